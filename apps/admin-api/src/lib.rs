@@ -1,0 +1,1 @@
+//! Types and typed client of the Konstruct admin API.

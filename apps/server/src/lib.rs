@@ -1,0 +1,1 @@
+//! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp.

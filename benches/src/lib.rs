@@ -1,0 +1,1 @@
+//! Benchmarks and proofs of Konstruct, as programs.

@@ -1,0 +1,1 @@
+//! Slack and WhatsApp channels of Konstruct: webhooks, decoding, replies.

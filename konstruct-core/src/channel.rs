@@ -1,0 +1,136 @@
+//! The `Channel` trait: what the engine needs of Slack, WhatsApp, or a channel of your own.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{Attachment, ChannelKind, ConversationRef, Result, Timestamp};
+
+/// A way to talk to people.
+///
+/// # Contract
+/// * An error of [`perform`](Channel::perform) says whether anything can have happened: only
+///   [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous) leaves it open, every other kind promises that nothing was done.
+/// * A request is given up after [`Capabilities::request_timeout`], and cannot take effect later than
+///   [`Capabilities::grace`] after that.
+/// * A channel never repeats a send by itself.
+#[async_trait]
+pub trait Channel: fmt::Debug + Send + Sync + 'static {
+    /// Returns the kind of channel.
+    fn kind(&self) -> ChannelKind;
+
+    /// Returns what this channel can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Performs one operation, once.
+    ///
+    /// # Errors
+    /// As the contract says; a kind that this channel cannot do is
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    ///
+    /// # Cancel safety
+    /// None: a dropped future leaves the outcome open.
+    async fn perform(&self, op: Op) -> Result<Receipt>;
+
+    /// Asks the provider whether a send with this key arrived.
+    ///
+    /// # Errors
+    /// When the provider could not be asked, and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) unless
+    /// [`Capabilities::find`] is [`Find::Query`].
+    async fn find(&self, query: FindQuery) -> Result<Option<Receipt>>;
+
+    /// Fetches what was attached to a message.
+    ///
+    /// # Errors
+    /// When it is gone, larger than `max_bytes`, or its digest is not the one announced.
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes>;
+}
+
+/// What a channel can do. The engine asks this instead of trying.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// How to learn whether a send arrived.
+    pub find: Find,
+    /// The most characters of one message; longer texts are sent in parts.
+    pub max_text: usize,
+    /// Whether it can show that the employee is at work.
+    pub progress: bool,
+    /// Whether it has threads.
+    pub threads: bool,
+    /// How long one request may take.
+    pub request_timeout: Duration,
+    /// How long after that the provider may still carry it out.
+    pub grace: Duration,
+}
+
+impl Capabilities {
+    /// A channel that sends texts of at most `max_text` characters and can do nothing else.
+    pub fn new(find: Find, max_text: usize) -> Self {
+        Self {
+            find,
+            max_text,
+            progress: false,
+            threads: false,
+            request_timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How a channel tells whether a send arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Find {
+    /// It can be asked, and its "no" can be relied on once the request can no longer be in flight.
+    Query,
+    /// It tells by an event that carries the delivery key; silence means nothing.
+    Event,
+    /// It never tells.
+    None,
+}
+
+/// An operation on a channel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Op {
+    /// Says something.
+    Send {
+        /// Where.
+        to: ConversationRef,
+        /// The key that this send is known by, the same at every repetition. At most 64 characters of `[a-z0-9_.]`.
+        key: String,
+        /// What, as plain text; the channel escapes it.
+        text: String,
+        /// The message to quote, if any.
+        reply_to: Option<String>,
+    },
+    /// Shows that the employee is at work; it is gone by itself. Best effort.
+    Progress {
+        /// Where.
+        to: ConversationRef,
+        /// The message that is being worked on.
+        message: Option<String>,
+    },
+}
+
+/// What a channel gives back for a send that the provider took.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The provider's id of the message; `None` for operations that make none.
+    pub message: Option<String>,
+}
+
+/// Which send is looked for.
+#[derive(Clone, Debug)]
+pub struct FindQuery {
+    /// Where it was sent to.
+    pub to: ConversationRef,
+    /// Its key.
+    pub key: String,
+    /// When its intent was recorded: it cannot be older.
+    pub since: Timestamp,
+}

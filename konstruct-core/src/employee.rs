@@ -1,0 +1,317 @@
+//! The AI employee: who it is, what it may do, and when it works.
+
+use jiff::{civil::Time, civil::Weekday, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+use crate::{EmployeeId, Error, NanoUsd, Result, Timestamp};
+
+/// An AI employee. A tenant has one.
+///
+/// ```
+/// use konstruct_core::Employee;
+///
+/// let ava = Employee::builder("Ava")
+///     .role("front desk of Acme Bikes")
+///     .persona("warm and brief")
+///     .scope("bikes, repairs, opening hours and orders of Acme Bikes")
+///     .language("en")
+///     .tool("order_status")
+///     .build()?;
+/// assert_eq!(ava.name, "Ava");
+///
+/// let error = Employee::builder("").build().unwrap_err();
+/// assert_eq!(error.message(), "name: must be 1 to 80 characters");
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Employee {
+    /// Its id.
+    pub id: EmployeeId,
+    /// Its name, 1 to 80 characters.
+    pub name: String,
+    /// What it is employed as.
+    pub role: String,
+    /// How it speaks.
+    pub persona: String,
+    /// What of the business it may talk about. WhatsApp's terms forbid general-purpose assistants.
+    pub scope: String,
+    /// The languages it answers in, as BCP 47 tags, the first by default. Empty: that of the person.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// When it works. `None`: always.
+    #[serde(default)]
+    pub hours: Option<WorkingHours>,
+    /// The names of the tools that it may use. What is not here does not run, whatever a model says.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// What its model calls may cost in a calendar month (UTC). `None`: no cap.
+    #[serde(default)]
+    pub monthly_cap: Option<NanoUsd>,
+    /// How far one turn may go.
+    #[serde(default)]
+    pub limits: TurnLimits,
+}
+
+/// How far one turn may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TurnLimits {
+    /// Model calls, failed ones included.
+    pub model_calls: u32,
+    /// Tool calls.
+    pub tool_calls: u32,
+    /// Tokens of one answer.
+    pub answer_tokens: u32,
+    /// Messages of history that a model is shown.
+    pub window_messages: u32,
+    /// Bytes of history that a model is shown.
+    pub window_bytes: u32,
+    /// Turns in a row that another bot may cause.
+    pub bot_turns: u32,
+    /// Seconds to wait for word of a send whose outcome is unknown, before a person is asked.
+    pub receipt_deadline_secs: u32,
+    /// What becomes of a send that nobody can tell the outcome of.
+    pub unresolved: Unresolved,
+    /// What becomes of a message that arrives in mid-turn.
+    pub mid_turn: MidTurn,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self {
+            model_calls: 8,
+            tool_calls: 16,
+            answer_tokens: 1024,
+            window_messages: 40,
+            window_bytes: 24_000,
+            bot_turns: 2,
+            receipt_deadline_secs: 60,
+            unresolved: Unresolved::Ask,
+            mid_turn: MidTurn::Fold,
+        }
+    }
+}
+
+/// What becomes of a send whose outcome nobody can tell, past the deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unresolved {
+    /// A person is asked, and it is never sent again unasked.
+    #[default]
+    Ask,
+    /// It is sent again: the owner would rather say a thing twice than not at all.
+    Resend,
+}
+
+/// What becomes of a message that arrives while a turn is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MidTurn {
+    /// It joins the turn if the model will be called again anyway; otherwise the next turn takes it.
+    #[default]
+    Fold,
+    /// The next turn takes it.
+    Queue,
+}
+
+/// When an employee works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkingHours {
+    /// IANA name of the time zone, such as `Europe/Berlin`.
+    pub time_zone: String,
+    /// The open spans; days that are not named are closed.
+    pub open: Vec<OpenSpan>,
+    /// What to say outside of them, once a turn, instead of answering. Empty: answer all the same, knowing that it is closed.
+    #[serde(default)]
+    pub closed_message: String,
+}
+
+/// A span of a weekday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSpan {
+    /// 1 is Monday, 7 is Sunday.
+    pub weekday: u8,
+    /// `HH:MM`, inclusive.
+    pub from: Time,
+    /// `HH:MM`, exclusive.
+    pub to: Time,
+}
+
+impl WorkingHours {
+    /// Returns whether it is open at this time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown time zone.
+    pub fn is_open(&self, at: Timestamp) -> Result<bool> {
+        let zone = TimeZone::get(&self.time_zone).map_err(|error| {
+            Error::invalid("hours.time_zone", "unknown time zone").with_source(error)
+        })?;
+        let local = jiff::Timestamp::from_microsecond(at.as_micros())
+            .map_err(|error| Error::invalid("time", "outside the calendar").with_source(error))?
+            .to_zoned_datetime(zone);
+        let (day, time) = (local.weekday(), local.time());
+        Ok(self.open.iter().any(|span| {
+            Weekday::from_monday_one_offset(span.weekday.cast_signed())
+                .is_ok_and(|open| open == day)
+                && span.from <= time
+                && time < span.to
+        }))
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.is_open(Timestamp::default())?;
+        for (i, span) in self.open.iter().enumerate() {
+            if !(1..=7).contains(&span.weekday) {
+                return Err(Error::invalid(
+                    &format!("hours.open[{i}].weekday"),
+                    "must be 1 (Monday) to 7 (Sunday)",
+                ));
+            }
+            if span.from >= span.to {
+                return Err(Error::invalid(
+                    &format!("hours.open[{i}].to"),
+                    "must be later than `from`",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Employee {
+    /// Starts to describe an employee.
+    pub fn builder(name: impl Into<String>) -> EmployeeBuilder {
+        EmployeeBuilder {
+            employee: Self {
+                id: EmployeeId::new(),
+                name: name.into(),
+                role: "assistant of the business".into(),
+                persona: "friendly, brief and honest".into(),
+                scope: String::new(),
+                languages: Vec::new(),
+                hours: None,
+                tools: Vec::new(),
+                monthly_cap: None,
+                limits: TurnLimits::default(),
+            },
+        }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the first field that is wrong.
+    pub fn validate(&self) -> Result<()> {
+        length("name", &self.name, 1, 80)?;
+        length("role", &self.role, 1, 500)?;
+        length("persona", &self.persona, 0, 4000)?;
+        length("scope", &self.scope, 0, 2000)?;
+        for (i, language) in self.languages.iter().enumerate() {
+            length(&format!("languages[{i}]"), language, 2, 35)?;
+        }
+        if let Some(hours) = &self.hours {
+            hours.validate()?;
+        }
+        let limits = &self.limits;
+        for (name, value, most) in [
+            ("model_calls", limits.model_calls, 100),
+            ("tool_calls", limits.tool_calls, 1000),
+            ("answer_tokens", limits.answer_tokens, 100_000),
+        ] {
+            if !(1..=most).contains(&value) {
+                return Err(Error::invalid(
+                    &format!("limits.{name}"),
+                    format!("must be 1 to {most}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn length(field: &str, text: &str, least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&text.trim().chars().count()) {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            field,
+            format!("must be {least} to {most} characters"),
+        ))
+    }
+}
+
+/// Describes an employee, field by field.
+#[derive(Clone, Debug)]
+pub struct EmployeeBuilder {
+    employee: Employee,
+}
+
+impl EmployeeBuilder {
+    /// Says what it is employed as.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.employee.role = role.into();
+        self
+    }
+
+    /// Says how it speaks.
+    #[must_use]
+    pub fn persona(mut self, persona: impl Into<String>) -> Self {
+        self.employee.persona = persona.into();
+        self
+    }
+
+    /// Says what of the business it may talk about.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.employee.scope = scope.into();
+        self
+    }
+
+    /// Adds a language that it answers in.
+    #[must_use]
+    pub fn language(mut self, tag: impl Into<String>) -> Self {
+        self.employee.languages.push(tag.into());
+        self
+    }
+
+    /// Says when it works.
+    #[must_use]
+    pub fn hours(mut self, hours: WorkingHours) -> Self {
+        self.employee.hours = Some(hours);
+        self
+    }
+
+    /// Grants a tool by its name.
+    #[must_use]
+    pub fn tool(mut self, name: impl Into<String>) -> Self {
+        self.employee.tools.push(name.into());
+        self
+    }
+
+    /// Caps what its model calls may cost in a month.
+    #[must_use]
+    pub fn monthly_cap(mut self, cap: NanoUsd) -> Self {
+        self.employee.monthly_cap = Some(cap);
+        self
+    }
+
+    /// Says how far one turn may go.
+    #[must_use]
+    pub fn limits(mut self, limits: TurnLimits) -> Self {
+        self.employee.limits = limits;
+        self
+    }
+
+    /// Finishes the employee.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the first field that is wrong.
+    pub fn build(self) -> Result<Employee> {
+        self.employee.validate()?;
+        Ok(self.employee)
+    }
+}

@@ -1,0 +1,47 @@
+//! Vocabulary, traits and the durable turn engine of Konstruct: AI employees in Slack and WhatsApp.
+
+mod channel;
+mod clock;
+mod directory;
+mod embed;
+mod employee;
+mod error;
+mod id;
+pub mod limit;
+pub mod llm;
+mod memory;
+mod message;
+mod money;
+mod seal;
+mod secret;
+pub mod tool;
+
+pub use self::{
+    channel::{Capabilities, Channel, Find, FindQuery, Op, Receipt},
+    clock::{Clock, SystemClock, Timestamp},
+    directory::{Directory, Route, Staff},
+    embed::{EmbedKind, Embedder},
+    employee::{
+        Employee, EmployeeBuilder, MidTurn, OpenSpan, TurnLimits, Unresolved, WorkingHours,
+    },
+    error::{Error, ErrorKind, Result},
+    id::{
+        ConnectionId, ConversationId, DocumentId, EmployeeId, PersonId, TenantId, TurnId, WorkerId,
+    },
+    llm::{
+        BlockKind, CallContext, Finish, LlmBackend, LlmBackendExt, ModelAnswer, ModelEvent,
+        ModelInfo, ModelMessage, ModelRequest, ModelStream, Part, Passage, Role, ToolCall,
+        ToolSpec,
+    },
+    memory::{
+        Audience, Document, DocumentFormat, Hit, MemoryStore, NewDocument, Recall, Scope, Source,
+    },
+    message::{
+        AccountId, Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind,
+        Content, ConversationKind, ConversationRef, Decision, DeliveryState, IdKind, Inbound,
+        Lifecycle, ProviderError, RoutedEvent,
+    },
+    money::{Basis, LedgerRow, NanoUsd, Price, Usage},
+    seal::{Opened, Sealer, SealerExt},
+    secret::Secret,
+};

@@ -1,0 +1,119 @@
+//! The arithmetic of the generic cell rate algorithm, without a clock.
+
+use std::time::Duration;
+
+use crate::{Error, Result, Timestamp};
+
+/// How many in what time, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Quota {
+    /// The time between two of a steady flow, in microseconds.
+    interval_us: u64,
+    /// How many may come at once.
+    burst: u32,
+}
+
+impl Quota {
+    /// `count` in every `per`, as many of them at once as `burst`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a number is zero or the rate is above one a microsecond.
+    ///
+    /// ```
+    /// use konstruct_core::limit::Quota;
+    /// use std::time::Duration;
+    ///
+    /// assert!(Quota::new(60, Duration::from_secs(60), 10).is_ok());
+    /// assert!(Quota::new(0, Duration::from_secs(60), 10).is_err());
+    /// ```
+    pub fn new(count: u32, per: Duration, burst: u32) -> Result<Self> {
+        let interval_us = u64::try_from(per.as_micros())
+            .unwrap_or(u64::MAX)
+            .checked_div(u64::from(count))
+            .unwrap_or(0);
+        if interval_us == 0 {
+            return Err(Error::invalid(
+                "count",
+                "must be at least 1, and at most one a microsecond",
+            ));
+        }
+        if burst == 0 {
+            return Err(Error::invalid("burst", "must be at least 1"));
+        }
+        Ok(Self { interval_us, burst })
+    }
+}
+
+/// The state of one key: when the flow will have been paid off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gcra(Timestamp);
+
+impl Gcra {
+    /// Takes one at this time: the new state, or how long to wait.
+    ///
+    /// # Errors
+    /// How long to wait until one more is allowed.
+    pub fn take(self, quota: Quota, now: Timestamp) -> Result<Self, Duration> {
+        let paid_off = self.0.max(now) + Duration::from_micros(quota.interval_us);
+        let allowance =
+            Duration::from_micros(quota.interval_us.saturating_mul(u64::from(quota.burst)));
+        let ahead = paid_off.since(now);
+        if ahead > allowance {
+            Err(ahead - allowance)
+        } else {
+            Ok(Self(paid_off))
+        }
+    }
+
+    /// Returns whether it is as if it had never been used.
+    pub fn is_idle(self, now: Timestamp) -> bool {
+        self.0 <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_a_steady_flow() {
+        let quota = Quota::new(10, Duration::from_secs(1), 3).unwrap();
+        let start = Timestamp::from_secs(1_000);
+        let mut state = Gcra::default();
+        for _ in 0..3 {
+            state = state.take(quota, start).unwrap();
+        }
+        assert_eq!(state.take(quota, start), Err(Duration::from_millis(100)));
+        let later = start + Duration::from_millis(100);
+        state = state.take(quota, later).unwrap();
+        assert_eq!(
+            state.take(quota, later),
+            Err(Duration::from_millis(100)),
+            "a refusal changes nothing"
+        );
+        assert!(state.is_idle(start + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn never_more_than_the_quota_in_any_window() {
+        // One try every 7 ms for 10 s against 20 a second with a burst of 5.
+        let quota = Quota::new(20, Duration::from_secs(1), 5).unwrap();
+        let mut state = Gcra::default();
+        let mut taken = Vec::new();
+        for tick in 0..1_428_i64 {
+            let now = Timestamp::from_micros(tick * 7_000);
+            if let Ok(next) = state.take(quota, now) {
+                state = next;
+                taken.push(now);
+            }
+        }
+        for (i, first) in taken.iter().enumerate() {
+            let within = taken[i..]
+                .iter()
+                .take_while(|at| at.since(*first) < Duration::from_secs(1))
+                .count();
+            assert!(within <= 25, "{within} within a second");
+        }
+        assert!((200..=205).contains(&taken.len()), "{} of 205", taken.len());
+    }
+}

@@ -1,0 +1,452 @@
+//! What comes in: one normalised event per provider event, whatever the channel.
+//!
+//! Decoding is total. What a channel does not know becomes [`Body::Unsupported`], never an error, and the provider's own
+//! JSON stays in [`Inbound::raw`].
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{ConnectionId, Timestamp};
+
+/// Which kind of channel: `slack`, `whatsapp`, or the name that your own channel gives itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChannelKind(Cow<'static, str>);
+
+impl ChannelKind {
+    /// Slack.
+    pub const SLACK: Self = Self(Cow::Borrowed("slack"));
+    /// WhatsApp Business Cloud API.
+    pub const WHATSAPP: Self = Self(Cow::Borrowed("whatsapp"));
+
+    /// Names a kind of channel.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The provider's id of the account that an event belongs to: a Slack team, a WhatsApp phone number id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AccountId(pub String);
+
+/// One event of a provider, normalised. Immutable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Inbound {
+    /// First key of deduplication: the provider's id of the event. An empty id is never a key.
+    pub id: String,
+    /// Second key of deduplication: what the event is about, so that Slack's `message` and `app_mention` of one
+    /// message fold into one. Empty: no key.
+    pub logical_id: String,
+    /// The channel's kind.
+    pub channel: ChannelKind,
+    /// The account at the provider.
+    pub account: AccountId,
+    /// Where it was said. `None` for what belongs to no conversation (an app was uninstalled).
+    pub conversation: Option<ConversationRef>,
+    /// Who did it.
+    pub sender: Actor,
+    /// When it happened, by the provider's clock.
+    pub occurred_at: Timestamp,
+    /// How often the provider has tried to deliver it before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub redelivery: u32,
+    /// What happened.
+    pub body: Body,
+    /// Whom it was said to: decides whether the employee answers, without knowing the channel.
+    #[serde(default)]
+    pub addressed: Addressing,
+    /// The provider's own JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Box<RawValue>>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+impl PartialEq for Inbound {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.logical_id == other.logical_id
+            && self.channel == other.channel
+            && self.account == other.account
+            && self.conversation == other.conversation
+            && self.sender == other.sender
+            && self.occurred_at == other.occurred_at
+            && self.redelivery == other.redelivery
+            && self.body == other.body
+            && self.addressed == other.addressed
+            && self.raw.as_ref().map(|raw| raw.get()) == other.raw.as_ref().map(|raw| raw.get())
+    }
+}
+
+/// An event that was routed: it is known whose connection it came through.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoutedEvent {
+    /// The tenant's connection.
+    pub connection: ConnectionId,
+    /// The event.
+    pub event: Inbound,
+}
+
+/// Where something is said, as the channel names it. It is an address to reply to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConversationRef {
+    /// The channel's id: a Slack channel, a WhatsApp user.
+    pub id: String,
+    /// What kind of place it is.
+    pub kind: ConversationKind,
+    /// The thread within, named by its root message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+    /// Whether people of another organisation can read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub external: bool,
+}
+
+impl ConversationRef {
+    /// A one-to-one conversation.
+    pub fn direct(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            kind: ConversationKind::Direct,
+            thread: None,
+            external: false,
+        }
+    }
+
+    /// Returns what tells this conversation from every other of its connection: the place and the thread.
+    pub fn key(&self) -> String {
+        match &self.thread {
+            Some(thread) => format!("{}/{thread}", self.id),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// What kind of place a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConversationKind {
+    /// One person and the employee.
+    Direct,
+    /// A closed group.
+    Group,
+    /// A channel that many read.
+    Channel,
+}
+
+/// Who did something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// All ids the provider gives for this actor, the steadiest first: (what kind of id, the id).
+    pub ids: Vec<(IdKind, String)>,
+    /// The name to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What kind of actor.
+    pub kind: ActorKind,
+}
+
+impl Actor {
+    /// A person with one id.
+    pub fn human(kind: IdKind, id: impl Into<String>) -> Self {
+        Self {
+            ids: vec![(kind, id.into())],
+            name: None,
+            kind: ActorKind::Human,
+        }
+    }
+
+    /// Returns the steadiest id.
+    pub fn id(&self) -> Option<&str> {
+        self.ids.first().map(|(_, id)| id.as_str())
+    }
+}
+
+/// What kind of id an actor is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IdKind {
+    /// A Slack user, `U…` or `W…`.
+    SlackUser,
+    /// A Slack bot, `B…`.
+    SlackBot,
+    /// A WhatsApp id: a phone number in digits.
+    WhatsAppPhone,
+    /// A WhatsApp business-scoped user id, `US.…`.
+    WhatsAppUser,
+    /// A parent business-scoped user id.
+    WhatsAppParent,
+    /// An id of another channel.
+    Other,
+}
+
+/// What kind of actor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ActorKind {
+    /// A person.
+    Human,
+    /// A program other than the employee.
+    Bot,
+    /// The employee itself: an echo of what it sent.
+    Myself,
+    /// A person of the business who answered in the employee's place, such as from the phone app.
+    Operator,
+    /// The provider.
+    #[default]
+    System,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Body {
+    /// Somebody said something.
+    Message {
+        /// The provider's id of the message.
+        message: String,
+        /// What was said.
+        content: Content,
+    },
+    /// A message was changed.
+    Edited {
+        /// The message that was changed.
+        message: String,
+        /// What it says now.
+        content: Content,
+    },
+    /// A message was taken back.
+    Deleted {
+        /// The message that is gone.
+        message: String,
+    },
+    /// Somebody reacted to a message.
+    Reaction {
+        /// The message.
+        message: String,
+        /// The emoji: a Slack short code, or the character itself.
+        emoji: String,
+        /// Whether it was added; otherwise it was removed.
+        added: bool,
+    },
+    /// Somebody pressed a button, chose from a list or submitted a form.
+    Action {
+        /// The provider's kind of interaction, such as `block_actions`.
+        kind: String,
+        /// What was pressed.
+        action: String,
+        /// The value that came with it.
+        value: String,
+    },
+    /// Somebody used a command.
+    Command {
+        /// Its name, with the slash.
+        name: String,
+        /// The rest of the line.
+        arguments: String,
+    },
+    /// What became of a message that we sent.
+    Delivery {
+        /// The provider's id of our message.
+        message: String,
+        /// How far it came.
+        state: DeliveryState,
+        /// The delivery key that we gave with it, where the provider gives it back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Why it failed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        errors: Vec<ProviderError>,
+        /// The provider's pricing category, where it says whether it bills the message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        billed: Option<String>,
+    },
+    /// Something changed about the account, the conversation or its members.
+    Lifecycle {
+        /// What changed.
+        change: Lifecycle,
+    },
+    /// A person answered an open question about this conversation.
+    Decision {
+        /// The delivery key that the question was about.
+        key: String,
+        /// What they decided.
+        decision: Decision,
+    },
+    /// A kind of event that this version does not know. Kept, never dropped.
+    Unsupported {
+        /// What the provider calls it.
+        kind: String,
+        /// What the provider says about it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        errors: Vec<ProviderError>,
+    },
+}
+
+/// How far a message that we sent has come. It only ever advances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeliveryState {
+    /// The provider took it.
+    Accepted,
+    /// It was sent on.
+    Sent,
+    /// It did not arrive. Ranks below `Delivered`: what was delivered did not fail.
+    Failed,
+    /// It reached the device.
+    Delivered,
+    /// It was read, or a voice message was played.
+    Read,
+}
+
+/// What a person decided about a send whose outcome nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Decision {
+    /// It arrived.
+    Arrived,
+    /// Send it again, even if it may then arrive twice.
+    Resend,
+    /// Let it be.
+    Drop,
+}
+
+/// A change to an account, a conversation or its members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// The app was removed, or its tokens were revoked.
+    Disconnected,
+    /// The provider is holding events back.
+    RateLimited,
+    /// Somebody opened the employee's thread or home.
+    Opened,
+    /// Somebody joined or left.
+    Membership,
+    /// The person pressed stop.
+    Stopped,
+    /// A person has got another number or id.
+    IdentityChanged {
+        /// The id before.
+        old: String,
+        /// The id from now on.
+        new: String,
+    },
+    /// Anything else that the provider documents, by its name.
+    Other(String),
+}
+
+/// What a provider says about a failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderError {
+    /// The provider's code.
+    pub code: String,
+    /// Its text.
+    pub message: String,
+}
+
+/// What was said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    /// Plain text: mentions resolved, entities unescaped.
+    pub text: String,
+    /// What was attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+}
+
+impl Content {
+    /// Plain text and nothing else.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Something attached to a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What it is.
+    pub kind: AttachmentKind,
+    /// The provider's id, to fetch it with.
+    pub id: String,
+    /// Where the provider keeps it, if it said so; most such addresses expire and need the connection's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mime: Option<String>,
+    /// Its file name or title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The SHA-256 that the provider gives, as it gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What an attachment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttachmentKind {
+    /// A picture.
+    Image,
+    /// A sound file.
+    Audio,
+    /// A voice message.
+    Voice,
+    /// A film.
+    Video,
+    /// Any other file.
+    Document,
+    /// A sticker.
+    Sticker,
+    /// A place.
+    Location,
+    /// An address card.
+    Contact,
+    /// A list of goods.
+    Order,
+}
+
+/// Whom something was said to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressing {
+    /// In a one-to-one conversation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
+    /// It names the employee.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mention: bool,
+    /// In a thread; whether the employee takes part in it, its journal knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub thread: bool,
+    /// As a command or an action on what the employee showed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub command: bool,
+}

@@ -1,0 +1,47 @@
+//! Secrets that do not print.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A token, key or password. It prints as `***`, and must be asked for with [`Secret::expose`].
+///
+/// ```
+/// use konstruct_core::Secret;
+///
+/// let token = Secret::new("xoxb-1");
+/// assert_eq!(format!("{token:?} {token}"), "*** ***");
+/// assert_eq!(token.expose(), "xoxb-1");
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// Returns the secret itself, for a header or a hash, never for a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether there is nothing in it; an empty signing key is forgeable.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

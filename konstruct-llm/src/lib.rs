@@ -1,0 +1,1 @@
+//! LLM backends of Konstruct: OpenAI, Anthropic, Ollama and the offline extract backend.
