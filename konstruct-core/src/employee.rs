@@ -48,9 +48,16 @@ pub struct Employee {
     /// What its model calls may cost in a calendar month (UTC). `None`: no cap.
     #[serde(default)]
     pub monthly_cap: Option<NanoUsd>,
+    /// What it says when no model can be had; the turn is then marked for a person to look at.
+    #[serde(default = "default_fallback")]
+    pub fallback: String,
     /// How far one turn may go.
     #[serde(default)]
     pub limits: TurnLimits,
+}
+
+fn default_fallback() -> String {
+    "I'm sorry, I can't answer that right now. Please try again in a while.".into()
 }
 
 /// How far one turn may go.
@@ -67,6 +74,8 @@ pub struct TurnLimits {
     pub window_messages: u32,
     /// Bytes of history that a model is shown.
     pub window_bytes: u32,
+    /// Milliseconds of quiet after a message before its turn begins, so that a burst becomes one turn. At most 10,000.
+    pub burst_ms: u32,
     /// Turns in a row that another bot may cause.
     pub bot_turns: u32,
     /// Seconds to wait for word of a send whose outcome is unknown, before a person is asked.
@@ -85,6 +94,7 @@ impl Default for TurnLimits {
             answer_tokens: 1024,
             window_messages: 40,
             window_bytes: 24_000,
+            burst_ms: 300,
             bot_turns: 2,
             receipt_deadline_secs: 60,
             unresolved: Unresolved::Ask,
@@ -195,6 +205,7 @@ impl Employee {
                 hours: None,
                 tools: Vec::new(),
                 monthly_cap: None,
+                fallback: default_fallback(),
                 limits: TurnLimits::default(),
             },
         }
@@ -209,6 +220,7 @@ impl Employee {
         length("role", &self.role, 1, 500)?;
         length("persona", &self.persona, 0, 4000)?;
         length("scope", &self.scope, 0, 2000)?;
+        length("fallback", &self.fallback, 1, 1000)?;
         for (i, language) in self.languages.iter().enumerate() {
             length(&format!("languages[{i}]"), language, 2, 35)?;
         }
@@ -216,6 +228,9 @@ impl Employee {
             hours.validate()?;
         }
         let limits = &self.limits;
+        if limits.burst_ms > 10_000 {
+            return Err(Error::invalid("limits.burst_ms", "must be at most 10000"));
+        }
         for (name, value, most) in [
             ("model_calls", limits.model_calls, 100),
             ("tool_calls", limits.tool_calls, 1000),
@@ -296,6 +311,13 @@ impl EmployeeBuilder {
     #[must_use]
     pub fn monthly_cap(mut self, cap: NanoUsd) -> Self {
         self.employee.monthly_cap = Some(cap);
+        self
+    }
+
+    /// Says what it says when no model can be had.
+    #[must_use]
+    pub fn fallback(mut self, text: impl Into<String>) -> Self {
+        self.employee.fallback = text.into();
         self
     }
 

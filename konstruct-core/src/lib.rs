@@ -15,6 +15,7 @@ mod money;
 mod seal;
 mod secret;
 pub mod tool;
+pub mod turn;
 
 pub use self::{
     channel::{Capabilities, Channel, Find, FindQuery, Op, Receipt},

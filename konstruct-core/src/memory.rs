@@ -23,6 +23,13 @@ pub trait MemoryStore: fmt::Debug + Send + Sync + 'static {
     /// Those of the store.
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>>;
 
+    /// Returns what stands at these places, in their order; `None` for what is gone. What a [`Hit`] says of a score and a
+    /// coverage is zero here.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>>;
+
     /// Adds a knowledge document, or a new version of it: an equal title replaces.
     ///
     /// # Errors
