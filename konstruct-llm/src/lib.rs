@@ -1,1 +1,83 @@
-//! LLM backends of Konstruct: OpenAI, Anthropic, Ollama and the offline extract backend.
+//! LLM backends of Konstruct: OpenAI and what is compatible with it, Anthropic, Ollama, and an offline backend that quotes.
+//!
+//! Each implements [`LlmBackend`](konstruct_core::LlmBackend): streaming first, and a stream ends in exactly one finish or
+//! one error. What is absent on purpose: retries. The pool owns them, and nobody else.
+//!
+//! # Code map
+//! * `openai/`, `anthropic/`, `ollama/` - the same four files each: `client` posts and reads refusals, `wire` is the
+//!   provider's JSON, `convert` goes between it and core's types, both ways.
+//! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
+//! * `http` - TLS, timeouts, and bytes through a decoder into a stream.
+//! * `price` - what well-known models cost.
+//! * `extract/` - answers by quoting the business's own documents, offline.
+//! * `testkit/` - fake providers as real local servers, which misbehave on request.
+//!
+//! # Example
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> konstruct_core::Result<()> {
+//! # #[cfg(feature = "extract")] {
+//! use std::time::Duration;
+//! use konstruct_core::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role, TenantId};
+//! use konstruct_llm::Extract;
+//!
+//! let request = ModelRequest {
+//!     passages: vec![Passage {
+//!         source: "FAQ › Opening hours".into(),
+//!         title: "Opening hours".into(),
+//!         text: "We are open Tuesday to Saturday, 10 to 18.".into(),
+//!         confidence: 0.9,
+//!     }],
+//!     messages: vec![ModelMessage::text(Role::User, "When are you open?")],
+//!     max_tokens: 500,
+//!     ..ModelRequest::default()
+//! };
+//! let call = CallContext {
+//!     tenant: TenantId::new(),
+//!     idempotency_key: "trn_1.m1".into(),
+//!     timeout: Duration::from_secs(30),
+//! };
+//! let answer = Extract::new().complete(request, &call).await?;
+//! assert_eq!(
+//!     answer.text(),
+//!     "We are open Tuesday to Saturday, 10 to 18.\n\nSource: FAQ › Opening hours"
+//! );
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//! | feature | what | default |
+//! |---|---|---|
+//! | `openai` | Chat Completions, and compatible servers | yes |
+//! | `anthropic` | Messages | yes |
+//! | `ollama` | `/api/chat`, and a probe | yes |
+//! | `extract` | the offline backend | yes |
+//! | `testkit` | fake provider servers | no |
+
+#[cfg(feature = "anthropic")]
+mod anthropic;
+mod codec;
+#[cfg(feature = "extract")]
+pub mod extract;
+mod http;
+mod ndjson;
+#[cfg(feature = "ollama")]
+mod ollama;
+#[cfg(feature = "openai")]
+mod openai;
+mod price;
+mod sse;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+#[cfg(feature = "anthropic")]
+pub use self::anthropic::{Anthropic, AnthropicDecoder};
+#[cfg(feature = "extract")]
+pub use self::extract::Extract;
+#[cfg(feature = "ollama")]
+pub use self::ollama::{Ollama, OllamaDecoder, probe};
+#[cfg(feature = "openai")]
+pub use self::openai::{OpenAi, OpenAiDecoder};
+pub use self::{codec::Decoder, http::Timeouts};

@@ -1,0 +1,10 @@
+//! Anthropic's Messages.
+
+mod client;
+mod convert;
+mod wire;
+
+pub use self::client::Anthropic;
+
+/// Decodes a stream of Anthropic's Messages.
+pub type AnthropicDecoder = crate::codec::Decoder<convert::Messages>;

@@ -1,0 +1,171 @@
+//! The backend that answers with what [`choose`] chose.
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
+use konstruct_core::{
+    BlockKind, CallContext, Finish, LlmBackend, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
+    ModelStream, Part, Price, Result, Role, Usage,
+};
+use serde_json::json;
+
+use super::{
+    choose::choose,
+    talk::{self, Talk},
+};
+
+/// The tool that hands a question to a person.
+const PASS_ON: &str = "pass_on";
+/// What the offer ends with; a yes to it calls the tool.
+const OFFER: &str = "Shall I pass your question on to the team?";
+const UNKNOWN: &str = "I don't know: I only answer from the business's own documents, and I did not find this in them.";
+
+/// Answers from the passages of the request by quoting the best one and naming its source, or says that it does not know.
+///
+/// It needs no account and no network, costs nothing, and is for trying Konstruct out and for the day that no model answers. It
+/// says nothing that is not in the documents, and what it says ends with its source. When a tool called `pass_on` is
+/// granted (arguments `{"question": string}`), it offers to hand an unanswered question to the team, and calls it upon a yes.
+#[derive(Clone, Debug)]
+pub struct Extract {
+    info: ModelInfo,
+}
+
+impl Extract {
+    /// The one model that there is: `extract-1`.
+    pub fn new() -> Self {
+        Self {
+            info: ModelInfo::new("extract", "extract-1").with_price(Price::default()),
+        }
+    }
+}
+
+impl Default for Extract {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl LlmBackend for Extract {
+    fn describe(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        let mut events = vec![ModelEvent::Start {
+            id: call.idempotency_key.clone(),
+            model: self.info.model.clone(),
+        }];
+        let finish = match answer(&request) {
+            Answer::Say(text) => {
+                events.push(start(BlockKind::Text));
+                // Word by word, as a model would, so that what shows a stream is tried too.
+                events.extend(text.split_inclusive(' ').map(|word| ModelEvent::Text {
+                    index: 0,
+                    delta: word.to_owned(),
+                }));
+                Finish::Stop
+            }
+            Answer::PassOn(question) => {
+                events.push(start(BlockKind::ToolCall {
+                    id: crate::codec::call_id(&call.idempotency_key, 0),
+                    name: PASS_ON.into(),
+                }));
+                events.push(ModelEvent::ToolArguments {
+                    index: 0,
+                    delta: json!({ "question": question }).to_string(),
+                });
+                Finish::ToolCalls
+            }
+        };
+        events.push(ModelEvent::BlockEnd { index: 0 });
+        events.push(ModelEvent::Usage(Usage::default()));
+        events.push(ModelEvent::Finish(finish));
+        Ok(stream::iter(events.into_iter().map(Ok)).boxed())
+    }
+}
+
+fn start(kind: BlockKind) -> ModelEvent {
+    ModelEvent::BlockStart { index: 0, kind }
+}
+
+/// What is answered.
+enum Answer {
+    Say(String),
+    PassOn(String),
+}
+
+fn answer(request: &ModelRequest) -> Answer {
+    if let Some(text) = request.messages.last().and_then(passed_on) {
+        return Answer::Say(text.into());
+    }
+    let can_pass_on = request.tools.iter().any(|tool| tool.name == PASS_ON);
+    let (asked, before) = last_words(&request.messages);
+    let offered = before
+        .last()
+        .is_some_and(|message| text_of(message).contains(OFFER));
+    match talk::read(&asked) {
+        Some(Talk::Yes) if offered && can_pass_on => {
+            return Answer::PassOn(last_words(&before[..before.len() - 1]).0);
+        }
+        Some(Talk::Yes) if offered => {
+            return Answer::Say(
+                "I cannot pass it on from here. Please contact the team directly.".into(),
+            );
+        }
+        Some(Talk::No) => {
+            return Answer::Say("All right. Ask me anything else about the business.".into());
+        }
+        Some(Talk::Greeting) => {
+            return Answer::Say(
+                "Hello! Ask me about the business. I am an AI and answer from its documents."
+                    .into(),
+            );
+        }
+        Some(Talk::Thanks | Talk::Yes) => {
+            return Answer::Say("You're welcome! Ask me if there is anything else.".into());
+        }
+        None => {}
+    }
+    let Some(choice) = choose(&asked, &request.passages) else {
+        let rest = if can_pass_on {
+            OFFER
+        } else {
+            "Please contact the team directly."
+        };
+        return Answer::Say(format!("{UNKNOWN} {rest}"));
+    };
+    let source = &request.passages[choice.passage].source;
+    Answer::Say(format!("{}\n\nSource: {source}", choice.quote))
+}
+
+/// Says what came of the tool, when the message is its result.
+fn passed_on(message: &ModelMessage) -> Option<&'static str> {
+    message.parts.iter().rev().find_map(|part| match part {
+        Part::ToolResult { name, error, .. } if name == PASS_ON => Some(if *error {
+            "I am sorry, I could not pass your question on. Please contact the team directly."
+        } else {
+            "I have passed your question on to the team. They will get back to you."
+        }),
+        _ => None,
+    })
+}
+
+/// Returns what the person said last, all that came in one go, and the messages before it.
+fn last_words(messages: &[ModelMessage]) -> (String, &[ModelMessage]) {
+    let burst = messages
+        .iter()
+        .rev()
+        .take_while(|message| message.role == Role::User)
+        .count();
+    let (before, burst) = messages.split_at(messages.len() - burst);
+    let texts: Vec<String> = burst.iter().map(text_of).collect();
+    (texts.join("\n"), before)
+}
+
+fn text_of(message: &ModelMessage) -> String {
+    let texts = message.parts.iter().filter_map(|part| match part {
+        Part::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
+}

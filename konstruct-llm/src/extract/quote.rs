@@ -1,0 +1,96 @@
+//! The sentences of a passage that answer.
+
+use super::words::{Term, likeness, terms};
+
+/// A passage up to this length is quoted whole.
+const SHORT: usize = 420;
+/// The most sentences of a longer one.
+const SENTENCES: usize = 3;
+
+/// Quotes a short passage whole; of a long one the best sentence and what stands beside it and speaks of the question too.
+pub(super) fn quote(asked: &[Term], text: &str) -> String {
+    let text = text.trim();
+    let sentences = sentences(text);
+    if text.len() <= SHORT || sentences.len() <= SENTENCES {
+        return text.to_owned();
+    }
+    let scores: Vec<f32> = sentences
+        .iter()
+        .map(|sentence| score(asked, sentence))
+        .collect();
+    // The first of equals: a passage begins with what matters.
+    let best = (0..scores.len())
+        .rev()
+        .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+        .unwrap_or(0);
+    let (mut from, mut to) = (best, best);
+    while to - from + 1 < SENTENCES {
+        let before = from.checked_sub(1).map_or(0.0, |at| scores[at]);
+        let after = scores.get(to + 1).copied().unwrap_or(0.0);
+        if before.max(after) <= 0.0 {
+            break;
+        }
+        if after >= before {
+            to += 1;
+        } else {
+            from -= 1;
+        }
+    }
+    sentences[from..=to].join(" ")
+}
+
+fn score(asked: &[Term], sentence: &str) -> f32 {
+    let own = terms(sentence);
+    let best = |term: &Term| {
+        own.iter()
+            .map(|own| likeness(term, own))
+            .fold(0.0, f32::max)
+    };
+    asked.iter().map(|term| term.weight * best(term)).sum()
+}
+
+/// Splits a text at line ends, and after `.`, `!` or `?` where a new sentence begins with a capital or a digit.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut from = 0;
+        for (at, _) in line.match_indices(['.', '!', '?']) {
+            let rest = &line[at + 1..];
+            let begins = rest.strip_prefix(' ').and_then(|rest| rest.chars().next());
+            if begins.is_some_and(|c| c.is_uppercase() || c.is_ascii_digit()) {
+                found.push(line[from..=at].trim());
+                from = at + 1;
+            }
+        }
+        found.push(line[from..].trim());
+    }
+    found.retain(|sentence| !sentence.is_empty());
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_passage_is_cut_to_what_was_asked() {
+        let filler =
+            "The workshop is behind the shop and full of tools that we are proud of. ".repeat(8);
+        let text = format!("{filler}A puncture costs 15 euros. {filler}");
+        let quoted = quote(&terms("What does a puncture cost?"), &text);
+        assert!(quoted.contains("A puncture costs 15 euros."), "{quoted}");
+        assert!(quoted.len() < 300, "{quoted}");
+    }
+
+    #[test]
+    fn sentences_end_where_a_new_one_begins() {
+        assert_eq!(
+            sentences("Open 9.30 a.m. to 6 p.m. on weekdays. Closed on Sunday!\n- Parking: none"),
+            [
+                "Open 9.30 a.m. to 6 p.m. on weekdays.",
+                "Closed on Sunday!",
+                "- Parking: none"
+            ]
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! The backend: where it posts, and what its refusals mean.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use konstruct_core::{
+    CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result,
+};
+use reqwest::header::HeaderMap;
+
+use super::{
+    convert::{Lines, request},
+    wire::{ErrorDocument, Tags},
+};
+use crate::{
+    codec::parse,
+    http::{Http, Post, ProviderError, Refusal, Timeouts},
+};
+
+/// Where Ollama listens unless told otherwise.
+const LOCAL: &str = "http://127.0.0.1:11434";
+
+/// A model that runs on Ollama. It is free.
+///
+/// ```
+/// use konstruct_core::{LlmBackend, Price};
+/// use konstruct_llm::Ollama;
+///
+/// let model = Ollama::new("llama3.2").base_url("127.0.0.1:11434");
+/// assert_eq!(model.describe().price, Some(Price::default()));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ollama {
+    info: ModelInfo,
+    base_url: String,
+    context: u32,
+    http: Http,
+}
+
+impl Ollama {
+    /// A model of the Ollama at `http://127.0.0.1:11434`.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            info: ModelInfo::new("ollama", model).with_price(Price::default()),
+            base_url: LOCAL.into(),
+            context: 8192,
+            http: Http::new(Timeouts::default().with_first_content(Duration::from_secs(300))),
+        }
+    }
+
+    /// Says where Ollama is, as `OLLAMA_HOST` does: a URL, or a host with or without a port.
+    #[must_use]
+    pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.base_url = base_url(url.as_ref());
+        self
+    }
+
+    /// Says how many tokens of context the model gets: 8192 unless told otherwise. A request that is longer is refused, not
+    /// cut; another size loads the model anew.
+    #[must_use]
+    pub fn context(mut self, tokens: u32) -> Self {
+        self.context = tokens;
+        self
+    }
+
+    /// Says how long the model may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.http = Http::new(timeouts);
+        self
+    }
+}
+
+/// Makes a base URL of what people write into `OLLAMA_HOST`.
+fn base_url(host: &str) -> String {
+    let host = host.trim().trim_end_matches('/');
+    if host.contains("://") {
+        return host.into();
+    }
+    // A server's "listen on every address" is not one to call.
+    let host = host.replace("0.0.0.0", "127.0.0.1");
+    if host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        return format!("http://{host}");
+    }
+    format!("http://{host}:11434")
+}
+
+/// Asks an Ollama which models it has. Answers within two seconds.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] when nothing answers there; [`ErrorKind::Protocol`] when what answers is no Ollama.
+pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
+    let within = Duration::from_secs(2);
+    let http = Http::new(Timeouts::default().with_connect(within));
+    let url = format!("{}/api/tags", self::base_url(base_url.as_ref()));
+    let body = http.get(&url, within).await?;
+    let tags: Tags = parse(&String::from_utf8_lossy(&body))?;
+    Ok(tags.models.into_iter().map(|tag| tag.name).collect())
+}
+
+#[async_trait]
+impl LlmBackend for Ollama {
+    fn describe(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        let post = Post {
+            provider: "ollama",
+            model: &self.info.model,
+            url: format!("{}/api/chat", self.base_url),
+            headers: HeaderMap::new(),
+            body: &request(&self.info.model, self.context, &asked),
+            refused,
+        };
+        self.http.stream::<Lines>(post, call).await
+    }
+}
+
+/// The status tells all: Ollama's errors have no type.
+fn refused(refusal: &Refusal) -> Error {
+    let said = serde_json::from_slice(&refusal.body)
+        .ok()
+        .map(|ErrorDocument { error }| ProviderError::new("", &error));
+    refusal.error("ollama", None, said)
+}
+
+/// Makes an error of one that came in the stream.
+pub(super) fn in_stream(error: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, "ollama broke off")
+        .with_source(ProviderError::new("", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_as_people_write_them() {
+        let check = |host, url| assert_eq!(base_url(host), url, "{host}");
+        check("http://gpu:8000/", "http://gpu:8000");
+        check("127.0.0.1:11434", "http://127.0.0.1:11434");
+        check("0.0.0.0", "http://127.0.0.1:11434");
+        check("gpu", "http://gpu:11434");
+    }
+}
