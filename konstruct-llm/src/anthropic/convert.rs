@@ -257,9 +257,7 @@ impl Messages {
         events.push(ModelEvent::BlockStart { index, kind: shown });
         let early = match kind {
             Kind::Text => block.text.map(|text| Delta::Text { text }),
-            Kind::Thinking => block
-                .thinking
-                .map(|thinking| Delta::Thinking { thinking }),
+            Kind::Thinking => block.thinking.map(|thinking| Delta::Thinking { thinking }),
             _ => None,
         };
         let signature = match kind {

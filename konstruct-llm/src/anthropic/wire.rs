@@ -120,21 +120,13 @@ pub(crate) struct BlockIn {
 #[serde(tag = "type")]
 pub(crate) enum Delta {
     #[serde(rename = "text_delta")]
-    Text {
-        text: String,
-    },
+    Text { text: String },
     #[serde(rename = "input_json_delta")]
-    InputJson {
-        partial_json: String,
-    },
+    InputJson { partial_json: String },
     #[serde(rename = "thinking_delta")]
-    Thinking {
-        thinking: String,
-    },
+    Thinking { thinking: String },
     #[serde(rename = "signature_delta")]
-    Signature {
-        signature: String,
-    },
+    Signature { signature: String },
     #[serde(other)]
     Unknown,
 }

@@ -4,7 +4,7 @@ use konstruct_core::Passage;
 
 use super::{
     quote::quote,
-    words::{Term, likeness, terms},
+    words::{Term, asked, likeness, terms},
 };
 
 /// The score from which a passage counts as an answer. Below it the honest answer is "I don't know".
@@ -49,7 +49,7 @@ pub struct Choice {
 /// ```
 pub fn choose(question: &str, passages: &[Passage]) -> Option<Choice> {
     let read: Vec<Read> = passages.iter().map(Read::new).collect();
-    let asked = weigh(terms(question), &read);
+    let asked = weigh(asked(question), &read);
     let total: f32 = asked.iter().map(|term| term.weight).sum();
     if total < 0.25 {
         return None;
@@ -72,7 +72,7 @@ pub fn choose(question: &str, passages: &[Passage]) -> Option<Choice> {
                 0.0
             };
             let score = covered + 0.08 * about;
-            let rank = covered + 0.2 * about + 0.1 * has + 0.1 * passage.confidence.clamp(0.0, 1.0);
+            let rank = covered + 0.3 * about + 0.1 * has + 0.1 * passage.confidence.clamp(0.0, 1.0);
             (index, score, rank)
         });
     let (passage, score, _) = ranked

@@ -19,25 +19,25 @@ const LIGHT: &str = "able accept afternoon allow already around available away b
     easy end evening expect far fast feel find first good great happen happy hard idea immediate keep kind last late leave little long longer look lot lots make many mean \
     morning mr near new next nice night number object offer old old option order people person place plan policy possible problem provide put quite ready really recent rid right run sell shop show \
     small soon specific start stock stop stuff supply take team thing think time today tomorrow tonight try turn type usual visit wait week weekend whole work world worth wrong year yesterday arrange stand kind say spot \
-    business store place guy item product bought owner straight entire exact whenever anytime typical normal everyday information info detail";
+    business store place guy item product bought owner straight entire exact whenever anytime method several ride home house door happen bring send job typical normal everyday information info detail";
 
 /// Words that mean much the same when asked of a small business. A word may stand in several rows; several words joined by `_`
 /// are a phrase of the question.
 const SAME: &[&str] = &[
-    "open opening hours close closed closing shut time_open what_time when_open sunday saturday monday tuesday wednesday thursday friday weekend weekday holiday late early lunchtime",
+    "open opening hours close closed closing shut time_open what_time when_open sunday saturday monday tuesday wednesday thursday friday weekend weekday holiday late early lunch lunchtime come_by come_in pass_by visit_you when business_hours",
     "price cost costs charge charges fee fees how_much expensive cheap rate rates pay_for tariff afford set_me_back quote estimate",
     "repair repairs fix fixed fixing mend service servicing maintenance broken tuneup tune_up overhaul adjust workshop mechanic puncture patch damaged",
-    "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted",
-    "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery drop_off",
+    "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted return_policy",
+    "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery my_house my_home my_door my_place my_flat",
     "pay payment payments card cards cash credit debit visa mastercard amex contactless apple_pay google_pay paypal cheque check",
-    "instalment instalments installment installments finance financing monthly spread_the_cost pay_later credit loan",
+    "instalment instalments installment installments finance financing monthly spread_the_cost pay_later credit loan several_months several_payments",
     "kid kids child children son daughter boy girl toddler junior baby youngster teenager little_one",
     "rent rental rentals hire borrow lend loan_bike lease",
     "buy purchase order sell stock",
     "phone call telephone ring contact email reach get_in_touch speak talk message whatsapp",
-    "location located address where_are where_is find_you directions street get_there based situated map",
+    "location located address where where_are where_is where_can_i_find find_you find_your directions street get_there based situated map",
     "appointment book booking reserve reservation slot walk_in schedule drop_in in_advance",
-    "warranty guarantee guaranteed warranties covered cover defect defective fault faulty snaps",
+    "warranty guarantee guaranteed warranties covered cover defect defective fault faulty crack cracks snaps snapped break breaks",
     "test_ride try_out trial test_drive try_before take_for_a_spin try try_one demo spin",
     "park parking car_park drive garage",
     "electric ebike ebikes battery motor pedal_assist pedelec",
@@ -46,12 +46,12 @@ const SAME: &[&str] = &[
     "size sizing fit fitting height tall measure measured frame",
     "insurance insured insure theft stolen",
     "gift voucher vouchers present gift_card giftcard",
-    "discount discounts offer deal sale promotion student coupon reduction cheaper",
+    "discount discounts deal sale promotion student coupon reduction cheaper",
     "tire tyre tires tyres flat puncture inner_tube wheel",
     "helmet helmets accessory accessories lock locks lights gear",
     "class classes lesson lessons course workshop teach learn training",
     "ride rides tour tours group_ride club",
-    "how_long duration turnaround days weeks ready wait take long hours",
+    "how_long how_many_days how_many_weeks how_soon how_fast how_quickly duration turnaround days weeks ready wait long",
     "job jobs hiring vacancy vacancies recruit recruiting career apprentice apprenticeship staff",
     "pet pets dog dogs animal",
     "wheelchair disabled accessible accessibility step_free ramp",
@@ -73,6 +73,9 @@ const SAME: &[&str] = &[
     "wifi internet",
     "toilet restroom bathroom",
 ];
+
+/// Units of time: they weigh less than what is asked for, and more than everyday words.
+const UNITS: &[&str] = &["minut", "hour", "day", "week", "month", "year"];
 
 /// The groups of [`SAME`] that a stem or phrase stands in.
 static GROUPS: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| {
@@ -124,15 +127,32 @@ pub(super) struct Term {
     pub(super) weight: f32,
 }
 
+/// What an everyday word weighs.
+const LIGHTLY: f32 = 0.3;
+
 /// Splits a text into lower-case words. Apostrophes vanish; `e-bike` is one word.
 fn tokens(text: &str) -> Vec<String> {
     let plain = text.to_lowercase().replace(['\'', '’'], "");
     let plain = plain.replace("e-bike", "ebike").replace("e bike", "ebike");
-    plain
-        .split(|c: char| !c.is_alphanumeric())
+    let words = plain.split(|c: char| !c.is_alphanumeric());
+    let mut words: Vec<String> = words
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
-        .collect()
+        .collect();
+    // "Send it back", "bring the wheel back": one verb, whatever stands between.
+    for at in 0..words.len() {
+        let verb = matches!(words[at].as_str(), "send" | "bring" | "take" | "give");
+        let back = words
+            .iter()
+            .skip(at + 2)
+            .take(3)
+            .position(|word| word == "back");
+        if let (true, Some(between)) = (verb, back) {
+            words.remove(at + 2 + between);
+            words.insert(at + 1, "back".into());
+        }
+    }
+    words
 }
 
 /// Reads the terms of a text, each once, the phrases among them first.
@@ -154,10 +174,31 @@ pub(super) fn terms(text: &str) -> Vec<Term> {
             continue;
         }
         let stem = stem(word);
-        let light =
-            LIGHT_STEMS.binary_search(&stem).is_ok() || stem.bytes().all(|b| b.is_ascii_digit());
         if !terms.iter().any(|term| term.stem == stem) {
-            terms.push(term(stem, if light { 0.3 } else { 1.0 }));
+            let weight = if UNITS.contains(&stem.as_str()) {
+                0.4
+            } else if LIGHT_STEMS.binary_search(&stem).is_ok()
+                || stem.bytes().all(|b| b.is_ascii_digit())
+            {
+                LIGHTLY
+            } else if GROUPS.contains_key(&stem) {
+                1.0
+            } else {
+                // A word that not every business knows is what the question is about.
+                1.25
+            };
+            terms.push(term(stem, weight));
+        }
+    }
+    terms
+}
+
+/// Reads the terms of a question. "When" and "where" ask for the hours and the place, a little; in a passage they say nothing.
+pub(super) fn asked(question: &str) -> Vec<Term> {
+    let mut terms = terms(question);
+    for word in tokens(question) {
+        if matches!(word.as_str(), "when" | "where") {
+            terms.push(term(word, 0.4));
         }
     }
     terms
@@ -189,13 +230,29 @@ pub fn expand(question: &str) -> Vec<String> {
             }
         }
     };
-    let terms = terms(question);
+    let terms = asked(question);
     for word in tokens(question) {
         if STOP_WORDS.binary_search(&word.as_str()).is_err() {
             add(&word);
         }
     }
-    for row in terms.iter().flat_map(|term| term.groups) {
+    let slips = terms
+        .iter()
+        .filter(|term| term.groups.is_empty())
+        .flat_map(|term| {
+            let meant = GROUPS
+                .iter()
+                .filter(|(known, _)| is_slip(&term.stem, known));
+            meant.flat_map(|(_, rows)| rows)
+        });
+    let mut rows: Vec<&usize> = terms
+        .iter()
+        .flat_map(|term| term.groups)
+        .chain(slips)
+        .collect();
+    rows.sort_unstable();
+    rows.dedup();
+    for row in rows {
         SAME[*row]
             .split_whitespace()
             .filter(|word| !word.contains('_'))
@@ -205,11 +262,16 @@ pub fn expand(question: &str) -> Vec<String> {
 }
 
 /// Returns how alike two terms are, from 0 to 1: the same stem, a word for the same thing, or a slip of the finger.
+/// An everyday word is hardly a word for the same thing: an `offer` need not be a discount.
 pub(super) fn likeness(a: &Term, b: &Term) -> f32 {
     if a.stem == b.stem {
         1.0
     } else if a.groups.iter().any(|group| b.groups.contains(group)) {
-        0.85
+        if (a.weight <= LIGHTLY) == (b.weight <= LIGHTLY) {
+            0.85
+        } else {
+            0.35
+        }
     } else if is_slip(&a.stem, &b.stem) {
         0.8
     } else {
