@@ -8,7 +8,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 const STOP: &str = "a about actually after again all also am an and any anybody anyone anything are as at be because been before being \
     both but by can cannot cant could couldnt did didnt do does doesnt doing done dont down each either else ever every few for from further \
     get gets getting give go goes going got guys had hadnt has hasnt have havent having he hello hey hi her here hers him his how i id if ill im in into is \
-    isnt it its itself ive just kindly know let lets like ll looking may maybe me might mine more most much must my myself need needs no nor not now of off on once only or \
+    isnt it its itself ive just kindly know let lets like ll looking may maybe me might mine more most much must my myself need needs no nor not now of off on once one only or \
     other our ours out over own please question re same say see shall she should so some somebody someone something sort still such sure tell than thank thanks that \
     thats the their theirs them then there theres these they theyre thing things this those through till to too trying under until up us use using ve very \
     want wanted was wasnt way we well were weve what whats when where which while who whos whom why will with within without wont wonder wondering would wouldnt \
@@ -28,7 +28,7 @@ const SAME: &[&str] = &[
     "price cost costs charge charges fee fees how_much expensive cheap rate rates pay_for tariff afford set_me_back quote estimate",
     "repair repairs fix fixed fixing mend service servicing maintenance broken tuneup tune_up overhaul adjust workshop mechanic puncture patch damaged",
     "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted return_policy",
-    "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery my_house my_home my_door my_place my_flat",
+    "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery to_my_house to_my_home to_me my_house my_home my_door my_place my_flat",
     "pay payment payments card cards cash credit debit visa mastercard amex contactless apple_pay google_pay paypal cheque check",
     "instalment instalments installment installments finance financing monthly spread_the_cost pay_later credit loan several_months several_payments",
     "kid kids child children son daughter boy girl toddler junior baby youngster teenager little_one",
@@ -39,7 +39,7 @@ const SAME: &[&str] = &[
     "appointment book booking reserve reservation slot walk_in schedule drop_in in_advance",
     "warranty guarantee guaranteed warranties covered cover defect defective fault faulty crack cracks snaps snapped break breaks",
     "test_ride try_out trial test_drive try_before take_for_a_spin try try_one demo spin",
-    "park parking car_park drive garage",
+    "park parking car_park car cars vehicle garage",
     "electric ebike ebikes battery motor pedal_assist pedelec",
     "secondhand second_hand used preowned pre_owned refurbished trade_in part_exchange old_bike",
     "cancel cancellation call_off reschedule cancelling move_my",
@@ -122,7 +122,7 @@ pub(super) struct Term {
     /// Its stem, or the phrase.
     pub(super) stem: String,
     /// The rows of words that mean the same.
-    pub(super) groups: &'static [usize],
+    pub(super) groups: Vec<usize>,
     /// How much of the question it is, from 0 to 1.
     pub(super) weight: f32,
 }
@@ -133,12 +133,17 @@ const LIGHTLY: f32 = 0.3;
 /// Splits a text into lower-case words. Apostrophes vanish; `e-bike` is one word.
 fn tokens(text: &str) -> Vec<String> {
     let plain = text.to_lowercase().replace(['\'', '’'], "");
-    let plain = plain.replace("e-bike", "ebike").replace("e bike", "ebike");
     let words = plain.split(|c: char| !c.is_alphanumeric());
     let mut words: Vec<String> = words
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect();
+    for at in (1..words.len()).rev() {
+        if words[at - 1] == "e" && words[at].starts_with("bike") {
+            let bike = words.remove(at);
+            words[at - 1].push_str(&bike);
+        }
+    }
     // "Send it back", "bring the wheel back": one verb, whatever stands between.
     for at in 0..words.len() {
         let verb = matches!(words[at].as_str(), "send" | "bring" | "take" | "give");
@@ -163,6 +168,12 @@ pub(super) fn terms(text: &str) -> Vec<Term> {
     for length in (2..=LONGEST.min(words.len())).rev() {
         for at in 0..=words.len() - length {
             let phrase = words[at..at + length].join("_");
+            let singular = phrase.strip_suffix('s').unwrap_or(&phrase).to_owned();
+            let phrase = if GROUPS.contains_key(&phrase) {
+                phrase
+            } else {
+                singular
+            };
             if !taken[at..at + length].contains(&true) && GROUPS.contains_key(&phrase) {
                 taken[at..at + length].fill(true);
                 terms.push(term(phrase, 0.8));
@@ -205,7 +216,7 @@ pub(super) fn asked(question: &str) -> Vec<Term> {
 }
 
 fn term(stem: String, weight: f32) -> Term {
-    let groups = GROUPS.get(&stem).map_or(&[][..], Vec::as_slice);
+    let groups = GROUPS.get(&stem).cloned().unwrap_or_default();
     Term {
         stem,
         groups,
@@ -247,7 +258,7 @@ pub fn expand(question: &str) -> Vec<String> {
         });
     let mut rows: Vec<&usize> = terms
         .iter()
-        .flat_map(|term| term.groups)
+        .flat_map(|term| &term.groups)
         .chain(slips)
         .collect();
     rows.sort_unstable();
