@@ -1,1 +1,26 @@
-//! x
+//! Fake providers: real local servers that speak the providers' wires, and misbehave on request.
+//!
+//! One [`FakeProvider`] speaks all three wires, each at its own path:
+//! `POST [/v1]/chat/completions`, `POST /v1/messages`, `POST /api/chat`, and `GET /api/tags`.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use konstruct_llm::testkit::{Fault, FakeProvider, Reply};
+//!
+//! let fake = FakeProvider::new(|asked| Reply::text(format!("You said {asked}")));
+//! fake.next(Reply::default().fault(Fault::status(500, "oops")));
+//! let server = fake.spawn().await?;
+//! println!("point a backend at {}", server.url());
+//! # Ok(())
+//! # }
+//! ```
+
+mod frames;
+mod reply;
+mod server;
+
+pub use self::{
+    reply::{Fault, Reply},
+    server::{FakeProvider, FakeServer, Recorded},
+};

@@ -1,0 +1,298 @@
+//! The server of a fake provider.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+    serve::ListenerExt as _,
+};
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{Fault, Reply, frames::Dialect};
+
+/// A request that a fake provider got.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// The path.
+    pub path: String,
+    /// The headers, with lower-case names.
+    pub headers: Vec<(String, String)>,
+    /// The body's JSON; null if it was none.
+    pub body: Value,
+}
+
+impl Recorded {
+    /// Returns a header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+type Script = dyn Fn(&str) -> Reply + Send + Sync;
+
+/// A provider that answers from a script. Clones share it.
+#[derive(Clone)]
+pub struct FakeProvider {
+    script: Arc<Script>,
+    next: Arc<Mutex<VecDeque<Reply>>>,
+    requests: Arc<Mutex<Vec<Recorded>>>,
+    models: Arc<Vec<String>>,
+}
+
+impl fmt::Debug for FakeProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeProvider").finish_non_exhaustive()
+    }
+}
+
+impl Default for FakeProvider {
+    /// Answers `Re: ` and what was asked.
+    fn default() -> Self {
+        Self::new(|asked| Reply::text(format!("Re: {asked}")))
+    }
+}
+
+impl FakeProvider {
+    /// A provider that computes each reply from the last text of the user.
+    pub fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
+        Self {
+            script: Arc::new(script),
+            next: Arc::default(),
+            requests: Arc::default(),
+            models: Arc::new(vec!["fake".into()]),
+        }
+    }
+
+    /// Says which models `GET /api/tags` names; `fake` unless told otherwise.
+    #[must_use]
+    pub fn models(mut self, models: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.models = Arc::new(models.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets a reply that comes before the script is asked again; several come in order.
+    pub fn next(&self, reply: Reply) {
+        lock(&self.next).push_back(reply);
+    }
+
+    /// Returns the requests so far.
+    pub fn requests(&self) -> Vec<Recorded> {
+        lock(&self.requests).clone()
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    /// Those of the listener.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        let routes = Router::new()
+            .route("/chat/completions", post(openai))
+            .route("/v1/chat/completions", post(openai))
+            .route("/v1/messages", post(anthropic))
+            .route("/api/chat", post(ollama))
+            .route("/api/tags", get(tags))
+            .with_state(self);
+        // Without it a stream of small frames waits for acknowledgements.
+        let listener = listener.tap_io(|stream| {
+            let _best_effort = stream.set_nodelay(true);
+        });
+        axum::serve(listener, routes).await
+    }
+
+    /// Serves on a port of its own until the [`FakeServer`] is dropped.
+    ///
+    /// # Errors
+    /// Those of binding.
+    pub async fn spawn(&self) -> io::Result<FakeServer> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let task = tokio::spawn(self.clone().serve(listener));
+        Ok(FakeServer { url, task })
+    }
+
+    fn answer(
+        &self,
+        dialect: Dialect,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> (Reply, Value, usize) {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let number = {
+            let mut requests = lock(&self.requests);
+            requests.push(Recorded {
+                path: uri.path().into(),
+                headers: headers
+                    .iter()
+                    .map(|(name, value)| {
+                        (
+                            name.to_string(),
+                            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                        )
+                    })
+                    .collect(),
+                body: body.clone(),
+            });
+            requests.len()
+        };
+        let next = lock(&self.next).pop_front();
+        let reply = next.unwrap_or_else(|| (self.script)(&last_user_text(&body)));
+        tracing::debug!(?dialect, number, "the fake provider answers");
+        (reply, body, number)
+    }
+}
+
+/// A running fake provider. Dropping it stops the server.
+#[derive(Debug)]
+pub struct FakeServer {
+    url: String,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl FakeServer {
+    /// Returns the base URL, without a slash at the end. OpenAI's clients may add `/v1`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for FakeServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn openai(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&fake, Dialect::OpenAi, &uri, &headers, &body).await
+}
+
+async fn anthropic(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&fake, Dialect::Anthropic, &uri, &headers, &body).await
+}
+
+async fn ollama(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&fake, Dialect::Ollama, &uri, &headers, &body).await
+}
+
+async fn tags(State(fake): State<FakeProvider>) -> Json<Value> {
+    let models: Vec<Value> = fake
+        .models
+        .iter()
+        .map(|name| json!({"name": name, "model": name}))
+        .collect();
+    Json(json!({ "models": models }))
+}
+
+async fn respond(
+    fake: &FakeProvider,
+    dialect: Dialect,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
+    let (reply, body, number) = fake.answer(dialect, uri, headers, body);
+    tokio::time::sleep(reply.delay).await;
+    if let Some(Fault::Status {
+        status,
+        headers,
+        body,
+    }) = &reply.fault
+    {
+        return refusal(*status, headers, body);
+    }
+    let model = body["model"].as_str().unwrap_or("fake");
+    // Ollama streams unless told not to; the others the other way round.
+    if !body["stream"]
+        .as_bool()
+        .unwrap_or(dialect == Dialect::Ollama)
+    {
+        return Json(dialect.document(model, number, &reply)).into_response();
+    }
+    let frames = dialect.frames(model, number, &reply);
+    let mut response = Response::new(stream_of(dialect, frames, reply.fault));
+    let media = HeaderValue::from_static(dialect.media());
+    response.headers_mut().insert(CONTENT_TYPE, media);
+    response
+}
+
+fn refusal(status: u16, headers: &[(String, String)], body: &str) -> Response {
+    let mut response = Response::new(Body::from(body.to_owned()));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Makes the body: each frame a chunk of its own, and then the fault.
+fn stream_of(dialect: Dialect, mut frames: Vec<String>, fault: Option<Fault>) -> Body {
+    let broken = || stream::once(async { Err(io::Error::other("cut")) });
+    let (at, last) = match fault {
+        Some(Fault::End(at) | Fault::Cut(at) | Fault::Stall(at)) => (at, None),
+        Some(Fault::Malformed(at)) => (at, Some(dialect.malformed())),
+        Some(Fault::Error(at)) => (at, Some(dialect.error())),
+        Some(Fault::Status { .. }) | None => (usize::MAX, None),
+    };
+    frames.truncate(at);
+    frames.extend(last);
+    let sent = stream::iter(frames.into_iter().map(Ok::<_, io::Error>));
+    match fault {
+        Some(Fault::Cut(_)) => Body::from_stream(sent.chain(broken())),
+        Some(Fault::Stall(_)) => Body::from_stream(sent.chain(stream::pending())),
+        _ => Body::from_stream(sent),
+    }
+}
+
+/// Returns the last text of the user, by whichever wire.
+fn last_user_text(body: &Value) -> String {
+    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+    let texts = messages
+        .iter()
+        .rev()
+        .filter(|message| message["role"] == "user")
+        .filter_map(|message| match &message["content"] {
+            Value::String(text) => Some(text.clone()),
+            Value::Array(blocks) => blocks
+                .iter()
+                .rev()
+                .find_map(|block| block["text"].as_str())
+                .map(str::to_owned),
+            _ => None,
+        });
+    texts.into_iter().next().unwrap_or_default()
+}
