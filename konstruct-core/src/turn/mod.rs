@@ -1,16 +1,27 @@
 //! The durable turn: a pure state machine, its records, the journal that keeps them and the driver that performs them.
 
+mod driver;
+mod gather;
 mod journal;
+mod prompt;
 mod record;
+mod replay;
+mod reply;
+mod run;
+mod state;
 
 pub use self::{
+    driver::{Driver, DriverStats, Worked},
     journal::{
         Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed,
         InboxItem, Journal, Loaded, Reserve, Settle, Stored, TimerChange,
     },
+    prompt::{Recalled, question, render},
     record::{
         Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,
         Gathered, Input, OpenReason, OpenSend, Outcome, PinnedChannel, PinnedModel, RECORD_VERSION,
         Record, Refusal, ReplyPart, SilenceReason, Started, WaitReason,
     },
+    replay::{Replay, Step, replay, replay_with},
+    state::{Resume, State, begin, decide, step},
 };

@@ -265,6 +265,9 @@ pub struct Input {
     /// Whether an event that happened after it was worked before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// Whose words it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persons: Vec<PersonId>,
     /// The event.
     pub event: Inbound,
 }
