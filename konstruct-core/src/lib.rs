@@ -14,8 +14,11 @@ mod message;
 mod money;
 mod seal;
 mod secret;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod tool;
 pub mod turn;
+mod workforce;
 
 pub use self::{
     channel::{Capabilities, Channel, Find, FindQuery, Op, Receipt},
@@ -45,4 +48,5 @@ pub use self::{
     money::{Basis, LedgerRow, NanoUsd, Price, Usage},
     seal::{Opened, Sealer, SealerExt},
     secret::Secret,
+    workforce::{Workforce, WorkforceBuilder},
 };

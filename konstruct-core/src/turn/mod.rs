@@ -9,6 +9,7 @@ mod replay;
 mod reply;
 mod run;
 mod state;
+mod worker;
 
 pub use self::{
     driver::{Driver, DriverStats, Worked},
@@ -24,4 +25,5 @@ pub use self::{
     },
     replay::{Replay, Step, replay, replay_with},
     state::{Resume, State, begin, decide, step},
+    worker::Worker,
 };
