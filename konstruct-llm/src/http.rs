@@ -99,7 +99,7 @@ impl Http {
         }
     }
 
-    fn client(&self) -> Result<&Client> {
+    pub(crate) fn client(&self) -> Result<&Client> {
         self.client.as_ref().map_err(|problem| {
             Error::internal(format!("the HTTP client cannot be made: {problem}"))
         })
@@ -153,20 +153,6 @@ impl Http {
         };
         Ok(stream::unfold(reader, Reader::next).boxed())
     }
-
-    /// Asks for a small JSON document.
-    pub(crate) async fn get(&self, url: &str, within: Duration) -> Result<Vec<u8>> {
-        let deadline = Instant::now() + within;
-        let response = timeout_at(deadline, self.client()?.get(url).send())
-            .await
-            .map_err(|_| Error::new(ErrorKind::Unavailable, "no answer in time"))?
-            .map_err(unreached)?;
-        let refusal = Refusal::read(response, deadline).await;
-        if (200..300).contains(&refusal.status) {
-            return Ok(refusal.body);
-        }
-        Err(refusal.error("the server", None, None))
-    }
 }
 
 /// Makes the client: ring and Mozilla's roots by name, so that neither cmake nor system certificates are needed, and no
@@ -203,7 +189,7 @@ fn is_document(response: &Response) -> bool {
         .is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/html"))
 }
 
-fn unreached(error: reqwest::Error) -> Error {
+pub(crate) fn unreached(error: reqwest::Error) -> Error {
     let error = error.without_url();
     let (kind, message) = if error.is_connect() {
         (ErrorKind::Unavailable, "no connection")
@@ -235,7 +221,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// Reads the body as far as it comes in time; the status counts even without it.
-    async fn read(mut response: Response, deadline: Instant) -> Self {
+    pub(crate) async fn read(mut response: Response, deadline: Instant) -> Self {
         let mut body = Vec::new();
         while let Ok(Ok(Some(bytes))) = timeout_at(deadline, response.chunk()).await {
             let room = ERROR_BODY - body.len();

@@ -58,16 +58,21 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod codec;
 #[cfg(feature = "extract")]
 pub mod extract;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod http;
+#[cfg(feature = "ollama")]
 mod ndjson;
 #[cfg(feature = "ollama")]
 mod ollama;
 #[cfg(feature = "openai")]
 mod openai;
+#[cfg(any(feature = "openai", feature = "anthropic"))]
 mod price;
+#[cfg(any(feature = "openai", feature = "anthropic"))]
 mod sse;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -80,4 +85,5 @@ pub use self::extract::Extract;
 pub use self::ollama::{Ollama, OllamaDecoder, probe};
 #[cfg(feature = "openai")]
 pub use self::openai::{OpenAi, OpenAiDecoder};
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{codec::Decoder, http::Timeouts};

@@ -10,7 +10,7 @@ use super::{
     wire::{self, Block, BlockIn, Delta, Event, Message, Start, Tool},
 };
 use crate::{
-    codec::{Wire, parse},
+    codec::{Wire, call_id, parse},
     sse::SseFrames,
 };
 
@@ -243,7 +243,10 @@ impl Messages {
                 let input = block
                     .input
                     .filter(|input| input.as_object().is_some_and(|object| !object.is_empty()));
-                let (id, name) = (block.id.unwrap_or_default(), block.name.unwrap_or_default());
+                let given = block.id.filter(|id| !id.is_empty());
+                let answer = self.answer.as_deref().unwrap_or_default();
+                let id = given.unwrap_or_else(|| call_id(answer, index));
+                let name = block.name.unwrap_or_default();
                 (
                     Kind::Tool {
                         input,

@@ -67,7 +67,7 @@ impl LlmBackend for Extract {
             }
             Answer::PassOn(question) => {
                 events.push(start(BlockKind::ToolCall {
-                    id: crate::codec::call_id(&call.idempotency_key, 0),
+                    id: format!("call_{}", call.idempotency_key),
                     name: PASS_ON.into(),
                 }));
                 events.push(ModelEvent::ToolArguments {
@@ -126,7 +126,10 @@ fn answer(request: &ModelRequest) -> Answer {
         }
         None => {}
     }
-    let Some(choice) = choose(&asked, &request.passages) else {
+    // The last line of a burst is mostly the question; what came before it may only complete it.
+    let last = asked.lines().last().unwrap_or_default();
+    let choice = choose(last, &request.passages).or_else(|| choose(&asked, &request.passages));
+    let Some(choice) = choice else {
         let rest = if can_pass_on {
             OFFER
         } else {
@@ -158,8 +161,23 @@ fn last_words(messages: &[ModelMessage]) -> (String, &[ModelMessage]) {
         .take_while(|message| message.role == Role::User)
         .count();
     let (before, burst) = messages.split_at(messages.len() - burst);
-    let texts: Vec<String> = burst.iter().map(text_of).collect();
+    let texts: Vec<String> = burst
+        .iter()
+        .map(|message| unnamed(&text_of(message)).to_owned())
+        .collect();
     (texts.join("\n"), before)
+}
+
+/// Takes away the `Name: ` that stands before what is said where many people talk.
+fn unnamed(text: &str) -> &str {
+    match text.split_once(": ") {
+        Some((name, said))
+            if name.split_whitespace().count() <= 3 && name.chars().count() <= 40 =>
+        {
+            said
+        }
+        _ => text,
+    }
 }
 
 fn text_of(message: &ModelMessage) -> String {

@@ -296,7 +296,7 @@ fn is_slip(a: &str, b: &str) -> bool {
     let shorter = a.len().min(b.len());
     let allowed = match shorter {
         0..=3 => return false,
-        4..=8 => 1,
+        4..=7 => 1,
         _ => 2,
     };
     // Short words that differ in their first letter are two words more often than a slip.

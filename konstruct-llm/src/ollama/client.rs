@@ -5,8 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use konstruct_core::{
     CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result,
+    Secret,
 };
 use reqwest::header::HeaderMap;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     convert::{Lines, request},
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     codec::parse,
-    http::{Http, Post, ProviderError, Refusal, Timeouts},
+    http::{Http, Post, ProviderError, Refusal, Timeouts, header, unreached},
 };
 
 /// Where Ollama listens unless told otherwise.
@@ -32,6 +34,7 @@ const LOCAL: &str = "http://127.0.0.1:11434";
 #[derive(Clone, Debug)]
 pub struct Ollama {
     info: ModelInfo,
+    api_key: Option<Secret>,
     base_url: String,
     context: u32,
     http: Http,
@@ -42,6 +45,7 @@ impl Ollama {
     pub fn new(model: impl Into<String>) -> Self {
         Self {
             info: ModelInfo::new("ollama", model).with_price(Price::default()),
+            api_key: None,
             base_url: LOCAL.into(),
             context: 8192,
             http: Http::new(Timeouts::default().with_first_content(Duration::from_secs(300))),
@@ -52,6 +56,13 @@ impl Ollama {
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = base_url(url.as_ref());
+        self
+    }
+
+    /// Sends a key, as an Ollama behind a gateway wants it.
+    #[must_use]
+    pub fn api_key(mut self, key: Secret) -> Self {
+        self.api_key = Some(key);
         self
     }
 
@@ -96,8 +107,16 @@ pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
     let within = Duration::from_secs(2);
     let http = Http::new(Timeouts::default().with_connect(within));
     let url = format!("{}/api/tags", self::base_url(base_url.as_ref()));
-    let body = http.get(&url, within).await?;
-    let tags: Tags = parse(&String::from_utf8_lossy(&body))?;
+    let deadline = Instant::now() + within;
+    let response = timeout_at(deadline, http.client()?.get(url).send())
+        .await
+        .map_err(|_| Error::new(ErrorKind::Unavailable, "no answer in time"))?
+        .map_err(unreached)?;
+    let answer = Refusal::read(response, deadline).await;
+    if answer.status != 200 {
+        return Err(refused(&answer));
+    }
+    let tags: Tags = parse(&String::from_utf8_lossy(&answer.body))?;
     Ok(tags.models.into_iter().map(|tag| tag.name).collect())
 }
 
@@ -108,11 +127,19 @@ impl LlmBackend for Ollama {
     }
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.api_key {
+            header(
+                &mut headers,
+                "authorization",
+                &format!("Bearer {}", key.expose()),
+            )?;
+        }
         let post = Post {
             provider: "ollama",
             model: &self.info.model,
             url: format!("{}/api/chat", self.base_url),
-            headers: HeaderMap::new(),
+            headers,
             body: &request(&self.info.model, self.context, &asked),
             refused,
         };

@@ -1,3 +1,43 @@
 //! The integration tests of konstruct-llm.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed unwrap is how a test fails; what accuracy missed is worth reading"
+)]
+
 mod accuracy;
+mod backends;
+mod codecs;
+mod extract;
+mod requests;
+
+use std::time::Duration;
+
+use konstruct_core::{CallContext, ModelMessage, ModelRequest, Role, TenantId, ToolSpec};
+use serde_json::json;
+
+fn call() -> CallContext {
+    CallContext {
+        tenant: TenantId::new(),
+        idempotency_key: "trn_1.m1".into(),
+        timeout: Duration::from_secs(20),
+    }
+}
+
+fn ask(text: &str) -> ModelRequest {
+    ModelRequest {
+        system: "Be brief.".into(),
+        messages: vec![ModelMessage::text(Role::User, text)],
+        max_tokens: 100,
+        ..ModelRequest::default()
+    }
+}
+
+fn tool(name: &str) -> ToolSpec {
+    ToolSpec {
+        name: name.into(),
+        description: "A tool.".into(),
+        parameters: json!({"type": "object", "properties": {}}),
+    }
+}

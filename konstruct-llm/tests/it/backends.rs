@@ -1,0 +1,307 @@
+//! Each backend against its fake provider: what works, and every way in which it can go wrong.
+
+use std::time::Duration;
+
+use konstruct_core::{
+    Error, ErrorKind, Finish, LlmBackend, LlmBackendExt as _, ModelAnswer, Result, Secret, Usage,
+};
+use konstruct_llm::{
+    Anthropic, Ollama, OpenAi, Timeouts, probe,
+    testkit::{FakeProvider, Fault, Reply},
+};
+
+use crate::{ask, call, tool};
+
+/// Every backend at one fake, impatient.
+fn backends(url: &str) -> Vec<Box<dyn LlmBackend>> {
+    let patience = Duration::from_millis(200);
+    let timeouts = Timeouts::default()
+        .with_idle(patience)
+        .with_first_content(patience * 5);
+    let key = || Secret::new("key-1");
+    vec![
+        Box::new(
+            OpenAi::new(key(), "m")
+                .base_url(format!("{url}/v1/"))
+                .timeouts(timeouts),
+        ),
+        Box::new(
+            Anthropic::new(key(), "m")
+                .base_url(format!("{url}/v1"))
+                .timeouts(timeouts),
+        ),
+        Box::new(
+            Ollama::new("m")
+                .base_url(format!("{url}/"))
+                .timeouts(timeouts),
+        ),
+    ]
+}
+
+/// Asks every backend, with the reply that the fake is to give.
+async fn ask_all(reply: Reply, mut check: impl FnMut(&str, Result<ModelAnswer>)) {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    for backend in backends(server.url()) {
+        fake.next(reply.clone());
+        let mut request = ask("Hi");
+        request.tools = vec![tool("look_up")];
+        check(
+            &backend.describe().provider,
+            backend.complete(request, &call()).await,
+        );
+    }
+    assert_eq!(fake.requests().len(), 3, "nothing is retried here");
+}
+
+async fn fails(reply: Reply, expected: ErrorKind) {
+    ask_all(reply, |provider, answer| {
+        let error = answer.expect_err(provider);
+        assert_eq!(error.kind(), expected, "{provider}: {error}");
+        assert!(
+            !format!("{error:?}").contains("key-1"),
+            "{provider}: {error:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn text_and_usage() {
+    ask_all(
+        Reply::text("Hello дear reader").usage(30, 7),
+        |provider, answer| {
+            let answer = answer.expect(provider);
+            assert_eq!(answer.text(), "Hello дear reader", "{provider}");
+            assert_eq!(
+                (answer.finish, answer.model.as_str()),
+                (Finish::Stop, "m"),
+                "{provider}"
+            );
+            let expected = Usage {
+                input: 30,
+                output: 7,
+                ..Usage::default()
+            };
+            assert_eq!(answer.usage, Some(expected), "{provider}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn parallel_tool_calls() {
+    let reply = Reply::text("Let me see.")
+        .call("look_up", r#"{"id":7}"#)
+        .call("look_up", "{}");
+    ask_all(reply, |provider, answer| {
+        let answer = answer.expect(provider);
+        let calls: Vec<_> = answer.tool_calls().collect();
+        let arguments: Vec<_> = calls.iter().map(|call| call.arguments.as_str()).collect();
+        assert_eq!(arguments, [r#"{"id":7}"#, "{}"], "{provider}");
+        assert_ne!(calls[0].id, calls[1].id, "{provider}");
+        assert_eq!(answer.finish, Finish::ToolCalls, "{provider}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn streams_that_break() {
+    for fault in [
+        Fault::End(2),
+        Fault::Cut(2),
+        Fault::Stall(2),
+        Fault::Stall(0),
+        Fault::End(0),
+    ] {
+        fails(
+            Reply::text("one two three").fault(fault),
+            ErrorKind::Truncated,
+        )
+        .await;
+    }
+    fails(
+        Reply::text("one two three").fault(Fault::Malformed(2)),
+        ErrorKind::Protocol,
+    )
+    .await;
+    for at in [0, 2] {
+        fails(
+            Reply::text("one two three").fault(Fault::Error(at)),
+            ErrorKind::Unavailable,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn statuses() {
+    for (status, kind) in [
+        (302, ErrorKind::Protocol),
+        (400, ErrorKind::InvalidInput),
+        (401, ErrorKind::Unauthorized),
+        (402, ErrorKind::QuotaExhausted),
+        (403, ErrorKind::Forbidden),
+        (404, ErrorKind::NotFound),
+        (413, ErrorKind::TooLarge),
+        (500, ErrorKind::Unavailable),
+        (503, ErrorKind::Unavailable),
+        (529, ErrorKind::Unavailable),
+    ] {
+        // The body of no wire: the status alone counts.
+        fails(
+            Reply::default().fault(Fault::status(status, "<html>503</html>")),
+            kind,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_kept() {
+    let fault = Fault::status(429, "{}").header("retry-after", "7");
+    ask_all(Reply::default().fault(fault), |provider, answer| {
+        let error = answer.expect_err(provider);
+        assert_eq!(error.kind(), ErrorKind::RateLimited, "{provider}");
+        assert_eq!(
+            error.retry_after(),
+            Some(Duration::from_secs(7)),
+            "{provider}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_document_instead_of_a_stream_is_an_error() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    for backend in &backends(server.url())[..2] {
+        let page = Fault::status(200, "<html>log in</html>").header("content-type", "text/html");
+        fake.next(Reply::default().fault(page));
+        let error = backend.complete(ask("Hi"), &call()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn typed_errors() {
+    let openai = |code: &str, kind: &str| {
+        format!(r#"{{"error":{{"message":"m 503","type":"{kind}","param":null,"code":{code}}}}}"#)
+    };
+    let anthropic =
+        |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#);
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    let backends = backends(server.url());
+    for (backend, status, body, kind) in [
+        (
+            0,
+            429,
+            openai(r#""insufficient_quota""#, "insufficient_quota"),
+            ErrorKind::QuotaExhausted,
+        ),
+        (
+            0,
+            429,
+            openai("null", "insufficient_quota"),
+            ErrorKind::QuotaExhausted,
+        ),
+        (
+            0,
+            429,
+            openai(r#""rate_limit_exceeded""#, "tokens"),
+            ErrorKind::RateLimited,
+        ),
+        (
+            0,
+            400,
+            openai(r#""context_length_exceeded""#, "invalid_request_error"),
+            ErrorKind::TooLarge,
+        ),
+        (
+            0,
+            400,
+            openai(r#""model_not_found""#, "invalid_request_error"),
+            ErrorKind::NotFound,
+        ),
+        (
+            0,
+            501,
+            openai("501", "not_supported_error"),
+            ErrorKind::Unsupported,
+        ),
+        (0, 418, openai("null", "who_knows"), ErrorKind::Protocol),
+        (
+            1,
+            529,
+            anthropic("overloaded_error"),
+            ErrorKind::Unavailable,
+        ),
+        (
+            1,
+            400,
+            anthropic("billing_error"),
+            ErrorKind::QuotaExhausted,
+        ),
+        (1, 504, anthropic("who_knows"), ErrorKind::Unavailable),
+        (
+            2,
+            503,
+            r#"{"error":"server busy"}"#.into(),
+            ErrorKind::Unavailable,
+        ),
+    ] {
+        // OpenAI's 401 comes as text; no content type is trusted.
+        let fault = Fault::status(status, body.clone()).header("content-type", "text/plain");
+        fake.next(Reply::default().fault(fault));
+        let error = backends[backend]
+            .complete(ask("Hi"), &call())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), kind, "{status} {body}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_total_time_cuts_what_the_idle_time_would_not() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    fake.next(Reply::text("late").delay(Duration::from_secs(5)));
+    let mut short = call();
+    short.timeout = Duration::from_millis(100);
+    let error = Ollama::new("m")
+        .base_url(server.url())
+        .complete(ask("Hi"), &short)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated);
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for backend in backends(&url) {
+        let error: Error = backend.complete(ask("Hi"), &call()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    assert_eq!(
+        probe(&url).await.unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
+    let nonsense = OpenAi::new(Secret::new("k"), "m").base_url("no url");
+    let error = nonsense.complete(ask("Hi"), &call()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+}
+
+#[tokio::test]
+async fn a_probe_names_the_models() {
+    let server = FakeProvider::default()
+        .models(["llama3.2", "qwen3"])
+        .spawn()
+        .await
+        .unwrap();
+    assert_eq!(probe(server.url()).await.unwrap(), ["llama3.2", "qwen3"]);
+}
