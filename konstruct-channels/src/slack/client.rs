@@ -1,0 +1,114 @@
+//! Slack's Web API: one call, and what its answer means.
+
+use konstruct_core::{Error, ErrorKind, Result, Secret};
+use reqwest::{Client, Url};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::wire::Answer;
+use crate::http::{self, Exchange};
+
+/// Calls methods of the Web API.
+#[derive(Debug)]
+pub(super) struct Api {
+    pub(super) client: Client,
+    pub(super) base: Url,
+    pub(super) token: Secret,
+}
+
+impl Api {
+    /// Calls a method that takes JSON.
+    pub(super) async fn json(&self, method: &str, body: &impl Serialize) -> Result<Value> {
+        let request = self.client.post(http::join(&self.base, &[method]));
+        self.call(request.json(body)).await
+    }
+
+    /// Calls a method that takes a form only.
+    pub(super) async fn form(&self, method: &str, form: &[(&str, &str)]) -> Result<Value> {
+        let request = self.client.post(http::join(&self.base, &[method]));
+        self.call(request.form(form)).await
+    }
+
+    async fn call(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        answer(http::exchange(request.bearer_auth(self.token.expose())).await?)
+    }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// As Slack's error says. [`ErrorKind::Ambiguous`] where it says that it does not know itself, or cannot be read.
+fn answer(exchange: Exchange) -> Result<Value> {
+    let error = match serde_json::from_slice::<Answer>(&exchange.body) {
+        Ok(Answer { ok: true, rest, .. }) if exchange.status.is_success() => return Ok(rest),
+        Ok(Answer {
+            ok: false,
+            error: Some(code),
+            ..
+        }) if !exchange.status.is_server_error() => Error::new(kind(&code), printable(&code)),
+        _ if exchange.status.is_success() => {
+            Error::new(ErrorKind::Ambiguous, "the answer cannot be read")
+        }
+        _ => Error::new(
+            http::status_kind(exchange.status),
+            format!("status {}", exchange.status.as_u16()),
+        ),
+    };
+    Err(match exchange.retry_after {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    })
+}
+
+/// What an error of the Web API means. Those that are not named mean a request that Slack refused.
+fn kind(code: &str) -> ErrorKind {
+    match code {
+        "ratelimited" | "rate_limited" => ErrorKind::RateLimited,
+        "message_limit_exceeded" => ErrorKind::QuotaExhausted,
+        "account_inactive" | "invalid_auth" | "not_authed" | "token_expired" | "token_revoked" => {
+            ErrorKind::Unauthorized
+        }
+        "access_denied"
+        | "app_access_restricted"
+        | "ekm_access_denied"
+        | "enterprise_is_restricted"
+        | "messages_tab_disabled"
+        | "missing_scope"
+        | "no_permission"
+        | "not_allowed_token_type"
+        | "not_in_channel"
+        | "org_login_required"
+        | "restricted_action"
+        | "restricted_action_non_threadable_channel"
+        | "restricted_action_read_only_channel"
+        | "restricted_action_thread_locked"
+        | "restricted_action_thread_only_channel"
+        | "send_on_behalf_not_allowed"
+        | "team_access_not_granted"
+        | "two_factor_setup_required" => ErrorKind::Forbidden,
+        "channel_not_found" | "message_not_found" | "team_not_found" | "thread_not_found"
+        | "user_not_found" => ErrorKind::NotFound,
+        "is_archived" | "cannot_reply_to_message" => ErrorKind::Conflict,
+        "metadata_too_large" | "msg_blocks_too_long" | "msg_too_long" => ErrorKind::TooLarge,
+        "method_deprecated" | "method_not_supported_for_channel_type" | "unknown_method" => {
+            ErrorKind::Unsupported
+        }
+        "request_timeout" | "service_unavailable" | "team_added_to_org" => ErrorKind::Unavailable,
+        // "It's possible some aspect of the operation succeeded before the error was raised."
+        "fatal_error" | "internal_error" => ErrorKind::Ambiguous,
+        _ => ErrorKind::InvalidInput,
+    }
+}
+
+/// A code is a word; anything else might be anybody's words.
+fn printable(code: &str) -> &str {
+    let word = code.len() <= 64
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if word {
+        code
+    } else {
+        "an error without a code"
+    }
+}

@@ -1,0 +1,332 @@
+//! Callbacks of Slack's Events API.
+
+use konstruct_core::{
+    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
+    ConversationRef, DeliveryState, IdKind, Inbound, Lifecycle,
+};
+use serde_json::Value;
+
+use super::{
+    inbound::{Source, place, place_kind},
+    text, wire,
+};
+use crate::loose::Loose as _;
+
+/// Decodes an event callback.
+pub(super) fn decode(source: &Source<'_>) -> Inbound {
+    let callback = Callback {
+        source,
+        event: source.value.at("event"),
+    };
+    let name = callback.event.text("type").unwrap_or_default();
+    match name.as_str() {
+        "app_mention" => callback.spoken(true),
+        "message" => callback.message(),
+        "reaction_added" | "reaction_removed" => callback.reaction(&name),
+        "message_metadata_posted" => callback.metadata_posted(&name),
+        name if name.starts_with("message.") => callback.message(),
+        name => callback.change(name),
+    }
+}
+
+struct Callback<'a> {
+    source: &'a Source<'a>,
+    event: &'a Value,
+}
+
+impl Callback<'_> {
+    fn message(&self) -> Inbound {
+        let subtype = self.event.text("subtype").unwrap_or_default();
+        match subtype.as_str() {
+            "" => self.spoken(false),
+            "message_changed" => self.edited(),
+            "message_deleted" => self.deleted(self.event.at("previous_message")),
+            subtype if wire::SPOKEN.contains(&subtype) => self.spoken(false),
+            subtype if wire::MEMBERSHIP.contains(&subtype) => {
+                self.lifecycle(Lifecycle::Membership, self.event)
+            }
+            subtype => {
+                let name = format!("message.{subtype}");
+                if wire::NOTICES.contains(&subtype) {
+                    self.lifecycle(Lifecycle::Other(name), self.event)
+                } else {
+                    self.unsupported(name)
+                }
+            }
+        }
+    }
+
+    /// Somebody's words, or the echo of our own.
+    fn spoken(&self, mention: bool) -> Inbound {
+        let message = self.event;
+        let ts = message.first(&["ts", "event_ts"]).unwrap_or_default();
+        let conversation = self.conversation(message, message.text("ts"));
+        let sender = self.sender(message);
+        if let (ActorKind::Myself, Some(key)) = (sender.kind, send_key(message)) {
+            return Inbound {
+                sender,
+                conversation,
+                ..self.base(message, delivered(ts, key))
+            };
+        }
+        Inbound {
+            logical_id: match (&conversation, message.text("ts")) {
+                (Some(place), Some(ts)) => format!("{}:{ts}", place.id),
+                _ => String::new(),
+            },
+            addressed: Addressing {
+                direct: conversation
+                    .as_ref()
+                    .is_some_and(|place| place.kind == ConversationKind::Direct),
+                mention: mention || self.mentions_me(message),
+                thread: message.text("thread_ts").is_some(),
+                command: false,
+            },
+            conversation,
+            sender,
+            ..self.base(
+                message,
+                Body::Message {
+                    message: ts,
+                    content: self.content(message),
+                },
+            )
+        }
+    }
+
+    /// A change of a message. Slack also sends one when it has unfurled a link: that is no edit.
+    fn edited(&self) -> Inbound {
+        let (message, before) = (self.event.at("message"), self.event.at("previous_message"));
+        if message.text("subtype").as_deref() == Some("tombstone") {
+            return self.deleted(message);
+        }
+        let same_text = before.is_object() && message.text("text") == before.text("text");
+        if same_text && message.text("edited.ts") == before.text("edited.ts") {
+            return self.lifecycle(
+                Lifecycle::Other("message.message_changed".to_owned()),
+                message,
+            );
+        }
+        let body = Body::Edited {
+            message: message.text("ts").unwrap_or_default(),
+            content: self.content(message),
+        };
+        Inbound {
+            conversation: self.conversation(message, message.text("ts")),
+            sender: self.sender(message),
+            ..self.base(self.event, body)
+        }
+    }
+
+    fn deleted(&self, message: &Value) -> Inbound {
+        let ts = self.event.text("deleted_ts").or_else(|| message.text("ts"));
+        let body = Body::Deleted {
+            message: ts.clone().unwrap_or_default(),
+        };
+        Inbound {
+            conversation: self.conversation(message, ts),
+            sender: self.sender(message),
+            ..self.base(self.event, body)
+        }
+    }
+
+    /// A reaction names no thread: in a channel it is taken for one to the message that began it.
+    fn reaction(&self, name: &str) -> Inbound {
+        let item = self.event.at("item");
+        let Some(ts) = item.text("ts") else {
+            return self.lifecycle(Lifecycle::Other(name.to_owned()), item);
+        };
+        let body = Body::Reaction {
+            message: ts.clone(),
+            emoji: self.event.text("reaction").unwrap_or_default(),
+            added: name == "reaction_added",
+        };
+        Inbound {
+            conversation: self.conversation(item, Some(ts)),
+            sender: self.sender(self.event),
+            ..self.base(self.event, body)
+        }
+    }
+
+    /// Slack tells the app that a message with its metadata was posted: our own send arrived.
+    fn metadata_posted(&self, name: &str) -> Inbound {
+        let sender = self.sender(self.event);
+        match (self.event.text("message_ts"), send_key(self.event)) {
+            (Some(ts), Some(key)) if sender.kind == ActorKind::Myself => Inbound {
+                conversation: self.conversation(self.event, Some(ts.clone())),
+                sender,
+                ..self.base(self.event, delivered(ts, key))
+            },
+            _ => self.lifecycle(Lifecycle::Other(name.to_owned()), self.event),
+        }
+    }
+
+    fn change(&self, name: &str) -> Inbound {
+        let change = match name {
+            "app_uninstalled" | "app_uninstalled_team" => Lifecycle::Disconnected,
+            // Somebody's own token is not what the employee lives on.
+            "tokens_revoked" if !self.event.items("tokens.bot").is_empty() => {
+                Lifecycle::Disconnected
+            }
+            "tokens_revoked" => Lifecycle::Other(name.to_owned()),
+            "app_rate_limited" => Lifecycle::RateLimited,
+            "app_home_opened" | "assistant_thread_started" => Lifecycle::Opened,
+            "agent_session_stopped" => Lifecycle::Stopped,
+            "member_joined_channel"
+            | "member_left_channel"
+            | "channel_joined"
+            | "channel_left"
+            | "group_joined"
+            | "group_left" => Lifecycle::Membership,
+            name if wire::EVENTS.contains(&name) => Lifecycle::Other(name.to_owned()),
+            name => return self.unsupported(name.to_owned()),
+        };
+        self.lifecycle(change, self.event)
+    }
+
+    fn lifecycle(&self, change: Lifecycle, of: &Value) -> Inbound {
+        Inbound {
+            conversation: self.conversation(of, None),
+            sender: self.sender(self.event),
+            ..self.base(self.event, Body::Lifecycle { change })
+        }
+    }
+
+    fn unsupported(&self, kind: String) -> Inbound {
+        let errors = Vec::new();
+        Inbound {
+            conversation: self.conversation(self.event, None),
+            sender: self.sender(self.event),
+            ..self.base(self.event, Body::Unsupported { kind, errors })
+        }
+    }
+
+    /// The parts that every event has; messages are ordered by their own time.
+    fn base(&self, timed: &Value, body: Body) -> Inbound {
+        let time = timed
+            .first(&["ts", "event_ts"])
+            .or_else(|| self.source.value.text("event_time"));
+        Inbound {
+            occurred_at: time
+                .and_then(|ts| wire::timestamp(&ts))
+                .unwrap_or(self.source.now),
+            ..self.source.event(body)
+        }
+    }
+
+    /// Where it belongs. `root` is the message that begins a thread where none is named.
+    fn conversation(&self, of: &Value, root: Option<String>) -> Option<ConversationRef> {
+        let paths = &[
+            "channel",
+            "channel_id",
+            "channel.id",
+            "item.channel",
+            "assistant_thread.channel_id",
+        ];
+        let channel = of.first(paths).or_else(|| self.event.first(paths))?;
+        let channel_type = self.event.text("channel_type");
+        let kind = place_kind(&channel, channel_type.as_deref());
+        let thread = of.first(&["thread_ts", "assistant_thread.thread_ts"]);
+        let external = self.source.value.flag("is_ext_shared_channel");
+        Some(place(channel, kind, thread, root, external))
+    }
+
+    fn sender(&self, of: &Value) -> Actor {
+        let user = of.first(&["user", "user_id", "user.id", "assistant_thread.user_id"]);
+        let bot = of.first(&["bot_id", "bot_profile.id"]);
+        let app = of.first(&["app_id", "bot_profile.app_id"]);
+        let own_user = user.as_ref().is_some_and(|user| self.own().contains(user));
+        let own_app = app.is_some() && app == self.source.value.text("api_app_id");
+        let kind = if own_user || (own_app && bot.is_some()) {
+            ActorKind::Myself
+        } else if bot.is_some() || of.text("subtype").as_deref() == Some("bot_message") {
+            ActorKind::Bot
+        } else if user.is_some() {
+            ActorKind::Human
+        } else {
+            ActorKind::System
+        };
+        let name = of.first(&[
+            "user_profile.display_name",
+            "user_profile.real_name",
+            "username",
+            "bot_profile.name",
+        ]);
+        let user = user.map(|id| (IdKind::SlackUser, id));
+        let bot = bot.map(|id| (IdKind::SlackBot, id));
+        Actor {
+            ids: user.into_iter().chain(bot).collect(),
+            name,
+            kind,
+        }
+    }
+
+    /// The employee's own users, as the authorisation says.
+    fn own(&self) -> Vec<String> {
+        let granted = self.source.value.items("authorizations").iter();
+        granted
+            .filter(|granted| granted.flag("is_bot"))
+            .filter_map(|granted| granted.text("user_id"))
+            .collect()
+    }
+
+    fn mentions_me(&self, message: &Value) -> bool {
+        let text = message.text("text").unwrap_or_default();
+        self.own().iter().any(|user| {
+            text.contains(&format!("<@{user}>")) || text.contains(&format!("<@{user}|"))
+        })
+    }
+
+    fn content(&self, message: &Value) -> Content {
+        let text = message.text("text").unwrap_or_else(|| {
+            // A message that was passed on has its words here.
+            let quoted = message.items("attachments").iter();
+            let quoted: Vec<_> = quoted
+                .filter_map(|part| part.first(&["text", "fallback"]))
+                .collect();
+            quoted.join("\n")
+        });
+        Content {
+            text: text::read(&text, &self.own()),
+            attachments: message.items("files").iter().map(attachment).collect(),
+            reply_to: None,
+        }
+    }
+}
+
+/// The key that our own send carries.
+fn send_key(message: &Value) -> Option<String> {
+    let metadata = message.at("metadata");
+    (metadata.text("event_type").as_deref() == Some(wire::SEND_EVENT))
+        .then(|| metadata.text("event_payload.key"))?
+}
+
+fn delivered(message: String, key: String) -> Body {
+    Body::Delivery {
+        message,
+        state: DeliveryState::Sent,
+        key: Some(key),
+        errors: Vec::new(),
+        billed: None,
+    }
+}
+
+fn attachment(file: &Value) -> Attachment {
+    let mime = file.text("mimetype");
+    let kind = match mime.as_deref().and_then(|mime| mime.split('/').next()) {
+        _ if file.text("subtype").as_deref() == Some("slack_audio") => AttachmentKind::Voice,
+        Some("image") => AttachmentKind::Image,
+        Some("audio") => AttachmentKind::Audio,
+        Some("video") => AttachmentKind::Video,
+        _ => AttachmentKind::Document,
+    };
+    Attachment {
+        kind,
+        id: file.text("id").unwrap_or_default(),
+        url: file.first(&["url_private_download", "url_private"]),
+        mime,
+        name: file.first(&["name", "title"]),
+        size: file.at("size").as_u64(),
+        sha256: None,
+    }
+}

@@ -1,0 +1,295 @@
+//! From Slack's bytes to events: forms, callbacks, interactions, commands and Socket Mode envelopes.
+//!
+//! Where Slack gives no id of the event, one is made: of the trigger of an interaction or a command, of a view's id and hash,
+//! or at last of the SHA-256 of the payload.
+
+use konstruct_core::{
+    AccountId, Actor, ActorKind, Addressing, Body, ChannelKind, ConversationKind, ConversationRef,
+    Inbound, Lifecycle, Timestamp,
+};
+use serde_json::{Value, value::RawValue};
+
+use super::{event, interaction, wire};
+use crate::{
+    Decoded,
+    loose::{self, Loose as _},
+    webhook::digest_id,
+};
+
+/// Decodes a verified request body: JSON of the Events API, or a form of a command or an interaction. `now` stands in where
+/// Slack gives no time.
+///
+/// ```
+/// use konstruct_channels::slack;
+/// use konstruct_core::Timestamp;
+///
+/// let body = br#"{"type":"event_callback","team_id":"T1","event_id":"Ev1",
+///     "event":{"type":"message","channel":"D1","channel_type":"im","user":"U1","ts":"1.000002","text":"hi"}}"#;
+/// let decoded = slack::decode(body, Timestamp::default());
+/// assert_eq!(decoded.events[0].id, "Ev1");
+/// assert_eq!(decoded.events[0].logical_id, "D1:1.000002");
+/// ```
+pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
+    match Payload::read(body) {
+        Payload::Json { raw, value, kind } => Source::new(&raw, &value, now, 0).decode(kind),
+        Payload::Deep(raw) => deep(&raw, now),
+        Payload::Handshake(_) | Payload::SslCheck => Decoded::default(),
+        Payload::Unreadable => Decoded::undecodable(),
+    }
+}
+
+/// A frame of Socket Mode that carries events.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// What to acknowledge it by, once its events are durable.
+    pub id: String,
+    /// What it carries.
+    pub decoded: Decoded,
+}
+
+/// Decodes a frame of Socket Mode, whose payload is what a webhook would have been sent. `None` for frames that carry none,
+/// such as `hello` and `disconnect`.
+pub fn decode_envelope(frame: &[u8], now: Timestamp) -> Option<Envelope> {
+    let text = String::from_utf8_lossy(frame);
+    let raw = loose::outline(&text)?;
+    let parts = loose::fields(raw);
+    let payload = parts.get("payload")?;
+    let field = |name: &str| loose::scalar(&loose::value(parts.get(name)?)?);
+    let kind = match field("type")?.as_str() {
+        "slash_commands" => Kind::Command,
+        _ => Kind::Json,
+    };
+    let attempt = field("retry_attempt").and_then(|text| text.parse().ok());
+    let decoded = match loose::value(payload) {
+        Some(value) => Source::new(payload, &value, now, attempt.unwrap_or(0)).decode(kind),
+        None => deep(payload, now),
+    };
+    Some(Envelope {
+        id: field("envelope_id").unwrap_or_default(),
+        decoded,
+    })
+}
+
+/// What a request body turned out to be.
+pub(super) enum Payload {
+    Handshake(String),
+    SslCheck,
+    Json {
+        raw: Box<RawValue>,
+        value: Value,
+        kind: Kind,
+    },
+    /// JSON that is nested too deep to be read.
+    Deep(Box<RawValue>),
+    Unreadable,
+}
+
+/// Which of Slack's three kinds of payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It says what it is.
+    Json,
+    /// A slash command.
+    Command,
+}
+
+impl Payload {
+    pub(super) fn read(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        if text.trim_start().starts_with('{') {
+            return Self::json(&text);
+        }
+        let form: serde_json::Map<String, Value> = form_urlencoded::parse(body)
+            .map(|(key, value)| (key.into_owned(), Value::String(value.into_owned())))
+            .collect();
+        if let Some(Value::String(payload)) = form.get("payload") {
+            return Self::json(payload);
+        }
+        if form.contains_key("command") {
+            let value = Value::Object(form);
+            let raw = serde_json::value::to_raw_value(&value);
+            return raw.map_or(Self::Unreadable, |raw| Self::Json {
+                raw,
+                value,
+                kind: Kind::Command,
+            });
+        }
+        if form.contains_key("ssl_check") {
+            return Self::SslCheck;
+        }
+        Self::Unreadable
+    }
+
+    fn json(text: &str) -> Self {
+        let Some(raw) = loose::outline(text) else {
+            return Self::Unreadable;
+        };
+        let raw = raw.to_owned();
+        match loose::value(&raw) {
+            Some(value) if value.text("type").as_deref() == Some("url_verification") => {
+                Self::Handshake(value.text("challenge").unwrap_or_default())
+            }
+            Some(value) if value.is_object() => Self::Json {
+                raw,
+                value,
+                kind: Kind::Json,
+            },
+            Some(_) => Self::Unreadable,
+            None => Self::Deep(raw),
+        }
+    }
+}
+
+/// Keeps what is nested too deep, under the account that it names.
+fn deep(raw: &RawValue, now: Timestamp) -> Decoded {
+    let team = loose::fields(raw)
+        .get("team_id")
+        .and_then(|id| loose::value(id));
+    match team.as_ref().and_then(loose::scalar) {
+        Some(team) => {
+            let value = serde_json::json!({ "team_id": team });
+            let event = Source::new(raw, &value, now, 0).unsupported("nested too deep".to_owned());
+            vec![event].into()
+        }
+        None => Decoded::undecodable(),
+    }
+}
+
+/// A payload with what is known about its delivery.
+pub(super) struct Source<'a> {
+    pub(super) raw: &'a RawValue,
+    pub(super) value: &'a Value,
+    pub(super) now: Timestamp,
+    pub(super) redelivery: u32,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(
+        raw: &'a RawValue,
+        value: &'a Value,
+        now: Timestamp,
+        redelivery: u32,
+    ) -> Self {
+        Self {
+            raw,
+            value,
+            now,
+            redelivery,
+        }
+    }
+
+    pub(super) fn decode(&self, kind: Kind) -> Decoded {
+        let outer = self.value.text("type").unwrap_or_default();
+        if kind == Kind::Command || self.value.get("command").is_some() {
+            vec![interaction::command(self)]
+        } else if self.value.at("event").is_object() {
+            vec![event::decode(self)]
+        } else if outer == "app_rate_limited" {
+            vec![self.rate_limited()]
+        } else if wire::INTERACTIONS.contains(&outer.as_str()) {
+            interaction::decode(self, &outer)
+        } else {
+            vec![self.unsupported(outer)]
+        }
+        .into()
+    }
+
+    fn rate_limited(&self) -> Inbound {
+        let minute = self.value.text("minute_rate_limited").unwrap_or_default();
+        let team = self.value.text("team_id").unwrap_or_default();
+        let change = Lifecycle::RateLimited;
+        Inbound {
+            id: format!("app_rate_limited:{team}:{minute}"),
+            occurred_at: wire::timestamp(&minute).unwrap_or(self.now),
+            ..self.event(Body::Lifecycle { change })
+        }
+    }
+
+    fn unsupported(&self, kind: String) -> Inbound {
+        self.event(Body::Unsupported {
+            kind,
+            errors: Vec::new(),
+        })
+    }
+
+    /// An event of which nothing is known but the account. Its id is that of the event, or a digest.
+    pub(super) fn event(&self, body: Body) -> Inbound {
+        Inbound {
+            id: self
+                .value
+                .text("event_id")
+                .unwrap_or_else(|| digest_id(&[self.raw.get()])),
+            logical_id: String::new(),
+            channel: ChannelKind::SLACK,
+            account: self.account(),
+            conversation: None,
+            sender: Actor {
+                kind: ActorKind::System,
+                ..Actor::default()
+            },
+            occurred_at: self.now,
+            redelivery: self.redelivery,
+            body,
+            addressed: Addressing::default(),
+            raw: Some(self.raw.to_owned()),
+        }
+    }
+
+    /// The installation that it belongs to: the enterprise of an organisation-wide one, otherwise the team. A channel shared
+    /// with another organisation names that one's team outside of the authorisation.
+    fn account(&self) -> AccountId {
+        let granted = self
+            .value
+            .items("authorizations")
+            .first()
+            .unwrap_or(&Value::Null);
+        let team = granted.text("team_id").or_else(|| {
+            self.value
+                .first(&["team_id", "team.id", "user.team_id", "view.team_id"])
+        });
+        let enterprise = granted
+            .text("enterprise_id")
+            .or_else(|| self.value.first(&["enterprise_id", "enterprise.id"]));
+        let whole =
+            granted.flag("is_enterprise_install") || self.value.flag("is_enterprise_install");
+        let (first, second) = if whole {
+            (enterprise, team)
+        } else {
+            (team, enterprise)
+        };
+        AccountId(first.or(second).unwrap_or_default())
+    }
+}
+
+/// What kind of place a channel is: as Slack says, or by the first letter of its id.
+pub(super) fn place_kind(channel: &str, channel_type: Option<&str>) -> ConversationKind {
+    match channel_type {
+        Some("im" | "app_home" | "directmessage") => ConversationKind::Direct,
+        Some("mpim" | "group" | "privategroup") => ConversationKind::Group,
+        Some("channel") => ConversationKind::Channel,
+        _ => match channel.as_bytes().first() {
+            Some(b'D') => ConversationKind::Direct,
+            Some(b'G') => ConversationKind::Group,
+            _ => ConversationKind::Channel,
+        },
+    }
+}
+
+/// Where something was said. Outside of one-to-one conversations a message without a thread begins one, so that the reply and
+/// what follows share the conversation.
+pub(super) fn place(
+    channel: String,
+    kind: ConversationKind,
+    thread: Option<String>,
+    root: Option<String>,
+    external: bool,
+) -> ConversationRef {
+    let root = root.filter(|_| kind != ConversationKind::Direct);
+    ConversationRef {
+        id: channel,
+        kind,
+        thread: thread.or(root),
+        external,
+    }
+}

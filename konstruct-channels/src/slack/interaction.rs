@@ -1,0 +1,190 @@
+//! What people do with the employee's buttons, forms, shortcuts and slash commands.
+
+use konstruct_core::{
+    Actor, ActorKind, Addressing, Body, ConversationKind, ConversationRef, IdKind, Inbound,
+};
+use serde_json::Value;
+
+use super::{
+    inbound::{Source, place, place_kind},
+    text, wire,
+};
+use crate::{
+    loose::{Loose as _, scalar},
+    webhook::digest_id,
+};
+
+/// Kinds that ask for the options of a menu while somebody types. They need an answer at once, and nobody to act.
+const SUGGESTIONS: &[&str] = &["block_suggestion", "dialog_suggestion"];
+
+/// Returns whether Slack waits for a list of options.
+pub(super) fn wants_options(payload: &Value) -> bool {
+    payload
+        .text("type")
+        .is_some_and(|kind| SUGGESTIONS.contains(&kind.as_str()))
+}
+
+/// Decodes an interaction: one event for each action in it.
+pub(super) fn decode(source: &Source<'_>, kind: &str) -> Vec<Inbound> {
+    let id = id(source, kind);
+    let actions = match source.value.items("actions") {
+        [] => std::slice::from_ref(source.value),
+        actions => actions,
+    };
+    let event = |(index, action): (usize, &Value)| Inbound {
+        id: match index {
+            0 => id.clone(),
+            index => format!("{id}/{index}"),
+        },
+        ..one(source, kind, action)
+    };
+    actions.iter().enumerate().map(event).collect()
+}
+
+fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
+    let payload = source.value;
+    let conversation = conversation(payload);
+    let time = action
+        .text("action_ts")
+        .or_else(|| payload.text("action_ts"))
+        .and_then(|ts| wire::timestamp(&ts));
+    let acted = !SUGGESTIONS.contains(&kind);
+    Inbound {
+        addressed: Addressing {
+            direct: acted && is_direct(conversation.as_ref()),
+            command: acted,
+            thread: acted
+                && payload
+                    .first(&["container.thread_ts", "message.thread_ts"])
+                    .is_some(),
+            ..Addressing::default()
+        },
+        conversation,
+        sender: person(
+            payload.text("user.id"),
+            payload.first(&["user.name", "user.username"]),
+        ),
+        occurred_at: time.unwrap_or(source.now),
+        ..source.event(Body::Action {
+            kind: kind.to_owned(),
+            action: name(payload, action),
+            value: value(payload, action),
+        })
+    }
+}
+
+/// Decodes a slash command.
+pub(super) fn command(source: &Source<'_>) -> Inbound {
+    let form = source.value;
+    let conversation = form.text("channel_id").map(|channel| {
+        let name = form.text("channel_name");
+        let kind = place_kind(&channel, name.as_deref());
+        let thread = form.text("thread_ts");
+        place(channel, kind, thread, None, false)
+    });
+    Inbound {
+        id: match form.text("trigger_id") {
+            Some(trigger) => format!("command:{trigger}"),
+            None => digest_id(&[source.raw.get()]),
+        },
+        addressed: Addressing {
+            direct: is_direct(conversation.as_ref()),
+            command: true,
+            ..Addressing::default()
+        },
+        conversation,
+        sender: person(form.text("user_id"), form.text("user_name")),
+        ..source.event(Body::Command {
+            name: form.text("command").unwrap_or_default(),
+            arguments: text::read(&form.text("text").unwrap_or_default(), &[]),
+        })
+    }
+}
+
+/// The id of an interaction: its trigger, its view in that state, or a digest.
+fn id(source: &Source<'_>, kind: &str) -> String {
+    let payload = source.value;
+    if let Some(trigger) = payload.text("trigger_id") {
+        return format!("{kind}:{trigger}");
+    }
+    match (payload.text("view.id"), payload.text("view.hash")) {
+        (Some(view), Some(hash)) if !SUGGESTIONS.contains(&kind) => format!("{kind}:{view}:{hash}"),
+        _ => digest_id(&[source.raw.get()]),
+    }
+}
+
+fn is_direct(place: Option<&ConversationRef>) -> bool {
+    place.is_some_and(|place| place.kind == ConversationKind::Direct)
+}
+
+fn person(id: Option<String>, name: Option<String>) -> Actor {
+    Actor {
+        kind: match id {
+            Some(_) => ActorKind::Human,
+            None => ActorKind::System,
+        },
+        ids: id.into_iter().map(|id| (IdKind::SlackUser, id)).collect(),
+        name,
+    }
+}
+
+fn conversation(payload: &Value) -> Option<ConversationRef> {
+    let channel = payload.first(&["channel.id", "container.channel_id", "channel"])?;
+    let kind = place_kind(&channel, payload.text("channel.name").as_deref());
+    let thread = payload.first(&["container.thread_ts", "message.thread_ts"]);
+    let root = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
+    Some(place(channel, kind, thread, root, false))
+}
+
+fn name(payload: &Value, action: &Value) -> String {
+    action
+        .first(&["action_id", "name"])
+        .or_else(|| payload.first(&["callback_id", "view.callback_id", "view.external_id"]))
+        .unwrap_or_default()
+}
+
+/// What was chosen: one value, several with commas between them, or a form's state as JSON.
+fn value(payload: &Value, action: &Value) -> String {
+    const ONE: &[&str] = &[
+        "value",
+        "selected_option.value",
+        "selected_user",
+        "selected_channel",
+        "selected_conversation",
+        "selected_date",
+        "selected_time",
+        "selected_date_time",
+        "message_ts",
+        "message.ts",
+    ];
+    const SEVERAL: &[&str] = &[
+        "selected_options",
+        "selected_users",
+        "selected_channels",
+        "selected_conversations",
+    ];
+    const FORMS: &[&str] = &["view.state.values", "submission", "rich_text_value"];
+    if let Some(value) = action.first(ONE) {
+        return value;
+    }
+    for path in SEVERAL {
+        let chosen = action.items(path).iter();
+        let chosen: Vec<_> = chosen
+            .filter_map(|choice| choice.text("value").or_else(|| scalar(choice)))
+            .collect();
+        if !chosen.is_empty() {
+            return chosen.join(",");
+        }
+    }
+    let form = FORMS
+        .iter()
+        .map(|path| {
+            if action.at(path).is_object() {
+                action.at(path)
+            } else {
+                payload.at(path)
+            }
+        })
+        .find(|form| form.is_object());
+    form.map(Value::to_string).unwrap_or_default()
+}

@@ -1,0 +1,284 @@
+//! The `Slack` channel: posting, showing progress, finding what was posted, fetching files.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use konstruct_core::{
+    Attachment, Capabilities, Channel, ChannelKind, ConversationRef, Error, ErrorKind, Find,
+    FindQuery, Op, Receipt, Result, Secret,
+};
+use serde_json::Value;
+
+use super::{
+    client::Api,
+    text,
+    wire::{self, Metadata, PostMessage, SendMark, SetStatus},
+};
+use crate::{http, loose::Loose as _, media};
+
+/// Slack itself recommends messages of at most this length.
+const MAX_TEXT: usize = 4000;
+
+/// How far Slack's clock and ours may differ when a message is looked for.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// How many pages are read to find a message, and how many messages a page has.
+const PAGES: usize = 50;
+const PAGE: &str = "200";
+
+/// A Slack workspace, seen through the token of its bot.
+///
+/// It needs the scopes `chat:write` and, so that a lost answer can be cleared up, the `*:history` scope of each kind of place
+/// that it talks in.
+///
+/// ```
+/// use konstruct_channels::Slack;
+/// use konstruct_core::{Channel, Find, Secret};
+///
+/// let slack = Slack::builder(Secret::new("xoxb-1")).build()?;
+/// assert_eq!(slack.capabilities().find, Find::Query);
+/// assert!(Slack::builder(Secret::new("")).build().is_err());
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+pub struct Slack {
+    api: Api,
+    files: media::Source,
+    capabilities: Capabilities,
+}
+
+/// Builds a [`Slack`].
+#[derive(Clone, Debug)]
+pub struct SlackBuilder {
+    token: Secret,
+    api_url: String,
+    timeout: Duration,
+}
+
+impl SlackBuilder {
+    /// Sets the base URL of the Web API: `https://slack.com/api`.
+    #[must_use]
+    pub fn api_url(mut self, url: impl Into<String>) -> Self {
+        self.api_url = url.into();
+        self
+    }
+
+    /// Sets how long one request may take: 10 seconds.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Builds the channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for an empty token or a URL that is not one of HTTP.
+    pub fn build(self) -> Result<Slack> {
+        if self.token.is_empty() {
+            return Err(Error::invalid("token", "must not be empty"));
+        }
+        let client = http::client(self.timeout)?;
+        let base = http::base_url("api_url", &self.api_url)?;
+        let mut capabilities = Capabilities::new(Find::Query, MAX_TEXT);
+        capabilities.progress = true;
+        capabilities.threads = true;
+        capabilities.request_timeout = self.timeout;
+        Ok(Slack {
+            files: media::Source {
+                client: client.clone(),
+                token: self.token.clone(),
+                api: base.clone(),
+                hosts: &["files.slack.com", "slack-files.com"],
+            },
+            api: Api {
+                client,
+                base,
+                token: self.token,
+            },
+            capabilities,
+        })
+    }
+}
+
+/// Whose token it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlackIdentity {
+    /// The team's id.
+    pub team: String,
+    /// The team's name.
+    pub team_name: String,
+    /// The bot's user id.
+    pub user: String,
+}
+
+impl Slack {
+    /// Starts a builder with the bot's token.
+    pub fn builder(token: Secret) -> SlackBuilder {
+        SlackBuilder {
+            token,
+            api_url: "https://slack.com/api".to_owned(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Asks Slack whose token it is (`auth.test`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`] if it is nobody's any more, and when Slack cannot be asked.
+    pub async fn identity(&self) -> Result<SlackIdentity> {
+        let answer = self.api.form("auth.test", &[]).await?;
+        Ok(SlackIdentity {
+            team: answer.text("team_id").unwrap_or_default(),
+            team_name: answer.text("team").unwrap_or_default(),
+            user: answer.text("user_id").unwrap_or_default(),
+        })
+    }
+
+    async fn send(&self, to: &ConversationRef, key: &str, text: &str) -> Result<Receipt> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("text", "must not be empty"));
+        }
+        let message = PostMessage {
+            channel: &to.id,
+            text: &text::write(text),
+            thread_ts: to.thread.as_deref(),
+            metadata: Metadata {
+                event_type: wire::SEND_EVENT,
+                event_payload: SendMark { key },
+            },
+            link_names: false,
+            unfurl_links: false,
+            unfurl_media: false,
+        };
+        let answer = self.api.json("chat.postMessage", &message).await?;
+        match answer.text("ts") {
+            Some(ts) => Ok(Receipt { message: Some(ts) }),
+            None => Err(Error::new(
+                ErrorKind::Ambiguous,
+                "the answer names no message",
+            )),
+        }
+    }
+
+    /// Only threads can show a status; where Slack refuses, nothing is lost.
+    async fn progress(&self, to: &ConversationRef, message: Option<&str>) -> Result<Receipt> {
+        if let Some(thread_ts) = to.thread.as_deref().or(message) {
+            let status = SetStatus {
+                channel_id: &to.id,
+                thread_ts,
+                status: "is typing…",
+            };
+            if let Err(error) = self.api.json("assistant.threads.setStatus", &status).await {
+                tracing::debug!(%error, "slack shows no progress");
+            }
+        }
+        Ok(Receipt::default())
+    }
+
+    /// Reads one page of a thread or a channel.
+    async fn page(&self, query: &FindQuery, cursor: &str) -> Result<Value> {
+        let oldest = wire::ts(query.since - CLOCK_SKEW);
+        let mut form = vec![
+            ("channel", query.to.id.as_str()),
+            ("oldest", &oldest),
+            ("inclusive", "true"),
+            ("include_all_metadata", "true"),
+            ("limit", PAGE),
+        ];
+        if !cursor.is_empty() {
+            form.push(("cursor", cursor));
+        }
+        match &query.to.thread {
+            Some(thread) => {
+                form.push(("ts", thread));
+                self.api.form("conversations.replies", &form).await
+            }
+            None => self.api.form("conversations.history", &form).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Slack {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::SLACK
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn perform(&self, op: Op) -> Result<Receipt> {
+        match op {
+            // Slack's answers stand in the thread: there is no quoting.
+            Op::Send { to, key, text, .. } => self.send(&to, &key, &text).await,
+            Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
+            _ => Err(Error::new(ErrorKind::Unsupported, "slack cannot do this")),
+        }
+    }
+
+    async fn find(&self, query: FindQuery) -> Result<Option<Receipt>> {
+        let mut cursor = String::new();
+        for _ in 0..PAGES {
+            let page = self.page(&query, &cursor).await?;
+            if !page.at("messages").is_array() {
+                return Err(Error::new(ErrorKind::Protocol, "a page without messages"));
+            }
+            let ours = |message: &&Value| {
+                message.text("metadata.event_type").as_deref() == Some(wire::SEND_EVENT)
+                    && message.text("metadata.event_payload.key").as_ref() == Some(&query.key)
+            };
+            if let Some(message) = page.items("messages").iter().find(ours) {
+                let message = message.text("ts");
+                return Ok(Some(Receipt { message }));
+            }
+            match page.text("response_metadata.next_cursor") {
+                Some(next) => cursor = next,
+                None if page.flag("has_more") => {
+                    return Err(Error::new(ErrorKind::Protocol, "more pages, and no cursor"));
+                }
+                None => return Ok(None),
+            }
+        }
+        // A "no" must be one that can be relied on.
+        Err(Error::new(
+            ErrorKind::TooLarge,
+            "too many messages to look through",
+        ))
+    }
+
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes> {
+        if attachment.size.is_some_and(|size| size > max_bytes) {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("more than {max_bytes} bytes"),
+            ));
+        }
+        let Some(url) = &attachment.url else {
+            return Err(Error::not_found("file"));
+        };
+        let (bytes, mime) = self.files.fetch(url, max_bytes).await?;
+        let wanted = attachment.mime.as_deref().unwrap_or_default();
+        // Without the scope `files:read`, Slack answers with the page to sign in at.
+        if mime.starts_with("text/html") && !wanted.starts_with("text/html") {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "a page to sign in at; is `files:read` granted?",
+            ));
+        }
+        if let Some(announced) = &attachment.sha256 {
+            media::check_digest(&bytes, announced)?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for Slack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slack")
+            .field("api", &self.api.base.as_str())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! Slack's text: into plain text, and from what a model writes into `mrkdwn` that cannot ping anybody.
+
+/// Makes Slack's text plain: mentions and links resolved, the employee's own mention gone, entities unescaped last. What
+/// stands in code is taken literally.
+pub(super) fn read(text: &str, own: &[String]) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for (code, span) in crate::markdown::spans(text) {
+        if code {
+            plain.push_str(span);
+        } else {
+            resolve(span, own, &mut plain);
+        }
+    }
+    unescape(plain.trim())
+}
+
+fn resolve(span: &str, own: &[String], plain: &mut String) {
+    let mut rest = span;
+    while let Some(open) = rest.find('<') {
+        plain.push_str(&rest[..open]);
+        let Some(length) = rest[open..].find('>') else {
+            rest = &rest[open..];
+            break;
+        };
+        let inner = &rest[open + 1..open + length];
+        rest = &rest[open + length + 1..];
+        match inner.strip_prefix('@').map(|user| split(user).0) {
+            // Nobody talks about the one they talk to.
+            Some(user) if own.iter().any(|id| id == user) => rest = rest.trim_start_matches(' '),
+            _ => plain.push_str(&reference(inner)),
+        }
+    }
+    plain.push_str(rest);
+}
+
+/// What stands between `<` and `>`: a mention, a date or a link, perhaps with a label.
+fn reference(inner: &str) -> String {
+    let (target, label) = split(inner);
+    if let Some(user) = target.strip_prefix('@') {
+        return format!("@{}", label.unwrap_or(user).trim_start_matches('@'));
+    }
+    if let Some(channel) = target.strip_prefix('#') {
+        return format!("#{}", label.unwrap_or(channel).trim_start_matches('#'));
+    }
+    if let Some(special) = target.strip_prefix('!') {
+        return match (special.split_once('^'), label) {
+            (Some(("date", rest)), None) => rest.to_owned(),
+            (Some(("date", _)), Some(fallback)) => fallback.to_owned(),
+            (Some((_, id)), None) => format!("@{id}"),
+            (_, Some(label)) => format!("@{}", label.trim_start_matches('@')),
+            (None, None) => format!("@{special}"),
+        };
+    }
+    let bare = target
+        .strip_prefix("mailto:")
+        .or_else(|| target.strip_prefix("tel:"))
+        .unwrap_or(target);
+    match label {
+        Some(label) if label == bare || target.ends_with(&format!("://{label}")) => bare.to_owned(),
+        Some(label) => format!("{label} ({bare})"),
+        None => bare.to_owned(),
+    }
+}
+
+fn split(inner: &str) -> (&str, Option<&str>) {
+    match inner.split_once('|') {
+        Some((target, label)) => (target, Some(label).filter(|label| !label.is_empty())),
+        None => (inner, None),
+    }
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
+}
+
+/// Makes `mrkdwn` of plain text in which a model may have written Markdown. `<` is escaped everywhere, so that no mention and
+/// no broadcast can come about.
+pub(super) fn write(text: &str) -> String {
+    let escaped = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    crate::markdown::convert(&escaped, |label, url| format!("<{url}|{label}>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mentions_links_and_entities_are_resolved() {
+        let own = ["UBOT".to_owned()];
+        let check = |text: &str, expected: &str| assert_eq!(read(text, &own), expected, "{text}");
+        check("<@UBOT> where is my bike?", "where is my bike?");
+        check(
+            "hey <@UBOT|ava>, and <@U1|sam> or <@U2>",
+            "hey , and @sam or @U2",
+        );
+        check("<#C1|general> <#C2> <#C3|>", "#general #C2 #C3");
+        check(
+            "<!here> <!channel|channel> <!subteam^S1|@ops> <!subteam^S2>",
+            "@here @channel @ops @S2",
+        );
+        check("<!date^1392734382^{date}|Feb 18, 2014>", "Feb 18, 2014");
+        check(
+            "<https://a.example/x|our shop> <https://b.example>",
+            "our shop (https://a.example/x) https://b.example",
+        );
+        check(
+            "<http://c.example|c.example> <mailto:a@b.example|a@b.example>",
+            "http://c.example a@b.example",
+        );
+        check("1 &lt; 2 &amp;&amp; &amp;lt;", "1 < 2 && &lt;");
+        check(
+            "`<@U1>` and ```<!here>``` <@U3>",
+            "`<@U1>` and ```<!here>``` @U3",
+        );
+        check("a < b", "a < b");
+        check("", "");
+    }
+
+    #[test]
+    fn a_model_can_ping_nobody() {
+        let check = |text: &str, expected: &str| assert_eq!(write(text), expected, "{text}");
+        check(
+            "<!channel> <@U1> & co",
+            "&lt;!channel&gt; &lt;@U1&gt; &amp; co",
+        );
+        check("**bold** and `**code**`", "*bold* and `**code**`");
+        check(
+            "[shop](https://a.example/?a=1&b=2)",
+            "<https://a.example/?a=1&amp;b=2|shop>",
+        );
+        check("[x](javascript:alert)", "[x](javascript:alert)");
+        check(
+            "[a|b](https://a.example/|!channel)",
+            "[a|b](https://a.example/|!channel)",
+        );
+    }
+}

@@ -1,0 +1,256 @@
+//! From Meta's bytes to events: every message, status and change of every entry.
+//!
+//! A message is known by its `wamid`, a status by the message's `wamid` and how far it came; what has no id of its own gets
+//! the SHA-256 of the account, the time and the text of the change.
+
+use konstruct_core::{
+    AccountId, Actor, Addressing, Body, ChannelKind, ConversationRef, IdKind, Inbound, Lifecycle,
+    ProviderError, Timestamp,
+};
+use serde_json::{Value, value::RawValue};
+
+use super::{message, status, wire};
+use crate::{
+    Decoded,
+    loose::{self, Loose as _},
+    webhook::digest_id,
+};
+
+/// Decodes a verified request body. `now` stands in where Meta gives no time.
+///
+/// ```
+/// use konstruct_channels::whatsapp;
+/// use konstruct_core::Timestamp;
+///
+/// let body = br#"{"entry":[{"id":"1","changes":[{"field":"messages","value":{"metadata":{"phone_number_id":"2"},
+///     "messages":[{"id":"wamid.A","from":"16505551234","timestamp":"1749416383","type":"text","text":{"body":"hi"}}]}}]}]}"#;
+/// let decoded = whatsapp::decode(body, Timestamp::default());
+/// assert_eq!(decoded.events[0].id, "wamid.A");
+/// assert_eq!(decoded.events[0].account.0, "2");
+/// ```
+pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
+    let text = String::from_utf8_lossy(body);
+    let Some(outline) = loose::outline(&text).map(loose::fields) else {
+        return Decoded::undecodable();
+    };
+    if !outline.contains_key("entry") {
+        return Decoded::undecodable();
+    }
+    let mut events = Vec::new();
+    for entry in loose::elements(outline.get("entry")) {
+        let entry = loose::fields(&entry);
+        let scalar = |name| loose::scalar(&loose::value(entry.get(name)?)?);
+        let business: Option<String> = scalar("id");
+        let time: Option<String> = scalar("time");
+        for change in loose::elements(entry.get("changes")) {
+            let (business, time) = (business.as_deref(), time.as_deref());
+            Change::read(&change, business, time, now).decode(&mut events);
+        }
+    }
+    events.into()
+}
+
+/// One change of one entry.
+pub(super) struct Change<'a> {
+    raw: &'a RawValue,
+    field: String,
+    /// The value without its lists of messages and statuses, which are read one by one: one that is unreadable spoils none.
+    pub(super) value: Value,
+    lists: [Vec<Box<RawValue>>; 3],
+    account: AccountId,
+    entry: [String; 2],
+    now: Timestamp,
+}
+
+/// The lists whose items are events of their own.
+const LISTS: [&str; 3] = ["messages", "message_echoes", "statuses"];
+
+impl<'a> Change<'a> {
+    fn read(raw: &'a RawValue, business: Option<&str>, time: Option<&str>, now: Timestamp) -> Self {
+        let parts = loose::fields(raw);
+        let mut inner = parts
+            .get("value")
+            .map(|value| loose::fields(value))
+            .unwrap_or_default();
+        let lists = LISTS.map(|name| loose::elements(inner.remove(name).as_ref()));
+        let value: Value = inner
+            .into_iter()
+            .filter_map(|(name, raw)| Some((name, loose::value(raw)?)))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        let number = [
+            "metadata.phone_number_id",
+            "phone_number_settings.phone_number_id",
+        ];
+        let account = value.first(&number).or(business.map(str::to_owned));
+        Self {
+            raw,
+            field: parts
+                .get("field")
+                .and_then(|raw| loose::scalar(&loose::value(raw)?))
+                .unwrap_or_default(),
+            value,
+            lists,
+            account: AccountId(account.unwrap_or_default()),
+            entry: [business, time].map(|part| part.unwrap_or_default().to_owned()),
+            now,
+        }
+    }
+
+    fn decode(&self, events: &mut Vec<Inbound>) {
+        let before = events.len();
+        let [messages, echoes, statuses] = &self.lists;
+        // What the phone of the business was used to send, or had been before it was connected.
+        let echoed = self.field.ends_with("_echoes");
+        let said = messages.iter().map(|raw| (raw, echoed));
+        for (raw, echo) in said.chain(echoes.iter().map(|raw| (raw, true))) {
+            events.push(match loose::value(raw) {
+                Some(json) => message::decode(self, raw, &json, echo),
+                None => self.unsupported(raw, "nested too deep"),
+            });
+        }
+        for raw in statuses {
+            events.push(match loose::value(raw) {
+                Some(json) => status::decode(self, raw, &json),
+                None => self.unsupported(raw, "nested too deep"),
+            });
+        }
+        match self.field.as_str() {
+            "messages" | "smb_message_echoes" | "message_echoes" => {
+                let errors = errors(self.value.items("errors"));
+                if !errors.is_empty() || events.len() == before {
+                    let kind = self.field.clone();
+                    events.push(self.event(self.raw, Body::Unsupported { kind, errors }));
+                }
+            }
+            "user_preferences" => self.each("user_preferences", events, |_| {
+                Lifecycle::Other("user_preferences".to_owned())
+            }),
+            "user_id_update" => self.each("user_id_update", events, |item| {
+                Lifecycle::IdentityChanged {
+                    old: item
+                        .first(&["user_id.previous", "previous"])
+                        .unwrap_or_default(),
+                    new: item
+                        .first(&["user_id.current", "current"])
+                        .unwrap_or_default(),
+                }
+            }),
+            "group_participants_update" => events.push(self.lifecycle(Lifecycle::Membership)),
+            "account_update" => events.push(self.lifecycle(self.account_update())),
+            // A message may come without the name of its field.
+            "" if events.len() > before => {}
+            field if wire::FIELDS.contains(&field) => {
+                events.push(self.lifecycle(Lifecycle::Other(field.to_owned())));
+            }
+            field => events.push(self.unsupported(self.raw, field)),
+        }
+    }
+
+    fn account_update(&self) -> Lifecycle {
+        match self.value.text("event").as_deref() {
+            Some("ACCOUNT_DELETED" | "PARTNER_APP_UNINSTALLED" | "PARTNER_REMOVED") => {
+                Lifecycle::Disconnected
+            }
+            _ => Lifecycle::Other(self.field.clone()),
+        }
+    }
+
+    /// One event for each item of a list that says whom it is about.
+    fn each(&self, list: &str, events: &mut Vec<Inbound>, change: impl Fn(&Value) -> Lifecycle) {
+        let items = self.value.items(list);
+        if items.is_empty() {
+            events.push(self.lifecycle(change(&self.value)));
+        }
+        for (index, item) in items.iter().enumerate() {
+            let sender = self.person(item, &["wa_id"], &["user_id", "user_id.previous"]);
+            let event = self.lifecycle(change(item));
+            events.push(Inbound {
+                id: format!("{}/{index}", event.id),
+                conversation: sender.id().map(ConversationRef::direct),
+                occurred_at: wire::timestamp(item, "timestamp").unwrap_or(event.occurred_at),
+                sender,
+                ..event
+            });
+        }
+    }
+
+    fn lifecycle(&self, change: Lifecycle) -> Inbound {
+        self.event(self.raw, Body::Lifecycle { change })
+    }
+
+    fn unsupported(&self, raw: &RawValue, kind: &str) -> Inbound {
+        let (kind, errors) = (kind.to_owned(), Vec::new());
+        self.event(raw, Body::Unsupported { kind, errors })
+    }
+
+    /// An event of which nothing is known but the account.
+    pub(super) fn event(&self, raw: &RawValue, body: Body) -> Inbound {
+        let [business, time] = &self.entry;
+        let occurred_at = wire::timestamp(&self.value, "timestamp").or_else(|| {
+            let json = Value::from(time.as_str());
+            wire::timestamp(&serde_json::json!({ "time": json }), "time")
+        });
+        Inbound {
+            id: digest_id(&[business, time, raw.get()]),
+            logical_id: String::new(),
+            channel: ChannelKind::WHATSAPP,
+            account: self.account.clone(),
+            conversation: None,
+            sender: Actor::default(),
+            occurred_at: occurred_at.unwrap_or(self.now),
+            redelivery: 0,
+            body,
+            addressed: Addressing::default(),
+            raw: Some(raw.to_owned()),
+        }
+    }
+
+    /// A person, with the name and the further ids that the change's contacts give. The phone number comes first, as long as
+    /// Meta gives it: a user id changes with the number.
+    pub(super) fn person(&self, of: &Value, phone: &[&str], user: &[&str]) -> Actor {
+        let (mut phone, mut user) = (of.first(phone), of.first(user));
+        if phone.as_deref().is_some_and(wire::is_user_id) {
+            user = user.or(phone.take());
+        }
+        let contacts = self.value.items("contacts");
+        let same = |contact: &&Value| {
+            (phone.is_some() && contact.text("wa_id") == phone)
+                || (user.is_some() && contact.text("user_id") == user)
+        };
+        let contact = contacts.iter().find(same).or(match contacts {
+            [only] => Some(only),
+            _ => None,
+        });
+        let contact = contact.unwrap_or(&Value::Null);
+        let phone = phone.or_else(|| contact.text("wa_id"));
+        let user = user.or_else(|| contact.text("user_id"));
+        let parent = of
+            .text("from_parent_user_id")
+            .or_else(|| contact.text("parent_user_id"));
+        let ids = [
+            (IdKind::WhatsAppPhone, phone),
+            (IdKind::WhatsAppUser, user),
+            (IdKind::WhatsAppParent, parent),
+        ];
+        Actor {
+            kind: konstruct_core::ActorKind::Human,
+            ids: ids
+                .into_iter()
+                .filter_map(|(kind, id)| Some((kind, id?)))
+                .collect(),
+            name: contact.first(&["profile.name", "profile.username"]),
+        }
+    }
+}
+
+/// Reads what Meta says about failures.
+pub(super) fn errors(list: &[Value]) -> Vec<ProviderError> {
+    let read = |error: &Value| ProviderError {
+        code: error.text("code").unwrap_or_default(),
+        message: error
+            .first(&["error_data.details", "details", "message", "title"])
+            .unwrap_or_default(),
+    };
+    list.iter().map(read).collect()
+}

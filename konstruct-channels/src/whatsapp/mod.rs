@@ -1,0 +1,17 @@
+//! WhatsApp Business Cloud API: webhooks and the Graph API.
+
+mod client;
+mod inbound;
+mod message;
+mod outbound;
+pub(crate) mod signature;
+mod status;
+mod text;
+mod webhook;
+mod wire;
+
+pub use self::{
+    inbound::decode,
+    outbound::{WhatsApp, WhatsAppBuilder, WhatsAppIdentity},
+    webhook::WhatsAppWebhook,
+};

@@ -1,0 +1,276 @@
+//! The `WhatsApp` channel: sending, showing progress, fetching files.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use konstruct_core::{
+    Attachment, Capabilities, Channel, ChannelKind, ConversationKind, ConversationRef, Error,
+    ErrorKind, Find, FindQuery, Op, Receipt, Result, Secret,
+};
+
+use super::{
+    client::Graph,
+    text,
+    wire::{self, Context, Reading, Recipient, SendText, Text, Typing},
+};
+use crate::{http, loose::Loose as _, media};
+
+/// The most characters of a text that Meta takes.
+const MAX_TEXT: usize = 4096;
+
+/// A WhatsApp number of a business.
+///
+/// Meta cannot be asked whether a message arrived: only a status with the send's key tells.
+///
+/// ```
+/// use konstruct_channels::WhatsApp;
+/// use konstruct_core::{Channel, Find, Secret};
+///
+/// let whatsapp = WhatsApp::builder("106540352242922", Secret::new("EAAG1")).build()?;
+/// assert_eq!(whatsapp.capabilities().find, Find::Event);
+/// assert!(WhatsApp::builder("", Secret::new("EAAG1")).build().is_err());
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+pub struct WhatsApp {
+    graph: Graph,
+    number: String,
+    files: media::Source,
+    capabilities: Capabilities,
+}
+
+/// Builds a [`WhatsApp`].
+#[derive(Clone, Debug)]
+pub struct WhatsAppBuilder {
+    number: String,
+    token: Secret,
+    api_url: String,
+    version: String,
+    timeout: Duration,
+}
+
+impl WhatsAppBuilder {
+    /// Sets the base URL of the Graph API: `https://graph.facebook.com`.
+    #[must_use]
+    pub fn api_url(mut self, url: impl Into<String>) -> Self {
+        self.api_url = url.into();
+        self
+    }
+
+    /// Sets the version of the Graph API: `v23.0`.
+    #[must_use]
+    pub fn api_version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    /// Sets how long one request may take: 10 seconds.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Builds the channel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for an empty number, token or version, or a URL that is not one of HTTP.
+    pub fn build(self) -> Result<WhatsApp> {
+        let required = [
+            ("phone_number_id", self.number.is_empty()),
+            ("token", self.token.is_empty()),
+            ("api_version", self.version.is_empty()),
+        ];
+        if let Some((field, _)) = required.iter().find(|(_, empty)| *empty) {
+            return Err(Error::invalid(field, "must not be empty"));
+        }
+        let client = http::client(self.timeout)?;
+        let api = http::base_url("api_url", &self.api_url)?;
+        let mut capabilities = Capabilities::new(Find::Event, MAX_TEXT);
+        capabilities.progress = true;
+        capabilities.request_timeout = self.timeout;
+        Ok(WhatsApp {
+            graph: Graph {
+                client: client.clone(),
+                base: http::join(&api, &[&self.version]),
+                token: self.token.clone(),
+            },
+            number: self.number,
+            files: media::Source {
+                client,
+                token: self.token,
+                api,
+                hosts: &["lookaside.fbsbx.com"],
+            },
+            capabilities,
+        })
+    }
+}
+
+/// Which number it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WhatsAppIdentity {
+    /// The number, as it is shown.
+    pub number: String,
+    /// The name that Meta has verified.
+    pub name: String,
+}
+
+impl WhatsApp {
+    /// Starts a builder with the number's id and an access token.
+    pub fn builder(phone_number_id: impl Into<String>, token: Secret) -> WhatsAppBuilder {
+        WhatsAppBuilder {
+            number: phone_number_id.into(),
+            token,
+            api_url: "https://graph.facebook.com".to_owned(),
+            version: "v23.0".to_owned(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Asks Meta which number it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`] if the token is not valid, and when Meta cannot be asked.
+    pub async fn identity(&self) -> Result<WhatsAppIdentity> {
+        let fields = [("fields", "display_phone_number,verified_name")];
+        let answer = self.graph.get(&[&self.number], &fields).await?;
+        Ok(WhatsAppIdentity {
+            number: answer.text("display_phone_number").unwrap_or_default(),
+            name: answer.text("verified_name").unwrap_or_default(),
+        })
+    }
+
+    async fn send(
+        &self,
+        to: &ConversationRef,
+        key: &str,
+        text: &str,
+        reply_to: Option<&str>,
+    ) -> Result<Receipt> {
+        if text.trim().is_empty() {
+            return Err(Error::invalid("text", "must not be empty"));
+        }
+        let group = to.kind == ConversationKind::Group;
+        let message = SendText {
+            messaging_product: "whatsapp",
+            recipient_type: if group { "group" } else { "individual" },
+            recipient: if !group && wire::is_user_id(&to.id) {
+                Recipient::Recipient(&to.id)
+            } else {
+                Recipient::To(&to.id)
+            },
+            kind: "text",
+            text: Text {
+                body: &text::write(text),
+                preview_url: false,
+            },
+            context: reply_to.map(|message_id| Context { message_id }),
+            biz_opaque_callback_data: key,
+        };
+        let answer = self
+            .graph
+            .post(&[&self.number, "messages"], &message)
+            .await?;
+        let message = answer
+            .items("messages")
+            .first()
+            .and_then(|message| message.text("id"));
+        match message {
+            Some(_) => Ok(Receipt { message }),
+            None => Err(Error::new(
+                ErrorKind::Ambiguous,
+                "the answer names no message",
+            )),
+        }
+    }
+
+    /// Marks the message as read and shows that somebody types; where Meta refuses, nothing is lost.
+    async fn progress(&self, message: Option<&str>) -> Result<Receipt> {
+        if let Some(message_id) = message {
+            let reading = Reading {
+                messaging_product: "whatsapp",
+                status: "read",
+                message_id,
+                typing_indicator: Typing { kind: "text" },
+            };
+            let path = [self.number.as_str(), "messages"];
+            if let Err(error) = self.graph.post(&path, &reading).await {
+                tracing::debug!(%error, "whatsapp shows no progress");
+            }
+        }
+        Ok(Receipt::default())
+    }
+}
+
+#[async_trait]
+impl Channel for WhatsApp {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::WHATSAPP
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn perform(&self, op: Op) -> Result<Receipt> {
+        match op {
+            Op::Send {
+                to,
+                key,
+                text,
+                reply_to,
+            } => self.send(&to, &key, &text, reply_to.as_deref()).await,
+            Op::Progress { message, .. } => self.progress(message.as_deref()).await,
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "whatsapp cannot do this",
+            )),
+        }
+    }
+
+    async fn find(&self, _: FindQuery) -> Result<Option<Receipt>> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "whatsapp cannot be asked for a message",
+        ))
+    }
+
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes> {
+        if attachment.id.is_empty() {
+            return Err(Error::not_found("file"));
+        }
+        let query = [("phone_number_id", self.number.as_str())];
+        let node = self.graph.get(&[&attachment.id], &query).await?;
+        let size = node
+            .text("file_size")
+            .and_then(|size| size.parse::<u64>().ok());
+        if size
+            .or(attachment.size)
+            .is_some_and(|size| size > max_bytes)
+        {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("more than {max_bytes} bytes"),
+            ));
+        }
+        let Some(url) = node.text("url") else {
+            return Err(Error::new(ErrorKind::Protocol, "a file without an address"));
+        };
+        let (bytes, _) = self.files.fetch(&url, max_bytes).await?;
+        let announced = attachment.sha256.iter().cloned().chain(node.text("sha256"));
+        for digest in announced {
+            media::check_digest(&bytes, &digest)?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for WhatsApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WhatsApp")
+            .field("api", &self.graph.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
