@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::Instrument as _;
@@ -59,9 +59,15 @@ pub struct DriverStats {
     pub sends: AtomicU64,
     /// Claims that ended with a failure of a store, a directory or a log.
     pub failures: AtomicU64,
+    first_claim: OnceLock<Instant>,
 }
 
 impl DriverStats {
+    /// Returns when the first conversation was claimed.
+    pub fn first_claim(&self) -> Option<Instant> {
+        self.first_claim.get().copied()
+    }
+
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -119,6 +125,7 @@ impl Driver {
     /// A dropped future is like a crash: the next claim takes the turn up where its records end.
     pub async fn work(&self, claim: Claim) -> Result<Worked> {
         DriverStats::count(&self.stats.claims);
+        self.stats.first_claim.get_or_init(Instant::now);
         let span = tracing::info_span!("conversation", tenant = %claim.tenant, conversation = %claim.conversation);
         let result = self.turns(&claim).instrument(span).await;
         match &result {
