@@ -1,1 +1,21 @@
-//! Types and typed client of the Konstruct admin API.
+//! Types and typed client of the Konstruct admin API, shared by the server, the console and the tests.
+//!
+//! # Code map
+//! * `types` - what goes over the wire; `openapi` - the operations in one table, and the document made of it.
+//! * `client` (feature `client`) - a method an operation.
+
+#[cfg(feature = "client")]
+mod client;
+mod openapi;
+mod types;
+
+#[cfg(feature = "client")]
+pub use self::client::Client;
+pub use self::{
+    openapi::openapi,
+    types::{
+        Connection, Conversation, ConversationSummary, Decision, Document, DocumentFormat,
+        DocumentText, Employee, EmployeeSettings, Message, NewConnection, NewDocument, NewTenant,
+        OpenSpan, Page, ProblemDetails, Question, Replay, Tenant, Turn, Unresolved, WorkingHours,
+    },
+};

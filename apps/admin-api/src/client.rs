@@ -1,0 +1,188 @@
+//! A typed client.
+
+use konstruct_core::{
+    ConnectionId, ConversationId, DocumentId, Error, ErrorKind, Result, Secret, TenantId, TurnId,
+};
+use reqwest::{Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::types::{
+    Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
+    EmployeeSettings, NewConnection, NewDocument, NewTenant, Page, ProblemDetails, Question,
+    Replay, Tenant,
+};
+
+/// A client of one server's admin API. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Secret,
+}
+
+impl Client {
+    /// Makes a client of the server at this address, such as `http://127.0.0.1:8080`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] if TLS cannot be set up.
+    pub fn new(base: impl Into<String>, token: Secret) -> Result<Self> {
+        let roots = rustls::RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        let tls = rustls::ClientConfig::builder_with_provider(
+            rustls::crypto::ring::default_provider().into(),
+        )
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal("TLS cannot be set up").with_source(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .build()
+            .map_err(|error| Error::internal("no HTTP client").with_source(error))?;
+        Ok(Self {
+            http,
+            base: base.into().trim_end_matches('/').to_owned(),
+            token,
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: String,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T> {
+        let unreachable = |error| {
+            Error::new(ErrorKind::Unavailable, "the server was not reached").with_source(error)
+        };
+        let mut request = self
+            .http
+            .request(method, format!("{}/api/v1{path}", self.base))
+            .bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        if !status.is_success() {
+            let detail = serde_json::from_slice(&bytes).map_or_else(
+                |_| status.to_string(),
+                |problem: ProblemDetails| problem.detail,
+            );
+            return Err(Error::new(kind(status), detail));
+        }
+        let bytes: &[u8] = if status == StatusCode::NO_CONTENT {
+            b"null"
+        } else {
+            &bytes
+        };
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::new(ErrorKind::Protocol, "the answer cannot be read").with_source(error)
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+}
+
+fn kind(status: StatusCode) -> ErrorKind {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => ErrorKind::InvalidInput,
+        StatusCode::UNAUTHORIZED => ErrorKind::Unauthorized,
+        StatusCode::FORBIDDEN => ErrorKind::Forbidden,
+        StatusCode::NOT_FOUND => ErrorKind::NotFound,
+        StatusCode::CONFLICT => ErrorKind::Conflict,
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
+        StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) $(body $body:ident: $body_kind:ty,)? => $method:ident $path:literal -> $answer:ty;)*) => {
+        impl Client {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+                pub async fn $name(&self $(, $argument: $kind)* $(, $body: &$body_kind)?) -> Result<$answer> {
+                    calls!(@call self, $method, format!($path), $($body)?)
+                }
+            )*
+        }
+    };
+    (@call $self:ident, $method:ident, $path:expr, $body:ident) => { $self.call(Method::$method, $path, Some($body)).await };
+    (@call $self:ident, $method:ident, $path:expr,) => { $self.call(Method::$method, $path, None::<&()>).await };
+}
+
+calls! {
+    /// Adds a tenant.
+    add_tenant() body new: NewTenant, => POST "/tenants" -> Tenant;
+    /// Returns a tenant.
+    tenant(tenant: TenantId) => GET "/tenants/{tenant}" -> Tenant;
+    /// Removes a tenant with all that is kept of it.
+    remove_tenant(tenant: TenantId) => DELETE "/tenants/{tenant}" -> ();
+    /// Returns a tenant's employee.
+    employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
+    /// Hires a tenant's employee.
+    hire(tenant: TenantId) body new: EmployeeSettings, => POST "/tenants/{tenant}/employee" -> Employee;
+    /// Changes a tenant's employee.
+    change_employee(tenant: TenantId) body new: EmployeeSettings, => PUT "/tenants/{tenant}/employee" -> Employee;
+    /// Lists a tenant's connections.
+    connections(tenant: TenantId) => GET "/tenants/{tenant}/connections" -> Page<Connection>;
+    /// Connects a workspace or a number.
+    connect(tenant: TenantId) body new: NewConnection, => POST "/tenants/{tenant}/connections" -> Connection;
+    /// Removes a connection.
+    disconnect(tenant: TenantId, connection: ConnectionId) => DELETE "/tenants/{tenant}/connections/{connection}" -> ();
+    /// Lists a tenant's knowledge documents.
+    documents(tenant: TenantId) => GET "/tenants/{tenant}/documents" -> Page<Document>;
+    /// Adds a knowledge document.
+    put_document(tenant: TenantId) body new: NewDocument, => POST "/tenants/{tenant}/documents" -> Document;
+    /// Returns a knowledge document.
+    document(tenant: TenantId, document: DocumentId) => GET "/tenants/{tenant}/documents/{document}" -> DocumentText;
+    /// Removes a knowledge document.
+    remove_document(tenant: TenantId, document: DocumentId) => DELETE "/tenants/{tenant}/documents/{document}" -> ();
+    /// Returns a conversation with its turns.
+    conversation(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}" -> Conversation;
+    /// Replays a turn.
+    replay(tenant: TenantId, conversation: ConversationId, turn: TurnId) => GET "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay" -> Replay;
+    /// Lists what waits for a person.
+    questions(tenant: TenantId) => GET "/tenants/{tenant}/questions" -> Page<Question>;
+    /// Decides about a question.
+    decide(tenant: TenantId, question: &str) body decision: Decision, => POST "/tenants/{tenant}/questions/{question}" -> ();
+}
+
+impl Client {
+    /// Lists the tenants, page by page.
+    ///
+    /// # Errors
+    /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+    pub async fn tenants(&self, after: Option<&str>) -> Result<Page<Tenant>> {
+        self.get(format!(
+            "/tenants?limit=200&after={}",
+            after.unwrap_or_default()
+        ))
+        .await
+    }
+
+    /// Lists a tenant's conversations, page by page.
+    ///
+    /// # Errors
+    /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+    pub async fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<&str>,
+    ) -> Result<Page<ConversationSummary>> {
+        self.get(format!(
+            "/tenants/{tenant}/conversations?limit=200&after={}",
+            after.unwrap_or_default()
+        ))
+        .await
+    }
+}

@@ -1,0 +1,256 @@
+//! The OpenAPI document: the operations in one table, the schemas from the types.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::types::{
+    Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
+    EmployeeSettings, NewConnection, NewDocument, NewTenant, Page, ProblemDetails, Question,
+    Replay, Tenant,
+};
+
+/// One operation of the API.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    body: Option<fn(&mut SchemaGenerator) -> Value>,
+    status: &'static str,
+    answer: Option<fn(&mut SchemaGenerator) -> Value>,
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+const fn operation(
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        id,
+        summary,
+        body: None,
+        status: "200",
+        answer: None,
+    }
+}
+
+impl Operation {
+    const fn takes(mut self, body: fn(&mut SchemaGenerator) -> Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    const fn gives(
+        mut self,
+        status: &'static str,
+        answer: fn(&mut SchemaGenerator) -> Value,
+    ) -> Self {
+        self.status = status;
+        self.answer = Some(answer);
+        self
+    }
+
+    const fn gives_nothing(mut self) -> Self {
+        self.status = "204";
+        self
+    }
+}
+
+const TENANT: &str = "/api/v1/tenants/{tenant}";
+
+const OPERATIONS: &[Operation] = &[
+    operation("get", "/api/v1/tenants", "listTenants", "Lists the tenants")
+        .gives("200", schema::<Page<Tenant>>),
+    operation("post", "/api/v1/tenants", "addTenant", "Adds a tenant")
+        .takes(schema::<NewTenant>)
+        .gives("201", schema::<Tenant>),
+    operation("get", TENANT, "getTenant", "Returns a tenant").gives("200", schema::<Tenant>),
+    operation(
+        "delete",
+        TENANT,
+        "removeTenant",
+        "Removes a tenant with all that is kept of it",
+    )
+    .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/employee",
+        "getEmployee",
+        "Returns the employee",
+    )
+    .gives("200", schema::<Employee>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/employee",
+        "hireEmployee",
+        "Hires the employee; a tenant has one",
+    )
+    .takes(schema::<EmployeeSettings>)
+    .gives("201", schema::<Employee>),
+    operation(
+        "put",
+        "/api/v1/tenants/{tenant}/employee",
+        "changeEmployee",
+        "Changes the employee: a new version",
+    )
+    .takes(schema::<EmployeeSettings>)
+    .gives("200", schema::<Employee>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/connections",
+        "listConnections",
+        "Lists the channel connections",
+    )
+    .gives("200", schema::<Page<Connection>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/connections",
+        "addConnection",
+        "Connects a workspace or a number",
+    )
+    .takes(schema::<NewConnection>)
+    .gives("201", schema::<Connection>),
+    operation(
+        "delete",
+        "/api/v1/tenants/{tenant}/connections/{connection}",
+        "removeConnection",
+        "Removes a connection",
+    )
+    .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/documents",
+        "listDocuments",
+        "Lists the knowledge documents",
+    )
+    .gives("200", schema::<Page<Document>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/documents",
+        "putDocument",
+        "Adds a document; an equal title replaces",
+    )
+    .takes(schema::<NewDocument>)
+    .gives("201", schema::<Document>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/documents/{document}",
+        "getDocument",
+        "Returns a document with its text",
+    )
+    .gives("200", schema::<DocumentText>),
+    operation(
+        "delete",
+        "/api/v1/tenants/{tenant}/documents/{document}",
+        "removeDocument",
+        "Removes a document",
+    )
+    .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/conversations",
+        "listConversations",
+        "Lists the conversations",
+    )
+    .gives("200", schema::<Page<ConversationSummary>>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}",
+        "getConversation",
+        "Returns a conversation with its turns",
+    )
+    .gives("200", schema::<Conversation>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay",
+        "replayTurn",
+        "Replays a turn and compares every decision",
+    )
+    .gives("200", schema::<Replay>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/questions",
+        "listQuestions",
+        "Lists what waits for a person",
+    )
+    .gives("200", schema::<Page<Question>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/questions/{question}",
+        "decideQuestion",
+        "Decides about a question",
+    )
+    .takes(schema::<Decision>)
+    .gives_nothing(),
+];
+
+/// Returns the OpenAPI 3.1 document of the admin API.
+pub fn openapi() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    let problem = schema::<ProblemDetails>(&mut generator);
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        path[operation.method] = describe(operation, &problem, &mut generator);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Konstruct admin API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Lists take `limit` (1 to 200, default 50) and `after`. Every error is RFC 9457 problem details.",
+        },
+        "security": [{ "operator": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "operator": { "type": "http", "scheme": "bearer" } },
+            "schemas": generator.take_definitions(true),
+        },
+    })
+}
+
+fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenerator) -> Value {
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let mut parameters: Vec<Value> = operation
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    if operation.id.starts_with("list") {
+        parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer" } }));
+        parameters.push(json!({ "name": "after", "in": "query", "schema": { "type": "string" } }));
+    }
+    let mut answer = json!({ "description": operation.summary });
+    if let Some(schema) = operation.answer {
+        answer["content"] = content(schema(generator));
+    }
+    let mut described = json!({
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": {
+            operation.status: answer,
+            "default": {
+                "description": "What is wrong",
+                "content": { "application/problem+json": { "schema": problem } },
+            },
+        },
+    });
+    if let Some(schema) = operation.body {
+        described["requestBody"] =
+            json!({ "required": true, "content": content(schema(generator)) });
+    }
+    described
+}

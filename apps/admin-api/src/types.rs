@@ -1,0 +1,316 @@
+//! What goes over the wire, resource by resource.
+
+use konstruct_core::{ConnectionId, ConversationId, DocumentId, EmployeeId, TenantId, TurnId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A list, and where it goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// What to give as `after` for the items that follow; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A tenant to add.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tenant {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// When it was created, RFC 3339.
+    pub created_at: String,
+}
+
+/// An employee to hire, or what it is to be from now on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmployeeSettings {
+    /// Its name, 1 to 80 characters.
+    pub name: String,
+    /// What it is employed as, 1 to 500 characters.
+    pub role: String,
+    /// How it speaks, up to 4,000 characters.
+    #[serde(default)]
+    pub persona: String,
+    /// What of the business it may talk about, up to 2,000 characters.
+    #[serde(default)]
+    pub scope: String,
+    /// The languages it answers in, as BCP 47 tags, the first by default.
+    #[serde(default)]
+    pub languages: Vec<String>,
+    /// When it works. Absent: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<WorkingHours>,
+    /// The tools that it may use.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// What its model calls may cost in a calendar month (UTC), in billionths of a US dollar. Absent: no cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monthly_cap_nano_usd: Option<u64>,
+    /// What it says when no model can be had. Absent: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// What becomes of a send that nobody can tell the outcome of.
+    #[serde(default)]
+    pub unresolved: Unresolved,
+}
+
+/// What becomes of a send that nobody can tell the outcome of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unresolved {
+    /// A person is asked.
+    #[default]
+    Ask,
+    /// It is sent again after the deadline, even if it may then arrive twice.
+    Resend,
+}
+
+/// When an employee works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkingHours {
+    /// IANA name of the time zone, such as `Europe/Berlin`.
+    pub time_zone: String,
+    /// The open spans; days that are not named are closed.
+    pub open: Vec<OpenSpan>,
+    /// What to say outside of them. Empty: answer all the same.
+    #[serde(default)]
+    pub closed_message: String,
+}
+
+/// A span of a weekday.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenSpan {
+    /// 1 is Monday, 7 is Sunday.
+    pub weekday: u8,
+    /// `HH:MM`, inclusive.
+    pub from: String,
+    /// `HH:MM`, exclusive.
+    pub to: String,
+}
+
+/// A tenant's employee.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Employee {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: EmployeeId,
+    /// Which version of its settings this is, from 1.
+    pub version: u32,
+    /// Its settings.
+    pub settings: EmployeeSettings,
+}
+
+/// A connection to add: one Slack workspace or one WhatsApp number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewConnection {
+    /// `slack` or `whatsapp`.
+    pub channel: String,
+    /// The provider's id: a Slack team (`T…`), a WhatsApp phone number id.
+    pub account: String,
+    /// The name to show.
+    #[serde(default)]
+    pub name: String,
+    /// The bot token or access token. It is never shown again.
+    pub token: String,
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: ConnectionId,
+    /// `slack` or `whatsapp`.
+    pub channel: String,
+    /// The provider's id.
+    pub account: String,
+    /// The name to show.
+    pub name: String,
+    /// The end of the token, to tell it by.
+    pub token_end: String,
+}
+
+/// A knowledge document to add. An equal title replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDocument {
+    /// Its title, 1 to 200 characters: what an answer names as its source.
+    pub title: String,
+    /// How to read the text.
+    pub format: DocumentFormat,
+    /// The text, at most 1 MiB.
+    pub text: String,
+}
+
+/// How to read a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentFormat {
+    /// Paragraphs, parted by blank lines.
+    Text,
+    /// Markdown. In an FAQ a heading is a question.
+    Markdown,
+}
+
+/// A knowledge document, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: DocumentId,
+    /// Its title.
+    pub title: String,
+    /// How it is read.
+    pub format: DocumentFormat,
+    /// The newest version, from 1.
+    pub version: u32,
+    /// How many chunks it has.
+    pub chunks: u32,
+    /// When this version was added, RFC 3339.
+    pub updated_at: String,
+}
+
+/// A knowledge document with its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DocumentText {
+    /// The document.
+    pub document: Document,
+    /// The text of this version.
+    pub text: String,
+}
+
+/// A conversation, without its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConversationSummary {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: ConversationId,
+    /// The connection that it is held through.
+    #[schemars(with = "String")]
+    pub connection: ConnectionId,
+    /// What the channel calls it.
+    pub place: String,
+    /// How many records its log has.
+    pub records: u64,
+    /// How many events wait in its inbox.
+    pub waiting: u64,
+    /// When something last came in or was written, RFC 3339.
+    pub updated_at: String,
+}
+
+/// A conversation with its turns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Conversation {
+    /// The conversation's id.
+    #[schemars(with = "String")]
+    pub id: ConversationId,
+    /// Its turns, the oldest first.
+    pub turns: Vec<Turn>,
+}
+
+/// A turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Turn {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: TurnId,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// The version of the employee that it is pinned to.
+    pub employee_version: u32,
+    /// How it ended: `replied`, `silent` or `asked`; `open` while it has not.
+    pub outcome: String,
+    /// What was said, in order.
+    pub messages: Vec<Message>,
+    /// How many records it has.
+    pub records: u64,
+}
+
+/// Something that was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Message {
+    /// `person`, `bot`, `colleague` or `employee`.
+    pub from: String,
+    /// Who, as the channel names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The text.
+    pub text: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// How far the employee's message came: `sending`, `sent`, `unresolved` or `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
+}
+
+/// What came of replaying a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replay {
+    /// Whether every decision was the same, byte for byte.
+    pub same: bool,
+    /// How many decisions were compared.
+    pub actions: usize,
+    /// The first that differs: what was recorded, and what was decided now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<(String, String)>,
+}
+
+/// Something that waits for a person of the business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Question {
+    /// Its key.
+    pub key: String,
+    /// `passed_on`, `unresolved`, `failed` or `not_delivered`.
+    pub kind: String,
+    /// The conversation.
+    #[schemars(with = "String")]
+    pub conversation: ConversationId,
+    /// What was asked, or what the employee tried to say.
+    pub text: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// What can be decided about it: `arrived`, `resend`, `drop`, `done`.
+    pub choices: Vec<String>,
+}
+
+/// A person's decision about a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// One of the question's choices.
+    pub decision: String,
+}
+
+/// RFC 9457 problem details: every error looks like this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProblemDetails {
+    /// `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong.
+    pub detail: String,
+    /// The field of the input that is wrong, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
