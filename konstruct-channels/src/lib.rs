@@ -1,17 +1,67 @@
 //! Slack and WhatsApp channels of Konstruct: webhooks, decoding, replies.
+//!
+//! A webhook's request is verified over its raw bytes, decoded (which is total: an unknown event becomes a value, never an
+//! error), routed to its tenant, made durable, and only then acknowledged. The way out says of every failure whether anything
+//! can have happened.
+//!
+//! # Code map
+//! | module | what it holds |
+//! |---|---|
+//! | [`webhook`] | what a webhook is: a request becomes a reply and events, without IO |
+//! | [`gateway`] | the way in: verify, decode, route, accept, answer |
+//! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `text`, `client`, `outbound`: the same names in both |
+//! | `loose`, `markdown` | lenient reading of JSON; the Markdown that models write |
+//! | `http`, `media` | the way out: TLS, no redirects, no repeats; files from the provider's own hosts |
+//! | `testkit` | fake vendors that misbehave on request, and the conformance suite of decoding |
+//!
+//! Deliberately absent: retries (the engine decides what may be repeated), splitting of long texts (core does it), pacing.
+//!
+//! # Example
+//! A webhook of Slack, verified and decoded:
+//!
+//! ```
+//! use konstruct_channels::{Received, SlackWebhook, Webhook, WebhookRequest};
+//! use konstruct_core::{Secret, Timestamp};
+//!
+//! let webhook = SlackWebhook::new(Secret::new("8f742231b10e8888abcd99yyyzzz85a5"))?;
+//! let request = WebhookRequest::post(r#"{"type":"url_verification","challenge":"3eZb"}"#)
+//!     .with_header("X-Slack-Request-Timestamp", "1531420618")
+//!     .with_header("X-Slack-Signature", "v0=0000000000000000000000000000000000000000000000000000000000000000");
+//!
+//! let received = webhook.receive(&request, Timestamp::from_secs(1_531_420_618));
+//! assert!(matches!(received, Received::Rejected(reply) if reply.status == 401));
+//! # Ok::<(), konstruct_core::Error>(())
+//! ```
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `slack` | yes | Slack: Events API, interactivity, slash commands, Socket Mode payloads, Web API |
+//! | `whatsapp` | yes | WhatsApp Business Cloud API |
+//! | `testkit` | no | fake vendors and the conformance suite; for tests |
 
 pub mod gateway;
+#[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod http;
+#[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod loose;
+#[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod markdown;
+#[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod media;
+#[cfg(feature = "slack")]
 pub mod slack;
-mod webhook;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod webhook;
+#[cfg(feature = "whatsapp")]
 pub mod whatsapp;
 
+#[cfg(feature = "slack")]
+pub use self::slack::{Slack, SlackBuilder, SlackWebhook};
+#[cfg(feature = "whatsapp")]
+pub use self::whatsapp::{WhatsApp, WhatsAppBuilder, WhatsAppWebhook};
 pub use self::{
     gateway::{Gateway, GatewayCounts},
-    slack::{Slack, SlackWebhook},
     webhook::{Decoded, HttpReply, Received, Webhook, WebhookRequest},
-    whatsapp::{WhatsApp, WhatsAppWebhook},
 };

@@ -70,12 +70,6 @@ pub(crate) fn fields(raw: &RawValue) -> HashMap<String, &RawValue> {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// Returns a list's items as they were written; none if it is no list.
-pub(crate) fn elements(raw: Option<&&RawValue>) -> Vec<Box<RawValue>> {
-    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .unwrap_or_default()
-}
-
 /// Reads a value. Half a surrogate pair, which a cut emoji leaves behind, becomes U+FFFD; `None` if it is nested too deep.
 pub(crate) fn value(raw: &RawValue) -> Option<Value> {
     serde_json::from_str(raw.get())

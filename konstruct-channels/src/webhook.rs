@@ -83,7 +83,7 @@ impl WebhookRequest {
     }
 
     /// Returns the first value of a parameter of the query.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+    pub fn parameter(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(self.query.as_bytes())
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.into_owned())
@@ -163,7 +163,8 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    pub(crate) fn undecodable() -> Self {
+    /// Nothing but one part that could not be read.
+    pub fn undecodable() -> Self {
         Self {
             events: Vec::new(),
             undecodable: 1,
@@ -186,7 +187,7 @@ impl From<Vec<Inbound>> for Decoded {
 }
 
 /// Makes an id of what has none: the same parts give the same id, at every delivery.
-pub(crate) fn digest_id(parts: &[&str]) -> String {
+pub fn digest_id(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -102,10 +102,11 @@ impl Callback<'_> {
         }
         let same_text = before.is_object() && message.text("text") == before.text("text");
         if same_text && message.text("edited.ts") == before.text("edited.ts") {
-            return self.lifecycle(
-                Lifecycle::Other("message.message_changed".to_owned()),
-                message,
-            );
+            let change = Lifecycle::Other("message.message_changed".to_owned());
+            return Inbound {
+                conversation: self.conversation(message, message.text("ts")),
+                ..self.lifecycle(change, message)
+            };
         }
         let body = Body::Edited {
             message: message.text("ts").unwrap_or_default(),

@@ -33,7 +33,7 @@ pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
     match Payload::read(body) {
         Payload::Json { raw, value, kind } => Source::new(&raw, &value, now, 0).decode(kind),
         Payload::Deep(raw) => deep(&raw, now),
-        Payload::Handshake(_) | Payload::SslCheck => Decoded::default(),
+        Payload::Handshake(_) => Decoded::default(),
         Payload::Unreadable => Decoded::undecodable(),
     }
 }
@@ -74,7 +74,6 @@ pub fn decode_envelope(frame: &[u8], now: Timestamp) -> Option<Envelope> {
 /// What a request body turned out to be.
 pub(super) enum Payload {
     Handshake(String),
-    SslCheck,
     Json {
         raw: Box<RawValue>,
         value: Value,
@@ -114,9 +113,6 @@ impl Payload {
                 value,
                 kind: Kind::Command,
             });
-        }
-        if form.contains_key("ssl_check") {
-            return Self::SslCheck;
         }
         Self::Unreadable
     }

@@ -4,7 +4,7 @@ use konstruct_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What our messages are marked with, so that they can be found again.
-pub(super) const SEND_EVENT: &str = "konstruct_send";
+pub(crate) const SEND_EVENT: &str = "konstruct_send";
 
 /// The body of `chat.postMessage`.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ pub(super) struct Answer {
 }
 
 /// Reads a `ts`: seconds, a point and up to six digits. Never by way of a float, which cannot hold them.
-pub(super) fn timestamp(ts: &str) -> Option<Timestamp> {
+pub(crate) fn timestamp(ts: &str) -> Option<Timestamp> {
     let (secs, fraction) = ts.split_once('.').unwrap_or((ts, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(secs) || !digits(fraction) {
@@ -66,7 +66,7 @@ pub(super) fn timestamp(ts: &str) -> Option<Timestamp> {
 }
 
 /// Writes a `ts`.
-pub(super) fn ts(time: Timestamp) -> String {
+pub(crate) fn ts(time: Timestamp) -> String {
     let micros = time.as_micros().rem_euclid(1_000_000);
     format!("{}.{micros:06}", time.as_secs())
 }

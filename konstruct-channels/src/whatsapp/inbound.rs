@@ -4,8 +4,8 @@
 //! the SHA-256 of the account, the time and the text of the change.
 
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, ConversationRef, IdKind, Inbound, Lifecycle,
-    ProviderError, Timestamp,
+    AccountId, Actor, ActorKind, Addressing, Body, ChannelKind, ConversationRef, IdKind, Inbound,
+    Lifecycle, ProviderError, Timestamp,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -33,16 +33,19 @@ pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
     let Some(outline) = loose::outline(&text).map(loose::fields) else {
         return Decoded::undecodable();
     };
-    if !outline.contains_key("entry") {
+    if !outline
+        .get("entry")
+        .is_some_and(|entry| entry.get().starts_with('['))
+    {
         return Decoded::undecodable();
     }
     let mut events = Vec::new();
-    for entry in loose::elements(outline.get("entry")) {
+    for entry in elements(outline.get("entry")) {
         let entry = loose::fields(&entry);
         let scalar = |name| loose::scalar(&loose::value(entry.get(name)?)?);
         let business: Option<String> = scalar("id");
         let time: Option<String> = scalar("time");
-        for change in loose::elements(entry.get("changes")) {
+        for change in elements(entry.get("changes")) {
             let (business, time) = (business.as_deref(), time.as_deref());
             Change::read(&change, business, time, now).decode(&mut events);
         }
@@ -72,7 +75,7 @@ impl<'a> Change<'a> {
             .get("value")
             .map(|value| loose::fields(value))
             .unwrap_or_default();
-        let lists = LISTS.map(|name| loose::elements(inner.remove(name).as_ref()));
+        let lists = LISTS.map(|name| elements(inner.remove(name).as_ref()));
         let value: Value = inner
             .into_iter()
             .filter_map(|(name, raw)| Some((name, loose::value(raw)?)))
@@ -187,10 +190,7 @@ impl<'a> Change<'a> {
     /// An event of which nothing is known but the account.
     pub(super) fn event(&self, raw: &RawValue, body: Body) -> Inbound {
         let [business, time] = &self.entry;
-        let occurred_at = wire::timestamp(&self.value, "timestamp").or_else(|| {
-            let json = Value::from(time.as_str());
-            wire::timestamp(&serde_json::json!({ "time": json }), "time")
-        });
+        let occurred_at = wire::timestamp(&self.value, "timestamp").or_else(|| wire::seconds(time));
         Inbound {
             id: digest_id(&[business, time, raw.get()]),
             logical_id: String::new(),
@@ -234,7 +234,7 @@ impl<'a> Change<'a> {
             (IdKind::WhatsAppParent, parent),
         ];
         Actor {
-            kind: konstruct_core::ActorKind::Human,
+            kind: ActorKind::Human,
             ids: ids
                 .into_iter()
                 .filter_map(|(kind, id)| Some((kind, id?)))
@@ -242,6 +242,12 @@ impl<'a> Change<'a> {
             name: contact.first(&["profile.name", "profile.username"]),
         }
     }
+}
+
+/// Returns a list's items as they were written; none if it is no list.
+fn elements(raw: Option<&&RawValue>) -> Vec<Box<RawValue>> {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
 }
 
 /// Reads what Meta says about failures.

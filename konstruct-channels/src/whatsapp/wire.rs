@@ -70,12 +70,16 @@ pub(super) fn is_user_id(id: &str) -> bool {
     })
 }
 
-/// Reads a time in seconds, or in milliseconds as some fields have it.
+/// Reads the time at a path.
 pub(super) fn timestamp(value: &Value, path: &str) -> Option<Timestamp> {
+    seconds(&value.text(path)?)
+}
+
+/// Reads a time in seconds, or in milliseconds as some fields have it.
+pub(super) fn seconds(time: &str) -> Option<Timestamp> {
     const MILLIS_SINCE: i64 = 100_000_000_000;
-    let time: i64 = value.text(path)?.parse().ok()?;
-    Some(match time {
-        MILLIS_SINCE.. => Timestamp::from_micros(time.saturating_mul(1000)),
+    Some(match time.parse().ok()? {
+        millis @ MILLIS_SINCE.. => Timestamp::from_micros(millis.saturating_mul(1000)),
         secs => Timestamp::from_secs(secs),
     })
 }

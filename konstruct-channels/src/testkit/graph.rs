@@ -1,0 +1,266 @@
+//! A fake Graph API: sending, reading and media of WhatsApp, and the webhooks that they cause.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use konstruct_core::{Clock as _, SystemClock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
+use super::{
+    server::{self, Cut, Fault, Plan, Reply},
+    slack::{Planned, authorized, lock},
+};
+use crate::loose::Loose as _;
+
+/// A message that the fake Graph API took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GraphPost {
+    /// Its id.
+    pub id: String,
+    /// The id of the number that it was sent from.
+    pub number: String,
+    /// Whom it was sent to: a number, or a business-scoped user id.
+    pub to: String,
+    /// What it says.
+    pub text: String,
+    /// The message that it quotes.
+    pub reply_to: Option<String>,
+    /// The key that it was sent with.
+    pub key: Option<String>,
+}
+
+/// A fake Graph API, for any version and any number.
+///
+/// Over HTTP, `GET /_fake/posts` lists what it took, and `POST /_fake/plan` with `{"method": "messages", "fault":
+/// "drop_after"}` plans a fault, so that another process can use it too. The methods are `messages` and `read`.
+#[derive(Clone, Debug, Default)]
+pub struct FakeGraph(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    addr: OnceLock<SocketAddr>,
+    plan: Plan,
+    posts: Mutex<Vec<GraphPost>>,
+    reads: Mutex<Vec<String>>,
+    media: Mutex<HashMap<String, (String, Bytes)>>,
+    last: AtomicU64,
+}
+
+impl FakeGraph {
+    /// Starts it on a free port of this machine, in a task of its own.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start() -> io::Result<Self> {
+        let fake = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        fake.bound(&listener)?;
+        tokio::spawn(fake.clone().serve(listener));
+        Ok(fake)
+    }
+
+    /// Serves it until the task ends.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        self.bound(&listener)?;
+        let router = Router::new()
+            .route("/{version}/{number}/messages", post(messages))
+            .route("/{version}/{node}", get(node))
+            .route("/_fake/posts", get(posts))
+            .route("/_fake/plan", post(plan))
+            .route("/_fake/media/{id}", get(media))
+            .with_state(self);
+        server::serve(listener, router).await
+    }
+
+    fn bound(&self, listener: &TcpListener) -> io::Result<()> {
+        let addr = listener.local_addr()?;
+        self.0.addr.get_or_init(|| addr);
+        Ok(())
+    }
+
+    /// Returns its base URL, without a version.
+    pub fn url(&self) -> String {
+        let addr = self
+            .0
+            .addr
+            .get()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        format!("http://{addr}")
+    }
+
+    /// Plans a fault for the next `messages` or `read` that none is planned for yet.
+    pub fn plan(&self, method: &str, fault: Fault) {
+        self.0.plan.add(method, fault);
+    }
+
+    /// Returns what it took.
+    pub fn posts(&self) -> Vec<GraphPost> {
+        lock(&self.0.posts).clone()
+    }
+
+    /// Returns the ids of the messages that were marked as read.
+    pub fn reads(&self) -> Vec<String> {
+        lock(&self.0.reads).clone()
+    }
+
+    /// Puts a file there.
+    pub fn put_media(&self, id: &str, mime: &str, bytes: impl Into<Bytes>) {
+        lock(&self.0.media).insert(id.to_owned(), (mime.to_owned(), bytes.into()));
+    }
+
+    /// Returns the body of a webhook: a customer says something to a number. Each has an id of its own.
+    pub fn message(&self, number: &str, from: &str, text: &str) -> Vec<u8> {
+        let message = json!({
+            "from": from, "id": self.next_id(), "timestamp": now(), "type": "text", "text": {"body": text},
+        });
+        let contacts = json!([{"profile": {"name": "Customer"}, "wa_id": from}]);
+        envelope(number, json!({"contacts": contacts, "messages": [message]}))
+    }
+
+    /// Returns the body of a webhook: how far a message has come (`sent`, `delivered`, `read`, `failed`).
+    pub fn status(&self, post: &GraphPost, status: &str) -> Vec<u8> {
+        let mut status = json!({
+            "id": post.id, "status": status, "timestamp": now(), "recipient_id": post.to,
+        });
+        if let Some(key) = &post.key {
+            status["biz_opaque_callback_data"] = key.as_str().into();
+        }
+        envelope(&post.number, json!({"statuses": [status]}))
+    }
+
+    fn next_id(&self) -> String {
+        let number = self.0.last.fetch_add(1, SeqCst);
+        format!("wamid.FAKE{:x}.{number}", SystemClock.now().as_micros())
+    }
+
+    fn accept(&self, number: String, body: &Value) -> Reply {
+        let Some(to) = body.first(&["to", "recipient"]) else {
+            return refused(StatusCode::BAD_REQUEST, 131_008);
+        };
+        let post = GraphPost {
+            id: self.next_id(),
+            number,
+            text: body.text("text.body").unwrap_or_default(),
+            reply_to: body.text("context.message_id"),
+            key: body.text("biz_opaque_callback_data"),
+            to,
+        };
+        let answer = json!({
+            "messaging_product": "whatsapp",
+            "contacts": [{"input": post.to, "wa_id": post.to}],
+            "messages": [{"id": post.id}],
+        });
+        lock(&self.0.posts).push(post);
+        (StatusCode::OK, Json(answer))
+    }
+}
+
+fn now() -> String {
+    SystemClock.now().as_secs().to_string()
+}
+
+fn envelope(number: &str, mut value: Value) -> Vec<u8> {
+    value["messaging_product"] = "whatsapp".into();
+    value["metadata"] = json!({"display_phone_number": "15550783881", "phone_number_id": number});
+    let body = json!({
+        "object": "whatsapp_business_account",
+        "entry": [{"id": "102290129340398", "changes": [{"field": "messages", "value": value}]}],
+    });
+    body.to_string().into_bytes()
+}
+
+fn refused(status: StatusCode, code: u32) -> Reply {
+    let error = json!({"message": format!("(#{code})"), "type": "OAuthException", "code": code, "fbtrace_id": "A"});
+    (status, Json(json!({ "error": error })))
+}
+
+async fn messages(
+    State(fake): State<FakeGraph>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    Path((_, number)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (_, Json(limited)) = refused(StatusCode::TOO_MANY_REQUESTS, 130_429);
+    let read = json.text("status").as_deref() == Some("read");
+    let method = if read { "read" } else { "messages" };
+    let accept = || match json.text("message_id") {
+        _ if !authorized(&headers) => refused(StatusCode::UNAUTHORIZED, 190),
+        Some(message) if read => {
+            lock(&fake.0.reads).push(message);
+            (StatusCode::OK, Json(json!({"success": true})))
+        }
+        _ => fake.accept(number, &json),
+    };
+    fake.0.plan.perform(method, &cut, limited, accept).await
+}
+
+/// A file, or a number.
+async fn node(
+    State(fake): State<FakeGraph>,
+    Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    if !authorized(&headers) {
+        return refused(StatusCode::UNAUTHORIZED, 190).into_response();
+    }
+    let answer = match lock(&fake.0.media).get(&id) {
+        Some((mime, bytes)) => json!({
+            "messaging_product": "whatsapp", "id": id, "mime_type": mime, "file_size": bytes.len(),
+            "sha256": STANDARD.encode(Sha256::digest(bytes)),
+            "url": format!("{}/_fake/media/{id}", fake.url()),
+        }),
+        None => {
+            json!({"id": id, "display_phone_number": "+1 555-078-3881", "verified_name": "Fake"})
+        }
+    };
+    Json(answer).into_response()
+}
+
+async fn media(
+    State(fake): State<FakeGraph>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match lock(&fake.0.media).get(&id) {
+        Some((mime, bytes)) if authorized(&headers) => {
+            ([(CONTENT_TYPE, mime.clone())], bytes.clone()).into_response()
+        }
+        Some(_) => StatusCode::UNAUTHORIZED.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn posts(State(fake): State<FakeGraph>) -> Json<Vec<GraphPost>> {
+    Json(fake.posts())
+}
+
+async fn plan(State(fake): State<FakeGraph>, Json(planned): Json<Planned>) -> StatusCode {
+    fake.plan(&planned.method, planned.fault);
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,345 @@
+//! A fake Slack: the Web API methods that the channel uses, and the events that they cause.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{ConnectInfo, Path, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use konstruct_core::{Clock as _, SystemClock, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::server::{self, Cut, Fault, Plan, Reply};
+use crate::{loose::Loose as _, slack::wire};
+
+/// A message that the fake Slack took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SlackPost {
+    /// Its id.
+    pub ts: String,
+    /// The channel.
+    pub channel: String,
+    /// The thread, if it is in one.
+    pub thread_ts: Option<String>,
+    /// What it says, in `mrkdwn`.
+    pub text: String,
+    /// The key in its metadata.
+    pub key: Option<String>,
+}
+
+/// A fake Slack: one workspace (`T1`) with one app (`A1`), whose bot is the user `UBOT`.
+///
+/// Its web API stands under `/api`. Over HTTP, `GET /_fake/posts` lists what it took, and `POST /_fake/plan` with
+/// `{"method": "chat.postMessage", "fault": "drop_after"}` plans a fault, so that another process can use it too.
+#[derive(Clone, Debug, Default)]
+pub struct FakeSlack(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    addr: OnceLock<SocketAddr>,
+    plan: Plan,
+    posts: Mutex<Vec<SlackPost>>,
+    statuses: AtomicU64,
+    files: Mutex<HashMap<String, (String, Bytes)>>,
+    last: AtomicU64,
+}
+
+impl FakeSlack {
+    /// Starts it on a free port of this machine, in a task of its own.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn start() -> io::Result<Self> {
+        let fake = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        fake.bound(&listener)?;
+        tokio::spawn(fake.clone().serve(listener));
+        Ok(fake)
+    }
+
+    /// Serves it until the task ends.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        self.bound(&listener)?;
+        let router = Router::new()
+            .route("/api/{method}", post(call))
+            .route("/files/{id}", get(file))
+            .route("/_fake/posts", get(posts))
+            .route("/_fake/plan", post(plan))
+            .with_state(self);
+        server::serve(listener, router).await
+    }
+
+    fn bound(&self, listener: &TcpListener) -> io::Result<()> {
+        let addr = listener.local_addr()?;
+        self.0.addr.get_or_init(|| addr);
+        Ok(())
+    }
+
+    fn origin(&self) -> String {
+        let addr = self
+            .0
+            .addr
+            .get()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        format!("http://{addr}")
+    }
+
+    /// Returns the base URL of its web API.
+    pub fn url(&self) -> String {
+        format!("{}/api", self.origin())
+    }
+
+    /// Plans a fault for the next call of a method that none is planned for yet.
+    pub fn plan(&self, method: &str, fault: Fault) {
+        self.0.plan.add(method, fault);
+    }
+
+    /// Returns what it took.
+    pub fn posts(&self) -> Vec<SlackPost> {
+        lock(&self.0.posts).clone()
+    }
+
+    /// Returns how often a status was set.
+    pub fn statuses(&self) -> u64 {
+        self.0.statuses.load(SeqCst)
+    }
+
+    /// Puts a file there. Returns its address.
+    pub fn put_file(&self, id: &str, mime: &str, bytes: impl Into<Bytes>) -> String {
+        lock(&self.0.files).insert(id.to_owned(), (mime.to_owned(), bytes.into()));
+        format!("{}/files/{id}", self.origin())
+    }
+
+    /// Returns the body of an event: a person says something. Each has an id and a time of its own.
+    pub fn message(&self, channel: &str, user: &str, text: &str) -> Vec<u8> {
+        self.spoken("message", channel, user, text, &self.next_ts())
+    }
+
+    /// Returns the bodies of the two events of one message that names the bot: the `message` and its `app_mention` twin.
+    pub fn mention(&self, channel: &str, user: &str, text: &str) -> [Vec<u8>; 2] {
+        let ts = self.next_ts();
+        let text = format!("<@UBOT> {text}");
+        ["message", "app_mention"].map(|kind| self.spoken(kind, channel, user, &text, &ts))
+    }
+
+    /// Returns the body of the event by which Slack tells the app of its own message.
+    pub fn echo(&self, post: &SlackPost) -> Vec<u8> {
+        self.callback(json!({
+            "type": "message", "channel": post.channel, "user": "UBOT", "bot_id": "BBOT", "app_id": "A1",
+            "text": post.text, "ts": post.ts, "event_ts": post.ts, "thread_ts": post.thread_ts,
+            "channel_type": channel_type(&post.channel),
+            "metadata": metadata(post.key.as_deref()),
+        }))
+    }
+
+    fn spoken(&self, kind: &str, channel: &str, user: &str, text: &str, ts: &str) -> Vec<u8> {
+        self.callback(json!({
+            "type": kind, "channel": channel, "user": user, "text": text, "ts": ts, "event_ts": ts,
+            "channel_type": channel_type(channel),
+        }))
+    }
+
+    fn callback(&self, event: Value) -> Vec<u8> {
+        let body = json!({
+            "type": "event_callback", "team_id": "T1", "api_app_id": "A1",
+            "event_id": format!("Ev{}", self.next_ts()), "event_time": SystemClock.now().as_secs(),
+            "authorizations": [{"team_id": "T1", "user_id": "UBOT", "is_bot": true}],
+            "event": event,
+        });
+        body.to_string().into_bytes()
+    }
+
+    /// Returns a time that was not given before.
+    fn next_ts(&self) -> String {
+        let now = SystemClock.now().as_micros().unsigned_abs();
+        self.0.last.fetch_max(now, SeqCst);
+        let next = self.0.last.fetch_add(1, SeqCst);
+        wire::ts(Timestamp::from_micros(
+            i64::try_from(next).unwrap_or(i64::MAX),
+        ))
+    }
+
+    fn method(&self, method: &str, arguments: &Value) -> Value {
+        match method {
+            "auth.test" => {
+                json!({"ok": true, "team": "Fake", "team_id": "T1", "user_id": "UBOT", "bot_id": "BBOT"})
+            }
+            "chat.postMessage" => self.post(arguments),
+            "assistant.threads.setStatus" => {
+                self.0.statuses.fetch_add(1, SeqCst);
+                json!({"ok": true})
+            }
+            "conversations.replies" => match arguments.text("ts") {
+                Some(thread) => self.read(arguments, |post| {
+                    post.ts == thread || post.thread_ts.as_deref() == Some(&thread)
+                }),
+                None => json!({"ok": false, "error": "invalid_arguments"}),
+            },
+            // As in Slack, replies stand in their thread only.
+            "conversations.history" => self.read(arguments, |post| post.thread_ts.is_none()),
+            _ => json!({"ok": false, "error": "unknown_method"}),
+        }
+    }
+
+    fn post(&self, arguments: &Value) -> Value {
+        let (Some(channel), Some(text)) = (arguments.text("channel"), arguments.text("text"))
+        else {
+            return json!({"ok": false, "error": "no_text"});
+        };
+        let post = SlackPost {
+            ts: self.next_ts(),
+            channel,
+            thread_ts: arguments.text("thread_ts"),
+            text,
+            key: arguments.text("metadata.event_payload.key"),
+        };
+        let answer = json!({"ok": true, "channel": post.channel, "ts": post.ts, "message": {"text": post.text}});
+        lock(&self.0.posts).push(post);
+        answer
+    }
+
+    /// Lists messages page by page. The cursor is how many were listed before.
+    fn read(&self, arguments: &Value, belongs: impl Fn(&SlackPost) -> bool) -> Value {
+        let number = |path| {
+            arguments
+                .text(path)
+                .and_then(|text| text.parse::<usize>().ok())
+        };
+        let (skip, limit) = (
+            number("cursor").unwrap_or(0),
+            number("limit").unwrap_or(100),
+        );
+        let oldest = arguments.text("oldest").and_then(|ts| wire::timestamp(&ts));
+        let posts = self.posts();
+        let found: Vec<_> = posts
+            .iter()
+            .filter(|post| arguments.text("channel").as_ref() == Some(&post.channel))
+            .filter(|post| wire::timestamp(&post.ts) >= oldest && belongs(post))
+            .collect();
+        let more = found.len() > skip.saturating_add(limit);
+        let page = found.into_iter().skip(skip).take(limit).map(|post| {
+            let mut message =
+                json!({"type": "message", "ts": post.ts, "text": post.text, "user": "UBOT"});
+            if arguments.flag("include_all_metadata") {
+                message["metadata"] = metadata(post.key.as_deref());
+            }
+            message
+        });
+        let cursor = if more {
+            (skip + limit).to_string()
+        } else {
+            String::new()
+        };
+        json!({"ok": true, "messages": page.collect::<Vec<_>>(), "has_more": more,
+            "response_metadata": {"next_cursor": cursor}})
+    }
+}
+
+async fn call(
+    State(fake): State<FakeSlack>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    Path(method): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let arguments = arguments(&headers, &body);
+    let limited = json!({"ok": false, "error": "ratelimited"});
+    let accept = || -> Reply {
+        let answer = if authorized(&headers) {
+            fake.method(&method, &arguments)
+        } else {
+            json!({"ok": false, "error": "not_authed"})
+        };
+        (StatusCode::OK, Json(answer))
+    };
+    fake.0.plan.perform(&method, &cut, limited, accept).await
+}
+
+fn arguments(headers: &HeaderMap, body: &Bytes) -> Value {
+    let json = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    if json {
+        return serde_json::from_slice(body).unwrap_or_default();
+    }
+    form_urlencoded::parse(body)
+        .map(|(key, value)| (key.into_owned(), Value::from(value.into_owned())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+async fn file(
+    State(fake): State<FakeSlack>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match lock(&fake.0.files).get(&id) {
+        Some((mime, bytes)) if authorized(&headers) => {
+            ([(CONTENT_TYPE, mime.clone())], bytes.clone()).into_response()
+        }
+        // Slack shows strangers the page to sign in at.
+        Some(_) => ([(CONTENT_TYPE, "text/html")], "<html>").into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn posts(State(fake): State<FakeSlack>) -> Json<Vec<SlackPost>> {
+    Json(fake.posts())
+}
+
+async fn plan(State(fake): State<FakeSlack>, Json(planned): Json<Planned>) -> StatusCode {
+    fake.plan(&planned.method, planned.fault);
+    StatusCode::NO_CONTENT
+}
+
+/// A fault that is planned over HTTP.
+#[derive(Deserialize)]
+pub(super) struct Planned {
+    pub(super) method: String,
+    pub(super) fault: Fault,
+}
+
+/// Returns whether a token came along.
+pub(super) fn authorized(headers: &HeaderMap) -> bool {
+    headers
+        .get("authorization")
+        .is_some_and(|value| value.as_bytes().starts_with(b"Bearer "))
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn metadata(key: Option<&str>) -> Value {
+    key.map_or(
+        Value::Null,
+        |key| json!({"event_type": wire::SEND_EVENT, "event_payload": {"key": key}}),
+    )
+}
+
+fn channel_type(channel: &str) -> &'static str {
+    if channel.starts_with('D') {
+        "im"
+    } else {
+        "channel"
+    }
+}

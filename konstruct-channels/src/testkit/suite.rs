@@ -1,0 +1,93 @@
+//! The laws that every decoder of webhooks obeys.
+
+use std::collections::HashSet;
+
+use konstruct_core::Inbound;
+use proptest::{
+    prelude::*,
+    sample::Index,
+    test_runner::{Config, TestRunner},
+};
+
+/// Tries a decoder: it is total, it is deterministic, its events have ids and survive being stored, and twins fold.
+///
+/// `samples` are bodies that decode to at least one event; `twins` are pairs of bodies that tell of the same message.
+///
+/// # Panics
+/// When a law is broken.
+pub fn decoding_suite(
+    samples: &[&[u8]],
+    twins: &[(&[u8], &[u8])],
+    decode: impl Fn(&[u8]) -> Vec<Inbound>,
+) {
+    for sample in samples {
+        check_sample(sample, &decode);
+    }
+    for (one, other) in twins {
+        let (one, other) = (decode(one), decode(other));
+        assert!(
+            one.len() == 1 && other.len() == 1,
+            "a twin is one event: {one:?} {other:?}"
+        );
+        assert!(
+            !one[0].logical_id.is_empty(),
+            "a twin without a logical id: {one:?}"
+        );
+        assert_eq!(one[0].logical_id, other[0].logical_id, "twins do not fold");
+        assert_ne!(one[0].id, other[0].id, "twins are not one event");
+        assert_eq!(
+            one[0].conversation, other[0].conversation,
+            "twins are said in one place"
+        );
+    }
+    check_total(samples, &decode);
+}
+
+fn check_sample(sample: &[u8], decode: &impl Fn(&[u8]) -> Vec<Inbound>) {
+    let events = decode(sample);
+    let shown = String::from_utf8_lossy(sample);
+    assert!(!events.is_empty(), "no event: {shown}");
+    assert_eq!(events, decode(sample), "a redelivery differs: {shown}");
+    let ids: HashSet<_> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids.len(), events.len(), "ids repeat: {ids:?}");
+    for event in &events {
+        assert!(!event.id.is_empty(), "an event without an id: {event:?}");
+        assert!(
+            event.raw.is_some(),
+            "an event without the provider's JSON: {event:?}"
+        );
+        let stored = serde_json::to_string(event).expect("an event can be written");
+        let read: Inbound = serde_json::from_str(&stored).expect("an event can be read back");
+        assert_eq!(&read, event, "an event changes when it is stored");
+    }
+}
+
+/// Any bytes, and samples with a part cut out and a byte exchanged, decode without a panic, twice the same.
+fn check_total(samples: &[&[u8]], decode: &impl Fn(&[u8]) -> Vec<Inbound>) {
+    let config = Config {
+        cases: 512,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let noise = any::<Vec<u8>>();
+    let damage = any::<(Index, Index, Index, Index, u8)>();
+    let result =
+        TestRunner::new(config).run(&(noise, damage), |(noise, (which, from, to, at, byte))| {
+            prop_assert_eq!(decode(&noise), decode(&noise));
+            if samples.is_empty() {
+                return Ok(());
+            }
+            let mut sample = samples[which.index(samples.len())].to_vec();
+            let (from, to) = (from.index(sample.len() + 1), to.index(sample.len() + 1));
+            sample.drain(from.min(to)..from.max(to));
+            if !sample.is_empty() {
+                let at = at.index(sample.len());
+                sample[at] = byte;
+            }
+            prop_assert_eq!(decode(&sample), decode(&sample));
+            Ok(())
+        });
+    if let Err(error) = result {
+        panic!("decoding is not total: {error}");
+    }
+}

@@ -1,0 +1,255 @@
+//! The gateway acknowledges only what is durable.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+use konstruct_channels::{
+    Gateway, GatewayCounts, SlackWebhook, WebhookRequest, WhatsAppWebhook,
+    testkit::{FakeGraph, FakeSlack, redelivered, signed_slack, signed_whatsapp},
+};
+use konstruct_core::{
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Route,
+    Secret, Staff, TenantId, Timestamp,
+    testkit::{MemoryJournal, VirtualClock},
+    turn::Journal as _,
+};
+
+const SLACK: ChannelKind = ChannelKind::SLACK;
+const WHATSAPP: ChannelKind = ChannelKind::WHATSAPP;
+
+/// Knows the team `T1` and the number `P1`, of two tenants.
+#[derive(Debug)]
+struct Accounts {
+    slack: Route,
+    whatsapp: Route,
+    broken: AtomicBool,
+}
+
+#[async_trait]
+impl Directory for Accounts {
+    async fn route(&self, _: &ChannelKind, account: &AccountId) -> Result<Option<Route>> {
+        if self.broken.load(SeqCst) {
+            return Err(Error::internal("broken"));
+        }
+        Ok(match account.0.as_str() {
+            "T1" => Some(self.slack),
+            "P1" => Some(self.whatsapp),
+            _ => None,
+        })
+    }
+
+    async fn staff(&self, _: TenantId, _: Option<u32>) -> Result<Staff> {
+        Err(Error::not_found("employee"))
+    }
+
+    async fn channel(&self, _: TenantId, _: ConnectionId) -> Result<Arc<dyn Channel>> {
+        Err(Error::not_found("connection"))
+    }
+}
+
+struct World {
+    accounts: Arc<Accounts>,
+    journal: Arc<MemoryJournal>,
+    clock: VirtualClock,
+    gateway: Gateway,
+    secret: Secret,
+}
+
+impl World {
+    fn new() -> Self {
+        let route = || Route {
+            tenant: TenantId::new(),
+            connection: ConnectionId::new(),
+        };
+        let accounts = Arc::new(Accounts {
+            slack: route(),
+            whatsapp: route(),
+            broken: AtomicBool::new(false),
+        });
+        let clock = VirtualClock::new(Timestamp::from_secs(1_800_000_000));
+        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone())));
+        let secret = Secret::new("s");
+        let slack = SlackWebhook::new(secret.clone()).expect("a fixture");
+        let whatsapp =
+            WhatsAppWebhook::new(secret.clone(), Secret::new("token")).expect("a fixture");
+        let gateway = Gateway::new(accounts.clone(), journal.clone(), Arc::new(clock.clone()))
+            .with(SLACK, slack)
+            .with(WHATSAPP, whatsapp);
+        Self {
+            accounts,
+            journal,
+            clock,
+            gateway,
+            secret,
+        }
+    }
+
+    fn slack(&self, body: impl Into<Vec<u8>>) -> WebhookRequest {
+        signed_slack(&self.secret, self.clock.now(), body)
+    }
+
+    fn whatsapp(&self, body: impl Into<Vec<u8>>) -> WebhookRequest {
+        signed_whatsapp(&self.secret, body)
+    }
+
+    async fn status(&self, kind: &ChannelKind, request: &WebhookRequest) -> u16 {
+        self.gateway.handle(kind, request).await.status
+    }
+
+    fn counts(&self) -> GatewayCounts {
+        self.gateway.counts()
+    }
+
+    async fn unconsumed(&self, tenant: TenantId) -> u64 {
+        let conversations = self
+            .journal
+            .conversations(tenant, None, 100)
+            .await
+            .expect("a fixture");
+        conversations
+            .iter()
+            .map(|conversation| conversation.unconsumed)
+            .sum()
+    }
+}
+
+#[tokio::test]
+async fn redeliveries_twins_and_disorder_leave_one_event_each() {
+    let world = World::new();
+    let (slack, graph) = (FakeSlack::default(), FakeGraph::default());
+    let [message, mention] = slack.mention("C1", "U1", "where is my bike?");
+    let direct = slack.message("D1", "U1", "hello");
+    let requests = [message, mention, direct].map(|body| world.slack(body));
+    for request in redelivered(&requests, 50, 7) {
+        assert_eq!(world.status(&SLACK, &request).await, 200);
+    }
+    let text = world.whatsapp(graph.message("P1", "16505551234", "hi"));
+    for request in redelivered(&[text], 50, 7) {
+        assert_eq!(world.status(&WHATSAPP, &request).await, 200);
+    }
+    let tenants = [world.accounts.slack.tenant, world.accounts.whatsapp.tenant];
+    assert_eq!(
+        [
+            world.unconsumed(tenants[0]).await,
+            world.unconsumed(tenants[1]).await
+        ],
+        [2, 1]
+    );
+    let counts = world.counts();
+    assert_eq!(counts.accepted, 3);
+    assert_eq!(counts.duplicate + counts.upgraded, 197);
+}
+
+#[tokio::test]
+async fn what_is_not_durable_is_not_acknowledged() {
+    let world = World::new();
+    let request = world.slack(FakeSlack::default().message("D1", "U1", "hello"));
+    world.accounts.broken.store(true, SeqCst);
+    assert_eq!(world.status(&SLACK, &request).await, 503);
+    assert_eq!((world.counts().failed, world.counts().accepted), (1, 0));
+    world.accounts.broken.store(false, SeqCst);
+    assert_eq!(world.status(&SLACK, &request).await, 200);
+    assert_eq!(world.counts().accepted, 1);
+}
+
+#[tokio::test]
+async fn what_is_not_the_providers_is_rejected() {
+    let world = World::new();
+    let body = FakeSlack::default().message("D1", "U1", "hello");
+    let forged = signed_slack(&Secret::new("other"), world.clock.now(), body.clone());
+    let old = signed_slack(
+        &world.secret,
+        Timestamp::from_secs(1_799_999_699),
+        body.clone(),
+    );
+    for request in [forged, old, WebhookRequest::post(body.clone())] {
+        assert_eq!(world.status(&SLACK, &request).await, 401);
+    }
+    assert_eq!(
+        world.status(&WHATSAPP, &WebhookRequest::post(body)).await,
+        401
+    );
+    assert_eq!(world.counts().rejected_signature, 4);
+    let huge = world.whatsapp(vec![b' '; 3 * 1024 * 1024 + 1]);
+    assert_eq!(world.status(&WHATSAPP, &huge).await, 413);
+    assert_eq!(world.status(&ChannelKind::new("fax"), &huge).await, 404);
+}
+
+#[tokio::test]
+async fn strangers_and_nonsense_are_acknowledged_and_counted() {
+    let world = World::new();
+    let graph = FakeGraph::default();
+    assert_eq!(
+        world
+            .status(&WHATSAPP, &world.whatsapp(graph.message("P9", "1", "hi")))
+            .await,
+        200
+    );
+    assert_eq!(world.counts().unknown_account, 1);
+    assert_eq!(world.status(&WHATSAPP, &world.whatsapp("{")).await, 200);
+    assert_eq!(world.status(&SLACK, &world.slack("{")).await, 200);
+    assert_eq!(world.counts().undecodable, 2);
+    let unknown = r#"{"team_id":"T1","event":{"type":"brand_new"}}"#;
+    assert_eq!(world.status(&SLACK, &world.slack(unknown)).await, 200);
+    assert_eq!(
+        (world.counts().unsupported, world.counts().accepted),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn handshakes_are_answered() {
+    let world = World::new();
+    let challenge = r#"{"type":"url_verification","challenge":"3eZb"}"#;
+    let reply = world.gateway.handle(&SLACK, &world.slack(challenge)).await;
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (200, &br#"{"challenge":"3eZb"}"#[..])
+    );
+    assert_eq!(
+        world.status(&SLACK, &WebhookRequest::post(challenge)).await,
+        401
+    );
+    assert_eq!(
+        world
+            .status(&SLACK, &WebhookRequest::post("ssl_check=1&token=x"))
+            .await,
+        200
+    );
+    let get = |query: &str| WebhookRequest::get(query);
+    let reply = world
+        .gateway
+        .handle(
+            &WHATSAPP,
+            &get("hub.mode=subscribe&hub.verify_token=token&hub.challenge=1158"),
+        )
+        .await;
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"1158"[..]));
+    for query in [
+        "hub.mode=subscribe&hub.verify_token=other&hub.challenge=1",
+        "hub.mode=x&hub.verify_token=token&hub.challenge=1",
+        "hub.challenge=1",
+        "",
+    ] {
+        assert_eq!(world.status(&WHATSAPP, &get(query)).await, 403, "{query}");
+    }
+    assert_eq!(world.status(&SLACK, &get("")).await, 401);
+}
+
+#[tokio::test]
+async fn slack_is_answered_what_it_waits_for() {
+    let world = World::new();
+    let suggestion = "payload=%7B%22type%22%3A%22block_suggestion%22%2C%22team%22%3A%7B%22id%22%3A%22T1%22%7D%7D";
+    let reply = world.gateway.handle(&SLACK, &world.slack(suggestion)).await;
+    assert_eq!(
+        (reply.status, &reply.body[..]),
+        (200, &br#"{"options":[]}"#[..])
+    );
+    let command = "command=%2Fask&team_id=T1&channel_id=C1&user_id=U1&text=hi&trigger_id=1";
+    let reply = world.gateway.handle(&SLACK, &world.slack(command)).await;
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+    assert_eq!(world.counts().accepted, 2);
+}

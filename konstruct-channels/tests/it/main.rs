@@ -1,0 +1,9 @@
+//! The integration tests of konstruct-channels.
+
+mod corpus;
+mod gateway;
+mod slack_inbound;
+mod slack_outbound;
+mod suite;
+mod whatsapp_inbound;
+mod whatsapp_outbound;

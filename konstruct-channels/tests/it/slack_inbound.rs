@@ -1,0 +1,551 @@
+//! What Slack's events become.
+
+use konstruct_channels::{
+    Received, SlackWebhook, Webhook as _, WebhookRequest, slack, testkit::signed_slack,
+};
+use konstruct_core::{
+    ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
+    Secret, Timestamp,
+};
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+pub(crate) fn callback(event: Value) -> Vec<u8> {
+    let body = json!({
+        "type": "event_callback", "team_id": "T1", "api_app_id": "A1", "event_id": "Ev1", "event_time": 1_600_000_000,
+        "authorizations": [{"team_id": "T1", "enterprise_id": null, "user_id": "UBOT", "is_bot": true}],
+        "event": event,
+    });
+    body.to_string().into_bytes()
+}
+
+fn decode(body: &[u8]) -> Inbound {
+    let decoded = slack::decode(body, NOW);
+    assert_eq!(decoded.undecodable, 0);
+    let [event] = <[Inbound; 1]>::try_from(decoded.events).expect("one event");
+    event
+}
+
+fn event(event: Value) -> Inbound {
+    decode(&callback(event))
+}
+
+fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+        .into_bytes()
+}
+
+#[test]
+fn a_message_is_addressed_and_placed() {
+    let check = |message: Value, key: &str, direct: bool, mention: bool, thread: bool| {
+        let mut json = json!({"type": "message", "user": "U1", "text": "hi", "ts": "1.000002"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(message.as_object().unwrap().clone());
+        let event = event(json);
+        assert_eq!(event.conversation.as_ref().unwrap().key(), key, "{message}");
+        let addressed = event.addressed;
+        assert_eq!(
+            (addressed.direct, addressed.mention, addressed.thread),
+            (direct, mention, thread),
+            "{message}"
+        );
+        assert_eq!(event.sender.kind, ActorKind::Human);
+        assert_eq!(event.occurred_at.as_micros(), 1_000_002);
+    };
+    check(
+        json!({"channel": "D1", "channel_type": "im"}),
+        "D1",
+        true,
+        false,
+        false,
+    );
+    check(
+        json!({"channel": "D1", "channel_type": "im", "thread_ts": "0.5"}),
+        "D1/0.5",
+        true,
+        false,
+        true,
+    );
+    check(
+        json!({"channel": "C1", "channel_type": "channel"}),
+        "C1/1.000002",
+        false,
+        false,
+        false,
+    );
+    check(
+        json!({"channel": "C1", "thread_ts": "0.5"}),
+        "C1/0.5",
+        false,
+        false,
+        true,
+    );
+    check(
+        json!({"channel": "C1", "text": "<@UBOT> hi"}),
+        "C1/1.000002",
+        false,
+        true,
+        false,
+    );
+    check(
+        json!({"channel": "C1", "text": "<@UBOT|ava> hi"}),
+        "C1/1.000002",
+        false,
+        true,
+        false,
+    );
+    check(
+        json!({"channel": "C1", "text": "<@UBOTTOM> hi"}),
+        "C1/1.000002",
+        false,
+        false,
+        false,
+    );
+    check(
+        json!({"channel": "C1", "type": "app_mention"}),
+        "C1/1.000002",
+        false,
+        true,
+        false,
+    );
+    check(
+        json!({"channel": "G1", "channel_type": "mpim"}),
+        "G1/1.000002",
+        false,
+        false,
+        false,
+    );
+    check(
+        json!({"channel": "C1", "ts": 1.000_002}),
+        "C1/1.000002",
+        false,
+        false,
+        false,
+    );
+}
+
+#[test]
+fn twins_share_the_logical_id_and_edits_do_not() {
+    let message = json!({"type": "message", "channel": "C1", "user": "U1", "ts": "1.2", "text": "<@UBOT> hi"});
+    let mut twin = message.clone();
+    twin["type"] = "app_mention".into();
+    let (message, twin) = (event(message), event(twin));
+    assert_eq!(message.logical_id, "C1:1.2");
+    assert_eq!(message.logical_id, twin.logical_id);
+    assert_eq!(message.conversation, twin.conversation);
+    let edit = event(
+        json!({"type": "message", "subtype": "message_changed", "channel": "C1", "event_ts": "2.0",
+        "message": {"user": "U1", "ts": "1.2", "text": "hello", "edited": {"user": "U1", "ts": "2.0"}},
+        "previous_message": {"user": "U1", "ts": "1.2", "text": "hi"}}),
+    );
+    assert_eq!(edit.logical_id, "");
+    assert!(
+        matches!(&edit.body, Body::Edited { message, content } if message == "1.2" && content.text == "hello")
+    );
+    assert_eq!(edit.conversation, message.conversation);
+}
+
+#[test]
+fn an_unfurled_link_is_no_edit_and_a_tombstone_is_a_deletion() {
+    let check = |message: Value, expected: Body| {
+        let event = event(
+            json!({"type": "message", "subtype": "message_changed", "hidden": true, "channel": "C1",
+            "message": message, "previous_message": {"user": "U1", "ts": "1.2", "text": "see <https://a.example>"}}),
+        );
+        assert_eq!(event.body, expected);
+    };
+    let change = Lifecycle::Other("message.message_changed".to_owned());
+    check(
+        json!({"user": "U1", "ts": "1.2", "text": "see <https://a.example>", "attachments": [{"id": 1}]}),
+        Body::Lifecycle { change },
+    );
+    let message = "1.2".to_owned();
+    check(
+        json!({"subtype": "tombstone", "ts": "1.2", "text": "gone"}),
+        Body::Deleted { message },
+    );
+}
+
+#[test]
+fn the_own_echo_settles_its_send() {
+    let metadata = json!({"event_type": "konstruct_send", "event_payload": {"key": "trn_1.0"}});
+    let settled = |event: &Inbound| match &event.body {
+        Body::Delivery {
+            message,
+            state,
+            key,
+            ..
+        } => {
+            assert_eq!((message.as_str(), *state), ("1.2", DeliveryState::Sent));
+            assert_eq!(event.sender.kind, ActorKind::Myself);
+            key.clone()
+        }
+        other => panic!("{other:?}"),
+    };
+    let echo = event(
+        json!({"type": "message", "channel": "C1", "user": "UBOT", "bot_id": "B1", "ts": "1.2",
+        "thread_ts": "1.0", "text": "hi", "metadata": metadata}),
+    );
+    assert_eq!(settled(&echo).as_deref(), Some("trn_1.0"));
+    assert_eq!(echo.logical_id, "");
+    let posted = event(
+        json!({"type": "message_metadata_posted", "channel_id": "C1", "user_id": "UBOT",
+        "message_ts": "1.2", "metadata": metadata}),
+    );
+    assert_eq!(settled(&posted).as_deref(), Some("trn_1.0"));
+}
+
+#[test]
+fn bots_are_told_from_people_and_from_the_employee() {
+    let check = |message: Value, kind: ActorKind| {
+        let mut json = json!({"type": "message", "channel": "C1", "ts": "1.2", "text": "hi"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(message.as_object().unwrap().clone());
+        let event = event(json);
+        assert_eq!(event.sender.kind, kind, "{message}");
+        assert!(matches!(event.body, Body::Message { .. }), "{message}");
+    };
+    check(json!({"user": "U1"}), ActorKind::Human);
+    check(json!({"user": "U2", "bot_id": "B2"}), ActorKind::Bot);
+    check(
+        json!({"subtype": "bot_message", "bot_id": "B2", "username": "ci"}),
+        ActorKind::Bot,
+    );
+    check(json!({"user": "UBOT", "bot_id": "B1"}), ActorKind::Myself);
+    check(json!({"bot_id": "B1", "app_id": "A1"}), ActorKind::Myself);
+    check(
+        json!({"user": "U9", "bot_id": "B1", "bot_profile": {"id": "B1", "app_id": "A1"}}),
+        ActorKind::Myself,
+    );
+    check(json!({}), ActorKind::System);
+    // Somebody else's forgery of our metadata settles nothing.
+    let forged = json!({"event_type": "konstruct_send", "event_payload": {"key": "trn_1.0"}});
+    check(
+        json!({"user": "U2", "bot_id": "B2", "metadata": forged}),
+        ActorKind::Bot,
+    );
+}
+
+#[test]
+fn changes_are_typed_and_only_the_unknown_is_unsupported() {
+    let check = |json: Value, expected: Lifecycle| {
+        let event = event(json.clone());
+        assert_eq!(event.body, Body::Lifecycle { change: expected }, "{json}");
+    };
+    let other = |name: &str| Lifecycle::Other(name.to_owned());
+    check(json!({"type": "app_uninstalled"}), Lifecycle::Disconnected);
+    check(
+        json!({"type": "tokens_revoked", "tokens": {"oauth": [], "bot": ["UBOT"]}}),
+        Lifecycle::Disconnected,
+    );
+    check(
+        json!({"type": "tokens_revoked", "tokens": {"oauth": ["U1"], "bot": []}}),
+        other("tokens_revoked"),
+    );
+    check(
+        json!({"type": "app_home_opened", "user": "U1", "channel": "D1"}),
+        Lifecycle::Opened,
+    );
+    check(
+        json!({"type": "assistant_thread_started", "assistant_thread": {"channel_id": "D1", "thread_ts": "1.2"}}),
+        Lifecycle::Opened,
+    );
+    check(
+        json!({"type": "agent_session_stopped", "channel": "D1", "thread_ts": "1.2"}),
+        Lifecycle::Stopped,
+    );
+    check(
+        json!({"type": "member_joined_channel", "user": "U1", "channel": "C1"}),
+        Lifecycle::Membership,
+    );
+    check(
+        json!({"type": "message", "subtype": "channel_join", "user": "U1", "channel": "C1"}),
+        Lifecycle::Membership,
+    );
+    check(
+        json!({"type": "message", "subtype": "channel_topic", "channel": "C1"}),
+        other("message.channel_topic"),
+    );
+    check(
+        json!({"type": "user_change", "user": {"id": "U1"}}),
+        other("user_change"),
+    );
+    check(
+        json!({"type": "channel_rename", "channel": {"id": "C1", "name": "x"}}),
+        other("channel_rename"),
+    );
+    for (json, kind) in [
+        (json!({"type": "brand_new"}), "brand_new"),
+        (
+            json!({"type": "message", "subtype": "brand_new"}),
+            "message.brand_new",
+        ),
+        (json!({}), ""),
+    ] {
+        assert!(
+            matches!(event(json).body, Body::Unsupported { kind: unknown, .. } if unknown == kind)
+        );
+    }
+    let limited =
+        decode(br#"{"type":"app_rate_limited","team_id":"T1","minute_rate_limited":1518467820}"#);
+    assert_eq!(
+        limited.body,
+        Body::Lifecycle {
+            change: Lifecycle::RateLimited
+        }
+    );
+    assert_eq!(limited.id, "app_rate_limited:T1:1518467820");
+}
+
+#[test]
+fn the_account_is_the_installation() {
+    let check = |body: Value, account: &str| {
+        assert_eq!(
+            decode(body.to_string().as_bytes()).account.0,
+            account,
+            "{body}"
+        );
+    };
+    let event = json!({"type": "message"});
+    let granted =
+        json!([{"team_id": "T_MINE", "enterprise_id": "E1", "is_enterprise_install": false}]);
+    check(
+        json!({"team_id": "T_SOURCE", "authorizations": granted, "event": event}),
+        "T_MINE",
+    );
+    let whole = json!([{"team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": true}]);
+    check(
+        json!({"team_id": "T1", "authorizations": whole, "event": event}),
+        "E1",
+    );
+    check(
+        json!({"team_id": "T1", "authorizations": null, "event": event}),
+        "T1",
+    );
+    check(
+        json!({"type": "shortcut", "team": null, "enterprise": {"id": "E1"}, "is_enterprise_install": true}),
+        "E1",
+    );
+    check(
+        json!({"type": "shortcut", "team": {"id": "T1"}, "enterprise": null}),
+        "T1",
+    );
+    check(
+        json!({"command": "/x", "team_id": "T1", "is_enterprise_install": "false", "enterprise_id": "E1"}),
+        "T1",
+    );
+}
+
+#[test]
+fn files_and_reactions_are_read() {
+    let event_with_file = event(
+        json!({"type": "message", "subtype": "file_share", "channel": "D1", "user": "U1", "ts": "1.2",
+        "files": [{"id": "F1", "name": "a.png", "mimetype": "image/png", "size": 7, "url_private": "https://files.slack.com/a"},
+            {"id": "F2", "subtype": "slack_audio", "mimetype": "audio/mp4"}]}),
+    );
+    let Body::Message { content, .. } = event_with_file.body else {
+        panic!("a message")
+    };
+    let kinds: Vec<_> = content.attachments.iter().map(|file| file.kind).collect();
+    assert_eq!(kinds, [AttachmentKind::Image, AttachmentKind::Voice]);
+    assert_eq!(content.attachments[0].size, Some(7));
+    let reaction = event(
+        json!({"type": "reaction_removed", "user": "U1", "reaction": "eyes",
+        "item": {"type": "message", "channel": "C1", "ts": "1.2"}}),
+    );
+    let (message, emoji) = ("1.2".to_owned(), "eyes".to_owned());
+    assert_eq!(
+        reaction.body,
+        Body::Reaction {
+            message,
+            emoji,
+            added: false
+        }
+    );
+    assert_eq!(reaction.conversation.expect("a place").id, "C1");
+}
+
+#[test]
+fn a_slash_command_is_a_command() {
+    let body = form(&[
+        ("team_id", "T1"),
+        ("channel_id", "D1"),
+        ("channel_name", "directmessage"),
+        ("user_id", "U1"),
+        ("user_name", "sam"),
+        ("command", "/ask"),
+        ("text", "is 1 &lt; 2?"),
+        ("trigger_id", "1.2.x"),
+    ]);
+    let event = decode(&body);
+    assert_eq!(event.id, "command:1.2.x");
+    assert_eq!(event.sender.ids, [(IdKind::SlackUser, "U1".to_owned())]);
+    assert_eq!(
+        event.conversation.expect("a place").kind,
+        ConversationKind::Direct
+    );
+    assert!(event.addressed.command && event.addressed.direct);
+    let (name, arguments) = ("/ask".to_owned(), "is 1 < 2?".to_owned());
+    assert_eq!(event.body, Body::Command { name, arguments });
+}
+
+#[test]
+fn interactions_are_actions() {
+    let check = |payload: Value, id: &str, action: &str, value: &str| {
+        let event = decode(&form(&[("payload", &payload.to_string())]));
+        let kind = payload["type"].as_str().unwrap().to_owned();
+        let (action, value) = (action.to_owned(), value.to_owned());
+        assert_eq!(
+            event.body,
+            Body::Action {
+                kind,
+                action,
+                value
+            }
+        );
+        assert!(event.id.starts_with(id), "{}", event.id);
+        assert_eq!(event.account.0, "T1");
+    };
+    let with = |extra: Value| {
+        let mut json = json!({"team": {"id": "T1"}, "user": {"id": "U1"}, "trigger_id": "1.2.x"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        json
+    };
+    check(
+        with(json!({"type": "block_actions", "actions": [{"action_id": "ok", "value": "7"}]})),
+        "block_actions:1.2.x",
+        "ok",
+        "7",
+    );
+    check(
+        with(
+            json!({"type": "block_actions", "actions": [{"action_id": "pick", "selected_options": [{"value": "a"}, {"value": "b"}]}]}),
+        ),
+        "block_actions:",
+        "pick",
+        "a,b",
+    );
+    check(
+        with(
+            json!({"type": "view_submission", "view": {"callback_id": "f", "state": {"values": {"b": 1}}}}),
+        ),
+        "view_submission:",
+        "f",
+        r#"{"b":1}"#,
+    );
+    check(
+        json!({"type": "view_closed", "team": {"id": "T1"}, "view": {"id": "V1", "hash": "h", "callback_id": "f"}}),
+        "view_closed:V1:h",
+        "f",
+        "",
+    );
+    check(
+        with(json!({"type": "shortcut", "callback_id": "s"})),
+        "shortcut:",
+        "s",
+        "",
+    );
+    check(
+        with(json!({"type": "message_action", "callback_id": "m", "message_ts": "1.2"})),
+        "message_action:",
+        "m",
+        "1.2",
+    );
+    check(
+        with(
+            json!({"type": "interactive_message", "actions": [{"name": "n", "selected_options": [{"value": "C2"}]}]}),
+        ),
+        "interactive_message:",
+        "n",
+        "C2",
+    );
+    check(
+        json!({"type": "dialog_submission", "team": {"id": "T1"}, "callback_id": "d", "submission": {"a": "b"}}),
+        "sha256:",
+        "d",
+        r#"{"a":"b"}"#,
+    );
+    let both =
+        with(json!({"type": "block_actions", "actions": [{"action_id": "a"}, {"action_id": "b"}]}));
+    let events = slack::decode(&form(&[("payload", &both.to_string())]), NOW).events;
+    assert_eq!(
+        [&events[0].id, &events[1].id],
+        ["block_actions:1.2.x", "block_actions:1.2.x/1"]
+    );
+    // Nobody is to act on what is only typed so far.
+    let typed = with(
+        json!({"type": "block_suggestion", "action_id": "a", "value": "x", "channel": {"id": "D1"}}),
+    );
+    let typed = decode(&form(&[("payload", &typed.to_string())]));
+    assert_eq!(typed.addressed, Default::default());
+}
+
+#[test]
+fn a_socket_mode_frame_carries_the_same() {
+    let payload: Value = serde_json::from_slice(&callback(
+        json!({"type": "message", "channel": "D1", "ts": "1.2"}),
+    ))
+    .unwrap();
+    let frame =
+        json!({"envelope_id": "e1", "type": "events_api", "payload": payload, "retry_attempt": 2});
+    let envelope = slack::decode_envelope(frame.to_string().as_bytes(), NOW).expect("an envelope");
+    assert_eq!(envelope.id, "e1");
+    assert_eq!(envelope.decoded.events[0].redelivery, 2);
+    assert_eq!(envelope.decoded.events[0].id, "Ev1");
+    let frame =
+        json!({"envelope_id": "e2", "type": "slash_commands", "payload": {"text": "hello"}});
+    let envelope = slack::decode_envelope(frame.to_string().as_bytes(), NOW).expect("an envelope");
+    assert!(matches!(
+        envelope.decoded.events[0].body,
+        Body::Command { .. }
+    ));
+    assert_eq!(slack::decode_envelope(br#"{"type":"hello"}"#, NOW), None);
+}
+
+#[test]
+fn a_redelivery_is_marked_and_keeps_its_id() {
+    let secret = Secret::new("s");
+    let webhook = SlackWebhook::new(secret.clone()).unwrap();
+    let body = callback(
+        json!({"type": "message", "channel": "D1", "user": "U1", "ts": "1.2", "text": "hi"}),
+    );
+    let receive = |request: &WebhookRequest| match webhook.receive(request, NOW) {
+        Received::Events(mut decoded, _) => decoded.take().remove(0),
+        other => panic!("{other:?}"),
+    };
+    let first = receive(&signed_slack(&secret, NOW, body.clone()));
+    let again = receive(&signed_slack(&secret, NOW, body).with_header("X-Slack-Retry-Num", "2"));
+    assert_eq!((first.redelivery, again.redelivery), (0, 2));
+    assert_eq!((first.id, first.logical_id), (again.id, again.logical_id));
+}
+
+#[test]
+fn nothing_readable_is_counted_and_what_names_its_account_is_kept() {
+    for body in ["", "x", "[]", "{", "payload=%7B", "\u{0}"] {
+        let decoded = slack::decode(body.as_bytes(), NOW);
+        assert_eq!(
+            (decoded.events.len(), decoded.undecodable),
+            (0, 1),
+            "{body:?}"
+        );
+    }
+    let deep = format!(
+        r#"{{"team_id":"T1","event":{}1{}}}"#,
+        "[".repeat(500),
+        "]".repeat(500)
+    );
+    let event = decode(deep.as_bytes());
+    assert_eq!(event.account.0, "T1");
+    assert!(matches!(event.body, Body::Unsupported { .. }));
+    let cut = r#"{"team_id":"T1","event_id":"Ev2","event":{"type":"message","channel":"D1","ts":"1.2","text":"hi \ud83d"}}"#;
+    assert!(
+        matches!(decode(cut.as_bytes()).body, Body::Message { content, .. } if content.text == "hi \u{FFFD}")
+    );
+}

@@ -1,0 +1,228 @@
+//! The `Slack` channel against a Slack that misbehaves.
+
+use std::time::Duration;
+
+use konstruct_channels::{
+    Slack,
+    testkit::{FakeSlack, Fault},
+};
+use konstruct_core::{
+    Attachment, AttachmentKind, Channel as _, ConversationKind, ConversationRef, ErrorKind,
+    FindQuery, Op, Secret, Timestamp,
+};
+
+async fn fake() -> (FakeSlack, Slack) {
+    let fake = FakeSlack::start().await.expect("a fixture");
+    let slack = Slack::builder(Secret::new("xoxb-1"))
+        .api_url(fake.url())
+        .build()
+        .expect("a fixture");
+    (fake, slack)
+}
+
+fn thread() -> ConversationRef {
+    ConversationRef {
+        id: "C1".to_owned(),
+        kind: ConversationKind::Channel,
+        thread: Some("1.2".to_owned()),
+        external: false,
+    }
+}
+
+fn send(to: ConversationRef, key: &str, text: &str) -> Op {
+    Op::Send {
+        to,
+        key: key.to_owned(),
+        text: text.to_owned(),
+        reply_to: None,
+    }
+}
+
+fn query(to: ConversationRef, key: &str) -> FindQuery {
+    FindQuery {
+        to,
+        key: key.to_owned(),
+        since: Timestamp::from_secs(1_000),
+    }
+}
+
+#[tokio::test]
+async fn a_send_carries_its_key_and_pings_nobody() {
+    let (fake, slack) = fake().await;
+    let receipt = slack
+        .perform(send(thread(), "trn_1.0", "**hi** <!channel>"))
+        .await
+        .unwrap();
+    let posts = fake.posts();
+    assert_eq!(posts[0].text, "*hi* &lt;!channel&gt;");
+    assert_eq!(posts[0].thread_ts.as_deref(), Some("1.2"));
+    assert_eq!(posts[0].key.as_deref(), Some("trn_1.0"));
+    assert_eq!(receipt.message.as_ref(), Some(&posts[0].ts));
+    let empty = slack
+        .perform(send(thread(), "trn_1.1", " "))
+        .await
+        .unwrap_err();
+    assert_eq!(empty.kind(), ErrorKind::InvalidInput);
+    assert_eq!(slack.identity().await.unwrap().user, "UBOT");
+}
+
+#[tokio::test]
+async fn an_error_says_whether_anything_happened() {
+    let (fake, slack) = fake().await;
+    for (fault, kind, posted) in [
+        (Fault::DropBefore, ErrorKind::Ambiguous, 0),
+        (Fault::DropAfter, ErrorKind::Ambiguous, 1),
+        (Fault::StatusBefore(500), ErrorKind::Ambiguous, 0),
+        (Fault::StatusAfter(503), ErrorKind::Ambiguous, 1),
+        (Fault::StatusAfter(302), ErrorKind::Ambiguous, 1),
+        (Fault::Malformed, ErrorKind::Ambiguous, 1),
+        (Fault::RateLimit(7), ErrorKind::RateLimited, 0),
+        (Fault::StatusBefore(403), ErrorKind::Forbidden, 0),
+    ] {
+        let before = fake.posts().len();
+        fake.plan("chat.postMessage", fault);
+        let error = slack
+            .perform(send(thread(), "trn_1.0", "hi"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), kind, "{fault:?}: {error}");
+        assert_eq!(fake.posts().len() - before, posted, "{fault:?}");
+        if kind == ErrorKind::RateLimited {
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        }
+    }
+    // Nothing listens there any more.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let slack = Slack::builder(Secret::new("x"))
+        .api_url(format!("http://{gone}"))
+        .build()
+        .unwrap();
+    let error = slack
+        .perform(send(thread(), "trn_1.0", "hi"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_silent_slack_is_given_up() {
+    let fake = FakeSlack::start().await.unwrap();
+    let timeout = Duration::from_millis(200);
+    let slack = Slack::builder(Secret::new("x"))
+        .api_url(fake.url())
+        .request_timeout(timeout)
+        .build()
+        .unwrap();
+    assert_eq!(slack.capabilities().request_timeout, timeout);
+    fake.plan("chat.postMessage", Fault::HangAfter);
+    let error = slack
+        .perform(send(thread(), "trn_1.0", "hi"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), fake.posts().len()),
+        (ErrorKind::Ambiguous, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_lost_send_is_found_by_its_key_on_any_page() {
+    let (fake, slack) = fake().await;
+    fake.plan("chat.postMessage", Fault::DropAfter);
+    slack
+        .perform(send(thread(), "trn_1.0", "hi"))
+        .await
+        .unwrap_err();
+    let found = slack
+        .find(query(thread(), "trn_1.0"))
+        .await
+        .unwrap()
+        .expect("it arrived");
+    assert_eq!(found.message.as_ref(), Some(&fake.posts()[0].ts));
+    assert_eq!(slack.find(query(thread(), "trn_1.1")).await.unwrap(), None);
+    let direct = ConversationRef::direct("D1");
+    for part in 0..250 {
+        slack
+            .perform(send(direct.clone(), &format!("trn_2.{part}"), "hi"))
+            .await
+            .unwrap();
+    }
+    let last = slack
+        .find(query(direct.clone(), "trn_2.249"))
+        .await
+        .unwrap();
+    assert_eq!(
+        last.expect("it arrived").message.as_ref(),
+        fake.posts().last().map(|post| &post.ts)
+    );
+    // A thread's messages are not looked for outside of it.
+    assert_eq!(slack.find(query(direct, "trn_1.0")).await.unwrap(), None);
+    fake.plan("conversations.replies", Fault::StatusBefore(500));
+    assert!(
+        slack.find(query(thread(), "trn_1.0")).await.is_err(),
+        "not knowing is not a no"
+    );
+}
+
+#[tokio::test]
+async fn progress_is_best_effort() {
+    let (fake, slack) = fake().await;
+    let progress = |to: ConversationRef, message: Option<&str>| Op::Progress {
+        to,
+        message: message.map(str::to_owned),
+    };
+    slack.perform(progress(thread(), None)).await.unwrap();
+    slack
+        .perform(progress(ConversationRef::direct("D1"), Some("1.2")))
+        .await
+        .unwrap();
+    assert_eq!(fake.statuses(), 2);
+    fake.plan("assistant.threads.setStatus", Fault::StatusBefore(500));
+    slack.perform(progress(thread(), None)).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_are_fetched_from_slack_only() {
+    let (fake, slack) = fake().await;
+    let mut file = Attachment {
+        kind: AttachmentKind::Document,
+        id: "F1".to_owned(),
+        url: Some(fake.put_file("F1", "text/plain", "hello")),
+        mime: Some("text/plain".to_owned()),
+        name: None,
+        size: None,
+        sha256: None,
+    };
+    assert_eq!(slack.fetch_media(&file, 5).await.unwrap(), "hello");
+    assert_eq!(
+        slack.fetch_media(&file, 4).await.unwrap_err().kind(),
+        ErrorKind::TooLarge
+    );
+    file.url = Some(fake.put_file("F2", "text/html; charset=utf-8", "<html>"));
+    assert_eq!(
+        slack.fetch_media(&file, 99).await.unwrap_err().kind(),
+        ErrorKind::Forbidden
+    );
+    for url in [
+        "http://127.0.0.1:1/x",
+        "http://files.slack.com/x",
+        "https://files.slack.com.evil.example/x",
+        "file:///etc/passwd",
+    ] {
+        file.url = Some(url.to_owned());
+        assert_eq!(
+            slack.fetch_media(&file, 99).await.unwrap_err().kind(),
+            ErrorKind::Forbidden,
+            "{url}"
+        );
+    }
+    file.url = None;
+    assert_eq!(
+        slack.fetch_media(&file, 99).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
