@@ -241,8 +241,14 @@ impl<'a> Source<'a> {
             .first()
             .unwrap_or(&Value::Null);
         let team = granted.text("team_id").or_else(|| {
-            self.value
-                .first(&["team_id", "team.id", "user.team_id", "view.team_id"])
+            // A form that was opened in another organisation names the installation itself.
+            self.value.first(&[
+                "view.app_installed_team_id",
+                "team_id",
+                "team.id",
+                "user.team_id",
+                "view.team_id",
+            ])
         });
         let enterprise = granted
             .text("enterprise_id")

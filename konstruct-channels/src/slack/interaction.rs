@@ -68,7 +68,7 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         ..source.event(Body::Action {
             kind: kind.to_owned(),
             action: name(payload, action),
-            value: value(payload, action),
+            value: value(action),
         })
     }
 }
@@ -104,7 +104,8 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
 /// The id of an interaction: its trigger, its view in that state, or a digest.
 fn id(source: &Source<'_>, kind: &str) -> String {
     let payload = source.value;
-    if let Some(trigger) = payload.text("trigger_id") {
+    let trigger = payload.first(&["trigger_id", "interactivity.interactivity_pointer"]);
+    if let Some(trigger) = trigger {
         return format!("{kind}:{trigger}");
     }
     match (payload.text("view.id"), payload.text("view.hash")) {
@@ -143,8 +144,9 @@ fn name(payload: &Value, action: &Value) -> String {
         .unwrap_or_default()
 }
 
-/// What was chosen: one value, several with commas between them, or a form's state as JSON.
-fn value(payload: &Value, action: &Value) -> String {
+/// What was chosen: one value, several with commas between them, or a form's state as JSON. What holds no actions is itself
+/// the action.
+fn value(action: &Value) -> String {
     const ONE: &[&str] = &[
         "value",
         "selected_option.value",
@@ -178,13 +180,7 @@ fn value(payload: &Value, action: &Value) -> String {
     }
     let form = FORMS
         .iter()
-        .map(|path| {
-            if action.at(path).is_object() {
-                action.at(path)
-            } else {
-                payload.at(path)
-            }
-        })
+        .map(|path| action.at(path))
         .find(|form| form.is_object());
     form.map(Value::to_string).unwrap_or_default()
 }

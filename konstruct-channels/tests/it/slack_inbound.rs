@@ -479,6 +479,10 @@ fn interactions_are_actions() {
         [&events[0].id, &events[1].id],
         ["block_actions:1.2.x", "block_actions:1.2.x/1"]
     );
+    let plain = with(
+        json!({"type": "block_actions", "actions": [{"action_id": "a"}], "view": {"state": {"values": {}}}}),
+    );
+    check(plain, "block_actions:", "a", "");
     // Nobody is to act on what is only typed so far.
     let typed = with(
         json!({"type": "block_suggestion", "action_id": "a", "value": "x", "channel": {"id": "D1"}}),
