@@ -276,7 +276,8 @@ pub enum ModelEvent {
     Usage(Usage),
     /// The connection is alive.
     Heartbeat,
-    /// All that was yielded is void: the answer begins anew. Only a pool says this, and only before anything was shown.
+    /// All that was yielded is void: the answer begins anew. A pool says this when it turns to another provider, and a
+    /// provider's codec where the provider itself starts over; either only before any text was shown.
     Restart,
     /// The answer is complete.
     Finish(Finish),
@@ -440,7 +441,7 @@ impl Collector {
         Ok(None)
     }
 
-    /// Returns the text so far, for a stream that broke.
+    /// Returns the tokens that were reported so far, for a stream that broke.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
