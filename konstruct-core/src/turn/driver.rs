@@ -2,29 +2,37 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use futures_util::{
+    future::{Either, select},
+    pin_mut,
+};
 use tracing::Instrument as _;
 
 use super::{
-    Append, Claim, ENGINE_VERSION, Entry, Event, Evidence, Failure, Input, Journal, Loaded,
-    PinnedChannel, PinnedModel, Resume, Started, State, Stored, TimerChange, begin,
+    Append, AppendOutcome, Claim, ENGINE_VERSION, Entry, Event, Journal, Loaded, PinnedChannel,
+    PinnedModel, Record, Resume, Started, State, TimerChange, begin,
+    inbox::{inputs, newest},
+    open::{self, Open},
     run::{Run, Stop},
 };
 use crate::{
-    Body, Clock, DeliveryState, Directory, Error, ErrorKind, MemoryStore, Result, RoutedEvent,
-    Staff, TenantId, TurnId,
+    Body, Channel, Clock, Directory, Error, ErrorKind, MemoryStore, Result, Staff, TenantId,
+    Timestamp, TurnId,
 };
 
 /// How many events one turn takes in at most; the others come next.
 const LARGEST_TURN: usize = 200;
-/// How long a conversation rests after a failure of a store or a directory.
-const REST: Duration = Duration::from_secs(5);
+/// How long a conversation rests after a failure of a store or a directory: as long as it has waited already, so that what
+/// stays broken (nobody works there any more) is asked about ever more rarely.
+const REST: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
 
 /// Performs turns: one conversation at a time, as often as it is called.
 ///
@@ -37,6 +45,8 @@ pub struct Driver {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lease: Duration,
     pub(super) stats: Arc<DriverStats>,
+    /// Set when no further turn is to begin.
+    pub(super) draining: Arc<AtomicBool>,
 }
 
 /// Counts of what a driver did since it was made.
@@ -99,10 +109,12 @@ impl Driver {
             clock,
             lease,
             stats: Arc::default(),
+            draining: Arc::default(),
         }
     }
 
-    /// Says how long a claim lasts without being renewed. It has to be well above the time of one request to a channel.
+    /// Says how long a claim lasts without being renewed; the default is a minute. Before a send it is renewed for longer
+    /// than the channel's request and its grace can last, whatever is set here.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -144,32 +156,29 @@ impl Driver {
         let Some(loaded) = self.journal.load(claim).await? else {
             return Ok(());
         };
-        let timer = TimerChange::Set(loaded.now + REST);
-        self.journal
-            .append(
-                claim,
-                loaded.len,
-                Append {
-                    timer,
-                    ..Append::default()
-                },
-            )
-            .await?;
+        let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
+        let worked = || Some(loaded.records.last()?.record.as_ref()?.at);
+        let since = waits.or_else(worked).unwrap_or(loaded.now);
+        let rest = loaded.now.since(since).clamp(*REST.start(), *REST.end());
+        // An open turn's own timer is set again when this one is due, see `take_up`.
+        let append = Append {
+            timer: TimerChange::Set(loaded.now + rest),
+            ..Append::default()
+        };
+        self.journal.append(claim, loaded.len, append).await?;
         self.journal.release(claim, newest(&loaded)).await
     }
 
     async fn turns(&self, claim: &Claim) -> Result<Worked> {
         loop {
-            let Some(mut loaded) = self.journal.load(claim).await? else {
+            let Some(loaded) = self.journal.load(claim).await? else {
                 return Ok(Worked::Lost);
             };
             let seen = newest(&loaded);
-            let stop = match open_turn(&loaded) {
-                Some(records) => {
-                    let records = records.to_vec();
-                    self.take_up(claim, &loaded, &records).await?
-                }
-                None if loaded.inbox.is_empty() => {
+            let stop = match open::turn(&loaded) {
+                Open::Turn(records) => self.take_up(claim, &loaded, records).await?,
+                Open::Forgotten(turn) => self.give_up(claim, &loaded, turn).await?,
+                Open::None if loaded.inbox.is_empty() => {
                     if loaded.due {
                         let clear = Append {
                             timer: TimerChange::Clear,
@@ -179,12 +188,17 @@ impl Driver {
                     }
                     Stop::Parked
                 }
-                None => match self.begin(claim, &mut loaded).await? {
+                Open::None => match self.begin(claim, loaded).await? {
                     Some(stop) => stop,
                     None => continue,
                 },
             };
             match stop {
+                Stop::Finished if self.draining.load(Ordering::Relaxed) => {
+                    // Whatever waits is for the next start.
+                    self.journal.release(claim, 0).await?;
+                    return Ok(Worked::Released);
+                }
                 Stop::Finished => {}
                 Stop::Parked => {
                     self.journal.release(claim, seen).await?;
@@ -196,11 +210,7 @@ impl Driver {
     }
 
     /// Goes on with a turn that a crash, a wait or another worker left open.
-    async fn take_up(&self, claim: &Claim, loaded: &Loaded, records: &[Stored]) -> Result<Stop> {
-        let records: Vec<_> = records
-            .iter()
-            .filter_map(|stored| stored.record.clone())
-            .collect();
+    async fn take_up(&self, claim: &Claim, loaded: &Loaded, records: Vec<Record>) -> Result<Stop> {
         let version = match records.first().map(|record| &record.entry) {
             Some(Entry::Event(Event::Started(started))) if started.engine == ENGINE_VERSION => {
                 started.employee
@@ -222,31 +232,30 @@ impl Driver {
         let staff = self.directory.staff(claim.tenant, Some(version)).await?;
         let state = State::fold(&staff.employee, &records)?;
         let now = self.clock.now();
-        let told = state.awaits().and_then(|key| evidence(loaded, key));
+        let told = state
+            .awaits()
+            .and_then(|key| super::inbox::evidence(loaded, key));
         let resume = told.map_or_else(|| state.resume(now), Resume::Feed);
         if let Resume::Park(until) = resume {
-            // The timer may have been changed by a rest: it is set again if it is not the turn's.
+            // A rest may have changed the timer, or the store's clock is ahead of this one: the turn waits for as long as
+            // it still has to, in the store's time.
             if loaded.due {
-                let timer = TimerChange::Set(until);
-                self.journal
-                    .append(
-                        claim,
-                        loaded.len,
-                        Append {
-                            timer,
-                            ..Append::default()
-                        },
-                    )
-                    .await?;
+                let append = Append {
+                    timer: TimerChange::Set(loaded.now + until.since(now)),
+                    ..Append::default()
+                };
+                self.journal.append(claim, loaded.len, append).await?;
             }
             return Ok(Stop::Parked);
         }
-        let turn_from =
-            loaded.records.last().map_or(0, |last| last.index + 1) - records.len() as u64;
+        let turn_from = loaded.len - records.len() as u64;
         let mut run = Run::new(self, claim, staff, state, loaded.len, turn_from);
         match resume {
             Resume::Perform(action) => run.go_on(action).await,
             Resume::Feed(event) => {
+                if let Event::CallLost { call } = event {
+                    run.settle_lost(call).await?;
+                }
                 let action = run.feed(event)?;
                 run.go_on(action).await
             }
@@ -254,17 +263,34 @@ impl Driver {
         }
     }
 
-    /// Begins a turn for what came in; `None` when more came in while the burst was waited for.
-    async fn begin(&self, claim: &Claim, loaded: &mut Loaded) -> Result<Option<Stop>> {
-        let staff = self.directory.staff(claim.tenant, None).await?;
-        if self.burst_goes_on(claim, loaded, &staff).await? {
-            return Ok(None);
+    /// Ends an open turn that cannot be read any more, because a person in it was forgotten.
+    async fn give_up(&self, claim: &Claim, loaded: &Loaded, turn: Option<TurnId>) -> Result<Stop> {
+        let carry = open::carry(&*self.journal, claim, loaded).await?;
+        let append = Append {
+            records: vec![open::forgotten(turn, self.clock.now(), carry)],
+            timer: TimerChange::Clear,
+            checkpoint: true,
+            ..Append::default()
+        };
+        let written = self.journal.append(claim, loaded.len, append).await?;
+        if written != AppendOutcome::Appended {
+            return Ok(Stop::Lost);
         }
+        DriverStats::count(&self.stats.silent);
+        Ok(Stop::Finished)
+    }
+
+    /// Begins a turn for what came in; `None` when more came in while the burst was waited for.
+    async fn begin(&self, claim: &Claim, loaded: Loaded) -> Result<Option<Stop>> {
+        let staff = self.directory.staff(claim.tenant, None).await?;
+        let Some(loaded) = self.burst_over(claim, loaded, &staff).await? else {
+            return Ok(None);
+        };
         let channel = self
             .directory
             .channel(claim.tenant, loaded.connection)
             .await?;
-        let carry = last_carry(loaded);
+        let carry = open::carry(&*self.journal, claim, &loaded).await?;
         let consume_to = loaded
             .inbox
             .iter()
@@ -272,52 +298,12 @@ impl Driver {
             .map(|item| item.seq)
             .max()
             .unwrap_or(0);
-        let inputs = inputs(loaded, carry.latest, consume_to);
+        let inputs = inputs(&*self.journal, claim, &loaded, carry.latest, consume_to).await?;
         let now = self.clock.now();
-        let capabilities = channel.capabilities();
-        let info = staff.model.describe();
-        let granted: BTreeMap<_, _> = staff
-            .tools
-            .specs(&staff.employee.tools)
-            .into_iter()
-            .filter_map(|spec| {
-                let effect = staff
-                    .tools
-                    .granted(&staff.employee.tools, &spec.name)?
-                    .effect();
-                Some((spec.name, effect))
-            })
-            .collect();
         let started = Started {
-            engine: ENGINE_VERSION,
-            employee: staff.version,
-            model: PinnedModel {
-                provider: info.provider.clone(),
-                model: info.model.clone(),
-                price: info.price,
-            },
-            channel: PinnedChannel {
-                kind: channel.kind(),
-                find: capabilities.find,
-                max_text: capabilities.max_text,
-                timeout_ms: u64::try_from(capabilities.request_timeout.as_millis())
-                    .unwrap_or(u64::MAX),
-                grace_ms: u64::try_from(capabilities.grace.as_millis()).unwrap_or(u64::MAX),
-            },
-            connection: loaded.connection,
-            conversation: inputs
-                .iter()
-                .rev()
-                .find_map(|input| input.event.conversation.clone())
-                .unwrap_or_else(|| loaded.place.clone()),
-            tools: granted,
-            closed: staff
-                .employee
-                .hours
-                .as_ref()
-                .is_some_and(|hours| !hours.is_open(now).unwrap_or(true)),
             inputs,
             carry,
+            ..pinned(&staff, &*channel, &loaded, now)
         };
         let turn = TurnId::new();
         let event = Event::Started(Box::new(started.clone()));
@@ -328,41 +314,60 @@ impl Driver {
         run.go_on(action).await.map(Some)
     }
 
-    /// Waits until nobody has said anything for a moment; returns whether something came in meanwhile.
-    async fn burst_goes_on(&self, claim: &Claim, loaded: &Loaded, staff: &Staff) -> Result<bool> {
+    /// Waits until nobody has said anything for a moment; `None` when something came in meanwhile, else what is known then.
+    async fn burst_over(
+        &self,
+        claim: &Claim,
+        loaded: Loaded,
+        staff: &Staff,
+    ) -> Result<Option<Loaded>> {
         let quiet = Duration::from_millis(u64::from(staff.employee.limits.burst_ms));
         let said = |item: &&super::InboxItem| {
             item.event
                 .as_ref()
                 .is_some_and(|routed| matches!(routed.event.body, Body::Message { .. }))
         };
-        let Some(newest) = loaded
-            .inbox
-            .iter()
-            .filter(said)
-            .map(|item| item.accepted_at)
-            .max()
-        else {
-            return Ok(false);
+        let times = || {
+            let messages = loaded.inbox.iter().filter(said);
+            messages.map(|item| item.accepted_at)
         };
-        let oldest = loaded
-            .inbox
-            .iter()
-            .filter(said)
-            .map(|item| item.accepted_at)
-            .min()
-            .unwrap_or(newest);
+        let (Some(oldest), Some(last)) = (times().min(), times().max()) else {
+            return Ok(Some(loaded));
+        };
         // Somebody who never pauses is answered all the same.
-        let over = (newest + quiet).min(oldest + quiet * 10);
+        let over = (last + quiet).min(oldest + quiet * 10);
         let left = over.since(loaded.now);
         if left.is_zero() || loaded.inbox.len() >= LARGEST_TURN {
-            return Ok(false);
+            return Ok(Some(loaded));
         }
-        self.clock.sleep_until(self.clock.now() + left).await;
-        let Some(again) = self.journal.load(claim).await? else {
-            return Ok(true);
-        };
-        Ok(super::driver::newest(&again) != super::driver::newest(loaded))
+        let quiet = self.clock.sleep_until(self.clock.now() + left);
+        if self.holding(claim, quiet).await.is_none() {
+            return Ok(None);
+        }
+        // Even where nothing new came in, a twin may have told meanwhile that a message names the employee.
+        let again = self.journal.load(claim).await?;
+        Ok(again.filter(|again| newest(again) == newest(&loaded)))
+    }
+
+    /// Waits for something while the lease is kept; `None` when the lease was lost.
+    pub(super) async fn holding<T>(
+        &self,
+        claim: &Claim,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        pin_mut!(work);
+        loop {
+            let tick = self.clock.sleep_until(self.clock.now() + self.lease / 3);
+            match select(work.as_mut(), tick).await {
+                Either::Left((done, _)) => return Some(done),
+                Either::Right(((), _)) => match self.journal.renew(claim, self.lease).await {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    // What is under way may have cost money: it goes on, and the next write tells whether the lease holds.
+                    Err(error) => tracing::warn!(%error, "the lease was not renewed"),
+                },
+            }
+        }
     }
 
     pub(super) fn turn_span(tenant: TenantId, turn: TurnId) -> tracing::Span {
@@ -370,89 +375,41 @@ impl Driver {
     }
 }
 
-/// Returns the highest number of the inbox that is known.
-pub(super) fn newest(loaded: &Loaded) -> u64 {
-    loaded.inbox.iter().map(|item| item.seq).max().unwrap_or(0)
-}
-
-/// Returns the records of the turn that is open, if one is.
-fn open_turn(loaded: &Loaded) -> Option<&[Stored]> {
-    let from = loaded
-        .records
-        .iter()
-        .rposition(|stored| {
-            matches!(&stored.record, Some(record) if matches!(&record.entry, Entry::Action(super::Action::Finish { .. })))
-        })
-        .map_or(0, |finish| finish + 1);
-    let open = &loaded.records[from..];
-    (!open.is_empty()).then_some(open)
-}
-
-fn last_carry(loaded: &Loaded) -> super::Carry {
-    loaded
-        .records
-        .iter()
-        .rev()
-        .find_map(|stored| match &stored.record.as_ref()?.entry {
-            Entry::Action(super::Action::Finish { carry, .. }) => Some(carry.clone()),
-            _ => None,
-        })
-        .unwrap_or_default()
-}
-
-/// Puts what came in into the order in which it is worked: by the provider's time, ties by arrival.
-pub(super) fn inputs(loaded: &Loaded, latest: crate::Timestamp, consume_to: u64) -> Vec<Input> {
-    let mut inputs: Vec<Input> = loaded
-        .inbox
-        .iter()
-        .filter(|item| item.seq <= consume_to)
-        .filter_map(|item| {
-            let RoutedEvent { mut event, .. } = item.event.clone()?;
-            if !matches!(event.body, Body::Unsupported { .. }) {
-                // What was understood needs no second copy; what was not is kept as it came.
-                event.raw = None;
-            }
-            Some(Input {
-                seq: item.seq,
-                late: event.occurred_at < latest,
-                persons: item.persons.clone(),
-                event,
-            })
+/// What a turn begins with, and what could otherwise change under it.
+fn pinned(staff: &Staff, channel: &dyn Channel, loaded: &Loaded, now: Timestamp) -> Started {
+    let (employee, info) = (&staff.employee, staff.model.describe());
+    let capabilities = channel.capabilities();
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let granted = staff.tools.specs(&employee.tools).into_iter();
+    let tools: BTreeMap<_, _> = granted
+        .filter_map(|spec| {
+            let effect = staff.tools.granted(&employee.tools, &spec.name)?.effect();
+            Some((spec.name, effect))
         })
         .collect();
-    inputs.sort_by_key(|input| (input.event.occurred_at, input.seq));
-    inputs
-}
-
-/// Looks for the provider's word about a send among what came in. The event itself stays for a later turn.
-pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
-    loaded
-        .inbox
-        .iter()
-        .find_map(|item| match &item.event.as_ref()?.event.body {
-            Body::Delivery {
-                message,
-                state,
-                key: Some(of),
-                ..
-            } if of == key => Some(if *state == DeliveryState::Failed {
-                let failure = Failure {
-                    kind: ErrorKind::Forbidden,
-                    retry_after_ms: None,
-                };
-                Event::SendFailed {
-                    key: key.to_owned(),
-                    failure,
-                }
-            } else {
-                let message = (!message.is_empty()).then(|| message.clone());
-                let receipt = crate::Receipt { message };
-                Event::SendDone {
-                    key: key.to_owned(),
-                    receipt,
-                    evidence: Evidence::Event { seq: item.seq },
-                }
-            }),
-            _ => None,
-        })
+    Started {
+        engine: ENGINE_VERSION,
+        employee: staff.version,
+        model: PinnedModel {
+            provider: info.provider.clone(),
+            model: info.model.clone(),
+            price: info.price,
+        },
+        channel: PinnedChannel {
+            kind: channel.kind(),
+            find: capabilities.find,
+            max_text: capabilities.max_text,
+            timeout_ms: millis(capabilities.request_timeout),
+            grace_ms: millis(capabilities.grace),
+        },
+        connection: loaded.connection,
+        conversation: super::inbox::place(loaded),
+        tools,
+        closed: employee
+            .hours
+            .as_ref()
+            .is_some_and(|hours| !hours.is_open(now).unwrap_or(true)),
+        inputs: Vec::new(),
+        carry: super::Carry::default(),
+    }
 }

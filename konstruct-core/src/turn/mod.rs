@@ -2,7 +2,9 @@
 
 mod driver;
 mod gather;
+mod inbox;
 mod journal;
+mod open;
 mod prompt;
 mod record;
 mod replay;

@@ -1,6 +1,6 @@
 //! What the model is shown: a pure function of the employee, the window of history, what was recalled, and the turn.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::{Action, Entry, Event, Input, OpenReason, State, Stored};
 use crate::{
@@ -29,10 +29,11 @@ pub fn render(
 ) -> ModelRequest {
     let started = state.started();
     let many = started.conversation.kind != ConversationKind::Direct;
-    let mut messages = history(window, many);
-    messages.extend(started.inputs.iter().filter_map(|input| said(input, many)));
+    let mut talk = Talk::new(many);
+    talk.window(window, state);
+    talk.take(&started.inputs);
     for round in state.rounds() {
-        messages.push(ModelMessage {
+        talk.say(ModelMessage {
             role: Role::Assistant,
             parts: round.answer.parts.clone(),
         });
@@ -42,15 +43,11 @@ pub fn render(
             content: result.content.clone(),
             error: result.error,
         });
-        messages.push(ModelMessage {
+        talk.say(ModelMessage {
             role: Role::Tool,
             parts: results.collect(),
         });
-        messages.extend(
-            state.heard()[round.heard.clone()]
-                .iter()
-                .filter_map(|input| said(input, many)),
-        );
+        talk.take(&state.heard()[round.heard.clone()]);
     }
     ModelRequest {
         system: system(employee, state, recalled),
@@ -64,7 +61,7 @@ pub fn render(
                 confidence: *coverage,
             })
             .collect(),
-        messages,
+        messages: talk.messages.into_iter().flatten().collect(),
         tools,
         max_tokens: employee.limits.answer_tokens,
         temperature: None,
@@ -164,75 +161,88 @@ fn system(employee: &Employee, state: &State, recalled: &Recalled) -> String {
     lines.join("\n")
 }
 
-/// The earlier messages, with what was edited since as it reads now and what was deleted left out.
-fn history(window: &[Stored], many: bool) -> Vec<ModelMessage> {
-    let mut messages: Vec<Option<ModelMessage>> = Vec::new();
-    let mut place: HashMap<&str, usize> = HashMap::new();
-    let mut sends: BTreeMap<&str, usize> = BTreeMap::new();
-    for stored in window {
-        match stored.record.as_ref().map(|record| &record.entry) {
-            Some(Entry::Event(Event::Started(started))) => {
-                take(&started.inputs, many, &mut messages, &mut place)
-            }
-            Some(Entry::Event(Event::Heard { inputs })) => {
-                take(inputs, many, &mut messages, &mut place)
-            }
-            Some(Entry::Action(Action::Send {
-                key,
-                text,
-                attempt: 1,
-                ..
-            })) => {
-                sends.insert(key, messages.len());
-                messages.push(Some(ModelMessage::text(Role::Assistant, text)));
-            }
-            Some(Entry::Action(Action::Finish { carry, .. })) => {
-                for open in &carry.open {
-                    // Parts that follow an open one were never sent.
-                    for (n, part) in open.parts.iter().enumerate() {
-                        if let Some(at) = sends.get(part.key.as_str()) {
-                            let note = "[It is not known whether this message arrived.]";
-                            messages[*at] = (n == 0).then(|| {
-                                ModelMessage::text(
-                                    Role::Assistant,
-                                    format!("{}\n{note}", part.text),
-                                )
-                            });
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    messages.into_iter().flatten().collect()
+/// The conversation as it reads now: what was edited since says what it says now, and what was deleted is left out.
+struct Talk<'a> {
+    many: bool,
+    messages: Vec<Option<ModelMessage>>,
+    /// Where a person's message stands, by the provider's id, and one of the employee's, by its delivery key.
+    heard: HashMap<&'a str, usize>,
+    sent: HashMap<&'a str, usize>,
 }
 
-fn take<'a>(
-    inputs: &'a [Input],
-    many: bool,
-    messages: &mut Vec<Option<ModelMessage>>,
-    place: &mut HashMap<&'a str, usize>,
-) {
-    for input in inputs {
-        match &input.event.body {
-            Body::Edited { message, content } if place.contains_key(message.as_str()) => {
-                messages[place[message.as_str()]] = Some(ModelMessage::text(
-                    Role::User,
-                    named(input, &spoken(content), many),
-                ));
-            }
-            Body::Deleted { message } => {
-                if let Some(at) = place.get(message.as_str()) {
-                    messages[*at] = None;
-                }
-            }
-            body => {
-                if let Some(message) = said(input, many) {
-                    if let Body::Message { message: id, .. } = body {
-                        place.insert(id, messages.len());
+impl<'a> Talk<'a> {
+    fn new(many: bool) -> Self {
+        Self {
+            many,
+            messages: Vec::new(),
+            heard: HashMap::new(),
+            sent: HashMap::new(),
+        }
+    }
+
+    fn say(&mut self, message: ModelMessage) {
+        self.messages.push(Some(message));
+    }
+
+    /// Takes in the records of earlier turns.
+    fn window(&mut self, window: &'a [Stored], state: &State) {
+        for stored in window {
+            match stored.record.as_ref().map(|record| &record.entry) {
+                Some(Entry::Event(Event::Started(started))) => self.take(&started.inputs),
+                Some(Entry::Event(Event::Heard { inputs })) => self.take(inputs),
+                Some(Entry::Action(Action::Send {
+                    key,
+                    text,
+                    attempt: 1,
+                    ..
+                })) => {
+                    // What a person had sent again stands where it was said last.
+                    if let Some(before) = self.sent.insert(key, self.messages.len()) {
+                        self.messages[before] = None;
                     }
-                    messages.push(Some(message));
+                    self.say(ModelMessage::text(Role::Assistant, text));
+                }
+                _ => {}
+            }
+        }
+        for open in &state.carry().open {
+            let Some(message) = self.sent.get(open.key.as_str()).copied() else {
+                continue;
+            };
+            let note = match open.reason {
+                OpenReason::Unresolved => "[It is not known whether this message arrived.]",
+                OpenReason::Failed(_) | OpenReason::NotDelivered => {
+                    "[This message did not arrive.]"
+                }
+            };
+            let parts = self.messages[message].as_mut().map(|said| &mut said.parts);
+            if let Some([Part::Text { text }]) = parts.map(Vec::as_mut_slice) {
+                text.push('\n');
+                text.push_str(note);
+            }
+        }
+    }
+
+    fn take(&mut self, inputs: &'a [Input]) {
+        for input in inputs {
+            match &input.event.body {
+                Body::Edited { message, content } if self.heard.contains_key(message.as_str()) => {
+                    let text = named(input, &spoken(content), self.many);
+                    let at = self.heard[message.as_str()];
+                    self.messages[at] = Some(ModelMessage::text(Role::User, text));
+                }
+                Body::Deleted { message } => {
+                    if let Some(at) = self.heard.get(message.as_str()) {
+                        self.messages[*at] = None;
+                    }
+                }
+                body => {
+                    if let Some(message) = said(input, self.many) {
+                        if let Body::Message { message: id, .. } = body {
+                            self.heard.insert(id, self.messages.len());
+                        }
+                        self.say(message);
+                    }
                 }
             }
         }

@@ -135,6 +135,35 @@ pub enum Event {
     Due,
 }
 
+/// Names the variants of a record as they stand in its JSON; a new variant does not compile without a name.
+macro_rules! names {
+    ($type:ident: $($variant:ident $name:literal),+ $(,)?) => {
+        impl $type {
+            /// The names of all variants, as they stand in JSON.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
+            /// Returns the variant's name, as it stands in JSON.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $name,)+
+                }
+            }
+        }
+    };
+}
+
+names!(Event:
+    Started "started", Gathered "gathered", Answered "answered", CallFailed "call_failed", CallLost "call_lost",
+    CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", Heard "heard",
+    SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous", NotFound "not_found",
+    FindFailed "find_failed", Due "due",
+);
+
+names!(Action:
+    Gather "gather", CallModel "call_model", CallTool "call_tool", Listen "listen", Send "send", Find "find",
+    Wait "wait", Finish "finish",
+);
+
 /// What a turn decides: the outputs of [`step`](super::step).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -268,6 +297,9 @@ pub struct Input {
     /// Whose words it holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
+    /// For an event that tells of a send that did not arrive: what was sent, so that a person can have it sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<ReplyPart>,
     /// The event.
     pub event: Inbound,
 }
@@ -411,6 +443,8 @@ pub enum SilenceReason {
     NothingToSay,
     /// A person decided to let a send be.
     Dropped,
+    /// A person in it was forgotten while it was open: it cannot be read any more, and goes no further.
+    Forgotten,
 }
 
 /// What one turn leaves to the next: all that the engine knows of a conversation beyond its log.

@@ -1,6 +1,6 @@
 //! A turn under way: its records on their way to the journal, and the performing of its actions.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::{
     FutureExt as _, StreamExt as _,
@@ -13,7 +13,8 @@ use tracing::Instrument as _;
 use super::{
     Action, Append, AppendOutcome, Claim, Entry, Event, Evidence, Failure, Outcome, RECORD_VERSION,
     Record, Refusal, Reserve, Settle, State, TimerChange,
-    driver::{Driver, DriverStats, evidence, inputs, newest},
+    driver::{Driver, DriverStats},
+    inbox::{evidence, inputs, newest},
     prompt::render,
     step,
 };
@@ -21,11 +22,14 @@ use crate::{
     Basis, CallContext, Error, ErrorKind, FindQuery, LedgerRow, ModelAnswer, ModelRequest, NanoUsd,
     Op, Result, Staff, Timestamp, Usage,
     llm::Collector,
-    tool::{Effect, ToolContext},
+    tool::{Effect, ToolContext, ToolError},
 };
 
-/// How long one model call may take.
+/// How long one model call may take, and how much longer a backend that does not keep to it is waited for.
 const MODEL_TIMEOUT: Duration = Duration::from_secs(120);
+const MODEL_GRACE: Duration = Duration::from_secs(10);
+/// By how much the lease outlives a send's request and its grace.
+const SEND_MARGIN: Duration = Duration::from_secs(5);
 /// How many bytes of a tool's result the model is shown.
 const LARGEST_RESULT: usize = 32 * 1024;
 
@@ -108,9 +112,6 @@ impl<'a> Run<'a> {
     /// Feeds an event; returns the action that follows.
     pub(super) fn feed(&mut self, event: Event) -> Result<Action> {
         let at = self.driver.clock.now();
-        if let Event::CallLost { call } = &event {
-            self.lost_call(*call);
-        }
         let actions = step(&self.staff.employee, &mut self.state, at, &event)?;
         self.note(at, event, actions)
     }
@@ -134,16 +135,12 @@ impl<'a> Run<'a> {
     async fn perform(&mut self, action: Action) -> Result<Performed> {
         let event = match action {
             Action::Gather => {
-                let gathered = self
-                    .driver
-                    .gather(
-                        self.claim,
-                        &self.staff.employee,
-                        &self.state,
-                        self.turn_from,
-                    )
-                    .await?;
-                Event::Gathered(gathered)
+                let (driver, employee) = (self.driver, &self.staff.employee);
+                let gathering = driver.gather(self.claim, employee, &self.state, self.turn_from);
+                match driver.holding(self.claim, gathering).await {
+                    Some(gathered) => Event::Gathered(gathered?),
+                    None => return Ok(Performed::Stop(Stop::Lost)),
+                }
             }
             Action::CallModel { call, key, .. } => return self.call_model(call, key).await,
             Action::CallTool {
@@ -205,30 +202,6 @@ impl<'a> Run<'a> {
         Ok(written)
     }
 
-    /// Waits for something while the lease is kept; `None` when the lease was lost.
-    async fn holding<T>(&self, work: impl Future<Output = T>) -> Result<Option<T>> {
-        pin_mut!(work);
-        loop {
-            let tick = self
-                .driver
-                .clock
-                .sleep_until(self.driver.clock.now() + self.driver.lease / 3);
-            match select(work.as_mut(), tick).await {
-                Either::Left((done, _)) => return Ok(Some(done)),
-                Either::Right(((), _)) => {
-                    if !self
-                        .driver
-                        .journal
-                        .renew(self.claim, self.driver.lease)
-                        .await?
-                    {
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-    }
-
     async fn request(&self) -> Result<ModelRequest> {
         let (window, recalled) = self
             .driver
@@ -247,9 +220,7 @@ impl<'a> Run<'a> {
 
     async fn call_model(&mut self, call: u32, key: String) -> Result<Performed> {
         let request = self.request().await?;
-        let price = self.state.started().model.price;
-        let worst = price
-            .map(|price| price.worst_case(request.input_bytes(), u64::from(request.max_tokens)));
+        let worst = self.worst_case(&request);
         self.append.reserve = worst
             .filter(|worst| *worst > NanoUsd(0))
             .map(|amount| Reserve {
@@ -275,8 +246,9 @@ impl<'a> Run<'a> {
             gen_ai.provider.name = info.provider,
             gen_ai.request.model = info.model
         );
-        let answering = self.answer(request, &key).instrument(span);
-        let Some(answer) = self.holding(self.with_progress(answering)).await? else {
+        let answering = self.in_time(self.answer(request, &key)).instrument(span);
+        let answering = self.with_progress(answering);
+        let Some(answer) = self.driver.holding(self.claim, answering).await else {
             return Ok(Performed::Stop(Stop::Lost));
         };
         let (usage, basis) = match &answer {
@@ -286,6 +258,7 @@ impl<'a> Run<'a> {
             Err((_, Spent::Nothing)) => (Some(Usage::default()), Basis::Estimated),
             Ok(_) | Err((_, Spent::Unknown)) => (None, Basis::WorstCase),
         };
+        let price = self.state.started().model.price;
         let cost = usage.map_or(worst, |usage| price.map(|price| price.of(&usage)));
         self.settle(key, usage.unwrap_or_default(), cost, basis);
         Ok(Performed::Next(match answer {
@@ -315,7 +288,12 @@ impl<'a> Run<'a> {
             .model
             .stream(request, &call)
             .await
-            .map_err(|error| (error, Spent::Nothing))?;
+            .map_err(|error| {
+                // A backend that cannot say whether its request was carried out cannot say that it was free.
+                let open = matches!(error.kind(), ErrorKind::Ambiguous | ErrorKind::Truncated);
+                let spent = if open { Spent::Unknown } else { Spent::Nothing };
+                (error, spent)
+            })?;
         let mut collector = Collector::default();
         while let Some(event) = stream.next().await {
             let whole = event
@@ -329,6 +307,29 @@ impl<'a> Run<'a> {
             Error::new(ErrorKind::Truncated, "the stream ended without a finish"),
             Spent::Unknown,
         ))
+    }
+
+    /// Cuts a call whose backend does not keep to its timeout.
+    async fn in_time(
+        &self,
+        answering: impl Future<Output = Result<ModelAnswer, (Error, Spent)>>,
+    ) -> Result<ModelAnswer, (Error, Spent)> {
+        let clock = &self.driver.clock;
+        let late = clock.sleep_until(clock.now() + MODEL_TIMEOUT + MODEL_GRACE);
+        pin_mut!(answering);
+        match select(answering, late).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                let error = Error::new(ErrorKind::Truncated, "the model did not end in time");
+                Err((error, Spent::Unknown))
+            }
+        }
+    }
+
+    /// Returns the most that a request can cost; `None` where the price is unknown.
+    fn worst_case(&self, request: &ModelRequest) -> Option<NanoUsd> {
+        let price = self.state.started().model.price?;
+        Some(price.worst_case(request.input_bytes(), u64::from(request.max_tokens)))
     }
 
     /// Shows that the employee is at work while it thinks, as far as the channel can.
@@ -366,22 +367,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A call whose answer was lost has cost the most that it can have.
-    fn lost_call(&mut self, call: u32) {
+    /// Settles a call whose answer was lost: it has cost the most that it can have, which is what was set aside for it.
+    pub(super) async fn settle_lost(&mut self, call: u32) -> Result<()> {
+        let worst = self.worst_case(&self.request().await?);
         let key = format!("{}.m{call}", self.state.turn());
-        let price = self.state.started().model.price;
-        let free = price.is_some_and(|price| price.worst_case(1, 1) == NanoUsd(0));
-        let info = &self.state.started().model;
-        let row = LedgerRow {
-            call: key,
-            provider: info.provider.clone(),
-            model: info.model.clone(),
-            usage: Usage::default(),
-            cost: free.then_some(NanoUsd(0)),
-            basis: Basis::WorstCase,
-        };
-        // What was reserved for it stays reserved: it may have been spent.
-        self.append.ledger.push(row);
+        self.settle(key, Usage::default(), worst, Basis::WorstCase);
+        Ok(())
     }
 
     fn settle(&mut self, call: String, usage: Usage, cost: Option<NanoUsd>, basis: Basis) {
@@ -449,17 +440,21 @@ impl<'a> Run<'a> {
         let span = tracing::info_span!("execute_tool", gen_ai.tool.name = name);
         let deadline = self.driver.clock.now() + tool.timeout();
         let call = async {
-            let (call, late) = (
-                tool.call(&context, arguments).instrument(span),
-                self.driver.clock.sleep_until(deadline),
-            );
+            let call = AssertUnwindSafe(tool.call(&context, arguments).instrument(span));
+            let (call, late) = (call.catch_unwind(), self.driver.clock.sleep_until(deadline));
             pin_mut!(call, late);
             match select(call, late).await {
-                Either::Left((result, _)) => Some(result),
+                Either::Left((Ok(result), _)) => Some(result),
+                // A tool that panics may have done anything, as one that is late.
+                Either::Left((Err(_), _)) if effect == Effect::Once => None,
+                Either::Left((Err(_), _)) => Some(Err(ToolError::internal(
+                    "The tool failed.",
+                    "the tool panicked",
+                ))),
                 Either::Right(_) => None,
             }
         };
-        let Some(result) = self.holding(call).await? else {
+        let Some(result) = self.driver.holding(self.claim, call).await else {
             return Ok(Performed::Stop(Stop::Lost));
         };
         Ok(Performed::Next(match result {
@@ -480,7 +475,8 @@ impl<'a> Run<'a> {
         };
         let consumed = self.append.consume_to.unwrap_or(0);
         let to = newest(&loaded);
-        let mut inputs = inputs(&loaded, self.state.carry().latest, to);
+        let (journal, latest) = (&*self.driver.journal, self.state.carry().latest);
+        let mut inputs = inputs(journal, self.claim, &loaded, latest, to).await?;
         inputs.retain(|input| input.seq > consumed);
         if to > consumed {
             self.append.consume_to = Some(to);
@@ -499,30 +495,33 @@ impl<'a> Run<'a> {
         if self.flush_or_lost().await? {
             return Ok(Performed::Stop(Stop::Lost));
         }
-        // The lease outlives the request, so that nobody else can take it for lost while it is in flight.
-        if !self
-            .driver
-            .journal
-            .renew(self.claim, self.driver.lease)
-            .await?
-        {
-            return Ok(Performed::Stop(Stop::Lost));
-        }
         let started = self.state.started();
-        let channel = match self
-            .driver
-            .directory
+        let directory = &self.driver.directory;
+        let channel = match directory
             .channel(self.claim.tenant, started.connection)
             .await
         {
             Ok(channel) => channel,
-            Err(error) => {
-                return Ok(Performed::Next(Event::SendFailed {
-                    key,
-                    failure: Failure::from(&error),
-                }));
-            }
+            Err(error) => return Ok(Performed::Next(unsent(key, &error))),
         };
+        // The lease outlives the request and its grace, so that nobody else can take it for lost while it is in flight.
+        let flight = Duration::from_millis(
+            started
+                .channel
+                .timeout_ms
+                .saturating_add(started.channel.grace_ms),
+        );
+        let lease = self.driver.lease.max(flight + SEND_MARGIN);
+        if !self.driver.journal.renew(self.claim, lease).await? {
+            return Ok(Performed::Stop(Stop::Lost));
+        }
+        if self.driver.clock.now() >= give_up_at {
+            let error = Error::new(
+                ErrorKind::Unavailable,
+                "the time to send was over before it began",
+            );
+            return Ok(Performed::Next(unsent(key, &error)));
+        }
         DriverStats::count(&self.driver.stats.sends);
         let op = Op::Send {
             to: started.conversation.clone(),
@@ -574,7 +573,20 @@ impl<'a> Run<'a> {
             key: key.clone(),
             since,
         };
-        let Some(found) = self.holding(channel.find(query)).await? else {
+        let clock = &self.driver.clock;
+        let late = clock.sleep_until(clock.now() + channel.capabilities().request_timeout);
+        let asking = async {
+            let asking = channel.find(query);
+            pin_mut!(asking, late);
+            match select(asking, late).await {
+                Either::Left((found, _)) => found,
+                Either::Right(_) => Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "the channel did not answer in time",
+                )),
+            }
+        };
+        let Some(found) = self.driver.holding(self.claim, asking).await else {
             return Ok(Performed::Stop(Stop::Lost));
         };
         Ok(Performed::Next(match found {
@@ -595,6 +607,16 @@ impl<'a> Run<'a> {
     }
 
     async fn wait(&mut self, until: Timestamp) -> Result<Performed> {
+        // The provider's word may have come in while the request was open, or while the process was down. What comes in
+        // after this look brings the conversation up again by itself.
+        if let Some(key) = self.state.awaits() {
+            let Some(loaded) = self.driver.journal.load(self.claim).await? else {
+                return Ok(Performed::Stop(Stop::Lost));
+            };
+            if let Some(told) = evidence(&loaded, key) {
+                return Ok(Performed::Next(told));
+            }
+        }
         if until <= self.driver.clock.now() {
             return Ok(Performed::Next(Event::Due));
         }
@@ -602,16 +624,7 @@ impl<'a> Run<'a> {
         if self.flush_or_lost().await? {
             return Ok(Performed::Stop(Stop::Lost));
         }
-        // The provider's word may have come in while the request was open.
-        let told = match (
-            self.state.awaits(),
-            self.driver.journal.load(self.claim).await?,
-        ) {
-            (_, None) => return Ok(Performed::Stop(Stop::Lost)),
-            (Some(key), Some(loaded)) => evidence(&loaded, key),
-            (None, Some(_)) => None,
-        };
-        Ok(told.map_or(Performed::Stop(Stop::Parked), Performed::Next))
+        Ok(Performed::Stop(Stop::Parked))
     }
 
     async fn flush_or_lost(&mut self) -> Result<bool> {
@@ -624,6 +637,20 @@ impl<'a> Run<'a> {
 enum Spent {
     Nothing,
     Unknown,
+}
+
+/// A send that was certainly not made, because its channel was not to be had or its time was over.
+fn unsent(key: String, error: &Error) -> Event {
+    tracing::warn!(%error, "the message was not sent");
+    let mut failure = Failure::from(error);
+    let lasting = matches!(
+        failure.kind,
+        ErrorKind::NotFound | ErrorKind::Forbidden | ErrorKind::Unauthorized
+    );
+    if !lasting {
+        failure.kind = ErrorKind::Unavailable;
+    }
+    Event::SendFailed { key, failure }
 }
 
 fn bounded(mut text: String) -> String {

@@ -375,26 +375,30 @@ impl State {
                     ..
                 },
                 _,
-            ) => self.take_delivery(key, *state),
+            ) => self.take_delivery(key, *state, input.undelivered.clone()),
             (Body::Decision { key, decision }, _) => self.take_decision(key, *decision),
             _ => {}
         }
     }
 
-    /// A provider's word about a send that a person was asked about.
-    fn take_delivery(&mut self, key: &str, state: DeliveryState) {
-        if state == DeliveryState::Failed {
-            let known = self.started.carry.open.iter().any(|open| open.key == key);
-            if !known {
-                self.started.carry.open.push(OpenSend {
-                    key: key.into(),
-                    reason: OpenReason::NotDelivered,
-                    since: self.started.carry.latest,
-                    parts: Vec::new(),
-                });
+    /// A provider's word about a send that a person was asked about, or one that failed after it was taken.
+    fn take_delivery(&mut self, key: &str, state: DeliveryState, undelivered: Option<ReplyPart>) {
+        if state != DeliveryState::Failed {
+            if let Some(open) = self.close(key) {
+                self.queue(open.parts.into_iter().skip(1));
             }
-        } else if let Some(open) = self.close(key) {
-            self.queue(open.parts.into_iter().skip(1));
+            return;
+        }
+        let carry = &mut self.started.carry;
+        if let Some(open) = carry.open.iter_mut().find(|open| open.key == key) {
+            open.reason = OpenReason::NotDelivered;
+        } else if let Some(part) = undelivered {
+            carry.open.push(OpenSend {
+                key: key.into(),
+                reason: OpenReason::NotDelivered,
+                since: carry.latest,
+                parts: vec![part],
+            });
         }
     }
 
@@ -441,15 +445,33 @@ impl State {
             }
             Some(_) => Action::Gather,
             None if self.current().is_some() => self.send(at),
+            None if let Some(key) = self.undelivered() => self.finish(Outcome::Asked { key }),
             None if decided => silent(SilenceReason::Dropped),
             None => silent(SilenceReason::NotAddressed),
         }
     }
 
+    /// Returns the key of a send that, as this turn's inputs say, did not arrive: a person is asked about it.
+    fn undelivered(&self) -> Option<String> {
+        self.started.inputs.iter().find_map(|input| {
+            let key = &input.undelivered.as_ref()?.key;
+            let open = self.started.carry.open.iter().any(|open| open.key == *key);
+            open.then(|| key.clone())
+        })
+    }
+
     /// Returns who asks the employee something in this turn's inputs: a person before a bot, nobody if nothing is for it.
     fn asks(&self) -> Option<ActorKind> {
+        let taken_back = |id: &str| {
+            self.started.inputs.iter().any(
+                |input| matches!(&input.event.body, Body::Deleted { message } if message == id),
+            )
+        };
         let kinds = self.started.inputs.iter().filter_map(|input| {
             let event = &input.event;
+            if matches!(&event.body, Body::Message { message, .. } if taken_back(message)) {
+                return None;
+            }
             let to_it = event.addressed.direct
                 || event.addressed.mention
                 || event.addressed.command
@@ -503,8 +525,9 @@ impl State {
                 since: part.since,
             },
             Find::Event => {
-                let deadline =
-                    landed + Duration::from_secs(u64::from(employee.limits.receipt_deadline_secs));
+                // While the process was down nobody listened: the silence is counted from the doubt on.
+                let silence = Duration::from_secs(u64::from(employee.limits.receipt_deadline_secs));
+                let deadline = landed.max(at) + silence;
                 Action::Wait {
                     until: deadline,
                     reason: WaitReason::Receipt,

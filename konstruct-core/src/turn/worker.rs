@@ -1,19 +1,29 @@
 //! Workers: claim what is ready, drive it, wait for more.
 
-use std::{future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt as _,
     future::{Either, select},
     pin_mut,
 };
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use super::Driver;
+use super::{Driver, Worked};
 use crate::{Result, WorkerId};
 
 /// How long to wait after the journal failed to claim.
 const REST: Duration = Duration::from_secs(1);
+/// The shortest wait between two looks at the journal, where the store's clock is behind this one.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Works conversations, as many at a time as it is told to.
 #[derive(Clone, Debug)]
@@ -54,12 +64,17 @@ impl Worker {
     ///
     /// # Cancel safety
     /// Dropping the future is like a crash: nothing is lost.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        // The flag is this run's own: other workers of the same driver go on.
+        let draining = Arc::new(AtomicBool::new(false));
+        self.driver.draining = Arc::clone(&draining);
         let clock = Arc::clone(&self.driver.clock);
         let mut working = JoinSet::new();
         pin_mut!(shutdown);
         loop {
-            while working.try_join_next().is_some() {}
+            while let Some(ended) = working.try_join_next() {
+                log(ended);
+            }
             let free = working.len() < self.concurrency.get();
             if let Some(claim) = if free { self.claim().await } else { None } {
                 let driver = self.driver.clone();
@@ -73,7 +88,7 @@ impl Worker {
                 if free {
                     self.wake().await;
                 } else {
-                    working.join_next().await;
+                    working.join_next().await.into_iter().for_each(log);
                 }
             };
             pin_mut!(idle);
@@ -81,23 +96,26 @@ impl Worker {
                 break;
             }
         }
+        draining.store(true, Ordering::Relaxed);
         let late = clock.sleep_until(clock.now() + self.drain);
-        let drained = async { while working.join_next().await.is_some() {} };
+        let drained = async {
+            while let Some(ended) = working.join_next().await {
+                log(ended);
+            }
+        };
         pin_mut!(late, drained);
         // What is still open is aborted with the set.
         select(drained, late).await;
     }
 
-    /// Waits until something may be ready: an event, a release or a timer.
+    /// Waits until something may be ready: an event, a release, a timer, or the end of a lease whose worker died.
     async fn wake(&self) {
+        let clock = &self.driver.clock;
         let due = self.driver.journal.next_due().await.ok().flatten();
-        let timer = async {
-            match due {
-                Some(due) => self.driver.clock.sleep_until(due).await,
-                None => std::future::pending().await,
-            }
-        };
-        let woken = self.driver.journal.changed();
+        let now = clock.now();
+        let latest = now + self.driver.lease.max(MOMENT);
+        let look = due.map_or(latest, |due| due.clamp(now + MOMENT, latest));
+        let (timer, woken) = (clock.sleep_until(look), self.driver.journal.changed());
         pin_mut!(timer, woken);
         select(timer, woken).await;
     }
@@ -131,5 +149,12 @@ impl Worker {
             let _ = self.driver.work(claim).await;
         }
         Ok(())
+    }
+}
+
+/// The driver has logged its own failures; a panic is nobody's but ours.
+fn log(ended: Result<Result<Worked>, JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a turn panicked: it is taken up again when its lease ends");
     }
 }
