@@ -1,5 +1,70 @@
 //! Stores of Konstruct: the durable journal, recall and knowledge on redb.
+//!
+//! One [`Redb`] is a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file:
+//! nothing to install, one process, group commit.
+//!
+//! # Example
+//! ```
+//! use konstruct_core::{Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, Scope, TenantId};
+//! use konstruct_memory::Redb;
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let store = Redb::in_memory()?; // or `Redb::open("ava.redb")`
+//! let tenant = TenantId::new();
+//! store
+//!     .put_document(tenant, NewDocument {
+//!         title: "Acme Bikes FAQ".into(),
+//!         format: DocumentFormat::Markdown,
+//!         text: "## When are you open?\nMonday to Friday, 9 to 18.".into(),
+//!     })
+//!     .await?;
+//! let hits = store
+//!     .recall(tenant, Recall {
+//!         text: "opening hours on monday".into(),
+//!         audience: Audience::Tenant,
+//!         limit: 3,
+//!         scope: Scope::Knowledge,
+//!     })
+//!     .await?;
+//! assert_eq!(hits[0].name, "Acme Bikes FAQ › When are you open?");
+//! assert_eq!(hits[0].text, "Monday to Friday, 9 to 18.");
+//! # Ok::<(), konstruct_core::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Code map
+//! | module | what |
+//! |---|---|
+//! | `chunk` | documents into passages |
+//! | `analyze` | text into terms |
+//! | `bm25` | the arithmetic of recall |
+//! | `seal` | the sealer that stands here until per-person keys do |
+//! | `redb/writer`, `redb/snapshot`, `redb/keys` | the one writer, reading, and the tables |
+//! | `redb/ready` | claims, leases, fences and fairness, in memory |
+//! | `redb/accept`, `append`, `budget`, `erase`, `export`, `journal`, `head` | the journal |
+//! | `redb/knowledge`, `history`, `index` | the memory store |
+//! | `redb/rows` | rows of the application's own |
+//!
+//! # Features
+//! | feature | default | what |
+//! |---|---|---|
+//! | `redb` | yes | the embedded store |
+
+mod chunk;
+
+mod analyze;
+
+mod bm25;
 
 mod seal;
 
-pub use self::seal::PlainSealer;
+#[cfg(feature = "redb")]
+mod redb;
+
+#[cfg(feature = "redb")]
+pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
+pub use self::{
+    analyze::{Language, terms},
+    chunk::{Chunk, chunks},
+    seal::PlainSealer,
+};

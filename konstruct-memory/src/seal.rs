@@ -42,4 +42,3 @@ impl Sealer for PlainSealer {
         hash
     }
 }
-

@@ -2,8 +2,13 @@
 
 mod clock;
 mod journal;
+mod journal_suite;
 
 pub use self::{
     clock::VirtualClock,
     journal::{MemoryJournal, TestSealer},
+    journal_suite::{
+        Failed, JOURNAL_CASES, JournalSubject, Restart, journal_case, journal_restart_suite,
+        journal_suite,
+    },
 };

@@ -1,0 +1,268 @@
+//! Taking events in: dedupe, route, number, store.
+
+use konstruct_core::{
+    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, Result,
+    RoutedEvent, SealerExt as _, TenantId, turn::Accepted,
+};
+
+use super::{
+    Shared,
+    head::{Head, Place, corrupt, encode},
+    keys::{self, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
+    snapshot::Rows as _,
+    writer::{Batch, Operation},
+};
+
+/// Takes events of a tenant in.
+pub(super) struct Accept {
+    pub(super) tenant: TenantId,
+    pub(super) events: Vec<RoutedEvent>,
+    /// The conversations and numbers of what was upgraded.
+    pub(super) upgraded: Vec<Twin>,
+}
+
+/// What is kept of a logical id.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Twin {
+    conversation: ConversationId,
+    seq: u64,
+    mention: bool,
+}
+
+impl Twin {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut row = self.conversation.as_bytes().to_vec();
+        row.extend_from_slice(&self.seq.to_be_bytes());
+        row.push(u8::from(self.mention));
+        row
+    }
+
+    fn read(row: &[u8]) -> Result<Self> {
+        Ok(Self {
+            conversation: keys::id(row, 0)
+                .map(ConversationId::from_bytes)
+                .ok_or_else(corrupt)?,
+            seq: keys::number(row, 16).ok_or_else(corrupt)?,
+            mention: row.get(24) == Some(&1),
+        })
+    }
+}
+
+impl Operation for Accept {
+    type Answer = Vec<Accepted>;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
+        self.events
+            .iter()
+            .map(|routed| take_in(shared, batch, self.tenant, routed, &mut self.upgraded))
+            .collect()
+    }
+
+    fn committed(&mut self, shared: &Shared, answer: &Vec<Accepted>) {
+        for twin in &self.upgraded {
+            shared.changed((self.tenant, twin.conversation), twin.seq);
+            shared.arrived((self.tenant, twin.conversation));
+        }
+        for accepted in answer {
+            if let Accepted::New { conversation, .. } = accepted {
+                shared.arrived((self.tenant, *conversation));
+            }
+        }
+    }
+}
+
+fn take_in(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    routed: &RoutedEvent,
+    upgraded: &mut Vec<Twin>,
+) -> Result<Accepted> {
+    let event = &routed.event;
+    let name = |label: &str, id: &str| {
+        let bytes = [routed.connection.as_bytes().as_slice(), id.as_bytes()].concat();
+        (!id.is_empty()).then(|| keys::of(tenant, &[&shared.sealer.hash(tenant, label, &bytes)]))
+    };
+    if let Some(key) = name("event", &event.id) {
+        if batch.get(EVENTS, &key)?.is_some() {
+            return Ok(Accepted::Duplicate);
+        }
+        batch.put(EVENTS, key, []);
+    }
+    let logical = name("logical", &event.logical_id);
+    if let Some(key) = &logical
+        && let Some(row) = batch.get(LOGICAL, key)?
+    {
+        let twin = Twin::read(&row)?;
+        if !event.addressed.mention || twin.mention {
+            return Ok(Accepted::Duplicate);
+        }
+        match upgrade(shared, batch, tenant, routed, twin)? {
+            Upgrade::Done => {
+                let named = Twin {
+                    mention: true,
+                    ..twin
+                };
+                batch.put(LOGICAL, key.clone(), named.to_bytes());
+                // Noted before the commit too, so that an append of the same batch is held off.
+                shared.changed((tenant, twin.conversation), twin.seq);
+                upgraded.push(twin);
+                return Ok(Accepted::Upgraded);
+            }
+            Upgrade::Gone => return Ok(Accepted::Duplicate),
+            Upgrade::Consumed => {}
+        }
+    }
+    let (conversation, seq) = deliver(shared, batch, tenant, routed)?;
+    if let Some(key) = logical {
+        let twin = Twin {
+            conversation,
+            seq,
+            mention: event.addressed.mention,
+        };
+        batch.put(LOGICAL, key, twin.to_bytes());
+    }
+    Ok(Accepted::New { conversation, seq })
+}
+
+enum Upgrade {
+    /// The stored twin names the employee now.
+    Done,
+    /// The stored twin was input to a turn that did not know.
+    Consumed,
+    /// The stored twin was erased.
+    Gone,
+}
+
+/// Notes on a stored event that it names the employee.
+fn upgrade(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    routed: &RoutedEvent,
+    twin: Twin,
+) -> Result<Upgrade> {
+    let Some(head) = shared.head(batch, tenant, twin.conversation)? else {
+        return Ok(Upgrade::Gone);
+    };
+    if twin.seq <= head.consumed {
+        return Ok(Upgrade::Consumed);
+    }
+    let key = keys::item(tenant, twin.conversation, twin.seq);
+    let Some(row) = batch.get(INBOX, &key)? else {
+        return Ok(Upgrade::Gone);
+    };
+    let item = shared.inbox_item(tenant, &key, &row)?;
+    let Some(mut kept) = item.event.filter(|kept| {
+        // After an erasure, numbers begin again: it may be another event.
+        kept.connection == routed.connection && kept.event.logical_id == routed.event.logical_id
+    }) else {
+        return Ok(Upgrade::Gone);
+    };
+    let (old, new) = (&mut kept.event.addressed, routed.event.addressed);
+    old.mention = true;
+    old.direct |= new.direct;
+    old.thread |= new.thread;
+    old.command |= new.command;
+    let row = shared.inbox_row(tenant, &key, item.accepted_at, &item.persons, &kept)?;
+    batch.put(INBOX, key, row);
+    Ok(Upgrade::Done)
+}
+
+/// Puts an event into the inbox of its conversation, and returns which one and its number.
+fn deliver(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    routed: &RoutedEvent,
+) -> Result<(ConversationId, u64)> {
+    let event = &routed.event;
+    let now = shared.clock.now();
+    let registered = match delivery_key(event) {
+        Some(delivery_key) => shared.registered(batch, tenant, delivery_key)?,
+        None => None,
+    };
+    let conversation = registered.unwrap_or_else(|| {
+        let place = event.conversation.as_ref().map(ConversationRef::key);
+        conversation_id(
+            shared,
+            tenant,
+            routed.connection,
+            place.as_deref().unwrap_or(""),
+        )
+    });
+    let key = keys::conversation(tenant, conversation);
+    let mut head = match shared.head(batch, tenant, conversation)? {
+        Some(head) => head,
+        None => {
+            let place = Place {
+                connection: routed.connection,
+                place: event.conversation.clone().unwrap_or(ConversationRef {
+                    id: String::new(),
+                    kind: ConversationKind::Direct,
+                    thread: None,
+                    external: false,
+                }),
+            };
+            let sealed = shared.seal(tenant, &[], (PLACES, &key), &place)?;
+            batch.put(PLACES, key.clone(), sealed);
+            Head::default()
+        }
+    };
+    head.last += 1;
+    head.updated_at = now;
+    let item = keys::item(tenant, conversation, head.last);
+    let persons = event
+        .sender
+        .id()
+        .map(|id| shared.sealer.person(tenant, event.channel.as_str(), id));
+    let row = shared.inbox_row(tenant, &item, now, persons.as_slice(), routed)?;
+    batch.put(INBOX, item, row);
+    shared.keep_pending(batch, (tenant, conversation), &mut head);
+    batch.put(HEADS, key, encode(&head)?);
+    Ok((conversation, head.last))
+}
+
+fn delivery_key(event: &Inbound) -> Option<&str> {
+    match &event.body {
+        Body::Delivery { key, .. } => key.as_deref(),
+        Body::Decision { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
+/// The id of a conversation: a keyed hash, so that it names no one.
+fn conversation_id(
+    shared: &Shared,
+    tenant: TenantId,
+    connection: ConnectionId,
+    place: &str,
+) -> ConversationId {
+    let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
+    ConversationId::from_bytes(shared.sealer.hash(tenant, "conversation", &name))
+}
+
+impl Shared {
+    /// The key of a row that stands under a delivery key's hash.
+    pub(super) fn delivery_hash(&self, tenant: TenantId, delivery_key: &str) -> [u8; 16] {
+        self.sealer
+            .hash(tenant, "delivery", delivery_key.as_bytes())
+    }
+
+    /// Returns the conversation that registered a delivery key.
+    pub(super) fn registered(
+        &self,
+        rows: &mut dyn super::snapshot::Rows,
+        tenant: TenantId,
+        delivery_key: &str,
+    ) -> Result<Option<ConversationId>> {
+        let hash = self.delivery_hash(tenant, delivery_key);
+        let row = rows.get(DELIVERIES, &keys::of(tenant, &[&hash]))?;
+        row.map(|row| {
+            keys::id(&row, 0)
+                .map(ConversationId::from_bytes)
+                .ok_or_else(corrupt)
+        })
+        .transpose()
+    }
+}

@@ -1,0 +1,162 @@
+//! Writing to a log: everything of a step in one transaction.
+
+use konstruct_core::{
+    Result, TenantId,
+    turn::{Append, AppendOutcome, Claim, TimerChange},
+};
+
+use super::{
+    Shared, budget,
+    head::{Head, corrupt, encode},
+    keys::{self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LEDGER, LOG, TENANTS},
+    snapshot::Rows,
+    writer::{Batch, Operation},
+};
+
+/// Appends to the log of a claimed conversation.
+pub(super) struct AppendTo {
+    pub(super) claim: Claim,
+    pub(super) expected_len: u64,
+    pub(super) append: Append,
+}
+
+impl Operation for AppendTo {
+    type Answer = AppendOutcome;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<AppendOutcome> {
+        let Self { claim, append, .. } = self;
+        let (tenant, conversation) = (claim.tenant, claim.conversation);
+        if !shared.may_append(claim, append.consume_to.unwrap_or(0)) {
+            return Ok(AppendOutcome::FenceLost);
+        }
+        let head = shared.head(batch, tenant, conversation)?;
+        let Some(mut head) = head.filter(|head| head.len == self.expected_len) else {
+            return Ok(AppendOutcome::FenceLost);
+        };
+        budget::settle(shared, batch, tenant, &append.settle)?;
+        if let Some(wanted) = &append.reserve
+            && !budget::reserve(shared, batch, tenant, wanted)?
+        {
+            batch.discard();
+            return Ok(AppendOutcome::OverBudget);
+        }
+        let mut counts = Counts::of(batch, tenant)?;
+        write_records(shared, batch, claim, append, &mut head, &mut counts)?;
+        write_ledger(shared, batch, tenant, append, &mut counts)?;
+        counts.put(batch, tenant);
+        consume(batch, claim, append.consume_to, &mut head);
+        set_timer(batch, claim, append.timer, &mut head);
+        for delivery_key in &append.delivery_keys {
+            let hash = shared.delivery_hash(tenant, delivery_key);
+            let id = conversation.as_bytes();
+            batch.put(DELIVERIES, keys::of(tenant, &[&hash]), *id);
+            batch.put(DELIVERIES_OF, keys::of(tenant, &[id, &hash]), []);
+        }
+        head.updated_at = shared.clock.now();
+        shared.keep_pending(batch, (tenant, conversation), &mut head);
+        batch.put(
+            HEADS,
+            keys::conversation(tenant, conversation),
+            encode(&head)?,
+        );
+        Ok(AppendOutcome::Appended)
+    }
+
+    fn committed(&mut self, shared: &Shared, answer: &AppendOutcome) {
+        if *answer == AppendOutcome::Appended && !self.append.records.is_empty() {
+            shared.indexer.follow(self.claim.tenant);
+        }
+    }
+}
+
+/// How far a tenant's feed and ledger have come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) feed: u64,
+    ledger: u64,
+}
+
+impl Counts {
+    pub(super) fn read(row: &[u8]) -> Result<Self> {
+        Ok(Self {
+            feed: keys::number(row, 0).ok_or_else(corrupt)?,
+            ledger: keys::number(row, 8).ok_or_else(corrupt)?,
+        })
+    }
+
+    fn of(rows: &mut dyn Rows, tenant: TenantId) -> Result<Self> {
+        rows.get(TENANTS, tenant.as_bytes())?
+            .map_or(Ok(Self::default()), |row| Self::read(&row))
+    }
+
+    fn put(self, batch: &mut Batch<'_>, tenant: TenantId) {
+        let row = [self.feed.to_be_bytes(), self.ledger.to_be_bytes()].concat();
+        batch.put(TENANTS, tenant.as_bytes().to_vec(), row);
+    }
+}
+
+fn write_records(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    claim: &Claim,
+    append: &Append,
+    head: &mut Head,
+    counts: &mut Counts,
+) -> Result<()> {
+    let (tenant, conversation) = (claim.tenant, claim.conversation);
+    for record in &append.records {
+        counts.feed += 1;
+        let key = keys::item(tenant, conversation, head.len);
+        let row = shared.log_row(tenant, &key, counts.feed, record)?;
+        batch.put(LOG, key, row);
+        let place = [conversation.as_bytes().as_slice(), &head.len.to_be_bytes()].concat();
+        batch.put(FEED, keys::numbered(tenant, counts.feed), place);
+        head.len += 1;
+    }
+    if !append.records.is_empty() {
+        head.open = !append.checkpoint;
+        if append.checkpoint {
+            head.checkpoint = Some(head.len - 1);
+        }
+    }
+    Ok(())
+}
+
+fn write_ledger(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    append: &Append,
+    counts: &mut Counts,
+) -> Result<()> {
+    for row in &append.ledger {
+        counts.ledger += 1;
+        let key = keys::numbered(tenant, counts.ledger);
+        let sealed = shared.seal(tenant, &[], (LEDGER, &key), row)?;
+        batch.put(LEDGER, key, sealed);
+    }
+    Ok(())
+}
+
+fn consume(batch: &mut Batch<'_>, claim: &Claim, to: Option<u64>, head: &mut Head) {
+    let to = to.unwrap_or(0).min(head.last);
+    for seq in head.consumed + 1..=to {
+        batch.delete(INBOX, keys::item(claim.tenant, claim.conversation, seq));
+    }
+    head.consumed = head.consumed.max(to);
+}
+
+fn set_timer(batch: &mut Batch<'_>, claim: &Claim, change: TimerChange, head: &mut Head) {
+    let timer = match change {
+        TimerChange::Keep => return,
+        TimerChange::Set(when) => Some(when),
+        TimerChange::Clear => None,
+    };
+    let key = |when| keys::due(when, claim.tenant, claim.conversation);
+    if let Some(before) = std::mem::replace(&mut head.timer, timer) {
+        batch.delete(DUE, key(before));
+    }
+    if let Some(when) = timer {
+        batch.put(DUE, key(when), []);
+    }
+}

@@ -1,0 +1,163 @@
+//! Budgets: what is spent and set aside in a calendar month, so that the two together never pass the cap.
+
+use konstruct_core::{
+    NanoUsd, Result, TenantId, Timestamp,
+    turn::{Reserve, Settle},
+};
+
+use super::{
+    Shared,
+    head::corrupt,
+    keys::{self, BUDGETS, RESERVED},
+    snapshot::Rows as _,
+    writer::Batch,
+};
+
+/// What was spent and is set aside in a month.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Budget {
+    pub(super) spent: NanoUsd,
+    pub(super) reserved: NanoUsd,
+}
+
+impl Budget {
+    pub(super) fn read(row: &[u8]) -> Result<Self> {
+        let number = |at| keys::number(row, at).map(NanoUsd).ok_or_else(corrupt);
+        Ok(Self {
+            spent: number(0)?,
+            reserved: number(8)?,
+        })
+    }
+
+    fn of(batch: &mut Batch<'_>, tenant: TenantId, month: u32) -> Result<Self> {
+        batch
+            .get(BUDGETS, &key(tenant, month))?
+            .map_or(Ok(Self::default()), |row| Self::read(&row))
+    }
+
+    fn put(self, batch: &mut Batch<'_>, tenant: TenantId, month: u32) {
+        let row = [self.spent.0.to_be_bytes(), self.reserved.0.to_be_bytes()].concat();
+        batch.put(BUDGETS, key(tenant, month), row);
+    }
+}
+
+fn key(tenant: TenantId, month: u32) -> Vec<u8> {
+    keys::of(tenant, &[&month.to_be_bytes()])
+}
+
+/// Frees what was set aside for calls that are over, and spends what they cost in the month of the reservation.
+pub(super) fn settle(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    settled: &[Settle],
+) -> Result<()> {
+    for Settle { call, cost } in settled {
+        let reservation = reservation_key(shared, tenant, call);
+        let (month, amount) = match batch.get(RESERVED, &reservation)? {
+            Some(row) => read_reservation(&row)?,
+            None => (month_of(shared.clock.now()), NanoUsd(0)),
+        };
+        let mut budget = Budget::of(batch, tenant, month)?;
+        budget.reserved = budget.reserved.saturating_sub(amount);
+        budget.spent = budget.spent.saturating_add(*cost);
+        budget.put(batch, tenant, month);
+        batch.delete(RESERVED, reservation);
+    }
+    Ok(())
+}
+
+/// Sets money aside in this month. Returns whether it fits; a reservation that is there already stays as it is.
+pub(super) fn reserve(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    tenant: TenantId,
+    wanted: &Reserve,
+) -> Result<bool> {
+    let reservation = reservation_key(shared, tenant, &wanted.call);
+    if batch.get(RESERVED, &reservation)?.is_some() {
+        return Ok(true);
+    }
+    let month = month_of(shared.clock.now());
+    let mut budget = Budget::of(batch, tenant, month)?;
+    let total = [budget.spent, budget.reserved, wanted.amount]
+        .iter()
+        .try_fold(0, |sum: u64, amount| sum.checked_add(amount.0));
+    // What does not fit into the number does not fit under any cap, nor without one.
+    let Some(total) = total else {
+        return Ok(false);
+    };
+    if wanted.cap.is_some_and(|cap| total > cap.0) {
+        return Ok(false);
+    }
+    budget.reserved = budget.reserved.saturating_add(wanted.amount);
+    budget.put(batch, tenant, month);
+    let mut row = month.to_be_bytes().to_vec();
+    row.extend_from_slice(&wanted.amount.0.to_be_bytes());
+    batch.put(RESERVED, reservation, row);
+    Ok(true)
+}
+
+fn reservation_key(shared: &Shared, tenant: TenantId, call: &str) -> Vec<u8> {
+    keys::of(
+        tenant,
+        &[&shared.sealer.hash(tenant, "call", call.as_bytes())],
+    )
+}
+
+fn read_reservation(row: &[u8]) -> Result<(u32, NanoUsd)> {
+    let month = row.get(..4).and_then(|bytes| bytes.try_into().ok());
+    Ok((
+        u32::from_be_bytes(month.ok_or_else(corrupt)?),
+        NanoUsd(keys::number(row, 4).ok_or_else(corrupt)?),
+    ))
+}
+
+/// The calendar month in UTC, as year times 12 and the month from 0.
+pub(super) fn month_of(time: Timestamp) -> u32 {
+    // Days to a civil date, counted in eras of 400 years that begin with March (Howard Hinnant, `chrono-Compatible
+    // Low-Level Date Algorithms`).
+    let days = time.as_secs().div_euclid(86_400) + 719_468;
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let months = (days.div_euclid(146_097) * 400 + year_of_era) * 12 + from_march + 2;
+    u32::try_from(months).unwrap_or(0)
+}
+
+/// Writes a month as `2026-11`.
+pub(super) fn month_name(month: u32) -> String {
+    format!("{:04}-{:02}", month / 12, month % 12 + 1)
+}
+
+/// Reads the month of a budget's key.
+pub(super) fn month_of_key(key: &[u8]) -> Result<u32> {
+    let month = key.get(16..20).and_then(|bytes| bytes.try_into().ok());
+    Ok(u32::from_be_bytes(month.ok_or_else(corrupt)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_begin_at_midnight_utc() {
+        for (secs, month) in [
+            (0, "1970-01"),
+            (951_782_400, "2000-02"), // the 29th
+            (951_868_800, "2000-03"),
+            (1_767_225_599, "2025-12"),
+            (1_767_225_600, "2026-01"),
+            (1_793_491_199, "2026-10"),
+            (1_793_491_200, "2026-11"),
+        ] {
+            assert_eq!(
+                month_name(month_of(Timestamp::from_secs(secs))),
+                month,
+                "{secs}"
+            );
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The journal's operations, each handed to the file that does it.
+
+use std::{collections::BTreeSet, ops::ControlFlow, ops::Range, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use konstruct_core::{
+    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    turn::{
+        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
+        Loaded, Stored,
+    },
+};
+
+use super::{
+    Redb, Shared,
+    accept::Accept,
+    append::AppendTo,
+    blocking,
+    erase::EraseOf,
+    export,
+    head::{corrupt, decode},
+    keys::{self, FEED, HEADS, LOG},
+    snapshot::Rows,
+};
+
+/// Logs that are not longer than this are read where the caller is; a longer one blocks a thread of its own.
+const SHORT: u64 = 256;
+
+#[async_trait]
+impl Journal for Redb {
+    async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
+        let accept = Accept {
+            tenant,
+            events,
+            upgraded: Vec::new(),
+        };
+        self.inner.writer()?.submit(accept).await
+    }
+
+    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+        self.inner.shared.claim(worker, lease)
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        self.inner.shared.load(claim)
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        Ok(self.inner.shared.renew(claim, lease))
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.inner.shared.release(claim, seen)
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        append: Append,
+    ) -> Result<AppendOutcome> {
+        let append = AppendTo {
+            claim: claim.clone(),
+            expected_len,
+            append,
+        };
+        self.inner.writer()?.submit(append).await
+    }
+
+    async fn resolve(
+        &self,
+        tenant: TenantId,
+        delivery_key: &str,
+    ) -> Result<Option<ConversationId>> {
+        let shared = &self.inner.shared;
+        shared.registered(&mut shared.snapshot()?, tenant, delivery_key)
+    }
+
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let shared = Arc::clone(&self.inner.shared);
+        let mut snapshot = shared.snapshot()?;
+        let head = shared.head(&mut snapshot, tenant, conversation)?;
+        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
+        if range.end.saturating_sub(range.start) <= SHORT {
+            return shared.log(&mut snapshot, tenant, conversation, range);
+        }
+        blocking(move || shared.log(&mut snapshot, tenant, conversation, range)).await
+    }
+
+    async fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        let shared = Arc::clone(&self.inner.shared);
+        blocking(move || shared.conversations(tenant, after, limit)).await
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        let shared = Arc::clone(&self.inner.shared);
+        blocking(move || shared.feed(&mut shared.snapshot()?, tenant, after, limit)).await
+    }
+
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        export::export(Arc::clone(&self.inner), tenant)
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
+        let erase = EraseOf {
+            tenant,
+            what,
+            erased: BTreeSet::new(),
+        };
+        self.inner.writer()?.submit(erase).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.inner.shared.next_due()
+    }
+
+    async fn changed(&self) {
+        self.inner.shared.wait_for_change().await;
+    }
+}
+
+impl Shared {
+    fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        let mut snapshot = self.snapshot()?;
+        let mut heads = Vec::new();
+        let mut from = keys::of(tenant, &[]);
+        if let Some(after) = after {
+            // The least key after this one has one byte more.
+            from = keys::of(tenant, &[after.as_bytes(), &[0]]);
+        }
+        let end = keys::end(tenant.as_bytes());
+        snapshot.scan(HEADS, &from, &end, &mut |key, row| {
+            if heads.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            let id = keys::id(key, 16).ok_or_else(corrupt)?;
+            heads.push((ConversationId::from_bytes(id), decode(row)?));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        heads
+            .into_iter()
+            .map(|(id, head)| self.summary(&mut snapshot, tenant, id, &head))
+            .collect()
+    }
+
+    /// Reads a tenant's records in the order in which they were written.
+    pub(super) fn feed(
+        &self,
+        rows: &mut dyn Rows,
+        tenant: TenantId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Fed>> {
+        let mut places = Vec::new();
+        let from = keys::numbered(tenant, after.saturating_add(1));
+        rows.scan(
+            FEED,
+            &from,
+            &keys::end(tenant.as_bytes()),
+            &mut |key, row| {
+                if places.len() >= limit {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let conversation = keys::id(row, 0).ok_or_else(corrupt)?;
+                places.push((
+                    keys::number(key, 16).ok_or_else(corrupt)?,
+                    ConversationId::from_bytes(conversation),
+                    keys::number(row, 16).ok_or_else(corrupt)?,
+                ));
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        places
+            .into_iter()
+            .map(|(cursor, conversation, index)| {
+                let key = keys::item(tenant, conversation, index);
+                let row = rows.get(LOG, &key)?.ok_or_else(corrupt)?;
+                Ok(Fed {
+                    cursor,
+                    conversation,
+                    stored: self.log_record(tenant, &key, &row)?,
+                })
+            })
+            .collect()
+    }
+}

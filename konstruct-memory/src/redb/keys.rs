@@ -1,0 +1,191 @@
+//! The tables and how their keys are made: the tenant stands first in every one of them but two.
+//!
+//! The exceptions are [`META`], which belongs to the file, and [`DUE`], whose first key is asked for all tenants at once.
+//! Numbers are big-endian, so that bytes sort as numbers do.
+
+use ::redb::TableDefinition;
+use konstruct_core::{ConversationId, TenantId, Timestamp};
+
+/// A table of this store: bytes to bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Table(pub(super) &'static str);
+
+impl Table {
+    pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.0)
+    }
+}
+
+/// name -> value: the file's format, its epoch, the key of its hashes.
+pub(super) const META: Table = Table("meta");
+/// (when, tenant, conversation) -> nothing: the timers.
+pub(super) const DUE: Table = Table("due");
+/// tenant -> the numbers that the feed and the ledger have come to.
+pub(super) const TENANTS: Table = Table("tenants");
+/// (tenant, conversation) -> its counters, see `Head`.
+pub(super) const HEADS: Table = Table("heads");
+/// (tenant, conversation) -> the connection, and what the channel calls it.
+pub(super) const PLACES: Table = Table("places");
+/// (tenant, conversation) -> nothing: those that are ready when the file opens.
+pub(super) const PENDING: Table = Table("pending");
+/// (tenant, conversation, number) -> an event that was not consumed.
+pub(super) const INBOX: Table = Table("inbox");
+/// (tenant, conversation, index) -> its cursor in the feed, and a record.
+pub(super) const LOG: Table = Table("log");
+/// (tenant, cursor) -> conversation, index.
+pub(super) const FEED: Table = Table("feed");
+/// (tenant, hash of connection and event id) -> nothing.
+pub(super) const EVENTS: Table = Table("events");
+/// (tenant, hash of connection and logical id) -> conversation, number, whether it names the employee.
+pub(super) const LOGICAL: Table = Table("logical");
+/// (tenant, hash of delivery key) -> conversation.
+pub(super) const DELIVERIES: Table = Table("deliveries");
+/// (tenant, conversation, hash of delivery key) -> nothing: for erasing.
+pub(super) const DELIVERIES_OF: Table = Table("deliveries_of");
+/// (tenant, month) -> spent, reserved.
+pub(super) const BUDGETS: Table = Table("budgets");
+/// (tenant, hash of call) -> month, amount.
+pub(super) const RESERVED: Table = Table("reserved");
+/// (tenant, number) -> a row of the ledger.
+pub(super) const LEDGER: Table = Table("ledger");
+/// (tenant, document) -> the newest version, without its text.
+pub(super) const DOCUMENTS: Table = Table("documents");
+/// (tenant, hash of title) -> document.
+pub(super) const TITLES: Table = Table("titles");
+/// (tenant, document, version) -> the version with its text.
+pub(super) const TEXTS: Table = Table("texts");
+/// (tenant, document, version, chunk) -> a chunk.
+pub(super) const CHUNKS: Table = Table("chunks");
+/// (tenant, space, stem, unit) -> where in the unit the stem stands. A space is what one recall looks through.
+pub(super) const POSTINGS: Table = Table("postings");
+/// (tenant, space, unit) -> its stems and lengths: for taking it out again.
+pub(super) const UNITS: Table = Table("units");
+/// (tenant, space) -> how many chunks, and how long all of them are.
+pub(super) const SPACES: Table = Table("spaces");
+/// tenant -> how far of the feed is indexed.
+pub(super) const INDEXED: Table = Table("indexed");
+/// (tenant or nil, table, key) -> a row of the application's own.
+pub(super) const ROWS: Table = Table("rows");
+
+/// Every table.
+pub(super) const ALL: [Table; 25] = [
+    META,
+    DUE,
+    TENANTS,
+    HEADS,
+    PLACES,
+    PENDING,
+    INBOX,
+    LOG,
+    FEED,
+    EVENTS,
+    LOGICAL,
+    DELIVERIES,
+    DELIVERIES_OF,
+    BUDGETS,
+    RESERVED,
+    LEDGER,
+    DOCUMENTS,
+    TITLES,
+    TEXTS,
+    CHUNKS,
+    POSTINGS,
+    UNITS,
+    SPACES,
+    INDEXED,
+    ROWS,
+];
+
+/// Makes a key that begins with a tenant.
+pub(super) fn of(tenant: TenantId, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(16 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.extend_from_slice(tenant.as_bytes());
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// (tenant, conversation)
+pub(super) fn conversation(tenant: TenantId, conversation: ConversationId) -> Vec<u8> {
+    of(tenant, &[conversation.as_bytes()])
+}
+
+/// (tenant, conversation, number)
+pub(super) fn item(tenant: TenantId, conversation: ConversationId, number: u64) -> Vec<u8> {
+    of(tenant, &[conversation.as_bytes(), &number.to_be_bytes()])
+}
+
+/// (tenant, number)
+pub(super) fn numbered(tenant: TenantId, number: u64) -> Vec<u8> {
+    of(tenant, &[&number.to_be_bytes()])
+}
+
+/// (when, tenant, conversation)
+pub(super) fn due(when: Timestamp, tenant: TenantId, conversation: ConversationId) -> Vec<u8> {
+    let mut key = due_from(when).to_vec();
+    key.extend_from_slice(tenant.as_bytes());
+    key.extend_from_slice(conversation.as_bytes());
+    key
+}
+
+/// The least key of a timer at this time: flipping the sign bit sorts times before 1970 first.
+pub(super) fn due_from(when: Timestamp) -> [u8; 8] {
+    (when.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// Takes a key of [`DUE`] apart.
+pub(super) fn read_due(key: &[u8]) -> Option<(Timestamp, TenantId, ConversationId)> {
+    let when = number(key, 0)? ^ (1 << 63);
+    Some((
+        Timestamp::from_micros(when.cast_signed()),
+        TenantId::from_bytes(id(key, 8)?),
+        ConversationId::from_bytes(id(key, 24)?),
+    ))
+}
+
+/// The 16 bytes of an id or a hash at this offset.
+pub(super) fn id(bytes: &[u8], at: usize) -> Option<[u8; 16]> {
+    bytes.get(at..at + 16)?.try_into().ok()
+}
+
+/// The number at this offset.
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// What comes after every key that begins so.
+pub(super) fn end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // Nothing comes after a prefix of 0xff alone: longer than any key is after all of them.
+    vec![u8::MAX; 1024]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_sort_by_time_and_read_back() {
+        let (tenant, conversation) = (TenantId::new(), ConversationId::new());
+        let times = [i64::MIN, -5, 0, 7, i64::MAX].map(Timestamp::from_micros);
+        let keys = times.map(|when| due(when, tenant, conversation));
+        assert!(keys.is_sorted());
+        for (key, when) in keys.iter().zip(times) {
+            assert_eq!(read_due(key), Some((when, tenant, conversation)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_is_after_all_of_it() {
+        assert_eq!(end(&[1, 2]), [1, 3]);
+        assert_eq!(end(&[1, 255]), [2]);
+        assert!(end(&[255, 255]).as_slice() > [255u8; 64].as_slice());
+    }
+}

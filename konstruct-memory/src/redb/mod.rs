@@ -1,0 +1,291 @@
+//! The embedded store: one redb file, one process, one writer.
+
+mod accept;
+mod append;
+mod budget;
+mod erase;
+mod export;
+mod head;
+mod history;
+mod index;
+mod journal;
+mod keys;
+mod knowledge;
+mod ready;
+mod rows;
+mod snapshot;
+mod writer;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+};
+
+use ::redb::{Database, ReadableTable as _, backends::InMemoryBackend};
+use konstruct_core::{Clock, Error, ErrorKind, Result, Sealer, Secret, SystemClock};
+use tokio::sync::watch;
+
+pub use self::rows::{Expect, RowChange};
+use self::{history::Indexer, ready::Ready, writer::Writer};
+use crate::PlainSealer;
+
+/// The format of the file that this build writes and reads.
+const FORMAT: u64 = 1;
+
+/// How much of the file is kept in memory unless told otherwise.
+const CACHE: usize = 128 << 20;
+
+/// The embedded store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
+/// file. A clone is another handle to it.
+///
+/// # Contract
+/// * One process has the file open at a time; opening it voids every claim.
+/// * Every write goes through one thread, which commits whatever is queued at once. Readers never wait for it.
+/// * Dropping the last handle waits until everything queued is written.
+/// * Its futures need a tokio runtime.
+///
+/// ```
+/// use konstruct_core::{TenantId, turn::Journal as _};
+/// use konstruct_memory::Redb;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = Redb::in_memory()?;
+/// assert!(store.conversations(TenantId::new(), None, 10).await?.is_empty());
+/// # Ok::<(), konstruct_core::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Redb {
+    inner: Arc<Inner>,
+}
+
+impl Redb {
+    /// Opens a file, or makes it, with the system's clock and a key of its own for names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] when another handle or process has it open, [`ErrorKind::Corrupt`] when it is not a file of this
+    /// store, and those of the disk.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// Makes a store that is gone when its last handle is.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().in_memory()
+    }
+
+    /// Starts to say how to open a store.
+    pub fn builder() -> RedbBuilder {
+        RedbBuilder {
+            clock: Arc::new(SystemClock),
+            sealer: None,
+            cache: CACHE,
+        }
+    }
+}
+
+impl fmt::Debug for Redb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redb").finish_non_exhaustive()
+    }
+}
+
+/// Says how to open a store.
+#[derive(Clone, Debug)]
+pub struct RedbBuilder {
+    clock: Arc<dyn Clock>,
+    sealer: Option<Arc<dyn Sealer>>,
+    cache: usize,
+}
+
+impl RedbBuilder {
+    /// Takes the time from this clock: for leases, timers and months.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Seals with this. Unset: [`PlainSealer`], with a key that is made with the file and kept in it.
+    ///
+    /// A file must always be opened with the same keys: names that hash otherwise are not found.
+    #[must_use]
+    pub fn sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// Keeps at most so many bytes of the file in memory. Unset: 128 MiB.
+    #[must_use]
+    pub fn cache_size(mut self, bytes: usize) -> Self {
+        self.cache = bytes;
+        self
+    }
+
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    /// As [`Redb::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Redb> {
+        let db = Database::builder()
+            .set_cache_size(self.cache)
+            .create(path)
+            .map_err(stored)?;
+        self.start(db)
+    }
+
+    /// Makes a store that is gone when its last handle is.
+    ///
+    /// # Errors
+    /// As [`Redb::in_memory`].
+    pub fn in_memory(self) -> Result<Redb> {
+        let db = Database::builder()
+            .set_cache_size(self.cache)
+            .create_with_backend(InMemoryBackend::new())
+            .map_err(stored)?;
+        self.start(db)
+    }
+
+    fn start(self, db: Database) -> Result<Redb> {
+        let (epoch, hash_key) = prepare(&db)?;
+        let shared = Arc::new(Shared {
+            db,
+            sealer: self
+                .sealer
+                .unwrap_or_else(|| Arc::new(PlainSealer::new(hash_key))),
+            clock: self.clock,
+            ready: Mutex::new(Ready::new(epoch)),
+            changes: watch::Sender::new(0),
+            indexer: Indexer::default(),
+        });
+        shared.restore()?;
+        let (writer, writing) = Writer::start(Arc::clone(&shared))?;
+        let indexing = Indexer::start(Arc::clone(&shared), writer.clone())?;
+        Ok(Redb {
+            inner: Arc::new(Inner {
+                shared,
+                writer: Some(writer),
+                threads: vec![indexing, writing],
+            }),
+        })
+    }
+}
+
+/// Creates the tables, checks the format, counts the epoch up, and returns it with the key of the hashes.
+fn prepare(db: &Database) -> Result<(u64, Secret)> {
+    let mut txn = db.begin_write().map_err(stored)?;
+    txn.set_quick_repair(true);
+    for table in keys::ALL {
+        txn.open_table(table.definition()).map_err(stored)?;
+    }
+    let (epoch, key) = {
+        let mut meta = txn.open_table(keys::META.definition()).map_err(stored)?;
+        let read = |name: &str| -> Result<Option<Vec<u8>>> {
+            let found = meta.get(name.as_bytes()).map_err(stored)?;
+            Ok(found.map(|value| value.value().to_vec()))
+        };
+        let number = |name: &str| -> Result<Option<u64>> {
+            Ok(read(name)?.and_then(|bytes| keys::number(&bytes, 0)))
+        };
+        if let Some(format) = number("format")?.filter(|format| *format != FORMAT) {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the file has format {format}; this build reads {FORMAT}"),
+            ));
+        }
+        let epoch = number("epoch")?.unwrap_or(0) + 1;
+        let key = read("hash_key")?.map_or_else(random_key, Ok)?;
+        for (name, value) in [
+            ("format", FORMAT.to_be_bytes().as_slice()),
+            ("epoch", epoch.to_be_bytes().as_slice()),
+            ("hash_key", key.as_slice()),
+        ] {
+            meta.insert(name.as_bytes(), value).map_err(stored)?;
+        }
+        (epoch, key)
+    };
+    txn.commit().map_err(stored)?;
+    let key = String::from_utf8(key).map_err(|_| head::corrupt())?;
+    Ok((epoch, Secret::new(key)))
+}
+
+/// 32 random bytes in hex digits.
+fn random_key() -> Result<Vec<u8>> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)
+        .map_err(|error| Error::internal("the system gives no randomness").with_source(error))?;
+    Ok(hex::encode(key).into_bytes())
+}
+
+/// What every handle has: the last one to go ends the threads.
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Inner {
+    fn writer(&self) -> Result<&Writer> {
+        self.writer
+            .as_ref()
+            .ok_or_else(|| Error::internal("the store is closed"))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.indexer.stop();
+        self.writer = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the handles and the threads share.
+struct Shared {
+    db: Database,
+    sealer: Arc<dyn Sealer>,
+    clock: Arc<dyn Clock>,
+    ready: Mutex<Ready>,
+    /// Counts up whenever something may have become ready.
+    changes: watch::Sender<u64>,
+    indexer: Indexer,
+}
+
+impl Shared {
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs what walks many rows on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("a read did not finish").with_source(error))?
+}
+
+/// Turns redb's errors into ours.
+fn stored(error: impl Into<::redb::Error>) -> Error {
+    let error = error.into();
+    let (kind, message) = match &error {
+        ::redb::Error::DatabaseAlreadyOpen => (
+            ErrorKind::Conflict,
+            "the file is open already, here or in another process",
+        ),
+        ::redb::Error::Corrupted(_) | ::redb::Error::UpgradeRequired(_) => {
+            (ErrorKind::Corrupt, "the file cannot be read")
+        }
+        _ => (ErrorKind::Internal, "the store failed"),
+    };
+    Error::new(kind, format!("{message}: {error}")).with_source(error)
+}

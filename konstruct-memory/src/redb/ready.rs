@@ -1,0 +1,374 @@
+//! Which conversations are ready, and who holds the others: in memory, for one process has the file.
+//!
+//! Only ready and claimed conversations are here. One that waits for a timer or for a word from outside stands in the file
+//! alone, however many there are.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    ops::ControlFlow,
+    time::Duration,
+};
+
+use konstruct_core::{
+    ConversationId, Result, TenantId, Timestamp, WorkerId,
+    turn::{Claim, Loaded},
+};
+
+use super::{
+    Shared,
+    head::{Head, Place},
+    keys::{self, DUE, PENDING},
+    snapshot::Rows as _,
+};
+
+/// A conversation of a tenant.
+pub(super) type Of = (TenantId, ConversationId);
+
+/// Queues and claims.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// The tenants that have a queue, the one whose turn it is first.
+    order: VecDeque<TenantId>,
+    queues: HashMap<TenantId, VecDeque<ConversationId>>,
+    /// What is queued in truth: an entry of a queue that is not here is void.
+    queued: HashSet<Of>,
+    claims: HashMap<Of, Held>,
+    leases: BTreeSet<(Timestamp, Of)>,
+    fence: u64,
+    /// Timers up to and with this were looked at.
+    scanned: Option<Timestamp>,
+    /// The state of `Shared::changes` when a claim last found nothing.
+    idle: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Held {
+    worker: WorkerId,
+    fence: u64,
+    until: Timestamp,
+    /// The least event that was changed since the holder last loaded: what it knows of that one is not true any more.
+    changed: Option<u64>,
+}
+
+impl Ready {
+    pub(super) fn new(epoch: u64) -> Self {
+        Self {
+            order: VecDeque::new(),
+            queues: HashMap::new(),
+            queued: HashSet::new(),
+            claims: HashMap::new(),
+            leases: BTreeSet::new(),
+            // Fences of this opening are above all of those before.
+            fence: epoch << 40,
+            scanned: None,
+            idle: None,
+        }
+    }
+
+    /// Queues a conversation unless it is queued or claimed. Returns whether it did.
+    fn enqueue(&mut self, of: Of) -> bool {
+        if self.claims.contains_key(&of) || !self.queued.insert(of) {
+            return false;
+        }
+        let queue = self.queues.entry(of.0).or_default();
+        if queue.is_empty() {
+            self.order.push_back(of.0);
+        }
+        queue.push_back(of.1);
+        true
+    }
+
+    /// Takes the next conversation of the tenant whose turn it is.
+    fn dequeue(&mut self) -> Option<Of> {
+        loop {
+            let tenant = self.order.pop_front()?;
+            let Some(queue) = self.queues.get_mut(&tenant) else {
+                continue;
+            };
+            let next = std::iter::from_fn(|| queue.pop_front())
+                .map(|conversation| (tenant, conversation))
+                .find(|of| self.queued.remove(of));
+            if queue.is_empty() {
+                self.queues.remove(&tenant);
+            } else {
+                self.order.push_back(tenant);
+            }
+            if next.is_some() {
+                return next;
+            }
+        }
+    }
+
+    /// Ends a claim, whoever holds it.
+    fn end(&mut self, of: Of) {
+        if let Some(held) = self.claims.remove(&of) {
+            self.leases.remove(&(held.until, of));
+        }
+    }
+
+    /// Makes the conversations ready whose lease is over.
+    fn expire(&mut self, now: Timestamp) {
+        while let Some((until, of)) = self.leases.first().copied()
+            && until <= now
+        {
+            self.end(of);
+            self.enqueue(of);
+        }
+    }
+
+    fn valid(&mut self, claim: &Claim, now: Timestamp) -> Option<&mut Held> {
+        self.claims
+            .get_mut(&(claim.tenant, claim.conversation))
+            .filter(|held| {
+                held.fence == claim.fence && held.worker == claim.worker && held.until > now
+            })
+    }
+
+    fn hold(&mut self, of: Of, worker: WorkerId, until: Timestamp) -> Claim {
+        self.fence += 1;
+        let held = Held {
+            worker,
+            fence: self.fence,
+            until,
+            changed: None,
+        };
+        self.claims.insert(of, held);
+        self.leases.insert((until, of));
+        Claim {
+            tenant: of.0,
+            conversation: of.1,
+            worker,
+            fence: self.fence,
+        }
+    }
+}
+
+impl Shared {
+    /// Queues what was left unfinished when the file was last closed or its process killed.
+    pub(super) fn restore(&self) -> Result<()> {
+        let mut ready = self.ready();
+        self.snapshot()?.scan_prefix(PENDING, &[], &mut |key, _| {
+            let (tenant, conversation) = (keys::id(key, 0), keys::id(key, 16));
+            if let (Some(tenant), Some(conversation)) = (tenant, conversation) {
+                ready.enqueue((
+                    TenantId::from_bytes(tenant),
+                    ConversationId::from_bytes(conversation),
+                ));
+            }
+            Ok(())
+        })
+    }
+
+    /// Says that something may have become ready.
+    fn wake(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Makes a conversation ready because something came in. If it is claimed, its release will see it.
+    pub(super) fn arrived(&self, of: Of) {
+        if self.ready().enqueue(of) {
+            self.wake();
+        }
+    }
+
+    /// Notes that an event which was accepted before is another now.
+    pub(super) fn changed(&self, of: Of, seq: u64) {
+        if let Some(held) = self.ready().claims.get_mut(&of) {
+            held.changed = Some(held.changed.map_or(seq, |known| known.min(seq)));
+        }
+    }
+
+    /// Ends the claim of what is about to be removed. It stays ready until [`Shared::forgotten`], lest it be lost if the
+    /// removal fails.
+    pub(super) fn void(&self, of: Of) {
+        let mut ready = self.ready();
+        if ready.claims.contains_key(&of) {
+            ready.end(of);
+            ready.enqueue(of);
+        }
+    }
+
+    /// Drops what was removed.
+    pub(super) fn forgotten(&self, of: Of) {
+        let mut ready = self.ready();
+        ready.end(of);
+        ready.queued.remove(&of);
+    }
+
+    /// Whether a claim may consume the inbox up to a number (0 for nothing).
+    ///
+    /// It may not if an event below was changed after the holder loaded it: a mention would be lost. The claim is then over and
+    /// the conversation ready again.
+    pub(super) fn may_append(&self, claim: &Claim, consume_to: u64) -> bool {
+        let now = self.clock.now();
+        let mut ready = self.ready();
+        let Some(held) = ready.valid(claim, now) else {
+            return false;
+        };
+        let stale = held.changed.is_some_and(|seq| seq <= consume_to);
+        if stale {
+            let of = (claim.tenant, claim.conversation);
+            ready.end(of);
+            ready.enqueue(of);
+            drop(ready);
+            self.wake();
+        }
+        !stale
+    }
+
+    pub(super) fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+        let now = self.clock.now();
+        let mut ready = self.ready();
+        ready.expire(now);
+        self.queue_due(&mut ready, now)?;
+        let claim = ready
+            .dequeue()
+            .map(|of| ready.hold(of, worker, now + lease));
+        if claim.is_none() {
+            ready.idle = Some(*self.changes.borrow());
+        }
+        Ok(claim)
+    }
+
+    /// Queues the conversations whose timer has come since the last look.
+    fn queue_due(&self, ready: &mut Ready, now: Timestamp) -> Result<()> {
+        let after = |when| keys::end(&keys::due_from(when));
+        let (from, to) = (ready.scanned.map(after).unwrap_or_default(), after(now));
+        if from >= to {
+            return Ok(());
+        }
+        self.snapshot()?.scan(DUE, &from, &to, &mut |key, _| {
+            if let Some((_, tenant, conversation)) = keys::read_due(key) {
+                // A claimed one is looked at when it is released.
+                ready.enqueue((tenant, conversation));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        ready.scanned = Some(now);
+        Ok(())
+    }
+
+    pub(super) fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        let now = self.clock.now();
+        let (tenant, conversation) = (claim.tenant, claim.conversation);
+        let mut snapshot = {
+            let mut ready = self.ready();
+            let Some(held) = ready.valid(claim, now) else {
+                return Ok(None);
+            };
+            // The lock holds the order: what changes after this snapshot is noted after this line.
+            held.changed = None;
+            self.snapshot()?
+        };
+        let Some(head) = self.head(&mut snapshot, tenant, conversation)? else {
+            return Ok(None);
+        };
+        let Place { connection, place } = self.place(&mut snapshot, tenant, conversation)?;
+        let records = head.checkpoint.unwrap_or(0)..head.len;
+        Ok(Some(Loaded {
+            connection,
+            place,
+            len: head.len,
+            records: self.log(&mut snapshot, tenant, conversation, records)?,
+            inbox: self.inbox(&mut snapshot, tenant, conversation)?,
+            due: head.due(now),
+            now,
+        }))
+    }
+
+    pub(super) fn renew(&self, claim: &Claim, lease: Duration) -> bool {
+        let now = self.clock.now();
+        let of = (claim.tenant, claim.conversation);
+        let mut ready = self.ready();
+        let Some(held) = ready.valid(claim, now) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut held.until, now + lease);
+        ready.leases.remove(&(before, of));
+        ready.leases.insert((now + lease, of));
+        true
+    }
+
+    pub(super) fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        let now = self.clock.now();
+        let of = (claim.tenant, claim.conversation);
+        // Locked while the head is read: an event that is committed after the read is noted after the claim has ended.
+        let mut ready = self.ready();
+        if ready.valid(claim, now).is_none() {
+            return Ok(());
+        }
+        let head = self.head(&mut self.snapshot()?, of.0, of.1)?;
+        ready.end(of);
+        let Some(head) = head else {
+            return Ok(());
+        };
+        let arrived = head.last > seen.max(head.consumed);
+        if arrived || head.due(now) {
+            ready.enqueue(of);
+        } else if let Some(when) = head.timer {
+            // Matters only if the clock was set back.
+            let before = when - Duration::from_micros(1);
+            ready.scanned = ready.scanned.map(|scanned| scanned.min(before));
+        }
+        drop(ready);
+        // Also for a timer alone: it may come before the one that others sleep until.
+        if arrived || head.timer.is_some() {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Returns the first timer of a conversation that nobody holds.
+    pub(super) fn next_due(&self) -> Result<Option<Timestamp>> {
+        let mut ready = self.ready();
+        ready.expire(self.clock.now());
+        let mut next = None;
+        self.snapshot()?
+            .scan(DUE, &[], &keys::end(&[]), &mut |key, _| {
+                next = keys::read_due(key)
+                    .filter(|(_, tenant, conversation)| {
+                        !ready.claims.contains_key(&(*tenant, *conversation))
+                    })
+                    .map(|(when, ..)| when);
+                Ok(if next.is_some() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                })
+            })?;
+        Ok(next)
+    }
+
+    /// Waits until the count of changes is not what it was when a claim last found nothing.
+    pub(super) async fn wait_for_change(&self) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let count = *changes.borrow_and_update();
+            if self.ready().idle != Some(count) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Whether a conversation must be found ready when the file is opened; keeps its row of [`PENDING`] in step.
+    pub(super) fn keep_pending(
+        &self,
+        batch: &mut super::writer::Batch<'_>,
+        of: Of,
+        head: &mut Head,
+    ) {
+        let pending = head.unfinished();
+        if pending != head.pending {
+            head.pending = pending;
+            let key = keys::conversation(of.0, of.1);
+            if pending {
+                batch.put(PENDING, key, []);
+            } else {
+                batch.delete(PENDING, key);
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Reading: one interface to a read transaction and to the writer's own.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use ::redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
+use konstruct_core::Result;
+
+use super::{
+    Shared,
+    keys::{self, Table},
+    stored,
+};
+
+/// Rows as one transaction sees them.
+pub(super) trait Rows {
+    /// Returns a value.
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Walks a range of keys, `to` excluded, until told to stop.
+    fn scan(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()>;
+
+    /// Walks every key that begins so.
+    fn scan_prefix(
+        &mut self,
+        table: Table,
+        prefix: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.scan(table, prefix, &keys::end(prefix), &mut |key, value| {
+            each(key, value).map(|()| ControlFlow::Continue(()))
+        })
+    }
+}
+
+/// A read transaction: what was committed when it began. The writer never holds it up.
+pub(super) struct Snapshot {
+    txn: ReadTransaction,
+    tables: HashMap<Table, ReadOnlyTable<&'static [u8], &'static [u8]>>,
+}
+
+impl Shared {
+    /// Begins to read.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            txn: self.db.begin_read().map_err(stored)?,
+            tables: HashMap::new(),
+        })
+    }
+}
+
+impl Snapshot {
+    fn open(&mut self, table: Table) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        Ok(match self.tables.entry(table) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert(self.txn.open_table(table.definition()).map_err(stored)?)
+            }
+        })
+    }
+}
+
+impl Rows for Snapshot {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let found = self.open(table)?.get(key).map_err(stored)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        for row in self.open(table)?.range(from..to).map_err(stored)? {
+            let (key, value) = row.map_err(stored)?;
+            if each(key.value(), value.value())?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

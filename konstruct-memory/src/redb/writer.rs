@@ -1,0 +1,264 @@
+//! The one writer: a thread that takes whatever is queued, applies all of it in one transaction, commits, and answers.
+//!
+//! There is no timer: while one batch is written to the disk, the next one gathers. An operation drafts its writes, and they
+//! reach the transaction only when it has succeeded, so that one which fails writes nothing and the others of its batch
+//! are not held up by it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use ::redb::{Durability, ReadableTable as _, WriteTransaction};
+use konstruct_core::{Error, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Shared,
+    keys::{self, Table},
+    snapshot::Rows,
+    stored,
+};
+
+/// The most operations of one transaction: bounds how long the first of them waits for the last.
+const BATCH: usize = 512;
+
+/// Something that the writer does, whole or not at all.
+pub(super) trait Operation: Send + 'static {
+    /// What the caller is answered.
+    type Answer: Send + 'static;
+
+    /// Whether the answer waits for the disk. What can be derived again need not.
+    const DURABLE: bool = true;
+
+    /// Drafts the writes. An error drops the draft.
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
+
+    /// Called after the commit and before the caller is answered, in the order in which operations were applied.
+    fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
+}
+
+/// The sending end of the writer.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl Writer {
+    /// Starts the thread; it ends when the last `Writer` is gone and everything queued is done.
+    pub(super) fn start(shared: Arc<Shared>) -> Result<(Self, std::thread::JoinHandle<()>)> {
+        let (jobs, queue) = mpsc::channel(2 * BATCH);
+        let thread = std::thread::Builder::new()
+            .name("redb-writer".into())
+            .spawn(move || run(&shared, queue))
+            .map_err(|error| {
+                Error::internal("the writer thread did not start").with_source(error)
+            })?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Queues an operation and waits for its answer. Dropping the future does not take it back.
+    pub(super) async fn submit<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        let (job, answer) = queued(operation);
+        self.jobs.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// The same from a thread.
+    pub(super) fn submit_blocking<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        let (job, answer) = queued(operation);
+        self.jobs.blocking_send(job).map_err(|_| gone())?;
+        answer.blocking_recv().map_err(|_| gone())?
+    }
+}
+
+fn gone() -> Error {
+    Error::internal("the store's writer has ended")
+}
+
+type Reply<O> = oneshot::Receiver<Result<<O as Operation>::Answer>>;
+
+fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
+    let (reply, answer) = oneshot::channel();
+    let job = Queued {
+        operation,
+        answer: None,
+        reply,
+    };
+    (Box::new(job), answer)
+}
+
+/// An operation with its caller, whatever it answers.
+trait Job: Send {
+    fn durable(&self) -> bool;
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
+    fn answer(self: Box<Self>, shared: &Shared, committed: Result<(), String>);
+}
+
+struct Queued<O: Operation> {
+    operation: O,
+    answer: Option<Result<O::Answer>>,
+    reply: oneshot::Sender<Result<O::Answer>>,
+}
+
+impl<O: Operation> Job for Queued<O> {
+    fn durable(&self) -> bool {
+        O::DURABLE
+    }
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) {
+        // A sealer is foreign code: its panic must not end the writer for everybody.
+        let answer = catch_unwind(AssertUnwindSafe(|| self.operation.apply(batch, shared)))
+            .unwrap_or_else(|_| Err(Error::internal("an operation panicked")));
+        if answer.is_err() {
+            batch.discard();
+        }
+        self.answer = Some(answer);
+    }
+
+    fn answer(mut self: Box<Self>, shared: &Shared, committed: Result<(), String>) {
+        let answer = match (committed, self.answer.take()) {
+            (Ok(()), Some(Ok(answer))) => {
+                self.operation.committed(shared, &answer);
+                Ok(answer)
+            }
+            (_, Some(Err(error))) => Err(error),
+            (Ok(()), None) => Err(gone()),
+            (Err(message), _) => Err(Error::internal(message)),
+        };
+        // A caller that is gone does not want to know.
+        let _ = self.reply.send(answer);
+    }
+}
+
+fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+    let mut jobs = Vec::new();
+    while let Some(first) = queue.blocking_recv() {
+        jobs.push(first);
+        while jobs.len() < BATCH
+            && let Ok(next) = queue.try_recv()
+        {
+            jobs.push(next);
+        }
+        let committed =
+            write(shared, &mut jobs).map_err(|error| format!("the batch was not written: {error}"));
+        for job in jobs.drain(..) {
+            job.answer(shared, committed.clone());
+        }
+    }
+}
+
+fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+    let mut txn = shared.db.begin_write().map_err(stored)?;
+    if jobs.iter().any(|job| job.durable()) {
+        // Without it, opening a large file after a kill walks all of it.
+        txn.set_quick_repair(true);
+    } else {
+        txn.set_durability(Durability::None).map_err(stored)?;
+    }
+    let mut batch = Batch::new(&txn);
+    for job in jobs {
+        job.apply(&mut batch, shared);
+        batch.flush()?;
+    }
+    drop(batch);
+    txn.commit().map_err(stored)
+}
+
+type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
+
+/// A write transaction, and the draft of the operation at hand.
+pub(super) struct Batch<'txn> {
+    txn: &'txn WriteTransaction,
+    tables: HashMap<Table, OpenTable<'txn>>,
+    draft: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    cleared: Vec<(Table, Vec<u8>)>,
+}
+
+impl<'txn> Batch<'txn> {
+    pub(super) fn new(txn: &'txn WriteTransaction) -> Self {
+        Self {
+            txn,
+            tables: HashMap::new(),
+            draft: BTreeMap::new(),
+            cleared: Vec::new(),
+        }
+    }
+
+    pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Vec<u8>>) {
+        self.draft.insert((table, key), Some(value.into()));
+    }
+
+    pub(super) fn delete(&mut self, table: Table, key: Vec<u8>) {
+        self.draft.insert((table, key), None);
+    }
+
+    /// Deletes every key that begins so, before the other writes of this operation.
+    pub(super) fn clear(&mut self, table: Table, prefix: Vec<u8>) {
+        self.cleared.push((table, prefix));
+    }
+
+    /// Drops what the operation at hand has drafted.
+    pub(super) fn discard(&mut self) {
+        self.draft.clear();
+        self.cleared.clear();
+    }
+
+    /// Writes the draft into the transaction. An error here fails the batch.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        for (table, prefix) in std::mem::take(&mut self.cleared) {
+            let end = keys::end(&prefix);
+            let range: std::ops::Range<&[u8]> = prefix.as_slice()..end.as_slice();
+            self.open(table)?
+                .retain_in(range, |_, _| false)
+                .map_err(stored)?;
+        }
+        for ((table, key), value) in std::mem::take(&mut self.draft) {
+            let table = self.open(table)?;
+            match value {
+                Some(value) => drop(table.insert(&*key, &*value).map_err(stored)?),
+                None => drop(table.remove(&*key).map_err(stored)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, table: Table) -> Result<&mut OpenTable<'txn>> {
+        use std::collections::hash_map::Entry;
+        Ok(match self.tables.entry(table) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert(self.txn.open_table(table.definition()).map_err(stored)?)
+            }
+        })
+    }
+}
+
+impl Rows for Batch<'_> {
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(drafted) = self.draft.get(&(table, key.to_vec())) {
+            return Ok(drafted.clone());
+        }
+        let found = self.open(table)?.get(key).map_err(stored)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    /// Sees what earlier operations wrote, and not the draft of this one.
+    fn scan(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        for row in self.open(table)?.range(from..to).map_err(stored)? {
+            let (key, value) = row.map_err(stored)?;
+            if each(key.value(), value.value())?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
