@@ -35,16 +35,16 @@ impl RateLimiter for LocalLimiter {
     async fn check(&self, keys: &[(LimitKey, Quota)]) -> Result<Decision> {
         let now = self.clock.now();
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Vec::with_capacity(keys.len());
+        let mut next: Vec<(&LimitKey, Gcra)> = Vec::with_capacity(keys.len());
         let mut refused: Option<Decision> = None;
         for (i, (key, quota)) in keys.iter().enumerate() {
-            match states
-                .get(key)
-                .copied()
-                .unwrap_or_default()
-                .take(*quota, now)
-            {
-                Ok(state) => next.push(state),
+            // A key that is there twice is taken twice.
+            let taken = next.iter().rev().find(|(taken, _)| *taken == key);
+            let state = taken
+                .map(|(_, state)| *state)
+                .or_else(|| states.get(key).copied());
+            match state.unwrap_or_default().take(*quota, now) {
+                Ok(state) => next.push((key, state)),
                 Err(wait) => match refused {
                     Some(Decision::Limited { retry_after, .. }) if retry_after >= wait => {}
                     _ => {
@@ -62,7 +62,7 @@ impl RateLimiter for LocalLimiter {
         if states.len() >= SWEEP_AT {
             states.retain(|_, state| !state.is_idle(now));
         }
-        for ((key, _), state) in keys.iter().zip(next) {
+        for (key, state) in next {
             states.insert(key.clone(), state);
         }
         Ok(Decision::Allowed)
