@@ -621,6 +621,15 @@ impl State {
     }
 
     fn apply_event(&mut self, employee: &Employee, at: Timestamp, event: &Event) -> Result<()> {
+        if let Event::SendDone { key, .. }
+        | Event::SendFailed { key, .. }
+        | Event::SendAmbiguous { key }
+        | Event::NotFound { key }
+        | Event::FindFailed { key, .. } = event
+            && self.current().is_none_or(|part| part.reply.key != *key)
+        {
+            return Err(misfit("a word about another part"));
+        }
         let phase = std::mem::replace(&mut self.phase, Phase::Begin);
         self.phase = match (phase, event) {
             (Phase::Gathering, Event::Gathered(gathered)) => {
@@ -659,10 +668,10 @@ impl State {
                 }
                 self.think(employee)
             }
-            (Phase::Sending | Phase::Finding | Phase::Waiting(..), Event::SendDone { key, .. }) => {
-                let part = self.current_mut().filter(|part| part.reply.key == *key);
-                part.ok_or_else(|| misfit("a receipt for another part"))?
-                    .done = true;
+            (Phase::Sending | Phase::Finding | Phase::Waiting(..), Event::SendDone { .. }) => {
+                if let Some(part) = self.current_mut() {
+                    part.done = true;
+                }
                 Phase::Speaking
             }
             (Phase::Sending, Event::SendAmbiguous { .. }) => Phase::Doubtful,
