@@ -1,14 +1,32 @@
 //! What a backend's author tests with: a reference journal, a virtual clock, a scripted model and channel, crash points.
 
+mod broken;
+mod channel;
 mod clock;
+mod crash;
+mod directory;
 mod journal;
 mod journal_suite;
+mod model;
+mod random;
+mod tools;
+mod turn_suite;
+mod world;
 
 pub use self::{
+    broken::{BrokenJournal, Flaw, unsteady_step},
+    channel::{Fate, ScriptedChannel},
     clock::VirtualClock,
+    crash::{CrashPoint, Moment, Write},
+    directory::ScriptedDirectory,
     journal::{MemoryJournal, TestSealer},
     journal_suite::{
         Failed, JOURNAL_CASES, JournalSubject, Restart, journal_case, journal_restart_suite,
         journal_suite,
     },
+    model::{Answer, Gate, ScriptedModel},
+    random::random_turns,
+    tools::{CountingTool, ToolEnd},
+    turn_suite::{turn_suite, turn_suite_with},
+    world::{Arrived, Effected, World, message},
 };

@@ -1,0 +1,178 @@
+//! The stage of the suite: an employee with tools, a model that uses them all, and a channel of short messages.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{STATUS, UNRESOLVED, laws::Broken};
+use crate::{
+    ConnectionId, Directory as _, Employee, Find, Inbound, NanoUsd, Price, Result, Role,
+    RoutedEvent, TenantId, TurnLimits,
+    testkit::{
+        Answer, CountingTool, Gate, JournalSubject, ScriptedChannel, ScriptedDirectory,
+        ScriptedModel, VirtualClock, World,
+    },
+    tool::{Effect, Toolbox},
+    turn::{Driver, Journal, Worker},
+};
+
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+pub(super) const PRICE: Price = Price {
+    input: 3,
+    cache_read: 1,
+    cache_write_5m: 4,
+    cache_write_1h: 6,
+    output: 15,
+};
+
+/// What is varied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    pub(super) find: Find,
+    pub(super) blind: bool,
+}
+
+pub(super) struct Scene {
+    pub(super) tenant: TenantId,
+    pub(super) world: World,
+    pub(super) model: ScriptedModel,
+    connection: ConnectionId,
+    directory: ScriptedDirectory,
+    gate: Arc<std::sync::Mutex<Option<Gate>>>,
+    tells: bool,
+    told: HashSet<String>,
+}
+
+impl Scene {
+    pub(super) fn new(subject: &JournalSubject, setting: Setting) -> Self {
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let world = World::default();
+        let gate: Arc<std::sync::Mutex<Option<Gate>>> = Arc::default();
+        let (held, first) = (Arc::clone(&gate), AtomicBool::new(true));
+        let model = ScriptedModel::new(move |request| {
+            let acted = request
+                .messages
+                .last()
+                .is_some_and(|last| last.role == Role::Tool);
+            let answer = if acted {
+                Answer::text("Your bike is ready.\n\nCome by before six.")
+            } else {
+                Answer::tools(&["look", "book", "pay"])
+            };
+            let gate = held.lock().ok().and_then(|mut gate| gate.take());
+            match gate {
+                Some(gate) if first.swap(false, Ordering::SeqCst) => {
+                    Answer::Waits(gate, Box::new(answer))
+                }
+                _ => answer,
+            }
+        });
+        let model = model.with_price(PRICE);
+        let tool = |name: &str, effect| CountingTool::new(world.clone(), name, effect);
+        let tools = Toolbox::builder()
+            .tool(tool("look", Effect::Read))
+            .tool(tool("book", Effect::Idempotent))
+            .tool(tool("pay", Effect::Once));
+        let limits = TurnLimits {
+            burst_ms: 0,
+            unresolved: UNRESOLVED,
+            ..TurnLimits::default()
+        };
+        let employee = Employee::builder("Ava")
+            .tool("look")
+            .tool("book")
+            .tool("pay")
+            .monthly_cap(NanoUsd::from_usd_micros(10_000_000))
+            .limits(limits);
+        let directory = ScriptedDirectory::default();
+        if let (Ok(employee), Ok(tools)) = (employee.build(), tools.build()) {
+            directory.hire(tenant, employee, Arc::new(model.clone()), tools);
+        }
+        let clock = Arc::new(subject.clock.clone());
+        let channel = ScriptedChannel::new(world.clone(), clock, setting.find)
+            .with(|capabilities| capabilities.max_text = 25);
+        let channel = if setting.blind {
+            channel.blind()
+        } else {
+            channel
+        };
+        directory.connect(tenant, connection, channel);
+        Self {
+            tenant,
+            world,
+            model,
+            connection,
+            directory,
+            gate,
+            tells: setting.find == Find::Event,
+            told: HashSet::new(),
+        }
+    }
+
+    pub(super) async fn employee(&self) -> Result<Arc<Employee>> {
+        Ok(self.directory.staff(self.tenant, None).await?.employee)
+    }
+
+    pub(super) fn hold_first_answer(&self, gate: Gate) {
+        if let Ok(mut held) = self.gate.lock() {
+            *held = Some(gate);
+        }
+    }
+
+    pub(super) async fn accept(&self, journal: &dyn Journal, events: &[Inbound]) -> Result<()> {
+        let connection = self.connection;
+        let routed = events
+            .iter()
+            .cloned()
+            .map(|event| RoutedEvent { connection, event });
+        journal.accept(self.tenant, routed.collect()).await?;
+        Ok(())
+    }
+
+    pub(super) fn driver(&self, journal: Arc<dyn Journal>, clock: &VirtualClock) -> Driver {
+        let directory = Arc::new(self.directory.clone());
+        Driver::new(journal, directory, None, Arc::new(clock.clone())).with_lease(LEASE)
+    }
+
+    /// Works until nothing waits any more: timers come due, dead leases run out, the provider tells what arrived.
+    pub(super) async fn settle(
+        &mut self,
+        journal: Arc<dyn Journal>,
+        clock: &VirtualClock,
+    ) -> Result<(), Broken> {
+        let worker = Worker::new(self.driver(Arc::clone(&journal), clock));
+        let mut leases_over = false;
+        for _ in 0..500 {
+            worker.run_until_idle().await?;
+            if self.tells && self.tell(&*journal).await? {
+                continue;
+            }
+            if let Some(due) = journal.next_due().await? {
+                clock.advance_to(due);
+            } else if leases_over {
+                return Ok(());
+            } else {
+                clock.advance(LEASE + Duration::from_secs(1));
+                leases_over = true;
+            }
+        }
+        Err(Broken::law(2, "the turns never come to rest"))
+    }
+
+    /// Gives the provider's word about all that arrived and was not told yet; returns whether there was any.
+    async fn tell(&mut self, journal: &dyn Journal) -> Result<bool> {
+        let mut news = Vec::new();
+        for said in self.world.arrived() {
+            if self.told.insert(said.message) {
+                news.extend(self.world.status(&said.key, STATUS));
+            }
+        }
+        self.accept(journal, &news).await?;
+        Ok(!news.is_empty())
+    }
+}

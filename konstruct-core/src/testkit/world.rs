@@ -1,0 +1,141 @@
+//! The world outside: what providers took and what tools did. It outlives every crash.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    Actor, ActorKind, Addressing, Body, ChannelKind, Content, ConversationRef, DeliveryState,
+    IdKind, Inbound, Timestamp, tool::Effect,
+};
+
+/// What a provider and the tools of a test really did, as a person would see it. Clones share it.
+///
+/// ```
+/// use konstruct_core::testkit::World;
+///
+/// let world = World::default();
+/// assert!(world.arrived().is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct World(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    arrived: Vec<Arrived>,
+    effects: Vec<Effected>,
+}
+
+/// A message that the provider took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// The provider's id of the message.
+    pub message: String,
+    /// The delivery key that it was sent with.
+    pub key: String,
+    /// What it says.
+    pub text: String,
+    /// Where it was said.
+    pub to: ConversationRef,
+    /// When it arrived: for a request that was given up, this may be later than that.
+    pub at: Timestamp,
+}
+
+/// An effect that a tool had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effected {
+    /// The tool.
+    pub tool: String,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// The idempotency key of the call.
+    pub key: String,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what arrived, in order.
+    pub fn arrived(&self) -> Vec<Arrived> {
+        self.lock().arrived.clone()
+    }
+
+    /// Returns the texts of what arrived, in order.
+    pub fn texts(&self) -> Vec<String> {
+        let seen = self.lock();
+        seen.arrived.iter().map(|said| said.text.clone()).collect()
+    }
+
+    /// Returns how often tools ran, in order. Running twice with one key is one effect of a tool that is idempotent.
+    pub fn effects(&self) -> Vec<Effected> {
+        self.lock().effects.clone()
+    }
+
+    pub(super) fn arrive(
+        &self,
+        key: String,
+        text: String,
+        to: ConversationRef,
+        at: Timestamp,
+    ) -> String {
+        let mut seen = self.lock();
+        let message = format!("m{}", seen.arrived.len() + 1);
+        seen.arrived.push(Arrived {
+            message: message.clone(),
+            key,
+            text,
+            to,
+            at,
+        });
+        message
+    }
+
+    pub(super) fn effect(&self, effect: Effected) {
+        self.lock().effects.push(effect);
+    }
+
+    /// Makes the provider's status event about the newest message with this key, if one arrived.
+    pub fn status(&self, key: &str, state: DeliveryState) -> Option<Inbound> {
+        let seen = self.lock();
+        let said = seen.arrived.iter().rev().find(|said| said.key == key)?;
+        Some(Inbound {
+            id: format!("{}.{state:?}", said.message),
+            sender: Actor {
+                kind: ActorKind::System,
+                ..Actor::default()
+            },
+            body: Body::Delivery {
+                message: said.message.clone(),
+                state,
+                key: Some(key.to_owned()),
+                errors: Vec::new(),
+                billed: None,
+            },
+            addressed: Addressing::default(),
+            ..message(&said.to.id, "", "", said.at)
+        })
+    }
+}
+
+/// Makes an event: a person said something in a direct conversation. The id is that of the event and of the message.
+pub fn message(place: &str, id: &str, text: &str, at: Timestamp) -> Inbound {
+    Inbound {
+        id: id.to_owned(),
+        logical_id: String::new(),
+        channel: ChannelKind::new("scripted"),
+        account: crate::AccountId("account".into()),
+        conversation: Some(ConversationRef::direct(place)),
+        sender: Actor::human(IdKind::Other, place),
+        occurred_at: at,
+        redelivery: 0,
+        body: Body::Message {
+            message: id.to_owned(),
+            content: Content::text(text),
+        },
+        addressed: Addressing {
+            direct: true,
+            ..Addressing::default()
+        },
+        raw: None,
+    }
+}
