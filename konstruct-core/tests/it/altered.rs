@@ -1,0 +1,153 @@
+//! A journal in which something has happened to what was written.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use konstruct_core::{
+    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    turn::{
+        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
+        Loaded, Stored,
+    },
+};
+
+/// What has happened to an [`Altered`] journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alteration {
+    /// A person was forgotten who came in with the turn of this number, from 1: all that was written from there on, up to
+    /// the first look, reads as nothing.
+    Forgotten(usize),
+    /// Claims are lost whenever they are to be renewed.
+    Stolen,
+}
+
+#[derive(Debug)]
+pub(crate) struct Altered {
+    inner: Arc<dyn Journal>,
+    alteration: Alteration,
+    gone: Mutex<Option<Range<u64>>>,
+}
+
+impl Altered {
+    pub(crate) fn new(inner: Arc<dyn Journal>, alteration: Alteration) -> Self {
+        Self {
+            inner,
+            alteration,
+            gone: Mutex::default(),
+        }
+    }
+
+    async fn gone(&self, tenant: TenantId, conversation: ConversationId) -> Result<Range<u64>> {
+        let known = self.gone.lock().unwrap().clone();
+        let (Alteration::Forgotten(number), None) = (self.alteration, &known) else {
+            return Ok(known.unwrap_or_default());
+        };
+        let log = self.inner.read(tenant, conversation, 0..u64::MAX).await?;
+        let mut turns = Vec::new();
+        for stored in &log {
+            let turn = stored.record.as_ref().map(|record| record.turn);
+            if !turns.contains(&turn) {
+                turns.push(turn);
+            }
+            if turns.len() == number {
+                let gone = stored.index..log.len() as u64;
+                *self.gone.lock().unwrap() = Some(gone.clone());
+                return Ok(gone);
+            }
+        }
+        Ok(0..0)
+    }
+}
+
+#[async_trait]
+impl Journal for Altered {
+    async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
+        self.inner.accept(tenant, events).await
+    }
+
+    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+        self.inner.claim(worker, lease).await
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        let gone = self.gone(claim.tenant, claim.conversation).await?;
+        let mut loaded = self.inner.load(claim).await?;
+        for stored in loaded.iter_mut().flat_map(|loaded| &mut loaded.records) {
+            stored.record = stored
+                .record
+                .take()
+                .filter(|_| !gone.contains(&stored.index));
+        }
+        Ok(loaded)
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        if self.alteration == Alteration::Stolen {
+            return Ok(false);
+        }
+        self.inner.renew(claim, lease).await
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.inner.release(claim, seen).await
+    }
+
+    async fn append(&self, claim: &Claim, len: u64, append: Append) -> Result<AppendOutcome> {
+        self.inner.append(claim, len, append).await
+    }
+
+    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
+        self.inner.resolve(tenant, key).await
+    }
+
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let gone = self.gone(tenant, conversation).await?;
+        let mut log = self.inner.read(tenant, conversation, range).await?;
+        for stored in &mut log {
+            stored.record = stored
+                .record
+                .take()
+                .filter(|_| !gone.contains(&stored.index));
+        }
+        Ok(log)
+    }
+
+    async fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        self.inner.conversations(tenant, after, limit).await
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.inner.feed(tenant, after, limit).await
+    }
+
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        self.inner.export(tenant).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
+        self.inner.erase(tenant, what).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.inner.next_due().await
+    }
+
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+}

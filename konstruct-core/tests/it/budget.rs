@@ -1,0 +1,180 @@
+//! Money: the cap is a wall, and every call has its row.
+
+use std::sync::Arc;
+
+use konstruct_core::{
+    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, TurnLimits, Usage,
+    testkit::{Answer, CrashPoint, Moment, ScriptedModel, Write},
+    turn::{FallbackReason, Outcome, Worker},
+};
+
+use crate::office::{Office, limits, says};
+
+const PRICE: Price = Price {
+    input: 3,
+    cache_read: 1,
+    cache_write_5m: 4,
+    cache_write_1h: 6,
+    output: 15,
+};
+/// What the scripted model's 100 and 20 tokens cost.
+const COST: NanoUsd = NanoUsd(600);
+
+#[tokio::test]
+async fn every_call_has_its_row_however_it_ended() {
+    let nothing = Some(NanoUsd(0));
+    for (answer, usage, basis, cost) in [
+        (Answer::text("Hi."), true, Basis::Reported, Some(COST)),
+        (Answer::text("Hi."), false, Basis::WorstCase, None),
+        (
+            Answer::Refuses(ErrorKind::Unauthorized),
+            true,
+            Basis::Estimated,
+            nothing,
+        ),
+        (
+            Answer::Refuses(ErrorKind::Ambiguous),
+            true,
+            Basis::WorstCase,
+            None,
+        ),
+        (
+            Answer::Breaks(ErrorKind::Forbidden),
+            true,
+            Basis::WorstCase,
+            None,
+        ),
+        (Answer::Truncated, true, Basis::WorstCase, None),
+    ] {
+        let script = answer.clone();
+        let mut model = ScriptedModel::new(move |_| script.clone()).with_price(PRICE);
+        if !usage {
+            model = model.with_usage(None);
+        }
+        let office = Office::with(Find::Query, model, |employee| {
+            employee
+                .monthly_cap(NanoUsd::from_usd_micros(1_000_000))
+                .limits(TurnLimits {
+                    model_calls: 1,
+                    ..limits()
+                })
+        });
+        office.say("P1", "e1", "hello").await;
+        office.settle().await;
+        let (key, request) = office.model.calls().remove(0);
+        let worst = PRICE.worst_case(request.input_bytes(), u64::from(request.max_tokens));
+        let rows = office.ledger().await;
+        assert_eq!(rows.len(), 1, "{answer:?}");
+        assert_eq!((rows[0].basis, &rows[0].call), (basis, &key), "{answer:?}");
+        // Where nothing is known of the usage, the row is the worst case.
+        assert_eq!(rows[0].cost, cost.or(Some(worst)), "{answer:?}");
+        let spent = rows[0].cost.unwrap();
+        assert_eq!(office.budget().await, (spent, NanoUsd(0)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_price_is_unknown_and_refused_under_a_cap() {
+    let office = Office::new(Find::Query, says("Hi."));
+    office.say("P1", "e1", "hello").await;
+    office.settle().await;
+    let rows = office.ledger().await;
+    assert_eq!((rows[0].cost, rows[0].basis), (None, Basis::Reported));
+    let office = Office::with(Find::Query, says("Hi."), |employee| {
+        employee.monthly_cap(NanoUsd(u64::MAX))
+    });
+    office.say("P1", "e1", "hello").await;
+    office.settle().await;
+    assert!(office.model.calls().is_empty() && office.ledger().await.is_empty());
+    assert_eq!(office.world.texts(), ["Sorry."]);
+}
+
+#[tokio::test]
+async fn spent_and_reserved_never_exceed_the_cap() {
+    let cap = NanoUsd(200_000);
+    let office = Office::with(Find::Query, says("Hi.").with_price(PRICE), |employee| {
+        employee.monthly_cap(cap).limits(TurnLimits {
+            answer_tokens: 1_000,
+            ..limits()
+        })
+    });
+    for n in 0..400 {
+        office
+            .say(&format!("P{}", n % 40), &format!("e{n}"), "hello")
+            .await;
+    }
+    let worker = Worker::new(office.driver()).with_concurrency(16.try_into().unwrap());
+    let run = tokio::spawn(worker.run(std::future::pending()));
+    for n in 400..1_200 {
+        tokio::task::yield_now().await;
+        let (spent, reserved) = office.budget().await;
+        assert!(
+            spent.saturating_add(reserved) <= cap,
+            "{spent} and {reserved}"
+        );
+        office
+            .say(&format!("P{}", n % 40), &format!("e{n}"), "hello")
+            .await;
+    }
+    run.abort();
+    let _ = run.await;
+    office.memory.void_claims();
+    office.settle().await;
+    let (spent, reserved) = office.budget().await;
+    assert!(spent <= cap && reserved == NanoUsd(0));
+    let budget = Outcome::Replied {
+        parts: 1,
+        fallback: Some(FallbackReason::Budget),
+    };
+    let outcomes = office.outcomes().await;
+    assert!(outcomes.contains(&budget), "the cap was reached");
+    assert!(outcomes.contains(&Outcome::Replied {
+        parts: 1,
+        fallback: None
+    }));
+    let rows = office.ledger().await;
+    let total: u64 = rows
+        .iter()
+        .filter_map(|row| row.cost)
+        .map(|cost| cost.0)
+        .sum();
+    assert_eq!(NanoUsd(total), spent);
+    assert_eq!(rows.len(), office.model.calls().len());
+    office.replays().await;
+}
+
+#[tokio::test]
+async fn a_lost_call_is_settled_at_its_worst_case() {
+    let office = Office::with(Find::Query, says("Hi.").with_price(PRICE), |employee| {
+        employee.monthly_cap(NanoUsd::from_usd_micros(1_000_000))
+    });
+    office.say("P1", "e1", "hello").await;
+    // The second append is the one after the answer: the process ends before it.
+    let crash = CrashPoint::new(
+        Arc::clone(&office.journal),
+        &[Write::Append],
+        2,
+        Moment::Before,
+    );
+    let worker = Worker::new(office.driver_on(Arc::new(crash)));
+    assert!(worker.run_until_idle().await.is_err());
+    let (spent, reserved) = office.budget().await;
+    assert!(spent == NanoUsd(0) && reserved > NanoUsd(0));
+    office.memory.void_claims();
+    office.settle().await;
+    let rows = office.ledger().await;
+    let (lost, made) = (&rows[0], &rows[1]);
+    assert_eq!((lost.cost, lost.basis), (Some(reserved), Basis::WorstCase));
+    assert_eq!((lost.usage, made.cost), (Usage::default(), Some(COST)));
+    assert_eq!(
+        office.budget().await,
+        (reserved.saturating_add(COST), NanoUsd(0))
+    );
+    let calls: Vec<(String, ModelRequest)> = office.model.calls();
+    assert_eq!(
+        calls[0].1, calls[1].1,
+        "the request after a crash equals the one before it"
+    );
+    assert_ne!(calls[0].0, calls[1].0);
+    office.replays().await;
+}

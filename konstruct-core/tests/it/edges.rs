@@ -1,0 +1,103 @@
+//! What depends on what: the dependencies run one way, and core stays small.
+
+use std::{collections::BTreeSet, process::Command};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Which crates of the workspace a crate may depend on; a crate that is not here may be depended on by none.
+const EDGES: &[(&str, &[&str])] = &[
+    ("konstruct-core", &[]),
+    ("konstruct-channels", &["konstruct-core"]),
+    ("konstruct-llm", &["konstruct-core"]),
+    ("konstruct-memory", &["konstruct-core"]),
+    ("konstruct-admin-api", &["konstruct-core"]),
+    ("konstruct-console", &["konstruct-admin-api"]),
+    (
+        "konstruct-server",
+        &[
+            "konstruct-admin-api",
+            "konstruct-channels",
+            "konstruct-console",
+            "konstruct-core",
+            "konstruct-llm",
+            "konstruct-memory",
+        ],
+    ),
+    (
+        "konstruct-desktop",
+        &[
+            "konstruct-admin-api",
+            "konstruct-console",
+            "konstruct-server",
+        ],
+    ),
+];
+/// They may depend on everything above.
+const LEAVES: &[&str] = &["konstruct-benches", "konstruct-examples"];
+
+#[test]
+fn dependencies_run_one_way() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .no_deps()
+        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .exec()
+        .unwrap();
+    let members: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    assert!(members.contains("konstruct-core"));
+    for package in &metadata.packages {
+        let name = package.name.as_str();
+        let known = EDGES
+            .iter()
+            .find(|(from, _)| *from == name)
+            .map(|(_, to)| *to);
+        assert!(
+            known.is_some() || LEAVES.contains(&name),
+            "{name} has no place in the order"
+        );
+        for dependency in &package.dependencies {
+            let to = dependency.name.as_str();
+            let inner = dependency.kind == DependencyKind::Development && to == name;
+            if !members.contains(to) || inner {
+                continue;
+            }
+            let allowed = known.map_or(!LEAVES.contains(&to), |known| known.contains(&to));
+            assert!(allowed, "{name} must not depend on {to}");
+        }
+    }
+}
+
+#[test]
+fn core_is_small() {
+    // `cargo metadata` unifies the features of the whole workspace; the tree is what an author of a backend gets.
+    let tree = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--package",
+            "konstruct-core",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .args(["--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        tree.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    let text = String::from_utf8(tree.stdout).unwrap();
+    let packages: BTreeSet<&str> = text
+        .lines()
+        .map(|line| line.trim_end_matches(" (*)"))
+        .collect();
+    assert!(packages.len() > 10, "{packages:?}");
+    assert!(packages.len() <= 45, "{}: {packages:#?}", packages.len());
+}

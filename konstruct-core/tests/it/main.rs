@@ -1,0 +1,15 @@
+//! The durable turn, proved.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
+
+mod altered;
+mod budget;
+mod crash;
+mod driver;
+mod edges;
+mod golden;
+mod limits;
+mod office;
+mod prompt;
+mod replay;
+mod step;

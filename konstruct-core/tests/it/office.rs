@@ -1,0 +1,209 @@
+//! A tenant with everything that a turn needs, on a clock that stands still.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use konstruct_core::{
+    Clock as _, ConnectionId, Directory as _, Employee, EmployeeBuilder, Find, Inbound, LedgerRow,
+    NanoUsd, RoutedEvent, TenantId, Timestamp, TurnLimits,
+    testkit::{
+        Answer, CountingTool, MemoryJournal, ScriptedChannel, ScriptedDirectory, ScriptedModel,
+        VirtualClock, World, message,
+    },
+    tool::{Effect, Toolbox},
+    turn::{
+        Accepted, Action, Driver, Entry, Event, Exported, Input, Journal, Outcome, Record, Replay,
+        Worker, replay,
+    },
+};
+
+pub(crate) struct Office {
+    pub(crate) clock: VirtualClock,
+    pub(crate) memory: MemoryJournal,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) directory: ScriptedDirectory,
+    pub(crate) world: World,
+    pub(crate) channel: ScriptedChannel,
+    pub(crate) model: ScriptedModel,
+    pub(crate) tenant: TenantId,
+    pub(crate) connection: ConnectionId,
+}
+
+/// A model that says this.
+pub(crate) fn says(text: &'static str) -> ScriptedModel {
+    ScriptedModel::new(move |_| Answer::text(text))
+}
+
+pub(crate) fn limits() -> TurnLimits {
+    TurnLimits {
+        burst_ms: 0,
+        ..TurnLimits::default()
+    }
+}
+
+impl Office {
+    pub(crate) fn new(find: Find, model: ScriptedModel) -> Self {
+        Self::with(find, model, |employee| employee)
+    }
+
+    pub(crate) fn with(
+        find: Find,
+        model: ScriptedModel,
+        change: impl FnOnce(EmployeeBuilder) -> EmployeeBuilder,
+    ) -> Self {
+        let clock = VirtualClock::default();
+        let memory = MemoryJournal::new(Arc::new(clock.clone()));
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let world = World::default();
+        let channel = ScriptedChannel::new(world.clone(), Arc::new(clock.clone()), find);
+        let office = Self {
+            journal: Arc::new(memory.clone()),
+            directory: ScriptedDirectory::default(),
+            clock,
+            memory,
+            world,
+            channel,
+            model,
+            tenant,
+            connection,
+        };
+        let employee = Employee::builder("Ava").fallback("Sorry.").limits(limits());
+        office.hire(change(employee).build().unwrap());
+        office
+            .directory
+            .connect(tenant, connection, office.channel.clone());
+        office
+    }
+
+    pub(crate) fn hire(&self, employee: Employee) {
+        let tool = |name, effect| CountingTool::new(self.world.clone(), name, effect);
+        let tools = Toolbox::builder()
+            .tool(tool("look", Effect::Read))
+            .tool(tool("book", Effect::Idempotent))
+            .tool(tool("pay", Effect::Once));
+        let model = Arc::new(self.model.clone());
+        self.directory
+            .hire(self.tenant, employee, model, tools.build().unwrap());
+    }
+
+    pub(crate) async fn accept(&self, event: Inbound) -> Accepted {
+        let connection = self.connection;
+        let routed = vec![RoutedEvent { connection, event }];
+        self.journal.accept(self.tenant, routed).await.unwrap()[0]
+    }
+
+    /// A person says something now.
+    pub(crate) async fn say(&self, place: &str, id: &str, text: &str) {
+        self.accept(message(place, id, text, self.clock.now()))
+            .await;
+    }
+
+    pub(crate) fn driver(&self) -> Driver {
+        self.driver_on(Arc::clone(&self.journal))
+    }
+
+    pub(crate) fn driver_on(&self, journal: Arc<dyn Journal>) -> Driver {
+        let directory = Arc::new(self.directory.clone());
+        Driver::new(journal, directory, None, Arc::new(self.clock.clone()))
+    }
+
+    /// Works what is ready now.
+    pub(crate) async fn work(&self) {
+        Worker::new(self.driver()).run_until_idle().await.unwrap();
+    }
+
+    /// Works until nothing waits any more.
+    pub(crate) async fn settle(&self) {
+        for _ in 0..200 {
+            self.work().await;
+            match self.journal.next_due().await.unwrap() {
+                Some(due) => self.clock.advance_to(due),
+                None => return,
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    pub(crate) fn after(&self, secs: u64) -> Timestamp {
+        self.clock.now() + Duration::from_secs(secs)
+    }
+
+    pub(crate) async fn exported(&self) -> Vec<Exported> {
+        let all = self.journal.export(self.tenant).await.unwrap();
+        all.try_collect().await.unwrap()
+    }
+
+    /// Returns the records of every turn, conversation by conversation.
+    pub(crate) async fn turns(&self) -> Vec<Vec<Record>> {
+        let mut turns: Vec<Vec<Record>> = Vec::new();
+        for item in self.exported().await {
+            let Exported::Record(stored) = item else {
+                continue;
+            };
+            let record = stored.record.unwrap();
+            match turns.last_mut() {
+                Some(turn) if turn[0].turn == record.turn => turn.push(record),
+                _ => turns.push(vec![record]),
+            }
+        }
+        turns
+    }
+
+    pub(crate) async fn outcomes(&self) -> Vec<Outcome> {
+        let turns = self.turns().await;
+        let all = turns.into_iter().flatten();
+        all.filter_map(|record| match record.entry {
+            Entry::Action(Action::Finish { outcome, .. }) => Some(outcome),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub(crate) async fn ledger(&self) -> Vec<LedgerRow> {
+        let all = self.exported().await.into_iter();
+        all.filter_map(|item| match item {
+            Exported::Ledger(row) => Some(row),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// Returns what was spent, and what is set aside.
+    pub(crate) async fn budget(&self) -> (NanoUsd, NanoUsd) {
+        let all = self.exported().await.into_iter();
+        all.filter_map(|item| match item {
+            Exported::Budget {
+                spent, reserved, ..
+            } => Some((spent, reserved)),
+            _ => None,
+        })
+        .fold(Default::default(), |sum: (NanoUsd, NanoUsd), one| {
+            (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1))
+        })
+    }
+
+    /// Every turn replays as it was.
+    pub(crate) async fn replays(&self) {
+        let staff = self.directory.staff(self.tenant, None).await.unwrap();
+        for records in self.turns().await {
+            let replayed = replay(&staff.employee, &records).unwrap();
+            assert!(matches!(replayed, Replay::Same { .. }), "{replayed:?}");
+        }
+    }
+}
+
+/// Returns what a turn took in.
+pub(crate) fn inputs(records: &[Record]) -> Vec<Input> {
+    let all = records.iter().flat_map(|record| match &record.entry {
+        Entry::Event(Event::Started(started)) => started.inputs.clone(),
+        Entry::Event(Event::Heard { inputs }) => inputs.clone(),
+        _ => Vec::new(),
+    });
+    all.collect()
+}
+
+/// Returns the ids of what a turn took in.
+pub(crate) fn ids(records: &[Record]) -> Vec<String> {
+    let inputs = inputs(records).into_iter();
+    inputs.map(|input| input.event.id).collect()
+}
