@@ -387,6 +387,9 @@ impl State {
             if let Some(open) = self.close(key) {
                 self.queue(open.parts.into_iter().skip(1));
             }
+            // A person had it sent again, and before that could begin the provider told that it had arrived.
+            let again = |part: &Part| part.reply.key == key && part.attempts == 0;
+            self.parts.retain(|part| !again(part));
             return;
         }
         let carry = &mut self.started.carry;

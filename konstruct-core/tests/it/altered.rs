@@ -10,20 +10,23 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
     ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    testkit::VirtualClock,
     turn::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
-        Loaded, Stored,
+        Accepted, Action, Append, AppendOutcome, Claim, ConversationSummary, Entry, Erase,
+        Exported, Fed, Journal, Loaded, Stored,
     },
 };
 
 /// What has happened to an [`Altered`] journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Alteration {
     /// A person was forgotten who came in with the turn of this number, from 1: all that was written from there on, up to
     /// the first look, reads as nothing.
     Forgotten(usize),
     /// Claims are lost whenever they are to be renewed.
     Stolen,
+    /// The first intent of a send takes so long to be written.
+    Slow(VirtualClock, Duration),
 }
 
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Altered {
 
     async fn gone(&self, tenant: TenantId, conversation: ConversationId) -> Result<Range<u64>> {
         let known = self.gone.lock().unwrap().clone();
-        let (Alteration::Forgotten(number), None) = (self.alteration, &known) else {
+        let (Alteration::Forgotten(number), None) = (&self.alteration, &known) else {
             return Ok(known.unwrap_or_default());
         };
         let log = self.inner.read(tenant, conversation, 0..u64::MAX).await?;
@@ -54,7 +57,7 @@ impl Altered {
             if !turns.contains(&turn) {
                 turns.push(turn);
             }
-            if turns.len() == number {
+            if turns.len() == *number {
                 let gone = stored.index..log.len() as u64;
                 *self.gone.lock().unwrap() = Some(gone.clone());
                 return Ok(gone);
@@ -87,7 +90,7 @@ impl Journal for Altered {
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
-        if self.alteration == Alteration::Stolen {
+        if matches!(self.alteration, Alteration::Stolen) {
             return Ok(false);
         }
         self.inner.renew(claim, lease).await
@@ -98,6 +101,13 @@ impl Journal for Altered {
     }
 
     async fn append(&self, claim: &Claim, len: u64, append: Append) -> Result<AppendOutcome> {
+        let first = append
+            .records
+            .iter()
+            .any(|record| matches!(record.entry, Entry::Action(Action::Send { attempt: 1, .. })));
+        if let (Alteration::Slow(clock, by), true) = (&self.alteration, first) {
+            clock.advance(*by);
+        }
         self.inner.append(claim, len, append).await
     }
 

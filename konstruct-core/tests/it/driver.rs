@@ -822,3 +822,22 @@ async fn a_driver_that_lost_its_lease_before_the_send_sends_nothing() {
     office.settle().await;
     assert_eq!(office.world.texts(), ["Hi."]);
 }
+
+#[tokio::test]
+async fn a_send_whose_time_is_over_before_it_begins_is_not_begun() {
+    let office = Office::new(Find::None, says("Hi."));
+    office.say("P1", "e1", "hello").await;
+    // The channel gives a request ten seconds; the store takes eleven to write that it is to be made.
+    let slow = Alteration::Slow(office.clock.clone(), Duration::from_secs(11));
+    let driver = office.driver_on(Arc::new(Altered::new(Arc::clone(&office.journal), slow)));
+    Worker::new(driver.clone()).run_until_idle().await.unwrap();
+    assert_eq!(driver.stats().sends.load(Ordering::Relaxed), 0);
+    assert!(office.world.texts().is_empty());
+    office.settle().await;
+    assert_eq!(
+        office.world.texts(),
+        ["Hi."],
+        "it is tried again: it was certainly not sent"
+    );
+    assert_eq!(office.outcomes().await, [REPLIED]);
+}

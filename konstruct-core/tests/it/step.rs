@@ -812,6 +812,15 @@ fn a_person_decides_and_the_turn_after_it_acts() {
             .then(0, gathered(), "model 1 .m1")
             .then(0, text("Hi."), "send .p0 #1 \"Hi.\" until 10")
             .then(0, done(&part(0)), "replied 1, open old.p0 Unresolved 2"),
+        unresolved(path(
+            "send it again, and then it had arrived after all",
+            vec![
+                decided(Decision::Resend),
+                delivered("old.p0", DeliveryState::Read),
+            ],
+            second,
+        ))
+        .then(0, done("old.p1"), "replied 1"),
         path(
             "it was taken, and failed",
             vec![undelivered()],
