@@ -1,1 +1,28 @@
-//! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp.
+//! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp, on an embedded store.
+//!
+//! # Code map
+//! * `config` - defaults, a file over them, the environment over both.
+//! * `app` - puts everything together; `serve` - listeners, workers and the end.
+//! * `directory/` - tenants, employees, connections, and what was passed on to the team.
+//! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
+//! * `simulator/` - Slack and WhatsApp without an account: a page, and the vendors' wire protocols behind it.
+//! * `model` - which language model; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
+
+mod app;
+mod config;
+mod connect;
+mod demo;
+mod directory;
+mod http;
+mod model;
+mod secrets;
+mod serve;
+mod simulator;
+
+pub use self::{
+    app::App,
+    config::{Config, DEFAULTS},
+    demo::TENANT as DEMO_TENANT,
+    directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
+    serve::Server,
+};

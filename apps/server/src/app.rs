@@ -1,0 +1,182 @@
+//! The app: everything that the routes and the workers share, put together from the configuration.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
+use konstruct_core::{
+    AccountId, ChannelKind, Clock, Error, ErrorKind, MemoryStore, Result, Secret, SystemClock,
+    turn::{Driver, Journal},
+};
+use konstruct_memory::Redb;
+
+use crate::{
+    config::Config,
+    demo,
+    directory::{Endpoints, NewConnection, ServerDirectory},
+    model::{self, ExpandingMemory},
+    secrets,
+    simulator::Simulator,
+};
+
+/// What the routes and the workers share.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The embedded store.
+    pub store: Redb,
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// Recall and knowledge.
+    pub memory: Arc<dyn MemoryStore>,
+    /// Who is who.
+    pub directory: ServerDirectory,
+    /// Where webhooks come in.
+    pub gateway: Gateway,
+    /// What performs turns.
+    pub driver: Driver,
+    /// The operator's bearer token.
+    pub operator_token: Secret,
+    /// Whether that token was made at this start, and has to be shown.
+    pub token_is_new: bool,
+    /// The simulator, unless it is switched off.
+    pub simulator: Option<Simulator>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl App {
+    /// Opens the store and puts everything together. `listening` is where the server is reached by its own simulator.
+    ///
+    /// # Errors
+    /// Those of the configuration and the store.
+    pub async fn open(
+        config: Config,
+        listening: SocketAddr,
+        started: Instant,
+    ) -> Result<Arc<Self>> {
+        let store = open_store(&config)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let model = model::choose(&config).await?;
+        let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
+        if model.describe().provider == "extract" {
+            memory = Arc::new(ExpandingMemory(memory));
+        }
+        let endpoints = Endpoints {
+            slack: config.slack.api_url.clone(),
+            graph: config.whatsapp.graph_api_url.clone(),
+            graph_version: config.whatsapp.graph_api_version.clone(),
+        };
+        let directory = ServerDirectory::new(store.clone(), endpoints, model)?;
+        let (operator_token, token_is_new) =
+            secrets::ensure(&store, "operator_token", &config.operator_token).await?;
+        let (signing_secret, _) =
+            secrets::ensure(&store, "slack_signing", &config.slack.signing_secret).await?;
+        let (app_secret, _) =
+            secrets::ensure(&store, "whatsapp_app", &config.whatsapp.app_secret).await?;
+        let (verify_token, _) =
+            secrets::ensure(&store, "whatsapp_verify", &config.whatsapp.verify_token).await?;
+        demo::create(&directory, &*memory).await?;
+        connect_demo(&directory, &config).await?;
+        let simulator = if config.sandbox {
+            Some(
+                Simulator::open(
+                    &directory,
+                    listening,
+                    signing_secret.clone(),
+                    app_secret.clone(),
+                )
+                .await?,
+            )
+        } else {
+            None
+        };
+        let shared: Arc<dyn konstruct_core::Directory> = Arc::new(directory.clone());
+        let gateway = Gateway::new(
+            Arc::clone(&shared),
+            Arc::clone(&journal),
+            Arc::clone(&clock),
+        )
+        .with(ChannelKind::SLACK, SlackWebhook::new(signing_secret)?)
+        .with(
+            ChannelKind::WHATSAPP,
+            WhatsAppWebhook::new(app_secret, verify_token)?,
+        );
+        let driver = Driver::new(
+            Arc::clone(&journal),
+            shared,
+            Some(Arc::clone(&memory)),
+            clock,
+        );
+        Ok(Arc::new(Self {
+            config,
+            store,
+            journal,
+            memory,
+            directory,
+            gateway,
+            driver,
+            operator_token,
+            token_is_new,
+            simulator,
+            started,
+        }))
+    }
+}
+
+fn open_store(config: &Config) -> Result<Redb> {
+    let dir = &config.data_dir;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        Error::invalid("data_dir", format!("{} cannot be made", dir.display())).with_source(error)
+    })?;
+    Redb::open(dir.join("konstruct.redb"))
+}
+
+/// Connects the demo tenant to the workspace and the number that the configuration names, for one business.
+async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()> {
+    if !config.slack.bot_token.is_empty() {
+        let new = NewConnection {
+            channel: ChannelKind::SLACK,
+            // The workspace is learned from Slack once the server listens; until then every unknown one is taken.
+            account: AccountId("*".into()),
+            name: "Slack".into(),
+            token: config.slack.bot_token.clone(),
+            api_url: None,
+        };
+        keep(directory, 3, new).await?;
+    }
+    if !config.whatsapp.phone_number_id.is_empty() {
+        if config.whatsapp.access_token.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "WHATSAPP_ACCESS_TOKEN: must be set with the phone number id",
+            ));
+        }
+        let new = NewConnection {
+            channel: ChannelKind::WHATSAPP,
+            account: AccountId(config.whatsapp.phone_number_id.clone()),
+            name: "WhatsApp".into(),
+            token: config.whatsapp.access_token.clone(),
+            api_url: None,
+        };
+        keep(directory, 4, new).await?;
+    }
+    Ok(())
+}
+
+/// Makes one of the demo tenant's own connections what the configuration says; without the demo tenant, does nothing.
+pub(crate) async fn keep(
+    directory: &ServerDirectory,
+    number: u8,
+    new: NewConnection,
+) -> Result<()> {
+    if directory.tenant(demo::TENANT).await.is_err() {
+        return Ok(());
+    }
+    directory
+        .keep_connection(demo::TENANT, demo::connection(number), new)
+        .await
+        .map(drop)
+}

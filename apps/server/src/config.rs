@@ -1,0 +1,275 @@
+//! The configuration: defaults, a file over them, the environment over both.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use konstruct_core::{Error, ErrorKind, Result, Secret};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The documented defaults: every key there is.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The environment's names, and the keys that they set.
+const VARIABLES: &[(&str, &[&str])] = &[
+    ("KONSTRUCT_LISTEN", &["listen"]),
+    ("KONSTRUCT_METRICS_LISTEN", &["metrics_listen"]),
+    ("KONSTRUCT_DATA_DIR", &["data_dir"]),
+    ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
+    ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
+    ("KONSTRUCT_MODEL", &["model"]),
+    ("KONSTRUCT_CONCURRENCY", &["concurrency"]),
+    ("KONSTRUCT_DRAIN_SECS", &["drain_secs"]),
+    ("KONSTRUCT_SANDBOX", &["sandbox"]),
+    ("SLACK_SIGNING_SECRET", &["slack", "signing_secret"]),
+    ("SLACK_API_URL", &["slack", "api_url"]),
+    ("SLACK_BOT_TOKEN", &["slack", "bot_token"]),
+    ("WHATSAPP_APP_SECRET", &["whatsapp", "app_secret"]),
+    ("WHATSAPP_VERIFY_TOKEN", &["whatsapp", "verify_token"]),
+    ("GRAPH_API_URL", &["whatsapp", "graph_api_url"]),
+    ("GRAPH_API_VERSION", &["whatsapp", "graph_api_version"]),
+    ("WHATSAPP_PHONE_NUMBER_ID", &["whatsapp", "phone_number_id"]),
+    ("WHATSAPP_ACCESS_TOKEN", &["whatsapp", "access_token"]),
+    ("OPENAI_API_KEY", &["openai", "api_key"]),
+    ("OPENAI_BASE_URL", &["openai", "base_url"]),
+    ("ANTHROPIC_API_KEY", &["anthropic", "api_key"]),
+    ("ANTHROPIC_BASE_URL", &["anthropic", "base_url"]),
+    ("OLLAMA_HOST", &["ollama", "host"]),
+];
+
+/// Names that are part of the deployment contract and that this version cannot honour yet: better to say so than to
+/// start without them.
+const NOT_YET: &[(&str, &str)] = &[
+    (
+        "DATABASE_URL",
+        "this version keeps its data in the embedded store only",
+    ),
+    (
+        "REDIS_URL",
+        "this version runs as one process and needs no Redis",
+    ),
+    (
+        "KONSTRUCT_MASTER_KEY",
+        "this version does not encrypt its data directory",
+    ),
+    (
+        "SLACK_CLIENT_ID",
+        "this version installs no Slack apps by OAuth",
+    ),
+    ("SLACK_APP_TOKEN", "this version has no Socket Mode"),
+    ("STRIPE_SECRET_KEY", "this version has no billing"),
+];
+
+/// How the server is set up.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Where the metrics are read.
+    pub metrics_listen: SocketAddr,
+    /// Where the embedded store lives.
+    pub data_dir: PathBuf,
+    /// How the world reaches this server.
+    pub public_url: String,
+    /// Bearer token of the operator.
+    pub operator_token: Secret,
+    /// `provider/model`.
+    pub model: String,
+    /// How many conversations are worked at the same time.
+    pub concurrency: std::num::NonZeroUsize,
+    /// Seconds that open turns may go on after SIGTERM.
+    pub drain_secs: u64,
+    /// Whether the simulator is there.
+    pub sandbox: bool,
+    /// Slack.
+    pub slack: Slack,
+    /// WhatsApp.
+    pub whatsapp: WhatsApp,
+    /// OpenAI, or what is compatible with it.
+    pub openai: Provider,
+    /// Anthropic.
+    pub anthropic: Provider,
+    /// Ollama.
+    pub ollama: Ollama,
+}
+
+/// The Slack app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Slack {
+    /// The app's signing secret.
+    pub signing_secret: Secret,
+    /// Where the Web API is.
+    pub api_url: String,
+    /// The bot token of the demo tenant's workspace.
+    pub bot_token: Secret,
+}
+
+/// The Meta app.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WhatsApp {
+    /// The app's secret.
+    pub app_secret: Secret,
+    /// What Meta has to say when it verifies the webhook.
+    pub verify_token: Secret,
+    /// Where the Graph API is.
+    pub graph_api_url: String,
+    /// Its version.
+    pub graph_api_version: String,
+    /// The demo tenant's number.
+    pub phone_number_id: String,
+    /// The demo tenant's access token.
+    pub access_token: Secret,
+}
+
+/// A provider with a key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Provider {
+    /// The key.
+    pub api_key: Secret,
+    /// Where it is.
+    pub base_url: String,
+    /// The model where none is named.
+    pub default_model: String,
+}
+
+/// An Ollama host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Ollama {
+    /// Where it is.
+    pub host: String,
+    /// The model where none is named.
+    pub default_model: String,
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] that names the file or variable and the key, also for a key that does not exist.
+    pub fn load(file: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut table = parse(DEFAULTS, "config.default.toml")?;
+        if let Some(path) = file {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Error::invalid("--config", format!("{name} cannot be read")).with_source(error)
+            })?;
+            merge(&mut table, parse(&text, &name)?);
+        }
+        for (name, key) in VARIABLES {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                set(&mut table, name, key, &value)?;
+            }
+        }
+        for (name, why) in NOT_YET {
+            if variable(name).is_some_and(|value| !value.is_empty()) {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("{name}: {why}; unset it to start"),
+                ));
+            }
+        }
+        table
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::invalid("config", error.message()))
+    }
+}
+
+fn parse(text: &str, name: &str) -> Result<Table> {
+    text.parse()
+        .map_err(|error: toml::de::Error| Error::invalid(name, error.message()))
+}
+
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Value::Table(under)), Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Sets a key from text, in the type that its default has.
+fn set(table: &mut Table, name: &str, key: &[&str], text: &str) -> Result<()> {
+    let [parents @ .., last] = key else {
+        return Ok(());
+    };
+    let mut table = table;
+    for parent in parents {
+        match table.get_mut(*parent) {
+            Some(Value::Table(inner)) => table = inner,
+            _ => return Err(Error::invalid(name, format!("[{parent}] is not a table"))),
+        }
+    }
+    let value = match table.get(*last) {
+        Some(Value::Integer(_)) => Value::Integer(
+            text.parse()
+                .map_err(|_| Error::invalid(name, "must be a whole number"))?,
+        ),
+        Some(Value::Boolean(_)) => Value::Boolean(
+            text.parse()
+                .map_err(|_| Error::invalid(name, "must be `true` or `false`"))?,
+        ),
+        _ => Value::String(text.to_owned()),
+    };
+    table.insert((*last).to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_whole() {
+        let config = Config::load(None, |_| None).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        for (name, _) in VARIABLES {
+            assert!(
+                DEFAULTS.contains(&format!("# {name}")),
+                "{name} is not documented"
+            );
+        }
+    }
+
+    #[test]
+    fn the_environment_overrides_and_names_what_is_wrong() {
+        let load = |name: &'static str, value: &'static str| {
+            Config::load(None, move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        assert_eq!(
+            load("SLACK_API_URL", "http://x").unwrap().slack.api_url,
+            "http://x"
+        );
+        assert!(!load("KONSTRUCT_SANDBOX", "false").unwrap().sandbox);
+        for (name, value) in [
+            ("KONSTRUCT_DRAIN_SECS", "soon"),
+            ("DATABASE_URL", "postgres://x"),
+        ] {
+            assert!(load(name, value).unwrap_err().message().contains(name));
+        }
+        assert!(load("KONSTRUCT_LISTEN", "nowhere").is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_of_a_file_is_an_error() {
+        let dir = std::env::temp_dir().join(format!("konstruct-config-{}", std::process::id()));
+        std::fs::write(&dir, "lissten = \"127.0.0.1:1\"").unwrap();
+        let error = Config::load(Some(&dir), |_| None).unwrap_err();
+        std::fs::remove_file(&dir).unwrap();
+        assert!(error.message().contains("lissten"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! The employee of a tenant. Every version is kept: a turn is pinned to one.
+
+use konstruct_core::{Employee, Error, ErrorKind, Result, TenantId};
+use konstruct_memory::{Expect, RowChange};
+
+use super::{ServerDirectory, encode};
+
+const TABLE: &str = "employee";
+const LATEST: &str = "latest";
+
+fn version_key(version: u32) -> String {
+    format!("v{version:010}")
+}
+
+impl ServerDirectory {
+    /// Returns the newest version of a tenant's employee, or the one asked for, with its number.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn employee(
+        &self,
+        tenant: TenantId,
+        version: Option<u32>,
+    ) -> Result<Option<(u32, Employee)>> {
+        let version = match version {
+            Some(version) => version,
+            None => match self.read(Some(tenant), TABLE, LATEST).await? {
+                Some(version) => version,
+                None => return Ok(None),
+            },
+        };
+        let employee: Option<Employee> = self
+            .read(Some(tenant), TABLE, &version_key(version))
+            .await?;
+        Ok(employee.map(|employee| (version, employee)))
+    }
+
+    /// Hires a tenant's employee.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] for a second one, [`ErrorKind::InvalidInput`] that names the field, and those of the store.
+    pub async fn hire(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
+        if self.write_employee(tenant, 1, employee).await? {
+            Ok(1)
+        } else {
+            Err(Error::new(
+                ErrorKind::Conflict,
+                "employee: a tenant has one; change it instead of hiring a second",
+            ))
+        }
+    }
+
+    /// Changes a tenant's employee. Turns that are open go on with the version that they began with.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::Conflict`] if somebody else changed it at the same time,
+    /// [`ErrorKind::InvalidInput`] that names the field, and those of the store.
+    pub async fn change_employee(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
+        let (version, before) = self
+            .employee(tenant, None)
+            .await?
+            .ok_or_else(|| Error::not_found("employee"))?;
+        let mut employee = employee.clone();
+        employee.id = before.id;
+        if self.write_employee(tenant, version + 1, &employee).await? {
+            Ok(version + 1)
+        } else {
+            Err(Error::new(
+                ErrorKind::Conflict,
+                "employee: it was changed by somebody else; read it again",
+            ))
+        }
+    }
+
+    async fn write_employee(
+        &self,
+        tenant: TenantId,
+        version: u32,
+        employee: &Employee,
+    ) -> Result<bool> {
+        employee.validate()?;
+        for (i, name) in employee.tools.iter().enumerate() {
+            if !self.tools.names().any(|tool| tool == name) {
+                return Err(Error::invalid(
+                    &format!("tools[{i}]"),
+                    format!("there is no tool `{name}`"),
+                ));
+            }
+        }
+        let expect = if version == 1 {
+            Expect::Absent
+        } else {
+            Expect::Exact(encode(&(version - 1))?)
+        };
+        let row = |key: &str, expect, value| RowChange {
+            tenant: Some(tenant),
+            table: TABLE.into(),
+            key: key.into(),
+            expect,
+            value: Some(value),
+        };
+        let changes = vec![
+            row(LATEST, expect, encode(&version)?),
+            row(&version_key(version), Expect::Absent, encode(employee)?),
+        ];
+        self.store.write_rows(changes).await
+    }
+}

@@ -1,0 +1,127 @@
+//! Who is who: tenants, their employees with every version, their connections, and what was passed on to them.
+
+mod account;
+mod channels;
+mod employee;
+mod question;
+mod tenant;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use async_trait::async_trait;
+use konstruct_core::{
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
+    Route, Staff, TenantId, tool::Toolbox,
+};
+use konstruct_memory::Redb;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{
+    account::{Connection, NewConnection},
+    channels::Endpoints,
+    question::PassedOn,
+    tenant::Tenant,
+};
+
+/// The directory of the hosted service, kept in the embedded store. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct ServerDirectory {
+    store: Redb,
+    endpoints: Arc<Endpoints>,
+    model: Arc<dyn LlmBackend>,
+    tools: Arc<Toolbox>,
+    channels: Arc<RwLock<HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>>>,
+}
+
+impl ServerDirectory {
+    /// Makes a directory on a store; every employee thinks with this model.
+    ///
+    /// # Errors
+    /// Those of the toolbox.
+    pub fn new(store: Redb, endpoints: Endpoints, model: Arc<dyn LlmBackend>) -> Result<Self> {
+        let tools = Toolbox::builder()
+            .shared(Arc::new(question::PassOn::new(store.clone())))
+            .build()?;
+        Ok(Self {
+            store,
+            endpoints: Arc::new(endpoints),
+            model,
+            tools: Arc::new(tools),
+            channels: Arc::default(),
+        })
+    }
+
+    /// Returns the tools that an employee can be granted.
+    pub fn tools(&self) -> &Arc<Toolbox> {
+        &self.tools
+    }
+
+    /// Returns the model that every employee thinks with.
+    pub fn model(&self) -> &Arc<dyn LlmBackend> {
+        &self.model
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        tenant: Option<TenantId>,
+        table: &str,
+        key: &str,
+    ) -> Result<Option<T>> {
+        self.store
+            .get_row(tenant, table, key)
+            .await?
+            .map(|bytes| decode(&bytes))
+            .transpose()
+    }
+
+    async fn list<T: DeserializeOwned>(
+        &self,
+        tenant: Option<TenantId>,
+        table: &str,
+    ) -> Result<Vec<T>> {
+        let rows = self.store.rows(tenant, table, None, usize::MAX).await?;
+        rows.iter().map(|(_, bytes)| decode(bytes)).collect()
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::internal("a row cannot be written").with_source(error))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "a row cannot be read").with_source(error))
+}
+
+#[async_trait]
+impl Directory for ServerDirectory {
+    async fn route(&self, channel: &ChannelKind, account: &AccountId) -> Result<Option<Route>> {
+        self.find_route(channel, account).await
+    }
+
+    async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff> {
+        let (version, employee) = self
+            .employee(tenant, version)
+            .await?
+            .ok_or_else(|| Error::not_found("employee"))?;
+        let (model, tools) = (Arc::clone(&self.model), Arc::clone(&self.tools));
+        Ok(Staff {
+            employee: Arc::new(employee),
+            version,
+            model,
+            tools,
+        })
+    }
+
+    async fn channel(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<Arc<dyn Channel>> {
+        self.open_channel(tenant, connection).await
+    }
+}

@@ -1,0 +1,90 @@
+//! Tenants.
+
+use konstruct_core::{
+    Clock as _, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
+    turn::{Erase, Journal as _},
+};
+use konstruct_memory::{Expect, RowChange};
+use serde::{Deserialize, Serialize};
+
+use super::{ServerDirectory, encode};
+
+const TABLE: &str = "tenants";
+
+/// A tenant: one business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl ServerDirectory {
+    /// Adds a tenant.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a bad name, and those of the store.
+    pub async fn add_tenant(&self, id: TenantId, name: &str) -> Result<Tenant> {
+        let name = name.trim();
+        if !(1..=100).contains(&name.chars().count()) {
+            return Err(Error::invalid("name", "must be 1 to 100 characters"));
+        }
+        let tenant = Tenant {
+            id,
+            name: name.into(),
+            created_at: SystemClock.now(),
+        };
+        let change = RowChange {
+            tenant: None,
+            table: TABLE.into(),
+            key: id.to_string(),
+            expect: Expect::Absent,
+            value: Some(encode(&tenant)?),
+        };
+        if self.store.write_rows(vec![change]).await? {
+            Ok(tenant)
+        } else {
+            Err(Error::new(
+                ErrorKind::Conflict,
+                "id: the tenant exists already",
+            ))
+        }
+    }
+
+    /// Returns a tenant.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and those of the store.
+    pub async fn tenant(&self, id: TenantId) -> Result<Tenant> {
+        self.read(None, TABLE, &id.to_string())
+            .await?
+            .ok_or_else(|| Error::not_found("tenant"))
+    }
+
+    /// Lists all tenants, for the operator.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>> {
+        self.list(None, TABLE).await
+    }
+
+    /// Removes a tenant with all that is kept of it. Its accounts are unknown first, so that nothing new comes in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], and those of the store.
+    pub async fn remove_tenant(&self, id: TenantId) -> Result<()> {
+        self.tenant(id).await?;
+        for connection in self.connections(id).await? {
+            self.disconnect(id, connection.id).await?;
+        }
+        self.store.erase(id, Erase::Tenant).await?;
+        self.store
+            .delete_row(None, TABLE, &id.to_string())
+            .await
+            .map(drop)
+    }
+}

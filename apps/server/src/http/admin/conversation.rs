@@ -1,0 +1,223 @@
+//! `/tenants/{tenant}/conversations`: the log, read as turns.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    routing::get,
+};
+use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
+use konstruct_core::{
+    ActorKind, Body, ConversationId, Error, TenantId, TurnId,
+    turn::{self, Action, Entry, Event, Input, Outcome, Record},
+};
+
+use super::{
+    Problem,
+    input::{InTenant, Paging, id},
+};
+use crate::App;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/tenants/{tenant}/conversations", get(list))
+        .route("/tenants/{tenant}/conversations/{conversation}", get(read))
+        .route(
+            "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay",
+            get(replay),
+        )
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    paging: Paging,
+) -> Result<Json<Page<ConversationSummary>>, Problem> {
+    app.directory.tenant(tenant).await?;
+    let limit = paging.limit()?;
+    let mut found = app
+        .journal
+        .conversations(tenant, paging.after()?, limit + 1)
+        .await?;
+    let next = (found.len() > limit).then(|| found[limit - 1].id.to_string());
+    found.truncate(limit);
+    let items = found
+        .into_iter()
+        .map(|summary| ConversationSummary {
+            id: summary.id,
+            connection: summary.connection,
+            place: summary.place.key(),
+            records: summary.len,
+            waiting: summary.unconsumed,
+            updated_at: summary.updated_at.to_string(),
+        })
+        .collect();
+    Ok(Json(Page { items, next }))
+}
+
+async fn read(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, conversation)): Path<(String, String)>,
+) -> Result<Json<Conversation>, Problem> {
+    let conversation = id(&conversation, "conversation")?;
+    let records = records(&app, tenant, conversation).await?;
+    let turns = turns(&records).map(|records| shown(records)).collect();
+    Ok(Json(Conversation {
+        id: conversation,
+        turns,
+    }))
+}
+
+async fn replay(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, conversation, turn)): Path<(String, String, String)>,
+) -> Result<Json<Replay>, Problem> {
+    let (conversation, turn): (ConversationId, TurnId) =
+        (id(&conversation, "conversation")?, id(&turn, "turn")?);
+    let mut records = records(&app, tenant, conversation).await?;
+    records.retain(|record| record.turn == turn);
+    let version = match records.first().map(|record| &record.entry) {
+        Some(Entry::Event(Event::Started(started))) => started.employee,
+        _ => return Err(Error::not_found("turn").into()),
+    };
+    let found = app.directory.employee(tenant, Some(version)).await?;
+    let (_, employee) = found.ok_or_else(|| Error::not_found("employee"))?;
+    Ok(Json(match turn::replay(&employee, &records)? {
+        turn::Replay::Same { actions } => Replay {
+            same: true,
+            actions,
+            difference: None,
+        },
+        turn::Replay::Differs {
+            at,
+            recorded,
+            decided,
+        } => Replay {
+            same: false,
+            actions: at,
+            difference: Some((recorded, decided)),
+        },
+        _ => Replay {
+            same: false,
+            actions: 0,
+            difference: None,
+        },
+    }))
+}
+
+/// Reads a conversation's log. One that was never begun is one that does not exist.
+pub(super) async fn records(
+    app: &App,
+    tenant: TenantId,
+    conversation: ConversationId,
+) -> Result<Vec<Record>, Problem> {
+    let stored = app.journal.read(tenant, conversation, 0..u64::MAX).await?;
+    if stored.is_empty() {
+        return Err(Error::not_found("conversation").into());
+    }
+    Ok(stored
+        .into_iter()
+        .filter_map(|stored| stored.record)
+        .collect())
+}
+
+/// Cuts a log into its turns.
+fn turns(records: &[Record]) -> impl Iterator<Item = &[Record]> {
+    records.chunk_by(|one, next| one.turn == next.turn)
+}
+
+fn shown(records: &[Record]) -> Turn {
+    let mut turn = Turn {
+        id: records[0].turn,
+        started_at: records[0].at.to_string(),
+        employee_version: 0,
+        outcome: "open".into(),
+        messages: Vec::new(),
+        records: records.len() as u64,
+    };
+    let mut keys: Vec<(String, usize)> = Vec::new();
+    for record in records {
+        match &record.entry {
+            Entry::Event(Event::Started(started)) => {
+                turn.employee_version = started.employee;
+                turn.messages.extend(started.inputs.iter().filter_map(said));
+            }
+            Entry::Event(Event::Heard { inputs }) => {
+                turn.messages.extend(inputs.iter().filter_map(said))
+            }
+            Entry::Event(Event::SendDone { key, .. }) => {
+                settle(&keys, key, "sent", &mut turn.messages)
+            }
+            Entry::Event(Event::SendFailed { key, .. }) => {
+                settle(&keys, key, "failed", &mut turn.messages)
+            }
+            Entry::Event(Event::SendAmbiguous { key }) => {
+                settle(&keys, key, "unresolved", &mut turn.messages)
+            }
+            Entry::Action(Action::Send {
+                key, text, attempt, ..
+            }) => {
+                if *attempt == 1 {
+                    keys.push((key.clone(), turn.messages.len()));
+                    turn.messages.push(Message {
+                        from: "employee".into(),
+                        name: None,
+                        text: text.clone(),
+                        at: record.at.to_string(),
+                        delivery: None,
+                    });
+                }
+                settle(&keys, key, "sending", &mut turn.messages);
+            }
+            Entry::Action(Action::Finish { outcome, .. }) => {
+                turn.outcome = match outcome {
+                    Outcome::Replied { .. } => "replied",
+                    Outcome::Silent { .. } => "silent",
+                    Outcome::Asked { .. } => "asked",
+                    _ => "other",
+                }
+                .into();
+            }
+            _ => {}
+        }
+    }
+    turn
+}
+
+/// Says how far the message of a delivery key came.
+fn settle(keys: &[(String, usize)], key: &str, state: &str, messages: &mut [Message]) {
+    if let Some((_, at)) = keys.iter().rev().find(|(known, _)| known == key) {
+        messages[*at].delivery = Some(state.into());
+    }
+}
+
+fn said(input: &Input) -> Option<Message> {
+    let event = &input.event;
+    let text = match &event.body {
+        Body::Message { content, .. } | Body::Edited { content, .. } => content.text.clone(),
+        Body::Command { name, arguments } => format!("{name} {arguments}"),
+        Body::Action { value, .. } => value.clone(),
+        _ => return None,
+    };
+    let from = match event.sender.kind {
+        ActorKind::Human => "person",
+        ActorKind::Bot => "bot",
+        ActorKind::Operator => "colleague",
+        _ => return None,
+    };
+    let name = event
+        .sender
+        .name
+        .clone()
+        .or_else(|| event.sender.id().map(str::to_owned));
+    Some(Message {
+        from: from.into(),
+        name,
+        text,
+        at: event.occurred_at.to_string(),
+        delivery: None,
+    })
+}

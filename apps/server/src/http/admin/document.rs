@@ -1,0 +1,111 @@
+//! `/tenants/{tenant}/documents`
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+};
+use konstruct_admin_api::{self as api, Document, DocumentText, Page};
+use konstruct_core::{DocumentFormat, Error, NewDocument};
+
+use super::{
+    Problem,
+    input::{InTenant, Input, Paging, id, page},
+};
+use crate::App;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/tenants/{tenant}/documents", get(list).post(add))
+        .route(
+            "/tenants/{tenant}/documents/{document}",
+            get(read).delete(remove),
+        )
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    paging: Paging,
+) -> Result<Json<Page<Document>>, Problem> {
+    app.directory.tenant(tenant).await?;
+    let mut documents: Vec<Document> = app
+        .memory
+        .documents(tenant)
+        .await?
+        .into_iter()
+        .map(shown)
+        .collect();
+    documents.sort_by_key(|document| document.id);
+    page(documents, &paging, |document| document.id.to_string()).map(Json)
+}
+
+async fn add(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Input(new): Input<api::NewDocument>,
+) -> Result<(StatusCode, Json<Document>), Problem> {
+    app.directory.tenant(tenant).await?;
+    let format = match new.format {
+        api::DocumentFormat::Text => DocumentFormat::Text,
+        api::DocumentFormat::Markdown => DocumentFormat::Markdown,
+    };
+    let document = NewDocument {
+        title: new.title,
+        format,
+        text: new.text,
+    };
+    Ok((
+        StatusCode::CREATED,
+        Json(shown(app.memory.put_document(tenant, document).await?)),
+    ))
+}
+
+async fn read(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, document)): Path<(String, String)>,
+) -> Result<Json<DocumentText>, Problem> {
+    let found = app
+        .memory
+        .document(tenant, id(&document, "document")?, None)
+        .await?;
+    let (document, text) = found.ok_or_else(|| Error::not_found("document"))?;
+    Ok(Json(DocumentText {
+        document: shown(document),
+        text,
+    }))
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, document)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    if app
+        .memory
+        .delete_document(tenant, id(&document, "document")?)
+        .await?
+    {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Error::not_found("document").into())
+    }
+}
+
+fn shown(document: konstruct_core::Document) -> Document {
+    Document {
+        id: document.id,
+        title: document.title,
+        format: match document.format {
+            DocumentFormat::Markdown => api::DocumentFormat::Markdown,
+            _ => api::DocumentFormat::Text,
+        },
+        version: document.version,
+        chunks: document.chunks,
+        updated_at: document.updated_at.to_string(),
+    }
+}

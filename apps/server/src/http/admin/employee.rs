@@ -1,0 +1,144 @@
+//! `/tenants/{tenant}/employee`
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use konstruct_admin_api::{self as api, EmployeeSettings};
+use konstruct_core::{Employee, Error, NanoUsd, OpenSpan, Unresolved, WorkingHours};
+
+use super::{
+    Problem,
+    input::{InTenant, Input},
+};
+use crate::App;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route(
+        "/tenants/{tenant}/employee",
+        get(read).post(hire).put(change),
+    )
+}
+
+async fn read(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+) -> Result<Json<api::Employee>, Problem> {
+    app.directory.tenant(tenant).await?;
+    let found = app.directory.employee(tenant, None).await?;
+    let (version, employee) = found.ok_or_else(|| Error::not_found("employee"))?;
+    Ok(Json(shown(version, &employee)))
+}
+
+async fn hire(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Input(settings): Input<EmployeeSettings>,
+) -> Result<(StatusCode, Json<api::Employee>), Problem> {
+    app.directory.tenant(tenant).await?;
+    let employee = employee(&settings)?;
+    let version = app.directory.hire(tenant, &employee).await?;
+    Ok((StatusCode::CREATED, Json(shown(version, &employee))))
+}
+
+async fn change(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Input(settings): Input<EmployeeSettings>,
+) -> Result<Json<api::Employee>, Problem> {
+    app.directory.tenant(tenant).await?;
+    app.directory
+        .change_employee(tenant, &employee(&settings)?)
+        .await?;
+    read(State(app), InTenant(tenant)).await
+}
+
+fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
+    let mut builder = Employee::builder(&settings.name)
+        .role(&settings.role)
+        .persona(&settings.persona)
+        .scope(&settings.scope);
+    builder = settings
+        .languages
+        .iter()
+        .fold(builder, |builder, language| builder.language(language));
+    builder = settings
+        .tools
+        .iter()
+        .fold(builder, |builder, tool| builder.tool(tool));
+    if let Some(hours) = &settings.hours {
+        builder = builder.hours(working_hours(hours)?);
+    }
+    if let Some(cap) = settings.monthly_cap_nano_usd {
+        builder = builder.monthly_cap(NanoUsd(cap));
+    }
+    if let Some(fallback) = &settings.fallback {
+        builder = builder.fallback(fallback);
+    }
+    let limits = konstruct_core::TurnLimits {
+        unresolved: match settings.unresolved {
+            api::Unresolved::Ask => Unresolved::Ask,
+            api::Unresolved::Resend => Unresolved::Resend,
+        },
+        ..Default::default()
+    };
+    Ok(builder.limits(limits).build()?)
+}
+
+fn working_hours(hours: &api::WorkingHours) -> Result<WorkingHours, Problem> {
+    let mut open = Vec::with_capacity(hours.open.len());
+    for (i, span) in hours.open.iter().enumerate() {
+        let time = |field: &str, text: &str| {
+            text.parse().map_err(|_| {
+                Problem::field(
+                    &format!("hours.open[{i}].{field}"),
+                    "must be a time, `HH:MM`",
+                )
+            })
+        };
+        open.push(OpenSpan {
+            weekday: span.weekday,
+            from: time("from", &span.from)?,
+            to: time("to", &span.to)?,
+        });
+    }
+    Ok(WorkingHours {
+        time_zone: hours.time_zone.clone(),
+        open,
+        closed_message: hours.closed_message.clone(),
+    })
+}
+
+fn shown(version: u32, employee: &Employee) -> api::Employee {
+    let hours = employee.hours.as_ref().map(|hours| api::WorkingHours {
+        time_zone: hours.time_zone.clone(),
+        open: hours
+            .open
+            .iter()
+            .map(|span| api::OpenSpan {
+                weekday: span.weekday,
+                from: span.from.to_string(),
+                to: span.to.to_string(),
+            })
+            .collect(),
+        closed_message: hours.closed_message.clone(),
+    });
+    api::Employee {
+        id: employee.id,
+        version,
+        settings: EmployeeSettings {
+            name: employee.name.clone(),
+            role: employee.role.clone(),
+            persona: employee.persona.clone(),
+            scope: employee.scope.clone(),
+            languages: employee.languages.clone(),
+            hours,
+            tools: employee.tools.clone(),
+            monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
+            fallback: Some(employee.fallback.clone()),
+            unresolved: match employee.limits.unresolved {
+                Unresolved::Resend => api::Unresolved::Resend,
+                _ => api::Unresolved::Ask,
+            },
+        },
+    }
+}

@@ -1,0 +1,124 @@
+//! What comes in: ids, bodies and pages, each with an error that names the field.
+
+use std::str::FromStr;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, request::Parts},
+};
+use konstruct_core::{Error, TenantId};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::Problem;
+
+/// The most items of one page, and how many there are if nothing is said.
+const LARGEST_PAGE: usize = 200;
+const DEFAULT_PAGE: usize = 50;
+
+/// The ids in a path. A text that is no id is a thing that does not exist: the two look the same.
+pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Error::not_found(what).into())
+}
+
+/// The tenant that a path names.
+pub(super) struct InTenant(pub(super) TenantId);
+
+impl<S: Send + Sync> FromRequestParts<S> for InTenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let pairs = path
+            .map_err(|_| Problem::from(Error::not_found("tenant")))?
+            .0;
+        let tenant = pairs
+            .iter()
+            .find(|(name, _)| name == "tenant")
+            .map_or("", |(_, value)| value);
+        id(tenant, "tenant").map(Self)
+    }
+}
+
+/// A JSON body.
+pub(super) struct Input<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
+            Problem::new(error.status(), "the body cannot be read, or is too large")
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            if error.is_data() {
+                // serde names the field in backticks: "missing field `name`", "unknown field `nmae`, expected …".
+                let text = error.to_string();
+                let field = text.split('`').nth(1).unwrap_or("body").to_owned();
+                Problem::field(&field, &text)
+            } else {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("the body is not JSON: {error}"),
+                )
+            }
+        })
+    }
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Paging {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+impl Paging {
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        match self.limit.as_deref() {
+            None | Some("") => Ok(DEFAULT_PAGE),
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
+                .ok_or_else(|| Problem::field("limit", "must be 1 to 200")),
+        }
+    }
+
+    pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        match self.after.as_deref() {
+            None | Some("") => Ok(None),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Problem::field("after", "must be the `next` of a page before")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<Self>::from_request_parts(parts, state).await;
+        query
+            .map(|query| query.0)
+            .map_err(|_| Problem::field("limit", "the query cannot be read"))
+    }
+}
+
+/// Cuts a sorted list to a page.
+pub(super) fn page<T>(
+    items: Vec<T>,
+    paging: &Paging,
+    key: impl Fn(&T) -> String,
+) -> Result<konstruct_admin_api::Page<T>, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after::<String>()?);
+    let mut items: Vec<T> = items
+        .into_iter()
+        .skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after))
+        .collect();
+    let next = (items.len() > limit).then(|| key(&items[limit - 1]));
+    items.truncate(limit);
+    Ok(konstruct_admin_api::Page { items, next })
+}

@@ -1,0 +1,74 @@
+//! The admin API, version 1: one file a resource.
+
+mod connection;
+mod conversation;
+mod document;
+mod employee;
+mod input;
+mod question;
+mod tenant;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header::AUTHORIZATION},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use konstruct_core::Secret;
+use subtle::ConstantTimeEq as _;
+
+use super::Problem;
+use crate::App;
+
+pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let api = Router::new()
+        .merge(tenant::routes())
+        .merge(employee::routes())
+        .merge(connection::routes())
+        .merge(document::routes())
+        .merge(conversation::routes())
+        .merge(question::routes())
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the resource does not take this method",
+            )
+        })
+        .layer(from_fn_with_state(Arc::clone(app), authorize));
+    Router::new()
+        .route(
+            "/api/openapi.json",
+            get(|| async { Json(konstruct_admin_api::openapi()) }),
+        )
+        .nest("/api/v1", api)
+}
+
+/// Lets the operator through, and nobody else.
+async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let token = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match token {
+        Some((_, token)) if is_operator(&app.operator_token, token.trim()) => {
+            next.run(request).await
+        }
+        _ => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "give the operator's token: `Authorization: Bearer …`",
+        )
+        .into_response(),
+    }
+}
+
+fn is_operator(token: &Secret, given: &str) -> bool {
+    token.expose().as_bytes().ct_eq(given.as_bytes()).into()
+}

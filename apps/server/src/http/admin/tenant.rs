@@ -1,0 +1,62 @@
+//! `/tenants`
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use konstruct_admin_api::{NewTenant, Page, Tenant};
+use konstruct_core::TenantId;
+
+use super::{
+    Problem,
+    input::{InTenant, Input, Paging, page},
+};
+use crate::{App, directory};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/tenants", get(list).post(add))
+        .route("/tenants/{tenant}", get(read).delete(remove))
+}
+
+async fn list(State(app): State<Arc<App>>, paging: Paging) -> Result<Json<Page<Tenant>>, Problem> {
+    let mut tenants: Vec<Tenant> = app
+        .directory
+        .tenants()
+        .await?
+        .into_iter()
+        .map(shown)
+        .collect();
+    tenants.sort_by_key(|tenant| tenant.id);
+    page(tenants, &paging, |tenant| tenant.id.to_string()).map(Json)
+}
+
+async fn add(
+    State(app): State<Arc<App>>,
+    Input(new): Input<NewTenant>,
+) -> Result<(StatusCode, Json<Tenant>), Problem> {
+    let tenant = app.directory.add_tenant(TenantId::new(), &new.name).await?;
+    Ok((StatusCode::CREATED, Json(shown(tenant))))
+}
+
+async fn read(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+) -> Result<Json<Tenant>, Problem> {
+    Ok(Json(shown(app.directory.tenant(tenant).await?)))
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+) -> Result<StatusCode, Problem> {
+    app.directory.remove_tenant(tenant).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn shown(tenant: directory::Tenant) -> Tenant {
+    Tenant {
+        id: tenant.id,
+        name: tenant.name,
+        created_at: tenant.created_at.to_string(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The metrics, in Prometheus's text format, on a listener of their own.
+
+use std::{
+    fmt::Write as _,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use axum::{
+    Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
+};
+
+use crate::App;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let (events, turns) = (app.gateway.counts(), app.driver.stats());
+    let mut text = String::new();
+    let mut counter = |name: &str, help: &str, rows: &[(&str, u64)]| {
+        // Writing to a `String` does not fail.
+        let _ = writeln!(
+            text,
+            "# HELP konstruct_{name} {help}\n# TYPE konstruct_{name} counter"
+        );
+        for (labels, value) in rows {
+            let _ = writeln!(text, "konstruct_{name}{labels} {value}");
+        }
+    };
+    counter(
+        "events_total",
+        "Events of webhooks, by what became of them.",
+        &[
+            ("{outcome=\"accepted\"}", events.accepted),
+            ("{outcome=\"duplicate\"}", events.duplicate),
+            ("{outcome=\"upgraded\"}", events.upgraded),
+            ("{outcome=\"unknown_account\"}", events.unknown_account),
+            ("{outcome=\"undecodable\"}", events.undecodable),
+        ],
+    );
+    counter(
+        "events_unsupported_total",
+        "Events of kinds that this version does not know; kept.",
+        &[("", events.unsupported)],
+    );
+    counter(
+        "webhooks_refused_total",
+        "Webhook requests that were not taken.",
+        &[
+            ("{reason=\"signature\"}", events.rejected_signature),
+            ("{reason=\"failure\"}", events.failed),
+        ],
+    );
+    counter(
+        "turns_total",
+        "Turns, by how they ended.",
+        &[
+            ("{outcome=\"replied\"}", turns.replied.load(Relaxed)),
+            ("{outcome=\"silent\"}", turns.silent.load(Relaxed)),
+            ("{outcome=\"asked\"}", turns.asked.load(Relaxed)),
+        ],
+    );
+    counter(
+        "claims_total",
+        "Conversations that were claimed.",
+        &[("", turns.claims.load(Relaxed))],
+    );
+    counter(
+        "model_calls_total",
+        "Calls to language models.",
+        &[("", turns.model_calls.load(Relaxed))],
+    );
+    counter(
+        "tool_calls_total",
+        "Calls of tools.",
+        &[("", turns.tool_calls.load(Relaxed))],
+    );
+    counter(
+        "sends_total",
+        "Requests to send a message.",
+        &[("", turns.sends.load(Relaxed))],
+    );
+    counter(
+        "failures_total",
+        "Claims that ended with a failure.",
+        &[("", turns.failures.load(Relaxed))],
+    );
+    let _ = writeln!(
+        text,
+        "# HELP konstruct_first_claim_seconds From the start of the process to its first claim.\n\
+         # TYPE konstruct_first_claim_seconds gauge"
+    );
+    if let Some(micros) = turns.first_claim() {
+        let seconds = micros.duration_since(app.started).as_secs_f64();
+        let _ = writeln!(text, "konstruct_first_claim_seconds {seconds:.6}");
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}

@@ -1,0 +1,96 @@
+//! RFC 9457 problem details: how every error of the admin API looks.
+
+use axum::{
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+};
+use konstruct_admin_api::ProblemDetails;
+use konstruct_core::{Error, ErrorKind};
+
+/// An error as the admin API answers it.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    title: String,
+    detail: String,
+    field: Option<String>,
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem that is told in full.
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error").to_owned();
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            field: None,
+            retry_after: None,
+        }
+    }
+
+    /// A problem with one field of the input.
+    pub(crate) fn field(field: &str, problem: &str) -> Self {
+        Error::invalid(field, problem).into()
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::RateLimited | ErrorKind::QuotaExhausted => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            // What went wrong inside is for the operator's log alone.
+            tracing::error!(%error, "a request failed");
+            return Self::new(status, "the request could not be carried out");
+        }
+        let mut problem = Self::new(status, error.message());
+        problem.retry_after = error.retry_after().map(|wait| wait.as_secs().max(1));
+        if let Some((field, _)) = error.message().split_once(": ") {
+            let named = matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Conflict | ErrorKind::TooLarge
+            );
+            problem.field = named.then(|| field.to_owned());
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let details = ProblemDetails {
+            kind: "about:blank".into(),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            field: self.field,
+        };
+        let body = serde_json::to_vec(&details).unwrap_or_default();
+        let mut response = (self.status, body).into_response();
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

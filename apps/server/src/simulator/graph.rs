@@ -1,0 +1,175 @@
+//! WhatsApp, simulated: the person's webhooks, and the part of the Graph API that an employee uses.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
+use konstruct_core::{Clock as _, Result, SystemClock};
+use serde_json::{Value, json};
+
+use super::{
+    PHONE_NUMBER_ID, Simulator,
+    deliver::random,
+    feed::{Note, Window},
+};
+use crate::App;
+
+/// How long a simulated phone takes from one tick to the next.
+const TICK: Duration = Duration::from_millis(200);
+
+pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
+    Router::new().route(
+        "/sandbox/graph/{version}/{number}/messages",
+        post(move |path, headers, body| messages(simulator, path, headers, body)),
+    )
+}
+
+impl Simulator {
+    /// A person writes from their phone.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub(super) async fn say_on_whatsapp(&self, person: &str, text: &str) -> Result<()> {
+        let id = random("wamid.SANDBOX")?;
+        self.feed.show(
+            person,
+            Note::Said {
+                channel: Window::Whatsapp,
+                id: id.clone(),
+                text: text.into(),
+            },
+        );
+        let payload = webhook(json!({
+            "contacts": [{ "profile": { "name": "You" }, "wa_id": person }],
+            "messages": [{
+                "from": person,
+                "id": id,
+                "timestamp": SystemClock.now().as_secs().to_string(),
+                "type": "text",
+                "text": { "body": text },
+            }],
+        }));
+        let state = if self.delivery.whatsapp(&payload).await {
+            "sent"
+        } else {
+            "failed"
+        };
+        self.feed.show(person, Note::Tick { id, state });
+        Ok(())
+    }
+
+    /// The phone reports how far the employee's message came, one tick after the other.
+    async fn tick(self, person: String, id: String, tag: Option<String>) {
+        for state in ["sent", "delivered", "read"] {
+            tokio::time::sleep(TICK).await;
+            let mut status = json!({
+                "id": id,
+                "status": state,
+                "timestamp": SystemClock.now().as_secs().to_string(),
+                "recipient_id": person,
+            });
+            if let Some(tag) = &tag {
+                status["biz_opaque_callback_data"] = json!(tag);
+            }
+            self.delivery
+                .whatsapp(&webhook(json!({ "statuses": [status] })))
+                .await;
+            self.feed.show(
+                &person,
+                Note::Tick {
+                    id: id.clone(),
+                    state,
+                },
+            );
+        }
+    }
+}
+
+fn webhook(mut value: Value) -> Value {
+    value["messaging_product"] = json!("whatsapp");
+    value["metadata"] =
+        json!({ "display_phone_number": "15550000000", "phone_number_id": PHONE_NUMBER_ID });
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{ "id": "200000000000000", "changes": [{ "field": "messages", "value": value }] }],
+    })
+}
+
+async fn messages(
+    simulator: Simulator,
+    Path((_, number)): Path<(String, String)>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> (StatusCode, Json<Value>) {
+    let refused = |status, code: u32, message: &str| {
+        (
+            status,
+            Json(
+                json!({ "error": { "message": message, "type": "OAuthException", "code": code } }),
+            ),
+        )
+    };
+    if !simulator.authorized(&headers) {
+        return refused(
+            StatusCode::UNAUTHORIZED,
+            190,
+            "(#190) Invalid OAuth access token",
+        );
+    }
+    if number != PHONE_NUMBER_ID {
+        return refused(StatusCode::BAD_REQUEST, 100, "(#100) Object does not exist");
+    }
+    if body["status"] == "read" {
+        mark_read(&simulator, &body);
+        return (StatusCode::OK, Json(json!({ "success": true })));
+    }
+    let (Some(to), Some(text)) = (body["to"].as_str(), body["text"]["body"].as_str()) else {
+        return refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
+    };
+    let Ok(id) = random("wamid.SANDBOX") else {
+        return refused(StatusCode::INTERNAL_SERVER_ERROR, 1, "(#1) API Unknown");
+    };
+    let answer = Note::Answer {
+        channel: Window::Whatsapp,
+        id: id.clone(),
+        text: text.into(),
+    };
+    simulator.feed.show(to, answer);
+    let tag = body["biz_opaque_callback_data"].as_str().map(str::to_owned);
+    tokio::spawn(simulator.clone().tick(to.to_owned(), id.clone(), tag));
+    let accepted = json!({
+        "messaging_product": "whatsapp",
+        "contacts": [{ "input": to, "wa_id": to }],
+        "messages": [{ "id": id }],
+    });
+    (StatusCode::OK, Json(accepted))
+}
+
+/// The employee has read a message, and may be writing: whose message it was, the page's person knows by its id.
+fn mark_read(simulator: &Simulator, body: &Value) {
+    let Some(id) = body["message_id"].as_str() else {
+        return;
+    };
+    let Some(person) = simulator.feed.person_of(id) else {
+        return;
+    };
+    simulator.feed.show(
+        &person,
+        Note::Tick {
+            id: id.to_owned(),
+            state: "read",
+        },
+    );
+    if body["typing_indicator"].is_object() {
+        simulator.feed.show(
+            &person,
+            Note::Typing {
+                channel: Window::Whatsapp,
+            },
+        );
+    }
+}
