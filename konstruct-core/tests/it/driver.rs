@@ -6,7 +6,10 @@ use futures_util::FutureExt as _;
 use konstruct_core::{
     ActorKind, Body, Clock as _, Decision, DeliveryState, ErrorKind, Find, MidTurn, ModelRequest,
     Role, TenantId, TurnLimits, Unresolved, WorkerId,
-    testkit::{Answer, CountingTool, Fate, Gate, ScriptedModel, ToolEnd, message},
+    testkit::{
+        Answer, CountingTool, CrashPoint, Fate, Gate, Moment, ScriptedModel, ToolEnd, Write,
+        message,
+    },
     tool::{Effect, Toolbox},
     turn::{
         Accepted, Action, Driver, Entry, Event, FallbackReason, OpenReason, Outcome, SilenceReason,
@@ -840,4 +843,26 @@ async fn a_send_whose_time_is_over_before_it_begins_is_not_begun() {
         "it is tried again: it was certainly not sent"
     );
     assert_eq!(office.outcomes().await, [REPLIED]);
+}
+
+#[tokio::test]
+async fn a_word_that_is_there_when_a_killed_turn_is_taken_up_is_not_waited_for() {
+    let office = Office::new(Find::Event, says("Hi."));
+    office.say("P1", "e1", "hello").await;
+    // The third append is the one after the send: the process ends before it.
+    let crash = CrashPoint::new(
+        Arc::clone(&office.journal),
+        &[Write::Append],
+        3,
+        Moment::Before,
+    );
+    let worker = Worker::new(office.driver_on(Arc::new(crash)));
+    assert!(worker.run_until_idle().await.is_err());
+    let key = office.world.arrived()[0].key.clone();
+    let status = office.world.status(&key, DeliveryState::Sent);
+    office.accept(status.unwrap()).await;
+    office.memory.void_claims();
+    office.work().await;
+    assert_eq!(office.outcomes().await[0], REPLIED, "without a wait");
+    assert_eq!(office.world.texts(), ["Hi."]);
 }

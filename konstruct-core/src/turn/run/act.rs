@@ -1,0 +1,110 @@
+//! Acting: the call of a tool.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+    pin_mut,
+};
+use serde_json::Value;
+use tracing::Instrument as _;
+
+use super::{Performed, Run, Stop};
+use crate::{
+    Result,
+    tool::{Effect, ToolContext, ToolError},
+    turn::{Event, driver::DriverStats},
+};
+
+/// How many bytes of a tool's result the model is shown.
+const LARGEST_RESULT: usize = 32 * 1024;
+
+impl Run<'_> {
+    pub(super) async fn call_tool(
+        &mut self,
+        id: String,
+        name: String,
+        arguments: String,
+        effect: Effect,
+        key: String,
+    ) -> Result<Performed> {
+        if self.flush_or_lost().await? {
+            return Ok(Performed::Stop(Stop::Lost));
+        }
+        let returned = |content: String, error: bool| Event::ToolReturned {
+            id: id.clone(),
+            content,
+            error,
+        };
+        let Some(tool) = self
+            .staff
+            .tools
+            .granted(&self.staff.employee.tools, &name)
+            .cloned()
+        else {
+            return Ok(Performed::Next(returned(
+                "There is no such tool any more.".into(),
+                true,
+            )));
+        };
+        let arguments: Value = match serde_json::from_str(&arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                return Ok(Performed::Next(returned(
+                    format!("The arguments are not JSON: {error}"),
+                    true,
+                )));
+            }
+        };
+        DriverStats::count(&self.driver.stats.tool_calls);
+        let context = ToolContext::new(
+            self.claim.tenant,
+            self.claim.conversation,
+            self.state.turn(),
+            key,
+        );
+        let span = tracing::info_span!("execute_tool", gen_ai.tool.name = name);
+        let deadline = self.driver.clock.now() + tool.timeout();
+        let call = async {
+            let call = AssertUnwindSafe(tool.call(&context, arguments).instrument(span));
+            let (call, late) = (call.catch_unwind(), self.driver.clock.sleep_until(deadline));
+            pin_mut!(call, late);
+            match select(call, late).await {
+                Either::Left((Ok(result), _)) => Some(result),
+                // A tool that panics may have done anything, as one that is late.
+                Either::Left((Err(_), _)) if effect == Effect::Once => None,
+                Either::Left((Err(_), _)) => Some(Err(ToolError::internal(
+                    "The tool failed.",
+                    "the tool panicked",
+                ))),
+                Either::Right(_) => None,
+            }
+        };
+        let Some(result) = self.driver.holding(self.claim, call).await else {
+            return Ok(Performed::Stop(Stop::Lost));
+        };
+        Ok(Performed::Next(match result {
+            Some(Ok(Value::String(text))) => returned(bounded(text), false),
+            Some(Ok(value)) => returned(bounded(value.to_string()), false),
+            Some(Err(error)) => {
+                tracing::warn!(tool = name, %error, "the tool failed");
+                returned(bounded(error.for_model().to_owned()), true)
+            }
+            None if effect == Effect::Once => Event::ToolLost { id },
+            None => returned("The tool took too long.".into(), true),
+        }))
+    }
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > LARGEST_RESULT {
+        let end = (0..=LARGEST_RESULT)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
+        text.truncate(end);
+        text.push_str("\n[cut: the result is longer than the model is shown]");
+    }
+    text
+}
