@@ -11,6 +11,7 @@
 //! | [`gateway`] | the way in: verify, decode, route, accept, answer |
 //! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `text`, `client`, `outbound`: the same names in both |
 //! | `loose`, `markdown` | lenient reading of JSON; the Markdown that models write |
+//! | `routes` | the gateway's routes for an axum app |
 //! | `http`, `media` | the way out: TLS, no redirects, no repeats; files from the provider's own hosts |
 //! | `testkit` | fake vendors that misbehave on request, and the conformance suite of decoding |
 //!
@@ -38,6 +39,7 @@
 //! |---|---|---|
 //! | `slack` | yes | Slack: Events API, interactivity, slash commands, Socket Mode payloads, Web API |
 //! | `whatsapp` | yes | WhatsApp Business Cloud API |
+//! | `axum` | no | the gateway's routes for an axum app |
 //! | `testkit` | no | fake vendors and the conformance suite; for tests |
 
 pub mod gateway;
@@ -49,6 +51,8 @@ mod loose;
 mod markdown;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod media;
+#[cfg(feature = "axum")]
+mod routes;
 #[cfg(feature = "slack")]
 pub mod slack;
 #[cfg(feature = "testkit")]
@@ -57,6 +61,8 @@ pub mod webhook;
 #[cfg(feature = "whatsapp")]
 pub mod whatsapp;
 
+#[cfg(feature = "axum")]
+pub use self::routes::routes;
 #[cfg(feature = "slack")]
 pub use self::slack::{Slack, SlackBuilder, SlackWebhook};
 #[cfg(feature = "whatsapp")]

@@ -33,7 +33,7 @@ pub struct App {
     /// Who is who.
     pub directory: ServerDirectory,
     /// Where webhooks come in.
-    pub gateway: Gateway,
+    pub gateway: Arc<Gateway>,
     /// What performs turns.
     pub driver: Driver,
     /// The operator's bearer token.
@@ -116,7 +116,7 @@ impl App {
             journal,
             memory,
             directory,
-            gateway,
+            gateway: Arc::new(gateway),
             driver,
             operator_token,
             token_is_new,

@@ -9,7 +9,11 @@ const TABLE: &str = "secrets";
 ///
 /// # Errors
 /// Those of the store, and of the system's source of randomness.
-pub(crate) async fn ensure(store: &Redb, name: &str, configured: &Secret) -> Result<(Secret, bool)> {
+pub(crate) async fn ensure(
+    store: &Redb,
+    name: &str,
+    configured: &Secret,
+) -> Result<(Secret, bool)> {
     if !configured.is_empty() {
         return Ok((configured.clone(), false));
     }

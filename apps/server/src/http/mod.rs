@@ -4,7 +4,6 @@ mod admin;
 mod health;
 mod metrics;
 mod problem;
-mod webhook;
 
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ const LARGEST_BODY: usize = 4 * 1024 * 1024;
 /// Returns the public routes.
 pub(crate) fn routes(app: Arc<App>) -> Router {
     let mut router = Router::new()
-        .merge(webhook::routes())
+        .merge(konstruct_channels::routes(Arc::clone(&app.gateway)))
         .merge(health::routes())
         .merge(admin::routes(&app));
     if let Some(simulator) = &app.simulator {

@@ -87,20 +87,15 @@ impl Feed {
         )
     }
 
-    /// Returns the ids of the person's messages so far.
-    pub(super) fn said(&self, person: &str) -> Vec<String> {
+    /// Returns the ids of what the person has said in a window so far.
+    pub(super) fn said(&self, person: &str, window: Window) -> Vec<String> {
         let people = self.lock();
         let notes = people.get(person).map(Vec::as_slice).unwrap_or_default();
-        notes
-            .iter()
-            .filter_map(|note| {
-                if let Note::Said { id, .. } = note {
-                    Some(id.clone())
-                } else {
-                    None
-                }
-            })
-            .collect()
+        let said = notes.iter().filter_map(|note| match note {
+            Note::Said { channel, id, .. } if *channel == window => Some(id.clone()),
+            _ => None,
+        });
+        said.collect()
     }
 
     /// Returns whose message this is.

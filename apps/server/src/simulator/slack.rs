@@ -73,7 +73,7 @@ impl Simulator {
         if let Ok(payload) = event(message) {
             self.delivery.slack(&payload).await;
         }
-        for id in self.feed.said(&person) {
+        for id in self.feed.said(&person, Window::Slack) {
             self.feed.show(&person, Note::Tick { id, state: "read" });
         }
     }

@@ -1,0 +1,115 @@
+//! A channel of your own: here it prints. The employee answers from its documents, on a store in memory.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use konstruct_core::{
+    AccountId, Actor, Addressing, Attachment, Body, Capabilities, Channel, ChannelKind, Clock as _,
+    Content, ConversationRef, DocumentFormat, Employee, Error, ErrorKind, Find, FindQuery, IdKind,
+    Inbound, MemoryStore as _, NewDocument, Op, Receipt, Result, SystemClock, Workforce,
+};
+use konstruct_llm::Extract;
+use konstruct_memory::Redb;
+
+/// Prints what the employee says.
+#[derive(Clone, Debug)]
+struct Terminal {
+    capabilities: Capabilities,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Channel for Terminal {
+    fn kind(&self) -> ChannelKind {
+        ChannelKind::new("terminal")
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn perform(&self, op: Op) -> Result<Receipt> {
+        let Op::Send { text, key, .. } = op else {
+            return Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"));
+        };
+        println!("Ava: {text}");
+        self.printed
+            .lock()
+            .map_err(|_| Error::internal("poisoned"))?
+            .push(text);
+        Ok(Receipt { message: Some(key) })
+    }
+
+    async fn find(&self, _: FindQuery) -> Result<Option<Receipt>> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "nobody knows what a terminal showed",
+        ))
+    }
+
+    async fn fetch_media(&self, _: &Attachment, _: u64) -> Result<Bytes> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "a terminal has no media",
+        ))
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let store = Redb::in_memory()?;
+    let terminal = Terminal {
+        capabilities: Capabilities::new(Find::None, 4000),
+        printed: Arc::default(),
+    };
+    let workforce = Workforce::builder(store.clone())
+        .model(Extract::new())
+        .channel("console", terminal.clone())
+        .hire(
+            Employee::builder("Ava")
+                .role("front desk of Acme Bikes")
+                .build()?,
+        )
+        .build()?;
+    let faq = "## Opening hours\nWe are open Tuesday to Saturday, 10 to 18.";
+    let faq = NewDocument {
+        title: "FAQ".into(),
+        format: DocumentFormat::Markdown,
+        text: faq.into(),
+    };
+    store.put_document(workforce.tenant(), faq).await?;
+
+    let question = "When are you open?";
+    println!("You: {question}");
+    let event = Inbound {
+        id: "1".into(),
+        logical_id: String::new(),
+        channel: ChannelKind::new("terminal"),
+        account: AccountId("console".into()),
+        conversation: Some(ConversationRef::direct("you")),
+        sender: Actor::human(IdKind::Other, "you"),
+        occurred_at: SystemClock.now(),
+        redelivery: 0,
+        body: Body::Message {
+            message: "1".into(),
+            content: Content::text(question),
+        },
+        addressed: Addressing {
+            direct: true,
+            ..Addressing::default()
+        },
+        raw: None,
+    };
+    workforce.accept(event.clone()).await?;
+    // Delivered again, as providers do: it is one question all the same.
+    workforce.accept(event).await?;
+    workforce.run_until_idle().await?;
+    let printed = terminal
+        .printed
+        .lock()
+        .map_err(|_| Error::internal("poisoned"))?;
+    assert_eq!(printed.len(), 1);
+    assert!(printed[0].contains("Tuesday to Saturday"));
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The gateway's routes for an axum app.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use konstruct_core::ChannelKind;
+
+use crate::{Gateway, HttpReply, WebhookRequest};
+
+/// Returns the routes that Slack and Meta are told: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
+/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`.
+pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router<S> {
+    Router::new()
+        .route("/webhooks/slack/events", post(slack))
+        .route("/webhooks/slack/interactions", post(slack))
+        .route("/webhooks/slack/commands", post(slack))
+        .route("/webhooks/whatsapp", get(verify_whatsapp).post(whatsapp))
+        .with_state(gateway)
+}
+
+async fn slack(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Bytes) -> Response {
+    let request = request(&headers, body);
+    reply(gateway.handle(&ChannelKind::SLACK, &request).await)
+}
+
+async fn whatsapp(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let request = request(&headers, body);
+    reply(gateway.handle(&ChannelKind::WHATSAPP, &request).await)
+}
+
+async fn verify_whatsapp(
+    State(gateway): State<Arc<Gateway>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let request = WebhookRequest::get(query.unwrap_or_default());
+    reply(gateway.handle(&ChannelKind::WHATSAPP, &request).await)
+}
+
+fn request(headers: &HeaderMap, body: Bytes) -> WebhookRequest {
+    let text = |(name, value): (_, &HeaderValue)| {
+        value.to_str().ok().map(|value| (name, value.to_owned()))
+    };
+    headers
+        .iter()
+        .filter_map(text)
+        .fold(WebhookRequest::post(body), |request, (name, value)| {
+            request.with_header(name.as_str(), value)
+        })
+}
+
+fn reply(reply: HttpReply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, reply.body).into_response();
+    match reply.content_type {
+        Some(kind) => response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind)),
+        None => response.headers_mut().remove(CONTENT_TYPE),
+    };
+    response
+}
