@@ -24,7 +24,10 @@ pub(super) fn export(
     let (items, taken) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut give = |item| items.blocking_send(Ok(item)).map_err(|_| cancelled());
-        if let Err(error) = walk(&inner, &mut snapshot, tenant, &mut give)
+        let outcome = walk(&inner, &mut snapshot, tenant, &mut give);
+        // Before the stream ends: whoever has read it to its end may close the store.
+        drop((snapshot, inner));
+        if let Err(error) = outcome
             && error.kind() != ErrorKind::Cancelled
         {
             // Nobody may be there to hear it.

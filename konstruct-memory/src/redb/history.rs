@@ -135,8 +135,9 @@ impl Shared {
                 .filter_map(|fed| Some((fed.cursor, self.unit_of(tenant, fed)?)))
                 .collect(),
         };
-        writer.submit_blocking(step)?;
-        Ok(records.len() == STEP)
+        // If somebody else was faster, they may have read less.
+        let applied = writer.submit_blocking(step)?;
+        Ok(!applied || records.len() == STEP)
     }
 
     fn unit_of(&self, tenant: TenantId, fed: &Fed) -> Option<Unit> {
@@ -240,7 +241,7 @@ fn heard(inputs: &[Input]) -> Said<'_> {
     said
 }
 
-/// Indexes some records, unless somebody else has.
+/// Indexes some records, unless somebody else has. Answers whether it did.
 struct IndexStep {
     tenant: TenantId,
     after: u64,
@@ -249,15 +250,15 @@ struct IndexStep {
 }
 
 impl Operation for IndexStep {
-    type Answer = ();
+    type Answer = bool;
 
     // It is derived: what a crash takes back is indexed again.
     const DURABLE: bool = false;
 
-    fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<()> {
+    fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<bool> {
         let tenant = self.tenant;
         if indexed(batch, tenant)? != self.after {
-            return Ok(());
+            return Ok(false);
         }
         let mut sizes: HashMap<[u8; 16], (Space, Collection)> = HashMap::new();
         for (cursor, unit) in &self.units {
@@ -279,7 +280,7 @@ impl Operation for IndexStep {
         }
         let key = tenant.as_bytes().to_vec();
         batch.put(INDEXED, key, self.to.to_be_bytes());
-        Ok(())
+        Ok(true)
     }
 }
 

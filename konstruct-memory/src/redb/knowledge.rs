@@ -24,7 +24,7 @@ const TITLE: usize = 200;
 /// The most bytes of a text.
 const TEXT: usize = 1 << 20;
 /// How many steps a recall of history lets the index catch up, lest it hold up a reply.
-const CATCH_UP: usize = 4;
+const CATCH_UP: usize = 8;
 
 #[async_trait]
 impl MemoryStore for Redb {

@@ -14,27 +14,22 @@ use super::{
     stored,
 };
 
+/// What a walk does with a key and its value; it may end the walk.
+pub(super) type Step<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
+
+/// What a walk does with each key and its value.
+pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// Rows as one transaction sees them.
 pub(super) trait Rows {
     /// Returns a value.
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Walks a range of keys, `to` excluded, until told to stop.
-    fn scan(
-        &mut self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
-    ) -> Result<()>;
+    fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()>;
 
     /// Walks every key that begins so.
-    fn scan_prefix(
-        &mut self,
-        table: Table,
-        prefix: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn scan_prefix(&mut self, table: Table, prefix: &[u8], each: &mut Each<'_>) -> Result<()> {
         self.scan(table, prefix, &keys::end(prefix), &mut |key, value| {
             each(key, value).map(|()| ControlFlow::Continue(()))
         })
@@ -74,13 +69,7 @@ impl Rows for Snapshot {
         Ok(found.map(|value| value.value().to_vec()))
     }
 
-    fn scan(
-        &mut self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()> {
         for row in self.open(table)?.range(from..to).map_err(stored)? {
             let (key, value) = row.map_err(stored)?;
             if each(key.value(), value.value())?.is_break() {

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -18,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     keys::{self, Table},
-    snapshot::Rows,
+    snapshot::{Rows, Step},
     stored,
 };
 
@@ -246,13 +245,7 @@ impl Rows for Batch<'_> {
     }
 
     /// Sees what earlier operations wrote, and not the draft of this one.
-    fn scan(
-        &mut self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()> {
         for row in self.open(table)?.range(from..to).map_err(stored)? {
             let (key, value) = row.map_err(stored)?;
             if each(key.value(), value.value())?.is_break() {

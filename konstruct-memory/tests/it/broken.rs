@@ -1,1 +1,305 @@
-//! x
+//! The suite bites: a journal with one fault fails the case that is about it.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use konstruct_core::{
+    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    testkit::{JOURNAL_CASES, JournalSubject, journal_case},
+    turn::{
+        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
+        Loaded, Stored, TimerChange,
+    },
+};
+
+use crate::journal::in_memory;
+
+/// What a broken journal does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// None: the wrapper itself is right.
+    Nothing,
+    /// It takes every delivery of an event for a new one.
+    NoDedupe,
+    /// It takes an append for that of whoever holds the conversation now.
+    NoFence,
+    /// It shows what belongs to anybody.
+    LeakingTenant,
+    /// It knows no cap.
+    NoCap,
+    /// It makes no conversation ready again that was claimed when an event came in.
+    DeafRelease,
+    /// It writes the money and the inbox and not the rest, when there is no money.
+    HalfAppend,
+    /// It forgets that a timer was set.
+    NoTimers,
+    /// It wakes nobody.
+    NoWaking,
+}
+
+#[derive(Debug)]
+struct Broken {
+    inner: Arc<dyn Journal>,
+    fault: Fault,
+    events: AtomicU64,
+    tenants: Mutex<Vec<TenantId>>,
+    holders: Mutex<HashMap<(TenantId, ConversationId), Claim>>,
+}
+
+impl Broken {
+    fn subject(fault: Fault) -> JournalSubject {
+        let JournalSubject { journal, clock } = in_memory();
+        let broken = Self {
+            inner: journal,
+            fault,
+            events: AtomicU64::new(0),
+            tenants: Mutex::default(),
+            holders: Mutex::default(),
+        };
+        JournalSubject {
+            journal: Arc::new(broken),
+            clock,
+        }
+    }
+
+    /// The tenants that are looked at for one.
+    fn seen_by(&self, tenant: TenantId) -> Vec<TenantId> {
+        let mut tenants = vec![tenant];
+        if self.fault == Fault::LeakingTenant {
+            tenants.extend(
+                self.tenants
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .filter(|t| **t != tenant),
+            );
+        }
+        tenants
+    }
+}
+
+#[async_trait]
+impl Journal for Broken {
+    async fn accept(
+        &self,
+        tenant: TenantId,
+        mut events: Vec<RoutedEvent>,
+    ) -> Result<Vec<Accepted>> {
+        self.tenants.lock().unwrap().push(tenant);
+        if self.fault == Fault::NoDedupe {
+            for routed in &mut events {
+                let n = self.events.fetch_add(1, Ordering::Relaxed);
+                routed.event.id = format!("{}-{n}", routed.event.id);
+                routed.event.logical_id.clear();
+            }
+        }
+        self.inner.accept(tenant, events).await
+    }
+
+    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+        let claim = self.inner.claim(worker, lease).await?;
+        if let Some(claim) = &claim {
+            let of = (claim.tenant, claim.conversation);
+            self.holders.lock().unwrap().insert(of, claim.clone());
+        }
+        Ok(claim)
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        self.inner.load(claim).await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        self.inner.renew(claim, lease).await
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        let deaf = self.fault == Fault::DeafRelease;
+        let seen = if deaf { u64::MAX } else { seen };
+        self.inner.release(claim, seen).await
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        mut append: Append,
+    ) -> Result<AppendOutcome> {
+        let mut claim = claim.clone();
+        match self.fault {
+            Fault::NoFence => {
+                let of = (claim.tenant, claim.conversation);
+                let holder = self.holders.lock().unwrap().get(&of).cloned();
+                claim = holder.unwrap_or(claim);
+            }
+            Fault::NoCap => {
+                if let Some(reserve) = &mut append.reserve {
+                    reserve.cap = None;
+                }
+            }
+            Fault::NoTimers => append.timer = TimerChange::Keep,
+            Fault::HalfAppend => {
+                let rest = Append {
+                    reserve: append.reserve.take(),
+                    ..Append::default()
+                };
+                let outcome = self.inner.append(&claim, expected_len, append).await?;
+                let len = self
+                    .inner
+                    .load(&claim)
+                    .await?
+                    .map_or(0, |loaded| loaded.len);
+                return match outcome {
+                    AppendOutcome::Appended => self.inner.append(&claim, len, rest).await,
+                    other => Ok(other),
+                };
+            }
+            _ => {}
+        }
+        self.inner.append(&claim, expected_len, append).await
+    }
+
+    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
+        for tenant in self.seen_by(tenant) {
+            if let Some(found) = self.inner.resolve(tenant, key).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        for tenant in self.seen_by(tenant) {
+            let found = self.inner.read(tenant, conversation, range.clone()).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        self.inner.conversations(tenant, after, limit).await
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.inner.feed(tenant, after, limit).await
+    }
+
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        self.inner.export(tenant).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
+        self.inner.erase(tenant, what).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.inner.next_due().await
+    }
+
+    async fn changed(&self) {
+        if self.fault == Fault::NoWaking {
+            std::future::pending().await
+        }
+        self.inner.changed().await;
+    }
+}
+
+/// The cases that fail on a journal with a fault. A case that waits for what never comes is given up soon.
+async fn failures(fault: Fault, cases: &[&'static str]) -> Vec<&'static str> {
+    let mut failed = Vec::new();
+    for case in cases {
+        let outcome = journal_case(case, &async || Broken::subject(fault)).await;
+        if outcome.is_err() {
+            failed.push(*case);
+        }
+    }
+    failed
+}
+
+async fn check(fault: Fault, expected: &[&'static str]) {
+    let failed = failures(fault, expected).await;
+    assert_eq!(failed, expected, "{fault:?} must fail all of these");
+}
+
+#[tokio::test]
+async fn the_wrapper_itself_breaks_nothing() {
+    assert!(failures(Fault::Nothing, JOURNAL_CASES).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_journal_without_dedupe_fails() {
+    let cases = [
+        "redelivery_is_taken_once",
+        "twins_fold",
+        "a_batch_is_deduped_within",
+        "agrees_with_a_model",
+    ];
+    check(Fault::NoDedupe, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_without_fences_fails() {
+    let cases = ["a_lease_ends", "agrees_with_a_model"];
+    check(Fault::NoFence, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_leaks_tenants_fails() {
+    let cases = ["tenants_do_not_see_each_other", "agrees_with_a_model"];
+    check(Fault::LeakingTenant, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_without_a_cap_fails() {
+    let cases = [
+        "over_budget_changes_nothing",
+        "money_adds_up",
+        "a_cap_holds_under_concurrency",
+        "agrees_with_a_model",
+    ];
+    check(Fault::NoCap, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_forgets_what_came_in_meanwhile_fails() {
+    let cases = ["a_release_tells_what_was_seen", "agrees_with_a_model"];
+    check(Fault::DeafRelease, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_writes_by_halves_fails() {
+    let cases = ["over_budget_changes_nothing", "agrees_with_a_model"];
+    check(Fault::HalfAppend, &cases).await;
+}
+
+#[tokio::test]
+async fn a_journal_without_timers_fails() {
+    let cases = ["a_timer_makes_ready", "agrees_with_a_model"];
+    check(Fault::NoTimers, &cases).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_wakes_nobody_fails() {
+    check(Fault::NoWaking, &["changes_wake"]).await;
+}

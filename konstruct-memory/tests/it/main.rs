@@ -1,5 +1,10 @@
 //! The stores against the conformance suite, and what is theirs alone.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the short ways of a test fail as the test does"
+)]
+
 mod broken;
 mod history;
 mod journal;
