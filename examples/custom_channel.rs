@@ -1,5 +1,7 @@
 //! A channel of your own: here it prints. The employee answers from its documents, on a store in memory.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;

@@ -1,5 +1,7 @@
 //! A language model of your own: one method that returns a stream, and the engine does the rest.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{

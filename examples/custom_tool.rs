@@ -2,6 +2,8 @@
 //!
 //! The engine hands a tool the same idempotency key for every repetition of a call, across retries and crashes.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},

@@ -1,5 +1,7 @@
 //! The examples do what they say.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
+
 use std::{
     net::TcpListener,
     path::PathBuf,

@@ -33,7 +33,7 @@ pub struct ServerDirectory {
     endpoints: Arc<Endpoints>,
     model: Arc<dyn LlmBackend>,
     tools: Arc<Toolbox>,
-    channels: Arc<RwLock<HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>>>,
+    channels: Arc<RwLock<OpenChannels>>,
 }
 
 impl ServerDirectory {
@@ -86,6 +86,9 @@ impl ServerDirectory {
         rows.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 }
+
+/// The channels that were opened so far.
+type OpenChannels = HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>;
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)

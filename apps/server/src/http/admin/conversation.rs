@@ -63,7 +63,7 @@ async fn read(
 ) -> Result<Json<Conversation>, Problem> {
     let conversation = id(&conversation, "conversation")?;
     let records = records(&app, tenant, conversation).await?;
-    let turns = turns(&records).map(|records| shown(records)).collect();
+    let turns = turns(&records).map(shown).collect();
     Ok(Json(Conversation {
         id: conversation,
         turns,
