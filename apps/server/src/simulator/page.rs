@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::Query,
+    extract::{Query, State},
     http::StatusCode,
     response::{
         Html, IntoResponse as _, Response,
@@ -25,9 +25,25 @@ const LONGEST: usize = 4096;
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
     let feed = simulator.clone();
     Router::new()
-        .route("/sandbox", get(|| async { Html(PAGE) }))
+        .route("/sandbox", get(page))
         .route("/sandbox/feed", get(move |query| follow(feed, query)))
         .route("/sandbox/say", post(move |body| say(simulator, body)))
+}
+
+/// The page says what the employee thinks with.
+async fn page(State(app): State<Arc<App>>) -> Html<String> {
+    let model = app.directory.model().describe();
+    let text = if model.provider == "extract" {
+        "No language model is configured: answers are quoted from the business's documents, with their source.".to_owned()
+    } else {
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+        format!(
+            "Model: {}/{}",
+            escaped(&model.provider),
+            escaped(&model.model)
+        )
+    };
+    Html(PAGE.replace("{{model}}", &text))
 }
 
 #[derive(Deserialize)]
