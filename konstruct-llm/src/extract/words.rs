@@ -19,7 +19,7 @@ const LIGHT: &str = "able accept afternoon allow already around available away b
     easy end evening expect far fast feel find first good great happen happy hard idea immediate keep kind last late leave little long longer look lot lots make many mean \
     morning mr near new next nice night number object offer old old option order people person place plan policy possible problem provide put quite ready really recent rid right run sell shop show \
     small soon specific start stock stop stuff supply take team thing think time today tomorrow tonight try turn type usual visit wait week weekend whole work world worth wrong year yesterday arrange stand kind say spot \
-    business store place guy item product bought owner straight entire exact whenever anytime method several ride home house door happen bring send job typical normal everyday information info detail";
+    business store place guy item product bought owner straight entire exact whenever anytime method several ride home house door happen bring send job typical normal everyday information info detail somewhere elsewhere else city town local area within spare goods";
 
 /// Words that mean much the same when asked of a small business. A word may stand in several rows; several words joined by `_`
 /// are a phrase of the question.
@@ -27,22 +27,24 @@ const SAME: &[&str] = &[
     "open opening hours close closed closing shut time_open what_time when_open sunday saturday monday tuesday wednesday thursday friday weekend weekday holiday late early lunch lunchtime come_by come_in pass_by visit_you when business_hours",
     "price cost costs charge charges fee fees how_much expensive cheap rate rates pay_for tariff afford set_me_back quote estimate",
     "repair repairs fix fixed fixing mend service servicing maintenance broken tuneup tune_up overhaul adjust workshop mechanic puncture patch damaged",
-    "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted return_policy",
+    "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted return_policy goods_back get_my_money my_money",
     "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery to_my_house to_my_home to_me my_house my_home my_door my_place my_flat",
     "pay payment payments card cards cash credit debit visa mastercard amex contactless apple_pay google_pay paypal cheque check",
-    "instalment instalments installment installments finance financing monthly spread_the_cost pay_later credit loan several_months several_payments",
+    "instalment instalments installment installments finance financing monthly spread_the_cost pay_later pay_over credit loan several_months several_payments over_12_months over_24_months over_time",
     "kid kids child children son daughter boy girl toddler junior baby youngster teenager little_one",
     "rent rental rentals hire borrow lend loan_bike lease",
     "buy purchase order sell stock",
     "phone call telephone ring contact email reach get_in_touch speak talk message whatsapp",
-    "location located address where where_are where_is where_can_i_find find_you find_your directions street get_there based situated map",
+    "location located address where where_are where_is where_can_i_find find_you find_your directions street get_there get_here get_to_you get_to_your way_to_you way_to_your based situated map",
     "appointment book booking reserve reservation slot walk_in schedule drop_in in_advance",
     "warranty guarantee guaranteed warranties covered cover defect defective fault faulty crack cracks snaps snapped break breaks",
-    "test_ride try_out trial test_drive try_before take_for_a_spin try try_one demo spin",
+    "test_ride try_out trial test_drive try_before take_for_a_spin try try_one demo spin before_buying before_i_buy",
     "park parking car_park car cars vehicle garage",
     "electric ebike ebikes battery motor pedal_assist pedelec",
     "secondhand second_hand used preowned pre_owned refurbished trade_in part_exchange old_bike",
     "cancel cancellation call_off reschedule cancelling move_my",
+    "brand brands make makes manufacturer any_brand any_make",
+    "brake brakes gear gears wheel wheels bracket brackets chain chains",
     "size sizing fit fitting height tall measure measured frame",
     "insurance insured insure theft stolen",
     "gift voucher vouchers present gift_card giftcard",
@@ -62,7 +64,7 @@ const SAME: &[&str] = &[
     "bus train tram metro station public_transport",
     "free complimentary no_charge gratis",
     "allergy allergen allergies allergic gluten vegan vegetarian",
-    "invoice receipt vat bill",
+    "invoice receipt bill",
     "damage damaged broken cracked scratched",
     "track tracking parcel package",
     "abroad overseas international country europe",
