@@ -80,7 +80,7 @@ impl App {
             secrets::ensure(&store, "whatsapp_verify", &config.whatsapp.verify_token).await?;
         demo::create(&directory, &*memory).await?;
         connect_demo(&directory, &config).await?;
-        let simulator = if config.sandbox {
+        let simulator = if config.has_sandbox() {
             Some(
                 Simulator::open(
                     &directory,

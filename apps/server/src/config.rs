@@ -84,7 +84,7 @@ pub struct Config {
     /// Seconds that open turns may go on after SIGTERM.
     pub drain_secs: u64,
     /// Whether the simulator is there.
-    pub sandbox: bool,
+    pub sandbox: Sandbox,
     /// Slack.
     pub slack: Slack,
     /// WhatsApp.
@@ -95,6 +95,21 @@ pub struct Config {
     pub anthropic: Provider,
     /// Ollama.
     pub ollama: Ollama,
+}
+
+/// Whether the simulator is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Sandbox {
+    /// It is.
+    #[serde(alias = "true")]
+    On,
+    /// It is not.
+    #[serde(alias = "false")]
+    Off,
+    /// It is while the server listens on this machine alone.
+    Auto,
 }
 
 /// The Slack app.
@@ -154,6 +169,15 @@ pub struct Ollama {
 }
 
 impl Config {
+    /// Returns whether the simulator is there.
+    pub fn has_sandbox(&self) -> bool {
+        match self.sandbox {
+            Sandbox::On => true,
+            Sandbox::Off => false,
+            Sandbox::Auto => self.listen.ip().is_loopback(),
+        }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors
@@ -219,10 +243,6 @@ fn set(table: &mut Table, name: &str, key: &[&str], text: &str) -> Result<()> {
             text.parse()
                 .map_err(|_| Error::invalid(name, "must be a whole number"))?,
         ),
-        Some(Value::Boolean(_)) => Value::Boolean(
-            text.parse()
-                .map_err(|_| Error::invalid(name, "must be `true` or `false`"))?,
-        ),
         _ => Value::String(text.to_owned()),
     };
     table.insert((*last).to_owned(), value);
@@ -254,7 +274,10 @@ mod tests {
             load("SLACK_API_URL", "http://x").unwrap().slack.api_url,
             "http://x"
         );
-        assert!(!load("KONSTRUCT_SANDBOX", "false").unwrap().sandbox);
+        assert_eq!(
+            load("KONSTRUCT_SANDBOX", "false").unwrap().sandbox,
+            Sandbox::Off
+        );
         for (name, value) in [
             ("KONSTRUCT_DRAIN_SECS", "soon"),
             ("DATABASE_URL", "postgres://x"),
