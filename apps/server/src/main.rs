@@ -95,7 +95,11 @@ fn announce(server: &Server) -> Result<()> {
         lines.push("  No language model is configured: answers are quoted from the tenant's own documents.".into());
     }
     lines.push("Billing: off".into());
-    show(&lines.join("\n"))
+    if show(&lines.join("\n")).is_err() {
+        // Nobody reads: that is no reason not to serve. The token is not for a log.
+        tracing::warn!("where to talk to the employee cannot be printed");
+    }
+    Ok(())
 }
 
 fn show(text: &str) -> Result<()> {

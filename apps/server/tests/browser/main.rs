@@ -5,8 +5,8 @@
 mod driver;
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use self::driver::Browser;
@@ -15,6 +15,8 @@ use self::driver::Browser;
 struct Server {
     child: Child,
     url: String,
+    /// Kept open: the server may have more to say.
+    _lines: Lines<BufReader<ChildStdout>>,
     _dir: tempfile::TempDir,
 }
 
@@ -41,6 +43,7 @@ impl Server {
         Self {
             child,
             url,
+            _lines: lines,
             _dir: dir,
         }
     }
