@@ -1,1 +1,22 @@
-//! Benchmarks and proofs of Konstruct, as programs.
+//! Benchmarks and proofs of Konstruct, as programs: see `README.md` for how to run each and what its figures mean.
+//!
+//! # Code map
+//! * `corpus` - payloads of a folder, sent as the vendors send them, through the real gateway into a real store.
+//! * `server` - the built server as a child process: started, killed, asked.
+//! * `office` - the fake Slack, Graph API and model that such a server is pointed at.
+//! * `traffic` - what people say in the crash proof, and how it is delivered; `sender` - delivery until it is acknowledged.
+//! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
+//! * `prefill` - a store that is large before anything begins.
+//! * `dice` - random numbers that a seed decides.
+
+pub mod corpus;
+pub mod dice;
+pub mod office;
+pub mod prefill;
+pub mod sender;
+pub mod server;
+pub mod traffic;
+pub mod verdict;
+
+/// What a bench ends with when it cannot go on.
+pub type Failed = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,53 @@
+//! How much memory an idle server takes, and how long it takes until it listens.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use clap::Parser;
+use konstruct_benches::{
+    Failed,
+    office::Office,
+    server::{self, Setup},
+};
+
+/// Measures an idle server.
+#[derive(Parser)]
+struct Arguments {
+    /// The server's binary.
+    #[arg(long)]
+    server: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let arguments = Arguments::parse();
+    let dir = tempfile::tempdir()?;
+    let mut setup = Setup::new(server::binary(arguments.server)?, dir.path())?;
+    let office = Office::open().await?;
+    office.connect(&mut setup);
+    // The first start makes the store; the second is what a restart costs.
+    let mut server = setup.start()?;
+    let first = server.listening().await?;
+    server.terminate().await?;
+    let mut server = setup.start()?;
+    let again = server.listening().await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let memory = resident(server.id().ok_or("the server has ended")?)?;
+    server.terminate().await?;
+    println!(
+        "first_start_ms={} start_ms={}",
+        first.as_millis(),
+        again.as_millis()
+    );
+    println!("idle_rss_mb={:.1}", memory / 1024.0);
+    Ok(())
+}
+
+/// Returns how much of a process is in memory, in KiB.
+fn resident(process: u32) -> Result<f64, Failed> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next());
+    Ok(kib.ok_or("no VmRSS")?.parse()?)
+}

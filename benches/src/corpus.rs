@@ -1,0 +1,351 @@
+//! Payloads of a folder, sent as the vendors send them, through the real gateway into a real store.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use konstruct_channels::{
+    Gateway, SlackWebhook, WebhookRequest, WhatsAppWebhook,
+    testkit::{signed_slack, signed_whatsapp},
+};
+use konstruct_core::{
+    AccountId, Body, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result,
+    Route, Secret, Staff, SystemClock, TenantId,
+    turn::{Exported, Journal},
+};
+use serde_json::Value;
+
+/// What the rows of a file are, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bodies of Slack's that are JSON: events, handshakes, the word that events are held back.
+    SlackJson,
+    /// Slack's interactions: a form with the JSON in `payload`.
+    SlackInteraction,
+    /// Slack's slash commands: a form of plain fields.
+    SlackCommand,
+    /// Frames of Socket Mode around any of the above.
+    SlackEnvelope,
+    /// Bodies of Meta's.
+    WhatsApp,
+}
+
+impl Kind {
+    /// Reads the kind off a file's name; `None` for what is nothing that comes in.
+    pub fn of(file: &str) -> Option<Self> {
+        const NAMES: &[(&str, Kind)] = &[
+            ("whatsapp", Kind::WhatsApp),
+            ("slack_interaction", Kind::SlackInteraction),
+            ("slack_slash_command", Kind::SlackCommand),
+            ("slack_socket", Kind::SlackEnvelope),
+            ("slack_event", Kind::SlackJson),
+            ("slack_url_verification", Kind::SlackJson),
+            ("slack_app_rate_limited", Kind::SlackJson),
+        ];
+        let known = NAMES.iter().find(|(name, _)| file.contains(name));
+        known.map(|(_, kind)| *kind)
+    }
+}
+
+/// What became of a file's rows.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Payloads that were posted, and rows that could not be.
+    pub payloads: u64,
+    /// Payloads that were answered with 200.
+    pub accepted: u64,
+    /// Payloads of which an event is kept that has a type.
+    pub typed: u64,
+    /// Payloads of which all events are kept as unsupported.
+    pub unsupported: u64,
+    /// Payloads that were answered with something else, and rows that hold none.
+    pub errors: u64,
+    /// Payloads that were answered with 200 and of which something is not in the journal.
+    pub lost: u64,
+    /// Frames that carry no payload, such as `hello`.
+    pub control: u64,
+    /// What is to be said about rows.
+    pub notes: Vec<String>,
+}
+
+impl Tally {
+    /// Adds what became of another file's rows.
+    pub fn add(&mut self, other: &Self) {
+        self.payloads += other.payloads;
+        self.accepted += other.accepted;
+        self.typed += other.typed;
+        self.unsupported += other.unsupported;
+        self.errors += other.errors;
+        self.lost += other.lost;
+        self.control += other.control;
+    }
+}
+
+/// The gateway under test, with a store of its own.
+#[derive(Debug)]
+pub struct Intake {
+    gateway: Gateway,
+    journal: Arc<dyn Journal>,
+    accounts: EveryAccount,
+    secret: Secret,
+}
+
+/// A payload that was answered with 200: what is to be found in the journal.
+#[derive(Debug)]
+struct Promise {
+    row: String,
+    events: u64,
+    unread: u64,
+}
+
+impl Intake {
+    /// Puts a gateway in front of a journal.
+    ///
+    /// # Errors
+    /// When a webhook cannot be made.
+    pub fn new(journal: Arc<dyn Journal>) -> Result<Self> {
+        let secret = Secret::new("a secret of the corpus");
+        let accounts = EveryAccount::default();
+        let directory: Arc<dyn Directory> = Arc::new(accounts.clone());
+        let gateway = Gateway::new(directory, Arc::clone(&journal), Arc::new(SystemClock))
+            .with(ChannelKind::SLACK, SlackWebhook::new(secret.clone())?)
+            .with(
+                ChannelKind::WHATSAPP,
+                WhatsAppWebhook::new(secret.clone(), Secret::new("verify"))?,
+            );
+        Ok(Self {
+            gateway,
+            journal,
+            accounts,
+            secret,
+        })
+    }
+
+    /// Posts every row of a file, and looks afterwards for what was accepted.
+    ///
+    /// # Errors
+    /// When the file or the journal cannot be read.
+    pub async fn file(&self, path: &Path, kind: Kind) -> Result<Tally> {
+        let bytes = fs::read(path).map_err(|error| {
+            Error::invalid("file", format!("{} cannot be read", path.display())).with_source(error)
+        })?;
+        let mut tally = Tally::default();
+        let mut promised = HashMap::new();
+        let text = String::from_utf8_lossy(&bytes);
+        let rows = text.lines().enumerate();
+        for (number, row) in rows.filter(|(_, row)| !row.trim().is_empty()) {
+            let row_name = format!("row {}", number + 1);
+            match read(kind, row) {
+                Ok(Some(posted)) => {
+                    let (connection, promise) = self.post(row_name, posted, &mut tally).await;
+                    if let Some(promise) = promise {
+                        promised.insert(connection, promise);
+                    }
+                }
+                Ok(None) => tally.control += 1,
+                Err(why) => {
+                    tally.payloads += 1;
+                    tally.errors += 1;
+                    tally.notes.push(format!("{row_name}: {why}"));
+                }
+            }
+        }
+        self.look_for(promised, &mut tally).await?;
+        Ok(tally)
+    }
+
+    /// Posts one payload through a connection of its own: ids that are blank or that rows share fold nothing.
+    async fn post(
+        &self,
+        row: String,
+        posted: Posted,
+        tally: &mut Tally,
+    ) -> (ConnectionId, Option<Promise>) {
+        let connection = self.accounts.next();
+        let request = if posted.channel == ChannelKind::WHATSAPP {
+            signed_whatsapp(&self.secret, posted.body)
+        } else {
+            signed_slack(&self.secret, SystemClock.now(), posted.body)
+        };
+        let promise = self.answered(row, &posted.channel, &request, tally).await;
+        (connection, promise.filter(|_| !posted.handshake))
+    }
+
+    async fn answered(
+        &self,
+        row: String,
+        channel: &ChannelKind,
+        request: &WebhookRequest,
+        tally: &mut Tally,
+    ) -> Option<Promise> {
+        let before = self.gateway.counts();
+        let reply = self.gateway.handle(channel, request).await;
+        let after = self.gateway.counts();
+        tally.payloads += 1;
+        if reply.status != 200 {
+            tally.errors += 1;
+            tally
+                .notes
+                .push(format!("{row}: answered with {}", reply.status));
+            return None;
+        }
+        tally.accepted += 1;
+        let folded = (after.duplicate + after.upgraded) - (before.duplicate + before.upgraded);
+        if folded > 0 {
+            tally
+                .notes
+                .push(format!("{row}: {folded} of its events repeat others of it"));
+        }
+        Some(Promise {
+            row,
+            events: after.accepted - before.accepted,
+            unread: after.undecodable - before.undecodable,
+        })
+    }
+
+    /// Reads the journal back, and compares it with what was promised.
+    async fn look_for(
+        &self,
+        promised: HashMap<ConnectionId, Promise>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let mut found: HashMap<ConnectionId, Vec<bool>> = HashMap::new();
+        let mut export = self.journal.export(self.accounts.tenant).await?;
+        while let Some(item) = export.try_next().await? {
+            if let Exported::Inbox(item) = item
+                && let Some(routed) = item.event
+            {
+                let typed = !matches!(routed.event.body, Body::Unsupported { .. });
+                found.entry(routed.connection).or_default().push(typed);
+            }
+        }
+        let mut lost = BTreeMap::new();
+        for (connection, promise) in promised {
+            let kept = found.remove(&connection).unwrap_or_default();
+            tally.typed += u64::from(kept.contains(&true));
+            tally.unsupported += u64::from(!kept.is_empty() && !kept.contains(&true));
+            let count = kept.len() as u64;
+            if count < promise.events || (count == 0 && promise.unread > 0) {
+                tally.lost += 1;
+                let (events, unread) = (promise.events, promise.unread);
+                let note = format!("{count} of {events} events found, {unread} parts unread");
+                lost.insert(promise.row, note);
+            }
+        }
+        let notes = lost.into_iter().map(|(row, note)| format!("{row}: {note}"));
+        tally.notes.extend(notes);
+        Ok(())
+    }
+}
+
+/// A payload in the form in which its vendor sends it.
+struct Posted {
+    channel: ChannelKind,
+    body: Vec<u8>,
+    handshake: bool,
+}
+
+/// Makes a row what its vendor would send; nothing of a frame that carries nothing.
+fn read(kind: Kind, row: &str) -> Result<Option<Posted>, String> {
+    let row: Value = serde_json::from_str(row).map_err(|error| format!("not JSON: {error}"))?;
+    let payload = row.get("payload").ok_or("no `payload`")?;
+    let payload = match kind {
+        // A frame has the payload as JSON, whatever a webhook's would look like.
+        Kind::SlackEnvelope => match payload.get("payload") {
+            Some(payload) if !payload.is_null() => payload,
+            _ => return Ok(None),
+        },
+        _ => payload,
+    };
+    let handshake = payload["type"] == "url_verification";
+    let channel = match kind {
+        Kind::WhatsApp => ChannelKind::WHATSAPP,
+        _ => ChannelKind::SLACK,
+    };
+    let body = match (kind, payload) {
+        // A body that was recorded as text is sent as it is.
+        (_, Value::String(text)) => text.clone(),
+        (Kind::SlackInteraction, payload) => form([("payload", payload.to_string())]),
+        (Kind::SlackCommand, Value::Object(fields)) => {
+            form(fields.iter().map(|(name, value)| (name, plain(value))))
+        }
+        (Kind::SlackCommand, _) => return Err("a command that has no fields".into()),
+        (_, payload) => payload.to_string(),
+    };
+    Ok(Some(Posted {
+        channel,
+        body: body.into_bytes(),
+        handshake,
+    }))
+}
+
+fn form(fields: impl IntoIterator<Item = (impl AsRef<str>, String)>) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.finish()
+}
+
+/// How a form says it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        value => value.to_string(),
+    }
+}
+
+/// A directory in which every account is one tenant's, through a connection that can be exchanged.
+#[derive(Clone, Debug)]
+struct EveryAccount {
+    tenant: TenantId,
+    connection: Arc<Mutex<ConnectionId>>,
+}
+
+impl Default for EveryAccount {
+    fn default() -> Self {
+        Self {
+            tenant: TenantId::new(),
+            connection: Arc::new(Mutex::new(ConnectionId::new())),
+        }
+    }
+}
+
+impl EveryAccount {
+    /// Exchanges the connection, and returns the new one.
+    fn next(&self) -> ConnectionId {
+        let new = ConnectionId::new();
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *connection = new;
+        new
+    }
+}
+
+#[async_trait]
+impl Directory for EveryAccount {
+    async fn route(&self, _: &ChannelKind, _: &AccountId) -> Result<Option<Route>> {
+        let connection = *self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Route {
+            tenant: self.tenant,
+            connection,
+        }))
+    }
+
+    async fn staff(&self, _: TenantId, _: Option<u32>) -> Result<Staff> {
+        Err(Error::not_found("employee"))
+    }
+
+    async fn channel(&self, _: TenantId, _: ConnectionId) -> Result<Arc<dyn Channel>> {
+        Err(Error::not_found("connection"))
+    }
+}

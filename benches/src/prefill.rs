@@ -1,0 +1,97 @@
+//! A store that is large before anything begins: finished conversations of another tenant.
+
+use std::{fs, path::Path, time::Duration};
+
+use konstruct_channels::slack;
+use konstruct_core::{
+    Clock as _, ConnectionId, Result, RoutedEvent, SystemClock, TenantId, Timestamp, TurnId,
+    WorkerId,
+    turn::{
+        Action, Append, Carry, Entry, Event, Journal as _, Outcome, RECORD_VERSION, Record,
+        SilenceReason,
+    },
+};
+use konstruct_memory::Redb;
+
+use crate::Failed;
+
+/// How much one conversation holds, and how many are written at a time.
+const SIZE: usize = 256 * 1024;
+const AT_ONCE: u64 = 64;
+
+/// Writes conversations until the file is about so large. Returns how many.
+///
+/// # Errors
+/// Those of the store.
+pub async fn prefill(path: &Path, bytes: u64) -> Result<u64, Failed> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let store = Redb::open(path)?;
+    let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+    let mut written = 0;
+    while fs::metadata(path)?.len() < bytes {
+        let texts = (written..written + AT_ONCE).map(|number| said(number, connection));
+        let events = texts.flatten().collect();
+        store.accept(tenant, events).await?;
+        let worker = WorkerId::new();
+        let mut writing = tokio::task::JoinSet::new();
+        while let Some(claim) = store.claim(worker, Duration::from_secs(60)).await? {
+            let store = store.clone();
+            writing.spawn(async move {
+                let Some(loaded) = store.load(&claim).await? else {
+                    return Ok(());
+                };
+                let seen = loaded.inbox.last().map_or(0, |item| item.seq);
+                let append = Append {
+                    records: turn(loaded.now),
+                    consume_to: Some(seen),
+                    checkpoint: true,
+                    ..Append::default()
+                };
+                store.append(&claim, loaded.len, append).await?;
+                store.release(&claim, seen).await
+            });
+        }
+        while let Some(ended) = writing.join_next().await {
+            ended??;
+        }
+        written += AT_ONCE;
+    }
+    Ok(written)
+}
+
+fn said(number: u64, connection: ConnectionId) -> Vec<RoutedEvent> {
+    let body = format!(
+        r#"{{"type":"event_callback","team_id":"T2","event_id":"Ev{number}","event":{{"type":"message",
+            "channel":"D{number}","channel_type":"im","user":"U{number}","ts":"1700000000.{number:06}","text":"hello"}}}}"#
+    );
+    let events = slack::decode(body.as_bytes(), SystemClock.now()).events;
+    let route = |event| RoutedEvent { connection, event };
+    events.into_iter().map(route).collect()
+}
+
+/// A turn in which a tool had much to tell.
+fn turn(at: Timestamp) -> Vec<Record> {
+    let turn = TurnId::new();
+    let record = |entry| Record {
+        v: RECORD_VERSION,
+        turn,
+        at,
+        persons: Default::default(),
+        entry,
+    };
+    vec![
+        record(Entry::Event(Event::ToolReturned {
+            id: "c1".into(),
+            content: "All that there is to know. ".repeat(SIZE / 27),
+            error: false,
+        })),
+        record(Entry::Action(Action::Finish {
+            outcome: Outcome::Silent {
+                reason: SilenceReason::NothingToSay,
+            },
+            carry: Carry::default(),
+        })),
+    ]
+}

@@ -1,0 +1,97 @@
+//! Delivery of webhooks as the vendors do it: signed anew each time, and again until it is acknowledged.
+
+use std::{sync::Arc, time::Duration};
+
+use konstruct_channels::{
+    WebhookRequest,
+    testkit::{signed_slack, signed_whatsapp},
+};
+use konstruct_core::{Clock as _, Secret, SystemClock};
+use tokio::sync::Semaphore;
+
+use crate::Failed;
+
+/// How long to wait between two tries. Vendors wait longer; a bench would only last longer.
+const AGAIN: Duration = Duration::from_millis(40);
+
+/// Makes a client that speaks to this machine only.
+///
+/// # Errors
+/// When TLS cannot be set up, although it is never used.
+pub fn client() -> Result<reqwest::Client, Failed> {
+    let tls = rustls::ClientConfig::builder_with_provider(
+        rustls::crypto::ring::default_provider().into(),
+    )
+    .with_safe_default_protocol_versions()?
+    .with_root_certificates(rustls::RootCertStore::empty())
+    .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(Duration::from_secs(10));
+    Ok(client.build()?)
+}
+
+/// Which vendor's webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor {
+    /// Slack.
+    Slack,
+    /// WhatsApp.
+    WhatsApp,
+}
+
+/// Delivers webhooks to a server. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    client: reqwest::Client,
+    base: String,
+    secret: Secret,
+    at_once: Arc<Semaphore>,
+}
+
+impl Sender {
+    /// Delivers to the server at `base`; both vendors sign with the same secret.
+    ///
+    /// # Errors
+    /// Those of [`client`].
+    pub fn new(base: String, secret: Secret) -> Result<Self, Failed> {
+        Ok(Self {
+            client: client()?,
+            base,
+            secret,
+            at_once: Arc::new(Semaphore::new(64)),
+        })
+    }
+
+    /// Delivers a body until it is answered with 200. Returns how many tries that took.
+    pub async fn deliver(&self, vendor: Vendor, body: &[u8]) -> u32 {
+        for attempt in 1.. {
+            // Who waits for the next try holds nobody up.
+            let permit = self.at_once.acquire().await;
+            let answered = self.once(vendor, body).await;
+            drop(permit);
+            if answered {
+                return attempt;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        u32::MAX
+    }
+
+    async fn once(&self, vendor: Vendor, body: &[u8]) -> bool {
+        let (path, request): (_, WebhookRequest) = match vendor {
+            Vendor::Slack => (
+                "/webhooks/slack/events",
+                signed_slack(&self.secret, SystemClock.now(), body),
+            ),
+            Vendor::WhatsApp => ("/webhooks/whatsapp", signed_whatsapp(&self.secret, body)),
+        };
+        let mut post = self.client.post(format!("{}{path}", self.base));
+        for (name, value) in request.headers() {
+            post = post.header(name, value);
+        }
+        let answer = post.body(request.body().clone()).send().await;
+        answer.is_ok_and(|answer| answer.status() == 200)
+    }
+}

@@ -1,0 +1,242 @@
+//! The built server as a child process: started, killed, asked.
+
+use std::{
+    collections::HashMap,
+    env, fs, io,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use konstruct_admin_api::{Client, Page, Question};
+use konstruct_core::{Secret, TenantId};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use crate::{Failed, dice::Dice, sender};
+
+/// The operator's token of every server that a bench starts.
+const TOKEN: &str = "the operator of a bench";
+
+/// How long is slept between two looks at something that does not tell by itself.
+pub const LOOK: Duration = Duration::from_millis(5);
+
+/// Returns where the server's binary is: the given path, or the one beside this program, built if it is not there.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn binary(given: Option<PathBuf>) -> Result<PathBuf, Failed> {
+    if let Some(path) = given {
+        return Ok(path);
+    }
+    let beside = env::current_exe()?.with_file_name("konstruct-server");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = std::process::Command::new(cargo);
+    build.args(["build", "-p", "konstruct-server"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    if build.status()?.success() && beside.exists() {
+        Ok(beside)
+    } else {
+        Err("konstruct-server cannot be built; name it with --server".into())
+    }
+}
+
+/// How a server is started: always at the same addresses, on the same data.
+#[derive(Debug)]
+pub struct Setup {
+    binary: PathBuf,
+    environment: Vec<(String, String)>,
+    data: PathBuf,
+    log: PathBuf,
+    listen: u16,
+    metrics: u16,
+}
+
+impl Setup {
+    /// Chooses addresses for a server whose data and log are kept in `dir`.
+    ///
+    /// # Errors
+    /// When no ports can be had.
+    pub fn new(binary: PathBuf, dir: &Path) -> Result<Self, Failed> {
+        // Below the range from which outgoing connections get theirs: nobody takes them between two starts.
+        let mut dice = Dice::new(u64::from(std::process::id()));
+        let mut port = || {
+            let mut ports = std::iter::repeat_with(|| 20_000 + dice.below(10_000));
+            ports
+                .by_ref()
+                .take(1_000)
+                .filter_map(|port| u16::try_from(port).ok())
+                .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+                .ok_or("no free port")
+        };
+        Ok(Self {
+            binary,
+            environment: Vec::new(),
+            data: dir.join("data"),
+            log: dir.join("server.log"),
+            listen: port()?,
+            metrics: port()?,
+        })
+    }
+
+    /// Sets a variable of its environment.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// Returns where its store is.
+    pub fn store(&self) -> PathBuf {
+        self.data.join("konstruct.redb")
+    }
+
+    /// Returns where its log is.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Returns where it is reached.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.listen)
+    }
+
+    /// Makes a client of its admin API.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn admin(&self) -> Result<Client, Failed> {
+        Ok(Client::new(self.url(), Secret::new(TOKEN))?)
+    }
+
+    /// Lists all that waits for a person: the key and the kind of each question.
+    ///
+    /// # Errors
+    /// When the server does not answer with a page of questions.
+    pub async fn questions(&self, tenant: TenantId) -> Result<HashMap<String, String>, Failed> {
+        let (client, mut after) = (sender::client()?, String::new());
+        let mut found = HashMap::new();
+        loop {
+            let url = format!("{}/api/v1/tenants/{tenant}/questions", self.url());
+            let query = [("limit", "200"), ("after", &after)];
+            let request = client.get(url).query(&query).bearer_auth(TOKEN);
+            let page: Page<Question> = request.send().await?.error_for_status()?.json().await?;
+            let questions = page.items.into_iter();
+            found.extend(questions.map(|question| (question.key, question.kind)));
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn start(&self) -> Result<Server, Failed> {
+        fs::create_dir_all(&self.data)?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)?;
+        let child = Command::new(&self.binary)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("KONSTRUCT_LISTEN", format!("127.0.0.1:{}", self.listen))
+            .env(
+                "KONSTRUCT_METRICS_LISTEN",
+                format!("127.0.0.1:{}", self.metrics),
+            )
+            .env("KONSTRUCT_DATA_DIR", &self.data)
+            .env("KONSTRUCT_OPERATOR_TOKEN", TOKEN)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.binary.display()))?;
+        Ok(Server {
+            child,
+            metrics: format!("http://127.0.0.1:{}/metrics", self.metrics),
+            health: format!("{}/healthz", self.url()),
+            started: Instant::now(),
+        })
+    }
+}
+
+/// A running server. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    metrics: String,
+    health: String,
+    started: Instant,
+}
+
+impl Server {
+    /// Kills it at once, as the system would: nothing is flushed.
+    ///
+    /// # Errors
+    /// When it had ended by itself.
+    pub async fn kill(mut self) -> Result<(), Failed> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("the server had ended by itself: {status}").into());
+        }
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub async fn terminate(mut self) -> Result<(), Failed> {
+        let id = self.child.id().ok_or("the server had ended by itself")?;
+        let pid = Pid::from_raw(id.cast_signed()).ok_or("no process")?;
+        kill_process(pid, Signal::TERM).map_err(io::Error::from)?;
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
+        if ended.success() {
+            Ok(())
+        } else {
+            Err(format!("after SIGTERM the server ended with {ended}").into())
+        }
+    }
+
+    /// Returns the process's id.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until it listens. Returns how long that took from its start.
+    ///
+    /// # Errors
+    /// When it ends, or does not listen within a minute.
+    pub async fn listening(&mut self) -> Result<Duration, Failed> {
+        let client = sender::client()?;
+        while self.started.elapsed() < Duration::from_secs(60) {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the server ended with {status}").into());
+            }
+            if client.get(&self.health).send().await.is_ok() {
+                return Ok(self.started.elapsed());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err("the server does not listen".into())
+    }
+
+    /// Asks its metrics how long it took from its start to the first claim; `None` while there was none.
+    pub async fn first_claim(&self, client: &reqwest::Client) -> Option<Duration> {
+        let text = client.get(&self.metrics).send().await.ok()?.text().await;
+        let value = text.ok()?.lines().find_map(|line| {
+            let value = line.strip_prefix("konstruct_first_claim_seconds ")?;
+            value.trim().parse::<f64>().ok()
+        })?;
+        Some(Duration::from_secs_f64(value))
+    }
+}

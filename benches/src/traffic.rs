@@ -1,0 +1,178 @@
+//! What people say in the crash proof: conversations of both vendors, each message delivered once to five times.
+
+use std::time::Duration;
+
+use konstruct_core::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+
+use crate::{dice::Dice, office::NUMBER, sender::Vendor};
+
+/// How many messages a conversation has.
+const LENGTH: usize = 10;
+/// How long after its time a delivery may come: later messages overtake earlier ones.
+const LATEST: u64 = 1_500;
+
+/// A message that a person wrote.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// What it says, and what it is known by: `m` and the numbers of its conversation and its place there.
+    pub text: String,
+}
+
+/// One delivery of one webhook.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// When, after the beginning.
+    pub at: Duration,
+    /// Whose.
+    pub vendor: Vendor,
+    /// The message that it is about, as an index of [`Traffic::messages`].
+    pub message: usize,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// All that is said, and how it is delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Their deliveries, the first in time first.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Traffic {
+    /// Makes up so many messages that are written within `window`, half of them in Slack and half in WhatsApp.
+    pub fn new(messages: usize, window: Duration, dice: &mut Dice) -> Self {
+        let mut traffic = Self::default();
+        // Whole seconds, for WhatsApp knows no others; an hour ago, so that nothing is from the future.
+        let begun = SystemClock.now().as_secs() - 3_600;
+        let conversations = messages.div_ceil(LENGTH);
+        for number in 0..conversations {
+            let place = Place::of(number, begun);
+            let length = LENGTH.min(messages - number * LENGTH);
+            let mut times: Vec<u64> = (0..length)
+                .map(|_| dice.below(u64::try_from(window.as_millis()).unwrap_or(u64::MAX)))
+                .collect();
+            times.sort_unstable();
+            for (nth, time) in times.into_iter().enumerate() {
+                traffic.say(&place, number, nth, time, dice);
+            }
+        }
+        traffic.deliveries.sort_by_key(|delivery| delivery.at);
+        traffic
+    }
+
+    /// Writes a message, and delivers each of its webhooks once to five times.
+    fn say(&mut self, place: &Place, conversation: usize, nth: usize, time: u64, dice: &mut Dice) {
+        let text = format!("m{conversation:05}-{nth:02}");
+        let message = self.messages.len();
+        for body in place.bodies(nth, &text) {
+            let body = body.to_string().into_bytes();
+            for _ in 0..=dice.below(5) {
+                self.deliveries.push(Delivery {
+                    at: Duration::from_millis(time + dice.below(LATEST)),
+                    vendor: place.vendor(),
+                    message,
+                    body: body.clone(),
+                });
+            }
+        }
+        self.messages.push(Message { text });
+    }
+}
+
+/// Where a conversation is held, and when it began.
+struct Place {
+    kind: Kind,
+    number: usize,
+    begun: i64,
+}
+
+enum Kind {
+    /// With a customer, by phone number.
+    WhatsApp,
+    /// With one person, in a channel of its own.
+    Direct,
+    /// In a thread, by people who name the employee.
+    Thread,
+}
+
+impl Place {
+    fn of(number: usize, begun: i64) -> Self {
+        let kind = match number % 4 {
+            0 => Kind::Direct,
+            1 => Kind::Thread,
+            _ => Kind::WhatsApp,
+        };
+        Self {
+            kind,
+            number,
+            begun,
+        }
+    }
+
+    fn vendor(&self) -> Vendor {
+        match self.kind {
+            Kind::WhatsApp => Vendor::WhatsApp,
+            _ => Vendor::Slack,
+        }
+    }
+
+    /// Returns the webhooks of its n-th message: in a thread two, for Slack tells of a mention twice.
+    fn bodies(&self, nth: usize, text: &str) -> Vec<Value> {
+        let (number, second) = (self.number, self.begun + i64::try_from(nth).unwrap_or(0));
+        let (root, ts) = [self.begun, second]
+            .map(|second| format!("{second}.{number:06}"))
+            .into();
+        match self.kind {
+            Kind::WhatsApp => vec![whatsapp(&format!("1555{number:07}"), text, second)],
+            Kind::Direct => vec![slack(json!({
+                "type": "message", "channel": format!("D{number}"), "channel_type": "im", "user": format!("U{number}"),
+                "text": text, "ts": ts, "event_ts": ts,
+            }))],
+            Kind::Thread => ["message", "app_mention"]
+                .map(|kind| {
+                    let mut event = json!({
+                        "type": kind, "channel": "C1", "channel_type": "channel", "user": format!("U{number}"),
+                        "text": format!("<@UBOT> {text}"), "ts": ts, "event_ts": ts,
+                    });
+                    if nth > 0 {
+                        event["thread_ts"] = root.as_str().into();
+                    }
+                    slack(event)
+                })
+                .into(),
+        }
+    }
+}
+
+fn slack(event: Value) -> Value {
+    let id = format!(
+        "Ev{}{}{}",
+        event["type"].as_str().unwrap_or_default(),
+        event["channel"].as_str().unwrap_or_default(),
+        event["ts"].as_str().unwrap_or_default()
+    );
+    json!({
+        "type": "event_callback", "team_id": "T1", "api_app_id": "A1", "event_id": id,
+        "authorizations": [{"team_id": "T1", "user_id": "UBOT", "is_bot": true}],
+        "event": event,
+    })
+}
+
+fn whatsapp(from: &str, text: &str, second: i64) -> Value {
+    let message = json!({
+        "from": from, "id": format!("wamid.{text}"), "timestamp": second.to_string(), "type": "text",
+        "text": {"body": text},
+    });
+    json!({
+        "object": "whatsapp_business_account",
+        "entry": [{"id": "1", "changes": [{"field": "messages", "value": {
+            "messaging_product": "whatsapp",
+            "metadata": {"display_phone_number": "15550783881", "phone_number_id": NUMBER},
+            "contacts": [{"profile": {"name": "Customer"}, "wa_id": from}],
+            "messages": [message],
+        }}]}],
+    })
+}

@@ -1,0 +1,273 @@
+//! What is left in the store and at the fakes after the crash proof, held against the laws.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    path::Path,
+};
+
+use futures_util::TryStreamExt as _;
+use konstruct_core::{
+    Body, ConversationId, DeliveryState, Result, TenantId, Timestamp,
+    turn::{Action, Entry, Event, Exported, Input, Journal as _, Outcome, Record},
+};
+use konstruct_memory::Redb;
+
+/// A turn, as far as the laws speak of it.
+#[derive(Clone, Debug, Default)]
+struct Turn {
+    inputs: Vec<Input>,
+    sends: Vec<String>,
+    done: HashSet<String>,
+    outcome: Option<Outcome>,
+}
+
+impl Turn {
+    fn take(&mut self, record: &Record) {
+        match &record.entry {
+            Entry::Event(Event::Started(started)) => self.inputs.extend_from_slice(&started.inputs),
+            Entry::Event(Event::Heard { inputs }) => self.inputs.extend_from_slice(inputs),
+            Entry::Event(Event::SendDone { key, .. }) => {
+                self.done.insert(key.clone());
+            }
+            Entry::Action(Action::Send { key, .. }) if !self.sends.contains(key) => {
+                self.sends.push(key.clone());
+            }
+            Entry::Action(Action::Finish { outcome, .. }) => self.outcome = Some(outcome.clone()),
+            _ => {}
+        }
+    }
+
+    /// Returns what people said in it.
+    fn said(&self) -> impl Iterator<Item = (&Input, &str)> {
+        self.inputs
+            .iter()
+            .filter_map(|input| match &input.event.body {
+                Body::Message { content, .. } => Some((input, number(&content.text)?)),
+                _ => None,
+            })
+    }
+}
+
+/// Returns the number by which a message is known.
+fn number(text: &str) -> Option<&str> {
+    text.split_whitespace().find(|word| {
+        let digits = word.strip_prefix('m').unwrap_or_default();
+        digits.len() == 8 && digits.bytes().all(|c| c.is_ascii_digit() || c == b'-')
+    })
+}
+
+/// What is known besides the journal.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The numbers of the messages that were acknowledged.
+    pub accepted: BTreeSet<String>,
+    /// The delivery keys of what each fake took, in its order.
+    pub taken: Vec<Vec<String>>,
+    /// The questions that the admin API lists: the key and the kind of each.
+    pub questions: HashMap<String, String>,
+}
+
+/// The figures, and what is behind them.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// What was accepted and is in no finished turn, and what a finished turn claims and nobody took or was asked about.
+    pub lost: usize,
+    /// Messages that two turns answered, and sends that were taken twice.
+    pub duplicates: usize,
+    /// Inputs and replies that are not in order, and late ones that are not marked.
+    pub out_of_order: usize,
+    /// Sends that a person is asked about.
+    pub unresolved: usize,
+    /// Turns.
+    pub turns: usize,
+    /// Turns that ended with the fixed reply.
+    pub fallbacks: usize,
+    /// Inputs that are marked late.
+    pub late: usize,
+    /// What was found wrong, one line each.
+    pub findings: Vec<String>,
+}
+
+/// Reads the store, which no server has open any more, and holds it against what was seen outside.
+///
+/// # Errors
+/// Those of the store.
+pub async fn verdict(store: &Path, tenant: TenantId, seen: &Seen) -> Result<Verdict> {
+    let conversations = read(store, tenant).await?;
+    let mut verdict = Verdict::default();
+    verdict.inputs(&conversations, seen);
+    verdict.order(&conversations);
+    verdict.replies(&conversations, seen);
+    Ok(verdict)
+}
+
+type Conversations = BTreeMap<ConversationId, Vec<Turn>>;
+
+async fn read(store: &Path, tenant: TenantId) -> Result<Conversations> {
+    let store = Redb::open(store)?;
+    let mut export = store.export(tenant).await?;
+    let (mut all, mut here) = (Conversations::new(), None);
+    let mut last = None;
+    while let Some(item) = export.try_next().await? {
+        match item {
+            Exported::Conversation(summary) => {
+                (here, last) = (Some(summary.id), None);
+            }
+            Exported::Record(stored) => {
+                let (Some(here), Some(record)) = (here, stored.record) else {
+                    continue;
+                };
+                let turns = all.entry(here).or_default();
+                if last.replace(record.turn) != Some(record.turn) {
+                    turns.push(Turn::default());
+                }
+                if let Some(turn) = turns.last_mut() {
+                    turn.take(&record);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+impl Verdict {
+    fn lost(&mut self, what: String) {
+        self.lost += 1;
+        self.findings.push(format!("lost: {what}"));
+    }
+
+    fn duplicate(&mut self, what: String) {
+        self.duplicates += 1;
+        self.findings.push(format!("duplicate: {what}"));
+    }
+
+    fn disorder(&mut self, what: String) {
+        self.out_of_order += 1;
+        self.findings.push(format!("out of order: {what}"));
+    }
+
+    /// Every accepted message is input to exactly one turn, and that turn has ended.
+    fn inputs(&mut self, conversations: &Conversations, seen: &Seen) {
+        let mut worked: HashMap<&str, usize> = HashMap::new();
+        for turn in conversations.values().flatten() {
+            self.turns += 1;
+            for (input, number) in turn.said() {
+                self.late += usize::from(input.late);
+                if turn.outcome.is_some() {
+                    *worked.entry(number).or_default() += 1;
+                }
+            }
+            match &turn.outcome {
+                Some(Outcome::Replied { fallback, .. }) => {
+                    self.fallbacks += usize::from(fallback.is_some());
+                }
+                Some(Outcome::Silent { reason }) if turn.said().next().is_some() => {
+                    let numbers: Vec<_> = turn.said().map(|(_, number)| number).collect();
+                    self.lost(format!("{numbers:?} met with silence: {reason:?}"));
+                }
+                _ => {}
+            }
+        }
+        for number in &seen.accepted {
+            match worked.get(number.as_str()) {
+                None => self.lost(format!("{number} is in no finished turn")),
+                Some(1) => {}
+                Some(times) => self.duplicate(format!("{number} is in {times} turns")),
+            }
+        }
+    }
+
+    /// A turn works its inputs in the order of the provider's times; what comes after something later is marked late.
+    fn order(&mut self, conversations: &Conversations) {
+        for turns in conversations.values() {
+            let mut latest: Option<Timestamp> = None;
+            for turn in turns {
+                let times: Vec<_> = turn
+                    .said()
+                    .map(|(input, number)| (input.event.occurred_at, number, input.late))
+                    .collect();
+                for pair in times.windows(2) {
+                    if pair[0].0 > pair[1].0 {
+                        self.disorder(format!("{} after {} in a turn", pair[1].1, pair[0].1));
+                    }
+                }
+                for (time, number, late) in &times {
+                    if latest.is_some_and(|latest| *time < latest) && !late {
+                        self.disorder(format!("{number} is late and not marked"));
+                    }
+                }
+                let newest = turn.inputs.iter().map(|input| input.event.occurred_at);
+                latest = latest.max(newest.max());
+            }
+        }
+    }
+
+    /// Every part arrived once, in order, or a person is asked about it.
+    fn replies(&mut self, conversations: &Conversations, seen: &Seen) {
+        let mut places = HashMap::new();
+        for (conversation, turns) in conversations {
+            let keys = turns.iter().flat_map(|turn| &turn.sends);
+            for (nth, key) in keys.enumerate() {
+                places.entry(key.as_str()).or_insert((*conversation, nth));
+            }
+        }
+        let mut taken = HashSet::new();
+        for fake in &seen.taken {
+            let mut said: HashMap<ConversationId, usize> = HashMap::new();
+            for key in fake {
+                let Some((conversation, nth)) = places.get(key.as_str()) else {
+                    self.lost(format!("{key} was sent by no turn"));
+                    continue;
+                };
+                if !taken.insert(key.as_str()) {
+                    self.duplicate(format!("{key} was taken twice"));
+                } else if said
+                    .insert(*conversation, *nth)
+                    .is_some_and(|before| before > *nth)
+                {
+                    self.disorder(format!("{key} was said after a later one"));
+                }
+            }
+        }
+        for turns in conversations.values() {
+            self.settled(turns, &taken, seen);
+        }
+        let kinds = seen.questions.values();
+        self.unresolved = kinds.filter(|kind| *kind == "unresolved").count();
+    }
+
+    /// Every send of a conversation arrived and is known to have, or is an open question.
+    fn settled(&mut self, turns: &[Turn], taken: &HashSet<&str>, seen: &Seen) {
+        let told: HashSet<&str> = turns
+            .iter()
+            .flat_map(|turn| &turn.inputs)
+            .filter_map(|input| match &input.event.body {
+                Body::Delivery {
+                    key: Some(key),
+                    state,
+                    ..
+                } if *state != DeliveryState::Failed => Some(key.as_str()),
+                _ => None,
+            })
+            .collect();
+        for turn in turns {
+            for key in &turn.sends {
+                let known = turn.done.contains(key) || told.contains(key.as_str());
+                let asked = seen.questions.contains_key(key);
+                if known && !taken.contains(key.as_str()) {
+                    self.lost(format!("{key} is said to have arrived and did not"));
+                }
+                if !known && !asked {
+                    self.lost(format!(
+                        "{key} is neither known to have arrived nor asked about"
+                    ));
+                }
+                if known && asked {
+                    self.findings
+                        .push(format!("note: {key} is asked about although it is known"));
+                }
+            }
+        }
+    }
+}
