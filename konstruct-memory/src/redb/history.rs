@@ -92,7 +92,7 @@ fn run(shared: &Shared, writer: &Writer) {
     let mut last = TenantId::from_bytes([0; 16]);
     while let Some(tenant) = shared.indexer.next(last) {
         last = tenant;
-        match shared.index_step(writer, tenant) {
+        match shared.index_step(writer, tenant, true) {
             Ok(true) => shared.indexer.follow(tenant),
             Ok(false) => {}
             Err(error) => tracing::warn!(%tenant, %error, "what was said was not indexed"),
@@ -119,14 +119,24 @@ impl Shared {
     }
 
     /// Indexes the next records of a tenant. Returns whether there may be more.
-    pub(super) fn index_step(&self, writer: &Writer, tenant: TenantId) -> Result<bool> {
+    ///
+    /// A patient caller waits for a commit that happens anyway: a turn costs no commit more for being indexed.
+    pub(super) fn index_step(
+        &self,
+        writer: &Writer,
+        tenant: TenantId,
+        patient: bool,
+    ) -> Result<bool> {
         let mut snapshot = self.snapshot()?;
         let after = indexed(&mut snapshot, tenant)?;
         let records = self.feed(&mut snapshot, tenant, after, STEP)?;
         let Some(last) = records.last() else {
             return Ok(false);
         };
+        let full = records.len() == STEP;
         let step = IndexStep {
+            patient,
+            full,
             tenant,
             after,
             to: last.cursor,
@@ -137,7 +147,7 @@ impl Shared {
         };
         // If somebody else was faster, they may have read less.
         let applied = writer.submit_blocking(step)?;
-        Ok(!applied || records.len() == STEP)
+        Ok(!applied || full)
     }
 
     fn unit_of(&self, tenant: TenantId, fed: &Fed) -> Option<Unit> {
@@ -243,6 +253,10 @@ fn heard(inputs: &[Input]) -> Said<'_> {
 
 /// Indexes some records, unless somebody else has. Answers whether it did.
 struct IndexStep {
+    /// Whether nobody waits for it.
+    patient: bool,
+    /// Whether there may be more.
+    full: bool,
     tenant: TenantId,
     after: u64,
     to: u64,
@@ -251,9 +265,6 @@ struct IndexStep {
 
 impl Operation for IndexStep {
     type Answer = bool;
-
-    // It is derived: what a crash takes back is indexed again.
-    const DURABLE: bool = false;
 
     fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<bool> {
         let tenant = self.tenant;
@@ -282,6 +293,12 @@ impl Operation for IndexStep {
         batch.put(INDEXED, key, self.to.to_be_bytes());
         Ok(true)
     }
+
+    // Not when there is much to catch up with, for that would take as many commits of others; and not when the store is being
+    // closed, for none would come.
+    fn rides_along(&self, shared: &Shared) -> bool {
+        self.patient && !self.full && !shared.indexer.state().stopped
+    }
 }
 
 impl Redb {
@@ -297,7 +314,7 @@ impl Redb {
             for _ in 0..8 {
                 let units = shared.knowledge_units(tenant)?;
                 if writer.submit_blocking(Rebuild { tenant, units })? {
-                    while shared.index_step(writer, tenant)? {}
+                    while shared.index_step(writer, tenant, false)? {}
                     return Ok(());
                 }
             }

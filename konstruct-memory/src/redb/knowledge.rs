@@ -186,7 +186,7 @@ fn recall_history(
 ) -> Result<Vec<Hit>> {
     let (shared, writer) = (&inner.shared, inner.writer()?);
     for _ in 0..CATCH_UP {
-        if !shared.index_step(writer, tenant)? {
+        if !shared.index_step(writer, tenant, false)? {
             break;
         }
     }

@@ -240,7 +240,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.indexer.stop();
-        self.writer = None;
+        if let Some(writer) = self.writer.take() {
+            writer.flush();
+        }
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so already.
             let _ = thread.join();

@@ -1,6 +1,7 @@
 //! The one writer: a thread that takes whatever is queued, applies all of it in one transaction, commits, and answers.
 //!
-//! There is no timer: while one batch is written to the disk, the next one gathers. An operation drafts its writes, and they
+//! There is no timer: while one batch is written to the disk, the next one gathers. What nobody waits for rides along with the
+//! next batch. An operation drafts its writes, and they
 //! reach the transaction only when it has succeeded, so that one which fails writes nothing and the others of its batch
 //! are not held up by it.
 
@@ -10,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use ::redb::{Durability, ReadableTable as _, WriteTransaction};
+use ::redb::{ReadableTable as _, WriteTransaction};
 use konstruct_core::{Error, Result};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,11 +30,13 @@ pub(super) trait Operation: Send + 'static {
     /// What the caller is answered.
     type Answer: Send + 'static;
 
-    /// Whether the answer waits for the disk. What can be derived again need not.
-    const DURABLE: bool = true;
-
     /// Drafts the writes. An error drops the draft.
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
+
+    /// Whether it waits for a commit that happens anyway, instead of causing one.
+    fn rides_along(&self, _shared: &Shared) -> bool {
+        false
+    }
 
     /// Called after the commit and before the caller is answered, in the order in which operations were applied.
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
@@ -65,7 +68,14 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
-    /// The same from a thread.
+    /// Has everything written that rides along.
+    pub(super) fn flush(&self) {
+        let (job, _) = queued(Flush);
+        // A full queue has something else to commit; one that is closed has nothing.
+        let _ = self.jobs.try_send(job);
+    }
+
+    /// The same as [`Writer::submit`] from a thread.
     pub(super) fn submit_blocking<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         let (job, answer) = queued(operation);
         self.jobs.blocking_send(job).map_err(|_| gone())?;
@@ -91,7 +101,7 @@ fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
 
 /// An operation with its caller, whatever it answers.
 trait Job: Send {
-    fn durable(&self) -> bool;
+    fn rides_along(&self, shared: &Shared) -> bool;
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
     fn answer(self: Box<Self>, shared: &Shared, committed: Result<(), String>);
 }
@@ -103,8 +113,8 @@ struct Queued<O: Operation> {
 }
 
 impl<O: Operation> Job for Queued<O> {
-    fn durable(&self) -> bool {
-        O::DURABLE
+    fn rides_along(&self, shared: &Shared) -> bool {
+        self.operation.rides_along(shared)
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) {
@@ -132,14 +142,28 @@ impl<O: Operation> Job for Queued<O> {
     }
 }
 
+/// Causes a commit, so that nothing rides along for ever when the store is closed.
+struct Flush;
+
+impl Operation for Flush {
+    type Answer = ();
+
+    fn apply(&mut self, _: &mut Batch<'_>, _: &Shared) -> Result<()> {
+        Ok(())
+    }
+}
+
 fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut jobs = Vec::new();
-    while let Some(first) = queue.blocking_recv() {
-        jobs.push(first);
+    while let Some(next) = queue.blocking_recv() {
+        jobs.push(next);
         while jobs.len() < BATCH
             && let Ok(next) = queue.try_recv()
         {
             jobs.push(next);
+        }
+        if jobs.iter().all(|job| job.rides_along(shared)) {
+            continue;
         }
         let committed =
             write(shared, &mut jobs).map_err(|error| format!("the batch was not written: {error}"));
@@ -151,12 +175,8 @@ fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
 
 fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     let mut txn = shared.db.begin_write().map_err(stored)?;
-    if jobs.iter().any(|job| job.durable()) {
-        // Without it, opening a large file after a kill walks all of it.
-        txn.set_quick_repair(true);
-    } else {
-        txn.set_durability(Durability::None).map_err(stored)?;
-    }
+    // Without it, opening a large file after a kill walks all of it.
+    txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
     for job in jobs {
         job.apply(&mut batch, shared);

@@ -8,5 +8,6 @@
 mod broken;
 mod history;
 mod journal;
+mod kill;
 mod knowledge;
 mod rows;
