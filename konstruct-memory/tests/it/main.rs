@@ -11,3 +11,4 @@ mod journal;
 mod kill;
 mod knowledge;
 mod rows;
+mod seal;
