@@ -1,7 +1,7 @@
 //! The reference journal: every rule of the contract in memory, under one lock.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -46,7 +46,8 @@ struct Tenant {
     events: HashMap<(ConnectionId, String), ()>,
     logical: HashMap<(ConnectionId, String), Twin>,
     delivery: HashMap<String, ConversationId>,
-    feed: Vec<(ConversationId, u64)>,
+    feed: BTreeMap<u64, (ConversationId, u64)>,
+    fed: u64,
     budget: BTreeMap<String, (NanoUsd, NanoUsd)>,
     reserved: HashMap<String, (String, NanoUsd)>,
     ledger: Vec<LedgerRow>,
@@ -64,7 +65,11 @@ struct Conversation {
     place: ConversationRef,
     log: Vec<Record>,
     checkpoint: u64,
+    /// Whether the last append with records was not a checkpoint.
+    open: bool,
     inbox: BTreeMap<u64, InboxItem>,
+    /// What of the inbox was upgraded since it was last loaded.
+    upgraded: BTreeSet<u64>,
     next_seq: u64,
     /// The highest number of the inbox that the last release knew of.
     seen: u64,
@@ -104,7 +109,7 @@ impl MemoryJournal {
                 if let Some(conversation) = state.conversation(tenant, id) {
                     conversation.claim = None;
                     conversation.seen = 0;
-                    if conversation.open() {
+                    if conversation.pending() {
                         state.queue(tenant, id);
                     }
                 }
@@ -125,12 +130,9 @@ impl Conversation {
             .is_some_and(|(fence, until)| fence == claim.fence && now < until)
     }
 
-    /// Whether its worker died in the middle, or something waits.
-    fn open(&self) -> bool {
-        self.timer.is_none()
-            && (self.log.len() as u64 > self.checkpoint + 1
-                || self.log.len() == 1 && self.checkpoint == 0)
-            || !self.inbox.is_empty()
+    /// Whether its worker died in the middle of a turn, or something waits.
+    fn pending(&self) -> bool {
+        self.open && self.timer.is_none() || !self.inbox.is_empty()
     }
 }
 
@@ -179,7 +181,12 @@ impl Journals {
 }
 
 impl Tenant {
-    fn take(&mut self, tenant: TenantId, routed: RoutedEvent, now: Timestamp) -> Accepted {
+    fn take(
+        &mut self,
+        tenant: TenantId,
+        routed: RoutedEvent,
+        now: Timestamp,
+    ) -> (Accepted, Option<ConversationId>) {
         let connection = routed.connection;
         let event = &routed.event;
         let (event_key, logical_key) = (
@@ -187,7 +194,7 @@ impl Tenant {
             (connection, event.logical_id.clone()),
         );
         if !event.id.is_empty() && self.events.insert(event_key, ()).is_some() {
-            return Accepted::Duplicate;
+            return (Accepted::Duplicate, None);
         }
         let twin = self
             .logical
@@ -196,18 +203,21 @@ impl Tenant {
             .filter(|_| !event.logical_id.is_empty());
         if let Some(twin) = twin {
             if twin.mention || !event.addressed.mention {
-                return Accepted::Duplicate;
+                return (Accepted::Duplicate, None);
             }
             if let Some(known) = self.logical.get_mut(&logical_key) {
                 known.mention = true;
             }
-            let item = self
-                .conversations
-                .get_mut(&twin.conversation)
-                .and_then(|own| own.inbox.get_mut(&twin.seq));
-            if let Some(stored) = item.and_then(|item| item.event.as_mut()) {
+            let own = self.conversations.get_mut(&twin.conversation);
+            if let Some(own) = own
+                && let Some(stored) = own
+                    .inbox
+                    .get_mut(&twin.seq)
+                    .and_then(|item| item.event.as_mut())
+            {
                 stored.event.addressed.mention = true;
-                return Accepted::Upgraded;
+                own.upgraded.insert(twin.seq);
+                return (Accepted::Upgraded, Some(twin.conversation));
             }
         }
         let key = match &event.body {
@@ -244,7 +254,9 @@ impl Tenant {
                 place,
                 log: Vec::new(),
                 checkpoint: 0,
+                open: false,
                 inbox: BTreeMap::new(),
+                upgraded: BTreeSet::new(),
                 next_seq: 1,
                 seen: 0,
                 timer: None,
@@ -271,7 +283,7 @@ impl Tenant {
                 mention,
             });
         }
-        Accepted::New { conversation, seq }
+        (Accepted::New { conversation, seq }, Some(conversation))
     }
 
     fn fits(&self, append: &Append, month: &str) -> bool {
@@ -337,12 +349,12 @@ impl Journal for MemoryJournal {
         let mut state = self.lock();
         let mut outcomes = Vec::with_capacity(events.len());
         for routed in events {
-            let outcome = state
+            let (outcome, conversation) = state
                 .tenants
                 .entry(tenant)
                 .or_default()
                 .take(tenant, routed, now);
-            if let Accepted::New { conversation, .. } = outcome {
+            if let Some(conversation) = conversation {
                 let free = state
                     .conversation(tenant, conversation)
                     .is_some_and(|own| own.claim.is_none());
@@ -397,6 +409,7 @@ impl Journal for MemoryJournal {
         if !own.valid(claim, now) {
             return Ok(None);
         }
+        own.upgraded.clear();
         Ok(Some(Loaded {
             connection: own.connection,
             place: own.place.clone(),
@@ -435,7 +448,7 @@ impl Journal for MemoryJournal {
                 .keys()
                 .next_back()
                 .is_some_and(|newest| *newest > seen);
-            if newer || own.timer.is_some_and(|timer| timer <= now) {
+            if newer || !own.upgraded.is_empty() || own.timer.is_some_and(|timer| timer <= now) {
                 state.queue(claim.tenant, claim.conversation);
             }
         }
@@ -463,13 +476,27 @@ impl Journal for MemoryJournal {
         if !own.valid(claim, now) || own.log.len() as u64 != expected_len {
             return Ok(AppendOutcome::FenceLost);
         }
+        if append
+            .consume_to
+            .is_some_and(|to| own.upgraded.range(..=to).next().is_some())
+        {
+            own.claim = None;
+            state.queue(claim.tenant, claim.conversation);
+            return Ok(AppendOutcome::FenceLost);
+        }
         if !fits {
             return Ok(AppendOutcome::OverBudget);
         }
         own.updated_at = now;
         for record in &append.records {
-            tenant.feed.push((claim.conversation, own.log.len() as u64));
+            tenant.fed += 1;
+            tenant
+                .feed
+                .insert(tenant.fed, (claim.conversation, own.log.len() as u64));
             own.log.push(record.clone());
+        }
+        if !append.records.is_empty() {
+            own.open = !append.checkpoint;
         }
         if append.checkpoint {
             own.checkpoint = (own.log.len() as u64).saturating_sub(1);
@@ -539,14 +566,11 @@ impl Journal for MemoryJournal {
         let Some(own) = state.tenants.get(&tenant) else {
             return Ok(Vec::new());
         };
-        let later = own
+        Ok(own
             .feed
-            .iter()
-            .zip(1_u64..)
-            .skip(usize::try_from(after).unwrap_or(usize::MAX))
-            .take(limit);
-        Ok(later
-            .filter_map(|((conversation, index), cursor)| {
+            .range(after.saturating_add(1)..)
+            .take(limit)
+            .filter_map(|(cursor, (conversation, index))| {
                 let record = own
                     .conversations
                     .get(conversation)?
@@ -554,7 +578,7 @@ impl Journal for MemoryJournal {
                     .get(*index as usize)
                     .cloned();
                 Some(Fed {
-                    cursor,
+                    cursor: *cursor,
                     conversation: *conversation,
                     stored: Stored {
                         index: *index,
@@ -601,7 +625,7 @@ impl Journal for MemoryJournal {
                 };
                 own.ready.retain(|ready| *ready != id);
                 own.delivery.retain(|_, of| *of != id);
-                own.feed.retain(|(of, _)| *of != id);
+                own.feed.retain(|_, (of, _)| *of != id);
                 own.conversations.remove(&id).into_iter().collect()
             }
             Erase::Tenant => {

@@ -32,7 +32,9 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     ///
     /// The answer has an outcome for each event, in their order. The keys are (connection, event id) and (connection,
     /// logical id); an empty id is never a key. An event with a delivery key goes to the conversation that
-    /// [registered](Append::delivery_keys) it; one without a conversation goes to the connection's own.
+    /// [registered](Append::delivery_keys) it; one without a conversation goes to the connection's own. A twin that names
+    /// the employee upgrades an event that is unconsumed: it is ready again, and an append that would consume it as it was
+    /// loaded before answers as a lost fence does.
     ///
     /// # Errors
     /// Those of the store; nothing was taken in then, and the caller must not acknowledge.

@@ -7,6 +7,7 @@ use konstruct_core::{
     ConversationRef, IdKind, Inbound, RoutedEvent, TenantId, Timestamp, WorkerId,
     testkit::{
         JournalSubject, MemoryJournal, Restart, VirtualClock, journal_restart_suite, journal_suite,
+        turn_suite,
     },
     turn::{Accepted, Append, AppendOutcome, Journal, TimerChange},
 };
@@ -127,6 +128,18 @@ async fn redb_keeps_what_it_answered() {
 }
 
 #[tokio::test]
+async fn the_laws_hold_on_redb_wherever_the_process_is_killed() {
+    let files = Files::new();
+    let kills = turn_suite(
+        async || files.fresh(VirtualClock::default()),
+        async |subject| files.again(subject, Restart::Killed),
+    )
+    .await
+    .unwrap();
+    assert!(kills > 60, "only {kills} kills");
+}
+
+#[tokio::test]
 async fn a_second_handle_of_one_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
@@ -148,7 +161,14 @@ async fn something_else_than_a_store_is_refused() {
 /// A worker that loaded a message before it was known to name the employee must not consume it as if it did not.
 #[tokio::test]
 async fn a_mention_that_comes_late_is_not_consumed_unseen() {
-    let JournalSubject { journal, .. } = in_memory();
+    let reference: Arc<dyn Journal> =
+        Arc::new(MemoryJournal::new(Arc::new(VirtualClock::default())));
+    for journal in [in_memory().journal, reference] {
+        late_mention(journal).await;
+    }
+}
+
+async fn late_mention(journal: Arc<dyn Journal>) {
     let (tenant, connection) = (TenantId::new(), ConnectionId::new());
     let plain = message(connection, "C1", "message", "hello");
     let mut mention = message(connection, "C1", "mention", "hello");
