@@ -1,0 +1,112 @@
+//! How often the `extract` backend is right: paraphrases of the demo FAQ, and questions that it does not answer.
+//!
+//! Each row of the file is the heading that answers, or `-`, a tab, and the question. The rows were written after the backend,
+//! and nothing was tuned to them. Ends with `questions=N right=N share=P`.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use konstruct_core::{
+    Audience, CallContext, DocumentFormat, LlmBackendExt as _, MemoryStore as _, ModelMessage,
+    ModelRequest, NewDocument, Passage, Recall, Result, Role, Scope, TenantId,
+};
+use konstruct_llm::{Extract, extract};
+use konstruct_memory::Redb;
+
+const FAQ: &str = include_str!("../../../apps/server/src/demo/faq.md");
+const QUESTIONS: &str = include_str!("../../data/paraphrases.tsv");
+
+/// How often the extractive backend is right.
+#[derive(Parser)]
+struct Arguments {
+    /// A file of questions of your own about the demo FAQ.
+    file: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode> {
+    let file = Arguments::parse().file;
+    let questions = file
+        .map_or(Ok(QUESTIONS.to_owned()), std::fs::read_to_string)
+        .map_err(|error| {
+            konstruct_core::Error::invalid("file", "cannot be read").with_source(error)
+        })?;
+    let (store, tenant) = (Redb::in_memory()?, TenantId::new());
+    let faq = NewDocument {
+        title: "FAQ".into(),
+        format: DocumentFormat::Markdown,
+        text: FAQ.into(),
+    };
+    store.put_document(tenant, faq).await?;
+    let (mut inside, mut outside) = ((0, 0), (0, 0));
+    for (heading, question) in questions.lines().filter_map(|line| line.split_once('\t')) {
+        let answer = answer(&store, tenant, question).await?;
+        let source = answer
+            .rsplit_once("Source: ")
+            .map(|(_, source)| source.trim());
+        let right = match source {
+            Some(source) => source.ends_with(&format!("› {heading}")),
+            None => heading == "-",
+        };
+        let count = if heading == "-" {
+            &mut outside
+        } else {
+            &mut inside
+        };
+        *count = (count.0 + usize::from(right), count.1 + 1);
+        if !right {
+            out(&format!(
+                "wrong: {question} -> {} (wanted {heading})",
+                source.unwrap_or("don't know")
+            ));
+        }
+    }
+    let (right, all) = (inside.0 + outside.0, inside.1 + outside.1);
+    out(&format!(
+        "inside the FAQ: {} of {}; outside: {} of {}",
+        inside.0, inside.1, outside.0, outside.1
+    ));
+    out(&format!(
+        "questions={all} right={right} share={:.1}",
+        100.0 * right as f64 / all.max(1) as f64
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String> {
+    let text = extract::expand(question).join(" ");
+    let query = Recall {
+        text,
+        audience: Audience::Tenant,
+        limit: 8,
+        scope: Scope::Knowledge,
+    };
+    let passages = store
+        .recall(tenant, query)
+        .await?
+        .into_iter()
+        .map(|hit| Passage {
+            source: hit.name,
+            title: hit.title,
+            text: hit.text,
+            confidence: hit.coverage,
+        });
+    let request = ModelRequest {
+        passages: passages.collect(),
+        messages: vec![ModelMessage::text(Role::User, question)],
+        max_tokens: 500,
+        ..ModelRequest::default()
+    };
+    let call = CallContext {
+        tenant,
+        idempotency_key: "1".into(),
+        timeout: Duration::from_secs(5),
+    };
+    Ok(Extract::new().complete(request, &call).await?.text())
+}
+
+fn out(line: &str) {
+    use std::io::Write as _;
+    // A reader that is gone needs no lines.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
