@@ -190,10 +190,13 @@ impl Config {
                 Error::invalid("--config", format!("{name} cannot be read")).with_source(error)
             })?;
             merge(&mut table, parse(&text, &name)?);
+            // What cannot be is told of where it stands.
+            Self::read(&table, &name)?;
         }
         for (name, key) in VARIABLES {
             if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
                 set(&mut table, name, key, &value)?;
+                Self::read(&table, name)?;
             }
         }
         for (name, why) in NOT_YET {
@@ -204,9 +207,15 @@ impl Config {
                 ));
             }
         }
+        Self::read(&table, "config")
+    }
+
+    /// Reads a table that `name` was the last to set something in.
+    fn read(table: &Table, name: &str) -> Result<Self> {
         table
+            .clone()
             .try_into()
-            .map_err(|error: toml::de::Error| Error::invalid("config", error.message()))
+            .map_err(|error: toml::de::Error| Error::invalid(name, error.message()))
     }
 }
 
