@@ -1,0 +1,121 @@
+//! Ends and beginnings: a kill at the worst instant, an end that was asked for, and a restart.
+
+use std::time::Duration;
+
+use konstruct_admin_api::{DocumentFormat, NewDocument, NewTenant};
+use konstruct_channels::testkit::Fault;
+use konstruct_llm::testkit::Reply;
+use konstruct_server::DEMO_TENANT;
+
+use crate::office::{CUSTOMER, NUMBER, Office, eventually};
+
+#[tokio::test]
+async fn a_kill_between_accept_and_reply_loses_nothing() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    // The first answer never comes: the server is killed while it waits for it.
+    office
+        .model
+        .next(Reply::text("too late").delay(Duration::from_secs(600)));
+    let message = office.graph.message(NUMBER, CUSTOMER, "are you there?");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    eventually(async || office.model.requests().len() == 1).await;
+    server.kill().await;
+    assert_eq!(office.taken(), 0);
+
+    let server = office.start().await;
+    // Meta has not seen the acknowledgement, perhaps, and delivers again.
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    assert_eq!(conversation.turns.len(), 1);
+    let posts = office.graph.posts();
+    assert_eq!(posts.len(), 1, "{posts:?}");
+    assert_eq!(posts[0].text, "Re: are you there?");
+}
+
+#[tokio::test]
+async fn a_kill_right_after_the_acknowledgement_loses_nothing() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let message = office.slack.message("D1", "U1", "hello");
+    assert_eq!(server.slack(&message).await, 200);
+    server.kill().await;
+    let server = office.start().await;
+    office.taken_are(1).await;
+    server.worked_off(1).await;
+    assert_eq!(office.slack.posts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_kill_between_a_send_and_its_answer_doubles_nothing() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    office.graph.plan("messages", Fault::HangAfter);
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    server.kill().await;
+
+    let server = office.start().await;
+    let status = office.graph.status(&office.graph.posts()[0], "delivered");
+    assert_eq!(server.whatsapp(&status).await, 200);
+    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    assert_eq!(conversation.turns[0].outcome, "replied");
+    assert_eq!(office.graph.posts().len(), 1);
+    let questions = server.admin().questions(DEMO_TENANT).await.unwrap();
+    assert!(questions.items.is_empty(), "{questions:?}");
+}
+
+#[tokio::test]
+async fn sigterm_drains() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    office
+        .model
+        .next(Reply::text("a moment").delay(Duration::from_millis(500)));
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    eventually(async || office.model.requests().len() == 1).await;
+    assert!(server.terminate().await.success());
+    // The open turn was finished first.
+    assert_eq!(office.graph.posts().len(), 1);
+    assert_eq!(office.graph.posts()[0].text, "a moment");
+
+    let server = office.start().await;
+    server.worked_off(1).await;
+    assert_eq!(office.graph.posts().len(), 1);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let admin = server.admin();
+    let new = NewTenant {
+        name: "Second".into(),
+    };
+    let tenant = admin.add_tenant(&new).await.unwrap();
+    let new = NewDocument {
+        title: "Prices".into(),
+        format: DocumentFormat::Text,
+        text: "A tube is 8 euros.".into(),
+    };
+    let document = admin.put_document(tenant.id, &new).await.unwrap();
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    let before = server.worked_off(1).await;
+    let employee = admin.employee(DEMO_TENANT).await.unwrap();
+    assert!(server.terminate().await.success());
+
+    let server = office.start().await;
+    let admin = server.admin();
+    assert_eq!(admin.tenant(tenant.id).await.unwrap(), tenant);
+    let found = admin.document(tenant.id, document.id).await.unwrap();
+    assert_eq!(found.text, new.text);
+    assert_eq!(admin.employee(DEMO_TENANT).await.unwrap(), employee);
+    assert_eq!(server.worked_off(1).await, before);
+    let demo = admin.documents(DEMO_TENANT).await.unwrap().items;
+    assert_eq!(demo.len(), 1, "the demo is not made twice: {demo:?}");
+}

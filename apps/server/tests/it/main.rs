@@ -1,0 +1,14 @@
+//! Black-box tests of the built server: a process of its own, with fake vendors and a fake provider around it.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
+
+mod admin;
+mod config;
+mod crash;
+mod dependencies;
+mod health;
+mod office;
+mod problem;
+mod question;
+mod reply;
+mod webhook;

@@ -1,0 +1,277 @@
+//! The world of a test: the fake vendors, a fake provider, and the server that is pointed at them.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    time::Duration,
+};
+
+use konstruct_admin_api::{Client, Conversation};
+use konstruct_channels::{
+    WebhookRequest,
+    testkit::{FakeGraph, FakeSlack, deliver, signed_slack, signed_whatsapp},
+};
+use konstruct_core::{Clock as _, Secret, SystemClock, TenantId};
+use konstruct_llm::testkit::{FakeProvider, FakeServer};
+use konstruct_server::DEMO_TENANT;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// The id of the WhatsApp number.
+pub(crate) const NUMBER: &str = "106540352242922";
+/// A customer's number.
+pub(crate) const CUSTOMER: &str = "15550001111";
+/// The operator's token.
+pub(crate) const TOKEN: &str = "the operator of a test";
+
+/// What both vendors sign with.
+pub(crate) fn secret() -> Secret {
+    Secret::new("a secret of the vendors")
+}
+
+/// Which provider's wire the server speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wire {
+    OpenAi,
+    Anthropic,
+    Ollama,
+}
+
+/// The fake vendors, a fake provider, and a folder for the server's data.
+pub(crate) struct Office {
+    pub(crate) slack: FakeSlack,
+    pub(crate) graph: FakeGraph,
+    pub(crate) model: FakeProvider,
+    model_server: FakeServer,
+    data: TempDir,
+}
+
+impl Office {
+    /// Opens an office whose model answers `Re: ` and what it was asked.
+    pub(crate) async fn open() -> Self {
+        Self::with(FakeProvider::default()).await
+    }
+
+    /// Opens an office with a model of the test's own.
+    pub(crate) async fn with(model: FakeProvider) -> Self {
+        Self {
+            slack: FakeSlack::start().await.unwrap(),
+            graph: FakeGraph::start().await.unwrap(),
+            model_server: model.spawn().await.unwrap(),
+            model,
+            data: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Starts the server on this office's data; its model is reached by OpenAI's wire.
+    pub(crate) async fn start(&self) -> Server {
+        self.start_with(Wire::OpenAi).await
+    }
+
+    /// Starts the server, and waits until it says where it listens.
+    pub(crate) async fn start_with(&self, wire: Wire) -> Server {
+        let metrics = free_port();
+        let mut command = command(self.data.path().join("data"));
+        command
+            .env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"))
+            .env("KONSTRUCT_SANDBOX", "false")
+            .env("SLACK_SIGNING_SECRET", secret().expose())
+            .env("SLACK_BOT_TOKEN", "xoxb-fake")
+            .env("SLACK_API_URL", self.slack.url())
+            .env("WHATSAPP_APP_SECRET", secret().expose())
+            .env("WHATSAPP_VERIFY_TOKEN", "verify")
+            .env("WHATSAPP_PHONE_NUMBER_ID", NUMBER)
+            .env("WHATSAPP_ACCESS_TOKEN", "EAAG-fake")
+            .env("GRAPH_API_URL", self.graph.url());
+        let model = self.model_server.url();
+        match wire {
+            Wire::OpenAi => command
+                .env("KONSTRUCT_MODEL", "openai/fake")
+                .env("OPENAI_API_KEY", "sk-fake")
+                .env("OPENAI_BASE_URL", format!("{model}/v1")),
+            Wire::Anthropic => command
+                .env("KONSTRUCT_MODEL", "anthropic/fake")
+                .env("ANTHROPIC_API_KEY", "sk-ant-fake")
+                .env("ANTHROPIC_BASE_URL", model),
+            Wire::Ollama => command
+                .env("KONSTRUCT_MODEL", "ollama/fake")
+                .env("OLLAMA_HOST", model),
+        };
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap();
+            let line = line.expect("the server ended before it listened");
+            if let Some(url) = line.strip_prefix("Konstruct listens on ") {
+                break url.to_owned();
+            }
+        };
+        // The rest of what it prints is read, so that it never waits for a reader.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Server {
+            child,
+            url,
+            metrics: format!("http://127.0.0.1:{metrics}"),
+        }
+    }
+
+    /// Returns how many messages the vendors took.
+    pub(crate) fn taken(&self) -> usize {
+        self.slack.posts().len() + self.graph.posts().len()
+    }
+
+    /// Waits until the vendors have taken so many messages.
+    pub(crate) async fn taken_are(&self, count: usize) {
+        eventually(async || self.taken() >= count).await;
+    }
+}
+
+/// The server, with nothing in its environment but addresses of its own.
+pub(crate) fn command(data: PathBuf) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_konstruct-server"));
+    command
+        .env_clear()
+        .env("KONSTRUCT_LISTEN", "127.0.0.1:0")
+        .env("KONSTRUCT_METRICS_LISTEN", "127.0.0.1:0")
+        .env("KONSTRUCT_DATA_DIR", data)
+        .env("KONSTRUCT_OPERATOR_TOKEN", TOKEN)
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Returns a port below the range from which outgoing connections get theirs; each test process begins elsewhere.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % 10_000).unwrap();
+    std::iter::repeat_with(|| 10_000 + (begin + NEXT.fetch_add(7, Relaxed)) % 20_000)
+        .take(1_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
+}
+
+/// A running server. It is killed when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) metrics: String,
+}
+
+impl Server {
+    /// Makes a client of its admin API.
+    pub(crate) fn admin(&self) -> Client {
+        Client::new(&self.url, Secret::new(TOKEN)).unwrap()
+    }
+
+    /// Delivers a body of Slack's. Returns the status.
+    pub(crate) async fn slack(&self, body: &[u8]) -> u16 {
+        let request = signed_slack(&secret(), SystemClock.now(), body);
+        self.deliver("slack/events", &request).await
+    }
+
+    /// Delivers a body of Meta's. Returns the status.
+    pub(crate) async fn whatsapp(&self, body: &[u8]) -> u16 {
+        self.deliver("whatsapp", &signed_whatsapp(&secret(), body))
+            .await
+    }
+
+    /// Delivers a request to one of the webhooks. Returns the status.
+    pub(crate) async fn deliver(&self, webhook: &str, request: &WebhookRequest) -> u16 {
+        let url = format!("{}/webhooks/{webhook}", self.url);
+        deliver(&url, request).await.unwrap()
+    }
+
+    /// Returns the value of a metric, with its labels as they are printed.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = get(&format!("{}/metrics", self.metrics)).await.1;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
+    /// Waits until the demo tenant's conversations are worked off, and returns them with their turns.
+    pub(crate) async fn worked_off(&self, conversations: usize) -> Vec<Conversation> {
+        let admin = self.admin();
+        let mut all = Vec::new();
+        eventually(async || {
+            let listed = admin.conversations(DEMO_TENANT, None).await.unwrap().items;
+            let idle = listed.iter().all(|one| one.waiting == 0 && one.records > 0);
+            all.clear();
+            for one in &listed {
+                // One that has only just come in has no log yet.
+                if let Ok(found) = admin.conversation(DEMO_TENANT, one.id).await {
+                    all.push(found);
+                }
+            }
+            let mut turns = all.iter().flat_map(|conversation| &conversation.turns);
+            idle && all.len() == conversations && turns.all(|turn| turn.outcome != "open")
+        })
+        .await;
+        all
+    }
+
+    /// Waits until it has learned from Slack which workspace its token is for.
+    pub(crate) async fn workspace_is_known(&self) {
+        let admin = self.admin();
+        let known = async |tenant: TenantId| {
+            let connections = admin.connections(tenant).await.unwrap().items;
+            connections.iter().any(|one| one.account == "T1")
+        };
+        eventually(async || known(DEMO_TENANT).await).await;
+    }
+
+    /// Kills it at once.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
+        let id = self.child.id().expect("it runs").cast_signed();
+        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
+        ended.expect("it ends").unwrap()
+    }
+}
+
+/// Looks again and again until it is so. Only for what does not tell by itself.
+///
+/// # Panics
+/// When it is not so within half a minute.
+pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for _ in 0..1_500 {
+        ticks.tick().await;
+        if so().await {
+            return;
+        }
+    }
+    panic!("it never came about");
+}
+
+/// Makes a client that speaks to this machine only.
+pub(crate) fn http() -> reqwest::Client {
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
+    client.no_proxy().build().unwrap()
+}
+
+/// Gets an address without a token. Returns the status and the body.
+pub(crate) async fn get(url: &str) -> (u16, String) {
+    let answer = http().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}

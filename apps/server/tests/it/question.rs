@@ -1,0 +1,133 @@
+//! What waits for a person, and what they decide.
+
+use konstruct_admin_api::{Decision, Question};
+use konstruct_channels::testkit::Fault;
+use konstruct_core::ErrorKind;
+use konstruct_llm::testkit::Reply;
+use konstruct_server::DEMO_TENANT;
+
+use crate::office::{CUSTOMER, NUMBER, Office, Server, eventually};
+
+fn decision(decision: &str) -> Decision {
+    Decision {
+        decision: decision.into(),
+    }
+}
+
+/// Waits until exactly one question is open.
+async fn the_question(server: &Server) -> Question {
+    let admin = server.admin();
+    let mut found = Vec::new();
+    eventually(async || {
+        found = admin.questions(DEMO_TENANT).await.unwrap().items;
+        !found.is_empty()
+    })
+    .await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+/// Has a reply refused by the provider: it did not arrive, and another try would not help by itself.
+async fn refused(office: &Office, server: &Server) -> Question {
+    office.graph.plan("messages", Fault::StatusBefore(403));
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    the_question(server).await
+}
+
+#[tokio::test]
+async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let question = refused(&office, &server).await;
+    assert_eq!(question.kind, "failed");
+    assert_eq!(question.text, "Re: hello");
+    assert_eq!(question.choices, ["resend", "drop"]);
+    assert_eq!(office.taken(), 0);
+
+    let admin = server.admin();
+    let wrong = admin
+        .decide(DEMO_TENANT, &question.key, &decision("arrived"))
+        .await;
+    let wrong = wrong.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+    assert!(wrong.message().starts_with("decision: "), "{wrong}");
+    let nowhere = admin
+        .decide(DEMO_TENANT, "trn_0.p0", &decision("drop"))
+        .await;
+    assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
+
+    // Deciding twice is deciding once.
+    admin
+        .decide(DEMO_TENANT, &question.key, &decision("resend"))
+        .await
+        .unwrap();
+    let _known_or_gone = admin
+        .decide(DEMO_TENANT, &question.key, &decision("resend"))
+        .await;
+    office.taken_are(1).await;
+    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    assert_eq!(office.graph.posts().len(), 1);
+    assert_eq!(office.graph.posts()[0].text, "Re: hello");
+    assert!(admin.questions(DEMO_TENANT).await.unwrap().items.is_empty());
+    assert_eq!(conversation.turns.last().unwrap().outcome, "replied");
+}
+
+#[tokio::test]
+async fn a_reply_that_is_dropped_is_never_sent() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let question = refused(&office, &server).await;
+    let admin = server.admin();
+    admin
+        .decide(DEMO_TENANT, &question.key, &decision("drop"))
+        .await
+        .unwrap();
+    eventually(async || admin.questions(DEMO_TENANT).await.unwrap().items.is_empty()).await;
+    server.worked_off(1).await;
+    assert_eq!(office.taken(), 0);
+}
+
+#[tokio::test]
+async fn an_open_question_survives_a_kill() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let question = refused(&office, &server).await;
+    server.kill().await;
+    let server = office.start().await;
+    assert_eq!(the_question(&server).await, question);
+    // The next message is answered all the same.
+    let message = office.graph.message(NUMBER, CUSTOMER, "and now?");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    assert_eq!(office.graph.posts()[0].text, "Re: and now?");
+    assert_eq!(the_question(&server).await, question);
+}
+
+#[tokio::test]
+async fn what_the_employee_passes_on_waits_until_it_is_done() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let asks = r#"{"question": "Do they repair unicycles?"}"#;
+    office.model.next(Reply::default().call("pass_on", asks));
+    office.model.next(Reply::text("I have asked the team."));
+    let message = office
+        .graph
+        .message(NUMBER, CUSTOMER, "do you repair unicycles?");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    assert_eq!(office.graph.posts()[0].text, "I have asked the team.");
+    let question = the_question(&server).await;
+    assert_eq!(question.kind, "passed_on");
+    assert_eq!(question.text, "Do they repair unicycles?");
+    let admin = server.admin();
+    let wrong = admin
+        .decide(DEMO_TENANT, &question.key, &decision("drop"))
+        .await;
+    assert_eq!(wrong.unwrap_err().kind(), ErrorKind::InvalidInput);
+    admin
+        .decide(DEMO_TENANT, &question.key, &decision("done"))
+        .await
+        .unwrap();
+    assert!(admin.questions(DEMO_TENANT).await.unwrap().items.is_empty());
+}
