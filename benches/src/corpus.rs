@@ -349,3 +349,68 @@ impl Directory for EveryAccount {
         Err(Error::not_found("connection"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use konstruct_core::testkit::MemoryJournal;
+
+    use super::*;
+
+    async fn check(name: &str, rows: &[u8], expected: [u64; 5]) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, rows).unwrap();
+        let journal = MemoryJournal::new(Arc::new(SystemClock));
+        let intake = Intake::new(Arc::new(journal)).unwrap();
+        let kind = Kind::of(name).expect("a known name");
+        let tally = intake.file(&path, kind).await.unwrap();
+        let Tally {
+            payloads,
+            accepted,
+            errors,
+            lost,
+            control,
+            ..
+        } = tally;
+        let found = [payloads, accepted, errors, lost, control];
+        assert_eq!(found, expected, "{name}: {:?}", tally.notes);
+        tally.notes
+    }
+
+    const MESSAGE: &str = r#"{"payload":{"type":"event_callback","team_id":"T1","event_id":"","event":{"type":"message",
+        "channel":"D1","channel_type":"im","user":"U1","ts":"1.000002","text":"hi"}}}"#;
+
+    #[tokio::test]
+    async fn odd_rows_are_told_of() {
+        let message = MESSAGE.replace('\n', " ");
+        let rows = format!("{message}\n\n{message}\nno JSON\n{{\"source\":\"s\"}}\n");
+        let notes = check("slack_events.jsonl", rows.as_bytes(), [4, 2, 2, 0, 0]).await;
+        assert!(notes[0].starts_with("row 4: not JSON"), "{notes:?}");
+        assert_eq!(notes[1], "row 5: no `payload`");
+        check("slack_events.jsonl", b"\xff\xfe\n", [1, 0, 1, 0, 0]).await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_lost() {
+        let rows = br#"{"payload":{"object":"whatsapp_business_account"}}"#;
+        check("heldout_whatsapp.jsonl", rows, [1, 1, 0, 1, 0]).await;
+        let nothing = br#"{"payload":{"object":"whatsapp_business_account","entry":[]}}"#;
+        check("whatsapp_webhooks.jsonl", nothing, [1, 1, 0, 0, 0]).await;
+    }
+
+    #[tokio::test]
+    async fn frames_forms_and_handshakes_are_sent_as_the_vendors_do() {
+        let frames = br#"{"payload":{"type":"hello"}}
+{"payload":{"type":"slash_commands","envelope_id":"1","payload":{"command":"/ava","text":"hi","team_id":"T1"}}}
+{"payload":{"type":"disconnect","reason":"warning"}}"#;
+        check("slack_socket_envelopes.jsonl", frames, [1, 1, 0, 0, 2]).await;
+        let command =
+            br#"{"payload":{"command":"/ava","text":"hi & bye","team_id":"T1","channel_id":"D1"}}"#;
+        check("slack_slash_commands.jsonl", command, [1, 1, 0, 0, 0]).await;
+        let action = br#"{"payload":{"type":"block_actions","team":{"id":"T1"},"trigger_id":"1","actions":[{"action_id":"a"}]}}"#;
+        check("slack_interactions.jsonl", action, [1, 1, 0, 0, 0]).await;
+        let handshake = br#"{"payload":{"type":"url_verification","challenge":"3eZb"}}"#;
+        check("slack_url_verification.jsonl", handshake, [1, 1, 0, 0, 0]).await;
+        assert_eq!(Kind::of("slack_api_responses.jsonl"), None);
+    }
+}

@@ -10,7 +10,7 @@ use crate::{dice::Dice, office::NUMBER, sender::Vendor};
 /// How many messages a conversation has.
 const LENGTH: usize = 10;
 /// How long after its time a delivery may come: later messages overtake earlier ones.
-const LATEST: u64 = 1_500;
+const LATEST: u64 = 3_000;
 
 /// A message that a person wrote.
 #[derive(Clone, Debug)]
@@ -45,18 +45,19 @@ impl Traffic {
     /// Makes up so many messages that are written within `window`, half of them in Slack and half in WhatsApp.
     pub fn new(messages: usize, window: Duration, dice: &mut Dice) -> Self {
         let mut traffic = Self::default();
-        // Whole seconds, for WhatsApp knows no others; an hour ago, so that nothing is from the future.
-        let begun = SystemClock.now().as_secs() - 3_600;
+        let begun = SystemClock.now().as_secs();
         let conversations = messages.div_ceil(LENGTH);
         for number in 0..conversations {
-            let place = Place::of(number, begun);
             let length = LENGTH.min(messages - number * LENGTH);
-            let mut times: Vec<u64> = (0..length)
-                .map(|_| dice.below(u64::try_from(window.as_millis()).unwrap_or(u64::MAX)))
-                .collect();
-            times.sort_unstable();
-            for (nth, time) in times.into_iter().enumerate() {
-                traffic.say(&place, number, nth, time, dice);
+            let mut seconds: Vec<u64> = (0..length).map(|_| dice.below(window.as_secs())).collect();
+            seconds.sort_unstable();
+            // WhatsApp knows whole seconds only: two messages of a conversation are never of the same.
+            for nth in 1..length {
+                seconds[nth] = seconds[nth].max(seconds[nth - 1] + 1);
+            }
+            let place = Place::of(number, begun + seconds[0].cast_signed());
+            for (nth, second) in seconds.into_iter().enumerate() {
+                traffic.say(&place, nth, begun, second, dice);
             }
         }
         traffic.deliveries.sort_by_key(|delivery| delivery.at);
@@ -64,14 +65,14 @@ impl Traffic {
     }
 
     /// Writes a message, and delivers each of its webhooks once to five times.
-    fn say(&mut self, place: &Place, conversation: usize, nth: usize, time: u64, dice: &mut Dice) {
-        let text = format!("m{conversation:05}-{nth:02}");
+    fn say(&mut self, place: &Place, nth: usize, begun: i64, second: u64, dice: &mut Dice) {
+        let text = format!("m{:05}-{nth:02}", place.number);
         let message = self.messages.len();
-        for body in place.bodies(nth, &text) {
+        for body in place.bodies(begun + second.cast_signed(), &text) {
             let body = body.to_string().into_bytes();
             for _ in 0..=dice.below(5) {
                 self.deliveries.push(Delivery {
-                    at: Duration::from_millis(time + dice.below(LATEST)),
+                    at: Duration::from_millis(second * 1_000 + dice.below(LATEST)),
                     vendor: place.vendor(),
                     message,
                     body: body.clone(),
@@ -119,9 +120,9 @@ impl Place {
         }
     }
 
-    /// Returns the webhooks of its n-th message: in a thread two, for Slack tells of a mention twice.
-    fn bodies(&self, nth: usize, text: &str) -> Vec<Value> {
-        let (number, second) = (self.number, self.begun + i64::try_from(nth).unwrap_or(0));
+    /// Returns the webhooks of a message: in a thread two, for Slack tells of a mention twice.
+    fn bodies(&self, second: i64, text: &str) -> Vec<Value> {
+        let number = self.number;
         let (root, ts) = [self.begun, second]
             .map(|second| format!("{second}.{number:06}"))
             .into();
@@ -137,7 +138,7 @@ impl Place {
                         "type": kind, "channel": "C1", "channel_type": "channel", "user": format!("U{number}"),
                         "text": format!("<@UBOT> {text}"), "ts": ts, "event_ts": ts,
                     });
-                    if nth > 0 {
+                    if root != ts {
                         event["thread_ts"] = root.as_str().into();
                     }
                     slack(event)

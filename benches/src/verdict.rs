@@ -271,3 +271,129 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use konstruct_core::{testkit::message, turn::SilenceReason};
+
+    use super::*;
+
+    fn said(nth: u64, late: bool) -> Input {
+        let at = Timestamp::from_secs(i64::try_from(nth).unwrap());
+        Input {
+            seq: nth,
+            late,
+            persons: Vec::new(),
+            undelivered: None,
+            event: message("place", "e", &format!("m00000-{nth:02}"), at),
+        }
+    }
+
+    fn turn(key: &str, inputs: Vec<Input>) -> Turn {
+        Turn {
+            inputs,
+            sends: vec![key.into()],
+            done: HashSet::from([key.into()]),
+            outcome: Some(Outcome::Replied {
+                parts: 1,
+                fallback: None,
+            }),
+        }
+    }
+
+    /// Two turns of a conversation in which nothing went wrong.
+    fn scene() -> (Vec<Turn>, Seen) {
+        let turns = vec![
+            turn("a", vec![said(1, false), said(2, false)]),
+            turn("b", vec![said(3, false)]),
+        ];
+        let seen = Seen {
+            accepted: (1..=3).map(|nth| format!("m00000-{nth:02}")).collect(),
+            taken: vec![Vec::new(), vec!["a".into(), "b".into()]],
+            questions: HashMap::new(),
+        };
+        (turns, seen)
+    }
+
+    fn check(alter: impl FnOnce(&mut Vec<Turn>, &mut Seen), expected: [usize; 3]) {
+        let (mut turns, mut seen) = scene();
+        alter(&mut turns, &mut seen);
+        let conversations = Conversations::from([(ConversationId::from_bytes([1; 16]), turns)]);
+        let mut verdict = Verdict::default();
+        verdict.inputs(&conversations, &seen);
+        verdict.order(&conversations);
+        verdict.replies(&conversations, &seen);
+        let found = [verdict.lost, verdict.duplicates, verdict.out_of_order];
+        assert_eq!(found, expected, "{:?}", verdict.findings);
+    }
+
+    #[test]
+    fn what_is_right_is_found_right() {
+        check(|_, _| {}, [0, 0, 0]);
+        // What is known by a status, and what a person is asked about, are no loss.
+        check(
+            |turns, seen| {
+                turns[1].done.clear();
+                seen.questions.insert("b".into(), "unresolved".into());
+            },
+            [0, 0, 0],
+        );
+    }
+
+    #[test]
+    fn a_loss_is_found() {
+        let accepted = |_: &mut Vec<Turn>, seen: &mut Seen| {
+            seen.accepted.insert("m00000-09".into());
+        };
+        check(accepted, [1, 0, 0]);
+        check(|turns, _| turns[1].outcome = None, [1, 0, 0]);
+        check(|_, seen| drop(seen.taken[1].pop()), [1, 0, 0]);
+        check(|turns, _| turns[1].done.clear(), [1, 0, 0]);
+        check(|_, seen| seen.taken[0].push("z".into()), [1, 0, 0]);
+        let reason = SilenceReason::NotAddressed;
+        check(
+            |turns, _| turns[1].outcome = Some(Outcome::Silent { reason }),
+            [1, 0, 0],
+        );
+    }
+
+    #[test]
+    fn a_double_is_found() {
+        check(|_, seen| seen.taken[1].push("b".into()), [0, 1, 0]);
+        check(|turns, _| turns[1].inputs.push(said(3, false)), [0, 1, 0]);
+    }
+
+    #[test]
+    fn disorder_is_found() {
+        check(|turns, _| turns[0].inputs.swap(0, 1), [0, 0, 1]);
+        check(|_, seen| seen.taken[1].swap(0, 1), [0, 0, 1]);
+        let overtaken = |late| {
+            move |turns: &mut Vec<Turn>, _: &mut Seen| {
+                turns[0].inputs[1] = said(3, false);
+                turns[1].inputs[0] = said(2, late);
+            }
+        };
+        check(overtaken(false), [0, 0, 1]);
+        check(overtaken(true), [0, 0, 0]);
+    }
+
+    #[test]
+    fn a_turn_is_read_from_its_records() {
+        let mut turn = Turn::default();
+        let record = |entry| Record {
+            v: 1,
+            turn: konstruct_core::TurnId::from_bytes([1; 16]),
+            at: Timestamp::default(),
+            persons: BTreeSet::new(),
+            entry,
+        };
+        turn.take(&record(Entry::Event(Event::Heard {
+            inputs: vec![said(1, false)],
+        })));
+        turn.take(&record(Entry::Event(Event::Due)));
+        assert_eq!(
+            turn.said().map(|(_, number)| number).collect::<Vec<_>>(),
+            ["m00000-01"]
+        );
+    }
+}
