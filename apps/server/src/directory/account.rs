@@ -56,6 +56,69 @@ fn route_key(channel: &ChannelKind, account: &AccountId) -> String {
     format!("{}/{}", channel.as_str(), account.0)
 }
 
+/// Reads a new connection, or says which of its fields cannot be.
+fn checked(id: ConnectionId, new: NewConnection) -> Result<Connection> {
+    if ![ChannelKind::SLACK, ChannelKind::WHATSAPP].contains(&new.channel) {
+        return Err(Error::invalid("channel", "must be `slack` or `whatsapp`"));
+    }
+    let account = new.account.0.trim();
+    if !(1..=100).contains(&account.len())
+        || !account
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    {
+        return Err(Error::invalid(
+            "account",
+            "must be a team id or phone number id of 1 to 100 characters",
+        ));
+    }
+    if new.token.is_empty() {
+        return Err(Error::invalid("token", "must not be empty"));
+    }
+    Ok(Connection {
+        id,
+        channel: new.channel,
+        account: AccountId(account.into()),
+        name: new.name,
+        token: new.token,
+        api_url: new.api_url,
+    })
+}
+
+/// Leads a connection's account to it.
+fn route(tenant: TenantId, connection: &Connection, expect: Expect) -> Result<RowChange> {
+    let route = RouteRow {
+        tenant,
+        connection: connection.id,
+    };
+    Ok(RowChange {
+        tenant: None,
+        table: ROUTES.into(),
+        key: route_key(&connection.channel, &connection.account),
+        expect,
+        value: Some(encode(&route)?),
+    })
+}
+
+fn row(tenant: TenantId, connection: &Connection, expect: Expect) -> Result<RowChange> {
+    Ok(RowChange {
+        tenant: Some(tenant),
+        table: TABLE.into(),
+        key: connection.id.to_string(),
+        expect,
+        value: Some(encode(connection)?),
+    })
+}
+
+impl Connection {
+    fn same_as(&self, known: &Self) -> bool {
+        self.channel == known.channel
+            && self.account == known.account
+            && self.token == known.token
+            && self.api_url == known.api_url
+    }
+}
+
 impl ServerDirectory {
     /// Adds a connection: from then on, events of its account are the tenant's.
     ///
@@ -68,53 +131,18 @@ impl ServerDirectory {
         id: ConnectionId,
         new: NewConnection,
     ) -> Result<Connection> {
-        if ![ChannelKind::SLACK, ChannelKind::WHATSAPP].contains(&new.channel) {
-            return Err(Error::invalid("channel", "must be `slack` or `whatsapp`"));
-        }
-        let account = new.account.0.trim();
-        if !(1..=100).contains(&account.len())
-            || !account
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'/')
-        {
-            return Err(Error::invalid(
-                "account",
-                "must be a team id or phone number id of 1 to 100 characters",
-            ));
-        }
-        if new.token.is_empty() {
-            return Err(Error::invalid("token", "must not be empty"));
-        }
-        let connection = Connection {
-            id,
-            channel: new.channel,
-            account: AccountId(account.into()),
-            name: new.name,
-            token: new.token,
-            api_url: new.api_url,
-        };
-        let route = RouteRow {
-            tenant,
-            connection: id,
-        };
+        let connection = checked(id, new)?;
         let changes = vec![
-            RowChange {
-                tenant: None,
-                table: ROUTES.into(),
-                key: route_key(&connection.channel, &connection.account),
-                expect: Expect::Absent,
-                value: Some(encode(&route)?),
-            },
-            RowChange {
-                tenant: Some(tenant),
-                table: TABLE.into(),
-                key: id.to_string(),
-                expect: Expect::Absent,
-                value: Some(encode(&connection)?),
-            },
+            route(tenant, &connection, Expect::Absent)?,
+            row(tenant, &connection, Expect::Absent)?,
         ];
+        self.write_connection(changes).await?;
+        Ok(connection)
+    }
+
+    async fn write_connection(&self, changes: Vec<RowChange>) -> Result<()> {
         if self.store.write_rows(changes).await? {
-            Ok(connection)
+            Ok(())
         } else {
             Err(Error::new(
                 ErrorKind::Conflict,
@@ -123,7 +151,7 @@ impl ServerDirectory {
         }
     }
 
-    /// Adds a connection, or changes the one of this id.
+    /// Adds a connection, or changes the one of this id: at no instant is its account nobody's.
     ///
     /// # Errors
     /// Those of [`ServerDirectory::connect`].
@@ -133,21 +161,30 @@ impl ServerDirectory {
         id: ConnectionId,
         new: NewConnection,
     ) -> Result<Connection> {
-        match self.connection(tenant, id).await {
-            Ok(known) => {
-                let same = known.channel == new.channel
-                    && known.account == new.account
-                    && known.token == new.token
-                    && known.api_url == new.api_url;
-                if same {
-                    return Ok(known);
-                }
-                self.disconnect(tenant, id).await?;
+        let known = match self.connection(tenant, id).await {
+            Ok(known) => known,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.connect(tenant, id, new).await;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
+        };
+        let connection = checked(id, new)?;
+        if connection.same_as(&known) {
+            return Ok(known);
         }
-        self.connect(tenant, id, new).await
+        let mut changes = vec![row(tenant, &connection, Expect::Any)?];
+        if route_key(&connection.channel, &connection.account)
+            != route_key(&known.channel, &known.account)
+        {
+            changes.push(route(tenant, &connection, Expect::Absent)?);
+            changes.push(RowChange {
+                value: None,
+                ..route(tenant, &known, Expect::Any)?
+            });
+        }
+        self.write_connection(changes).await?;
+        self.forget_channel(tenant, id);
+        Ok(connection)
     }
 
     /// Lists a tenant's connections.
@@ -199,13 +236,16 @@ impl ServerDirectory {
         channel: &ChannelKind,
         account: &AccountId,
     ) -> Result<Option<Route>> {
-        let mut row: Option<RouteRow> = self
-            .read(None, ROUTES, &route_key(channel, account))
-            .await?;
-        if row.is_none() {
+        let any = AccountId(ANY.into());
+        let mut row: Option<RouteRow> = None;
+        // The account again at last: it may have been learned between the two looks before.
+        for account in [account, &any, account] {
             row = self
-                .read(None, ROUTES, &route_key(channel, &AccountId(ANY.into())))
+                .read(None, ROUTES, &route_key(channel, account))
                 .await?;
+            if row.is_some() {
+                break;
+            }
         }
         Ok(row.map(|row| Route {
             tenant: row.tenant,
