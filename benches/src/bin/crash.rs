@@ -22,7 +22,7 @@ use konstruct_benches::{
     prefill::prefill,
     sender::{self, Sender, Vendor},
     server::{self, LOOK, Server, Setup},
-    traffic::Traffic,
+    traffic::{self, Traffic},
     verdict::{Seen, Verdict, verdict},
 };
 use konstruct_core::{Secret, TenantId};
@@ -177,15 +177,17 @@ impl Crash {
         for delivery in traffic.deliveries {
             tokio::time::sleep_until(begun + delivery.at).await;
             let text = traffic.messages[delivery.message].text.clone();
-            let (sender, accepted) = (self.sender.clone(), Arc::clone(&self.accepted));
-            delivering.spawn(async move {
-                sender.deliver(delivery.vendor, &delivery.body).await;
-                let mut accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner);
-                accepted.insert(text);
-            });
+            delivering.spawn(self.clone().say(delivery.vendor, text, delivery.body));
             while delivering.try_join_next().is_some() {}
         }
         while delivering.join_next().await.is_some() {}
+    }
+
+    /// Delivers a message until it is acknowledged, and notes that it was.
+    async fn say(self, vendor: Vendor, text: String, body: Vec<u8>) {
+        self.sender.deliver(vendor, &body).await;
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.insert(text);
     }
 
     /// Lets the vendors misbehave while there is traffic.
@@ -236,6 +238,7 @@ impl Crash {
         let client = sender::client()?;
         let mut recovery = Vec::new();
         let mean = window / kills.max(1);
+        let mut knocking = JoinSet::new();
         let mut restarted = false;
         for nth in 0..kills {
             let wait = mean.mul_f64(dice.below(2_000) as f64 / 1_000.0);
@@ -249,9 +252,13 @@ impl Crash {
             server.kill().await?;
             server = setup.start()?;
             restarted = true;
+            // However little is going on: what is measured is the start, not the wait for work.
+            let (text, body) = traffic::knock(nth);
+            knocking.spawn(self.clone().say(Vendor::WhatsApp, text, body));
         }
         let claimed = first_claim(&server, &client, Instant::now() + Duration::from_secs(10)).await;
         recovery.extend(claimed);
+        while knocking.join_next().await.is_some() {}
         Ok((server, recovery))
     }
 
