@@ -15,11 +15,12 @@ use konstruct_memory::Redb;
 
 use crate::Failed;
 
-/// How much one conversation holds, and how many are written at a time.
-const SIZE: usize = 256 * 1024;
+/// How much one conversation holds (a record of it fits into 256 KiB, for redb's pages double), and how many are written at
+/// a time.
+const SIZE: usize = 250_000;
 const AT_ONCE: u64 = 64;
 
-/// Writes conversations until the file is about so large. Returns how many.
+/// Writes conversations until the file holds about so much. Returns how many.
 ///
 /// # Errors
 /// Those of the store.
@@ -30,7 +31,7 @@ pub async fn prefill(path: &Path, bytes: u64) -> Result<u64, Failed> {
     let store = Redb::open(path)?;
     let (tenant, connection) = (TenantId::new(), ConnectionId::new());
     let mut written = 0;
-    while fs::metadata(path)?.len() < bytes {
+    while written * (SIZE as u64) < bytes {
         let texts = (written..written + AT_ONCE).map(|number| said(number, connection));
         let events = texts.flatten().collect();
         store.accept(tenant, events).await?;
