@@ -136,7 +136,7 @@ fn open_store(config: &Config) -> Result<Redb> {
 
 /// Connects the demo tenant to the workspace and the number that the configuration names, for one business.
 async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()> {
-    if !config.slack.bot_token.is_empty() {
+    if !config.slack.bot_token.is_empty() && !is_learned(directory, &config.slack.bot_token).await {
         let new = NewConnection {
             channel: ChannelKind::SLACK,
             // The workspace is learned from Slack once the server listens; until then every unknown one is taken.
@@ -164,6 +164,14 @@ async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()
         keep(directory, 4, new).await?;
     }
     Ok(())
+}
+
+/// Whether it is known which workspace this token belongs to.
+async fn is_learned(directory: &ServerDirectory, token: &Secret) -> bool {
+    let known = directory
+        .connection(demo::TENANT, demo::connection(3))
+        .await;
+    known.is_ok_and(|known| known.token == *token && known.account.0 != "*")
 }
 
 /// Makes one of the demo tenant's own connections what the configuration says; without the demo tenant, does nothing.
