@@ -130,3 +130,18 @@ async fn what_cannot_be_read_is_acknowledged() {
     }
     nothing_is_kept(&server).await;
 }
+
+#[tokio::test]
+async fn a_known_workspace_stays_known_over_a_restart() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    server.workspace_is_known().await;
+    server.kill().await;
+    office.slack.plan("auth.test", Fault::Delay(60_000));
+    let server = office.start().await;
+    let ours = String::from_utf8(office.slack.message("D1", "U1", "hello")).unwrap();
+    let theirs = ours.replace("\"T1\"", "\"T2\"");
+    assert_eq!(server.slack(theirs.as_bytes()).await, 200);
+    let dropped = "konstruct_events_total{outcome=\"unknown_account\"}";
+    assert_eq!(server.metric(dropped).await, Some(1.0));
+}
