@@ -12,7 +12,7 @@ use konstruct_memory::Redb;
 use crate::{
     config::Config,
     demo,
-    directory::{Endpoints, NewConnection, ServerDirectory},
+    directory::{ANY, Endpoints, NewConnection, ServerDirectory},
     model::{self, ExpandingMemory},
     secrets,
     simulator::Simulator,
@@ -140,12 +140,12 @@ async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()
         let new = NewConnection {
             channel: ChannelKind::SLACK,
             // The workspace is learned from Slack once the server listens; until then every unknown one is taken.
-            account: AccountId("*".into()),
+            account: AccountId(ANY.into()),
             name: "Slack".into(),
             token: config.slack.bot_token.clone(),
             api_url: None,
         };
-        keep(directory, 3, new).await?;
+        keep(directory, demo::SLACK, new).await?;
     }
     if !config.whatsapp.phone_number_id.is_empty() {
         if config.whatsapp.access_token.is_empty() {
@@ -161,7 +161,7 @@ async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()
             token: config.whatsapp.access_token.clone(),
             api_url: None,
         };
-        keep(directory, 4, new).await?;
+        keep(directory, demo::WHATSAPP, new).await?;
     }
     Ok(())
 }
@@ -169,9 +169,9 @@ async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()
 /// Whether it is known which workspace this token belongs to.
 async fn is_learned(directory: &ServerDirectory, token: &Secret) -> bool {
     let known = directory
-        .connection(demo::TENANT, demo::connection(3))
+        .connection(demo::TENANT, demo::connection(demo::SLACK))
         .await;
-    known.is_ok_and(|known| known.token == *token && known.account.0 != "*")
+    known.is_ok_and(|known| known.token == *token && known.account.0 != ANY)
 }
 
 /// Makes one of the demo tenant's own connections what the configuration says; without the demo tenant, does nothing.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use konstruct_channels::Slack;
 use konstruct_core::{AccountId, ChannelKind, ErrorKind};
 
-use crate::{App, app::keep, directory::NewConnection};
+use crate::{App, app::keep, demo, directory::NewConnection};
 
 /// Asks Slack until it answers. Until then, and where it says that it does not know the method, events of every workspace
 /// that no other connection has are taken as the demo tenant's.
@@ -33,7 +33,7 @@ pub(crate) async fn learn_workspace(app: Arc<App>) {
                     token,
                     api_url: None,
                 };
-                match keep(&app.directory, 3, new).await {
+                match keep(&app.directory, demo::SLACK, new).await {
                     Ok(()) => tracing::info!(team = identity.team, "connected to Slack"),
                     Err(error) => {
                         tracing::error!(%error, "the Slack workspace cannot be connected")

@@ -9,6 +9,12 @@ use crate::directory::ServerDirectory;
 /// The demo tenant.
 pub const TENANT: TenantId = TenantId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
+/// The numbers of its own connections: two of the simulator, two of the configuration.
+pub(crate) const SANDBOX_SLACK: u8 = 1;
+pub(crate) const SANDBOX_WHATSAPP: u8 = 2;
+pub(crate) const SLACK: u8 = 3;
+pub(crate) const WHATSAPP: u8 = 4;
+
 const FAQ: &str = include_str!("faq.md");
 
 /// Returns the id of one of the demo tenant's own connections: the same at every start.

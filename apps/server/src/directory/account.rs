@@ -11,7 +11,7 @@ use super::{ServerDirectory, encode};
 const TABLE: &str = "connections";
 const ROUTES: &str = "routes";
 /// The account of a connection whose own is not known yet: it takes what no other connection does.
-pub(super) const ANY: &str = "*";
+pub(crate) const ANY: &str = "*";
 
 /// One Slack workspace or one WhatsApp number of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ use konstruct_core::{
 use konstruct_memory::Redb;
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use self::account::ANY;
 pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,

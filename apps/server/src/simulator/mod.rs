@@ -19,6 +19,7 @@ use self::{deliver::Delivery, feed::Feed};
 use crate::{
     App,
     app::keep,
+    demo,
     directory::{NewConnection, ServerDirectory},
 };
 
@@ -64,13 +65,13 @@ impl Simulator {
         };
         keep(
             directory,
-            1,
+            demo::SANDBOX_SLACK,
             new(ChannelKind::SLACK, SLACK_TEAM, "/sandbox/slack/api"),
         )
         .await?;
         keep(
             directory,
-            2,
+            demo::SANDBOX_WHATSAPP,
             new(ChannelKind::WHATSAPP, PHONE_NUMBER_ID, "/sandbox/graph"),
         )
         .await?;

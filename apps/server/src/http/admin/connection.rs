@@ -48,7 +48,7 @@ async fn add(
     Input(new): Input<NewConnection>,
 ) -> Result<(StatusCode, Json<Connection>), Problem> {
     app.directory.tenant(tenant).await?;
-    if new.account.contains('*') {
+    if new.account.contains(directory::ANY) {
         return Err(Problem::field("account", "must be the provider's id"));
     }
     let new = directory::NewConnection {
