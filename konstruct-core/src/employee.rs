@@ -72,8 +72,8 @@ pub struct TurnLimits {
     pub answer_tokens: u32,
     /// Messages of history that a model is shown.
     pub window_messages: u32,
-    /// Bytes of history that a model is shown.
-    pub window_bytes: u32,
+    /// Tokens of history that a model is shown, as [`estimate_tokens`](crate::llm::estimate_tokens) counts them.
+    pub window_tokens: u32,
     /// Milliseconds of quiet after a message before its turn begins, so that a burst becomes one turn. At most 10,000.
     pub burst_ms: u32,
     /// Turns in a row that another bot may cause.
@@ -93,7 +93,7 @@ impl Default for TurnLimits {
             tool_calls: 16,
             answer_tokens: 1024,
             window_messages: 40,
-            window_bytes: 24_000,
+            window_tokens: 6_000,
             burst_ms: 300,
             bot_turns: 2,
             receipt_deadline_secs: 60,

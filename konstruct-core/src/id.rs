@@ -98,6 +98,10 @@ id!(
     DocumentId, "doc_"
 );
 id!(
+    /// A fact that was learned.
+    FactId, "fct_"
+);
+id!(
     /// A person, as a keyed hash of what the channel calls them.
     PersonId, "per_"
 );

@@ -30,7 +30,8 @@ pub use self::{
     },
     error::{Error, ErrorKind, Result},
     id::{
-        ConnectionId, ConversationId, DocumentId, EmployeeId, PersonId, TenantId, TurnId, WorkerId,
+        ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId, TurnId,
+        WorkerId,
     },
     llm::{
         BlockKind, CallContext, Finish, LlmBackend, LlmBackendExt, ModelAnswer, ModelEvent,
@@ -38,7 +39,10 @@ pub use self::{
         ToolSpec,
     },
     memory::{
-        Audience, Document, DocumentFormat, Hit, MemoryStore, NewDocument, Recall, Scope, Source,
+        Audience, Depth, Document, DocumentFormat, Erase, ErasureReceipt, Fact, FactStore, Facts,
+        Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, Neighbour, NewDocument, NewFact,
+        Quote, Recall, Remains, Remembered, Remnant, SaidBy, Scope, Signals, Source, Summary,
+        SummaryStore, Unanswered, Until,
     },
     message::{
         AccountId, Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind,

@@ -79,6 +79,12 @@ pub struct CallContext {
     pub timeout: Duration,
 }
 
+/// Estimates the tokens of a text before a model has counted them: one for every four bytes, rounded up. Budgets of what is
+/// shown are reckoned with it; money never is.
+pub fn estimate_tokens(text: &str) -> u32 {
+    u32::try_from(text.len().div_ceil(4)).unwrap_or(u32::MAX)
+}
+
 /// What a model is asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {

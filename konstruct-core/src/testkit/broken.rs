@@ -13,9 +13,10 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Employee, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConversationId, Depth, Employee, Erase, ErasureReceipt, Result, RoutedEvent, TenantId,
+    Timestamp, WorkerId,
     turn::{
-        Accepted, Action, Append, AppendOutcome, Claim, ConversationSummary, Entry, Erase, Event,
+        Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry, Event,
         Exported, Fed, Journal, Loaded, State, Stored, step,
     },
 };
@@ -143,8 +144,16 @@ impl Journal for BrokenJournal {
         self.inner.export(tenant).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
-        self.inner.erase(tenant, what).await
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.inner.import(tenant, items).await
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.inner.charge(tenant, charge).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        self.inner.erase(tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -13,10 +13,11 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Error, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Error, Result, RoutedEvent, TenantId, Timestamp,
+    WorkerId,
     turn::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
-        Loaded, Stored,
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
+        Journal, Loaded, Stored,
     },
 };
 
@@ -160,8 +161,16 @@ impl Journal for CrashPoint {
         self.alive()?.export(tenant).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
-        self.alive()?.erase(tenant, what).await
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.alive()?.import(tenant, items).await
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.alive()?.charge(tenant, charge).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        self.alive()?.erase(tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -14,11 +14,11 @@ use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use tokio::sync::Notify;
 
 use crate::{
-    Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, LedgerRow,
-    NanoUsd, Opened, PersonId, Result, RoutedEvent, Sealer, SealerExt as _, TenantId, Timestamp,
-    WorkerId,
+    Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, Depth, Erase,
+    ErasureReceipt, Error, ErrorKind, LedgerRow, NanoUsd, Opened, PersonId, Result, RoutedEvent,
+    Sealer, SealerExt as _, TenantId, Timestamp, WorkerId,
     turn::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed,
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         InboxItem, Journal, Loaded, Record, Stored, TimerChange,
     },
 };
@@ -51,6 +51,8 @@ struct Tenant {
     budget: BTreeMap<String, (NanoUsd, NanoUsd)>,
     reserved: HashMap<String, (String, NanoUsd)>,
     ledger: Vec<LedgerRow>,
+    /// When persons were erased.
+    erased: HashMap<PersonId, Timestamp>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,7 +65,8 @@ struct Twin {
 struct Conversation {
     connection: ConnectionId,
     place: ConversationRef,
-    log: Vec<Record>,
+    /// `None`: erased.
+    log: Vec<Option<Record>>,
     checkpoint: u64,
     /// Whether the last append with records was not a checkpoint.
     open: bool,
@@ -136,6 +139,48 @@ impl Conversation {
     }
 }
 
+impl Conversation {
+    /// Removes what holds a person's words, and returns how many records and events that was.
+    fn forget(&mut self, person: PersonId) -> u64 {
+        let before = self.inbox.len();
+        self.inbox.retain(|_, item| !item.persons.contains(&person));
+        let mut gone = (before - self.inbox.len()) as u64;
+        for record in &mut self.log {
+            if record
+                .as_ref()
+                .is_some_and(|record| record.persons.contains(&person))
+            {
+                *record = None;
+                gone += 1;
+            }
+        }
+        if gone > 0 {
+            self.claim = None;
+        }
+        gone
+    }
+}
+
+impl From<&ConversationSummary> for Conversation {
+    fn from(summary: &ConversationSummary) -> Self {
+        Self {
+            connection: summary.connection,
+            place: summary.place.clone(),
+            log: Vec::new(),
+            checkpoint: 0,
+            open: false,
+            inbox: BTreeMap::new(),
+            upgraded: BTreeSet::new(),
+            next_seq: 1,
+            seen: 0,
+            timer: None,
+            claim: None,
+            queued: false,
+            updated_at: summary.updated_at,
+        }
+    }
+}
+
 impl Journals {
     fn conversation(&mut self, tenant: TenantId, id: ConversationId) -> Option<&mut Conversation> {
         self.tenants.get_mut(&tenant)?.conversations.get_mut(&id)
@@ -189,6 +234,19 @@ impl Tenant {
     ) -> (Accepted, Option<ConversationId>) {
         let connection = routed.connection;
         let event = &routed.event;
+        let persons: Vec<PersonId> = event
+            .sender
+            .id()
+            .map(|id| TestSealer.person(tenant, event.channel.as_str(), id))
+            .into_iter()
+            .collect();
+        let before = |at: &Timestamp| event.occurred_at <= *at;
+        if persons
+            .iter()
+            .any(|person| self.erased.get(person).is_some_and(before))
+        {
+            return (Accepted::Duplicate, None);
+        }
         let (event_key, logical_key) = (
             (connection, event.id.clone()),
             (connection, event.logical_id.clone()),
@@ -239,12 +297,6 @@ impl Tenant {
             let bytes = [connection.as_bytes().as_slice(), place.key().as_bytes()].concat();
             ConversationId::from_bytes(TestSealer.hash(tenant, "conversation", &bytes))
         });
-        let persons: Vec<PersonId> = event
-            .sender
-            .id()
-            .map(|id| TestSealer.person(tenant, event.channel.as_str(), id))
-            .into_iter()
-            .collect();
         let mention = event.addressed.mention;
         let own = self
             .conversations
@@ -286,8 +338,8 @@ impl Tenant {
         (Accepted::New { conversation, seq }, Some(conversation))
     }
 
-    fn fits(&self, append: &Append, month: &str) -> bool {
-        let Some(reserve) = &append.reserve else {
+    fn fits(&self, charge: &Charge, month: &str) -> bool {
+        let Some(reserve) = &charge.reserve else {
             return true;
         };
         let Some(cap) = reserve.cap else { return true };
@@ -301,8 +353,8 @@ impl Tenant {
             <= cap
     }
 
-    fn account(&mut self, append: &Append, month: &str) {
-        if let Some(reserve) = &append.reserve
+    fn account(&mut self, charge: Charge, month: &str) {
+        if let Some(reserve) = &charge.reserve
             && !self.reserved.contains_key(&reserve.call)
         {
             self.reserved
@@ -310,7 +362,7 @@ impl Tenant {
             let budget = self.budget.entry(month.into()).or_default();
             budget.1 = budget.1.saturating_add(reserve.amount);
         }
-        for settle in &append.settle {
+        for settle in &charge.settle {
             let (month, amount) = self
                 .reserved
                 .remove(&settle.call)
@@ -321,11 +373,11 @@ impl Tenant {
                 budget.1.saturating_sub(amount),
             );
         }
-        self.ledger.extend(append.ledger.iter().cloned());
+        self.ledger.extend(charge.ledger);
     }
 }
 
-fn stored(log: &[Record], range: Range<u64>) -> Vec<Stored> {
+fn stored(log: &[Option<Record>], range: Range<u64>) -> Vec<Stored> {
     let (from, to) = (
         range.start.min(log.len() as u64),
         range.end.min(log.len() as u64),
@@ -333,7 +385,7 @@ fn stored(log: &[Record], range: Range<u64>) -> Vec<Stored> {
     (from..to)
         .map(|index| Stored {
             index,
-            record: log.get(index as usize).cloned(),
+            record: log.get(index as usize).cloned().flatten(),
         })
         .collect()
 }
@@ -469,7 +521,12 @@ impl Journal for MemoryJournal {
         let Some(tenant) = state.tenants.get_mut(&claim.tenant) else {
             return Ok(AppendOutcome::FenceLost);
         };
-        let fits = tenant.fits(&append, &month);
+        let charge = Charge {
+            reserve: append.reserve.clone(),
+            settle: append.settle.clone(),
+            ledger: append.ledger.clone(),
+        };
+        let fits = tenant.fits(&charge, &month);
         let Some(own) = tenant.conversations.get_mut(&claim.conversation) else {
             return Ok(AppendOutcome::FenceLost);
         };
@@ -493,7 +550,7 @@ impl Journal for MemoryJournal {
             tenant
                 .feed
                 .insert(tenant.fed, (claim.conversation, own.log.len() as u64));
-            own.log.push(record.clone());
+            own.log.push(Some(record.clone()));
         }
         if !append.records.is_empty() {
             own.open = !append.checkpoint;
@@ -512,7 +569,7 @@ impl Journal for MemoryJournal {
         for key in &append.delivery_keys {
             tenant.delivery.insert(key.clone(), claim.conversation);
         }
-        tenant.account(&append, &month);
+        tenant.account(charge, &month);
         Ok(AppendOutcome::Appended)
     }
 
@@ -576,7 +633,8 @@ impl Journal for MemoryJournal {
                     .get(conversation)?
                     .log
                     .get(*index as usize)
-                    .cloned();
+                    .cloned()
+                    .flatten();
                 Some(Fed {
                     cursor: *cursor,
                     conversation: *conversation,
@@ -616,31 +674,139 @@ impl Journal for MemoryJournal {
         Ok(stream::iter(items.into_iter().map(Ok)).boxed())
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
         let mut state = self.lock();
-        let gone: Vec<Conversation> = match what {
-            Erase::Conversation(id) => {
-                let Some(own) = state.tenants.get_mut(&tenant) else {
-                    return Ok(0);
-                };
+        let own = state.tenants.entry(tenant).or_default();
+        let mut conversations: BTreeMap<ConversationId, Conversation> = BTreeMap::new();
+        let mut last = None;
+        for item in &items {
+            let place = match item {
+                Exported::Conversation(summary) => {
+                    if own.conversations.contains_key(&summary.id)
+                        || conversations.contains_key(&summary.id)
+                    {
+                        return Err(Error::new(
+                            ErrorKind::Conflict,
+                            "a conversation is there already",
+                        ));
+                    }
+                    conversations.insert(summary.id, Conversation::from(summary));
+                    last = Some(summary.id);
+                    continue;
+                }
+                Exported::Record(_) | Exported::Inbox(_) => {
+                    last.and_then(|last| conversations.get_mut(&last))
+                }
+                _ => continue,
+            };
+            let place =
+                place.ok_or_else(|| Error::invalid("items", "belongs to no conversation"))?;
+            match item {
+                Exported::Record(stored) if stored.index == place.log.len() as u64 => {
+                    place.log.push(stored.record.clone());
+                }
+                Exported::Inbox(item) => {
+                    place.next_seq = place.next_seq.max(item.seq + 1);
+                    place.inbox.insert(item.seq, item.clone());
+                }
+                _ => return Err(Error::invalid("items", "a record is missing")),
+            }
+        }
+        let mut ready = Vec::new();
+        for (id, mut conversation) in conversations {
+            for index in 0..conversation.log.len() as u64 {
+                own.fed += 1;
+                own.feed.insert(own.fed, (id, index));
+            }
+            conversation.checkpoint = (conversation.log.len() as u64).saturating_sub(1);
+            if conversation.pending() {
+                ready.push(id);
+            }
+            own.conversations.insert(id, conversation);
+        }
+        for item in items {
+            match item {
+                Exported::Ledger(row) => own.ledger.push(row),
+                Exported::Budget {
+                    month,
+                    spent,
+                    reserved,
+                } => {
+                    own.budget.insert(month, (spent, reserved));
+                }
+                _ => {}
+            }
+        }
+        for id in ready {
+            state.queue(tenant, id);
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        let month = month(self.clock.now());
+        let mut state = self.lock();
+        let own = state.tenants.entry(tenant).or_default();
+        let fits = own.fits(&charge, &month);
+        if fits {
+            own.account(charge, &month);
+        }
+        Ok(fits)
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        let now = self.clock.now();
+        let mut receipt = ErasureReceipt::new(what, depth, now);
+        let mut state = self.lock();
+        let Some(own) = state.tenants.get_mut(&tenant) else {
+            return Ok(receipt);
+        };
+        match what {
+            Erase::Conversation { conversation: id } => {
                 own.ready.retain(|ready| *ready != id);
                 own.delivery.retain(|_, of| *of != id);
                 own.feed.retain(|_, (of, _)| *of != id);
-                own.conversations.remove(&id).into_iter().collect()
+                if let Some(gone) = own.conversations.remove(&id) {
+                    receipt.records = gone.log.len() as u64;
+                }
             }
             Erase::Tenant => {
+                let all = own.conversations.values();
+                receipt.records = all.map(|own| own.log.len() as u64).sum();
+                state.tenants.remove(&tenant);
                 state.ready.retain(|ready| *ready != tenant);
-                state
-                    .tenants
-                    .remove(&tenant)
-                    .map(|own| own.conversations.into_values().collect())
-                    .unwrap_or_default()
             }
-        };
-        Ok(gone
-            .iter()
-            .map(|conversation| conversation.log.len() as u64)
-            .sum())
+            Erase::Message {
+                conversation,
+                index,
+            } => {
+                if let Some(own) = own.conversations.get_mut(&conversation)
+                    && let Some(record) = own.log.get_mut(index as usize)
+                {
+                    receipt.records = u64::from(record.take().is_some());
+                    own.claim = None;
+                }
+            }
+            Erase::Person { person } => {
+                own.erased.insert(person, now);
+                for conversation in own.conversations.values_mut() {
+                    receipt.records += conversation.forget(person);
+                }
+            }
+        }
+        let ready: Vec<_> = state.tenants.get(&tenant).map_or_else(Vec::new, |own| {
+            let free = |own: &Conversation| own.claim.is_none() && own.pending();
+            let all = own.conversations.iter();
+            all.filter(|(_, own)| free(own))
+                .map(|(id, _)| *id)
+                .collect()
+        });
+        for id in ready {
+            state.queue(tenant, id);
+        }
+        Ok(receipt)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

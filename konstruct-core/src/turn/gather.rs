@@ -1,11 +1,17 @@
 //! Gathering: which part of the history a turn shows to the model, and what it recalls.
 
-use super::{Cited, Claim, Gathered, Journal, Recalled, State, Stored, driver::Driver, prompt};
-use crate::{Audience, Employee, Hit, MemoryStore, Recall, Result, Scope, Source};
+use std::collections::BTreeSet;
 
-/// How many passages of knowledge a model is shown, and how many earlier messages.
+use super::{Cited, Claim, Gathered, Journal, Recalled, State, Stored, driver::Driver, prompt};
+use crate::{
+    ActorKind, Audience, ConversationKind, Employee, Hit, MemoryStore, PersonId, Recall, Result,
+    Scope, Source,
+};
+
+/// How many passages of knowledge a model is shown, how many earlier messages, and how many facts.
 const KNOWLEDGE: usize = 8;
 const HISTORY: usize = 4;
+const FACTS: usize = 6;
 /// How many records are read at once while the window is measured.
 const PAGE: u64 = 64;
 
@@ -26,17 +32,40 @@ impl Driver {
                 ..Gathered::default()
             });
         };
-        let knowledge = recall(memory, claim, &text, Scope::Knowledge, KNOWLEDGE).await?;
-        let mut history = Vec::new();
-        if window_from > 0 {
-            // What the window shows already is not recalled as well.
-            history = recall(memory, claim, &text, Scope::History, HISTORY).await?;
-            history.retain(|cited| matches!(cited.source, Source::Message { index, .. } if index < window_from));
-        }
+        let audience = audience(claim, state);
+        let ask = async |scope, limit| {
+            let query = Recall {
+                limit,
+                ..Recall::new(text.clone(), audience, scope)
+            };
+            memory.recall(claim.tenant, query).await
+        };
+        let knowledge = ask(Scope::KNOWLEDGE, KNOWLEDGE).await?;
+        let facts = ask(Scope::FACTS, FACTS).await?;
+        let mut history = ask(Scope::HISTORY, HISTORY).await?;
+        // What the window shows already is not recalled as well.
+        history.retain(|hit| match hit.source {
+            Source::Message {
+                conversation,
+                index,
+            } => conversation != claim.conversation || index < window_from,
+            _ => true,
+        });
+        let summary = if window_from > 0 {
+            memory.summary(claim.tenant, claim.conversation).await?
+        } else {
+            None
+        };
+        let hits = facts.iter().chain(&history);
+        let mut persons: BTreeSet<PersonId> = hits.flat_map(|hit| hit.persons.clone()).collect();
+        persons.extend(summary.iter().flat_map(|summary| &summary.persons));
         Ok(Gathered {
             window_from,
-            knowledge,
-            history,
+            knowledge: cited(&knowledge),
+            history: cited(&history),
+            facts: cited(&facts),
+            summary: summary.map(|summary| summary.to),
+            persons,
         })
     }
 
@@ -63,7 +92,36 @@ impl Driver {
         };
         let knowledge = fetch(memory, claim, &gathered.knowledge).await?;
         let history = fetch(memory, claim, &gathered.history).await?;
-        Ok((window, Recalled { knowledge, history }))
+        let facts = fetch(memory, claim, &gathered.facts).await?;
+        let summary = match gathered.summary {
+            // A summary that reaches further says the same of what this one covered.
+            Some(_) => memory.summary(claim.tenant, claim.conversation).await?,
+            None => None,
+        };
+        let recalled = Recalled {
+            knowledge,
+            history,
+            facts,
+            summary: summary.map(|summary| summary.text),
+        };
+        Ok((window, recalled))
+    }
+}
+
+/// Who will see what the turn says: the one person of a one-to-one conversation, or everyone in the channel.
+fn audience(claim: &Claim, state: &State) -> Audience {
+    let started = state.started();
+    let humans = started
+        .inputs
+        .iter()
+        .filter(|input| input.event.sender.kind == ActorKind::Human);
+    let persons: BTreeSet<PersonId> = humans.flat_map(|input| input.persons.clone()).collect();
+    let direct = started.conversation.kind == ConversationKind::Direct;
+    match persons.iter().next() {
+        Some(person) if direct && persons.len() == 1 => Audience::Person { person: *person },
+        _ => Audience::Channel {
+            conversation: claim.conversation,
+        },
     }
 }
 
@@ -74,7 +132,7 @@ async fn window(
     employee: &Employee,
     turn_from: u64,
 ) -> Result<u64> {
-    let (mut messages, mut bytes) = (0_u32, 0_u32);
+    let (mut messages, mut tokens) = (0_u32, 0_u32);
     let mut from = turn_from;
     while from > 0 {
         let page = journal
@@ -87,8 +145,9 @@ async fn window(
         for stored in page.iter().rev() {
             let (count, size) = prompt::weight(stored);
             messages = messages.saturating_add(count);
-            bytes = bytes.saturating_add(size);
-            if messages > employee.limits.window_messages || bytes > employee.limits.window_bytes {
+            tokens = tokens.saturating_add(size);
+            if messages > employee.limits.window_messages || tokens > employee.limits.window_tokens
+            {
                 return Ok(stored.index + 1);
             }
         }
@@ -97,32 +156,12 @@ async fn window(
     Ok(0)
 }
 
-async fn recall(
-    memory: &dyn MemoryStore,
-    claim: &Claim,
-    text: &str,
-    scope: Scope,
-    limit: usize,
-) -> Result<Vec<Cited>> {
-    let audience = Audience::Conversation(claim.conversation);
-    let hits = memory
-        .recall(
-            claim.tenant,
-            Recall {
-                text: text.to_owned(),
-                audience,
-                limit,
-                scope,
-            },
-        )
-        .await?;
-    Ok(hits
-        .into_iter()
-        .map(|hit| Cited {
-            source: hit.source,
-            coverage: hit.coverage,
-        })
-        .collect())
+fn cited(hits: &[Hit]) -> Vec<Cited> {
+    let cited = |hit: &Hit| Cited {
+        source: hit.source,
+        coverage: hit.coverage,
+    };
+    hits.iter().map(cited).collect()
 }
 
 async fn fetch(

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Record;
 use crate::{
-    ConnectionId, ConversationId, ConversationRef, LedgerRow, NanoUsd, PersonId, Result,
-    RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConnectionId, ConversationId, ConversationRef, Depth, Erase, ErasureReceipt, LedgerRow,
+    NanoUsd, PersonId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
 };
 
 /// A durable log and mailbox for every conversation of every tenant.
@@ -122,11 +122,33 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Those of the store; each item may fail as well.
     async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>>;
 
-    /// Removes a conversation, or all of a tenant. A claim of what was removed is void. Returns how many records went.
+    /// Takes in what [`Journal::export`] gave, under the same ids: conversations with their logs and inboxes, the ledger and
+    /// the budget. What an earlier call took in of a conversation is gone on with.
+    ///
+    /// # Errors
+    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when a record is there already, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a record that belongs to no conversation before it or
+    /// leaves a gap. Nothing was taken in then.
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()>;
+
+    /// Pays for a call that belongs to no conversation's log, such as one that embeds or summarises. Returns whether the
+    /// reservation fits under the cap; nothing is written if not.
     ///
     /// # Errors
     /// Those of the store.
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64>;
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool>;
+
+    /// Removes something from the logs and from all that the same store derives from them, and says what remains. A claim of a
+    /// conversation that it touches is void. What does not exist is erased with a receipt that counts nothing.
+    ///
+    /// A conversation goes whole; only what keeps a late delivery away stays. Of a message, or of the records that name a
+    /// person, only the content goes: an index is never given anew, and the record reads as `None`. Events of an inbox that
+    /// hold words of the person go too, and count as consumed. An event that happened before a person was erased, and comes
+    /// in late, is a [`Accepted::Duplicate`].
+    ///
+    /// # Errors
+    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that it has not.
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
 
     /// Returns when the next timer of any unclaimed conversation is due.
     ///
@@ -306,14 +328,15 @@ pub struct ConversationSummary {
     pub updated_at: Timestamp,
 }
 
-/// What to remove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Erase {
-    /// One conversation.
-    Conversation(ConversationId),
-    /// All that is kept of the tenant.
-    Tenant,
+/// Money that moves for a call that belongs to no conversation's log.
+#[derive(Clone, Debug, Default)]
+pub struct Charge {
+    /// Money to set aside. If it does not fit, nothing is written.
+    pub reserve: Option<Reserve>,
+    /// Calls that are over.
+    pub settle: Vec<Settle>,
+    /// Rows of the ledger.
+    pub ledger: Vec<LedgerRow>,
 }
 
 /// An item of an export.

@@ -16,7 +16,7 @@ mod worker;
 pub use self::{
     driver::{Driver, DriverStats, Worked},
     journal::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed,
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         InboxItem, Journal, Loaded, Reserve, Settle, Stored, TimerChange,
     },
     prompt::{Recalled, question, render},

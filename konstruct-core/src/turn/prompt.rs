@@ -5,16 +5,20 @@ use std::collections::HashMap;
 use super::{Action, Entry, Event, Input, OpenReason, State, Stored};
 use crate::{
     ActorKind, Body, Content, ConversationKind, Employee, Hit, ModelMessage, ModelRequest, Part,
-    Passage, Role, ToolSpec,
+    Passage, Role, SaidBy, ToolSpec, llm::estimate_tokens,
 };
 
-/// What was recalled for a turn: knowledge and earlier messages, each with the coverage that was recorded.
+/// What was recalled for a turn, each passage with the coverage that was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Recalled {
     /// Passages of knowledge, best first.
     pub knowledge: Vec<(Hit, f32)>,
     /// Earlier messages.
     pub history: Vec<(Hit, f32)>,
+    /// Facts.
+    pub facts: Vec<(Hit, f32)>,
+    /// What was said before the window, in short.
+    pub summary: Option<String>,
 }
 
 /// Renders the request of a turn's next model call.
@@ -82,14 +86,14 @@ pub fn question(inputs: &[Input]) -> String {
     texts.join("\n")
 }
 
-/// Counts what a record adds to the window: messages and bytes.
+/// Counts what a record adds to the window: messages and tokens.
 pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
-    let size = |text: &str| (1, u32::try_from(text.len()).unwrap_or(u32::MAX));
+    let size = |text: &str| (1, estimate_tokens(text));
     let inputs = |inputs: &[Input]| {
         let texts = inputs.iter().filter_map(|input| said(input, false)).count();
         (
             u32::try_from(texts).unwrap_or(u32::MAX),
-            u32::try_from(question(inputs).len()).unwrap_or(u32::MAX),
+            estimate_tokens(&question(inputs)),
         )
     };
     match stored.record.as_ref().map(|record| &record.entry) {
@@ -149,16 +153,29 @@ fn system(employee: &Employee, state: &State, recalled: &Recalled) -> String {
             "Of {unsure} of your earlier messages it is not known whether they arrived."
         ));
     }
-    if !recalled.history.is_empty() {
-        lines.push("Earlier in this conversation:".into());
-        lines.extend(
-            recalled
-                .history
-                .iter()
-                .map(|(hit, _)| format!("- {}", hit.text)),
-        );
+    if let Some(summary) = &recalled.summary {
+        lines.push(format!("What was said before, in short: {summary}"));
     }
+    let mut list = |heading: &str, hits: &[(Hit, f32)]| {
+        if !hits.is_empty() {
+            lines.push(heading.into());
+            lines.extend(hits.iter().map(|(hit, _)| remembered(hit)));
+        }
+    };
+    list("What you remember:", &recalled.facts);
+    list("Said earlier:", &recalled.history);
     lines.join("\n")
+}
+
+/// Something remembered, as one line: when, who, what.
+fn remembered(hit: &Hit) -> String {
+    let date: String = hit.at.to_string().chars().take(10).collect();
+    let text = hit.text.replace('\n', " ");
+    match hit.said_by {
+        Some(SaidBy::Employee) => format!("- {date}, you: {text}"),
+        Some(_) if !hit.name.is_empty() => format!("- {date}, {}: {text}", hit.name),
+        _ => format!("- {date}: {text}"),
+    }
 }
 
 /// The conversation as it reads now: what was edited since says what it says now, and what was deleted is left out.

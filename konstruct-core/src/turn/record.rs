@@ -315,6 +315,15 @@ pub struct Gathered {
     /// What was said earlier than the window and bears on the question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Cited>,
+    /// Facts that bear on the question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Cited>,
+    /// The summary of what was said before the window: the index of the first record that it does not cover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<u64>,
+    /// Whose words all of this may hold.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub persons: BTreeSet<PersonId>,
 }
 
 /// A passage by reference.

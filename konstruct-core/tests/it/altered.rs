@@ -9,10 +9,11 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
+    WorkerId,
     testkit::VirtualClock,
     turn::{
-        Accepted, Action, Append, AppendOutcome, Claim, ConversationSummary, Entry, Erase,
+        Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry,
         Exported, Fed, Journal, Loaded, Stored,
     },
 };
@@ -149,8 +150,16 @@ impl Journal for Altered {
         self.inner.export(tenant).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
-        self.inner.erase(tenant, what).await
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.inner.import(tenant, items).await
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.inner.charge(tenant, charge).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        self.inner.erase(tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

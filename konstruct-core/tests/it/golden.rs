@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use konstruct_core::{
     Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind, ConnectionId,
     Content, ConversationId, ConversationKind, ConversationRef, Decision, DeliveryState,
-    DocumentId, ErrorKind, Find, Finish, IdKind, Inbound, Lifecycle, ModelAnswer, NanoUsd, Part,
-    PersonId, Price, ProviderError, Receipt, Source, Timestamp, ToolCall, TurnId, Usage,
+    DocumentId, ErrorKind, FactId, Find, Finish, IdKind, Inbound, Lifecycle, ModelAnswer, NanoUsd,
+    Part, PersonId, Price, ProviderError, Receipt, Source, Timestamp, ToolCall, TurnId, Usage,
     tool::Effect,
     turn::{
         Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,
@@ -273,6 +273,14 @@ fn events() -> Vec<Event> {
             window_from: 4,
             knowledge: vec![cited],
             history: vec![earlier],
+            facts: vec![Cited {
+                source: Source::Fact {
+                    id: FactId::from_bytes([7; 16]),
+                },
+                coverage: 0.25,
+            }],
+            summary: Some(3),
+            persons: BTreeSet::from([PersonId::from_bytes([8; 16])]),
         }),
         Event::Answered {
             call,

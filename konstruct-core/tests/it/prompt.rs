@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use konstruct_core::{
-    Audience, Body, Clock as _, Content, ConversationKind, Decision, Document, DocumentId,
-    Employee, Find, Hit, MemoryStore, ModelMessage, ModelRequest, NewDocument, Part, Recall,
-    Result, Role, Scope, Source, TenantId, TurnLimits,
+    Audience, Body, Clock as _, Content, ConversationId, ConversationKind, Decision, Depth,
+    Document, DocumentId, Employee, Erase, ErasureReceipt, Fact, FactId, FactStore, Facts, Find,
+    Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, ModelMessage, ModelRequest,
+    NewDocument, NewFact, Part, PersonId, Recall, Remembered, Result, Role, Scope, Source, Summary,
+    SummaryStore, TenantId, Timestamp, TurnLimits, Unanswered,
     testkit::{Answer, CrashPoint, Fate, Moment, ScriptedModel, Write, message},
-    turn::{Driver, Worker},
+    turn::{Driver, Journal, Worker},
 };
 
 use crate::office::{Office, limits, says};
@@ -39,18 +42,18 @@ impl Office {
 }
 
 #[tokio::test]
-async fn the_window_is_limited_by_messages_and_by_bytes() {
-    let (messages, bytes) = (
+async fn the_window_is_limited_by_messages_and_by_tokens() {
+    let (messages, tokens) = (
         TurnLimits {
             window_messages: 3,
             ..limits()
         },
         TurnLimits {
-            window_bytes: 25,
+            window_tokens: 9,
             ..limits()
         },
     );
-    for limits in [messages, bytes] {
+    for limits in [messages, tokens] {
         let office = Office::with(Find::Query, says("an answer"), |employee| {
             employee.limits(limits)
         });
@@ -224,7 +227,7 @@ async fn rules_name_the_employee_and_nothing_is_rendered_from_a_clock() {
 
 /// A memory that knows one passage, and one thing that was said long ago.
 #[derive(Debug)]
-struct Knowing;
+struct Knowing(Arc<dyn Journal>);
 
 const PASSAGE: Source = Source::Document {
     id: DocumentId::from_bytes([1; 16]),
@@ -235,37 +238,47 @@ const PASSAGE: Source = Source::Document {
 fn hit(source: Source, coverage: f32) -> Hit {
     let (name, text) = match source {
         Source::Document { .. } => ("Opening hours", "We open at nine."),
+        Source::Fact { .. } => ("", "The person is left-handed."),
         _ => ("", "I ride a blue bike."),
     };
     Hit {
-        source,
         name: name.into(),
-        title: String::new(),
-        text: text.into(),
-        score: 1.0,
         coverage,
+        persons: vec![OTHER],
+        ..Hit::new(source, text, Timestamp::from_secs(1_794_657_600))
     }
 }
 
+/// Somebody whose words are recalled.
+const OTHER: PersonId = PersonId::from_bytes([5; 16]);
+
 #[async_trait]
 impl MemoryStore for Knowing {
-    async fn recall(&self, _: TenantId, query: Recall) -> Result<Vec<Hit>> {
-        let Audience::Conversation(conversation) = query.audience else {
+    async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+        let own = self.0.conversations(tenant, None, 1).await?[0].id;
+        let Audience::Person { .. } = query.audience else {
             panic!("recalled for everybody")
         };
+        let said = |conversation, index| Source::Message {
+            conversation,
+            index,
+        };
         Ok(match query.scope {
-            Scope::Knowledge => vec![hit(PASSAGE, 0.75)],
-            _ => [0, 1_000]
-                .map(|index| {
-                    hit(
-                        Source::Message {
-                            conversation,
-                            index,
-                        },
-                        0.5,
-                    )
-                })
-                .into(),
+            Scope::KNOWLEDGE => vec![hit(PASSAGE, 0.75)],
+            Scope::FACTS => vec![hit(
+                Source::Fact {
+                    id: FactId::from_bytes([2; 16]),
+                },
+                0.5,
+            )],
+            // Long ago in this conversation, in its window, and in another one.
+            _ => [
+                said(own, 0),
+                said(own, 1_000),
+                said(ConversationId::from_bytes([3; 16]), 1_000),
+            ]
+            .map(|source| hit(source, 0.5))
+            .into(),
         })
     }
 
@@ -276,6 +289,65 @@ impl MemoryStore for Knowing {
             .collect())
     }
 
+    async fn set_language(&self, _: TenantId, _: Language) -> Result<()> {
+        unreachable!()
+    }
+
+    async fn catch_up(&self, _: TenantId) -> Result<()> {
+        unreachable!()
+    }
+
+    async fn progress(&self, _: TenantId) -> Result<IndexProgress> {
+        unreachable!()
+    }
+
+    async fn forget(&self, _: TenantId, _: Erase, _: Depth) -> Result<ErasureReceipt> {
+        unreachable!()
+    }
+
+    async fn export_memory(&self, _: TenantId) -> Result<BoxStream<'static, Result<Remembered>>> {
+        unreachable!()
+    }
+
+    async fn import_memory(&self, _: TenantId, _: Vec<Remembered>) -> Result<()> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl SummaryStore for Knowing {
+    async fn summary(&self, _: TenantId, conversation: ConversationId) -> Result<Option<Summary>> {
+        Ok(Some(Summary {
+            conversation,
+            to: 1,
+            text: "The person greeted.".into(),
+            persons: Vec::new(),
+            made_at: Timestamp::from_secs(1_794_657_600),
+        }))
+    }
+
+    async fn put_summary(&self, _: TenantId, _: Summary) -> Result<bool> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl FactStore for Knowing {
+    async fn remember(&self, _: TenantId, _: NewFact) -> Result<Fact> {
+        unreachable!()
+    }
+
+    async fn supersede(&self, _: TenantId, _: FactId, _: Option<NewFact>) -> Result<Option<Fact>> {
+        unreachable!()
+    }
+
+    async fn facts(&self, _: TenantId, _: Facts) -> Result<Vec<Fact>> {
+        unreachable!()
+    }
+}
+
+#[async_trait]
+impl KnowledgeStore for Knowing {
     async fn put_document(&self, _: TenantId, _: NewDocument) -> Result<Document> {
         unreachable!()
     }
@@ -296,15 +368,19 @@ impl MemoryStore for Knowing {
     async fn delete_document(&self, _: TenantId, _: DocumentId) -> Result<bool> {
         unreachable!()
     }
+
+    async fn unanswered(&self, _: TenantId, _: usize) -> Result<Vec<Unanswered>> {
+        unreachable!()
+    }
 }
 
-fn knowing(office: &Office, journal: Arc<dyn konstruct_core::turn::Journal>) -> Worker {
+fn knowing(office: &Office, journal: Arc<dyn Journal>) -> Worker {
     let directory = Arc::new(office.directory.clone());
     let clock = Arc::new(office.clock.clone());
     Worker::new(Driver::new(
         journal,
         directory,
-        Some(Arc::new(Knowing)),
+        Some(Arc::new(Knowing(Arc::clone(&office.journal)))),
         clock,
     ))
 }
@@ -335,10 +411,19 @@ async fn what_was_recalled_is_shown_by_reference() {
     );
     let times = request.system.matches("I ride a blue bike.").count();
     assert_eq!(
-        times, 1,
+        times, 2,
         "what lies within the window is not recalled as well"
     );
-    let log = serde_json::to_string(&office.turns().await).unwrap();
+    for shown in ["The person is left-handed.", "The person greeted."] {
+        assert!(request.system.contains(shown), "{shown}");
+    }
+    let turns = office.turns().await;
+    let last = turns.last().and_then(|turn| turn.last()).unwrap();
+    assert!(
+        last.persons.contains(&OTHER),
+        "a record is sealed to those whose words it may quote"
+    );
+    let log = serde_json::to_string(&turns).unwrap();
     assert!(
         !log.contains("We open at nine."),
         "a record keeps the place, never the text"

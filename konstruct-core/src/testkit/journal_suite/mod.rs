@@ -3,6 +3,7 @@
 mod accept;
 mod append;
 mod claim;
+mod forget;
 mod model;
 mod read;
 mod restart;
@@ -84,6 +85,8 @@ cases! {
         loading_begins_at_the_checkpoint;
     read: ranges_are_cut, the_feed_is_in_order, conversations_are_paged, an_export_is_whole,
         a_conversation_is_erased, a_tenant_is_erased, tenants_do_not_see_each_other;
+    forget: a_message_is_forgotten, a_person_is_forgotten, an_import_restores, a_bad_import_changes_nothing,
+        a_charge_is_money;
 }
 
 /// Runs every case, each on a fresh journal.

@@ -5,8 +5,8 @@ use super::{
     world::{World, record, records, text_of},
 };
 use crate::{
-    Basis, ConversationId, LedgerRow, NanoUsd, Usage,
-    turn::{Accepted, Append, AppendOutcome, Claim, Erase, Exported, Reserve, TimerChange},
+    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Usage,
+    turn::{Accepted, Append, AppendOutcome, Claim, Exported, Reserve, TimerChange},
 };
 
 pub(super) async fn ranges_are_cut(subject: &JournalSubject) -> Outcome {
@@ -209,11 +209,18 @@ pub(super) async fn an_export_is_whole(subject: &JournalSubject) -> Outcome {
 pub(super) async fn a_conversation_is_erased(subject: &JournalSubject) -> Outcome {
     let world = World::new();
     let claim = furnish(subject, &world).await?;
-    let erase = Erase::Conversation(claim.conversation);
-    let gone = subject.journal.erase(world.tenant, erase).await?;
-    ensure_eq!(gone, 2, "records that went");
+    let erase = Erase::Conversation {
+        conversation: claim.conversation,
+    };
+    let erased = async || {
+        subject
+            .journal
+            .erase(world.tenant, erase, Depth::Logical)
+            .await
+    };
+    ensure_eq!(erased().await?.records, 2, "records that went");
     ensure_eq!(
-        subject.journal.erase(world.tenant, erase).await?,
+        erased().await?.records,
         0,
         "records that went the second time"
     );
@@ -278,8 +285,10 @@ pub(super) async fn a_tenant_is_erased(subject: &JournalSubject) -> Outcome {
     let ready = subject.claim().await?;
     subject.journal.release(&ready, 0).await?;
     let others = furnish_after(subject, &other, &world).await?;
-    let gone = subject.journal.erase(world.tenant, Erase::Tenant).await?;
-    ensure_eq!(gone, 2, "records that went");
+    let erased = subject
+        .journal
+        .erase(world.tenant, Erase::Tenant, Depth::Logical);
+    ensure_eq!(erased.await?.records, 2, "records that went");
     let left = subject.exported(world.tenant).await?;
     ensure!(left.is_empty(), "of an erased tenant {left:?} is left");
     let outcome = subject.journal.append(&claim, 2, records(&["no"])).await?;
@@ -363,11 +372,11 @@ pub(super) async fn tenants_do_not_see_each_other(subject: &JournalSubject) -> O
         AppendOutcome::FenceLost,
         "an append to a foreign conversation"
     );
-    let gone = subject
-        .journal
-        .erase(other_tenant, Erase::Conversation(claim.conversation))
-        .await?;
-    ensure_eq!(gone, 0, "foreign records that went");
+    let erase = Erase::Conversation {
+        conversation: claim.conversation,
+    };
+    let erased = subject.journal.erase(other_tenant, erase, Depth::Logical);
+    ensure_eq!(erased.await?.records, 0, "foreign records that went");
     // The same event is new to the other tenant, in a conversation with an id and numbers of its own.
     let event = other.message("C1", "first of C1");
     let (conversation, seq) = subject.accept_new(&other, event).await?;

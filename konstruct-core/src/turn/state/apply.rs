@@ -80,6 +80,8 @@ impl State {
         self.phase = match (phase, event) {
             (Phase::Gathering, Event::Gathered(gathered)) => {
                 self.gathered = Some(gathered.clone());
+                // The answer may hold the words of those who are quoted to the model.
+                self.started.carry.persons.extend(&gathered.persons);
                 if self.started.closed && !closed_message(employee).is_empty() {
                     self.speak(closed_message(employee), Some(FallbackReason::Closed))
                 } else {

@@ -1,0 +1,123 @@
+//! Facts: what was learned from what was said, each with the words that it stands on.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::Audience;
+use crate::{ConversationId, FactId, PersonId, Result, TenantId, Timestamp};
+
+/// Keeps facts.
+///
+/// # Contract
+/// A fact is never changed in silence: it is superseded, and stays to be seen as of an earlier time. It is gone with the last of
+/// its sources.
+#[async_trait]
+pub trait FactStore: fmt::Debug + Send + Sync + 'static {
+    /// Remembers a fact.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field: no text, no source, a quote that does not
+    /// stand in its source, or a source that the fact's audience may not see; nothing is stored then.
+    async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact>;
+
+    /// Ends a fact, and puts another in its place if there is one. Returns the new one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is no such fact, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict)
+    /// when it was superseded before, and those of [`FactStore::remember`].
+    async fn supersede(
+        &self,
+        tenant: TenantId,
+        old: FactId,
+        new: Option<NewFact>,
+    ) -> Result<Option<Fact>>;
+
+    /// Lists facts, the newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>>;
+}
+
+/// Which facts to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Who will see them.
+    pub audience: Audience,
+    /// Only those about this person.
+    pub about: Option<PersonId>,
+    /// As of when: those that held then and were known then. `None`: now.
+    pub as_of: Option<Timestamp>,
+}
+
+/// A fact to remember.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewFact {
+    /// What is so, 1 to 1,000 characters.
+    pub text: String,
+    /// Who may see it. Owned by a conversation or a channel, it is theirs; owned by a person, it is that person's alone.
+    pub audience: Audience,
+    /// Whom it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<PersonId>,
+    /// What it stands on: at least one.
+    pub sources: Vec<Quote>,
+    /// From when on it holds. `None`: from the time of the first source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Timestamp>,
+    /// From when on it is not recalled any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Words that stand in a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The index of the record.
+    pub index: u64,
+    /// The words, as they stand there; white space and case may differ.
+    pub quote: String,
+}
+
+/// A fact, current or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Its id.
+    pub id: FactId,
+    /// What is so.
+    pub text: String,
+    /// Who may see it.
+    pub audience: Audience,
+    /// Whom it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<PersonId>,
+    /// What it stands on. A source that was erased is gone from here.
+    pub sources: Vec<Quote>,
+    /// When it was remembered.
+    pub known_from: Timestamp,
+    /// From when on it holds.
+    pub valid_from: Timestamp,
+    /// When it was superseded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Timestamp>,
+    /// From when on it is not recalled any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// What stands in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<FactId>,
+}
+
+impl Fact {
+    /// Returns whether it was known and held at a time.
+    pub fn holds_at(&self, when: Timestamp) -> bool {
+        self.known_from <= when
+            && self.valid_from <= when
+            && self.valid_to.is_none_or(|end| when < end)
+            && self.expires_at.is_none_or(|end| when < end)
+    }
+}
