@@ -38,8 +38,8 @@
 //! | `chunk` | documents into passages |
 //! | `analyze` | text into terms |
 //! | `bm25` | the arithmetic of recall |
-//! | `seal` | the sealer that stands here until per-person keys do |
-//! | `redb/writer`, `redb/snapshot`, `redb/keys` | the one writer, reading, and the tables |
+//! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
+//! | `redb/writer`, `redb/snapshot`, `redb/keys`, `redb/vault` | the one writer, reading, the tables, and the keys of what is sealed |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
 //! | `redb/accept`, `append`, `budget`, `erase`, `export`, `journal`, `head` | the journal |
 //! | `redb/knowledge`, `history`, `index` | the memory store |
@@ -66,5 +66,5 @@ pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
 pub use self::{
     analyze::{Language, terms},
     chunk::{Chunk, chunks},
-    seal::PlainSealer,
+    seal::KeyRing,
 };

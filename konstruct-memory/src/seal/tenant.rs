@@ -1,0 +1,229 @@
+//! A tenant's key, and what is made of it: hashes of names, content keys, and the wrapping of person keys.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use konstruct_core::{PersonId, Result, TenantId};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::{Key, KeyRing, PersonKey, Place, decrypt, encrypt};
+
+/// What a wrapped tenant key is bound to, whatever store it stands in.
+const TENANT_KEYS: &str = "tenant_keys";
+/// What a wrapped person key is bound to.
+const PERSON_KEYS: &str = "person_keys";
+
+/// A tenant's key, unwrapped: three keys derived from it, each for one use.
+pub(crate) struct TenantKey {
+    tenant: TenantId,
+    /// Hashes names.
+    names: Hmac<Sha256>,
+    /// Derives content keys.
+    contents: Hmac<Sha256>,
+    /// Wraps person keys.
+    persons: Key,
+}
+
+impl TenantKey {
+    /// Makes a tenant's key. Returns it with what is to be stored of it.
+    pub(crate) fn generate(ring: &KeyRing, tenant: TenantId) -> Result<(Self, Vec<u8>)> {
+        let key = Key::random()?;
+        let wrapped = ring.wrap(&place(tenant), &key)?;
+        Ok((Self::derive(tenant, &key), wrapped))
+    }
+
+    /// Unwraps what was stored.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) where the ring is not the one that it was wrapped with.
+    pub(crate) fn unwrap(ring: &KeyRing, tenant: TenantId, wrapped: &[u8]) -> Result<Self> {
+        let key = ring.unwrap(&place(tenant), wrapped)?;
+        Ok(Self::derive(tenant, &key))
+    }
+
+    /// Wraps it with the ring's first key; `None` if it is already.
+    pub(crate) fn rewrap(
+        ring: &KeyRing,
+        tenant: TenantId,
+        wrapped: &[u8],
+    ) -> Result<Option<Vec<u8>>> {
+        if ring.is_current(wrapped) {
+            return Ok(None);
+        }
+        let key = ring.unwrap(&place(tenant), wrapped)?;
+        ring.wrap(&place(tenant), &key).map(Some)
+    }
+
+    fn derive(tenant: TenantId, key: &Key) -> Self {
+        let root = keyed(key);
+        let subkey = |label: &str| derived(root.clone(), label.as_bytes());
+        Self {
+            tenant,
+            names: keyed(&subkey("names")),
+            contents: keyed(&subkey("contents")),
+            persons: subkey("persons"),
+        }
+    }
+
+    /// Returns whose it is.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Returns the hash of a name, for keys and indexes: equal names give equal hashes for ever, and another tenant's differ.
+    pub(crate) fn hash(&self, label: &str, bytes: &[u8]) -> [u8; 16] {
+        let mut mac = self.names.clone();
+        // The length keeps (label, bytes) apart from every other split of the same text.
+        mac.update(&(label.len() as u64).to_be_bytes());
+        mac.update(label.as_bytes());
+        mac.update(bytes);
+        let full = mac.finalize().into_bytes();
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&full[..16]);
+        hash
+    }
+
+    /// Returns the id of a person: a keyed hash of the channel and of what it calls them.
+    pub(crate) fn person(&self, channel: &str, id: &str) -> PersonId {
+        PersonId::from_bytes(self.hash("person", format!("{channel}:{id}").as_bytes()))
+    }
+
+    /// Derives the key of a record from the keys of its persons, which are in the order of their ids.
+    pub(super) fn content_key(&self, persons: &[&PersonKey]) -> Key {
+        let mut parts = Zeroizing::new(Vec::with_capacity(48 * persons.len()));
+        for person in persons {
+            parts.extend_from_slice(person.id.as_bytes());
+            parts.extend_from_slice(person.key.as_bytes());
+        }
+        derived(self.contents.clone(), &parts)
+    }
+
+    /// Wraps a person's key, for the row of that person.
+    pub(crate) fn wrap_person(&self, person: PersonId, key: &PersonKey) -> Result<Vec<u8>> {
+        let mut wrapped = Vec::new();
+        let bound = self.person_place(person, key.id);
+        encrypt(&self.persons, &bound, key.key.as_bytes(), &mut wrapped)?;
+        Ok(wrapped)
+    }
+
+    /// Unwraps a person's key.
+    pub(crate) fn unwrap_person(
+        &self,
+        person: PersonId,
+        id: super::KeyId,
+        wrapped: &[u8],
+    ) -> Result<PersonKey> {
+        let plain = decrypt(&self.persons, &self.person_place(person, id), wrapped)?;
+        let key = Key::from_slice(&Zeroizing::new(plain)).ok_or_else(super::damaged)?;
+        Ok(PersonKey { id, key })
+    }
+
+    fn person_place(&self, person: PersonId, id: super::KeyId) -> Vec<u8> {
+        let place = Place {
+            tenant: self.tenant,
+            table: PERSON_KEYS,
+            row: person.as_bytes(),
+        };
+        place.bind(id.as_bytes())
+    }
+}
+
+/// Whether they hash alike, and so are one key.
+impl PartialEq for TenantKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.hash("key", &[]) == other.hash("key", &[])
+    }
+}
+
+/// Without the keys.
+impl fmt::Debug for TenantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TenantKey").field(&self.tenant).finish()
+    }
+}
+
+fn place(tenant: TenantId) -> Vec<u8> {
+    let place = Place {
+        tenant,
+        table: TENANT_KEYS,
+        row: tenant.as_bytes(),
+    };
+    place.bind(&[])
+}
+
+fn keyed(key: &Key) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    Hmac::new_from_slice(key.as_bytes()).expect("any key length")
+}
+
+fn derived(mut mac: Hmac<Sha256>, from: &[u8]) -> Key {
+    mac.update(from);
+    let mut bytes: [u8; 32] = mac.finalize().into_bytes().into();
+    let key = Key(Zeroizing::new(bytes));
+    zeroize::Zeroize::zeroize(&mut bytes);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use konstruct_core::ErrorKind;
+
+    use super::*;
+
+    fn made(tenant: TenantId) -> (KeyRing, TenantKey, Vec<u8>) {
+        let ring = KeyRing::generate().unwrap();
+        let (key, wrapped) = TenantKey::generate(&ring, tenant).unwrap();
+        (ring, key, wrapped)
+    }
+
+    #[test]
+    fn names_hash_alike_under_one_key_only() {
+        let tenant = TenantId::new();
+        let (ring, key, wrapped) = made(tenant);
+        let again = TenantKey::unwrap(&ring, tenant, &wrapped).unwrap();
+        let (_, other, _) = made(tenant);
+        assert_eq!(key.person("slack", "U1"), again.person("slack", "U1"));
+        assert_ne!(key.person("slack", "U1"), other.person("slack", "U1"));
+        assert_ne!(key.hash("a", b"bc"), key.hash("ab", b"c"));
+    }
+
+    #[test]
+    fn a_tenants_key_is_of_no_use_to_another() {
+        let (ring, _, wrapped) = made(TenantId::new());
+        let error = TenantKey::unwrap(&ring, TenantId::new(), &wrapped).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    }
+
+    #[test]
+    fn rewrapping_changes_the_wrapping_alone() {
+        let tenant = TenantId::new();
+        let (old, key, wrapped) = made(tenant);
+        let new = KeyRing::generate().unwrap();
+        let both = new.clone().with_old(&old);
+        assert_eq!(TenantKey::rewrap(&old, tenant, &wrapped).unwrap(), None);
+        let again = TenantKey::rewrap(&both, tenant, &wrapped).unwrap().unwrap();
+        let read = TenantKey::unwrap(&new, tenant, &again).unwrap();
+        assert_eq!(read.hash("l", b"n"), key.hash("l", b"n"));
+        assert!(TenantKey::unwrap(&old, tenant, &again).is_err());
+    }
+
+    #[test]
+    fn a_persons_key_is_bound_to_person_id_and_tenant() {
+        let (_, key, _) = made(TenantId::new());
+        let (_, other, _) = made(TenantId::new());
+        let (person, own) = (PersonId::new(), PersonKey::random().unwrap());
+        let wrapped = key.wrap_person(person, &own).unwrap();
+        let read = key.unwrap_person(person, own.id, &wrapped).unwrap();
+        assert_eq!(read.key.as_bytes(), own.key.as_bytes());
+        let another = PersonKey::random().unwrap();
+        for outcome in [
+            key.unwrap_person(PersonId::new(), own.id, &wrapped),
+            key.unwrap_person(person, another.id, &wrapped),
+            other.unwrap_person(person, own.id, &wrapped),
+            key.unwrap_person(person, own.id, &wrapped[1..]),
+        ] {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+}
