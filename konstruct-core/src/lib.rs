@@ -12,7 +12,6 @@ pub mod llm;
 mod memory;
 mod message;
 mod money;
-mod seal;
 mod secret;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -50,7 +49,6 @@ pub use self::{
         Lifecycle, ProviderError, RoutedEvent,
     },
     money::{Basis, LedgerRow, NanoUsd, Price, Usage},
-    seal::{Opened, Sealer, SealerExt},
     secret::Secret,
     workforce::{Workforce, WorkforceBuilder},
 };

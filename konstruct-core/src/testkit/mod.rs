@@ -19,7 +19,7 @@ pub use self::{
     clock::VirtualClock,
     crash::{CrashPoint, Moment, Write},
     directory::ScriptedDirectory,
-    journal::{MemoryJournal, TestSealer},
+    journal::MemoryJournal,
     journal_suite::{
         Failed, JOURNAL_CASES, JournalSubject, Restart, journal_case, journal_restart_suite,
         journal_suite,

@@ -24,8 +24,8 @@ use crate::{
 ///   is not claimed. A conversation whose claim ended without a release is ready. `claim` is fair between tenants.
 /// * One tenant's names, events, records, keys, budget and cursors say nothing about another's; a foreign id answers like a
 ///   missing one.
-/// * What is stored of an event or a record goes through a [`Sealer`](crate::Sealer); a record that can no longer be opened
-///   reads as `None`, and keeps its index.
+/// * What is stored of an event or a record is sealed to every person whose words it may hold. A record that can no longer be
+///   opened reads as `None`, and keeps its index. Names stand in keys and ids only as hashes under the tenant's key.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Takes events in: dedupes, numbers and stores them, and makes their conversations ready. All events or none.
