@@ -2,7 +2,7 @@
 
 use konstruct_core::{
     Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, Result,
-    RoutedEvent, SealerExt as _, TenantId, turn::Accepted,
+    RoutedEvent, TenantId, turn::Accepted,
 };
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     head::{Head, Place, corrupt, encode},
     keys::{self, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
     snapshot::Rows as _,
+    vault::Vault,
     writer::{Batch, Operation},
 };
 
@@ -52,9 +53,10 @@ impl Operation for Accept {
     type Answer = Vec<Accepted>;
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
+        let mut vault = shared.vault_or_new(batch, self.tenant)?;
         self.events
             .iter()
-            .map(|routed| take_in(shared, batch, self.tenant, routed, &mut self.upgraded))
+            .map(|routed| take_in(shared, batch, &mut vault, routed, &mut self.upgraded))
             .collect()
     }
 
@@ -74,14 +76,14 @@ impl Operation for Accept {
 fn take_in(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
+    vault: &mut Vault,
     routed: &RoutedEvent,
     upgraded: &mut Vec<Twin>,
 ) -> Result<Accepted> {
-    let event = &routed.event;
+    let (tenant, event) = (vault.tenant(), &routed.event);
     let name = |label: &str, id: &str| {
         let bytes = [routed.connection.as_bytes().as_slice(), id.as_bytes()].concat();
-        (!id.is_empty()).then(|| keys::of(tenant, &[&shared.sealer.hash(tenant, label, &bytes)]))
+        (!id.is_empty()).then(|| vault.named(label, &bytes))
     };
     if let Some(key) = name("event", &event.id) {
         if batch.get(EVENTS, &key)?.is_some() {
@@ -97,7 +99,7 @@ fn take_in(
         if !event.addressed.mention || twin.mention {
             return Ok(Accepted::Duplicate);
         }
-        match upgrade(shared, batch, tenant, routed, twin)? {
+        match upgrade(shared, batch, vault, routed, twin)? {
             Upgrade::Done => {
                 let named = Twin {
                     mention: true,
@@ -113,7 +115,7 @@ fn take_in(
             Upgrade::Consumed => {}
         }
     }
-    let (conversation, seq) = deliver(shared, batch, tenant, routed)?;
+    let (conversation, seq) = deliver(shared, batch, vault, routed)?;
     if let Some(key) = logical {
         let twin = Twin {
             conversation,
@@ -138,10 +140,11 @@ enum Upgrade {
 fn upgrade(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
+    vault: &mut Vault,
     routed: &RoutedEvent,
     twin: Twin,
 ) -> Result<Upgrade> {
+    let tenant = vault.tenant();
     let Some(head) = shared.head(batch, tenant, twin.conversation)? else {
         return Ok(Upgrade::Gone);
     };
@@ -152,7 +155,7 @@ fn upgrade(
     let Some(row) = batch.get(INBOX, &key)? else {
         return Ok(Upgrade::Gone);
     };
-    let item = shared.inbox_item(tenant, &key, &row)?;
+    let item = vault.inbox_item(batch, &key, &row)?;
     let Some(mut kept) = item.event.filter(|kept| {
         // After an erasure, numbers begin again: it may be another event.
         kept.connection == routed.connection && kept.event.logical_id == routed.event.logical_id
@@ -164,7 +167,7 @@ fn upgrade(
     old.direct |= new.direct;
     old.thread |= new.thread;
     old.command |= new.command;
-    let row = shared.inbox_row(tenant, &key, item.accepted_at, &item.persons, &kept)?;
+    let row = vault.inbox_row(batch, &key, item.accepted_at, &item.persons, &kept)?;
     batch.put(INBOX, key, row);
     Ok(Upgrade::Done)
 }
@@ -173,23 +176,18 @@ fn upgrade(
 fn deliver(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
+    vault: &mut Vault,
     routed: &RoutedEvent,
 ) -> Result<(ConversationId, u64)> {
-    let event = &routed.event;
+    let (tenant, event) = (vault.tenant(), &routed.event);
     let now = shared.clock.now();
     let registered = match delivery_key(event) {
-        Some(delivery_key) => shared.registered(batch, tenant, delivery_key)?,
+        Some(delivery_key) => vault.registered(batch, delivery_key)?,
         None => None,
     };
     let conversation = registered.unwrap_or_else(|| {
         let place = event.conversation.as_ref().map(ConversationRef::key);
-        conversation_id(
-            shared,
-            tenant,
-            routed.connection,
-            place.as_deref().unwrap_or(""),
-        )
+        conversation_id(vault, routed.connection, place.as_deref().unwrap_or(""))
     });
     let key = keys::conversation(tenant, conversation);
     let mut head = match shared.head(batch, tenant, conversation)? {
@@ -204,7 +202,7 @@ fn deliver(
                     external: false,
                 }),
             };
-            let sealed = shared.seal(tenant, &[], (PLACES, &key), &place)?;
+            let sealed = vault.seal(batch, &[], (PLACES, &key), &place)?;
             batch.put(PLACES, key.clone(), sealed);
             Head::default()
         }
@@ -215,8 +213,8 @@ fn deliver(
     let persons = event
         .sender
         .id()
-        .map(|id| shared.sealer.person(tenant, event.channel.as_str(), id));
-    let row = shared.inbox_row(tenant, &item, now, persons.as_slice(), routed)?;
+        .map(|id| vault.key.person(event.channel.as_str(), id));
+    let row = vault.inbox_row(batch, &item, now, persons.as_slice(), routed)?;
     batch.put(INBOX, item, row);
     shared.keep_pending(batch, (tenant, conversation), &mut head);
     batch.put(HEADS, key, encode(&head)?);
@@ -232,32 +230,25 @@ fn delivery_key(event: &Inbound) -> Option<&str> {
 }
 
 /// The id of a conversation: a keyed hash, so that it names no one.
-fn conversation_id(
-    shared: &Shared,
-    tenant: TenantId,
-    connection: ConnectionId,
-    place: &str,
-) -> ConversationId {
+fn conversation_id(vault: &Vault, connection: ConnectionId, place: &str) -> ConversationId {
     let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
-    ConversationId::from_bytes(shared.sealer.hash(tenant, "conversation", &name))
+    ConversationId::from_bytes(vault.key.hash("conversation", &name))
 }
 
-impl Shared {
-    /// The key of a row that stands under a delivery key's hash.
-    pub(super) fn delivery_hash(&self, tenant: TenantId, delivery_key: &str) -> [u8; 16] {
-        self.sealer
-            .hash(tenant, "delivery", delivery_key.as_bytes())
+impl Vault {
+    /// The hash of a delivery key, which its rows stand under.
+    pub(super) fn delivery_hash(&self, delivery_key: &str) -> [u8; 16] {
+        self.key.hash("delivery", delivery_key.as_bytes())
     }
 
     /// Returns the conversation that registered a delivery key.
     pub(super) fn registered(
         &self,
         rows: &mut dyn super::snapshot::Rows,
-        tenant: TenantId,
         delivery_key: &str,
     ) -> Result<Option<ConversationId>> {
-        let hash = self.delivery_hash(tenant, delivery_key);
-        let row = rows.get(DELIVERIES, &keys::of(tenant, &[&hash]))?;
+        let hash = self.delivery_hash(delivery_key);
+        let row = rows.get(DELIVERIES, &keys::of(self.tenant(), &[&hash]))?;
         row.map(|row| {
             keys::id(&row, 0)
                 .map(ConversationId::from_bytes)

@@ -10,6 +10,7 @@ use super::{
     head::{Head, corrupt, encode},
     keys::{self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LEDGER, LOG, TENANTS},
     snapshot::Rows,
+    vault::Vault,
     writer::{Batch, Operation},
 };
 
@@ -33,21 +34,22 @@ impl Operation for AppendTo {
         let Some(mut head) = head.filter(|head| head.len == self.expected_len) else {
             return Ok(AppendOutcome::FenceLost);
         };
-        budget::settle(shared, batch, tenant, &append.settle)?;
+        let mut vault = shared.vault_or_new(batch, tenant)?;
+        budget::settle(shared, batch, &vault, &append.settle)?;
         if let Some(wanted) = &append.reserve
-            && !budget::reserve(shared, batch, tenant, wanted)?
+            && !budget::reserve(shared, batch, &vault, wanted)?
         {
             batch.discard();
             return Ok(AppendOutcome::OverBudget);
         }
         let mut counts = Counts::of(batch, tenant)?;
-        write_records(shared, batch, claim, append, &mut head, &mut counts)?;
-        write_ledger(shared, batch, tenant, append, &mut counts)?;
+        write_records(&mut vault, batch, claim, append, &mut head, &mut counts)?;
+        write_ledger(&mut vault, batch, append, &mut counts)?;
         counts.put(batch, tenant);
         consume(batch, claim, append.consume_to, &mut head);
         set_timer(batch, claim, append.timer, &mut head);
         for delivery_key in &append.delivery_keys {
-            let hash = shared.delivery_hash(tenant, delivery_key);
+            let hash = vault.delivery_hash(delivery_key);
             let id = conversation.as_bytes();
             batch.put(DELIVERIES, keys::of(tenant, &[&hash]), *id);
             batch.put(DELIVERIES_OF, keys::of(tenant, &[id, &hash]), []);
@@ -96,7 +98,7 @@ impl Counts {
 }
 
 fn write_records(
-    shared: &Shared,
+    vault: &mut Vault,
     batch: &mut Batch<'_>,
     claim: &Claim,
     append: &Append,
@@ -107,7 +109,7 @@ fn write_records(
     for record in &append.records {
         counts.feed += 1;
         let key = keys::item(tenant, conversation, head.len);
-        let row = shared.log_row(tenant, &key, counts.feed, record)?;
+        let row = vault.log_row(batch, &key, counts.feed, record)?;
         batch.put(LOG, key, row);
         let place = [conversation.as_bytes().as_slice(), &head.len.to_be_bytes()].concat();
         batch.put(FEED, keys::numbered(tenant, counts.feed), place);
@@ -123,16 +125,15 @@ fn write_records(
 }
 
 fn write_ledger(
-    shared: &Shared,
+    vault: &mut Vault,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
     append: &Append,
     counts: &mut Counts,
 ) -> Result<()> {
     for row in &append.ledger {
         counts.ledger += 1;
-        let key = keys::numbered(tenant, counts.ledger);
-        let sealed = shared.seal(tenant, &[], (LEDGER, &key), row)?;
+        let key = keys::numbered(vault.tenant(), counts.ledger);
+        let sealed = vault.seal(batch, &[], (LEDGER, &key), row)?;
         batch.put(LEDGER, key, sealed);
     }
     Ok(())

@@ -10,6 +10,7 @@ use super::{
     head::corrupt,
     keys::{self, BUDGETS, RESERVED},
     snapshot::Rows as _,
+    vault::Vault,
     writer::Batch,
 };
 
@@ -49,11 +50,12 @@ fn key(tenant: TenantId, month: u32) -> Vec<u8> {
 pub(super) fn settle(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
+    vault: &Vault,
     settled: &[Settle],
 ) -> Result<()> {
+    let tenant = vault.tenant();
     for Settle { call, cost } in settled {
-        let reservation = reservation_key(shared, tenant, call);
+        let reservation = reservation_key(vault, call);
         let (month, amount) = match batch.get(RESERVED, &reservation)? {
             Some(row) => read_reservation(&row)?,
             None => (month_of(shared.clock.now()), NanoUsd(0)),
@@ -71,10 +73,11 @@ pub(super) fn settle(
 pub(super) fn reserve(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    tenant: TenantId,
+    vault: &Vault,
     wanted: &Reserve,
 ) -> Result<bool> {
-    let reservation = reservation_key(shared, tenant, &wanted.call);
+    let tenant = vault.tenant();
+    let reservation = reservation_key(vault, &wanted.call);
     if batch.get(RESERVED, &reservation)?.is_some() {
         return Ok(true);
     }
@@ -98,11 +101,8 @@ pub(super) fn reserve(
     Ok(true)
 }
 
-fn reservation_key(shared: &Shared, tenant: TenantId, call: &str) -> Vec<u8> {
-    keys::of(
-        tenant,
-        &[&shared.sealer.hash(tenant, "call", call.as_bytes())],
-    )
+fn reservation_key(vault: &Vault, call: &str) -> Vec<u8> {
+    vault.named("call", call.as_bytes())
 }
 
 fn read_reservation(row: &[u8]) -> Result<(u32, NanoUsd)> {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{ConversationId, Error, ErrorKind, Result, TenantId, turn::Erase};
+use konstruct_core::{ConversationId, Erase, Error, ErrorKind, Result, TenantId};
 
 use super::{
     Shared,
     head::{Head, decode},
     keys::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LOG, META, PENDING, PLACES,
-        POSTINGS, ROWS, SPACES, UNITS,
+        POSTINGS, ROWS, SPACES, TENANT_KEYS, UNITS,
     },
     ready::Of,
     rows::OPERATOR,
@@ -34,7 +34,7 @@ impl Operation for EraseOf {
         let tenant = self.tenant;
         let mut heads = Vec::new();
         match self.what {
-            Erase::Conversation(id) => {
+            Erase::Conversation { conversation: id } => {
                 let Some(head) = shared.head(batch, tenant, id)? else {
                     return Ok(0);
                 };
@@ -60,10 +60,10 @@ impl Operation for EraseOf {
             }
         }
         match self.what {
-            Erase::Conversation(id) => erase_conversation(batch, (tenant, id))?,
+            Erase::Conversation { conversation: id } => erase_conversation(batch, (tenant, id))?,
             _ => {
                 for table in keys::ALL {
-                    let operators = table == ROWS && tenant == OPERATOR;
+                    let operators = [ROWS, TENANT_KEYS].contains(&table) && tenant == OPERATOR;
                     if table != META && table != DUE && !operators {
                         batch.clear(table, tenant.as_bytes().to_vec());
                     }
@@ -76,6 +76,9 @@ impl Operation for EraseOf {
     fn committed(&mut self, shared: &Shared, _: &u64) {
         for id in &self.erased {
             shared.forgotten((self.tenant, *id));
+        }
+        if matches!(self.what, Erase::Tenant) {
+            shared.keys.forget(self.tenant);
         }
     }
 }

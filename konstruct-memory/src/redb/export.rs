@@ -8,12 +8,14 @@ use super::{
     Inner,
     budget::{self, Budget},
     head::{corrupt, decode},
-    keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG},
+    keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
     snapshot::{Rows as _, Snapshot},
 };
 
 /// How many items wait for a slow reader.
 const AHEAD: usize = 64;
+/// How many rows are held at a time.
+const PAGE: usize = 256;
 
 /// Streams a tenant's data. The store stays open until the stream is gone.
 pub(super) fn export(
@@ -50,29 +52,26 @@ fn walk(
     tenant: TenantId,
     give: &mut dyn FnMut(Exported) -> Result<()>,
 ) -> Result<()> {
-    let shared = &inner.shared;
-    let mut heads = Vec::new();
-    snapshot.scan_prefix(HEADS, tenant.as_bytes(), &mut |key, row| {
-        let id = keys::id(key, 16).ok_or_else(corrupt)?;
-        heads.push((ConversationId::from_bytes(id), decode(row)?));
-        Ok(())
-    })?;
-    for (id, head) in heads {
-        give(Exported::Conversation(
-            shared.summary(snapshot, tenant, id, &head)?,
-        ))?;
+    let Some(mut vault) = inner.shared.vault(snapshot, tenant)? else {
+        return Ok(());
+    };
+    for (key, row) in snapshot.all(HEADS, tenant.as_bytes())? {
+        let id = ConversationId::from_bytes(keys::id(&key, 16).ok_or_else(corrupt)?);
+        let summary = vault.summary(snapshot, id, &decode(&row)?)?;
+        give(Exported::Conversation(summary))?;
         let prefix = keys::conversation(tenant, id);
-        snapshot.scan_prefix(LOG, &prefix, &mut |key, row| {
-            give(Exported::Record(shared.log_record(tenant, key, row)?))
+        pages(snapshot, LOG, &prefix, &mut |rows, key, row| {
+            give(Exported::Record(vault.log_record(rows, key, row)?))
         })?;
-        snapshot.scan_prefix(INBOX, &prefix, &mut |key, row| {
-            give(Exported::Inbox(shared.inbox_item(tenant, key, row)?))
+        pages(snapshot, INBOX, &prefix, &mut |rows, key, row| {
+            give(Exported::Inbox(vault.inbox_item(rows, key, row)?))
         })?;
     }
-    snapshot.scan_prefix(
+    pages(
+        snapshot,
         LEDGER,
         tenant.as_bytes(),
-        &mut |key, row| match shared.unseal(tenant, (LEDGER, key), row)? {
+        &mut |rows, key, row| match vault.open(rows, (LEDGER, key), row)? {
             Some(row) => give(Exported::Ledger(row)),
             None => Ok(()),
         },
@@ -85,4 +84,25 @@ fn walk(
             reserved,
         })
     })
+}
+
+/// What is done with each row of a page.
+type Each<'a> = dyn FnMut(&mut Snapshot, &[u8], &[u8]) -> Result<()> + 'a;
+
+/// Walks every key that begins so, a page at a time.
+fn pages(snapshot: &mut Snapshot, table: Table, prefix: &[u8], each: &mut Each<'_>) -> Result<()> {
+    let (mut from, end) = (prefix.to_vec(), keys::end(prefix));
+    loop {
+        let page = snapshot.page(table, &from, &end, PAGE)?;
+        for (key, row) in &page {
+            each(snapshot, key, row)?;
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => {
+                from.clone_from(last);
+                from.push(0);
+            }
+            _ => return Ok(()),
+        }
+    }
 }

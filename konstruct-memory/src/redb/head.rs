@@ -1,18 +1,18 @@
 //! A conversation's own row, its inbox and its log: how they are written as bytes and read back.
 
-use std::ops::ControlFlow;
-
 use konstruct_core::{
-    ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, Opened, PersonId, Result,
-    RoutedEvent, TenantId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, RoutedEvent,
+    TenantId, Timestamp,
     turn::{ConversationSummary, InboxItem, Record, Stored},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Shared,
-    keys::{self, HEADS, INBOX, LOG, PLACES, Table},
+    keys::{self, HEADS, INBOX, LOG, PLACES},
     snapshot::Rows,
+    vault::Vault,
+    writer::Batch,
 };
 
 /// A conversation's counters: no content, so it is not sealed.
@@ -76,33 +76,6 @@ pub(super) fn corrupt() -> Error {
 }
 
 impl Shared {
-    /// Seals a value to its place: the table and the whole key, tenant included.
-    pub(super) fn seal<T: Serialize>(
-        &self,
-        tenant: TenantId,
-        persons: &[PersonId],
-        (table, key): (Table, &[u8]),
-        value: &T,
-    ) -> Result<Vec<u8>> {
-        let sealed = self
-            .sealer
-            .seal(tenant, persons, &place_of(table, key), &encode(value)?)?;
-        Ok(sealed.into())
-    }
-
-    /// Opens a value; `None` where nobody can any more.
-    pub(super) fn unseal<T: DeserializeOwned>(
-        &self,
-        tenant: TenantId,
-        (table, key): (Table, &[u8]),
-        sealed: &[u8],
-    ) -> Result<Option<T>> {
-        match self.sealer.open(tenant, &place_of(table, key), sealed)? {
-            Opened::Bytes(plain) => decode(&plain).map(Some),
-            _ => Ok(None),
-        }
-    }
-
     /// Reads a conversation's counters.
     pub(super) fn head(
         &self,
@@ -114,29 +87,29 @@ impl Shared {
             .map(|bytes| decode(&bytes))
             .transpose()
     }
+}
 
+impl Vault {
     /// Reads where a conversation is held.
-    pub(super) fn place(
-        &self,
+    pub(super) fn held(
+        &mut self,
         rows: &mut dyn Rows,
-        tenant: TenantId,
         conversation: ConversationId,
     ) -> Result<Place> {
-        let key = keys::conversation(tenant, conversation);
+        let key = keys::conversation(self.tenant(), conversation);
         let sealed = rows.get(PLACES, &key)?.ok_or_else(corrupt)?;
-        self.unseal(tenant, (PLACES, &key), &sealed)?
+        self.open(rows, (PLACES, &key), &sealed)?
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a conversation's place is sealed"))
     }
 
     /// Describes a conversation.
     pub(super) fn summary(
-        &self,
+        &mut self,
         rows: &mut dyn Rows,
-        tenant: TenantId,
         id: ConversationId,
         head: &Head,
     ) -> Result<ConversationSummary> {
-        let Place { connection, place } = self.place(rows, tenant, id)?;
+        let Place { connection, place } = self.held(rows, id)?;
         Ok(ConversationSummary {
             id,
             connection,
@@ -149,8 +122,8 @@ impl Shared {
 
     /// Writes an inbox item: when, whose, and the sealed event.
     pub(super) fn inbox_row(
-        &self,
-        tenant: TenantId,
+        &mut self,
+        batch: &mut Batch<'_>,
         key: &[u8],
         accepted_at: Timestamp,
         persons: &[PersonId],
@@ -163,12 +136,17 @@ impl Shared {
         for person in persons {
             row.extend_from_slice(person.as_bytes());
         }
-        row.extend(self.seal(tenant, persons, (INBOX, key), event)?);
+        row.extend(self.seal(batch, persons, (INBOX, key), event)?);
         Ok(row)
     }
 
     /// Reads an inbox item back.
-    pub(super) fn inbox_item(&self, tenant: TenantId, key: &[u8], row: &[u8]) -> Result<InboxItem> {
+    pub(super) fn inbox_item(
+        &mut self,
+        rows: &mut dyn Rows,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<InboxItem> {
         let accepted_at =
             Timestamp::from_micros(keys::number(row, 0).ok_or_else(corrupt)?.cast_signed());
         let count = usize::from(*row.get(8).ok_or_else(corrupt)?);
@@ -180,73 +158,64 @@ impl Shared {
             seq: keys::number(key, 32).ok_or_else(corrupt)?,
             accepted_at,
             persons,
-            event: self.unseal(tenant, (INBOX, key), &row[9 + 16 * count..])?,
+            event: self.open(rows, (INBOX, key), &row[9 + 16 * count..])?,
         })
     }
 
     /// Reads what was not consumed, by number.
     pub(super) fn inbox(
-        &self,
+        &mut self,
         rows: &mut dyn Rows,
-        tenant: TenantId,
         conversation: ConversationId,
     ) -> Result<Vec<InboxItem>> {
-        let mut items = Vec::new();
-        let prefix = keys::conversation(tenant, conversation);
-        rows.scan_prefix(INBOX, &prefix, &mut |key, row| {
-            items.push(self.inbox_item(tenant, key, row)?);
-            Ok(())
-        })?;
-        Ok(items)
+        rows.all(INBOX, &keys::conversation(self.tenant(), conversation))?
+            .iter()
+            .map(|(key, row)| self.inbox_item(rows, key, row))
+            .collect()
     }
 
     /// Writes a row of the log: its cursor in the feed, and the sealed record.
     pub(super) fn log_row(
-        &self,
-        tenant: TenantId,
+        &mut self,
+        batch: &mut Batch<'_>,
         key: &[u8],
         cursor: u64,
         record: &Record,
     ) -> Result<Vec<u8>> {
         let persons = record.persons.iter().copied().collect::<Vec<_>>();
         let mut row = cursor.to_be_bytes().to_vec();
-        row.extend(self.seal(tenant, &persons, (LOG, key), record)?);
+        row.extend(self.seal(batch, &persons, (LOG, key), record)?);
         Ok(row)
     }
 
     /// Reads a row of the log back.
-    pub(super) fn log_record(&self, tenant: TenantId, key: &[u8], row: &[u8]) -> Result<Stored> {
+    pub(super) fn log_record(
+        &mut self,
+        rows: &mut dyn Rows,
+        key: &[u8],
+        row: &[u8],
+    ) -> Result<Stored> {
         Ok(Stored {
             index: keys::number(key, 32).ok_or_else(corrupt)?,
-            record: self.unseal(tenant, (LOG, key), row.get(8..).ok_or_else(corrupt)?)?,
+            record: self.open(rows, (LOG, key), row.get(8..).ok_or_else(corrupt)?)?,
         })
     }
 
     /// Reads the log from one index to another, the last excluded.
     pub(super) fn log(
-        &self,
+        &mut self,
         rows: &mut dyn Rows,
-        tenant: TenantId,
         conversation: ConversationId,
         range: std::ops::Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let mut records = Vec::new();
         if range.is_empty() {
-            return Ok(records);
+            return Ok(Vec::new());
         }
-        let from = keys::item(tenant, conversation, range.start);
-        let to = keys::item(tenant, conversation, range.end);
-        rows.scan(LOG, &from, &to, &mut |key, row| {
-            records.push(self.log_record(tenant, key, row)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(records)
+        let from = keys::item(self.tenant(), conversation, range.start);
+        let to = keys::item(self.tenant(), conversation, range.end);
+        rows.page(LOG, &from, &to, usize::MAX)?
+            .iter()
+            .map(|(key, row)| self.log_record(rows, key, row))
+            .collect()
     }
-}
-
-fn place_of(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut aad = table.0.as_bytes().to_vec();
-    aad.push(0);
-    aad.extend_from_slice(key);
-    aad
 }

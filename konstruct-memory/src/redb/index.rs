@@ -17,6 +17,7 @@ use super::{
 use crate::{
     analyze::{self, Language, terms},
     bm25::{Collection, Posting},
+    seal::TenantKey,
 };
 
 /// A document's or a question's language: of all tenants, until they can say theirs.
@@ -65,12 +66,7 @@ pub(super) struct Found {
 
 impl Unit {
     /// Analyses the chunks of a unit: for each its heading and its text.
-    pub(super) fn analyse(
-        shared: &Shared,
-        tenant: TenantId,
-        space: Space,
-        chunks: &[(&str, &str)],
-    ) -> Self {
+    pub(super) fn analyse(key: &TenantKey, space: Space, chunks: &[(&str, &str)]) -> Self {
         let mut stems: HashMap<String, Vec<Posting>> = HashMap::new();
         let mut size = Collection::default();
         for (chunk, (heading, text)) in (0..).zip(chunks) {
@@ -100,7 +96,7 @@ impl Unit {
             version: 0,
             stems: stems
                 .into_iter()
-                .map(|(stem, postings)| (shared.stem_hash(tenant, &stem), postings))
+                .map(|(stem, postings)| (stem_hash(key, &stem), postings))
                 .collect(),
             size,
         }
@@ -200,11 +196,11 @@ fn from_bytes(row: &[u8]) -> Result<Collection> {
     })
 }
 
-impl Shared {
-    fn stem_hash(&self, tenant: TenantId, stem: &str) -> [u8; 16] {
-        self.sealer.hash(tenant, "stem", stem.as_bytes())
-    }
+fn stem_hash(key: &TenantKey, stem: &str) -> [u8; 16] {
+    key.hash("stem", stem.as_bytes())
+}
 
+impl Shared {
     /// Finds the chunks of a space that bear on a text, best first.
     pub(super) fn search(
         &self,
@@ -216,13 +212,14 @@ impl Shared {
     ) -> Result<Vec<Found>> {
         let wanted = analyze::count(terms(LANGUAGE, text));
         let size = size_of(rows, tenant, space)?;
-        if size.chunks == 0 || limit == 0 {
+        let vault = self.vault(rows, tenant)?;
+        let Some(vault) = vault.filter(|_| size.chunks > 0 && limit > 0) else {
             return Ok(Vec::new());
-        }
+        };
         let mut found: HashMap<(UnitId, u32), Found> = HashMap::new();
         let mut weight = 0.0;
         for stem in wanted.keys() {
-            let prefix = keys::of(tenant, &[&space.0, &self.stem_hash(tenant, stem)]);
+            let prefix = keys::of(tenant, &[&space.0, &stem_hash(&vault.key, stem)]);
             let units = postings(rows, &prefix)?;
             let chunks = units.iter().map(|unit| unit.postings.len()).sum();
             let share = size.weight(chunks);

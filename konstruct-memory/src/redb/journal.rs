@@ -1,14 +1,15 @@
 //! The journal's operations, each handed to the file that does it.
 
-use std::{collections::BTreeSet, ops::ControlFlow, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, Result, RoutedEvent, TenantId,
+    Timestamp, WorkerId,
     turn::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
-        Loaded, Stored,
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
+        Journal, Loaded, Stored,
     },
 };
 
@@ -74,7 +75,11 @@ impl Journal for Redb {
         delivery_key: &str,
     ) -> Result<Option<ConversationId>> {
         let shared = &self.inner.shared;
-        shared.registered(&mut shared.snapshot()?, tenant, delivery_key)
+        let mut snapshot = shared.snapshot()?;
+        match shared.vault(&mut snapshot, tenant)? {
+            Some(vault) => vault.registered(&mut snapshot, delivery_key),
+            None => Ok(None),
+        }
     }
 
     async fn read(
@@ -87,10 +92,13 @@ impl Journal for Redb {
         let mut snapshot = shared.snapshot()?;
         let head = shared.head(&mut snapshot, tenant, conversation)?;
         let range = range.start..range.end.min(head.map_or(0, |head| head.len));
+        let Some(mut vault) = shared.vault(&mut snapshot, tenant)? else {
+            return Ok(Vec::new());
+        };
         if range.end.saturating_sub(range.start) <= SHORT {
-            return shared.log(&mut snapshot, tenant, conversation, range);
+            return vault.log(&mut snapshot, conversation, range);
         }
-        blocking(move || shared.log(&mut snapshot, tenant, conversation, range)).await
+        blocking(move || vault.log(&mut snapshot, conversation, range)).await
     }
 
     async fn conversations(
@@ -112,13 +120,23 @@ impl Journal for Redb {
         export::export(Arc::clone(&self.inner), tenant)
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
+    async fn import(&self, _: TenantId, _: Vec<Exported>) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "not yet"))
+    }
+
+    async fn charge(&self, _: TenantId, _: Charge) -> Result<bool> {
+        Err(Error::new(ErrorKind::Unsupported, "not yet"))
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let erase = EraseOf {
             tenant,
             what,
             erased: BTreeSet::new(),
         };
-        self.inner.writer()?.submit(erase).await
+        let mut receipt = ErasureReceipt::new(what, depth, self.inner.shared.clock.now());
+        receipt.records = self.inner.writer()?.submit(erase).await?;
+        Ok(receipt)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -138,24 +156,22 @@ impl Shared {
         limit: usize,
     ) -> Result<Vec<ConversationSummary>> {
         let mut snapshot = self.snapshot()?;
-        let mut heads = Vec::new();
+        let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
+            return Ok(Vec::new());
+        };
         let mut from = keys::of(tenant, &[]);
         if let Some(after) = after {
             // The least key after this one has one byte more.
             from = keys::of(tenant, &[after.as_bytes(), &[0]]);
         }
         let end = keys::end(tenant.as_bytes());
-        snapshot.scan(HEADS, &from, &end, &mut |key, row| {
-            if heads.len() >= limit {
-                return Ok(ControlFlow::Break(()));
-            }
-            let id = keys::id(key, 16).ok_or_else(corrupt)?;
-            heads.push((ConversationId::from_bytes(id), decode(row)?));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        heads
-            .into_iter()
-            .map(|(id, head)| self.summary(&mut snapshot, tenant, id, &head))
+        snapshot
+            .page(HEADS, &from, &end, limit)?
+            .iter()
+            .map(|(key, row)| {
+                let id = keys::id(key, 16).ok_or_else(corrupt)?;
+                vault.summary(&mut snapshot, ConversationId::from_bytes(id), &decode(row)?)
+            })
             .collect()
     }
 
@@ -167,34 +183,22 @@ impl Shared {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Fed>> {
-        let mut places = Vec::new();
+        let Some(mut vault) = self.vault(rows, tenant)? else {
+            return Ok(Vec::new());
+        };
         let from = keys::numbered(tenant, after.saturating_add(1));
-        rows.scan(
-            FEED,
-            &from,
-            &keys::end(tenant.as_bytes()),
-            &mut |key, row| {
-                if places.len() >= limit {
-                    return Ok(ControlFlow::Break(()));
-                }
+        rows.page(FEED, &from, &keys::end(tenant.as_bytes()), limit)?
+            .iter()
+            .map(|(key, row)| {
                 let conversation = keys::id(row, 0).ok_or_else(corrupt)?;
-                places.push((
-                    keys::number(key, 16).ok_or_else(corrupt)?,
-                    ConversationId::from_bytes(conversation),
-                    keys::number(row, 16).ok_or_else(corrupt)?,
-                ));
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        places
-            .into_iter()
-            .map(|(cursor, conversation, index)| {
-                let key = keys::item(tenant, conversation, index);
-                let row = rows.get(LOG, &key)?.ok_or_else(corrupt)?;
+                let conversation = ConversationId::from_bytes(conversation);
+                let index = keys::number(row, 16).ok_or_else(corrupt)?;
+                let at = keys::item(tenant, conversation, index);
+                let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
                 Ok(Fed {
-                    cursor,
+                    cursor: keys::number(key, 16).ok_or_else(corrupt)?,
                     conversation,
-                    stored: self.log_record(tenant, &key, &row)?,
+                    stored: vault.log_record(rows, &at, &row)?,
                 })
             })
             .collect()

@@ -16,7 +16,7 @@ impl Table {
     }
 }
 
-/// name -> value: the file's format, its epoch, the key of its hashes.
+/// name -> value: the file's format, its epoch, and its key ring if none was given.
 pub(super) const META: Table = Table("meta");
 /// (when, tenant, conversation) -> nothing: the timers.
 pub(super) const DUE: Table = Table("due");
@@ -64,11 +64,17 @@ pub(super) const UNITS: Table = Table("units");
 pub(super) const SPACES: Table = Table("spaces");
 /// tenant -> how far of the feed is indexed.
 pub(super) const INDEXED: Table = Table("indexed");
+/// tenant or nil -> the tenant's key, wrapped with the key ring.
+pub(super) const TENANT_KEYS: Table = Table("tenant_keys");
+/// (tenant, person) -> the id of the person's key.
+pub(super) const PERSON_KEYS: Table = Table("person_keys");
+/// (tenant, key id) -> the person, and the person's key, wrapped with the tenant's.
+pub(super) const KEYS: Table = Table("keys");
 /// (tenant or nil, table, key) -> a row of the application's own.
 pub(super) const ROWS: Table = Table("rows");
 
 /// Every table.
-pub(super) const ALL: [Table; 25] = [
+pub(super) const ALL: [Table; 28] = [
     META,
     DUE,
     TENANTS,
@@ -93,6 +99,9 @@ pub(super) const ALL: [Table; 25] = [
     UNITS,
     SPACES,
     INDEXED,
+    TENANT_KEYS,
+    PERSON_KEYS,
+    KEYS,
     ROWS,
 ];
 

@@ -14,6 +14,7 @@ mod knowledge;
 mod ready;
 mod rows;
 mod snapshot;
+mod vault;
 mod writer;
 
 use std::{
@@ -23,16 +24,22 @@ use std::{
     thread::JoinHandle,
 };
 
-use ::redb::{Database, ReadableTable as _, backends::InMemoryBackend};
-use konstruct_core::{Clock, Error, ErrorKind, Result, Sealer, Secret, SystemClock};
+use ::redb::{Database, backends::InMemoryBackend};
+use konstruct_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
 pub use self::rows::{Expect, RowChange};
-use self::{history::Indexer, ready::Ready, writer::Writer};
-use crate::PlainSealer;
+use self::{
+    history::Indexer,
+    ready::Ready,
+    snapshot::Rows as _,
+    vault::Keys,
+    writer::{Batch, Writer},
+};
+use crate::KeyRing;
 
 /// The format of the file that this build writes and reads.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 128 << 20;
@@ -62,11 +69,11 @@ pub struct Redb {
 }
 
 impl Redb {
-    /// Opens a file, or makes it, with the system's clock and a key of its own for names.
+    /// Opens a file, or makes it, with the system's clock and a key ring that is kept in it.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] when another handle or process has it open, [`ErrorKind::Corrupt`] when it is not a file of this
-    /// store, and those of the disk.
+    /// store or of an older format, [`ErrorKind::Unauthorized`] when it was made with a key ring, and those of the disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }
@@ -83,7 +90,7 @@ impl Redb {
     pub fn builder() -> RedbBuilder {
         RedbBuilder {
             clock: Arc::new(SystemClock),
-            sealer: None,
+            key_ring: None,
             cache: CACHE,
         }
     }
@@ -99,7 +106,7 @@ impl fmt::Debug for Redb {
 #[derive(Clone, Debug)]
 pub struct RedbBuilder {
     clock: Arc<dyn Clock>,
-    sealer: Option<Arc<dyn Sealer>>,
+    key_ring: Option<KeyRing>,
     cache: usize,
 }
 
@@ -111,12 +118,14 @@ impl RedbBuilder {
         self
     }
 
-    /// Seals with this. Unset: [`PlainSealer`], with a key that is made with the file and kept in it.
+    /// Wraps the keys of what is stored with this ring, which must be kept elsewhere.
     ///
-    /// A file must always be opened with the same keys: names that hash otherwise are not found.
+    /// Unset: a ring is made with the file and kept in it. Whoever has such a file can read it, but for what was destroyed. A
+    /// ring that is given later wraps new tenants' keys from then on, and the others' after [`Redb::rewrap_keys`]. A file that
+    /// was made with a ring does not open without its keys.
     #[must_use]
-    pub fn sealer(mut self, sealer: Arc<dyn Sealer>) -> Self {
-        self.sealer = Some(sealer);
+    pub fn key_ring(mut self, ring: KeyRing) -> Self {
+        self.key_ring = Some(ring);
         self
     }
 
@@ -152,12 +161,10 @@ impl RedbBuilder {
     }
 
     fn start(self, db: Database) -> Result<Redb> {
-        let (epoch, hash_key) = prepare(&db)?;
+        let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
             db,
-            sealer: self
-                .sealer
-                .unwrap_or_else(|| Arc::new(PlainSealer::new(hash_key))),
+            keys: Keys::new(ring),
             clock: self.clock,
             ready: Mutex::new(Ready::new(epoch)),
             changes: watch::Sender::new(0),
@@ -176,50 +183,32 @@ impl RedbBuilder {
     }
 }
 
-/// Creates the tables, checks the format, counts the epoch up, and returns it with the key of the hashes.
-fn prepare(db: &Database) -> Result<(u64, Secret)> {
+/// Creates the tables, checks the format, counts the epoch up, and returns it with the key ring.
+fn prepare(db: &Database, given: Option<KeyRing>) -> Result<(u64, KeyRing)> {
     let mut txn = db.begin_write().map_err(stored)?;
     txn.set_quick_repair(true);
-    for table in keys::ALL {
-        txn.open_table(table.definition()).map_err(stored)?;
+    let mut batch = Batch::new(&txn);
+    let number = |row: Option<Vec<u8>>| row.and_then(|bytes| keys::number(&bytes, 0));
+    if let Some(format) = number(batch.get(keys::META, b"format")?)
+        && format != FORMAT
+    {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("the file has format {format}; this build reads {FORMAT}"),
+        ));
     }
-    let (epoch, key) = {
-        let mut meta = txn.open_table(keys::META.definition()).map_err(stored)?;
-        let read = |name: &str| -> Result<Option<Vec<u8>>> {
-            let found = meta.get(name.as_bytes()).map_err(stored)?;
-            Ok(found.map(|value| value.value().to_vec()))
-        };
-        let number = |name: &str| -> Result<Option<u64>> {
-            Ok(read(name)?.and_then(|bytes| keys::number(&bytes, 0)))
-        };
-        if let Some(format) = number("format")?.filter(|format| *format != FORMAT) {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the file has format {format}; this build reads {FORMAT}"),
-            ));
-        }
-        let epoch = number("epoch")?.unwrap_or(0) + 1;
-        let key = read("hash_key")?.map_or_else(random_key, Ok)?;
-        for (name, value) in [
-            ("format", FORMAT.to_be_bytes().as_slice()),
-            ("epoch", epoch.to_be_bytes().as_slice()),
-            ("hash_key", key.as_slice()),
-        ] {
-            meta.insert(name.as_bytes(), value).map_err(stored)?;
-        }
-        (epoch, key)
-    };
+    for table in keys::ALL {
+        batch.open(table)?;
+    }
+    let epoch = number(batch.get(keys::META, b"epoch")?).unwrap_or(0) + 1;
+    let ring = vault::find_ring(given, &mut batch)?;
+    for (name, value) in [("format", FORMAT), ("epoch", epoch)] {
+        batch.put(keys::META, name.into(), value.to_be_bytes());
+    }
+    batch.flush()?;
+    drop(batch);
     txn.commit().map_err(stored)?;
-    let key = String::from_utf8(key).map_err(|_| head::corrupt())?;
-    Ok((epoch, Secret::new(key)))
-}
-
-/// 32 random bytes in hex digits.
-fn random_key() -> Result<Vec<u8>> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key)
-        .map_err(|error| Error::internal("the system gives no randomness").with_source(error))?;
-    Ok(hex::encode(key).into_bytes())
+    Ok((epoch, ring))
 }
 
 /// What every handle has: the last one to go ends the threads.
@@ -253,7 +242,7 @@ impl Drop for Inner {
 /// What the handles and the threads share.
 struct Shared {
     db: Database,
-    sealer: Arc<dyn Sealer>,
+    keys: Keys,
     clock: Arc<dyn Clock>,
     ready: Mutex<Ready>,
     /// Counts up whenever something may have become ready.

@@ -263,14 +263,17 @@ impl Shared {
         let Some(head) = self.head(&mut snapshot, tenant, conversation)? else {
             return Ok(None);
         };
-        let Place { connection, place } = self.place(&mut snapshot, tenant, conversation)?;
+        let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let Place { connection, place } = vault.held(&mut snapshot, conversation)?;
         let records = head.checkpoint.unwrap_or(0)..head.len;
         Ok(Some(Loaded {
             connection,
             place,
             len: head.len,
-            records: self.log(&mut snapshot, tenant, conversation, records)?,
-            inbox: self.inbox(&mut snapshot, tenant, conversation)?,
+            records: vault.log(&mut snapshot, conversation, records)?,
+            inbox: vault.inbox(&mut snapshot, conversation)?,
             due: head.due(now),
             now,
         }))

@@ -1,14 +1,15 @@
 //! Rows of the application's own: a small table of documents by key, a tenant's or the operator's.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::sync::Arc;
 
-use konstruct_core::{Error, ErrorKind, Opened, Result, TenantId};
+use konstruct_core::{Error, ErrorKind, Result, TenantId};
 
 use super::{
     Redb, Shared, blocking,
     head::corrupt,
     keys::{self, ROWS},
     snapshot::Rows,
+    vault::Vault,
     writer::{Batch, Operation},
 };
 
@@ -126,20 +127,19 @@ impl Redb {
         }
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || {
-            let mut rows = Vec::new();
-            let end = keys::end(&prefix);
-            shared
-                .snapshot()?
-                .scan(ROWS, &from, &end, &mut |key, row| {
-                    if rows.len() >= limit {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    let name =
-                        String::from_utf8(key[prefix.len()..].to_vec()).map_err(|_| corrupt())?;
-                    rows.push((name, shared.open_row(tenant, key, row)?));
-                    Ok(ControlFlow::Continue(()))
-                })?;
-            Ok(rows)
+            let mut snapshot = shared.snapshot()?;
+            let Some(mut vault) = shared.vault(&mut snapshot, owner(tenant))? else {
+                return Ok(Vec::new());
+            };
+            snapshot
+                .page(ROWS, &from, &keys::end(&prefix), limit)?
+                .iter()
+                .map(|(key, row)| {
+                    let name = String::from_utf8(key[prefix.len()..].to_vec());
+                    let name = name.map_err(|_| corrupt())?;
+                    Ok((name, vault.open_row(&mut snapshot, key, row)?))
+                })
+                .collect()
         })
         .await
     }
@@ -201,9 +201,8 @@ impl Operation for WriteRows {
         for (change, key) in self.changes.iter().zip(&self.keys) {
             match &change.value {
                 Some(value) => {
-                    let sealed = shared
-                        .sealer
-                        .seal(owner(change.tenant), &[], &aad(key), value)?;
+                    let mut vault = shared.vault_or_new(batch, owner(change.tenant))?;
+                    let sealed = vault.seal_bytes(batch, &[], (ROWS, key), value)?;
                     batch.put(ROWS, key.clone(), sealed);
                 }
                 None => batch.delete(ROWS, key.clone()),
@@ -234,17 +233,26 @@ impl Shared {
         tenant: Option<TenantId>,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>> {
-        rows.get(ROWS, key)?
-            .map(|row| self.open_row(tenant, key, &row))
-            .transpose()
+        let Some(row) = rows.get(ROWS, key)? else {
+            return Ok(None);
+        };
+        let vault = self.vault(rows, owner(tenant))?;
+        vault
+            .ok_or_else(closed)?
+            .open_row(rows, key, &row)
+            .map(Some)
     }
+}
 
-    fn open_row(&self, tenant: Option<TenantId>, key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
-        match self.sealer.open(owner(tenant), &aad(key), row)? {
-            Opened::Bytes(plain) => Ok(plain.into()),
-            _ => Err(Error::new(ErrorKind::Corrupt, "a row no longer opens")),
-        }
+impl Vault {
+    fn open_row(&mut self, rows: &mut dyn Rows, key: &[u8], row: &[u8]) -> Result<Vec<u8>> {
+        let plain = self.open_bytes(rows, (ROWS, key), row)?;
+        plain.map(Into::into).ok_or_else(closed)
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Corrupt, "a row no longer opens")
 }
 
 /// The operator's rows stand under nil, which is nobody's id.
@@ -273,8 +281,4 @@ fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> 
     let mut row = table_key(tenant, table)?;
     row.extend_from_slice(key.as_bytes());
     Ok(row)
-}
-
-fn aad(key: &[u8]) -> Vec<u8> {
-    [b"rows\0", key].concat()
 }

@@ -28,6 +28,30 @@ pub(super) trait Rows {
     /// Walks a range of keys, `to` excluded, until told to stop.
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()>;
 
+    /// Reads the first rows of a range, `to` excluded.
+    fn page(
+        &mut self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut page = Vec::new();
+        self.scan(table, from, to, &mut |key, value| {
+            if page.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            page.push((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(page)
+    }
+
+    /// Reads every row whose key begins so.
+    fn all(&mut self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.page(table, prefix, &keys::end(prefix), usize::MAX)
+    }
+
     /// Walks every key that begins so.
     fn scan_prefix(&mut self, table: Table, prefix: &[u8], each: &mut Each<'_>) -> Result<()> {
         self.scan(table, prefix, &keys::end(prefix), &mut |key, value| {

@@ -118,7 +118,7 @@ impl<O: Operation> Job for Queued<O> {
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) {
-        // A sealer is foreign code: its panic must not end the writer for everybody.
+        // A clock is foreign code: its panic must not end the writer for everybody.
         let answer = catch_unwind(AssertUnwindSafe(|| self.operation.apply(batch, shared)))
             .unwrap_or_else(|_| Err(Error::internal("an operation panicked")));
         if answer.is_err() {
@@ -244,7 +244,8 @@ impl<'txn> Batch<'txn> {
         Ok(())
     }
 
-    fn open(&mut self, table: Table) -> Result<&mut OpenTable<'txn>> {
+    /// Opens a table, and makes it if there is none.
+    pub(super) fn open(&mut self, table: Table) -> Result<&mut OpenTable<'txn>> {
         use std::collections::hash_map::Entry;
         Ok(match self.tables.entry(table) {
             Entry::Occupied(open) => open.into_mut(),

@@ -1,0 +1,306 @@
+//! A tenant's keys as one transaction sees them: they are rows like all others, and commit with what they seal.
+//!
+//! Nothing is kept of a person's key beyond the transaction that read it, so a destroyed key is gone at once. A tenant's key
+//! is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use konstruct_core::{Error, ErrorKind, PersonId, Result, TenantId};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Redb, Shared,
+    head::{corrupt, decode, encode},
+    keys::{self, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table},
+    snapshot::Rows,
+    writer::{Batch, Operation},
+};
+use crate::seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey};
+
+/// The ring, and the tenant keys that were unwrapped with it.
+pub(super) struct Keys {
+    ring: KeyRing,
+    tenants: Mutex<HashMap<TenantId, Unwrapped>>,
+}
+
+struct Unwrapped {
+    /// The row that it was unwrapped from.
+    wrapped: Vec<u8>,
+    key: Arc<TenantKey>,
+}
+
+impl Keys {
+    pub(super) fn new(ring: KeyRing) -> Self {
+        Self {
+            ring,
+            tenants: Mutex::default(),
+        }
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Unwrapped>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops a tenant's key from memory.
+    pub(super) fn forget(&self, tenant: TenantId) {
+        self.tenants().remove(&tenant);
+    }
+
+    fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
+        if let Some(known) = self.tenants().get(&tenant)
+            && known.wrapped == wrapped
+        {
+            return Ok(Arc::clone(&known.key));
+        }
+        let key = Arc::new(TenantKey::unwrap(&self.ring, tenant, &wrapped)?);
+        let unwrapped = Unwrapped {
+            wrapped,
+            key: Arc::clone(&key),
+        };
+        self.tenants().insert(tenant, unwrapped);
+        Ok(key)
+    }
+}
+
+/// A tenant's keys, for as long as one transaction or operation.
+#[derive(Debug)]
+pub(super) struct Vault {
+    pub(super) key: Arc<TenantKey>,
+    /// The persons' keys that were looked up: `None` where there is none any more.
+    known: HashMap<KeyId, Option<PersonKey>>,
+    persons: HashMap<PersonId, KeyId>,
+}
+
+impl Shared {
+    /// Returns a tenant's keys; `None` for a tenant that nothing is kept of.
+    pub(super) fn vault(&self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Option<Vault>> {
+        rows.get(TENANT_KEYS, tenant.as_bytes())?
+            .map(|wrapped| Ok(Vault::new(self.keys.unwrap(tenant, wrapped)?)))
+            .transpose()
+    }
+
+    /// Returns a tenant's keys, and makes them if there are none.
+    pub(super) fn vault_or_new(&self, batch: &mut Batch<'_>, tenant: TenantId) -> Result<Vault> {
+        if let Some(vault) = self.vault(batch, tenant)? {
+            return Ok(vault);
+        }
+        let (key, wrapped) = TenantKey::generate(&self.keys.ring, tenant)?;
+        batch.put(TENANT_KEYS, tenant.as_bytes().to_vec(), wrapped);
+        Ok(Vault::new(Arc::new(key)))
+    }
+}
+
+impl Vault {
+    fn new(key: Arc<TenantKey>) -> Self {
+        Self {
+            key,
+            known: HashMap::new(),
+            persons: HashMap::new(),
+        }
+    }
+
+    pub(super) fn tenant(&self) -> TenantId {
+        self.key.tenant()
+    }
+
+    /// Returns the key of a table whose rows stand under the hash of a name.
+    pub(super) fn named(&self, label: &str, name: &[u8]) -> Vec<u8> {
+        keys::of(self.tenant(), &[&self.key.hash(label, name)])
+    }
+
+    /// Seals a value to its place and to persons; those that have no key get one.
+    pub(super) fn seal<T: Serialize>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        persons: &[PersonId],
+        place: (Table, &[u8]),
+        value: &T,
+    ) -> Result<Vec<u8>> {
+        self.seal_bytes(batch, persons, place, &encode(value)?)
+    }
+
+    /// Seals bytes to their place and to persons.
+    pub(super) fn seal_bytes(
+        &mut self,
+        batch: &mut Batch<'_>,
+        persons: &[PersonId],
+        (table, row): (Table, &[u8]),
+        plain: &[u8],
+    ) -> Result<Vec<u8>> {
+        let keys = persons
+            .iter()
+            .map(|person| self.person_key(batch, *person))
+            .collect::<Result<Vec<_>>>()?;
+        seal::seal(&self.key, &keys, self.place(table, row), plain)
+    }
+
+    /// Opens a value; `None` where a key of one of its persons is gone.
+    pub(super) fn open<T: DeserializeOwned>(
+        &mut self,
+        rows: &mut dyn Rows,
+        place: (Table, &[u8]),
+        sealed: &[u8],
+    ) -> Result<Option<T>> {
+        self.open_bytes(rows, place, sealed)?
+            .map(|plain| decode(&plain))
+            .transpose()
+    }
+
+    /// Opens bytes; `None` where a key of one of their persons is gone.
+    pub(super) fn open_bytes(
+        &mut self,
+        rows: &mut dyn Rows,
+        (table, row): (Table, &[u8]),
+        sealed: &[u8],
+    ) -> Result<Option<Bytes>> {
+        let mut keys = Vec::new();
+        for id in seal::persons(sealed)? {
+            match self.key_of(rows, id)? {
+                Some(key) => keys.push(key),
+                None => return Ok(None),
+            }
+        }
+        seal::open(&self.key, &keys, self.place(table, row), sealed).map(Some)
+    }
+
+    fn place<'a>(&self, table: Table, row: &'a [u8]) -> Place<'a> {
+        Place {
+            tenant: self.tenant(),
+            table: table.0,
+            row,
+        }
+    }
+
+    fn key_of(&mut self, rows: &mut dyn Rows, id: KeyId) -> Result<Option<PersonKey>> {
+        if let Some(known) = self.known.get(&id) {
+            return Ok(known.clone());
+        }
+        let row = rows.get(KEYS, &keys::of(self.tenant(), &[id.as_bytes()]))?;
+        let key = row
+            .map(|row| {
+                let (person, wrapped) = row.split_first_chunk().ok_or_else(corrupt)?;
+                self.key
+                    .unwrap_person(PersonId::from_bytes(*person), id, wrapped)
+            })
+            .transpose()?;
+        self.known.insert(id, key.clone());
+        Ok(key)
+    }
+
+    fn person_key(&mut self, batch: &mut Batch<'_>, person: PersonId) -> Result<PersonKey> {
+        let own = keys::of(self.tenant(), &[person.as_bytes()]);
+        let id = match self.persons.get(&person) {
+            Some(id) => Some(*id),
+            None => batch
+                .get(PERSON_KEYS, &own)?
+                .map(|row| keys::id(&row, 0).map(KeyId::from_bytes).ok_or_else(corrupt))
+                .transpose()?,
+        };
+        if let Some(id) = id
+            && let Some(key) = self.key_of(batch, id)?
+        {
+            self.persons.insert(person, id);
+            return Ok(key);
+        }
+        let key = PersonKey::random()?;
+        let mut row = person.as_bytes().to_vec();
+        row.extend(self.key.wrap_person(person, &key)?);
+        batch.put(PERSON_KEYS, own, *key.id.as_bytes());
+        batch.put(KEYS, keys::of(self.tenant(), &[key.id.as_bytes()]), row);
+        self.persons.insert(person, key.id);
+        self.known.insert(key.id, Some(key.clone()));
+        Ok(key)
+    }
+}
+
+/// Makes the keys of a tenant that has none.
+pub(super) struct MakeKeys(pub(super) TenantId);
+
+impl Operation for MakeKeys {
+    type Answer = ();
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+        shared.vault_or_new(batch, self.0).map(drop)
+    }
+}
+
+/// The row of [`META`] that holds the ring of a file which was made without one.
+const KEPT_RING: &[u8] = b"key_ring";
+
+/// Finds the ring for a file: the one that was given, the one that the file keeps, or both. A new file without one gets one.
+///
+/// # Errors
+/// [`ErrorKind::Unauthorized`] where it lacks a key that the file needs.
+pub(super) fn find_ring(given: Option<KeyRing>, batch: &mut Batch<'_>) -> Result<KeyRing> {
+    let kept = batch.get(META, KEPT_RING)?.map(kept_ring).transpose()?;
+    let wrapped = batch.all(TENANT_KEYS, &[])?;
+    let ring = match (given, kept) {
+        (Some(given), Some(kept)) => given.with_old(&kept),
+        (Some(ring), None) | (None, Some(ring)) => ring,
+        (None, None) if wrapped.is_empty() => {
+            let ring = KeyRing::generate()?;
+            let text = ring.to_secret();
+            batch.put(META, KEPT_RING.to_vec(), text.expose().as_bytes());
+            ring
+        }
+        (None, None) => {
+            return Err(Error::new(
+                ErrorKind::Unauthorized,
+                "the file was made with a key ring, and none was given",
+            ));
+        }
+    };
+    for (key, wrapped) in wrapped {
+        TenantKey::unwrap(&ring, tenant_of(&key)?, &wrapped)?;
+    }
+    Ok(ring)
+}
+
+fn kept_ring(text: Vec<u8>) -> Result<KeyRing> {
+    KeyRing::parse(&String::from_utf8(text).map_err(|_| corrupt())?)
+}
+
+fn tenant_of(key: &[u8]) -> Result<TenantId> {
+    keys::id(key, 0)
+        .map(TenantId::from_bytes)
+        .ok_or_else(corrupt)
+}
+
+/// Wraps every tenant's key with the ring's first key, and keeps no ring in the file any more if another was given.
+struct Rewrap;
+
+impl Operation for Rewrap {
+    type Answer = u64;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<u64> {
+        let ring = &shared.keys.ring;
+        let mut many = 0;
+        for (key, wrapped) in batch.all(TENANT_KEYS, &[])? {
+            if let Some(wrapped) = TenantKey::rewrap(ring, tenant_of(&key)?, &wrapped)? {
+                batch.put(TENANT_KEYS, key, wrapped);
+                many += 1;
+            }
+        }
+        if let Some(text) = batch.get(META, KEPT_RING)?
+            && kept_ring(text)?.current_id() != ring.current_id()
+        {
+            batch.delete(META, KEPT_RING.to_vec());
+        }
+        Ok(many)
+    }
+}
+
+impl Redb {
+    /// Wraps every tenant's key with the first key of the [ring](super::RedbBuilder::key_ring), and returns how many were
+    /// wrapped with another. Sealed data stays as it is. After it, the ring's other keys open nothing in this file.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rewrap_keys(&self) -> Result<u64> {
+        self.inner.writer()?.submit(Rewrap).await
+    }
+}
