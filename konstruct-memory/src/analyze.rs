@@ -2,64 +2,44 @@
 
 use std::collections::HashMap;
 
+use konstruct_core::Language;
 use rust_stemmers::{Algorithm, Stemmer};
 
-/// The language that a text is analysed in. Documents and questions must be analysed alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Language {
-    /// English.
-    #[default]
-    English,
-    /// German.
-    German,
-    /// Spanish.
-    Spanish,
-    /// French.
-    French,
-    /// Italian.
-    Italian,
-    /// Portuguese.
-    Portuguese,
-    /// Dutch.
-    Dutch,
+fn algorithm(language: Language) -> Algorithm {
+    match language {
+        Language::German => Algorithm::German,
+        Language::Spanish => Algorithm::Spanish,
+        Language::French => Algorithm::French,
+        Language::Italian => Algorithm::Italian,
+        Language::Portuguese => Algorithm::Portuguese,
+        Language::Dutch => Algorithm::Dutch,
+        // A language that this build does not know yet.
+        _ => Algorithm::English,
+    }
 }
 
-impl Language {
-    fn algorithm(self) -> Algorithm {
-        match self {
-            Self::English => Algorithm::English,
-            Self::German => Algorithm::German,
-            Self::Spanish => Algorithm::Spanish,
-            Self::French => Algorithm::French,
-            Self::Italian => Algorithm::Italian,
-            Self::Portuguese => Algorithm::Portuguese,
-            Self::Dutch => Algorithm::Dutch,
-        }
-    }
-
-    /// Words that say nothing about what a text is about, in order. Among them is the small talk around a question.
-    fn stop_words(self) -> &'static [&'static str] {
-        match self {
-            Self::English => ENGLISH,
-            Self::German => GERMAN,
-            // BM25 gives frequent words little weight by itself; lists for these come with their first tenants.
-            _ => &[],
-        }
+/// Words that say nothing about what a text is about, in order. Among them is the small talk around a question.
+fn stop_words(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => ENGLISH,
+        Language::German => GERMAN,
+        // BM25 gives frequent words little weight by itself; lists for these come with their first tenants.
+        _ => &[],
     }
 }
 
 /// Cuts a text into terms, in their order.
 ///
 /// ```
-/// use konstruct_memory::{Language, terms};
+/// use konstruct_core::Language;
+/// use konstruct_memory::terms;
 ///
 /// assert_eq!(terms(Language::English, "Hi! When are you OPENING on Saturdays?"), ["open", "saturday"]);
 /// assert_eq!(terms(Language::German, "die Öffnungszeiten"), ["offnungszeit"]);
 /// ```
 pub fn terms(language: Language, text: &str) -> Vec<String> {
-    let stemmer = Stemmer::create(language.algorithm());
-    let stop = language.stop_words();
+    let stemmer = Stemmer::create(algorithm(language));
+    let stop = stop_words(language);
     words(text)
         .filter(|word| stop.binary_search(&word.as_str()).is_err())
         .map(|word| stemmer.stem(&word).into_owned())
@@ -319,7 +299,7 @@ mod tests {
     #[test]
     fn stop_words_are_in_order() {
         for language in [Language::English, Language::German] {
-            assert!(language.stop_words().is_sorted(), "{language:?}");
+            assert!(stop_words(language).is_sorted(), "{language:?}");
         }
     }
 

@@ -5,26 +5,21 @@
 //!
 //! # Example
 //! ```
-//! use konstruct_core::{Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, Scope, TenantId};
+//! use konstruct_core::{Audience, DocumentFormat, KnowledgeStore as _, MemoryStore as _, NewDocument, Recall, Scope, TenantId};
 //! use konstruct_memory::Redb;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! let store = Redb::in_memory()?; // or `Redb::open("ava.redb")`
 //! let tenant = TenantId::new();
 //! store
-//!     .put_document(tenant, NewDocument {
-//!         title: "Acme Bikes FAQ".into(),
-//!         format: DocumentFormat::Markdown,
-//!         text: "## When are you open?\nMonday to Friday, 9 to 18.".into(),
-//!     })
+//!     .put_document(tenant, NewDocument::new(
+//!         "Acme Bikes FAQ",
+//!         DocumentFormat::Markdown,
+//!         "## When are you open?\nMonday to Friday, 9 to 18.",
+//!     ))
 //!     .await?;
 //! let hits = store
-//!     .recall(tenant, Recall {
-//!         text: "opening hours on monday".into(),
-//!         audience: Audience::Tenant,
-//!         limit: 3,
-//!         scope: Scope::Knowledge,
-//!     })
+//!     .recall(tenant, Recall::new("opening hours on monday", Audience::Tenant, Scope::KNOWLEDGE))
 //!     .await?;
 //! assert_eq!(hits[0].name, "Acme Bikes FAQ › When are you open?");
 //! assert_eq!(hits[0].text, "Monday to Friday, 9 to 18.");
@@ -38,6 +33,7 @@
 //! | `chunk` | documents into passages |
 //! | `analyze` | text into terms |
 //! | `bm25` | the arithmetic of recall |
+//! | `vector` | exact search among vectors |
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
 //! | `redb/writer`, `redb/snapshot`, `redb/keys`, `redb/vault` | the one writer, reading, the tables, and the keys of what is sealed |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
@@ -49,6 +45,7 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `redb` | yes | the embedded store |
+//! | `postgres` | no | the hosted store |
 
 mod chunk;
 
@@ -56,15 +53,26 @@ mod analyze;
 
 mod bm25;
 
+mod memory;
+
+mod vector;
+
 mod seal;
 
 #[cfg(feature = "redb")]
 mod redb;
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
+#[cfg(feature = "testkit")]
+pub use self::memory::Oracle;
+#[cfg(feature = "postgres")]
+pub use self::postgres::{Postgres, PostgresBuilder};
 #[cfg(feature = "redb")]
 pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
 pub use self::{
-    analyze::{Language, terms},
+    analyze::terms,
     chunk::{Chunk, chunks},
     seal::KeyRing,
 };

@@ -97,6 +97,9 @@ pub struct Fact {
     pub about: Option<PersonId>,
     /// What it stands on. A source that was erased is gone from here.
     pub sources: Vec<Quote>,
+    /// Everyone whose words it may hold: it is sealed to all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub persons: Vec<PersonId>,
     /// When it was remembered.
     pub known_from: Timestamp,
     /// From when on it holds.

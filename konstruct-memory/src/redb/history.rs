@@ -21,7 +21,7 @@ use super::{
     snapshot::Rows,
     writer::{Batch, Operation, Writer},
 };
-use crate::bm25::Collection;
+use crate::{bm25::Collection, seal::TenantKey};
 
 /// How many records are indexed at a time.
 const STEP: usize = 256;
@@ -133,6 +133,9 @@ impl Shared {
         let Some(last) = records.last() else {
             return Ok(false);
         };
+        let Some(vault) = self.vault(&mut snapshot, tenant)? else {
+            return Ok(false);
+        };
         let full = records.len() == STEP;
         let step = IndexStep {
             patient,
@@ -142,23 +145,12 @@ impl Shared {
             to: last.cursor,
             units: records
                 .iter()
-                .filter_map(|fed| Some((fed.cursor, self.unit_of(tenant, fed)?)))
+                .filter_map(|fed| Some((fed.cursor, unit_of(&vault.key, fed)?)))
                 .collect(),
         };
         // If somebody else was faster, they may have read less.
         let applied = writer.submit_blocking(step)?;
         Ok(!applied || full)
-    }
-
-    fn unit_of(&self, tenant: TenantId, fed: &Fed) -> Option<Unit> {
-        let said = said(fed.stored.record.as_ref()?);
-        let text = said.text();
-        let space = Space::conversation(fed.conversation);
-        (!text.is_empty()).then(|| {
-            let mut unit = Unit::analyse(self, tenant, space, &[(&said.name(), &text)]);
-            unit.place(u128::from(fed.stored.index).to_be_bytes(), 0);
-            unit
-        })
     }
 
     /// Reads what was said at a place in a conversation.
@@ -173,22 +165,36 @@ impl Shared {
         let Some(row) = rows.get(LOG, &key)? else {
             return Ok(None);
         };
-        let record = self.log_record(tenant, &key, &row)?.record;
+        let Some(mut vault) = self.vault(rows, tenant)? else {
+            return Ok(None);
+        };
+        let record = vault.log_record(rows, &key, &row)?.record;
         Ok(record.as_ref().map(said).and_then(|said| {
             let text = said.text();
             (!text.is_empty()).then(|| Hit {
-                source: Source::Message {
-                    conversation,
-                    index,
-                },
                 name: said.name(),
-                title: String::new(),
-                text,
-                score: 0.0,
-                coverage: 0.0,
+                ..Hit::new(
+                    Source::Message {
+                        conversation,
+                        index,
+                    },
+                    text,
+                    konstruct_core::Timestamp::from_micros(0),
+                )
             })
         }))
     }
+}
+
+fn unit_of(key: &TenantKey, fed: &Fed) -> Option<Unit> {
+    let said = said(fed.stored.record.as_ref()?);
+    let text = said.text();
+    let space = Space::conversation(fed.conversation);
+    (!text.is_empty()).then(|| {
+        let mut unit = Unit::analyse(key, space, &[(&said.name(), &text)]);
+        unit.place(u128::from(fed.stored.index).to_be_bytes(), 0);
+        unit
+    })
 }
 
 /// How far of a tenant's feed is indexed.

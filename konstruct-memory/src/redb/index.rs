@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::{ConversationId, Result, TenantId};
+use konstruct_core::{ConversationId, Language, Result, TenantId};
 
 use super::{
     Shared,
@@ -15,7 +15,7 @@ use super::{
     writer::Batch,
 };
 use crate::{
-    analyze::{self, Language, terms},
+    analyze::{self, terms},
     bm25::{Collection, Posting},
     seal::TenantKey,
 };

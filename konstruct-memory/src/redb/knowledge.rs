@@ -3,9 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use konstruct_core::{
-    Audience, ConversationId, Document, DocumentId, Error, Hit, MemoryStore, NewDocument, Recall,
-    Result, Scope, Source, TenantId,
+    Audience, ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Error, ErrorKind,
+    Fact, FactId, FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, MemoryStore,
+    NewDocument, NewFact, Recall, Remembered, Result, Scope, Source, Summary, SummaryStore,
+    TenantId, Timestamp, Unanswered, turn::Journal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +18,13 @@ use super::{
     index::{self, Found, Space, Unit},
     keys::{self, CHUNKS, DOCUMENTS, TEXTS, TITLES},
     snapshot::Rows,
+    vault::{MakeKeys, Vault},
     writer::{Batch, Operation},
 };
-use crate::chunk::{Chunk, chunks};
+use crate::{
+    chunk::{Chunk, chunks},
+    seal::TenantKey,
+};
 
 /// The most characters of a title.
 const TITLE: usize = 200;
@@ -31,15 +38,40 @@ impl MemoryStore for Redb {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
         let inner = Arc::clone(&self.inner);
         match (query.scope, query.audience) {
-            (Scope::Knowledge, _) => {
+            (Scope::KNOWLEDGE, _) => {
                 blocking(move || recall_knowledge(&inner.shared, tenant, &query)).await
             }
-            (Scope::History, Audience::Conversation(id)) => {
-                blocking(move || recall_history(&inner, tenant, id, &query)).await
-            }
+            (
+                Scope::HISTORY,
+                Audience::Conversation { conversation } | Audience::Channel { conversation },
+            ) => blocking(move || recall_history(&inner, tenant, conversation, &query)).await,
             // What was said belongs to those who were there.
             _ => Ok(Vec::new()),
         }
+    }
+
+    async fn set_language(&self, _: TenantId, _: Language) -> Result<()> {
+        Err(not_yet())
+    }
+
+    async fn catch_up(&self, _: TenantId) -> Result<()> {
+        Err(not_yet())
+    }
+
+    async fn progress(&self, _: TenantId) -> Result<IndexProgress> {
+        Err(not_yet())
+    }
+
+    async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        Journal::erase(self, tenant, what, depth).await
+    }
+
+    async fn export_memory(&self, _: TenantId) -> Result<BoxStream<'static, Result<Remembered>>> {
+        Err(not_yet())
+    }
+
+    async fn import_memory(&self, _: TenantId, _: Vec<Remembered>) -> Result<()> {
+        Err(not_yet())
     }
 
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
@@ -59,11 +91,48 @@ impl MemoryStore for Redb {
             })
             .collect()
     }
+}
+
+fn not_yet() -> Error {
+    Error::new(ErrorKind::Unsupported, "this store does not do that yet")
+}
+
+#[async_trait]
+impl FactStore for Redb {
+    async fn remember(&self, _: TenantId, _: NewFact) -> Result<Fact> {
+        Err(not_yet())
+    }
+
+    async fn supersede(&self, _: TenantId, _: FactId, _: Option<NewFact>) -> Result<Option<Fact>> {
+        Err(not_yet())
+    }
+
+    async fn facts(&self, _: TenantId, _: Facts) -> Result<Vec<Fact>> {
+        Err(not_yet())
+    }
+}
+
+#[async_trait]
+impl SummaryStore for Redb {
+    async fn summary(&self, _: TenantId, _: ConversationId) -> Result<Option<Summary>> {
+        Ok(None)
+    }
+
+    async fn put_summary(&self, _: TenantId, _: Summary) -> Result<bool> {
+        Err(not_yet())
+    }
+}
+
+#[async_trait]
+impl KnowledgeStore for Redb {
+    async fn unanswered(&self, _: TenantId, _: usize) -> Result<Vec<Unanswered>> {
+        Err(not_yet())
+    }
 
     async fn put_document(&self, tenant: TenantId, document: NewDocument) -> Result<Document> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
-            let put = PutDocument::prepare(&inner.shared, tenant, document)?;
+            let put = PutDocument::prepare(&inner, tenant, document)?;
             inner.writer()?.submit_blocking(put)
         })
         .await
@@ -87,7 +156,10 @@ impl MemoryStore for Redb {
     ) -> Result<Option<(Document, String)>> {
         let shared = &self.inner.shared;
         let mut snapshot = shared.snapshot()?;
-        let Some(newest) = shared.document(&mut snapshot, tenant, id)? else {
+        let Some(mut vault) = shared.vault(&mut snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let Some(newest) = vault.document(&mut snapshot, id)? else {
             return Ok(None);
         };
         let version = version.unwrap_or(newest.version);
@@ -95,7 +167,7 @@ impl MemoryStore for Redb {
         let Some(row) = snapshot.get(TEXTS, &key)? else {
             return Ok(None);
         };
-        let kept: Option<Version> = shared.unseal(tenant, (TEXTS, &key), &row)?;
+        let kept: Option<Version> = vault.open(&mut snapshot, (TEXTS, &key), &row)?;
         Ok(kept.map(|kept| (kept.document, kept.text)))
     }
 
@@ -147,12 +219,9 @@ impl Passage {
 
     fn hit(self, source: Source) -> Hit {
         Hit {
-            source,
             name: self.name,
             title: self.title,
-            text: self.text,
-            score: 0.0,
-            coverage: 0.0,
+            ..Hit::new(source, self.text, Timestamp::from_micros(0))
         }
     }
 }
@@ -212,32 +281,34 @@ fn scored(hit: Option<Hit>, found: &Found) -> Option<Hit> {
     })
 }
 
-impl Shared {
-    fn document(
-        &self,
-        rows: &mut dyn Rows,
-        tenant: TenantId,
-        id: DocumentId,
-    ) -> Result<Option<Document>> {
-        let key = keys::of(tenant, &[id.as_bytes()]);
+impl Vault {
+    fn document(&mut self, rows: &mut dyn Rows, id: DocumentId) -> Result<Option<Document>> {
+        let key = keys::of(self.tenant(), &[id.as_bytes()]);
         match rows.get(DOCUMENTS, &key)? {
-            Some(row) => self.unseal(tenant, (DOCUMENTS, &key), &row),
+            Some(row) => self.open(rows, (DOCUMENTS, &key), &row),
             None => Ok(None),
         }
     }
 
+    fn title_key(&self, title: &str) -> Vec<u8> {
+        self.named("title", title.as_bytes())
+    }
+}
+
+impl Shared {
     /// Lists the documents by id.
     pub(super) fn document_list(
         &self,
         rows: &mut dyn Rows,
         tenant: TenantId,
     ) -> Result<Vec<Document>> {
-        let mut documents = Vec::new();
-        rows.scan_prefix(DOCUMENTS, tenant.as_bytes(), &mut |key, row| {
-            documents.extend(self.unseal::<Document>(tenant, (DOCUMENTS, key), row)?);
-            Ok(())
-        })?;
-        Ok(documents)
+        let Some(mut vault) = self.vault(rows, tenant)? else {
+            return Ok(Vec::new());
+        };
+        rows.all(DOCUMENTS, tenant.as_bytes())?
+            .iter()
+            .filter_map(|(key, row)| vault.open(rows, (DOCUMENTS, key), row).transpose())
+            .collect()
     }
 
     fn passage(
@@ -250,7 +321,10 @@ impl Shared {
         let Some(row) = rows.get(CHUNKS, &key)? else {
             return Ok(None);
         };
-        let passage: Option<Passage> = self.unseal(tenant, (CHUNKS, &key), &row)?;
+        let Some(mut vault) = self.vault(rows, tenant)? else {
+            return Ok(None);
+        };
+        let passage: Option<Passage> = vault.open(rows, (CHUNKS, &key), &row)?;
         Ok(passage.map(|passage| passage.hit(Source::Document { id, version, chunk })))
     }
 
@@ -258,25 +332,20 @@ impl Shared {
     pub(super) fn knowledge_units(&self, tenant: TenantId) -> Result<HashMap<DocumentId, Unit>> {
         let mut snapshot = self.snapshot()?;
         let mut units = HashMap::new();
+        let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
+            return Ok(units);
+        };
         for document in self.document_list(&mut snapshot, tenant)? {
             let prefix = version_key(tenant, document.id, document.version);
-            let mut passages = Vec::new();
-            snapshot.scan_prefix(CHUNKS, &prefix, &mut |key, row| {
-                passages.extend(self.unseal::<Passage>(tenant, (CHUNKS, key), row)?);
-                Ok(())
-            })?;
-            let mut unit = Unit::analyse(self, tenant, Space::KNOWLEDGE, &searched(&passages));
+            let mut passages: Vec<Passage> = Vec::new();
+            for (key, row) in snapshot.all(CHUNKS, &prefix)? {
+                passages.extend(vault.open(&mut snapshot, (CHUNKS, &key), &row)?);
+            }
+            let mut unit = Unit::analyse(&vault.key, Space::KNOWLEDGE, &searched(&passages));
             unit.place(*document.id.as_bytes(), document.version);
             units.insert(document.id, unit);
         }
         Ok(units)
-    }
-
-    fn title_key(&self, tenant: TenantId, title: &str) -> Vec<u8> {
-        keys::of(
-            tenant,
-            &[&self.sealer.hash(tenant, "title", title.as_bytes())],
-        )
     }
 }
 
@@ -301,6 +370,8 @@ fn chunk_key(tenant: TenantId, id: DocumentId, version: u32, chunk: u32) -> Vec<
 /// Adds a document, or a new version of one.
 struct PutDocument {
     tenant: TenantId,
+    /// What it was analysed with.
+    key: Arc<TenantKey>,
     document: NewDocument,
     passages: Vec<Passage>,
     unit: Unit,
@@ -308,7 +379,7 @@ struct PutDocument {
 
 impl PutDocument {
     /// Checks a document, parts it and analyses it: all that can be done before the writer has it.
-    fn prepare(shared: &Shared, tenant: TenantId, mut document: NewDocument) -> Result<Self> {
+    fn prepare(inner: &Inner, tenant: TenantId, mut document: NewDocument) -> Result<Self> {
         document.title = document.title.trim().to_owned();
         if !(1..=TITLE).contains(&document.title.chars().count()) {
             return Err(Error::invalid(
@@ -316,22 +387,29 @@ impl PutDocument {
                 format!("must be 1 to {TITLE} characters"),
             ));
         }
-        if document.text.trim().is_empty() {
+        if document.content.trim_ascii().is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
-        if document.text.len() > TEXT {
+        if document.content.len() > TEXT {
             return Err(Error::invalid(
                 "text",
                 format!("must be at most {TEXT} bytes"),
             ));
         }
-        let passages: Vec<_> = chunks(document.format, &document.text)
+        let passages: Vec<_> = chunks(document.format, &String::from_utf8_lossy(&document.content))
             .into_iter()
             .map(|chunk| Passage::of(&document.title, chunk))
             .collect();
-        let unit = Unit::analyse(shared, tenant, Space::KNOWLEDGE, &searched(&passages));
+        let key = loop {
+            match inner.shared.vault(&mut inner.shared.snapshot()?, tenant)? {
+                Some(vault) => break vault.key,
+                None => inner.writer()?.submit_blocking(MakeKeys(tenant))?,
+            }
+        };
+        let unit = Unit::analyse(&key, Space::KNOWLEDGE, &searched(&passages));
         Ok(Self {
             tenant,
+            key,
             document,
             passages,
             unit,
@@ -344,12 +422,19 @@ impl Operation for PutDocument {
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Document> {
         let tenant = self.tenant;
-        let title = shared.title_key(tenant, &self.document.title);
+        let mut vault = shared.vault_or_new(batch, tenant)?;
+        if vault.key != self.key {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the tenant was erased meanwhile",
+            ));
+        }
+        let title = vault.title_key(&self.document.title);
         let id = match batch.get(TITLES, &title)? {
             Some(row) => DocumentId::from_bytes(keys::id(&row, 0).ok_or_else(corrupt)?),
             None => DocumentId::new(),
         };
-        let before = shared.document(batch, tenant, id)?;
+        let before = vault.document(batch, id)?;
         let document = Document {
             id,
             title: self.document.title.clone(),
@@ -357,6 +442,8 @@ impl Operation for PutDocument {
             version: before.map_or(0, |before| before.version) + 1,
             chunks: u32::try_from(self.passages.len()).unwrap_or(u32::MAX),
             updated_at: shared.clock.now(),
+            url: None,
+            expires_at: None,
         };
         index::remove(batch, tenant, (Space::KNOWLEDGE, *id.as_bytes()))?;
         self.unit.place(*id.as_bytes(), document.version);
@@ -364,18 +451,18 @@ impl Operation for PutDocument {
         index::grow(batch, tenant, Space::KNOWLEDGE, self.unit.size())?;
         for (chunk, passage) in (0..).zip(&self.passages) {
             let key = chunk_key(tenant, id, document.version, chunk);
-            let sealed = shared.seal(tenant, &[], (CHUNKS, &key), passage)?;
+            let sealed = vault.seal(batch, &[], (CHUNKS, &key), passage)?;
             batch.put(CHUNKS, key, sealed);
         }
         let kept = Version {
             document,
-            text: self.document.text.clone(),
+            text: String::from_utf8_lossy(&self.document.content).into_owned(),
         };
         let key = version_key(tenant, id, kept.document.version);
-        let sealed = shared.seal(tenant, &[], (TEXTS, &key), &kept)?;
+        let sealed = vault.seal(batch, &[], (TEXTS, &key), &kept)?;
         batch.put(TEXTS, key, sealed);
         let key = keys::of(tenant, &[id.as_bytes()]);
-        let sealed = shared.seal(tenant, &[], (DOCUMENTS, &key), &kept.document)?;
+        let sealed = vault.seal(batch, &[], (DOCUMENTS, &key), &kept.document)?;
         batch.put(DOCUMENTS, key, sealed);
         batch.put(TITLES, title, *id.as_bytes());
         Ok(kept.document)
@@ -393,14 +480,17 @@ impl Operation for DeleteDocument {
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
         let (tenant, id) = (self.tenant, self.id);
-        let Some(document) = shared.document(batch, tenant, id)? else {
+        let Some(mut vault) = shared.vault(batch, tenant)? else {
+            return Ok(false);
+        };
+        let Some(document) = vault.document(batch, id)? else {
             return Ok(false);
         };
         index::remove(batch, tenant, (Space::KNOWLEDGE, *id.as_bytes()))?;
         let key = keys::of(tenant, &[id.as_bytes()]);
         batch.clear(TEXTS, key.clone());
         batch.clear(CHUNKS, key.clone());
-        batch.delete(TITLES, shared.title_key(tenant, &document.title));
+        batch.delete(TITLES, vault.title_key(&document.title));
         batch.delete(DOCUMENTS, key);
         Ok(true)
     }

@@ -1,0 +1,430 @@
+//! The index follows the feed, and vectors follow the index: in the background, and no reply waits for either.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use konstruct_core::{
+    ConversationId, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language, Result,
+    TenantId,
+    turn::{Entry, Event, Fed, Gathered, Record},
+};
+
+use super::{
+    fact, knowledge,
+    said::{self, Said, said},
+    settings::{Settings, Tries, row, settings},
+    shelf::{EmbedderKey, Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, VectorPut, What},
+    space::{ChannelKey, Company, Owner, home, note_company, space, started},
+    unit,
+};
+use crate::seal::TenantKey;
+
+/// How many records are indexed at a time.
+const STEP: usize = 256;
+/// How many units are embedded at a time.
+const EMBED: usize = 64;
+/// How much of what was said right before is in a message's vector.
+const BEFORE: f32 = 0.5;
+/// A question whose best passage covers less of its weight has found nothing.
+const COVERED: f32 = 0.3;
+/// How long the follower waits when nothing grows.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Follows the feeds of all tenants until the store is gone.
+pub(crate) async fn follow<S: Shelf>(shelf: Weak<S>) {
+    loop {
+        let Some(held) = shelf.upgrade() else { return };
+        let grown = held.grown(PATIENCE).await;
+        let Some(tenant) = grown else { continue };
+        if let Err(error) = keep_up(&*held, tenant).await {
+            tracing::warn!(%tenant, %error, "the index fell behind");
+            drop(held);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+    while index_step(shelf, tenant, true).await? {}
+    embed(shelf, tenant).await
+}
+
+/// Waits until everything that was written before the call is found.
+pub(crate) async fn catch_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+    while index_step(shelf, tenant, false).await? {}
+    embed(shelf, tenant).await
+}
+
+/// Returns how far the index has come.
+pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<IndexProgress> {
+    let embedder = shelf.embedder().map(|embedder| embedder_key(&*embedder));
+    let (passages, embedded) = shelf.counts(tenant, embedder).await?;
+    let indexed = settings(shelf, tenant).await?.indexed;
+    Ok(IndexProgress {
+        indexed,
+        records: shelf.last_cursor(tenant).await?.max(indexed),
+        passages,
+        embedded: if embedder.is_some() {
+            embedded
+        } else {
+            passages
+        },
+    })
+}
+
+/// What vectors of an embedder are kept under.
+pub(super) fn embedder_key(embedder: &dyn Embedder) -> EmbedderKey {
+    use sha2::{Digest as _, Sha256};
+    let name = format!("{}/{}", embedder.id(), embedder.dim());
+    let hash = Sha256::digest(name.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash[..8]);
+    EmbedderKey(u64::from_be_bytes(first))
+}
+
+/// Indexes the next records of a tenant. Returns whether there may be more.
+async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Result<bool> {
+    let mut tries = Tries::default();
+    loop {
+        let mut plan = Plan::on(shelf, tenant).await?;
+        let before = settings(shelf, tenant).await?;
+        let records = shelf.feed(tenant, before.indexed, STEP).await?;
+        let Some(last) = records.last() else {
+            return Ok(false);
+        };
+        let full = records.len() == STEP;
+        let key = shelf.tenant_key(tenant).await?;
+        let mut reader = Reader {
+            shelf,
+            tenant,
+            key: &key,
+            language: before.language,
+            said: HashMap::new(),
+            companies: BTreeMap::new(),
+            homes: HashMap::new(),
+        };
+        for fed in &records {
+            reader.read(&mut plan, fed).await?;
+        }
+        for (channel, (was, is)) in reader.companies {
+            if was != Some(is) {
+                note_company(&mut plan, channel, was.unwrap_or_default(), is)?;
+            }
+        }
+        let after = Settings {
+            indexed: last.cursor,
+            ..before
+        };
+        plan.put_row(Kind::Settings, Vec::new(), &after, &[])?;
+        plan.patient = patient && !full;
+        if shelf.commit(tenant, plan).await? {
+            return Ok(full);
+        }
+        tries.again()?;
+    }
+}
+
+/// Reads records in the order of the feed.
+struct Reader<'a> {
+    shelf: &'a dyn Shelf,
+    tenant: TenantId,
+    key: &'a TenantKey,
+    language: Language,
+    /// What was said last in each conversation, and where.
+    said: HashMap<ConversationId, (u64, Said)>,
+    companies: BTreeMap<ChannelKey, (Option<Company>, Company)>,
+    homes: HashMap<ConversationId, Option<ChannelKey>>,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self, plan: &mut Plan, fed: &Fed) -> Result<()> {
+        let Some(record) = fed.stored.record.as_ref() else {
+            return Ok(());
+        };
+        let (conversation, index) = (fed.conversation, fed.stored.index);
+        if let Entry::Event(Event::Gathered(gathered)) = &record.entry {
+            return self.gap(plan, fed, gathered);
+        }
+        let said = said(record);
+        let replaced = said::replaced(record);
+        if said.is_none() && replaced.is_empty() && started(record).is_none() {
+            return Ok(());
+        }
+        let Some(channel) = self.channel(plan, conversation, record).await? else {
+            return Ok(());
+        };
+        self.company(channel, record, said.as_ref()).await?;
+        let space = space(self.key, What::History, Owner::Channel(channel));
+        for id in replaced {
+            let place = (self.tenant, conversation);
+            if let Some(holder) = said::holder(self.shelf, place, index, id).await? {
+                let key = history_key(space, conversation, holder);
+                plan.put_in.retain(|unit| unit.key != key);
+                plan.take_out.push(key);
+            }
+        }
+        if let Some(said) = said {
+            let before = self.before(conversation, index).await?;
+            let key = history_key(space, conversation, index);
+            plan.put_in.push(unit_of(
+                self.key,
+                self.language,
+                key,
+                &said,
+                before.as_ref(),
+            ));
+            self.said.insert(conversation, (index, said));
+        }
+        Ok(())
+    }
+
+    /// The channel of a conversation; noted when it is first heard of.
+    async fn channel(
+        &mut self,
+        plan: &mut Plan,
+        conversation: ConversationId,
+        record: &Record,
+    ) -> Result<Option<ChannelKey>> {
+        if let Some(known) = self.homes.get(&conversation) {
+            return Ok(*known);
+        }
+        let id = conversation.as_bytes();
+        let kept: Option<ChannelKey> = row(self.shelf, self.tenant, Kind::Home, id).await?;
+        let channel = match (kept, started(record)) {
+            (Some(kept), _) => Some(kept),
+            (None, Some(started)) => Some(ChannelKey::of(
+                self.key,
+                started.connection,
+                &started.conversation,
+            )),
+            (None, None) => home(self.shelf, self.key, self.tenant, conversation).await?,
+        };
+        if let Some(channel) = channel.filter(|_| kept.is_none()) {
+            plan.put_row(Kind::Home, id.to_vec(), &channel, &[])?;
+        }
+        self.homes.insert(conversation, channel);
+        Ok(channel)
+    }
+
+    async fn company(
+        &mut self,
+        channel: ChannelKey,
+        record: &Record,
+        said: Option<&Said>,
+    ) -> Result<()> {
+        if !self.companies.contains_key(&channel) {
+            let known = row(self.shelf, self.tenant, Kind::Channel, &channel.0).await?;
+            self.companies
+                .insert(channel, (known, known.unwrap_or_default()));
+        }
+        let Some((_, company)) = self.companies.get_mut(&channel) else {
+            return Ok(());
+        };
+        let none = std::collections::BTreeSet::new();
+        let speakers = said.map_or(&none, |said| &said.speakers);
+        match started(record) {
+            Some(started) => *company = company.and(started.conversation.kind, speakers),
+            None => *company = company.and(konstruct_core::ConversationKind::Direct, speakers),
+        }
+        Ok(())
+    }
+
+    async fn before(
+        &mut self,
+        conversation: ConversationId,
+        index: u64,
+    ) -> Result<Option<(u64, Said)>> {
+        match self.said.get(&conversation) {
+            Some(known) => Ok(Some(known.clone())),
+            None => said::before(self.shelf, (self.tenant, conversation), index, None).await,
+        }
+    }
+
+    /// Notes a question that found nothing in the documents.
+    fn gap(&self, plan: &mut Plan, fed: &Fed, gathered: &Gathered) -> Result<()> {
+        let found = |coverage: f32| coverage >= COVERED;
+        if gathered.knowledge.iter().any(|cited| found(cited.coverage)) {
+            return Ok(());
+        }
+        // The last one first.
+        let key = (u64::MAX - fed.cursor).to_be_bytes().to_vec();
+        let place = (fed.conversation, fed.stored.index);
+        plan.put_row(Kind::Gap, key, &place, &[])
+    }
+}
+
+/// The key of a record's unit.
+pub(super) fn history_key(
+    space: super::shelf::Space,
+    conversation: ConversationId,
+    index: u64,
+) -> UnitKey {
+    UnitKey {
+        space,
+        group: Group::of(conversation),
+        item: u128::from(index).to_be_bytes(),
+    }
+}
+
+/// Analyses a record.
+pub(super) fn unit_of(
+    key: &TenantKey,
+    language: Language,
+    place: UnitKey,
+    said: &Said,
+    before: Option<&(u64, Said)>,
+) -> Unit {
+    let mut persons = said.persons.clone();
+    persons.extend(before.iter().flat_map(|(_, before)| &before.persons));
+    Unit {
+        key: place,
+        about: UnitInfo {
+            what: What::History,
+            version: 0,
+            at: said.at,
+            said_by: Some(said.by),
+            persons: persons.into_iter().collect(),
+            expires_at: None,
+            before: before.map(|(index, _)| *index),
+        },
+        passages: unit::message(key, language, said, before.map(|(_, said)| said)),
+    }
+}
+
+/// Embeds every passage that has no vector of the present embedder.
+async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+    let Some(embedder) = shelf.embedder() else {
+        return Ok(());
+    };
+    let key = embedder_key(&*embedder);
+    let mut tries = Tries::default();
+    let mut after = None;
+    loop {
+        let plan = Plan::on(shelf, tenant).await?;
+        let units = shelf.unembedded(tenant, key, after, EMBED).await?;
+        let Some(last) = units.last() else {
+            return Ok(());
+        };
+        let vectors = vectors(shelf, tenant, &embedder, &units).await?;
+        let plan = Plan { vectors, ..plan };
+        if shelf.commit(tenant, plan).await? {
+            // A unit whose text is gone has no vector, and must not be asked for again and again.
+            after = Some(*last);
+            tries = Tries::default();
+        } else {
+            tries.again()?;
+        }
+    }
+}
+
+/// What is embedded of a unit: for each passage its text, and what was said right before.
+struct Texts {
+    passages: Vec<String>,
+    before: Option<String>,
+}
+
+async fn vectors(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    embedder: &Arc<dyn Embedder>,
+    units: &[UnitKey],
+) -> Result<Vec<VectorPut>> {
+    let mut texts = Vec::with_capacity(units.len());
+    let mut wanted: Vec<String> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for unit in units {
+        let of = texts_of(shelf, tenant, unit).await?;
+        for text in of.passages.iter().chain(&of.before) {
+            if !text.trim().is_empty() && !places.contains_key(text) {
+                places.insert(text.clone(), wanted.len());
+                wanted.push(text.clone());
+            }
+        }
+        texts.push(of);
+    }
+    let borrowed: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let embedded = if borrowed.is_empty() {
+        Vec::new()
+    } else {
+        embedder.embed(EmbedKind::Document, &borrowed).await?
+    };
+    if embedded.len() != wanted.len() || embedded.iter().any(|one| one.len() != embedder.dim()) {
+        return Err(Error::new(
+            ErrorKind::Protocol,
+            "the embedder gave other vectors than were asked for",
+        ));
+    }
+    let vector = |text: &str| places.get(text).map(|at| &embedded[*at]);
+    let mut put = Vec::new();
+    for (unit, texts) in units.iter().zip(&texts) {
+        let before = texts.before.as_deref().and_then(vector);
+        for (passage, text) in (0..).zip(&texts.passages) {
+            let Some(own) = vector(text) else { continue };
+            put.push(VectorPut {
+                unit: *unit,
+                passage,
+                embedder: embedder_key(&**embedder),
+                vector: mixed(own, before),
+            });
+        }
+    }
+    Ok(put)
+}
+
+/// A passage's vector with some of what was said right before, of length 1.
+fn mixed(own: &[f32], before: Option<&Vec<f32>>) -> Vec<f32> {
+    let mut own = unit_length(own.to_vec());
+    if let Some(before) = before {
+        let before = unit_length(before.clone());
+        for (own, before) in own.iter_mut().zip(&before) {
+            *own += BEFORE * before;
+        }
+    }
+    unit_length(own)
+}
+
+/// Scales a vector to length 1; one of zeros stays.
+pub(super) fn unit_length(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = vector.iter().map(|at| at * at).sum::<f32>().sqrt();
+    if length > 0.0 && length.is_finite() {
+        for at in &mut vector {
+            *at /= length;
+        }
+    }
+    vector
+}
+
+/// Reads the texts of a unit, as many as it has passages.
+async fn texts_of(shelf: &dyn Shelf, tenant: TenantId, unit: &UnitKey) -> Result<Texts> {
+    // The id of a document or a fact begins with the time.
+    if unit.item[..8] != [0; 8] {
+        let texts = match knowledge::texts(shelf, tenant, unit).await? {
+            Some(texts) => texts,
+            None => fact::texts(shelf, tenant, unit).await?,
+        };
+        return Ok(Texts {
+            passages: texts,
+            before: None,
+        });
+    }
+    let place = (tenant, ConversationId::from_bytes(unit.group.0));
+    let Some(said) = said::at(shelf, place, unit.index()).await? else {
+        return Ok(Texts {
+            passages: Vec::new(),
+            before: None,
+        });
+    };
+    let before = said::before(shelf, place, unit.index(), None).await?;
+    Ok(Texts {
+        passages: unit::parts(&said.text)
+            .iter()
+            .map(|part| (*part).to_owned())
+            .collect(),
+        before: before.map(|(_, before)| before.text),
+    })
+}

@@ -1,0 +1,340 @@
+//! Documents, their versions and their passages.
+
+use konstruct_core::{
+    Document, DocumentId, Error, Hit, Language, NewDocument, Result, SaidBy, Source, TenantId,
+    Unanswered,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    said,
+    settings::{Tries, row, rows, settings},
+    shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, What},
+    space::{Owner, space},
+    unit,
+};
+use crate::{
+    chunk::{Chunk, chunks},
+    seal::TenantKey,
+};
+
+/// The most characters of a title, and of an address.
+const TITLE: usize = 200;
+const URL: usize = 2000;
+/// The most bytes of a document, and of its text.
+const CONTENT: usize = 10 << 20;
+const TEXT: usize = 1 << 20;
+
+/// One version of a document.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Version {
+    pub(super) document: Document,
+    pub(super) text: String,
+}
+
+/// A passage, as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+struct Passage {
+    name: String,
+    title: String,
+    /// What is searched besides the text: the document's title and the headings.
+    heading: String,
+    text: String,
+}
+
+impl Passage {
+    fn of(document: &str, chunk: Chunk) -> Self {
+        let title = chunk.title().to_owned();
+        let name = if title.is_empty() || title == document {
+            document.to_owned()
+        } else {
+            format!("{document} › {title}")
+        };
+        let heading = [document]
+            .into_iter()
+            .chain(chunk.path.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("\n");
+        Self {
+            name,
+            title,
+            heading,
+            text: chunk.text,
+        }
+    }
+}
+
+fn passages(document: &Document, text: &str) -> Vec<Passage> {
+    chunks(document.format, text)
+        .into_iter()
+        .map(|chunk| Passage::of(&document.title, chunk))
+        .collect()
+}
+
+fn passage_key(id: DocumentId, version: u32, chunk: u32) -> Vec<u8> {
+    [
+        id.as_bytes().as_slice(),
+        &version.to_be_bytes(),
+        &chunk.to_be_bytes(),
+    ]
+    .concat()
+}
+
+fn text_key(id: DocumentId, version: u32) -> Vec<u8> {
+    [id.as_bytes().as_slice(), &version.to_be_bytes()].concat()
+}
+
+fn title_key(key: &TenantKey, title: &str) -> Vec<u8> {
+    key.hash("title", title.as_bytes()).to_vec()
+}
+
+fn unit_key(key: &TenantKey, id: DocumentId) -> UnitKey {
+    UnitKey {
+        space: space(key, What::Knowledge, Owner::Tenant),
+        group: Group::NONE,
+        item: *id.as_bytes(),
+    }
+}
+
+fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Passage]) -> Unit {
+    Unit {
+        key: unit_key(key, document.id),
+        about: UnitInfo {
+            what: What::Knowledge,
+            version: document.version,
+            at: document.updated_at,
+            said_by: None,
+            persons: Vec::new(),
+            expires_at: document.expires_at,
+            before: None,
+        },
+        passages: passages
+            .iter()
+            .map(|passage| unit::passage(key, language, &passage.heading, &passage.text))
+            .collect(),
+    }
+}
+
+/// Adds a document, or a new version of it.
+pub(crate) async fn put_document(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    new: NewDocument,
+) -> Result<Document> {
+    let text = check(&new)?;
+    let key = shelf.tenant_key(tenant).await?;
+    let title = title_key(&key, &new.title);
+    let mut tries = Tries::default();
+    loop {
+        let mut plan = Plan::on(shelf, tenant).await?;
+        let known: Option<DocumentId> = row(shelf, tenant, Kind::Title, &title).await?;
+        let before: Option<Document> = match known {
+            Some(id) => row(shelf, tenant, Kind::Document, id.as_bytes()).await?,
+            None => None,
+        };
+        let mut document = Document {
+            id: known.unwrap_or_else(DocumentId::new),
+            title: new.title.clone(),
+            format: new.format,
+            version: before.map_or(1, |before| before.version + 1),
+            chunks: 0,
+            updated_at: shelf.now().await?,
+            url: new.url.clone(),
+            expires_at: new.expires_at,
+        };
+        write(shelf, tenant, &mut plan, (&key, &mut document), &text, true).await?;
+        if shelf.commit(tenant, plan).await? {
+            return Ok(document);
+        }
+        tries.again()?;
+    }
+}
+
+/// Plans a version of a document; with `newest`, it is the one that is found.
+pub(super) async fn write(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    plan: &mut Plan,
+    (key, document): (&TenantKey, &mut Document),
+    text: &str,
+    newest: bool,
+) -> Result<()> {
+    let passages = passages(document, text);
+    document.chunks = u32::try_from(passages.len()).unwrap_or(u32::MAX);
+    let id = document.id;
+    for (chunk, passage) in (0..).zip(&passages) {
+        let at = passage_key(id, document.version, chunk);
+        plan.put_row(Kind::Passage, at, passage, &[])?;
+    }
+    let version = Version {
+        document: document.clone(),
+        text: text.to_owned(),
+    };
+    plan.put_row(Kind::Text, text_key(id, document.version), &version, &[])?;
+    if newest {
+        let language = settings(shelf, tenant).await?.language;
+        plan.put_row(Kind::Title, title_key(key, &document.title), &id, &[])?;
+        plan.put_row(Kind::Document, id.as_bytes().to_vec(), document, &[])?;
+        plan.put_in.push(unit(key, language, document, &passages));
+    }
+    Ok(())
+}
+
+/// Checks a new document, and returns its text.
+fn check(new: &NewDocument) -> Result<String> {
+    let characters = new.title.chars().count();
+    if new.title.trim().is_empty() || characters > TITLE {
+        return Err(Error::invalid("title", "has 1 to 200 characters"));
+    }
+    if new.url.as_ref().is_some_and(|url| url.len() > URL) {
+        return Err(Error::invalid("url", "is longer than 2,000 bytes"));
+    }
+    if new.content.len() > CONTENT {
+        return Err(Error::invalid("content", "is larger than 10 MiB"));
+    }
+    let text = String::from_utf8(new.content.clone())
+        .map_err(|_| Error::invalid("content", "is not UTF-8"))?;
+    if text.trim().is_empty() {
+        return Err(Error::invalid("content", "has no text"));
+    }
+    if text.len() > TEXT {
+        return Err(Error::invalid("content", "has more than 1 MiB of text"));
+    }
+    Ok(text)
+}
+
+/// Lists the documents, the newest first.
+pub(crate) async fn documents(shelf: &dyn Shelf, tenant: TenantId) -> Result<Vec<Document>> {
+    let documents = rows::<Document>(shelf, tenant, Kind::Document, &[]).await?;
+    let mut documents: Vec<_> = documents
+        .into_iter()
+        .map(|(_, document)| document)
+        .collect();
+    documents.sort_by_key(|document| std::cmp::Reverse((document.updated_at, document.id)));
+    Ok(documents)
+}
+
+/// Returns one version of a document with its text.
+pub(crate) async fn document(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    id: DocumentId,
+    version: Option<u32>,
+) -> Result<Option<(Document, String)>> {
+    let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    let at = text_key(id, version.unwrap_or(newest.version));
+    let kept: Option<Version> = row(shelf, tenant, Kind::Text, &at).await?;
+    Ok(kept.map(|kept| (kept.document, kept.text)))
+}
+
+/// Removes a document and all of its versions.
+pub(crate) async fn delete_document(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    id: DocumentId,
+) -> Result<bool> {
+    let key = shelf.tenant_key(tenant).await?;
+    let mut tries = Tries::default();
+    loop {
+        let mut plan = Plan::on(shelf, tenant).await?;
+        let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+        let Some(newest) = newest else {
+            return Ok(false);
+        };
+        plan.remove = vec![
+            (Kind::Document, id.as_bytes().to_vec()),
+            (Kind::Title, title_key(&key, &newest.title)),
+        ];
+        plan.clear = vec![
+            (Kind::Text, id.as_bytes().to_vec()),
+            (Kind::Passage, id.as_bytes().to_vec()),
+        ];
+        plan.take_out = vec![unit_key(&key, id)];
+        if shelf.commit(tenant, plan).await? {
+            return Ok(true);
+        }
+        tries.again()?;
+    }
+}
+
+/// Returns a passage.
+pub(super) async fn hit(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    (id, version, chunk): (DocumentId, u32, u32),
+) -> Result<Option<Hit>> {
+    let at = passage_key(id, version, chunk);
+    let passage: Option<Passage> = row(shelf, tenant, Kind::Passage, &at).await?;
+    let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+    let (Some(passage), Some(newest)) = (passage, newest) else {
+        return Ok(None);
+    };
+    let source = Source::Document { id, version, chunk };
+    Ok(Some(Hit {
+        name: passage.name,
+        title: passage.title,
+        url: newest.url,
+        ..Hit::new(source, passage.text, newest.updated_at)
+    }))
+}
+
+/// The texts of a document's passages, for embedding; `None` where it is no document.
+pub(super) async fn texts(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    unit: &UnitKey,
+) -> Result<Option<Vec<String>>> {
+    let newest: Option<Document> = row(shelf, tenant, Kind::Document, &unit.item).await?;
+    let Some(newest) = newest else {
+        return Ok(None);
+    };
+    let prefix = text_key(newest.id, newest.version);
+    let passages = rows::<Passage>(shelf, tenant, Kind::Passage, &prefix).await?;
+    let text = |(_, passage): (_, Passage)| format!("{}\n{}", passage.heading, passage.text);
+    Ok(Some(passages.into_iter().map(text).collect()))
+}
+
+/// Analyses every document anew.
+pub(super) async fn units(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    language: Language,
+) -> Result<Vec<Unit>> {
+    let key = shelf.tenant_key(tenant).await?;
+    let mut units = Vec::new();
+    for document in documents(shelf, tenant).await? {
+        let prefix = text_key(document.id, document.version);
+        let passages = rows::<Passage>(shelf, tenant, Kind::Passage, &prefix).await?;
+        let passages: Vec<_> = passages.into_iter().map(|(_, passage)| passage).collect();
+        units.push(unit(&key, language, &document, &passages));
+    }
+    Ok(units)
+}
+
+/// Lists what was asked and found nothing, the newest first.
+pub(crate) async fn unanswered(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    limit: usize,
+) -> Result<Vec<Unanswered>> {
+    let mut found = Vec::new();
+    for (_, (conversation, index)) in rows(shelf, tenant, Kind::Gap, &[]).await? {
+        if found.len() == limit {
+            break;
+        }
+        // The question stands before the record that tells what it found; it may be gone.
+        let asked = said::before(shelf, (tenant, conversation), index, None).await?;
+        if let Some((index, said)) = asked.filter(|(_, said)| said.by == SaidBy::Person) {
+            found.push(Unanswered {
+                conversation,
+                index,
+                text: said.text,
+                at: said.at,
+            });
+        }
+    }
+    Ok(found)
+}

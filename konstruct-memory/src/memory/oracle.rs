@@ -1,0 +1,458 @@
+//! A shelf in memory that looks at everything, for every question: what stores are compared with.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use konstruct_core::{
+    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
+    TenantId, Timestamp, WorkerId,
+    testkit::MemoryJournal,
+    turn::{
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
+        Journal, Loaded, Stored,
+    },
+};
+
+use super::{
+    forget, fuse, memory_store,
+    shelf::{Candidate, EmbedderKey, Kind, Plan, RowPut, Search, Shelf, Unit, UnitKey},
+};
+use crate::{
+    bm25::{Collection, Posting},
+    seal::{KeyRing, TenantKey},
+};
+
+/// A memory over a [`MemoryJournal`] that searches everything for every question: the reference that stores are compared with.
+/// It keeps nothing.
+#[derive(Clone)]
+pub struct Oracle {
+    journal: MemoryJournal,
+    clock: Arc<dyn Clock>,
+    ring: KeyRing,
+    embedder: Option<Arc<dyn Embedder>>,
+    tenants: Arc<Mutex<HashMap<TenantId, Tenant>>>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    key: Option<Arc<TenantKey>>,
+    revision: u64,
+    rows: BTreeMap<(Kind, Vec<u8>), RowPut>,
+    units: BTreeMap<UnitKey, Unit>,
+    erased: HashMap<PersonId, Timestamp>,
+}
+
+impl fmt::Debug for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oracle").finish_non_exhaustive()
+    }
+}
+
+impl Oracle {
+    /// Makes an empty memory on a clock.
+    ///
+    /// # Errors
+    /// When no random key can be had.
+    pub fn new(clock: Arc<dyn Clock>, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
+        Ok(Self {
+            journal: MemoryJournal::new(Arc::clone(&clock)),
+            clock,
+            ring: KeyRing::generate()?,
+            embedder,
+            tenants: Arc::default(),
+        })
+    }
+
+    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tenant {
+    fn apply(&mut self, plan: Plan) {
+        self.revision += 1;
+        if plan.take_out_all {
+            self.units.clear();
+        }
+        for key in &plan.remove {
+            self.rows.remove(key);
+        }
+        for (kind, prefix) in &plan.clear {
+            self.rows
+                .retain(|(of, key), _| of != kind || !key.starts_with(prefix));
+        }
+        for key in &plan.take_out {
+            self.units.remove(key);
+        }
+        for (space, group) in &plan.take_out_groups {
+            self.units
+                .retain(|key, _| key.space != *space || key.group != *group);
+        }
+        for row in plan.put {
+            self.rows.insert((row.kind, row.key.clone()), row);
+        }
+        for unit in plan.put_in {
+            self.units.insert(unit.key, unit);
+        }
+        for put in plan.vectors {
+            let passage = self
+                .units
+                .get_mut(&put.unit)
+                .and_then(|unit| unit.passages.get_mut(put.passage as usize));
+            if let Some(passage) = passage {
+                passage.vector = Some((put.embedder, put.vector));
+            }
+        }
+    }
+
+    fn search(&self, search: &Search) -> Vec<Candidate> {
+        let mut size = Collection::default();
+        let mut stems: Vec<_> = search
+            .stems
+            .iter()
+            .map(|hash| fuse::Postings {
+                hash: *hash,
+                passages: Vec::new(),
+            })
+            .collect();
+        let mut cosines: HashMap<(UnitKey, u32), f32> = HashMap::new();
+        for place in &search.places {
+            let seen = |key: &UnitKey| {
+                key.space == place.space && place.group.is_none_or(|group| group == key.group)
+            };
+            for unit in self.units.values().filter(|unit| seen(&unit.key)) {
+                for (chunk, passage) in (0_u32..).zip(&unit.passages) {
+                    size.chunks += 1;
+                    size.terms += u64::from(passage.terms);
+                    for stem in &passage.stems {
+                        let wanted = stems.iter_mut().find(|wanted| wanted.hash == stem.hash);
+                        if let Some(wanted) = wanted {
+                            let posting = Posting {
+                                chunk,
+                                text: stem.text,
+                                heading: stem.heading,
+                                terms: passage.terms,
+                            };
+                            wanted.passages.push(((unit.key, chunk), posting));
+                        }
+                    }
+                    if let (Some((wanted, question)), Some((embedder, vector))) =
+                        (&search.vector, &passage.vector)
+                        && wanted == embedder
+                    {
+                        let cosine = question.iter().zip(vector).map(|(a, b)| a * b).sum();
+                        cosines.insert((unit.key, chunk), cosine);
+                    }
+                }
+            }
+        }
+        let lexical = fuse::lexical(size, stems);
+        let words = fuse::Spread::of(lexical.values().map(|one| one.score), size.chunks);
+        let meaning = fuse::Spread::of(cosines.values().copied(), cosines.len() as u64);
+        let mut found: Vec<Candidate> = Vec::new();
+        let keys = lexical.keys().chain(cosines.keys());
+        let keys: std::collections::BTreeSet<_> = keys.copied().collect();
+        for (key, passage) in keys {
+            let about = self.units[&key].about.clone();
+            let timed = search
+                .places
+                .iter()
+                .any(|place| place.space == key.space && place.timed);
+            if let Some((from, to)) = search.when.filter(|_| timed)
+                && !(from..to).contains(&about.at)
+            {
+                continue;
+            }
+            let by_words = lexical.get(&(key, passage)).copied().unwrap_or_default();
+            let cosine = cosines.get(&(key, passage)).copied();
+            found.push(Candidate {
+                unit: key,
+                passage,
+                about,
+                lexical: by_words.score,
+                coverage: by_words.coverage,
+                stems: by_words.stems,
+                cosine,
+                fused: words.z(by_words.score) + cosine.map_or(0.0, |cosine| meaning.z(cosine)),
+            });
+        }
+        // They are in the order of their keys, and the sort keeps it among equals.
+        found.sort_by(|a, b| b.fused.total_cmp(&a.fused));
+        found.truncate(search.limit);
+        found
+    }
+}
+
+#[async_trait]
+impl Shelf for Oracle {
+    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.embedder.clone()
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.now())
+    }
+
+    async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
+        let mut tenants = self.tenants();
+        let own = tenants.entry(tenant).or_default();
+        if let Some(key) = &own.key {
+            return Ok(Arc::clone(key));
+        }
+        let (key, _) = TenantKey::generate(&self.ring, tenant)?;
+        Ok(Arc::clone(own.key.insert(Arc::new(key))))
+    }
+
+    async fn revision(&self, tenant: TenantId) -> Result<u64> {
+        Ok(self.tenants().get(&tenant).map_or(0, |own| own.revision))
+    }
+
+    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let tenants = self.tenants();
+        let row = tenants
+            .get(&tenant)
+            .and_then(|own| own.rows.get(&(kind, key.to_vec())));
+        Ok(row.map(|row| row.value.clone()))
+    }
+
+    async fn scan(
+        &self,
+        tenant: TenantId,
+        kind: Kind,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let tenants = self.tenants();
+        let Some(own) = tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let rows = own.rows.iter().filter(|((of, key), _)| {
+            *of == kind
+                && key.starts_with(prefix)
+                && after.is_none_or(|after| key.as_slice() > after)
+        });
+        Ok(rows
+            .take(limit)
+            .map(|((_, key), row)| (key.clone(), row.value.clone()))
+            .collect())
+    }
+
+    async fn commit(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
+        let mut tenants = self.tenants();
+        let own = tenants.entry(tenant).or_default();
+        let present = own.revision == plan.revision;
+        if present {
+            own.apply(plan);
+        }
+        Ok(present)
+    }
+
+    async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>> {
+        Ok(self
+            .tenants()
+            .get(&tenant)
+            .map(|own| own.search(&search))
+            .unwrap_or_default())
+    }
+
+    async fn unembedded(
+        &self,
+        tenant: TenantId,
+        embedder: EmbedderKey,
+        after: Option<UnitKey>,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
+        let tenants = self.tenants();
+        let Some(own) = tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let without = |unit: &&Unit| {
+            let has = |of: &(EmbedderKey, Vec<f32>)| of.0 == embedder;
+            let lacks = unit
+                .passages
+                .iter()
+                .any(|passage| !passage.vector.as_ref().is_some_and(has));
+            lacks && after.is_none_or(|after| unit.key > after)
+        };
+        let units = own.units.values().filter(without);
+        Ok(units.take(limit).map(|unit| unit.key).collect())
+    }
+
+    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+        let tenants = self.tenants();
+        let units = tenants.get(&tenant).map(|own| own.units.values());
+        let units = units.into_iter().flatten();
+        Ok(units
+            .filter(|unit| unit.about.persons.contains(&person))
+            .map(|unit| unit.key)
+            .collect())
+    }
+
+    async fn expired(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>> {
+        let tenants = self.tenants();
+        let units = tenants.get(&tenant).map(|own| own.units.values());
+        let units = units.into_iter().flatten();
+        Ok(units
+            .filter(|unit| unit.about.expires_at.is_some_and(|at| at <= now))
+            .map(|unit| unit.key)
+            .collect())
+    }
+
+    async fn counts(&self, tenant: TenantId, embedder: Option<EmbedderKey>) -> Result<(u64, u64)> {
+        let tenants = self.tenants();
+        let units = tenants.get(&tenant).map(|own| own.units.values());
+        let passages: Vec<_> = units
+            .into_iter()
+            .flatten()
+            .flat_map(|unit| &unit.passages)
+            .collect();
+        let embedded = passages
+            .iter()
+            .filter(|passage| passage.vector.as_ref().map(|(key, _)| *key) == embedder)
+            .count();
+        Ok((passages.len() as u64, embedded as u64))
+    }
+
+    async fn last_cursor(&self, tenant: TenantId) -> Result<u64> {
+        let mut last = 0;
+        while let Some(fed) = self.journal.feed(tenant, last, 1024).await?.pop() {
+            last = fed.cursor;
+        }
+        Ok(last)
+    }
+
+    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
+        let tenants = self.tenants();
+        Ok(tenants
+            .get(&tenant)
+            .and_then(|own| own.erased.get(&person).copied()))
+    }
+
+    async fn erase_with(
+        &self,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+        plan: Plan,
+    ) -> Result<Option<ErasureReceipt>> {
+        if self.revision(tenant).await? != plan.revision {
+            return Ok(None);
+        }
+        let mut receipt = self.journal.erase(tenant, what, depth).await?;
+        let mut tenants = self.tenants();
+        let own = tenants.entry(tenant).or_default();
+        match what {
+            Erase::Person { person } => {
+                let before = own.units.len();
+                own.units
+                    .retain(|_, unit| !unit.about.persons.contains(&person));
+                receipt.passages = (before - own.units.len()) as u64;
+                own.rows.retain(|_, row| !row.persons.contains(&person));
+                own.erased.insert(person, receipt.at);
+                own.apply(plan);
+            }
+            Erase::Tenant => {
+                tenants.remove(&tenant);
+            }
+            _ => own.apply(plan),
+        }
+        Ok(Some(receipt))
+    }
+
+    async fn grown(&self, patience: Duration) -> Option<TenantId> {
+        tokio::time::sleep(patience).await;
+        None
+    }
+}
+
+memory_store!(Oracle);
+
+#[async_trait]
+impl Journal for Oracle {
+    async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
+        self.journal.accept(tenant, events).await
+    }
+
+    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+        self.journal.claim(worker, lease).await
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        self.journal.load(claim).await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        self.journal.renew(claim, lease).await
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.journal.release(claim, seen).await
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        append: Append,
+    ) -> Result<AppendOutcome> {
+        self.journal.append(claim, expected_len, append).await
+    }
+
+    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
+        self.journal.resolve(tenant, key).await
+    }
+
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.journal.read(tenant, conversation, range).await
+    }
+
+    async fn conversations(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        self.journal.conversations(tenant, after, limit).await
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.journal.feed(tenant, after, limit).await
+    }
+
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        self.journal.export(tenant).await
+    }
+
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.journal.import(tenant, items).await
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.journal.charge(tenant, charge).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        forget(self, tenant, what, depth).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.journal.next_due().await
+    }
+
+    async fn changed(&self) {
+        self.journal.changed().await;
+    }
+}

@@ -1,0 +1,239 @@
+//! Questions: what is searched, and what a hit shows.
+
+use konstruct_core::{
+    ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Neighbour, PersonId, Recall, Result,
+    Signals, Source, Summary, TenantId,
+};
+
+use super::{
+    follow::{embedder_key, unit_length},
+    knowledge,
+    rank::{Ranked, rank},
+    said::{self, Said},
+    settings::{Tries, row, settings},
+    shelf::{EmbedderKey, Kind, Plan, STEMS, Search, Shelf, What},
+    space, unit,
+};
+use crate::analyze::terms;
+
+/// The second look chooses among so many passages, and more when more hits are wanted.
+const POOL: usize = 64;
+
+/// Finds what bears on a text, best first.
+pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+    if query.limit == 0 || query.text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = shelf.now().await?;
+    expire(shelf, tenant).await?;
+    let key = shelf.tenant_key(tenant).await?;
+    let places = space::places(shelf, &key, tenant, (query.audience, query.scope)).await?;
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let language = settings(shelf, tenant).await?.language;
+    let mut stems: Vec<[u8; 16]> = terms(language, &query.text)
+        .iter()
+        .map(|stem| unit::stem_hash(&key, stem))
+        .collect();
+    stems.sort_unstable();
+    stems.dedup();
+    let search = Search {
+        places,
+        stems,
+        vector: question(shelf, &query.text).await,
+        when: query.when.as_ref().map(|when| (when.start, when.end)),
+        limit: POOL.max(query.limit.saturating_mul(4)),
+    };
+    let candidates = shelf.search(tenant, search).await?;
+    let mut hits = Vec::with_capacity(query.limit);
+    for ranked in rank(candidates, now) {
+        if hits.len() == query.limit {
+            break;
+        }
+        // What was erased since it was found is left out.
+        if let Some(hit) = hit(shelf, tenant, &ranked, &query).await? {
+            hits.push(hit);
+        }
+    }
+    Ok(hits)
+}
+
+/// The most words of a question that are looked up.
+const _: () = assert!(STEMS <= 64, "a search looks every stem up");
+
+/// Takes out what has expired, so that it neither is found nor counts.
+async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+    let mut tries = Tries::default();
+    loop {
+        let mut plan = Plan::on(shelf, tenant).await?;
+        plan.take_out = shelf.expired(tenant, shelf.now().await?).await?;
+        if plan.take_out.is_empty() || shelf.commit(tenant, plan).await? {
+            return Ok(());
+        }
+        tries.again()?;
+    }
+}
+
+/// The question's vector. Without one, what is found by its words is found.
+async fn question(shelf: &dyn Shelf, text: &str) -> Option<(EmbedderKey, Vec<f32>)> {
+    let embedder = shelf.embedder()?;
+    match embedder.embed(EmbedKind::Query, &[text]).await {
+        Ok(vectors) => {
+            let vector = vectors
+                .into_iter()
+                .next()
+                .filter(|vector| vector.len() == embedder.dim())?;
+            Some((embedder_key(&*embedder), unit_length(vector)))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a question was searched by its words alone");
+            None
+        }
+    }
+}
+
+async fn hit(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    ranked: &Ranked,
+    query: &Recall,
+) -> Result<Option<Hit>> {
+    let best = &ranked.best;
+    let source = match best.about.what {
+        What::Knowledge => Source::Document {
+            id: DocumentId::from_bytes(best.unit.item),
+            version: best.about.version,
+            chunk: best.passage,
+        },
+        What::Fact => Source::Fact {
+            id: FactId::from_bytes(best.unit.item),
+        },
+        What::History => Source::Message {
+            conversation: ConversationId::from_bytes(best.unit.group.0),
+            index: best.unit.index(),
+        },
+    };
+    let Some(mut hit) = at(shelf, tenant, source).await? else {
+        return Ok(None);
+    };
+    hit.score = ranked.score();
+    hit.coverage = best.coverage;
+    hit.signals = query.explain.then_some(Signals {
+        lexical: best.lexical,
+        terms: best.stems,
+        cosine: best.cosine,
+        fused: best.fused,
+        context: ranked.context,
+    });
+    hit.neighbours = neighbours(shelf, tenant, source, best.about.before).await?;
+    // What stands beside it is shown with it, and may be somebody else's.
+    Ok(Some(hit))
+}
+
+async fn neighbours(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    source: Source,
+    before: Option<u64>,
+) -> Result<Vec<Neighbour>> {
+    match source {
+        Source::Message {
+            conversation,
+            index,
+        } => {
+            let place = (tenant, conversation);
+            let mut beside = Vec::new();
+            if let Some(before) = before
+                && let Some(said) = said::at(shelf, place, before).await?
+            {
+                beside.push((before, said));
+            }
+            beside.extend(said::after(shelf, place, index).await?);
+            let neighbour = |(index, said): (u64, Said)| Neighbour {
+                source: Source::Message {
+                    conversation,
+                    index,
+                },
+                text: said.text,
+            };
+            Ok(beside.into_iter().map(neighbour).collect())
+        }
+        Source::Document { id, version, chunk } => {
+            let mut neighbours = Vec::new();
+            for chunk in chunk.checked_sub(1).into_iter().chain([chunk + 1]) {
+                let source = Source::Document { id, version, chunk };
+                if let Some(hit) = knowledge::hit(shelf, tenant, (id, version, chunk)).await? {
+                    neighbours.push(Neighbour {
+                        source,
+                        text: hit.text,
+                    });
+                }
+            }
+            Ok(neighbours)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Returns what stands at these places.
+pub(crate) async fn fetch(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    sources: &[Source],
+) -> Result<Vec<Option<Hit>>> {
+    let mut hits = Vec::with_capacity(sources.len());
+    for source in sources {
+        hits.push(at(shelf, tenant, *source).await?);
+    }
+    Ok(hits)
+}
+
+async fn at(shelf: &dyn Shelf, tenant: TenantId, source: Source) -> Result<Option<Hit>> {
+    match source {
+        Source::Document { id, version, chunk } => {
+            knowledge::hit(shelf, tenant, (id, version, chunk)).await
+        }
+        Source::Message {
+            conversation,
+            index,
+        } => {
+            let said = said::at(shelf, (tenant, conversation), index).await?;
+            Ok(said.map(|said| Hit {
+                name: said.name,
+                said_by: Some(said.by),
+                persons: persons(said.persons),
+                ..Hit::new(source, said.text, said.at)
+            }))
+        }
+        Source::Fact { id } => {
+            let fact: Option<Fact> = row(shelf, tenant, Kind::Fact, id.as_bytes()).await?;
+            Ok(fact.map(|fact| Hit {
+                persons: fact.persons,
+                learned_from: fact
+                    .sources
+                    .iter()
+                    .map(|quote| Source::Message {
+                        conversation: quote.conversation,
+                        index: quote.index,
+                    })
+                    .collect(),
+                ..Hit::new(source, fact.text, fact.known_from)
+            }))
+        }
+        Source::Summary { conversation, to } => {
+            let id = conversation.as_bytes();
+            let summary: Option<Summary> = row(shelf, tenant, Kind::Summary, id).await?;
+            let summary = summary.filter(|summary| summary.to >= to);
+            Ok(summary.map(|summary| Hit {
+                persons: summary.persons,
+                ..Hit::new(source, summary.text, summary.made_at)
+            }))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn persons(persons: std::collections::BTreeSet<PersonId>) -> Vec<PersonId> {
+    persons.into_iter().collect()
+}

@@ -1,0 +1,144 @@
+//! What is kept of a tenant's memory besides: its language, and how far the index has come.
+
+use konstruct_core::{Error, ErrorKind, Language, Result, TenantId};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    fact, knowledge,
+    shelf::{Kind, Plan, RowPut, Shelf},
+};
+
+/// How often a change is planned anew because something else was committed meanwhile.
+const TRIES: u32 = 64;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Settings {
+    pub(super) language: Language,
+    /// The cursor of the feed up to which records are in the index.
+    pub(super) indexed: u64,
+}
+
+pub(super) async fn settings(shelf: &dyn Shelf, tenant: TenantId) -> Result<Settings> {
+    Ok(row(shelf, tenant, Kind::Settings, &[])
+        .await?
+        .unwrap_or_default())
+}
+
+/// Says in which language the tenant's texts are analysed, and has all of them analysed anew.
+pub(crate) async fn set_language(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    language: Language,
+) -> Result<()> {
+    let mut tries = Tries::default();
+    loop {
+        let mut plan = Plan::on(shelf, tenant).await?;
+        if settings(shelf, tenant).await?.language == language {
+            return Ok(());
+        }
+        let settings = Settings {
+            language,
+            indexed: 0,
+        };
+        plan.take_out_all = true;
+        plan.put_row(Kind::Settings, Vec::new(), &settings, &[])?;
+        plan.put_in = knowledge::units(shelf, tenant, language).await?;
+        plan.put_in
+            .extend(fact::units(shelf, tenant, language).await?);
+        if shelf.commit(tenant, plan).await? {
+            return Ok(());
+        }
+        tries.again()?;
+    }
+}
+
+/// Counts how often a change was planned.
+#[derive(Debug, Default)]
+pub(super) struct Tries(u32);
+
+impl Tries {
+    /// Allows another try, or fails.
+    pub(super) fn again(&mut self) -> Result<()> {
+        self.0 += 1;
+        if self.0 < TRIES {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Conflict,
+            "the tenant's memory kept changing meanwhile",
+        ))
+    }
+}
+
+impl Plan {
+    /// Begins a plan on the present revision: what is read from now on is what it is made of.
+    pub(super) async fn on(shelf: &dyn Shelf, tenant: TenantId) -> Result<Self> {
+        Ok(Self {
+            revision: shelf.revision(tenant).await?,
+            ..Self::default()
+        })
+    }
+
+    /// Writes a row.
+    pub(super) fn put_row(
+        &mut self,
+        kind: Kind,
+        key: Vec<u8>,
+        value: &impl Serialize,
+        persons: &[konstruct_core::PersonId],
+    ) -> Result<()> {
+        let value = serde_json::to_vec(value)
+            .map_err(|error| Error::internal("a row does not serialise").with_source(error))?;
+        self.put.push(RowPut {
+            kind,
+            key,
+            value,
+            persons: persons.to_vec(),
+        });
+        Ok(())
+    }
+}
+
+/// Reads a row.
+pub(super) async fn row<T: DeserializeOwned>(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    kind: Kind,
+    key: &[u8],
+) -> Result<Option<T>> {
+    let value = shelf.get(tenant, kind, key).await?;
+    value.as_deref().map(read).transpose()
+}
+
+/// How many rows are read at a time.
+const PAGE: usize = 256;
+
+/// Reads every row whose key begins so.
+pub(super) async fn rows<T: DeserializeOwned>(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    kind: Kind,
+    prefix: &[u8],
+) -> Result<Vec<(Vec<u8>, T)>> {
+    let mut all: Vec<(Vec<u8>, T)> = Vec::new();
+    loop {
+        let after = all.last().map(|(key, _)| key.clone());
+        let page = shelf
+            .scan(tenant, kind, prefix, after.as_deref(), PAGE)
+            .await?;
+        let last = page.len() < PAGE;
+        for (key, value) in page {
+            let value = read(&value)?;
+            all.push((key, value));
+        }
+        if last {
+            return Ok(all);
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|error| {
+        Error::new(ErrorKind::Corrupt, "a row of the memory does not read").with_source(error)
+    })
+}

@@ -1,0 +1,164 @@
+//! Texts into units: passages of hashed stems, and what is embedded of them.
+
+use std::collections::HashMap;
+
+use konstruct_core::Language;
+
+use super::{
+    said::Said,
+    shelf::{Passage, Stem},
+};
+use crate::{
+    analyze::{self, terms},
+    seal::TenantKey,
+};
+
+/// A longer message is parted into passages of about so many words: a long reply must not swamp what it says once.
+const PASSAGE_WORDS: usize = 80;
+/// So many words of what was said right before are found with a message.
+const BEFORE_WORDS: usize = 80;
+
+/// Analyses a text under a heading.
+pub(super) fn passage(key: &TenantKey, language: Language, heading: &str, text: &str) -> Passage {
+    let (heading, text) = (terms(language, heading), terms(language, text));
+    let count = heading.len() + text.len();
+    let mut counts: HashMap<String, (u32, u32)> = HashMap::new();
+    for (stem, n) in analyze::count(text) {
+        counts.entry(stem).or_default().0 = n;
+    }
+    for (stem, n) in analyze::count(heading) {
+        counts.entry(stem).or_default().1 = n;
+    }
+    let mut stems: Vec<Stem> = counts
+        .into_iter()
+        .map(|(stem, (text, heading))| Stem {
+            hash: stem_hash(key, &stem),
+            text: u16::try_from(text).unwrap_or(u16::MAX),
+            heading: u8::try_from(heading).unwrap_or(u8::MAX),
+        })
+        .collect();
+    stems.sort_unstable_by_key(|stem| stem.hash);
+    Passage {
+        stems,
+        terms: u16::try_from(count).unwrap_or(u16::MAX),
+        vector: None,
+    }
+}
+
+/// The hash that a stem stands in an index as.
+pub(super) fn stem_hash(key: &TenantKey, stem: &str) -> [u8; 16] {
+    key.hash("stem", stem.as_bytes())
+}
+
+/// Analyses what was said: each passage is found by its own words, by who said it, and by what was said right before.
+pub(super) fn message(
+    key: &TenantKey,
+    language: Language,
+    said: &Said,
+    before: Option<&Said>,
+) -> Vec<Passage> {
+    let before = before.map_or("", |before| last_words(&before.text, BEFORE_WORDS));
+    parts(&said.text)
+        .into_iter()
+        .map(|part| passage(key, language, &said.name, &format!("{part}\n{before}")))
+        .collect()
+}
+
+/// Parts a message into passages, at the ends of lines and sentences where there are any.
+pub(super) fn parts(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut from, mut words, mut end) = (0, 0, None);
+    let mut in_word = false;
+    let mut last = ' ';
+    for (at, c) in text.char_indices() {
+        if c.is_whitespace() {
+            if in_word {
+                words += 1;
+                if c == '\n' || matches!(last, '.' | '!' | '?' | ':' | ';') {
+                    end = Some(at);
+                }
+                if words >= PASSAGE_WORDS {
+                    // A sentence that began in the first half goes on in the next passage.
+                    let cut = end.filter(|end| end - from > (at - from) / 2).unwrap_or(at);
+                    parts.push(text[from..cut].trim());
+                    words = text[cut..at].split_whitespace().count();
+                    (from, end) = (cut, None);
+                }
+            }
+            in_word = false;
+        } else {
+            in_word = true;
+            last = c;
+        }
+    }
+    let rest = text[from..].trim();
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push(rest);
+    }
+    parts
+}
+
+/// The last words of a text.
+fn last_words(text: &str, words: usize) -> &str {
+    let mut starts = text
+        .char_indices()
+        .rev()
+        .zip(
+            text.char_indices()
+                .rev()
+                .skip(1)
+                .map(|(_, c)| c)
+                .chain([' ']),
+        )
+        .filter(|((_, c), before)| !c.is_whitespace() && before.is_whitespace())
+        .map(|((at, _), _)| at);
+    starts
+        .nth(words.saturating_sub(1))
+        .map_or(text, |at| &text[at..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_parted_and_nothing_is_lost() {
+        let sentence = "one two three four five six seven eight nine ten. ";
+        for text in [
+            sentence.repeat(30),
+            "word ".repeat(500),
+            "w".repeat(900),
+            String::new(),
+        ] {
+            let parts = parts(&text);
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                parts
+                    .iter()
+                    .flat_map(|part| words(part))
+                    .collect::<Vec<_>>(),
+                words(&text)
+            );
+            for part in &parts {
+                assert!(
+                    words(part).len() <= PASSAGE_WORDS,
+                    "{} words",
+                    words(part).len()
+                );
+            }
+        }
+        assert!(parts(&sentence.repeat(30))[0].ends_with("ten."));
+        assert_eq!(parts("short"), ["short"]);
+    }
+
+    #[test]
+    fn the_last_words_are_whole_words() {
+        assert_eq!(last_words("a bc  def ghi", 2), "def ghi");
+        assert_eq!(last_words("a bc", 9), "a bc");
+        assert_eq!(last_words("", 9), "");
+    }
+}
