@@ -75,4 +75,5 @@ pub use self::{
     analyze::terms,
     chunk::{Chunk, chunks},
     seal::KeyRing,
+    vector::{Arena, Flat, Quantised, dot},
 };
