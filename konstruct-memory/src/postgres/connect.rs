@@ -1,0 +1,198 @@
+//! Connecting, and the checks without which nothing is served.
+
+use std::{
+    str::FromStr as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use konstruct_core::{Clock, Error, ErrorKind, Result, Secret};
+use sqlx::{
+    PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+use super::{
+    Inner, Postgres,
+    error::stored,
+    migrate::{MIGRATIONS, applied},
+    tenant::Db,
+    time::Time,
+    vault::Vault,
+    wake::Wake,
+};
+use crate::KeyRing;
+
+/// How many connections a process has unless told otherwise.
+const CONNECTIONS: u32 = 16;
+/// How long to wait for a free connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Says how to connect to a database.
+#[derive(Clone, Debug)]
+pub struct PostgresBuilder {
+    url: Secret,
+    ring: Option<KeyRing>,
+    time: Time,
+    connections: u32,
+}
+
+impl PostgresBuilder {
+    pub(super) fn new(url: Secret) -> Self {
+        Self {
+            url,
+            ring: None,
+            time: Time::default(),
+            connections: CONNECTIONS,
+        }
+    }
+
+    /// Seals with keys that are wrapped with this ring. Required.
+    #[must_use]
+    pub fn key_ring(mut self, ring: KeyRing) -> Self {
+        self.ring = Some(ring);
+        self
+    }
+
+    /// Takes the time from this clock instead of the database's: for tests, where one process has the database.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.time = Time::of(clock);
+        self
+    }
+
+    /// Holds at most so many connections. Unset: 16. One more listens.
+    #[must_use]
+    pub fn connections(mut self, most: u32) -> Self {
+        self.connections = most;
+        self
+    }
+
+    /// Connects, and checks that the database is one that was migrated and that its role sees one tenant at a time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] without a key ring or for a bad URL, [`ErrorKind::Forbidden`] for a role that could pass
+    /// row-level security by, [`ErrorKind::Conflict`] for a database that was not migrated to what this build needs, and
+    /// those of the database.
+    pub async fn connect(self) -> Result<Postgres> {
+        let ring = self
+            .ring
+            .ok_or_else(|| Error::invalid("key ring", "required with PostgreSQL"))?;
+        let options = PgConnectOptions::from_str(self.url.expose())
+            .map_err(stored)?
+            .application_name("konstruct")
+            .options([
+                ("statement_timeout", "30s"),
+                ("lock_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(self.connections + 1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await
+            .map_err(stored)?;
+        check(&pool).await?;
+        let wake = Wake::start(&pool).await?;
+        Ok(Postgres {
+            inner: Arc::new(Inner {
+                db: Db {
+                    pool,
+                    time: self.time,
+                },
+                vault: Vault::new(ring),
+                wake,
+                served: Mutex::new(Uuid::nil()),
+            }),
+        })
+    }
+}
+
+/// Refuses a role that is not held back by row-level security, and a database that is not ready.
+async fn check(pool: &PgPool) -> Result<()> {
+    let mut connection = pool.acquire().await.map_err(stored)?;
+    version(&mut connection).await?;
+    let migrated: bool =
+        sqlx::query_scalar("select to_regclass('konstruct.migrations') is not null")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(stored)?;
+    if !migrated {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "the database was not migrated: run `migrate` with the owner's URL",
+        ));
+    }
+    role(&mut connection).await?;
+    let known = applied(&mut connection).await?;
+    if known < MIGRATIONS.len() {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "the database lacks migration `{}`: run `migrate` with the owner's URL",
+                MIGRATIONS[known].name
+            ),
+        ));
+    }
+    let vectors: bool =
+        sqlx::query_scalar("select exists (select from pg_extension where extname = 'vector')")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(stored)?;
+    if !vectors {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            "the database has no extension `vector` (pgvector)",
+        ));
+    }
+    Ok(())
+}
+
+async fn version(connection: &mut PgConnection) -> Result<()> {
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::integer")
+        .fetch_one(connection)
+        .await
+        .map_err(stored)?;
+    if version < 160_000 {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "PostgreSQL 16 or later is needed; this is {}",
+                version / 10_000
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The role, and every role that it could take on by `SET ROLE` or has the rights of.
+async fn role(connection: &mut PgConnection) -> Result<()> {
+    let (name, passes, owns): (String, bool, bool) = sqlx::query_as(
+        "select current_user::text,
+                (select bool_or(r.rolsuper or r.rolbypassrls) from pg_roles r
+                 where r.rolname = current_user or r.rolname = session_user or pg_has_role(current_user, r.oid, 'MEMBER')),
+                (select coalesce(bool_or(pg_has_role(current_user, o.owner, 'MEMBER')), false)
+                 from (select relowner owner from pg_class where relnamespace = 'konstruct'::regnamespace
+                       union select proowner from pg_proc where pronamespace = 'konstruct'::regnamespace
+                       union select nspowner from pg_namespace where nspname = 'konstruct') o)",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(stored)?;
+    let refused = |why: &str| {
+        Err(Error::new(
+            ErrorKind::Forbidden,
+            format!(
+                "role `{name}` {why}, so that tenants would not be kept apart: connect as `konstruct_app` or a member of it"
+            ),
+        ))
+    };
+    match (passes, owns) {
+        (true, _) => {
+            refused("is a superuser or bypasses row-level security, or may become one that does")
+        }
+        (_, true) => refused("owns tables or functions of the store"),
+        _ => Ok(()),
+    }
+}

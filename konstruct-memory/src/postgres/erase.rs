@@ -1,0 +1,247 @@
+//! Erasing a message, a conversation, a person, or all of a tenant, and what the receipt says.
+//!
+//! Bytes of what was erased stay in the database's files until `VACUUM`, and in its write-ahead log and backups. They are
+//! sealed there; those of a person have no key any more.
+
+use konstruct_core::{
+    Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant, Result, TenantId,
+    Until,
+};
+use uuid::Uuid;
+
+use super::{
+    Inner,
+    claim::{signed, uuid, void},
+    error::stored,
+    tenant::{Mode, TenantTx},
+    time::time,
+};
+
+/// The tables that a conversation's rows stand in.
+macro_rules! of_conversation {
+    ($($table:literal),+) => {
+        &[$(concat!("delete from konstruct.", $table, " where tenant = $1 and conversation = $2")),+]
+    };
+}
+
+const CONVERSATION: &[&str] =
+    of_conversation!["inbox", "log", "deliveries", "spoken", "conversations"];
+
+/// All tables of a tenant but the mailboxes and the log, which are counted.
+macro_rules! of_tenant {
+    ($($table:literal),+) => {
+        &[$(concat!("delete from konstruct.", $table, " where tenant = $1")),+]
+    };
+}
+
+const TENANT: &[&str] = of_tenant![
+    "inbox",
+    "deliveries",
+    "spoken",
+    "conversations",
+    "events",
+    "twins",
+    "erased_persons",
+    "ledger",
+    "budgets",
+    "reservations",
+    "counters",
+    "tenant_keys"
+];
+
+impl Inner {
+    pub(super) async fn erase(
+        &self,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+    ) -> Result<ErasureReceipt> {
+        if depth == Depth::Physical {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "PostgreSQL keeps sealed bytes until `VACUUM` and in its log: erase logically, which destroys keys",
+            ));
+        }
+        let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
+        let now: i64 = sqlx::query_scalar("select coalesce($1, konstruct.now_us())")
+            .bind(tx.given())
+            .fetch_one(tx.db())
+            .await
+            .map_err(stored)?;
+        let mut receipt = ErasureReceipt::new(what, depth, time(now));
+        match what {
+            Erase::Message {
+                conversation,
+                index,
+            } => {
+                receipt.records = message(&mut tx, uuid(conversation), index).await?;
+            }
+            Erase::Conversation { conversation } => {
+                receipt.records = conversation_whole(&mut tx, uuid(conversation)).await?;
+            }
+            Erase::Person { person } => {
+                (receipt.records, receipt.keys) = self::person(&mut tx, person, now).await?;
+            }
+            Erase::Tenant => (receipt.records, receipt.keys) = all(&mut tx).await?,
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "this store does not know what to erase",
+                ));
+            }
+        }
+        tx.commit().await?;
+        self.remains(&mut receipt);
+        self.wake.arrived();
+        Ok(receipt)
+    }
+
+    /// Says what is left of what was erased.
+    fn remains(&self, receipt: &mut ErasureReceipt) {
+        let mut left = |what, count, until| receipt.remains.push(Remains { what, count, until });
+        let records = Some(receipt.records);
+        for until in [Until::Rewritten, Until::BackupsExpire] {
+            left(Remnant::SealedRecords, records, until);
+        }
+        if receipt.keys > 0 {
+            let key = self.vault.ring().current_id().to_owned();
+            left(
+                Remnant::WrappedKeys,
+                Some(receipt.keys),
+                Until::RingKeyRetired { key },
+            );
+        }
+        if !matches!(receipt.what, Erase::Tenant) {
+            left(Remnant::EventHashes, None, Until::TenantErased);
+            left(Remnant::Ledger, None, Until::TenantErased);
+        }
+    }
+}
+
+async fn message(tx: &mut TenantTx, conversation: Uuid, index: u64) -> Result<u64> {
+    void(tx, &[conversation]).await?;
+    let gone = sqlx::query(
+        "update konstruct.log set sealed = null
+         where tenant = $1 and conversation = $2 and index = $3 and sealed is not null",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .bind(signed(index))
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
+    Ok(gone.rows_affected())
+}
+
+async fn conversation_whole(tx: &mut TenantTx, conversation: Uuid) -> Result<u64> {
+    // First: it waits for an append that is under way, and no other can begin.
+    let len: Option<i64> = sqlx::query_scalar(
+        "delete from konstruct.mailboxes where tenant = $1 and conversation = $2 returning len",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .fetch_optional(tx.db())
+    .await
+    .map_err(stored)?;
+    for sql in CONVERSATION {
+        sqlx::query(*sql)
+            .bind(tx.id())
+            .bind(conversation)
+            .execute(tx.db())
+            .await
+            .map_err(stored)?;
+    }
+    Ok(len.unwrap_or(0).cast_unsigned())
+}
+
+/// Returns how many records and events went, and how many keys.
+async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u64)> {
+    let (id, person) = (tx.id(), Uuid::from_bytes(*person.as_bytes()));
+    sqlx::query(
+        "insert into konstruct.erased_persons (tenant, person, at) values ($1, $2, $3)
+         on conflict (tenant, person) do update set at = excluded.at",
+    )
+    .bind(id)
+    .bind(person)
+    .bind(now)
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
+    let key: Option<Uuid> = sqlx::query_scalar(
+        "delete from konstruct.person_keys where tenant = $1 and person = $2 returning key",
+    )
+    .bind(id)
+    .bind(person)
+    .fetch_optional(tx.db())
+    .await
+    .map_err(stored)?;
+    let conversations: Vec<Uuid> = sqlx::query_scalar(
+        "delete from konstruct.spoken where tenant = $1 and person = $2 returning conversation",
+    )
+    .bind(id)
+    .bind(person)
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    // Waits for appends that are under way.
+    sqlx::query(
+        "select from konstruct.mailboxes where tenant = $1 and conversation = any($2) order by conversation for update",
+    )
+    .bind(id)
+    .bind(&conversations)
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
+    let events = sqlx::query(
+        "delete from konstruct.inbox where tenant = $1 and conversation = any($2) and $3 = any(persons)",
+    )
+    .bind(id)
+    .bind(&conversations)
+    .bind(person)
+    .execute(tx.db())
+    .await
+    .map_err(stored)?
+    .rows_affected();
+    // A sealed record begins with a version, a count, and so many ids of keys.
+    let records = sqlx::query(
+        "update konstruct.log set sealed = null
+         where tenant = $1 and conversation = any($2) and sealed is not null
+             and position($3 in substring(sealed from 3 for 16 * get_byte(sealed, 1))) % 16 = 1",
+    )
+    .bind(id)
+    .bind(&conversations)
+    .bind(key.map(|key| key.as_bytes().to_vec()))
+    .execute(tx.db())
+    .await
+    .map_err(stored)?
+    .rows_affected();
+    void(tx, &conversations).await?;
+    Ok((records + events, u64::from(key.is_some())))
+}
+
+/// Returns how many records went, and how many keys.
+async fn all(tx: &mut TenantTx) -> Result<(u64, u64)> {
+    let mut counts = [0; 3];
+    for (count, sql) in counts.iter_mut().zip([
+        "delete from konstruct.mailboxes where tenant = $1",
+        "delete from konstruct.log where tenant = $1",
+        "delete from konstruct.person_keys where tenant = $1",
+    ]) {
+        *count = sqlx::query(sql)
+            .bind(tx.id())
+            .execute(tx.db())
+            .await
+            .map_err(stored)?
+            .rows_affected();
+    }
+    for sql in TENANT {
+        sqlx::query(*sql)
+            .bind(tx.id())
+            .execute(tx.db())
+            .await
+            .map_err(stored)?;
+    }
+    let [_, records, persons] = counts;
+    let tenants = u64::from(records + persons > 0);
+    Ok((records, persons + tenants))
+}

@@ -1,0 +1,37 @@
+-- Run after the migrations, as often as one likes: row-level security, privileges and owners of all that they made.
+do $$
+declare
+    name text;
+begin
+    for name in select c.relname from pg_class c
+        where c.relnamespace = 'konstruct'::regnamespace and c.relkind = 'r' and c.relname <> 'migrations'
+    loop
+        execute format('alter table konstruct.%I enable row level security, force row level security', name);
+        execute format('drop policy if exists tenant_rows on konstruct.%I', name);
+        execute format(
+            'create policy tenant_rows on konstruct.%I
+                using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
+                with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
+        execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_definer', name);
+        execute format('grant select, insert, update, delete on konstruct.%I to konstruct_app', name);
+    end loop;
+end
+$$;
+revoke all on schema konstruct from public;
+grant usage on schema konstruct to konstruct_app, konstruct_definer;
+-- Which migrations there are is nobody's secret, and `connect` checks it.
+grant select on konstruct.migrations to konstruct_app;
+
+revoke all on all functions in schema konstruct from public;
+grant execute on all functions in schema konstruct to konstruct_app;
+
+-- The functions that must see all tenants, and no more than what they need.
+grant create on schema konstruct to konstruct_definer;
+alter function konstruct.claim owner to konstruct_definer;
+alter function konstruct.next_due owner to konstruct_definer;
+alter function konstruct.tenants owner to konstruct_definer;
+revoke create on schema konstruct from konstruct_definer;
+grant select, update on konstruct.mailboxes to konstruct_definer;
+grant select (tenant) on konstruct.tenant_keys to konstruct_definer;
+grant usage on sequence konstruct.fences to konstruct_definer;
+grant execute on function konstruct.now_us() to konstruct_definer;

@@ -1,0 +1,89 @@
+//! The hosted store: PostgreSQL, shared by any number of processes.
+
+mod accept;
+mod append;
+mod budget;
+mod claim;
+mod connect;
+mod erase;
+mod error;
+mod export;
+mod import;
+mod journal;
+mod migrate;
+mod read;
+mod rewrap;
+mod tenant;
+mod time;
+mod upgrade;
+mod vault;
+mod wake;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use konstruct_core::{Result, Secret};
+use uuid::Uuid;
+
+pub use self::connect::PostgresBuilder;
+use self::{tenant::Db, vault::Vault, wake::Wake};
+
+/// The hosted store: a [`Journal`](konstruct_core::turn::Journal) in a PostgreSQL database with pgvector, version 16 or later.
+/// A clone is another handle to it.
+///
+/// # Contract
+/// * Any number of processes share a database. Claims outlive the process that made them until their lease is over.
+/// * Time is the database's.
+/// * Tenants are kept apart by row-level security, which holds for the owner of the tables too: a statement that names no
+///   tenant sees nothing. The role that connects must not be able to pass it by.
+/// * Content is sealed before it is sent: the database, its log and its backups hold no word of a person.
+/// * Its futures need a tokio runtime.
+#[derive(Clone)]
+pub struct Postgres {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    vault: Vault,
+    wake: Wake,
+    /// The tenant that was served last: the next claim goes to one after it.
+    served: Mutex<Uuid>,
+}
+
+impl Postgres {
+    /// Starts to say how to connect to a database that was [migrated](Postgres::migrate).
+    pub fn builder(url: Secret) -> PostgresBuilder {
+        PostgresBuilder::new(url)
+    }
+
+    /// Brings a database to what this build needs: the roles, the tables, and who may do what with them. What is there
+    /// already stays; several may do it at once.
+    ///
+    /// The role that connects here must be allowed to make roles and extensions. [`Postgres::builder`] connects as
+    /// another: `konstruct_app`, which this makes without a password, or one that is a member of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) when a migration that was applied is not the one of this
+    /// build, or is not known to it; and those of the database.
+    pub async fn migrate(url: &Secret) -> Result<()> {
+        migrate::migrate(url).await
+    }
+
+    /// Wraps the tenants' keys with the first key of the ring, where they are wrapped with another. Returns how many were.
+    ///
+    /// # Errors
+    /// Those of the database, and [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) when a key is wrapped
+    /// with one that the ring has not.
+    pub async fn rewrap_keys(&self) -> Result<u64> {
+        self.inner.rewrap_keys().await
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,287 @@
+//! Keys as rows, and the one way of a payload into a table and out of it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use konstruct_core::{Error, PersonId, Result, TenantId};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::{
+    error::{corrupt, stored},
+    tenant::TenantTx,
+};
+use crate::seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey};
+
+/// How many tenants' keys are kept unwrapped.
+const KEPT: usize = 10_000;
+
+/// Tenants' keys, each with the row that it was unwrapped from.
+type Kept = HashMap<TenantId, (Vec<u8>, Arc<TenantKey>)>;
+
+/// The key ring, and the tenants' keys that it unwrapped.
+///
+/// A person's key is never kept: once it is destroyed, no process has it any more. A tenant's is compared with its row in
+/// every transaction, so that one which was erased and made anew, here or by another process, is noticed.
+#[derive(Debug)]
+pub(super) struct Vault {
+    ring: KeyRing,
+    kept: Mutex<Kept>,
+}
+
+impl Vault {
+    pub(super) fn new(ring: KeyRing) -> Self {
+        Self {
+            ring,
+            kept: Mutex::default(),
+        }
+    }
+
+    pub(super) fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
+        if let Some((of, key)) = self.kept().get(&tenant)
+            && *of == wrapped
+        {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(TenantKey::unwrap(&self.ring, tenant, &wrapped)?);
+        let mut kept = self.kept();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(tenant, (wrapped, Arc::clone(&key)));
+        Ok(key)
+    }
+
+    /// Returns the tenant's key; `None` if nothing was ever stored of it.
+    pub(super) async fn key(&self, tx: &mut TenantTx) -> Result<Option<Arc<TenantKey>>> {
+        let wrapped: Option<Vec<u8>> =
+            sqlx::query_scalar("select wrapped from konstruct.tenant_keys where tenant = $1")
+                .bind(tx.id())
+                .fetch_optional(tx.db())
+                .await
+                .map_err(stored)?;
+        wrapped
+            .map(|wrapped| self.unwrap(tx.tenant(), wrapped))
+            .transpose()
+    }
+
+    /// Returns the tenant's key, and makes it if there is none.
+    pub(super) async fn key_or_new(&self, tx: &mut TenantTx) -> Result<Arc<TenantKey>> {
+        if let Some(key) = self.key(tx).await? {
+            return Ok(key);
+        }
+        let (_, wrapped) = TenantKey::generate(&self.ring, tx.tenant())?;
+        sqlx::query("insert into konstruct.tenant_keys values ($1, $2) on conflict do nothing")
+            .bind(tx.id())
+            .bind(wrapped)
+            .execute(tx.db())
+            .await
+            .map_err(stored)?;
+        // It may be another's, who was faster.
+        self.key(tx).await?.ok_or_else(corrupt)
+    }
+}
+
+/// The keys of persons in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Persons(HashMap<PersonId, PersonKey>);
+
+impl Persons {
+    /// Reads the keys of these persons, and makes those that are missing. Before any other lock is taken: whoever makes the
+    /// same key at the same time is waited for.
+    pub(super) async fn of(
+        tx: &mut TenantTx,
+        key: &TenantKey,
+        persons: &BTreeSet<PersonId>,
+    ) -> Result<Self> {
+        let mut found = Self::default();
+        if persons.is_empty() {
+            return Ok(found);
+        }
+        found.read(tx, key, persons).await?;
+        let missing: Vec<_> = persons
+            .iter()
+            .filter(|person| !found.0.contains_key(person))
+            .copied()
+            .collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let (mut keys, mut wrapped) = (Vec::new(), Vec::new());
+        for person in &missing {
+            let made = PersonKey::random()?;
+            wrapped.push(key.wrap_person(*person, &made)?);
+            keys.push(Uuid::from_bytes(*made.id.as_bytes()));
+        }
+        sqlx::query(
+            "insert into konstruct.person_keys (tenant, person, key, wrapped)
+             select $1, n.person, n.key, n.wrapped from unnest($2::uuid[], $3::uuid[], $4::bytea[]) n(person, key, wrapped)
+             order by n.person on conflict (tenant, person) do nothing",
+        )
+        .bind(tx.id())
+        .bind(uuids(&missing))
+        .bind(keys)
+        .bind(wrapped)
+        .execute(tx.db())
+        .await
+        .map_err(stored)?;
+        found.read(tx, key, persons).await?;
+        Ok(found)
+    }
+
+    async fn read(
+        &mut self,
+        tx: &mut TenantTx,
+        key: &TenantKey,
+        persons: &BTreeSet<PersonId>,
+    ) -> Result<()> {
+        let persons: Vec<_> = persons.iter().copied().collect();
+        let rows: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(
+            "select person, key, wrapped from konstruct.person_keys where tenant = $1 and person = any($2)",
+        )
+        .bind(tx.id())
+        .bind(uuids(&persons))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        for (person, id, wrapped) in rows {
+            let (person, key) = unwrap(key, person, id, &wrapped)?;
+            self.0.insert(person, key);
+        }
+        Ok(())
+    }
+
+    /// Seals a value to its place and to persons, whose keys must have been read.
+    pub(super) fn seal<T: Serialize>(
+        &self,
+        key: &TenantKey,
+        persons: impl IntoIterator<Item = PersonId>,
+        (table, row): (&str, &[u8]),
+        value: &T,
+    ) -> Result<Vec<u8>> {
+        let keys = persons
+            .into_iter()
+            .map(|person| self.0.get(&person).cloned())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Error::internal("a person's key was not read"))?;
+        let place = Place {
+            tenant: key.tenant(),
+            table,
+            row,
+        };
+        seal::seal(key, &keys, place, &encode(value)?)
+    }
+}
+
+/// What is to be opened: its row, and its bytes if it still has any.
+pub(super) type Sealed = (Vec<u8>, Option<Vec<u8>>);
+
+/// Opens values of one table; `None` where nobody can any more.
+pub(super) async fn open<T: DeserializeOwned>(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    table: &str,
+    rows: &[Sealed],
+) -> Result<Vec<Option<T>>> {
+    let mut ids = BTreeSet::new();
+    for sealed in rows.iter().filter_map(|(_, sealed)| sealed.as_deref()) {
+        ids.extend(seal::persons(sealed)?);
+    }
+    let keys = keys_by_id(tx, key, &ids).await?;
+    rows.iter()
+        .map(|(row, sealed)| {
+            let Some(sealed) = sealed else {
+                return Ok(None);
+            };
+            let needed: Option<Vec<_>> = seal::persons(sealed)?
+                .iter()
+                .map(|id| keys.get(id).cloned())
+                .collect();
+            let Some(needed) = needed else {
+                return Ok(None);
+            };
+            let place = Place {
+                tenant: key.tenant(),
+                table,
+                row,
+            };
+            decode(&seal::open(key, &needed, place, sealed)?).map(Some)
+        })
+        .collect()
+}
+
+async fn keys_by_id(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    ids: &BTreeSet<KeyId>,
+) -> Result<HashMap<KeyId, PersonKey>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<_> = ids
+        .iter()
+        .map(|id| Uuid::from_bytes(*id.as_bytes()))
+        .collect();
+    let rows: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(
+        "select person, key, wrapped from konstruct.person_keys where tenant = $1 and key = any($2)",
+    )
+    .bind(tx.id())
+    .bind(ids)
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    rows.into_iter()
+        .map(|(person, id, wrapped)| {
+            let (_, key) = unwrap(key, person, id, &wrapped)?;
+            Ok((key.id, key))
+        })
+        .collect()
+}
+
+fn unwrap(
+    key: &TenantKey,
+    person: Uuid,
+    id: Uuid,
+    wrapped: &[u8],
+) -> Result<(PersonId, PersonKey)> {
+    let person = PersonId::from_bytes(*person.as_bytes());
+    let id = KeyId::from_bytes(*id.as_bytes());
+    Ok((person, key.unwrap_person(person, id, wrapped)?))
+}
+
+/// Writes persons as a statement binds them.
+pub(super) fn uuids(persons: &[PersonId]) -> Vec<Uuid> {
+    persons
+        .iter()
+        .map(|person| Uuid::from_bytes(*person.as_bytes()))
+        .collect()
+}
+
+/// The row of a conversation.
+pub(super) fn row_of(conversation: Uuid) -> Vec<u8> {
+    conversation.as_bytes().to_vec()
+}
+
+/// The row of something numbered in a conversation.
+pub(super) fn row_in(conversation: Uuid, number: i64) -> Vec<u8> {
+    [conversation.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value)
+        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| corrupt().with_source(error))
+}

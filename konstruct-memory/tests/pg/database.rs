@@ -1,0 +1,166 @@
+//! A database for each test, copied from a template that is made once for each form of the migrations.
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    str::FromStr as _,
+    sync::Arc,
+};
+
+use konstruct_core::{Secret, WorkerId, testkit::JournalSubject, testkit::VirtualClock};
+use konstruct_memory::{KeyRing, Postgres};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
+};
+
+const VARIABLE: &str = "KONSTRUCT_TEST_DATABASE_URL";
+
+/// A database of a test's own.
+pub(crate) struct Database {
+    name: String,
+    ring: KeyRing,
+}
+
+fn server() -> PgConnectOptions {
+    let url = std::env::var(VARIABLE).unwrap_or_else(|_| {
+        panic!("{VARIABLE} is not set: start a server with  eval \"$(.ci/postgres start)\"")
+    });
+    PgConnectOptions::from_str(&url).unwrap()
+}
+
+async fn run(connection: &mut PgConnection, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+/// The name of the template of these migrations.
+fn template() -> String {
+    let mut hasher = DefaultHasher::new();
+    for file in [
+        include_str!("../../src/postgres/migrations/0001_journal.sql"),
+        include_str!("../../src/postgres/migrations/secure.sql"),
+        include_str!("../../src/postgres/migrate.rs"),
+    ] {
+        file.hash(&mut hasher);
+    }
+    format!("konstruct_template_{:016x}", hasher.finish())
+}
+
+impl Database {
+    /// Runs a test with a database, which goes if the test succeeds.
+    pub(crate) async fn with(test: impl AsyncFnOnce(&Self)) {
+        let database = Self::create().await;
+        test(&database).await;
+        let mut admin = server().connect().await.unwrap();
+        run(
+            &mut admin,
+            format!("drop database {} with (force)", database.name),
+        )
+        .await;
+    }
+
+    async fn create() -> Self {
+        let (template, mut admin) = (template(), server().connect().await.unwrap());
+        // One makes the template, the others wait.
+        run(&mut admin, "select pg_advisory_lock(19112026)".into()).await;
+        let there: bool =
+            sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+                .bind(&template)
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+        if !there {
+            let half = Self::named("half_made");
+            run(&mut admin, format!("create database {}", half.name)).await;
+            Postgres::migrate(&half.url("postgres")).await.unwrap();
+            run(
+                &mut admin,
+                format!("alter database {} rename to {template}", half.name),
+            )
+            .await;
+        }
+        let database = Self::named("test");
+        run(
+            &mut admin,
+            format!(
+                "create database {} template {template} strategy file_copy",
+                database.name
+            ),
+        )
+        .await;
+        admin.close().await.unwrap();
+        database
+    }
+
+    /// A database without anything, not migrated.
+    pub(crate) async fn empty() -> Self {
+        let database = Self::named("empty");
+        let mut admin = server().connect().await.unwrap();
+        run(&mut admin, format!("create database {}", database.name)).await;
+        admin.close().await.unwrap();
+        database
+    }
+
+    fn named(what: &str) -> Self {
+        Self {
+            name: format!("konstruct_{what}_{}", &WorkerId::new().to_string()[4..]),
+            ring: KeyRing::generate().unwrap(),
+        }
+    }
+
+    /// The URL of a role.
+    pub(crate) fn url(&self, role: &str) -> Secret {
+        let options = server().database(&self.name).username(role);
+        Secret::new(options.to_url_lossy().to_string())
+    }
+
+    /// A connection of a role.
+    pub(crate) async fn connect(&self, role: &str) -> PgConnection {
+        let options = server().database(&self.name).username(role);
+        options.connect().await.unwrap()
+    }
+
+    /// The store, as the server opens it.
+    pub(crate) async fn store(&self) -> Postgres {
+        Postgres::builder(self.url("konstruct_app"))
+            .key_ring(self.ring.clone())
+            .connections(8)
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    /// The store on a clock of the test.
+    pub(crate) async fn subject(&self, clock: VirtualClock) -> JournalSubject {
+        let store = Postgres::builder(self.url("konstruct_app"))
+            .key_ring(self.ring.clone())
+            .connections(8)
+            .clock(Arc::new(clock.clone()))
+            .connect()
+            .await
+            .unwrap();
+        JournalSubject {
+            journal: Arc::new(store),
+            clock,
+        }
+    }
+
+    /// An empty store on a clock of the test: nothing is left of what was before.
+    pub(crate) async fn fresh(&self) -> JournalSubject {
+        let mut owner = self.connect("postgres").await;
+        let tables: Vec<String> = sqlx::query_scalar(
+            "select quote_ident(tablename) from pg_tables where schemaname = 'konstruct' and tablename <> 'migrations'",
+        )
+        .fetch_all(&mut owner)
+        .await
+        .unwrap();
+        let tables: Vec<_> = tables
+            .iter()
+            .map(|table| format!("konstruct.{table}"))
+            .collect();
+        run(&mut owner, format!("truncate {}", tables.join(", "))).await;
+        owner.close().await.unwrap();
+        self.subject(VirtualClock::default()).await
+    }
+}

@@ -1,0 +1,42 @@
+//! The hosted store as a journal.
+
+use konstruct_core::testkit::{journal_restart_suite, journal_suite, turn_suite};
+
+use crate::database::Database;
+
+#[tokio::test]
+async fn postgres_is_a_journal() {
+    Database::with(async |database| journal_suite(async || database.fresh().await).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_is_a_journal_on_many_threads() {
+    Database::with(async |database| journal_suite(async || database.fresh().await).await).await;
+}
+
+#[tokio::test]
+async fn postgres_keeps_what_it_answered() {
+    Database::with(async |database| {
+        journal_restart_suite(
+            async || database.fresh().await,
+            // Another process: the claims of the one that ended go on until their lease is over.
+            async |subject, _| database.subject(subject.clock).await,
+        )
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_laws_hold_on_postgres_wherever_the_process_is_killed() {
+    Database::with(async |database| {
+        let kills = turn_suite(
+            async || database.fresh().await,
+            async |subject| database.subject(subject.clock).await,
+        )
+        .await
+        .unwrap();
+        assert!(kills > 60, "only {kills} kills");
+    })
+    .await;
+}

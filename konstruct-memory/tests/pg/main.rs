@@ -1,0 +1,11 @@
+//! The hosted store against the conformance suites, and the proof that it keeps tenants apart.
+//!
+//! Needs a server, which `.ci/postgres` starts.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the short ways of a test fail as the test does"
+)]
+
+mod database;
+mod journal;
