@@ -1,14 +1,14 @@
 //! Taking events in: dedupe, route, number, store.
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, Result,
-    RoutedEvent, TenantId, turn::Accepted,
+    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, PersonId,
+    Result, RoutedEvent, TenantId, turn::Accepted,
 };
 
 use super::{
     Shared,
     head::{Head, Place, corrupt, encode},
-    keys::{self, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
+    keys::{self, ALIASES, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PERSON_KEYS, PLACES},
     snapshot::Rows as _,
     vault::Vault,
     writer::{Batch, Operation},
@@ -81,6 +81,12 @@ fn take_in(
     upgraded: &mut Vec<Twin>,
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
+    let person = vault.sender(batch, event)?;
+    if let Some(person) = person
+        && shared.was_forgotten(batch, (tenant, person), event.occurred_at)?
+    {
+        return Ok(Accepted::Duplicate);
+    }
     let name = |label: &str, id: &str| {
         let bytes = [routed.connection.as_bytes().as_slice(), id.as_bytes()].concat();
         (!id.is_empty()).then(|| vault.named(label, &bytes))
@@ -115,7 +121,7 @@ fn take_in(
             Upgrade::Consumed => {}
         }
     }
-    let (conversation, seq) = deliver(shared, batch, vault, routed)?;
+    let (conversation, seq) = deliver(shared, batch, vault, routed, person)?;
     if let Some(key) = logical {
         let twin = Twin {
             conversation,
@@ -178,6 +184,7 @@ fn deliver(
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     routed: &RoutedEvent,
+    person: Option<PersonId>,
 ) -> Result<(ConversationId, u64)> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let now = shared.clock.now();
@@ -185,12 +192,20 @@ fn deliver(
         Some(delivery_key) => vault.registered(batch, delivery_key)?,
         None => None,
     };
-    let conversation = registered.unwrap_or_else(|| {
+    let mut conversation = registered.unwrap_or_else(|| {
         let place = event.conversation.as_ref().map(ConversationRef::key);
-        conversation_id(vault, routed.connection, place.as_deref().unwrap_or(""))
+        vault.conversation(routed.connection, place.as_deref().unwrap_or(""))
     });
+    let mut head = shared.head(batch, tenant, conversation)?;
+    if head.is_none()
+        && let Some(alias) = vault.alias(batch, conversation.as_bytes())?
+    {
+        let alias = ConversationId::from_bytes(alias);
+        head = shared.head(batch, tenant, alias)?;
+        conversation = if head.is_some() { alias } else { conversation };
+    }
     let key = keys::conversation(tenant, conversation);
-    let mut head = match shared.head(batch, tenant, conversation)? {
+    let mut head = match head {
         Some(head) => head,
         None => {
             let place = Place {
@@ -210,11 +225,10 @@ fn deliver(
     head.last += 1;
     head.updated_at = now;
     let item = keys::item(tenant, conversation, head.last);
-    let persons = event
-        .sender
-        .id()
-        .map(|id| vault.key.person(event.channel.as_str(), id));
-    let row = vault.inbox_row(batch, &item, now, persons.as_slice(), routed)?;
+    let row = vault.inbox_row(batch, &item, now, person.as_slice(), routed)?;
+    if let Some(person) = person {
+        vault.note_words(batch, person, conversation)?;
+    }
     batch.put(INBOX, item, row);
     shared.keep_pending(batch, (tenant, conversation), &mut head);
     batch.put(HEADS, key, encode(&head)?);
@@ -229,13 +243,35 @@ fn delivery_key(event: &Inbound) -> Option<&str> {
     }
 }
 
-/// The id of a conversation: a keyed hash, so that it names no one.
-fn conversation_id(vault: &Vault, connection: ConnectionId, place: &str) -> ConversationId {
-    let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
-    ConversationId::from_bytes(vault.key.hash("conversation", &name))
-}
-
 impl Vault {
+    /// The id of a conversation: a keyed hash, so that it names no one.
+    pub(super) fn conversation(&self, connection: ConnectionId, place: &str) -> ConversationId {
+        let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
+        ConversationId::from_bytes(self.key.hash("conversation", &name))
+    }
+
+    /// Returns who sent an event, under the id that they had elsewhere if they were imported.
+    fn sender(&self, batch: &mut Batch<'_>, event: &Inbound) -> Result<Option<PersonId>> {
+        let Some(id) = event.sender.id() else {
+            return Ok(None);
+        };
+        let person = self.key.person(event.channel.as_str(), id);
+        if batch
+            .get(PERSON_KEYS, &keys::of(self.tenant(), &[person.as_bytes()]))?
+            .is_some()
+        {
+            return Ok(Some(person));
+        }
+        let alias = self.alias(batch, person.as_bytes())?;
+        Ok(Some(alias.map_or(person, PersonId::from_bytes)))
+    }
+
+    fn alias(&self, batch: &mut Batch<'_>, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
+        let row = batch.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
+        row.map(|row| keys::id(&row, 0).ok_or_else(corrupt))
+            .transpose()
+    }
+
     /// The hash of a delivery key, which its rows stand under.
     pub(super) fn delivery_hash(&self, delivery_key: &str) -> [u8; 16] {
         self.key.hash("delivery", delivery_key.as_bytes())

@@ -1,7 +1,7 @@
 //! Writing to a log: everything of a step in one transaction.
 
 use konstruct_core::{
-    Result, TenantId,
+    LedgerRow, Result, TenantId,
     turn::{Append, AppendOutcome, Claim, TimerChange},
 };
 
@@ -44,9 +44,9 @@ impl Operation for AppendTo {
         }
         let mut counts = Counts::of(batch, tenant)?;
         write_records(&mut vault, batch, claim, append, &mut head, &mut counts)?;
-        write_ledger(&mut vault, batch, append, &mut counts)?;
+        write_ledger(&mut vault, batch, &append.ledger, &mut counts)?;
         counts.put(batch, tenant);
-        consume(batch, claim, append.consume_to, &mut head);
+        consume(batch, claim, append.consume_to, &mut head)?;
         set_timer(batch, claim, append.timer, &mut head);
         for delivery_key in &append.delivery_keys {
             let hash = vault.delivery_hash(delivery_key);
@@ -86,12 +86,12 @@ impl Counts {
         })
     }
 
-    fn of(rows: &mut dyn Rows, tenant: TenantId) -> Result<Self> {
+    pub(super) fn of(rows: &mut dyn Rows, tenant: TenantId) -> Result<Self> {
         rows.get(TENANTS, tenant.as_bytes())?
             .map_or(Ok(Self::default()), |row| Self::read(&row))
     }
 
-    fn put(self, batch: &mut Batch<'_>, tenant: TenantId) {
+    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId) {
         let row = [self.feed.to_be_bytes(), self.ledger.to_be_bytes()].concat();
         batch.put(TENANTS, tenant.as_bytes().to_vec(), row);
     }
@@ -111,6 +111,9 @@ fn write_records(
         let key = keys::item(tenant, conversation, head.len);
         let row = vault.log_row(batch, &key, counts.feed, record)?;
         batch.put(LOG, key, row);
+        for person in &record.persons {
+            vault.note_words(batch, *person, conversation)?;
+        }
         let place = [conversation.as_bytes().as_slice(), &head.len.to_be_bytes()].concat();
         batch.put(FEED, keys::numbered(tenant, counts.feed), place);
         head.len += 1;
@@ -124,13 +127,13 @@ fn write_records(
     Ok(())
 }
 
-fn write_ledger(
+pub(super) fn write_ledger(
     vault: &mut Vault,
     batch: &mut Batch<'_>,
-    append: &Append,
+    ledger: &[LedgerRow],
     counts: &mut Counts,
 ) -> Result<()> {
-    for row in &append.ledger {
+    for row in ledger {
         counts.ledger += 1;
         let key = keys::numbered(vault.tenant(), counts.ledger);
         let sealed = vault.seal(batch, &[], (LEDGER, &key), row)?;
@@ -139,12 +142,17 @@ fn write_ledger(
     Ok(())
 }
 
-fn consume(batch: &mut Batch<'_>, claim: &Claim, to: Option<u64>, head: &mut Head) {
+fn consume(batch: &mut Batch<'_>, claim: &Claim, to: Option<u64>, head: &mut Head) -> Result<()> {
     let to = to.unwrap_or(0).min(head.last);
     for seq in head.consumed + 1..=to {
-        batch.delete(INBOX, keys::item(claim.tenant, claim.conversation, seq));
+        let key = keys::item(claim.tenant, claim.conversation, seq);
+        if head.gone > 0 && batch.get(INBOX, &key)?.is_none() {
+            head.gone -= 1;
+        }
+        batch.delete(INBOX, key);
     }
     head.consumed = head.consumed.max(to);
+    Ok(())
 }
 
 fn set_timer(batch: &mut Batch<'_>, claim: &Claim, change: TimerChange, head: &mut Head) {

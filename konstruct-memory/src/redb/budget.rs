@@ -1,17 +1,18 @@
 //! Budgets: what is spent and set aside in a calendar month, so that the two together never pass the cap.
 
 use konstruct_core::{
-    NanoUsd, Result, TenantId, Timestamp,
-    turn::{Reserve, Settle},
+    Error, NanoUsd, Result, TenantId, Timestamp,
+    turn::{Charge, Reserve, Settle},
 };
 
 use super::{
     Shared,
+    append::{Counts, write_ledger},
     head::corrupt,
     keys::{self, BUDGETS, RESERVED},
     snapshot::Rows as _,
     vault::Vault,
-    writer::Batch,
+    writer::{Batch, Operation},
 };
 
 /// What was spent and is set aside in a month.
@@ -36,7 +37,7 @@ impl Budget {
             .map_or(Ok(Self::default()), |row| Self::read(&row))
     }
 
-    fn put(self, batch: &mut Batch<'_>, tenant: TenantId, month: u32) {
+    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, month: u32) {
         let row = [self.spent.0.to_be_bytes(), self.reserved.0.to_be_bytes()].concat();
         batch.put(BUDGETS, key(tenant, month), row);
     }
@@ -101,6 +102,31 @@ pub(super) fn reserve(
     Ok(true)
 }
 
+/// Pays for a call that belongs to no conversation.
+pub(super) struct ChargeOf {
+    pub(super) tenant: TenantId,
+    pub(super) charge: Charge,
+}
+
+impl Operation for ChargeOf {
+    type Answer = bool;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
+        let mut vault = shared.vault_or_new(batch, self.tenant)?;
+        settle(shared, batch, &vault, &self.charge.settle)?;
+        if let Some(wanted) = &self.charge.reserve
+            && !reserve(shared, batch, &vault, wanted)?
+        {
+            batch.discard();
+            return Ok(false);
+        }
+        let mut counts = Counts::of(batch, self.tenant)?;
+        write_ledger(&mut vault, batch, &self.charge.ledger, &mut counts)?;
+        counts.put(batch, self.tenant);
+        Ok(true)
+    }
+}
+
 fn reservation_key(vault: &Vault, call: &str) -> Vec<u8> {
     vault.named("call", call.as_bytes())
 }
@@ -130,6 +156,18 @@ pub(super) fn month_of(time: Timestamp) -> u32 {
 /// Writes a month as `2026-11`.
 pub(super) fn month_name(month: u32) -> String {
     format!("{:04}-{:02}", month / 12, month % 12 + 1)
+}
+
+/// Reads a month that was written so.
+pub(super) fn month_of_name(name: &str) -> Result<u32> {
+    let wrong = || Error::invalid("month", "expected a year and a month, such as `2026-11`");
+    let (year, month) = name.split_once('-').ok_or_else(wrong)?;
+    let year: u32 = year.parse().map_err(|_| wrong())?;
+    let month: u32 = month.parse().map_err(|_| wrong())?;
+    if year > 9999 || !(1..=12).contains(&month) {
+        return Err(wrong());
+    }
+    Ok(year * 12 + month - 1)
 }
 
 /// Reads the month of a budget's key.

@@ -1,50 +1,102 @@
-//! Erasing a conversation, or all of a tenant.
+//! Erasing a message, a conversation, a person, or all of a tenant.
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{ConversationId, Erase, Error, ErrorKind, Result, TenantId};
+use konstruct_core::{
+    ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant,
+    Result, TenantId, Timestamp, Until,
+};
 
 use super::{
     Shared,
-    head::{Head, decode},
+    head::{self, Head, corrupt, decode, encode},
     keys::{
-        self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LOG, META, PENDING, PLACES,
-        POSTINGS, ROWS, SPACES, TENANT_KEYS, UNITS,
+        self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, KEYS, LOG, META,
+        PENDING, PERSON_KEYS, PLACES, POSTINGS, ROWS, SPACES, TENANT_KEYS, Table, UNITS, WORDS,
     },
-    ready::Of,
     rows::OPERATOR,
     snapshot::Rows as _,
     writer::{Batch, Operation},
 };
+use crate::seal::KeyId;
 
-/// Erases what is kept of a tenant. Answers how many records went.
-///
-/// What remains of a conversation are the keyed hashes of its events' ids, so that a late redelivery does not bring it back,
-/// and the tenant's ledger, which is the invoice. Of a tenant nothing remains.
+/// How much of a log is looked at in one go.
+const PAGE: usize = 256;
+
+/// Erases, and answers with a receipt.
 pub(super) struct EraseOf {
     pub(super) tenant: TenantId,
     pub(super) what: Erase,
-    pub(super) erased: BTreeSet<ConversationId>,
+    pub(super) depth: Depth,
+    pub(super) erasure: Option<Erasure>,
 }
 
 impl Operation for EraseOf {
-    type Answer = u64;
+    type Answer = ErasureReceipt;
 
-    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<u64> {
-        let tenant = self.tenant;
-        let mut heads = Vec::new();
-        match self.what {
-            Erase::Conversation { conversation: id } => {
-                let Some(head) = shared.head(batch, tenant, id)? else {
-                    return Ok(0);
-                };
-                heads.push((id, head));
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<ErasureReceipt> {
+        let erasure = Erasure::draft(batch, shared, self.tenant, self.what, self.depth)?;
+        let receipt = erasure.receipt.clone();
+        self.erasure = Some(erasure);
+        Ok(receipt)
+    }
+
+    fn rewrites(&self) -> bool {
+        self.depth == Depth::Physical
+    }
+
+    fn committed(&mut self, shared: &Shared, _: &ErasureReceipt) {
+        if let Some(erasure) = &self.erasure {
+            erasure.committed(shared);
+        }
+    }
+
+    fn undone(&mut self, shared: &Shared) {
+        if let Some(erasure) = &self.erasure {
+            erasure.undone(shared);
+        }
+    }
+}
+
+/// What an erasure does to the journal, drafted into a batch.
+///
+/// What remains of a conversation are the keyed hashes of its events' ids, so that a late redelivery does not bring it back,
+/// and the tenant's ledger, which is the invoice. Of a tenant nothing remains.
+#[derive(Debug)]
+pub(super) struct Erasure {
+    tenant: TenantId,
+    /// The conversations that nobody may work until it is committed.
+    touched: BTreeSet<ConversationId>,
+    /// Whether these go whole.
+    whole: bool,
+    pub(super) receipt: ErasureReceipt,
+}
+
+impl Erasure {
+    /// Drafts it. [`Erasure::committed`] or [`Erasure::undone`] must follow.
+    pub(super) fn draft(
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+    ) -> Result<Self> {
+        let mut erasure = Self {
+            tenant,
+            touched: BTreeSet::new(),
+            whole: matches!(what, Erase::Conversation { .. } | Erase::Tenant),
+            receipt: ErasureReceipt::new(what, depth, shared.clock.now()),
+        };
+        match what {
+            Erase::Message {
+                conversation,
+                index,
+            } => erasure.message(batch, conversation, index)?,
+            Erase::Conversation { conversation } => {
+                erasure.conversation(batch, shared, conversation)?;
             }
-            Erase::Tenant => batch.scan_prefix(HEADS, tenant.as_bytes(), &mut |key, row| {
-                let id = keys::id(key, 16).ok_or_else(super::head::corrupt)?;
-                heads.push((ConversationId::from_bytes(id), decode::<Head>(row)?));
-                Ok(())
-            })?,
+            Erase::Person { person } => erasure.person(batch, shared, person)?,
+            Erase::Tenant => erasure.all(batch)?,
             _ => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -52,56 +104,234 @@ impl Operation for EraseOf {
                 ));
             }
         }
-        for (id, head) in &heads {
-            shared.void((tenant, *id));
-            self.erased.insert(*id);
-            if let Some(when) = head.timer {
-                batch.delete(DUE, keys::due(when, tenant, *id));
-            }
+        for id in &erasure.touched {
+            shared.hold_back((tenant, *id));
         }
-        match self.what {
-            Erase::Conversation { conversation: id } => erase_conversation(batch, (tenant, id))?,
-            _ => {
-                for table in keys::ALL {
-                    let operators = [ROWS, TENANT_KEYS].contains(&table) && tenant == OPERATOR;
-                    if table != META && table != DUE && !operators {
-                        batch.clear(table, tenant.as_bytes().to_vec());
-                    }
+        erasure.remains(shared.keys.current_id());
+        Ok(erasure)
+    }
+
+    /// Lets go of what was held back, or forgets it.
+    pub(super) fn committed(&self, shared: &Shared) {
+        for id in &self.touched {
+            shared.let_go((self.tenant, *id), !self.whole);
+        }
+        if matches!(self.receipt.what, Erase::Tenant) {
+            shared.keys.forget(self.tenant);
+        }
+    }
+
+    /// Lets go of what was held back.
+    pub(super) fn undone(&self, shared: &Shared) {
+        for id in &self.touched {
+            shared.let_go((self.tenant, *id), true);
+        }
+    }
+
+    fn message(
+        &mut self,
+        batch: &mut Batch<'_>,
+        conversation: ConversationId,
+        index: u64,
+    ) -> Result<()> {
+        let key = keys::item(self.tenant, conversation, index);
+        if let Some(row) = batch.get(LOG, &key)?
+            && let Some(blank) = head::blanked(&row)
+        {
+            batch.put(LOG, key, blank);
+            self.receipt.records = 1;
+            self.touched.insert(conversation);
+        }
+        Ok(())
+    }
+
+    fn conversation(
+        &mut self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        id: ConversationId,
+    ) -> Result<()> {
+        let tenant = self.tenant;
+        let Some(head) = shared.head(batch, tenant, id)? else {
+            return Ok(());
+        };
+        self.touched.insert(id);
+        self.receipt.records = head.len;
+        if let Some(when) = head.timer {
+            batch.delete(DUE, keys::due(when, tenant, id));
+        }
+        let prefix = keys::conversation(tenant, id);
+        let mut gone: Vec<(Table, Vec<u8>)> = Vec::new();
+        let (mut held, mut persons) = (BTreeSet::new(), BTreeSet::new());
+        batch.scan_prefix(LOG, &prefix, &mut |_, row| {
+            gone.extend(keys::number(row, 0).map(|cursor| (FEED, keys::numbered(tenant, cursor))));
+            held.extend(head::sealed_to(row)?);
+            Ok(())
+        })?;
+        batch.scan_prefix(INBOX, &prefix, &mut |_, row| {
+            persons.extend(head::inbox_persons(row)?);
+            Ok(())
+        })?;
+        batch.scan_prefix(DELIVERIES_OF, &prefix, &mut |key, _| {
+            gone.extend(keys::id(key, 32).map(|hash| (DELIVERIES, keys::of(tenant, &[&hash]))));
+            Ok(())
+        })?;
+        for key in held {
+            let row = batch.get(KEYS, &keys::of(tenant, &[key.as_bytes()]))?;
+            persons.extend(row.and_then(|row| keys::id(&row, 0).map(PersonId::from_bytes)));
+        }
+        for person in persons {
+            let row = keys::of(tenant, &[person.as_bytes(), id.as_bytes()]);
+            gone.push((WORDS, row));
+        }
+        for (table, key) in gone {
+            batch.delete(table, key);
+        }
+        for table in [HEADS, PLACES, PENDING] {
+            batch.delete(table, prefix.clone());
+        }
+        for table in [INBOX, LOG, DELIVERIES_OF, POSTINGS, UNITS, SPACES] {
+            batch.clear(table, prefix.clone());
+        }
+        Ok(())
+    }
+
+    fn person(&mut self, batch: &mut Batch<'_>, shared: &Shared, person: PersonId) -> Result<()> {
+        let own = keys::of(self.tenant, &[person.as_bytes()]);
+        if batch.get(TENANT_KEYS, self.tenant.as_bytes())?.is_none() {
+            return Ok(());
+        }
+        let when = self.receipt.at.as_micros().to_be_bytes();
+        batch.put(FORGOTTEN, own.clone(), when);
+        let Some(row) = batch.get(PERSON_KEYS, &own)? else {
+            return Ok(());
+        };
+        let id = KeyId::from_bytes(keys::id(&row, 0).ok_or_else(corrupt)?);
+        batch.delete(PERSON_KEYS, own.clone());
+        batch.delete(KEYS, keys::of(self.tenant, &[id.as_bytes()]));
+        self.receipt.keys = 1;
+        for (key, _) in batch.all(WORDS, &own)? {
+            let conversation = keys::id(&key, 32).ok_or_else(corrupt)?;
+            let conversation = ConversationId::from_bytes(conversation);
+            batch.delete(WORDS, key);
+            self.words(batch, shared, conversation, (person, id))?;
+            self.touched.insert(conversation);
+        }
+        Ok(())
+    }
+
+    /// Takes a person's words out of a conversation.
+    fn words(
+        &mut self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        conversation: ConversationId,
+        (person, key): (PersonId, KeyId),
+    ) -> Result<()> {
+        let Some(mut head) = shared.head(batch, self.tenant, conversation)? else {
+            return Ok(());
+        };
+        for first in (0..head.len).step_by(PAGE) {
+            let from = keys::item(self.tenant, conversation, first);
+            let to = keys::item(self.tenant, conversation, head.len);
+            for (at, row) in batch.page(LOG, &from, &to, PAGE)? {
+                if head::sealed_to(&row)?.contains(&key)
+                    && let Some(blank) = head::blanked(&row)
+                {
+                    batch.put(LOG, at, blank);
+                    self.receipt.records += 1;
                 }
             }
         }
-        Ok(heads.iter().map(|(_, head)| head.len).sum())
+        let prefix = keys::conversation(self.tenant, conversation);
+        for (at, row) in batch.all(INBOX, &prefix)? {
+            if head::inbox_persons(&row)?.contains(&person) {
+                batch.delete(INBOX, at);
+                self.receipt.records += 1;
+                head.gone += 1;
+            }
+        }
+        if head.unconsumed() == 0 {
+            (head.consumed, head.gone) = (head.last, 0);
+        }
+        shared.keep_pending(batch, (self.tenant, conversation), &mut head);
+        batch.put(HEADS, prefix, encode(&head)?);
+        Ok(())
     }
 
-    fn committed(&mut self, shared: &Shared, _: &u64) {
-        for id in &self.erased {
-            shared.forgotten((self.tenant, *id));
+    fn all(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+        let tenant = self.tenant;
+        for (key, row) in batch.all(HEADS, tenant.as_bytes())? {
+            let id = keys::id(&key, 16).ok_or_else(corrupt)?;
+            let (id, head) = (ConversationId::from_bytes(id), decode::<Head>(&row)?);
+            self.touched.insert(id);
+            self.receipt.records += head.len;
+            if let Some(when) = head.timer {
+                batch.delete(DUE, keys::due(when, tenant, id));
+            }
         }
-        if matches!(self.what, Erase::Tenant) {
-            shared.keys.forget(self.tenant);
+        for table in [TENANT_KEYS, KEYS] {
+            batch.scan_prefix(table, tenant.as_bytes(), &mut |_, _| {
+                self.receipt.keys += u64::from(tenant != OPERATOR);
+                Ok(())
+            })?;
+        }
+        for table in keys::ALL {
+            let operators = [ROWS, TENANT_KEYS].contains(&table) && tenant == OPERATOR;
+            if table != META && table != DUE && !operators {
+                batch.clear(table, tenant.as_bytes().to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what remains, and until when.
+    fn remains(&mut self, ring_key: &str) {
+        let (records, keys) = (self.receipt.records, self.receipt.keys);
+        let retired = Until::RingKeyRetired {
+            key: ring_key.to_owned(),
+        };
+        if self.receipt.depth == Depth::Logical {
+            self.left(Remnant::SealedRecords, records, Until::Rewritten);
+            self.left(Remnant::WrappedKeys, keys, Until::Rewritten);
+        }
+        // An older copy of the file has the records too; whoever has it and the ring of its time can read them.
+        if keys > 0 {
+            self.left(Remnant::SealedRecords, records, retired.clone());
+            self.left(Remnant::WrappedKeys, keys, retired);
+        } else {
+            self.left(Remnant::SealedRecords, records, Until::BackupsExpire);
+        }
+        if records > 0 && !matches!(self.receipt.what, Erase::Tenant) {
+            for what in [Remnant::EventHashes, Remnant::Ledger] {
+                self.receipt.remains.push(Remains {
+                    what,
+                    count: None,
+                    until: Until::TenantErased,
+                });
+            }
+        }
+    }
+
+    fn left(&mut self, what: Remnant, count: u64, until: Until) {
+        if count > 0 {
+            let count = Some(count);
+            self.receipt.remains.push(Remains { what, count, until });
         }
     }
 }
 
-fn erase_conversation(batch: &mut Batch<'_>, (tenant, id): Of) -> Result<()> {
-    let prefix = keys::conversation(tenant, id);
-    let mut gone = Vec::new();
-    batch.scan_prefix(LOG, &prefix, &mut |_, row| {
-        gone.extend(keys::number(row, 0).map(|cursor| (FEED, keys::numbered(tenant, cursor))));
-        Ok(())
-    })?;
-    batch.scan_prefix(DELIVERIES_OF, &prefix, &mut |key, _| {
-        gone.extend(keys::id(key, 32).map(|hash| (DELIVERIES, keys::of(tenant, &[&hash]))));
-        Ok(())
-    })?;
-    for (table, key) in gone {
-        batch.delete(table, key);
+impl Shared {
+    /// Whether a person was erased after this happened.
+    pub(super) fn was_forgotten(
+        &self,
+        batch: &mut Batch<'_>,
+        (tenant, person): (TenantId, PersonId),
+        happened: Timestamp,
+    ) -> Result<bool> {
+        let row = batch.get(FORGOTTEN, &keys::of(tenant, &[person.as_bytes()]))?;
+        let Some(row) = row else { return Ok(false) };
+        let when = keys::number(&row, 0).ok_or_else(corrupt)?.cast_signed();
+        Ok(happened <= Timestamp::from_micros(when))
     }
-    for table in [HEADS, PLACES, PENDING] {
-        batch.delete(table, prefix.clone());
-    }
-    for table in [INBOX, LOG, DELIVERIES_OF, POSTINGS, UNITS, SPACES] {
-        batch.clear(table, prefix.clone());
-    }
-    Ok(())
 }

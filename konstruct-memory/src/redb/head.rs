@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Shared,
-    keys::{self, HEADS, INBOX, LOG, PLACES},
+    keys::{self, HEADS, INBOX, LOG, PLACES, WORDS},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
+use crate::seal::{self, KeyId};
 
 /// A conversation's counters: no content, so it is not sealed.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub(super) struct Head {
     pub(super) last: u64,
     /// Up to where the inbox is consumed.
     pub(super) consumed: u64,
+    /// How many events after that were erased.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) gone: u64,
     /// When its timer is due.
     pub(super) timer: Option<Timestamp>,
     /// The index of the last checkpoint.
@@ -38,7 +42,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn unconsumed(&self) -> u64 {
-        self.last - self.consumed
+        self.last - self.consumed - self.gone
     }
 
     pub(super) fn due(&self, now: Timestamp) -> bool {
@@ -49,6 +53,11 @@ impl Head {
     pub(super) fn unfinished(&self) -> bool {
         self.unconsumed() > 0 || (self.open && self.timer.is_none())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Where a conversation is held. An address, so it is sealed.
@@ -73,6 +82,28 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
 
 pub(super) fn corrupt() -> Error {
     Error::new(ErrorKind::Corrupt, "a stored row is too short")
+}
+
+/// Whose words an inbox item holds.
+pub(super) fn inbox_persons(row: &[u8]) -> Result<Vec<PersonId>> {
+    let count = usize::from(*row.get(8).ok_or_else(corrupt)?);
+    (0..count)
+        .map(|n| keys::id(row, 9 + 16 * n).map(PersonId::from_bytes))
+        .collect::<Option<_>>()
+        .ok_or_else(corrupt)
+}
+
+/// The keys that a row of the log is sealed with; none for one that is blank.
+pub(super) fn sealed_to(row: &[u8]) -> Result<Vec<KeyId>> {
+    match row.get(8..).ok_or_else(corrupt)? {
+        [] => Ok(Vec::new()),
+        sealed => seal::persons(sealed),
+    }
+}
+
+/// A row of the log without its record; `None` where there is none any more.
+pub(super) fn blanked(row: &[u8]) -> Option<Vec<u8>> {
+    (row.len() > 8).then(|| row[..8].to_vec())
 }
 
 impl Shared {
@@ -149,16 +180,13 @@ impl Vault {
     ) -> Result<InboxItem> {
         let accepted_at =
             Timestamp::from_micros(keys::number(row, 0).ok_or_else(corrupt)?.cast_signed());
-        let count = usize::from(*row.get(8).ok_or_else(corrupt)?);
-        let persons = (0..count)
-            .map(|n| keys::id(row, 9 + 16 * n).map(PersonId::from_bytes))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(corrupt)?;
+        let persons = inbox_persons(row)?;
+        let sealed = &row[9 + 16 * persons.len()..];
         Ok(InboxItem {
             seq: keys::number(key, 32).ok_or_else(corrupt)?,
             accepted_at,
             persons,
-            event: self.open(rows, (INBOX, key), &row[9 + 16 * count..])?,
+            event: self.open(rows, (INBOX, key), sealed)?,
         })
     }
 
@@ -188,6 +216,20 @@ impl Vault {
         Ok(row)
     }
 
+    /// Notes that a conversation may hold a person's words.
+    pub(super) fn note_words(
+        &self,
+        batch: &mut Batch<'_>,
+        person: PersonId,
+        conversation: ConversationId,
+    ) -> Result<()> {
+        let key = keys::of(self.tenant(), &[person.as_bytes(), conversation.as_bytes()]);
+        if batch.get(WORDS, &key)?.is_none() {
+            batch.put(WORDS, key, []);
+        }
+        Ok(())
+    }
+
     /// Reads a row of the log back.
     pub(super) fn log_record(
         &mut self,
@@ -197,7 +239,10 @@ impl Vault {
     ) -> Result<Stored> {
         Ok(Stored {
             index: keys::number(key, 32).ok_or_else(corrupt)?,
-            record: self.open(rows, (LOG, key), row.get(8..).ok_or_else(corrupt)?)?,
+            record: match row.get(8..).ok_or_else(corrupt)? {
+                [] => None,
+                sealed => self.open(rows, (LOG, key), sealed)?,
+            },
         })
     }
 

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, Result, RoutedEvent, TenantId,
-    Timestamp, WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
+    WorkerId,
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         Journal, Loaded, Stored,
@@ -18,9 +18,11 @@ use super::{
     accept::Accept,
     append::AppendTo,
     blocking,
+    budget::ChargeOf,
     erase::EraseOf,
     export,
     head::{corrupt, decode},
+    import::Import,
     keys::{self, FEED, HEADS, LOG},
     snapshot::Rows,
 };
@@ -120,23 +122,28 @@ impl Journal for Redb {
         export::export(Arc::clone(&self.inner), tenant)
     }
 
-    async fn import(&self, _: TenantId, _: Vec<Exported>) -> Result<()> {
-        Err(Error::new(ErrorKind::Unsupported, "not yet"))
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        let import = Import {
+            tenant,
+            items,
+            ready: BTreeSet::new(),
+        };
+        self.inner.writer()?.submit(import).await
     }
 
-    async fn charge(&self, _: TenantId, _: Charge) -> Result<bool> {
-        Err(Error::new(ErrorKind::Unsupported, "not yet"))
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        let charge = ChargeOf { tenant, charge };
+        self.inner.writer()?.submit(charge).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let erase = EraseOf {
             tenant,
             what,
-            erased: BTreeSet::new(),
+            depth,
+            erasure: None,
         };
-        let mut receipt = ErasureReceipt::new(what, depth, self.inner.shared.clock.now());
-        receipt.records = self.inner.writer()?.submit(erase).await?;
-        Ok(receipt)
+        self.inner.writer()?.submit(erase).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

@@ -70,11 +70,17 @@ pub(super) const TENANT_KEYS: Table = Table("tenant_keys");
 pub(super) const PERSON_KEYS: Table = Table("person_keys");
 /// (tenant, key id) -> the person, and the person's key, wrapped with the tenant's.
 pub(super) const KEYS: Table = Table("keys");
+/// (tenant, person, conversation) -> nothing: where a person's words may be.
+pub(super) const WORDS: Table = Table("words");
+/// (tenant, person) -> when the person was last erased.
+pub(super) const FORGOTTEN: Table = Table("forgotten");
+/// (tenant, hash of a name) -> the id that it had where it was imported from.
+pub(super) const ALIASES: Table = Table("aliases");
 /// (tenant or nil, table, key) -> a row of the application's own.
 pub(super) const ROWS: Table = Table("rows");
 
 /// Every table.
-pub(super) const ALL: [Table; 28] = [
+pub(super) const ALL: [Table; 31] = [
     META,
     DUE,
     TENANTS,
@@ -102,6 +108,9 @@ pub(super) const ALL: [Table; 28] = [
     TENANT_KEYS,
     PERSON_KEYS,
     KEYS,
+    WORDS,
+    FORGOTTEN,
+    ALIASES,
     ROWS,
 ];
 

@@ -7,11 +7,13 @@ mod erase;
 mod export;
 mod head;
 mod history;
+mod import;
 mod index;
 mod journal;
 mod keys;
 mod knowledge;
 mod ready;
+mod rewrite;
 mod rows;
 mod snapshot;
 mod vault;
@@ -19,8 +21,8 @@ mod writer;
 
 use std::{
     fmt,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
 };
 
@@ -143,9 +145,10 @@ impl RedbBuilder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Redb> {
         let db = Database::builder()
             .set_cache_size(self.cache)
-            .create(path)
+            .create(path.as_ref())
             .map_err(stored)?;
-        self.start(db)
+        rewrite::clean(path.as_ref())?;
+        self.start(db, Some(path.as_ref().to_owned()))
     }
 
     /// Makes a store that is gone when its last handle is.
@@ -157,13 +160,15 @@ impl RedbBuilder {
             .set_cache_size(self.cache)
             .create_with_backend(InMemoryBackend::new())
             .map_err(stored)?;
-        self.start(db)
+        self.start(db, None)
     }
 
-    fn start(self, db: Database) -> Result<Redb> {
+    fn start(self, db: Database, path: Option<PathBuf>) -> Result<Redb> {
         let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
-            db,
+            db: RwLock::new(db),
+            path,
+            cache: self.cache,
             keys: Keys::new(ring),
             clock: self.clock,
             ready: Mutex::new(Ready::new(epoch)),
@@ -241,7 +246,11 @@ impl Drop for Inner {
 
 /// What the handles and the threads share.
 struct Shared {
-    db: Database,
+    /// Replaced when the file is rewritten.
+    db: RwLock<Database>,
+    /// Where the file is, if it is one.
+    path: Option<PathBuf>,
+    cache: usize,
     keys: Keys,
     clock: Arc<dyn Clock>,
     ready: Mutex<Ready>,

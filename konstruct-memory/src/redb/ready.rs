@@ -34,6 +34,8 @@ pub(super) struct Ready {
     queued: HashSet<Of>,
     claims: HashMap<Of, Held>,
     leases: BTreeSet<(Timestamp, Of)>,
+    /// What is being erased from, and whether it was or has become ready.
+    held_back: HashMap<Of, bool>,
     fence: u64,
     /// Timers up to and with this were looked at.
     scanned: Option<Timestamp>,
@@ -58,6 +60,7 @@ impl Ready {
             queued: HashSet::new(),
             claims: HashMap::new(),
             leases: BTreeSet::new(),
+            held_back: HashMap::new(),
             // Fences of this opening are above all of those before.
             fence: epoch << 40,
             scanned: None,
@@ -67,6 +70,10 @@ impl Ready {
 
     /// Queues a conversation unless it is queued or claimed. Returns whether it did.
     fn enqueue(&mut self, of: Of) -> bool {
+        if let Some(ready) = self.held_back.get_mut(&of) {
+            *ready = true;
+            return false;
+        }
         if self.claims.contains_key(&of) || !self.queued.insert(of) {
             return false;
         }
@@ -178,21 +185,24 @@ impl Shared {
         }
     }
 
-    /// Ends the claim of what is about to be removed. It stays ready until [`Shared::forgotten`], lest it be lost if the
-    /// removal fails.
-    pub(super) fn void(&self, of: Of) {
+    /// Ends the claim of what is about to be erased from, and gives no new one until [`Shared::let_go`]: whoever read it before
+    /// must not write after.
+    pub(super) fn hold_back(&self, of: Of) {
         let mut ready = self.ready();
-        if ready.claims.contains_key(&of) {
-            ready.end(of);
-            ready.enqueue(of);
-        }
+        let claimed = ready.claims.contains_key(&of);
+        let queued = ready.queued.remove(&of);
+        ready.end(of);
+        *ready.held_back.entry(of).or_default() |= claimed || queued;
     }
 
-    /// Drops what was removed.
-    pub(super) fn forgotten(&self, of: Of) {
+    /// Makes ready again what was, unless it was removed.
+    pub(super) fn let_go(&self, of: Of, is_left: bool) {
         let mut ready = self.ready();
-        ready.end(of);
-        ready.queued.remove(&of);
+        let was_ready = ready.held_back.remove(&of).unwrap_or(false);
+        if is_left && was_ready && ready.enqueue(of) {
+            drop(ready);
+            self.wake();
+        }
     }
 
     /// Whether a claim may consume the inbox up to a number (0 for nothing).

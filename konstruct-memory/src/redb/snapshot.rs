@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     ops::ControlFlow,
+    sync::PoisonError,
 };
 
 use ::redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
@@ -69,8 +70,9 @@ pub(super) struct Snapshot {
 impl Shared {
     /// Begins to read.
     pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         Ok(Snapshot {
-            txn: self.db.begin_read().map_err(stored)?,
+            txn: db.begin_read().map_err(stored)?,
             tables: HashMap::new(),
         })
     }

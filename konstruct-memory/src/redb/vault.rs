@@ -45,6 +45,11 @@ impl Keys {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the id of the ring's key that wraps.
+    pub(super) fn current_id(&self) -> &str {
+        self.ring.current_id()
+    }
+
     /// Drops a tenant's key from memory.
     pub(super) fn forget(&self, tenant: TenantId) {
         self.tenants().remove(&tenant);

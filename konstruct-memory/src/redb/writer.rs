@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
 use ::redb::{ReadableTable as _, WriteTransaction};
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     keys::{self, Table},
+    rewrite::rewrite,
     snapshot::{Rows, Step},
     stored,
 };
@@ -37,6 +38,14 @@ pub(super) trait Operation: Send + 'static {
     fn rides_along(&self, _shared: &Shared) -> bool {
         false
     }
+
+    /// Whether the file is to be rewritten after the commit, so that nothing of what was deleted is left in it.
+    fn rewrites(&self) -> bool {
+        false
+    }
+
+    /// Called instead of [`Operation::committed`] when it was not written after all.
+    fn undone(&mut self, _shared: &Shared) {}
 
     /// Called after the commit and before the caller is answered, in the order in which operations were applied.
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
@@ -103,7 +112,14 @@ fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
 trait Job: Send {
     fn rides_along(&self, shared: &Shared) -> bool;
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
-    fn answer(self: Box<Self>, shared: &Shared, committed: Result<(), String>);
+    fn rewrites(&self) -> bool;
+    fn answer(self: Box<Self>, shared: &Shared, written: &Written);
+}
+
+/// What became of a batch: whether it was committed, and whether the file was rewritten after it, if that was asked for.
+struct Written {
+    committed: Result<(), String>,
+    rewritten: Result<(), String>,
 }
 
 struct Queued<O: Operation> {
@@ -127,15 +143,28 @@ impl<O: Operation> Job for Queued<O> {
         self.answer = Some(answer);
     }
 
-    fn answer(mut self: Box<Self>, shared: &Shared, committed: Result<(), String>) {
-        let answer = match (committed, self.answer.take()) {
+    fn rewrites(&self) -> bool {
+        self.operation.rewrites() && matches!(self.answer, Some(Ok(_)))
+    }
+
+    fn answer(mut self: Box<Self>, shared: &Shared, written: &Written) {
+        let rewrites = self.rewrites();
+        let answer = match (&written.committed, self.answer.take()) {
             (Ok(()), Some(Ok(answer))) => {
                 self.operation.committed(shared, &answer);
-                Ok(answer)
+                match &written.rewritten {
+                    Err(message) if rewrites => Err(Error::internal(message.clone())),
+                    _ => Ok(answer),
+                }
             }
-            (_, Some(Err(error))) => Err(error),
-            (Ok(()), None) => Err(gone()),
-            (Err(message), _) => Err(Error::internal(message)),
+            (committed, answer) => {
+                self.operation.undone(shared);
+                Err(match (answer, committed) {
+                    (Some(Err(error)), _) => error,
+                    (_, Err(message)) => Error::internal(message.clone()),
+                    (_, Ok(())) => gone(),
+                })
+            }
         };
         // A caller that is gone does not want to know.
         let _ = self.reply.send(answer);
@@ -167,14 +196,28 @@ fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         }
         let committed =
             write(shared, &mut jobs).map_err(|error| format!("the batch was not written: {error}"));
+        let rewritten = if committed.is_ok() && jobs.iter().any(|job| job.rewrites()) {
+            rewrite(shared).map_err(|error| {
+                format!("it is erased, but stands in the file's free pages: {error}")
+            })
+        } else {
+            Ok(())
+        };
+        let written = Written {
+            committed,
+            rewritten,
+        };
         for job in jobs.drain(..) {
-            job.answer(shared, committed.clone());
+            job.answer(shared, &written);
         }
     }
 }
 
 fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
-    let mut txn = shared.db.begin_write().map_err(stored)?;
+    let mut txn = {
+        let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.begin_write().map_err(stored)?
+    };
     // Without it, opening a large file after a kill walks all of it.
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);

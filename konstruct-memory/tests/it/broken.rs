@@ -13,11 +13,12 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Result, RoutedEvent, TenantId, Timestamp, WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
+    WorkerId,
     testkit::{JOURNAL_CASES, JournalSubject, journal_case},
     turn::{
-        Accepted, Append, AppendOutcome, Claim, ConversationSummary, Erase, Exported, Fed, Journal,
-        Loaded, Stored, TimerChange,
+        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
+        Journal, Loaded, Stored, TimerChange,
     },
 };
 
@@ -209,8 +210,16 @@ impl Journal for Broken {
         self.inner.export(tenant).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase) -> Result<u64> {
-        self.inner.erase(tenant, what).await
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.inner.import(tenant, items).await
+    }
+
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.inner.charge(tenant, charge).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        self.inner.erase(tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

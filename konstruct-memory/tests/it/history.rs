@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    Audience, ConnectionId, ConversationId, ConversationRef, Hit, MemoryStore as _, Recall, Scope,
-    Source, TenantId, Timestamp, TurnId, WorkerId,
+    Audience, ConnectionId, ConversationId, ConversationRef, Depth, Erase, Hit, MemoryStore as _,
+    Recall, Scope, Source, TenantId, Timestamp, TurnId, WorkerId,
     turn::{
-        Action, Append, AppendOutcome, Claim, Entry, Erase, Event, Input, Journal as _,
-        RECORD_VERSION, Record,
+        Action, Append, AppendOutcome, Claim, Entry, Event, Input, Journal as _, RECORD_VERSION,
+        Record,
     },
 };
 use konstruct_memory::Redb;
@@ -75,12 +75,7 @@ async fn append(store: &Redb, claim: &Claim, len: u64, records: Vec<Record>) {
 }
 
 async fn recall(store: &Redb, tenant: TenantId, audience: Audience, text: &str) -> Vec<Hit> {
-    let query = Recall {
-        text: text.into(),
-        audience,
-        limit: 10,
-        scope: Scope::History,
-    };
+    let query = Recall::new(text, audience, Scope::HISTORY);
     store.recall(tenant, query).await.unwrap()
 }
 
@@ -115,7 +110,15 @@ async fn what_was_said_is_found_where_it_was_said() {
     append(&store, &two, 0, vec![sent("We sell bicycles", 1)]).await;
     let (here, there) = (one.conversation, two.conversation);
     let find = async |id, text: &str| {
-        let mut found = places(&recall(&store, tenant, Audience::Conversation(id), text).await);
+        let mut found = places(
+            &recall(
+                &store,
+                tenant,
+                Audience::Conversation { conversation: id },
+                text,
+            )
+            .await,
+        );
         found.sort();
         found
     };
@@ -131,13 +134,23 @@ async fn what_was_said_is_found_where_it_was_said() {
     );
     let other = TenantId::new();
     assert!(
-        recall(&store, other, Audience::Conversation(here), "bicycle")
-            .await
-            .is_empty()
-    );
-    let hit = recall(&store, tenant, Audience::Conversation(here), "saddle")
+        recall(
+            &store,
+            other,
+            Audience::Conversation { conversation: here },
+            "bicycle"
+        )
         .await
-        .remove(0);
+        .is_empty()
+    );
+    let hit = recall(
+        &store,
+        tenant,
+        Audience::Conversation { conversation: here },
+        "saddle",
+    )
+    .await
+    .remove(0);
     assert_eq!(
         (hit.name.as_str(), hit.text.as_str()),
         ("Kim", "and the saddle squeaks")
@@ -158,7 +171,9 @@ async fn what_is_recorded_is_found_at_once_and_again_after_a_rebuild() {
     let store = Redb::in_memory().unwrap();
     let (tenant, connection) = (TenantId::new(), ConnectionId::new());
     let claim = claimed(&store, tenant, connection, "C1").await;
-    let audience = Audience::Conversation(claim.conversation);
+    let audience = Audience::Conversation {
+        conversation: claim.conversation,
+    };
     for n in 0..600 {
         append(&store, &claim, n, vec![sent(&format!("number n{n}"), 1)]).await;
         if n % 50 == 0 {
@@ -180,11 +195,15 @@ async fn what_was_erased_is_not_found() {
     let store = Redb::in_memory().unwrap();
     let (tenant, connection) = (TenantId::new(), ConnectionId::new());
     let claim = claimed(&store, tenant, connection, "C1").await;
-    let audience = Audience::Conversation(claim.conversation);
+    let audience = Audience::Conversation {
+        conversation: claim.conversation,
+    };
     append(&store, &claim, 0, vec![sent("a secret", 1)]).await;
     let hit = recall(&store, tenant, audience, "secret").await.remove(0);
-    let erase = Erase::Conversation(claim.conversation);
-    store.erase(tenant, erase).await.unwrap();
+    let erase = Erase::Conversation {
+        conversation: claim.conversation,
+    };
+    store.erase(tenant, erase, Depth::Logical).await.unwrap();
     assert!(recall(&store, tenant, audience, "secret").await.is_empty());
     assert_eq!(store.fetch(tenant, &[hit.source]).await.unwrap(), [None]);
     // The place begins anew.
@@ -218,7 +237,9 @@ async fn the_index_catches_up_after_a_restart() {
     append(&store, &claim, 0, vec![sent("the saddle squeaks", 1)]).await;
     drop(store);
     let store = Redb::open(&path).unwrap();
-    let audience = Audience::Conversation(claim.conversation);
+    let audience = Audience::Conversation {
+        conversation: claim.conversation,
+    };
     let hits = recall(&store, tenant, audience, "saddle").await;
     assert_eq!(places(&hits), [(claim.conversation, 0)]);
 }

@@ -1,9 +1,8 @@
 //! What an employee knows: documents, versions and recall.
 
 use konstruct_core::{
-    Audience, ConversationId, DocumentFormat, DocumentId, ErrorKind, Hit, MemoryStore as _,
-    NewDocument, Recall, Scope, Source, TenantId,
-    turn::{Erase, Journal as _},
+    Audience, Depth, DocumentFormat, DocumentId, Erase, ErrorKind, Hit, KnowledgeStore as _,
+    MemoryStore as _, NewDocument, Recall, Scope, Source, TenantId, turn::Journal as _,
 };
 use konstruct_memory::Redb;
 
@@ -27,20 +26,11 @@ Cash, card and bank transfer. We do not take cheques.
 ";
 
 fn document(title: &str, text: &str) -> NewDocument {
-    NewDocument {
-        title: title.into(),
-        format: DocumentFormat::Markdown,
-        text: text.into(),
-    }
+    NewDocument::new(title, DocumentFormat::Markdown, text)
 }
 
 async fn recall(store: &Redb, tenant: TenantId, text: &str) -> Vec<Hit> {
-    let query = Recall {
-        text: text.into(),
-        audience: Audience::Tenant,
-        limit: 5,
-        scope: Scope::Knowledge,
-    };
+    let query = Recall::new(text, Audience::Tenant, Scope::KNOWLEDGE);
     store.recall(tenant, query).await.unwrap()
 }
 
@@ -239,7 +229,10 @@ async fn tenants_do_not_know_what_others_know() {
         .unwrap();
     assert_eq!((own.version, own.id == id), (1, false));
     assert_eq!(recall(&store, other, "open").await.len(), 1);
-    store.erase(other, Erase::Tenant).await.unwrap();
+    store
+        .erase(other, Erase::Tenant, Depth::Logical)
+        .await
+        .unwrap();
     assert!(recall(&store, other, "open").await.is_empty());
     assert!(!recall(&store, tenant, "open").await.is_empty());
 }
@@ -255,10 +248,8 @@ async fn limits_hold_and_the_order_is_steady() {
             .unwrap();
     }
     let query = |limit| Recall {
-        text: "same words".into(),
-        audience: Audience::Conversation(ConversationId::from_bytes([1; 16])),
         limit,
-        scope: Scope::Knowledge,
+        ..Recall::new("same words", Audience::Tenant, Scope::KNOWLEDGE)
     };
     let all = store.recall(tenant, query(100)).await.unwrap();
     assert_eq!(all.len(), 20);

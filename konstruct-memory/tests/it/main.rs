@@ -6,6 +6,7 @@
 )]
 
 mod broken;
+mod erase;
 mod history;
 mod journal;
 mod kill;

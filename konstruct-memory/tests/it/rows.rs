@@ -1,6 +1,6 @@
 //! Rows of the application's own.
 
-use konstruct_core::{ErrorKind, TenantId, turn::Erase, turn::Journal as _};
+use konstruct_core::{Depth, Erase, ErrorKind, TenantId, turn::Journal as _};
 use konstruct_memory::{Expect, Redb, RowChange};
 
 fn change(tenant: Option<TenantId>, key: &str, expect: Expect, value: Option<&[u8]>) -> RowChange {
@@ -144,7 +144,10 @@ async fn rows_go_with_their_tenant_and_stay_in_the_file() {
             .is_some()
     );
     for gone in [tenant, TenantId::from_bytes([0; 16])] {
-        store.erase(gone, Erase::Tenant).await.unwrap();
+        store
+            .erase(gone, Erase::Tenant, Depth::Logical)
+            .await
+            .unwrap();
     }
     assert!(
         store

@@ -1,0 +1,248 @@
+//! Taking in what was exported, from this store or another, under the same ids.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use konstruct_core::{
+    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    turn::{Action, ConversationSummary, Entry, Event, Exported, InboxItem, Record, Stored},
+};
+
+use super::{
+    Shared,
+    append::{Counts, write_ledger},
+    budget::{self, Budget},
+    head::{Head, Place, encode},
+    keys::{self, ALIASES, FEED, HEADS, INBOX, LOG, PLACES},
+    vault::Vault,
+    writer::{Batch, Operation},
+};
+
+/// Takes in the items of an export.
+pub(super) struct Import {
+    pub(super) tenant: TenantId,
+    pub(super) items: Vec<Exported>,
+    /// The conversations that are ready then.
+    pub(super) ready: BTreeSet<ConversationId>,
+}
+
+impl Operation for Import {
+    type Answer = ();
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+        let mut taking = Taking {
+            vault: shared.vault_or_new(batch, self.tenant)?,
+            counts: Counts::of(batch, self.tenant)?,
+            heads: BTreeMap::new(),
+            at: None,
+        };
+        for item in &self.items {
+            taking.item(batch, shared, item)?;
+        }
+        let Taking { counts, heads, .. } = taking;
+        counts.put(batch, self.tenant);
+        for (id, mut head) in heads {
+            shared.keep_pending(batch, (self.tenant, id), &mut head);
+            if head.pending {
+                self.ready.insert(id);
+            }
+            let key = keys::conversation(self.tenant, id);
+            batch.put(HEADS, key, encode(&head)?);
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, shared: &Shared, (): &()) {
+        for id in &self.ready {
+            shared.arrived((self.tenant, *id));
+        }
+    }
+}
+
+/// An import under way.
+struct Taking {
+    vault: Vault,
+    counts: Counts,
+    heads: BTreeMap<ConversationId, Head>,
+    /// The conversation that the next records belong to.
+    at: Option<ConversationId>,
+}
+
+impl Taking {
+    fn item(&mut self, batch: &mut Batch<'_>, shared: &Shared, item: &Exported) -> Result<()> {
+        match item {
+            Exported::Conversation(summary) => self.conversation(batch, shared, summary),
+            Exported::Record(stored) => self.record(batch, stored),
+            Exported::Inbox(item) => self.event(batch, item),
+            Exported::Ledger(row) => {
+                let rows = std::slice::from_ref(row);
+                write_ledger(&mut self.vault, batch, rows, &mut self.counts)
+            }
+            Exported::Budget {
+                month,
+                spent,
+                reserved,
+            } => {
+                let budget = Budget {
+                    spent: *spent,
+                    reserved: *reserved,
+                };
+                budget.put(batch, self.vault.tenant(), budget::month_of_name(month)?);
+                Ok(())
+            }
+            _ => Err(Error::invalid("items", "one is of an unknown kind")),
+        }
+    }
+
+    fn conversation(
+        &mut self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        summary: &ConversationSummary,
+    ) -> Result<()> {
+        self.at = Some(summary.id);
+        if self.heads.contains_key(&summary.id) {
+            return Ok(());
+        }
+        let head = shared.head(batch, self.vault.tenant(), summary.id)?;
+        if head.is_none() {
+            let key = keys::conversation(self.vault.tenant(), summary.id);
+            let place = Place {
+                connection: summary.connection,
+                place: summary.place.clone(),
+            };
+            let sealed = self.vault.seal(batch, &[], (PLACES, &key), &place)?;
+            batch.put(PLACES, key, sealed);
+            let name = self
+                .vault
+                .conversation(summary.connection, &summary.place.key());
+            self.alias(batch, *name.as_bytes(), *summary.id.as_bytes());
+        }
+        let head = head.unwrap_or(Head {
+            updated_at: summary.updated_at,
+            ..Head::default()
+        });
+        self.heads.insert(summary.id, head);
+        Ok(())
+    }
+
+    /// The conversation that an item belongs to.
+    fn home(&mut self) -> Result<(ConversationId, Head)> {
+        self.at
+            .and_then(|id| Some((id, *self.heads.get(&id)?)))
+            .ok_or_else(|| Error::invalid("items", "one belongs to no conversation before it"))
+    }
+
+    fn record(&mut self, batch: &mut Batch<'_>, stored: &Stored) -> Result<()> {
+        let (id, mut head) = self.home()?;
+        if stored.index < head.len {
+            return Err(there("a record"));
+        }
+        if stored.index > head.len {
+            return Err(Error::invalid("items", "a record is missing"));
+        }
+        self.counts.feed += 1;
+        let key = keys::item(self.vault.tenant(), id, stored.index);
+        let row = match &stored.record {
+            Some(record) => {
+                for person in &record.persons {
+                    self.vault.note_words(batch, *person, id)?;
+                }
+                self.name_persons(batch, record);
+                self.vault.log_row(batch, &key, self.counts.feed, record)?
+            }
+            None => self.counts.feed.to_be_bytes().to_vec(),
+        };
+        batch.put(LOG, key, row);
+        let place = [id.as_bytes().as_slice(), &stored.index.to_be_bytes()].concat();
+        let cursor = keys::numbered(self.vault.tenant(), self.counts.feed);
+        batch.put(FEED, cursor, place);
+        // What can no longer be read counts as the end of a turn: nothing of it can be gone on with.
+        let end = stored.record.as_ref().is_none_or(is_end);
+        head.open = !end;
+        if end {
+            head.checkpoint = Some(stored.index);
+        }
+        head.len += 1;
+        self.heads.insert(id, head);
+        Ok(())
+    }
+
+    fn event(&mut self, batch: &mut Batch<'_>, item: &InboxItem) -> Result<()> {
+        let (id, mut head) = self.home()?;
+        let key = keys::item(self.vault.tenant(), id, item.seq);
+        if item.seq <= head.last {
+            return Err(there("an event"));
+        }
+        if head.last == 0 {
+            // Those before it were consumed where it comes from.
+            head.consumed = item.seq - 1;
+        } else {
+            head.gone += item.seq - 1 - head.last;
+        }
+        head.last = item.seq;
+        self.heads.insert(id, head);
+        let Some(routed) = &item.event else {
+            (head.consumed, head.gone) = match head.unconsumed() {
+                1 => (head.last, 0),
+                _ => (head.consumed, head.gone + 1),
+            };
+            self.heads.insert(id, head);
+            return Ok(());
+        };
+        for person in &item.persons {
+            self.vault.note_words(batch, *person, id)?;
+        }
+        let (at, persons) = (item.accepted_at, &item.persons);
+        self.name_sender(batch, persons.iter().copied(), [&routed.event]);
+        let row = self.vault.inbox_row(batch, &key, at, persons, routed)?;
+        batch.put(INBOX, key, row);
+        Ok(())
+    }
+
+    fn name_persons(&self, batch: &mut Batch<'_>, record: &Record) {
+        let inputs = match &record.entry {
+            Entry::Event(Event::Started(started)) => &started.inputs,
+            Entry::Event(Event::Heard { inputs }) => inputs,
+            _ => return,
+        };
+        let events = inputs.iter().map(|input| &input.event);
+        self.name_sender(batch, record.persons.iter().copied(), events);
+    }
+
+    /// Notes under which id the sender of events is known, where it can be told: there is one of each.
+    fn name_sender<'a>(
+        &self,
+        batch: &mut Batch<'_>,
+        mut persons: impl Iterator<Item = PersonId>,
+        events: impl IntoIterator<Item = &'a Inbound>,
+    ) {
+        let names: BTreeSet<PersonId> = events
+            .into_iter()
+            .filter_map(|event| {
+                let id = event.sender.id()?;
+                Some(self.vault.key.person(event.channel.as_str(), id))
+            })
+            .collect();
+        let mut names = names.into_iter();
+        if let (Some(person), None, Some(name), None) =
+            (persons.next(), persons.next(), names.next(), names.next())
+        {
+            self.alias(batch, *name.as_bytes(), *person.as_bytes());
+        }
+    }
+
+    /// Notes that what is named so has another id. Under another tenant's key, or another key of this one, names hash otherwise.
+    fn alias(&self, batch: &mut Batch<'_>, name: [u8; 16], id: [u8; 16]) {
+        if name != id {
+            batch.put(ALIASES, keys::of(self.vault.tenant(), &[&name]), id);
+        }
+    }
+}
+
+fn is_end(record: &Record) -> bool {
+    matches!(record.entry, Entry::Action(Action::Finish { .. }))
+}
+
+fn there(what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{what} is there already"))
+}
