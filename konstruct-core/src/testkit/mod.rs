@@ -7,6 +7,7 @@ mod crash;
 mod directory;
 mod journal;
 mod journal_suite;
+mod memory_suite;
 mod model;
 mod random;
 mod tools;
@@ -24,6 +25,7 @@ pub use self::{
         Failed, JOURNAL_CASES, JournalSubject, Restart, journal_case, journal_restart_suite,
         journal_suite,
     },
+    memory_suite::{MEMORY_CASES, MemorySubject, memory_case, memory_suite},
     model::{Answer, Gate, ScriptedModel},
     random::random_turns,
     tools::{CountingTool, ToolEnd},

@@ -50,7 +50,8 @@ pub(super) fn stem_hash(key: &TenantKey, stem: &str) -> [u8; 16] {
     key.hash("stem", stem.as_bytes())
 }
 
-/// Analyses what was said: each passage is found by its own words, by who said it, and by what was said right before.
+/// Analyses what was said: each passage is found by its own words, which count twice, by who said it, and by what was said
+/// right before.
 pub(super) fn message(
     key: &TenantKey,
     language: Language,
@@ -60,7 +61,14 @@ pub(super) fn message(
     let before = before.map_or("", |before| last_words(&before.text, BEFORE_WORDS));
     parts(&said.text)
         .into_iter()
-        .map(|part| passage(key, language, &said.name, &format!("{part}\n{before}")))
+        .map(|part| {
+            passage(
+                key,
+                language,
+                &said.name,
+                &format!("{part}\n{part}\n{before}"),
+            )
+        })
         .collect()
 }
 

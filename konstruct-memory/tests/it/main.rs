@@ -10,6 +10,7 @@ mod erase;
 mod history;
 mod journal;
 mod kill;
+mod memory;
 mod knowledge;
 mod rows;
 mod seal;

@@ -18,7 +18,7 @@ use crate::turn::Journal;
 /// Why a case failed.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-type Outcome = Result<(), Failed>;
+pub(super) type Outcome = Result<(), Failed>;
 
 /// Fails a case unless something holds.
 macro_rules! ensure {
@@ -28,7 +28,7 @@ macro_rules! ensure {
         }
     };
 }
-use ensure;
+pub(super) use ensure;
 
 /// Fails a case unless two things are equal.
 macro_rules! ensure_eq {
@@ -40,7 +40,7 @@ macro_rules! ensure_eq {
         }
     };
 }
-use ensure_eq;
+pub(super) use ensure_eq;
 
 /// A journal to try, empty, and the clock that it takes the time from.
 #[derive(Clone, Debug)]
