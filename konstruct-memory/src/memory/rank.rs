@@ -8,8 +8,9 @@ use konstruct_core::{SaidBy, Timestamp};
 
 use super::shelf::{Candidate, Group, Space, UnitKey, What};
 
-/// What a person says about themselves and their wishes is asked about more often than what the employee answered.
-const PERSON: f32 = 1.0;
+/// The share of its own score that a person's message gets: what somebody said about themselves and their wishes is asked about
+/// more often than what the employee answered.
+const PERSON: f32 = 0.25;
 /// The share of its better neighbour's score that a message gets: an answer is found by its question.
 const NEIGHBOUR: f32 = 0.3;
 /// What is gained by being of now; half of it after [`HALF_LIFE_DAYS`].
@@ -101,7 +102,7 @@ fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f32 {
         return 0.0;
     }
     let person = if candidate.about.said_by == Some(SaidBy::Person) {
-        PERSON
+        PERSON * candidate.fused.max(0.0)
     } else {
         0.0
     };
