@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Weak},
-    time::Duration,
+    sync::Arc,
 };
 
 use konstruct_core::{
@@ -30,26 +29,8 @@ const EMBED: usize = 64;
 const BEFORE: f32 = 0.5;
 /// A question whose best passage covers less of its weight has found nothing.
 const COVERED: f32 = 0.3;
-/// How long the follower waits when nothing grows.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it waits after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Follows the feeds of all tenants until the store is gone.
-pub(crate) async fn follow<S: Shelf>(shelf: Weak<S>) {
-    loop {
-        let Some(held) = shelf.upgrade() else { return };
-        let grown = held.grown(PATIENCE).await;
-        let Some(tenant) = grown else { continue };
-        if let Err(error) = keep_up(&*held, tenant).await {
-            tracing::warn!(%tenant, %error, "the index fell behind");
-            drop(held);
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-}
-
-async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+/// Brings a tenant's index up to date in the background, without haste.
+pub(crate) async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     while index_step(shelf, tenant, true).await? {}
     embed(shelf, tenant).await
 }
@@ -93,7 +74,7 @@ async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Resul
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let before = settings(shelf, tenant).await?;
-        let records = shelf.feed(tenant, before.indexed, STEP).await?;
+        let records = shelf.fed(tenant, before.indexed, STEP).await?;
         let Some(last) = records.last() else {
             return Ok(false);
         };

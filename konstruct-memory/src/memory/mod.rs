@@ -36,7 +36,7 @@ pub use self::oracle::Oracle;
 pub(crate) use self::{
     archive::{export, import},
     fact::{facts, remember, supersede},
-    follow::{catch_up, follow, progress},
+    follow::{catch_up, keep_up, progress},
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::{fetch, recall},
@@ -44,12 +44,11 @@ pub(crate) use self::{
     summary::{put_summary, summary},
 };
 
-/// Gives a store that is a `Shelf` and `Clone` the memory traits.
+/// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf:
+/// `async fn shelved<T>(&self, work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>) -> Result<T>`.
 macro_rules! memory_store {
     ($store:ty) => {
         const _: () = {
-            use std::sync::Arc;
-
             use async_trait::async_trait;
             use futures_util::stream::BoxStream;
             use konstruct_core::{
@@ -64,7 +63,10 @@ macro_rules! memory_store {
             #[async_trait]
             impl MemoryStore for $store {
                 async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-                    memory::recall(self, tenant, query).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::recall(&*shelf, tenant, query).await })
+                    })
+                    .await
                 }
 
                 async fn fetch(
@@ -72,19 +74,34 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     sources: &[Source],
                 ) -> Result<Vec<Option<Hit>>> {
-                    memory::fetch(self, tenant, sources).await
+                    let sources = sources.to_vec();
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::fetch(&*shelf, tenant, &sources).await })
+                    })
+                    .await
                 }
 
                 async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
-                    memory::set_language(self, tenant, language).await
+                    self.shelved(move |shelf| {
+                        Box::pin(
+                            async move { memory::set_language(&*shelf, tenant, language).await },
+                        )
+                    })
+                    .await
                 }
 
                 async fn catch_up(&self, tenant: TenantId) -> Result<()> {
-                    memory::catch_up(self, tenant).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::catch_up(&*shelf, tenant).await })
+                    })
+                    .await
                 }
 
                 async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
-                    memory::progress(self, tenant).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::progress(&*shelf, tenant).await })
+                    })
+                    .await
                 }
 
                 async fn forget(
@@ -93,14 +110,20 @@ macro_rules! memory_store {
                     what: Erase,
                     depth: Depth,
                 ) -> Result<ErasureReceipt> {
-                    memory::forget(self, tenant, what, depth).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::forget(&*shelf, tenant, what, depth).await })
+                    })
+                    .await
                 }
 
                 async fn export_memory(
                     &self,
                     tenant: TenantId,
                 ) -> Result<BoxStream<'static, Result<Remembered>>> {
-                    Ok(memory::export(Arc::new(self.clone()), tenant))
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { Ok(memory::export(shelf, tenant)) })
+                    })
+                    .await
                 }
 
                 async fn import_memory(
@@ -108,7 +131,10 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     items: Vec<Remembered>,
                 ) -> Result<()> {
-                    memory::import(self, tenant, items).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::import(&*shelf, tenant, items).await })
+                    })
+                    .await
                 }
             }
 
@@ -119,11 +145,19 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     document: NewDocument,
                 ) -> Result<Document> {
-                    memory::put_document(self, tenant, document).await
+                    self.shelved(move |shelf| {
+                        Box::pin(
+                            async move { memory::put_document(&*shelf, tenant, document).await },
+                        )
+                    })
+                    .await
                 }
 
                 async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>> {
-                    memory::documents(self, tenant).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::documents(&*shelf, tenant).await })
+                    })
+                    .await
                 }
 
                 async fn document(
@@ -132,11 +166,19 @@ macro_rules! memory_store {
                     id: DocumentId,
                     version: Option<u32>,
                 ) -> Result<Option<(Document, String)>> {
-                    memory::document(self, tenant, id, version).await
+                    self.shelved(move |shelf| {
+                        Box::pin(
+                            async move { memory::document(&*shelf, tenant, id, version).await },
+                        )
+                    })
+                    .await
                 }
 
                 async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool> {
-                    memory::delete_document(self, tenant, id).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::delete_document(&*shelf, tenant, id).await })
+                    })
+                    .await
                 }
 
                 async fn unanswered(
@@ -144,14 +186,20 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     limit: usize,
                 ) -> Result<Vec<Unanswered>> {
-                    memory::unanswered(self, tenant, limit).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::unanswered(&*shelf, tenant, limit).await })
+                    })
+                    .await
                 }
             }
 
             #[async_trait]
             impl FactStore for $store {
                 async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact> {
-                    memory::remember(self, tenant, fact).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::remember(&*shelf, tenant, fact).await })
+                    })
+                    .await
                 }
 
                 async fn supersede(
@@ -160,11 +208,17 @@ macro_rules! memory_store {
                     old: FactId,
                     new: Option<NewFact>,
                 ) -> Result<Option<Fact>> {
-                    memory::supersede(self, tenant, old, new).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::supersede(&*shelf, tenant, old, new).await })
+                    })
+                    .await
                 }
 
                 async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>> {
-                    memory::facts(self, tenant, query).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::facts(&*shelf, tenant, query).await })
+                    })
+                    .await
                 }
             }
 
@@ -175,11 +229,19 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     conversation: ConversationId,
                 ) -> Result<Option<Summary>> {
-                    memory::summary(self, tenant, conversation).await
+                    self.shelved(move |shelf| {
+                        Box::pin(
+                            async move { memory::summary(&*shelf, tenant, conversation).await },
+                        )
+                    })
+                    .await
                 }
 
                 async fn put_summary(&self, tenant: TenantId, summary: Summary) -> Result<bool> {
-                    memory::put_summary(self, tenant, summary).await
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::put_summary(&*shelf, tenant, summary).await })
+                    })
+                    .await
                 }
             }
         };

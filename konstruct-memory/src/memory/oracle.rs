@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
     Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
     TenantId, Timestamp, WorkerId,
@@ -68,6 +68,14 @@ impl Oracle {
             embedder,
             tenants: Arc::default(),
         })
+    }
+
+    /// Does something with the memory.
+    async fn shelved<T>(
+        &self,
+        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
+        work(Arc::new(self.clone())).await
     }
 
     fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
@@ -198,6 +206,19 @@ impl Shelf for Oracle {
 
     async fn now(&self) -> Result<Timestamp> {
         Ok(self.clock.now())
+    }
+
+    async fn log(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.journal.read(tenant, conversation, range).await
+    }
+
+    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.journal.feed(tenant, after, limit).await
     }
 
     async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
@@ -365,11 +386,6 @@ impl Shelf for Oracle {
             _ => own.apply(plan),
         }
         Ok(Some(receipt))
-    }
-
-    async fn grown(&self, patience: Duration) -> Option<TenantId> {
-        tokio::time::sleep(patience).await;
-        None
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use konstruct_core::{
     ActorKind, Body, ConversationId, PersonId, Result, SaidBy, TenantId, Timestamp,
-    turn::{Action, Entry, Event, Input, Journal, Record},
+    turn::{Action, Entry, Event, Input, Record},
 };
+
+use super::shelf::Shelf;
 
 /// How many records are read at once while one is looked for.
 const PAGE: u64 = 32;
@@ -107,34 +109,34 @@ fn holds(record: &Record, id: &str) -> bool {
 }
 
 /// Finds what was said right before a record, and its index. What names one of `without` counts as not there.
-pub(super) async fn before<J: Journal + ?Sized>(
-    journal: &J,
+pub(super) async fn before(
+    shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
     without: Option<PersonId>,
 ) -> Result<Option<(u64, Said)>> {
-    look_back(journal, (tenant, conversation), index, |record| {
+    look_back(shelf, (tenant, conversation), index, |record| {
         said(record).filter(|said| without.is_none_or(|person| !said.persons.contains(&person)))
     })
     .await
 }
 
 /// Finds the record before one that holds a message, by the provider's id.
-pub(super) async fn holder<J: Journal + ?Sized>(
-    journal: &J,
+pub(super) async fn holder(
+    shelf: &dyn Shelf,
     place: (TenantId, ConversationId),
     index: u64,
     id: &str,
 ) -> Result<Option<u64>> {
-    let found = look_back(journal, place, index, |record| {
+    let found = look_back(shelf, place, index, |record| {
         holds(record, id).then_some(())
     })
     .await?;
     Ok(found.map(|(index, ())| index))
 }
 
-async fn look_back<J: Journal + ?Sized, T>(
-    journal: &J,
+async fn look_back<T>(
+    shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
     wanted: impl Fn(&Record) -> Option<T>,
@@ -142,7 +144,7 @@ async fn look_back<J: Journal + ?Sized, T>(
     let mut to = index;
     while to > index.saturating_sub(FARTHEST) {
         let from = to.saturating_sub(PAGE);
-        let page = journal.read(tenant, conversation, from..to).await?;
+        let page = shelf.log(tenant, conversation, from..to).await?;
         let found = page.into_iter().rev().find_map(|stored| {
             let found = wanted(stored.record.as_ref()?)?;
             Some((stored.index, found))
@@ -156,16 +158,14 @@ async fn look_back<J: Journal + ?Sized, T>(
 }
 
 /// Finds what was said right after a record, and its index.
-pub(super) async fn after<J: Journal + ?Sized>(
-    journal: &J,
+pub(super) async fn after(
+    shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
 ) -> Result<Option<(u64, Said)>> {
     let mut from = index + 1;
     while from <= index + FARTHEST {
-        let page = journal
-            .read(tenant, conversation, from..from + PAGE)
-            .await?;
+        let page = shelf.log(tenant, conversation, from..from + PAGE).await?;
         let last = (page.len() as u64) < PAGE;
         let found = page.into_iter().find_map(|stored| {
             let said = said(stored.record.as_ref()?)?;
@@ -180,13 +180,13 @@ pub(super) async fn after<J: Journal + ?Sized>(
 }
 
 /// Reads what a record says.
-pub(super) async fn at<J: Journal + ?Sized>(
-    journal: &J,
+pub(super) async fn at(
+    shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
 ) -> Result<Option<Said>> {
     let end = index.saturating_add(1);
-    let read = journal.read(tenant, conversation, index..end).await?;
+    let read = shelf.log(tenant, conversation, index..end).await?;
     Ok(read
         .first()
         .and_then(|stored| said(stored.record.as_ref()?)))

@@ -4,24 +4,36 @@
 //! trait. Every change is planned from what was read and committed if nothing else was committed meanwhile: a tenant's
 //! *revision* counts the commits, and every erasure is one.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_core::{
     ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId,
-    Timestamp, turn::Journal,
+    Timestamp,
+    turn::{Fed, Stored},
 };
 
 use crate::seal::TenantKey;
 
 /// A store that the memory is kept in.
 #[async_trait]
-pub(crate) trait Shelf: Journal {
+pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
     /// Returns what turns texts into vectors, if anything does.
     fn embedder(&self) -> Option<Arc<dyn Embedder>>;
 
     /// Returns the store's time.
     async fn now(&self) -> Result<Timestamp>;
+
+    /// Reads a conversation's log, as [`Journal::read`](konstruct_core::turn::Journal::read) does.
+    async fn log(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>>;
+
+    /// Reads the tenant's feed, as [`Journal::feed`](konstruct_core::turn::Journal::feed) does.
+    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
 
     /// Returns the tenant's key, for hashes of names; makes it when the tenant is new.
     async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>>;
@@ -90,9 +102,6 @@ pub(crate) trait Shelf: Journal {
         depth: Depth,
         plan: Plan,
     ) -> Result<Option<ErasureReceipt>>;
-
-    /// Wakes when a tenant's feed has grown, and returns which; or after a while, with `None`.
-    async fn grown(&self, patience: Duration) -> Option<TenantId>;
 }
 
 /// What a row is. Rows of a kind are found by their keys.

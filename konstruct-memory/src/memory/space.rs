@@ -61,7 +61,7 @@ pub(super) async fn home(
     if kept.is_some() {
         return Ok(kept);
     }
-    let log = shelf.read(tenant, conversation, 0..FIRST).await?;
+    let log = shelf.log(tenant, conversation, 0..FIRST).await?;
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     Ok(records.find_map(|record| {
         let started = started(record)?;
