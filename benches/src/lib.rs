@@ -7,10 +7,12 @@
 //! * `traffic` - what people say in the crash proof, and how it is delivered; `sender` - delivery until it is acknowledged.
 //! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
 //! * `prefill` - a store that is large before anything begins.
+//! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
 //! * `dice` - random numbers that a seed decides.
 
 pub mod corpus;
 pub mod dice;
+pub mod distill;
 pub mod office;
 pub mod prefill;
 pub mod sender;

@@ -34,6 +34,7 @@
 //! | `analyze` | text into terms |
 //! | `bm25` | the arithmetic of recall |
 //! | `vector` | exact search among vectors |
+//! | `embed` | the built-in embedder |
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
 //! | `redb/writer`, `redb/snapshot`, `redb/keys`, `redb/vault` | the one writer, reading, the tables, and the keys of what is sealed |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
@@ -46,6 +47,7 @@
 //! |---|---|---|
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
+//! | `static-embed` | no | an embedder in the program, for English |
 
 mod chunk;
 
@@ -57,6 +59,9 @@ mod memory;
 
 mod vector;
 
+#[cfg(feature = "static-embed")]
+mod embed;
+
 mod seal;
 
 #[cfg(feature = "redb")]
@@ -65,6 +70,8 @@ mod redb;
 #[cfg(feature = "postgres")]
 mod postgres;
 
+#[cfg(feature = "static-embed")]
+pub use self::embed::StaticEmbedder;
 #[cfg(feature = "testkit")]
 pub use self::memory::Oracle;
 #[cfg(feature = "postgres")]
