@@ -64,6 +64,9 @@ impl Inner {
             register(&mut tx, &key, conversation, &append.delivery_keys).await?;
         }
         tx.commit().await?;
+        if !append.records.is_empty() {
+            self.fed.grew(claim.tenant);
+        }
         Ok(AppendOutcome::Appended)
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{Clock, Error, ErrorKind, Result, Secret};
+use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, Secret};
 use sqlx::{
     PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -17,6 +17,7 @@ use super::{
     Inner, Postgres,
     error::stored,
     migrate::{MIGRATIONS, applied},
+    shelf::follow,
     tenant::Db,
     time::Time,
     vault::Vault,
@@ -35,6 +36,7 @@ pub struct PostgresBuilder {
     url: Secret,
     ring: Option<KeyRing>,
     time: Time,
+    embedder: Option<Arc<dyn Embedder>>,
     connections: u32,
 }
 
@@ -44,6 +46,7 @@ impl PostgresBuilder {
             url,
             ring: None,
             time: Time::default(),
+            embedder: None,
             connections: CONNECTIONS,
         }
     }
@@ -59,6 +62,13 @@ impl PostgresBuilder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.time = Time::of(clock);
+        self
+    }
+
+    /// Turns texts into vectors with this, so that what means the same is found too. Unset: found is what has the same words.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
         self
     }
 
@@ -95,17 +105,19 @@ impl PostgresBuilder {
             .map_err(stored)?;
         check(&pool).await?;
         let wake = Wake::start(&pool).await?;
-        Ok(Postgres {
-            inner: Arc::new(Inner {
-                db: Db {
-                    pool,
-                    time: self.time,
-                },
-                vault: Vault::new(ring),
-                wake,
-                served: Mutex::new(Uuid::nil()),
-            }),
-        })
+        let inner = Arc::new(Inner {
+            db: Db {
+                pool,
+                time: self.time,
+            },
+            vault: Vault::new(ring),
+            wake,
+            embedder: self.embedder,
+            fed: Arc::default(),
+            served: Mutex::new(Uuid::nil()),
+        });
+        tokio::spawn(follow(Arc::downgrade(&inner), Arc::clone(&inner.fed)));
+        Ok(Postgres { inner })
     }
 }
 

@@ -13,9 +13,11 @@ use super::{
     Inner,
     claim::{signed, uuid, void},
     error::stored,
+    shelf::{advance, forget_units},
     tenant::{Mode, TenantTx},
     time::time,
 };
+use crate::memory::shelf::Plan;
 
 /// The tables that a conversation's rows stand in.
 macro_rules! of_conversation {
@@ -46,16 +48,25 @@ const TENANT: &[&str] = of_tenant![
     "budgets",
     "reservations",
     "counters",
+    "memory_heads",
+    "rows",
+    "unit_persons",
+    "passages",
+    "sizes",
+    "postings",
+    "vectors",
     "tenant_keys"
 ];
 
 impl Inner {
+    /// Erases from the journal and commits the plan of the memory; `None` if something else was committed since it was made.
     pub(super) async fn erase(
         &self,
         tenant: TenantId,
         what: Erase,
         depth: Depth,
-    ) -> Result<ErasureReceipt> {
+        plan: Plan,
+    ) -> Result<Option<ErasureReceipt>> {
         if depth == Depth::Physical {
             return Err(Error::new(
                 ErrorKind::Unsupported,
@@ -63,6 +74,10 @@ impl Inner {
             ));
         }
         let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
+        let prepared = self.prepare(&mut tx, &plan).await?;
+        if !advance(&mut tx, &plan).await? {
+            return Ok(None);
+        }
         let now: i64 = sqlx::query_scalar("select coalesce($1, konstruct.now_us())")
             .bind(tx.given())
             .fetch_one(tx.db())
@@ -80,9 +95,12 @@ impl Inner {
                 receipt.records = conversation_whole(&mut tx, uuid(conversation)).await?;
             }
             Erase::Person { person } => {
+                receipt.passages = forget_units(&mut tx, person).await?;
                 (receipt.records, receipt.keys) = self::person(&mut tx, person, now).await?;
             }
-            Erase::Tenant => (receipt.records, receipt.keys) = all(&mut tx).await?,
+            Erase::Tenant => {
+                (receipt.records, receipt.passages, receipt.keys) = all(&mut tx).await?;
+            }
             _ => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
@@ -90,10 +108,13 @@ impl Inner {
                 ));
             }
         }
+        if !matches!(what, Erase::Tenant) {
+            self.apply(&mut tx, plan, prepared).await?;
+        }
         tx.commit().await?;
         self.remains(&mut receipt);
         self.wake.arrived();
-        Ok(receipt)
+        Ok(Some(receipt))
     }
 
     /// Says what is left of what was erased.
@@ -203,6 +224,7 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     .map_err(stored)?
     .rows_affected();
     // A sealed record begins with a version, a count, and so many ids of keys.
+    let key = key.map(|key| key.as_bytes().to_vec());
     let records = sqlx::query(
         "update konstruct.log set sealed = null
          where tenant = $1 and conversation = any($2) and sealed is not null
@@ -210,21 +232,31 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     )
     .bind(id)
     .bind(&conversations)
-    .bind(key.map(|key| key.as_bytes().to_vec()))
+    .bind(&key)
     .execute(tx.db())
     .await
     .map_err(stored)?
     .rows_affected();
+    sqlx::query(
+        "delete from konstruct.rows
+         where tenant = $1 and position($2 in substring(sealed from 3 for 16 * get_byte(sealed, 1))) % 16 = 1",
+    )
+    .bind(id)
+    .bind(&key)
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
     void(tx, &conversations).await?;
     Ok((records + events, u64::from(key.is_some())))
 }
 
-/// Returns how many records went, and how many keys.
-async fn all(tx: &mut TenantTx) -> Result<(u64, u64)> {
-    let mut counts = [0; 3];
+/// Returns how many records, units and keys went.
+async fn all(tx: &mut TenantTx) -> Result<(u64, u64, u64)> {
+    let mut counts = [0; 4];
     for (count, sql) in counts.iter_mut().zip([
         "delete from konstruct.mailboxes where tenant = $1",
         "delete from konstruct.log where tenant = $1",
+        "delete from konstruct.units where tenant = $1",
         "delete from konstruct.person_keys where tenant = $1",
     ]) {
         *count = sqlx::query(sql)
@@ -234,14 +266,16 @@ async fn all(tx: &mut TenantTx) -> Result<(u64, u64)> {
             .map_err(stored)?
             .rows_affected();
     }
+    let mut tenants = 0;
     for sql in TENANT {
-        sqlx::query(*sql)
+        // The last one is the tenant's key.
+        tenants = sqlx::query(*sql)
             .bind(tx.id())
             .execute(tx.db())
             .await
-            .map_err(stored)?;
+            .map_err(stored)?
+            .rows_affected();
     }
-    let [_, records, persons] = counts;
-    let tenants = u64::from(records + persons > 0);
-    Ok((records, persons + tenants))
+    let [_, records, units, persons] = counts;
+    Ok((records, units, persons + tenants))
 }

@@ -78,6 +78,7 @@ impl Inner {
         }
         tx.commit().await?;
         self.wake.arrived();
+        self.fed.grew(tenant);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use konstruct_core::{
 };
 
 use super::{Postgres, export};
+use crate::memory;
 
 #[async_trait]
 impl Journal for Postgres {
@@ -89,7 +90,7 @@ impl Journal for Postgres {
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        self.inner.erase(tenant, what, depth).await
+        memory::forget(&*self.inner, tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {

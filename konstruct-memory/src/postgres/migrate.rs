@@ -22,10 +22,16 @@ impl Migration {
 }
 
 /// All migrations, in their order.
-pub(super) const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001_journal",
-    sql: include_str!("migrations/0001_journal.sql"),
-}];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001_journal",
+        sql: include_str!("migrations/0001_journal.sql"),
+    },
+    Migration {
+        name: "0002_memory",
+        sql: include_str!("migrations/0002_memory.sql"),
+    },
+];
 
 /// Row-level security and privileges of everything, after each run.
 const SECURE: &str = include_str!("migrations/secure.sql");

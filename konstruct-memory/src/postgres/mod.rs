@@ -8,11 +8,13 @@ mod connect;
 mod erase;
 mod error;
 mod export;
+mod fed;
 mod import;
 mod journal;
 mod migrate;
 mod read;
 mod rewrap;
+mod shelf;
 mod tenant;
 mod time;
 mod upgrade;
@@ -24,14 +26,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use konstruct_core::{Result, Secret};
+use konstruct_core::{Embedder, Result, Secret};
 use uuid::Uuid;
 
 pub use self::connect::PostgresBuilder;
-use self::{tenant::Db, vault::Vault, wake::Wake};
+use self::{fed::Fed, tenant::Db, vault::Vault, wake::Wake};
 
-/// The hosted store: a [`Journal`](konstruct_core::turn::Journal) in a PostgreSQL database with pgvector, version 16 or later.
-/// A clone is another handle to it.
+/// The hosted store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
+/// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
 ///
 /// # Contract
 /// * Any number of processes share a database. Claims outlive the process that made them until their lease is over.
@@ -45,10 +47,13 @@ pub struct Postgres {
     inner: Arc<Inner>,
 }
 
+#[derive(Debug)]
 struct Inner {
     db: Db,
     vault: Vault,
     wake: Wake,
+    embedder: Option<Arc<dyn Embedder>>,
+    fed: Arc<Fed>,
     /// The tenant that was served last: the next claim goes to one after it.
     served: Mutex<Uuid>,
 }
@@ -79,6 +84,13 @@ impl Postgres {
     /// with one that the ring has not.
     pub async fn rewrap_keys(&self) -> Result<u64> {
         self.inner.rewrap_keys().await
+    }
+}
+
+/// The follower of the feeds ends by itself, at once if nothing else is on.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.fed.end();
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use konstruct_core::{Error, PersonId, Result, TenantId};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
@@ -166,8 +167,19 @@ impl Persons {
         &self,
         key: &TenantKey,
         persons: impl IntoIterator<Item = PersonId>,
-        (table, row): (&str, &[u8]),
+        place: (&str, &[u8]),
         value: &T,
+    ) -> Result<Vec<u8>> {
+        self.seal_bytes(key, persons, place, &encode(value)?)
+    }
+
+    /// The same for what is bytes already.
+    pub(super) fn seal_bytes(
+        &self,
+        key: &TenantKey,
+        persons: impl IntoIterator<Item = PersonId>,
+        (table, row): (&str, &[u8]),
+        bytes: &[u8],
     ) -> Result<Vec<u8>> {
         let keys = persons
             .into_iter()
@@ -179,7 +191,7 @@ impl Persons {
             table,
             row,
         };
-        seal::seal(key, &keys, place, &encode(value)?)
+        seal::seal(key, &keys, place, bytes)
     }
 }
 
@@ -193,6 +205,20 @@ pub(super) async fn open<T: DeserializeOwned>(
     table: &str,
     rows: &[Sealed],
 ) -> Result<Vec<Option<T>>> {
+    open_bytes(tx, key, table, rows)
+        .await?
+        .into_iter()
+        .map(|opened| opened.map(|bytes| decode(&bytes)).transpose())
+        .collect()
+}
+
+/// The same for what is bytes.
+pub(super) async fn open_bytes(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    table: &str,
+    rows: &[Sealed],
+) -> Result<Vec<Option<Bytes>>> {
     let mut ids = BTreeSet::new();
     for sealed in rows.iter().filter_map(|(_, sealed)| sealed.as_deref()) {
         ids.extend(seal::persons(sealed)?);
@@ -215,7 +241,7 @@ pub(super) async fn open<T: DeserializeOwned>(
                 table,
                 row,
             };
-            decode(&seal::open(key, &needed, place, sealed)?).map(Some)
+            seal::open(key, &needed, place, sealed).map(Some)
         })
         .collect()
 }

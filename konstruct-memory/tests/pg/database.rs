@@ -6,8 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use konstruct_core::{Secret, WorkerId, testkit::JournalSubject, testkit::VirtualClock};
-use konstruct_memory::{KeyRing, Postgres};
+use konstruct_core::{
+    Secret, Timestamp, WorkerId,
+    testkit::{JournalSubject, MemorySubject, VirtualClock},
+};
+use konstruct_memory::{KeyRing, Postgres, PostgresBuilder};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
 };
@@ -39,6 +42,7 @@ fn template() -> String {
     let mut hasher = DefaultHasher::new();
     for file in [
         include_str!("../../src/postgres/migrations/0001_journal.sql"),
+        include_str!("../../src/postgres/migrations/0002_memory.sql"),
         include_str!("../../src/postgres/migrations/secure.sql"),
         include_str!("../../src/postgres/migrate.rs"),
     ] {
@@ -121,33 +125,43 @@ impl Database {
         options.connect().await.unwrap()
     }
 
-    /// The store, as the server opens it.
-    pub(crate) async fn store(&self) -> Postgres {
+    /// Says how to open the store, as the server does.
+    pub(crate) fn builder(&self) -> PostgresBuilder {
         Postgres::builder(self.url("konstruct_app"))
             .key_ring(self.ring.clone())
             .connections(8)
-            .connect()
-            .await
-            .unwrap()
     }
 
     /// The store on a clock of the test.
     pub(crate) async fn subject(&self, clock: VirtualClock) -> JournalSubject {
-        let store = Postgres::builder(self.url("konstruct_app"))
-            .key_ring(self.ring.clone())
-            .connections(8)
-            .clock(Arc::new(clock.clone()))
-            .connect()
-            .await
-            .unwrap();
+        let store = self.builder().clock(Arc::new(clock.clone())).connect();
         JournalSubject {
-            journal: Arc::new(store),
+            journal: Arc::new(store.await.unwrap()),
             clock,
         }
     }
 
-    /// An empty store on a clock of the test: nothing is left of what was before.
+    /// An empty store on a clock of the test.
     pub(crate) async fn fresh(&self) -> JournalSubject {
+        self.clear().await;
+        self.subject(VirtualClock::default()).await
+    }
+
+    /// An empty memory on a clock of the test.
+    pub(crate) async fn fresh_memory(&self) -> MemorySubject {
+        self.clear().await;
+        let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
+        let store = self.builder().clock(Arc::new(clock.clone())).connect();
+        let store = store.await.unwrap();
+        MemorySubject {
+            journal: Arc::new(store.clone()),
+            memory: Arc::new(store),
+            clock,
+        }
+    }
+
+    /// Removes everything that the store keeps.
+    pub(crate) async fn clear(&self) {
         let mut owner = self.connect("postgres").await;
         let tables: Vec<String> = sqlx::query_scalar(
             "select quote_ident(tablename) from pg_tables where schemaname = 'konstruct' and tablename <> 'migrations'",
@@ -155,12 +169,10 @@ impl Database {
         .fetch_all(&mut owner)
         .await
         .unwrap();
-        let tables: Vec<_> = tables
-            .iter()
-            .map(|table| format!("konstruct.{table}"))
-            .collect();
-        run(&mut owner, format!("truncate {}", tables.join(", "))).await;
+        // One by one: the store before may still be at the end of its work, and a TRUNCATE of all would deadlock with it.
+        for table in tables {
+            run(&mut owner, format!("delete from konstruct.{table}")).await;
+        }
         owner.close().await.unwrap();
-        self.subject(VirtualClock::default()).await
     }
 }

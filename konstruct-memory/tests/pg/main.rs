@@ -9,3 +9,4 @@
 
 mod database;
 mod journal;
+mod memory;

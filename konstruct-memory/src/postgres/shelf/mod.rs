@@ -1,0 +1,289 @@
+//! The store as a shelf that the memory is kept on.
+
+mod commit;
+mod follow;
+mod index;
+mod person;
+mod rows;
+mod search;
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use konstruct_core::{
+    ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    turn::{Fed, Stored},
+};
+use uuid::Uuid;
+
+pub(super) use self::{commit::advance, follow::follow, person::forget_units};
+use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
+use crate::{
+    memory::{
+        memory_store,
+        shelf::{Candidate, EmbedderKey, Group, Kind, Plan, Search, Shelf, Space, UnitKey},
+    },
+    seal::TenantKey,
+};
+
+memory_store!(Postgres);
+
+impl Postgres {
+    /// Does something with the shelf.
+    pub(super) async fn shelved<T>(
+        &self,
+        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>,
+    ) -> Result<T> {
+        let inner = Arc::clone(&self.inner);
+        work(inner).await
+    }
+}
+
+#[async_trait]
+impl Shelf for Inner {
+    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.embedder.clone()
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        let now: i64 = sqlx::query_scalar("select coalesce($1, konstruct.now_us())")
+            .bind(self.db.time.given())
+            .fetch_one(&self.db.pool)
+            .await
+            .map_err(stored)?;
+        Ok(time(now))
+    }
+
+    async fn log(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.read(tenant, conversation, range).await
+    }
+
+    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.feed(tenant, after, limit).await
+    }
+
+    async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
+        let mut tx = self.db.tenant(tenant, Mode::Write).await?;
+        let key = self.vault.key_or_new(&mut tx).await?;
+        tx.commit().await?;
+        Ok(key)
+    }
+
+    async fn revision(&self, tenant: TenantId) -> Result<u64> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let revision: Option<i64> =
+            sqlx::query_scalar("select revision from konstruct.memory_heads where tenant = $1")
+                .bind(tx.id())
+                .fetch_optional(tx.db())
+                .await
+                .map_err(stored)?;
+        tx.commit().await?;
+        Ok(revision.unwrap_or(0).cast_unsigned())
+    }
+
+    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.row(tenant, kind, key).await
+    }
+
+    async fn scan(
+        &self,
+        tenant: TenantId,
+        kind: Kind,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.rows(tenant, kind, prefix, after, limit).await
+    }
+
+    async fn commit(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
+        self.commit_plan(tenant, plan).await
+    }
+
+    async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>> {
+        self.find(tenant, &search).await
+    }
+
+    async fn unembedded(
+        &self,
+        tenant: TenantId,
+        embedder: EmbedderKey,
+        after: Option<UnitKey>,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
+        self.without_vector(tenant, embedder, after, limit).await
+    }
+
+    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let units = person::units_of(&mut tx, person).await?;
+        tx.commit().await?;
+        Ok(units)
+    }
+
+    async fn expired(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>> {
+        self.expired_at(tenant, now).await
+    }
+
+    async fn counts(&self, tenant: TenantId, embedder: Option<EmbedderKey>) -> Result<(u64, u64)> {
+        self.count_passages(tenant, embedder).await
+    }
+
+    async fn last_cursor(&self, tenant: TenantId) -> Result<u64> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let last: Option<i64> =
+            sqlx::query_scalar("select max(cursor) from konstruct.log where tenant = $1")
+                .bind(tx.id())
+                .fetch_one(tx.db())
+                .await
+                .map_err(stored)?;
+        tx.commit().await?;
+        Ok(last.unwrap_or(0).cast_unsigned())
+    }
+
+    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let at: Option<i64> = sqlx::query_scalar(
+            "select at from konstruct.erased_persons where tenant = $1 and person = $2",
+        )
+        .bind(tx.id())
+        .bind(Uuid::from_bytes(*person.as_bytes()))
+        .fetch_optional(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(at.map(time))
+    }
+
+    async fn erase_with(
+        &self,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+        plan: Plan,
+    ) -> Result<Option<ErasureReceipt>> {
+        self.erase(tenant, what, depth, plan).await
+    }
+}
+
+/// Unit keys as a statement binds them: an array for each part.
+#[derive(Debug, Default)]
+struct Keys {
+    spaces: Vec<Uuid>,
+    groups: Vec<Uuid>,
+    items: Vec<Uuid>,
+}
+
+impl Keys {
+    fn push(&mut self, key: &UnitKey) {
+        self.spaces.push(Uuid::from_bytes(key.space.0));
+        self.groups.push(Uuid::from_bytes(key.group.0));
+        self.items.push(Uuid::from_bytes(key.item));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+impl<'a> FromIterator<&'a UnitKey> for Keys {
+    fn from_iter<I: IntoIterator<Item = &'a UnitKey>>(units: I) -> Self {
+        let mut keys = Self::default();
+        for key in units {
+            keys.push(key);
+        }
+        keys
+    }
+}
+
+fn unit_key((space, group, item): (Uuid, Uuid, Uuid)) -> UnitKey {
+    UnitKey {
+        space: Space(*space.as_bytes()),
+        group: Group(*group.as_bytes()),
+        item: *item.as_bytes(),
+    }
+}
+
+impl Inner {
+    async fn commit_plan(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
+        let mut tx = self.db.tenant(tenant, Mode::Write).await?;
+        let prepared = self.prepare(&mut tx, &plan).await?;
+        if !advance(&mut tx, &plan).await? {
+            return Ok(false);
+        }
+        self.apply(&mut tx, plan, prepared).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn expired_at(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let rows = sqlx::query_as(
+            "select space, grp, item from konstruct.units
+             where tenant = $1 and expires_at <= $2 order by space, grp, item",
+        )
+        .bind(tx.id())
+        .bind(now.as_micros())
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(rows.into_iter().map(unit_key).collect())
+    }
+
+    async fn without_vector(
+        &self,
+        tenant: TenantId,
+        embedder: EmbedderKey,
+        after: Option<UnitKey>,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let after: Keys = after.iter().collect();
+        let rows = sqlx::query_as(
+            "select distinct p.space, p.grp, p.item
+             from konstruct.passages p left join konstruct.vectors v
+                 on v.tenant = $1 and v.space = p.space and v.grp = p.grp and v.item = p.item
+                 and v.passage = p.passage and v.embedder = $2
+             where p.tenant = $1 and v.tenant is null
+                 and ($3::uuid is null or (p.space, p.grp, p.item) > ($3, $4::uuid, $5::uuid))
+             order by p.space, p.grp, p.item limit $6",
+        )
+        .bind(tx.id())
+        .bind(embedder.0.cast_signed())
+        .bind(after.spaces.first().copied())
+        .bind(after.groups.first().copied())
+        .bind(after.items.first().copied())
+        .bind(super::claim::signed(limit as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(rows.into_iter().map(unit_key).collect())
+    }
+
+    async fn count_passages(
+        &self,
+        tenant: TenantId,
+        embedder: Option<EmbedderKey>,
+    ) -> Result<(u64, u64)> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let (passages, embedded): (i64, i64) = sqlx::query_as(
+            "select (select coalesce(sum(passages), 0)::bigint from konstruct.sizes where tenant = $1),
+                    (select count(*) from konstruct.vectors where tenant = $1 and embedder = $2)",
+        )
+        .bind(tx.id())
+        .bind(embedder.map(|embedder| embedder.0.cast_signed()))
+        .fetch_one(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok((passages.cast_unsigned(), embedded.cast_unsigned()))
+    }
+}

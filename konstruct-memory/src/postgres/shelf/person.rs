@@ -1,0 +1,35 @@
+//! What of the index and the rows names a person.
+
+use std::collections::BTreeSet;
+
+use konstruct_core::{PersonId, Result};
+use uuid::Uuid;
+
+use super::{
+    super::{error::stored, tenant::TenantTx},
+    Keys, UnitKey, index, unit_key,
+};
+
+/// Lists the units that name a person.
+pub(super) async fn units_of(tx: &mut TenantTx, person: PersonId) -> Result<Vec<UnitKey>> {
+    let rows = sqlx::query_as(
+        "select space, grp, item from konstruct.unit_persons
+         where tenant = $1 and person = $2 order by space, grp, item",
+    )
+    .bind(tx.id())
+    .bind(Uuid::from_bytes(*person.as_bytes()))
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    Ok(rows.into_iter().map(unit_key).collect())
+}
+
+/// Takes out the units that name a person, and returns how many they were.
+pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
+    let units = units_of(tx, person).await?;
+    let keys: Keys = units.iter().collect();
+    let groups: BTreeSet<_> = units.iter().map(|key| (key.space, key.group)).collect();
+    index::take_out_units(tx, keys).await?;
+    index::measure_groups(tx, groups).await?;
+    Ok(units.len() as u64)
+}
