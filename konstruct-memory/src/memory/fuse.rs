@@ -1,6 +1,9 @@
 //! How words and meaning are added up, for stores that do it in memory: z-scores over the whole collection.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash},
+};
 
 use super::shelf::STEMS;
 use crate::bm25::{Collection, Posting};
@@ -21,10 +24,10 @@ pub(crate) struct Lexical {
 }
 
 /// Scores every passage that holds one of a question's stems; all of the stems must be there, those without passages too.
-pub(crate) fn lexical<P: Copy + Eq + std::hash::Hash>(
+pub(crate) fn lexical<P: Copy + Eq + Hash, S: BuildHasher + Default>(
     size: Collection,
     mut stems: Vec<Postings<P>>,
-) -> HashMap<P, Lexical> {
+) -> HashMap<P, Lexical, S> {
     let weight: f32 = stems
         .iter()
         .map(|stem| size.weight(stem.passages.len()))
@@ -32,7 +35,7 @@ pub(crate) fn lexical<P: Copy + Eq + std::hash::Hash>(
     stems.retain(|stem| !stem.passages.is_empty());
     stems.sort_unstable_by_key(|stem| (stem.passages.len(), stem.hash));
     stems.truncate(STEMS);
-    let mut scored: HashMap<P, Lexical> = HashMap::new();
+    let mut scored: HashMap<P, Lexical, S> = HashMap::default();
     for stem in &stems {
         let with = stem.passages.len();
         let share = size.weight(with);

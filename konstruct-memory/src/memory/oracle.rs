@@ -161,7 +161,7 @@ impl Tenant {
                 }
             }
         }
-        let lexical = fuse::lexical(size, stems);
+        let lexical: HashMap<_, _> = fuse::lexical(size, stems);
         let words = fuse::Spread::of(lexical.values().map(|one| one.score), size.chunks);
         let meaning = fuse::Spread::of(cosines.values().copied(), cosines.len() as u64);
         let mut found: Vec<Candidate> = Vec::new();

@@ -1,13 +1,13 @@
 //! Writing to a log: everything of a step in one transaction.
 
 use konstruct_core::{
-    LedgerRow, Result, TenantId,
-    turn::{Append, AppendOutcome, Claim, TimerChange},
+    ConversationId, LedgerRow, Result, TenantId,
+    turn::{Append, AppendOutcome, Claim, Record, TimerChange},
 };
 
 use super::{
     Shared, budget,
-    head::{Head, corrupt, encode},
+    head::{Head, corrupt},
     keys::{self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LEDGER, LOG, TENANTS},
     snapshot::Rows,
     vault::Vault,
@@ -19,15 +19,16 @@ pub(super) struct AppendTo {
     pub(super) claim: Claim,
     pub(super) expected_len: u64,
     pub(super) append: Append,
+    /// The rows of the records, see [`Shared::log_rows`].
+    pub(super) rows: Vec<Option<Vec<u8>>>,
 }
 
 impl Operation for AppendTo {
     type Answer = AppendOutcome;
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<AppendOutcome> {
-        let Self { claim, append, .. } = self;
-        let (tenant, conversation) = (claim.tenant, claim.conversation);
-        if !shared.may_append(claim, append.consume_to.unwrap_or(0)) {
+        let (tenant, conversation) = (self.claim.tenant, self.claim.conversation);
+        if !shared.may_append(&self.claim, self.append.consume_to.unwrap_or(0)) {
             return Ok(AppendOutcome::FenceLost);
         }
         let head = shared.head(batch, tenant, conversation)?;
@@ -35,15 +36,16 @@ impl Operation for AppendTo {
             return Ok(AppendOutcome::FenceLost);
         };
         let mut vault = shared.vault_or_new(batch, tenant)?;
-        budget::settle(shared, batch, &vault, &append.settle)?;
-        if let Some(wanted) = &append.reserve
+        budget::settle(shared, batch, &vault, &self.append.settle)?;
+        if let Some(wanted) = &self.append.reserve
             && !budget::reserve(shared, batch, &vault, wanted)?
         {
             batch.discard();
             return Ok(AppendOutcome::OverBudget);
         }
         let mut counts = Counts::of(batch, tenant)?;
-        write_records(&mut vault, batch, claim, append, &mut head, &mut counts)?;
+        write_records(&mut vault, batch, self, &mut head, &mut counts)?;
+        let Self { claim, append, .. } = self;
         write_ledger(&mut vault, batch, &append.ledger, &mut counts)?;
         counts.put(batch, tenant);
         consume(batch, claim, append.consume_to, &mut head)?;
@@ -56,17 +58,15 @@ impl Operation for AppendTo {
         }
         head.updated_at = shared.clock.now();
         shared.keep_pending(batch, (tenant, conversation), &mut head);
-        batch.put(
-            HEADS,
-            keys::conversation(tenant, conversation),
-            encode(&head)?,
-        );
+        let key = keys::conversation(tenant, conversation);
+        batch.put(HEADS, key, head.to_bytes());
+        batch.leave(vault);
         Ok(AppendOutcome::Appended)
     }
 
     fn committed(&mut self, shared: &Shared, answer: &AppendOutcome) {
         if *answer == AppendOutcome::Appended && !self.append.records.is_empty() {
-            shared.indexer.follow(self.claim.tenant);
+            shared.follower.follow(self.claim.tenant);
         }
     }
 }
@@ -97,34 +97,103 @@ impl Counts {
     }
 }
 
+impl Shared {
+    /// Writes the rows of records without their cursors, where the caller is and not in the writer: their places are known if the
+    /// log is as long as the caller thinks. `None` for a record of a person who has no key yet.
+    pub(super) fn log_rows(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        records: &[Record],
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut rows = vec![None; records.len()];
+        if records.is_empty() {
+            return Ok(rows);
+        }
+        let mut snapshot = self.snapshot()?;
+        let Some(mut vault) = self.vault(&mut snapshot, claim.tenant)? else {
+            return Ok(rows);
+        };
+        for ((index, record), written) in (expected_len..).zip(records).zip(&mut rows) {
+            let key = keys::item(claim.tenant, claim.conversation, index);
+            let persons: Vec<_> = record.persons.iter().copied().collect();
+            let mut row = vec![0; 8];
+            if vault.seal_known(&mut snapshot, &persons, (LOG, &key), record, &mut row)? {
+                *written = Some(row);
+            }
+        }
+        Ok(rows)
+    }
+}
+
 fn write_records(
     vault: &mut Vault,
     batch: &mut Batch<'_>,
-    claim: &Claim,
-    append: &Append,
+    append: &mut AppendTo,
     head: &mut Head,
     counts: &mut Counts,
 ) -> Result<()> {
-    let (tenant, conversation) = (claim.tenant, claim.conversation);
-    for record in &append.records {
+    let (tenant, conversation) = (append.claim.tenant, append.claim.conversation);
+    let records = &append.append.records;
+    if records.is_empty() {
+        return Ok(());
+    }
+    let first = head.len;
+    for (record, row) in records.iter().zip(&mut append.rows) {
         counts.feed += 1;
         let key = keys::item(tenant, conversation, head.len);
-        let row = vault.log_row(batch, &key, counts.feed, record)?;
+        let row = match row.take() {
+            Some(mut row) => {
+                row.splice(..8, counts.feed.to_be_bytes());
+                row
+            }
+            None => vault.log_row(batch, &key, counts.feed, record)?,
+        };
         batch.put(LOG, key, row);
         for person in &record.persons {
             vault.note_words(batch, *person, conversation)?;
         }
-        let place = [conversation.as_bytes().as_slice(), &head.len.to_be_bytes()].concat();
-        batch.put(FEED, keys::numbered(tenant, counts.feed), place);
         head.len += 1;
     }
-    if !append.records.is_empty() {
-        head.open = !append.checkpoint;
-        if append.checkpoint {
-            head.checkpoint = Some(head.len - 1);
-        }
+    let run = Run {
+        conversation,
+        first,
+        count: head.len - first,
+    };
+    run.put(batch, tenant, counts.feed);
+    head.open = !append.append.checkpoint;
+    if append.append.checkpoint {
+        head.checkpoint = Some(head.len - 1);
     }
     Ok(())
+}
+
+/// Records that were written at once: one row of [`FEED`], under the cursor of the last of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) conversation: ConversationId,
+    /// The index of the first.
+    pub(super) first: u64,
+    pub(super) count: u64,
+}
+
+impl Run {
+    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, last: u64) {
+        let mut row = self.conversation.as_bytes().to_vec();
+        row.extend_from_slice(&self.first.to_be_bytes());
+        row.extend_from_slice(&self.count.to_be_bytes());
+        batch.put(FEED, keys::numbered(tenant, last), row);
+    }
+
+    pub(super) fn read(row: &[u8]) -> Result<Self> {
+        Ok(Self {
+            conversation: keys::id(row, 0)
+                .map(ConversationId::from_bytes)
+                .ok_or_else(corrupt)?,
+            first: keys::number(row, 16).ok_or_else(corrupt)?,
+            count: keys::number(row, 24).ok_or_else(corrupt)?,
+        })
+    }
 }
 
 pub(super) fn write_ledger(

@@ -9,54 +9,19 @@ use konstruct_core::{
 
 use super::{
     Shared,
-    head::{self, Head, corrupt, decode, encode},
+    head::{self, Head, corrupt},
     keys::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, KEYS, LOG, META,
-        PENDING, PERSON_KEYS, PLACES, POSTINGS, ROWS, SPACES, TENANT_KEYS, Table, UNITS, WORDS,
+        PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
     },
     rows::OPERATOR,
     snapshot::Rows as _,
-    writer::{Batch, Operation},
+    writer::Batch,
 };
 use crate::seal::KeyId;
 
 /// How much of a log is looked at in one go.
 const PAGE: usize = 256;
-
-/// Erases, and answers with a receipt.
-pub(super) struct EraseOf {
-    pub(super) tenant: TenantId,
-    pub(super) what: Erase,
-    pub(super) depth: Depth,
-    pub(super) erasure: Option<Erasure>,
-}
-
-impl Operation for EraseOf {
-    type Answer = ErasureReceipt;
-
-    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<ErasureReceipt> {
-        let erasure = Erasure::draft(batch, shared, self.tenant, self.what, self.depth)?;
-        let receipt = erasure.receipt.clone();
-        self.erasure = Some(erasure);
-        Ok(receipt)
-    }
-
-    fn rewrites(&self) -> bool {
-        self.depth == Depth::Physical
-    }
-
-    fn committed(&mut self, shared: &Shared, _: &ErasureReceipt) {
-        if let Some(erasure) = &self.erasure {
-            erasure.committed(shared);
-        }
-    }
-
-    fn undone(&mut self, shared: &Shared) {
-        if let Some(erasure) = &self.erasure {
-            erasure.undone(shared);
-        }
-    }
-}
 
 /// What an erasure does to the journal, drafted into a batch.
 ///
@@ -87,6 +52,8 @@ impl Erasure {
             whole: matches!(what, Erase::Conversation { .. } | Erase::Tenant),
             receipt: ErasureReceipt::new(what, depth, shared.clock.now()),
         };
+        // What it knows of keys and of words is not true any more.
+        drop(batch.take_vault(tenant));
         match what {
             Erase::Message {
                 conversation,
@@ -190,7 +157,7 @@ impl Erasure {
         for table in [HEADS, PLACES, PENDING] {
             batch.delete(table, prefix.clone());
         }
-        for table in [INBOX, LOG, DELIVERIES_OF, POSTINGS, UNITS, SPACES] {
+        for table in [INBOX, LOG, DELIVERIES_OF] {
             batch.clear(table, prefix.clone());
         }
         Ok(())
@@ -255,7 +222,7 @@ impl Erasure {
             (head.consumed, head.gone) = (head.last, 0);
         }
         shared.keep_pending(batch, (self.tenant, conversation), &mut head);
-        batch.put(HEADS, prefix, encode(&head)?);
+        batch.put(HEADS, prefix, head.to_bytes());
         Ok(())
     }
 
@@ -263,7 +230,7 @@ impl Erasure {
         let tenant = self.tenant;
         for (key, row) in batch.all(HEADS, tenant.as_bytes())? {
             let id = keys::id(&key, 16).ok_or_else(corrupt)?;
-            let (id, head) = (ConversationId::from_bytes(id), decode::<Head>(&row)?);
+            let (id, head) = (ConversationId::from_bytes(id), Head::read(&row)?);
             self.touched.insert(id);
             self.receipt.records += head.len;
             if let Some(when) = head.timer {

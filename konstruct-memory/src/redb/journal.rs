@@ -16,12 +16,11 @@ use konstruct_core::{
 use super::{
     Redb, Shared,
     accept::Accept,
-    append::AppendTo,
+    append::{AppendTo, Run},
     blocking,
     budget::ChargeOf,
-    erase::EraseOf,
     export,
-    head::{corrupt, decode},
+    head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, LOG},
     snapshot::Rows,
@@ -63,9 +62,11 @@ impl Journal for Redb {
         expected_len: u64,
         append: Append,
     ) -> Result<AppendOutcome> {
+        let shared = &self.inner.shared;
         let append = AppendTo {
             claim: claim.clone(),
             expected_len,
+            rows: shared.log_rows(claim, expected_len, &append.records)?,
             append,
         };
         self.inner.writer()?.submit(append).await
@@ -137,13 +138,7 @@ impl Journal for Redb {
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        let erase = EraseOf {
-            tenant,
-            what,
-            depth,
-            erasure: None,
-        };
-        self.inner.writer()?.submit(erase).await
+        self.forget(tenant, what, depth).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -177,7 +172,11 @@ impl Shared {
             .iter()
             .map(|(key, row)| {
                 let id = keys::id(key, 16).ok_or_else(corrupt)?;
-                vault.summary(&mut snapshot, ConversationId::from_bytes(id), &decode(row)?)
+                vault.summary(
+                    &mut snapshot,
+                    ConversationId::from_bytes(id),
+                    &Head::read(row)?,
+                )
             })
             .collect()
     }
@@ -194,20 +193,27 @@ impl Shared {
             return Ok(Vec::new());
         };
         let from = keys::numbered(tenant, after.saturating_add(1));
-        rows.page(FEED, &from, &keys::end(tenant.as_bytes()), limit)?
-            .iter()
-            .map(|(key, row)| {
-                let conversation = keys::id(row, 0).ok_or_else(corrupt)?;
-                let conversation = ConversationId::from_bytes(conversation);
-                let index = keys::number(row, 16).ok_or_else(corrupt)?;
+        let mut fed = Vec::new();
+        for (key, row) in rows.page(FEED, &from, &keys::end(tenant.as_bytes()), limit)? {
+            let last = keys::number(&key, 16).ok_or_else(corrupt)?;
+            let Run {
+                conversation,
+                first,
+                count,
+            } = Run::read(&row)?;
+            for (cursor, index) in (last + 1 - count..=last).zip(first..) {
+                if cursor <= after || fed.len() >= limit {
+                    continue;
+                }
                 let at = keys::item(tenant, conversation, index);
                 let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
-                Ok(Fed {
-                    cursor: keys::number(key, 16).ok_or_else(corrupt)?,
+                fed.push(Fed {
+                    cursor,
                     conversation,
                     stored: vault.log_record(rows, &at, &row)?,
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        Ok(fed)
     }
 }

@@ -32,7 +32,7 @@ pub(super) const PENDING: Table = Table("pending");
 pub(super) const INBOX: Table = Table("inbox");
 /// (tenant, conversation, index) -> its cursor in the feed, and a record.
 pub(super) const LOG: Table = Table("log");
-/// (tenant, cursor) -> conversation, index.
+/// (tenant, cursor of the last) -> conversation, index of the first, count: records that were written at once.
 pub(super) const FEED: Table = Table("feed");
 /// (tenant, hash of connection and event id) -> nothing.
 pub(super) const EVENTS: Table = Table("events");
@@ -48,22 +48,26 @@ pub(super) const BUDGETS: Table = Table("budgets");
 pub(super) const RESERVED: Table = Table("reserved");
 /// (tenant, number) -> a row of the ledger.
 pub(super) const LEDGER: Table = Table("ledger");
-/// (tenant, document) -> the newest version, without its text.
-pub(super) const DOCUMENTS: Table = Table("documents");
-/// (tenant, hash of title) -> document.
-pub(super) const TITLES: Table = Table("titles");
-/// (tenant, document, version) -> the version with its text.
-pub(super) const TEXTS: Table = Table("texts");
-/// (tenant, document, version, chunk) -> a chunk.
-pub(super) const CHUNKS: Table = Table("chunks");
-/// (tenant, space, stem, unit) -> where in the unit the stem stands. A space is what one recall looks through.
-pub(super) const POSTINGS: Table = Table("postings");
-/// (tenant, space, unit) -> its stems and lengths: for taking it out again.
+/// (tenant, kind, key) -> whom it is sealed to, and a row of the memory.
+pub(super) const MEMORY: Table = Table("memory");
+/// (tenant, person, kind, key) -> nothing: the rows of the memory that are sealed to a person.
+pub(super) const MEMORY_OF: Table = Table("memory_of");
+/// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
+pub(super) const MEMORY_HEADS: Table = Table("memory_heads");
+/// (tenant, space, group, item) -> a unit of the index, with its stems: for taking it out again.
 pub(super) const UNITS: Table = Table("units");
-/// (tenant, space) -> how many chunks, and how long all of them are.
-pub(super) const SPACES: Table = Table("spaces");
-/// tenant -> how far of the feed is indexed.
-pub(super) const INDEXED: Table = Table("indexed");
+/// (tenant, space, stem, group, item) -> where in the unit the stem stands.
+pub(super) const POSTINGS: Table = Table("postings");
+/// (tenant, space) and (tenant, space, group) -> how many passages, and how long all of them are.
+pub(super) const SIZES: Table = Table("sizes");
+/// (tenant, space, group, item, passage) -> whose vector, and the vector.
+pub(super) const VECTORS: Table = Table("vectors");
+/// (tenant, space, group, item) -> nothing: the units that wait for vectors.
+pub(super) const QUEUE: Table = Table("queue");
+/// (tenant, person, space, group, item) -> nothing: the units that name a person.
+pub(super) const PERSON_UNITS: Table = Table("person_units");
+/// (tenant, when, space, group, item) -> nothing: the units that expire.
+pub(super) const EXPIRY: Table = Table("expiry");
 /// tenant or nil -> the tenant's key, wrapped with the key ring.
 pub(super) const TENANT_KEYS: Table = Table("tenant_keys");
 /// (tenant, person) -> the id of the person's key.
@@ -80,7 +84,7 @@ pub(super) const ALIASES: Table = Table("aliases");
 pub(super) const ROWS: Table = Table("rows");
 
 /// Every table.
-pub(super) const ALL: [Table; 31] = [
+pub(super) const ALL: [Table; 33] = [
     META,
     DUE,
     TENANTS,
@@ -97,14 +101,16 @@ pub(super) const ALL: [Table; 31] = [
     BUDGETS,
     RESERVED,
     LEDGER,
-    DOCUMENTS,
-    TITLES,
-    TEXTS,
-    CHUNKS,
-    POSTINGS,
+    MEMORY,
+    MEMORY_OF,
+    MEMORY_HEADS,
     UNITS,
-    SPACES,
-    INDEXED,
+    POSTINGS,
+    SIZES,
+    VECTORS,
+    QUEUE,
+    PERSON_UNITS,
+    EXPIRY,
     TENANT_KEYS,
     PERSON_KEYS,
     KEYS,

@@ -6,15 +6,13 @@ mod budget;
 mod erase;
 mod export;
 mod head;
-mod history;
 mod import;
-mod index;
 mod journal;
 mod keys;
-mod knowledge;
 mod ready;
 mod rewrite;
 mod rows;
+mod shelf;
 mod snapshot;
 mod vault;
 mod writer;
@@ -27,13 +25,13 @@ use std::{
 };
 
 use ::redb::{Database, backends::InMemoryBackend};
-use konstruct_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
 pub use self::rows::{Expect, RowChange};
 use self::{
-    history::Indexer,
     ready::Ready,
+    shelf::{Arenas, Follower},
     snapshot::Rows as _,
     vault::Keys,
     writer::{Batch, Writer},
@@ -93,6 +91,7 @@ impl Redb {
         RedbBuilder {
             clock: Arc::new(SystemClock),
             key_ring: None,
+            embedder: None,
             cache: CACHE,
         }
     }
@@ -109,6 +108,7 @@ impl fmt::Debug for Redb {
 pub struct RedbBuilder {
     clock: Arc<dyn Clock>,
     key_ring: Option<KeyRing>,
+    embedder: Option<Arc<dyn Embedder>>,
     cache: usize,
 }
 
@@ -128,6 +128,14 @@ impl RedbBuilder {
     #[must_use]
     pub fn key_ring(mut self, ring: KeyRing) -> Self {
         self.key_ring = Some(ring);
+        self
+    }
+
+    /// Finds things by their meaning too, with vectors of this embedder. Another one than before has everything embedded anew in
+    /// the background, while recall goes on.
+    #[must_use]
+    pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
+        self.embedder = Some(embedder);
         self
     }
 
@@ -173,16 +181,18 @@ impl RedbBuilder {
             clock: self.clock,
             ready: Mutex::new(Ready::new(epoch)),
             changes: watch::Sender::new(0),
-            indexer: Indexer::default(),
+            follower: Follower::default(),
+            arenas: Arenas::default(),
+            embedder: self.embedder,
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
-        let indexing = Indexer::start(Arc::clone(&shared), writer.clone())?;
+        let following = Follower::start(Arc::clone(&shared), writer.clone())?;
         Ok(Redb {
             inner: Arc::new(Inner {
                 shared,
                 writer: Some(writer),
-                threads: vec![indexing, writing],
+                threads: vec![following, writing],
             }),
         })
     }
@@ -233,7 +243,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.shared.indexer.stop();
+        self.shared.follower.stop();
         if let Some(writer) = self.writer.take() {
             writer.flush();
         }
@@ -256,7 +266,9 @@ struct Shared {
     ready: Mutex<Ready>,
     /// Counts up whenever something may have become ready.
     changes: watch::Sender<u64>,
-    indexer: Indexer,
+    follower: Follower,
+    arenas: Arenas,
+    embedder: Option<Arc<dyn Embedder>>,
 }
 
 impl Shared {

@@ -7,10 +7,8 @@
 
 mod broken;
 mod erase;
-mod history;
 mod journal;
 mod kill;
 mod memory;
-mod knowledge;
 mod rows;
 mod seal;

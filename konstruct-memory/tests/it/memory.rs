@@ -6,7 +6,7 @@ use konstruct_core::{
     Timestamp,
     testkit::{JournalSubject, MemorySubject, VirtualClock, journal_suite, memory_suite},
 };
-use konstruct_memory::Oracle;
+use konstruct_memory::{Oracle, Redb};
 
 fn oracle() -> MemorySubject {
     let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
@@ -30,4 +30,22 @@ async fn the_reference_is_a_journal() {
         JournalSubject { journal, clock }
     })
     .await;
+}
+
+fn redb() -> MemorySubject {
+    let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
+    let store = Redb::builder()
+        .clock(Arc::new(clock.clone()))
+        .in_memory()
+        .unwrap();
+    MemorySubject {
+        journal: Arc::new(store.clone()),
+        memory: Arc::new(store),
+        clock,
+    }
+}
+
+#[tokio::test]
+async fn redb_passes() {
+    memory_suite(async || redb()).await;
 }

@@ -1,0 +1,294 @@
+//! Plans, written whole: the rows, the index and the vectors, if nothing else was written meanwhile.
+
+use konstruct_core::{Depth, Erase, ErasureReceipt, PersonId, Result, TenantId};
+
+use super::{
+    super::{
+        Shared,
+        erase::Erasure,
+        head::corrupt,
+        keys::{
+            self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, UNITS,
+            VECTORS,
+        },
+        snapshot::Rows,
+        writer::{Batch, Operation},
+    },
+    units::{self, Changes},
+};
+use crate::memory::shelf::{EmbedderKey, Kind, Plan, UnitKey};
+
+/// What is counted of a tenant's memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::redb) struct MemoryHead {
+    pub(super) revision: u64,
+    pub(super) passages: u64,
+    /// Whose vectors the queue of units waits for; 0: nobody's.
+    pub(super) embedder: u64,
+}
+
+impl MemoryHead {
+    pub(super) fn of(rows: &mut dyn Rows, tenant: TenantId) -> Result<Self> {
+        let Some(row) = rows.get(MEMORY_HEADS, tenant.as_bytes())? else {
+            return Ok(Self::default());
+        };
+        let number = |at| keys::number(&row, at).ok_or_else(corrupt);
+        Ok(Self {
+            revision: number(0)?,
+            passages: number(8)?,
+            embedder: number(16)?,
+        })
+    }
+
+    fn put(self, batch: &mut Batch<'_>, tenant: TenantId) {
+        let numbers = [self.revision, self.passages, self.embedder];
+        let row: Vec<u8> = numbers.iter().flat_map(|n| n.to_be_bytes()).collect();
+        batch.put(MEMORY_HEADS, tenant.as_bytes().to_vec(), row);
+    }
+}
+
+/// The key of a row of the memory.
+pub(super) fn row_key(tenant: TenantId, kind: Kind, key: &[u8]) -> Vec<u8> {
+    keys::of(tenant, &[&[kind as u8], key])
+}
+
+fn of_key(tenant: TenantId, person: PersonId, row: &[u8]) -> Vec<u8> {
+    // The row's key without its tenant.
+    keys::of(tenant, &[person.as_bytes(), row.get(16..).unwrap_or(&[])])
+}
+
+/// Writes a plan, if the revision is still the plan's.
+pub(super) struct Commit {
+    pub(super) tenant: TenantId,
+    pub(super) plan: Plan,
+}
+
+impl Operation for Commit {
+    type Answer = bool;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
+        let head = MemoryHead::of(batch, self.tenant)?;
+        if head.revision != self.plan.revision {
+            return Ok(false);
+        }
+        apply(batch, shared, self.tenant, &self.plan, head)?;
+        Ok(true)
+    }
+
+    fn rides_along(&self, shared: &Shared) -> bool {
+        self.plan.patient && !shared.follower.is_stopped()
+    }
+
+    fn committed(&mut self, shared: &Shared, written: &bool) {
+        if *written {
+            shared.arenas.follow(self.tenant, &self.plan);
+        }
+    }
+}
+
+fn apply(
+    batch: &mut Batch<'_>,
+    shared: &Shared,
+    tenant: TenantId,
+    plan: &Plan,
+    mut head: MemoryHead,
+) -> Result<()> {
+    let mut vault = shared.vault_or_new(batch, tenant)?;
+    let mut changes = Changes::default();
+    head.revision += 1;
+    if plan.take_out_all {
+        for table in [
+            POSTINGS,
+            UNITS,
+            SIZES,
+            VECTORS,
+            QUEUE,
+            PERSON_UNITS,
+            keys::EXPIRY,
+        ] {
+            batch.clear(table, tenant.as_bytes().to_vec());
+        }
+        // What is read below must see that.
+        batch.flush()?;
+        head.passages = 0;
+    }
+    for (kind, prefix) in &plan.clear {
+        for (key, _) in batch.all(MEMORY, &row_key(tenant, *kind, prefix))? {
+            remove_row(batch, tenant, &key)?;
+        }
+    }
+    for (kind, key) in &plan.remove {
+        remove_row(batch, tenant, &row_key(tenant, *kind, key))?;
+    }
+    for (space, group) in &plan.take_out_groups {
+        let prefix = keys::of(tenant, &[&space.0, &group.0]);
+        for (key, _) in batch.all(UNITS, &prefix)? {
+            let unit = units::read_key(&key, 16)?;
+            units::take_out(batch, tenant, &unit, &mut changes)?;
+        }
+    }
+    for unit in &plan.take_out {
+        units::take_out(batch, tenant, unit, &mut changes)?;
+    }
+    for put in &plan.put {
+        let key = row_key(tenant, put.kind, &put.key);
+        remove_row(batch, tenant, &key)?;
+        let mut row = (put.persons.len() as u32).to_be_bytes().to_vec();
+        for person in &put.persons {
+            row.extend_from_slice(person.as_bytes());
+            batch.put(MEMORY_OF, of_key(tenant, *person, &key), []);
+        }
+        row.extend(vault.seal_bytes(batch, &put.persons, (MEMORY, &key), &put.value)?);
+        batch.put(MEMORY, key, row);
+    }
+    for unit in &plan.put_in {
+        units::take_out(batch, tenant, &unit.key, &mut changes)?;
+        units::put_in(batch, tenant, unit, &mut changes)?;
+    }
+    put_vectors(batch, tenant, plan)?;
+    head.passages = head.passages.saturating_add_signed(changes.passages);
+    head.put(batch, tenant);
+    Ok(())
+}
+
+/// Parts a row of the memory into whom it is sealed to and the sealed bytes.
+pub(super) fn parted(row: &[u8]) -> Result<(Vec<PersonId>, &[u8])> {
+    let (many, rest) = row.split_first_chunk().ok_or_else(corrupt)?;
+    let many = u32::from_be_bytes(*many) as usize;
+    let (persons, sealed) = rest.split_at_checked(16 * many).ok_or_else(corrupt)?;
+    let persons = persons
+        .chunks_exact(16)
+        .filter_map(|id| id.try_into().ok().map(PersonId::from_bytes));
+    Ok((persons.collect(), sealed))
+}
+
+/// Removes a row, and the notes of whose words it holds.
+fn remove_row(batch: &mut Batch<'_>, tenant: TenantId, key: &[u8]) -> Result<()> {
+    let Some(row) = batch.get(MEMORY, key)? else {
+        return Ok(());
+    };
+    for person in parted(&row)?.0 {
+        batch.delete(MEMORY_OF, of_key(tenant, person, key));
+    }
+    batch.delete(MEMORY, key.to_vec());
+    Ok(())
+}
+
+fn put_vectors(batch: &mut Batch<'_>, tenant: TenantId, plan: &Plan) -> Result<()> {
+    let mut last: Option<(UnitKey, u64)> = None;
+    for put in &plan.vectors {
+        let many = match last {
+            Some((unit, many)) if unit == put.unit => many,
+            _ => units::passages(batch, tenant, &put.unit)?.unwrap_or(0),
+        };
+        last = Some((put.unit, many));
+        if u64::from(put.passage) >= many {
+            continue;
+        }
+        let row = units::vector_row(put.embedder, &put.vector);
+        batch.put(
+            VECTORS,
+            units::vector_key(tenant, &put.unit, put.passage),
+            row,
+        );
+        batch.delete(QUEUE, units::unit_key(tenant, &put.unit));
+    }
+    Ok(())
+}
+
+/// Has every unit wait for a vector of another embedder.
+pub(super) struct Requeue {
+    pub(super) tenant: TenantId,
+    pub(super) embedder: EmbedderKey,
+}
+
+impl Operation for Requeue {
+    type Answer = ();
+
+    fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<()> {
+        let mut head = MemoryHead::of(batch, self.tenant)?;
+        if head.embedder == self.embedder.0 {
+            return Ok(());
+        }
+        head.embedder = self.embedder.0;
+        head.put(batch, self.tenant);
+        for (key, _) in batch.all(UNITS, self.tenant.as_bytes())? {
+            batch.put(QUEUE, key, []);
+        }
+        Ok(())
+    }
+}
+
+/// Erases from the journal, the rows and the index, and then writes a plan, all in one transaction.
+pub(super) struct EraseWith {
+    pub(super) tenant: TenantId,
+    pub(super) what: Erase,
+    pub(super) depth: Depth,
+    pub(super) plan: Plan,
+    pub(super) erasure: Option<Erasure>,
+}
+
+impl Operation for EraseWith {
+    type Answer = Option<ErasureReceipt>;
+
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Option<ErasureReceipt>> {
+        let tenant = self.tenant;
+        let head = MemoryHead::of(batch, tenant)?;
+        if head.revision != self.plan.revision {
+            return Ok(None);
+        }
+        let mut erasure = Erasure::draft(batch, shared, tenant, self.what, self.depth)?;
+        let mut changes = Changes::default();
+        match self.what {
+            Erase::Tenant => {}
+            Erase::Person { person } => {
+                let own = keys::of(tenant, &[person.as_bytes()]);
+                for (key, _) in batch.all(PERSON_UNITS, &own)? {
+                    let unit = units::read_key(&key, 32)?;
+                    let there = units::take_out(batch, tenant, &unit, &mut changes)?;
+                    erasure.receipt.passages += u64::from(there);
+                }
+                for (key, _) in batch.all(MEMORY_OF, &own)? {
+                    let row = keys::of(tenant, &[key.get(32..).ok_or_else(corrupt)?]);
+                    batch.delete(MEMORY, row);
+                    batch.delete(MEMORY_OF, key);
+                }
+                self.write(batch, shared, head, &changes)?;
+            }
+            _ => self.write(batch, shared, head, &changes)?,
+        }
+        let receipt = erasure.receipt.clone();
+        self.erasure = Some(erasure);
+        Ok(Some(receipt))
+    }
+
+    fn rewrites(&self) -> bool {
+        self.depth == Depth::Physical
+    }
+
+    fn committed(&mut self, shared: &Shared, _: &Option<ErasureReceipt>) {
+        if let Some(erasure) = &self.erasure {
+            shared.arenas.drop_tenant(self.tenant);
+            erasure.committed(shared);
+        }
+    }
+
+    fn undone(&mut self, shared: &Shared) {
+        if let Some(erasure) = &self.erasure {
+            erasure.undone(shared);
+        }
+    }
+}
+
+impl EraseWith {
+    fn write(
+        &self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        mut head: MemoryHead,
+        changes: &Changes,
+    ) -> Result<()> {
+        head.passages = head.passages.saturating_add_signed(changes.passages);
+        apply(batch, shared, self.tenant, &self.plan, head)
+    }
+}

@@ -1,0 +1,276 @@
+//! The shelf itself: what the memory's work is done with, on a thread that may block.
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use konstruct_core::{
+    ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    turn::{Fed, Stored},
+};
+
+use super::{
+    super::{
+        Redb, Shared,
+        append::Counts,
+        blocking,
+        head::corrupt,
+        keys::{self, EXPIRY, FORGOTTEN, MEMORY, PERSON_UNITS, QUEUE, TENANTS},
+        snapshot::Rows as _,
+        vault::MakeKeys,
+        writer::Writer,
+    },
+    commit::{Commit, EraseWith, MemoryHead, Requeue, parted, row_key},
+    units,
+};
+use crate::{
+    memory::{
+        memory_store,
+        shelf::{Candidate, EmbedderKey, Kind, Plan, Search, Shelf, UnitKey},
+    },
+    seal::TenantKey,
+};
+
+/// The store, as the memory sees it.
+#[derive(Clone)]
+pub(in crate::redb) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Writer,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Redb {
+    /// Does something with the memory, on a thread that may block.
+    async fn shelved<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let desk = Desk {
+            shared: Arc::clone(&self.inner.shared),
+            writer: self.inner.writer()?.clone(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        // The store stays open until it is done.
+        let held = self.clone();
+        blocking(move || {
+            let done = runtime.block_on(work(Arc::new(desk)));
+            drop(held);
+            done
+        })
+        .await
+    }
+
+    /// Erases something, from the journal and from the memory.
+    pub(in crate::redb) async fn forget(
+        &self,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+    ) -> Result<ErasureReceipt> {
+        self.shelved(move |shelf| {
+            Box::pin(async move { crate::memory::forget(&*shelf, tenant, what, depth).await })
+        })
+        .await
+    }
+}
+
+memory_store!(Redb);
+
+#[async_trait]
+impl Shelf for Desk {
+    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
+        self.shared.embedder.clone()
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.shared.clock.now())
+    }
+
+    async fn log(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let mut snapshot = self.shared.snapshot()?;
+        let head = self.shared.head(&mut snapshot, tenant, conversation)?;
+        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
+        match self.shared.vault(&mut snapshot, tenant)? {
+            Some(mut vault) => vault.log(&mut snapshot, conversation, range),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        let mut snapshot = self.shared.snapshot()?;
+        self.shared.feed(&mut snapshot, tenant, after, limit)
+    }
+
+    async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
+        for _ in 0..2 {
+            let mut snapshot = self.shared.snapshot()?;
+            if let Some(vault) = self.shared.vault(&mut snapshot, tenant)? {
+                return Ok(vault.key);
+            }
+            self.writer.submit(MakeKeys(tenant)).await?;
+        }
+        Err(konstruct_core::Error::internal("the tenant's key is gone"))
+    }
+
+    async fn revision(&self, tenant: TenantId) -> Result<u64> {
+        Ok(MemoryHead::of(&mut self.shared.snapshot()?, tenant)?.revision)
+    }
+
+    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut snapshot = self.shared.snapshot()?;
+        let key = row_key(tenant, kind, key);
+        let Some(row) = snapshot.get(MEMORY, &key)? else {
+            return Ok(None);
+        };
+        let Some(mut vault) = self.shared.vault(&mut snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let opened = vault.open_bytes(&mut snapshot, (MEMORY, &key), parted(&row)?.1)?;
+        Ok(opened.map(Into::into))
+    }
+
+    async fn scan(
+        &self,
+        tenant: TenantId,
+        kind: Kind,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let mut snapshot = self.shared.snapshot()?;
+        let Some(mut vault) = self.shared.vault(&mut snapshot, tenant)? else {
+            return Ok(Vec::new());
+        };
+        let end = keys::end(&row_key(tenant, kind, prefix));
+        let mut from = match after {
+            // The least key after one has a byte more.
+            Some(after) => row_key(tenant, kind, &[after, &[0]].concat()),
+            None => row_key(tenant, kind, prefix),
+        };
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let page = snapshot.page(MEMORY, &from, &end, limit - found.len())?;
+            let Some((last, _)) = page.last() else { break };
+            from = [last.as_slice(), &[0]].concat();
+            for (key, row) in page {
+                let opened = vault.open_bytes(&mut snapshot, (MEMORY, &key), parted(&row)?.1)?;
+                if let Some(opened) = opened {
+                    let own = key.get(17..).ok_or_else(corrupt)?.to_vec();
+                    found.push((own, opened.into()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn commit(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
+        self.writer.submit(Commit { tenant, plan }).await
+    }
+
+    async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>> {
+        self.shared.search(tenant, &search)
+    }
+
+    async fn unembedded(
+        &self,
+        tenant: TenantId,
+        embedder: EmbedderKey,
+        after: Option<UnitKey>,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
+        let head = MemoryHead::of(&mut self.shared.snapshot()?, tenant)?;
+        if head.passages == 0 {
+            return Ok(Vec::new());
+        }
+        if head.embedder != embedder.0 {
+            self.writer.submit(Requeue { tenant, embedder }).await?;
+        }
+        let mut from = keys::of(tenant, &[]);
+        if let Some(after) = after {
+            from = [units::unit_key(tenant, &after).as_slice(), &[0]].concat();
+        }
+        let end = keys::end(tenant.as_bytes());
+        let queue = self.shared.snapshot()?.page(QUEUE, &from, &end, limit)?;
+        queue
+            .iter()
+            .map(|(key, _)| units::read_key(key, 16))
+            .collect()
+    }
+
+    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+        let prefix = keys::of(tenant, &[person.as_bytes()]);
+        let rows = self.shared.snapshot()?.all(PERSON_UNITS, &prefix)?;
+        rows.iter()
+            .map(|(key, _)| units::read_key(key, 32))
+            .collect()
+    }
+
+    async fn expired(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>> {
+        let from = keys::of(tenant, &[]);
+        let to = keys::end(&keys::of(tenant, &[&keys::due_from(now)]));
+        let rows = self
+            .shared
+            .snapshot()?
+            .page(EXPIRY, &from, &to, usize::MAX)?;
+        rows.iter()
+            .map(|(key, _)| units::read_key(key, 24))
+            .collect()
+    }
+
+    async fn counts(&self, tenant: TenantId, embedder: Option<EmbedderKey>) -> Result<(u64, u64)> {
+        let mut snapshot = self.shared.snapshot()?;
+        let head = MemoryHead::of(&mut snapshot, tenant)?;
+        let Some(embedder) = embedder.filter(|embedder| head.embedder == embedder.0) else {
+            return Ok((head.passages, 0));
+        };
+        let _ = embedder;
+        let mut waiting = 0;
+        for (key, _) in snapshot.all(QUEUE, tenant.as_bytes())? {
+            let unit = units::read_key(&key, 16)?;
+            waiting += units::passages(&mut snapshot, tenant, &unit)?.unwrap_or(0);
+        }
+        Ok((head.passages, head.passages.saturating_sub(waiting)))
+    }
+
+    async fn last_cursor(&self, tenant: TenantId) -> Result<u64> {
+        let row = self.shared.snapshot()?.get(TENANTS, tenant.as_bytes())?;
+        row.map_or(Ok(0), |row| Ok(Counts::read(&row)?.feed))
+    }
+
+    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
+        let key = keys::of(tenant, &[person.as_bytes()]);
+        let row = self.shared.snapshot()?.get(FORGOTTEN, &key)?;
+        row.map(|row| {
+            let when = keys::number(&row, 0).ok_or_else(corrupt)?.cast_signed();
+            Ok(Timestamp::from_micros(when))
+        })
+        .transpose()
+    }
+
+    async fn erase_with(
+        &self,
+        tenant: TenantId,
+        what: Erase,
+        depth: Depth,
+        plan: Plan,
+    ) -> Result<Option<ErasureReceipt>> {
+        let erase = EraseWith {
+            tenant,
+            what,
+            depth,
+            plan,
+            erasure: None,
+        };
+        self.writer.submit(erase).await
+    }
+}
