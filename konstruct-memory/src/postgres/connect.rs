@@ -8,7 +8,7 @@ use std::{
 
 use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, Secret};
 use sqlx::{
-    PgConnection, PgPool,
+    Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use uuid::Uuid;
@@ -89,21 +89,16 @@ impl PostgresBuilder {
         let ring = self
             .ring
             .ok_or_else(|| Error::invalid("key ring", "required with PostgreSQL"))?;
-        let options = PgConnectOptions::from_str(self.url.expose())
-            .map_err(stored)?
-            .application_name("konstruct")
-            .options([
-                ("statement_timeout", "30s"),
-                ("lock_timeout", "10s"),
-                ("idle_in_transaction_session_timeout", "60s"),
-            ]);
+        let options = options(&self.url)?.application_name("konstruct").options([
+            ("statement_timeout", "30s"),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ]);
+        check(&options).await?;
         let pool = PgPoolOptions::new()
             .max_connections(self.connections + 1)
             .acquire_timeout(PATIENCE)
-            .connect_with(options)
-            .await
-            .map_err(stored)?;
-        check(&pool).await?;
+            .connect_lazy_with(options);
         let wake = Wake::start(&pool).await?;
         let inner = Arc::new(Inner {
             db: Db {
@@ -121,13 +116,29 @@ impl PostgresBuilder {
     }
 }
 
+/// Reads a URL. The parser of the driver takes those of other databases too.
+pub(super) fn options(url: &Secret) -> Result<PgConnectOptions> {
+    let bad = || Error::invalid("url", "expected `postgres://…`");
+    let known = ["postgres://", "postgresql://"];
+    if !known.iter().any(|scheme| url.expose().starts_with(scheme)) {
+        return Err(bad());
+    }
+    // What is wrong with it may be told by quoting a password.
+    PgConnectOptions::from_str(url.expose()).map_err(|_| bad())
+}
+
 /// Refuses a role that is not held back by row-level security, and a database that is not ready.
-async fn check(pool: &PgPool) -> Result<()> {
-    let mut connection = pool.acquire().await.map_err(stored)?;
+async fn check(options: &PgConnectOptions) -> Result<()> {
+    // Not through the pool, which would try again and again, and say no more than that it took too long.
+    let connecting = PgConnection::connect_with(options);
+    let mut connection = tokio::time::timeout(PATIENCE, connecting)
+        .await
+        .map_err(|_| Error::new(ErrorKind::Unavailable, "the database does not answer"))?
+        .map_err(stored)?;
     version(&mut connection).await?;
     let migrated: bool =
         sqlx::query_scalar("select to_regclass('konstruct.migrations') is not null")
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await
             .map_err(stored)?;
     if !migrated {
@@ -149,7 +160,7 @@ async fn check(pool: &PgPool) -> Result<()> {
     }
     let vectors: bool =
         sqlx::query_scalar("select exists (select from pg_extension where extname = 'vector')")
-            .fetch_one(&mut *connection)
+            .fetch_one(&mut connection)
             .await
             .map_err(stored)?;
     if !vectors {
@@ -158,7 +169,7 @@ async fn check(pool: &PgPool) -> Result<()> {
             "the database has no extension `vector` (pgvector)",
         ));
     }
-    Ok(())
+    connection.close().await.map_err(stored)
 }
 
 async fn version(connection: &mut PgConnection) -> Result<()> {

@@ -1,12 +1,13 @@
 //! Bringing a database to what this build needs.
 
-use std::str::FromStr as _;
-
 use konstruct_core::{Error, ErrorKind, Result, Secret};
 use sha2::{Digest as _, Sha256};
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection};
 
-use super::error::{committed, stored};
+use super::{
+    connect::options,
+    error::{committed, stored},
+};
 
 /// A migration: its name and its statements. What was released once never changes.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +72,9 @@ const LOCK: i64 = 0x6b6f_6e73_7472_7563;
 
 /// Applies what was not applied yet, in one transaction.
 pub(super) async fn migrate(url: &Secret) -> Result<()> {
-    let options = PgConnectOptions::from_str(url.expose()).map_err(stored)?;
-    let mut connection = PgConnection::connect_with(&options).await.map_err(stored)?;
+    let mut connection = PgConnection::connect_with(&options(url)?)
+        .await
+        .map_err(stored)?;
     let mut tx = connection.begin().await.map_err(stored)?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(LOCK)

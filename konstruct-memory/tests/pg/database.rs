@@ -56,10 +56,15 @@ impl Database {
     pub(crate) async fn with(test: impl AsyncFnOnce(&Self)) {
         let database = Self::create().await;
         test(&database).await;
+        database.gone().await;
+    }
+
+    /// Drops it.
+    pub(crate) async fn gone(&self) {
         let mut admin = server().connect().await.unwrap();
         run(
             &mut admin,
-            format!("drop database {} with (force)", database.name),
+            format!("drop database {} with (force)", self.name),
         )
         .await;
     }

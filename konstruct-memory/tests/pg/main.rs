@@ -7,6 +7,8 @@
     reason = "the short ways of a test fail as the test does"
 )]
 
+mod connect;
 mod database;
+mod isolation;
 mod journal;
 mod memory;

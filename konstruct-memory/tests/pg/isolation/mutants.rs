@@ -1,0 +1,158 @@
+//! Mistakes that somebody may make in a migration: the audit finds every one, and the probe those that it can try.
+
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::{audit::audit, probe::probe};
+use crate::database::Database;
+
+/// A mistake, what the audit calls it, and whether the probe finds it too.
+const MUTANTS: &[(&str, &str, bool)] = &[
+    (
+        "create table konstruct.notes (tenant uuid not null, n integer, primary key (tenant, n));
+         grant select, insert, update, delete on konstruct.notes to konstruct_app",
+        "no row-level security: konstruct.notes",
+        true,
+    ),
+    (
+        "alter table konstruct.log disable row level security",
+        "no row-level security: konstruct.log",
+        true,
+    ),
+    (
+        "alter table konstruct.log no force row level security",
+        "row-level security is not forced: konstruct.log",
+        false,
+    ),
+    (
+        "drop policy tenant_rows on konstruct.log; create policy tenant_rows on konstruct.log using (true)",
+        "policies: konstruct.log",
+        true,
+    ),
+    (
+        "alter policy tenant_rows on konstruct.inbox with check (true)",
+        "policies: konstruct.inbox",
+        true,
+    ),
+    (
+        "create policy more on konstruct.inbox for select using (true)",
+        "policies: konstruct.inbox",
+        true,
+    ),
+    (
+        "drop policy tenant_rows on konstruct.ledger;
+         create policy tenant_rows on konstruct.ledger for select
+             using (tenant = (select nullif(current_setting('konstruct.tenant', true), '')::uuid))",
+        "policies: konstruct.ledger",
+        true,
+    ),
+    (
+        "alter policy tenant_rows on konstruct.rows using
+             (tenant = (select nullif(current_setting('konstruct.tenant', true), '')::uuid)
+              or tenant = '22222222-2222-2222-2222-222222222222')",
+        "policies: konstruct.rows",
+        true,
+    ),
+    (
+        "alter table konstruct.vectors owner to konstruct_app",
+        "owner: konstruct.vectors",
+        false,
+    ),
+    (
+        "grant truncate on konstruct.postings to konstruct_app",
+        "privilege: TRUNCATE on konstruct.postings",
+        true,
+    ),
+    (
+        "create view konstruct.everything as select * from konstruct.log; grant select on konstruct.everything to konstruct_app",
+        "a view with its owner's rights: konstruct.everything",
+        false,
+    ),
+    (
+        "create materialized view konstruct.copied as select * from konstruct.log",
+        "neither table nor view: konstruct.copied",
+        false,
+    ),
+    (
+        "create unique index on konstruct.deliveries (key)",
+        "index: konstruct.deliveries_key_idx",
+        false,
+    ),
+    (
+        "create index on konstruct.log (cursor)",
+        "index: konstruct.log_cursor_idx",
+        false,
+    ),
+    (
+        "create unique index other on konstruct.log (cursor); alter table konstruct.inbox add column of bigint
+             references konstruct.log (cursor)",
+        "foreign key: inbox_of_fkey",
+        false,
+    ),
+    (
+        "grant konstruct_definer to konstruct_app",
+        "role: konstruct_app may become konstruct_definer",
+        false,
+    ),
+    (
+        "alter role konstruct_app bypassrls",
+        "role: konstruct_app bypasses row-level security",
+        true,
+    ),
+    (
+        "create function konstruct.peek() returns bigint language sql security definer
+             return (select count(*) from konstruct.log)",
+        "a function with its owner's rights: konstruct.peek()",
+        false,
+    ),
+    (
+        "alter function konstruct.next_due() reset search_path",
+        "a function with its owner's rights: konstruct.next_due()",
+        false,
+    ),
+    (
+        "grant usage on sequence konstruct.fences to konstruct_app",
+        "sequence: konstruct.fences",
+        false,
+    ),
+    (
+        "grant select on konstruct.log to konstruct_definer",
+        "konstruct_definer may read content: konstruct.log.sealed",
+        false,
+    ),
+    (
+        "create function konstruct.note() returns trigger language plpgsql as 'begin return new; end';
+         create trigger note before insert on konstruct.log for each row execute function konstruct.note()",
+        "trigger: note",
+        false,
+    ),
+    (
+        "grant insert on konstruct.migrations to konstruct_app",
+        "a global table may be written: konstruct.migrations",
+        false,
+    ),
+];
+
+#[tokio::test]
+async fn every_mistake_is_found() {
+    Database::with(async |database| {
+        let mut owner = database.connect("postgres").await;
+        for (sql, finding, tried) in MUTANTS {
+            let mut tx = owner.begin().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(*sql))
+                .execute(&mut *tx)
+                .await
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let findings = audit(&mut tx).await;
+            assert!(
+                findings.iter().any(|found| found == finding),
+                "{sql}: found {findings:#?}"
+            );
+            if *tried {
+                let found = probe(&mut tx).await;
+                assert!(!found.is_empty(), "{sql}: the probe found nothing");
+            }
+            tx.rollback().await.unwrap();
+        }
+    })
+    .await;
+}
