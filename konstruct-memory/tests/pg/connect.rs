@@ -1,16 +1,15 @@
 //! What is refused at the start, and that what is stored is sealed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, ConnectionId, Content, ConversationRef, Depth,
-    Erase, ErrorKind, IdKind, Inbound, RoutedEvent, Secret, TenantId, Timestamp, WorkerId,
+    Actor, ConnectionId, Depth, Erase, ErrorKind, IdKind, RoutedEvent, Secret, TenantId, WorkerId,
     turn::{Append, Journal as _},
 };
 use konstruct_memory::{KeyRing, Postgres};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::database::Database;
+use crate::{database::Database, event::message};
 
 async fn refused(url: Secret) -> konstruct_core::Error {
     let ring = KeyRing::generate().unwrap();
@@ -124,26 +123,16 @@ async fn migrations_are_those_of_this_build() {
     .await;
 }
 
-fn message(text: &str) -> RoutedEvent {
-    RoutedEvent {
-        connection: ConnectionId::new(),
-        event: Inbound {
-            id: format!("id of {text}"),
-            logical_id: format!("logical id of {text}"),
-            channel: ChannelKind::SLACK,
-            account: AccountId("T1".into()),
-            conversation: Some(ConversationRef::direct(format!("place of {text}"))),
-            sender: Actor::human(IdKind::SlackUser, format!("sender of {text}")),
-            occurred_at: Timestamp::from_secs(1_767_225_600),
-            redelivery: 0,
-            body: Body::Message {
-                message: "m".into(),
-                content: Content::text(text),
-            },
-            addressed: Addressing::default(),
-            raw: None,
-        },
-    }
+/// A message in which every name and id is a word that can be looked for.
+fn telling(text: &str) -> RoutedEvent {
+    let mut routed = message(
+        ConnectionId::new(),
+        &format!("place of {text}"),
+        &format!("id of {text}"),
+        text,
+    );
+    routed.event.sender = Actor::human(IdKind::SlackUser, format!("sender of {text}"));
+    routed
 }
 
 /// Every row of every table, as text.
@@ -172,7 +161,7 @@ async fn no_word_stands_in_the_database() {
         let store = database.builder().connect().await.unwrap();
         let tenant = TenantId::new();
         store
-            .accept(tenant, vec![message("pomegranate")])
+            .accept(tenant, vec![telling("pomegranate")])
             .await
             .unwrap();
         let lease = Duration::from_secs(60);
@@ -242,7 +231,7 @@ async fn tenant_keys_are_wrapped_anew() {
         let tenants = [TenantId::new(), TenantId::new()];
         let store = open(old.clone()).await;
         for tenant in tenants {
-            store.accept(tenant, vec![message("a")]).await.unwrap();
+            store.accept(tenant, vec![telling("a")]).await.unwrap();
         }
         let both = format!("{},{}", new.to_secret().expose(), old.to_secret().expose());
         let store = open(KeyRing::parse(&both).unwrap()).await;
@@ -253,7 +242,7 @@ async fn tenant_keys_are_wrapped_anew() {
             let listed = store.conversations(tenant, None, 10).await.unwrap();
             assert_eq!(listed[0].place.id, "place of a");
         }
-        let store = Arc::new(open(old).await);
+        let store = open(old).await;
         let error = store.conversations(tenants[0], None, 10).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
     })

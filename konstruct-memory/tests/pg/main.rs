@@ -9,6 +9,8 @@
 
 mod connect;
 mod database;
+mod event;
 mod isolation;
 mod journal;
+mod many;
 mod memory;

@@ -1,0 +1,115 @@
+//! Several processes on one database: here, several stores that share nothing else.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use konstruct_core::{
+    ConnectionId, ConversationId, TenantId, WorkerId,
+    turn::{Append, AppendOutcome, Journal as _},
+};
+use konstruct_memory::Postgres;
+
+use crate::{database::Database, event::message};
+
+const LEASE: Duration = Duration::from_secs(60);
+/// In less time than this a worker looks by itself.
+const SOON: Duration = Duration::from_millis(1_500);
+
+#[tokio::test]
+async fn what_one_accepts_wakes_another() {
+    Database::with(async |database| {
+        let one = database.builder().connect().await.unwrap();
+        let other = database.builder().connect().await.unwrap();
+        assert_eq!(other.claim(WorkerId::new(), LEASE).await.unwrap(), None);
+        let from = Instant::now();
+        let event = message(ConnectionId::new(), "C1", "1", "hello");
+        let (accepted, ()) = tokio::join!(
+            one.accept(TenantId::new(), vec![event]),
+            // It may wake without cause.
+            async {
+                while other.claim(WorkerId::new(), LEASE).await.unwrap().is_none() {
+                    other.changed().await
+                }
+            }
+        );
+        accepted.unwrap();
+        assert!(from.elapsed() < SOON, "woken after {:?}", from.elapsed());
+    })
+    .await;
+}
+
+/// Consumes whatever is ready until nothing is left, and records the ids.
+async fn work(store: Postgres, tenants: Vec<TenantId>) {
+    let worker = WorkerId::new();
+    loop {
+        let Some(claim) = store.claim(worker, LEASE).await.unwrap() else {
+            let mut left = 0;
+            for tenant in &tenants {
+                let listed = store.conversations(*tenant, None, 100).await.unwrap();
+                left += listed.iter().map(|one| one.unconsumed).sum::<u64>();
+            }
+            if left == 0 {
+                return;
+            }
+            store.changed().await;
+            continue;
+        };
+        let loaded = store.load(&claim).await.unwrap().unwrap();
+        let seen = loaded.inbox.last().map_or(0, |item| item.seq);
+        let append = Append {
+            records: loaded
+                .inbox
+                .iter()
+                .map(|item| crate::event::record(&item.event.as_ref().unwrap().event.id))
+                .collect(),
+            consume_to: Some(seen),
+            checkpoint: true,
+            ..Append::default()
+        };
+        let outcome = store.append(&claim, loaded.len, append).await.unwrap();
+        assert_eq!(outcome, AppendOutcome::Appended);
+        store.release(&claim, seen).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_work_without_getting_in_each_others_way() {
+    const EVENTS: u64 = 240;
+    Database::with(async |database| {
+        let tenants: Vec<_> = (0..3).map(|_| TenantId::new()).collect();
+        let connection = ConnectionId::new();
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let store = database.builder().connect().await.unwrap();
+            for part in 0..2 {
+                let (store, tenants) = (store.clone(), tenants.clone());
+                workers.spawn(async move {
+                    for n in (0..EVENTS).filter(|n| n % 2 == part) {
+                        let tenant = tenants[usize::try_from(n % 3).unwrap()];
+                        // Every one of the three takes in all: two of the three are redeliveries.
+                        let event = message(connection, &format!("C{}", n % 5), &n.to_string(), "");
+                        store.accept(tenant, vec![event]).await.unwrap();
+                    }
+                    work(store, tenants).await;
+                });
+            }
+        }
+        workers.join_all().await;
+        let store = database.builder().connect().await.unwrap();
+        let mut logs: BTreeMap<ConversationId, u64> = BTreeMap::new();
+        for tenant in &tenants {
+            let mut cursor = 0;
+            for fed in store.feed(*tenant, 0, 1000).await.unwrap() {
+                assert!(fed.cursor > cursor, "cursors do not rise");
+                cursor = fed.cursor;
+                let len = logs.entry(fed.conversation).or_default();
+                assert_eq!(fed.stored.index, *len, "the feed leaves a record out");
+                *len += 1;
+            }
+        }
+        assert_eq!(logs.values().sum::<u64>(), EVENTS, "each event once");
+    })
+    .await;
+}
