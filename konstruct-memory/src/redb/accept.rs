@@ -7,8 +7,8 @@ use konstruct_core::{
 
 use super::{
     Shared,
-    head::{Head, Place, corrupt, encode},
-    keys::{self, ALIASES, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PERSON_KEYS, PLACES},
+    head::{Head, Place, corrupt},
+    keys::{self, ALIASES, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
     snapshot::Rows as _,
     vault::Vault,
     writer::{Batch, Operation},
@@ -54,10 +54,13 @@ impl Operation for Accept {
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
-        self.events
+        let accepted = self
+            .events
             .iter()
             .map(|routed| take_in(shared, batch, &mut vault, routed, &mut self.upgraded))
-            .collect()
+            .collect::<Result<_>>()?;
+        batch.leave(vault);
+        Ok(accepted)
     }
 
     fn committed(&mut self, shared: &Shared, answer: &Vec<Accepted>) {
@@ -83,7 +86,7 @@ fn take_in(
     let (tenant, event) = (vault.tenant(), &routed.event);
     let person = vault.sender(batch, event)?;
     if let Some(person) = person
-        && shared.was_forgotten(batch, (tenant, person), event.occurred_at)?
+        && vault.was_forgotten(batch, person, event.occurred_at)?
     {
         return Ok(Accepted::Duplicate);
     }
@@ -231,7 +234,7 @@ fn deliver(
     }
     batch.put(INBOX, item, row);
     shared.keep_pending(batch, (tenant, conversation), &mut head);
-    batch.put(HEADS, key, encode(&head)?);
+    batch.put(HEADS, key, head.to_bytes());
     Ok((conversation, head.last))
 }
 
@@ -256,10 +259,7 @@ impl Vault {
             return Ok(None);
         };
         let person = self.key.person(event.channel.as_str(), id);
-        if batch
-            .get(PERSON_KEYS, &keys::of(self.tenant(), &[person.as_bytes()]))?
-            .is_some()
-        {
+        if self.has_key(batch, person)? {
             return Ok(Some(person));
         }
         let alias = self.alias(batch, person.as_bytes())?;

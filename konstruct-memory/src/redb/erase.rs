@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use konstruct_core::{
     ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant,
-    Result, TenantId, Timestamp, Until,
+    Result, TenantId, Until,
 };
 
 use super::{
@@ -285,20 +285,5 @@ impl Erasure {
             let count = Some(count);
             self.receipt.remains.push(Remains { what, count, until });
         }
-    }
-}
-
-impl Shared {
-    /// Whether a person was erased after this happened.
-    pub(super) fn was_forgotten(
-        &self,
-        batch: &mut Batch<'_>,
-        (tenant, person): (TenantId, PersonId),
-        happened: Timestamp,
-    ) -> Result<bool> {
-        let row = batch.get(FORGOTTEN, &keys::of(tenant, &[person.as_bytes()]))?;
-        let Some(row) = row else { return Ok(false) };
-        let when = keys::number(&row, 0).ok_or_else(corrupt)?.cast_signed();
-        Ok(happened <= Timestamp::from_micros(when))
     }
 }

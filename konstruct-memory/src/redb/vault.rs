@@ -4,18 +4,18 @@
 //! is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
-use konstruct_core::{Error, ErrorKind, PersonId, Result, TenantId};
+use konstruct_core::{ConversationId, Error, ErrorKind, PersonId, Result, TenantId, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Redb, Shared,
-    head::{corrupt, decode, encode},
-    keys::{self, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table},
+    head::{corrupt, decode, encode_onto},
+    keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
     snapshot::Rows,
     writer::{Batch, Operation},
 };
@@ -78,6 +78,10 @@ pub(super) struct Vault {
     /// The persons' keys that were looked up: `None` where there is none any more.
     known: HashMap<KeyId, Option<PersonKey>>,
     persons: HashMap<PersonId, KeyId>,
+    /// When persons were last erased.
+    forgotten: HashMap<PersonId, Option<Timestamp>>,
+    /// Where persons' words are known to be noted.
+    noted: HashSet<(PersonId, ConversationId)>,
 }
 
 impl Shared {
@@ -90,6 +94,9 @@ impl Shared {
 
     /// Returns a tenant's keys, and makes them if there are none.
     pub(super) fn vault_or_new(&self, batch: &mut Batch<'_>, tenant: TenantId) -> Result<Vault> {
+        if let Some(vault) = batch.take_vault(tenant) {
+            return Ok(vault);
+        }
         if let Some(vault) = self.vault(batch, tenant)? {
             return Ok(vault);
         }
@@ -105,6 +112,8 @@ impl Vault {
             key,
             known: HashMap::new(),
             persons: HashMap::new(),
+            forgotten: HashMap::new(),
+            noted: HashSet::new(),
         }
     }
 
@@ -125,7 +134,46 @@ impl Vault {
         place: (Table, &[u8]),
         value: &T,
     ) -> Result<Vec<u8>> {
-        self.seal_bytes(batch, persons, place, &encode(value)?)
+        let mut row = Vec::new();
+        self.seal_onto(batch, persons, place, value, &mut row)?;
+        Ok(row)
+    }
+
+    /// Appends a sealed value to a row.
+    pub(super) fn seal_onto<T: Serialize>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        persons: &[PersonId],
+        (table, key): (Table, &[u8]),
+        value: &T,
+        row: &mut Vec<u8>,
+    ) -> Result<()> {
+        let keys = self.person_keys(batch, persons)?;
+        seal::seal_onto(&self.key, &keys, self.place(table, key), row, |row| {
+            encode_onto(value, row)
+        })
+    }
+
+    /// Appends a sealed value to a row, if all of the persons have a key. Returns whether they have.
+    pub(super) fn seal_known<T: Serialize>(
+        &mut self,
+        rows: &mut dyn Rows,
+        persons: &[PersonId],
+        (table, key): (Table, &[u8]),
+        value: &T,
+        row: &mut Vec<u8>,
+    ) -> Result<bool> {
+        let mut keys = Vec::with_capacity(persons.len());
+        for person in persons {
+            match self.known_key(rows, *person)? {
+                Some(key) => keys.push(key),
+                None => return Ok(false),
+            }
+        }
+        seal::seal_onto(&self.key, &keys, self.place(table, key), row, |row| {
+            encode_onto(value, row)
+        })?;
+        Ok(true)
     }
 
     /// Seals bytes to their place and to persons.
@@ -136,11 +184,19 @@ impl Vault {
         (table, row): (Table, &[u8]),
         plain: &[u8],
     ) -> Result<Vec<u8>> {
-        let keys = persons
+        let keys = self.person_keys(batch, persons)?;
+        seal::seal(&self.key, &keys, self.place(table, row), plain)
+    }
+
+    fn person_keys(
+        &mut self,
+        batch: &mut Batch<'_>,
+        persons: &[PersonId],
+    ) -> Result<Vec<PersonKey>> {
+        persons
             .iter()
             .map(|person| self.person_key(batch, *person))
-            .collect::<Result<Vec<_>>>()?;
-        seal::seal(&self.key, &keys, self.place(table, row), plain)
+            .collect()
     }
 
     /// Opens a value; `None` where a key of one of its persons is gone.
@@ -172,6 +228,50 @@ impl Vault {
         seal::open(&self.key, &keys, self.place(table, row), sealed).map(Some)
     }
 
+    /// Whether a person has a key.
+    pub(super) fn has_key(&self, rows: &mut dyn Rows, person: PersonId) -> Result<bool> {
+        let own = keys::of(self.tenant(), &[person.as_bytes()]);
+        Ok(self.persons.contains_key(&person) || rows.get(PERSON_KEYS, &own)?.is_some())
+    }
+
+    /// Whether a person was erased after this happened.
+    pub(super) fn was_forgotten(
+        &mut self,
+        rows: &mut dyn Rows,
+        person: PersonId,
+        happened: Timestamp,
+    ) -> Result<bool> {
+        let forgotten = match self.forgotten.get(&person) {
+            Some(known) => *known,
+            None => {
+                let row = rows.get(FORGOTTEN, &keys::of(self.tenant(), &[person.as_bytes()]))?;
+                let when = row.map(|row| keys::number(&row, 0).ok_or_else(corrupt));
+                let when = when.transpose()?.map(u64::cast_signed);
+                *self
+                    .forgotten
+                    .entry(person)
+                    .or_insert(when.map(Timestamp::from_micros))
+            }
+        };
+        Ok(forgotten.is_some_and(|when| happened <= when))
+    }
+
+    /// Notes that a conversation may hold a person's words.
+    pub(super) fn note_words(
+        &mut self,
+        batch: &mut Batch<'_>,
+        person: PersonId,
+        conversation: ConversationId,
+    ) -> Result<()> {
+        if self.noted.insert((person, conversation)) {
+            let key = keys::of(self.tenant(), &[person.as_bytes(), conversation.as_bytes()]);
+            if batch.get(WORDS, &key)?.is_none() {
+                batch.put(WORDS, key, []);
+            }
+        }
+        Ok(())
+    }
+
     fn place<'a>(&self, table: Table, row: &'a [u8]) -> Place<'a> {
         Place {
             tenant: self.tenant(),
@@ -196,24 +296,31 @@ impl Vault {
         Ok(key)
     }
 
-    fn person_key(&mut self, batch: &mut Batch<'_>, person: PersonId) -> Result<PersonKey> {
-        let own = keys::of(self.tenant(), &[person.as_bytes()]);
+    /// Returns a person's key; `None` for one who has none yet, or none any more.
+    fn known_key(&mut self, rows: &mut dyn Rows, person: PersonId) -> Result<Option<PersonKey>> {
         let id = match self.persons.get(&person) {
             Some(id) => Some(*id),
-            None => batch
-                .get(PERSON_KEYS, &own)?
+            None => rows
+                .get(PERSON_KEYS, &keys::of(self.tenant(), &[person.as_bytes()]))?
                 .map(|row| keys::id(&row, 0).map(KeyId::from_bytes).ok_or_else(corrupt))
                 .transpose()?,
         };
-        if let Some(id) = id
-            && let Some(key) = self.key_of(batch, id)?
-        {
+        let Some(id) = id else { return Ok(None) };
+        let key = self.key_of(rows, id)?;
+        if key.is_some() {
             self.persons.insert(person, id);
+        }
+        Ok(key)
+    }
+
+    fn person_key(&mut self, batch: &mut Batch<'_>, person: PersonId) -> Result<PersonKey> {
+        if let Some(key) = self.known_key(batch, person)? {
             return Ok(key);
         }
         let key = PersonKey::random()?;
         let mut row = person.as_bytes().to_vec();
         row.extend(self.key.wrap_person(person, &key)?);
+        let own = keys::of(self.tenant(), &[person.as_bytes()]);
         batch.put(PERSON_KEYS, own, *key.id.as_bytes());
         batch.put(KEYS, keys::of(self.tenant(), &[key.id.as_bytes()]), row);
         self.persons.insert(person, key.id);

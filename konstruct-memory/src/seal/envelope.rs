@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use konstruct_core::{Error, Result};
 
-use super::{Key, NONCE, Place, TAG, TenantKey, damaged, decrypt, encrypt, random};
+use super::{Key, NONCE, Place, TAG, TenantKey, damaged, decrypt, encrypt_written, random};
 
 /// What this build writes before an envelope.
 const VERSION: u8 = 1;
@@ -65,17 +65,35 @@ pub(crate) fn seal(
     place: Place<'_>,
     plain: &[u8],
 ) -> Result<Vec<u8>> {
+    let mut sealed = Vec::with_capacity(2 + 16 * persons.len() + NONCE + plain.len() + TAG);
+    seal_onto(tenant, persons, place, &mut sealed, |sealed| {
+        sealed.extend_from_slice(plain);
+        Ok(())
+    })?;
+    Ok(sealed)
+}
+
+/// Appends to a row the envelope of what is then written to it: it is encrypted where it stands.
+///
+/// # Errors
+/// As [`seal`], and those of `write`; the row is of no use then.
+pub(crate) fn seal_onto(
+    tenant: &TenantKey,
+    persons: &[PersonKey],
+    place: Place<'_>,
+    row: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
     let persons = sorted(persons.iter());
     let count = u8::try_from(persons.len())
         .map_err(|_| Error::invalid("persons", "at most 255 a record"))?;
-    let mut sealed = Vec::with_capacity(2 + 16 * persons.len() + NONCE + plain.len() + TAG);
-    sealed.extend_from_slice(&[VERSION, count]);
+    let from = row.len();
+    row.extend_from_slice(&[VERSION, count]);
     for person in &persons {
-        sealed.extend_from_slice(person.id.as_bytes());
+        row.extend_from_slice(person.id.as_bytes());
     }
-    let bound = place.bind(&sealed);
-    encrypt(&tenant.content_key(&persons), &bound, plain, &mut sealed)?;
-    Ok(sealed)
+    let bound = place.bind(row.get(from..).unwrap_or_default());
+    encrypt_written(&tenant.content_key(&persons), &bound, row, write)
 }
 
 /// Returns the ids of the keys that an envelope needs.

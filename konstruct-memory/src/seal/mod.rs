@@ -16,14 +16,14 @@ mod tenant;
 
 use chacha20poly1305::{
     Key as CipherKey, XChaCha20Poly1305, XNonce,
-    aead::{Aead as _, KeyInit as _, Payload},
+    aead::{Aead as _, AeadInOut as _, KeyInit as _, Payload},
 };
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
 use zeroize::Zeroizing;
 
 pub use self::ring::KeyRing;
 pub(crate) use self::{
-    envelope::{KeyId, PersonKey, open, persons, seal},
+    envelope::{KeyId, PersonKey, open, persons, seal, seal_onto},
     tenant::TenantKey,
 };
 
@@ -96,16 +96,31 @@ fn random(bytes: &mut [u8]) -> Result<()> {
 
 /// Appends a nonce and what is encrypted with it.
 fn encrypt(key: &Key, aad: &[u8], plain: &[u8], sealed: &mut Vec<u8>) -> Result<()> {
+    sealed.reserve_exact(NONCE + plain.len() + TAG);
+    encrypt_written(key, aad, sealed, |sealed| {
+        sealed.extend_from_slice(plain);
+        Ok(())
+    })
+}
+
+/// Appends a nonce, and what is then written is encrypted where it stands.
+fn encrypt_written(
+    key: &Key,
+    aad: &[u8],
+    sealed: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
     let mut nonce = [0; NONCE];
     random(&mut nonce)?;
-    let payload = Payload { msg: plain, aad };
-    let text = key
-        .cipher()
-        .encrypt(&XNonce::from(nonce), payload)
-        .map_err(|_| Error::internal("what is to be sealed is too long"))?;
-    sealed.reserve_exact(NONCE + text.len());
     sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(&text);
+    let from = sealed.len();
+    write(sealed)?;
+    let plain = sealed.get_mut(from..).unwrap_or_default();
+    let tag = key
+        .cipher()
+        .encrypt_inout_detached(&XNonce::from(nonce), aad, plain.into())
+        .map_err(|_| Error::internal("what is to be sealed is too long"))?;
+    sealed.extend_from_slice(&tag);
     Ok(())
 }
 
