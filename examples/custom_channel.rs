@@ -9,7 +9,7 @@ use bytes::Bytes;
 use konstruct_core::{
     AccountId, Actor, Addressing, Attachment, Body, Capabilities, Channel, ChannelKind, Clock as _,
     Content, ConversationRef, DocumentFormat, Employee, Error, ErrorKind, Find, FindQuery, IdKind,
-    Inbound, MemoryStore as _, NewDocument, Op, Receipt, Result, SystemClock, Workforce,
+    Inbound, KnowledgeStore as _, NewDocument, Op, Receipt, Result, SystemClock, Workforce,
 };
 use konstruct_llm::Extract;
 use konstruct_memory::Redb;
@@ -75,11 +75,7 @@ async fn main() -> Result<()> {
         )
         .build()?;
     let faq = "## Opening hours\nWe are open Tuesday to Saturday, 10 to 18.";
-    let faq = NewDocument {
-        title: "FAQ".into(),
-        format: DocumentFormat::Markdown,
-        text: faq.into(),
-    };
+    let faq = NewDocument::new("FAQ", DocumentFormat::Markdown, faq);
     store.put_document(workforce.tenant(), faq).await?;
 
     let question = "When are you open?";

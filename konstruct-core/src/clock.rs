@@ -3,11 +3,14 @@
 use std::{
     fmt,
     ops::{Add, Sub},
+    str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// A point in time: microseconds since 1970-01-01 UTC, which is as fine as Slack's `ts`.
 #[derive(
@@ -62,6 +65,17 @@ impl Sub<Duration> for Timestamp {
             self.0
                 .saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
         )
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    /// Reads an RFC 3339 time, to the microsecond.
+    fn from_str(text: &str) -> Result<Self> {
+        text.parse::<jiff::Timestamp>()
+            .map(|at| Self::from_micros(at.as_microsecond()))
+            .map_err(|error| Error::invalid("time", error))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::Result;
+use crate::{Language, Result};
 
 /// What a text is embedded for; some models want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the number of dimensions.
     fn dim(&self) -> usize;
+
+    /// Returns whether it makes sense of a language; one that does not is left out for tenants of that language.
+    fn speaks(&self, _language: Language) -> bool {
+        true
+    }
 
     /// Embeds texts.
     ///

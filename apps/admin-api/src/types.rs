@@ -153,10 +153,38 @@ pub struct Connection {
 pub struct NewDocument {
     /// Its title, 1 to 200 characters: what an answer names as its source.
     pub title: String,
-    /// How to read the text.
+    /// How to read it.
     pub format: DocumentFormat,
-    /// The text, at most 1 MiB.
+    /// The document as text, at most 1 MiB. Either this or `content` is given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// The document's bytes in Base64, such as those of a PDF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Where it is from, for a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// From when on it is not recalled any more, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+impl NewDocument {
+    /// Makes a document of a text.
+    pub fn text(
+        title: impl Into<String>,
+        format: DocumentFormat,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            title: title.into(),
+            format,
+            text: text.into(),
+            content: None,
+            url: None,
+            expires_at: None,
+        }
+    }
 }
 
 /// How to read a document.
@@ -167,6 +195,14 @@ pub enum DocumentFormat {
     Text,
     /// Markdown. In an FAQ a heading is a question.
     Markdown,
+    /// A web page.
+    Html,
+    /// A PDF with text in it.
+    Pdf,
+    /// Comma-separated values with a row of column names: each row is a passage.
+    Csv,
+    /// Pairs of questions and answers: `Q:` and `A:` lines, or a JSON array of objects with `question` and `answer`.
+    Faq,
 }
 
 /// A knowledge document, without its text.
@@ -185,6 +221,12 @@ pub struct Document {
     pub chunks: u32,
     /// When this version was added, RFC 3339.
     pub updated_at: String,
+    /// Where it is from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// From when on it is not recalled any more, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// A knowledge document with its text.

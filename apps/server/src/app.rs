@@ -13,9 +13,11 @@ use crate::{
     config::Config,
     demo,
     directory::{ANY, Endpoints, NewConnection, ServerDirectory},
-    model::{self, ExpandingMemory},
+    expanding::ExpandingMemory,
+    model,
     secrets,
     simulator::Simulator,
+    store::open_store,
 };
 
 /// What the routes and the workers share.
@@ -56,7 +58,7 @@ impl App {
         listening: SocketAddr,
         started: Instant,
     ) -> Result<Arc<Self>> {
-        let store = open_store(&config)?;
+        let store = open_store(&config.data_dir, &config.master_key)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Journal> = Arc::new(store.clone());
         let model = model::choose(&config).await?;
@@ -124,14 +126,6 @@ impl App {
             started,
         }))
     }
-}
-
-fn open_store(config: &Config) -> Result<Redb> {
-    let dir = &config.data_dir;
-    std::fs::create_dir_all(dir).map_err(|error| {
-        Error::invalid("data_dir", format!("{} cannot be made", dir.display())).with_source(error)
-    })?;
-    Redb::open(dir.join("konstruct.redb"))
 }
 
 /// Connects the demo tenant to the workspace and the number that the configuration names, for one business.

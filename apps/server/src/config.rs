@@ -17,6 +17,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_LISTEN", &["listen"]),
     ("KONSTRUCT_METRICS_LISTEN", &["metrics_listen"]),
     ("KONSTRUCT_DATA_DIR", &["data_dir"]),
+    ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
     ("KONSTRUCT_MODEL", &["model"]),
@@ -51,10 +52,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "this version runs as one process and needs no Redis",
     ),
     (
-        "KONSTRUCT_MASTER_KEY",
-        "this version does not encrypt its data directory",
-    ),
-    (
         "SLACK_CLIENT_ID",
         "this version installs no Slack apps by OAuth",
     ),
@@ -73,6 +70,8 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
     /// Where the embedded store lives.
     pub data_dir: PathBuf,
+    /// The key ring that what is stored is sealed with. Empty: the one that the data directory keeps.
+    pub master_key: Secret,
     /// How the world reaches this server.
     pub public_url: String,
     /// Bearer token of the operator.

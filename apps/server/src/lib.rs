@@ -6,6 +6,7 @@
 //! * `directory/` - tenants, employees, connections, and what was passed on to the team.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
 //! * `simulator/` - Slack and WhatsApp without an account: a page, and the vendors' wire protocols behind it.
+//! * `store` - the embedded store and its key ring; `expanding` - the recall that suits the extractive backend.
 //! * `model` - which language model; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
 
 mod app;
@@ -13,11 +14,13 @@ mod config;
 mod connect;
 mod demo;
 mod directory;
+mod expanding;
 mod http;
 mod model;
 mod secrets;
 mod serve;
 mod simulator;
+mod store;
 
 pub use self::{
     app::App,
@@ -25,4 +28,5 @@ pub use self::{
     demo::TENANT as DEMO_TENANT,
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
     serve::Server,
+    store::open_store,
 };

@@ -1,13 +1,9 @@
-//! The shared model: which provider the configuration asks for, and the recall that suits it.
+//! The shared model: which provider the configuration asks for.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use konstruct_core::{
-    Document, DocumentId, Error, Hit, LlmBackend, MemoryStore, NewDocument, Recall, Result, Scope,
-    Source, TenantId,
-};
-use konstruct_llm::{Anthropic, Extract, Ollama, OpenAi, extract, probe};
+use konstruct_core::{Error, LlmBackend, Result};
+use konstruct_llm::{Anthropic, Extract, Ollama, OpenAi, probe};
 
 use crate::config::{Config, Provider};
 
@@ -86,45 +82,5 @@ fn host(config: &Config) -> String {
         host.clone()
     } else {
         format!("http://{host}")
-    }
-}
-
-/// Recall for the extractive backend: a question is searched with its words and with others for the same.
-#[derive(Debug)]
-pub(crate) struct ExpandingMemory(pub(crate) Arc<dyn MemoryStore>);
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl MemoryStore for ExpandingMemory {
-    async fn recall(&self, tenant: TenantId, mut query: Recall) -> Result<Vec<Hit>> {
-        if query.scope == Scope::Knowledge {
-            query.text = extract::expand(&query.text).join(" ");
-        }
-        self.0.recall(tenant, query).await
-    }
-
-    async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
-        self.0.fetch(tenant, sources).await
-    }
-
-    async fn put_document(&self, tenant: TenantId, document: NewDocument) -> Result<Document> {
-        self.0.put_document(tenant, document).await
-    }
-
-    async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>> {
-        self.0.documents(tenant).await
-    }
-
-    async fn document(
-        &self,
-        tenant: TenantId,
-        id: DocumentId,
-        version: Option<u32>,
-    ) -> Result<Option<(Document, String)>> {
-        self.0.document(tenant, id, version).await
-    }
-
-    async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool> {
-        self.0.delete_document(tenant, id).await
     }
 }

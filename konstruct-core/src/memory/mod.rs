@@ -65,6 +65,13 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore {
     /// Those of the store.
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()>;
 
+    /// Throws the index of a tenant away and makes it again, from the log and from what is kept. Recall misses what the new index
+    /// has not come to yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn rebuild(&self, tenant: TenantId) -> Result<()>;
+
     /// Waits until everything that was written before the call is found, by its words and by its meaning.
     ///
     /// # Errors

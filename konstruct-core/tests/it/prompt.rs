@@ -293,6 +293,10 @@ impl MemoryStore for Knowing {
         unreachable!()
     }
 
+    async fn rebuild(&self, _: TenantId) -> Result<()> {
+        unreachable!()
+    }
+
     async fn catch_up(&self, _: TenantId) -> Result<()> {
         unreachable!()
     }

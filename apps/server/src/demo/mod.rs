@@ -40,11 +40,7 @@ pub(crate) async fn create(directory: &ServerDirectory, memory: &dyn MemoryStore
         .tool("pass_on")
         .build()?;
     directory.hire(TENANT, &ava).await?;
-    let faq = NewDocument {
-        title: "Acme Bikes FAQ".into(),
-        format: DocumentFormat::Markdown,
-        text: FAQ.into(),
-    };
+    let faq = NewDocument::new("Acme Bikes FAQ", DocumentFormat::Markdown, FAQ);
     memory.put_document(TENANT, faq).await?;
     Ok(())
 }

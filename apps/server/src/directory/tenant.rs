@@ -1,8 +1,8 @@
 //! Tenants.
 
 use konstruct_core::{
-    Clock as _, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
-    turn::{Erase, Journal as _},
+    Clock as _, Depth, Erase, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
+    turn::Journal as _,
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ impl ServerDirectory {
         for connection in self.connections(id).await? {
             self.disconnect(id, connection.id).await?;
         }
-        self.store.erase(id, Erase::Tenant).await?;
+        self.store.erase(id, Erase::Tenant, Depth::Logical).await?;
         self.store
             .delete_row(None, TABLE, &id.to_string())
             .await

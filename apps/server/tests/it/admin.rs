@@ -21,11 +21,7 @@ fn employee(name: &str) -> EmployeeSettings {
 }
 
 fn document(title: &str, text: &str) -> NewDocument {
-    NewDocument {
-        title: title.into(),
-        format: DocumentFormat::Markdown,
-        text: text.into(),
-    }
+    NewDocument::text(title, DocumentFormat::Markdown, text)
 }
 
 fn number(account: &str) -> NewConnection {

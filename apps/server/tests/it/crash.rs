@@ -96,11 +96,7 @@ async fn a_restart_keeps_everything() {
         name: "Second".into(),
     };
     let tenant = admin.add_tenant(&new).await.unwrap();
-    let new = NewDocument {
-        title: "Prices".into(),
-        format: DocumentFormat::Text,
-        text: "A tube is 8 euros.".into(),
-    };
+    let new = NewDocument::text("Prices", DocumentFormat::Text, "A tube is 8 euros.");
     let document = admin.put_document(tenant.id, &new).await.unwrap();
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);

@@ -8,6 +8,7 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use konstruct_admin_api::{self as api, Document, DocumentText, Page};
 use konstruct_core::{DocumentFormat, Error, NewDocument};
 
@@ -49,19 +50,46 @@ async fn add(
     Input(new): Input<api::NewDocument>,
 ) -> Result<(StatusCode, Json<Document>), Problem> {
     app.directory.tenant(tenant).await?;
-    let format = match new.format {
-        api::DocumentFormat::Text => DocumentFormat::Text,
-        api::DocumentFormat::Markdown => DocumentFormat::Markdown,
-    };
-    let document = NewDocument {
-        title: new.title,
-        format,
-        text: new.text,
-    };
+    let document = read_in(new)?;
     Ok((
         StatusCode::CREATED,
         Json(shown(app.memory.put_document(tenant, document).await?)),
     ))
+}
+
+fn read_in(new: api::NewDocument) -> Result<NewDocument, Error> {
+    let content = match new.content {
+        Some(_) if !new.text.is_empty() => {
+            return Err(Error::invalid("content", "`text` is given as well"));
+        }
+        Some(content) => STANDARD
+            .decode(content)
+            .map_err(|_| Error::invalid("content", "is not Base64"))?,
+        None if new.text.trim().is_empty() => return Err(Error::invalid("text", "has no text")),
+        None => new.text.into_bytes(),
+    };
+    let expires_at = new.expires_at.map(|at| {
+        at.parse()
+            .map_err(|_| Error::invalid("expires_at", "is no RFC 3339 time"))
+    });
+    Ok(NewDocument {
+        title: new.title,
+        format: format_of(new.format),
+        content,
+        url: new.url,
+        expires_at: expires_at.transpose()?,
+    })
+}
+
+fn format_of(format: api::DocumentFormat) -> DocumentFormat {
+    match format {
+        api::DocumentFormat::Text => DocumentFormat::Text,
+        api::DocumentFormat::Markdown => DocumentFormat::Markdown,
+        api::DocumentFormat::Html => DocumentFormat::Html,
+        api::DocumentFormat::Pdf => DocumentFormat::Pdf,
+        api::DocumentFormat::Csv => DocumentFormat::Csv,
+        api::DocumentFormat::Faq => DocumentFormat::Faq,
+    }
 }
 
 async fn read(
@@ -102,10 +130,16 @@ fn shown(document: konstruct_core::Document) -> Document {
         title: document.title,
         format: match document.format {
             DocumentFormat::Markdown => api::DocumentFormat::Markdown,
+            DocumentFormat::Html => api::DocumentFormat::Html,
+            DocumentFormat::Pdf => api::DocumentFormat::Pdf,
+            DocumentFormat::Csv => api::DocumentFormat::Csv,
+            DocumentFormat::Faq => api::DocumentFormat::Faq,
             _ => api::DocumentFormat::Text,
         },
         version: document.version,
         chunks: document.chunks,
         updated_at: document.updated_at.to_string(),
+        url: document.url,
+        expires_at: document.expires_at.map(|at| at.to_string()),
     }
 }
