@@ -6,7 +6,7 @@ mod token;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedKind, Embedder, Result};
+use konstruct_core::{EmbedKind, Embedder, Language, Result};
 
 use self::table::Table;
 
@@ -66,6 +66,10 @@ impl Embedder for StaticEmbedder {
 
     fn dim(&self) -> usize {
         TABLE.dim()
+    }
+
+    fn speaks(&self, language: Language) -> bool {
+        language == Language::English
     }
 
     async fn embed(&self, _kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

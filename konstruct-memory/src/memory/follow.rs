@@ -43,9 +43,9 @@ pub(crate) async fn catch_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> 
 
 /// Returns how far the index has come.
 pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<IndexProgress> {
-    let embedder = shelf.embedder().map(|embedder| embedder_key(&*embedder));
+    let Settings { language, indexed } = settings(shelf, tenant).await?;
+    let embedder = embedder_of(shelf, language).map(|embedder| embedder_key(&*embedder));
     let (passages, embedded) = shelf.counts(tenant, embedder).await?;
-    let indexed = settings(shelf, tenant).await?.indexed;
     Ok(IndexProgress {
         indexed,
         records: shelf.last_cursor(tenant).await?.max(indexed),
@@ -56,6 +56,13 @@ pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<Inde
             passages
         },
     })
+}
+
+/// Returns the embedder for texts of a language.
+pub(super) fn embedder_of(shelf: &dyn Shelf, language: Language) -> Option<Arc<dyn Embedder>> {
+    shelf
+        .embedder()
+        .filter(|embedder| embedder.speaks(language))
 }
 
 /// What vectors of an embedder are kept under.
@@ -279,7 +286,8 @@ pub(super) fn unit_of(
 
 /// Embeds every passage that has no vector of the present embedder.
 async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    let Some(embedder) = shelf.embedder() else {
+    let language = settings(shelf, tenant).await?.language;
+    let Some(embedder) = embedder_of(shelf, language) else {
         return Ok(());
     };
     let key = embedder_key(&*embedder);

@@ -40,7 +40,7 @@ pub(crate) use self::{
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::{fetch, recall},
-    settings::set_language,
+    settings::{rebuild, set_language},
     summary::{put_summary, summary},
 };
 
@@ -86,6 +86,13 @@ macro_rules! memory_store {
                         Box::pin(
                             async move { memory::set_language(&*shelf, tenant, language).await },
                         )
+                    })
+                    .await
+                }
+
+                async fn rebuild(&self, tenant: TenantId) -> Result<()> {
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::rebuild(&*shelf, tenant).await })
                     })
                     .await
                 }

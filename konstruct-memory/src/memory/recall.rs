@@ -1,17 +1,17 @@
 //! Questions: what is searched, and what a hit shows.
 
 use konstruct_core::{
-    ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Neighbour, PersonId, Recall, Result,
+    ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Language, Neighbour, PersonId, Recall, Result,
     Signals, Source, Summary, TenantId,
 };
 
 use super::{
-    follow::{embedder_key, unit_length},
+    follow::{embedder_key, embedder_of, unit_length},
     knowledge,
     rank::{Ranked, rank},
     said::{self, Said},
     settings::{Tries, row, settings},
-    shelf::{EmbedderKey, Kind, Plan, STEMS, Search, Shelf, What},
+    shelf::{EmbedderKey, Kind, Plan, Search, Shelf, What},
     space, unit,
 };
 use crate::analyze::terms;
@@ -41,7 +41,7 @@ pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -
     let search = Search {
         places,
         stems,
-        vector: question(shelf, &query.text).await,
+        vector: question(shelf, language, &query.text).await,
         when: query.when.as_ref().map(|when| (when.start, when.end)),
         limit: POOL.max(query.limit.saturating_mul(4)),
     };
@@ -59,9 +59,6 @@ pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -
     Ok(hits)
 }
 
-/// The most words of a question that are looked up.
-const _: () = assert!(STEMS <= 64, "a search looks every stem up");
-
 /// Takes out what has expired, so that it neither is found nor counts.
 async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let mut tries = Tries::default();
@@ -76,8 +73,12 @@ async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
 }
 
 /// The question's vector. Without one, what is found by its words is found.
-async fn question(shelf: &dyn Shelf, text: &str) -> Option<(EmbedderKey, Vec<f32>)> {
-    let embedder = shelf.embedder()?;
+async fn question(
+    shelf: &dyn Shelf,
+    language: Language,
+    text: &str,
+) -> Option<(EmbedderKey, Vec<f32>)> {
+    let embedder = embedder_of(shelf, language)?;
     match embedder.embed(EmbedKind::Query, &[text]).await {
         Ok(vectors) => {
             let vector = vectors
@@ -127,7 +128,6 @@ async fn hit(
         context: ranked.context,
     });
     hit.neighbours = neighbours(shelf, tenant, source, best.about.before).await?;
-    // What stands beside it is shown with it, and may be somebody else's.
     Ok(Some(hit))
 }
 

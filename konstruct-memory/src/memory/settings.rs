@@ -24,27 +24,37 @@ pub(super) async fn settings(shelf: &dyn Shelf, tenant: TenantId) -> Result<Sett
         .unwrap_or_default())
 }
 
-/// Says in which language the tenant's texts are analysed, and has all of them analysed anew.
+/// Says in which language the tenant's texts are analysed, and has all of them analysed anew if it is another one.
 pub(crate) async fn set_language(
     shelf: &dyn Shelf,
     tenant: TenantId,
     language: Language,
 ) -> Result<()> {
+    if settings(shelf, tenant).await?.language == language {
+        return Ok(());
+    }
+    analyse(shelf, tenant, Some(language)).await
+}
+
+/// Throws the index away and makes it again: documents and facts at once, and what was said by following the feed anew.
+pub(crate) async fn rebuild(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+    analyse(shelf, tenant, None).await
+}
+
+async fn analyse(shelf: &dyn Shelf, tenant: TenantId, language: Option<Language>) -> Result<()> {
     let mut tries = Tries::default();
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
-        if settings(shelf, tenant).await?.language == language {
-            return Ok(());
-        }
-        let settings = Settings {
-            language,
+        let before = settings(shelf, tenant).await?;
+        let after = Settings {
+            language: language.unwrap_or(before.language),
             indexed: 0,
         };
         plan.take_out_all = true;
-        plan.put_row(Kind::Settings, Vec::new(), &settings, &[])?;
-        plan.put_in = knowledge::units(shelf, tenant, language).await?;
+        plan.put_row(Kind::Settings, Vec::new(), &after, &[])?;
+        plan.put_in = knowledge::units(shelf, tenant, after.language).await?;
         plan.put_in
-            .extend(fact::units(shelf, tenant, language).await?);
+            .extend(fact::units(shelf, tenant, after.language).await?);
         if shelf.commit(tenant, plan).await? {
             return Ok(());
         }

@@ -136,25 +136,6 @@ pub(crate) enum Kind {
     Erased = 12,
 }
 
-impl Kind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 13] = [
-        Self::Settings,
-        Self::Document,
-        Self::Title,
-        Self::Text,
-        Self::Passage,
-        Self::Fact,
-        Self::FactOf,
-        Self::Summary,
-        Self::Home,
-        Self::Channel,
-        Self::DirectOf,
-        Self::Gap,
-        Self::Erased,
-    ];
-}
-
 /// A plan of changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {

@@ -9,6 +9,7 @@ mod broken;
 mod erase;
 mod journal;
 mod kill;
+#[cfg(feature = "testkit")]
 mod memory;
 mod rows;
 mod seal;

@@ -13,8 +13,6 @@ use crate::{
     memory::shelf::{EmbedderKey, Group, Place, Space, Stem, Unit, UnitInfo, UnitKey, What},
 };
 
-/// The bytes of a unit's key without the tenant.
-pub(super) const KEY: usize = 48;
 /// The bytes of a posting.
 const POSTING: usize = 9;
 /// The bytes of a stem of a unit.
