@@ -1,6 +1,13 @@
 //! The hosted store as a memory.
 
-use konstruct_core::testkit::memory_suite;
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use async_trait::async_trait;
+use konstruct_core::{
+    Audience, DocumentFormat, EmbedKind, Embedder, Hit, KnowledgeStore as _, MemoryStore,
+    NewDocument, Recall, Result, Scope, TenantId, testkit::VirtualClock, testkit::memory_suite,
+};
+use konstruct_memory::Oracle;
 
 use crate::database::Database;
 
@@ -8,4 +15,151 @@ use crate::database::Database;
 async fn postgres_is_a_memory() {
     Database::with(async |database| memory_suite(async || database.fresh_memory().await).await)
         .await;
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn words(&mut self, many: usize) -> String {
+        // Some words are common, and most are rare.
+        let word = |dice: &mut Self| {
+            let of = [3, 12, 60][dice.roll(3)];
+            format!(
+                "zab{}",
+                ["a", "e", "i", "o", "u"]
+                    .map(|vowel| format!("{vowel}{}", dice.roll(of) / 5))
+                    .join("")
+            )
+        };
+        (0..many).map(|_| word(self)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// An embedder of few dimensions: each word points somewhere else.
+#[derive(Debug)]
+struct Words;
+
+#[async_trait]
+impl Embedder for Words {
+    fn id(&self) -> &'static str {
+        "words"
+    }
+
+    fn dim(&self) -> usize {
+        32
+    }
+
+    async fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        Ok(texts
+            .iter()
+            .map(|text| {
+                let mut vector = vec![0.25; 32];
+                for word in text.split_whitespace() {
+                    let seed = word
+                        .bytes()
+                        .fold(5, |seed: u64, byte| seed * 31 % 65_521 + u64::from(byte));
+                    let mut dice = Dice(seed);
+                    for at in &mut vector {
+                        *at += if dice.roll(2) == 0 { 1.0 } else { -1.0 };
+                    }
+                }
+                vector
+            })
+            .collect())
+    }
+}
+
+/// What is found, without what is a store's own.
+fn found(hits: &[Hit]) -> BTreeMap<(String, String), f32> {
+    let of = |hit: &Hit| ((hit.name.clone(), hit.text.clone()), hit.score);
+    hits.iter().map(of).collect()
+}
+
+async fn ask(memory: &dyn MemoryStore, tenant: TenantId, question: &str, limit: usize) -> Vec<Hit> {
+    let query = Recall {
+        limit,
+        explain: true,
+        ..Recall::new(question, Audience::Tenant, Scope::ALL)
+    };
+    memory.recall(tenant, query).await.unwrap()
+}
+
+/// Where two stores differ on what is as good as equal, nothing is said.
+fn compare(question: &str, ours: &[Hit], theirs: &[Hit], what: impl Debug) {
+    assert_eq!(
+        ours.len(),
+        theirs.len(),
+        "{what:?}: how many `{question}` finds"
+    );
+    let (ours, theirs) = (found(ours), found(theirs));
+    let least = theirs.values().copied().fold(f32::INFINITY, f32::min);
+    for (place, score) in &theirs {
+        match ours.get(place) {
+            Some(own) => assert!(
+                (own - score).abs() < 5e-3,
+                "{what:?}: `{question}` gives {place:?} {own}, not {score}"
+            ),
+            None => assert!(
+                score - least < 5e-3,
+                "{what:?}: `{question}` does not find {place:?}: {score}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn postgres_finds_what_the_reference_finds() {
+    Database::with(async |database| {
+        let clock = Arc::new(VirtualClock::default());
+        for embedder in [None, Some(Arc::new(Words) as Arc<dyn Embedder>)] {
+            let reference = Oracle::new(clock.clone(), embedder.clone()).unwrap();
+            let mut builder = database.builder().clock(clock.clone());
+            if let Some(embedder) = &embedder {
+                builder = builder.embedder(Arc::clone(embedder));
+            }
+            let store = builder.connect().await.unwrap();
+            let (tenant, mut dice) = (TenantId::new(), Dice(7));
+            for n in 0..60 {
+                let mut text = String::new();
+                for _ in 0..=dice.roll(4) {
+                    let (heading, body) = (dice.roll(4), dice.roll(90));
+                    text.push_str(&format!(
+                        "## {}\n{}.\n\n",
+                        dice.words(heading + 1),
+                        dice.words(body + 3)
+                    ));
+                }
+                let title = format!("document {n} {}", dice.words(1));
+                let document = NewDocument::new(title, DocumentFormat::Markdown, text);
+                reference
+                    .put_document(tenant, document.clone())
+                    .await
+                    .unwrap();
+                store.put_document(tenant, document).await.unwrap();
+            }
+            for memory in [&reference as &dyn MemoryStore, &store] {
+                memory.catch_up(tenant).await.unwrap();
+            }
+            let mut hits = 0;
+            for _ in 0..120 {
+                let (words, limit) = (dice.roll(24), dice.roll(12));
+                let (question, limit) = (dice.words(words + 1), limit + 1);
+                let ours = ask(&store, tenant, &question, limit).await;
+                let theirs = ask(&reference, tenant, &question, limit).await;
+                hits += ours.len();
+                compare(&question, &ours, &theirs, &embedder);
+            }
+            assert!(hits > 400, "only {hits} hits");
+        }
+    })
+    .await;
 }
