@@ -8,6 +8,8 @@
 //! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
 //! * `prefill` - a store that is large before anything begins.
 //! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
+//! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
+//! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
 //! * `dice` - random numbers that a seed decides.
 
 pub mod corpus;
@@ -15,8 +17,10 @@ pub mod dice;
 pub mod distill;
 pub mod office;
 pub mod prefill;
+pub mod recall;
 pub mod sender;
 pub mod server;
+pub mod store;
 pub mod traffic;
 pub mod verdict;
 
