@@ -7,6 +7,7 @@ mod embed;
 mod employee;
 mod error;
 mod id;
+pub mod learn;
 pub mod limit;
 pub mod llm;
 mod memory;

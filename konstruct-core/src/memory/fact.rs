@@ -57,6 +57,10 @@ pub struct Facts {
 pub struct NewFact {
     /// What is so, 1 to 1,000 characters.
     pub text: String,
+    /// What it is about, in a few words, such as `home city`. A fact that is learned of the same topic, person and audience
+    /// supersedes this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Who may see it. Owned by a conversation or a channel, it is theirs; owned by a person, it is that person's alone.
     pub audience: Audience,
     /// Whom it is about.
@@ -90,6 +94,9 @@ pub struct Fact {
     pub id: FactId,
     /// What is so.
     pub text: String,
+    /// What it is about, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Who may see it.
     pub audience: Audience,
     /// Whom it is about.

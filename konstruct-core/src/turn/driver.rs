@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Body, Channel, Clock, Directory, Error, ErrorKind, MemoryStore, Result, Staff, TenantId,
-    Timestamp, TurnId,
+    Timestamp, TurnId, learn::Lessons,
 };
 
 /// How many events one turn takes in at most; the others come next.
@@ -43,6 +43,7 @@ pub struct Driver {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) lessons: Option<Lessons>,
     pub(super) lease: Duration,
     pub(super) stats: Arc<DriverStats>,
     /// Set when no further turn is to begin.
@@ -107,6 +108,7 @@ impl Driver {
             directory,
             memory,
             clock,
+            lessons: None,
             lease,
             stats: Arc::default(),
             draining: Arc::default(),
@@ -118,6 +120,13 @@ impl Driver {
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
+        self
+    }
+
+    /// Has what was worked learned from.
+    #[must_use]
+    pub fn with_lessons(mut self, lessons: Lessons) -> Self {
+        self.lessons = Some(lessons);
         self
     }
 
@@ -141,7 +150,12 @@ impl Driver {
         let span = tracing::info_span!("conversation", tenant = %claim.tenant, conversation = %claim.conversation);
         let result = self.turns(&claim).instrument(span).await;
         match &result {
-            Ok(_) => {}
+            Ok(Worked::Released) => {
+                if let Some(lessons) = &self.lessons {
+                    lessons.worked(claim.tenant, claim.conversation);
+                }
+            }
+            Ok(Worked::Lost) => {}
             Err(error) => {
                 DriverStats::count(&self.stats.failures);
                 tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "the turn rests");

@@ -55,7 +55,9 @@ impl Driver {
             memory.summary(claim.tenant, claim.conversation).await?
         } else {
             None
-        };
+        }
+        // One without text only tells how far was learned.
+        .filter(|summary| !summary.text.is_empty());
         let hits = facts.iter().chain(&history);
         let mut persons: BTreeSet<PersonId> = hits.flat_map(|hit| hit.persons.clone()).collect();
         persons.extend(summary.iter().flat_map(|summary| &summary.persons));

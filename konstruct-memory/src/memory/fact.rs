@@ -128,6 +128,7 @@ async fn add(shelf: &dyn Shelf, tenant: TenantId, plan: &mut Plan, new: &NewFact
     let fact = Fact {
         id: FactId::new(),
         text: new.text.clone(),
+        topic: new.topic.clone(),
         audience: new.audience,
         about: new.about,
         sources: new.sources.clone(),

@@ -11,6 +11,7 @@ use crate::{Audience, ErrorKind, Facts, NewFact, Quote, Scope, Source, Summary};
 pub(super) fn fact(text: &str, audience: Audience, line: &Line, quote: &str) -> NewFact {
     NewFact {
         text: text.into(),
+        topic: None,
         audience,
         about: Some(line.person),
         sources: vec![Quote {
