@@ -1,6 +1,7 @@
 //! What a backend's author tests with: a reference journal, a virtual clock, a scripted model and channel, crash points.
 
 mod broken;
+mod broken_memory;
 mod channel;
 mod clock;
 mod crash;
@@ -16,6 +17,7 @@ mod world;
 
 pub use self::{
     broken::{BrokenJournal, Flaw, unsteady_step},
+    broken_memory::{BrokenMemory, MemoryFlaw},
     channel::{Fate, ScriptedChannel},
     clock::VirtualClock,
     crash::{CrashPoint, Moment, Write},

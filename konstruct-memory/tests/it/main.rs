@@ -10,6 +10,8 @@ mod erase;
 mod journal;
 mod kill;
 #[cfg(feature = "testkit")]
+mod learn;
+#[cfg(feature = "testkit")]
 mod memory;
 mod rows;
 mod seal;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use konstruct_core::{
     Timestamp,
-    testkit::{JournalSubject, MemorySubject, VirtualClock, journal_suite, memory_suite},
+    testkit::{
+        BrokenMemory, JournalSubject, MEMORY_CASES, MemoryFlaw, MemorySubject, VirtualClock,
+        journal_suite, memory_case, memory_suite,
+    },
 };
 use konstruct_memory::{Oracle, Redb};
 
@@ -48,4 +51,60 @@ fn redb() -> MemorySubject {
 #[tokio::test]
 async fn redb_passes() {
     memory_suite(async || redb()).await;
+}
+
+/// Each flaw makes the cases fail that are about it; without one, none does.
+#[tokio::test]
+async fn the_suite_bites() {
+    for (flaw, cases) in [
+        (MemoryFlaw::Nothing, &[][..]),
+        (
+            MemoryFlaw::SharesAudiences,
+            &["nobody_sees_what_is_not_theirs"],
+        ),
+        (
+            MemoryFlaw::SharesTenants,
+            &["nobody_sees_what_is_not_theirs"],
+        ),
+        (MemoryFlaw::FiltersLate, &["limits_and_times_are_kept"]),
+        (
+            MemoryFlaw::KeepsDeleted,
+            &["documents_are_found_until_they_are_deleted"],
+        ),
+        (
+            MemoryFlaw::KeepsForgotten,
+            &[
+                "a_message_is_forgotten",
+                "a_conversation_is_forgotten",
+                "a_person_is_forgotten",
+                "a_tenant_is_forgotten",
+                "late_writers_do_not_bring_it_back",
+                "an_export_answers_alike",
+            ],
+        ),
+        (
+            MemoryFlaw::TakesLateWrites,
+            &["late_writers_do_not_bring_it_back"],
+        ),
+        (
+            MemoryFlaw::KeepsSuperseded,
+            &["facts_are_remembered_and_superseded"],
+        ),
+    ] {
+        for case in MEMORY_CASES {
+            let make = async || {
+                let subject = oracle();
+                MemorySubject {
+                    memory: Arc::new(BrokenMemory::new(subject.memory, flaw)),
+                    ..subject
+                }
+            };
+            let outcome = memory_case(case, &make).await;
+            assert_eq!(
+                outcome.is_err(),
+                cases.contains(case),
+                "{flaw:?}, {case}: {outcome:?}"
+            );
+        }
+    }
 }
