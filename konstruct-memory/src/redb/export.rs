@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     Inner,
     budget::{self, Budget},
-    head::{corrupt, decode},
+    head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
     snapshot::{Rows as _, Snapshot},
 };
@@ -57,7 +57,7 @@ fn walk(
     };
     for (key, row) in snapshot.all(HEADS, tenant.as_bytes())? {
         let id = ConversationId::from_bytes(keys::id(&key, 16).ok_or_else(corrupt)?);
-        let summary = vault.summary(snapshot, id, &decode(&row)?)?;
+        let summary = vault.summary(snapshot, id, &Head::read(&row)?)?;
         give(Exported::Conversation(summary))?;
         let prefix = keys::conversation(tenant, id);
         pages(snapshot, LOG, &prefix, &mut |rows, key, row| {

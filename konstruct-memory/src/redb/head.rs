@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Shared,
-    keys::{self, HEADS, INBOX, LOG, PLACES, WORDS},
+    keys::{self, HEADS, INBOX, LOG, PLACES},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
@@ -17,7 +17,7 @@ use super::{
 use crate::seal::{self, KeyId};
 
 /// A conversation's counters: no content, so it is not sealed.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// The length of the log.
     pub(super) len: u64,
@@ -26,7 +26,6 @@ pub(super) struct Head {
     /// Up to where the inbox is consumed.
     pub(super) consumed: u64,
     /// How many events after that were erased.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) gone: u64,
     /// When its timer is due.
     pub(super) timer: Option<Timestamp>,
@@ -40,7 +39,56 @@ pub(super) struct Head {
     pub(super) updated_at: Timestamp,
 }
 
+/// The bits of the first byte of a written head.
+const OPEN: u8 = 1;
+const PENDING: u8 = 2;
+const TIMER: u8 = 4;
+const CHECKPOINT: u8 = 8;
+
 impl Head {
+    /// Writes it: a byte of flags, and the numbers.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let flag = |bit, on| if on { bit } else { 0 };
+        let mut row = vec![
+            flag(OPEN, self.open)
+                | flag(PENDING, self.pending)
+                | flag(TIMER, self.timer.is_some())
+                | flag(CHECKPOINT, self.checkpoint.is_some()),
+        ];
+        for number in [
+            self.len,
+            self.last,
+            self.consumed,
+            self.gone,
+            self.updated_at.as_micros().cast_unsigned(),
+            self.timer
+                .map_or(0, |when| when.as_micros().cast_unsigned()),
+            self.checkpoint.unwrap_or(0),
+        ] {
+            row.extend_from_slice(&number.to_be_bytes());
+        }
+        row
+    }
+
+    /// Reads it back.
+    pub(super) fn read(row: &[u8]) -> Result<Self> {
+        let flags = *row.first().ok_or_else(corrupt)?;
+        let number = |n: usize| keys::number(row, 1 + 8 * n).ok_or_else(corrupt);
+        let time = |n| number(n).map(|time| Timestamp::from_micros(time.cast_signed()));
+        let (timer, checkpoint) = (time(5)?, number(6)?);
+        Ok(Self {
+            len: number(0)?,
+            last: number(1)?,
+            consumed: number(2)?,
+            gone: number(3)?,
+            updated_at: time(4)?,
+            timer: (flags & TIMER != 0).then_some(timer),
+            checkpoint: (flags & CHECKPOINT != 0).then_some(checkpoint),
+            open: flags & OPEN != 0,
+            pending: flags & PENDING != 0,
+        })
+    }
+
     pub(super) fn unconsumed(&self) -> u64 {
         self.last - self.consumed - self.gone
     }
@@ -53,11 +101,6 @@ impl Head {
     pub(super) fn unfinished(&self) -> bool {
         self.unconsumed() > 0 || (self.open && self.timer.is_none())
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Where a conversation is held. An address, so it is sealed.
@@ -74,9 +117,9 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     })
 }
 
-/// Writes JSON.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
+/// Appends JSON.
+pub(super) fn encode_onto<T: Serialize>(value: &T, row: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(row, value)
         .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
 }
 
@@ -115,7 +158,7 @@ impl Shared {
         conversation: ConversationId,
     ) -> Result<Option<Head>> {
         rows.get(HEADS, &keys::conversation(tenant, conversation))?
-            .map(|bytes| decode(&bytes))
+            .map(|row| Head::read(&row))
             .transpose()
     }
 }
@@ -167,7 +210,7 @@ impl Vault {
         for person in persons {
             row.extend_from_slice(person.as_bytes());
         }
-        row.extend(self.seal(batch, persons, (INBOX, key), event)?);
+        self.seal_onto(batch, persons, (INBOX, key), event, &mut row)?;
         Ok(row)
     }
 
@@ -212,22 +255,8 @@ impl Vault {
     ) -> Result<Vec<u8>> {
         let persons = record.persons.iter().copied().collect::<Vec<_>>();
         let mut row = cursor.to_be_bytes().to_vec();
-        row.extend(self.seal(batch, &persons, (LOG, key), record)?);
+        self.seal_onto(batch, &persons, (LOG, key), record, &mut row)?;
         Ok(row)
-    }
-
-    /// Notes that a conversation may hold a person's words.
-    pub(super) fn note_words(
-        &self,
-        batch: &mut Batch<'_>,
-        person: PersonId,
-        conversation: ConversationId,
-    ) -> Result<()> {
-        let key = keys::of(self.tenant(), &[person.as_bytes(), conversation.as_bytes()]);
-        if batch.get(WORDS, &key)?.is_none() {
-            batch.put(WORDS, key, []);
-        }
-        Ok(())
     }
 
     /// Reads a row of the log back.
@@ -262,5 +291,36 @@ impl Vault {
             .iter()
             .map(|(key, row)| self.log_record(rows, key, row))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_reads_back() {
+        let whole = Head {
+            len: 1,
+            last: 2,
+            consumed: 3,
+            gone: 4,
+            timer: Some(Timestamp::from_micros(-5)),
+            checkpoint: Some(0),
+            open: true,
+            pending: true,
+            updated_at: Timestamp::from_micros(i64::MAX),
+        };
+        for head in [
+            whole,
+            Head::default(),
+            Head {
+                timer: None,
+                ..whole
+            },
+        ] {
+            assert_eq!(Head::read(&head.to_bytes()).unwrap(), head);
+        }
+        assert!(Head::read(&whole.to_bytes()[..40]).is_err());
     }
 }

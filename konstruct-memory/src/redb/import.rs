@@ -9,10 +9,10 @@ use konstruct_core::{
 
 use super::{
     Shared,
-    append::{Counts, write_ledger},
+    append::{Counts, Run, write_ledger},
     budget::{self, Budget},
-    head::{Head, Place, encode},
-    keys::{self, ALIASES, FEED, HEADS, INBOX, LOG, PLACES},
+    head::{Head, Place},
+    keys::{self, ALIASES, HEADS, INBOX, LOG, PLACES},
     vault::Vault,
     writer::{Batch, Operation},
 };
@@ -46,7 +46,7 @@ impl Operation for Import {
                 self.ready.insert(id);
             }
             let key = keys::conversation(self.tenant, id);
-            batch.put(HEADS, key, encode(&head)?);
+            batch.put(HEADS, key, head.to_bytes());
         }
         Ok(())
     }
@@ -153,9 +153,12 @@ impl Taking {
             None => self.counts.feed.to_be_bytes().to_vec(),
         };
         batch.put(LOG, key, row);
-        let place = [id.as_bytes().as_slice(), &stored.index.to_be_bytes()].concat();
-        let cursor = keys::numbered(self.vault.tenant(), self.counts.feed);
-        batch.put(FEED, cursor, place);
+        let run = Run {
+            conversation: id,
+            first: stored.index,
+            count: 1,
+        };
+        run.put(batch, self.vault.tenant(), self.counts.feed);
         // What can no longer be read counts as the end of a turn: nothing of it can be gone on with.
         let end = stored.record.as_ref().is_none_or(is_end);
         head.open = !end;

@@ -2,17 +2,16 @@
 //!
 //! There is no timer: while one batch is written to the disk, the next one gathers. What nobody waits for rides along with the
 //! next batch. An operation drafts its writes, and they
-//! reach the transaction only when it has succeeded, so that one which fails writes nothing and the others of its batch
-//! are not held up by it.
+//! count only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
 };
 
 use ::redb::{ReadableTable as _, WriteTransaction};
-use konstruct_core::{Error, Result};
+use konstruct_core::{Error, Result, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -21,10 +20,11 @@ use super::{
     rewrite::rewrite,
     snapshot::{Rows, Step},
     stored,
+    vault::Vault,
 };
 
 /// The most operations of one transaction: bounds how long the first of them waits for the last.
-const BATCH: usize = 512;
+const BATCH: usize = 4096;
 
 /// Something that the writer does, whole or not at all.
 pub(super) trait Operation: Send + 'static {
@@ -223,20 +223,31 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     let mut batch = Batch::new(&txn);
     for job in jobs {
         job.apply(&mut batch, shared);
-        batch.flush()?;
+        batch.gather()?;
     }
+    batch.flush()?;
     drop(batch);
     txn.commit().map_err(stored)
 }
 
 type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
 
+/// What is to stand under the keys of a table: `None` for nothing.
+type Changes = HashMap<Table, HashMap<Vec<u8>, Option<Vec<u8>>>>;
+
 /// A write transaction, and the draft of the operation at hand.
+///
+/// What operations write is gathered here and reaches the tables in the order of the keys, once a batch: rows that many operations
+/// write are written once, and neighbours go to the same page.
 pub(super) struct Batch<'txn> {
     txn: &'txn WriteTransaction,
     tables: HashMap<Table, OpenTable<'txn>>,
-    draft: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
+    /// What earlier operations have written, and the tables do not have yet.
+    gathered: Changes,
+    draft: Changes,
     cleared: Vec<(Table, Vec<u8>)>,
+    /// The keys of tenants, from one operation to the next.
+    vaults: HashMap<TenantId, Vault>,
 }
 
 impl<'txn> Batch<'txn> {
@@ -244,17 +255,20 @@ impl<'txn> Batch<'txn> {
         Self {
             txn,
             tables: HashMap::new(),
-            draft: BTreeMap::new(),
+            gathered: HashMap::new(),
+            draft: HashMap::new(),
             cleared: Vec::new(),
+            vaults: HashMap::new(),
         }
     }
 
     pub(super) fn put(&mut self, table: Table, key: Vec<u8>, value: impl Into<Vec<u8>>) {
-        self.draft.insert((table, key), Some(value.into()));
+        let rows = self.draft.entry(table).or_default();
+        rows.insert(key, Some(value.into()));
     }
 
     pub(super) fn delete(&mut self, table: Table, key: Vec<u8>) {
-        self.draft.insert((table, key), None);
+        self.draft.entry(table).or_default().insert(key, None);
     }
 
     /// Deletes every key that begins so, before the other writes of this operation.
@@ -268,8 +282,28 @@ impl<'txn> Batch<'txn> {
         self.cleared.clear();
     }
 
-    /// Writes the draft into the transaction. An error here fails the batch.
+    /// Returns the tenant's keys, if the operation before has [left](Batch::leave) them.
+    pub(super) fn take_vault(&mut self, tenant: TenantId) -> Option<Vault> {
+        self.vaults.remove(&tenant)
+    }
+
+    /// Leaves the tenant's keys to the next operation. One that fails must not, for it may have drafted some of them.
+    pub(super) fn leave(&mut self, vault: Vault) {
+        self.vaults.insert(vault.tenant(), vault);
+    }
+
+    /// Writes everything into the transaction, the draft too. An error here fails the batch.
     pub(super) fn flush(&mut self) -> Result<()> {
+        self.gather()?;
+        self.write_out()
+    }
+
+    /// Ends an operation: its draft is what the next one sees. An error here fails the batch.
+    fn gather(&mut self) -> Result<()> {
+        if !self.cleared.is_empty() {
+            self.write_out()?;
+            self.vaults.clear();
+        }
         for (table, prefix) in std::mem::take(&mut self.cleared) {
             let end = keys::end(&prefix);
             let range: std::ops::Range<&[u8]> = prefix.as_slice()..end.as_slice();
@@ -277,11 +311,23 @@ impl<'txn> Batch<'txn> {
                 .retain_in(range, |_, _| false)
                 .map_err(stored)?;
         }
-        for ((table, key), value) in std::mem::take(&mut self.draft) {
+        for (table, rows) in &mut self.draft {
+            let gathered = self.gathered.entry(*table).or_default();
+            gathered.extend(rows.drain());
+        }
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        for (table, rows) in std::mem::take(&mut self.gathered) {
+            let mut rows: Vec<_> = rows.into_iter().collect();
+            rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             let table = self.open(table)?;
-            match value {
-                Some(value) => drop(table.insert(&*key, &*value).map_err(stored)?),
-                None => drop(table.remove(&*key).map_err(stored)?),
+            for (key, value) in rows {
+                match value {
+                    Some(value) => drop(table.insert(&*key, &*value).map_err(stored)?),
+                    None => drop(table.remove(&*key).map_err(stored)?),
+                }
             }
         }
         Ok(())
@@ -301,8 +347,10 @@ impl<'txn> Batch<'txn> {
 
 impl Rows for Batch<'_> {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if let Some(drafted) = self.draft.get(&(table, key.to_vec())) {
-            return Ok(drafted.clone());
+        for changes in [&self.draft, &self.gathered] {
+            if let Some(value) = changes.get(&table).and_then(|rows| rows.get(key)) {
+                return Ok(value.clone());
+            }
         }
         let found = self.open(table)?.get(key).map_err(stored)?;
         Ok(found.map(|value| value.value().to_vec()))
@@ -310,6 +358,7 @@ impl Rows for Batch<'_> {
 
     /// Sees what earlier operations wrote, and not the draft of this one.
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()> {
+        self.write_out()?;
         for row in self.open(table)?.range(from..to).map_err(stored)? {
             let (key, value) = row.map_err(stored)?;
             if each(key.value(), value.value())?.is_break() {
