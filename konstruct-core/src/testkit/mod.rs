@@ -27,7 +27,7 @@ pub use self::{
         Failed, JOURNAL_CASES, JournalSubject, Restart, journal_case, journal_restart_suite,
         journal_suite,
     },
-    memory_suite::{MEMORY_CASES, MemorySubject, memory_case, memory_suite},
+    memory_suite::{MEMORY_CASES, MemorySubject, memories_agree, memory_case, memory_suite},
     model::{Answer, Gate, ScriptedModel},
     random::random_turns,
     tools::{CountingTool, ToolEnd},

@@ -46,9 +46,16 @@ pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<Inde
     let Settings { language, indexed } = settings(shelf, tenant).await?;
     let embedder = embedder_of(shelf, language).map(|embedder| embedder_key(&*embedder));
     let (passages, embedded) = shelf.counts(tenant, embedder).await?;
+    // The last records may be gone with their conversation.
+    let behind = !shelf.fed(tenant, indexed, 1).await?.is_empty();
+    let records = if behind {
+        shelf.last_cursor(tenant).await?
+    } else {
+        indexed
+    };
     Ok(IndexProgress {
         indexed,
-        records: shelf.last_cursor(tenant).await?.max(indexed),
+        records,
         passages,
         embedded: if embedder.is_some() {
             embedded

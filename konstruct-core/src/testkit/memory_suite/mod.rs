@@ -1,5 +1,6 @@
 //! The conformance suite of [`MemoryStore`]: what any memory must do, whoever wrote it.
 
+mod agree;
 mod fact;
 mod forget;
 mod knowledge;
@@ -8,6 +9,8 @@ mod recall;
 mod sight;
 
 use std::sync::Arc;
+
+pub use self::agree::memories_agree;
 
 use super::{
     VirtualClock,
