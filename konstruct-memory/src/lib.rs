@@ -30,6 +30,7 @@
 //! # Code map
 //! | module | what |
 //! |---|---|
+//! | `extract` | the bytes of a document into text |
 //! | `chunk` | documents into passages |
 //! | `analyze` | text into terms |
 //! | `bm25` | the arithmetic of recall |
@@ -47,7 +48,10 @@
 //! |---|---|---|
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
+//! | `pdf` | no | reads PDF documents |
 //! | `static-embed` | no | an embedder in the program, for English |
+
+mod extract;
 
 mod chunk;
 
@@ -81,6 +85,7 @@ pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
 pub use self::{
     analyze::terms,
     chunk::{Chunk, chunks},
+    extract::extract,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},
 };

@@ -15,15 +15,15 @@ use super::{
 };
 use crate::{
     chunk::{Chunk, chunks},
+    extract::extract,
     seal::TenantKey,
 };
 
 /// The most characters of a title, and of an address.
 const TITLE: usize = 200;
 const URL: usize = 2000;
-/// The most bytes of a document, and of its text.
+/// The most bytes of a document.
 const CONTENT: usize = 10 << 20;
-const TEXT: usize = 1 << 20;
 
 /// One version of a document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -192,15 +192,7 @@ fn check(new: &NewDocument) -> Result<String> {
     if new.content.len() > CONTENT {
         return Err(Error::invalid("content", "is larger than 10 MiB"));
     }
-    let text = String::from_utf8(new.content.clone())
-        .map_err(|_| Error::invalid("content", "is not UTF-8"))?;
-    if text.trim().is_empty() {
-        return Err(Error::invalid("content", "has no text"));
-    }
-    if text.len() > TEXT {
-        return Err(Error::invalid("content", "has more than 1 MiB of text"));
-    }
-    Ok(text)
+    extract(new.format, &new.content)
 }
 
 /// Lists the documents, the newest first.

@@ -1,0 +1,41 @@
+//! Questions and answers: `Q:` and `A:` lines.
+
+use super::{
+    Section,
+    plain::{self, answer, question},
+};
+
+/// A section for each pair. What stands before the first question is plain text; so is all of it where there is none.
+pub(super) fn sections(text: &str) -> Vec<Section> {
+    let mut before = Vec::new();
+    let mut pairs: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        match (question(line.trim()), pairs.last_mut()) {
+            (Some(question), _) => pairs.push((question, Vec::new())),
+            (None, Some((_, lines))) => lines.push(line),
+            (None, None) => before.push(line),
+        }
+    }
+    let mut sections = plain::sections(&before.join("\n"));
+    for (question, lines) in pairs {
+        let text = lines.join("\n");
+        let paragraphs = answer(text.trim()).split("\n\n").map(str::trim);
+        let paragraphs: Vec<String> = paragraphs
+            .filter(|paragraph| !paragraph.is_empty())
+            .map(str::to_owned)
+            .collect();
+        sections.push(if paragraphs.is_empty() {
+            // A question that nobody answered is still something to find.
+            Section {
+                path: Vec::new(),
+                paragraphs: vec![question.to_owned()],
+            }
+        } else {
+            Section {
+                path: vec![question.to_owned()],
+                paragraphs,
+            }
+        });
+    }
+    sections
+}

@@ -1,0 +1,78 @@
+//! Plain text.
+
+use super::Section;
+use crate::analyze::word_count;
+
+/// Text: each paragraph is its own passage. A short line that asks or announces is the heading of what follows.
+pub(super) fn sections(text: &str) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let mut heading: Option<String> = None;
+    for paragraph in paragraphs(text) {
+        let (first, rest) = paragraph.split_once('\n').unwrap_or((&paragraph, ""));
+        let (title, body) = match question(first) {
+            Some(question) => (Some(question), rest),
+            None if heading.is_none() && !rest.is_empty() && announces(first) => {
+                (Some(first.trim_end_matches(':')), rest)
+            }
+            None => (None, paragraph.as_str()),
+        };
+        let alone = title.is_none() && rest.is_empty() && announces(first);
+        if let Some(title) = title.filter(|_| body.trim().is_empty()) {
+            heading = Some(title.to_owned());
+        } else if alone {
+            heading = Some(first.trim_end_matches(':').to_owned());
+        } else {
+            let title = title.map(str::to_owned).or(heading.take());
+            heading = None;
+            sections.push(Section {
+                path: title.into_iter().collect(),
+                paragraphs: vec![answer(body).to_owned()],
+            });
+        }
+    }
+    if let Some(heading) = heading {
+        sections.push(Section {
+            path: Vec::new(),
+            paragraphs: vec![heading],
+        });
+    }
+    sections
+}
+
+/// The question of a line such as `Q: Where are you?`.
+pub(super) fn question(line: &str) -> Option<&str> {
+    ["Q:", "Q.", "Question:", "F:", "Frage:"]
+        .iter()
+        .find_map(|mark| line.strip_prefix(mark))
+        .map(str::trim)
+        .filter(|rest| !rest.is_empty())
+}
+
+/// An answer without its mark.
+pub(super) fn answer(text: &str) -> &str {
+    ["A:", "A.", "Answer:", "Antwort:"]
+        .iter()
+        .find_map(|mark| text.strip_prefix(mark))
+        .unwrap_or(text)
+        .trim()
+}
+
+/// Whether a line is short and ends as a question or an announcement does.
+fn announces(line: &str) -> bool {
+    word_count(line) <= 16 && (line.ends_with('?') || line.ends_with(':'))
+}
+
+/// Paragraphs, parted by blank lines.
+fn paragraphs(text: &str) -> Vec<String> {
+    let mut paragraphs = Vec::new();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().chain([""]) {
+        if !line.trim().is_empty() {
+            lines.push(line.trim());
+        } else if !lines.is_empty() {
+            paragraphs.push(lines.join("\n"));
+            lines.clear();
+        }
+    }
+    paragraphs
+}

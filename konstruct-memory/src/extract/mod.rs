@@ -1,0 +1,134 @@
+//! From the bytes of a document to text that can be parted: what is not text becomes Markdown.
+
+mod faq;
+mod html;
+#[cfg(feature = "pdf")]
+mod pdf;
+
+use konstruct_core::{DocumentFormat, Error, Result};
+
+/// The most bytes of text of a document.
+const TEXT: usize = 1 << 20;
+
+/// Returns the text of a document, for [`chunks`](crate::chunks).
+///
+/// * Text, Markdown and CSV stay as they are.
+/// * Of HTML become headings, paragraphs, lists, rows of tables and links in Markdown. Scripts, styles, navigation, footers and what
+///   a reader does not see are left out.
+/// * Of PDF becomes Markdown with a heading for each page. Needs the feature `pdf`.
+/// * Of a JSON array of objects with `question` and `answer` become `Q:` and `A:` lines.
+///
+/// ```
+/// use konstruct_core::DocumentFormat;
+/// use konstruct_memory::extract;
+///
+/// let page = b"<nav>Home</nav><h1>Opening hours</h1><p>Monday to Friday,<br>9 to 18.";
+/// assert_eq!(extract(DocumentFormat::Html, page)?, "# Opening hours\n\nMonday to Friday,\n9 to 18.\n");
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names `content`: it is not of the format, has no text or
+/// more than 1 MiB of it; [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for a format that this build
+/// cannot read.
+pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
+    let text = match format {
+        DocumentFormat::Html => html::markdown(&utf8(content)?),
+        DocumentFormat::Faq => faq::lines(utf8(content)?)?,
+        #[cfg(feature = "pdf")]
+        DocumentFormat::Pdf => pdf::markdown(content)?,
+        #[cfg(not(feature = "pdf"))]
+        DocumentFormat::Pdf => {
+            return Err(Error::new(
+                konstruct_core::ErrorKind::Unsupported,
+                "content: this build does not read PDF",
+            ));
+        }
+        _ => utf8(content)?,
+    };
+    if text.trim().is_empty() {
+        return Err(invalid("has no text"));
+    }
+    if text.len() > TEXT {
+        return Err(invalid("has more than 1 MiB of text"));
+    }
+    Ok(text)
+}
+
+fn invalid(message: &str) -> Error {
+    Error::invalid("content", message)
+}
+
+/// UTF-8, or UTF-16 that says so: spreadsheets write both.
+fn utf8(content: &[u8]) -> Result<String> {
+    let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| read(*pair)).collect();
+        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
+    };
+    let text = match content {
+        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        bytes => std::str::from_utf8(bytes).ok().map(str::to_owned),
+    };
+    text.ok_or_else(|| invalid("is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use konstruct_core::ErrorKind;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chunks;
+
+    #[test]
+    fn text_is_read_in_its_encoding() {
+        let check = |content: &[u8], expected: Option<&str>| {
+            let text = extract(DocumentFormat::Text, content);
+            assert_eq!(text.as_deref().ok(), expected, "{content:?}");
+        };
+        check(b"plain", Some("plain"));
+        check("\u{feff}für".as_bytes(), Some("für"));
+        check(b"\xff\xfef\0\xfc\0r\0", Some("für"));
+        check(b"\xfe\xff\0f\0\xfc\0r", Some("für"));
+        check(b"\xfe\xff\0f\0", None);
+        check(b"f\xfcr", None);
+        check(b" \n", None);
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        let check = |format, content: &[u8], expected: &str| {
+            let error = extract(format, content).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("content"), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check(DocumentFormat::Text, b"\xff", "UTF-8");
+        check(DocumentFormat::Html, b"<script>x</script>", "no text");
+        check(DocumentFormat::Faq, b"[{\"question\": \"q\"}]", "question");
+        check(
+            DocumentFormat::Text,
+            "x".repeat((1 << 20) + 1).as_bytes(),
+            "1 MiB",
+        );
+        #[cfg(feature = "pdf")]
+        check(DocumentFormat::Pdf, b"no pdf", "PDF");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn no_bytes_panic(content in proptest::collection::vec(any::<u8>(), 0..400), html in "[<>/a-z0-9 =\"'&;!#-]{0,300}") {
+            for format in [DocumentFormat::Text, DocumentFormat::Markdown, DocumentFormat::Html, DocumentFormat::Csv, DocumentFormat::Faq, DocumentFormat::Pdf] {
+                for content in [content.as_slice(), html.as_bytes()] {
+                    if let Ok(text) = extract(format, content) {
+                        chunks(format, &text);
+                    }
+                }
+            }
+        }
+    }
+}
