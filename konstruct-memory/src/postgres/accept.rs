@@ -3,7 +3,10 @@
 //! One transaction of a tenant at a time takes in, so that what is known of an event is decided once. Lookups and writes are
 //! made for all events together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use konstruct_core::{
     Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, PersonId,
@@ -22,34 +25,28 @@ use super::{
 use crate::seal::TenantKey;
 
 impl Inner {
-    pub(super) async fn accept(
+    /// Takes in, all of them or none, in one transaction.
+    pub(super) async fn take_in(
         &self,
         tenant: TenantId,
         events: Vec<RoutedEvent>,
     ) -> Result<Vec<Accepted>> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
-        let key = self.vault.key_or_new(&mut tx).await?;
-        let names: Vec<_> = events
-            .iter()
-            .map(|routed| Names::of(&key, routed))
-            .collect();
-        let mut known = Known::read(&mut tx, &names).await?;
+        let (key, names, mut known) = self.look_up(&mut tx, &events).await?;
         let persons: BTreeSet<_> = events
             .iter()
             .zip(&names)
             .filter(|(routed, names)| !known.erased(routed, names))
             .filter_map(|(_, names)| names.person)
             .collect();
-        let persons = Persons::of(&mut tx, &key, &persons).await?;
+        let mut keys = std::mem::take(&mut known.keys);
+        keys.make_missing(&mut tx, &key, &persons).await?;
         let (mut outcomes, mut new) = (Vec::with_capacity(events.len()), Vec::new());
         for (routed, names) in events.into_iter().zip(names) {
             let outcome = known.take(&mut tx, &key, routed, names, &mut new).await?;
             outcomes.push(outcome);
         }
-        let places = deliver(&mut tx, &key, persons, &new).await?;
+        let places = deliver(&mut tx, &key, &keys, &new).await?;
         tx.commit().await?;
         if !new.is_empty() || outcomes.contains(&Some(Accepted::Upgraded)) {
             self.wake.arrived();
@@ -68,6 +65,25 @@ impl Inner {
                 }
             })
             .collect()
+    }
+
+    /// Names events, and looks up what is known of the names. The key that they are hashed with is the one that was seen last;
+    /// if it is another now, once more with that.
+    async fn look_up(
+        &self,
+        tx: &mut TenantTx,
+        events: &[RoutedEvent],
+    ) -> Result<(Arc<TenantKey>, Vec<Names>, Known)> {
+        if let Some((wrapped, key)) = self.vault.last(tx.tenant()) {
+            let names: Vec<_> = events.iter().map(|event| Names::of(&key, event)).collect();
+            if let Some(known) = Known::read(tx, &key, &names, &wrapped).await? {
+                return Ok((key, names, known));
+            }
+        }
+        let (wrapped, key) = self.vault.key_or_new_and_row(tx).await?;
+        let names: Vec<_> = events.iter().map(|event| Names::of(&key, event)).collect();
+        let known = Known::read(tx, &key, &names, &wrapped).await?;
+        Ok((key, names, known.ok_or_else(corrupt)?))
     }
 }
 
@@ -136,6 +152,7 @@ struct New {
 }
 
 /// What is known of the names of some events.
+#[derive(Default)]
 struct Known {
     /// Event ids that were new with this call, until they are met.
     fresh: HashSet<Uuid>,
@@ -143,67 +160,90 @@ struct Known {
     twins: HashMap<Uuid, Twin>,
     deliveries: HashMap<Uuid, Uuid>,
     conversations: HashMap<Uuid, Uuid>,
+    /// Of those who wrote before.
+    keys: Persons,
 }
 
+/// A kind, two ids, a number, a flag and bytes, of whichever there are.
+type Row = (i32, Option<Uuid>, Option<Uuid>, i64, bool, Option<Vec<u8>>);
+
+/// Notes event ids, and looks everything up, if the tenant's key is still the one whose row is given.
+const LOOK_UP: &str = "
+with key as (
+    select from konstruct.tenant_keys where tenant = $1 and wrapped = $2
+), fresh as (
+    insert into konstruct.events (tenant, event)
+    select $1, event from unnest($3::uuid[]) e(event) where exists (select from key)
+    on conflict do nothing returning event
+)
+select 0, null::uuid, null::uuid, 0::bigint, false, null::bytea from key
+union all
+select 1, event, null, 0, false, null from fresh
+union all
+select 2, person, null, at, false, null from konstruct.erased_persons where tenant = $1 and person = any($4)
+union all
+select 3, twin, conversation, seq, mention, null from konstruct.twins where tenant = $1 and twin = any($5)
+union all
+select 4, d.key, conversation, 0, false, null from konstruct.deliveries d where tenant = $1 and d.key = any($6)
+union all
+select 5, name, conversation, 0, false, null from konstruct.conversations where tenant = $1 and name = any($7)
+union all
+select 6, person, p.key, 0, false, wrapped from konstruct.person_keys p where tenant = $1 and person = any($4)";
+
 impl Known {
-    async fn read(tx: &mut TenantTx, names: &[Names]) -> Result<Self> {
+    /// `None` if the tenant's key is another.
+    async fn read(
+        tx: &mut TenantTx,
+        key: &TenantKey,
+        names: &[Names],
+        wrapped: &[u8],
+    ) -> Result<Option<Self>> {
         let events: Vec<_> = names.iter().filter_map(|names| names.event).collect();
-        let fresh: Vec<Uuid> = sqlx::query_scalar(
-            "insert into konstruct.events (tenant, event) select $1, event from unnest($2::uuid[]) e(event)
-             on conflict do nothing returning event",
-        )
-        .bind(tx.id())
-        .bind(events)
-        .fetch_all(tx.db())
-        .await
-        .map_err(stored)?;
         let of =
             |pick: fn(&Names) -> Option<Uuid>| names.iter().filter_map(pick).collect::<Vec<_>>();
         let persons: Vec<_> = names.iter().filter_map(|names| names.person).collect();
-        let rows: Vec<(i32, Uuid, Option<Uuid>, i64, bool)> = sqlx::query_as(
-            "select 0, person, null::uuid, at, false from konstruct.erased_persons where tenant = $1 and person = any($2)
-             union all
-             select 1, twin, conversation, seq, mention from konstruct.twins where tenant = $1 and twin = any($3)
-             union all
-             select 2, key, conversation, 0, false from konstruct.deliveries where tenant = $1 and key = any($4)
-             union all
-             select 3, name, conversation, 0, false from konstruct.conversations where tenant = $1 and name = any($5)",
-        )
-        .bind(tx.id())
-        .bind(uuids(&persons))
-        .bind(of(|names| names.twin))
-        .bind(of(|names| names.delivery))
-        .bind(of(|names| Some(names.conversation)))
-        .fetch_all(tx.db())
-        .await
-        .map_err(stored)?;
-        let mut known = Self {
-            fresh: fresh.into_iter().collect(),
-            erased: HashMap::new(),
-            twins: HashMap::new(),
-            deliveries: HashMap::new(),
-            conversations: HashMap::new(),
-        };
-        for (kind, id, conversation, number, mention) in rows {
-            match (kind, conversation) {
-                (1, Some(conversation)) => {
+        let rows: Vec<Row> = sqlx::query_as(LOOK_UP)
+            .bind(tx.id())
+            .bind(wrapped)
+            .bind(events)
+            .bind(uuids(&persons))
+            .bind(of(|names| names.twin))
+            .bind(of(|names| names.delivery))
+            .bind(of(|names| Some(names.conversation)))
+            .fetch_all(tx.db())
+            .await
+            .map_err(stored)?;
+        let (mut known, mut same_key) = (Self::default(), false);
+        for (kind, id, other, number, flag, bytes) in rows {
+            match (kind, id, other, bytes) {
+                (0, ..) => same_key = true,
+                (1, Some(event), ..) => drop(known.fresh.insert(event)),
+                (2, Some(person), ..) => {
+                    let person = PersonId::from_bytes(*person.as_bytes());
+                    known.erased.insert(person, number);
+                }
+                (3, Some(name), Some(conversation), _) => {
                     let twin = Twin {
                         conversation,
                         seq: number,
-                        mention,
+                        mention: flag,
                         new: None,
                     };
-                    known.twins.insert(id, twin);
+                    known.twins.insert(name, twin);
                 }
-                (2, Some(conversation)) => drop(known.deliveries.insert(id, conversation)),
-                (3, Some(conversation)) => drop(known.conversations.insert(id, conversation)),
-                _ => {
-                    let person = PersonId::from_bytes(*id.as_bytes());
-                    known.erased.insert(person, number);
+                (4, Some(name), Some(conversation), _) => {
+                    known.deliveries.insert(name, conversation);
                 }
+                (5, Some(name), Some(conversation), _) => {
+                    known.conversations.insert(name, conversation);
+                }
+                (6, Some(person), Some(id), Some(wrapped)) => {
+                    known.keys.add(key, person, id, &wrapped)?;
+                }
+                _ => return Err(corrupt()),
             }
         }
-        Ok(known)
+        Ok(same_key.then_some(known))
     }
 
     /// Whether the event happened before its person was erased.
@@ -298,7 +338,7 @@ async fn mentioned(tx: &mut TenantTx, twin: Option<Uuid>) -> Result<()> {
 async fn deliver(
     tx: &mut TenantTx,
     key: &TenantKey,
-    persons: Persons,
+    persons: &Persons,
     new: &[New],
 ) -> Result<Vec<(Uuid, i64)>> {
     if new.is_empty() {
@@ -323,14 +363,13 @@ async fn deliver(
         let seq = next.get_mut(&event.conversation).ok_or_else(corrupt)?;
         *seq += 1;
         if made.remove(&event.conversation) {
-            rows.add(key, &persons, event)?;
+            rows.add(key, persons, event)?;
         }
         let row = row_in(event.conversation, *seq);
         sealed.push(persons.seal(key, event.person, ("inbox", &row), &event.routed)?);
         places.push((event.conversation, *seq));
     }
-    rows.write(tx).await?;
-    write(tx, new, &places, sealed).await?;
+    write(tx, new, rows, &places, sealed).await?;
     Ok(places)
 }
 
@@ -389,31 +428,13 @@ impl Places {
         self.names.push(event.name);
         Ok(())
     }
-
-    async fn write(self, tx: &mut TenantTx) -> Result<()> {
-        if self.conversations.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "insert into konstruct.conversations (tenant, conversation, name, sealed)
-             select $1, c.conversation, c.name, c.sealed
-             from unnest($2::uuid[], $3::uuid[], $4::bytea[]) c(conversation, name, sealed)",
-        )
-        .bind(tx.id())
-        .bind(self.conversations)
-        .bind(self.names)
-        .bind(self.sealed)
-        .execute(tx.db())
-        .await
-        .map(drop)
-        .map_err(stored)
-    }
 }
 
-/// Writes the inbox, the logical ids, and in which conversations persons speak.
+/// Writes the inbox, new conversations, the logical ids, and in which conversations persons speak.
 async fn write(
     tx: &mut TenantTx,
     new: &[New],
+    made: Places,
     places: &[(Uuid, i64)],
     sealed: Vec<Vec<u8>>,
 ) -> Result<()> {
@@ -440,6 +461,10 @@ async fn write(
              select $1, twin, conversation, seq, mention from new where twin is not null
              on conflict (tenant, twin) do update set
                  conversation = excluded.conversation, seq = excluded.seq, mention = excluded.mention
+         ), places as (
+             insert into konstruct.conversations (tenant, conversation, name, sealed)
+             select $1, c.conversation, c.name, c.sealed
+             from unnest($9::uuid[], $10::uuid[], $11::bytea[]) c(conversation, name, sealed)
          ), spoken as (
              insert into konstruct.spoken (tenant, person, conversation)
              select distinct $1, person, conversation from new where person is not null on conflict do nothing
@@ -456,6 +481,9 @@ async fn write(
     .bind(mentions)
     .bind(sealed)
     .bind(tx.given())
+    .bind(made.conversations)
+    .bind(made.names)
+    .bind(made.sealed)
     .execute(tx.db())
     .await
     .map(drop)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use konstruct_core::{
     LedgerRow, PersonId, Result, Timestamp,
-    turn::{Append, AppendOutcome, Claim, Record, TimerChange},
+    turn::{Append, AppendOutcome, Claim, TimerChange},
 };
 use uuid::Uuid;
 
@@ -29,14 +29,13 @@ impl Inner {
         append: Append,
     ) -> Result<AppendOutcome> {
         let mut tx = self.db.tenant(claim.tenant, Mode::Write).await?;
-        // Without a key nothing was ever claimed here.
-        let Some(key) = self.vault.key(&mut tx).await? else {
-            return Ok(AppendOutcome::FenceLost);
-        };
         let persons = append.records.iter().flat_map(|record| &record.persons);
         let persons: BTreeSet<PersonId> = persons.copied().collect();
-        let keys = Persons::of(&mut tx, &key, &persons).await?;
-        let conversation = uuid(claim.conversation);
+        // Without a key nothing was ever claimed here.
+        let Some((key, mut keys)) = self.vault.keys(&mut tx, &persons).await? else {
+            return Ok(AppendOutcome::FenceLost);
+        };
+        keys.make_missing(&mut tx, &key, &persons).await?;
         let Some(now) = advance(&mut tx, claim, expected_len, &append).await? else {
             // A snapshot that was read before is not undone: the claim ends if what it would consume was changed.
             if self.end_stale(tx, claim, append.consume_to).await? {
@@ -46,23 +45,22 @@ impl Inner {
         };
         let many = (append.records.len(), append.ledger.len());
         let moves = append.reserve.is_some() || !append.settle.is_empty();
+        let mut cursor = 0;
         if many != (0, 0) || moves {
             let counts = count(&mut tx, many).await?;
+            cursor = counts.feed;
             if !budget::account(&mut tx, &key, now, append.reserve.as_ref(), &append.settle).await?
             {
                 return Ok(AppendOutcome::OverBudget);
             }
-            let from = (signed(expected_len), counts.feed);
-            write_records(&mut tx, &key, &keys, conversation, from, &append.records).await?;
             write_ledger(&mut tx, &key, counts.ledger, &append.ledger).await?;
-            mention(&mut tx, conversation, &persons).await?;
         }
-        if let Some(to) = append.consume_to {
-            consume(&mut tx, conversation, to).await?;
-        }
-        if !append.delivery_keys.is_empty() {
-            register(&mut tx, &key, conversation, &append.delivery_keys).await?;
-        }
+        let to = Log {
+            conversation: uuid(claim.conversation),
+            index: signed(expected_len),
+            cursor,
+        };
+        write(&mut tx, (&key, &keys), to, &append, &persons).await?;
         tx.commit().await?;
         if !append.records.is_empty() {
             self.fed.grew(claim.tenant);
@@ -169,35 +167,62 @@ pub(super) async fn count(tx: &mut TenantTx, (records, ledger): (usize, usize)) 
     Ok(Counts { feed, ledger })
 }
 
-/// Writes records from an index of the log and after a cursor of the feed.
-async fn write_records(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    keys: &Persons,
+/// Where records go: a conversation's log from an index on, and the feed after a cursor.
+#[derive(Clone, Copy, Debug)]
+struct Log {
     conversation: Uuid,
-    (index, cursor): (i64, i64),
-    records: &[Record],
+    index: i64,
+    cursor: i64,
+}
+
+/// Writes records and delivery keys, notes whose words there are, and takes off what is consumed.
+async fn write(
+    tx: &mut TenantTx,
+    (key, keys): (&TenantKey, &Persons),
+    to: Log,
+    append: &Append,
+    persons: &BTreeSet<PersonId>,
 ) -> Result<()> {
-    if records.is_empty() {
+    let nothing = append.records.is_empty() && append.delivery_keys.is_empty();
+    if nothing && append.consume_to.is_none() {
         return Ok(());
     }
-    let sealed = (index..)
-        .zip(records)
+    let sealed = (to.index..)
+        .zip(&append.records)
         .map(|(index, record)| {
-            let row = row_in(conversation, index);
+            let row = row_in(to.conversation, index);
             let persons = record.persons.iter().copied();
             keys.seal(key, persons, ("log", &row), record)
         })
         .collect::<Result<Vec<_>>>()?;
+    let deliveries: BTreeSet<_> = append
+        .delivery_keys
+        .iter()
+        .map(|delivery_key| delivery(key, delivery_key))
+        .collect();
+    let persons: Vec<_> = persons.iter().copied().collect();
     sqlx::query(
-        "insert into konstruct.log (tenant, conversation, index, cursor, sealed)
+        "with spoken as (
+             insert into konstruct.spoken (tenant, person, conversation)
+             select $1, person, $2 from unnest($6::uuid[]) p(person) on conflict do nothing
+         ), consumed as (
+             delete from konstruct.inbox where tenant = $1 and conversation = $2 and seq <= $7
+         ), deliveries as (
+             insert into konstruct.deliveries (tenant, key, conversation)
+             select $1, key, $2 from unnest($8::uuid[]) k(key)
+             on conflict (tenant, key) do update set conversation = excluded.conversation
+         )
+         insert into konstruct.log (tenant, conversation, index, cursor, sealed)
          select $1, $2, $3 + n - 1, $4 + n, sealed from unnest($5::bytea[]) with ordinality r(sealed, n)",
     )
     .bind(tx.id())
-    .bind(conversation)
-    .bind(index)
-    .bind(cursor)
+    .bind(to.conversation)
+    .bind(to.index)
+    .bind(to.cursor)
     .bind(sealed)
+    .bind(uuids(&persons))
+    .bind(append.consume_to.map(signed))
+    .bind(deliveries.into_iter().collect::<Vec<_>>())
     .execute(tx.db())
     .await
     .map(drop)
@@ -250,41 +275,6 @@ pub(super) async fn mention(
     .bind(tx.id())
     .bind(conversation)
     .bind(uuids(&persons))
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
-}
-
-async fn consume(tx: &mut TenantTx, conversation: Uuid, to: u64) -> Result<()> {
-    sqlx::query("delete from konstruct.inbox where tenant = $1 and conversation = $2 and seq <= $3")
-        .bind(tx.id())
-        .bind(conversation)
-        .bind(signed(to))
-        .execute(tx.db())
-        .await
-        .map(drop)
-        .map_err(stored)
-}
-
-async fn register(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    conversation: Uuid,
-    delivery_keys: &[String],
-) -> Result<()> {
-    let hashes: BTreeSet<_> = delivery_keys
-        .iter()
-        .map(|delivery_key| delivery(key, delivery_key))
-        .collect();
-    sqlx::query(
-        "insert into konstruct.deliveries (tenant, key, conversation)
-         select $1, key, $2 from unnest($3::uuid[]) k(key)
-         on conflict (tenant, key) do update set conversation = excluded.conversation",
-    )
-    .bind(tx.id())
-    .bind(conversation)
-    .bind(hashes.into_iter().collect::<Vec<_>>())
     .execute(tx.db())
     .await
     .map(drop)

@@ -12,6 +12,7 @@ mod fed;
 mod import;
 mod journal;
 mod migrate;
+mod queue;
 mod read;
 mod rewrap;
 mod shelf;
@@ -30,7 +31,7 @@ use konstruct_core::{Embedder, Result, Secret};
 use uuid::Uuid;
 
 pub use self::connect::PostgresBuilder;
-use self::{fed::Fed, tenant::Db, vault::Vault, wake::Wake};
+use self::{fed::Fed, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
 
 /// The hosted store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
 /// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
@@ -52,6 +53,7 @@ struct Inner {
     db: Db,
     vault: Vault,
     wake: Wake,
+    queue: Queue,
     embedder: Option<Arc<dyn Embedder>>,
     fed: Arc<Fed>,
     /// The tenant that was served last: the next claim goes to one after it.

@@ -63,8 +63,17 @@ impl Vault {
         Ok(key)
     }
 
+    /// Returns the tenant's key as it was last seen, with its row: to be compared with the row that there is.
+    pub(super) fn last(&self, tenant: TenantId) -> Option<(Vec<u8>, Arc<TenantKey>)> {
+        self.kept().get(&tenant).cloned()
+    }
+
     /// Returns the tenant's key; `None` if nothing was ever stored of it.
     pub(super) async fn key(&self, tx: &mut TenantTx) -> Result<Option<Arc<TenantKey>>> {
+        Ok(self.key_and_row(tx).await?.map(|(_, key)| key))
+    }
+
+    async fn key_and_row(&self, tx: &mut TenantTx) -> Result<Option<(Vec<u8>, Arc<TenantKey>)>> {
         let wrapped: Option<Vec<u8>> =
             sqlx::query_scalar("select wrapped from konstruct.tenant_keys where tenant = $1")
                 .bind(tx.id())
@@ -72,14 +81,56 @@ impl Vault {
                 .await
                 .map_err(stored)?;
         wrapped
-            .map(|wrapped| self.unwrap(tx.tenant(), wrapped))
+            .map(|wrapped| Ok((wrapped.clone(), self.unwrap(tx.tenant(), wrapped)?)))
             .transpose()
+    }
+
+    /// Returns the tenant's key with those of some persons, as far as there are any.
+    pub(super) async fn keys(
+        &self,
+        tx: &mut TenantTx,
+        persons: &BTreeSet<PersonId>,
+    ) -> Result<Option<(Arc<TenantKey>, Persons)>> {
+        let persons: Vec<_> = persons.iter().copied().collect();
+        // The tenant's comes first.
+        let rows: Vec<(Option<Uuid>, Option<Uuid>, Vec<u8>)> = sqlx::query_as(
+            "select null::uuid, null::uuid, wrapped from konstruct.tenant_keys where tenant = $1
+             union all
+             select person, key, wrapped from konstruct.person_keys where tenant = $1 and person = any($2)
+             order by 1 nulls first",
+        )
+        .bind(tx.id())
+        .bind(uuids(&persons))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let mut rows = rows.into_iter();
+        let Some((None, None, wrapped)) = rows.next() else {
+            return Ok(None);
+        };
+        let key = self.unwrap(tx.tenant(), wrapped)?;
+        let mut found = Persons::default();
+        for row in rows {
+            let (Some(person), Some(id), wrapped) = row else {
+                return Err(corrupt());
+            };
+            found.add(&key, person, id, &wrapped)?;
+        }
+        Ok(Some((key, found)))
     }
 
     /// Returns the tenant's key, and makes it if there is none.
     pub(super) async fn key_or_new(&self, tx: &mut TenantTx) -> Result<Arc<TenantKey>> {
-        if let Some(key) = self.key(tx).await? {
-            return Ok(key);
+        Ok(self.key_or_new_and_row(tx).await?.1)
+    }
+
+    /// The same with its row.
+    pub(super) async fn key_or_new_and_row(
+        &self,
+        tx: &mut TenantTx,
+    ) -> Result<(Vec<u8>, Arc<TenantKey>)> {
+        if let Some(found) = self.key_and_row(tx).await? {
+            return Ok(found);
         }
         let (_, wrapped) = TenantKey::generate(&self.ring, tx.tenant())?;
         sqlx::query("insert into konstruct.tenant_keys values ($1, $2) on conflict do nothing")
@@ -89,7 +140,7 @@ impl Vault {
             .await
             .map_err(stored)?;
         // It may be another's, who was faster.
-        self.key(tx).await?.ok_or_else(corrupt)
+        self.key_and_row(tx).await?.ok_or_else(corrupt)
     }
 }
 
@@ -110,13 +161,37 @@ impl Persons {
             return Ok(found);
         }
         found.read(tx, key, persons).await?;
+        found.make_missing(tx, key, persons).await?;
+        Ok(found)
+    }
+
+    /// Takes in a key that was read.
+    pub(super) fn add(
+        &mut self,
+        key: &TenantKey,
+        person: Uuid,
+        id: Uuid,
+        wrapped: &[u8],
+    ) -> Result<()> {
+        let (person, key) = unwrap(key, person, id, wrapped)?;
+        self.0.insert(person, key);
+        Ok(())
+    }
+
+    /// Makes those of the keys that were not read.
+    pub(super) async fn make_missing(
+        &mut self,
+        tx: &mut TenantTx,
+        key: &TenantKey,
+        persons: &BTreeSet<PersonId>,
+    ) -> Result<()> {
         let missing: Vec<_> = persons
             .iter()
-            .filter(|person| !found.0.contains_key(person))
+            .filter(|person| !self.0.contains_key(person))
             .copied()
             .collect();
         if missing.is_empty() {
-            return Ok(found);
+            return Ok(());
         }
         let (mut keys, mut wrapped) = (Vec::new(), Vec::new());
         for person in &missing {
@@ -136,8 +211,8 @@ impl Persons {
         .execute(tx.db())
         .await
         .map_err(stored)?;
-        found.read(tx, key, persons).await?;
-        Ok(found)
+        // Some may be another's, who was faster.
+        self.read(tx, key, persons).await
     }
 
     async fn read(
@@ -156,8 +231,7 @@ impl Persons {
         .await
         .map_err(stored)?;
         for (person, id, wrapped) in rows {
-            let (person, key) = unwrap(key, person, id, &wrapped)?;
-            self.0.insert(person, key);
+            self.add(key, person, id, &wrapped)?;
         }
         Ok(())
     }
