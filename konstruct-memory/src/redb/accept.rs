@@ -7,6 +7,7 @@ use konstruct_core::{
 
 use super::{
     Shared,
+    arrival::Arrival,
     head::{Head, Place, corrupt},
     keys::{self, ALIASES, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
     snapshot::Rows as _,
@@ -18,6 +19,8 @@ use super::{
 pub(super) struct Accept {
     pub(super) tenant: TenantId,
     pub(super) events: Vec<RoutedEvent>,
+    /// What the caller prepared, and the keys with which.
+    pub(super) arrivals: Option<(Vault, Vec<Arrival>)>,
     /// The conversations and numbers of what was upgraded.
     pub(super) upgraded: Vec<Twin>,
 }
@@ -54,10 +57,27 @@ impl Operation for Accept {
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
+        let arrivals = match self.arrivals.take() {
+            // Not those of a tenant that was erased meanwhile and came again.
+            Some((prepared, arrivals)) if prepared.key == vault.key => arrivals,
+            _ => {
+                let named = self.events.iter().map(|routed| vault.arrival(routed));
+                named.collect()
+            }
+        };
         let accepted = self
             .events
             .iter()
-            .map(|routed| take_in(shared, batch, &mut vault, routed, &mut self.upgraded))
+            .zip(arrivals)
+            .map(|(routed, arrival)| {
+                take_in(
+                    shared,
+                    batch,
+                    &mut vault,
+                    (routed, arrival),
+                    &mut self.upgraded,
+                )
+            })
             .collect::<Result<_>>()?;
         batch.leave(vault);
         Ok(accepted)
@@ -80,27 +100,23 @@ fn take_in(
     shared: &Shared,
     batch: &mut Batch<'_>,
     vault: &mut Vault,
-    routed: &RoutedEvent,
+    (routed, mut arrival): (&RoutedEvent, Arrival),
     upgraded: &mut Vec<Twin>,
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
-    let person = vault.sender(batch, event)?;
+    let person = vault.sender(batch, arrival.person)?;
     if let Some(person) = person
         && vault.was_forgotten(batch, person, event.occurred_at)?
     {
         return Ok(Accepted::Duplicate);
     }
-    let name = |label: &str, id: &str| {
-        let bytes = [routed.connection.as_bytes().as_slice(), id.as_bytes()].concat();
-        (!id.is_empty()).then(|| vault.named(label, &bytes))
-    };
-    if let Some(key) = name("event", &event.id) {
+    if let Some(key) = arrival.event.take() {
         if batch.get(EVENTS, &key)?.is_some() {
             return Ok(Accepted::Duplicate);
         }
         batch.put(EVENTS, key, []);
     }
-    let logical = name("logical", &event.logical_id);
+    let logical = arrival.logical.take();
     if let Some(key) = &logical
         && let Some(row) = batch.get(LOGICAL, key)?
     {
@@ -124,7 +140,7 @@ fn take_in(
             Upgrade::Consumed => {}
         }
     }
-    let (conversation, seq) = deliver(shared, batch, vault, routed, person)?;
+    let (conversation, seq) = deliver(shared, batch, vault, routed, (person, arrival))?;
     if let Some(key) = logical {
         let twin = Twin {
             conversation,
@@ -176,7 +192,9 @@ fn upgrade(
     old.direct |= new.direct;
     old.thread |= new.thread;
     old.command |= new.command;
-    let row = vault.inbox_row(batch, &key, item.accepted_at, &item.persons, &kept)?;
+    let place = (twin.conversation, twin.seq);
+    let whose = (item.accepted_at, item.persons.as_slice());
+    let row = vault.inbox_row(batch, place, whose, &kept, None)?;
     batch.put(INBOX, key, row);
     Ok(Upgrade::Done)
 }
@@ -187,7 +205,7 @@ fn deliver(
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     routed: &RoutedEvent,
-    person: Option<PersonId>,
+    (person, mut arrival): (Option<PersonId>, Arrival),
 ) -> Result<(ConversationId, u64)> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let now = shared.clock.now();
@@ -195,10 +213,7 @@ fn deliver(
         Some(delivery_key) => vault.registered(batch, delivery_key)?,
         None => None,
     };
-    let mut conversation = registered.unwrap_or_else(|| {
-        let place = event.conversation.as_ref().map(ConversationRef::key);
-        vault.conversation(routed.connection, place.as_deref().unwrap_or(""))
-    });
+    let mut conversation = registered.unwrap_or(arrival.conversation);
     let mut head = shared.head(batch, tenant, conversation)?;
     if head.is_none()
         && let Some(alias) = vault.alias(batch, conversation.as_bytes())?
@@ -228,7 +243,9 @@ fn deliver(
     head.last += 1;
     head.updated_at = now;
     let item = keys::item(tenant, conversation, head.last);
-    let row = vault.inbox_row(batch, &item, now, person.as_slice(), routed)?;
+    let place = (conversation, head.last);
+    let whose = (now, person.as_slice());
+    let row = vault.inbox_row(batch, place, whose, routed, Some(&mut arrival))?;
     if let Some(person) = person {
         vault.note_words(batch, person, conversation)?;
     }
@@ -254,11 +271,10 @@ impl Vault {
     }
 
     /// Returns who sent an event, under the id that they had elsewhere if they were imported.
-    fn sender(&self, batch: &mut Batch<'_>, event: &Inbound) -> Result<Option<PersonId>> {
-        let Some(id) = event.sender.id() else {
+    fn sender(&self, batch: &mut Batch<'_>, person: Option<PersonId>) -> Result<Option<PersonId>> {
+        let Some(person) = person else {
             return Ok(None);
         };
-        let person = self.key.person(event.channel.as_str(), id);
         if self.has_key(batch, person)? {
             return Ok(Some(person));
         }

@@ -1,8 +1,8 @@
 //! A conversation's own row, its inbox and its log: how they are written as bytes and read back.
 
 use konstruct_core::{
-    ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, RoutedEvent,
-    TenantId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, TenantId,
+    Timestamp,
     turn::{ConversationSummary, InboxItem, Record, Stored},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -127,6 +127,18 @@ pub(super) fn corrupt() -> Error {
     Error::new(ErrorKind::Corrupt, "a stored row is too short")
 }
 
+/// The beginning of an inbox item: when it was accepted, and whose words it holds.
+pub(super) fn inbox_head(accepted_at: Timestamp, persons: &[PersonId]) -> Result<Vec<u8>> {
+    let count = u8::try_from(persons.len())
+        .map_err(|_| Error::invalid("persons", "at most 255 an event"))?;
+    let mut row = accepted_at.as_micros().to_be_bytes().to_vec();
+    row.push(count);
+    for person in persons {
+        row.extend_from_slice(person.as_bytes());
+    }
+    Ok(row)
+}
+
 /// Whose words an inbox item holds.
 pub(super) fn inbox_persons(row: &[u8]) -> Result<Vec<PersonId>> {
     let count = usize::from(*row.get(8).ok_or_else(corrupt)?);
@@ -191,45 +203,6 @@ impl Vault {
             len: head.len,
             unconsumed: head.unconsumed(),
             updated_at: head.updated_at,
-        })
-    }
-
-    /// Writes an inbox item: when, whose, and the sealed event.
-    pub(super) fn inbox_row(
-        &mut self,
-        batch: &mut Batch<'_>,
-        key: &[u8],
-        accepted_at: Timestamp,
-        persons: &[PersonId],
-        event: &RoutedEvent,
-    ) -> Result<Vec<u8>> {
-        let count = u8::try_from(persons.len())
-            .map_err(|_| Error::invalid("persons", "at most 255 an event"))?;
-        let mut row = accepted_at.as_micros().to_be_bytes().to_vec();
-        row.push(count);
-        for person in persons {
-            row.extend_from_slice(person.as_bytes());
-        }
-        self.seal_onto(batch, persons, (INBOX, key), event, &mut row)?;
-        Ok(row)
-    }
-
-    /// Reads an inbox item back.
-    pub(super) fn inbox_item(
-        &mut self,
-        rows: &mut dyn Rows,
-        key: &[u8],
-        row: &[u8],
-    ) -> Result<InboxItem> {
-        let accepted_at =
-            Timestamp::from_micros(keys::number(row, 0).ok_or_else(corrupt)?.cast_signed());
-        let persons = inbox_persons(row)?;
-        let sealed = &row[9 + 16 * persons.len()..];
-        Ok(InboxItem {
-            seq: keys::number(key, 32).ok_or_else(corrupt)?,
-            accepted_at,
-            persons,
-            event: self.open(rows, (INBOX, key), sealed)?,
         })
     }
 

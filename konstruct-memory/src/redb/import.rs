@@ -197,7 +197,9 @@ impl Taking {
         }
         let (at, persons) = (item.accepted_at, &item.persons);
         self.name_sender(batch, persons.iter().copied(), [&routed.event]);
-        let row = self.vault.inbox_row(batch, &key, at, persons, routed)?;
+        let row = self
+            .vault
+            .inbox_row(batch, (id, item.seq), (at, persons), routed, None)?;
         batch.put(INBOX, key, row);
         Ok(())
     }

@@ -34,6 +34,7 @@ impl Journal for Redb {
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
         let accept = Accept {
             tenant,
+            arrivals: self.inner.shared.arrivals(tenant, &events)?,
             events,
             upgraded: Vec::new(),
         };

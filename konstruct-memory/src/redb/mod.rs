@@ -2,6 +2,7 @@
 
 mod accept;
 mod append;
+mod arrival;
 mod budget;
 mod erase;
 mod export;

@@ -297,7 +297,11 @@ impl Vault {
     }
 
     /// Returns a person's key; `None` for one who has none yet, or none any more.
-    fn known_key(&mut self, rows: &mut dyn Rows, person: PersonId) -> Result<Option<PersonKey>> {
+    pub(super) fn known_key(
+        &mut self,
+        rows: &mut dyn Rows,
+        person: PersonId,
+    ) -> Result<Option<PersonKey>> {
         let id = match self.persons.get(&person) {
             Some(id) => Some(*id),
             None => rows

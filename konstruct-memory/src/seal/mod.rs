@@ -88,6 +88,13 @@ impl Place<'_> {
     }
 }
 
+/// Makes 16 bytes that nobody can guess.
+pub(crate) fn token() -> Result<[u8; 16]> {
+    let mut token = [0; 16];
+    random(&mut token)?;
+    Ok(token)
+}
+
 /// Fills with bytes that nobody can guess.
 fn random(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes)
@@ -132,7 +139,8 @@ fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
         .map_err(|_| damaged())
 }
 
-fn damaged() -> Error {
+/// What says that sealed data is not as it was sealed, or not where.
+pub(crate) fn damaged() -> Error {
     Error::new(
         ErrorKind::Corrupt,
         "sealed data does not open: it is damaged, or was sealed with other keys or to another place",

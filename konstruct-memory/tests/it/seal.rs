@@ -162,3 +162,48 @@ async fn an_older_format_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("format 1"), "{error}");
 }
+
+/// Whoever can write to the file cannot move words to another place in it.
+#[tokio::test]
+async fn rows_that_changed_places_do_not_open() {
+    use redb::{ReadableDatabase as _, ReadableTable as _};
+    for table in ["inbox", "log"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = Redb::open(&path).unwrap();
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let events = ["one", "two"].map(|id| message(connection, "C1", id, id));
+        store.accept(tenant, events.to_vec()).await.unwrap();
+        let lease = Duration::from_secs(60);
+        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let append = Append {
+            records: vec![sent(&[], "one"), sent(&[], "two")],
+            ..Append::default()
+        };
+        store.append(&claim, 0, append).await.unwrap();
+        drop(store);
+        let definition = redb::TableDefinition::<&[u8], &[u8]>::new(table);
+        let db = redb::Database::open(&path).unwrap();
+        let rows: Vec<_> = db
+            .begin_read()
+            .unwrap()
+            .open_table(definition)
+            .unwrap()
+            .iter()
+            .unwrap()
+            .map(|row| row.unwrap())
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect();
+        let txn = db.begin_write().unwrap();
+        for ((key, _), (_, other)) in rows.iter().zip(rows.iter().rev()) {
+            let mut rows = txn.open_table(definition).unwrap();
+            rows.insert(key.as_slice(), other.as_slice()).unwrap();
+        }
+        txn.commit().unwrap();
+        drop(db);
+        let store = Redb::open(&path).unwrap();
+        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let error = store.load(&claim).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{table}");
+    }
+}
