@@ -9,7 +9,7 @@ use reqwest::{
     header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
@@ -155,6 +155,58 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Makes a call whose answer is one document, of at most so many bytes, within [`Timeouts::first_content`].
+    ///
+    /// # Errors
+    /// As [`Http::stream`]; [`ErrorKind::Protocol`] when the answer is too large or no such document.
+    pub(crate) async fn document<T: DeserializeOwned>(
+        &self,
+        post: Post<'_, impl Serialize>,
+        most: usize,
+    ) -> Result<T> {
+        let span = tracing::info_span!(
+            "embeddings",
+            gen_ai.operation.name = "embeddings",
+            gen_ai.provider.name = post.provider,
+            gen_ai.request.model = post.model,
+        );
+        let deadline = Instant::now() + self.timeouts.first_content;
+        let request = self
+            .client()?
+            .post(&post.url)
+            .headers(post.headers)
+            .json(post.body);
+        async {
+            let mut response = timeout_at(deadline, request.send())
+                .await
+                .map_err(|_| silent("before the answer began"))?
+                .map_err(unreached)?;
+            if !response.status().is_success() {
+                return Err((post.refused)(&Refusal::read(response, deadline).await));
+            }
+            let mut body = Vec::new();
+            loop {
+                let read = timeout_at(deadline, response.chunk()).await;
+                match read.map_err(|_| silent("in mid-answer"))? {
+                    Ok(Some(bytes)) if body.len() + bytes.len() <= most => body.extend(bytes),
+                    Ok(Some(_)) => {
+                        return Err(Error::new(ErrorKind::Protocol, "the answer is too large"));
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Err(broken(error)),
+                }
+            }
+            serde_json::from_slice(&body).map_err(|error| {
+                let message = format!("{} answered what is not an answer", post.provider);
+                Error::new(ErrorKind::Protocol, message).with_source(error)
+            })
+        }
+        .instrument(span)
+        .await
+    }
+}
+
 /// Makes the client: ring and Mozilla's roots by name, so that neither cmake nor system certificates are needed, and no
 /// redirects, which would carry a key elsewhere.
 fn client(timeouts: &Timeouts) -> std::result::Result<Client, Box<dyn StdError + Send + Sync>> {
@@ -202,6 +254,11 @@ pub(crate) fn unreached(error: reqwest::Error) -> Error {
         )
     };
     Error::new(kind, message).with_source(error)
+}
+
+fn broken(error: reqwest::Error) -> Error {
+    Error::new(ErrorKind::Truncated, "the connection broke in mid-answer")
+        .with_source(error.without_url())
 }
 
 fn silent(when: &str) -> Error {
@@ -368,11 +425,7 @@ impl<W: Wire> Reader<W> {
             match timeout_at(deadline, self.response.chunk()).await {
                 Ok(Ok(Some(bytes))) => self.ready.extend(self.decoder.push(&bytes)),
                 Ok(Ok(None)) => self.ready.extend(self.decoder.finish()),
-                Ok(Err(error)) => self.ready.push_back(Err(Error::new(
-                    ErrorKind::Truncated,
-                    "the connection broke in mid-answer",
-                )
-                .with_source(error.without_url()))),
+                Ok(Err(error)) => self.ready.push_back(Err(broken(error))),
                 Err(_) => self.ready.push_back(Err(silent("in mid-answer"))),
             }
         }

@@ -6,6 +6,7 @@
 //! # Code map
 //! * `openai/`, `anthropic/`, `ollama/` - the same four files each: `client` posts and reads refusals, `wire` is the
 //!   provider's JSON, `convert` goes between it and core's types, both ways.
+//! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
 //! * `http` - TLS, timeouts, and bytes through a decoder into a stream.
 //! * `price` - what well-known models cost.
@@ -50,9 +51,9 @@
 //! # Features
 //! | feature | what | default |
 //! |---|---|---|
-//! | `openai` | Chat Completions, and compatible servers | yes |
+//! | `openai` | Chat Completions, embeddings, and compatible servers | yes |
 //! | `anthropic` | Messages | yes |
-//! | `ollama` | `/api/chat`, and a probe | yes |
+//! | `ollama` | `/api/chat`, `/api/embed`, and a probe | yes |
 //! | `extract` | the offline backend | yes |
 //! | `testkit` | fake provider servers | no |
 
@@ -60,6 +61,8 @@
 mod anthropic;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod codec;
+#[cfg(any(feature = "openai", feature = "ollama"))]
+mod embed;
 #[cfg(feature = "extract")]
 pub mod extract;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
@@ -82,8 +85,8 @@ pub use self::anthropic::{Anthropic, AnthropicDecoder};
 #[cfg(feature = "extract")]
 pub use self::extract::Extract;
 #[cfg(feature = "ollama")]
-pub use self::ollama::{Ollama, OllamaDecoder, probe};
+pub use self::ollama::{Ollama, OllamaDecoder, OllamaEmbedder, probe};
 #[cfg(feature = "openai")]
-pub use self::openai::{OpenAi, OpenAiDecoder};
+pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{codec::Decoder, http::Timeouts};

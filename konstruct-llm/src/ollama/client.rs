@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Where Ollama listens unless told otherwise.
-const LOCAL: &str = "http://127.0.0.1:11434";
+pub(super) const LOCAL: &str = "http://127.0.0.1:11434";
 
 /// A model that runs on Ollama. It is free.
 ///
@@ -83,7 +83,7 @@ impl Ollama {
 }
 
 /// Makes a base URL of what people write into `OLLAMA_HOST`.
-fn base_url(host: &str) -> String {
+pub(super) fn base_url(host: &str) -> String {
     let host = host.trim().trim_end_matches('/');
     if host.contains("://") {
         return host.into();
@@ -148,7 +148,7 @@ impl LlmBackend for Ollama {
 }
 
 /// The status tells all: Ollama's errors have no type.
-fn refused(refusal: &Refusal) -> Error {
+pub(super) fn refused(refusal: &Refusal) -> Error {
     let said = serde_json::from_slice(&refusal.body)
         .ok()
         .map(|ErrorDocument { error }| ProviderError::new("", &error));

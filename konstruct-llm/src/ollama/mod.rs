@@ -2,9 +2,13 @@
 
 mod client;
 mod convert;
+mod embed;
 mod wire;
 
-pub use self::client::{Ollama, probe};
+pub use self::{
+    client::{Ollama, probe},
+    embed::OllamaEmbedder,
+};
 
 /// Decodes a stream of Ollama's `/api/chat`.
 pub type OllamaDecoder = crate::codec::Decoder<convert::Lines>;

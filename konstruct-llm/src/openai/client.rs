@@ -16,7 +16,7 @@ use crate::{
     price,
 };
 
-const OFFICIAL: &str = "https://api.openai.com/v1";
+pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
 
 /// A model behind OpenAI's Chat Completions, or behind a compatible server such as vLLM, llama.cpp, OpenRouter or LiteLLM.
 ///
@@ -101,7 +101,7 @@ impl LlmBackend for OpenAi {
     }
 }
 
-fn refused(refusal: &Refusal) -> Error {
+pub(super) fn refused(refusal: &Refusal) -> Error {
     // The body's type is not looked at: OpenAI's 401 is JSON under `text/plain`.
     let Ok(ErrorDocument { error }) = serde_json::from_slice(&refusal.body) else {
         return refusal.error("openai", None, None);

@@ -1,7 +1,8 @@
 //! Fake providers: real local servers that speak the providers' wires, and misbehave on request.
 //!
 //! One [`FakeProvider`] speaks all three wires, each at its own path:
-//! `POST [/v1]/chat/completions`, `POST /v1/messages`, `POST /api/chat`, and `GET /api/tags`.
+//! `POST [/v1]/chat/completions`, `POST /v1/messages`, `POST /api/chat`, and `GET /api/tags`. Texts are embedded at
+//! `POST [/v1]/embeddings` and `POST /api/embed`: each gets the [`vector`] that its letters decide.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -19,8 +20,10 @@
 mod frames;
 mod reply;
 mod server;
+mod vectors;
 
 pub use self::{
     reply::{Fault, Reply},
     server::{FakeProvider, FakeServer, Recorded},
+    vectors::vector,
 };

@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{Fault, Reply, frames::Dialect};
+use super::{Fault, Reply, frames::Dialect, vectors};
 
 /// A request that a fake provider got.
 #[derive(Clone, Debug)]
@@ -103,6 +103,9 @@ impl FakeProvider {
             .route("/v1/chat/completions", post(openai))
             .route("/v1/messages", post(anthropic))
             .route("/api/chat", post(ollama))
+            .route("/embeddings", post(openai_embed))
+            .route("/v1/embeddings", post(openai_embed))
+            .route("/api/embed", post(ollama_embed))
             .route("/api/tags", get(tags))
             .with_state(self);
         // Without it a stream of small frames waits for acknowledgements.
@@ -204,6 +207,55 @@ async fn ollama(
     body: Bytes,
 ) -> Response {
     respond(&fake, Dialect::Ollama, &uri, &headers, &body).await
+}
+
+async fn openai_embed(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    embed(&fake, Dialect::OpenAi, &uri, &headers, &body).await
+}
+
+async fn ollama_embed(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    embed(&fake, Dialect::Ollama, &uri, &headers, &body).await
+}
+
+async fn embed(
+    fake: &FakeProvider,
+    dialect: Dialect,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Response {
+    let (reply, body, _) = fake.answer(dialect, uri, headers, body);
+    tokio::time::sleep(reply.delay).await;
+    if let Some(Fault::Status {
+        status,
+        headers,
+        body,
+    }) = &reply.fault
+    {
+        return refusal(*status, headers, body);
+    }
+    let document = vectors::document(dialect, &body, &reply).to_string();
+    let fault = match reply.fault {
+        // Fewer vectors are a fault by themselves.
+        Some(Fault::End(_)) => None,
+        fault => fault,
+    };
+    let half = document.len() / 2;
+    let frames = vec![document[..half].to_owned(), document[half..].to_owned()];
+    let mut response = Response::new(stream_of(dialect, frames, fault));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 async fn tags(State(fake): State<FakeProvider>) -> Json<Value> {

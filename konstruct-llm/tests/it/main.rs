@@ -9,6 +9,7 @@
 mod accuracy;
 mod backends;
 mod codecs;
+mod embedders;
 mod extract;
 mod requests;
 

@@ -1,0 +1,134 @@
+//! What embedders have in common: how texts are cut and batched, and what an answer must be.
+
+use std::ops::Range;
+
+use konstruct_core::{EmbedKind, Error, ErrorKind, Result};
+
+/// What stands before a text, for models that want to know what it is for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefixes {
+    pub(crate) query: String,
+    pub(crate) document: String,
+}
+
+impl Prefixes {
+    pub(crate) fn apply(&self, kind: EmbedKind, text: &str) -> String {
+        let prefix = match kind {
+            EmbedKind::Query => &self.query,
+            _ => &self.document,
+        };
+        format!("{prefix}{text}")
+    }
+
+    /// What vectors are kept under: with other prefixes they are others.
+    pub(crate) fn id(&self, provider: &str, model: &str) -> String {
+        let Self { query, document } = self;
+        if query.is_empty() && document.is_empty() {
+            return format!("{provider}/{model}");
+        }
+        format!("{provider}/{model} {query:?} {document:?}")
+    }
+}
+
+/// What one request may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) texts: usize,
+    /// Half tokens of all texts, and of one.
+    pub(crate) all: usize,
+    pub(crate) one: usize,
+}
+
+/// How long a text is at most, in half tokens: an ASCII letter is half a token, any other character two. Real tokenizers need less
+/// for words, and about as much for numbers and scripts that they know badly.
+fn half_tokens(c: char) -> usize {
+    if c.is_ascii() { 1 } else { 4 }
+}
+
+/// Cuts a text to so many half tokens, and returns how many it has then.
+pub(crate) fn cut(text: &str, most: usize) -> (&str, usize) {
+    let mut count = 0;
+    for (at, c) in text.char_indices() {
+        let more = half_tokens(c);
+        if count + more > most {
+            return (&text[..at], count);
+        }
+        count += more;
+    }
+    (text, count)
+}
+
+/// Parts texts of these lengths into requests.
+pub(crate) fn batches(lengths: &[usize], limits: Limits) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let (mut from, mut sum) = (0, 0);
+    for (at, length) in lengths.iter().enumerate() {
+        if at > from && (at - from == limits.texts || sum + length > limits.all) {
+            batches.push(from..at);
+            (from, sum) = (at, 0);
+        }
+        sum += length;
+    }
+    if from < lengths.len() {
+        batches.push(from..lengths.len());
+    }
+    batches
+}
+
+/// Returns an answer's vectors if there is one of the right size for each text.
+pub(crate) fn checked(
+    provider: &str,
+    vectors: Vec<Vec<f32>>,
+    (texts, dim): (usize, Option<usize>),
+) -> Result<Vec<Vec<f32>>> {
+    let wrong =
+        |what: String| Error::new(ErrorKind::Protocol, format!("{provider} answered {what}"));
+    if vectors.len() != texts {
+        let count = vectors.len();
+        return Err(wrong(format!("{count} vectors to {texts} texts")));
+    }
+    for vector in &vectors {
+        let wanted = dim.unwrap_or(vector.len());
+        if vector.len() != wanted || wanted == 0 {
+            let size = vector.len();
+            return Err(wrong(format!("a vector of {size} numbers, not {wanted}")));
+        }
+        if !vector.iter().all(|number| number.is_finite()) {
+            return Err(wrong("a vector with a number that is none".into()));
+        }
+    }
+    Ok(vectors)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        let check = |text: &str, most, expected: (&str, usize)| {
+            assert_eq!(cut(text, most), expected, "{text}");
+        };
+        check("", 4, ("", 0));
+        check("abcd", 4, ("abcd", 4));
+        check("abcde", 4, ("abcd", 4));
+        check("aüb", 4, ("a", 1));
+        check("aüb", 6, ("aüb", 6));
+    }
+
+    proptest! {
+        #[test]
+        fn batches_hold_every_text_once_within_the_limits(lengths in proptest::collection::vec(0usize..50, 0..60)) {
+            let limits = Limits { texts: 7, all: 100, one: 50 };
+            let batches = batches(&lengths, limits);
+            let all: Vec<usize> = batches.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..lengths.len()).collect::<Vec<_>>());
+            for batch in batches {
+                prop_assert!(!batch.is_empty() && batch.len() <= 7);
+                prop_assert!(lengths[batch].iter().sum::<usize>() <= 100);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Vectors from Ollama's `/api/embed`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use konstruct_core::{EmbedKind, Embedder, Result, Secret};
+use reqwest::header::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::client::{LOCAL, base_url, refused};
+use crate::{
+    embed::{Limits, Prefixes, batches, checked, cut},
+    http::{Http, Post, Timeouts, header},
+};
+
+/// Few enough that a slow machine answers in time; Ollama works them one after another anyway.
+const LIMITS: Limits = Limits {
+    texts: 64,
+    all: usize::MAX,
+    one: usize::MAX,
+};
+const ANSWER: usize = 16 << 20;
+
+/// An embedding model that runs on Ollama. It is free.
+///
+/// Texts go in requests of at most 64. Ollama itself cuts a text that is longer than the model's context, at its end. A text without
+/// any letter is not sent, and its vector is zero.
+///
+/// ```
+/// use konstruct_core::Embedder;
+/// use konstruct_llm::OllamaEmbedder;
+///
+/// let embedder = OllamaEmbedder::new("nomic-embed-text", 768).prefixes("search_query: ", "search_document: ");
+/// assert_eq!(embedder.dim(), 768);
+/// ```
+#[derive(Clone, Debug)]
+pub struct OllamaEmbedder {
+    id: String,
+    model: String,
+    dim: usize,
+    prefixes: Prefixes,
+    api_key: Option<Secret>,
+    base_url: String,
+    http: Http,
+}
+
+impl OllamaEmbedder {
+    /// A model of the Ollama at `http://127.0.0.1:11434` whose vectors have so many numbers.
+    pub fn new(model: impl Into<String>, dim: usize) -> Self {
+        let model = model.into();
+        let prefixes = Prefixes::default();
+        Self {
+            id: prefixes.id("ollama", &model),
+            model,
+            dim,
+            prefixes,
+            api_key: None,
+            base_url: LOCAL.into(),
+            http: Http::new(Timeouts::default().with_first_content(Duration::from_secs(300))),
+        }
+    }
+
+    /// Says where Ollama is, as `OLLAMA_HOST` does: a URL, or a host with or without a port.
+    #[must_use]
+    pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
+        self.base_url = base_url(url.as_ref());
+        self
+    }
+
+    /// Sends a key, as an Ollama behind a gateway wants it.
+    #[must_use]
+    pub fn api_key(mut self, key: Secret) -> Self {
+        self.api_key = Some(key);
+        self
+    }
+
+    /// Says what stands before questions and before documents, for models that want it. They are a part of [`Embedder::id`].
+    #[must_use]
+    pub fn prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
+        self.prefixes = Prefixes {
+            query: query.into(),
+            document: document.into(),
+        };
+        self.id = self.prefixes.id("ollama", &self.model);
+        self
+    }
+
+    /// Says how long the model may take: to connect, and [`Timeouts::first_content`] for a whole request.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.http = Http::new(timeouts);
+        self
+    }
+
+    /// Asks the model for a vector and takes its size for the dimension, whatever was said before.
+    ///
+    /// # Errors
+    /// Those of [`Embedder::embed`].
+    pub async fn measured(mut self) -> Result<Self> {
+        let vectors = self.ask(&["dimension"], None).await?;
+        self.dim = vectors.first().map_or(0, Vec::len);
+        Ok(self)
+    }
+
+    async fn ask(&self, input: &[&str], dim: Option<usize>) -> Result<Vec<Vec<f32>>> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.api_key {
+            let bearer = format!("Bearer {}", key.expose());
+            header(&mut headers, "authorization", &bearer)?;
+        }
+        let body = Request {
+            model: &self.model,
+            input,
+            truncate: true,
+        };
+        let post = Post {
+            provider: "ollama",
+            model: &self.model,
+            url: format!("{}/api/embed", self.base_url),
+            headers,
+            body: &body,
+            refused,
+        };
+        let answer: Answer = self.http.document(post, ANSWER).await?;
+        checked("ollama", answer.embeddings, (input.len(), dim))
+    }
+}
+
+#[async_trait]
+impl Embedder for OllamaEmbedder {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let mut vectors = vec![vec![0.0; self.dim]; texts.len()];
+        let full: Vec<usize> = (0..texts.len())
+            .filter(|at| !texts[*at].trim().is_empty())
+            .collect();
+        let whole: Vec<String> = full
+            .iter()
+            .map(|at| self.prefixes.apply(kind, texts[*at]))
+            .collect();
+        let (cut, lengths): (Vec<&str>, Vec<usize>) =
+            whole.iter().map(|text| cut(text, LIMITS.one)).unzip();
+        for batch in batches(&lengths, LIMITS) {
+            let answer = self.ask(&cut[batch.clone()], Some(self.dim)).await?;
+            for (at, vector) in full[batch].iter().zip(answer) {
+                vectors[*at] = vector;
+            }
+        }
+        Ok(vectors)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [&'a str],
+    truncate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    embeddings: Vec<Vec<f32>>,
+}
