@@ -9,6 +9,7 @@
 //! * `prefill` - a store that is large before anything begins.
 //! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
 //! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
+//! * `search` - vectors, and how long each way to search them takes, the others included.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
 //! * `dice` - random numbers that a seed decides.
 
@@ -18,6 +19,7 @@ pub mod distill;
 pub mod office;
 pub mod prefill;
 pub mod recall;
+pub mod search;
 pub mod sender;
 pub mod server;
 pub mod store;

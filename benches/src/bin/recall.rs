@@ -4,7 +4,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{env, fs, path::PathBuf, sync::Arc};
 
 use clap::Parser;
 use konstruct_benches::{
@@ -12,7 +12,8 @@ use konstruct_benches::{
     recall::{Dataset, Row, feed, measure},
     store::{Kind, Store},
 };
-use konstruct_core::Embedder;
+use konstruct_core::{Embedder, Secret};
+use konstruct_llm::{OllamaEmbedder, OpenAiEmbedder};
 use konstruct_memory::StaticEmbedder;
 
 /// How well a memory finds what was said.
@@ -26,6 +27,18 @@ struct Arguments {
     /// Only so many chats.
     #[arg(long)]
     chats: Option<usize>,
+    /// An embedder besides: `openai/MODEL` (at `OPENAI_BASE_URL`, with `OPENAI_API_KEY`) or `ollama/MODEL` (at `OLLAMA_HOST`).
+    #[arg(long)]
+    embedder: Option<String>,
+    /// The dimensions of the embedder's vectors; of Ollama's they are asked for.
+    #[arg(long, default_value_t = 1536)]
+    dim: usize,
+    /// What stands before a question, for embedders that want it.
+    #[arg(long, default_value = "")]
+    query_prefix: String,
+    /// What stands before a text to be found, for embedders that want it.
+    #[arg(long, default_value = "")]
+    document_prefix: String,
 }
 
 #[tokio::main]
@@ -49,10 +62,13 @@ async fn main() -> Result<(), Failed> {
         dataset.name,
         chats.len()
     );
-    let retrievers: [(_, Option<Arc<dyn Embedder>>); 2] = [
+    let mut retrievers: Vec<(&str, Option<Arc<dyn Embedder>>)> = vec![
         ("lexical", None),
         ("static", Some(Arc::new(StaticEmbedder::new()))),
     ];
+    if let Some(name) = &arguments.embedder {
+        retrievers.push((name, Some(configured(name, &arguments).await?)));
+    }
     for (name, embedder) in retrievers {
         let mut row = Row::new(name);
         let store = Store::open(arguments.store, embedder).await?;
@@ -65,4 +81,29 @@ async fn main() -> Result<(), Failed> {
         println!("{row}");
     }
     Ok(())
+}
+
+async fn configured(name: &str, arguments: &Arguments) -> Result<Arc<dyn Embedder>, Failed> {
+    let prefixes = (&*arguments.query_prefix, &*arguments.document_prefix);
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    match name.split_once('/') {
+        Some(("openai", model)) => {
+            let key = Secret::new(variable("OPENAI_API_KEY").unwrap_or_default());
+            let embedder = OpenAiEmbedder::new(key, model, arguments.dim);
+            let embedder = embedder.prefixes(prefixes.0, prefixes.1);
+            Ok(Arc::new(match variable("OPENAI_BASE_URL") {
+                Some(url) => embedder.base_url(url),
+                None => embedder,
+            }))
+        }
+        Some(("ollama", model)) => {
+            let embedder = OllamaEmbedder::new(model, 0).prefixes(prefixes.0, prefixes.1);
+            let embedder = match variable("OLLAMA_HOST") {
+                Some(host) => embedder.base_url(host),
+                None => embedder,
+            };
+            Ok(Arc::new(embedder.measured().await?))
+        }
+        _ => Err("an embedder is openai/MODEL or ollama/MODEL".into()),
+    }
 }
