@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
-    EmployeeSettings, NewConnection, NewDocument, NewTenant, Page, ProblemDetails, Question,
-    Replay, Tenant,
+    EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
+    NewTenant, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
 };
 
 /// A client of one server's admin API. Cloning is cheap.
@@ -155,6 +155,14 @@ calls! {
     questions(tenant: TenantId) => GET "/tenants/{tenant}/questions" -> Page<Question>;
     /// Decides about a question.
     decide(tenant: TenantId, question: &str) body decision: Decision, => POST "/tenants/{tenant}/questions/{question}" -> ();
+    /// Returns how far a tenant's memory has come.
+    memory(tenant: TenantId) => GET "/tenants/{tenant}/memory" -> MemoryStatus;
+    /// Lists what was asked and no document answers.
+    unanswered(tenant: TenantId) => GET "/tenants/{tenant}/unanswered" -> Vec<Unanswered>;
+    /// Lists what was learned in a conversation's channel, or of its one person.
+    facts(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}/facts" -> Vec<Fact>;
+    /// Forgets a message, a conversation or a person.
+    erase(tenant: TenantId) body what: NewErasure, => POST "/tenants/{tenant}/erasures" -> Erasure;
 }
 
 impl Client {

@@ -15,7 +15,8 @@ pub use self::{
     openapi::openapi,
     types::{
         Connection, Conversation, ConversationSummary, Decision, Document, DocumentFormat,
-        DocumentText, Employee, EmployeeSettings, Message, NewConnection, NewDocument, NewTenant,
-        OpenSpan, Page, ProblemDetails, Question, Replay, Tenant, Turn, Unresolved, WorkingHours,
+        DocumentText, Employee, EmployeeSettings, Erase, Erasure, Fact, FactSource, MemoryStatus,
+        Message, NewConnection, NewDocument, NewErasure, NewTenant, OpenSpan, Page, ProblemDetails,
+        Question, Remains, Replay, Tenant, Turn, Unanswered, Unresolved, WorkingHours,
     },
 };

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
-    EmployeeSettings, NewConnection, NewDocument, NewTenant, Page, ProblemDetails, Question,
-    Replay, Tenant,
+    EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
+    NewTenant, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
 };
 
 /// One operation of the API.
@@ -189,6 +189,35 @@ const OPERATIONS: &[Operation] = &[
     )
     .takes(schema::<Decision>)
     .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/memory",
+        "getMemory",
+        "Returns how far the memory has come",
+    )
+    .gives("200", schema::<MemoryStatus>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/unanswered",
+        "listUnanswered",
+        "Lists what was asked and no document answers, the newest first",
+    )
+    .gives("200", schema::<Vec<Unanswered>>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/facts",
+        "listFacts",
+        "Lists what was learned in a conversation's channel, or of its one person",
+    )
+    .gives("200", schema::<Vec<Fact>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/erasures",
+        "erase",
+        "Forgets a message, a conversation or a person",
+    )
+    .takes(schema::<NewErasure>)
+    .gives("200", schema::<Erasure>),
 ];
 
 /// Returns the OpenAPI 3.1 document of the admin API.

@@ -1,6 +1,8 @@
 //! What goes over the wire, resource by resource.
 
-use konstruct_core::{ConnectionId, ConversationId, DocumentId, EmployeeId, TenantId, TurnId};
+use konstruct_core::{
+    ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId, TurnId,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -171,11 +173,7 @@ pub struct NewDocument {
 
 impl NewDocument {
     /// Makes a document of a text.
-    pub fn text(
-        title: impl Into<String>,
-        format: DocumentFormat,
-        text: impl Into<String>,
-    ) -> Self {
+    pub fn text(title: impl Into<String>, format: DocumentFormat, text: impl Into<String>) -> Self {
         Self {
             title: title.into(),
             format,
@@ -263,6 +261,9 @@ pub struct Conversation {
     /// The conversation's id.
     #[schemars(with = "String")]
     pub id: ConversationId,
+    /// The people who take part, as the hashes that they are known by.
+    #[schemars(with = "Vec<String>")]
+    pub persons: Vec<PersonId>,
     /// Its turns, the oldest first.
     pub turns: Vec<Turn>,
 }
@@ -355,4 +356,126 @@ pub struct ProblemDetails {
     /// The field of the input that is wrong, if one is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+}
+
+/// What a tenant's employee remembers, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryStatus {
+    /// How many records of conversations there are.
+    pub records: u64,
+    /// How many of them can be found by their words.
+    pub indexed: u64,
+    /// How many passages there are: of messages, facts and documents.
+    pub passages: u64,
+    /// How many of them can be found by their meaning.
+    pub embedded: u64,
+}
+
+/// Something that was asked and that no document answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unanswered {
+    /// The conversation.
+    #[schemars(with = "String")]
+    pub conversation: ConversationId,
+    /// The index of the record that holds the question.
+    pub index: u64,
+    /// The question.
+    pub text: String,
+    /// When it was asked, RFC 3339.
+    pub at: String,
+}
+
+/// A fact that was learned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fact {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: FactId,
+    /// What is so.
+    pub text: String,
+    /// What it is about, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// The words that it stands on.
+    pub sources: Vec<FactSource>,
+    /// From when on it holds, RFC 3339.
+    pub valid_from: String,
+}
+
+/// Words that a fact stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FactSource {
+    /// The conversation.
+    #[schemars(with = "String")]
+    pub conversation: ConversationId,
+    /// The index of the record.
+    pub index: u64,
+    /// The words.
+    pub quote: String,
+}
+
+/// Something to forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewErasure {
+    /// What.
+    pub what: Erase,
+    /// Whether it is to be gone from the store's own files too, which takes as long as copying them.
+    #[serde(default)]
+    pub physical: bool,
+}
+
+/// What to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Erase {
+    /// One message.
+    Message {
+        /// The conversation.
+        #[schemars(with = "String")]
+        conversation: ConversationId,
+        /// The index of the record.
+        index: u64,
+    },
+    /// One conversation.
+    Conversation {
+        /// The conversation.
+        #[schemars(with = "String")]
+        conversation: ConversationId,
+    },
+    /// A person: everything that holds words of theirs.
+    Person {
+        /// The person.
+        #[schemars(with = "String")]
+        person: PersonId,
+    },
+}
+
+/// What was forgotten, and what remains.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Erasure {
+    /// When, RFC 3339.
+    pub at: String,
+    /// How many records and waiting events can no longer be read.
+    pub records: u64,
+    /// How many passages are no longer found.
+    pub passages: u64,
+    /// How many facts went.
+    pub facts: u64,
+    /// How many keys were destroyed.
+    pub keys: u64,
+    /// What remains, how many, and until when.
+    pub remains: Vec<Remains>,
+}
+
+/// Something that an erasure leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remains {
+    /// What, such as `sealed_records`, `wrapped_keys` or `vectors`.
+    pub what: String,
+    /// How many, if that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Until when.
+    pub until: String,
 }

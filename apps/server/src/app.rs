@@ -1,10 +1,15 @@
 //! The app: everything that the routes and the workers share, put together from the configuration.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
 use konstruct_core::{
     AccountId, ChannelKind, Clock, Error, ErrorKind, MemoryStore, Result, Secret, SystemClock,
+    learn::{Learner, Learning},
     turn::{Driver, Journal},
 };
 use konstruct_memory::Redb;
@@ -14,8 +19,7 @@ use crate::{
     demo,
     directory::{ANY, Endpoints, NewConnection, ServerDirectory},
     expanding::ExpandingMemory,
-    model,
-    secrets,
+    model, secrets,
     simulator::Simulator,
     store::open_store,
 };
@@ -38,6 +42,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// What performs turns.
     pub driver: Driver,
+    /// What learns from conversations, until the workers start; `None` where the model only quotes.
+    pub(crate) learning: Mutex<Option<Learning>>,
     /// The operator's bearer token.
     pub operator_token: Secret,
     /// Whether that token was made at this start, and has to be shown.
@@ -63,7 +69,8 @@ impl App {
         let journal: Arc<dyn Journal> = Arc::new(store.clone());
         let model = model::choose(&config).await?;
         let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
-        if model.describe().provider == "extract" {
+        let quotes_only = model.describe().provider == "extract";
+        if quotes_only {
             memory = Arc::new(ExpandingMemory(memory));
         }
         let endpoints = Endpoints {
@@ -106,12 +113,20 @@ impl App {
             ChannelKind::WHATSAPP,
             WhatsAppWebhook::new(app_secret, verify_token)?,
         );
-        let driver = Driver::new(
+        let mut driver = Driver::new(
             Arc::clone(&journal),
-            shared,
+            Arc::clone(&shared),
             Some(Arc::clone(&memory)),
-            clock,
+            Arc::clone(&clock),
         );
+        let mut learning = None;
+        // What only quotes has nothing to learn with.
+        if !quotes_only {
+            let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared, clock);
+            let (lessons, work) = learner.lessons();
+            driver = driver.with_lessons(lessons);
+            learning = Some(work);
+        }
         Ok(Arc::new(Self {
             config,
             store,
@@ -120,11 +135,22 @@ impl App {
             directory,
             gateway: Arc::new(gateway),
             driver,
+            learning: Mutex::new(learning),
             operator_token,
             token_is_new,
             simulator,
             started,
         }))
+    }
+}
+
+impl App {
+    /// Takes what learns from conversations, for whoever runs it; once.
+    pub(crate) fn take_learning(&self) -> Option<Learning> {
+        self.learning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 

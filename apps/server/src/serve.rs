@@ -81,6 +81,9 @@ impl Server {
             .with_concurrency(self.app.config.concurrency)
             .with_drain(Duration::from_secs(self.app.config.drain_secs));
         let worker = tokio::spawn(worker.run(ended()));
+        if let Some(learning) = self.app.take_learning() {
+            tokio::spawn(learning.run(ended()));
+        }
         let identity = tokio::spawn(crate::connect::learn_workspace(Arc::clone(&self.app)));
         let public = tokio::spawn(public.into_future());
         let metrics = tokio::spawn(metrics.into_future());

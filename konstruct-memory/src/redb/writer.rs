@@ -1,6 +1,6 @@
 //! The one writer: a thread that takes whatever is queued, applies all of it in one transaction, commits, and answers.
 //!
-//! There is no timer: while one batch is written to the disk, the next one gathers. What nobody waits for rides along with the
+//! No caller waits for a timer: while one batch is written to the disk, the next one gathers. What nobody waits for rides along with the
 //! next batch. An operation drafts its writes, and they
 //! count only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
 
@@ -8,6 +8,7 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
+    time::{Duration, Instant},
 };
 
 use ::redb::{ReadableTable as _, WriteTransaction};
@@ -26,6 +27,10 @@ use super::{
 /// The most operations of one transaction: bounds how long the first of them waits for the last.
 const BATCH: usize = 4096;
 
+/// How long what rides along waits for a commit that happens anyway, and how often it looks for one.
+const RIDE: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(1);
+
 /// Something that the writer does, whole or not at all.
 pub(super) trait Operation: Send + 'static {
     /// What the caller is answered.
@@ -34,7 +39,7 @@ pub(super) trait Operation: Send + 'static {
     /// Drafts the writes. An error drops the draft.
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
 
-    /// Whether it waits for a commit that happens anyway, instead of causing one.
+    /// Whether it waits for a commit that happens anyway, for a while, instead of causing one.
     fn rides_along(&self, _shared: &Shared) -> bool {
         false
     }
@@ -82,13 +87,6 @@ impl Writer {
         let (job, _) = queued(Flush);
         // A full queue has something else to commit; one that is closed has nothing.
         let _ = self.jobs.try_send(job);
-    }
-
-    /// The same as [`Writer::submit`] from a thread.
-    pub(super) fn submit_blocking<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        let (job, answer) = queued(operation);
-        self.jobs.blocking_send(job).map_err(|_| gone())?;
-        answer.blocking_recv().map_err(|_| gone())?
     }
 }
 
@@ -186,13 +184,11 @@ fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut jobs = Vec::new();
     while let Some(next) = queue.blocking_recv() {
         jobs.push(next);
-        while jobs.len() < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            jobs.push(next);
-        }
-        if jobs.iter().all(|job| job.rides_along(shared)) {
-            continue;
+        fill(&mut jobs, &mut queue);
+        let began = Instant::now();
+        while jobs.iter().all(|job| job.rides_along(shared)) && began.elapsed() < RIDE {
+            std::thread::sleep(LOOK);
+            fill(&mut jobs, &mut queue);
         }
         let committed =
             write(shared, &mut jobs).map_err(|error| format!("the batch was not written: {error}"));
@@ -210,6 +206,15 @@ fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         for job in jobs.drain(..) {
             job.answer(shared, &written);
         }
+    }
+}
+
+/// Takes what is queued.
+fn fill(jobs: &mut Vec<Box<dyn Job>>, queue: &mut mpsc::Receiver<Box<dyn Job>>) {
+    while jobs.len() < BATCH
+        && let Ok(next) = queue.try_recv()
+    {
+        jobs.push(next);
     }
 }
 

@@ -7,6 +7,7 @@ mod config;
 mod crash;
 mod dependencies;
 mod health;
+mod memory;
 mod office;
 mod problem;
 mod question;

@@ -1,6 +1,6 @@
 //! `/tenants/{tenant}/conversations`: the log, read as turns.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -9,7 +9,7 @@ use axum::{
 };
 use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
 use konstruct_core::{
-    ActorKind, Body, ConversationId, Error, TenantId, TurnId,
+    ActorKind, Body, ConversationId, Error, PersonId, TenantId, TurnId,
     turn::{self, Action, Entry, Event, Input, Outcome, Record},
 };
 
@@ -66,8 +66,21 @@ async fn read(
     let turns = turns(&records).map(shown).collect();
     Ok(Json(Conversation {
         id: conversation,
+        persons: persons(&records),
         turns,
     }))
+}
+
+/// The humans who were heard.
+fn persons(records: &[Record]) -> Vec<PersonId> {
+    let inputs = records.iter().flat_map(|record| match &record.entry {
+        Entry::Event(Event::Started(started)) => started.inputs.as_slice(),
+        Entry::Event(Event::Heard { inputs }) => inputs,
+        _ => &[],
+    });
+    let humans = inputs.filter(|input| input.event.sender.kind == ActorKind::Human);
+    let persons: BTreeSet<PersonId> = humans.flat_map(|input| input.persons.clone()).collect();
+    persons.into_iter().collect()
 }
 
 async fn replay(

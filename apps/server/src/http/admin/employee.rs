@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
-use konstruct_core::{Employee, Error, NanoUsd, OpenSpan, Unresolved, WorkingHours};
+use konstruct_core::{
+    Employee, Error, Language, NanoUsd, OpenSpan, TenantId, Unresolved, WorkingHours,
+};
 
 use super::{
     Problem,
@@ -37,6 +39,7 @@ async fn hire(
     app.directory.tenant(tenant).await?;
     let employee = employee(&settings)?;
     let version = app.directory.hire(tenant, &employee).await?;
+    analyse(&app, tenant, &employee).await?;
     Ok((StatusCode::CREATED, Json(shown(version, &employee))))
 }
 
@@ -46,10 +49,19 @@ async fn change(
     Input(settings): Input<EmployeeSettings>,
 ) -> Result<Json<api::Employee>, Problem> {
     app.directory.tenant(tenant).await?;
-    app.directory
-        .change_employee(tenant, &employee(&settings)?)
-        .await?;
+    let employee = employee(&settings)?;
+    app.directory.change_employee(tenant, &employee).await?;
+    analyse(&app, tenant, &employee).await?;
     read(State(app), InTenant(tenant)).await
+}
+
+/// Has the tenant's texts analysed in the employee's first language.
+async fn analyse(app: &App, tenant: TenantId, employee: &Employee) -> Result<(), Error> {
+    let first = employee.languages.first();
+    let language = first.and_then(|tag| Language::from_tag(tag));
+    app.memory
+        .set_language(tenant, language.unwrap_or_default())
+        .await
 }
 
 fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {

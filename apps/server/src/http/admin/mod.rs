@@ -5,6 +5,7 @@ mod conversation;
 mod document;
 mod employee;
 mod input;
+mod memory;
 mod question;
 mod tenant;
 
@@ -32,6 +33,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(document::routes())
         .merge(conversation::routes())
         .merge(question::routes())
+        .merge(memory::routes())
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -1,0 +1,100 @@
+//! What the employee remembers, and how it forgets.
+
+use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
+use konstruct_server::DEMO_TENANT;
+
+use crate::office::{CUSTOMER, NUMBER, Office, eventually};
+
+/// What must not be read again.
+const SECRET: &str = "xyzzy-plugh";
+
+#[tokio::test]
+async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let said = format!("my secret is {SECRET}");
+    let one = office.graph.message(NUMBER, CUSTOMER, &said);
+    let other = office.slack.message("D1", "U1", "I ride a blue bike");
+    assert_eq!(server.whatsapp(&one).await, 200);
+    assert_eq!(server.slack(&other).await, 200);
+    office.taken_are(2).await;
+    let conversations = server.worked_off(2).await;
+    let holds = |text: &str| {
+        let found = conversations
+            .iter()
+            .find(|one| format!("{one:?}").contains(text));
+        found.cloned().unwrap()
+    };
+    let (gone, kept) = (holds(SECRET), holds("blue bike"));
+    let admin = server.admin();
+    eventually(async || {
+        let memory = admin.memory(DEMO_TENANT).await.unwrap();
+        memory.indexed == memory.records && memory.embedded == memory.passages
+    })
+    .await;
+    let unanswered = admin.unanswered(DEMO_TENANT).await.unwrap();
+    assert!(
+        unanswered.iter().any(|one| one.text.contains(SECRET)),
+        "{unanswered:?}"
+    );
+    let [person] = gone.persons.as_slice() else {
+        panic!("one person: {gone:?}")
+    };
+    let erasure = NewErasure {
+        what: Erase::Person { person: *person },
+        physical: true,
+    };
+    let receipt = admin.erase(DEMO_TENANT, &erasure).await.unwrap();
+    assert!(receipt.records > 3 && receipt.keys == 1, "{receipt:?}");
+    assert!(
+        receipt
+            .remains
+            .iter()
+            .any(|remains| remains.until.contains("of the ring is retired")),
+        "{receipt:?}"
+    );
+    let left = admin.conversation(DEMO_TENANT, gone.id).await.unwrap();
+    assert!(!format!("{left:?}").contains(SECRET), "{left:?}");
+    assert_eq!(
+        admin.conversation(DEMO_TENANT, kept.id).await.unwrap(),
+        kept
+    );
+    assert!(admin.unanswered(DEMO_TENANT).await.unwrap().len() < unanswered.len() + 1);
+    let facts = admin.facts(DEMO_TENANT, kept.id).await.unwrap();
+    assert!(facts.is_empty(), "nothing was learned: {facts:?}");
+    // The employee goes on with whoever writes next.
+    let again = office.graph.message(NUMBER, CUSTOMER, "hello, I am new");
+    assert_eq!(server.whatsapp(&again).await, 200);
+    office.taken_are(3).await;
+}
+
+#[tokio::test]
+async fn documents_of_every_format_are_taken_and_the_language_is_the_employees() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let admin = server.admin();
+    let german = EmployeeSettings {
+        languages: vec!["de-AT".into()],
+        ..admin.employee(DEMO_TENANT).await.unwrap().settings
+    };
+    admin.change_employee(DEMO_TENANT, &german).await.unwrap();
+    for (title, format, text) in [
+        (
+            "Seite",
+            DocumentFormat::Html,
+            "<h1>Räder</h1><p>Wir reparieren Fahrräder.</p>",
+        ),
+        ("Liste", DocumentFormat::Csv, "name,preis\nRad,10"),
+        ("Fragen", DocumentFormat::Faq, "Q: Wo?\nA: Wien."),
+    ] {
+        let document = NewDocument::text(title, format, text);
+        let kept = admin.put_document(DEMO_TENANT, &document).await.unwrap();
+        assert_eq!((kept.format, kept.version), (format, 1));
+    }
+    let broken = NewDocument {
+        content: Some("bm90IGEgUERG".into()),
+        ..NewDocument::text("Datei", DocumentFormat::Pdf, "")
+    };
+    let refused = admin.put_document(DEMO_TENANT, &broken).await.unwrap_err();
+    assert!(refused.to_string().contains("content"), "{refused}");
+}
