@@ -1,11 +1,11 @@
 //! Makes the static table of `konstruct-memory` from a sentence encoder.
 //!
-//! Each token of the vocabulary goes alone through the encoder; what comes out is centred, turned to its 256 main directions,
+//! Each token of the vocabulary, and each of some words that it has only in parts, goes alone through the encoder; what comes out is centred, turned to its 256 main directions,
 //! weighted by how rare the token is, and rounded to a byte a number. The same weights give the same file.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
-use std::{fs, path::PathBuf, thread, time::Instant};
+use std::{collections::HashMap, fs, path::PathBuf, thread, time::Instant};
 
 use clap::Parser;
 use konstruct_benches::{
@@ -16,6 +16,9 @@ use sha2::{Digest as _, Sha256};
 
 /// The weights of sentence-transformers/all-MiniLM-L6-v2.
 const SHA256: &str = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db";
+
+/// Words of business that are worth a row of their own.
+const WORDS: &str = include_str!("../../data/words.txt");
 
 /// Makes the static table of a sentence encoder.
 #[derive(Parser)]
@@ -42,26 +45,32 @@ fn main() -> Result<(), Failed> {
     let vocabulary = fs::read_to_string(arguments.model.join("vocab.txt"))?;
     let vocabulary: Vec<&str> = vocabulary.lines().collect();
     let encoder = Encoder::new(&Weights::new(weights)?, vocabulary.len())?;
-    let mark = |name: &str| vocabulary.iter().position(|token| *token == name);
-    let (Some(first), Some(last)) = (mark("[CLS]"), mark("[SEP]")) else {
+    let ids: HashMap<&str, usize> = vocabulary.iter().copied().zip(0..).collect();
+    let (Some(first), Some(last)) = (ids.get("[CLS]"), ids.get("[SEP]")) else {
         return Err("the vocabulary has no [CLS] or no [SEP]".into());
     };
     // Marks such as [CLS] and [unused0] stand in no text.
-    let kept: Vec<usize> = (0..vocabulary.len())
-        .filter(|id| !(vocabulary[*id].len() > 1 && vocabulary[*id].starts_with('[')))
+    let kept = vocabulary
+        .iter()
+        .filter(|token| !(token.len() > 1 && token.starts_with('[')));
+    let words = WORDS.lines().filter(|word| !ids.contains_key(word));
+    let tokens: Vec<&str> = kept.copied().chain(words).collect();
+    let texts: Vec<Vec<usize>> = tokens
+        .iter()
+        .map(|token| [vec![*first], pieces(token, &ids), vec![*last]].concat())
         .collect();
-    let states = encode(&encoder, &kept, [first, last]);
+    let states = encode(&encoder, &texts);
     let principal = Principal::of(&states, Encoder::WIDTH, arguments.dim);
-    let rows = states.chunks_exact(Encoder::WIDTH).zip(&kept);
+    let rows = states.chunks_exact(Encoder::WIDTH).zip(&tokens);
     let rows: Vec<Vec<f64>> = rows
-        .map(|(row, id)| {
-            // A vocabulary begins with its most frequent tokens: they say the least.
-            let weight = (*id as f64 + 1.0).ln();
+        .map(|(row, token)| {
+            // A vocabulary begins with its most frequent tokens: they say the least. What is not in it is rarer.
+            let rank = ids.get(token).copied().unwrap_or(vocabulary.len());
+            let weight = (rank as f64 + 1.0).ln();
             let row = principal.project(row);
             row.into_iter().map(|at| at * weight).collect()
         })
         .collect();
-    let tokens: Vec<&str> = kept.iter().map(|id| vocabulary[*id]).collect();
     let file = distill::write(&tokens, &rows);
     fs::write(&arguments.out, &file)?;
     println!(
@@ -76,20 +85,41 @@ fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Encodes on all cores, each its own part.
-fn encode(encoder: &Encoder, tokens: &[usize], marks: [usize; 2]) -> Vec<f32> {
+/// The parts of a word, as the encoder's own tokenizer has them: the longest that is known, then of the rest.
+fn pieces(word: &str, ids: &HashMap<&str, usize>) -> Vec<usize> {
+    if let Some(id) = ids.get(word) {
+        return vec![*id];
+    }
+    let (mut pieces, mut from) = (Vec::new(), 0);
+    while from < word.len() {
+        let mark = if from == 0 { "" } else { "##" };
+        let known = |end: &usize| {
+            ids.get(format!("{mark}{}", &word[from..*end]).as_str())
+                .copied()
+        };
+        let longest = (from + 1..=word.len())
+            .rev()
+            .find_map(|end| Some((end, known(&end)?)));
+        let Some((end, id)) = longest else { break };
+        pieces.push(id);
+        from = end;
+    }
+    pieces
+}
+
+/// Encodes on all cores, each its own part. Texts of one length go together.
+fn encode(encoder: &Encoder, texts: &[Vec<usize>]) -> Vec<f32> {
     /// As many as the layers' states stay near the core.
     const BATCH: usize = 32;
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let part = tokens.len().div_ceil(threads).max(1);
+    let part = texts.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
-        let batches = |part: &[usize]| -> Vec<f32> {
-            let batches = part.chunks(BATCH);
-            batches
-                .flat_map(|batch| encoder.encode(batch, marks))
-                .collect()
+        let batches = |part: &[Vec<usize>]| -> Vec<f32> {
+            let alike = part.chunk_by(|a, b| a.len() == b.len());
+            let batches = alike.flat_map(|texts| texts.chunks(BATCH));
+            batches.flat_map(|batch| encoder.encode(batch)).collect()
         };
-        let parts = tokens
+        let parts = texts
             .chunks(part)
             .map(|part| scope.spawn(move || batches(part)));
         let parts: Vec<_> = parts.collect();

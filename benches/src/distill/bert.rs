@@ -1,4 +1,4 @@
-//! The forward pass of a small BERT over one token at a time: `[CLS] token [SEP]`, and the mean of the three.
+//! The forward pass of a small BERT over short texts, and the mean of each text's tokens.
 //!
 //! The sums run over fixed lanes in a fixed order, so that the same weights give the same numbers at any number of threads.
 
@@ -12,8 +12,6 @@ const INNER: usize = 1536;
 const LAYERS: usize = 6;
 const HEADS: usize = 12;
 const HEAD: usize = WIDTH / HEADS;
-/// The tokens of one text: the one that is asked for, between the two marks.
-const TEXT: usize = 3;
 const EPSILON: f32 = 1e-12;
 
 /// A sentence encoder of the shape of all-MiniLM-L6-v2.
@@ -52,11 +50,12 @@ impl Encoder {
         })
     }
 
-    /// Encodes each token alone, between the two marks: rows of [`Encoder::WIDTH`] numbers.
-    pub fn encode(&self, tokens: &[usize], [first, last]: [usize; 2]) -> Vec<f32> {
-        let mut states = Vec::with_capacity(tokens.len() * TEXT * WIDTH);
-        for token in tokens {
-            for (position, id) in [first, *token, last].into_iter().enumerate() {
+    /// Encodes texts of equally many tokens, the marks at both ends included: rows of [`Encoder::WIDTH`] numbers.
+    pub fn encode(&self, texts: &[Vec<usize>]) -> Vec<f32> {
+        let length = texts.first().map_or(1, Vec::len);
+        let mut states = Vec::with_capacity(texts.len() * length * WIDTH);
+        for text in texts {
+            for (position, id) in text.iter().enumerate() {
                 let row = &self.tokens[id * WIDTH..][..WIDTH];
                 let place = &self.positions[position * WIDTH..][..WIDTH];
                 let sum = row.iter().zip(place).zip(&self.kind);
@@ -65,13 +64,17 @@ impl Encoder {
         }
         self.norm.apply(&mut states);
         for layer in &self.layers {
-            layer.apply(&mut states);
+            layer.apply(&mut states, length);
         }
         let mean = |text: &[f32]| -> Vec<f32> {
-            let each = |at: usize| (0..TEXT).map(|token| text[token * WIDTH + at]).sum::<f32>();
-            (0..WIDTH).map(|at| each(at) / TEXT as f32).collect()
+            let each = |at: usize| {
+                (0..length)
+                    .map(|token| text[token * WIDTH + at])
+                    .sum::<f32>()
+            };
+            (0..WIDTH).map(|at| each(at) / length as f32).collect()
         };
-        states.chunks_exact(TEXT * WIDTH).flat_map(mean).collect()
+        states.chunks_exact(length * WIDTH).flat_map(mean).collect()
     }
 }
 
@@ -103,8 +106,9 @@ impl Layer {
         })
     }
 
-    fn apply(&self, states: &mut [f32]) {
+    fn apply(&self, states: &mut [f32], length: usize) {
         let mixed = attention(
+            length,
             &self.query.apply(states),
             &self.key.apply(states),
             &self.value.apply(states),
@@ -118,16 +122,18 @@ impl Layer {
     }
 }
 
-/// Each token of a text looks at all three, by heads.
-fn attention(query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
+/// Each token of a text looks at all of its tokens, by heads.
+fn attention(length: usize, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
     let mut mixed = vec![0.0; query.len()];
     let scale = 1.0 / (HEAD as f32).sqrt();
-    for start in (0..query.len()).step_by(TEXT * WIDTH) {
-        for (head, token) in (0..HEADS).flat_map(|head| (0..TEXT).map(move |token| (head, token))) {
+    for start in (0..query.len()).step_by(length * WIDTH) {
+        for (head, token) in (0..HEADS).flat_map(|head| (0..length).map(move |token| (head, token)))
+        {
             let at = |token: usize| start + token * WIDTH + head * HEAD;
             let row = &query[at(token)..][..HEAD];
-            let mut shares: [f32; TEXT] =
-                std::array::from_fn(|other| scale * sum(row, &key[at(other)..][..HEAD]));
+            let mut shares: Vec<f32> = (0..length)
+                .map(|other| scale * sum(row, &key[at(other)..][..HEAD]))
+                .collect();
             let most = shares.iter().copied().fold(f32::MIN, f32::max);
             shares
                 .iter_mut()
@@ -264,12 +270,12 @@ mod tests {
 
     #[test]
     fn equal_keys_are_looked_at_alike() {
-        let (query, key) = (vec![0.5; TEXT * WIDTH], vec![0.25; TEXT * WIDTH]);
+        let (query, key) = (vec![0.5; 3 * WIDTH], vec![0.25; 3 * WIDTH]);
         let value: Vec<f32> = [0.0, 3.0, 6.0]
             .iter()
             .flat_map(|at| vec![*at; WIDTH])
             .collect();
-        let mixed = attention(&query, &key, &value);
+        let mixed = attention(3, &query, &key, &value);
         assert!(mixed.iter().all(|number| (number - 3.0).abs() < 1e-5));
     }
 }
