@@ -10,6 +10,7 @@ mod record;
 mod replay;
 mod reply;
 mod run;
+mod said;
 mod state;
 mod worker;
 
@@ -26,6 +27,7 @@ pub use self::{
         Record, Refusal, ReplyPart, SilenceReason, Started, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
+    said::{Said, holds, replaced, said},
     state::{Resume, State, begin, decide, step},
     worker::Worker,
 };

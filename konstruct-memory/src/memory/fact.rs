@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use konstruct_core::{
     Audience, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, PersonId, Quote, Result,
-    Scope, TenantId, Timestamp,
+    Scope, TenantId, Timestamp, turn::Said,
 };
 
 use super::{
-    said::{self, Said},
+    said,
     settings::{Tries, row, rows, settings},
     shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, What},
     space::{self, Owner, home, space},

@@ -8,12 +8,11 @@ use std::{
 use konstruct_core::{
     ConversationId, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language, Result,
     TenantId,
-    turn::{Entry, Event, Fed, Gathered, Record},
+    turn::{Entry, Event, Fed, Gathered, Record, Said, replaced, said as says},
 };
 
 use super::{
-    fact, knowledge,
-    said::{self, Said, said},
+    fact, knowledge, said,
     settings::{Settings, Tries, row, settings},
     shelf::{EmbedderKey, Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, VectorPut, What},
     space::{ChannelKey, Company, Owner, home, note_company, space, started},
@@ -145,8 +144,8 @@ impl Reader<'_> {
         if let Entry::Event(Event::Gathered(gathered)) = &record.entry {
             return self.gap(plan, fed, gathered);
         }
-        let said = said(record);
-        let replaced = said::replaced(record);
+        let said = says(record);
+        let replaced = replaced(record);
         if said.is_none() && replaced.is_empty() && started(record).is_none() {
             return Ok(());
         }

@@ -1,15 +1,15 @@
 //! Questions: what is searched, and what a hit shows.
 
 use konstruct_core::{
-    ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Language, Neighbour, PersonId, Recall, Result,
-    Signals, Source, Summary, TenantId,
+    ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Language, Neighbour, PersonId,
+    Recall, Result, Signals, Source, Summary, TenantId, turn::Said,
 };
 
 use super::{
     follow::{embedder_key, embedder_of, unit_length},
     knowledge,
     rank::{Ranked, rank},
-    said::{self, Said},
+    said,
     settings::{Tries, row, settings},
     shelf::{EmbedderKey, Kind, Plan, Search, Shelf, What},
     space, unit,

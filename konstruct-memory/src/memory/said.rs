@@ -1,10 +1,8 @@
-//! What a record of a log says, and who said it.
-
-use std::collections::BTreeSet;
+//! What was said at, before and after a place in a log.
 
 use konstruct_core::{
-    ActorKind, Body, ConversationId, PersonId, Result, SaidBy, TenantId, Timestamp,
-    turn::{Action, Entry, Event, Input, Record},
+    ConversationId, PersonId, Result, TenantId,
+    turn::{Record, Said, holds, said},
 };
 
 use super::shelf::Shelf;
@@ -13,100 +11,6 @@ use super::shelf::Shelf;
 const PAGE: u64 = 32;
 /// How far is looked for what was said right before or after.
 const FARTHEST: u64 = 256;
-
-/// What a record says.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Said {
-    /// The names of who said it; empty for the employee, and where nobody's name is known.
-    pub(super) name: String,
-    pub(super) text: String,
-    pub(super) by: SaidBy,
-    pub(super) at: Timestamp,
-    /// The humans who said it.
-    pub(super) speakers: BTreeSet<PersonId>,
-    /// Whose words it may hold.
-    pub(super) persons: BTreeSet<PersonId>,
-}
-
-/// Returns what a record says; `None` for one that says nothing.
-pub(super) fn said(record: &Record) -> Option<Said> {
-    match &record.entry {
-        Entry::Event(Event::Started(started)) => heard(record, &started.inputs),
-        Entry::Event(Event::Heard { inputs }) => heard(record, inputs),
-        // A later try says the same again.
-        Entry::Action(Action::Send {
-            attempt: 0..=1,
-            text,
-            ..
-        }) if !text.trim().is_empty() => Some(Said {
-            name: String::new(),
-            text: text.clone(),
-            by: SaidBy::Employee,
-            at: record.at,
-            speakers: BTreeSet::new(),
-            persons: record.persons.clone(),
-        }),
-        _ => None,
-    }
-}
-
-fn heard(record: &Record, inputs: &[Input]) -> Option<Said> {
-    let (mut names, mut texts, mut speakers) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut at = None;
-    for input in inputs {
-        let event = &input.event;
-        let (Body::Message { content, .. } | Body::Edited { content, .. }) = &event.body else {
-            continue;
-        };
-        if content.text.trim().is_empty() {
-            continue;
-        }
-        at.get_or_insert(event.occurred_at);
-        texts.push(content.text.as_str());
-        if event.sender.kind == ActorKind::Human {
-            speakers.extend(&input.persons);
-        }
-        if let Some(name) = event.sender.name.as_deref()
-            && !names.contains(&name)
-        {
-            names.push(name);
-        }
-    }
-    Some(Said {
-        name: names.join(", "),
-        text: texts.join("\n"),
-        by: SaidBy::Person,
-        at: at?,
-        speakers,
-        persons: record.persons.clone(),
-    })
-}
-
-/// The messages that a record's events replace or take back, by the provider's ids.
-pub(super) fn replaced(record: &Record) -> Vec<&str> {
-    let inputs = match &record.entry {
-        Entry::Event(Event::Started(started)) => &started.inputs,
-        Entry::Event(Event::Heard { inputs }) => inputs,
-        _ => return Vec::new(),
-    };
-    let replaced = inputs.iter().filter_map(|input| match &input.event.body {
-        Body::Edited { message, .. } | Body::Deleted { message } => Some(message.as_str()),
-        _ => None,
-    });
-    replaced.collect()
-}
-
-/// Returns whether a record holds a message, by the provider's id.
-fn holds(record: &Record, id: &str) -> bool {
-    let inputs = match &record.entry {
-        Entry::Event(Event::Started(started)) => &started.inputs,
-        Entry::Event(Event::Heard { inputs }) => inputs,
-        _ => return false,
-    };
-    inputs.iter().any(|input| {
-        matches!(&input.event.body, Body::Message { message, .. } | Body::Edited { message, .. } if message == id)
-    })
-}
 
 /// Finds what was said right before a record, and its index. What names one of `without` counts as not there.
 pub(super) async fn before(

@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::Language;
+use konstruct_core::{Language, turn::Said};
 
-use super::{
-    said::Said,
-    shelf::{Passage, Stem},
-};
+use super::shelf::{Passage, Stem};
 use crate::{
     analyze::{self, terms},
     seal::TenantKey,
