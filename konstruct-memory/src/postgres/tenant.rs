@@ -37,7 +37,10 @@ impl Db {
         let begin = match mode {
             Mode::Read => "begin read only",
             Mode::Snapshot => "begin isolation level repeatable read read only",
-            Mode::Write | Mode::Alone => "begin",
+            // What is written is found by its keys, one after the other, whatever the planner knows of the tables yet.
+            Mode::Write | Mode::Alone => {
+                "begin; set local enable_hashjoin = off; set local enable_mergejoin = off"
+            }
         };
         let mut sql = format!("{begin}; set local konstruct.tenant = '{id}'");
         if mode == Mode::Alone {

@@ -43,8 +43,8 @@ pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
             .unzip();
         let rows: Vec<(Uuid, Uuid, Uuid)> = sqlx::query_as(
             "select u.space, u.grp, u.item
-             from unnest($2::uuid[], $3::uuid[]) g(space, grp) join konstruct.units u using (space, grp)
-             where u.tenant = $1",
+             from unnest($2::uuid[], $3::uuid[]) g(space, grp) cross join lateral (
+                 select * from konstruct.units u where u.tenant = $1 and u.space = g.space and u.grp = g.grp offset 0) u",
         )
         .bind(tx.id())
         .bind(spaces)
@@ -59,37 +59,49 @@ pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
     take_out_units(tx, keys).await
 }
 
+/// `offset 0` has each table looked up by its key for each row before it, whatever the planner knows of the tables yet.
+const TAKE_OUT: &str = "
+with gone as (
+    delete from konstruct.units where ctid = any(array(
+        select u.at from unnest($2::uuid[], $3::uuid[], $4::uuid[]) k(space, grp, item) cross join lateral (
+            select u.ctid as at from konstruct.units u
+            where u.tenant = $1 and u.space = k.space and u.grp = k.grp and u.item = k.item offset 0) u))
+    returning space, grp, item, persons, stems
+), postings as (
+    delete from konstruct.postings where ctid = any(array(
+        select p.at from (select g.*, unnest(g.stems) as stem from gone g) g cross join lateral (
+            select p.ctid as at from konstruct.postings p
+            where p.tenant = $1 and p.space = g.space and p.stem = g.stem and p.grp = g.grp and p.item = g.item offset 0) p))
+), passages as (
+    delete from konstruct.passages where ctid = any(array(
+        select p.at from gone g cross join lateral (
+            select p.ctid as at from konstruct.passages p
+            where p.tenant = $1 and p.space = g.space and p.grp = g.grp and p.item = g.item offset 0) p))
+), vectors as (
+    delete from konstruct.vectors where ctid = any(array(
+        select v.at from gone g cross join lateral (
+            select v.ctid as at from konstruct.vectors v
+            where v.tenant = $1 and v.space = g.space and v.grp = g.grp and v.item = g.item offset 0) v))
+)
+delete from konstruct.unit_persons where ctid = any(array(
+    select p.at from (select g.*, unnest(g.persons) as person from gone g) g cross join lateral (
+        select p.ctid as at from konstruct.unit_persons p
+        where p.tenant = $1 and p.person = g.person and p.space = g.space and p.grp = g.grp and p.item = g.item offset 0) p))";
+
 /// Takes units out with all that they have.
 pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "with gone as (
-             delete from konstruct.units u using unnest($2::uuid[], $3::uuid[], $4::uuid[]) k(space, grp, item)
-             where u.tenant = $1 and u.space = k.space and u.grp = k.grp and u.item = k.item
-             returning u.space, u.grp, u.item, u.persons, u.stems
-         ), postings as (
-             delete from konstruct.postings p using (select g.*, unnest(g.stems) stem from gone g) g
-             where p.tenant = $1 and p.space = g.space and p.stem = g.stem and p.grp = g.grp and p.item = g.item
-         ), passages as (
-             delete from konstruct.passages p using gone g
-             where p.tenant = $1 and p.space = g.space and p.grp = g.grp and p.item = g.item
-         ), vectors as (
-             delete from konstruct.vectors v using gone g
-             where v.tenant = $1 and v.space = g.space and v.grp = g.grp and v.item = g.item
-         )
-         delete from konstruct.unit_persons p using (select g.*, unnest(g.persons) person from gone g) g
-         where p.tenant = $1 and p.person = g.person and p.space = g.space and p.grp = g.grp and p.item = g.item",
-    )
-    .bind(tx.id())
-    .bind(keys.spaces)
-    .bind(keys.groups)
-    .bind(keys.items)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
+    sqlx::query(TAKE_OUT)
+        .bind(tx.id())
+        .bind(keys.spaces)
+        .bind(keys.groups)
+        .bind(keys.items)
+        .execute(tx.db())
+        .await
+        .map(drop)
+        .map_err(stored)
 }
 
 /// Puts units in; of two with one key, the last one.
@@ -291,8 +303,10 @@ async fn write_vectors(
         "insert into konstruct.vectors (tenant, space, grp, item, passage, embedder, e)
          select $1, v.space, v.grp, v.item, v.passage, $7, ($6::real[])[(v.n - 1) * $8 + 1 : v.n * $8]::halfvec
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::integer[]) with ordinality v(space, grp, item, passage, n)
-             join konstruct.passages p
-                 on p.tenant = $1 and p.space = v.space and p.grp = v.grp and p.item = v.item and p.passage = v.passage
+             cross join lateral (
+                 select from konstruct.passages p
+                 where p.tenant = $1 and p.space = v.space and p.grp = v.grp and p.item = v.item and p.passage = v.passage
+                 offset 0) p
          on conflict (tenant, space, grp, item, passage) do update set embedder = excluded.embedder, e = excluded.e",
     )
     .bind(tx.id())

@@ -247,12 +247,12 @@ impl Inner {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
         let after: Keys = after.iter().collect();
         let rows = sqlx::query_as(
-            "select distinct p.space, p.grp, p.item
-             from konstruct.passages p left join konstruct.vectors v
-                 on v.tenant = $1 and v.space = p.space and v.grp = p.grp and v.item = p.item
-                 and v.passage = p.passage and v.embedder = $2
-             where p.tenant = $1 and v.tenant is null
-                 and ($3::uuid is null or (p.space, p.grp, p.item) > ($3, $4::uuid, $5::uuid))
+            "select distinct p.space, p.grp, p.item from konstruct.passages p
+             where p.tenant = $1 and ($3::uuid is null or (p.space, p.grp, p.item) > ($3, $4::uuid, $5::uuid))
+                 and not exists (
+                     select from konstruct.vectors v
+                     where v.tenant = $1 and v.space = p.space and v.grp = p.grp and v.item = p.item
+                         and v.passage = p.passage and v.embedder = $2 offset 0)
              order by p.space, p.grp, p.item limit $6",
         )
         .bind(tx.id())

@@ -117,8 +117,10 @@ pub(super) async fn remove(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
         let kinds: Vec<i16> = plan.remove.iter().map(|(kind, _)| *kind as i16).collect();
         let keys: Vec<&[u8]> = plan.remove.iter().map(|(_, key)| key.as_slice()).collect();
         sqlx::query(
-            "delete from konstruct.rows r using unnest($2::smallint[], $3::bytea[]) g(kind, key)
-             where r.tenant = $1 and r.kind = g.kind and r.key = g.key",
+            "delete from konstruct.rows where ctid = any(array(
+                 select r.at from unnest($2::smallint[], $3::bytea[]) g(kind, key) cross join lateral (
+                     select r.ctid as at from konstruct.rows r
+                     where r.tenant = $1 and r.kind = g.kind and r.key = g.key offset 0) r))",
         )
         .bind(tx.id())
         .bind(kinds)

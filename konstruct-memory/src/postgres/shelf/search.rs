@@ -18,17 +18,21 @@ use crate::memory::shelf::{STEMS, UnitInfo, What};
 
 /// `hit`: the postings of the question's stems in the places. `lexical`: BM25 by the rarest of them. `cosine`: the dot product
 /// with every vector in the places. `fused`: the sum of their z-scores.
+///
+/// `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of it yet.
 const SEARCH: &str = "
 with place as (
     select * from unnest($2::uuid[], $3::uuid[], $4::boolean[]) l(space, grp, timed)
 ), size as (
     select coalesce(sum(z.passages), 0)::float8 as passages,
         greatest(coalesce(sum(z.terms)::float8 / greatest(sum(z.passages), 1), 0), 1) as average
-    from place l join konstruct.sizes z on z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp)
+    from place l cross join lateral (
+        select * from konstruct.sizes z where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z
 ), hit as materialized (
     select p.space, p.grp, p.item, p.passage, p.stem, p.text + 2.5::float8 * p.heading as often, p.heading, p.terms
-    from place l join konstruct.postings p
-        on p.tenant = $1 and p.space = l.space and p.stem = any($5::uuid[]) and (l.grp is null or p.grp = l.grp)
+    from place l cross join lateral (
+        select * from konstruct.postings p
+        where p.tenant = $1 and p.space = l.space and p.stem = any($5::uuid[]) and (l.grp is null or p.grp = l.grp) offset 0) p
 ), stem as (
     select stem, coalesce(n, 0)::float8 as n
     from unnest($5::uuid[]) s(stem) left join (select stem, count(*) as n from hit group by stem) d using (stem)
@@ -46,9 +50,11 @@ with place as (
     from hit join weighed using (stem), size
     where rank <= $11 group by space, grp, item, passage
 ), cosine as materialized (
-    select v.space, v.grp, v.item, v.passage, -(v.e <#> $6::real[]::halfvec) as cosine
-    from place l join konstruct.vectors v
-        on v.tenant = $1 and v.space = l.space and (l.grp is null or v.grp = l.grp) and v.embedder = $7
+    select v.space, v.grp, v.item, v.passage, v.cosine
+    from place l cross join lateral (
+        select v.space, v.grp, v.item, v.passage, -(v.e <#> (select $6::real[]::halfvec)) as cosine
+        from konstruct.vectors v
+        where v.tenant = $1 and v.space = l.space and (l.grp is null or v.grp = l.grp) and v.embedder = $7 offset 0) v
 ), words as (
     select coalesce(sum(score), 0) / greatest(passages, 1) as mean,
         sqrt(greatest(coalesce(sum(score * score), 0) / greatest(passages, 1)
@@ -74,7 +80,8 @@ with place as (
 )
 select b.space, b.grp, b.item, b.passage, b.score, b.coverage, b.stems, b.cosine, b.fused,
     u.what, u.version, u.at, u.said_by, u.persons, u.expires_at, u.before
-from best b join konstruct.units u on u.tenant = $1 and u.space = b.space and u.grp = b.grp and u.item = b.item
+from best b cross join lateral (
+    select * from konstruct.units u where u.tenant = $1 and u.space = b.space and u.grp = b.grp and u.item = b.item offset 0) u
 order by b.fused desc, b.space, b.grp, b.item, b.passage";
 
 impl Inner {
