@@ -1,0 +1,330 @@
+//! How many messages a second the embedded store makes durable, beside redb itself, and what readers feel of it.
+//!
+//! Ends with `accepts=N appends=N raw=N ratio=R idle_p50_us=N idle_p99_us=N busy_p50_us=N busy_p99_us=N`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use konstruct_benches::Failed;
+use konstruct_core::{
+    AccountId, Actor, Addressing, Body, ChannelKind, ConnectionId, Content, ConversationRef,
+    IdKind, Inbound, PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
+    turn::{Action, Append, AppendOutcome, Claim, Entry, Journal as _, RECORD_VERSION, Record},
+};
+use konstruct_memory::Redb;
+use redb::{Database, TableDefinition};
+use tokio::task::JoinSet;
+
+/// How many bytes a record has as JSON.
+const RECORD: usize = 300;
+/// A claim that outlives every run.
+const LEASE: Duration = Duration::from_secs(86_400);
+/// How many records a reader reads.
+const WINDOW: u64 = 20;
+
+/// How many messages a second become durable.
+#[derive(Parser)]
+struct Arguments {
+    /// How many callers there are at once, each with a conversation of its own.
+    #[arg(long, default_value_t = 64)]
+    callers: usize,
+    /// How many messages a caller hands over at once.
+    #[arg(long, default_value_t = 100)]
+    batch: usize,
+    /// How many tenants the callers belong to.
+    #[arg(long, default_value_t = 8)]
+    tenants: usize,
+    /// How long each part runs.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Where the files are made: what counts is the disk that they are on.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Failed> {
+    let arguments = Arguments::parse();
+    let folder = match &arguments.folder {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let store = Redb::open(folder.path().join("store"))?;
+    let tenants: Vec<_> = (0..arguments.tenants.max(1))
+        .map(|_| TenantId::new())
+        .collect();
+    let for_long = Duration::from_secs(arguments.seconds);
+
+    let accepts = accept(&store, &tenants, &arguments, for_long).await?;
+    let holders = claim(&store).await?;
+    let reader = fill(&store, ConnectionId::new()).await?;
+    let idle = {
+        let stop = Arc::new(AtomicBool::new(false));
+        let reading = tokio::spawn(read(store.clone(), reader.clone(), Arc::clone(&stop)));
+        tokio::time::sleep(for_long).await;
+        stop.store(true, Ordering::Relaxed);
+        reading.await??
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let reading = tokio::spawn(read(store.clone(), reader, Arc::clone(&stop)));
+    let appends = append(&store, holders, &arguments, for_long).await?;
+    stop.store(true, Ordering::Relaxed);
+    let busy = reading.await??;
+    drop(store);
+    let row = sealed_size(&folder.path().join("store"))?;
+    let raw = {
+        let (path, size) = (
+            folder.path().join("raw"),
+            arguments.callers * arguments.batch,
+        );
+        tokio::task::spawn_blocking(move || raw(&path, row, size, for_long)).await??
+    };
+
+    out(&format!(
+        "{} callers of {} tenants, {} messages at once, {RECORD} bytes a record, {row} a row",
+        arguments.callers, arguments.tenants, arguments.batch
+    ));
+    out(&format!(
+        "accepts={accepts:.0} appends={appends:.0} raw={raw:.0} ratio={:.2} \
+         idle_p50_us={} idle_p99_us={} busy_p50_us={} busy_p99_us={}",
+        appends / raw,
+        idle.0,
+        idle.1,
+        busy.0,
+        busy.1
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn event(connection: ConnectionId, caller: usize, n: usize, text: &str) -> RoutedEvent {
+    let place = format!("D{caller:06}");
+    RoutedEvent {
+        connection,
+        event: Inbound {
+            id: format!("Ev{caller:06}{n:010}"),
+            logical_id: format!("{place}:{n:010}"),
+            channel: ChannelKind::SLACK,
+            account: AccountId("T1".into()),
+            conversation: Some(ConversationRef::direct(&place)),
+            sender: Actor::human(IdKind::SlackUser, format!("U{caller:06}")),
+            occurred_at: Timestamp::from_secs(1_767_225_600),
+            redelivery: 0,
+            body: Body::Message {
+                message: n.to_string(),
+                content: Content::text(text),
+            },
+            addressed: Addressing::default(),
+            raw: None,
+        },
+    }
+}
+
+fn record(person: PersonId, text: &str) -> Record {
+    Record {
+        v: RECORD_VERSION,
+        turn: TurnId::new(),
+        at: Timestamp::from_secs(1_767_225_600),
+        persons: [person].into(),
+        entry: Entry::Action(Action::Send {
+            key: "key".into(),
+            attempt: 1,
+            text: text.into(),
+            reply_to: None,
+            give_up_at: Timestamp::from_secs(1_767_225_600),
+        }),
+    }
+}
+
+/// A text that makes a record of [`RECORD`] bytes.
+fn text() -> Result<String, Failed> {
+    let empty = serde_json::to_vec(&record(PersonId::new(), ""))?.len();
+    let words = "the brakes squeak when it rains ";
+    Ok(words
+        .chars()
+        .cycle()
+        .take(RECORD.saturating_sub(empty))
+        .collect())
+}
+
+/// Every caller has batches of events accepted. Returns how many a second.
+async fn accept(
+    store: &Redb,
+    tenants: &[TenantId],
+    arguments: &Arguments,
+    for_long: Duration,
+) -> Result<f64, Failed> {
+    let (connection, batch, text) = (ConnectionId::new(), arguments.batch, text()?);
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for caller in 0..arguments.callers {
+        let tenant = tenants[caller % tenants.len()];
+        let (store, text) = (store.clone(), text.clone());
+        callers.spawn(async move {
+            let mut many = 0;
+            while began.elapsed() < for_long {
+                let next = (many..many + batch).map(|n| event(connection, caller, n, &text));
+                store.accept(tenant, next.collect()).await?;
+                many += batch;
+            }
+            Ok::<_, konstruct_core::Error>(many)
+        });
+    }
+    rate(callers, began).await
+}
+
+async fn rate(
+    mut callers: JoinSet<konstruct_core::Result<usize>>,
+    began: Instant,
+) -> Result<f64, Failed> {
+    let mut many = 0;
+    while let Some(caller) = callers.join_next().await {
+        many += caller??;
+    }
+    Ok(many as f64 / began.elapsed().as_secs_f64())
+}
+
+/// A claimed conversation, who speaks there, and the last event of its inbox.
+type Holder = (Claim, PersonId, u64);
+
+async fn claim(store: &Redb) -> Result<Vec<Holder>, Failed> {
+    let mut holders = Vec::new();
+    while let Some(claim) = store.claim(WorkerId::new(), LEASE).await? {
+        let loaded = store.load(&claim).await?.ok_or("a claim is void")?;
+        let last = loaded.inbox.last().ok_or("an inbox is empty")?;
+        let person = *last.persons.first().ok_or("an event is nobody's")?;
+        holders.push((claim, person, last.seq));
+    }
+    Ok(holders)
+}
+
+/// Every caller appends batches of records to its conversation. Returns how many a second.
+async fn append(
+    store: &Redb,
+    holders: Vec<Holder>,
+    arguments: &Arguments,
+    for_long: Duration,
+) -> Result<f64, Failed> {
+    let (batch, text) = (arguments.batch, text()?);
+    // What was accepted is consumed first, and not counted.
+    for (claim, _, seq) in &holders {
+        let consume = Append {
+            consume_to: Some(*seq),
+            ..Append::default()
+        };
+        store.append(claim, 0, consume).await?;
+    }
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for (claim, person, _) in holders {
+        let (store, text) = (store.clone(), text.clone());
+        callers.spawn(async move {
+            let mut len = 0;
+            while began.elapsed() < for_long {
+                let records = (0..batch).map(|_| record(person, &text)).collect();
+                let append = Append {
+                    records,
+                    ..Append::default()
+                };
+                let outcome = store.append(&claim, len as u64, append).await?;
+                if outcome != AppendOutcome::Appended {
+                    return Err(konstruct_core::Error::internal("an append was refused"));
+                }
+                len += batch;
+            }
+            Ok(len)
+        });
+    }
+    rate(callers, began).await
+}
+
+/// Makes a conversation of a thousand records for the reader.
+async fn fill(store: &Redb, connection: ConnectionId) -> Result<Claim, Failed> {
+    let text = text()?;
+    let tenant = TenantId::new();
+    store
+        .accept(tenant, vec![event(connection, 0, 0, &text)])
+        .await?;
+    let holders = claim(store).await?;
+    let (claim, person, _) = holders.into_iter().next().ok_or("nothing is ready")?;
+    let append = Append {
+        records: (0..1000).map(|_| record(person, &text)).collect(),
+        ..Append::default()
+    };
+    store.append(&claim, 0, append).await?;
+    Ok(claim)
+}
+
+/// Reads the last records again and again. Returns the median and the 99th percentile in microseconds.
+async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<(u128, u128), Failed> {
+    let mut times = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let window = 1000 - WINDOW..1000;
+        let read = store.read(of.tenant, of.conversation, window).await?;
+        times.push(began.elapsed().as_micros());
+        if read.len() as u64 != WINDOW || read.iter().any(|stored| stored.record.is_none()) {
+            return Err("what was written was not read".into());
+        }
+        // As one who reads now and then, and does not take a processor for itself.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times.sort_unstable();
+    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(0);
+    Ok((at(50), at(99)))
+}
+
+/// The mean size of a row of the log, key and value.
+fn sealed_size(path: &Path) -> Result<usize, Failed> {
+    use redb::{ReadableDatabase as _, ReadableTable as _};
+    let log = TableDefinition::<&[u8], &[u8]>::new("log");
+    let db = Database::open(path)?;
+    let log = db.begin_read()?.open_table(log)?;
+    let (mut rows, mut bytes) = (0, 0);
+    for row in log.iter()?.take(10_000) {
+        let (key, value) = row?;
+        rows += 1;
+        bytes += key.value().len() + value.value().len();
+    }
+    Ok(bytes / rows.max(1))
+}
+
+/// redb alone: rows of this size, so many in a transaction, with the store's own settings. Returns how many a second.
+fn raw(path: &Path, row: usize, size: usize, for_long: Duration) -> Result<f64, Failed> {
+    const KEY: usize = 40;
+    let rows = TableDefinition::<&[u8], &[u8]>::new("rows");
+    let db = Database::create(path)?;
+    let value = vec![0xA5; row.saturating_sub(KEY)];
+    let began = Instant::now();
+    let mut many = 0_usize;
+    while began.elapsed() < for_long {
+        let mut txn = db.begin_write()?;
+        txn.set_quick_repair(true);
+        {
+            let mut table = txn.open_table(rows)?;
+            // As many places as there are conversations, each with its next rows.
+            for place in 0..64_u64 {
+                for n in 0..(size / 64).max(1) as u64 {
+                    let mut key = [0; KEY];
+                    key[..8].copy_from_slice(&place.to_be_bytes());
+                    key[32..].copy_from_slice(&(many as u64 + n).to_be_bytes());
+                    table.insert(key.as_slice(), value.as_slice())?;
+                }
+            }
+        }
+        txn.commit()?;
+        many += 64 * (size / 64).max(1);
+    }
+    Ok(many as f64 / began.elapsed().as_secs_f64())
+}
+
+fn out(line: &str) {
+    use std::io::Write as _;
+    // Nobody reads it any more: there is nobody to tell.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
