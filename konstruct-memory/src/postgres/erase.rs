@@ -1,7 +1,7 @@
 //! Erasing a message, a conversation, a person, or all of a tenant, and what the receipt says.
 //!
-//! Bytes of what was erased stay in the database's files until `VACUUM`, and in its write-ahead log and backups. They are
-//! sealed there; those of a person have no key any more.
+//! Bytes of what was erased stay in the database's files until they are [rewritten](super::Postgres::rewrite), and in its
+//! write-ahead log and backups. They are sealed there; those of a person have no key any more.
 
 use konstruct_core::{
     Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant, Result, TenantId,
@@ -70,7 +70,7 @@ impl Inner {
         if depth == Depth::Physical {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "PostgreSQL keeps sealed bytes until `VACUUM` and in its log: erase logically, which destroys keys",
+                "erase logically, which destroys keys; PostgreSQL's files are rewritten by its owner, for all tenants at once",
             ));
         }
         let mut tx = self.db.tenant(tenant, Mode::Alone).await?;

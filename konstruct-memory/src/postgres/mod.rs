@@ -15,6 +15,7 @@ mod migrate;
 mod queue;
 mod read;
 mod rewrap;
+mod rewrite;
 mod shelf;
 mod tenant;
 mod time;
@@ -77,6 +78,15 @@ impl Postgres {
     /// build, or is not known to it; and those of the database.
     pub async fn migrate(url: &Secret) -> Result<()> {
         migrate::migrate(url).await
+    }
+
+    /// Rewrites the database's files: bytes of what was erased are gone from them, and a tenant's rows lie together. Each table is
+    /// locked while it is rewritten. The role that connects here must be allowed to: it is that of [`Postgres::migrate`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn rewrite(url: &Secret) -> Result<()> {
+        rewrite::rewrite(url).await
     }
 
     /// Wraps the tenants' keys with the first key of the ring, where they are wrapped with another. Returns how many were.

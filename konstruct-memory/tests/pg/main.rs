@@ -9,6 +9,7 @@
 
 mod connect;
 mod database;
+mod erase;
 mod event;
 mod isolation;
 mod journal;

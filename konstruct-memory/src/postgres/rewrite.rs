@@ -1,0 +1,50 @@
+//! Rewriting the files: what was erased is gone from them, and a tenant's rows lie together.
+
+use konstruct_core::{Result, Secret};
+use sqlx::{Connection as _, PgConnection};
+
+use super::{connect::options, error::stored};
+
+/// A statement for each table; what is scanned is put into the order of its key, which begins with the tenant.
+const REWRITE: &[&str] = &[
+    "cluster konstruct.vectors using vectors_pkey",
+    "cluster konstruct.postings using postings_pkey",
+    "cluster konstruct.passages using passages_pkey",
+    "cluster konstruct.units using units_pkey",
+    "cluster konstruct.log using log_pkey",
+    "vacuum full konstruct.unit_persons",
+    "vacuum full konstruct.sizes",
+    "vacuum full konstruct.rows",
+    "vacuum full konstruct.memory_heads",
+    "vacuum full konstruct.inbox",
+    "vacuum full konstruct.conversations",
+    "vacuum full konstruct.mailboxes",
+    "vacuum full konstruct.counters",
+    "vacuum full konstruct.deliveries",
+    "vacuum full konstruct.spoken",
+    "vacuum full konstruct.events",
+    "vacuum full konstruct.twins",
+    "vacuum full konstruct.ledger",
+    "vacuum full konstruct.budgets",
+    "vacuum full konstruct.reservations",
+    "vacuum full konstruct.erased_persons",
+    "vacuum full konstruct.person_keys",
+    "vacuum full konstruct.tenant_keys",
+    "analyze",
+    // What the log of changes held before is not needed for a restart any more.
+    "checkpoint",
+];
+
+/// Rewrites every table, one after the other.
+pub(super) async fn rewrite(url: &Secret) -> Result<()> {
+    let mut connection = PgConnection::connect_with(&options(url)?)
+        .await
+        .map_err(stored)?;
+    for sql in REWRITE {
+        sqlx::raw_sql(*sql)
+            .execute(&mut connection)
+            .await
+            .map_err(stored)?;
+    }
+    connection.close().await.map_err(stored)
+}
