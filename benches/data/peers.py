@@ -1,4 +1,4 @@
-"""Searches vectors with others, one thread each. Prints a row a peer: mean over the questions of the best of five rounds."""
+"""Searches vectors with others, one thread each. Prints a row a peer: mean over the questions of the best of 15 rounds."""
 
 import sqlite3
 import sys
@@ -21,7 +21,7 @@ def row(name, find, build=0.0):
     total, hits = 0.0, 0
     for query, wanted in zip(queries, exact):
         times = []
-        for _ in range(5):
+        for _ in range(15):
             begin = time.perf_counter()
             found = find(query)
             times.append(time.perf_counter() - begin)

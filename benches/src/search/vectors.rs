@@ -10,7 +10,7 @@ pub const TOP: usize = 10;
 pub const POOL: usize = 30;
 /// How many questions are asked, and how often each.
 const QUERIES: usize = 40;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 /// How many rows belong to a cluster, and how far they lie from its middle.
 const CLUSTER: usize = 50;
 const SPREAD: f32 = 0.8;
@@ -110,7 +110,7 @@ impl Vectors {
     }
 }
 
-/// Returns how many milliseconds it takes to read so many bytes once.
+/// Returns how many milliseconds it takes to read so many bytes once, measured as a search is.
 pub fn read_bytes(bytes: usize) -> f64 {
     let words = vec![1u64; bytes / 8];
     fastest(|| {

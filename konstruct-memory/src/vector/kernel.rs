@@ -10,8 +10,9 @@ use super::arena::Query;
 
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
-/// The lanes of a sum of `f32`: their order is fixed, so that it does not depend on the processor.
-const LANES: usize = 32;
+/// The lanes of a sum of `f32`: their order is fixed, so that it does not depend on the processor. So many keep four of the widest
+/// registers busy at a time.
+const LANES: usize = 64;
 
 /// Returns the dot product of two vectors of one length.
 ///
