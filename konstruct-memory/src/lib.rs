@@ -1,7 +1,8 @@
-//! Stores of Konstruct: the durable journal, recall and knowledge on redb.
+//! Stores of Konstruct: the durable journal and the memory, on redb and on PostgreSQL.
 //!
 //! One [`Redb`] is a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file:
-//! nothing to install, one process, group commit.
+//! nothing to install, one process, group commit. `Postgres` is the same on a database that any number of processes share. Both
+//! pass the same suites, seal content in the same way, and share one memory, which is written over a private trait, `Shelf`.
 //!
 //! # Example
 //! ```
@@ -33,15 +34,20 @@
 //! | `extract` | the bytes of a document into text |
 //! | `chunk` | documents into passages |
 //! | `analyze` | text into terms |
-//! | `bm25` | the arithmetic of recall |
+//! | `bm25` | the arithmetic of recall by words |
+//! | `memory` | the memory, written once: who may see what, recall, facts, summaries, forgetting; `memory/shelf` is what a store must offer |
 //! | `vector` | exact search among vectors |
 //! | `embed` | the built-in embedder |
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
-//! | `redb/writer`, `redb/snapshot`, `redb/keys`, `redb/vault` | the one writer, reading, the tables, and the keys of what is sealed |
+//! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the one writer, reading, the tables, the keys of what is sealed, and a fresh file |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
-//! | `redb/accept`, `append`, `budget`, `erase`, `export`, `journal`, `head` | the journal |
-//! | `redb/knowledge`, `history`, `index` | the memory store |
+//! | `redb/journal`, `accept`, `arrival`, `append`, `head`, `budget`, `erase`, `export`, `import` | the journal |
+//! | `redb/shelf/` | the index, vectors in memory, the search, and the thread that follows the feed |
 //! | `redb/rows` | rows of the application's own |
+//! | `postgres/connect`, `migrate`, `tenant`, `vault` | what is refused at the start, the tables and their policies, the one door to a tenant's rows, the keys |
+//! | `postgres/journal`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `wake` | the journal |
+//! | `postgres/shelf/` | the index, and the search in one statement |
+//! | `postgres/rewrap`, `rewrite` | keys wrapped anew, files written anew |
 //!
 //! # Features
 //! | feature | default | what |
@@ -50,6 +56,7 @@
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
 //! | `static-embed` | no | an embedder in the program, for English |
+//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with |
 
 mod extract;
 
