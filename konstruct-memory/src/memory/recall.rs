@@ -1,5 +1,6 @@
 //! Questions: what is searched, and what a hit shows.
 
+use futures_util::future::try_join_all;
 use konstruct_core::{
     ConversationId, DocumentId, EmbedKind, Fact, FactId, Hit, Language, Neighbour, PersonId,
     Recall, Result, Signals, Source, Summary, TenantId, turn::Said,
@@ -47,14 +48,15 @@ pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -
     };
     let candidates = shelf.search(tenant, search).await?;
     let mut hits = Vec::with_capacity(query.limit);
-    for ranked in rank(candidates, now) {
-        if hits.len() == query.limit {
+    let mut ranked = rank(candidates, now).into_iter();
+    while hits.len() < query.limit {
+        let next: Vec<Ranked> = ranked.by_ref().take(query.limit - hits.len()).collect();
+        if next.is_empty() {
             break;
         }
-        // What was erased since it was found is left out.
-        if let Some(hit) = hit(shelf, tenant, &ranked, &query).await? {
-            hits.push(hit);
-        }
+        // All at once: a store that is far away is waited for once. What was erased since it was found is left out.
+        let shown = next.iter().map(|ranked| hit(shelf, tenant, ranked, &query));
+        hits.extend(try_join_all(shown).await?.into_iter().flatten());
     }
     Ok(hits)
 }

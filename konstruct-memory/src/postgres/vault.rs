@@ -48,7 +48,8 @@ impl Vault {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
+    /// Unwraps a tenant's key, unless that was done before.
+    pub(super) fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
         if let Some((of, key)) = self.kept().get(&tenant)
             && *of == wrapped
         {

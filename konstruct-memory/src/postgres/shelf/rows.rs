@@ -22,8 +22,9 @@ impl Inner {
         key: &[u8],
     ) -> Result<Option<Vec<u8>>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let sealed: Option<Vec<u8>> = sqlx::query_scalar(
-            "select sealed from konstruct.rows where tenant = $1 and kind = $2 and key = $3",
+        let found: Option<(Option<Vec<u8>>, Vec<u8>)> = sqlx::query_as(
+            "select (select wrapped from konstruct.tenant_keys where tenant = $1), sealed
+             from konstruct.rows where tenant = $1 and kind = $2 and key = $3",
         )
         .bind(tx.id())
         .bind(kind as i16)
@@ -31,12 +32,14 @@ impl Inner {
         .fetch_optional(tx.db())
         .await
         .map_err(stored)?;
-        let (Some(sealed), Some(of)) = (sealed, self.vault.key(&mut tx).await?) else {
+        let Some((Some(wrapped), sealed)) = found else {
             return Ok(None);
         };
+        let of = self.vault.unwrap(tenant, wrapped)?;
         let rows = [(place(kind, key), Some(sealed))];
         let opened = vault::open_bytes(&mut tx, &of, "rows", &rows).await?.pop();
-        tx.commit().await?;
+        // What was only read need not be committed: undoing it is not waited for.
+        drop(tx);
         Ok(opened.flatten().map(Into::into))
     }
 
