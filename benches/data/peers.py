@@ -1,9 +1,9 @@
 """Searches vectors with others, one thread each. Prints a row a peer: mean over the questions of the best of 15 rounds."""
 
-import sqlite3
 import sys
 import time
 
+import apsw
 import faiss
 import numpy
 import sqlite_vec
@@ -48,12 +48,14 @@ build = time.perf_counter() - begin
 row("usearch-hnsw", lambda query: graph.search(query, TOP, threads=1).keys.flatten(), build)
 
 begin = time.perf_counter()
-db = sqlite3.connect(":memory:")
+# Python's own module may be built without extensions.
+db = apsw.Connection(":memory:")
 db.enable_load_extension(True)
-sqlite_vec.load(db)
+db.load_extension(sqlite_vec.loadable_path())
 db.execute(f"create virtual table v using vec0(e float[{dim}] distance_metric=cosine)")
 with db:
-    db.executemany("insert into v (rowid, e) values (?, ?)", ((at, vector.tobytes()) for at, vector in enumerate(vectors)))
+    rows = ((at, vector.tobytes()) for at, vector in enumerate(vectors))
+    db.executemany("insert into v (rowid, e) values (?, ?)", rows)
 build = time.perf_counter() - begin
 row(
     "sqlite-vec",

@@ -1,6 +1,6 @@
 //! An empty store to measure: a file, a database, or the reference in memory.
 
-use std::{env, str::FromStr as _, sync::Arc};
+use std::{env, path::PathBuf, str::FromStr as _, sync::Arc};
 
 use clap::ValueEnum;
 use konstruct_core::{Embedder, MemoryStore, Secret, SystemClock, WorkerId, turn::Journal};
@@ -33,7 +33,7 @@ pub struct Store {
     pub journal: Arc<dyn Journal>,
     /// The store as a memory.
     pub memory: Arc<dyn MemoryStore>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
     database: Option<String>,
 }
 
@@ -81,9 +81,39 @@ impl Store {
         Self {
             journal: Arc::new(store.clone()),
             memory: Arc::new(store),
-            _folder: folder,
+            folder,
             database,
         }
+    }
+
+    /// Returns the folders and files that hold it: of PostgreSQL, the whole cluster with its write-ahead log.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn files(&self) -> Result<Vec<PathBuf>, Failed> {
+        let mut files: Vec<PathBuf> = self.folder.iter().map(|of| of.path().to_owned()).collect();
+        if self.database.is_some() {
+            admin("checkpoint").await?;
+            files.push(
+                setting("select current_setting('data_directory')")
+                    .await?
+                    .into(),
+            );
+        }
+        Ok(files)
+    }
+
+    /// Returns the command that dumps the database, if it is one.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn dump(&self) -> Result<Option<(PathBuf, Vec<String>)>, Failed> {
+        let Some(name) = &self.database else {
+            return Ok(None);
+        };
+        let folder = setting("select setting from pg_config where name = 'BINDIR'").await?;
+        let url = url(name, None)?.expose().to_owned();
+        Ok(Some((PathBuf::from(folder).join("pg_dump"), vec![url])))
     }
 
     /// Ends, and removes what was kept.
@@ -119,6 +149,13 @@ fn url(database: &str, role: Option<&str>) -> Result<Secret, Failed> {
         None => options,
     };
     Ok(Secret::new(options.to_url_lossy().to_string()))
+}
+
+async fn setting(sql: &'static str) -> Result<String, Failed> {
+    let mut connection: PgConnection = server()?.connect().await?;
+    let value = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(value)
 }
 
 async fn admin(sql: &str) -> Result<(), Failed> {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use konstruct_core::{
+use konstruct_core::{Error, 
     Body, ConversationId, DeliveryState, Result, TenantId, Timestamp,
     turn::{Action, Entry, Event, Exported, Input, Journal as _, Outcome, Record},
 };
-use konstruct_memory::Redb;
+use konstruct_memory::{KeyRing, Redb};
 
 /// A turn, as far as the laws speak of it.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,11 @@ pub async fn verdict(store: &Path, tenant: TenantId, seen: &Seen) -> Result<Verd
 type Conversations = BTreeMap<ConversationId, Vec<Turn>>;
 
 async fn read(store: &Path, tenant: TenantId) -> Result<Conversations> {
-    let store = Redb::open(store)?;
+    let ring = std::fs::read_to_string(store.with_file_name("master.key"))
+        .map_err(|error| Error::internal("the key ring cannot be read").with_source(error))?;
+    let store = Redb::builder()
+        .key_ring(KeyRing::parse(ring.trim())?)
+        .open(store)?;
     let mut export = store.export(tenant).await?;
     let (mut all, mut here) = (Conversations::new(), None);
     let mut last = None;

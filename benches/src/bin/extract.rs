@@ -32,11 +32,7 @@ async fn main() -> Result<ExitCode> {
             konstruct_core::Error::invalid("file", "cannot be read").with_source(error)
         })?;
     let (store, tenant) = (Redb::in_memory()?, TenantId::new());
-    let faq = NewDocument {
-        title: "FAQ".into(),
-        format: DocumentFormat::Markdown,
-        text: FAQ.into(),
-    };
+    let faq = NewDocument::new("FAQ", DocumentFormat::Markdown, FAQ);
     store.put_document(tenant, faq).await?;
     let (mut inside, mut outside) = ((0, 0), (0, 0));
     for (heading, question) in questions.lines().filter_map(|line| line.split_once('\t')) {
@@ -75,12 +71,7 @@ async fn main() -> Result<ExitCode> {
 
 async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String> {
     let text = extract::expand(question).join(" ");
-    let query = Recall {
-        text,
-        audience: Audience::Tenant,
-        limit: 8,
-        scope: Scope::Knowledge,
-    };
+    let query = Recall::new(text, Audience::Tenant, Scope::KNOWLEDGE);
     let passages = store
         .recall(tenant, query)
         .await?

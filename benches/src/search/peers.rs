@@ -12,7 +12,7 @@ use crate::{Failed, store::SERVER};
 use konstruct_memory::Flat;
 
 const SCRIPT: &str = include_str!("../../data/peers.py");
-const PACKAGES: [&str; 4] = ["numpy", "faiss-cpu", "usearch", "sqlite-vec"];
+const PACKAGES: [&str; 5] = ["apsw", "numpy", "faiss-cpu", "usearch", "sqlite-vec"];
 
 /// Measures the others, a row each.
 ///

@@ -1,0 +1,352 @@
+//! How thoroughly a person is forgotten: canaries are planted, the person is erased, and every file and every door is searched.
+//!
+//! One customer tells the employee a thousand canaries, who repeats each; facts and a summary quote some. An export is taken. After the
+//! erasure nothing may be readable: not in the files of the store, not in a dump, not through the journal or the memory. The
+//! export, taken in by a fresh instance, gives the answers that were given before. Ends with
+//! `canaries=N readable=0`.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
+use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc, time::Instant};
+
+use clap::Parser;
+use futures_util::TryStreamExt as _;
+use konstruct_benches::{
+    Failed,
+    store::{Kind, Store},
+};
+use konstruct_core::{
+    Audience, Clock as _, ConnectionId, ConversationId, Depth, Employee, Erase, ErasureReceipt,
+    Find, ModelRequest, NewFact, Part, PersonId, Quote, Recall, Remembered, RoutedEvent, Scope,
+    Summary, SystemClock, TenantId, TurnLimits,
+    testkit::{
+        Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
+    },
+    tool::Toolbox,
+    turn::{Driver, Exported, Worker},
+};
+
+/// What every canary begins with: it stands nowhere else.
+const CANARY: &str = "zqcanaryxk";
+/// How many messages are taken in at once.
+const AT_ONCE: usize = 50;
+/// How many facts quote a canary.
+const FACTS: usize = 20;
+
+/// How thoroughly a person is forgotten.
+#[derive(Parser)]
+struct Arguments {
+    /// Where it is kept.
+    #[arg(long, value_enum, default_value_t = Kind::Redb)]
+    store: Kind,
+    /// How many canaries.
+    #[arg(long, default_value_t = 1000)]
+    canaries: usize,
+}
+
+/// A tenant whose employee repeats what it hears.
+struct Office {
+    tenant: TenantId,
+    connection: ConnectionId,
+    worker: Worker,
+}
+
+impl Office {
+    fn open(store: &Store) -> Result<Self, Failed> {
+        let clock = VirtualClock::new(SystemClock.now());
+        let model = ScriptedModel::new(|request: &ModelRequest| {
+            let heard = request.messages.last().map(|message| message.parts.clone());
+            let heard = heard.into_iter().flatten().find_map(|part| match part {
+                Part::Text { text } => Some(text),
+                _ => None,
+            });
+            Answer::text(format!("You said: {}", heard.unwrap_or_default()))
+        });
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let directory = ScriptedDirectory::default();
+        let employee = Employee::builder("Ava").limits(TurnLimits {
+            burst_ms: 0,
+            window_messages: 2,
+            ..TurnLimits::default()
+        });
+        let tools = Toolbox::builder().build()?;
+        directory.hire(tenant, employee.build()?, Arc::new(model), tools);
+        let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);
+        directory.connect(tenant, connection, channel);
+        let driver = Driver::new(
+            Arc::clone(&store.journal),
+            Arc::new(directory),
+            Some(Arc::clone(&store.memory)),
+            Arc::new(clock),
+        );
+        Ok(Self {
+            tenant,
+            connection,
+            worker: Worker::new(driver),
+        })
+    }
+
+    /// Somebody says things, each in a thread of its own, and is answered.
+    async fn say(&self, store: &Store, place: &str, texts: &[String]) -> Result<(), Failed> {
+        for (n, texts) in texts.chunks(AT_ONCE).enumerate() {
+            let events = texts.iter().enumerate().map(|(m, text)| {
+                let id = format!("{place}-{n}-{m}");
+                let mut event = message(place, &id, text, SystemClock.now());
+                if let Some(conversation) = &mut event.conversation {
+                    conversation.thread = Some(id);
+                }
+                RoutedEvent {
+                    connection: self.connection,
+                    event,
+                }
+            });
+            store.journal.accept(self.tenant, events.collect()).await?;
+            self.worker.run_until_idle().await?;
+        }
+        Ok(())
+    }
+}
+
+fn canary(n: usize) -> String {
+    format!("{CANARY}{n:05}")
+}
+
+/// The canaries that stand in some bytes.
+fn canaries_in(bytes: &[u8], found: &mut BTreeSet<String>) {
+    let prefix = CANARY.as_bytes();
+    for (at, _) in bytes
+        .windows(prefix.len())
+        .enumerate()
+        .filter(|(_, window)| *window == prefix)
+    {
+        let end = bytes.len().min(at + prefix.len() + 5);
+        found.insert(String::from_utf8_lossy(&bytes[at..end]).into_owned());
+    }
+}
+
+/// Searches every file under a folder.
+fn search_files(path: &Path, found: &mut BTreeSet<String>) -> Result<u64, Failed> {
+    let mut searched = 0;
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            searched += search_files(&entry?.path(), found)?;
+        }
+    } else if path.is_file() {
+        let bytes = std::fs::read(path)?;
+        canaries_in(&bytes, found);
+        searched += bytes.len() as u64;
+    }
+    Ok(searched)
+}
+
+/// Searches the store's own files, and a dump of the database.
+async fn search_store(store: &Store, found: &mut BTreeSet<String>) -> Result<u64, Failed> {
+    let mut searched = 0;
+    for path in store.files().await? {
+        searched += search_files(&path, found)?;
+    }
+    if let Some((pg_dump, arguments)) = store.dump().await? {
+        let dump = Command::new(pg_dump).args(arguments).output()?;
+        if !dump.status.success() {
+            return Err(String::from_utf8_lossy(&dump.stderr).into_owned().into());
+        }
+        canaries_in(&dump.stdout, found);
+        searched += dump.stdout.len() as u64;
+    }
+    Ok(searched)
+}
+
+/// Everything that the journal and the memory give out, as text.
+async fn doors(store: &Store, tenant: TenantId) -> Result<String, Failed> {
+    let journal: Vec<Exported> = store.journal.export(tenant).await?.try_collect().await?;
+    let memory: Vec<Remembered> = store
+        .memory
+        .export_memory(tenant)
+        .await?
+        .try_collect()
+        .await?;
+    let unanswered = store.memory.unanswered(tenant, usize::MAX).await?;
+    let feed = store.journal.feed(tenant, 0, usize::MAX >> 1).await?;
+    Ok(format!("{journal:?}{memory:?}{unanswered:?}{feed:?}"))
+}
+
+/// The texts that some questions find.
+async fn answers(
+    store: &Store,
+    tenant: TenantId,
+    audiences: &[Audience],
+    questions: &[String],
+) -> Result<Vec<Vec<String>>, Failed> {
+    store.memory.catch_up(tenant).await?;
+    let mut all = Vec::new();
+    for audience in audiences {
+        for question in questions {
+            let query = Recall::new(&**question, *audience, Scope::ALL);
+            let hits = store.memory.recall(tenant, query).await?;
+            all.push(hits.into_iter().map(|hit| hit.text).collect());
+        }
+    }
+    Ok(all)
+}
+
+async fn persons_of(
+    store: &Store,
+    tenant: TenantId,
+) -> Result<Vec<(ConversationId, PersonId, String)>, Failed> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.journal.conversations(tenant, after, 500).await?;
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        after = Some(last.id);
+        for conversation in &page {
+            let log = store.journal.read(tenant, conversation.id, 0..1).await?;
+            let first = log.first().and_then(|stored| stored.record.as_ref());
+            let person = first.and_then(|record| record.persons.first().copied());
+            if let Some(person) = person {
+                found.push((conversation.id, person, conversation.place.id.clone()));
+            }
+        }
+    }
+}
+
+async fn learn(
+    store: &Store,
+    tenant: TenantId,
+    (conversation, person): (ConversationId, PersonId),
+    quote: &str,
+) -> Result<(), Failed> {
+    let fact = NewFact {
+        text: format!("The person keeps {quote}"),
+        topic: None,
+        audience: Audience::Person { person },
+        about: Some(person),
+        sources: vec![Quote {
+            conversation,
+            index: 0,
+            quote: quote.to_owned(),
+        }],
+        valid_from: None,
+        expires_at: None,
+    };
+    store.memory.remember(tenant, fact).await?;
+    let summary = Summary {
+        conversation,
+        to: 1,
+        text: format!("There was talk of {quote}"),
+        persons: vec![person],
+        made_at: SystemClock.now(),
+    };
+    store.memory.put_summary(tenant, summary).await?;
+    Ok(())
+}
+
+fn tell(receipt: &ErasureReceipt, seconds: f64) {
+    println!(
+        "receipt records={} passages={} facts={} keys={} seconds={seconds:.2}",
+        receipt.records, receipt.passages, receipt.facts, receipt.keys
+    );
+    for remains in &receipt.remains {
+        let count = remains
+            .count
+            .map_or_else(|| "?".into(), |count| count.to_string());
+        println!("remains {:?} count={count} {}", remains.what, remains.until);
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let arguments = Arguments::parse();
+    let store = Store::open(arguments.store, None).await?;
+    let office = Office::open(&store)?;
+    let tenant = office.tenant;
+    let canaries: Vec<String> = (0..arguments.canaries).map(canary).collect();
+    let secrets = canaries
+        .iter()
+        .map(|canary| format!("please keep the code {canary} for me"));
+    office
+        .say(&store, "D-secret", &secrets.collect::<Vec<_>>())
+        .await?;
+    let others: Vec<String> = (0..50)
+        .map(|n| format!("I would like {n} blue bicycles"))
+        .collect();
+    office.say(&store, "D-other", &others).await?;
+    store.memory.catch_up(tenant).await?;
+    let persons = persons_of(&store, tenant).await?;
+    let of = |place: &'static str| persons.iter().filter(move |(_, _, at)| at == place);
+    let (secret, other) = (of("D-secret").next(), of("D-other").next());
+    let (Some((_, person, _)), Some((_, other, _))) = (secret, other) else {
+        return Err("nobody was heard".into());
+    };
+    for (conversation, person, _) in of("D-secret").take(FACTS) {
+        let log = store.journal.read(tenant, *conversation, 0..1).await?;
+        let mut found = BTreeSet::new();
+        canaries_in(format!("{log:?}").as_bytes(), &mut found);
+        if let Some(canary) = found.first() {
+            learn(&store, tenant, (*conversation, *person), canary).await?;
+        }
+    }
+    let audiences = [
+        Audience::Person { person: *person },
+        Audience::Person { person: *other },
+    ];
+    let mut questions: Vec<String> = canaries.iter().step_by(20).cloned().collect();
+    questions.push("blue bicycles".into());
+    questions.push("keep the code".into());
+    let before = answers(&store, tenant, &audiences, &questions).await?;
+    let mut planted = BTreeSet::new();
+    canaries_in(doors(&store, tenant).await?.as_bytes(), &mut planted);
+    let mut raw = BTreeSet::new();
+    let searched = search_store(&store, &mut raw).await?;
+    println!(
+        "planted={} found_in_answers={} in_files_before={} searched_mb={}",
+        planted.len(),
+        before.iter().filter(|texts| !texts.is_empty()).count(),
+        raw.len(),
+        searched >> 20
+    );
+    let journal: Vec<Exported> = store.journal.export(tenant).await?.try_collect().await?;
+    let memory: Vec<Remembered> = store
+        .memory
+        .export_memory(tenant)
+        .await?
+        .try_collect()
+        .await?;
+
+    let began = Instant::now();
+    let what = Erase::Person { person: *person };
+    let depth = match arguments.store {
+        Kind::Postgres => Depth::Logical,
+        _ => Depth::Physical,
+    };
+    let receipt = store.memory.forget(tenant, what, depth).await?;
+    tell(&receipt, began.elapsed().as_secs_f64());
+
+    let mut readable = BTreeSet::new();
+    let searched = search_store(&store, &mut readable).await?;
+    canaries_in(doors(&store, tenant).await?.as_bytes(), &mut readable);
+    let after = answers(&store, tenant, &audiences, &questions).await?;
+    canaries_in(format!("{after:?}").as_bytes(), &mut readable);
+    let bicycles = after.iter().flatten().any(|text| text.contains("bicycles"));
+    println!("others_kept={bicycles} searched_mb={}", searched >> 20);
+
+    let fresh = Store::open(arguments.store, None).await?;
+    fresh.journal.import(tenant, journal).await?;
+    fresh.memory.import_memory(tenant, memory).await?;
+    let again = answers(&fresh, tenant, &audiences, &questions).await?;
+    let same = again == before;
+    println!(
+        "answers_after_import={}",
+        if same { "same" } else { "other" }
+    );
+    fresh.close().await?;
+    store.close().await?;
+    println!("canaries={} readable={}", planted.len(), readable.len());
+    if same && bicycles && readable.is_empty() && planted.len() == arguments.canaries {
+        Ok(())
+    } else {
+        Err("not as promised".into())
+    }
+}
