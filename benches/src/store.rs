@@ -112,8 +112,15 @@ impl Store {
             return Ok(None);
         };
         let folder = setting("select setting from pg_config where name = 'BINDIR'").await?;
-        let url = url(name, None)?.expose().to_owned();
-        Ok(Some((PathBuf::from(folder).join("pg_dump"), vec![url])))
+        let server = server()?;
+        let host = match server.get_socket() {
+            Some(folder) => folder.display().to_string(),
+            None => server.get_host().to_owned(),
+        };
+        let (port, user) = (server.get_port().to_string(), server.get_username());
+        let arguments = ["-h", &host, "-p", &port, "-U", user, "-d", name];
+        let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
+        Ok(Some((PathBuf::from(folder).join("pg_dump"), arguments)))
     }
 
     /// Ends, and removes what was kept.
