@@ -81,7 +81,7 @@ impl Postgres {
     }
 
     /// Rewrites the database's files: bytes of what was erased are gone from them, and a tenant's rows lie together. Each table is
-    /// locked while it is rewritten. The role that connects here must be allowed to: it is that of [`Postgres::migrate`].
+    /// locked while it is rewritten; what a transaction under way can still see stays until the next time. The role that connects here must be allowed to: it is that of [`Postgres::migrate`].
     ///
     /// # Errors
     /// Those of the database.

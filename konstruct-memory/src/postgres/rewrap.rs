@@ -1,10 +1,10 @@
-//! Wrapping the tenants' keys with another key of the ring.
+//! Wrapping the tenants' and persons' keys with another key of the ring.
 
-use konstruct_core::{Result, TenantId};
+use konstruct_core::{PersonId, Result, TenantId};
 use uuid::Uuid;
 
 use super::{Inner, error::stored, tenant::Mode};
-use crate::seal::TenantKey;
+use crate::seal::{KeyId, TenantKey};
 
 /// How many tenants are listed at a time.
 const PAGE: i32 = 1000;
@@ -44,7 +44,31 @@ impl Inner {
         let Some(wrapped) = wrapped else {
             return Ok(false);
         };
+        let own = TenantKey::unwrap(self.vault.ring(), tenant, &wrapped)?;
+        let persons: Vec<(Uuid, Uuid, Vec<u8>)> = sqlx::query_as(
+            "select person, key, wrapped from konstruct.person_keys where tenant = $1 for update",
+        )
+        .bind(tx.id())
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        for (person, key, wrapped) in persons {
+            let id = KeyId::from_bytes(*key.as_bytes());
+            let of = PersonId::from_bytes(*person.as_bytes());
+            if let Some(anew) = own.rewrap_person(of, id, &wrapped)? {
+                sqlx::query(
+                    "update konstruct.person_keys set wrapped = $3 where tenant = $1 and person = $2",
+                )
+                .bind(tx.id())
+                .bind(person)
+                .bind(anew)
+                .execute(tx.db())
+                .await
+                .map_err(stored)?;
+            }
+        }
         let Some(anew) = TenantKey::rewrap(self.vault.ring(), tenant, &wrapped)? else {
+            tx.commit().await?;
             return Ok(false);
         };
         sqlx::query("update konstruct.tenant_keys set wrapped = $2 where tenant = $1")

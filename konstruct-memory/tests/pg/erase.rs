@@ -79,11 +79,13 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
             in_file(&mut owner, &sealed).await,
             "the receipt says that it remains"
         );
-        Postgres::rewrite(&database.url("postgres")).await.unwrap();
-        assert!(
-            !in_file(&mut owner, &sealed).await,
-            "it remains after the rewriting"
-        );
+        // What a transaction under way could still see stays until the next time: the store follows its feed beside this.
+        let mut tries = 0;
+        while in_file(&mut owner, &sealed).await {
+            assert!(tries < 100, "it remains after the rewriting");
+            Postgres::rewrite(&database.url("postgres")).await.unwrap();
+            tries += 1;
+        }
         let kept = store.read(tenant, other.conversation, 0..9).await.unwrap();
         assert_eq!(kept[0].record, Some(record("other words")));
     })
