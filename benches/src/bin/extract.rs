@@ -7,8 +7,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use konstruct_core::{
-    Audience, CallContext, DocumentFormat, LlmBackendExt as _, MemoryStore as _, ModelMessage,
-    ModelRequest, NewDocument, Passage, Recall, Result, Role, Scope, TenantId,
+    Audience, CallContext, DocumentFormat, KnowledgeStore as _, LlmBackendExt as _,
+    MemoryStore as _, ModelMessage, ModelRequest, NewDocument, Passage, Recall, Result, Role,
+    Scope, TenantId,
 };
 use konstruct_llm::{Extract, extract};
 use konstruct_memory::Redb;

@@ -55,6 +55,9 @@ pub struct Question {
     pub evidence: Vec<usize>,
 }
 
+/// Reads one chat of a format.
+type Read = fn(&Value) -> Result<Chat, Failed>;
+
 impl Dataset {
     /// Reads a file of BEAM (as `corpus/README.md` describes it), LoCoMo or LongMemEval.
     ///
@@ -64,7 +67,7 @@ impl Dataset {
         let samples: Vec<Value> = serde_json::from_slice(bytes)?;
         let first = samples.first().ok_or("the file has no chat")?;
         let has = |key: &str| first.get(key).is_some();
-        let (name, sum, read): (_, _, fn(&Value) -> Result<Chat, Failed>) = if has("turns") {
+        let (name, sum, read): (_, _, Read) = if has("turns") {
             ("BEAM", Some(beam::SHA256), beam::chat)
         } else if has("conversation") {
             ("LoCoMo", Some(locomo::SHA256), locomo::chat)

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Fact, FactId, PersonId, Result, Summary, TenantId,
+    ConversationId, Depth, Erase, ErasureReceipt, Fact, FactId, PersonId, Remains, Remnant, Result,
+    Summary, TenantId, Until,
 };
 
 use super::{
@@ -48,9 +49,29 @@ pub(crate) async fn forget(
         if let Some(mut receipt) = shelf.erase_with(tenant, what, depth, plan).await? {
             receipt.facts += facts.len() as u64;
             receipt.passages += passages;
+            index_remains(shelf, &mut receipt);
             return Ok(receipt);
         }
         tries.again()?;
+    }
+}
+
+/// Says what remains of the index in files that were not rewritten, and in old copies.
+fn index_remains(shelf: &dyn Shelf, receipt: &mut ErasureReceipt) {
+    if receipt.passages == 0 {
+        return;
+    }
+    let vectors = shelf.embedder().map(|_| Remnant::Vectors);
+    for what in [Remnant::TermHashes].into_iter().chain(vectors) {
+        let untils = match receipt.depth {
+            Depth::Logical => &[Until::Rewritten, Until::BackupsExpire][..],
+            _ => &[Until::BackupsExpire],
+        };
+        receipt.remains.extend(untils.iter().map(|until| Remains {
+            what,
+            count: None,
+            until: until.clone(),
+        }));
     }
 }
 

@@ -396,7 +396,17 @@ impl Operation for Rewrap {
         let ring = &shared.keys.ring;
         let mut many = 0;
         for (key, wrapped) in batch.all(TENANT_KEYS, &[])? {
-            if let Some(wrapped) = TenantKey::rewrap(ring, tenant_of(&key)?, &wrapped)? {
+            let tenant = tenant_of(&key)?;
+            let own = TenantKey::unwrap(ring, tenant, &wrapped)?;
+            for (at, row) in batch.all(KEYS, tenant.as_bytes())? {
+                let id = KeyId::from_bytes(keys::id(&at, 16).ok_or_else(corrupt)?);
+                let (person, wrapped) = row.split_first_chunk().ok_or_else(corrupt)?;
+                let person = PersonId::from_bytes(*person);
+                if let Some(wrapped) = own.rewrap_person(person, id, wrapped)? {
+                    batch.put(KEYS, at, [person.as_bytes().as_slice(), &wrapped].concat());
+                }
+            }
+            if let Some(wrapped) = TenantKey::rewrap(ring, tenant, &wrapped)? {
                 batch.put(TENANT_KEYS, key, wrapped);
                 many += 1;
             }
@@ -411,8 +421,8 @@ impl Operation for Rewrap {
 }
 
 impl Redb {
-    /// Wraps every tenant's key with the first key of the [ring](super::RedbBuilder::key_ring), and returns how many were
-    /// wrapped with another. Sealed data stays as it is. After it, the ring's other keys open nothing in this file.
+    /// Wraps every tenant's and person's key with the first key of the [ring](super::RedbBuilder::key_ring), and returns how many
+    /// tenants' were wrapped with another. Sealed data stays as it is. After it, the ring's other keys open nothing in this file.
     ///
     /// # Errors
     /// Those of the store.

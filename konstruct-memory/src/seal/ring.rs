@@ -107,14 +107,29 @@ impl KeyRing {
         self
     }
 
-    /// Wraps a key.
-    pub(crate) fn wrap(&self, aad: &[u8], key: &Key) -> Result<Vec<u8>> {
-        let (id, wrapping) = self
+    /// Returns what stands before something that is wrapped now, and the ring's key that wraps.
+    pub(super) fn current(&self) -> Result<(Vec<u8>, &Key)> {
+        let (id, key) = self
             .keys
             .first()
             .ok_or_else(|| Error::invalid(FIELD, "has no key"))?;
-        let mut wrapped = vec![VERSION, u8::try_from(id.len()).unwrap_or(u8::MAX)];
-        wrapped.extend_from_slice(id.as_bytes());
+        let mut header = vec![VERSION, u8::try_from(id.len()).unwrap_or(u8::MAX)];
+        header.extend_from_slice(id.as_bytes());
+        Ok((header, key))
+    }
+
+    /// Parts something that was wrapped into what stands before it and the rest, and returns the ring's key that wrapped it.
+    pub(super) fn part<'a>(&self, wrapped: &'a [u8]) -> Result<(&'a [u8], &'a [u8], &Key)> {
+        let id = ring_key(wrapped)?;
+        let found = self.keys.iter().find(|(own, _)| own == id);
+        let (_, key) = found.ok_or_else(|| missing(id))?;
+        let (header, sealed) = wrapped.split_at(2 + id.len());
+        Ok((header, sealed, key))
+    }
+
+    /// Wraps a key.
+    pub(crate) fn wrap(&self, aad: &[u8], key: &Key) -> Result<Vec<u8>> {
+        let (mut wrapped, wrapping) = self.current()?;
         let bound = [&wrapped, aad].concat();
         encrypt(wrapping, &bound, key.as_bytes(), &mut wrapped)?;
         Ok(wrapped)
@@ -122,14 +137,9 @@ impl KeyRing {
 
     /// Unwraps a key.
     pub(crate) fn unwrap(&self, aad: &[u8], wrapped: &[u8]) -> Result<Key> {
-        let id = ring_key(wrapped)?;
-        let (_, key) = self
-            .keys
-            .iter()
-            .find(|(own, _)| own == id)
-            .ok_or_else(|| missing(id))?;
-        let (header, sealed) = wrapped.split_at(2 + id.len());
+        let (header, sealed, key) = self.part(wrapped)?;
         let plain = decrypt(key, &[header, aad].concat(), sealed).map_err(|error| {
+            let id = ring_key(wrapped).unwrap_or_default();
             let message = format!("key `{id}` of the key ring does not unwrap what is stored");
             Error::new(ErrorKind::Unauthorized, message).with_source(error)
         })?;

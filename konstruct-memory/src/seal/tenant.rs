@@ -21,8 +21,10 @@ pub(crate) struct TenantKey {
     names: Hmac<Sha256>,
     /// Derives content keys.
     contents: Hmac<Sha256>,
-    /// Wraps person keys.
-    persons: Key,
+    /// Derives what wraps person keys, with a key of the ring: when that is retired, a person's key that was destroyed before
+    /// cannot be had from an old copy of the store any more.
+    persons: Hmac<Sha256>,
+    ring: KeyRing,
 }
 
 impl TenantKey {
@@ -30,7 +32,7 @@ impl TenantKey {
     pub(crate) fn generate(ring: &KeyRing, tenant: TenantId) -> Result<(Self, Vec<u8>)> {
         let key = Key::random()?;
         let wrapped = ring.wrap(&place(tenant), &key)?;
-        Ok((Self::derive(tenant, &key), wrapped))
+        Ok((Self::derive(ring, tenant, &key), wrapped))
     }
 
     /// Unwraps what was stored.
@@ -39,7 +41,7 @@ impl TenantKey {
     /// [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) where the ring is not the one that it was wrapped with.
     pub(crate) fn unwrap(ring: &KeyRing, tenant: TenantId, wrapped: &[u8]) -> Result<Self> {
         let key = ring.unwrap(&place(tenant), wrapped)?;
-        Ok(Self::derive(tenant, &key))
+        Ok(Self::derive(ring, tenant, &key))
     }
 
     /// Wraps it with the ring's first key; `None` if it is already.
@@ -55,14 +57,15 @@ impl TenantKey {
         ring.wrap(&place(tenant), &key).map(Some)
     }
 
-    fn derive(tenant: TenantId, key: &Key) -> Self {
+    fn derive(ring: &KeyRing, tenant: TenantId, key: &Key) -> Self {
         let root = keyed(key);
         let subkey = |label: &str| derived(root.clone(), label.as_bytes());
         Self {
             tenant,
             names: keyed(&subkey("names")),
             contents: keyed(&subkey("contents")),
-            persons: subkey("persons"),
+            persons: keyed(&subkey("persons")),
+            ring: ring.clone(),
         }
     }
 
@@ -101,10 +104,25 @@ impl TenantKey {
 
     /// Wraps a person's key, for the row of that person.
     pub(crate) fn wrap_person(&self, person: PersonId, key: &PersonKey) -> Result<Vec<u8>> {
-        let mut wrapped = Vec::new();
-        let bound = self.person_place(person, key.id);
-        encrypt(&self.persons, &bound, key.key.as_bytes(), &mut wrapped)?;
+        let (mut wrapped, ring_key) = self.ring.current()?;
+        let wrapping = derived(self.persons.clone(), ring_key.as_bytes());
+        let bound = [wrapped.as_slice(), &self.person_place(person, key.id)].concat();
+        encrypt(&wrapping, &bound, key.key.as_bytes(), &mut wrapped)?;
         Ok(wrapped)
+    }
+
+    /// Wraps a person's key with the ring's first key; `None` if it is already.
+    pub(crate) fn rewrap_person(
+        &self,
+        person: PersonId,
+        id: super::KeyId,
+        wrapped: &[u8],
+    ) -> Result<Option<Vec<u8>>> {
+        if self.ring.is_current(wrapped) {
+            return Ok(None);
+        }
+        let key = self.unwrap_person(person, id, wrapped)?;
+        self.wrap_person(person, &key).map(Some)
     }
 
     /// Unwraps a person's key.
@@ -114,7 +132,10 @@ impl TenantKey {
         id: super::KeyId,
         wrapped: &[u8],
     ) -> Result<PersonKey> {
-        let plain = decrypt(&self.persons, &self.person_place(person, id), wrapped)?;
+        let (header, sealed, ring_key) = self.ring.part(wrapped)?;
+        let wrapping = derived(self.persons.clone(), ring_key.as_bytes());
+        let bound = [header, &self.person_place(person, id)].concat();
+        let plain = decrypt(&wrapping, &bound, sealed)?;
         let key = Key::from_slice(&Zeroizing::new(plain)).ok_or_else(super::damaged)?;
         Ok(PersonKey { id, key })
     }
@@ -210,8 +231,8 @@ mod tests {
 
     #[test]
     fn a_persons_key_is_bound_to_person_id_and_tenant() {
-        let (_, key, _) = made(TenantId::new());
-        let (_, other, _) = made(TenantId::new());
+        let (ring, key, _) = made(TenantId::new());
+        let (other, _) = TenantKey::generate(&ring, TenantId::new()).unwrap();
         let (person, own) = (PersonId::new(), PersonKey::random().unwrap());
         let wrapped = key.wrap_person(person, &own).unwrap();
         let read = key.unwrap_person(person, own.id, &wrapped).unwrap();
@@ -225,5 +246,28 @@ mod tests {
         ] {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Corrupt);
         }
+    }
+
+    #[test]
+    fn what_a_retired_ring_key_wrapped_is_lost() {
+        let tenant = TenantId::new();
+        let (old, key, wrapped) = made(tenant);
+        let (person, own) = (PersonId::new(), PersonKey::random().unwrap());
+        let in_an_old_copy = key.wrap_person(person, &own).unwrap();
+        let new = KeyRing::generate().unwrap();
+        let both = new.clone().with_old(&old);
+        let again = TenantKey::rewrap(&both, tenant, &wrapped).unwrap().unwrap();
+        let present = TenantKey::unwrap(&both, tenant, &again).unwrap();
+        let anew = present
+            .rewrap_person(person, own.id, &in_an_old_copy)
+            .unwrap()
+            .unwrap();
+        // Whoever has the present copy, the present ring and an old copy opens what is kept, and not what was destroyed.
+        let held = TenantKey::unwrap(&new, tenant, &again).unwrap();
+        let read = held.unwrap_person(person, own.id, &anew).unwrap();
+        assert_eq!(read.key.as_bytes(), own.key.as_bytes());
+        let lost = held.unwrap_person(person, own.id, &in_an_old_copy);
+        assert_eq!(lost.unwrap_err().kind(), ErrorKind::Unauthorized);
+        assert_eq!(held.rewrap_person(person, own.id, &anew).unwrap(), None);
     }
 }

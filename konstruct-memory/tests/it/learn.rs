@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, Directory as _, Employee, FactStore as _, Facts, Find,
-    MemoryStore as _, ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope,
-    SummaryStore as _, TenantId, Timestamp, TurnLimits,
+    Audience, Clock as _, ConnectionId, Employee, FactStore as _, Facts, Find, MemoryStore as _,
+    ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope, SummaryStore as _, TenantId,
+    Timestamp, TurnLimits,
     learn::{Learned, Learner},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,

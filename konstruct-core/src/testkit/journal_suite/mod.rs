@@ -23,7 +23,8 @@ pub(super) type Outcome = Result<(), Failed>;
 /// Fails a case unless something holds.
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err(format!($($message)+).into());
         }
     };
