@@ -6,8 +6,8 @@ use std::{
 };
 
 use futures_util::TryStreamExt as _;
-use konstruct_core::{Error, 
-    Body, ConversationId, DeliveryState, Result, TenantId, Timestamp,
+use konstruct_core::{
+    Body, ConversationId, DeliveryState, Error, Result, TenantId, Timestamp,
     turn::{Action, Entry, Event, Exported, Input, Journal as _, Outcome, Record},
 };
 use konstruct_memory::{KeyRing, Redb};

@@ -33,7 +33,12 @@ fn example(name: &str) -> PathBuf {
 
 #[test]
 fn those_that_end_by_themselves_succeed() {
-    for name in ["custom_tool", "custom_llm", "custom_channel", "custom_store"] {
+    for name in [
+        "custom_tool",
+        "custom_llm",
+        "custom_channel",
+        "custom_store",
+    ] {
         let output = Command::new(example(name)).output().unwrap();
         assert!(
             output.status.success(),

@@ -195,7 +195,11 @@ mod tests {
             "Où est l’adresse de livraison ?",
             "les adresses des livraisons",
         );
-        check(Language::French, "reserver une table", "réservé: les tables");
+        check(
+            Language::French,
+            "reserver une table",
+            "réservé: les tables",
+        );
         check(
             Language::Italian,
             "Qual è l'indirizzo dell'ordine?",

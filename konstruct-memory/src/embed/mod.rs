@@ -104,7 +104,11 @@ mod tests {
     fn what_means_the_same_is_nearer() {
         for (question, near, far) in [
             ("refund my order", "money back", "opening hours"),
-            ("reschedule my appointment", "change the date", "lactose free"),
+            (
+                "reschedule my appointment",
+                "change the date",
+                "lactose free",
+            ),
             ("voucher", "discount code", "wheelchair access"),
             (
                 "when are you open",
