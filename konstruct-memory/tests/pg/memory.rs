@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use konstruct_core::{
     Audience, DocumentFormat, EmbedKind, Embedder, Hit, KnowledgeStore as _, MemoryStore,
-    NewDocument, Recall, Result, Scope, TenantId, testkit::VirtualClock, testkit::memory_suite,
+    NewDocument, Recall, Result, Scope, TenantId, Timestamp,
+    testkit::{MemorySubject, VirtualClock, memories_agree, memory_suite},
 };
 use konstruct_memory::Oracle;
 
@@ -15,6 +16,33 @@ use crate::database::Database;
 async fn postgres_is_a_memory() {
     Database::with(async |database| memory_suite(async || database.fresh_memory().await).await)
         .await;
+}
+
+/// Ten random histories of five hundred operations.
+async fn agree(seeds: std::ops::Range<u64>) {
+    Database::with(async |database| {
+        for seed in seeds.clone() {
+            let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
+            let oracle = Oracle::new(Arc::new(clock.clone()), None).unwrap();
+            let reference = MemorySubject {
+                journal: Arc::new(oracle.clone()),
+                memory: Arc::new(oracle),
+                clock,
+            };
+            memories_agree(&database.fresh_memory().await, &reference, seed, 500).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_with_the_reference() {
+    agree(0..5).await;
+}
+
+#[tokio::test]
+async fn postgres_agrees_with_the_reference_again() {
+    agree(5..10).await;
 }
 
 /// Numbers that look random and are the same in every run.

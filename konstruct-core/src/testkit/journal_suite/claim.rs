@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// In real time: far beyond what a wake-up takes, and soon enough to fail.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn one_holds_at_a_time(subject: &JournalSubject) -> Outcome {
     let world = World::new();
