@@ -37,6 +37,13 @@ fn classify(error: &sqlx::Error) -> (ErrorKind, String) {
         ),
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
+            if code.starts_with("28") {
+                return (
+                    ErrorKind::Unauthorized,
+                    "the database does not let this role in: its password is wrong, or `migrate` has not made it yet"
+                        .to_owned(),
+                );
+            }
             let kind = if transient(&code) {
                 ErrorKind::Unavailable
             } else {

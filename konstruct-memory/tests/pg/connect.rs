@@ -77,7 +77,12 @@ async fn roles_that_could_see_all_are_refused() {
 
 #[tokio::test]
 async fn a_database_that_is_not_ready_is_refused() {
+    // The roles are the server's; the first database that is migrated makes them.
+    Database::with(async |_| {}).await;
     let empty = Database::empty().await;
+    let error = refused(empty.url("konstruct_nobody")).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.message().contains("`migrate`"), "{error}");
     let error = refused(empty.url("konstruct_app")).await;
     assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
     assert!(error.message().contains("run `migrate`"), "{error}");
