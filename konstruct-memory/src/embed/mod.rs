@@ -16,7 +16,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(BYTES));
 /// So many tokens of a text are read; a passage has far fewer.
 const TOKENS: usize = 4096;
 
-/// Embeds English texts without a network and without a neural network: in a microsecond or two for a sentence.
+/// Embeds English texts without a network and without a neural network.
 ///
 /// A text's vector is the mean of its tokens' vectors, and has length 1; that of a text without a known token is zero. The table was
 /// distilled from all-MiniLM-L6-v2: `data/NOTICE.md` says how, and what its licence is.
