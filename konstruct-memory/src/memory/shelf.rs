@@ -161,6 +161,13 @@ pub(crate) struct Plan {
     pub(crate) patient: bool,
 }
 
+impl Plan {
+    /// Whether the follower has something to do once it is committed: vectors to make, or the feed to follow anew.
+    pub(crate) fn leaves_work(&self) -> bool {
+        !self.put_in.is_empty() || self.take_out_all
+    }
+}
+
 /// A row to write: sealed to these persons.
 #[derive(Clone, Debug)]
 pub(crate) struct RowPut {

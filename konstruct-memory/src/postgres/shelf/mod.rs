@@ -217,8 +217,12 @@ impl Inner {
         if !advance(&mut tx, &plan).await? {
             return Ok(false);
         }
+        let leaves_work = plan.leaves_work();
         self.apply(&mut tx, plan, prepared).await?;
         tx.commit().await?;
+        if leaves_work {
+            self.fed.grew(tenant);
+        }
         Ok(true)
     }
 

@@ -82,6 +82,9 @@ impl Operation for Commit {
     fn committed(&mut self, shared: &Shared, written: &bool) {
         if *written {
             shared.arenas.follow(self.tenant, &self.plan);
+            if self.plan.leaves_work() {
+                shared.follower.follow(self.tenant);
+            }
         }
     }
 }

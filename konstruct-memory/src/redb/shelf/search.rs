@@ -8,7 +8,11 @@ use std::{
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
 
 use super::{
-    super::{Shared, snapshot::Snapshot},
+    super::{
+        Shared,
+        keys::VECTORS,
+        snapshot::{Rows as _, Snapshot},
+    },
     arenas::read,
     units,
 };
@@ -108,7 +112,8 @@ impl Shared {
             let exact = match (cosine, &search.vector) {
                 (Some(_), Some((embedder, question))) => {
                     let key = units::vector_key(tenant, &unit, passage);
-                    super::super::snapshot::Rows::get(snapshot, super::super::keys::VECTORS, &key)?
+                    snapshot
+                        .get(VECTORS, &key)?
                         .and_then(|row| units::read_vector(&row, *embedder))
                         .map(|vector| dot(question, &vector))
                 }
