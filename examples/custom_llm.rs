@@ -57,11 +57,7 @@ async fn main() -> Result<()> {
         messages: vec![ModelMessage::text(Role::User, "Hello!")],
         ..Default::default()
     };
-    let call = CallContext {
-        tenant: TenantId::new(),
-        idempotency_key: "trn_1.m1".into(),
-        timeout: std::time::Duration::from_secs(5),
-    };
+    let call = CallContext::new(TenantId::new(), "trn_1.m1", std::time::Duration::from_secs(5));
     let answer = parrot.complete(request, &call).await?;
     println!("{}", answer.text());
     assert_eq!(answer.text(), "Hello!");

@@ -86,6 +86,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    should_retry: Option<bool>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -96,6 +97,7 @@ impl Error {
             kind,
             message: message.into(),
             retry_after: None,
+            should_retry: None,
             source: None,
         }
     }
@@ -114,6 +116,13 @@ impl Error {
         self
     }
 
+    /// Says whether the other side wants the request repeated, whatever the kind: it knows better than a status.
+    #[must_use]
+    pub fn with_should_retry(mut self, repeat: bool) -> Self {
+        self.should_retry = Some(repeat);
+        self
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -127,6 +136,11 @@ impl Error {
     /// Returns how long the other side asks to wait, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// Returns whether the other side wants the request repeated, if it said so.
+    pub fn should_retry(&self) -> Option<bool> {
+        self.should_retry
     }
 
     /// Returns whether the same request, which did nothing, may succeed later.

@@ -34,9 +34,9 @@ pub use self::{
         WorkerId,
     },
     llm::{
-        BlockKind, CallContext, Finish, LlmBackend, LlmBackendExt, ModelAnswer, ModelEvent,
-        ModelInfo, ModelMessage, ModelRequest, ModelStream, Part, Passage, Role, ToolCall,
-        ToolSpec,
+        Ability, BlockKind, CacheLifetime, CallContext, Effort, Finish, LlmBackend, LlmBackendExt,
+        Media, ModelAnswer, ModelEvent, ModelInfo, ModelMessage, ModelRequest, ModelStream,
+        OnBreak, OutputSchema, Part, Passage, Purpose, Role, ToolCall, ToolChoice, ToolSpec,
     },
     memory::{
         Audience, Depth, Document, DocumentFormat, Erase, ErasureReceipt, Fact, FactStore, Facts,
@@ -49,7 +49,7 @@ pub use self::{
         Content, ConversationKind, ConversationRef, Decision, DeliveryState, IdKind, Inbound,
         Lifecycle, ProviderError, RoutedEvent,
     },
-    money::{Basis, LedgerRow, NanoUsd, Price, Usage},
+    money::{Basis, LedgerRow, NanoUsd, Price, PriceTier, Rates, Usage},
     secret::Secret,
     workforce::{Workforce, WorkforceBuilder},
 };

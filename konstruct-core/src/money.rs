@@ -47,7 +47,7 @@ impl fmt::Display for NanoUsd {
     }
 }
 
-/// Tokens of one model call, in disjoint buckets.
+/// Tokens of one model call, in disjoint buckets: their sum is all that was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Input tokens that came from no cache.
@@ -61,55 +61,211 @@ pub struct Usage {
     /// Input tokens written to a cache for an hour.
     #[serde(default)]
     pub cache_write_1h: u64,
-    /// Output tokens, the reasoning among them.
+    /// Output tokens without the reasoning.
     pub output: u64,
-    /// How many of the output tokens were reasoning.
+    /// Output tokens of reasoning, at the price of output.
     #[serde(default)]
     pub reasoning: u64,
 }
 
-/// Prices of a model, in nano-USD per token.
+impl Usage {
+    /// Returns all input tokens, cached or not.
+    pub fn all_input(&self) -> u64 {
+        [
+            self.input,
+            self.cache_read,
+            self.cache_write_5m,
+            self.cache_write_1h,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    /// Returns all output tokens, reasoning or not.
+    pub fn all_output(&self) -> u64 {
+        self.output.saturating_add(self.reasoning)
+    }
+}
+
+/// Rates of a model, in nano-USD per million tokens: $3.00 per million is 3,000,000,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Price {
-    /// An input token from no cache.
+#[serde(deny_unknown_fields)]
+pub struct Rates {
+    /// Input tokens from no cache.
     pub input: u64,
-    /// An input token read from a cache.
+    /// Input tokens read from a cache.
     pub cache_read: u64,
-    /// An input token written to a cache for five minutes.
+    /// Input tokens written to a cache for five minutes.
     pub cache_write_5m: u64,
-    /// An input token written to a cache for an hour.
+    /// Input tokens written to a cache for an hour.
     pub cache_write_1h: u64,
-    /// An output token.
+    /// Output tokens.
     pub output: u64,
 }
 
-impl Price {
-    /// Returns what a usage costs.
-    pub fn of(&self, usage: &Usage) -> NanoUsd {
-        let buckets = [
-            (usage.input, self.input),
-            (usage.cache_read, self.cache_read),
-            (usage.cache_write_5m, self.cache_write_5m),
-            (usage.cache_write_1h, self.cache_write_1h),
-            (usage.output, self.output),
-        ];
-        NanoUsd(buckets.iter().fold(0, |sum: u64, (tokens, price)| {
-            sum.saturating_add(tokens.saturating_mul(*price))
-        }))
+impl Rates {
+    /// Returns the same rate for every kind of input, and one for output.
+    pub const fn flat(input: u64, output: u64) -> Self {
+        Self {
+            input,
+            cache_read: input,
+            cache_write_5m: input,
+            cache_write_1h: input,
+            output,
+        }
     }
 
-    /// Returns the most that a call can cost: every input byte a token at the dearest input price, every output token used.
-    pub fn worst_case(&self, input_bytes: u64, max_output: u64) -> NanoUsd {
-        let dearest = self
-            .input
+    fn dearest_input(&self) -> u64 {
+        self.input
             .max(self.cache_write_1h)
             .max(self.cache_write_5m)
-            .max(self.cache_read);
-        NanoUsd(
-            input_bytes
-                .saturating_mul(dearest)
-                .saturating_add(max_output.saturating_mul(self.output)),
-        )
+            .max(self.cache_read)
+    }
+
+    /// Returns the greater rate of each kind.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write_5m: self.cache_write_5m.max(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            output: self.output.max(other.output),
+        }
+    }
+}
+
+/// The price of a model: its rates, and the rates of long requests where they differ.
+///
+/// ```
+/// use konstruct_core::{NanoUsd, Price, Rates, Usage};
+///
+/// // $0.40 and $1.60 per million tokens.
+/// let price = Price::from(Rates::flat(400_000_000, 1_600_000_000));
+/// let usage = Usage { input: 1_000, output: 10, ..Usage::default() };
+/// assert_eq!(price.of(&usage), NanoUsd(416_000));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PriceForm")]
+pub struct Price {
+    /// The rates of a request that no tier is for.
+    pub rates: Rates,
+    /// Rates of longer requests, the shortest first. All tokens of such a request are at its rates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<PriceTier>,
+}
+
+/// Rates of requests whose whole input is longer than so many tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceTier {
+    /// The number of input tokens, cached ones too, above which these rates hold.
+    pub above: u64,
+    /// The rates.
+    pub rates: Rates,
+}
+
+impl From<Rates> for Price {
+    fn from(rates: Rates) -> Self {
+        Self {
+            rates,
+            tiers: Vec::new(),
+        }
+    }
+}
+
+impl Price {
+    /// Adds a tier, in the place of one that begins where it does.
+    #[must_use]
+    pub fn with_tier(mut self, above: u64, rates: Rates) -> Self {
+        self.tiers.retain(|tier| tier.above != above);
+        self.tiers.push(PriceTier { above, rates });
+        self.tiers.sort_by_key(|tier| tier.above);
+        self
+    }
+
+    /// Returns the rates of a request with so many input tokens.
+    pub fn at(&self, input: u64) -> &Rates {
+        let tier = self.tiers.iter().rfind(|tier| input > tier.above);
+        tier.map_or(&self.rates, |tier| &tier.rates)
+    }
+
+    /// Returns what a usage costs, rounded up to a nano-USD.
+    pub fn of(&self, usage: &Usage) -> NanoUsd {
+        let rates = self.at(usage.all_input());
+        cost([
+            (usage.input, rates.input),
+            (usage.cache_read, rates.cache_read),
+            (usage.cache_write_5m, rates.cache_write_5m),
+            (usage.cache_write_1h, rates.cache_write_1h),
+            (usage.all_output(), rates.output),
+        ])
+    }
+
+    /// Returns the most that a call can cost: every input token that there can be at the dearest input rate that it can reach, every output
+    /// token used.
+    pub fn worst_case(&self, input_bound: u64, max_output: u64) -> NanoUsd {
+        let reached = self.tiers.iter().filter(|tier| input_bound > tier.above);
+        let rates = reached.fold(self.rates, |rates, tier| rates.max(&tier.rates));
+        cost([
+            (input_bound, rates.dearest_input()),
+            (max_output, rates.output),
+        ])
+    }
+
+    /// Returns a price that is never below either.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        let mut price = Self::from(self.rates.max(&other.rates));
+        for tier in self.tiers.iter().chain(&other.tiers) {
+            if price.tiers.iter().all(|known| known.above != tier.above) {
+                let above = tier.above.saturating_add(1);
+                let both = self.at(above).max(other.at(above));
+                price = price.with_tier(tier.above, both);
+            }
+        }
+        price
+    }
+}
+
+/// Sums tokens at rates per million, rounded up.
+fn cost<const N: usize>(buckets: [(u64, u64); N]) -> NanoUsd {
+    let sum = buckets.iter().fold(0_u128, |sum, (tokens, rate)| {
+        sum.saturating_add(u128::from(*tokens) * u128::from(*rate))
+    });
+    NanoUsd(u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+/// A price as it stands in JSON: as it is written now, or as the first records have it, in nano-USD per token.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PriceForm {
+    PerMillion {
+        rates: Rates,
+        #[serde(default)]
+        tiers: Vec<PriceTier>,
+    },
+    PerToken(Rates),
+}
+
+impl From<PriceForm> for Price {
+    fn from(form: PriceForm) -> Self {
+        match form {
+            PriceForm::PerMillion { rates, tiers } => {
+                tiers.iter().fold(Self::from(rates), |price, tier| {
+                    price.with_tier(tier.above, tier.rates)
+                })
+            }
+            PriceForm::PerToken(rates) => {
+                let million = |rate: u64| rate.saturating_mul(1_000_000);
+                Self::from(Rates {
+                    input: million(rates.input),
+                    cache_read: million(rates.cache_read),
+                    cache_write_5m: million(rates.cache_write_5m),
+                    cache_write_1h: million(rates.cache_write_1h),
+                    output: million(rates.output),
+                })
+            }
+        }
     }
 }
 
@@ -120,7 +276,7 @@ impl Price {
 pub enum Basis {
     /// By the usage that the provider reported.
     Reported,
-    /// By our own count.
+    /// By what the provider had reported when it broke off, and the most that may follow; or nothing, where it refused.
     Estimated,
     /// The most it can have been: the answer was lost.
     WorstCase,
@@ -129,7 +285,7 @@ pub enum Basis {
 /// One provider call, as the ledger keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRow {
-    /// Which call: the turn's id and its number, such as `trn_….m1`.
+    /// Which call: the turn's id and its number, such as `trn_….m1`; with `.a1` and so on where it is not the first attempt.
     pub call: String,
     /// The provider.
     pub provider: String,
@@ -141,4 +297,83 @@ pub struct LedgerRow {
     pub cost: Option<NanoUsd>,
     /// How it is known.
     pub basis: Basis,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn long_requests_have_rates_of_their_own() {
+        let price = Price::from(Rates::flat(3_000_000_000, 15_000_000_000))
+            .with_tier(200_000, Rates::flat(6_000_000_000, 22_500_000_000));
+        let check = |input, cache_read, expected| {
+            let usage = Usage {
+                input,
+                cache_read,
+                output: 1,
+                ..Usage::default()
+            };
+            assert_eq!(price.of(&usage), NanoUsd(expected), "{input} {cache_read}");
+        };
+        check(200_000, 0, 600_015_000);
+        check(200_001, 0, 1_200_028_500);
+        check(150_000, 50_001, 1_200_028_500);
+        assert_eq!(price.worst_case(200_000, 1), NanoUsd(600_015_000));
+        assert_eq!(price.worst_case(200_001, 1), NanoUsd(1_200_028_500));
+    }
+
+    #[test]
+    fn a_part_of_a_nano_counts_as_one() {
+        // $0.0028 per million: 2.8 nano-USD a token.
+        let price = Price::from(Rates::flat(2_800_000, 0));
+        let usage = |input| Usage {
+            input,
+            ..Usage::default()
+        };
+        assert_eq!(price.of(&usage(5)), NanoUsd(14));
+        assert_eq!(price.of(&usage(1)), NanoUsd(3));
+        assert_eq!(price.of(&usage(0)), NanoUsd(0));
+    }
+
+    fn rates() -> impl Strategy<Value = Rates> {
+        proptest::array::uniform5(0..50_000_000_000_u64).prop_map(
+            |[input, cache_read, cache_write_5m, cache_write_1h, output]| Rates {
+                input,
+                cache_read,
+                cache_write_5m,
+                cache_write_1h,
+                output,
+            },
+        )
+    }
+
+    fn price() -> impl Strategy<Value = Price> {
+        let tiers = proptest::collection::vec((0..4_u64, rates()), 0..3);
+        (rates(), tiers).prop_map(|(rates, tiers)| {
+            tiers
+                .into_iter()
+                .fold(Price::from(rates), |price, (above, rates)| {
+                    price.with_tier(above * 1_000, rates)
+                })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_usage_within_the_bounds_costs_more_than_the_worst_case(
+            price in price(), other in price(), parts in proptest::array::uniform6(0..1_000_u64),
+        ) {
+            let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = parts;
+            let usage = Usage { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning };
+            let worst = price.worst_case(usage.all_input(), usage.all_output());
+            prop_assert!(price.of(&usage) <= worst);
+            prop_assert!(price.of(&usage) <= price.max(&other).of(&usage));
+            prop_assert!(worst <= price.max(&other).worst_case(usage.all_input(), usage.all_output()));
+            let json = serde_json::to_string(&price).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Price>(&json).unwrap(), price);
+        }
+    }
 }

@@ -9,7 +9,7 @@
 //! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
 //! * `http` - TLS, timeouts, and bytes through a decoder into a stream.
-//! * `price` - what well-known models cost.
+//! * `price/` - what models cost: a versioned table.
 //! * `extract/` - answers by quoting the business's own documents, offline.
 //! * `testkit/` - fake providers as real local servers, which misbehave on request.
 //!
@@ -33,11 +33,7 @@
 //!     max_tokens: 500,
 //!     ..ModelRequest::default()
 //! };
-//! let call = CallContext {
-//!     tenant: TenantId::new(),
-//!     idempotency_key: "trn_1.m1".into(),
-//!     timeout: Duration::from_secs(30),
-//! };
+//! let call = CallContext::new(TenantId::new(), "trn_1.m1", Duration::from_secs(30));
 //! let answer = Extract::new().complete(request, &call).await?;
 //! assert_eq!(
 //!     answer.text(),
@@ -73,7 +69,6 @@ mod ndjson;
 mod ollama;
 #[cfg(feature = "openai")]
 mod openai;
-#[cfg(any(feature = "openai", feature = "anthropic"))]
 mod price;
 #[cfg(any(feature = "openai", feature = "anthropic"))]
 mod sse;
@@ -88,5 +83,6 @@ pub use self::extract::Extract;
 pub use self::ollama::{Ollama, OllamaDecoder, OllamaEmbedder, probe};
 #[cfg(feature = "openai")]
 pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
+pub use self::price::PriceTable;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{codec::Decoder, http::Timeouts};

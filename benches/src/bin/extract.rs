@@ -89,11 +89,7 @@ async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String
         max_tokens: 500,
         ..ModelRequest::default()
     };
-    let call = CallContext {
-        tenant,
-        idempotency_key: "1".into(),
-        timeout: Duration::from_secs(5),
-    };
+    let call = CallContext::new(tenant, "1", Duration::from_secs(5));
     Ok(Extract::new().complete(request, &call).await?.text())
 }
 

@@ -1,12 +1,16 @@
 //! A model call that belongs to no turn: set aside before, settled after, a row of the ledger each.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Learner;
 use crate::{
-    Basis, CallContext, Error, ErrorKind, LedgerRow, LlmBackendExt as _, ModelMessage,
-    ModelRequest, NanoUsd, Result, Role, Staff, TenantId, Usage,
-    turn::{Charge, Reserve, Settle},
+    Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
+    NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
+    limit::{Budget, over_cap, unknown_price},
+    turn::{
+        Charge, Reserve, Settle,
+        pay::{CallBudget, Paid, lost},
+    },
 };
 
 /// How long a call may take: nobody waits for it.
@@ -31,14 +35,13 @@ impl Learner {
         };
         let info = staff.model.describe().clone();
         let cap = staff.employee.monthly_cap;
+        self.settle_lost(tenant, call, &info).await?;
         let worst = info
             .price
-            .map(|price| price.worst_case(request.input_bytes(), u64::from(ANSWER)));
+            .as_ref()
+            .map(|price| price.worst_case(request.input_bound(), u64::from(ANSWER)));
         if worst.is_none() && cap.is_some() {
-            return Err(Error::new(
-                ErrorKind::QuotaExhausted,
-                "the model's price is unknown, and there is a cap",
-            ));
+            return Err(unknown_price());
         }
         let reserve = worst
             .filter(|worst| *worst > NanoUsd(0))
@@ -52,43 +55,67 @@ impl Learner {
             ..Charge::default()
         };
         if !self.journal.charge(tenant, charge).await? {
-            return Err(Error::new(
-                ErrorKind::QuotaExhausted,
-                "learning does not fit under the cap",
-            ));
+            return Err(over_cap());
         }
-        let context = CallContext {
-            tenant,
-            idempotency_key: call.to_owned(),
-            timeout: TIMEOUT,
-        };
+        let budget = Arc::new(CallBudget::new(&self.journal, tenant, call, (worst, cap)));
+        let context = CallContext::new(tenant, call, TIMEOUT)
+            .for_purpose(Purpose::Fast)
+            .on_break(OnBreak::Restart)
+            .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
         let answer = staff.model.complete(request, &context).await;
-        let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-        let cost = match usage {
-            Some(usage) => info.price.map(|price| price.of(&usage)),
-            None => worst,
-        };
-        let settle = cost.map(|cost| Settle {
-            call: call.to_owned(),
-            cost,
-        });
+        let mut paid = budget.close();
+        if paid.rows.is_empty() {
+            let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
+            paid = alone(call, info, usage, worst);
+        }
+        self.charge(tenant, paid).await?;
+        Ok(answer?.text())
+    }
+
+    /// Pays for the same call that an earlier process made and did not live to settle.
+    async fn settle_lost(&self, tenant: TenantId, call: &str, info: &ModelInfo) -> Result<()> {
+        if self.journal.reserved(tenant, call).await?.is_none() {
+            return Ok(());
+        }
+        let model = (&*info.provider, &*info.model, info.price.is_some());
+        let paid = lost(&*self.journal, tenant, call, model).await?;
+        self.charge(tenant, paid).await
+    }
+
+    async fn charge(&self, tenant: TenantId, paid: Paid) -> Result<()> {
         let charge = Charge {
             reserve: None,
-            settle: settle.into_iter().collect(),
-            ledger: vec![LedgerRow {
-                call: call.to_owned(),
-                provider: info.provider,
-                model: info.model,
-                usage: usage.unwrap_or_else(Usage::default),
-                cost,
-                basis: if usage.is_some() {
-                    Basis::Reported
-                } else {
-                    Basis::WorstCase
-                },
-            }],
+            settle: paid.settle,
+            ledger: paid.rows,
         };
-        self.journal.charge(tenant, charge).await?;
-        Ok(answer?.text())
+        self.journal.charge(tenant, charge).await.map(drop)
+    }
+}
+
+/// What a call of a backend costs that keeps no account of its own.
+fn alone(call: &str, info: ModelInfo, usage: Option<Usage>, worst: Option<NanoUsd>) -> Paid {
+    let cost = match usage {
+        Some(usage) => info.price.map(|price| price.of(&usage)),
+        None => worst,
+    };
+    let settle = cost.map(|cost| Settle {
+        call: call.to_owned(),
+        cost,
+    });
+    let row = LedgerRow {
+        call: call.to_owned(),
+        provider: info.provider,
+        model: info.model,
+        usage: usage.unwrap_or_default(),
+        cost,
+        basis: if usage.is_some() {
+            Basis::Reported
+        } else {
+            Basis::WorstCase
+        },
+    };
+    Paid {
+        settle: settle.into_iter().collect(),
+        rows: vec![row],
     }
 }

@@ -1,5 +1,6 @@
-//! Rates: how much of something a tenant or a channel may do in a time.
+//! Limits: how much of something a tenant or a channel may do in a time, and what it may cost.
 
+mod budget;
 mod gcra;
 mod local;
 
@@ -7,7 +8,9 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
+pub(crate) use self::budget::{attempt_key, over_cap, unknown_price};
 pub use self::{
+    budget::{Attempt, Budget, LocalBudget, Spent, Unmetered},
     gcra::{Gcra, Quota},
     local::LocalLimiter,
 };

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Depth, Employee, Erase, ErasureReceipt, Result, RoutedEvent, TenantId,
+    ConversationId, Depth, Employee, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
     Timestamp, WorkerId,
     turn::{
         Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry, Event,
@@ -150,6 +150,10 @@ impl Journal for BrokenJournal {
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         self.inner.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.inner.reserved(tenant, call).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Depth, Erase, ErasureReceipt, Error, Result, RoutedEvent, TenantId, Timestamp,
-    WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, Error, NanoUsd, Result, RoutedEvent, TenantId,
+    Timestamp, WorkerId,
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         Journal, Loaded, Stored,
@@ -167,6 +167,10 @@ impl Journal for CrashPoint {
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         self.alive()?.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.alive()?.reserved(tenant, call).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

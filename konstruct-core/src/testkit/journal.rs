@@ -758,6 +758,13 @@ impl Journal for MemoryJournal {
         Ok(fits)
     }
 
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        let state = self.lock();
+        let own = state.tenants.get(&tenant);
+        let held = own.and_then(|own| own.reserved.get(call));
+        Ok(held.map(|(_, amount)| *amount))
+    }
+
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let now = self.clock.now();
         let mut receipt = ErasureReceipt::new(what, depth, now);

@@ -81,7 +81,7 @@ impl Gate {
 /// use konstruct_core::testkit::{Answer, ScriptedModel};
 ///
 /// let model = ScriptedModel::new(|_| Answer::text("hello"));
-/// let call = CallContext { tenant: TenantId::new(), idempotency_key: "k".into(), timeout: Default::default() };
+/// let call = CallContext::new(TenantId::new(), "k", Default::default());
 /// assert_eq!(model.complete(ModelRequest::default(), &call).await?.text(), "hello");
 /// assert_eq!(model.calls().len(), 1);
 /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::message;
 use crate::{
     ActorKind, Body, ConnectionId, ConversationRef, Decision, DeliveryState, Employee, EmployeeId,
-    ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Part, PersonId, Price, Receipt,
+    ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Part, PersonId, Price, Rates, Receipt,
     Timestamp, ToolCall, TurnId, TurnLimits, Unresolved, Usage,
     tool::Effect,
     turn::{
@@ -131,11 +131,7 @@ impl Dice {
         carry: Carry,
         seq: &mut u64,
     ) -> Started {
-        let price = Price {
-            input: 3,
-            output: 15,
-            ..Price::default()
-        };
+        let price = Price::from(Rates::flat(3_000_000, 15_000_000));
         let tools = [
             ("look", Effect::Read),
             ("book", Effect::Idempotent),

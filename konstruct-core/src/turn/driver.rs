@@ -407,7 +407,7 @@ fn pinned(staff: &Staff, channel: &dyn Channel, loaded: &Loaded, now: Timestamp)
         model: PinnedModel {
             provider: info.provider.clone(),
             model: info.model.clone(),
-            price: info.price,
+            price: info.price.clone(),
         },
         channel: PinnedChannel {
             kind: channel.kind(),

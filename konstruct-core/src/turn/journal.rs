@@ -138,6 +138,12 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Those of the store.
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool>;
 
+    /// Returns what is set aside for a call; `None` when nothing is, because it is settled or was never reserved.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>>;
+
     /// Removes something from the logs and from all that the same store derives from them, and says what remains. A claim of a
     /// conversation that it touches is void. What does not exist is erased with a receipt that counts nothing.
     ///

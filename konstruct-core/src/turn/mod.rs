@@ -5,6 +5,7 @@ mod gather;
 mod inbox;
 mod journal;
 mod open;
+pub(crate) mod pay;
 mod prompt;
 mod record;
 mod replay;

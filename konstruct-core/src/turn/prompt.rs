@@ -68,7 +68,7 @@ pub fn render(
         messages: talk.messages.into_iter().flatten().collect(),
         tools,
         max_tokens: employee.limits.answer_tokens,
-        temperature: None,
+        ..ModelRequest::default()
     }
 }
 

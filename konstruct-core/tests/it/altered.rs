@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
-    WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    Timestamp, WorkerId,
     testkit::VirtualClock,
     turn::{
         Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry,
@@ -156,6 +156,10 @@ impl Journal for Altered {
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         self.inner.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.inner.reserved(tenant, call).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

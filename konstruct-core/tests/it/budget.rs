@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, TurnLimits, Usage,
+    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, TurnLimits, Usage,
     testkit::{Answer, CrashPoint, Moment, ScriptedModel, Write},
     turn::{FallbackReason, Outcome, Worker},
 };
@@ -11,11 +11,14 @@ use konstruct_core::{
 use crate::office::{Office, limits, says};
 
 const PRICE: Price = Price {
-    input: 3,
-    cache_read: 1,
-    cache_write_5m: 4,
-    cache_write_1h: 6,
-    output: 15,
+    rates: Rates {
+        input: 3_000_000,
+        cache_read: 1_000_000,
+        cache_write_5m: 4_000_000,
+        cache_write_1h: 6_000_000,
+        output: 15_000_000,
+    },
+    tiers: Vec::new(),
 };
 /// What the scripted model's 100 and 20 tokens cost.
 const COST: NanoUsd = NanoUsd(600);
@@ -62,7 +65,7 @@ async fn every_call_has_its_row_however_it_ended() {
         office.say("P1", "e1", "hello").await;
         office.settle().await;
         let (key, request) = office.model.calls().remove(0);
-        let worst = PRICE.worst_case(request.input_bytes(), u64::from(request.max_tokens));
+        let worst = PRICE.worst_case(request.input_bound(), u64::from(request.max_tokens));
         let rows = office.ledger().await;
         assert_eq!(rows.len(), 1, "{answer:?}");
         assert_eq!((rows[0].basis, &rows[0].call), (basis, &key), "{answer:?}");

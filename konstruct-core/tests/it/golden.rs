@@ -9,7 +9,8 @@ use konstruct_core::{
     Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind, ConnectionId,
     Content, ConversationId, ConversationKind, ConversationRef, Decision, DeliveryState,
     DocumentId, ErrorKind, FactId, Find, Finish, IdKind, Inbound, Lifecycle, ModelAnswer, NanoUsd,
-    Part, PersonId, Price, ProviderError, Receipt, Source, Timestamp, ToolCall, TurnId, Usage,
+    Part, PersonId, Price, ProviderError, Rates, Receipt, Source, Timestamp, ToolCall, TurnId,
+    Usage,
     tool::Effect,
     turn::{
         Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,
@@ -180,13 +181,13 @@ fn carry() -> Carry {
 }
 
 fn started() -> Started {
-    let price = Price {
-        input: 3,
-        cache_read: 1,
-        cache_write_5m: 4,
-        cache_write_1h: 6,
-        output: 15,
-    };
+    let price = Price::from(Rates {
+        input: 3_000_000,
+        cache_read: 1_000_000,
+        cache_write_5m: 4_000_000,
+        cache_write_1h: 6_000_000,
+        output: 15_000_000,
+    });
     Started {
         engine: ENGINE_VERSION,
         employee: 2,
@@ -225,6 +226,7 @@ fn answer() -> ModelAnswer {
             Part::Reasoning {
                 text: "Let me look.".into(),
                 signature: Some("c2ln".into()),
+                origin: None,
             },
             Part::Text {
                 text: "One moment.".into(),
@@ -452,9 +454,9 @@ fn records() -> Vec<(String, Record)> {
 
 #[test]
 fn every_variant_has_a_golden_file() {
-    let files: BTreeSet<String> = fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    let files: BTreeSet<String> = files(folder())
+        .iter()
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let events = Event::NAMES.iter().map(|name| format!("event.{name}.json"));
     let actions = Action::NAMES
@@ -466,14 +468,33 @@ fn every_variant_has_a_golden_file() {
 
 #[test]
 fn golden_files_read_and_are_written_the_same() {
-    for entry in fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
+    for path in files(folder()) {
         let text = fs::read_to_string(&path).unwrap();
         let record: Record = serde_json::from_str(&text).unwrap();
         let again = serde_json::to_string(&record).unwrap();
         assert_eq!(again, text.trim_end(), "{}", path.display());
         assert_eq!(record.v, 1);
     }
+}
+
+/// What an earlier build wrote in another way reads as what this build writes.
+#[test]
+fn old_files_read() {
+    for path in files(folder().join("old")) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let now: Vec<&str> = name.split('.').take(2).collect();
+        let read = |path: &PathBuf| -> Record {
+            serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+        };
+        let now = folder().join(format!("{}.json", now.join(".")));
+        assert_eq!(read(&path), read(&now), "{name}");
+    }
+}
+
+fn files(folder: PathBuf) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).collect()
 }
 
 #[test]

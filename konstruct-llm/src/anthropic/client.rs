@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     http::{Http, Post, ProviderError, Refusal, Timeouts, header},
-    price,
+    price::PriceTable,
 };
 
 /// A model behind Anthropic's Messages.
@@ -37,7 +37,7 @@ impl Anthropic {
     /// A model of `https://api.anthropic.com`, at its price of the built-in table.
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("anthropic", model);
-        info.price = price::of("anthropic", &info.model);
+        info.price = PriceTable::built_in().price("anthropic", &info.model);
         Self {
             info,
             api_key,

@@ -86,7 +86,9 @@ fn block(part: &Part) -> Option<Block<'_>> {
         // The wire refuses blank text.
         Part::Text { text } if text.trim().is_empty() => return None,
         Part::Text { text } => Block::Text { text },
-        Part::Reasoning { text, signature } => {
+        Part::Reasoning {
+            text, signature, ..
+        } => {
             let signature = signature.as_deref()?;
             match signature.strip_prefix(REDACTED) {
                 Some(data) => Block::RedactedThinking { data },
@@ -293,7 +295,11 @@ impl Messages {
             },
             (Kind::Thinking, Delta::Signature { signature }) => {
                 if !signature.is_empty() {
-                    events.push(ModelEvent::Signature { index, signature });
+                    events.push(ModelEvent::Signature {
+                        index,
+                        signature,
+                        origin: None,
+                    });
                 }
                 return Ok(());
             }
@@ -378,16 +384,17 @@ fn usage_of(usage: wire::Usage) -> Usage {
     let hour = split.ephemeral_1h_input_tokens.unwrap_or(0);
     let five = split.ephemeral_5m_input_tokens.unwrap_or(0);
     let written = usage.cache_creation_input_tokens.unwrap_or(0);
+    let thinking = usage
+        .output_tokens_details
+        .and_then(|details| details.thinking_tokens)
+        .unwrap_or(0);
     Usage {
         input: usage.input_tokens.unwrap_or(0),
         cache_read: usage.cache_read_input_tokens.unwrap_or(0),
         cache_write_5m: five.max(written.saturating_sub(hour)),
         cache_write_1h: hour,
-        output: usage.output_tokens.unwrap_or(0),
-        reasoning: usage
-            .output_tokens_details
-            .and_then(|details| details.thinking_tokens)
-            .unwrap_or(0),
+        output: usage.output_tokens.unwrap_or(0).saturating_sub(thinking),
+        reasoning: thinking,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     http::{Http, Post, ProviderError, Refusal, Timeouts, header},
-    price,
+    price::PriceTable,
 };
 
 pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
@@ -44,7 +44,7 @@ impl OpenAi {
     /// sent, as local servers like it.
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("openai", model);
-        info.price = price::of("openai", &info.model);
+        info.price = PriceTable::built_in().price("openai", &info.model);
         Self {
             info,
             api_key,

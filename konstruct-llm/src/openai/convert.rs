@@ -374,7 +374,9 @@ fn usage_of(usage: wire::Usage) -> Usage {
             .saturating_sub(details.cache_write_tokens),
         cache_read,
         cache_write_5m: details.cache_write_tokens,
-        output: usage.completion_tokens,
+        output: usage
+            .completion_tokens
+            .saturating_sub(usage.completion_tokens_details.reasoning_tokens),
         reasoning: usage.completion_tokens_details.reasoning_tokens,
         ..Usage::default()
     }

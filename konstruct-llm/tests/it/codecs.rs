@@ -173,7 +173,7 @@ fn a_whole_answer() {
     let usage = Usage {
         input: 60,
         cache_read: 30,
-        output: 42,
+        output: 38,
         reasoning: 4,
         ..Usage::default()
     };
@@ -183,6 +183,7 @@ fn a_whole_answer() {
     let signed = Part::Reasoning {
         text: "Hm, д.".into(),
         signature: Some("sig".into()),
+        origin: None,
     };
     assert_eq!(answer.parts[0], signed);
     assert_eq!(answer.text(), "Hello");

@@ -19,11 +19,7 @@ use konstruct_core::{CallContext, ModelMessage, ModelRequest, Role, TenantId, To
 use serde_json::json;
 
 fn call() -> CallContext {
-    CallContext {
-        tenant: TenantId::new(),
-        idempotency_key: "trn_1.m1".into(),
-        timeout: Duration::from_secs(20),
-    }
+    CallContext::new(TenantId::new(), "trn_1.m1", Duration::from_secs(20))
 }
 
 fn ask(text: &str) -> ModelRequest {

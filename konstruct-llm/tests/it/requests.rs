@@ -31,6 +31,7 @@ fn conversation() -> ModelRequest {
     let thought = |text: &str, signature: Option<&str>| Part::Reasoning {
         text: text.into(),
         signature: signature.map(str::to_owned),
+        origin: None,
     };
     ModelRequest {
         passages: vec![Passage {

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
-    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
+    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, NanoUsd, Result, RoutedEvent,
     TenantId, Timestamp, WorkerId,
     testkit::MemoryJournal,
     turn::{
@@ -458,6 +458,10 @@ impl Journal for Oracle {
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         self.journal.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.journal.reserved(tenant, call).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

@@ -43,6 +43,23 @@ impl Inner {
         tx.commit().await?;
         Ok(true)
     }
+
+    pub(super) async fn reserved(&self, tenant: TenantId, of: &str) -> Result<Option<NanoUsd>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(None);
+        };
+        let amount: Option<i64> = sqlx::query_scalar(
+            "select amount from konstruct.reservations where tenant = $1 and call = $2",
+        )
+        .bind(tx.id())
+        .bind(call(&key, of))
+        .fetch_optional(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(amount.map(|amount| NanoUsd(amount.cast_unsigned())))
+    }
 }
 
 /// Settles what is over, then sets aside what is wanted. Returns whether it fits.

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
+    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId, Timestamp,
     WorkerId,
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
@@ -87,6 +87,10 @@ impl Journal for Postgres {
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         self.inner.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.inner.reserved(tenant, call).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

@@ -10,7 +10,7 @@ use super::{
     append::{Counts, write_ledger},
     head::corrupt,
     keys::{self, BUDGETS, RESERVED},
-    snapshot::Rows as _,
+    snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
 };
@@ -100,6 +100,13 @@ pub(super) fn reserve(
     row.extend_from_slice(&wanted.amount.0.to_be_bytes());
     batch.put(RESERVED, reservation, row);
     Ok(true)
+}
+
+/// Returns what is set aside for a call.
+pub(super) fn reserved(rows: &mut dyn Rows, vault: &Vault, call: &str) -> Result<Option<NanoUsd>> {
+    rows.get(RESERVED, &reservation_key(vault, call))?
+        .map(|row| Ok(read_reservation(row.as_ref())?.1))
+        .transpose()
 }
 
 /// Pays for a call that belongs to no conversation.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Result, RoutedEvent, TenantId, Timestamp,
+    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId, Timestamp,
     WorkerId,
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
@@ -18,7 +18,7 @@ use super::{
     accept::Accept,
     append::{AppendTo, Run},
     blocking,
-    budget::ChargeOf,
+    budget::{self, ChargeOf},
     export,
     head::{Head, corrupt},
     import::Import,
@@ -136,6 +136,15 @@ impl Journal for Redb {
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         let charge = ChargeOf { tenant, charge };
         self.inner.writer()?.submit(charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        let shared = &self.inner.shared;
+        let mut snapshot = shared.snapshot()?;
+        match shared.vault(&mut snapshot, tenant)? {
+            Some(vault) => budget::reserved(&mut snapshot, &vault, call),
+            None => Ok(None),
+        }
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {

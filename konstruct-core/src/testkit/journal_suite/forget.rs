@@ -336,6 +336,9 @@ pub(super) async fn a_charge_is_money(subject: &JournalSubject) -> Outcome {
     let mut too_much = set_aside("two", 41, 100);
     too_much.ledger.push(row("two"));
     ensure!(!charge(too_much).await?, "41 of the 40 left");
+    let reserved = async |call| subject.journal.reserved(world.tenant, call).await;
+    ensure_eq!(reserved("one").await?, Some(NanoUsd(60)), "what is held");
+    ensure_eq!(reserved("two").await?, None, "what did not fit");
     let settle = Charge {
         settle: vec![Settle {
             call: "one".into(),
@@ -345,6 +348,7 @@ pub(super) async fn a_charge_is_money(subject: &JournalSubject) -> Outcome {
         ..Charge::default()
     };
     ensure!(charge(settle).await?, "settling");
+    ensure_eq!(reserved("one").await?, None, "what is settled");
     ensure!(
         charge(set_aside("three", 70, 100)).await?,
         "70 of the 70 left"

@@ -11,7 +11,7 @@ use std::{
 
 use super::{STATUS, UNRESOLVED, laws::Broken};
 use crate::{
-    ConnectionId, Directory as _, Employee, Find, Inbound, NanoUsd, Price, Result, Role,
+    ConnectionId, Directory as _, Employee, Find, Inbound, NanoUsd, Price, Rates, Result, Role,
     RoutedEvent, TenantId, TurnLimits,
     testkit::{
         Answer, CountingTool, Gate, JournalSubject, ScriptedChannel, ScriptedDirectory,
@@ -23,11 +23,14 @@ use crate::{
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 pub(super) const PRICE: Price = Price {
-    input: 3,
-    cache_read: 1,
-    cache_write_5m: 4,
-    cache_write_1h: 6,
-    output: 15,
+    rates: Rates {
+        input: 3_000_000,
+        cache_read: 1_000_000,
+        cache_write_5m: 4_000_000,
+        cache_write_1h: 6_000_000,
+        output: 15_000_000,
+    },
+    tiers: Vec::new(),
 };
 
 /// What is varied.

@@ -1,21 +1,23 @@
 //! Thinking: the call of the model, and what it costs.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
     future::{Either, select},
     pin_mut,
 };
-use tracing::Instrument as _;
 
 use super::{Performed, Run, Stop};
 use crate::{
-    Basis, Body, CallContext, Error, ErrorKind, LedgerRow, ModelAnswer, ModelRequest, NanoUsd, Op,
-    Result, Usage,
+    Basis, Body, CallContext, Error, ErrorKind, LedgerRow, ModelAnswer, ModelRequest, NanoUsd,
+    OnBreak, Op, Result, Usage,
+    limit::Budget,
     llm::Collector,
     turn::{
-        AppendOutcome, Event, Failure, Refusal, Reserve, Settle, driver::DriverStats,
+        AppendOutcome, Event, Failure, Refusal, Reserve, Settle,
+        driver::DriverStats,
+        pay::{CallBudget, Paid, lost},
         prompt::render,
     },
 };
@@ -63,27 +65,28 @@ impl Run<'_> {
             AppendOutcome::FenceLost => return Ok(Performed::Stop(Stop::Lost)),
         }
         DriverStats::count(&self.driver.stats.model_calls);
-        let info = self.staff.model.describe().clone();
-        let span = tracing::info_span!(
-            "chat",
-            gen_ai.provider.name = info.provider,
-            gen_ai.request.model = info.model
-        );
-        let answering = self.in_time(self.answer(request, &key)).instrument(span);
-        let answering = self.with_progress(answering);
+        let cap = self.staff.employee.monthly_cap;
+        let budget = Arc::new(CallBudget::new(
+            &self.driver.journal,
+            self.claim.tenant,
+            &key,
+            (worst, cap),
+        ));
+        let context = CallContext::new(self.claim.tenant, &key, MODEL_TIMEOUT)
+            .in_conversation(self.claim.conversation)
+            // Nothing is shown before the answer is whole and journaled.
+            .on_break(OnBreak::Restart)
+            .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+        let answering = self.with_progress(self.in_time(self.answer(request, &context)));
         let Some(answer) = self.driver.holding(self.claim, answering).await else {
             return Ok(Performed::Stop(Stop::Lost));
         };
-        let (usage, basis) = match &answer {
-            Ok(ModelAnswer {
-                usage: Some(usage), ..
-            }) => (Some(*usage), Basis::Reported),
-            Err((_, Spent::Nothing)) => (Some(Usage::default()), Basis::Estimated),
-            Ok(_) | Err((_, Spent::Unknown)) => (None, Basis::WorstCase),
-        };
-        let price = self.state.started().model.price;
-        let cost = usage.map_or(worst, |usage| price.map(|price| price.of(&usage)));
-        self.settle(key, usage.unwrap_or_default(), cost, basis);
+        let paid = budget.close();
+        if paid.rows.is_empty() {
+            self.pay(key, &answer, worst);
+        } else {
+            self.book(paid);
+        }
         Ok(Performed::Next(match answer {
             Ok(answer) => Event::Answered { call, answer },
             Err((error, _)) => {
@@ -96,20 +99,55 @@ impl Run<'_> {
         }))
     }
 
+    /// Pays for a call of a backend that keeps no account of its own.
+    fn pay(
+        &mut self,
+        key: String,
+        answer: &Result<ModelAnswer, (Error, Spent)>,
+        worst: Option<NanoUsd>,
+    ) {
+        let (usage, basis) = match &answer {
+            Ok(ModelAnswer {
+                usage: Some(usage), ..
+            }) => (Some(*usage), Basis::Reported),
+            Err((_, Spent::Nothing)) => (Some(Usage::default()), Basis::Estimated),
+            Ok(_) | Err((_, Spent::Unknown)) => (None, Basis::WorstCase),
+        };
+        let info = &self.state.started().model;
+        let price = info.price.as_ref();
+        let cost = usage.map_or(worst, |usage| price.map(|price| price.of(&usage)));
+        let settle = cost.map(|cost| Settle {
+            call: key.clone(),
+            cost,
+        });
+        let row = LedgerRow {
+            call: key,
+            provider: info.provider.clone(),
+            model: info.model.clone(),
+            usage: usage.unwrap_or_default(),
+            cost,
+            basis,
+        };
+        self.book(Paid {
+            settle: settle.into_iter().collect(),
+            rows: vec![row],
+        });
+    }
+
+    fn book(&mut self, paid: Paid) {
+        self.append.settle.extend(paid.settle);
+        self.append.ledger.extend(paid.rows);
+    }
+
     async fn answer(
         &self,
         request: ModelRequest,
-        key: &str,
+        call: &CallContext,
     ) -> Result<ModelAnswer, (Error, Spent)> {
-        let call = CallContext {
-            tenant: self.claim.tenant,
-            idempotency_key: key.to_owned(),
-            timeout: MODEL_TIMEOUT,
-        };
         let mut stream = self
             .staff
             .model
-            .stream(request, &call)
+            .stream(request, call)
             .await
             .map_err(|error| {
                 // A backend that cannot say whether its request was carried out cannot say that it was free.
@@ -151,8 +189,8 @@ impl Run<'_> {
 
     /// Returns the most that a request can cost; `None` where the price is unknown.
     fn worst_case(&self, request: &ModelRequest) -> Option<NanoUsd> {
-        let price = self.state.started().model.price?;
-        Some(price.worst_case(request.input_bytes(), u64::from(request.max_tokens)))
+        let price = self.state.started().model.price.as_ref()?;
+        Some(price.worst_case(request.input_bound(), u64::from(request.max_tokens)))
     }
 
     /// Shows that the employee is at work while it thinks, as far as the channel can.
@@ -192,29 +230,12 @@ impl Run<'_> {
 
     /// Settles a call whose answer was lost: it has cost the most that it can have, which is what was set aside for it.
     pub(in crate::turn) async fn settle_lost(&mut self, call: u32) -> Result<()> {
-        let worst = self.worst_case(&self.request().await?);
         let key = format!("{}.m{call}", self.state.turn());
-        self.settle(key, Usage::default(), worst, Basis::WorstCase);
-        Ok(())
-    }
-
-    fn settle(&mut self, call: String, usage: Usage, cost: Option<NanoUsd>, basis: Basis) {
         let info = &self.state.started().model;
-        let (provider, model) = (info.provider.clone(), info.model.clone());
-        if let Some(cost) = cost {
-            self.append.settle.push(Settle {
-                call: call.clone(),
-                cost,
-            });
-        }
-        self.append.ledger.push(LedgerRow {
-            call,
-            provider,
-            model,
-            usage,
-            cost,
-            basis,
-        });
+        let model = (&*info.provider, &*info.model, info.price.is_some());
+        let paid = lost(&*self.driver.journal, self.claim.tenant, &key, model).await?;
+        self.book(paid);
+        Ok(())
     }
 }
 

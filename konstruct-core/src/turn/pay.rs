@@ -1,0 +1,167 @@
+//! How the attempts of one model call are paid for from the journal.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+
+use super::{Charge, Journal, Reserve, Settle};
+use crate::{
+    Basis, LedgerRow, NanoUsd, Result, TenantId, Usage,
+    limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
+};
+
+/// The budget of one call. What the first attempt may cost was set aside with the call's intent; what goes beyond is set aside in
+/// transactions of its own. What it cost in the end is written with the answer.
+#[derive(Debug)]
+pub(crate) struct CallBudget {
+    journal: Arc<dyn Journal>,
+    tenant: TenantId,
+    call: String,
+    cap: Option<NanoUsd>,
+    /// What was set aside with the intent.
+    intended: Option<NanoUsd>,
+    attempts: Mutex<BTreeMap<u32, (Attempt, Option<Spent>)>>,
+}
+
+/// What a call has cost, attempt by attempt. Empty where the backend makes no attempts of its own: the caller settles then.
+#[derive(Debug, Default)]
+pub(crate) struct Paid {
+    pub(crate) settle: Vec<Settle>,
+    pub(crate) rows: Vec<LedgerRow>,
+}
+
+impl CallBudget {
+    pub(crate) fn new(
+        journal: &Arc<dyn Journal>,
+        tenant: TenantId,
+        call: &str,
+        (intended, cap): (Option<NanoUsd>, Option<NanoUsd>),
+    ) -> Self {
+        Self {
+            journal: Arc::clone(journal),
+            tenant,
+            call: call.to_owned(),
+            cap,
+            intended,
+            attempts: Mutex::default(),
+        }
+    }
+
+    /// Sums up a call that is over. An attempt that nobody settled has cost the most that it can.
+    pub(crate) fn close(&self) -> Paid {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = Paid::default();
+        for (attempt, spent) in std::mem::take(&mut *attempts).into_values() {
+            let spent = spent.unwrap_or(Spent {
+                usage: Usage::default(),
+                cost: attempt.worst,
+                basis: Basis::WorstCase,
+            });
+            paid.settle.extend(self.freed(&attempt, spent.cost));
+            paid.rows.push(attempt.row(spent));
+        }
+        paid
+    }
+
+    fn freed(&self, attempt: &Attempt, cost: Option<NanoUsd>) -> Vec<Settle> {
+        let mut settle = vec![Settle {
+            call: attempt.key(),
+            cost: cost.unwrap_or_default(),
+        }];
+        if attempt.number == 0 && attempt.worst > self.intended {
+            settle.push(Settle {
+                call: more_key(&self.call),
+                cost: NanoUsd(0),
+            });
+        }
+        settle
+    }
+
+    /// Returns what has to be set aside for an attempt, beyond what the intent did.
+    fn wanted(&self, attempt: &Attempt) -> Option<(String, NanoUsd)> {
+        let worst = attempt.worst.unwrap_or_default();
+        if attempt.number > 0 {
+            // Of a free attempt too: after a crash this is what tells that it was made.
+            return Some((attempt.key(), worst));
+        }
+        let more = worst.saturating_sub(self.intended.unwrap_or_default());
+        (more > NanoUsd(0)).then(|| (more_key(&self.call), more))
+    }
+}
+
+#[async_trait]
+impl Budget for CallBudget {
+    async fn reserve(&self, attempt: &Attempt) -> Result<()> {
+        if attempt.worst.is_none() && self.cap.is_some() {
+            return Err(unknown_price());
+        }
+        if let Some((call, amount)) = self.wanted(attempt) {
+            let cap = self.cap;
+            let charge = Charge {
+                reserve: Some(Reserve { call, amount, cap }),
+                ..Charge::default()
+            };
+            if !self.journal.charge(self.tenant, charge).await? {
+                return Err(over_cap());
+            }
+        }
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.insert(attempt.number, (attempt.clone(), None));
+        Ok(())
+    }
+
+    fn settle(&self, attempt: &Attempt, spent: Spent) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.insert(attempt.number, (attempt.clone(), Some(spent)));
+    }
+}
+
+/// Returns what a call has cost that a crash cut off: all that is set aside for its attempts.
+///
+/// # Errors
+/// Those of the journal.
+pub(crate) async fn lost(
+    journal: &dyn Journal,
+    tenant: TenantId,
+    call: &str,
+    (provider, model, known): (&str, &str, bool),
+) -> Result<Paid> {
+    let mut paid = Paid::default();
+    let mut add = |key: &str, amount: Option<NanoUsd>| {
+        paid.rows.push(LedgerRow {
+            call: key.to_owned(),
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            usage: Usage::default(),
+            cost: amount.filter(|amount| known || *amount > NanoUsd(0)),
+            basis: Basis::WorstCase,
+        });
+        paid.settle.extend(amount.map(|cost| Settle {
+            call: key.to_owned(),
+            cost,
+        }));
+    };
+    let first = journal.reserved(tenant, call).await?;
+    // A call that is known to be free has nothing set aside.
+    add(call, first.or(known.then_some(NanoUsd(0))));
+    let more = more_key(call);
+    if let Some(amount) = journal.reserved(tenant, &more).await? {
+        add(&more, Some(amount));
+    }
+    for number in 1.. {
+        let key = attempt_key(call, number);
+        let Some(amount) = journal.reserved(tenant, &key).await? else {
+            break;
+        };
+        add(&key, Some(amount));
+    }
+    Ok(paid)
+}
+
+/// The key of what the first attempt may cost beyond what was set aside with the intent.
+fn more_key(call: &str) -> String {
+    format!("{call}.a0")
+}
