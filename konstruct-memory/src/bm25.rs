@@ -24,8 +24,6 @@ pub(crate) struct Collection {
 /// How often a term stands in a chunk, and how long that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Posting {
-    /// Which chunk of its unit.
-    pub(crate) chunk: u32,
     /// How often in the text.
     pub(crate) text: u16,
     /// How often in the heading and the title.
@@ -39,18 +37,34 @@ pub(crate) struct Posting {
     reason = "counts of chunks and terms; a share of a millionth does not matter"
 )]
 impl Collection {
-    /// What a term that stands in so many chunks adds to the score of one of them.
-    pub(crate) fn score(&self, chunks_with_term: usize, posting: &Posting) -> f32 {
-        let average = (self.terms as f32 / (self.chunks as f32).max(1.0)).max(1.0);
-        let frequency = f32::from(posting.text) + HEADING * f32::from(posting.heading);
-        let length = 1.0 - B + B * f32::from(posting.terms) / average;
-        rarity(self.chunks as f32, chunks_with_term as f32) * frequency * (K1 + 1.0)
-            / (frequency + K1 * length)
+    /// Readies what is alike for all chunks that hold a term: it stands in so many of them.
+    pub(crate) fn term(&self, chunks_with_term: usize) -> Term {
+        Term {
+            rarity: rarity(self.chunks as f32, chunks_with_term as f32),
+            average: (self.terms as f32 / (self.chunks as f32).max(1.0)).max(1.0),
+        }
     }
 
     /// The weight of a question's term that stands in so many chunks; in none is the heaviest.
     pub(crate) fn weight(&self, chunks_with_term: usize) -> f32 {
         rarity((self.chunks as f32).max(FEWEST), chunks_with_term as f32)
+    }
+}
+
+/// A term of a question in a collection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Term {
+    rarity: f32,
+    /// The terms of a chunk, on average.
+    average: f32,
+}
+
+impl Term {
+    /// What the term adds to the score of a chunk that holds it.
+    pub(crate) fn score(&self, posting: &Posting) -> f32 {
+        let frequency = f32::from(posting.text) + HEADING * f32::from(posting.heading);
+        let length = 1.0 - B + B * f32::from(posting.terms) / self.average;
+        self.rarity * frequency * (K1 + 1.0) / (frequency + K1 * length)
     }
 }
 
@@ -77,7 +91,6 @@ mod tests {
 
     fn posting(text: u16, heading: u8, terms: u16) -> Posting {
         Posting {
-            chunk: 0,
             text,
             heading,
             terms,
@@ -86,17 +99,17 @@ mod tests {
 
     #[test]
     fn rare_frequent_short_and_in_the_heading_score_higher() {
-        let plain = MANY.score(50, &posting(1, 0, 50));
-        assert!(MANY.score(5, &posting(1, 0, 50)) > plain);
-        assert!(MANY.score(50, &posting(2, 0, 50)) > plain);
-        assert!(MANY.score(50, &posting(1, 0, 20)) > plain);
-        assert!(MANY.score(50, &posting(0, 1, 50)) > plain);
+        let plain = MANY.term(50).score(&posting(1, 0, 50));
+        assert!(MANY.term(5).score(&posting(1, 0, 50)) > plain);
+        assert!(MANY.term(50).score(&posting(2, 0, 50)) > plain);
+        assert!(MANY.term(50).score(&posting(1, 0, 20)) > plain);
+        assert!(MANY.term(50).score(&posting(0, 1, 50)) > plain);
     }
 
     #[test]
     fn one_term_is_as_the_formula_says() {
         // idf = ln(1 + 950.5 / 50.5), and a chunk of average length with frequency 1 leaves it as it is.
-        let score = MANY.score(50, &posting(1, 0, 50));
+        let score = MANY.term(50).score(&posting(1, 0, 50));
         assert!(
             (score - (1.0f32 + 950.5 / 50.5).ln()).abs() < 1e-4,
             "{score}"

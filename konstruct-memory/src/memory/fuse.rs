@@ -1,10 +1,5 @@
 //! How words and meaning are added up, for stores that do it in memory: z-scores over the whole collection.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hash},
-};
-
 use super::shelf::STEMS;
 use crate::bm25::{Collection, Posting};
 
@@ -23,11 +18,22 @@ pub(crate) struct Lexical {
     pub(crate) stems: u32,
 }
 
-/// Scores every passage that holds one of a question's stems; all of the stems must be there, those without passages too.
-pub(crate) fn lexical<P: Copy + Eq + Hash, S: BuildHasher + Default>(
+impl Lexical {
+    /// Adds what a stem counts.
+    pub(crate) fn add(&mut self, stem: Self) {
+        self.score += stem.score;
+        self.coverage += stem.coverage;
+        self.stems += stem.stems;
+    }
+}
+
+/// Tells what each of a question's stems adds to each passage that holds it; all of the stems must be there, those without
+/// passages too. What is added as coverage comes to 1 in a passage that holds all of them.
+pub(crate) fn lexical<P: Copy>(
     size: Collection,
     mut stems: Vec<Postings<P>>,
-) -> HashMap<P, Lexical, S> {
+    mut add: impl FnMut(P, Lexical),
+) {
     let weight: f32 = stems
         .iter()
         .map(|stem| size.weight(stem.passages.len()))
@@ -35,21 +41,18 @@ pub(crate) fn lexical<P: Copy + Eq + Hash, S: BuildHasher + Default>(
     stems.retain(|stem| !stem.passages.is_empty());
     stems.sort_unstable_by_key(|stem| (stem.passages.len(), stem.hash));
     stems.truncate(STEMS);
-    let mut scored: HashMap<P, Lexical, S> = HashMap::default();
     for stem in &stems {
         let with = stem.passages.len();
-        let share = size.weight(with);
+        let (term, share) = (size.term(with), size.weight(with) / weight);
         for (passage, posting) in &stem.passages {
-            let scored = scored.entry(*passage).or_default();
-            scored.score += size.score(with, posting);
-            scored.coverage += share * posting.covers();
-            scored.stems += 1;
+            let stem = Lexical {
+                score: term.score(posting),
+                coverage: share * posting.covers(),
+                stems: 1,
+            };
+            add(*passage, stem);
         }
     }
-    for scored in scored.values_mut() {
-        scored.coverage = (scored.coverage / weight).clamp(0.0, 1.0);
-    }
-    scored
 }
 
 /// Mean and standard deviation, of which a z-score is made.

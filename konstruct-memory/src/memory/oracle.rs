@@ -143,7 +143,6 @@ impl Tenant {
                         let wanted = stems.iter_mut().find(|wanted| wanted.hash == stem.hash);
                         if let Some(wanted) = wanted {
                             let posting = Posting {
-                                chunk,
                                 text: stem.text,
                                 heading: stem.heading,
                                 terms: passage.terms,
@@ -161,7 +160,10 @@ impl Tenant {
                 }
             }
         }
-        let lexical: HashMap<_, _> = fuse::lexical(size, stems);
+        let mut lexical: HashMap<_, fuse::Lexical> = HashMap::new();
+        fuse::lexical(size, stems, |passage, stem| {
+            lexical.entry(passage).or_default().add(stem);
+        });
         let words = fuse::Spread::of(lexical.values().map(|one| one.score), size.chunks);
         let meaning = fuse::Spread::of(cosines.values().copied(), cosines.len() as u64);
         let mut found: Vec<Candidate> = Vec::new();

@@ -282,7 +282,7 @@ pub(crate) struct VectorPut {
 /// `fused`, best first, equal ones by (space, group, item, passage), where
 /// * of the stems, only the [`STEMS`] rarest count (the number of the collection's passages that hold the stem; equal ones by hash), and those that stand in no
 ///   passage weigh in `coverage` alone;
-/// * `lexical` is the sum of [`Collection::score`](crate::bm25::Collection::score) over the stems;
+/// * `lexical` is the sum of [`Term::score`](crate::bm25::Term::score) over the stems;
 /// * `coverage` is the sum of [`Collection::weight`](crate::bm25::Collection::weight) times
 ///   [`Posting::covers`](crate::bm25::Posting::covers) over the stems that the passage holds, divided by the sum of the weights of all of the stems;
 /// * `cosine` is the dot product with the question's vector, for passages that have a vector of its embedder;

@@ -54,13 +54,15 @@ pub(super) const MEMORY: Table = Table("memory");
 pub(super) const MEMORY_OF: Table = Table("memory_of");
 /// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
 pub(super) const MEMORY_HEADS: Table = Table("memory_heads");
-/// (tenant, space, group, item) -> a unit of the index, with its stems: for taking it out again.
+/// (tenant, space, group, item) -> a unit of the index: what is known of it, and the numbers of its passages.
 pub(super) const UNITS: Table = Table("units");
-/// (tenant, space, stem, group, item) -> where in the unit the stem stands.
+/// (tenant, space, group, item) -> the stems of a unit's passages: for taking it out again.
+pub(super) const STEMS: Table = Table("stems");
+/// (tenant, space, stem, block) -> the passages of a block of numbers that hold the stem.
 pub(super) const POSTINGS: Table = Table("postings");
-/// (tenant, space) and (tenant, space, group) -> how many passages, and how long all of them are.
+/// (tenant, space) and (tenant, space, group) -> how many passages, how long all of them are, and for a space the next number.
 pub(super) const SIZES: Table = Table("sizes");
-/// (tenant, space, group, item, passage) -> whose vector, and the vector.
+/// (tenant, space, number) -> whose vector, and the vector of a passage.
 pub(super) const VECTORS: Table = Table("vectors");
 /// (tenant, space, group, item) -> nothing: the units that wait for vectors.
 pub(super) const QUEUE: Table = Table("queue");
@@ -84,7 +86,7 @@ pub(super) const ALIASES: Table = Table("aliases");
 pub(super) const ROWS: Table = Table("rows");
 
 /// Every table.
-pub(super) const ALL: [Table; 33] = [
+pub(super) const ALL: [Table; 34] = [
     META,
     DUE,
     TENANTS,
@@ -105,6 +107,7 @@ pub(super) const ALL: [Table; 33] = [
     MEMORY_OF,
     MEMORY_HEADS,
     UNITS,
+    STEMS,
     POSTINGS,
     SIZES,
     VECTORS,

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 pub use self::rows::{Expect, RowChange};
 use self::{
     ready::Ready,
-    shelf::{Arenas, Follower},
+    shelf::{Follower, Tables},
     snapshot::Rows as _,
     vault::Keys,
     writer::{Batch, Writer},
@@ -40,7 +40,7 @@ use self::{
 use crate::KeyRing;
 
 /// The format of the file that this build writes and reads.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 128 << 20;
@@ -183,7 +183,7 @@ impl RedbBuilder {
             ready: Mutex::new(Ready::new(epoch)),
             changes: watch::Sender::new(0),
             follower: Follower::default(),
-            arenas: Arenas::default(),
+            tables: Tables::default(),
             embedder: self.embedder,
         });
         shared.restore()?;
@@ -268,7 +268,7 @@ struct Shared {
     /// Counts up whenever something may have become ready.
     changes: watch::Sender<u64>,
     follower: Follower,
-    arenas: Arenas,
+    tables: Tables,
     embedder: Option<Arc<dyn Embedder>>,
 }
 

@@ -21,10 +21,21 @@ pub(super) type Step<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 
 /// What a walk does with each key and its value.
 pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
+/// What looks at a value.
+pub(super) type Look<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
 /// Rows as one transaction sees them.
 pub(super) trait Rows {
     /// Returns a value.
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Looks at a value where it stands. Returns whether there is one.
+    fn look(&mut self, table: Table, key: &[u8], at: &mut Look<'_>) -> Result<bool> {
+        match self.get(table, key)? {
+            Some(value) => at(&value).map(|()| true),
+            None => Ok(false),
+        }
+    }
 
     /// Walks a range of keys, `to` excluded, until told to stop.
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()>;
@@ -93,6 +104,13 @@ impl Rows for Snapshot {
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let found = self.open(table)?.get(key).map_err(stored)?;
         Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn look(&mut self, table: Table, key: &[u8], at: &mut Look<'_>) -> Result<bool> {
+        match self.open(table)?.get(key).map_err(stored)? {
+            Some(value) => at(value.value()).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()> {

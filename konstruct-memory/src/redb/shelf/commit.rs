@@ -8,15 +8,16 @@ use super::{
         erase::Erasure,
         head::corrupt,
         keys::{
-            self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, UNITS,
-            VECTORS,
+            self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, STEMS,
+            UNITS, VECTORS,
         },
         snapshot::Rows,
         writer::{Batch, Operation},
     },
-    units::{self, Changes},
+    index::{Changes, Step},
+    units,
 };
-use crate::memory::shelf::{EmbedderKey, Kind, Plan, UnitKey};
+use crate::memory::shelf::{EmbedderKey, Kind, Plan};
 
 /// What is counted of a tenant's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,17 @@ fn of_key(tenant: TenantId, person: PersonId, row: &[u8]) -> Vec<u8> {
 pub(super) struct Commit {
     pub(super) tenant: TenantId,
     pub(super) plan: Plan,
+    steps: Vec<Step>,
+}
+
+impl Commit {
+    pub(super) fn new(tenant: TenantId, plan: Plan) -> Self {
+        Self {
+            tenant,
+            plan,
+            steps: Vec::new(),
+        }
+    }
 }
 
 impl Operation for Commit {
@@ -71,7 +83,9 @@ impl Operation for Commit {
         if head.revision != self.plan.revision {
             return Ok(false);
         }
-        apply(batch, shared, self.tenant, &self.plan, head)?;
+        let mut changes = Changes::default();
+        apply(batch, shared, self.tenant, &self.plan, head, &mut changes)?;
+        self.steps = changes.steps;
         Ok(true)
     }
 
@@ -81,7 +95,7 @@ impl Operation for Commit {
 
     fn committed(&mut self, shared: &Shared, written: &bool) {
         if *written {
-            shared.arenas.follow(self.tenant, &self.plan);
+            shared.tables.follow(self.tenant, &self.plan, &self.steps);
             if self.plan.leaves_work() {
                 shared.follower.follow(self.tenant);
             }
@@ -95,14 +109,15 @@ fn apply(
     tenant: TenantId,
     plan: &Plan,
     mut head: MemoryHead,
+    changes: &mut Changes,
 ) -> Result<()> {
     let mut vault = shared.vault_or_new(batch, tenant)?;
-    let mut changes = Changes::default();
     head.revision += 1;
     if plan.take_out_all {
         for table in [
             POSTINGS,
             UNITS,
+            STEMS,
             SIZES,
             VECTORS,
             QUEUE,
@@ -114,6 +129,7 @@ fn apply(
         // What is read below must see that.
         batch.flush()?;
         head.passages = 0;
+        *changes = Changes::default();
     }
     for (kind, prefix) in &plan.clear {
         for (key, _) in batch.all(MEMORY, &row_key(tenant, *kind, prefix))? {
@@ -127,11 +143,11 @@ fn apply(
         let prefix = keys::of(tenant, &[&space.0, &group.0]);
         for (key, _) in batch.all(UNITS, &prefix)? {
             let unit = units::read_key(&key, 16)?;
-            units::take_out(batch, tenant, &unit, &mut changes)?;
+            changes.take_out(batch, tenant, &unit)?;
         }
     }
     for unit in &plan.take_out {
-        units::take_out(batch, tenant, unit, &mut changes)?;
+        changes.take_out(batch, tenant, unit)?;
     }
     for put in &plan.put {
         let key = row_key(tenant, put.kind, &put.key);
@@ -144,11 +160,12 @@ fn apply(
         row.extend(vault.seal_bytes(batch, &put.persons, (MEMORY, &key), &put.value)?);
         batch.put(MEMORY, key, row);
     }
-    for unit in &plan.put_in {
-        units::take_out(batch, tenant, &unit.key, &mut changes)?;
-        units::put_in(batch, tenant, unit, &mut changes)?;
+    for (which, unit) in plan.put_in.iter().enumerate() {
+        changes.take_out(batch, tenant, &unit.key)?;
+        changes.put_in(batch, tenant, (which, unit))?;
     }
-    put_vectors(batch, tenant, plan)?;
+    changes.put_vectors(batch, tenant, &plan.vectors)?;
+    changes.write(batch, tenant)?;
     head.passages = head.passages.saturating_add_signed(changes.passages);
     head.put(batch, tenant);
     Ok(())
@@ -174,28 +191,6 @@ fn remove_row(batch: &mut Batch<'_>, tenant: TenantId, key: &[u8]) -> Result<()>
         batch.delete(MEMORY_OF, of_key(tenant, person, key));
     }
     batch.delete(MEMORY, key.to_vec());
-    Ok(())
-}
-
-fn put_vectors(batch: &mut Batch<'_>, tenant: TenantId, plan: &Plan) -> Result<()> {
-    let mut last: Option<(UnitKey, u64)> = None;
-    for put in &plan.vectors {
-        let many = match last {
-            Some((unit, many)) if unit == put.unit => many,
-            _ => units::passages(batch, tenant, &put.unit)?.unwrap_or(0),
-        };
-        last = Some((put.unit, many));
-        if u64::from(put.passage) >= many {
-            continue;
-        }
-        let row = units::vector_row(put.embedder, &put.vector);
-        batch.put(
-            VECTORS,
-            units::vector_key(tenant, &put.unit, put.passage),
-            row,
-        );
-        batch.delete(QUEUE, units::unit_key(tenant, &put.unit));
-    }
     Ok(())
 }
 
@@ -248,7 +243,7 @@ impl Operation for EraseWith {
                 let own = keys::of(tenant, &[person.as_bytes()]);
                 for (key, _) in batch.all(PERSON_UNITS, &own)? {
                     let unit = units::read_key(&key, 32)?;
-                    let there = units::take_out(batch, tenant, &unit, &mut changes)?;
+                    let there = changes.take_out(batch, tenant, &unit)?;
                     erasure.receipt.passages += u64::from(there);
                 }
                 for (key, _) in batch.all(MEMORY_OF, &own)? {
@@ -256,9 +251,9 @@ impl Operation for EraseWith {
                     batch.delete(MEMORY, row);
                     batch.delete(MEMORY_OF, key);
                 }
-                self.write(batch, shared, head, &changes)?;
+                self.write(batch, shared, head, &mut changes)?;
             }
-            _ => self.write(batch, shared, head, &changes)?,
+            _ => self.write(batch, shared, head, &mut changes)?,
         }
         let receipt = erasure.receipt.clone();
         self.erasure = Some(erasure);
@@ -271,7 +266,7 @@ impl Operation for EraseWith {
 
     fn committed(&mut self, shared: &Shared, _: &Option<ErasureReceipt>) {
         if let Some(erasure) = &self.erasure {
-            shared.arenas.drop_tenant(self.tenant);
+            shared.tables.drop_tenant(self.tenant);
             erasure.committed(shared);
         }
     }
@@ -288,10 +283,9 @@ impl EraseWith {
         &self,
         batch: &mut Batch<'_>,
         shared: &Shared,
-        mut head: MemoryHead,
-        changes: &Changes,
+        head: MemoryHead,
+        changes: &mut Changes,
     ) -> Result<()> {
-        head.passages = head.passages.saturating_add_signed(changes.passages);
-        apply(batch, shared, self.tenant, &self.plan, head)
+        apply(batch, shared, self.tenant, &self.plan, head, changes)
     }
 }

@@ -174,7 +174,7 @@ impl Shelf for Desk {
     }
 
     async fn commit(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
-        self.writer.submit(Commit { tenant, plan }).await
+        self.writer.submit(Commit::new(tenant, plan)).await
     }
 
     async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>> {
@@ -237,7 +237,8 @@ impl Shelf for Desk {
         let mut waiting = 0;
         for (key, _) in snapshot.all(QUEUE, tenant.as_bytes())? {
             let unit = units::read_key(&key, 16)?;
-            waiting += units::passages(&mut snapshot, tenant, &unit)?.unwrap_or(0);
+            let unit = units::unit(&mut snapshot, tenant, &unit)?;
+            waiting += unit.map_or(0, |unit| unit.passages.len() as u64);
         }
         Ok((head.passages, head.passages.saturating_sub(waiting)))
     }

@@ -4,16 +4,20 @@
 //! |---|---|
 //! | `desk` | the shelf itself: what a handle and the follower do the memory's work with |
 //! | `commit` | plans of changes, written whole |
-//! | `units` | the index: units, postings, sizes, vectors |
-//! | `arenas` | vectors in memory, a byte a number |
+//! | `index` | what a plan changes in the index |
+//! | `units` | the rows of units and vectors |
+//! | `postings` | which passages hold a stem, in blocks |
+//! | `tables` | passages in memory, with their vectors in a byte a number |
 //! | `search` | questions |
 //! | `follower` | the thread that keeps the index up with the feed |
 
-mod arenas;
 mod commit;
 mod desk;
 mod follower;
+mod index;
+mod postings;
 mod search;
+mod tables;
 mod units;
 
-pub(super) use self::{arenas::Arenas, desk::Desk, follower::Follower};
+pub(super) use self::{desk::Desk, follower::Follower, tables::Tables};

@@ -1,8 +1,8 @@
 //! Questions: postings by words, every vector by meaning, and the best of both.
 
 use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
+    collections::BinaryHeap,
+    sync::{Arc, RwLock, RwLockReadGuard},
 };
 
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
@@ -10,55 +10,26 @@ use konstruct_core::{Error, ErrorKind, Result, TenantId};
 use super::{
     super::{
         Shared,
+        head::corrupt,
         keys::VECTORS,
         snapshot::{Rows as _, Snapshot},
     },
-    arenas::read,
+    commit::MemoryHead,
+    index, postings,
+    tables::{Table, read},
     units,
 };
 use crate::{
-    bm25::Collection,
+    bm25::{Collection, Posting},
     memory::{
         fuse::{self, Lexical, Postings, Spread},
-        shelf::{Candidate, Search, UnitKey},
+        shelf::{Candidate, Place, Search, Space, UnitKey},
     },
     vector::dot,
 };
 
 /// How often a question is asked anew because the tenant's memory was written to meanwhile.
 const TRIES: usize = 16;
-
-/// A passage: its unit and its number.
-type Key = (UnitKey, u32);
-
-/// Hashes keys that are hashes and ids already.
-#[derive(Debug, Default)]
-pub(crate) struct Folding(u64);
-
-impl Hasher for Folding {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut eight = [0; 8];
-            eight[..part.len()].copy_from_slice(part);
-            self.write_u64(u64::from_le_bytes(eight));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    // The lengths of arrays are all the same.
-    fn write_usize(&mut self, _: usize) {}
-}
 
 impl Shared {
     /// Finds the best passages for a question.
@@ -81,160 +52,258 @@ impl Shared {
         tenant: TenantId,
         search: &Search,
     ) -> Result<Option<Vec<Candidate>>> {
-        let (size, lexical) = by_words(snapshot, tenant, search)?;
-        let Some(cosines) = self.by_meaning(snapshot, tenant, search)? else {
-            return Ok(None);
-        };
-        let words = Spread::of(lexical.values().map(|one| one.score), size.chunks);
-        let meaning = Spread::of(cosines.iter().map(|(_, of)| *of), cosines.len() as u64);
-        let mut found = fused(&lexical, &cosines, (words, meaning));
-        let many = if search.when.is_some() {
-            found.len()
-        } else {
-            // The bytes of a vector are its numbers to a hundredth: the best by them hold the best.
-            2 * search.limit + 16
-        };
-        best(&mut found, many);
-        let mut candidates = Vec::with_capacity(found.len());
-        for (_, (unit, passage), cosine) in found {
-            let Some(about) = units::info(snapshot, tenant, &unit)? else {
-                continue;
-            };
-            let timed = search
-                .places
-                .iter()
-                .any(|place| place.space == unit.space && place.timed);
-            if let Some((from, to)) = search.when.filter(|_| timed)
-                && !(from..to).contains(&about.at)
-            {
+        let revision = MemoryHead::of(snapshot, tenant)?.revision;
+        let embedder = search.vector.as_ref();
+        let embedder = embedder.map(|(key, question)| (*key, question.len()));
+        let mut tables: Vec<(Space, Arc<RwLock<Table>>)> = Vec::new();
+        for Place { space, .. } in &search.places {
+            if tables.iter().any(|(known, _)| known == space) {
                 continue;
             }
-            let exact = match (cosine, &search.vector) {
-                (Some(_), Some((embedder, question))) => {
-                    let key = units::vector_key(tenant, &unit, passage);
-                    snapshot
-                        .get(VECTORS, &key)?
-                        .and_then(|row| units::read_vector(&row, *embedder))
-                        .map(|vector| dot(question, &vector))
-                }
-                _ => None,
+            let which = (tenant, *space);
+            let Some(table) = self.tables.of(snapshot, which, revision, embedder)? else {
+                return Ok(None);
             };
-            let by_words = lexical.get(&(unit, passage)).copied().unwrap_or_default();
-            candidates.push(Candidate {
-                unit,
-                passage,
-                about,
-                lexical: by_words.score,
-                coverage: by_words.coverage,
-                stems: by_words.stems,
-                cosine: exact,
-                fused: words.z(by_words.score) + exact.map_or(0.0, |exact| meaning.z(exact)),
-            });
+            tables.push((*space, table));
         }
-        candidates.sort_by(|a, b| {
-            b.fused
-                .total_cmp(&a.fused)
-                .then_with(|| (a.unit, a.passage).cmp(&(b.unit, b.passage)))
-        });
-        candidates.truncate(search.limit);
-        Ok(Some(candidates))
+        let tables: Vec<(Space, RwLockReadGuard<'_, Table>)> = tables
+            .iter()
+            .map(|(space, table)| (*space, read(table)))
+            .collect();
+        if tables.iter().any(|(_, table)| table.revision() != revision) {
+            return Ok(None);
+        }
+        let found = Sight::new(search, &tables).candidates(snapshot, tenant)?;
+        Ok(Some(found))
+    }
+}
+
+/// What a question looks at: its places, and their passages in one row of slots.
+struct Sight<'a> {
+    search: &'a Search,
+    looks: Vec<Look<'a>>,
+    slots: usize,
+}
+
+/// A place: its table, and the slot of its number 0.
+struct Look<'a> {
+    place: &'a Place,
+    table: &'a Table,
+    first: usize,
+}
+
+/// What a passage scores by its words, and its cosine by the vector's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    lexical: Lexical,
+    cosine: Option<f32>,
+}
+
+/// One of the best so far. The greatest is the worst of them.
+struct Found {
+    score: f32,
+    key: (UnitKey, u32),
+    slot: usize,
+}
+
+impl Ord for Found {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_score = other.score.total_cmp(&self.score);
+        by_score.then_with(|| self.key.cmp(&other.key))
+    }
+}
+
+impl PartialOrd for Found {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Found {}
+
+impl<'a> Sight<'a> {
+    fn new(search: &'a Search, tables: &'a [(Space, RwLockReadGuard<'_, Table>)]) -> Self {
+        let (mut looks, mut slots) = (Vec::with_capacity(search.places.len()), 0);
+        for place in &search.places {
+            if let Some((_, table)) = tables.iter().find(|(space, _)| *space == place.space) {
+                let table: &Table = table;
+                looks.push(Look {
+                    place,
+                    table,
+                    first: slots,
+                });
+                slots += table.len();
+            }
+        }
+        Self {
+            search,
+            looks,
+            slots,
+        }
     }
 
-    /// The cosine of every passage in the places that has a vector.
-    fn by_meaning(
+    fn candidates(&self, snapshot: &mut Snapshot, tenant: TenantId) -> Result<Vec<Candidate>> {
+        let mut slots = vec![Slot::default(); self.slots];
+        let words = self.by_words(snapshot, tenant, &mut slots)?;
+        let meaning = self.by_meaning(&mut slots);
+        // The bytes of a vector are its numbers to a hundredth: the best by them hold the best.
+        let best = self.best(&slots, (words, meaning), 2 * self.search.limit + 16);
+        let mut scored = Vec::with_capacity(best.len());
+        for found in best {
+            let Slot { lexical, cosine } = slots[found.slot];
+            let cosine = match cosine {
+                Some(_) => self.cosine(snapshot, tenant, found.slot)?,
+                None => None,
+            };
+            let fused = words.z(lexical.score) + cosine.map_or(0.0, |of| meaning.z(of));
+            scored.push((found.key, lexical, cosine, fused));
+        }
+        scored.sort_by(|a, b| b.3.total_cmp(&a.3).then_with(|| a.0.cmp(&b.0)));
+        scored.truncate(self.search.limit);
+        let candidate = |((unit, passage), lexical, cosine, fused): (_, Lexical, _, _)| {
+            Ok(Candidate {
+                unit,
+                passage,
+                about: units::info(snapshot, tenant, &unit)?.ok_or_else(corrupt)?,
+                lexical: lexical.score,
+                coverage: lexical.coverage,
+                stems: lexical.stems,
+                cosine,
+                fused,
+            })
+        };
+        scored.into_iter().map(candidate).collect()
+    }
+
+    /// Scores the passages in the places that hold one of the stems.
+    fn by_words(
         &self,
         snapshot: &mut Snapshot,
         tenant: TenantId,
-        search: &Search,
-    ) -> Result<Option<Vec<(Key, f32)>>> {
+        slots: &mut [Slot],
+    ) -> Result<Spread> {
+        let mut size = Collection::default();
+        for Look { place, .. } in &self.looks {
+            let of = index::size(snapshot, tenant, place)?;
+            size.chunks += of.chunks;
+            size.terms += of.terms;
+        }
+        let mut stems = Vec::with_capacity(self.search.stems.len());
+        for hash in &self.search.stems {
+            let mut passages: Vec<(usize, Posting)> = Vec::new();
+            for look in &self.looks {
+                let space = look.place.space;
+                postings::walk(snapshot, tenant, (space, hash), |number, counts| {
+                    let number = number as usize;
+                    if look.sees(number) {
+                        let posting = Posting {
+                            text: counts.text,
+                            heading: counts.heading,
+                            terms: look.table.terms[number],
+                        };
+                        passages.push((look.first + number, posting));
+                    }
+                })?;
+            }
+            stems.push(Postings {
+                hash: *hash,
+                passages,
+            });
+        }
+        fuse::lexical(size, stems, |slot: usize, stem| {
+            slots[slot].lexical.add(stem)
+        });
+        let scores = slots.iter().map(|slot| slot.lexical.score);
+        Ok(Spread::of(scores, size.chunks))
+    }
+
+    /// Finds the cosine of every passage in the places that has a vector.
+    fn by_meaning(&self, slots: &mut [Slot]) -> Spread {
         let mut cosines = Vec::new();
-        let Some((embedder, question)) = &search.vector else {
-            return Ok(Some(cosines));
-        };
-        for place in &search.places {
-            let which = (tenant, place.space, *embedder);
-            let Some(vectors) = self.arenas.of(snapshot, which, question.len())? else {
-                return Ok(None);
-            };
-            let vectors = read(&vectors);
-            let scores = vectors.arena.scores(question);
-            let all = vectors.passages.iter().copied().zip(scores);
-            match place.group {
-                None => cosines.extend(all),
-                Some(group) => cosines.extend(all.filter(|((unit, _), _)| unit.group == group)),
+        if let Some((embedder, question)) = &self.search.vector {
+            for look in &self.looks {
+                for (number, cosine) in look.table.cosines(*embedder, question) {
+                    if look.sees(number) {
+                        slots[look.first + number].cosine = Some(cosine);
+                        cosines.push(cosine);
+                    }
+                }
             }
         }
-        Ok(Some(cosines))
+        let many = cosines.len() as u64;
+        Spread::of(cosines, many)
     }
-}
 
-type Scored = HashMap<Key, Lexical, BuildHasherDefault<Folding>>;
-
-/// The score of every passage in the places that holds one of the stems.
-fn by_words(
-    snapshot: &mut Snapshot,
-    tenant: TenantId,
-    search: &Search,
-) -> Result<(Collection, Scored)> {
-    let mut size = Collection::default();
-    for place in &search.places {
-        let of = units::size(snapshot, tenant, place)?;
-        size.chunks += of.chunks;
-        size.terms += of.terms;
-    }
-    let mut stems = Vec::with_capacity(search.stems.len());
-    for hash in &search.stems {
-        let mut passages = Vec::new();
-        for place in &search.places {
-            units::postings(snapshot, tenant, (place, hash), &mut |unit, posting| {
-                passages.push(((unit, posting.chunk), posting));
-            })?;
+    /// The best by words and by the bytes of their vectors, of those that are of the time that is asked for.
+    fn best(&self, slots: &[Slot], (words, meaning): (Spread, Spread), many: usize) -> Vec<Found> {
+        let mut best: BinaryHeap<Found> = BinaryHeap::with_capacity(many + 1);
+        let mut least = f32::NEG_INFINITY;
+        for look in &self.looks {
+            let when = self.search.when.filter(|_| look.place.timed);
+            let own = &slots[look.first..look.first + look.table.len()];
+            for (number, slot) in own.iter().enumerate() {
+                if slot.lexical.stems == 0 && slot.cosine.is_none() {
+                    continue;
+                }
+                let score =
+                    words.z(slot.lexical.score) + slot.cosine.map_or(0.0, |of| meaning.z(of));
+                if score < least {
+                    continue;
+                }
+                let Some(passage) = look.table.passage(number) else {
+                    continue;
+                };
+                if when.is_some_and(|(from, to)| !(from..to).contains(&passage.at)) {
+                    continue;
+                }
+                best.push(Found {
+                    score,
+                    key: passage.key,
+                    slot: look.first + number,
+                });
+                if best.len() > many {
+                    best.pop();
+                    least = best.peek().map_or(least, |worst| worst.score);
+                }
+            }
         }
-        stems.push(Postings {
-            hash: *hash,
-            passages,
-        });
+        best.into_vec()
     }
-    Ok((size, fuse::lexical(size, stems)))
-}
 
-/// The first score of everything that has one, with the cosine by the vector's bytes.
-fn fused(
-    lexical: &Scored,
-    cosines: &[(Key, f32)],
-    (words, meaning): (Spread, Spread),
-) -> Vec<(f32, Key, Option<f32>)> {
-    let mut found = Vec::with_capacity(cosines.len().max(lexical.len()));
-    if cosines.is_empty() {
-        let all = lexical.iter();
-        found.extend(all.map(|(key, one)| (words.z(one.score), *key, None)));
-        return found;
-    }
-    let mut seen = 0;
-    for (key, cosine) in cosines {
-        let score = lexical.get(key).map_or(0.0, |one| {
-            seen += 1;
-            one.score
-        });
-        found.push((words.z(score) + meaning.z(*cosine), *key, Some(*cosine)));
-    }
-    if seen < lexical.len() {
-        // Some have no vector yet.
-        let with: std::collections::HashSet<&Key, BuildHasherDefault<Folding>> =
-            cosines.iter().map(|(key, _)| key).collect();
-        let without = lexical.iter().filter(|(key, _)| !with.contains(key));
-        found.extend(without.map(|(key, one)| (words.z(one.score), *key, None)));
-    }
-    found
-}
-
-/// Keeps the best.
-fn best(found: &mut Vec<(f32, Key, Option<f32>)>, many: usize) {
-    if found.len() > many {
-        let order = |a: &(f32, Key, Option<f32>), b: &(f32, Key, Option<f32>)| {
-            b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1))
+    /// The cosine by the vector as it is.
+    fn cosine(
+        &self,
+        snapshot: &mut Snapshot,
+        tenant: TenantId,
+        slot: usize,
+    ) -> Result<Option<f32>> {
+        let look = self.looks.iter().rfind(|look| look.first <= slot);
+        let (Some(look), Some((embedder, question))) = (look, &self.search.vector) else {
+            return Ok(None);
         };
-        found.select_nth_unstable_by(many, order);
-        found.truncate(many);
+        let number = u32::try_from(slot - look.first).map_err(|_| corrupt())?;
+        let mut vector = vec![0.0; question.len()];
+        let mut cosine = None;
+        let key = units::vector_key(tenant, look.place.space, number);
+        snapshot.look(VECTORS, &key, &mut |row| {
+            if units::read_vector(row, *embedder, &mut vector) {
+                cosine = Some(dot(question, &vector));
+            }
+            Ok(())
+        })?;
+        Ok(cosine)
+    }
+}
+
+impl Look<'_> {
+    /// Whether a passage is in the place.
+    fn sees(&self, number: usize) -> bool {
+        self.table.is_in(number, self.place.group)
     }
 }

@@ -1,0 +1,341 @@
+//! Passages in memory: a table for each space that was searched lately, within a bound. Words are looked up in the file.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use konstruct_core::{Result, TenantId, Timestamp};
+
+use super::{
+    super::{
+        head::corrupt,
+        keys::{self, UNITS, VECTORS},
+        snapshot::Rows,
+    },
+    index::Step,
+    units::{self, Numbered},
+};
+use crate::{
+    memory::shelf::{EmbedderKey, Group, Plan, Space, UnitKey},
+    vector::Arena,
+};
+
+/// What all tables may take together, in bytes.
+const BOUND: usize = 256 << 20;
+/// How often a question looks whether a table has followed what the file holds already, before it reads it anew.
+const LOOKS: usize = 64;
+
+/// Which table.
+type Which = (TenantId, Space);
+
+/// The tables in memory.
+#[derive(Debug, Default)]
+pub(in crate::redb) struct Tables(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    tables: HashMap<Which, (u64, Arc<RwLock<Table>>)>,
+    /// Counts up with every use.
+    used: u64,
+}
+
+/// The passages of a space by their numbers, as of a revision, and their vectors by one embedder.
+#[derive(Debug)]
+pub(super) struct Table {
+    revision: u64,
+    passages: Vec<Option<Passage>>,
+    /// How many terms each has.
+    pub(super) terms: Vec<u16>,
+    vectors: Option<Vectors>,
+}
+
+/// A passage, and when it was said, learned or added.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) key: (UnitKey, u32),
+    pub(super) at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Vectors {
+    embedder: EmbedderKey,
+    /// By number; zeros where there is none.
+    arena: Arena,
+    there: Vec<bool>,
+}
+
+impl Tables {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the table of a space at a revision, with vectors of this embedder and dimension; `None` if the one in memory is
+    /// newer, and then the caller takes another snapshot.
+    pub(super) fn of(
+        &self,
+        rows: &mut dyn Rows,
+        which: Which,
+        revision: u64,
+        embedder: Option<(EmbedderKey, usize)>,
+    ) -> Result<Option<Arc<RwLock<Table>>>> {
+        for look in 0..LOOKS {
+            let Some(table) = self.find(which) else { break };
+            let (present, has) = {
+                let table = read(&table);
+                (table.revision, table.has(embedder))
+            };
+            if present == revision && has {
+                return Ok(Some(table));
+            }
+            if present > revision {
+                return Ok(None);
+            }
+            if present == revision || look + 1 == LOOKS {
+                break;
+            }
+            // The commit is there to be seen, and the writer is about to tell.
+            std::thread::yield_now();
+        }
+        let table = Table::load(rows, which, revision, embedder)?;
+        let table = Arc::new(RwLock::new(table));
+        self.keep(which, &table);
+        Ok(Some(table))
+    }
+
+    fn find(&self, which: Which) -> Option<Arc<RwLock<Table>>> {
+        let mut held = self.held();
+        held.used += 1;
+        let used = held.used;
+        let (last, table) = held.tables.get_mut(&which)?;
+        *last = used;
+        Some(Arc::clone(table))
+    }
+
+    fn keep(&self, which: Which, table: &Arc<RwLock<Table>>) {
+        let mut held = self.held();
+        held.used += 1;
+        let used = held.used;
+        held.tables.insert(which, (used, Arc::clone(table)));
+        let size = |table: &Arc<RwLock<Table>>| read(table).bytes();
+        let mut all: usize = held.tables.values().map(|(_, of)| size(of)).sum();
+        while all > BOUND && held.tables.len() > 1 {
+            let oldest = held.tables.iter().min_by_key(|(_, (used, _))| *used);
+            let Some(oldest) = oldest.map(|(which, _)| *which) else {
+                return;
+            };
+            if let Some((_, gone)) = held.tables.remove(&oldest) {
+                all = all.saturating_sub(size(&gone));
+            }
+        }
+    }
+
+    /// Follows a plan that was committed, by what was done.
+    pub(super) fn follow(&self, tenant: TenantId, plan: &Plan, steps: &[Step]) {
+        if plan.take_out_all {
+            return self.drop_tenant(tenant);
+        }
+        let own: Vec<(Space, Arc<RwLock<Table>>)> = {
+            let held = self.held();
+            let own = held.tables.iter().filter(|((of, _), _)| *of == tenant);
+            own.map(|((_, space), (_, table))| (*space, Arc::clone(table)))
+                .collect()
+        };
+        for (space, table) in own {
+            let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
+            if table.revision == plan.revision {
+                table.revision += 1;
+                for step in steps.iter().filter(|step| step.space() == space) {
+                    table.apply(plan, step);
+                }
+            }
+        }
+    }
+
+    /// Drops what is in memory of a tenant.
+    pub(super) fn drop_tenant(&self, tenant: TenantId) {
+        self.held().tables.retain(|(of, _), _| *of != tenant);
+    }
+}
+
+/// Takes a reader's hold of a table.
+pub(super) fn read(table: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
+    table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Step {
+    fn space(&self) -> Space {
+        match self {
+            Self::Gone { space, .. } | Self::Vector { space, .. } => *space,
+            Self::New { unit, .. } => unit.space,
+        }
+    }
+}
+
+impl Table {
+    fn load(
+        rows: &mut dyn Rows,
+        (tenant, space): Which,
+        revision: u64,
+        embedder: Option<(EmbedderKey, usize)>,
+    ) -> Result<Self> {
+        let mut table = Self {
+            revision,
+            passages: Vec::new(),
+            terms: Vec::new(),
+            vectors: None,
+        };
+        let prefix = keys::of(tenant, &[&space.0]);
+        rows.scan_prefix(UNITS, &prefix, &mut |key, row| {
+            let (unit, kept) = (units::read_key(key, 16)?, units::read_unit(row)?);
+            table.put_in(unit, kept.info.at, &kept.passages);
+            Ok(())
+        })?;
+        let Some((embedder, dim)) = embedder else {
+            return Ok(table);
+        };
+        let mut vectors = Vectors {
+            embedder,
+            arena: Arena::new(dim),
+            there: Vec::new(),
+        };
+        let mut vector = vec![0.0; dim];
+        rows.scan_prefix(VECTORS, &prefix, &mut |key, row| {
+            let number = u32::from_be_bytes(*key.last_chunk().ok_or_else(corrupt)?);
+            if units::read_vector(row, embedder, &mut vector) {
+                vectors.set(number as usize, &vector);
+            }
+            Ok(())
+        })?;
+        table.vectors = Some(vectors);
+        Ok(table)
+    }
+
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How many numbers there may be.
+    pub(super) fn len(&self) -> usize {
+        self.passages.len()
+    }
+
+    /// The passage that has a number.
+    pub(super) fn passage(&self, number: usize) -> Option<&Passage> {
+        self.passages.get(number)?.as_ref()
+    }
+
+    /// Whether a passage is in a group.
+    pub(super) fn is_in(&self, number: usize, group: Option<Group>) -> bool {
+        let passage = self.passage(number);
+        passage.is_some_and(|passage| group.is_none_or(|group| passage.key.0.group == group))
+    }
+
+    /// The cosine of every passage with a question, by number; none where there is no vector of its embedder.
+    pub(super) fn cosines(
+        &self,
+        embedder: EmbedderKey,
+        question: &[f32],
+    ) -> impl Iterator<Item = (usize, f32)> {
+        let vectors = self.vectors.as_ref();
+        let vectors = vectors.filter(|vectors| {
+            vectors.embedder == embedder && vectors.arena.dim() == question.len()
+        });
+        let scores = vectors.map(|vectors| vectors.arena.scores(question));
+        let there = vectors.into_iter().flat_map(|vectors| &vectors.there);
+        let scored = scores.into_iter().flatten().zip(there).enumerate();
+        scored.filter_map(|(number, (score, there))| there.then_some((number, score)))
+    }
+
+    fn has(&self, embedder: Option<(EmbedderKey, usize)>) -> bool {
+        let of = |vectors: &Vectors| (vectors.embedder, vectors.arena.dim());
+        embedder.is_none() || embedder == self.vectors.as_ref().map(of)
+    }
+
+    fn put_in(&mut self, unit: UnitKey, at: Timestamp, passages: &[Numbered]) {
+        for (passage, of) in (0..).zip(passages) {
+            let number = of.number as usize;
+            if self.passages.len() <= number {
+                self.passages.resize(number + 1, None);
+                self.terms.resize(number + 1, 0);
+            }
+            let key = (unit, passage);
+            self.passages[number] = Some(Passage { key, at });
+            self.terms[number] = of.terms;
+        }
+    }
+
+    fn apply(&mut self, plan: &Plan, step: &Step) {
+        match step {
+            Step::Gone { passages, .. } => {
+                for Numbered { number, .. } in passages {
+                    if let Some(passage) = self.passages.get_mut(*number as usize) {
+                        *passage = None;
+                    }
+                    if let Some(vectors) = &mut self.vectors {
+                        vectors.remove(*number as usize);
+                    }
+                }
+            }
+            Step::New {
+                unit,
+                at,
+                passages,
+                which,
+            } => {
+                self.put_in(*unit, *at, passages);
+                let made = plan.put_in.get(*which).map(|unit| &unit.passages);
+                for (of, made) in passages.iter().zip(made.into_iter().flatten()) {
+                    if let Some((embedder, vector)) = &made.vector {
+                        self.set_vector(of.number, *embedder, vector);
+                    }
+                }
+            }
+            Step::Vector { number, which, .. } => {
+                if let Some(put) = plan.vectors.get(*which) {
+                    self.set_vector(*number, put.embedder, &put.vector);
+                }
+            }
+        }
+    }
+
+    fn set_vector(&mut self, number: u32, embedder: EmbedderKey, vector: &[f32]) {
+        if let Some(vectors) = &mut self.vectors {
+            if vectors.embedder == embedder && vectors.arena.dim() == vector.len() {
+                vectors.set(number as usize, vector);
+            } else {
+                // It replaces the one that was there.
+                vectors.remove(number as usize);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let vectors = self.vectors.as_ref();
+        let vectors = vectors.map_or(0, |vectors| vectors.arena.bytes() + vectors.there.len());
+        let passage = size_of::<Option<Passage>>() + size_of::<u16>();
+        vectors + self.passages.len() * passage
+    }
+}
+
+impl Vectors {
+    fn set(&mut self, number: usize, vector: &[f32]) {
+        while self.arena.len() < number {
+            self.arena.push(&vec![0.0; self.arena.dim()]);
+            self.there.push(false);
+        }
+        if self.arena.len() == number {
+            self.arena.push(vector);
+            self.there.push(true);
+        } else {
+            self.arena.replace(number, vector);
+            self.there[number] = true;
+        }
+    }
+
+    fn remove(&mut self, number: usize) {
+        if let Some(there) = self.there.get_mut(number) {
+            *there = false;
+        }
+    }
+}
