@@ -100,7 +100,9 @@ impl Planner<'_> {
                 .take_out
                 .push(history_key(space, conversation, index));
             // What was said right after is found by these words as well.
-            if let Some((next, said)) = said::after(shelf, (tenant, conversation), index).await? {
+            if let Some((next, said)) =
+                said::after(shelf, (tenant, conversation), (index, index + 1)).await?
+            {
                 let before = said::before(shelf, (tenant, conversation), index, None).await?;
                 let place = history_key(space, conversation, next);
                 let language = settings(shelf, tenant).await?.language;

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     said,
     settings::{Tries, row, rows, settings},
-    shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, What},
+    shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, Wanted, What},
+    shown::Opened,
     space::{Owner, space},
     unit,
 };
@@ -252,15 +253,21 @@ pub(crate) async fn delete_document(
     }
 }
 
-/// Returns a passage.
-pub(super) async fn hit(
-    shelf: &dyn Shelf,
-    tenant: TenantId,
+/// Wants a passage, and the document that it is of.
+pub(super) fn want(wanted: &mut Wanted, (id, version, chunk): (DocumentId, u32, u32)) {
+    let passage = passage_key(id, version, chunk);
+    wanted.rows.push((Kind::Passage, passage));
+    wanted.rows.push((Kind::Document, id.as_bytes().to_vec()));
+}
+
+/// Returns a passage that was wanted; `None` where it is gone.
+pub(super) fn hit(
+    opened: &Opened,
     (id, version, chunk): (DocumentId, u32, u32),
 ) -> Result<Option<Hit>> {
     let at = passage_key(id, version, chunk);
-    let passage: Option<Passage> = row(shelf, tenant, Kind::Passage, &at).await?;
-    let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+    let passage: Option<Passage> = opened.row(Kind::Passage, &at)?;
+    let newest: Option<Document> = opened.row(Kind::Document, id.as_bytes())?;
     let (Some(passage), Some(newest)) = (passage, newest) else {
         return Ok(None);
     };

@@ -9,6 +9,7 @@
 //! | `unit` | texts into the words of an index |
 //! | `follow` | the index follows the feed, and vectors follow the index |
 //! | `recall`, `rank`, `fuse` | questions, the order of hits, and how words and meaning are added up |
+//! | `shown` | what a hit shows |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
 //! | `forget`, `archive` | erasing; exporting and importing |
 //! | `settings` | what is kept of a tenant besides |
@@ -27,6 +28,7 @@ mod recall;
 mod said;
 mod settings;
 pub(crate) mod shelf;
+mod shown;
 mod space;
 mod summary;
 mod unit;
@@ -39,8 +41,9 @@ pub(crate) use self::{
     follow::{catch_up, keep_up, progress},
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
-    recall::{fetch, recall},
+    recall::recall,
     settings::{rebuild, set_language},
+    shown::fetch,
     summary::{put_summary, summary},
 };
 

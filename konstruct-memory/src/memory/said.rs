@@ -61,13 +61,12 @@ async fn look_back<T>(
     Ok(None)
 }
 
-/// Finds what was said right after a record, and its index.
+/// Finds what was said right after a record, and its index, if it is known not to stand before `from`.
 pub(super) async fn after(
     shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
-    index: u64,
+    (index, mut from): (u64, u64),
 ) -> Result<Option<(u64, Said)>> {
-    let mut from = index + 1;
     while from <= index + FARTHEST {
         let page = shelf.log(tenant, conversation, from..from + PAGE).await?;
         let last = (page.len() as u64) < PAGE;

@@ -147,7 +147,8 @@ pub(super) async fn rows<T: DeserializeOwned>(
     }
 }
 
-fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
+/// Reads a row's value.
+pub(super) fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| {
         Error::new(ErrorKind::Corrupt, "a row of the memory does not read").with_source(error)
     })

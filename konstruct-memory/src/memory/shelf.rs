@@ -7,6 +7,7 @@
 use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use konstruct_core::{
     ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId,
     Timestamp,
@@ -43,6 +44,18 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a row, opened. `None`: there is none, or it can no longer be opened.
     async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// Reads rows and parts of logs, in the order in which they are wanted, as [`get`](Shelf::get) and [`log`](Shelf::log) do.
+    ///
+    /// A recall reads here all that its hits show. This one reads each by itself, side by side; a store where a transaction or the
+    /// way to it costs something reads all of it in one.
+    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+        let rows = wanted.rows.iter();
+        let rows = try_join_all(rows.map(|(kind, key)| self.get(tenant, *kind, key))).await?;
+        let logs = wanted.logs.iter();
+        let logs = logs.map(|(conversation, range)| self.log(tenant, *conversation, range.clone()));
+        Ok((rows, try_join_all(logs).await?))
+    }
 
     /// Reads the rows whose keys begin so and come after one, by key, opened; those that can no longer be opened are left out.
     /// Fewer than `limit` says that there are no more.
@@ -135,6 +148,18 @@ pub(crate) enum Kind {
     /// conversation -> when something of it was last erased.
     Erased = 12,
 }
+
+/// What is to be read at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Rows, each once.
+    pub(crate) rows: Vec<(Kind, Vec<u8>)>,
+    /// Parts of logs.
+    pub(crate) logs: Vec<(ConversationId, Range<u64>)>,
+}
+
+/// The rows that were wanted, and the parts of logs.
+pub(crate) type Read = (Vec<Option<Vec<u8>>>, Vec<Vec<Stored>>);
 
 /// A plan of changes.
 #[derive(Clone, Debug, Default)]

@@ -16,8 +16,8 @@ use super::{
         blocking,
         head::corrupt,
         keys::{self, EXPIRY, FORGOTTEN, MEMORY, PERSON_UNITS, QUEUE, TENANTS},
-        snapshot::Rows as _,
-        vault::MakeKeys,
+        snapshot::{Rows as _, Snapshot},
+        vault::{MakeKeys, Vault},
         writer::Writer,
     },
     commit::{Commit, EraseWith, MemoryHead, Requeue, parted, row_key},
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     memory::{
         memory_store,
-        shelf::{Candidate, EmbedderKey, Kind, Plan, Search, Shelf, UnitKey},
+        shelf::{Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted},
     },
     seal::TenantKey,
 };
@@ -79,6 +79,35 @@ impl Redb {
     }
 }
 
+impl Desk {
+    /// Reads a part of a log, as far as it goes.
+    fn logged(
+        &self,
+        snapshot: &mut Snapshot,
+        vault: &mut Vault,
+        (tenant, conversation): (TenantId, ConversationId),
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let head = self.shared.head(snapshot, tenant, conversation)?;
+        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
+        vault.log(snapshot, conversation, range)
+    }
+}
+
+/// Reads a row, and opens it.
+fn opened(
+    snapshot: &mut Snapshot,
+    vault: &mut Vault,
+    (kind, key): (Kind, &[u8]),
+) -> Result<Option<Vec<u8>>> {
+    let key = row_key(vault.tenant(), kind, key);
+    let Some(row) = snapshot.get(MEMORY, &key)? else {
+        return Ok(None);
+    };
+    let opened = vault.open_bytes(snapshot, (MEMORY, &key), parted(&row)?.1)?;
+    Ok(opened.map(Into::into))
+}
+
 memory_store!(Redb);
 
 #[async_trait]
@@ -98,10 +127,10 @@ impl Shelf for Desk {
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
         let mut snapshot = self.shared.snapshot()?;
-        let head = self.shared.head(&mut snapshot, tenant, conversation)?;
-        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
         match self.shared.vault(&mut snapshot, tenant)? {
-            Some(mut vault) => vault.log(&mut snapshot, conversation, range),
+            Some(mut vault) => {
+                self.logged(&mut snapshot, &mut vault, (tenant, conversation), range)
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -128,15 +157,29 @@ impl Shelf for Desk {
 
     async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut snapshot = self.shared.snapshot()?;
-        let key = row_key(tenant, kind, key);
-        let Some(row) = snapshot.get(MEMORY, &key)? else {
-            return Ok(None);
-        };
+        match self.shared.vault(&mut snapshot, tenant)? {
+            Some(mut vault) => opened(&mut snapshot, &mut vault, (kind, key)),
+            None => Ok(None),
+        }
+    }
+
+    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+        let mut snapshot = self.shared.snapshot()?;
         let Some(mut vault) = self.shared.vault(&mut snapshot, tenant)? else {
-            return Ok(None);
+            return Ok((
+                vec![None; wanted.rows.len()],
+                vec![Vec::new(); wanted.logs.len()],
+            ));
         };
-        let opened = vault.open_bytes(&mut snapshot, (MEMORY, &key), parted(&row)?.1)?;
-        Ok(opened.map(Into::into))
+        let (mut rows, mut logs) = Read::default();
+        for (kind, key) in &wanted.rows {
+            rows.push(opened(&mut snapshot, &mut vault, (*kind, key))?);
+        }
+        for (conversation, range) in &wanted.logs {
+            let place = (tenant, *conversation);
+            logs.push(self.logged(&mut snapshot, &mut vault, place, range.clone())?);
+        }
+        Ok((rows, logs))
     }
 
     async fn scan(
