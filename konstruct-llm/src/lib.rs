@@ -9,6 +9,7 @@
 //! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
 //! * `http` - TLS, timeouts, and bytes through a decoder into a stream.
+//! * `pool/` - many deployments behind one backend: routing, breakers, retries, recovery, and what each attempt costs.
 //! * `price/` - what models cost: a versioned table.
 //! * `extract/` - answers by quoting the business's own documents, offline.
 //! * `testkit/` - fake providers as real local servers, which misbehave on request.
@@ -69,6 +70,7 @@ mod ndjson;
 mod ollama;
 #[cfg(feature = "openai")]
 mod openai;
+mod pool;
 mod price;
 #[cfg(any(feature = "openai", feature = "anthropic"))]
 mod sse;
@@ -83,6 +85,7 @@ pub use self::extract::Extract;
 pub use self::ollama::{Ollama, OllamaDecoder, OllamaEmbedder, probe};
 #[cfg(feature = "openai")]
 pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
+pub use self::pool::{BreakerPolicy, Deployment, Pool, PoolBuilder};
 pub use self::price::PriceTable;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{codec::Decoder, http::Timeouts};

@@ -1,0 +1,164 @@
+//! What an attempt costs, whatever becomes of it.
+
+use std::sync::Arc;
+
+use konstruct_core::{
+    Basis, Error, ErrorKind, ModelEvent, ModelInfo, NanoUsd, Price, Result, Usage,
+    limit::{Attempt, Budget, Spent},
+};
+
+/// The account of one attempt. It settles itself when it is dropped.
+#[derive(Debug)]
+pub(super) struct Bill {
+    budget: Arc<dyn Budget>,
+    attempt: Attempt,
+    price: Option<Price>,
+    max_output: u64,
+    input_bound: u64,
+    /// Whether tokens may be billed that are not in the answer.
+    thinks: bool,
+    usage: Option<Usage>,
+    /// The bytes of the answer so far: no fewer than its tokens.
+    answered: u64,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The request is not yet made, or was refused: it costs nothing.
+    Nothing,
+    /// The provider may be at work, or was when the attempt broke.
+    Open,
+    Finished,
+}
+
+/// How much a request can use at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) input: u64,
+    pub(super) output: u64,
+    pub(super) thinks: bool,
+}
+
+impl Bill {
+    /// Sets aside what an attempt can cost.
+    ///
+    /// # Errors
+    /// Those of the budget: the attempt must not be made.
+    pub(super) async fn open(
+        budget: &Arc<dyn Budget>,
+        (call, number): (&str, u32),
+        info: &ModelInfo,
+        bounds: Bounds,
+    ) -> Result<Self> {
+        let price = info.price.clone();
+        let attempt = Attempt {
+            call: call.to_owned(),
+            number,
+            provider: info.provider.clone(),
+            model: info.model.clone(),
+            worst: price
+                .as_ref()
+                .map(|price| price.worst_case(bounds.input, bounds.output)),
+        };
+        budget.reserve(&attempt).await?;
+        Ok(Self {
+            budget: Arc::clone(budget),
+            attempt,
+            price,
+            max_output: bounds.output,
+            input_bound: bounds.input,
+            thinks: bounds.thinks,
+            usage: None,
+            answered: 0,
+            outcome: Outcome::Nothing,
+        })
+    }
+
+    /// Returns the attempt's key in the ledger.
+    pub(super) fn key(&self) -> String {
+        self.attempt.key()
+    }
+
+    /// The request is on its way.
+    pub(super) fn sent(&mut self) {
+        self.outcome = Outcome::Open;
+    }
+
+    /// Takes note of what the provider says.
+    pub(super) fn note(&mut self, event: &ModelEvent) {
+        match event {
+            ModelEvent::Usage(usage) => self.usage = Some(*usage),
+            ModelEvent::Text { delta, .. }
+            | ModelEvent::Reasoning { delta, .. }
+            | ModelEvent::ToolArguments { delta, .. } => self.answered += delta.len() as u64,
+            // Names are tokens too, and so is the wire's own around them.
+            ModelEvent::BlockStart { .. } => self.answered += 256,
+            ModelEvent::Finish(_) => self.outcome = Outcome::Finished,
+            _ => {}
+        }
+    }
+
+    /// Takes note of an error: one that says that nothing was done costs nothing.
+    pub(super) fn failed(&mut self, error: &Error, begun: bool) {
+        let refused = match error.kind() {
+            ErrorKind::InvalidInput
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::RateLimited
+            | ErrorKind::QuotaExhausted
+            | ErrorKind::TooLarge
+            | ErrorKind::Unsupported => self.usage.is_none() && self.answered == 0,
+            // Not reached, or refused with a status.
+            ErrorKind::Unavailable => !begun,
+            _ => false,
+        };
+        if refused {
+            self.outcome = Outcome::Nothing;
+        }
+    }
+
+    fn spent(&self) -> Spent {
+        let cost = |of: &dyn Fn(&Price) -> NanoUsd| self.price.as_ref().map(of);
+        let usage = self.usage.unwrap_or_default();
+        match (self.outcome, self.usage) {
+            (Outcome::Nothing, _) => Spent {
+                usage,
+                cost: cost(&|_| NanoUsd(0)),
+                basis: Basis::Estimated,
+            },
+            (Outcome::Finished, Some(usage)) => Spent {
+                usage,
+                cost: cost(&|price| price.of(&usage)),
+                basis: Basis::Reported,
+            },
+            // The whole answer is here, so that its bytes bound its tokens, unless some of them were not shown.
+            (Outcome::Finished, None) if !self.thinks => Spent {
+                usage,
+                cost: cost(&|price| {
+                    price.worst_case(self.input_bound, self.answered.min(self.max_output))
+                }),
+                basis: Basis::Estimated,
+            },
+            // Which bucket the input is in may still change, and how much follows is not known.
+            (Outcome::Open, Some(known)) if known.all_input() > 0 => Spent {
+                usage,
+                cost: cost(&|price| price.worst_case(known.all_input(), self.max_output)),
+                basis: Basis::Estimated,
+            },
+            (Outcome::Open | Outcome::Finished, _) => Spent {
+                usage,
+                cost: self.attempt.worst,
+                basis: Basis::WorstCase,
+            },
+        }
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.budget.settle(&self.attempt, self.spent());
+    }
+}

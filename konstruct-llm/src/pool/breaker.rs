@@ -1,0 +1,252 @@
+//! A breaker: what failed is left alone for a while, then tried by one probe at a time.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// When a breaker opens, and for how long.
+///
+/// ```
+/// use std::time::Duration;
+/// use konstruct_llm::BreakerPolicy;
+///
+/// let policy = BreakerPolicy::default().with_cooldown(Duration::from_secs(1));
+/// assert_eq!((policy.failures, policy.cooldown.as_secs()), (3, 1));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerPolicy {
+    /// Failures in a row that open it: 3.
+    pub failures: u32,
+    /// How long it stays open at first: 5 seconds. Twice as long after each probe that fails.
+    pub cooldown: Duration,
+    /// The longest that it stays open, unless the provider asks for more: 2 minutes.
+    pub longest: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            cooldown: Duration::from_secs(5),
+            longest: Duration::from_secs(120),
+        }
+    }
+}
+
+impl BreakerPolicy {
+    /// Says how many failures in a row open it; at least one.
+    #[must_use]
+    pub fn with_failures(mut self, failures: u32) -> Self {
+        self.failures = failures.max(1);
+        self
+    }
+
+    /// Says how long it stays open at first.
+    #[must_use]
+    pub fn with_cooldown(mut self, cooldown: Duration) -> Self {
+        self.cooldown = cooldown;
+        self
+    }
+
+    /// Says how long it stays open at most.
+    #[must_use]
+    pub fn with_longest(mut self, longest: Duration) -> Self {
+        self.longest = longest;
+        self
+    }
+}
+
+/// A breaker, shared by all who would try the same thing.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    policy: BreakerPolicy,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Failures in a row while it is closed; openings in a row once it was open.
+    failures: u32,
+    openings: u32,
+    /// Until when it is open. In the past: the next one is a probe.
+    open: Option<Instant>,
+    probing: bool,
+}
+
+/// The right to try, which must be given back with what came of it; dropped, it tells nothing.
+#[derive(Debug)]
+pub(super) struct Pass {
+    breaker: Arc<Breaker>,
+    probe: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(policy: BreakerPolicy) -> Arc<Self> {
+        Arc::new(Self {
+            policy,
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when it may be tried: `None` is now. While a probe is under way, another may be tried after a cooldown at the earliest.
+    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        let state = self.state();
+        let until = state.open?;
+        if until > now {
+            Some(until)
+        } else if state.probing {
+            Some(now + self.policy.cooldown)
+        } else {
+            None
+        }
+    }
+
+    /// Takes the right to try, unless it is open or being probed.
+    pub(super) fn pass(self: &Arc<Self>, now: Instant) -> Option<Pass> {
+        let mut state = self.state();
+        let probe = match state.open {
+            None => false,
+            Some(until) if until > now || state.probing => return None,
+            Some(_) => true,
+        };
+        state.probing |= probe;
+        Some(Pass {
+            breaker: Arc::clone(self),
+            probe,
+        })
+    }
+}
+
+impl Pass {
+    /// It worked: the breaker closes.
+    pub(super) fn succeed(self) {
+        let mut state = self.breaker.state();
+        // An answer that was begun before the breaker opened does not close it.
+        if state.open.is_none() || self.probe {
+            *state = State::default();
+        }
+    }
+
+    /// It failed. `at_once` opens the breaker without waiting for more failures; `wait` is what the provider asks for.
+    pub(super) fn fail(self, now: Instant, at_once: bool, wait: Option<Duration>) {
+        let policy = self.breaker.policy;
+        let mut state = self.breaker.state();
+        state.failures = state.failures.saturating_add(1);
+        let opens = at_once || self.probe || state.failures >= policy.failures;
+        if !opens {
+            return;
+        }
+        // Failures of what was begun before it opened do not open it again, but may ask for longer.
+        let already = state.open.is_some_and(|until| until > now) && !self.probe;
+        let doubled = policy
+            .cooldown
+            .saturating_mul(1 << state.openings.min(16))
+            .min(policy.longest);
+        if !already {
+            state.openings = state.openings.saturating_add(1);
+        }
+        let until = now
+            + wait
+                .unwrap_or_default()
+                .max(if already { Duration::ZERO } else { doubled });
+        state.open = Some(state.open.map_or(until, |open| open.max(until)));
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.probe {
+            self.breaker.state().probing = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> (Arc<Breaker>, Instant) {
+        (Breaker::new(BreakerPolicy::default()), Instant::now())
+    }
+
+    fn fail(breaker: &Arc<Breaker>, at: Instant, wait: Option<u64>) {
+        let pass = breaker.pass(at).unwrap();
+        pass.fail(at, false, wait.map(Duration::from_secs));
+    }
+
+    #[test]
+    fn three_failures_in_a_row_open_it_and_one_probe_closes_it() {
+        let (breaker, now) = breaker();
+        fail(&breaker, now, None);
+        fail(&breaker, now, None);
+        breaker.pass(now).unwrap().succeed();
+        for _ in 0..3 {
+            assert_eq!(breaker.opens_at(now), None);
+            fail(&breaker, now, None);
+        }
+        let until = now + Duration::from_secs(5);
+        assert_eq!(breaker.opens_at(now), Some(until));
+        assert!(breaker.pass(now).is_none());
+        let probe = breaker.pass(until).unwrap();
+        assert!(breaker.pass(until).is_none(), "one probe at a time");
+        probe.succeed();
+        assert_eq!(breaker.opens_at(until), None);
+        fail(&breaker, until, None);
+        assert_eq!(breaker.opens_at(until), None, "it counts from the start");
+    }
+
+    #[test]
+    fn a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound() {
+        let (breaker, mut now) = breaker();
+        for _ in 0..3 {
+            fail(&breaker, now, None);
+        }
+        for secs in [5, 10, 20, 40, 80, 120, 120] {
+            let until = now + Duration::from_secs(secs);
+            assert_eq!(breaker.opens_at(now), Some(until), "{secs}");
+            now = until;
+            fail(&breaker, now, None);
+        }
+    }
+
+    #[test]
+    fn what_the_provider_asks_for_counts_and_the_longest_wins() {
+        let (breaker, now) = breaker();
+        let passes: Vec<Pass> = (0..3).map(|_| breaker.pass(now).unwrap()).collect();
+        for (pass, wait) in passes.into_iter().zip([600, 30, 1]) {
+            pass.fail(now, true, Some(Duration::from_secs(wait)));
+        }
+        assert_eq!(
+            breaker.opens_at(now),
+            Some(now + Duration::from_secs(600)),
+            "and three failures at once are one opening"
+        );
+        assert_eq!(breaker.state().openings, 1);
+    }
+
+    #[test]
+    fn a_probe_that_is_dropped_makes_room_for_another() {
+        let (breaker, now) = breaker();
+        breaker.pass(now).unwrap().fail(now, true, None);
+        let later = now + Duration::from_secs(5);
+        drop(breaker.pass(later).unwrap());
+        assert!(breaker.pass(later).is_some());
+    }
+
+    #[test]
+    fn what_began_before_it_opened_does_not_close_it() {
+        let (breaker, now) = breaker();
+        let early = breaker.pass(now).unwrap();
+        breaker.pass(now).unwrap().fail(now, true, None);
+        early.succeed();
+        assert!(breaker.opens_at(now).is_some());
+    }
+}

@@ -1,0 +1,174 @@
+//! A deployment: a backend in a pool, and what is known of how it does.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use konstruct_core::{LlmBackend, ModelInfo, Purpose};
+use tokio::time::Instant;
+
+use super::{
+    breaker::{Breaker, Pass},
+    verdict::{Blame, Verdict},
+};
+
+/// A backend in a pool: one model at one place with one credential.
+///
+/// ```
+/// use konstruct_core::{Purpose, Secret};
+/// use konstruct_llm::{Anthropic, Deployment};
+///
+/// let model = Anthropic::new(Secret::new("sk-ant-1"), "claude-haiku-4-5");
+/// let fast = Deployment::new("haiku", model).for_purpose(Purpose::Fast).weight(3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub(super) name: String,
+    pub(super) backend: Arc<dyn LlmBackend>,
+    pub(super) weight: u32,
+    pub(super) fallback: u32,
+    pub(super) purposes: BTreeSet<Purpose>,
+    pub(super) endpoint: String,
+    pub(super) credential: String,
+    pub(super) first_content: Option<Duration>,
+    pub(super) idle: Duration,
+}
+
+impl Deployment {
+    /// A deployment with a name for the operator. Its endpoint is the backend's server and model, its credential the backend's
+    /// [origin](ModelInfo::origin); where these are unknown, its name stands for them.
+    pub fn new(name: impl Into<String>, backend: impl LlmBackend) -> Self {
+        Self::shared(name, Arc::new(backend))
+    }
+
+    /// A deployment of a backend that others hold too.
+    pub fn shared(name: impl Into<String>, backend: Arc<dyn LlmBackend>) -> Self {
+        let name = name.into();
+        let info = backend.describe();
+        let endpoint = match &info.server {
+            Some(server) => format!("{server}/{}", info.model),
+            None => name.clone(),
+        };
+        let credential = info.origin.clone().unwrap_or_else(|| name.clone());
+        Self {
+            name,
+            backend,
+            weight: 1,
+            fallback: 0,
+            purposes: BTreeSet::new(),
+            endpoint,
+            credential,
+            first_content: None,
+            idle: Duration::from_secs(60),
+        }
+    }
+
+    /// Says how large its share is of the calls that it and its equals get: 1 unless told otherwise.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Makes it a fallback: it is asked when all of a lower place cannot be. The first place is 0.
+    #[must_use]
+    pub fn fallback(mut self, place: u32) -> Self {
+        self.fallback = place;
+        self
+    }
+
+    /// Says what it is for; it may be said more than once. Without it, it is for every purpose.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: Purpose) -> Self {
+        self.purposes.insert(purpose);
+        self
+    }
+
+    /// Names what fails together with it, whoever asks: its server, say.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = endpoint.into();
+        self
+    }
+
+    /// Names the credential that it uses: a used-up quota or a revoked key of it counts for all that use it.
+    #[must_use]
+    pub fn credential(mut self, credential: impl Into<String>) -> Self {
+        self.credential = credential.into();
+        self
+    }
+
+    /// Says how long its first content may take, where the backend has no such bound of its own.
+    #[must_use]
+    pub fn first_content(mut self, within: Duration) -> Self {
+        self.first_content = Some(within);
+        self
+    }
+
+    /// Says how long it may be silent after that: 60 seconds unless told otherwise.
+    #[must_use]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+}
+
+/// A deployment with its breakers. Those of the endpoint and of the credential are shared with others that have the same.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) deployment: Deployment,
+    pub(super) endpoint: Arc<Breaker>,
+    pub(super) credential: Arc<Breaker>,
+    pub(super) own: Arc<Breaker>,
+}
+
+impl Slot {
+    pub(super) fn info(&self) -> &ModelInfo {
+        self.deployment.backend.describe()
+    }
+
+    /// Returns when it may be tried; `None` is now.
+    pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        let breakers = [&self.own, &self.credential, &self.endpoint];
+        breakers
+            .into_iter()
+            .filter_map(|breaker| breaker.opens_at(now))
+            .max()
+    }
+
+    /// Takes the right to try it.
+    pub(super) fn pass(&self, now: Instant) -> Option<Passes> {
+        Some(Passes {
+            own: self.own.pass(now)?,
+            credential: self.credential.pass(now)?,
+            endpoint: self.endpoint.pass(now)?,
+        })
+    }
+}
+
+/// The right to try a deployment. Dropped, it tells nothing.
+#[derive(Debug)]
+pub(super) struct Passes {
+    own: Pass,
+    credential: Pass,
+    endpoint: Pass,
+}
+
+impl Passes {
+    pub(super) fn succeed(self) {
+        self.own.succeed();
+        self.credential.succeed();
+        self.endpoint.succeed();
+    }
+
+    pub(super) fn fail(self, now: Instant, verdict: &Verdict) {
+        match verdict.blame {
+            Blame::Nothing => {}
+            Blame::Credential => self.credential.fail(now, true, verdict.wait),
+            Blame::Deployment => self.own.fail(now, true, verdict.wait),
+            Blame::Endpoint { at_once } => {
+                // A wait that the provider asks for is kept at once, too.
+                let at_once = at_once || verdict.wait.is_some();
+                self.endpoint.fail(now, at_once, verdict.wait);
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The pool: many deployments behind one backend, which answers even when a provider fails half-way.
+//!
+//! A call goes through these files:
+//! * `route` puts the deployments in order, and says who is asked next: each one once, then again those that may do better later.
+//! * `bill` sets the attempt's money aside, and settles it whatever happens.
+//! * `attempt` makes the request and waits for its first content. Until then another attempt takes its place unnoticed.
+//! * `verdict` says what an error means, `breaker` leaves alone what fails, `retry` bounds how often the same is asked.
+//! * `flow` is the answer after its first content; when the provider breaks off, the call's [`OnBreak`] decides.
+
+mod attempt;
+mod bill;
+mod breaker;
+mod deployment;
+mod flow;
+mod retry;
+mod route;
+mod verdict;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, FuturesUnordered},
+};
+#[cfg(doc)]
+use konstruct_core::OnBreak;
+use konstruct_core::{
+    CallContext, Error, LlmBackend, ModelInfo, ModelRequest, ModelStream, Result, llm::Ability,
+};
+use tokio::time::{Instant, sleep_until};
+
+use self::{
+    attempt::Opened,
+    bill::{Bill, Bounds},
+    breaker::Breaker,
+    deployment::Slot,
+    flow::Flow,
+    retry::RetryBudget,
+    route::{Route, Step},
+};
+pub use self::{breaker::BreakerPolicy, deployment::Deployment};
+
+/// Many deployments behind one [`LlmBackend`].
+///
+/// # What it does
+/// * Until an attempt has said something, an error leads to another deployment, unseen; the same one is asked again only where that can
+///   help, after a wait, and within a bound. A request that a provider calls wrong goes to nobody else.
+/// * After that, [`CallContext::on_break`](konstruct_core::CallContext) decides. A stream never ends without a finish or an error.
+/// * What fails is left alone: per credential for refused keys and used-up quotas, per deployment for its rate, per endpoint for the rest.
+/// * Every attempt is paid for by the call's budget: set aside at its worst, settled by what the provider reports.
+///
+/// It answers [`stream`](LlmBackend::stream) when an answer has begun. It retries; the backends in it must not.
+///
+/// ```
+/// # #[cfg(all(feature = "anthropic", feature = "openai"))] {
+/// use konstruct_core::Secret;
+/// use konstruct_llm::{Anthropic, Deployment, OpenAi, Pool};
+///
+/// let pool = Pool::builder()
+///     .deployment(Deployment::new("anthropic", Anthropic::new(Secret::new("sk-ant-1"), "claude-haiku-4-5")))
+///     .deployment(Deployment::new("openai", OpenAi::new(Secret::new("sk-1"), "gpt-5-mini")).fallback(1))
+///     .build()?;
+/// # }
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Pool {
+    inner: Arc<Inner>,
+    info: ModelInfo,
+}
+
+/// Makes a [`Pool`].
+#[derive(Clone, Debug)]
+pub struct PoolBuilder {
+    deployments: Vec<Deployment>,
+    shared: Vec<Arc<Slot>>,
+    breaker: BreakerPolicy,
+    hedge: Option<Duration>,
+    retries: Arc<RetryBudget>,
+}
+
+struct Inner {
+    slots: Vec<Arc<Slot>>,
+    breaker: BreakerPolicy,
+    hedge: Option<Duration>,
+    retries: Arc<RetryBudget>,
+    /// The state of a generator (splitmix64).
+    seed: AtomicU64,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.slots.iter().map(|slot| &slot.deployment.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl Pool {
+    /// Begins a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
+            deployments: Vec::new(),
+            shared: Vec::new(),
+            breaker: BreakerPolicy::default(),
+            hedge: None,
+            retries: Arc::default(),
+        }
+    }
+
+    /// Begins a pool that has all of this one and more: a tenant's own keys before the shared ones, say. What is known of how the shared
+    /// ones do is known to both.
+    pub fn extend(&self) -> PoolBuilder {
+        PoolBuilder {
+            deployments: Vec::new(),
+            shared: self.inner.slots.clone(),
+            breaker: self.inner.breaker,
+            hedge: self.inner.hedge,
+            retries: Arc::clone(&self.inner.retries),
+        }
+    }
+}
+
+impl PoolBuilder {
+    /// Adds a deployment.
+    #[must_use]
+    pub fn deployment(mut self, deployment: Deployment) -> Self {
+        self.deployments.push(deployment);
+        self
+    }
+
+    /// Says when breakers open.
+    #[must_use]
+    pub fn breaker(mut self, policy: BreakerPolicy) -> Self {
+        self.breaker = policy;
+        self
+    }
+
+    /// Asks a second deployment when the first has said nothing after so long, and takes the one that speaks first. Both cost money;
+    /// without this, nobody is asked twice at once.
+    #[must_use]
+    pub fn hedge(mut self, after: Duration) -> Self {
+        self.hedge = Some(after);
+        self
+    }
+
+    /// Makes the pool.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a pool without deployments, or with two of one name.
+    pub fn build(self) -> Result<Pool> {
+        let mut endpoints: HashMap<String, Arc<Breaker>> = HashMap::new();
+        let mut credentials = HashMap::new();
+        for slot in &self.shared {
+            let deployment = &slot.deployment;
+            endpoints.insert(deployment.endpoint.clone(), Arc::clone(&slot.endpoint));
+            credentials.insert(deployment.credential.clone(), Arc::clone(&slot.credential));
+        }
+        let of = |known: &mut HashMap<String, Arc<Breaker>>, name: &String| {
+            let new = || Breaker::new(self.breaker);
+            Arc::clone(known.entry(name.clone()).or_insert_with(new))
+        };
+        let own = self.deployments.into_iter().map(|deployment| {
+            Arc::new(Slot {
+                endpoint: of(&mut endpoints, &deployment.endpoint),
+                credential: of(&mut credentials, &deployment.credential),
+                own: Breaker::new(self.breaker),
+                deployment,
+            })
+        });
+        let slots: Vec<Arc<Slot>> = own
+            .collect::<Vec<_>>()
+            .into_iter()
+            .chain(self.shared)
+            .collect();
+        for (at, slot) in slots.iter().enumerate() {
+            let name = &slot.deployment.name;
+            if slots[..at]
+                .iter()
+                .any(|other| other.deployment.name == *name)
+            {
+                let problem = format!("{name:?} is there twice");
+                return Err(Error::invalid("deployment.name", problem));
+            }
+        }
+        let info = described(&slots)?;
+        let inner = Inner {
+            slots,
+            breaker: self.breaker,
+            hedge: self.hedge,
+            retries: self.retries,
+            seed: AtomicU64::new(RandomState::new().hash_one(0)),
+        };
+        Ok(Pool {
+            inner: Arc::new(inner),
+            info,
+        })
+    }
+}
+
+/// Describes a pool: by its first deployment, with all that any can do, at a price that no known one exceeds.
+fn described(slots: &[Arc<Slot>]) -> Result<ModelInfo> {
+    let first = slots.iter().min_by_key(|slot| slot.deployment.fallback);
+    let first = first.ok_or_else(|| Error::invalid("deployment", "a pool needs at least one"))?;
+    let mut info = first.info().clone();
+    for slot in slots {
+        let other = slot.info();
+        info.can.extend(&other.can);
+        info.price = match (info.price, &other.price) {
+            (Some(price), Some(other)) => Some(price.max(other)),
+            (price, other) => price.or_else(|| other.clone()),
+        };
+    }
+    // What was signed goes back to whoever signed it, which is not the pool.
+    info.origin = None;
+    Ok(info)
+}
+
+type Attempting = BoxFuture<'static, (usize, Result<Opened>)>;
+
+impl Inner {
+    fn chance(&self) -> f64 {
+        let step = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self
+            .seed
+            .fetch_add(step, Ordering::Relaxed)
+            .wrapping_add(step);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        route::fraction(z ^ (z >> 31))
+    }
+
+    /// Makes attempts until one has begun to say something.
+    async fn open(
+        &self,
+        route: &mut Route,
+        asked: (&ModelRequest, &CallContext),
+        total: Instant,
+    ) -> Result<Opened> {
+        let mut running: FuturesUnordered<Attempting> = FuturesUnordered::new();
+        let mut hedge = self.hedge.map(|after| Instant::now() + after);
+        loop {
+            if running.is_empty() {
+                let now = Instant::now();
+                match route.step(now, total, || self.retries.take()) {
+                    Step::Over => return Err(route.over(now)),
+                    Step::Wait(until) => {
+                        sleep_until(until).await;
+                        continue;
+                    }
+                    Step::Ask(place, slot, passes) => {
+                        let attempt = self.attempt(route, (place, slot, passes), asked, total);
+                        running.extend(attempt.await);
+                        continue;
+                    }
+                }
+            }
+            let late = async {
+                match hedge {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some((place, outcome)) = running.next() => match outcome {
+                    // Those who are still running are dropped, and so settled.
+                    Ok(opened) => return Ok(opened),
+                    Err(error) => {
+                        let (now, chance) = (Instant::now(), self.chance());
+                        route.failed(place, error, now, chance);
+                    }
+                },
+                () = late => {
+                    hedge = None;
+                    if let Some(another) = route.another(Instant::now())
+                        && self.retries.take()
+                    {
+                        running.extend(self.attempt(route, another, asked, total).await);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets the money of an attempt aside and begins it; `None` where that was refused.
+    async fn attempt(
+        &self,
+        route: &mut Route,
+        (place, slot, passes): (usize, Arc<Slot>, deployment::Passes),
+        (request, call): (&ModelRequest, &CallContext),
+        total: Instant,
+    ) -> Option<Attempting> {
+        let bounds = Bounds {
+            input: request.input_bound(),
+            output: u64::from(request.max_tokens),
+            thinks: slot.info().can.contains(&Ability::Reasoning),
+        };
+        let key = (&*call.idempotency_key, route.attempts);
+        let bill = match Bill::open(&call.budget, key, slot.info(), bounds).await {
+            Ok(bill) => bill,
+            Err(error) => {
+                route.refused(place, error);
+                return None;
+            }
+        };
+        route.asked(place);
+        let asked = (request.clone(), call.clone());
+        let attempt = attempt::open(slot, (passes, bill), asked, total);
+        Some(attempt.map(move |outcome| (place, outcome)).boxed())
+    }
+}
+
+#[async_trait]
+impl LlmBackend for Pool {
+    fn describe(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        if request.max_tokens == 0 {
+            return Err(Error::invalid(
+                "max_tokens",
+                "must be set: it bounds what a call can cost",
+            ));
+        }
+        let inner = Arc::clone(&self.inner);
+        let total = Instant::now() + call.timeout;
+        inner.retries.call();
+        let mut route = Route::plan(&inner.slots, &request, call, || inner.chance())?;
+        let opened = inner.open(&mut route, (&request, call), total).await?;
+        let flow = Flow::new(inner, (request, call.clone()), (route, total), opened);
+        Ok(stream::unfold(flow, Flow::next).boxed())
+    }
+}

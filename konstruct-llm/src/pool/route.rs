@@ -1,0 +1,278 @@
+//! Who is asked, and in which order.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use konstruct_core::{CallContext, Error, ErrorKind, ModelRequest, Part, Result};
+use tokio::time::Instant;
+
+use super::{
+    deployment::{Passes, Slot},
+    retry,
+    verdict::{Next, Verdict},
+};
+
+/// How one call goes through the pool: who may be asked, who was, and what came of it.
+pub(super) struct Route {
+    /// The best first.
+    order: Vec<Arc<Slot>>,
+    /// By the place in the order.
+    tried: BTreeMap<usize, Tried>,
+    /// Places that are not to be tried again.
+    out: HashSet<usize>,
+    /// How many attempts were made.
+    pub(super) attempts: u32,
+    failures: Vec<(String, Error)>,
+}
+
+#[derive(Debug, Default)]
+struct Tried {
+    times: u32,
+    again: Option<Instant>,
+}
+
+/// What to do next.
+pub(super) enum Step {
+    /// Ask this one, at this place of the order.
+    Ask(usize, Arc<Slot>, Passes),
+    /// Wait, for then somebody may be asked.
+    Wait(Instant),
+    /// Nobody is left.
+    Over,
+}
+
+impl Route {
+    /// Puts deployments in order for a call: those who hold the keys to reasoning in the request, those for its purpose, by their place as
+    /// fallbacks, and by chance according to their weights. Calls of one conversation go the same way, for the caches' sake.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when no deployment can do what the request needs.
+    pub(super) fn plan(
+        slots: &[Arc<Slot>],
+        request: &ModelRequest,
+        call: &CallContext,
+        mut chance: impl FnMut() -> f64,
+    ) -> Result<Self> {
+        let needs = request.needs();
+        let origins: HashSet<&str> = origins(request).collect();
+        let mut ranked: Vec<(bool, bool, u32, f64, &Arc<Slot>)> = Vec::new();
+        for slot in slots {
+            let deployment = &slot.deployment;
+            let info = slot.info();
+            if !needs.is_subset(&info.can) || deployment.weight == 0 {
+                continue;
+            }
+            let foreign = !origins.is_empty()
+                && !info
+                    .origin
+                    .as_deref()
+                    .is_some_and(|origin| origins.contains(origin));
+            let purpose =
+                deployment.purposes.is_empty() || deployment.purposes.contains(&call.purpose);
+            let luck = match &call.conversation {
+                Some(conversation) => hashed(&(conversation, &deployment.name)),
+                None => chance(),
+            };
+            // Weighted rendezvous: the longest of exponential waits.
+            let score = -luck.max(f64::MIN_POSITIVE).ln() / f64::from(deployment.weight);
+            ranked.push((foreign, !purpose, deployment.fallback, score, slot));
+        }
+        if ranked.is_empty() {
+            let missing: Vec<String> = needs.iter().map(|need| format!("{need:?}")).collect();
+            let message = format!("no deployment can do all of: {}", missing.join(", "));
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        ranked.sort_by(|a, b| {
+            (a.0, a.1, a.2)
+                .cmp(&(b.0, b.1, b.2))
+                .then(a.3.total_cmp(&b.3))
+        });
+        Ok(Self {
+            order: ranked
+                .into_iter()
+                .map(|(.., slot)| Arc::clone(slot))
+                .collect(),
+            tried: BTreeMap::new(),
+            out: HashSet::new(),
+            attempts: 0,
+            failures: Vec::new(),
+        })
+    }
+
+    /// Says what to do next. Those that were not tried come first, then those that may be tried again; `retry` is asked before the same one
+    /// is.
+    pub(super) fn step(
+        &self,
+        now: Instant,
+        total: Instant,
+        mut retry: impl FnMut() -> bool,
+    ) -> Step {
+        let open = |place: &usize| !self.out.contains(place);
+        let mut soonest: Option<(Instant, usize)> = None;
+        let mut consider = |at: Instant, place: usize| {
+            if at < total && soonest.is_none_or(|(soonest, _)| at < soonest) {
+                soonest = Some((at, place));
+            }
+        };
+        for place in (0..self.order.len()).filter(open) {
+            let slot = &self.order[place];
+            match self.tried.get(&place) {
+                None => match slot.opens_at(now) {
+                    None => {
+                        if let Some(passes) = slot.pass(now) {
+                            return Step::Ask(place, Arc::clone(slot), passes);
+                        }
+                        consider(now + Duration::from_millis(50), place);
+                    }
+                    Some(at) => consider(at, place),
+                },
+                Some(Tried {
+                    again: Some(at), ..
+                }) => {
+                    consider(slot.opens_at(now).unwrap_or(now).max(*at), place);
+                }
+                Some(_) => {}
+            }
+        }
+        let Some((at, place)) = soonest else {
+            return Step::Over;
+        };
+        if at > now {
+            return Step::Wait(at);
+        }
+        let slot = &self.order[place];
+        match slot.pass(now) {
+            Some(passes) if retry() => Step::Ask(place, Arc::clone(slot), passes),
+            Some(_) => Step::Over,
+            None => Step::Wait(now + Duration::from_millis(50)),
+        }
+    }
+
+    /// Returns one that was not tried and can be asked now, for a hedge.
+    pub(super) fn another(&self, now: Instant) -> Option<(usize, Arc<Slot>, Passes)> {
+        match self.step(now, now, || false) {
+            Step::Ask(place, slot, passes) => Some((place, slot, passes)),
+            _ => None,
+        }
+    }
+
+    /// An attempt is made at this place.
+    pub(super) fn asked(&mut self, place: usize) {
+        self.attempts += 1;
+        let tried = self.tried.entry(place).or_default();
+        tried.times += 1;
+        tried.again = None;
+    }
+
+    /// An attempt, or the setting aside of money for it, failed.
+    pub(super) fn failed(&mut self, place: usize, error: Error, now: Instant, chance: f64) {
+        let verdict = Verdict::of(&error);
+        match verdict.next {
+            Next::Nobody => self
+                .out
+                .extend((0..self.order.len()).filter(|at| *at != place)),
+            Next::Larger => self.only_larger(place),
+            Next::OtherCredential => {
+                let credential = &self.order[place].deployment.credential;
+                let same = (0..self.order.len())
+                    .filter(|at| self.order[*at].deployment.credential == *credential);
+                self.out.extend(same);
+            }
+            Next::Other => {}
+        }
+        let tried = self.tried.entry(place).or_default();
+        tried.again = verdict
+            .again
+            .then(|| retry::wait(tried.times, verdict.wait, chance))
+            .flatten()
+            .map(|wait| now + wait);
+        self.failures
+            .push((self.order[place].deployment.name.clone(), error));
+    }
+
+    /// An attempt at this deployment failed after it had begun.
+    pub(super) fn failed_at(&mut self, slot: &Arc<Slot>, error: Error, now: Instant, chance: f64) {
+        if let Some(place) = self.order.iter().position(|known| Arc::ptr_eq(known, slot)) {
+            self.failed(place, error, now, chance);
+        }
+    }
+
+    /// The money for an attempt cannot be set aside: others may be cheaper.
+    pub(super) fn refused(&mut self, place: usize, error: Error) {
+        self.out.insert(place);
+        self.failures
+            .push((self.order[place].deployment.name.clone(), error));
+    }
+
+    fn only_larger(&mut self, place: usize) {
+        let window = |at: usize| self.order[at].info().context_window;
+        let full = window(place);
+        let smaller: Vec<usize> = (0..self.order.len())
+            .filter(|at| match (window(*at), full) {
+                (Some(window), Some(full)) => window <= full,
+                _ => true,
+            })
+            .collect();
+        self.out.extend(smaller);
+    }
+
+    /// Makes the error of a call that nobody answered: of the last failure's kind, with all of them in its message.
+    pub(super) fn over(&mut self, now: Instant) -> Error {
+        let told: Vec<String> = self
+            .failures
+            .iter()
+            .map(|(name, error)| format!("{name}: {error}"))
+            .collect();
+        let opens = self
+            .order
+            .iter()
+            .filter_map(|slot| slot.opens_at(now))
+            .min();
+        let wait = opens.map(|at| at.saturating_duration_since(now));
+        let Some((_, last)) = self.failures.pop() else {
+            let error = Error::new(
+                ErrorKind::Unavailable,
+                "every deployment is left alone for now",
+            );
+            return match wait {
+                Some(wait) => error.with_retry_after(wait),
+                None => error,
+            };
+        };
+        if told.len() == 1 {
+            return last;
+        }
+        let error = Error::new(last.kind(), told.join("; "));
+        match last.retry_after().or(wait) {
+            Some(wait) => error.with_retry_after(wait).with_source(last),
+            None => error.with_source(last),
+        }
+    }
+}
+
+/// Returns who signed the reasoning of a request.
+fn origins(request: &ModelRequest) -> impl Iterator<Item = &str> {
+    let parts = request.messages.iter().flat_map(|message| &message.parts);
+    parts.filter_map(|part| match part {
+        Part::Reasoning { origin, .. } => origin.as_deref(),
+        _ => None,
+    })
+}
+
+/// Makes a number between 0 and 1 of something, the same each time.
+fn hashed(of: &impl std::hash::Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    fraction(hasher.finish())
+}
+
+/// Makes a number between 0 and 1 of the upper 53 bits, which a double holds without rounding.
+pub(super) fn fraction(bits: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+    let numerator = (bits >> 11) as f64;
+    numerator * (1.0 / 9_007_199_254_740_992.0)
+}
