@@ -19,11 +19,13 @@
 
 mod frames;
 mod reply;
+mod script;
 mod server;
 mod vectors;
 
 pub use self::{
     reply::{Fault, Reply},
+    script::{Beat, Scripted, Trouble, begins, says},
     server::{FakeProvider, FakeServer, Recorded},
     vectors::vector,
 };

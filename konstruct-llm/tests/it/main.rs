@@ -11,6 +11,7 @@ mod backends;
 mod codecs;
 mod embedders;
 mod extract;
+mod pool;
 mod requests;
 
 use std::time::Duration;

@@ -1,0 +1,626 @@
+//! The pool, in virtual time: who is asked, what a break leads to, and what is left alone.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+use konstruct_core::{
+    Ability, BlockKind, CallContext, ConversationId, Error, ErrorKind, Finish, LlmBackend as _,
+    LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage, ModelRequest, NanoUsd, OnBreak, Part,
+    Price, Purpose, Rates, Result, Role, Usage,
+    limit::{Budget, LocalBudget},
+};
+use konstruct_llm::{
+    Deployment, Pool,
+    testkit::{Beat, Scripted, Trouble, begins, says},
+};
+
+use crate::{ask, call, tool};
+
+const USAGE: Usage = Usage {
+    input: 10,
+    output: 5,
+    cache_read: 0,
+    cache_write_5m: 0,
+    cache_write_1h: 0,
+    reasoning: 0,
+};
+
+fn info(model: &str) -> ModelInfo {
+    ModelInfo::new("scripted", model)
+        .with_price(Price::from(Rates::flat(1_000_000_000, 2_000_000_000)))
+}
+
+/// A deployment that always does the same.
+fn always(name: &str, beats: Vec<Beat>) -> Scripted {
+    Scripted::new(info(name), move |_, _| beats.clone())
+}
+
+fn fine(name: &str) -> Scripted {
+    always(name, says(&format!("{name} is here."), Some(USAGE)))
+}
+
+fn refuses(name: &str, trouble: impl Into<Trouble>) -> Scripted {
+    always(name, vec![Beat::Refuse(trouble.into())])
+}
+
+/// A primary with one fallback.
+fn pair(primary: &Scripted, backup: &Scripted) -> Pool {
+    Pool::builder()
+        .deployment(Deployment::new("primary", primary.clone()))
+        .deployment(Deployment::new("backup", backup.clone()).fallback(1))
+        .build()
+        .unwrap()
+}
+
+fn asked(model: &Scripted) -> usize {
+    model.requests().len()
+}
+
+async fn text(pool: &Pool) -> Result<String> {
+    Ok(pool.complete(ask("Hi"), &call()).await?.text())
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_content_another_takes_its_place() {
+    let broken = |kind: ErrorKind| {
+        let mut beats = begins("");
+        beats.truncate(2);
+        beats.push(Beat::Break(kind.into()));
+        beats
+    };
+    for (what, beats) in [
+        ("500", vec![Beat::Refuse(ErrorKind::Unavailable.into())]),
+        ("401", vec![Beat::Refuse(ErrorKind::Unauthorized.into())]),
+        ("404", vec![Beat::Refuse(ErrorKind::NotFound.into())]),
+        (
+            "quota",
+            vec![Beat::Refuse(ErrorKind::QuotaExhausted.into())],
+        ),
+        ("429", vec![Beat::Refuse(ErrorKind::RateLimited.into())]),
+        ("html", vec![Beat::Refuse(ErrorKind::Protocol.into())]),
+        ("first event", broken(ErrorKind::Unavailable)),
+        ("cut", broken(ErrorKind::Truncated)),
+        ("malformed", broken(ErrorKind::Protocol)),
+        ("clean end", vec![Beat::End]),
+    ] {
+        let (primary, backup) = (always("primary", beats), fine("backup"));
+        let started = tokio::time::Instant::now();
+        let answer = pair(&primary, &backup)
+            .complete(ask("Hi"), &call())
+            .await
+            .unwrap();
+        assert_eq!(answer.text(), "backup is here.", "{what}");
+        assert_eq!(answer.finish, Finish::Stop);
+        assert_eq!((asked(&primary), asked(&backup)), (1, 1), "{what}");
+        assert_eq!(started.elapsed(), Duration::ZERO, "{what}: nobody waits");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_request_is_at_fault_for_goes_to_nobody_else() {
+    for kind in [
+        ErrorKind::InvalidInput,
+        ErrorKind::Unsupported,
+        ErrorKind::TooLarge,
+    ] {
+        let (primary, backup) = (refuses("primary", kind), fine("backup"));
+        let error = text(&pair(&primary, &backup)).await.unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert_eq!((asked(&primary), asked(&backup)), (1, 0), "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_too_long_goes_to_a_larger_window_only() {
+    let deployment = |name: &str, window, beats| {
+        let info = info(name).with_context_window(window);
+        Deployment::new(name, Scripted::new(info, move |_, _| Vec::clone(&beats)))
+    };
+    let full = || vec![Beat::Refuse(ErrorKind::TooLarge.into())];
+    let pool = |other| {
+        Pool::builder()
+            .deployment(deployment("small", 8_000, full()))
+            .deployment(deployment("other", other, says("It fits.", None)).fallback(1))
+            .build()
+            .unwrap()
+    };
+    assert_eq!(text(&pool(200_000)).await.unwrap(), "It fits.");
+    let error = text(&pool(8_000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_is_asked_again_only_where_that_can_help() {
+    let check = async |trouble: Trouble, tries: usize, waited: Option<u64>| {
+        let sick = Scripted::new(info("m"), move |number, _| {
+            if number == 0 {
+                vec![Beat::Refuse(trouble)]
+            } else {
+                says("Better.", None)
+            }
+        });
+        let pool = Pool::builder()
+            .deployment(Deployment::new("only", sick.clone()))
+            .build()
+            .unwrap();
+        let started = tokio::time::Instant::now();
+        let answer = text(&pool).await;
+        assert_eq!(asked(&sick), tries, "{trouble:?}");
+        assert_eq!(answer.is_ok(), tries == 2, "{trouble:?}");
+        if let Some(waited) = waited {
+            let elapsed = started.elapsed().as_millis();
+            assert!(
+                elapsed.abs_diff(u128::from(waited)) <= 2,
+                "{trouble:?}: {elapsed}"
+            );
+        }
+    };
+    let with = |kind: ErrorKind, wait: Option<u64>, should_retry| Trouble {
+        retry_after: wait.map(Duration::from_millis),
+        should_retry,
+        ..Trouble::from(kind)
+    };
+    check(with(ErrorKind::Unavailable, None, None), 2, None).await;
+    check(with(ErrorKind::Unavailable, None, Some(false)), 1, None).await;
+    check(
+        with(ErrorKind::RateLimited, Some(6_000), None),
+        2,
+        Some(6_000),
+    )
+    .await;
+    check(with(ErrorKind::RateLimited, Some(61_000), None), 1, Some(0)).await;
+    check(
+        with(ErrorKind::QuotaExhausted, Some(10), Some(true)),
+        1,
+        Some(0),
+    )
+    .await;
+    check(with(ErrorKind::InvalidInput, None, Some(true)), 2, None).await;
+    check(with(ErrorKind::Unauthorized, None, None), 1, Some(0)).await;
+}
+
+fn broken(text: &str) -> Scripted {
+    let mut beats = begins(text);
+    beats.push(Beat::Break(ErrorKind::Truncated.into()));
+    always("primary", beats)
+}
+
+async fn events(pool: &Pool, on_break: OnBreak) -> Vec<Result<ModelEvent>> {
+    let stream = pool.stream(ask("Hi"), &call().on_break(on_break)).await;
+    stream.unwrap().collect().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_first_content_the_caller_decides() {
+    let (primary, backup) = (broken("Half of "), fine("backup"));
+    let pool = pair(&primary, &backup);
+    let mut failed = events(&pool, OnBreak::Fail).await;
+    let error = failed.pop().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated);
+    assert!(failed.iter().all(Result::is_ok));
+    assert_eq!(asked(&backup), 0);
+
+    let anew = events(&pool, OnBreak::Restart).await;
+    assert_eq!(
+        anew.iter()
+            .filter(|event| matches!(event, Ok(ModelEvent::Restart)))
+            .count(),
+        1
+    );
+    let answer = pool
+        .complete(ask("Hi"), &call().on_break(OnBreak::Restart))
+        .await;
+    assert_eq!(answer.unwrap().text(), "backup is here.");
+
+    let on = Scripted::new(info("on"), |_, request| {
+        assert_eq!(
+            request.messages[1],
+            ModelMessage::text(Role::Assistant, "Half of ")
+        );
+        assert_eq!(request.messages[2].role, Role::User);
+        says("the whole.", Some(USAGE))
+    });
+    let pool = pair(&primary, &on);
+    let answer = pool
+        .complete(ask("Hi"), &call().on_break(OnBreak::Continue))
+        .await;
+    assert_eq!(answer.unwrap().text(), "Half of the whole.");
+    well_formed(&events(&pool, OnBreak::Continue).await);
+}
+
+/// Checks the contract of a stream that finishes.
+fn well_formed(events: &[Result<ModelEvent>]) {
+    let (mut open, mut seen) = (Vec::new(), Vec::new());
+    for (at, event) in events.iter().enumerate() {
+        let last = at + 1 == events.len();
+        match event.as_ref().unwrap() {
+            ModelEvent::Start { .. } => assert_eq!(at, 0, "one start"),
+            ModelEvent::BlockStart { index, .. } => {
+                assert!(!seen.contains(index), "{index} begins twice");
+                seen.push(*index);
+                open.push(*index);
+            }
+            ModelEvent::BlockEnd { index } => {
+                assert!(open.contains(index), "{index} is not open");
+                open.retain(|open| open != index);
+            }
+            ModelEvent::Text { index, .. } => assert!(open.contains(index)),
+            ModelEvent::Finish(_) => assert!(last && open.is_empty()),
+            _ => {}
+        }
+        assert_eq!(last, matches!(event, Ok(ModelEvent::Finish(_))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_call_that_was_shown_is_not_gone_on_with() {
+    let mut beats = begins("Let me see. ");
+    let kind = BlockKind::ToolCall {
+        id: "c1".into(),
+        name: "look".into(),
+    };
+    beats.push(Beat::Yield(ModelEvent::BlockEnd { index: 0 }));
+    beats.push(Beat::Yield(ModelEvent::BlockStart { index: 1, kind }));
+    beats.push(Beat::Break(ErrorKind::Truncated.into()));
+    let (primary, backup) = (always("primary", beats), fine("backup"));
+    let pool = pair(&primary, &backup);
+    let mut request = ask("Hi");
+    request.tools = vec![tool("look")];
+    let on = call().on_break(OnBreak::Continue);
+    let error = pool.complete(request.clone(), &on).await.unwrap_err();
+    assert_eq!((error.kind(), asked(&backup)), (ErrorKind::Truncated, 0));
+    let anew = call().on_break(OnBreak::Restart);
+    let answer = pool.complete(request, &anew).await.unwrap();
+    assert_eq!(answer.text(), "backup is here.");
+    assert_eq!(answer.tool_calls().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
+    let hangs = |text: &str| {
+        let mut beats = if text.is_empty() {
+            vec![]
+        } else {
+            begins(text)
+        };
+        beats.push(Beat::Hang);
+        always("primary", beats)
+    };
+    let check = async |primary: Scripted, within: u64| {
+        let deployment = Deployment::new("primary", primary)
+            .first_content(Duration::from_secs(3))
+            .idle(Duration::from_secs(2));
+        let pool = Pool::builder()
+            .deployment(deployment)
+            .deployment(Deployment::new("backup", fine("backup")).fallback(1))
+            .build()
+            .unwrap();
+        let started = tokio::time::Instant::now();
+        let answer = pool
+            .complete(ask("Hi"), &call().on_break(OnBreak::Restart))
+            .await;
+        assert_eq!(answer.unwrap().text(), "backup is here.");
+        let elapsed = started.elapsed().as_millis();
+        assert!(
+            elapsed.abs_diff(u128::from(within) * 1000) <= 2,
+            "{elapsed}"
+        );
+    };
+    check(hangs(""), 3).await;
+    check(hangs("Half of "), 2).await;
+    // A heartbeat puts off no first content.
+    let beat = || {
+        [
+            Beat::Wait(Duration::from_secs(1)),
+            Beat::Yield(ModelEvent::Heartbeat),
+        ]
+    };
+    let beats: Vec<Beat> = std::iter::repeat_with(beat).take(60).flatten().collect();
+    check(always("primary", beats), 3).await;
+    // All deployments together have the call's own time.
+    let pool = pair(&hangs(""), &hangs(""));
+    let started = tokio::time::Instant::now();
+    let error = text(&pool).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated);
+    assert!(started.elapsed() <= Duration::from_millis(20_002));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_dead_and_one_healthy_deployment_answer_sixty_of_sixty() {
+    for dead in [
+        vec![Beat::Refuse(ErrorKind::Unavailable.into())],
+        vec![Beat::Hang],
+        begins("Half of ").into_iter().chain([Beat::End]).collect(),
+        vec![Beat::Refuse(ErrorKind::RateLimited.into())],
+        vec![Beat::Refuse(ErrorKind::Unauthorized.into())],
+    ] {
+        let (dead, alive) = (always("dead", dead), fine("alive"));
+        let patience = Duration::from_secs(3);
+        let pool = Pool::builder()
+            .deployment(Deployment::new("dead", dead.clone()).first_content(patience))
+            .deployment(Deployment::new("alive", alive.clone()))
+            .build()
+            .unwrap();
+        let started = tokio::time::Instant::now();
+        for number in 0..60 {
+            let answer = pool
+                .complete(ask("Hi"), &call().on_break(OnBreak::Restart))
+                .await;
+            assert_eq!(answer.unwrap().text(), "alive is here.", "{number}");
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        // Three that open the breaker, and a probe after every cooldown.
+        let probes = started.elapsed().as_secs() / 5 + 1;
+        assert!(asked(&dead) as u64 <= 3 + probes, "{}", asked(&dead));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_fails_for_all_who_use_it_and_an_endpoint_too() {
+    let check = async |kind: ErrorKind, shared: fn(Deployment) -> Deployment| {
+        let (first, second, third) = (refuses("first", kind), fine("second"), fine("third"));
+        let pool = Pool::builder()
+            .deployment(shared(Deployment::new("first", first.clone())))
+            .deployment(shared(
+                Deployment::new("second", second.clone()).fallback(1),
+            ))
+            .deployment(Deployment::new("third", third).fallback(2))
+            .build()
+            .unwrap();
+        for _ in 0..4 {
+            text(&pool).await.unwrap();
+        }
+        (asked(&first), asked(&second))
+    };
+    let credential = |deployment: Deployment| deployment.credential("key-1");
+    let endpoint = |deployment: Deployment| deployment.endpoint("gpu-1");
+    assert_eq!(check(ErrorKind::QuotaExhausted, credential).await, (1, 0));
+    assert_eq!(check(ErrorKind::Unauthorized, credential).await, (1, 0));
+    assert_eq!(check(ErrorKind::Unavailable, credential).await, (3, 4));
+    // The second answers, which closes what they share: it works.
+    assert_eq!(check(ErrorKind::Unavailable, endpoint).await, (4, 4));
+    assert_eq!(check(ErrorKind::QuotaExhausted, endpoint).await, (1, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_asks_a_second_one_and_takes_who_speaks_first() {
+    let slow = always(
+        "slow",
+        [Beat::Wait(Duration::from_secs(9))]
+            .into_iter()
+            .chain(says("Slow.", Some(USAGE)))
+            .collect(),
+    );
+    let quick = fine("quick");
+    let budget = Arc::new(LocalBudget::new(None));
+    let pool = Pool::builder()
+        .deployment(Deployment::new("slow", slow.clone()))
+        .deployment(Deployment::new("quick", quick).fallback(1))
+        .hedge(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    let started = tokio::time::Instant::now();
+    let metered = call().with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+    let answer = pool.complete(ask("Hi"), &metered).await.unwrap();
+    assert_eq!(answer.text(), "quick is here.");
+    assert!(started.elapsed() < Duration::from_secs(2));
+    let rows = budget.rows();
+    let keys: Vec<&str> = rows.iter().map(|row| row.call.as_str()).collect();
+    assert_eq!(
+        keys,
+        ["trn_1.m1", "trn_1.m1.a1"],
+        "the one that was dropped is paid for"
+    );
+    assert_eq!(budget.reserved(), NanoUsd(0));
+    // Who answers in time is asked alone.
+    let pool = Pool::builder()
+        .deployment(Deployment::new("only", fine("only")))
+        .deployment(Deployment::new("slow", slow.clone()).fallback(1))
+        .hedge(Duration::from_secs(1))
+        .build()
+        .unwrap();
+    text(&pool).await.unwrap();
+    assert_eq!(asked(&slow), 1);
+}
+
+async fn shares(pool: &Pool, call: impl Fn() -> CallContext) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for _ in 0..400 {
+        let answer = pool.complete(ask("Hi"), &call()).await.unwrap();
+        *shares.entry(answer.text()).or_default() += 1;
+    }
+    shares
+}
+
+#[tokio::test(start_paused = true)]
+async fn equals_share_by_weight_and_a_conversation_stays_where_it_is() {
+    let pool = Pool::builder()
+        .deployment(Deployment::new("a", fine("a")).weight(3))
+        .deployment(Deployment::new("b", fine("b")))
+        .deployment(Deployment::new("off", fine("off")).weight(0))
+        .build()
+        .unwrap();
+    let counted = shares(&pool, call).await;
+    assert!((240..=360).contains(&counted["a is here."]), "{counted:?}");
+    assert_eq!(counted.values().sum::<usize>(), 400);
+    assert!(!counted.contains_key("off is here."));
+    let talk = ConversationId::new();
+    let counted = shares(&pool, || call().in_conversation(talk)).await;
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    let counted = shares(&pool, || call().in_conversation(ConversationId::new())).await;
+    assert!((240..=360).contains(&counted["a is here."]), "{counted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_purpose_and_the_needs_decide_who_is_asked() {
+    let sees = Scripted::new(
+        info("sees").with_abilities([Ability::Tools, Ability::Images]),
+        |_, _| says("I see.", None),
+    );
+    let pool = Pool::builder()
+        .deployment(Deployment::new("fast", fine("fast")).for_purpose(Purpose::Fast))
+        .deployment(Deployment::new("sees", sees).for_purpose(Purpose::Quality))
+        .build()
+        .unwrap();
+    let for_purpose = async |purpose| {
+        let call = call().for_purpose(purpose);
+        pool.complete(ask("Hi"), &call).await.unwrap().text()
+    };
+    assert_eq!(for_purpose(Purpose::Fast).await, "fast is here.");
+    assert_eq!(for_purpose(Purpose::Quality).await, "I see.");
+    let mut request = ask("What is this?");
+    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    request.messages[0].parts.push(Part::Image(image));
+    let fast = call().for_purpose(Purpose::Fast);
+    let answer = pool.complete(request.clone(), &fast).await;
+    assert_eq!(answer.unwrap().text(), "I see.", "only this one can");
+    request.output = Some(konstruct_core::OutputSchema {
+        name: "it".into(),
+        schema: serde_json::json!({"type": "object"}),
+    });
+    let error = pool.complete(request, &fast).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("Schema"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn signed_reasoning_goes_back_to_who_signed_it() {
+    let deployment = |name: &str| {
+        let model = Scripted::new(info(name).with_origin(format!("scripted/{name}")), {
+            let text = format!("{name} is here.");
+            move |_, _| says(&text, None)
+        });
+        Deployment::new(name, model)
+    };
+    let pool = Pool::builder()
+        .deployment(deployment("first"))
+        .deployment(deployment("signer").fallback(3))
+        .build()
+        .unwrap();
+    let request = ModelRequest {
+        messages: vec![ModelMessage {
+            role: Role::Assistant,
+            parts: vec![Part::Reasoning {
+                text: "Hm.".into(),
+                signature: Some("sig".into()),
+                origin: Some("scripted/signer".into()),
+            }],
+        }],
+        ..ask("Hi")
+    };
+    let answer = pool.complete(request, &call()).await.unwrap();
+    assert_eq!(answer.text(), "signer is here.");
+    assert_eq!(text(&pool).await.unwrap(), "first is here.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_each_attempt_costs_is_kept_however_it_ends() {
+    let nothing = Some(NanoUsd(0));
+    let reported = Some(NanoUsd(10 * 1_000 + 5 * 2_000));
+    let open = |beats: Vec<Beat>| begins("Half ").into_iter().chain(beats).collect::<Vec<_>>();
+    let input = Usage {
+        input: 40,
+        output: 1,
+        ..Usage::default()
+    };
+    for (beats, expected) in [
+        (says("Whole.", Some(USAGE)), reported),
+        (vec![Beat::Refuse(ErrorKind::Unavailable.into())], nothing),
+        (vec![Beat::Refuse(ErrorKind::Unauthorized.into())], nothing),
+        (vec![Beat::Refuse(ErrorKind::Truncated.into())], None),
+        (open(vec![Beat::Break(ErrorKind::Unavailable.into())]), None),
+        (open(vec![Beat::End]), None),
+        // The input is known, and the output can be as long as was asked for.
+        (
+            open(vec![Beat::Yield(ModelEvent::Usage(input)), Beat::End]),
+            Some(NanoUsd(40 * 1_000 + 100 * 2_000)),
+        ),
+    ] {
+        let budget = Arc::new(LocalBudget::new(None));
+        let pool = Pool::builder()
+            .deployment(Deployment::new("only", always("only", beats.clone())))
+            .build()
+            .unwrap();
+        let metered = call().with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+        let trouble = pool.complete(ask("Hi"), &metered).await.err();
+        let worst = info("m")
+            .price
+            .map(|price| price.worst_case(ask("Hi").input_bound(), 100));
+        let row = &budget.rows()[0];
+        assert_eq!(row.cost, expected.or(worst), "{beats:?}: {trouble:?}");
+        assert_eq!(budget.reserved(), NanoUsd(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stream_is_settled_and_an_attempt_without_money_is_not_made() {
+    let budget = Arc::new(LocalBudget::new(Some(NanoUsd(4_000_000))));
+    let metered = call().with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+    let (dear, cheap) = (fine("dear"), fine("cheap"));
+    let priced = |model: &Scripted, price: Option<Rates>| {
+        let mut info = model.describe().clone();
+        info.price = price.map(Price::from);
+        let beats = says("Here.", Some(USAGE));
+        Scripted::new(info, move |_, _| beats.clone())
+    };
+    let dear = priced(&dear, Some(Rates::flat(1_000_000_000_000, 0)));
+    let unknown = priced(&cheap, None);
+    let cheap = priced(&cheap, Some(Rates::flat(1_000_000_000, 1_000_000_000)));
+    let pool = Pool::builder()
+        .deployment(Deployment::new("dear", dear.clone()))
+        .deployment(Deployment::new("unknown", unknown.clone()).fallback(1))
+        .deployment(Deployment::new("cheap", cheap.clone()).fallback(2))
+        .build()
+        .unwrap();
+    let mut stream = pool.stream(ask("Hi"), &metered).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    assert!(budget.reserved() > NanoUsd(0));
+    drop(stream);
+    assert_eq!(budget.reserved(), NanoUsd(0));
+    assert_eq!(budget.rows().len(), 1);
+    assert_eq!(budget.rows()[0].model, "cheap");
+    assert_eq!((asked(&dear), asked(&unknown)), (0, 0));
+    let poor = Arc::new(LocalBudget::new(Some(NanoUsd(1))));
+    let error = pool
+        .complete(ask("Hi"), &call().with_budget(poor))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExhausted, "{error}");
+    assert_eq!(asked(&cheap), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_extends_another_knows_what_it_knows() {
+    let dead = refuses("shared", ErrorKind::Unauthorized);
+    let shared = pair(&dead, &fine("backup"));
+    let own = fine("own");
+    let pool = shared
+        .extend()
+        .deployment(Deployment::new("own", own))
+        .build()
+        .unwrap();
+    let place = |pool: &Pool| pool.describe().clone().model;
+    assert_eq!(place(&pool), "own");
+    text(&shared).await.unwrap();
+    for _ in 0..50 {
+        assert_eq!(text(&pool).await.unwrap(), "own is here.");
+    }
+    assert_eq!(asked(&dead), 1, "its key was known to be refused");
+}
+
+#[tokio::test]
+async fn a_pool_says_what_is_wrong_with_it() {
+    let error = |pool: Result<Pool>| pool.unwrap_err().to_string();
+    assert!(error(Pool::builder().build()).contains("deployment"));
+    let twice = Pool::builder()
+        .deployment(Deployment::new("a", fine("a")))
+        .deployment(Deployment::new("a", fine("a")));
+    assert!(error(twice.build()).contains("\"a\" is there twice"));
+    let pool = pair(&fine("a"), &fine("b"));
+    let unbounded = ModelRequest {
+        max_tokens: 0,
+        ..ask("Hi")
+    };
+    let error: Error = pool.complete(unbounded, &call()).await.unwrap_err();
+    assert!(error.message().starts_with("max_tokens"), "{error}");
+}
