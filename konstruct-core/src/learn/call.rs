@@ -7,10 +7,7 @@ use crate::{
     Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
     NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
     limit::{Budget, over_cap, unknown_price},
-    turn::{
-        Charge, Reserve, Settle,
-        pay::{CallBudget, Paid, lost},
-    },
+    turn::{CallBudget, Charge, Paid, Reserve, Settle, settle_lost},
 };
 
 /// How long a call may take: nobody waits for it.
@@ -78,7 +75,7 @@ impl Learner {
             return Ok(());
         }
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        let paid = lost(&*self.journal, tenant, call, model).await?;
+        let paid = settle_lost(&*self.journal, tenant, call, model).await?;
         self.charge(tenant, paid).await
     }
 

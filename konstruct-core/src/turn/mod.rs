@@ -5,7 +5,7 @@ mod gather;
 mod inbox;
 mod journal;
 mod open;
-pub(crate) mod pay;
+mod pay;
 mod prompt;
 mod record;
 mod replay;
@@ -21,6 +21,7 @@ pub use self::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         InboxItem, Journal, Loaded, Reserve, Settle, Stored, TimerChange,
     },
+    pay::{CallBudget, Paid, settle_lost},
     prompt::{Recalled, question, render},
     record::{
         Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,

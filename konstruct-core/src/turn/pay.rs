@@ -13,10 +13,12 @@ use crate::{
     limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
 };
 
-/// The budget of one call. What the first attempt may cost was set aside with the call's intent; what goes beyond is set aside in
-/// transactions of its own. What it cost in the end is written with the answer.
+/// The budget of one call, over a [`Journal`]. What the first attempt may cost was set aside with the call's intent; what goes beyond is set
+/// aside in transactions of its own. What it cost in the end is the caller's to write, with the answer: [`CallBudget::close`].
+///
+/// A call that no process lived to close is settled by [`settle_lost`].
 #[derive(Debug)]
-pub(crate) struct CallBudget {
+pub struct CallBudget {
     journal: Arc<dyn Journal>,
     tenant: TenantId,
     call: String,
@@ -28,13 +30,16 @@ pub(crate) struct CallBudget {
 
 /// What a call has cost, attempt by attempt. Empty where the backend makes no attempts of its own: the caller settles then.
 #[derive(Debug, Default)]
-pub(crate) struct Paid {
-    pub(crate) settle: Vec<Settle>,
-    pub(crate) rows: Vec<LedgerRow>,
+pub struct Paid {
+    /// What frees the money that was set aside.
+    pub settle: Vec<Settle>,
+    /// The rows of the ledger.
+    pub rows: Vec<LedgerRow>,
 }
 
 impl CallBudget {
-    pub(crate) fn new(
+    /// A budget for a call. `intended` is what was set aside for its first attempt already, under the call's own key.
+    pub fn new(
         journal: &Arc<dyn Journal>,
         tenant: TenantId,
         call: &str,
@@ -51,7 +56,7 @@ impl CallBudget {
     }
 
     /// Sums up a call that is over. An attempt that nobody settled has cost the most that it can.
-    pub(crate) fn close(&self) -> Paid {
+    pub fn close(&self) -> Paid {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut paid = Paid::default();
         for (attempt, spent) in std::mem::take(&mut *attempts).into_values() {
@@ -119,11 +124,12 @@ impl Budget for CallBudget {
     }
 }
 
-/// Returns what a call has cost that a crash cut off: all that is set aside for its attempts.
+/// Returns what a call has cost that a crash cut off: all that is set aside for its attempts. `known` tells whether its price is known: what
+/// has no price is not free.
 ///
 /// # Errors
 /// Those of the journal.
-pub(crate) async fn lost(
+pub async fn settle_lost(
     journal: &dyn Journal,
     tenant: TenantId,
     call: &str,

@@ -18,6 +18,8 @@ pub(super) struct Bill {
     /// Whether tokens may be billed that are not in the answer.
     thinks: bool,
     usage: Option<Usage>,
+    /// Whether nothing was said after the usage: then it is the last word.
+    last_word: bool,
     /// The bytes of the answer so far: no fewer than its tokens.
     answered: u64,
     outcome: Outcome,
@@ -70,6 +72,7 @@ impl Bill {
             input_bound: bounds.input,
             thinks: bounds.thinks,
             usage: None,
+            last_word: false,
             answered: 0,
             outcome: Outcome::Nothing,
         })
@@ -88,12 +91,18 @@ impl Bill {
     /// Takes note of what the provider says.
     pub(super) fn note(&mut self, event: &ModelEvent) {
         match event {
-            ModelEvent::Usage(usage) => self.usage = Some(*usage),
+            ModelEvent::Usage(usage) => (self.usage, self.last_word) = (Some(*usage), true),
             ModelEvent::Text { delta, .. }
             | ModelEvent::Reasoning { delta, .. }
-            | ModelEvent::ToolArguments { delta, .. } => self.answered += delta.len() as u64,
+            | ModelEvent::ToolArguments { delta, .. } => {
+                self.answered += delta.len() as u64;
+                self.last_word = false;
+            }
             // Names are tokens too, and so is the wire's own around them.
-            ModelEvent::BlockStart { .. } => self.answered += 256,
+            ModelEvent::BlockStart { .. } => {
+                self.answered += 256;
+                self.last_word = false;
+            }
             ModelEvent::Finish(_) => self.outcome = Outcome::Finished,
             _ => {}
         }
@@ -120,40 +129,41 @@ impl Bill {
         }
     }
 
+    /// Returns what the input may grow to once its first count is known. In recorded answers the last count is up to 1.4 times the first
+    /// where the provider runs no tools of its own, which is never asked for here.
+    fn input_at_most(&self, known: &Usage) -> u64 {
+        let grown = known.all_input().saturating_mul(2).saturating_add(1_024);
+        grown.min(self.input_bound.max(known.all_input()))
+    }
+
     fn spent(&self) -> Spent {
-        let cost = |of: &dyn Fn(&Price) -> NanoUsd| self.price.as_ref().map(of);
         let usage = self.usage.unwrap_or_default();
-        match (self.outcome, self.usage) {
-            (Outcome::Nothing, _) => Spent {
-                usage,
-                cost: cost(&|_| NanoUsd(0)),
-                basis: Basis::Estimated,
-            },
-            (Outcome::Finished, Some(usage)) => Spent {
-                usage,
-                cost: cost(&|price| price.of(&usage)),
-                basis: Basis::Reported,
-            },
-            // The whole answer is here, so that its bytes bound its tokens, unless some of them were not shown.
-            (Outcome::Finished, None) if !self.thinks => Spent {
-                usage,
-                cost: cost(&|price| {
-                    price.worst_case(self.input_bound, self.answered.min(self.max_output))
-                }),
-                basis: Basis::Estimated,
-            },
-            // Which bucket the input is in may still change, and how much follows is not known.
-            (Outcome::Open, Some(known)) if known.all_input() > 0 => Spent {
-                usage,
-                cost: cost(&|price| price.worst_case(known.all_input(), self.max_output)),
-                basis: Basis::Estimated,
-            },
-            (Outcome::Open | Outcome::Finished, _) => Spent {
-                usage,
-                cost: self.attempt.worst,
-                basis: Basis::WorstCase,
-            },
-        }
+        let known = usage.all_input() > 0;
+        let input = if known {
+            self.input_at_most(&usage)
+        } else {
+            self.input_bound
+        };
+        // Of a whole answer the bytes bound the tokens, unless some of them were not shown.
+        let whole = self.outcome == Outcome::Finished && !self.thinks;
+        let output = if whole {
+            self.answered.min(self.max_output)
+        } else {
+            self.max_output
+        };
+        let price = self.price.as_ref();
+        let (cost, basis) = match self.outcome {
+            Outcome::Nothing => (price.map(|_| NanoUsd(0)), Basis::Estimated),
+            Outcome::Finished if self.last_word => {
+                (price.map(|price| price.of(&usage)), Basis::Reported)
+            }
+            _ if known || whole => {
+                let most = price.map(|price| price.worst_case(input, output));
+                (most, Basis::Estimated)
+            }
+            _ => (self.attempt.worst, Basis::WorstCase),
+        };
+        Spent { usage, cost, basis }
     }
 }
 

@@ -11,6 +11,7 @@ mod backends;
 mod codecs;
 mod embedders;
 mod extract;
+mod ledger;
 mod pool;
 mod requests;
 

@@ -530,10 +530,10 @@ async fn what_each_attempt_costs_is_kept_however_it_ends() {
         (vec![Beat::Refuse(ErrorKind::Truncated.into())], None),
         (open(vec![Beat::Break(ErrorKind::Unavailable.into())]), None),
         (open(vec![Beat::End]), None),
-        // The input is known, and the output can be as long as was asked for.
+        // The input is known up to its growth, and the output can be as long as was asked for.
         (
             open(vec![Beat::Yield(ModelEvent::Usage(input)), Beat::End]),
-            Some(NanoUsd(40 * 1_000 + 100 * 2_000)),
+            Some(NanoUsd((2 * 40 + 1_024) * 1_000 + 100 * 2_000)),
         ),
     ] {
         let budget = Arc::new(LocalBudget::new(None));

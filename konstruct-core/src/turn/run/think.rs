@@ -15,10 +15,8 @@ use crate::{
     limit::Budget,
     llm::Collector,
     turn::{
-        AppendOutcome, Event, Failure, Refusal, Reserve, Settle,
-        driver::DriverStats,
-        pay::{CallBudget, Paid, lost},
-        prompt::render,
+        AppendOutcome, CallBudget, Event, Failure, Paid, Refusal, Reserve, Settle,
+        driver::DriverStats, prompt::render, settle_lost,
     },
 };
 
@@ -233,7 +231,7 @@ impl Run<'_> {
         let key = format!("{}.m{call}", self.state.turn());
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        let paid = lost(&*self.driver.journal, self.claim.tenant, &key, model).await?;
+        let paid = settle_lost(&*self.driver.journal, self.claim.tenant, &key, model).await?;
         self.book(paid);
         Ok(())
     }
