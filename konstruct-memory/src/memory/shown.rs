@@ -17,8 +17,8 @@ use super::{
     shelf::{Kind, Shelf, Wanted, What},
 };
 
-/// So many records after a message are read with it: what was said next mostly stands among them.
-const NEXT: u64 = 8;
+/// So many records after a message are read with it: what was said next mostly stands among them, and each is to be opened.
+const NEXT: u64 = 4;
 /// What was said right before a message is read with it if it stands so near.
 const BEFORE: u64 = 8;
 

@@ -49,6 +49,9 @@ pub(super) trait Operation: Send + 'static {
         false
     }
 
+    /// Called before the commit: from then on a reader may see what was drafted.
+    fn coming(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
+
     /// Called instead of [`Operation::committed`] when it was not written after all.
     fn undone(&mut self, _shared: &Shared) {}
 
@@ -110,6 +113,7 @@ fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
 trait Job: Send {
     fn rides_along(&self, shared: &Shared) -> bool;
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
+    fn coming(&mut self, shared: &Shared);
     fn rewrites(&self) -> bool;
     fn answer(self: Box<Self>, shared: &Shared, written: &Written);
 }
@@ -139,6 +143,12 @@ impl<O: Operation> Job for Queued<O> {
             batch.discard();
         }
         self.answer = Some(answer);
+    }
+
+    fn coming(&mut self, shared: &Shared) {
+        if let Some(Ok(answer)) = &self.answer {
+            self.operation.coming(shared, answer);
+        }
     }
 
     fn rewrites(&self) -> bool {
@@ -226,12 +236,15 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     // Without it, opening a large file after a kill walks all of it.
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
-    for job in jobs {
+    for job in &mut *jobs {
         job.apply(&mut batch, shared);
         batch.gather()?;
     }
     batch.flush()?;
     drop(batch);
+    for job in jobs {
+        job.coming(shared);
+    }
     txn.commit().map_err(stored)
 }
 

@@ -1,5 +1,7 @@
 //! Plans, written whole: the rows, the index and the vectors, if nothing else was written meanwhile.
 
+use std::sync::Arc;
+
 use konstruct_core::{Depth, Erase, ErasureReceipt, PersonId, Result, TenantId};
 
 use super::{
@@ -60,8 +62,8 @@ fn of_key(tenant: TenantId, person: PersonId, row: &[u8]) -> Vec<u8> {
 
 /// Writes a plan, if the revision is still the plan's.
 pub(super) struct Commit {
-    pub(super) tenant: TenantId,
-    pub(super) plan: Plan,
+    tenant: TenantId,
+    plan: Arc<Plan>,
     steps: Vec<Step>,
 }
 
@@ -69,7 +71,7 @@ impl Commit {
     pub(super) fn new(tenant: TenantId, plan: Plan) -> Self {
         Self {
             tenant,
-            plan,
+            plan: Arc::new(plan),
             steps: Vec::new(),
         }
     }
@@ -93,9 +95,20 @@ impl Operation for Commit {
         self.plan.patient && !shared.follower.is_stopped()
     }
 
+    fn coming(&mut self, shared: &Shared, written: &bool) {
+        if *written {
+            let steps = std::mem::take(&mut self.steps);
+            shared.tables.coming(self.tenant, &self.plan, steps);
+        }
+    }
+
+    fn undone(&mut self, shared: &Shared) {
+        shared.tables.undone(self.tenant, self.plan.revision);
+    }
+
     fn committed(&mut self, shared: &Shared, written: &bool) {
         if *written {
-            shared.tables.follow(self.tenant, &self.plan, &self.steps);
+            shared.tables.follow(self.tenant, self.plan.revision);
             if self.plan.leaves_work() {
                 shared.follower.follow(self.tenant);
             }

@@ -31,6 +31,9 @@ use crate::{
 /// How often a question is asked anew because the tenant's memory was written to meanwhile.
 const TRIES: usize = 16;
 
+/// How far a cosine by the bytes of a vector may be from its own.
+const ROUNDED: f32 = 0.01;
+
 impl Shared {
     /// Finds the best passages for a question.
     pub(super) fn search(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
@@ -152,8 +155,13 @@ impl<'a> Sight<'a> {
         let mut slots = vec![Slot::default(); self.slots];
         let words = self.by_words(snapshot, tenant, &mut slots)?;
         let meaning = self.by_meaning(&mut slots);
-        // The bytes of a vector are its numbers to a hundredth: the best by them hold the best.
-        let best = self.best(&slots, (words, meaning), 2 * self.search.limit + 16);
+        let mut best = self.best(&slots, (words, meaning), 2 * self.search.limit + 16);
+        best.sort_unstable();
+        if let Some(last) = best.get(self.search.limit.saturating_sub(1)) {
+            // What lies further behind the last one that is wanted cannot come before it.
+            let least = last.score - (meaning.z(2.0 * ROUNDED) - meaning.z(0.0));
+            best.retain(|found| found.score >= least);
+        }
         let mut scored = Vec::with_capacity(best.len());
         for found in best {
             let Slot { lexical, cosine } = slots[found.slot];

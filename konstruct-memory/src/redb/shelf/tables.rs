@@ -1,8 +1,9 @@
 //! Passages in memory: a table for each space that was searched lately, within a bound. Words are looked up in the file.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use konstruct_core::{Result, TenantId, Timestamp};
@@ -23,9 +24,6 @@ use crate::{
 
 /// What all tables may take together, in bytes.
 const BOUND: usize = 256 << 20;
-/// How often a question looks whether a table has followed what the file holds already, before it reads it anew.
-const LOOKS: usize = 64;
-
 /// Which table.
 type Which = (TenantId, Space);
 
@@ -36,8 +34,17 @@ pub(in crate::redb) struct Tables(Mutex<Held>);
 #[derive(Debug, Default)]
 struct Held {
     tables: HashMap<Which, (u64, Arc<RwLock<Table>>)>,
+    /// What is being committed, or was and is not followed yet, by the revision that it was planned on.
+    coming: HashMap<(TenantId, u64), Arc<Coming>>,
     /// Counts up with every use.
     used: u64,
+}
+
+/// A plan, and what it does to the index.
+#[derive(Debug)]
+struct Coming {
+    plan: Arc<Plan>,
+    steps: Vec<Step>,
 }
 
 /// The passages of a space by their numbers, as of a revision, and their vectors by one embedder.
@@ -79,23 +86,25 @@ impl Tables {
         revision: u64,
         embedder: Option<(EmbedderKey, usize)>,
     ) -> Result<Option<Arc<RwLock<Table>>>> {
-        for look in 0..LOOKS {
-            let Some(table) = self.find(which) else { break };
+        while let Some(table) = self.find(which) {
             let (present, has) = {
                 let table = read(&table);
                 (table.revision, table.has(embedder))
             };
-            if present == revision && has {
-                return Ok(Some(table));
+            match present.cmp(&revision) {
+                Ordering::Greater => return Ok(None),
+                Ordering::Equal if has => return Ok(Some(table)),
+                Ordering::Equal => break,
+                Ordering::Less => {}
             }
-            if present > revision {
-                return Ok(None);
+            // It is committed already, and the writer is about to tell.
+            let coming = self.held().coming.get(&(which.0, present)).cloned();
+            match coming {
+                Some(coming) => write(&table).follow(which.1, &coming),
+                None if read(&table).revision == present => break,
+                // The writer has told meanwhile.
+                None => {}
             }
-            if present == revision || look + 1 == LOOKS {
-                break;
-            }
-            // The commit is there to be seen, and the writer is about to tell.
-            std::thread::yield_now();
         }
         let table = Table::load(rows, which, revision, embedder)?;
         let table = Arc::new(RwLock::new(table));
@@ -130,26 +139,35 @@ impl Tables {
         }
     }
 
-    /// Follows a plan that was committed, by what was done.
-    pub(super) fn follow(&self, tenant: TenantId, plan: &Plan, steps: &[Step]) {
-        if plan.take_out_all {
-            return self.drop_tenant(tenant);
-        }
-        let own: Vec<(Space, Arc<RwLock<Table>>)> = {
+    /// Notes what a plan does that is about to be committed: who sees it committed may follow it.
+    pub(super) fn coming(&self, tenant: TenantId, plan: &Arc<Plan>, steps: Vec<Step>) {
+        let key = (tenant, plan.revision);
+        let plan = Arc::clone(plan);
+        let coming = Arc::new(Coming { plan, steps });
+        self.held().coming.insert(key, coming);
+    }
+
+    /// Forgets a plan that was not committed.
+    pub(super) fn undone(&self, tenant: TenantId, revision: u64) {
+        self.held().coming.remove(&(tenant, revision));
+    }
+
+    /// Follows the plan that was committed on a revision.
+    pub(super) fn follow(&self, tenant: TenantId, revision: u64) {
+        let key = (tenant, revision);
+        let (coming, own) = {
             let held = self.held();
+            let Some(coming) = held.coming.get(&key).cloned() else {
+                return;
+            };
             let own = held.tables.iter().filter(|((of, _), _)| *of == tenant);
-            own.map(|((_, space), (_, table))| (*space, Arc::clone(table)))
-                .collect()
+            let own = own.map(|((_, space), (_, table))| (*space, Arc::clone(table)));
+            (coming, own.collect::<Vec<_>>())
         };
         for (space, table) in own {
-            let mut table = table.write().unwrap_or_else(PoisonError::into_inner);
-            if table.revision == plan.revision {
-                table.revision += 1;
-                for step in steps.iter().filter(|step| step.space() == space) {
-                    table.apply(plan, step);
-                }
-            }
+            write(&table).follow(space, &coming);
         }
+        self.held().coming.remove(&key);
     }
 
     /// Drops what is in memory of a tenant.
@@ -161,6 +179,10 @@ impl Tables {
 /// Takes a reader's hold of a table.
 pub(super) fn read(table: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
     table.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
+    table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Step {
@@ -262,6 +284,25 @@ impl Table {
             let key = (unit, passage);
             self.passages[number] = Some(Passage { key, at });
             self.terms[number] = of.terms;
+        }
+    }
+
+    /// Follows what a plan did to the space, if the table is of the revision that it was planned on.
+    fn follow(&mut self, space: Space, coming: &Coming) {
+        let plan = &coming.plan;
+        if self.revision != plan.revision {
+            return;
+        }
+        self.revision += 1;
+        if plan.take_out_all {
+            self.passages.clear();
+            self.terms.clear();
+            if let Some(vectors) = &mut self.vectors {
+                vectors.there.fill(false);
+            }
+        }
+        for step in coming.steps.iter().filter(|step| step.space() == space) {
+            self.apply(plan, step);
         }
     }
 
