@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, io};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ability, Media};
+use super::{Ability, Media, ModelInfo};
+use crate::{Error, ErrorKind, Result};
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,21 @@ impl ModelRequest {
         match serde_json::to_writer(&mut bytes, self) {
             Ok(()) => bytes.0 + WIRE + images * IMAGE,
             Err(_) => u64::MAX,
+        }
+    }
+
+    /// Checks that a model can do what this needs: a backend asks before it sends anything, so that nothing is left out unseen.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) with what it cannot do.
+    pub fn check(&self, model: &ModelInfo) -> Result<()> {
+        let needs = self.needs();
+        match needs.difference(&model.can).next() {
+            None => Ok(()),
+            Some(ability) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{} cannot do this: {ability:?}", model.model),
+            )),
         }
     }
 

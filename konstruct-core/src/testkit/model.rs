@@ -196,6 +196,7 @@ impl LlmBackend for ScriptedModel {
     }
 
     async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        request.check(&self.info)?;
         let answer = (self.script)(&request);
         let asked = (call.idempotency_key.clone(), request);
         self.calls

@@ -9,6 +9,7 @@ mod driver;
 mod edges;
 mod golden;
 mod limits;
+mod llm;
 mod office;
 mod prompt;
 mod replay;

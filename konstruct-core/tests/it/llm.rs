@@ -1,0 +1,52 @@
+//! The suite of `LlmBackend` bites.
+
+use std::sync::Arc;
+
+use konstruct_core::{
+    LlmBackend,
+    testkit::{
+        Answer, BrokenLlm, Gate, LLM_CASES, LlmFlaw, LlmSubject, ScriptedModel, llm_case, llm_suite,
+    },
+};
+
+fn subject(flaw: LlmFlaw) -> LlmSubject {
+    let broken = |answer: Answer| -> Arc<dyn LlmBackend> {
+        let model = ScriptedModel::new(move |_| answer.clone());
+        Arc::new(BrokenLlm::new(Arc::new(model), flaw))
+    };
+    LlmSubject::new(broken(Answer::text("Good morning."))).cut_off(broken(Answer::Truncated))
+}
+
+#[tokio::test]
+async fn a_backend_without_a_flaw_passes() {
+    llm_suite(async || subject(LlmFlaw::Nothing)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_flaw_is_found_by_the_case_that_is_for_it() {
+    for (flaw, case) in [
+        (LlmFlaw::FinishesTwice, "an_answer_is_well_formed"),
+        (LlmFlaw::NeverFinishes, "an_answer_is_well_formed"),
+        (LlmFlaw::LeavesBlocksOpen, "an_answer_is_well_formed"),
+        (LlmFlaw::StrayDelta, "an_answer_is_its_stream"),
+        (LlmFlaw::InventsTheEnd, "what_breaks_off_is_an_error"),
+        (LlmFlaw::DropsParts, "what_it_cannot_do_is_refused"),
+        (LlmFlaw::Hangs, "an_answer_is_well_formed"),
+    ] {
+        let mut failed = Vec::new();
+        for name in LLM_CASES {
+            if llm_case(name, &async || subject(flaw)).await.is_err() {
+                failed.push(*name);
+            }
+        }
+        assert!(failed.contains(&case), "{flaw:?} fails only {failed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_does_not_keep_to_its_time_is_found() {
+    let waits = Answer::Waits(Gate::default(), Box::new(Answer::text("Late.")));
+    let silent = ScriptedModel::new(move |_| waits.clone());
+    let make = async || subject(LlmFlaw::Nothing).silent(Arc::new(silent.clone()));
+    assert!(llm_case("silence_ends_in_time", &make).await.is_err());
+}
