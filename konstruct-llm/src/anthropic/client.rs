@@ -76,6 +76,7 @@ impl LlmBackend for Anthropic {
     }
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        asked.check(&self.info)?;
         let mut headers = HeaderMap::new();
         header(&mut headers, "x-api-key", self.api_key.expose())?;
         header(&mut headers, "anthropic-version", "2023-06-01")?;

@@ -51,6 +51,7 @@ impl LlmBackend for Extract {
     }
 
     async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        request.check(&self.info)?;
         let mut events = vec![ModelEvent::Start {
             id: call.idempotency_key.clone(),
             model: self.info.model.clone(),

@@ -127,6 +127,7 @@ impl LlmBackend for Ollama {
     }
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        asked.check(&self.info)?;
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.api_key {
             header(

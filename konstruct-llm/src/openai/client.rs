@@ -82,6 +82,7 @@ impl LlmBackend for OpenAi {
     }
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        asked.check(&self.info)?;
         let mut headers = HeaderMap::new();
         if !self.api_key.is_empty() {
             let bearer = format!("Bearer {}", self.api_key.expose());

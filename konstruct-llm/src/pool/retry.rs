@@ -5,6 +5,9 @@ use std::{
     time::Duration,
 };
 
+/// How often a call asks the same deployment at most.
+pub(super) const TRIES: u32 = 3;
+
 /// The longest that a provider may make a call wait: a longer wish is left to the next call.
 const LONGEST: Duration = Duration::from_secs(60);
 

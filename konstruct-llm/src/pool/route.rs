@@ -185,8 +185,7 @@ impl Route {
             Next::Other => {}
         }
         let tried = self.tried.entry(place).or_default();
-        tried.again = verdict
-            .again
+        tried.again = (verdict.again && tried.times < retry::TRIES)
             .then(|| retry::wait(tried.times, verdict.wait, chance))
             .flatten()
             .map(|wait| now + wait);

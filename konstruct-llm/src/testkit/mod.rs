@@ -21,8 +21,12 @@ mod frames;
 mod reply;
 mod script;
 mod server;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod tape;
 mod vectors;
 
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+pub use self::tape::Tape;
 pub use self::{
     reply::{Fault, Reply},
     script::{Beat, Scripted, Trouble, begins, says},

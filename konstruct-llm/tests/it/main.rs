@@ -14,6 +14,8 @@ mod extract;
 mod ledger;
 mod pool;
 mod requests;
+mod suite;
+mod tape;
 
 use std::time::Duration;
 
