@@ -7,7 +7,7 @@ use konstruct_core::{
     testkit::{LlmSubject, llm_suite},
 };
 use konstruct_llm::{
-    Anthropic, Deployment, Extract, Ollama, OpenAi, Pool,
+    Anthropic, BreakerPolicy, Deployment, Extract, Ollama, OpenAi, Pool,
     testkit::{FakeProvider, Fault, Reply},
 };
 
@@ -37,7 +37,9 @@ async fn every_provider_passes() {
         silent.spawn().await.unwrap(),
     );
     let pooled = |backend: Arc<dyn LlmBackend>| -> Arc<dyn LlmBackend> {
-        let pool = Pool::builder().deployment(Deployment::shared("only", backend));
+        let pool = Pool::builder()
+            .deployment(Deployment::shared("only", backend))
+            .breaker(BreakerPolicy::default().with_cooldown(Duration::from_millis(50)));
         Arc::new(pool.build().unwrap())
     };
     for make in BACKENDS {
