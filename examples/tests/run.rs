@@ -35,7 +35,8 @@ fn example(name: &str) -> PathBuf {
 fn those_that_end_by_themselves_succeed() {
     for name in [
         "custom_tool",
-        "custom_llm",
+        "own_backend",
+        "fallback",
         "custom_channel",
         "custom_store",
     ] {
