@@ -14,20 +14,20 @@ const PERSON: f32 = 0.25;
 /// The share of its better neighbour's score that a message gets: an answer is found by its question.
 const NEIGHBOUR: f32 = 0.3;
 /// What is gained by being of now; half of it after [`HALF_LIFE_DAYS`].
-const RECENT: f32 = 0.1;
+const RECENT: f64 = 0.1;
 const HALF_LIFE_DAYS: f64 = 30.0;
 
 /// A unit, or a passage of a document, with its score.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ranked {
     pub(super) best: Candidate,
-    /// What the second look adds.
-    pub(super) context: f32,
+    /// What the second look adds. Finer than the rest: what was said a moment later comes first whatever the time is now.
+    pub(super) context: f64,
 }
 
 impl Ranked {
-    pub(super) fn score(&self) -> f32 {
-        self.best.fused + self.context
+    pub(super) fn score(&self) -> f64 {
+        f64::from(self.best.fused) + self.context
     }
 }
 
@@ -92,12 +92,8 @@ fn neighbours(best: &[Candidate]) -> Vec<f32> {
     beside
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "a share of a tenth"
-)]
-fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f32 {
+#[expect(clippy::cast_precision_loss, reason = "a share of a tenth")]
+fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f64 {
     if candidate.about.what == What::Knowledge {
         return 0.0;
     }
@@ -107,8 +103,8 @@ fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f32 {
         0.0
     };
     let days = (now.as_micros() - candidate.about.at.as_micros()).max(0) as f64 / 86.4e9;
-    let recent = f64::from(RECENT) / (1.0 + days / HALF_LIFE_DAYS);
-    person + NEIGHBOUR * beside + recent as f32
+    let recent = RECENT / (1.0 + days / HALF_LIFE_DAYS);
+    f64::from(person + NEIGHBOUR * beside) + recent
 }
 
 impl UnitKey {
@@ -116,5 +112,52 @@ impl UnitKey {
     pub(super) fn index(&self) -> u64 {
         let [.., a, b, c, d, e, f, g, h] = self.item;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::shelf::UnitInfo;
+
+    fn candidate(index: u8, at: i64) -> Candidate {
+        let mut item = [0; 16];
+        // None of them stands beside another.
+        item[15] = 10 * index;
+        Candidate {
+            unit: UnitKey {
+                space: Space([0; 16]),
+                group: Group::NONE,
+                item,
+            },
+            passage: 0,
+            about: UnitInfo {
+                what: What::History,
+                version: 0,
+                at: Timestamp::from_micros(at),
+                said_by: None,
+                persons: Vec::new(),
+                expires_at: None,
+                before: None,
+            },
+            lexical: 1.0,
+            coverage: 1.0,
+            stems: 1,
+            cosine: None,
+            fused: 5.3,
+        }
+    }
+
+    #[test]
+    fn of_equals_the_newer_comes_first_whatever_the_time_is() {
+        for days in 0..200 {
+            let candidates = vec![candidate(1, 0), candidate(2, 1000), candidate(3, 2000)];
+            let now = Timestamp::from_micros(days * 86_400_000_000 + 3000);
+            let order: Vec<u8> = rank(candidates, now)
+                .iter()
+                .map(|ranked| ranked.best.unit.item[15])
+                .collect();
+            assert_eq!(order, [30, 20, 10], "after {days} days");
+        }
     }
 }

@@ -184,14 +184,14 @@ pub(super) async fn show(
         let Some(mut hit) = opened.at(source)? else {
             continue;
         };
-        hit.score = ranked.score();
+        hit.score = rounded(ranked.score());
         hit.coverage = best.coverage;
         hit.signals = query.explain.then_some(Signals {
             lexical: best.lexical,
             terms: best.stems,
             cosine: best.cosine,
             fused: best.fused,
-            context: ranked.context,
+            context: rounded(ranked.context),
         });
         hit.neighbours = match source {
             Source::Message {
@@ -209,6 +209,11 @@ pub(super) async fn show(
         hits.push(hit);
     }
     Ok(hits)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the order is made already")]
+fn rounded(score: f64) -> f32 {
+    score as f32
 }
 
 fn source(ranked: &Ranked) -> Source {
