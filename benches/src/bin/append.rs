@@ -1,6 +1,8 @@
 //! How many messages a second the embedded store makes durable, beside redb itself, and what readers feel of it.
 //!
-//! Ends with `accepts=N appends=N raw=N ratio=R idle_p50_us=N idle_p99_us=N busy_p50_us=N busy_p99_us=N`.
+//! Ends with `accepts=N appends=N raw=N ratio=R`, and of reads beside nobody, beside threads that only count, and beside the appends:
+//! `idle_p50_us=N idle_p99_us=N idle_run_p99_us=N spin_p50_us=N spin_p99_us=N spin_run_p99_us=N busy_p50_us=N busy_p99_us=N
+//! busy_run_p99_us=N busy_to_spin=R busy_to_idle_run=R`.
 
 use std::{
     path::{Path, PathBuf},
@@ -64,18 +66,15 @@ async fn main() -> Result<ExitCode, Failed> {
     let accepts = accept(&store, &tenants, &arguments, for_long).await?;
     let holders = claim(&store).await?;
     let reader = fill(&store, ConnectionId::new()).await?;
-    let idle = {
-        let stop = Arc::new(AtomicBool::new(false));
-        let reading = tokio::spawn(read(store.clone(), reader.clone(), Arc::clone(&stop)));
-        tokio::time::sleep(for_long).await;
-        stop.store(true, Ordering::Relaxed);
-        reading.await??
-    };
-    let stop = Arc::new(AtomicBool::new(false));
-    let reading = tokio::spawn(read(store.clone(), reader, Arc::clone(&stop)));
-    let appends = append(&store, holders, &arguments, for_long).await?;
-    stop.store(true, Ordering::Relaxed);
-    let busy = reading.await??;
+    let idle = beside(&store, &reader, tokio::time::sleep(for_long))
+        .await?
+        .1;
+    let spin = beside(&store, &reader, spin(arguments.callers, for_long))
+        .await?
+        .1;
+    let appending = append(&store, holders, &arguments, for_long);
+    let (appends, busy) = beside(&store, &reader, appending).await?;
+    let appends = appends?;
     drop(store);
     let row = sealed_size(&folder.path().join("store"))?;
     let raw = {
@@ -92,12 +91,13 @@ async fn main() -> Result<ExitCode, Failed> {
     ));
     out(&format!(
         "accepts={accepts:.0} appends={appends:.0} raw={raw:.0} ratio={:.2} \
-         idle_p50_us={} idle_p99_us={} busy_p50_us={} busy_p99_us={}",
+         {} {} {} busy_to_spin={:.2} busy_to_idle_run={:.2}",
         appends / raw,
-        idle.0,
-        idle.1,
-        busy.0,
-        busy.1
+        idle.named("idle"),
+        spin.named("spin"),
+        busy.named("busy"),
+        busy.p99 as f64 / spin.p99 as f64,
+        busy.run_p99 as f64 / idle.run_p99 as f64,
     ));
     Ok(ExitCode::SUCCESS)
 }
@@ -260,14 +260,76 @@ async fn fill(store: &Redb, connection: ConnectionId) -> Result<Claim, Failed> {
     Ok(claim)
 }
 
-/// Reads the last records again and again. Returns the median and the 99th percentile in microseconds.
-async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<(u128, u128), Failed> {
-    let mut times = Vec::new();
+/// What a reader feels, in microseconds.
+struct Felt {
+    p50: u128,
+    p99: u128,
+    /// Without the time in which the thread waited for a processor.
+    run_p99: u128,
+}
+
+impl Felt {
+    fn named(&self, name: &str) -> String {
+        format!(
+            "{name}_p50_us={} {name}_p99_us={} {name}_run_p99_us={}",
+            self.p50, self.p99, self.run_p99
+        )
+    }
+}
+
+/// Reads again and again beside something else, until that ends.
+async fn beside<T>(
+    store: &Redb,
+    reader: &Claim,
+    work: impl Future<Output = T>,
+) -> Result<(T, Felt), Failed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let reading = tokio::spawn(read(store.clone(), reader.clone(), Arc::clone(&stop)));
+    let done = work.await;
+    stop.store(true, Ordering::Relaxed);
+    Ok((done, reading.await??))
+}
+
+/// Keeps as many threads busy as the appends do, without a store: the runtime's with callers that count as long as it takes to seal a
+/// batch, and two more in the place of the writer and of the one that keeps the index.
+async fn spin(callers: usize, for_long: Duration) {
+    let began = Instant::now();
+    let count = move |at_most: Duration| {
+        let own = Instant::now();
+        while own.elapsed() < at_most && began.elapsed() < for_long {
+            std::hint::spin_loop();
+        }
+    };
+    let threads: Vec<_> = (0..2)
+        .map(|_| std::thread::spawn(move || count(for_long)))
+        .collect();
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        tasks.spawn(async move {
+            while began.elapsed() < for_long {
+                count(Duration::from_micros(200));
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    for thread in threads {
+        // It counts, and cannot panic.
+        let _ = thread.join();
+    }
+}
+
+/// Reads the last records again and again.
+async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<Felt, Failed> {
+    let (mut times, mut runs) = (Vec::new(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
+        let waited = waited();
         let began = Instant::now();
         let window = 1000 - WINDOW..1000;
         let read = store.read(of.tenant, of.conversation, window).await?;
-        times.push(began.elapsed().as_micros());
+        let took = began.elapsed().as_micros();
+        times.push(took);
+        runs.push(took.saturating_sub(self::waited().saturating_sub(waited)));
         if read.len() as u64 != WINDOW || read.iter().any(|stored| stored.record.is_none()) {
             return Err("what was written was not read".into());
         }
@@ -275,8 +337,23 @@ async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<(u128, u1
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     times.sort_unstable();
-    let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or(0);
-    Ok((at(50), at(99)))
+    runs.sort_unstable();
+    let at = |of: &[u128], share: usize| of.get(of.len() * share / 100).copied().unwrap_or(0);
+    Ok(Felt {
+        p50: at(&times, 50),
+        p99: at(&times, 99),
+        run_p99: at(&runs, 99),
+    })
+}
+
+/// How many microseconds this thread has been ready to run and had no processor, as Linux tells; 0 elsewhere.
+fn waited() -> u128 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = told
+        .split_whitespace()
+        .nth(1)
+        .and_then(|nanos| nanos.parse().ok());
+    nanos.unwrap_or(0_u128) / 1000
 }
 
 /// The mean size of a row of the log, key and value.

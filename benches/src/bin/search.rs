@@ -22,7 +22,7 @@ struct Arguments {
     /// How many numbers a vector has.
     #[arg(long, default_value_t = 384)]
     dim: usize,
-    /// How many documents the tenant has of whom is recalled; 0 leaves it out.
+    /// How many passages the tenant has of whom is recalled; 0 leaves it out.
     #[arg(long, default_value_t = 10_000)]
     documents: usize,
     /// Measures others too, in a Python environment that is made in this folder.
@@ -43,7 +43,9 @@ async fn main() -> Result<(), Failed> {
         }
     }
     if arguments.documents > 0 {
-        println!("{}", recall::row(arguments.documents).await?);
+        for row in recall::rows(arguments.documents).await? {
+            println!("{row}");
+        }
     }
     Ok(())
 }

@@ -1,13 +1,20 @@
 //! A whole recall on redb: words, meaning, and the rows of what is found.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use konstruct_core::{Audience, DocumentFormat, NewDocument, Recall, Scope, TenantId};
+use konstruct_core::{Audience, DocumentFormat, MemoryStore, NewDocument, Recall, Scope, TenantId};
 use konstruct_memory::StaticEmbedder;
 
 use crate::{
     Failed,
     dice::Dice,
+    recall::{Chat, Speaker, Turn, feed},
     store::{Kind, Store},
 };
 
@@ -18,45 +25,113 @@ const PASSAGE: u64 = 60;
 const PASSAGES: usize = 100;
 const QUESTIONS: usize = 2000;
 
-/// Measures questions to a tenant of so many passages.
+/// How long the writer waits between two documents.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Measures questions to a tenant of so many passages: of documents, of documents while others are written, and of messages.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn row(passages: usize) -> Result<String, Failed> {
+pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
+    let mut dice = Dice::new(7);
     let store = Store::open(Kind::Redb, Some(Arc::new(StaticEmbedder::new()))).await?;
     let tenant = TenantId::new();
-    let mut dice = Dice::new(7);
     let begin = Instant::now();
     for (number, from) in (0..passages).step_by(PASSAGES).enumerate() {
-        let mut text = String::new();
-        for at in from..passages.min(from + PASSAGES) {
-            text.push_str(&format!("## {at}\n{}\n\n", words(&mut dice, PASSAGE)));
-        }
-        let document =
-            NewDocument::new(format!("Document {number}"), DocumentFormat::Markdown, text);
+        let many = PASSAGES.min(passages - from);
+        let document = document(&mut dice, number, many);
         store.memory.put_document(tenant, document).await?;
     }
     store.memory.catch_up(tenant).await?;
-    let build = begin.elapsed().as_secs_f64();
+    let built = begin.elapsed().as_secs_f64();
+    let scope = (Audience::Tenant, Scope::KNOWLEDGE);
+    let times = ask(&*store.memory, tenant, scope, &mut dice).await?;
+    let mut rows = vec![row(&store, tenant, ("documents", built), &times).await?];
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let (memory, stopped) = (Arc::clone(&store.memory), Arc::clone(&stop));
+    let writing = tokio::spawn(async move {
+        let mut dice = Dice::new(8);
+        // One document in ever new versions: what is searched stays as it is.
+        while !stopped.load(Ordering::Relaxed) {
+            let document = document(&mut dice, usize::MAX, 1);
+            memory.put_document(tenant, document).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok::<_, konstruct_core::Error>(())
+    });
+    let times = ask(&*store.memory, tenant, scope, &mut dice).await;
+    stop.store(true, Ordering::Relaxed);
+    writing.await??;
+    rows.push(row(&store, tenant, ("documents_beside_writes", built), &times?).await?);
+    store.close().await?;
+
+    let store = Store::open(Kind::Redb, Some(Arc::new(StaticEmbedder::new()))).await?;
+    let begin = Instant::now();
+    let turns = (0..passages).map(|at| Turn {
+        speaker: match at % 2 {
+            0 => Speaker::Person("Kim".into()),
+            _ => Speaker::Employee,
+        },
+        text: words(&mut dice, PASSAGE),
+        session: at / PASSAGES,
+    });
+    let chat = Chat {
+        turns: turns.collect(),
+        questions: Vec::new(),
+    };
+    let fed = feed(&*store.journal, &chat).await?;
+    store.memory.catch_up(fed.tenant).await?;
+    let built = begin.elapsed().as_secs_f64();
+    let conversation = fed.conversation;
+    let scope = (Audience::Conversation { conversation }, Scope::HISTORY);
+    let times = ask(&*store.memory, fed.tenant, scope, &mut dice).await?;
+    rows.push(row(&store, fed.tenant, ("messages", built), &times).await?);
+    store.close().await?;
+    Ok(rows)
+}
+
+fn document(dice: &mut Dice, number: usize, passages: usize) -> NewDocument {
+    let mut text = String::new();
+    for at in 0..passages {
+        text.push_str(&format!("## {at}\n{}\n\n", words(dice, PASSAGE)));
+    }
+    NewDocument::new(format!("Document {number}"), DocumentFormat::Markdown, text)
+}
+
+/// Asks, and returns how many milliseconds each answer took, sorted.
+async fn ask(
+    memory: &dyn MemoryStore,
+    tenant: TenantId,
+    (audience, scope): (Audience, Scope),
+    dice: &mut Dice,
+) -> Result<Vec<f64>, Failed> {
     let mut times = Vec::with_capacity(QUESTIONS);
     for _ in 0..QUESTIONS {
-        let text = words(&mut dice, 8);
-        let query = Recall::new(text, Audience::Tenant, Scope::KNOWLEDGE);
+        let query = Recall::new(words(dice, 8), audience, scope);
         let begin = Instant::now();
-        let hits = store.memory.recall(tenant, query).await?;
+        let hits = memory.recall(tenant, query).await?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
         if hits.is_empty() {
             return Err("a recall found nothing".into());
         }
     }
-    let progress = store.memory.progress(tenant).await?;
-    store.close().await?;
     // The first questions fill the cache.
     let mut times = times.split_off(QUESTIONS / 10);
     times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+async fn row(
+    store: &Store,
+    tenant: TenantId,
+    (of, built): (&str, f64),
+    times: &[f64],
+) -> Result<String, Failed> {
+    let progress = store.memory.progress(tenant).await?;
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     Ok(format!(
-        "recall store=redb passages={} embedded={} build_s={build:.1} p50_ms={:.3} p99_ms={:.3} max_ms={:.3}",
+        "recall store=redb passages={} embedded={} of={of} build_s={built:.1} p50_ms={:.3} p99_ms={:.3} max_ms={:.3}",
         progress.passages,
         progress.embedded,
         at(0.5),
