@@ -8,7 +8,7 @@
 //!   provider's JSON, `convert` goes between it and core's types, both ways.
 //! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
-//! * `http` - TLS, timeouts, and bytes through a decoder into a stream.
+//! * `http/` - TLS, timeouts, and bytes through a decoder into a stream; `guard/` keeps a tenant's own base URL off private networks.
 //! * `pool/` - many deployments behind one backend: routing, breakers, retries, recovery, and what each attempt costs.
 //! * `price/` - what models cost: a versioned table.
 //! * `extract/` - answers by quoting the business's own documents, offline.
@@ -63,6 +63,8 @@ mod embed;
 #[cfg(feature = "extract")]
 pub mod extract;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod guard;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod http;
 #[cfg(feature = "ollama")]
 mod ndjson;
@@ -88,4 +90,4 @@ pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
 pub use self::pool::{BreakerPolicy, Deployment, Pool, PoolBuilder};
 pub use self::price::PriceTable;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-pub use self::{codec::Decoder, http::Timeouts};
+pub use self::{codec::Decoder, guard::Guard, http::Timeouts};

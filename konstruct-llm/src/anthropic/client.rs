@@ -12,6 +12,7 @@ use super::{
     wire::{ErrorBody, ErrorDocument},
 };
 use crate::{
+    guard::Guard,
     http::{Http, Post, ProviderError, Refusal, Timeouts, header},
     price::PriceTable,
 };
@@ -64,7 +65,14 @@ impl Anthropic {
     /// Says how long the provider may take.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.http = Http::new(timeouts);
+        self.http = self.http.with_timeouts(timeouts);
+        self
+    }
+
+    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.http = self.http.guarded(guard);
         self
     }
 }
@@ -89,7 +97,7 @@ impl LlmBackend for Anthropic {
             body: &request(&self.info.model, &asked),
             refused,
         };
-        self.http.stream::<Messages>(post, call).await
+        self.http.stream::<Messages>(post, &self.info, call).await
     }
 }
 

@@ -8,19 +8,21 @@ use konstruct_core::{
     Secret,
 };
 use reqwest::header::HeaderMap;
-use tokio::time::{Instant, timeout_at};
 
 use super::{
     convert::{Lines, request},
     wire::{ErrorDocument, Tags},
 };
 use crate::{
-    codec::parse,
-    http::{Http, Post, ProviderError, Refusal, Timeouts, header, unreached},
+    guard::Guard,
+    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, header},
 };
 
 /// Where Ollama listens unless told otherwise.
 pub(super) const LOCAL: &str = "http://127.0.0.1:11434";
+
+/// The most bytes of a list of models.
+const LIST: usize = 4 << 20;
 
 /// A model that runs on Ollama. It is free.
 ///
@@ -77,7 +79,14 @@ impl Ollama {
     /// Says how long the model may take.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.http = Http::new(timeouts);
+        self.http = self.http.with_timeouts(timeouts);
+        self
+    }
+
+    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.http = self.http.guarded(guard);
         self
     }
 }
@@ -105,18 +114,23 @@ pub(super) fn base_url(host: &str) -> String {
 /// [`ErrorKind::Unavailable`] when nothing answers there; [`ErrorKind::Protocol`] when what answers is no Ollama.
 pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
     let within = Duration::from_secs(2);
-    let http = Http::new(Timeouts::default().with_connect(within));
-    let url = format!("{}/api/tags", self::base_url(base_url.as_ref()));
-    let deadline = Instant::now() + within;
-    let response = timeout_at(deadline, http.client()?.get(url).send())
+    let timeouts = Timeouts::default().with_connect(within);
+    let get = Get {
+        provider: "ollama",
+        url: format!("{}/api/tags", self::base_url(base_url.as_ref())),
+        headers: HeaderMap::new(),
+        refused,
+    };
+    let http = Http::new(timeouts.with_first_content(within));
+    let tags: Tags = http
+        .get(get, LIST)
         .await
-        .map_err(|_| Error::new(ErrorKind::Unavailable, "no answer in time"))?
-        .map_err(unreached)?;
-    let answer = Refusal::read(response, deadline).await;
-    if answer.status != 200 {
-        return Err(refused(&answer));
-    }
-    let tags: Tags = parse(&String::from_utf8_lossy(&answer.body))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::Truncated => {
+                Error::new(ErrorKind::Unavailable, "no answer in time").with_source(error)
+            }
+            _ => error,
+        })?;
     Ok(tags.models.into_iter().map(|tag| tag.name).collect())
 }
 
@@ -144,7 +158,7 @@ impl LlmBackend for Ollama {
             body: &request(&self.info.model, self.context, &asked),
             refused,
         };
-        self.http.stream::<Lines>(post, call).await
+        self.http.stream::<Lines>(post, &self.info, call).await
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::client::{LOCAL, base_url, refused};
 use crate::{
     embed::{Limits, Prefixes, batches, checked, cut},
+    guard::Guard,
     http::{Http, Post, Timeouts, header},
 };
 
@@ -88,7 +89,14 @@ impl OllamaEmbedder {
     /// Says how long the model may take: to connect, and [`Timeouts::first_content`] for a whole request.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.http = Http::new(timeouts);
+        self.http = self.http.with_timeouts(timeouts);
+        self
+    }
+
+    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.http = self.http.guarded(guard);
         self
     }
 

@@ -12,7 +12,8 @@ use super::{
     wire::{ErrorBody, ErrorDocument},
 };
 use crate::{
-    http::{Http, Post, ProviderError, Refusal, Timeouts, header},
+    guard::Guard,
+    http::{Http, Post, ProviderError, Refusal, Timeouts, describe, header},
     price::PriceTable,
 };
 
@@ -45,6 +46,7 @@ impl OpenAi {
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("openai", model);
         info.price = PriceTable::built_in().price("openai", &info.model);
+        describe(&mut info, OFFICIAL, api_key.expose());
         Self {
             info,
             api_key,
@@ -57,6 +59,7 @@ impl OpenAi {
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = url.as_ref().trim().trim_end_matches('/').into();
+        describe(&mut self.info, &self.base_url, self.api_key.expose());
         self
     }
 
@@ -70,7 +73,14 @@ impl OpenAi {
     /// Says how long the provider may take.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.http = Http::new(timeouts);
+        self.http = self.http.with_timeouts(timeouts);
+        self
+    }
+
+    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.http = self.http.guarded(guard);
         self
     }
 }
@@ -98,7 +108,7 @@ impl LlmBackend for OpenAi {
             body: &request(&self.info.model, limit, &asked),
             refused,
         };
-        self.http.stream::<Chat>(post, call).await
+        self.http.stream::<Chat>(post, &self.info, call).await
     }
 }
 

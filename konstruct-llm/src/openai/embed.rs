@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::client::{OFFICIAL, refused};
 use crate::{
     embed::{Limits, Prefixes, batches, checked, cut},
+    guard::Guard,
     http::{Http, Post, Timeouts, header},
 };
 
@@ -86,7 +87,14 @@ impl OpenAiEmbedder {
     /// Says how long the provider may take: to connect, and [`Timeouts::first_content`] for a whole request.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.http = Http::new(timeouts);
+        self.http = self.http.with_timeouts(timeouts);
+        self
+    }
+
+    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.http = self.http.guarded(guard);
         self
     }
 

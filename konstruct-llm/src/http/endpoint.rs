@@ -1,0 +1,53 @@
+//! Who is asked, and with which credential.
+
+use konstruct_core::ModelInfo;
+use reqwest::Url;
+use sha2::{Digest as _, Sha256};
+
+/// Says in a model's description where it is asked and with which credential.
+pub(crate) fn describe(info: &mut ModelInfo, base_url: &str, credential: &str) {
+    info.server = server(base_url);
+    info.origin = Some(origin(&info.provider, credential));
+}
+
+/// Returns `host:port` of a base URL.
+fn server(base_url: &str) -> Option<String> {
+    let url = Url::parse(base_url).ok()?;
+    Some(format!(
+        "{}:{}",
+        url.host_str()?,
+        url.port_or_known_default()?
+    ))
+}
+
+/// Returns the provider's name and a fingerprint of the credential, the same after a restart.
+fn origin(provider: &str, credential: &str) -> String {
+    let digest = Sha256::digest(credential.as_bytes());
+    let hex: String = digest[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{provider}/{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        let check = |url, expected: Option<&str>| {
+            assert_eq!(server(url).as_deref(), expected, "{url}");
+        };
+        check("https://api.anthropic.com", Some("api.anthropic.com:443"));
+        check("http://127.0.0.1:11434", Some("127.0.0.1:11434"));
+        check("http://[::1]/v1", Some("[::1]:80"));
+        check("no url", None);
+    }
+
+    #[test]
+    fn origins_tell_credentials_apart_and_do_not_change() {
+        assert_eq!(origin("openai", "abc"), "openai/ba7816bf");
+        assert_ne!(origin("openai", "abc"), origin("openai", "abd"));
+    }
+}

@@ -1,0 +1,76 @@
+//! A response that is read: bytes from the network, events from the decoder, one ending.
+
+use std::{collections::VecDeque, time::Duration};
+
+use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
+use reqwest::Response;
+use tokio::time::{Instant, timeout_at};
+
+use super::{broken, silent};
+use crate::codec::{Decoder, Wire};
+
+/// The most bytes of one stream. A chunk of OpenAI's is some 400 bytes for a token, and no answer has half a million.
+const STREAM: usize = 256 << 20;
+
+/// Reads a response.
+pub(super) struct Reader<W: Wire> {
+    pub(super) response: Response,
+    pub(super) decoder: Decoder<W>,
+    pub(super) ready: VecDeque<Result<ModelEvent>>,
+    /// Who signs the reasoning.
+    pub(super) origin: Option<String>,
+    pub(super) first: Instant,
+    pub(super) total: Instant,
+    pub(super) idle: Duration,
+    pub(super) bytes: usize,
+    pub(super) content: bool,
+    pub(super) ended: bool,
+}
+
+impl<W: Wire> Reader<W> {
+    pub(super) async fn next(mut self) -> Option<(Result<ModelEvent>, Self)> {
+        loop {
+            if let Some(mut event) = self.ready.pop_front() {
+                self.ended = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
+                self.content |= event.as_ref().is_ok_and(is_content);
+                if let Ok(ModelEvent::Signature { origin, .. }) = &mut event {
+                    origin.clone_from(&self.origin);
+                }
+                return Some((event, self));
+            }
+            if self.ended {
+                return None;
+            }
+            let idle = Instant::now() + self.idle;
+            let deadline = if self.content {
+                idle.min(self.total)
+            } else {
+                self.first
+            };
+            match timeout_at(deadline, self.response.chunk()).await {
+                Ok(Ok(Some(bytes))) => self.take(&bytes),
+                Ok(Ok(None)) => self.ready.extend(self.decoder.finish()),
+                Ok(Err(error)) => self.ready.push_back(Err(broken(error))),
+                Err(_) => self.ready.push_back(Err(silent("in mid-answer"))),
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+        if self.bytes > STREAM {
+            let message = format!("the stream is larger than {STREAM} bytes");
+            self.ready
+                .push_back(Err(Error::new(ErrorKind::TooLarge, message)));
+            return;
+        }
+        self.ready.extend(self.decoder.push(bytes));
+    }
+}
+
+fn is_content(event: &ModelEvent) -> bool {
+    matches!(
+        event,
+        ModelEvent::Text { .. } | ModelEvent::Reasoning { .. } | ModelEvent::ToolArguments { .. }
+    )
+}
