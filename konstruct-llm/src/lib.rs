@@ -11,6 +11,7 @@
 //! * `http/` - TLS, timeouts, and bytes through a decoder into a stream; `guard/` keeps a tenant's own base URL off private networks.
 //! * `pool/` - many deployments behind one backend: routing, breakers, retries, recovery, and what each attempt costs.
 //! * `price/` - what models cost: a versioned table.
+//! * `telemetry/` - spans and metrics by OpenTelemetry's names.
 //! * `extract/` - answers by quoting the business's own documents, offline.
 //! * `testkit/` - fake providers as real local servers, which misbehave on request.
 //!
@@ -76,6 +77,7 @@ mod pool;
 mod price;
 #[cfg(any(feature = "openai", feature = "anthropic"))]
 mod sse;
+mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
@@ -89,5 +91,6 @@ pub use self::ollama::{Ollama, OllamaDecoder, OllamaEmbedder, probe};
 pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
 pub use self::pool::{BreakerPolicy, Deployment, Pool, PoolBuilder};
 pub use self::price::PriceTable;
+pub use self::telemetry::{CallMetrics, Observed};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{codec::Decoder, guard::Guard, http::Timeouts};

@@ -50,6 +50,7 @@ use self::{
     route::{Route, Step},
 };
 pub use self::{breaker::BreakerPolicy, deployment::Deployment};
+use crate::telemetry::{CallMetrics, Observed};
 
 /// Many deployments behind one [`LlmBackend`].
 ///
@@ -88,6 +89,8 @@ pub struct PoolBuilder {
     breaker: BreakerPolicy,
     hedge: Option<Duration>,
     retries: Arc<RetryBudget>,
+    metrics: Option<Arc<CallMetrics>>,
+    content: bool,
 }
 
 struct Inner {
@@ -95,6 +98,8 @@ struct Inner {
     breaker: BreakerPolicy,
     hedge: Option<Duration>,
     retries: Arc<RetryBudget>,
+    metrics: Option<Arc<CallMetrics>>,
+    content: bool,
     /// The state of a generator (splitmix64).
     seed: AtomicU64,
 }
@@ -115,6 +120,8 @@ impl Pool {
             breaker: BreakerPolicy::default(),
             hedge: None,
             retries: Arc::default(),
+            metrics: None,
+            content: false,
         }
     }
 
@@ -127,6 +134,8 @@ impl Pool {
             breaker: self.inner.breaker,
             hedge: self.inner.hedge,
             retries: Arc::clone(&self.inner.retries),
+            metrics: self.inner.metrics.clone(),
+            content: self.inner.content,
         }
     }
 }
@@ -154,6 +163,20 @@ impl PoolBuilder {
         self
     }
 
+    /// Counts the attempts at the deployments that are added to this builder.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<CallMetrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Writes what is asked and said into the attempts' spans, see [`Observed::with_content`].
+    #[must_use]
+    pub fn content_in_spans(mut self) -> Self {
+        self.content = true;
+        self
+    }
+
     /// Makes the pool.
     ///
     /// # Errors
@@ -170,7 +193,19 @@ impl PoolBuilder {
             let new = || Breaker::new(self.breaker);
             Arc::clone(known.entry(name.clone()).or_insert_with(new))
         };
-        let own = self.deployments.into_iter().map(|deployment| {
+        let observed = |backend: Arc<dyn LlmBackend>| -> Arc<dyn LlmBackend> {
+            let mut observed = Observed::new(backend);
+            if let Some(metrics) = &self.metrics {
+                observed = observed.with_metrics(Arc::clone(metrics));
+            }
+            Arc::new(if self.content {
+                observed.with_content()
+            } else {
+                observed
+            })
+        };
+        let own = self.deployments.into_iter().map(|mut deployment| {
+            deployment.backend = observed(deployment.backend);
             Arc::new(Slot {
                 endpoint: of(&mut endpoints, &deployment.endpoint),
                 credential: of(&mut credentials, &deployment.credential),
@@ -199,6 +234,8 @@ impl PoolBuilder {
             breaker: self.breaker,
             hedge: self.hedge,
             retries: self.retries,
+            metrics: self.metrics,
+            content: self.content,
             seed: AtomicU64::new(RandomState::new().hash_one(0)),
         };
         Ok(Pool {

@@ -16,6 +16,7 @@ mod pool;
 mod requests;
 mod suite;
 mod tape;
+mod telemetry;
 
 use std::time::Duration;
 

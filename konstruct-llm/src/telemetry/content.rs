@@ -1,0 +1,48 @@
+//! What is asked and said, in the form that the conventions give for it. Only where the operator asks for it.
+
+use konstruct_core::{ModelMessage, ModelRequest, Part, Role};
+use serde_json::{Value, json};
+
+/// Writes the messages of a request.
+pub(super) fn input(request: &ModelRequest) -> String {
+    let messages: Vec<Value> = request.messages.iter().map(message).collect();
+    Value::from(messages).to_string()
+}
+
+/// Writes the system text of a request.
+pub(super) fn system(request: &ModelRequest) -> String {
+    json!([{ "type": "text", "content": request.system_text() }]).to_string()
+}
+
+/// Writes an answer.
+pub(super) fn output(parts: &[Part], finish: &str) -> String {
+    let parts: Vec<Value> = parts.iter().map(part).collect();
+    json!([{ "role": "assistant", "parts": parts, "finish_reason": finish }]).to_string()
+}
+
+fn message(message: &ModelMessage) -> Value {
+    let role = match message.role {
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+        _ => "user",
+    };
+    let parts: Vec<Value> = message.parts.iter().map(part).collect();
+    json!({ "role": role, "parts": parts })
+}
+
+fn part(part: &Part) -> Value {
+    match part {
+        Part::Text { text } => json!({ "type": "text", "content": text }),
+        Part::Reasoning { text, .. } => json!({ "type": "reasoning", "content": text }),
+        Part::ToolCall(call) => json!({
+            "type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments,
+        }),
+        Part::ToolResult { id, content, .. } => {
+            json!({ "type": "tool_call_response", "id": id, "response": content })
+        }
+        Part::Image(media) | Part::Audio(media) => {
+            json!({ "type": "blob", "mime_type": media.media_type, "size": media.data.len() })
+        }
+        _ => json!({ "type": "other" }),
+    }
+}
