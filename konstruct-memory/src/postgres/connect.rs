@@ -28,6 +28,8 @@ use crate::KeyRing;
 
 /// How many connections a process has unless told otherwise.
 const CONNECTIONS: u32 = 16;
+/// A connection that nobody used for so long is asked whether it is still there.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,6 +107,16 @@ impl PostgresBuilder {
         let pool = PgPoolOptions::new()
             .max_connections(self.connections + 1)
             .acquire_timeout(PATIENCE)
+            // One that was in use just now is still there; asking it first would double the way to the database.
+            .test_before_acquire(false)
+            .before_acquire(|connection, about| {
+                Box::pin(async move {
+                    if about.idle_for > IDLE {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         let wake = Wake::start(&pool).await?;
         let inner = Arc::new(Inner {

@@ -32,6 +32,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0002_memory",
         sql: include_str!("migrations/0002_memory.sql"),
     },
+    Migration {
+        name: "0003_numbers",
+        sql: include_str!("migrations/0003_numbers.sql"),
+    },
 ];
 
 /// Row-level security and privileges of everything, after each run.

@@ -15,3 +15,4 @@ mod isolation;
 mod journal;
 mod many;
 mod memory;
+mod numbers;

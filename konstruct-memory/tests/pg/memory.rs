@@ -74,7 +74,7 @@ impl Dice {
 
 /// An embedder of few dimensions: each word points somewhere else.
 #[derive(Debug)]
-struct Words;
+pub(crate) struct Words;
 
 #[async_trait]
 impl Embedder for Words {

@@ -115,6 +115,20 @@ pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit]) -> Result<()> {
     put_passages(tx, &units).await
 }
 
+/// Gives out so many numbers of passages, and returns the first. The tenant's head is locked by the commit.
+async fn numbers(tx: &mut TenantTx, many: usize) -> Result<i64> {
+    let many = signed(many as u64);
+    let last: i64 = sqlx::query_scalar(
+        "update konstruct.memory_heads set numbered = numbered + $2 where tenant = $1 returning numbered",
+    )
+    .bind(tx.id())
+    .bind(many)
+    .fetch_one(tx.db())
+    .await
+    .map_err(stored)?;
+    Ok(last - many + 1)
+}
+
 async fn put_units(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
     let keys: Keys = units.iter().map(|unit| &unit.key).collect();
     let (mut of, mut persons) = (Vec::new(), Vec::new());
@@ -185,7 +199,10 @@ fn said_by(who: SaidBy) -> i64 {
 }
 
 async fn put_passages(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
+    let many = units.iter().map(|unit| unit.passages.len()).sum();
+    let mut number = numbers(tx, many).await?;
     let (mut keys, mut passages, mut terms) = (Keys::default(), Vec::new(), Vec::new());
+    let (mut ns, mut of) = (Vec::new(), Vec::new());
     let mut held = Keys::default();
     let (mut stems, mut at, mut text, mut heading, mut long) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -194,19 +211,22 @@ async fn put_passages(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
             keys.push(&unit.key);
             passages.push(n);
             terms.push(i32::from(passage.terms));
+            ns.push(number);
             for stem in &passage.stems {
                 held.push(&unit.key);
                 at.push(n);
+                of.push(number);
                 stems.push(Uuid::from_bytes(stem.hash));
                 text.push(i16::try_from(stem.text).unwrap_or(i16::MAX));
                 heading.push(i16::from(stem.heading));
                 long.push(i32::from(passage.terms));
             }
+            number += 1;
         }
     }
     sqlx::query(
-        "insert into konstruct.passages (tenant, space, grp, item, passage, terms)
-         select $1, p.* from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::integer[]) p",
+        "insert into konstruct.passages (tenant, space, grp, item, passage, terms, n)
+         select $1, p.* from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::integer[], $7::bigint[]) p",
     )
     .bind(tx.id())
     .bind(keys.spaces)
@@ -214,14 +234,15 @@ async fn put_passages(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
     .bind(keys.items)
     .bind(passages)
     .bind(terms)
+    .bind(ns)
     .execute(tx.db())
     .await
     .map_err(stored)?;
     sqlx::query(
-        "insert into konstruct.postings (tenant, space, stem, grp, item, passage, text, heading, terms)
-         select $1, p.space, p.stem, p.grp, p.item, p.passage, p.text, p.heading, p.terms
+        "insert into konstruct.postings (tenant, space, stem, grp, item, passage, text, heading, terms, n)
+         select $1, p.space, p.stem, p.grp, p.item, p.passage, p.text, p.heading, p.terms, p.n
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::integer[], $7::smallint[], $8::smallint[],
-             $9::integer[]) p(space, stem, grp, item, passage, text, heading, terms)
+             $9::integer[], $10::bigint[]) p(space, stem, grp, item, passage, text, heading, terms, n)
          order by p.space, p.stem, p.grp, p.item, p.passage",
     )
     .bind(tx.id())
@@ -233,6 +254,7 @@ async fn put_passages(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
     .bind(text)
     .bind(heading)
     .bind(long)
+    .bind(of)
     .execute(tx.db())
     .await
     .map(drop)
@@ -300,11 +322,11 @@ async fn write_vectors(
 ) -> Result<()> {
     let dim = i32::try_from(vectors.dim).unwrap_or(i32::MAX);
     sqlx::query(
-        "insert into konstruct.vectors (tenant, space, grp, item, passage, embedder, e)
-         select $1, v.space, v.grp, v.item, v.passage, $7, ($6::real[])[(v.n - 1) * $8 + 1 : v.n * $8]::halfvec
+        "insert into konstruct.vectors (tenant, space, grp, item, passage, n, embedder, e)
+         select $1, v.space, v.grp, v.item, v.passage, p.n, $7, ($6::real[])[(v.n - 1) * $8 + 1 : v.n * $8]::halfvec
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::integer[]) with ordinality v(space, grp, item, passage, n)
              cross join lateral (
-                 select from konstruct.passages p
+                 select p.n from konstruct.passages p
                  where p.tenant = $1 and p.space = v.space and p.grp = v.grp and p.item = v.item and p.passage = v.passage
                  offset 0) p
          on conflict (tenant, space, grp, item, passage) do update set embedder = excluded.embedder, e = excluded.e",

@@ -2,8 +2,10 @@
 
 mod commit;
 mod follow;
+mod found;
 mod index;
 mod person;
+mod read;
 mod rows;
 mod search;
 
@@ -22,7 +24,9 @@ use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
         memory_store,
-        shelf::{Candidate, EmbedderKey, Group, Kind, Plan, Search, Shelf, Space, UnitKey},
+        shelf::{
+            Candidate, EmbedderKey, Group, Kind, Plan, Read, Search, Shelf, Space, UnitKey, Wanted,
+        },
     },
     seal::TenantKey,
 };
@@ -89,6 +93,10 @@ impl Shelf for Inner {
 
     async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.row(tenant, kind, key).await
+    }
+
+    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+        self.read_all(tenant, wanted).await
     }
 
     async fn scan(

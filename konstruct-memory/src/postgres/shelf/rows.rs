@@ -98,7 +98,7 @@ impl Inner {
 }
 
 /// The row that a value is sealed to.
-fn place(kind: Kind, key: &[u8]) -> Vec<u8> {
+pub(super) fn place(kind: Kind, key: &[u8]) -> Vec<u8> {
     [[kind as u8].as_slice(), key].concat()
 }
 

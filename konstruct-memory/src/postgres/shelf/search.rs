@@ -1,4 +1,6 @@
-//! The search: words and meaning, added up in one statement.
+//! The search: postings and cosines come from the database by number, and are added up here.
+
+use std::collections::HashSet;
 
 use konstruct_core::{PersonId, Result, SaidBy, TenantId};
 use sqlx::{FromRow, Row as _, postgres::PgRow};
@@ -7,135 +9,259 @@ use uuid::Uuid;
 use super::{
     super::{
         Inner,
-        claim::signed,
         error::{corrupt, stored},
-        tenant::Mode,
+        tenant::{Mode, TenantTx},
         time::time,
     },
-    Candidate, Search, unit_key,
+    Candidate, Search,
+    found::{Slots, best},
+    unit_key,
 };
-use crate::memory::shelf::{STEMS, UnitInfo, What};
+use crate::{
+    bm25::{Collection, Posting},
+    memory::{
+        fuse::{self, Postings, Spread},
+        shelf::{Place, UnitInfo, What},
+    },
+};
 
-/// `hit`: the postings of the question's stems in the places. `lexical`: BM25 by the rarest of them. `cosine`: the dot product
-/// with every vector in the places. `fused`: the sum of their z-scores.
+/// How many passages there are in the places, and their terms.
 ///
-/// `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of it yet.
-const SEARCH: &str = "
-with place as (
-    select * from unnest($2::uuid[], $3::uuid[], $4::boolean[]) l(space, grp, timed)
-), size as (
-    select coalesce(sum(z.passages), 0)::float8 as passages,
-        greatest(coalesce(sum(z.terms)::float8 / greatest(sum(z.passages), 1), 0), 1) as average
-    from place l cross join lateral (
-        select * from konstruct.sizes z where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z
-), hit as materialized (
-    select p.space, p.grp, p.item, p.passage, p.stem, p.text + 2.5::float8 * p.heading as often, p.heading, p.terms
-    from place l cross join lateral (
-        select * from konstruct.postings p
-        where p.tenant = $1 and p.space = l.space and p.stem = any($5::uuid[]) and (l.grp is null or p.grp = l.grp) offset 0) p
-), stem as (
-    select stem, coalesce(n, 0)::float8 as n
-    from unnest($5::uuid[]) s(stem) left join (select stem, count(*) as n from hit group by stem) d using (stem)
-), weighed as materialized (
-    select stem,
-        ln(1 + greatest(passages - n + 0.5, 0) / (n + 0.5)) as rarity,
-        ln(1 + greatest(greatest(passages, 50) - n + 0.5, 0) / (n + 0.5)) as weight,
-        row_number() over (order by n = 0, n, stem) as rank
-    from stem, size
-), lexical as materialized (
-    select space, grp, item, passage,
-        sum(rarity * often * 2.2 / (often + 1.2 * (0.25 + 0.75 * terms / average))) as score,
-        sum(weight * case when heading > 0 then 1 else 0.85 end) / (select sum(weight) from weighed) as coverage,
-        count(*) as stems
-    from hit join weighed using (stem), size
-    where rank <= $11 group by space, grp, item, passage
-), cosine as materialized (
-    select v.space, v.grp, v.item, v.passage, v.cosine
-    from place l cross join lateral (
-        select v.space, v.grp, v.item, v.passage, -(v.e <#> (select $6::real[]::halfvec)) as cosine
-        from konstruct.vectors v
-        where v.tenant = $1 and v.space = l.space and (l.grp is null or v.grp = l.grp) and v.embedder = $7 offset 0) v
-), words as (
-    select coalesce(sum(score), 0) / greatest(passages, 1) as mean,
-        sqrt(greatest(coalesce(sum(score * score), 0) / greatest(passages, 1)
-            - (coalesce(sum(score), 0) / greatest(passages, 1)) ^ 2, 0)) as deviation
-    from size left join lexical on true group by passages
-), meaning as (
-    select coalesce(avg(cosine), 0) as mean, coalesce(stddev_pop(cosine), 0) as deviation from cosine
-), fused as (
-    select space, grp, item, passage, coalesce(score, 0) as score, coalesce(coverage, 0) as coverage,
-        coalesce(stems, 0) as stems, cosine,
-        case when words.deviation < 1e-6 then 0 else (coalesce(score, 0) - words.mean) / words.deviation end
-        + case when cosine is null or meaning.deviation < 1e-6 then 0
-               else (cosine - meaning.mean) / meaning.deviation end as fused
-    from lexical full join cosine using (space, grp, item, passage), words, meaning
-), best as (
-    select * from fused f
-    where $8::bigint is null
-        or not (select bool_or(l.timed) from place l where l.space = f.space)
-        or exists (select from konstruct.units u
-                   where u.tenant = $1 and u.space = f.space and u.grp = f.grp and u.item = f.item
-                       and u.at >= $8 and u.at < $9)
-    order by fused desc, space, grp, item, passage limit $10
-)
-select b.space, b.grp, b.item, b.passage, b.score, b.coverage, b.stems, b.cosine, b.fused,
-    u.what, u.version, u.at, u.said_by, u.persons, u.expires_at, u.before
-from best b cross join lateral (
-    select * from konstruct.units u where u.tenant = $1 and u.space = b.space and u.grp = b.grp and u.item = b.item offset 0) u
-order by b.fused desc, b.space, b.grp, b.item, b.passage";
+/// Here and below `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of
+/// it yet.
+const SIZE: &str = "
+select coalesce(sum(z.passages), 0)::bigint, coalesce(sum(z.terms), 0)::bigint
+from unnest($2::uuid[], $3::uuid[]) l(space, grp) cross join lateral (
+    select * from konstruct.sizes z where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z";
 
-impl Inner {
-    pub(super) async fn find(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
-        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let spaces: Vec<_> = search
-            .places
-            .iter()
-            .map(|place| Uuid::from_bytes(place.space.0))
-            .collect();
-        let groups: Vec<_> = search
-            .places
-            .iter()
-            .map(|place| place.group.map(|group| Uuid::from_bytes(group.0)))
-            .collect();
-        let timed: Vec<_> = search.places.iter().map(|place| place.timed).collect();
-        let stems: Vec<_> = search.stems.iter().copied().map(Uuid::from_bytes).collect();
-        let vector = search.vector.as_ref();
-        let rows = sqlx::query(SEARCH)
-            .bind(tx.id())
-            .bind(spaces)
-            .bind(groups)
-            .bind(timed)
-            .bind(stems)
-            .bind(vector.map(|(_, vector)| vector.as_slice()))
-            .bind(vector.map(|(embedder, _)| embedder.0.cast_signed()))
-            .bind(search.when.map(|(from, _)| from.as_micros()))
-            .bind(search.when.map(|(_, to)| to.as_micros()))
-            .bind(signed(search.limit as u64))
-            .bind(signed(STEMS as u64))
-            .fetch_all(tx.db())
-            .await
-            .map_err(stored)?;
-        tx.commit().await?;
-        rows.iter().map(candidate).collect()
+/// The postings of each stem in each place.
+const POSTINGS: &str = "
+select l.i, s.i, p.n, p.text, p.heading, p.terms
+from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i)
+    cross join unnest($4::uuid[]) with ordinality s(stem, i)
+    cross join lateral (
+        select array_agg(p.n) n, array_agg(p.text) as text, array_agg(p.heading) heading, array_agg(p.terms) terms
+        from (select * from konstruct.postings p
+              where p.tenant = $1 and p.space = l.space and p.stem = s.stem and (l.grp is null or p.grp = l.grp) offset 0) p) p
+where p.n is not null";
+
+/// The dot product of the question with every vector of its embedder in each place.
+const COSINES: &str = "
+select l.i, v.n, v.cosine
+from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i) cross join lateral (
+    select array_agg(v.n) n, array_agg(v.cosine) cosine
+    from (select v.n, (-(v.e <#> (select $4::real[]::halfvec)))::real as cosine from konstruct.vectors v
+          where v.tenant = $1 and v.space = l.space and (l.grp is null or v.grp = l.grp) and v.embedder = $5 offset 0) v) v
+where v.n is not null";
+
+/// The passages in places that are of a time.
+const TIMED: &str = "
+select p.n from unnest($2::uuid[], $3::uuid[]) l(space, grp) cross join lateral (
+    select * from konstruct.units u
+    where u.tenant = $1 and u.space = l.space and (l.grp is null or u.grp = l.grp) and u.at >= $4 and u.at < $5 offset 0) u
+cross join lateral (
+    select p.n from konstruct.passages p
+    where p.tenant = $1 and p.space = u.space and p.grp = u.grp and p.item = u.item offset 0) p";
+
+/// What passages are.
+const PASSAGES: &str = "
+select p.n, p.space, p.grp, p.item, p.passage, u.what, u.version, u.at, u.said_by, u.persons, u.expires_at, u.before
+from unnest($2::bigint[]) w(n) cross join lateral (
+    select * from konstruct.passages p where p.tenant = $1 and p.n = w.n offset 0) p
+cross join lateral (
+    select * from konstruct.units u where u.tenant = $1 and u.space = p.space and u.grp = p.grp and u.item = p.item offset 0) u";
+
+/// Places as a statement binds them: an array for each part.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) spaces: Vec<Uuid>,
+    pub(super) groups: Vec<Option<Uuid>>,
+    pub(super) timed: Vec<bool>,
+}
+
+impl<'a> FromIterator<&'a Place> for Places {
+    fn from_iter<I: IntoIterator<Item = &'a Place>>(iter: I) -> Self {
+        let mut places = Self::default();
+        for place in iter {
+            places.spaces.push(Uuid::from_bytes(place.space.0));
+            let group = place.group.map(|group| Uuid::from_bytes(group.0));
+            places.groups.push(group);
+            places.timed.push(place.timed);
+        }
+        places
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "scores are f32")]
-fn candidate(row: &PgRow) -> Result<Candidate> {
-    let key: (Uuid, Uuid, Uuid) = FromRow::from_row(row).map_err(stored)?;
-    let number = |name: &str| row.try_get::<f64, _>(name).map_err(stored);
-    let passage: i32 = row.try_get("passage").map_err(stored)?;
-    let stems: i64 = row.try_get("stems").map_err(stored)?;
-    let cosine: Option<f64> = row.try_get("cosine").map_err(stored)?;
+impl Places {
+    /// Whether the time of a question applies in a place, which the database counts from 1.
+    fn timed(&self, place: i64) -> Result<bool> {
+        let place = usize::try_from(place - 1).map_err(|_| corrupt())?;
+        self.timed.get(place).copied().ok_or_else(corrupt)
+    }
+}
+
+impl Inner {
+    /// Finds the best passages. All statements of it see the same.
+    pub(super) async fn find(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
+        let mut tx = self.db.tenant(tenant, Mode::Snapshot).await?;
+        let places: Places = search.places.iter().collect();
+        let mut slots = Slots::default();
+        let words = by_words(&mut tx, &places, search, &mut slots).await?;
+        let meaning = by_meaning(&mut tx, &places, search, &mut slots).await?;
+        let of_time = of_time(&mut tx, search).await?;
+        let scored = slots.iter().filter(|(n, slot)| {
+            let of_time = of_time.as_ref().filter(|_| slot.timed);
+            of_time.is_none_or(|all| all.contains(n))
+        });
+        let scored = scored.map(|(n, slot)| (slot.fused(words, meaning), *n));
+        let best = best(scored.collect(), search.limit);
+        let numbers: Vec<i64> = best.into_iter().map(|(_, n)| n).collect();
+        let rows = sqlx::query(PASSAGES)
+            .bind(tx.id())
+            .bind(numbers)
+            .fetch_all(tx.db())
+            .await
+            .map_err(stored)?;
+        drop(tx);
+        let found = rows
+            .iter()
+            .map(|row| candidate(row, &slots, (words, meaning)));
+        let mut found = found.collect::<Result<Vec<_>>>()?;
+        found.sort_by(|a, b| {
+            let by_score = b.fused.total_cmp(&a.fused);
+            by_score.then_with(|| (a.unit, a.passage).cmp(&(b.unit, b.passage)))
+        });
+        found.truncate(search.limit);
+        Ok(found)
+    }
+}
+
+/// Scores the passages in the places that hold one of the stems.
+async fn by_words(
+    tx: &mut TenantTx,
+    places: &Places,
+    search: &Search,
+    slots: &mut Slots,
+) -> Result<Spread> {
+    let (chunks, terms): (i64, i64) = sqlx::query_as(SIZE)
+        .bind(tx.id())
+        .bind(&places.spaces)
+        .bind(&places.groups)
+        .fetch_one(tx.db())
+        .await
+        .map_err(stored)?;
+    let size = Collection {
+        chunks: chunks.cast_unsigned(),
+        terms: terms.cast_unsigned(),
+    };
+    let hashes: Vec<_> = search.stems.iter().copied().map(Uuid::from_bytes).collect();
+    type Row = (i64, i64, Vec<i64>, Vec<i16>, Vec<i16>, Vec<i32>);
+    let rows: Vec<Row> = sqlx::query_as(POSTINGS)
+        .bind(tx.id())
+        .bind(&places.spaces)
+        .bind(&places.groups)
+        .bind(hashes)
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+    let postings = |hash: &[u8; 16]| Postings {
+        hash: *hash,
+        passages: Vec::new(),
+    };
+    let mut stems: Vec<Postings<i64>> = search.stems.iter().map(postings).collect();
+    for (place, stem, ns, text, heading, terms) in rows {
+        let timed = places.timed(place)?;
+        let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
+        let stem = stems.get_mut(stem).ok_or_else(corrupt)?;
+        stem.passages.reserve(ns.len());
+        for (((n, text), heading), terms) in ns.into_iter().zip(text).zip(heading).zip(terms) {
+            let posting = Posting {
+                text: u16::try_from(text).map_err(|_| corrupt())?,
+                heading: u8::try_from(heading).map_err(|_| corrupt())?,
+                terms: u16::try_from(terms).map_err(|_| corrupt())?,
+            };
+            stem.passages.push((n, posting));
+            if timed {
+                slots.entry(n).or_default().timed = true;
+            }
+        }
+    }
+    fuse::lexical(size, stems, |n, stem| {
+        slots.entry(n).or_default().lexical.add(stem);
+    });
+    let scores = slots.values().map(|slot| slot.lexical.score);
+    let words = Spread::of(scores, size.chunks);
+    // What holds none of the stems that count is no candidate by its words.
+    slots.retain(|_, slot| slot.lexical.stems > 0);
+    Ok(words)
+}
+
+/// Finds the cosine of every passage in the places that has a vector.
+async fn by_meaning(
+    tx: &mut TenantTx,
+    places: &Places,
+    search: &Search,
+    slots: &mut Slots,
+) -> Result<Spread> {
+    let Some((embedder, question)) = &search.vector else {
+        return Ok(Spread::of([], 0));
+    };
+    let rows: Vec<(i64, Vec<i64>, Vec<f32>)> = sqlx::query_as(COSINES)
+        .bind(tx.id())
+        .bind(&places.spaces)
+        .bind(&places.groups)
+        .bind(question)
+        .bind(embedder.0.cast_signed())
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+    slots.reserve(rows.iter().map(|(_, ns, _)| ns.len()).sum());
+    for (place, ns, cosines) in &rows {
+        let timed = places.timed(*place)?;
+        for (n, cosine) in ns.iter().zip(cosines) {
+            let slot = slots.entry(*n).or_default();
+            slot.cosine = Some(*cosine);
+            slot.timed = timed;
+        }
+    }
+    let many: usize = rows.iter().map(|(_, ns, _)| ns.len()).sum();
+    let cosines = rows
+        .iter()
+        .flat_map(|(_, _, cosines)| cosines.iter().copied());
+    Ok(Spread::of(cosines, many as u64))
+}
+
+/// The passages of the time that is asked for, in the places where it applies; `None`: of any.
+async fn of_time(tx: &mut TenantTx, search: &Search) -> Result<Option<HashSet<i64>>> {
+    let Some((from, to)) = search.when else {
+        return Ok(None);
+    };
+    let places: Places = search.places.iter().filter(|place| place.timed).collect();
+    let numbers: Vec<i64> = sqlx::query_scalar(TIMED)
+        .bind(tx.id())
+        .bind(places.spaces)
+        .bind(places.groups)
+        .bind(from.as_micros())
+        .bind(to.as_micros())
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+    Ok(Some(numbers.into_iter().collect()))
+}
+
+fn candidate(row: &PgRow, slots: &Slots, (words, meaning): (Spread, Spread)) -> Result<Candidate> {
+    let (n, space, group, item, passage): (i64, Uuid, Uuid, Uuid, i32) =
+        FromRow::from_row(row).map_err(stored)?;
+    let slot = slots.get(&n).ok_or_else(corrupt)?;
     Ok(Candidate {
-        unit: unit_key(key),
+        unit: unit_key((space, group, item)),
         passage: u32::try_from(passage).map_err(|_| corrupt())?,
         about: about(row)?,
-        lexical: number("score")? as f32,
-        coverage: number("coverage")?.clamp(0.0, 1.0) as f32,
-        stems: u32::try_from(stems).map_err(|_| corrupt())?,
-        cosine: cosine.map(|cosine| cosine as f32),
-        fused: number("fused")? as f32,
+        lexical: slot.lexical.score,
+        coverage: slot.lexical.coverage.clamp(0.0, 1.0),
+        stems: slot.lexical.stems,
+        cosine: slot.cosine,
+        fused: slot.fused(words, meaning),
     })
 }
 

@@ -1,0 +1,85 @@
+//! What a search has found so far, by the numbers of passages.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use crate::memory::fuse::{Lexical, Spread};
+
+/// A passage: what it scores by its words and by its meaning, and whether the time of a question applies to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) lexical: Lexical,
+    pub(super) cosine: Option<f32>,
+    pub(super) timed: bool,
+}
+
+impl Slot {
+    /// The sum of the z-scores.
+    pub(super) fn fused(&self, words: Spread, meaning: Spread) -> f32 {
+        words.z(self.lexical.score) + self.cosine.map_or(0.0, |cosine| meaning.z(cosine))
+    }
+}
+
+/// Passages by number.
+pub(super) type Slots = HashMap<i64, Slot, BuildHasherDefault<ByNumber>>;
+
+/// Numbers are given one after the other: they need no better hash.
+#[derive(Debug, Default)]
+pub(super) struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0.rotate_left(8) ^ u64::from(*byte));
+        }
+    }
+
+    fn write_i64(&mut self, number: i64) {
+        self.write_u64(number.cast_unsigned());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The best of some numbers, and all that are as good as the last of them.
+pub(super) fn best(mut scored: Vec<(f32, i64)>, limit: usize) -> Vec<(f32, i64)> {
+    if limit == 0 {
+        return Vec::new();
+    }
+    if scored.len() > limit {
+        let (_, (least, _), _) =
+            scored.select_nth_unstable_by(limit - 1, |a, b| b.0.total_cmp(&a.0));
+        let least = *least;
+        scored.retain(|(score, _)| *score >= least);
+    }
+    scored
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_are_all_that_are_as_good_as_the_last() {
+        for (scores, limit, expected) in [
+            (&[][..], 3, &[][..]),
+            (&[1.0, 2.0], 3, &[1.0, 2.0]),
+            (&[1.0, 3.0, 2.0], 2, &[2.0, 3.0]),
+            (&[2.0, 1.0, 3.0, 2.0, 2.0], 2, &[2.0, 2.0, 2.0, 3.0]),
+            (&[1.0], 0, &[]),
+        ] {
+            let scored = scores.iter().copied().zip(0..).collect();
+            let mut found: Vec<f32> = best(scored, limit).into_iter().map(|one| one.0).collect();
+            found.sort_by(f32::total_cmp);
+            assert_eq!(found, expected, "{scores:?}, {limit}");
+        }
+    }
+}
