@@ -2,22 +2,37 @@
 
 use async_trait::async_trait;
 use konstruct_core::{
-    CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result,
-    Secret,
+    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
+    Price, Result, Secret,
 };
 use reqwest::header::HeaderMap;
 
 use super::{
     convert::{Messages, request},
-    wire::{ErrorBody, ErrorDocument},
+    model::Line,
+    wire::{ErrorBody, ErrorDocument, Page},
 };
 use crate::{
     guard::Guard,
-    http::{Http, Post, ProviderError, Refusal, Timeouts, header},
+    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
     price::PriceTable,
 };
 
+/// Where Anthropic is.
+const OFFICIAL: &str = "https://api.anthropic.com";
+/// The most bytes of a page of the list of models.
+const PAGE: usize = 4 << 20;
+/// The most pages of it that are read.
+const PAGES: usize = 100;
+
 /// A model behind Anthropic's Messages.
+///
+/// What it can do goes by its name, see [`Anthropic::abilities`]. So does how it is told to think: by an effort from Claude 4.6 on, and by
+/// a budget before, of at most half of [`ModelRequest::max_tokens`] and not at all below 2,048 of these. Where it must call a tool it does
+/// not think, nor by a budget in the midst of calls that it made without a thought of its own. Fable and Mythos cannot be told not to
+/// think; for them that is a low effort. A temperature is not sent to a model that thinks, nor from Claude 4.7 on: the wire refuses it.
+///
+/// With [`ModelRequest::cache`] the tools, the system text and the messages are marked to be cached, each up to its end.
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Secret};
@@ -39,10 +54,14 @@ impl Anthropic {
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("anthropic", model);
         info.price = PriceTable::built_in().price("anthropic", &info.model);
+        let line = Line::of(&info.model);
+        info.can = line.can();
+        info.context_window = line.context_window();
+        describe(&mut info, OFFICIAL, api_key.expose());
         Self {
             info,
             api_key,
-            base_url: "https://api.anthropic.com".into(),
+            base_url: OFFICIAL.into(),
             http: Http::new(Timeouts::default()),
         }
     }
@@ -52,6 +71,7 @@ impl Anthropic {
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         let url = url.as_ref().trim().trim_end_matches('/');
         self.base_url = url.strip_suffix("/v1").unwrap_or(url).into();
+        describe(&mut self.info, &self.base_url, self.api_key.expose());
         self
     }
 
@@ -59,6 +79,20 @@ impl Anthropic {
     #[must_use]
     pub fn price(mut self, price: Price) -> Self {
         self.info.price = Some(price);
+        self
+    }
+
+    /// Says all that it can do, where its name does not tell: of a name that is not known, that it calls tools.
+    #[must_use]
+    pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
+        self.info.can = can.into_iter().collect();
+        self
+    }
+
+    /// Says how many tokens input and output may have together, where its name does not tell.
+    #[must_use]
+    pub fn context_window(mut self, tokens: u64) -> Self {
+        self.info.context_window = Some(tokens);
         self
     }
 
@@ -75,6 +109,40 @@ impl Anthropic {
         self.http = self.http.guarded(guard);
         self
     }
+
+    /// Returns the names of all models that the key may use.
+    ///
+    /// # Errors
+    /// Those of [`LlmBackend::stream`]; [`ErrorKind::Protocol`] for a list that does not end.
+    pub async fn models(&self) -> Result<Vec<String>> {
+        let mut models: Vec<String> = Vec::new();
+        for _ in 0..PAGES {
+            let mut query = vec![("limit", "1000".to_owned())];
+            query.extend(models.last().map(|last| ("after_id", last.clone())));
+            let get = Get {
+                provider: "anthropic",
+                url: format!("{}/v1/models", self.base_url),
+                query,
+                headers: self.headers()?,
+                refused,
+            };
+            let page: Page = self.http.get(get, PAGE).await?;
+            let more = page.has_more && !page.data.is_empty();
+            models.extend(page.data.into_iter().map(|listed| listed.id));
+            if !more {
+                return Ok(models);
+            }
+        }
+        let message = "anthropic's list of models does not end";
+        Err(Error::new(ErrorKind::Protocol, message))
+    }
+
+    fn headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        header(&mut headers, "x-api-key", self.api_key.expose())?;
+        header(&mut headers, "anthropic-version", "2023-06-01")?;
+        Ok(headers)
+    }
 }
 
 #[async_trait]
@@ -85,16 +153,15 @@ impl LlmBackend for Anthropic {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
-        let mut headers = HeaderMap::new();
-        header(&mut headers, "x-api-key", self.api_key.expose())?;
-        header(&mut headers, "anthropic-version", "2023-06-01")?;
+        let body = request(&self.info, &asked)?;
+        let mut headers = self.headers()?;
         header(&mut headers, "idempotency-key", &call.idempotency_key)?;
         let post = Post {
             provider: "anthropic",
             model: &self.info.model,
             url: format!("{}/v1/messages", self.base_url),
             headers,
-            body: &request(&self.info.model, &asked),
+            body: &body,
             refused,
         };
         self.http.stream::<Messages>(post, &self.info, call).await
@@ -106,7 +173,9 @@ fn refused(refusal: &Refusal) -> Error {
         return refusal.error("anthropic", None, None);
     };
     let said = ProviderError::new(&error.r#type, &error.message);
-    refusal.error("anthropic", known(&error.r#type), Some(said))
+    // The status says more than `invalid_request_error` where a gateway gives both.
+    let typed = known(&error.r#type).filter(|_| refusal.status != 413);
+    refusal.error("anthropic", typed, Some(said))
 }
 
 /// Makes an error of one that came in the stream, where there is no status to go by.

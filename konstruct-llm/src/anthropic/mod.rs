@@ -2,6 +2,7 @@
 
 mod client;
 mod convert;
+mod model;
 mod wire;
 
 pub use self::client::Anthropic;

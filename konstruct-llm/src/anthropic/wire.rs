@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/messages`, as far as it is used.
+//! The JSON of `POST /v1/messages` and `GET /v1/models`, as far as it is used.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,19 +8,68 @@ pub(crate) struct Request<'a> {
     pub(crate) model: &'a str,
     pub(crate) max_tokens: u32,
     pub(crate) stream: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) system: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) system: Option<System>,
     pub(crate) messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) temperature: Option<f32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(crate) stop_sequences: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tools: Vec<Tool<'a>>,
+    pub(crate) tools: Vec<Cached<Tool<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_choice: Option<ToolChoice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) thinking: Option<Thinking>,
+    #[serde(skip_serializing_if = "OutputConfig::is_empty")]
+    pub(crate) output_config: OutputConfig<'a>,
+}
+
+/// A text, or blocks where one is to be cached.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum System {
+    Text(String),
+    Blocks([Cached<SystemBlock>; 1]),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum SystemBlock {
+    Text { text: String },
+}
+
+/// Something after which the request so far may be cached.
+#[derive(Debug, Serialize)]
+pub(crate) struct Cached<T> {
+    #[serde(flatten)]
+    pub(crate) it: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_control: Option<CacheControl>,
+}
+
+impl<T> From<T> for Cached<T> {
+    fn from(it: T) -> Self {
+        Self {
+            it,
+            cache_control: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum CacheControl {
+    Ephemeral {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<&'static str>,
+    },
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Message<'a> {
     pub(crate) role: &'static str,
-    pub(crate) content: Vec<Block<'a>>,
+    pub(crate) content: Vec<Cached<Block<'a>>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,6 +77,9 @@ pub(crate) struct Message<'a> {
 pub(crate) enum Block<'a> {
     Text {
         text: &'a str,
+    },
+    Image {
+        source: Source<'a>,
     },
     Thinking {
         thinking: &'a str,
@@ -49,42 +101,90 @@ pub(crate) enum Block<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Source<'a> {
+    Base64 { media_type: &'a str, data: String },
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Tool<'a> {
     pub(crate) name: &'a str,
     pub(crate) description: &'a str,
     pub(crate) input_schema: &'a Value,
 }
 
-/// An event. What this version does not know is [`Event::Unknown`], as the provider asks of its clients.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize)]
+pub(crate) struct ToolChoice<'a> {
+    pub(crate) r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disable_parallel_tool_use: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Event {
-    MessageStart {
-        message: Start,
-    },
-    ContentBlockStart {
-        index: u32,
-        content_block: BlockIn,
-    },
-    ContentBlockDelta {
-        index: u32,
-        delta: Delta,
-    },
-    ContentBlockStop {
-        index: u32,
-    },
-    MessageDelta {
-        delta: MessageDelta,
-        #[serde(default)]
-        usage: Option<Usage>,
-    },
+pub(crate) enum Thinking {
+    Adaptive,
+    Enabled { budget_tokens: u32 },
+    Disabled,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct OutputConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<Format<'a>>,
+}
+
+impl OutputConfig<'_> {
+    fn is_empty(&self) -> bool {
+        self.effort.is_none() && self.format.is_none()
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Format<'a> {
+    JsonSchema { schema: &'a Value },
+}
+
+/// An event of any kind, each with the fields that it has. One flat struct is read in one go, which an enum by its tag is not.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) r#type: EventKind,
+    #[serde(default)]
+    pub(crate) index: u32,
+    pub(crate) message: Option<Start>,
+    pub(crate) content_block: Option<Value>,
+    pub(crate) delta: Option<Delta>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) error: Option<ErrorBody>,
+}
+
+/// What this version does not know is [`EventKind::Unknown`], as the provider asks of its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EventKind {
+    MessageStart,
+    ContentBlockStart,
+    ContentBlockDelta,
+    ContentBlockStop,
+    MessageDelta,
     MessageStop,
     Ping,
-    Error {
-        error: ErrorBody,
-    },
+    Error,
     #[serde(other)]
     Unknown,
+}
+
+/// An event as far as every version of it goes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AnyEvent {
+    pub(crate) r#type: EventKind,
+    #[serde(default)]
+    pub(crate) delta: Value,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,45 +196,26 @@ pub(crate) struct Start {
     pub(crate) usage: Option<Usage>,
 }
 
-/// The beginning of a block, of whatever kind. A text or a thought may already stand in it.
+/// More of a block, or of the message.
 #[derive(Debug, Deserialize)]
-pub(crate) struct BlockIn {
-    pub(crate) r#type: String,
-    #[serde(default)]
+pub(crate) struct Delta {
+    pub(crate) r#type: Option<DeltaKind>,
     pub(crate) text: Option<String>,
-    #[serde(default)]
+    pub(crate) partial_json: Option<String>,
     pub(crate) thinking: Option<String>,
-    #[serde(default)]
     pub(crate) signature: Option<String>,
-    #[serde(default)]
-    pub(crate) data: Option<String>,
-    #[serde(default)]
-    pub(crate) id: Option<String>,
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-    #[serde(default)]
-    pub(crate) input: Option<Value>,
+    pub(crate) stop_reason: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type")]
-pub(crate) enum Delta {
-    #[serde(rename = "text_delta")]
-    Text { text: String },
-    #[serde(rename = "input_json_delta")]
-    InputJson { partial_json: String },
-    #[serde(rename = "thinking_delta")]
-    Thinking { thinking: String },
-    #[serde(rename = "signature_delta")]
-    Signature { signature: String },
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeltaKind {
+    TextDelta,
+    InputJsonDelta,
+    ThinkingDelta,
+    SignatureDelta,
     #[serde(other)]
     Unknown,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct MessageDelta {
-    #[serde(default)]
-    pub(crate) stop_reason: Option<String>,
 }
 
 /// A snapshot of the totals. A field that is missing or null says nothing new.
@@ -159,7 +240,22 @@ pub(crate) struct OutputDetails {
     pub(crate) thinking_tokens: Option<u64>,
 }
 
+/// A whole answer in one document, or an error in one.
 #[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Document {
+    Message {
+        #[serde(flatten)]
+        start: Start,
+        content: Vec<Value>,
+        stop_reason: Option<String>,
+    },
+    Error {
+        error: ErrorBody,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct ErrorBody {
     #[serde(default)]
     pub(crate) r#type: String,
@@ -171,4 +267,17 @@ pub(crate) struct ErrorBody {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorDocument {
     pub(crate) error: ErrorBody,
+}
+
+/// A page of the list of models.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page {
+    pub(crate) data: Vec<Listed>,
+    #[serde(default)]
+    pub(crate) has_more: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
 }

@@ -112,6 +112,7 @@ pub(crate) struct Post<'a, B> {
 pub(crate) struct Get {
     pub(crate) provider: &'static str,
     pub(crate) url: String,
+    pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) refused: fn(&Refusal) -> Error,
 }
@@ -247,7 +248,7 @@ impl Http {
     pub(crate) async fn get<T: DeserializeOwned>(&self, get: Get, most: usize) -> Result<T> {
         let deadline = Instant::now() + self.timeouts.first_content;
         let request = self.request(reqwest::Method::GET, &get.url)?;
-        let request = request.headers(get.headers);
+        let request = request.query(&get.query).headers(get.headers);
         let response = answered(request, deadline, get.refused).await?;
         parsed(get.provider, &body(response, deadline, most).await?)
     }

@@ -118,6 +118,7 @@ pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
     let get = Get {
         provider: "ollama",
         url: format!("{}/api/tags", self::base_url(base_url.as_ref())),
+        query: Vec::new(),
         headers: HeaderMap::new(),
         refused,
     };

@@ -7,7 +7,9 @@
 )]
 
 mod accuracy;
+mod anthropic;
 mod backends;
+mod canned;
 mod codecs;
 mod embedders;
 mod extract;
