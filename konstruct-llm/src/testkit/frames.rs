@@ -69,6 +69,29 @@ impl Dialect {
         }
     }
 
+    /// Frames the same events as oddly as the wire allows, cut into single bytes.
+    pub(super) fn oddly(self, frames: &[String]) -> Vec<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for frame in frames {
+            let text = match self {
+                Self::Ollama => format!("\r\n{}\r\n", frame.trim_end()),
+                _ => {
+                    let frame = frame.trim_end().replace("data: ", "data:");
+                    format!(
+                        ": keep-alive\r\n\r\n{}\r\n\r\n",
+                        frame.replace('\n', "\r\n")
+                    )
+                }
+            };
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        // The last event lacks what ends it.
+        while bytes.ends_with(b"\r\n") {
+            bytes.truncate(bytes.len() - 2);
+        }
+        bytes.into_iter().map(|byte| vec![byte]).collect()
+    }
+
     /// Returns a frame that is not JSON.
     pub(super) fn malformed(self) -> String {
         self.frame("{\"choices\": [{]")

@@ -10,6 +10,7 @@ pub struct Reply {
     pub(super) fault: Option<Fault>,
     pub(super) delay: Duration,
     pub(super) usage: (u64, u64),
+    pub(super) odd: bool,
 }
 
 impl Reply {
@@ -33,6 +34,13 @@ impl Reply {
     #[must_use]
     pub fn usage(mut self, input: u64, output: u64) -> Self {
         self.usage = (input, output);
+        self
+    }
+
+    /// Is framed as oddly as the wire allows: CRLF and comments, no space after the colon, byte by byte, the last event unterminated.
+    #[must_use]
+    pub fn oddly_framed(mut self) -> Self {
+        self.odd = true;
         self
     }
 
@@ -64,6 +72,10 @@ pub enum Fault {
         /// The body.
         body: String,
     },
+    /// The request is read, and the connection breaks before anything is answered.
+    Drop,
+    /// The request is read, and nothing is ever answered.
+    Silent,
     /// After so many frames the stream ends, in good order as far as HTTP goes.
     End(usize),
     /// After so many frames the connection breaks.

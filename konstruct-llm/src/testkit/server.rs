@@ -251,7 +251,8 @@ async fn embed(
         fault => fault,
     };
     let half = document.len() / 2;
-    let frames = vec![document[..half].to_owned(), document[half..].to_owned()];
+    let (head, tail) = document.as_bytes().split_at(half);
+    let frames = vec![head.to_vec(), tail.to_vec()];
     let mut response = Response::new(stream_of(dialect, frames, fault));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -284,6 +285,12 @@ async fn respond(
     {
         return refusal(*status, headers, body);
     }
+    match &reply.fault {
+        // What a panic does to a connection, without its message.
+        Some(Fault::Drop) => std::panic::resume_unwind(Box::new("the connection breaks")),
+        Some(Fault::Silent) => std::future::pending().await,
+        _ => {}
+    }
     let model = body["model"].as_str().unwrap_or("fake");
     // Ollama streams unless told not to; the others the other way round.
     if !body["stream"]
@@ -293,6 +300,11 @@ async fn respond(
         return Json(dialect.document(model, number, &reply)).into_response();
     }
     let frames = dialect.frames(model, number, &reply);
+    let frames = if reply.odd {
+        dialect.oddly(&frames)
+    } else {
+        frames.into_iter().map(String::into_bytes).collect()
+    };
     let mut response = Response::new(stream_of(dialect, frames, reply.fault));
     let media = HeaderValue::from_static(dialect.media());
     response.headers_mut().insert(CONTENT_TYPE, media);
@@ -312,16 +324,16 @@ fn refusal(status: u16, headers: &[(String, String)], body: &str) -> Response {
 }
 
 /// Makes the body: each frame a chunk of its own, and then the fault.
-fn stream_of(dialect: Dialect, mut frames: Vec<String>, fault: Option<Fault>) -> Body {
+fn stream_of(dialect: Dialect, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -> Body {
     let broken = || stream::once(async { Err(io::Error::other("cut")) });
     let (at, last) = match fault {
         Some(Fault::End(at) | Fault::Cut(at) | Fault::Stall(at)) => (at, None),
         Some(Fault::Malformed(at)) => (at, Some(dialect.malformed())),
         Some(Fault::Error(at)) => (at, Some(dialect.error())),
-        Some(Fault::Status { .. }) | None => (usize::MAX, None),
+        Some(Fault::Status { .. } | Fault::Drop | Fault::Silent) | None => (usize::MAX, None),
     };
     frames.truncate(at);
-    frames.extend(last);
+    frames.extend(last.map(String::into_bytes));
     let sent = stream::iter(frames.into_iter().map(Ok::<_, io::Error>));
     match fault {
         Some(Fault::Cut(_)) => Body::from_stream(sent.chain(broken())),
