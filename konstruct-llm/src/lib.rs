@@ -51,7 +51,7 @@
 //! |---|---|---|
 //! | `openai` | Chat Completions, embeddings, and compatible servers | yes |
 //! | `anthropic` | Messages | yes |
-//! | `ollama` | `/api/chat`, `/api/embed`, and a probe | yes |
+//! | `ollama` | chat, embeddings, a probe, and what is loaded and pulled | yes |
 //! | `extract` | the offline backend | yes |
 //! | `testkit` | fake provider servers | no |
 
@@ -86,7 +86,9 @@ pub use self::anthropic::{Anthropic, AnthropicDecoder};
 #[cfg(feature = "extract")]
 pub use self::extract::Extract;
 #[cfg(feature = "ollama")]
-pub use self::ollama::{Ollama, OllamaDecoder, OllamaEmbedder, probe};
+pub use self::ollama::{
+    LocalState, Ollama, OllamaDecoder, OllamaEmbedder, Pull, PullProgress, probe,
+};
 #[cfg(feature = "openai")]
 pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
 pub use self::pool::{BreakerPolicy, Deployment, Pool, PoolBuilder};

@@ -144,6 +144,7 @@ impl Http {
         }
     }
 
+    #[cfg(feature = "ollama")]
     pub(crate) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -229,16 +230,22 @@ impl Http {
             gen_ai.provider.name = post.provider,
             gen_ai.request.model = post.model,
         );
+        self.exchange(post, most).instrument(span).await
+    }
+
+    /// The same of a call that is no embedding.
+    ///
+    /// # Errors
+    /// As [`Http::document`].
+    pub(crate) async fn exchange<T: DeserializeOwned>(
+        &self,
+        post: Post<'_, impl Serialize>,
+        most: usize,
+    ) -> Result<T> {
         let deadline = Instant::now() + self.timeouts.first_content;
-        let request = self
-            .request(reqwest::Method::POST, &post.url)?
-            .headers(post.headers)
-            .json(post.body);
-        let whole = async {
-            let response = answered(request, deadline, post.refused).await?;
-            body(response, deadline, most).await
-        };
-        parsed(post.provider, &whole.instrument(span).await?)
+        let provider = post.provider;
+        let response = self.open(post).await?;
+        parsed(provider, &body(response, deadline, most).await?)
     }
 
     /// Fetches a document of at most so many bytes, within [`Timeouts::first_content`].
@@ -257,7 +264,6 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::stream`].
-    #[cfg(feature = "ollama")]
     pub(crate) async fn open(&self, post: Post<'_, impl Serialize>) -> Result<Response> {
         let deadline = Instant::now() + self.timeouts.first_content;
         let request = self
@@ -363,12 +369,12 @@ fn unreached(error: reqwest::Error) -> Error {
     Error::new(kind, message).with_source(error)
 }
 
-fn broken(error: reqwest::Error) -> Error {
+pub(crate) fn broken(error: reqwest::Error) -> Error {
     Error::new(ErrorKind::Truncated, "the connection broke in mid-answer")
         .with_source(error.without_url())
 }
 
-fn silent(when: &str) -> Error {
+pub(crate) fn silent(when: &str) -> Error {
     Error::new(
         ErrorKind::Truncated,
         format!("the provider fell silent {when}"),

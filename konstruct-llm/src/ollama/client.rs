@@ -4,27 +4,35 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use konstruct_core::{
-    CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result,
-    Secret,
+    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
+    Price, Result, Secret,
 };
 use reqwest::header::HeaderMap;
 
 use super::{
     convert::{Lines, request},
+    local::LIST,
+    model,
     wire::{ErrorDocument, Tags},
 };
 use crate::{
     guard::Guard,
-    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, header},
+    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
 };
 
+/// How many tokens of context a model gets unless told otherwise.
+const CONTEXT: u32 = 8192;
 /// Where Ollama listens unless told otherwise.
 pub(super) const LOCAL: &str = "http://127.0.0.1:11434";
 
-/// The most bytes of a list of models.
-const LIST: usize = 4 << 20;
-
 /// A model that runs on Ollama. It is free.
+///
+/// What it can do goes by its name; [`Ollama::measured`] asks Ollama itself. A model that thinks is told whether to, and GPT-OSS how much;
+/// others are told nothing. One that is told not to, such as Qwen 3, may let a `</think>` slip into its text: the tag is taken out.
+///
+/// The wire knows no choice of tools. Where none may be called none are offered; that one must be called
+/// ([`ToolChoice::Required`](konstruct_core::ToolChoice)) or that only one may be at once is
+/// [`ErrorKind::Unsupported`].
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Price};
@@ -35,21 +43,25 @@ const LIST: usize = 4 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ollama {
-    info: ModelInfo,
+    pub(super) info: ModelInfo,
     api_key: Option<Secret>,
-    base_url: String,
-    context: u32,
-    http: Http,
+    pub(super) base_url: String,
+    pub(super) context: u32,
+    pub(super) http: Http,
 }
 
 impl Ollama {
     /// A model of the Ollama at `http://127.0.0.1:11434`.
     pub fn new(model: impl Into<String>) -> Self {
+        let mut info = ModelInfo::new("ollama", model).with_price(Price::default());
+        info.can = model::can(&info.model);
+        info.context_window = Some(CONTEXT.into());
+        describe(&mut info, LOCAL, "");
         Self {
-            info: ModelInfo::new("ollama", model).with_price(Price::default()),
+            info,
             api_key: None,
             base_url: LOCAL.into(),
-            context: 8192,
+            context: CONTEXT,
             http: Http::new(Timeouts::default().with_first_content(Duration::from_secs(300))),
         }
     }
@@ -58,14 +70,14 @@ impl Ollama {
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = base_url(url.as_ref());
-        self
+        self.described()
     }
 
     /// Sends a key, as an Ollama behind a gateway wants it.
     #[must_use]
     pub fn api_key(mut self, key: Secret) -> Self {
         self.api_key = Some(key);
-        self
+        self.described()
     }
 
     /// Says how many tokens of context the model gets: 8192 unless told otherwise. A request that is longer is refused, not
@@ -73,6 +85,14 @@ impl Ollama {
     #[must_use]
     pub fn context(mut self, tokens: u32) -> Self {
         self.context = tokens;
+        self.info.context_window = Some(tokens.into());
+        self
+    }
+
+    /// Says all that it can do, where its name does not tell.
+    #[must_use]
+    pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
+        self.info.can = can.into_iter().collect();
         self
     }
 
@@ -88,6 +108,21 @@ impl Ollama {
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);
         self
+    }
+
+    fn described(mut self) -> Self {
+        let key = self.api_key.as_ref().map_or("", Secret::expose);
+        describe(&mut self.info, &self.base_url, key);
+        self
+    }
+
+    pub(super) fn headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.api_key {
+            let bearer = format!("Bearer {}", key.expose());
+            header(&mut headers, "authorization", &bearer)?;
+        }
+        Ok(headers)
     }
 }
 
@@ -143,20 +178,13 @@ impl LlmBackend for Ollama {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
-        let mut headers = HeaderMap::new();
-        if let Some(key) = &self.api_key {
-            header(
-                &mut headers,
-                "authorization",
-                &format!("Bearer {}", key.expose()),
-            )?;
-        }
+        let body = request(&self.info, self.context, &asked)?;
         let post = Post {
             provider: "ollama",
             model: &self.info.model,
             url: format!("{}/api/chat", self.base_url),
-            headers,
-            body: &request(&self.info.model, self.context, &asked),
+            headers: self.headers()?,
+            body: &body,
             refused,
         };
         self.http.stream::<Lines>(post, &self.info, call).await
@@ -167,7 +195,7 @@ impl LlmBackend for Ollama {
 pub(super) fn refused(refusal: &Refusal) -> Error {
     let said = serde_json::from_slice(&refusal.body)
         .ok()
-        .map(|ErrorDocument { error }| ProviderError::new("", &error));
+        .map(|ErrorDocument { error }| ProviderError::new("", error.text()));
     refusal.error("ollama", None, said)
 }
 

@@ -3,11 +3,14 @@
 mod client;
 mod convert;
 mod embed;
+mod local;
+mod model;
 mod wire;
 
 pub use self::{
     client::{Ollama, probe},
     embed::OllamaEmbedder,
+    local::{LocalState, Pull, PullProgress},
 };
 
 /// Decodes a stream of Ollama's `/api/chat`.

@@ -1,4 +1,4 @@
-//! The JSON of `POST /api/chat` and `GET /api/tags`, as far as it is used.
+//! The JSON of Ollama, as far as it is used: `/api/chat`, `/api/pull`, `/api/show`, `/api/tags`, `/api/ps`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,15 +12,28 @@ pub(crate) struct Request<'a> {
     pub(crate) stream: bool,
     /// Refuse a prompt that is too long rather than cut it unasked.
     pub(crate) truncate: bool,
-    pub(crate) options: Options,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) think: Option<Think>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) format: Option<&'a Value>,
+    pub(crate) options: Options<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Think {
+    Whether(bool),
+    Level(&'static str),
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Options {
+pub(crate) struct Options<'a> {
     pub(crate) num_predict: u32,
     pub(crate) num_ctx: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) temperature: Option<f32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(crate) stop: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
@@ -31,6 +44,8 @@ pub(crate) enum Message<'a> {
     },
     User {
         content: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        images: Vec<String>,
     },
     Assistant {
         content: String,
@@ -76,34 +91,26 @@ pub(crate) struct Line {
     pub(crate) model: String,
     #[serde(default)]
     pub(crate) created_at: String,
-    #[serde(default)]
-    pub(crate) message: MessageIn,
+    pub(crate) message: Option<MessageIn>,
     #[serde(default)]
     pub(crate) done: bool,
-    #[serde(default)]
     pub(crate) done_reason: Option<String>,
-    #[serde(default)]
-    pub(crate) prompt_eval_count: u64,
-    #[serde(default)]
-    pub(crate) eval_count: u64,
-    pub(crate) error: Option<String>,
+    pub(crate) prompt_eval_count: Option<u64>,
+    pub(crate) eval_count: Option<u64>,
+    pub(crate) error: Option<ErrorBody>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct MessageIn {
-    #[serde(default)]
-    pub(crate) content: String,
-    #[serde(default)]
+    pub(crate) content: Option<String>,
     pub(crate) thinking: Option<String>,
-    #[serde(default)]
     pub(crate) tool_calls: Option<Vec<CallIn>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct CallIn {
     /// Missing on older servers.
-    #[serde(default)]
-    pub(crate) id: String,
+    pub(crate) id: Option<String>,
     pub(crate) function: FunctionIn,
 }
 
@@ -114,10 +121,69 @@ pub(crate) struct FunctionIn {
     pub(crate) arguments: Value,
 }
 
+/// Ollama's errors are texts; a gateway before it may make objects of them.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ErrorBody {
+    Text(String),
+    Object {
+        #[serde(default)]
+        message: String,
+    },
+}
+
+impl ErrorBody {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Object { message: text } => text,
+        }
+    }
+}
+
 /// The body of an answer that is no stream.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorDocument {
-    pub(crate) error: String,
+    pub(crate) error: ErrorBody,
+}
+
+/// Asks to load a model, or with no time to be kept for, to unload it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Load<'a> {
+    pub(crate) model: &'a str,
+    /// None: that loads it.
+    pub(crate) messages: [&'a str; 0],
+    pub(crate) stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_alive: Option<u32>,
+    pub(crate) options: LoadOptions,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct LoadOptions {
+    pub(crate) num_ctx: u32,
+}
+
+/// Names a model, to pull it or to hear of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Named<'a> {
+    pub(crate) model: &'a str,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(default)]
+    pub(crate) capabilities: Vec<String>,
+}
+
+/// A line of a pull.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Pulled {
+    #[serde(default)]
+    pub(crate) status: String,
+    pub(crate) digest: Option<String>,
+    pub(crate) total: Option<u64>,
+    pub(crate) completed: Option<u64>,
+    pub(crate) error: Option<ErrorBody>,
 }
 
 #[derive(Debug, Deserialize)]

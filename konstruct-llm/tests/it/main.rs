@@ -14,6 +14,7 @@ mod codecs;
 mod embedders;
 mod extract;
 mod ledger;
+mod ollama;
 mod pool;
 mod requests;
 mod suite;

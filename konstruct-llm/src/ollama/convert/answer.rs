@@ -1,0 +1,157 @@
+//! From the wire's lines, or its one document, to events.
+
+use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use serde_json::Value;
+
+use super::{
+    super::{
+        client::in_stream,
+        wire::{CallIn, Line},
+    },
+    leak::{Leak, Piece},
+};
+use crate::{
+    codec::{Wire, call_id, parse},
+    ndjson,
+};
+
+/// Decodes a stream of lines. The terminal one has `done` and a `done_reason`; without the reason the server lost the model, so
+/// that is [`ErrorKind::Truncated`]. Tags of thoughts that leak into the text are taken out of it.
+#[derive(Debug, Default)]
+pub struct Lines {
+    started: bool,
+    answer: String,
+    next: u32,
+    /// The open text or reasoning block, and whether it is reasoning.
+    prose: Option<(u32, bool)>,
+    called: bool,
+    leak: Leak,
+}
+
+impl Wire for Lines {
+    type Frame = ndjson::Lines;
+
+    fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        let line: Line = parse(frame)?;
+        if let Some(error) = &line.error {
+            return Err(in_stream(error.text()));
+        }
+        if !self.started {
+            self.started = true;
+            self.answer.clone_from(&line.created_at);
+            events.push(ModelEvent::Start {
+                id: line.created_at,
+                model: line.model,
+            });
+        }
+        let message = line.message.unwrap_or_default();
+        self.prose(true, message.thinking.unwrap_or_default(), events);
+        for piece in self.leak.push(&message.content.unwrap_or_default()) {
+            self.piece(piece, events);
+        }
+        for call in message.tool_calls.into_iter().flatten() {
+            self.call(call, events);
+        }
+        if line.done {
+            self.end_prose(events);
+            // What is zero is left out, so that neither means that nothing was counted.
+            if line.prompt_eval_count.is_some() || line.eval_count.is_some() {
+                events.push(ModelEvent::Usage(Usage {
+                    input: line.prompt_eval_count.unwrap_or(0),
+                    output: line.eval_count.unwrap_or(0),
+                    ..Usage::default()
+                }));
+            }
+            events.push(ModelEvent::Finish(self.finish(line.done_reason)?));
+        }
+        Ok(())
+    }
+
+    fn is_terminal(frame: &str) -> bool {
+        parse::<Line>(frame).is_ok_and(|line| line.done || line.error.is_some())
+    }
+}
+
+impl Lines {
+    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
+        match piece {
+            Piece::Text(text) => self.prose(false, text, events),
+            Piece::Thought(text) => self.prose(true, text, events),
+        }
+    }
+
+    fn prose(&mut self, reasoning: bool, delta: String, events: &mut Vec<ModelEvent>) {
+        if delta.is_empty() {
+            return;
+        }
+        let index = match self.prose {
+            Some((index, open)) if open == reasoning => index,
+            _ => {
+                self.end_block(events);
+                let kind = if reasoning {
+                    BlockKind::Reasoning
+                } else {
+                    BlockKind::Text
+                };
+                let index = self.begin(kind, events);
+                self.prose = Some((index, reasoning));
+                index
+            }
+        };
+        events.push(if reasoning {
+            ModelEvent::Reasoning { index, delta }
+        } else {
+            ModelEvent::Text { index, delta }
+        });
+    }
+
+    fn begin(&mut self, kind: BlockKind, events: &mut Vec<ModelEvent>) -> u32 {
+        let index = self.next;
+        self.next += 1;
+        events.push(ModelEvent::BlockStart { index, kind });
+        index
+    }
+
+    fn end_prose(&mut self, events: &mut Vec<ModelEvent>) {
+        if let Some(piece) = self.leak.end() {
+            self.piece(piece, events);
+        }
+        self.end_block(events);
+    }
+
+    fn end_block(&mut self, events: &mut Vec<ModelEvent>) {
+        if let Some((index, _)) = self.prose.take() {
+            events.push(ModelEvent::BlockEnd { index });
+        }
+    }
+
+    /// Calls come whole, with an object for arguments.
+    fn call(&mut self, call: CallIn, events: &mut Vec<ModelEvent>) {
+        self.end_prose(events);
+        self.called = true;
+        let given = call.id.filter(|id| !id.is_empty());
+        let id = given.unwrap_or_else(|| call_id(&self.answer, self.next));
+        let name = call.function.name;
+        let index = self.begin(BlockKind::ToolCall { id, name }, events);
+        let delta = match call.function.arguments {
+            Value::Null => "{}".into(),
+            arguments => arguments.to_string(),
+        };
+        events.push(ModelEvent::ToolArguments { index, delta });
+        events.push(ModelEvent::BlockEnd { index });
+    }
+
+    fn finish(&self, reason: Option<String>) -> Result<Finish> {
+        match reason.as_deref() {
+            Some("length") => Ok(Finish::Length),
+            // The reason is `stop` after tool calls too.
+            Some("stop") if self.called => Ok(Finish::ToolCalls),
+            Some("stop") => Ok(Finish::Stop),
+            Some("") | None => Err(Error::new(
+                ErrorKind::Truncated,
+                "the stream ended without a done_reason",
+            )),
+            Some(other) => Ok(Finish::Other(other.into())),
+        }
+    }
+}
