@@ -28,6 +28,13 @@ pub trait Wire: fmt::Debug + Default + Send + 'static {
     /// What the provider says went wrong; [`ErrorKind::Protocol`] where it breaks its own wire.
     fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
 
+    /// Translates a whole answer in one document, as it comes where no stream was asked for, into the events of a stream with the same
+    /// content. A [`ModelEvent::Finish`] or an error is the last.
+    ///
+    /// # Errors
+    /// As [`Wire::frame`]; [`ErrorKind::Truncated`] when it does not say why it ended.
+    fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
+
     /// Returns whether a frame that the end of the bytes left unterminated is whole, and the last one of an answer.
     fn is_terminal(frame: &str) -> bool;
 }
@@ -96,6 +103,29 @@ impl<W: Wire> Decoder<W> {
                 ErrorKind::Truncated,
                 "the stream ended without its terminal event",
             )));
+        }
+        out
+    }
+
+    /// Takes a whole answer that came in one document rather than in a stream; returns all of its events, and the ending last. To be
+    /// called on a decoder that has got no bytes.
+    pub fn document(&mut self, body: &[u8]) -> Vec<Result<ModelEvent>> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        let body = String::from_utf8_lossy(body);
+        let body = body.strip_prefix('\u{feff}').unwrap_or(&body);
+        let result = self.wire.document(body, &mut events);
+        let finished = matches!(events.last(), Some(ModelEvent::Finish(_)));
+        let mut out: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
+        match result {
+            Err(error) => out.push(Err(error)),
+            Ok(()) if finished => {}
+            Ok(()) => out.push(Err(Error::new(
+                ErrorKind::Truncated,
+                "the answer does not say why it ended",
+            ))),
         }
         out
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use konstruct_core::{CallContext, Error, ErrorKind, ModelInfo, ModelStream, Result};
+use konstruct_core::{CallContext, Error, ErrorKind, ModelEvent, ModelInfo, ModelStream, Result};
 use reqwest::{
     Client, RequestBuilder, Response, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -31,6 +31,9 @@ use crate::{
     codec::{Decoder, Wire},
     guard::{Blocked, Guard},
 };
+
+/// The most bytes of an answer in one document.
+const DOCUMENT: usize = 64 << 20;
 
 /// How long a provider may take. The whole call is bounded by [`CallContext::timeout`].
 ///
@@ -197,14 +200,22 @@ impl Http {
             .await
             .map_err(|_| silent("before the answer began"))?
             .map_err(unreached)?;
-        if !response.status().is_success() || is_document(&response) {
+        let media = Media::of(&response);
+        if !response.status().is_success() || media == Media::Page {
             return Err((post.refused)(&Refusal::read(response, first).await));
+        }
+        let origin = info.origin.clone();
+        if media == Media::Json {
+            let deadline = first.max(Instant::now() + self.timeouts.idle).min(total);
+            let events = document::<W>(response, deadline, post.refused).await?;
+            let events = events.into_iter().map(move |event| signed(event, &origin));
+            return Ok(stream::iter(events).boxed());
         }
         let reader = Reader::<W> {
             response,
             decoder: Decoder::default(),
             ready: VecDeque::new(),
-            origin: info.origin.clone(),
+            origin,
             first,
             total,
             idle: self.timeouts.idle,
@@ -344,11 +355,57 @@ pub(crate) fn header(headers: &mut HeaderMap, name: &'static str, value: &str) -
     Ok(())
 }
 
-/// Returns whether the answer is a document where a stream was asked for: an error or a login page under status 200.
-fn is_document(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE);
-    kind.and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/html"))
+/// What a response is by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Media {
+    /// One document where a stream was asked for: a whole answer, or an error under status 200.
+    Json,
+    /// A page for people, such as one to log in.
+    Page,
+    Other,
+}
+
+impl Media {
+    fn of(response: &Response) -> Self {
+        let kind = response.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok());
+        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+        match kind.unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" => Self::Json,
+            "text/html" => Self::Page,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Reads an answer in one document.
+///
+/// # Errors
+/// What the provider says in it, or [`ErrorKind::Protocol`], when it is no answer at all.
+async fn document<W: Wire>(
+    response: Response,
+    deadline: Instant,
+    refused: fn(&Refusal) -> Error,
+) -> Result<Vec<Result<ModelEvent>>> {
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = body(response, deadline, DOCUMENT).await?;
+    let events = Decoder::<W>::default().document(&body);
+    match events.first() {
+        Some(Err(_)) | None => Err(refused(&Refusal {
+            status,
+            headers,
+            body,
+        })),
+        Some(Ok(_)) => Ok(events),
+    }
+}
+
+/// Says who signed what is signed.
+fn signed(mut event: Result<ModelEvent>, by: &Option<String>) -> Result<ModelEvent> {
+    if let Ok(ModelEvent::Signature { origin, .. }) = &mut event {
+        origin.clone_from(by);
+    }
+    event
 }
 
 fn unreached(error: reqwest::Error) -> Error {

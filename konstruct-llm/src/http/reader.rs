@@ -6,7 +6,7 @@ use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::{broken, silent};
+use super::{broken, signed, silent};
 use crate::codec::{Decoder, Wire};
 
 /// The most bytes of one stream. A chunk of OpenAI's is some 400 bytes for a token, and no answer has half a million.
@@ -30,13 +30,10 @@ pub(super) struct Reader<W: Wire> {
 impl<W: Wire> Reader<W> {
     pub(super) async fn next(mut self) -> Option<(Result<ModelEvent>, Self)> {
         loop {
-            if let Some(mut event) = self.ready.pop_front() {
+            if let Some(event) = self.ready.pop_front() {
                 self.ended = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
                 self.content |= event.as_ref().is_ok_and(is_content);
-                if let Ok(ModelEvent::Signature { origin, .. }) = &mut event {
-                    origin.clone_from(&self.origin);
-                }
-                return Some((event, self));
+                return Some((signed(event, &self.origin), self));
             }
             if self.ended {
                 return None;

@@ -189,6 +189,14 @@ impl Wire for Chat {
         Ok(())
     }
 
+    fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        self.frame(body, events)?;
+        if events.is_empty() {
+            return Err(Error::new(ErrorKind::Protocol, "not an answer"));
+        }
+        self.done(events)
+    }
+
     fn is_terminal(frame: &str) -> bool {
         frame.trim() == "[DONE]"
     }

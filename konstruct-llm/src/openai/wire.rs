@@ -87,7 +87,8 @@ pub(crate) struct Chunk {
 pub(crate) struct Choice {
     #[serde(default, deserialize_with = "nullable")]
     pub(crate) index: u32,
-    #[serde(default, deserialize_with = "nullable")]
+    /// Of a chunk; a whole answer has a message in its place.
+    #[serde(default, alias = "message", deserialize_with = "nullable")]
     pub(crate) delta: Delta,
     pub(crate) finish_reason: Option<String>,
 }

@@ -3,7 +3,7 @@
 use konstruct_core::{
     Ability, CacheLifetime, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media,
     ModelEvent, ModelMessage, ModelRequest, OutputSchema, Part, Result, Role, Secret, ToolCall,
-    ToolChoice, Usage,
+    ToolChoice, Usage, llm::Collector,
 };
 use konstruct_llm::{
     Anthropic, AnthropicDecoder,
@@ -498,6 +498,91 @@ fn redacted_thoughts_are_signatures() {
     }));
 }
 
+#[test]
+fn a_document_tells_what_a_stream_does() {
+    let document = r#"{"id":"m1","type":"message","role":"assistant","model":"m","content":[
+        {"type":"thinking","thinking":"Hm.","signature":"sig"},
+        {"type":"redacted_thinking","data":"xyz"},
+        {"type":"server_tool_use","id":"s","name":"web","input":{"q":"x"}},
+        {"type":"web_search_tool_result","tool_use_id":"s","content":[]},
+        {"type":"text","text":"Hello","citations":null},
+        {"type":"tool_use","id":"a","name":"f","input":{"x":1}},
+        {"type":"tool_use","id":"b","name":"g","input":{}}],
+        "stop_reason":"tool_use","stop_sequence":null,"container":null,
+        "usage":{"input_tokens":43,"cache_read_input_tokens":7,"output_tokens":70}}"#;
+    let events = AnthropicDecoder::default().document(document.as_bytes());
+    let mut whole = Collector::default();
+    let whole = events
+        .into_iter()
+        .find_map(|event| whole.push(event.unwrap()).unwrap());
+
+    let block = |index: u32, begin: &str, deltas: &[&str]| {
+        let mut events = vec![format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{begin}}}"#
+        )];
+        events.extend(deltas.iter().map(|delta| {
+            format!(r#"{{"type":"content_block_delta","index":{index},"delta":{delta}}}"#)
+        }));
+        events.push(format!(
+            r#"{{"type":"content_block_stop","index":{index}}}"#
+        ));
+        events
+    };
+    let mut stream = vec![
+        r#"{"type":"message_start","message":{"id":"m1","model":"m","usage":{"input_tokens":43,"cache_read_input_tokens":7,"output_tokens":1}}}"#.to_owned(),
+    ];
+    stream.extend(block(
+        0,
+        r#"{"type":"thinking","thinking":""}"#,
+        &[
+            r#"{"type":"thinking_delta","thinking":"H"}"#,
+            r#"{"type":"thinking_delta","thinking":"m."}"#,
+            r#"{"type":"signature_delta","signature":"sig"}"#,
+        ],
+    ));
+    stream.extend(block(
+        1,
+        r#"{"type":"redacted_thinking","data":"xyz"}"#,
+        &[],
+    ));
+    stream.extend(block(
+        2,
+        r#"{"type":"server_tool_use","id":"s","name":"web","input":{}}"#,
+        &[r#"{"type":"input_json_delta","partial_json":"{\"q\":\"x\"}"}"#],
+    ));
+    stream.extend(block(
+        3,
+        r#"{"type":"web_search_tool_result","content":[]}"#,
+        &[],
+    ));
+    stream.extend(block(
+        4,
+        r#"{"type":"text","text":""}"#,
+        &[r#"{"type":"text_delta","text":"Hello"}"#],
+    ));
+    stream.extend(block(
+        5,
+        r#"{"type":"tool_use","id":"a","name":"f","input":{}}"#,
+        &[r#"{"type":"input_json_delta","partial_json":"{\"x\":1}"}"#],
+    ));
+    stream.extend(block(
+        6,
+        r#"{"type":"tool_use","id":"b","name":"g","input":{}}"#,
+        &[],
+    ));
+    stream.push(r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":70}}"#.to_owned());
+    stream.push(STOP.to_owned());
+    let stream: Vec<&str> = stream.iter().map(String::as_str).collect();
+    let (events, error) = decoded(&stream);
+    assert_eq!(error, None);
+    let mut streamed = Collector::default();
+    let streamed = events
+        .into_iter()
+        .find_map(|event| streamed.push(event).unwrap());
+    assert!(whole.is_some());
+    assert_eq!(whole, streamed);
+}
+
 #[tokio::test]
 async fn a_signature_tells_who_signed() {
     let begin = r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"Hm","signature":"sig"}}"#;
@@ -505,15 +590,21 @@ async fn a_signature_tells_who_signed() {
         .iter()
         .map(|event| format!("data: {event}\n\n"))
         .collect();
-    let server = Canned::new(&[("text/event-stream", &body)]).await;
-    let backend = Anthropic::new(Secret::new("k"), "m").base_url(&server.url);
-    let answer = backend.complete(ask("Hi"), &call()).await.unwrap();
-    let expected = Part::Reasoning {
-        text: "Hm".into(),
-        signature: Some("sig".into()),
-        origin: backend.describe().origin.clone(),
-    };
-    assert_eq!(answer.parts, [expected]);
+    let whole = r#"{"type":"message","id":"m1","model":"m","content":[{"type":"thinking","thinking":"Hm","signature":"sig"}],"stop_reason":"end_turn"}"#;
+    for (media, body) in [
+        ("text/event-stream", body.as_str()),
+        ("application/json", whole),
+    ] {
+        let server = Canned::new(&[(media, body)]).await;
+        let backend = Anthropic::new(Secret::new("k"), "m").base_url(&server.url);
+        let answer = backend.complete(ask("Hi"), &call()).await.unwrap();
+        let expected = Part::Reasoning {
+            text: "Hm".into(),
+            signature: Some("sig".into()),
+            origin: backend.describe().origin.clone(),
+        };
+        assert_eq!(answer.parts, [expected], "{media}");
+    }
 }
 
 #[tokio::test]

@@ -173,15 +173,78 @@ async fn retry_after_is_kept() {
 }
 
 #[tokio::test]
-async fn a_document_instead_of_a_stream_is_an_error() {
+async fn a_whole_answer_instead_of_a_stream_is_read() {
+    let documents = [
+        r#"{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello",
+            "tool_calls":[{"id":"a","type":"function","function":{"name":"look_up","arguments":"{\"id\":7}"}}]},
+            "finish_reason":"tool_calls"}],"usage":{"prompt_tokens":30,"completion_tokens":7}}"#,
+        r#"{"id":"m1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Hello"},
+            {"type":"tool_use","id":"a","name":"look_up","input":{"id":7}}],"stop_reason":"tool_use","stop_sequence":null,
+            "usage":{"input_tokens":30,"output_tokens":7}}"#,
+        r#"{"model":"m","created_at":"2026-01-01T00:00:00Z","message":{"role":"assistant","content":"Hello",
+            "tool_calls":[{"id":"a","function":{"name":"look_up","arguments":{"id":7}}}]},
+            "done":true,"done_reason":"stop","prompt_eval_count":30,"eval_count":7}"#,
+    ];
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
-    for backend in &backends(server.url())[..2] {
-        let page = Fault::status(200, "<html>log in</html>").header("content-type", "text/html");
-        fake.next(Reply::default().fault(page));
-        let error = backend.complete(ask("Hi"), &call()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    for (backend, document) in backends(server.url()).iter().zip(documents) {
+        let provider = &backend.describe().provider;
+        let fault =
+            Fault::status(200, document).header("content-type", "application/json; charset=utf-8");
+        fake.next(Reply::default().fault(fault));
+        let answer = backend.complete(ask("Hi"), &call()).await.expect(provider);
+        assert_eq!(answer.text(), "Hello", "{provider}");
+        let calls: Vec<_> = answer.tool_calls().collect();
+        assert_eq!(calls.len(), 1, "{provider}");
+        assert_eq!(
+            (calls[0].id.as_str(), calls[0].arguments.as_str()),
+            ("a", r#"{"id":7}"#),
+            "{provider}"
+        );
+        assert_eq!(
+            (answer.finish, answer.model.as_str()),
+            (Finish::ToolCalls, "m"),
+            "{provider}"
+        );
+        let usage = answer.usage.expect(provider);
+        assert_eq!((usage.input, usage.output), (30, 7), "{provider}");
     }
+}
+
+#[tokio::test]
+async fn another_document_instead_of_a_stream_is_an_error() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    let backends = backends(server.url());
+    let check = async |backend: usize, media: &str, body: &str, kind| {
+        let fault = Fault::status(200, body).header("content-type", media);
+        fake.next(Reply::default().fault(fault));
+        let answer = backends[backend].complete(ask("Hi"), &call()).await;
+        let error = answer.expect_err(body);
+        assert_eq!(error.kind(), kind, "{body}: {error}");
+    };
+    let json = "application/json";
+    for backend in 0..3 {
+        check(
+            backend,
+            "text/html; charset=utf-8",
+            "<html>log in</html>",
+            ErrorKind::Protocol,
+        )
+        .await;
+        check(backend, json, r#"{"ok":true}"#, ErrorKind::Protocol).await;
+        check(backend, json, "", ErrorKind::Protocol).await;
+    }
+    let quota = r#"{"error":{"message":"m","code":"insufficient_quota"}}"#;
+    check(0, json, quota, ErrorKind::QuotaExhausted).await;
+    let cut = r#"{"id":"c","choices":[{"message":{"content":"x"},"finish_reason":null}]}"#;
+    check(0, json, cut, ErrorKind::Truncated).await;
+    let busy = r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
+    check(1, json, busy, ErrorKind::Unavailable).await;
+    let cut = r#"{"type":"message","id":"m","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":null}"#;
+    check(1, json, cut, ErrorKind::Truncated).await;
+    let cut = r#"{"model":"m","message":{"content":"x"},"done":true}"#;
+    check(2, json, cut, ErrorKind::Truncated).await;
 }
 
 #[tokio::test]

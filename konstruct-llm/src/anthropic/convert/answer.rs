@@ -98,6 +98,26 @@ impl Wire for Messages {
         Ok(())
     }
 
+    fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        match parse(body)? {
+            Document::Message {
+                start,
+                content,
+                stop_reason,
+            } => {
+                self.start(start, events)?;
+                for (index, block) in (0..).zip(&content) {
+                    self.begin(index, block, events)?;
+                    self.end(0, events);
+                }
+                self.reason = stop_reason;
+                events.push(ModelEvent::Finish(self.finish()?));
+                Ok(())
+            }
+            Document::Error { error } => Err(in_stream(&error)),
+        }
+    }
+
     fn is_terminal(frame: &str) -> bool {
         parse::<Event>(frame).is_ok_and(|event| event.r#type == EventKind::MessageStop)
     }
@@ -273,26 +293,6 @@ impl Messages {
             "model_context_window_exceeded" => Finish::ContextWindow,
             _ => Finish::Other(reason),
         })
-    }
-
-    /// Reads a whole answer.
-    fn whole(&mut self, document: Document, events: &mut Vec<ModelEvent>) -> Result<()> {
-        let (start, content, reason) = match document {
-            Document::Error { error } => return Err(in_stream(&error)),
-            Document::Message {
-                start,
-                content,
-                stop_reason,
-            } => (start, content, stop_reason),
-        };
-        self.start(start, events)?;
-        for (index, block) in (0..).zip(&content) {
-            self.begin(index, block, events)?;
-            self.end(0, events);
-        }
-        self.reason = reason;
-        events.push(ModelEvent::Finish(self.finish()?));
-        Ok(())
     }
 }
 

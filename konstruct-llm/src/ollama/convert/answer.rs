@@ -67,6 +67,14 @@ impl Wire for Lines {
         Ok(())
     }
 
+    fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        let line: Line = parse(body)?;
+        if line.message.is_none() && line.error.is_none() {
+            return Err(Error::new(ErrorKind::Protocol, "not an answer"));
+        }
+        self.frame(body, events)
+    }
+
     fn is_terminal(frame: &str) -> bool {
         parse::<Line>(frame).is_ok_and(|line| line.done || line.error.is_some())
     }
