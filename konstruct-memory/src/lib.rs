@@ -86,7 +86,7 @@ pub use self::embed::StaticEmbedder;
 #[cfg(feature = "testkit")]
 pub use self::memory::Oracle;
 #[cfg(feature = "postgres")]
-pub use self::postgres::{Postgres, PostgresBuilder};
+pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
 pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
 pub use self::{

@@ -64,7 +64,6 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// Measures numbers among so many, of which the others are zero.
-    #[expect(clippy::cast_precision_loss, reason = "counts of passages")]
     pub(crate) fn of(numbers: impl IntoIterator<Item = f32>, among: u64) -> Self {
         let (mut sum, mut squares) = (0.0_f64, 0.0_f64);
         for number in numbers {
@@ -72,6 +71,12 @@ impl Spread {
             sum += number;
             squares += number * number;
         }
+        Self::of_sums(sum, squares, among)
+    }
+
+    /// The same of numbers that are added up already, and their squares.
+    #[expect(clippy::cast_precision_loss, reason = "counts of passages")]
+    pub(crate) fn of_sums(sum: f64, squares: f64, among: u64) -> Self {
         let among = (among as f64).max(1.0);
         let mean = sum / among;
         Self {

@@ -55,6 +55,8 @@ const TENANT: &[&str] = of_tenant![
     "sizes",
     "postings",
     "vectors",
+    "graphs",
+    "moments",
     "tenant_keys"
 ];
 

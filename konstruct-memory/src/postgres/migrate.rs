@@ -36,6 +36,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0003_numbers",
         sql: include_str!("migrations/0003_numbers.sql"),
     },
+    Migration {
+        name: "0004_graphs",
+        sql: include_str!("migrations/0004_graphs.sql"),
+    },
 ];
 
 /// Row-level security and privileges of everything, after each run.

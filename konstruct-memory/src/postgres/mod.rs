@@ -9,6 +9,7 @@ mod erase;
 mod error;
 mod export;
 mod fed;
+mod graph;
 mod import;
 mod journal;
 mod migrate;
@@ -31,7 +32,7 @@ use std::{
 use konstruct_core::{Embedder, Result, Secret};
 use uuid::Uuid;
 
-pub use self::connect::PostgresBuilder;
+pub use self::{connect::PostgresBuilder, graph::VectorIndex};
 use self::{fed::Fed, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
 
 /// The hosted store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
@@ -62,6 +63,9 @@ struct Inner {
 }
 
 impl Postgres {
+    /// From how many vectors of a space on an approximate index is worth its price, see [`index_vectors`](Self::index_vectors).
+    pub const INDEX_FROM: u64 = 50_000;
+
     /// Starts to say how to connect to a database that was [migrated](Postgres::migrate).
     pub fn builder(url: Secret) -> PostgresBuilder {
         PostgresBuilder::new(url)
@@ -87,6 +91,27 @@ impl Postgres {
     /// Those of the database.
     pub async fn rewrite(url: &Secret) -> Result<()> {
         rewrite::rewrite(url).await
+    }
+
+    /// Makes an approximate index (HNSW) of each space that holds at least so many vectors of one embedder: the documents of a
+    /// tenant, its facts, what was said in one channel. Takes down those of spaces that are smaller or gone, and those that were
+    /// half made, and tries each that there is. Returns them.
+    ///
+    /// Without it every search looks at every vector, which is right up to [`INDEX_FROM`](Self::INDEX_FROM). A recall uses an index
+    /// that found all of the ten nearest when it was tried, for a place that is the whole of a space and a question without a
+    /// time; where the index may have missed something, that recall looks at every vector after all. Mean and deviation of
+    /// the cosines are those of the last run: run it now and then, as the indexes of a growing memory grow with it.
+    ///
+    /// An index makes each vector some twenty times dearer to write. Of what was erased it keeps a vector until the table
+    /// is vacuumed, and the means keep its share until the next run. The role that connects here must see all tenants: it is that of
+    /// [`Postgres::migrate`], if that is a superuser or bypasses row-level security. Others work meanwhile; only one
+    /// such run may be under way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`](konstruct_core::ErrorKind::Forbidden) for a role that does not see all tenants,
+    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) beside another run, and those of the database.
+    pub async fn index_vectors(url: &Secret, least: u64) -> Result<Vec<VectorIndex>> {
+        graph::make(url, least).await
     }
 
     /// Wraps the tenants' keys with the first key of the ring, where they are wrapped with another. Returns how many were.

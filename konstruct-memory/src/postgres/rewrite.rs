@@ -12,6 +12,8 @@ const REWRITE: &[&str] = &[
     "cluster konstruct.passages using passages_pkey",
     "cluster konstruct.units using units_pkey",
     "cluster konstruct.log using log_pkey",
+    "vacuum full konstruct.graphs",
+    "vacuum full konstruct.moments",
     "vacuum full konstruct.unit_persons",
     "vacuum full konstruct.sizes",
     "vacuum full konstruct.rows",

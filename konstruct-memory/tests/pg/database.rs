@@ -44,6 +44,7 @@ fn template() -> String {
         include_str!("../../src/postgres/migrations/0001_journal.sql"),
         include_str!("../../src/postgres/migrations/0002_memory.sql"),
         include_str!("../../src/postgres/migrations/0003_numbers.sql"),
+        include_str!("../../src/postgres/migrations/0004_graphs.sql"),
         include_str!("../../src/postgres/migrations/secure.sql"),
         include_str!("../../src/postgres/migrate.rs"),
     ] {

@@ -11,6 +11,7 @@ mod connect;
 mod database;
 mod erase;
 mod event;
+mod graph;
 mod isolation;
 mod journal;
 mod many;

@@ -46,9 +46,13 @@ async fn postgres_agrees_with_the_reference_again() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
@@ -57,7 +61,7 @@ impl Dice {
         usize::try_from(self.0 >> 33).unwrap() % sides
     }
 
-    fn words(&mut self, many: usize) -> String {
+    pub(crate) fn words(&mut self, many: usize) -> String {
         // Some words are common, and most are rare.
         let word = |dice: &mut Self| {
             let of = [3, 12, 60][dice.roll(3)];

@@ -10,6 +10,7 @@ use crate::{database::Database, memory::Words};
 
 /// The database as the migration before left it.
 const BEFORE: &str = "
+drop table konstruct.graphs, konstruct.moments;
 drop index konstruct.passages_number;
 alter table konstruct.passages drop column n;
 alter table konstruct.postings drop column n;

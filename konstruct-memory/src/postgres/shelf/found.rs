@@ -7,18 +7,49 @@ use std::{
 
 use crate::memory::fuse::{Lexical, Spread};
 
-/// A passage: what it scores by its words and by its meaning, and whether the time of a question applies to it.
+/// A passage: the place that it was found in, and what it scores by its words and by its meaning.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
+    /// Counted from 0.
+    pub(super) place: usize,
     pub(super) lexical: Lexical,
     pub(super) cosine: Option<f32>,
-    pub(super) timed: bool,
 }
 
 impl Slot {
     /// The sum of the z-scores.
     pub(super) fn fused(&self, words: Spread, meaning: Spread) -> f32 {
         words.z(self.lexical.score) + self.cosine.map_or(0.0, |cosine| meaning.z(cosine))
+    }
+}
+
+/// Sums of cosines: their z-scores are reckoned with them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) sum: f64,
+    pub(super) squares: f64,
+    pub(super) many: u64,
+}
+
+impl Sums {
+    /// Counts a cosine.
+    pub(super) fn count(&mut self, cosine: f32) {
+        let cosine = f64::from(cosine);
+        self.sum += cosine;
+        self.squares += cosine * cosine;
+        self.many += 1;
+    }
+
+    /// Adds others.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.many += other.many;
+    }
+
+    /// The mean and the deviation.
+    pub(super) fn spread(&self) -> Spread {
+        Spread::of_sums(self.sum, self.squares, self.many)
     }
 }
 

@@ -4,6 +4,7 @@ mod commit;
 mod follow;
 mod found;
 mod index;
+mod near;
 mod person;
 mod read;
 mod rows;

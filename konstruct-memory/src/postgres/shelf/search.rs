@@ -10,11 +10,13 @@ use super::{
     super::{
         Inner,
         error::{corrupt, stored},
+        graph,
         tenant::{Mode, TenantTx},
         time::time,
     },
     Candidate, Search,
-    found::{Slots, best},
+    found::{Slots, Sums, best},
+    near::Near,
     unit_key,
 };
 use crate::{
@@ -25,12 +27,14 @@ use crate::{
     },
 };
 
-/// How many passages there are in the places, and their terms.
+/// How many passages there are in the places, their terms, and which of the spaces have a graph of the question's embedder.
 ///
 /// Here and below `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of
 /// it yet.
 const SIZE: &str = "
-select coalesce(sum(z.passages), 0)::bigint, coalesce(sum(z.terms), 0)::bigint
+select coalesce(sum(z.passages), 0)::bigint, coalesce(sum(z.terms), 0)::bigint,
+    array(select g.space from konstruct.graphs g
+          where g.tenant = $1 and g.space = any($2) and g.embedder = $4 and g.dim = $5)
 from unnest($2::uuid[], $3::uuid[]) l(space, grp) cross join lateral (
     select * from konstruct.sizes z where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z";
 
@@ -72,45 +76,57 @@ cross join lateral (
     select * from konstruct.units u where u.tenant = $1 and u.space = p.space and u.grp = p.grp and u.item = p.item offset 0) u";
 
 /// Places as a statement binds them: an array for each part.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Places {
-    pub(super) spaces: Vec<Uuid>,
-    pub(super) groups: Vec<Option<Uuid>>,
-    pub(super) timed: Vec<bool>,
+#[derive(Debug, Default)]
+struct Places {
+    /// Where each stands among the places of the search.
+    of: Vec<usize>,
+    spaces: Vec<Uuid>,
+    groups: Vec<Option<Uuid>>,
 }
 
-impl<'a> FromIterator<&'a Place> for Places {
-    fn from_iter<I: IntoIterator<Item = &'a Place>>(iter: I) -> Self {
+impl<'a> FromIterator<(usize, &'a Place)> for Places {
+    fn from_iter<I: IntoIterator<Item = (usize, &'a Place)>>(iter: I) -> Self {
         let mut places = Self::default();
-        for place in iter {
+        for (at, place) in iter {
+            places.of.push(at);
             places.spaces.push(Uuid::from_bytes(place.space.0));
             let group = place.group.map(|group| Uuid::from_bytes(group.0));
             places.groups.push(group);
-            places.timed.push(place.timed);
         }
         places
     }
 }
 
 impl Places {
-    /// Whether the time of a question applies in a place, which the database counts from 1.
-    fn timed(&self, place: i64) -> Result<bool> {
-        let place = usize::try_from(place - 1).map_err(|_| corrupt())?;
-        self.timed.get(place).copied().ok_or_else(corrupt)
+    /// The place among those of the search of one that a statement counted from 1.
+    fn of(&self, number: i64) -> Result<usize> {
+        let at = usize::try_from(number - 1).map_err(|_| corrupt())?;
+        self.of.get(at).copied().ok_or_else(corrupt)
     }
+}
+
+/// What is searched as a whole.
+struct Size {
+    collection: Collection,
+    /// The spaces that have a graph.
+    graphs: Vec<Uuid>,
 }
 
 impl Inner {
     /// Finds the best passages. All statements of it see the same.
     pub(super) async fn find(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
         let mut tx = self.db.tenant(tenant, Mode::Snapshot).await?;
-        let places: Places = search.places.iter().collect();
+        let size = size(&mut tx, search).await?;
         let mut slots = Slots::default();
-        let words = by_words(&mut tx, &places, search, &mut slots).await?;
-        let meaning = by_meaning(&mut tx, &places, search, &mut slots).await?;
+        let words = by_words(&mut tx, search, size.collection, &mut slots).await?;
+        let meaning = by_meaning(&mut tx, search, (&size.graphs, words), &mut slots).await?;
         let of_time = of_time(&mut tx, search).await?;
         let scored = slots.iter().filter(|(n, slot)| {
-            let of_time = of_time.as_ref().filter(|_| slot.timed);
+            let timed = search
+                .places
+                .get(slot.place)
+                .is_some_and(|place| place.timed);
+            let of_time = of_time.as_ref().filter(|_| timed);
             of_time.is_none_or(|all| all.contains(n))
         });
         let scored = scored.map(|(n, slot)| (slot.fused(words, meaning), *n));
@@ -136,24 +152,37 @@ impl Inner {
     }
 }
 
-/// Scores the passages in the places that hold one of the stems.
-async fn by_words(
-    tx: &mut TenantTx,
-    places: &Places,
-    search: &Search,
-    slots: &mut Slots,
-) -> Result<Spread> {
-    let (chunks, terms): (i64, i64) = sqlx::query_as(SIZE)
+async fn size(tx: &mut TenantTx, search: &Search) -> Result<Size> {
+    let places: Places = search.places.iter().enumerate().collect();
+    let vector = search.vector.as_ref();
+    // A graph does not know of time.
+    let by_graph = vector.filter(|_| search.when.is_none() && search.limit <= graph::MOST);
+    let (chunks, terms, graphs): (i64, i64, Vec<Uuid>) = sqlx::query_as(SIZE)
         .bind(tx.id())
-        .bind(&places.spaces)
-        .bind(&places.groups)
+        .bind(places.spaces)
+        .bind(places.groups)
+        .bind(by_graph.map(|(embedder, _)| embedder.0.cast_signed()))
+        .bind(by_graph.map(|(_, question)| i32::try_from(question.len()).unwrap_or(i32::MAX)))
         .fetch_one(tx.db())
         .await
         .map_err(stored)?;
-    let size = Collection {
-        chunks: chunks.cast_unsigned(),
-        terms: terms.cast_unsigned(),
-    };
+    Ok(Size {
+        collection: Collection {
+            chunks: chunks.cast_unsigned(),
+            terms: terms.cast_unsigned(),
+        },
+        graphs,
+    })
+}
+
+/// Scores the passages in the places that hold one of the stems.
+async fn by_words(
+    tx: &mut TenantTx,
+    search: &Search,
+    size: Collection,
+    slots: &mut Slots,
+) -> Result<Spread> {
+    let places: Places = search.places.iter().enumerate().collect();
     let hashes: Vec<_> = search.stems.iter().copied().map(Uuid::from_bytes).collect();
     type Row = (i64, i64, Vec<i64>, Vec<i16>, Vec<i16>, Vec<i32>);
     let rows: Vec<Row> = sqlx::query_as(POSTINGS)
@@ -170,7 +199,7 @@ async fn by_words(
     };
     let mut stems: Vec<Postings<i64>> = search.stems.iter().map(postings).collect();
     for (place, stem, ns, text, heading, terms) in rows {
-        let timed = places.timed(place)?;
+        let place = places.of(place)?;
         let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
         let stem = stems.get_mut(stem).ok_or_else(corrupt)?;
         stem.passages.reserve(ns.len());
@@ -181,9 +210,7 @@ async fn by_words(
                 terms: u16::try_from(terms).map_err(|_| corrupt())?,
             };
             stem.passages.push((n, posting));
-            if timed {
-                slots.entry(n).or_default().timed = true;
-            }
+            slots.entry(n).or_default().place = place;
         }
     }
     fuse::lexical(size, stems, |n, stem| {
@@ -196,39 +223,76 @@ async fn by_words(
     Ok(words)
 }
 
-/// Finds the cosine of every passage in the places that has a vector.
+/// Finds cosines: of what may be among the best by graphs, where there are any, and else of every passage that has a vector.
 async fn by_meaning(
     tx: &mut TenantTx,
-    places: &Places,
     search: &Search,
+    (graphs, words): (&[Uuid], Spread),
     slots: &mut Slots,
 ) -> Result<Spread> {
     let Some((embedder, question)) = &search.vector else {
         return Ok(Spread::of([], 0));
     };
+    let has_graph =
+        |place: &Place| place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0));
+    let (with, without): (Vec<_>, Vec<_>) = search
+        .places
+        .iter()
+        .enumerate()
+        .partition(|(_, place)| has_graph(place));
+    let question = (embedder.0.cast_signed(), question.as_slice());
+    let without: Places = without.into_iter().collect();
+    let mut sums = cosines(tx, &without, question, slots).await?;
+    if with.is_empty() {
+        return Ok(sums.spread());
+    }
+    let near = Near {
+        question,
+        words,
+        limit: search.limit,
+    };
+    let spaces = with
+        .iter()
+        .map(|(at, place)| (*at, Uuid::from_bytes(place.space.0)));
+    if let Some(spread) = near.find(tx, spaces.collect(), &sums, slots).await? {
+        return Ok(spread);
+    }
+    let with: Places = with.into_iter().collect();
+    sums.add(&cosines(tx, &with, question, slots).await?);
+    Ok(sums.spread())
+}
+
+/// Finds the cosine of every passage in some places that has a vector.
+async fn cosines(
+    tx: &mut TenantTx,
+    places: &Places,
+    (embedder, question): (i64, &[f32]),
+    slots: &mut Slots,
+) -> Result<Sums> {
+    let mut sums = Sums::default();
+    if places.of.is_empty() {
+        return Ok(sums);
+    }
     let rows: Vec<(i64, Vec<i64>, Vec<f32>)> = sqlx::query_as(COSINES)
         .bind(tx.id())
         .bind(&places.spaces)
         .bind(&places.groups)
         .bind(question)
-        .bind(embedder.0.cast_signed())
+        .bind(embedder)
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
     slots.reserve(rows.iter().map(|(_, ns, _)| ns.len()).sum());
     for (place, ns, cosines) in &rows {
-        let timed = places.timed(*place)?;
+        let place = places.of(*place)?;
         for (n, cosine) in ns.iter().zip(cosines) {
+            sums.count(*cosine);
             let slot = slots.entry(*n).or_default();
             slot.cosine = Some(*cosine);
-            slot.timed = timed;
+            slot.place = place;
         }
     }
-    let many: usize = rows.iter().map(|(_, ns, _)| ns.len()).sum();
-    let cosines = rows
-        .iter()
-        .flat_map(|(_, _, cosines)| cosines.iter().copied());
-    Ok(Spread::of(cosines, many as u64))
+    Ok(sums)
 }
 
 /// The passages of the time that is asked for, in the places where it applies; `None`: of any.
@@ -236,7 +300,8 @@ async fn of_time(tx: &mut TenantTx, search: &Search) -> Result<Option<HashSet<i6
     let Some((from, to)) = search.when else {
         return Ok(None);
     };
-    let places: Places = search.places.iter().filter(|place| place.timed).collect();
+    let timed = search.places.iter().enumerate();
+    let places: Places = timed.filter(|(_, place)| place.timed).collect();
     let numbers: Vec<i64> = sqlx::query_scalar(TIMED)
         .bind(tx.id())
         .bind(places.spaces)

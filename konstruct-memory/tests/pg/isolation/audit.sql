@@ -71,6 +71,13 @@ union all
 select 'index: ' || i.indexrelid::regclass from pg_index i join kept k on k.oid = i.indrelid
     where (select a.attname from pg_attribute a where a.attrelid = i.indrelid and a.attnum = i.indkey[0]) is distinct from 'tenant'
         and (i.indisunique or i.indexrelid::regclass::text not in ('konstruct.mailboxes_lease', 'konstruct.mailboxes_timer'))
+        and not exists (
+            -- A graph serves one tenant alone, and cannot be used without naming it.
+            select from pg_class g join pg_am a on a.oid = g.relam
+            where g.oid = i.indexrelid and k.name = 'vectors' and a.amname = 'hnsw' and not i.indisunique
+                and g.relname ~ '^graph_[0-9a-f]{32}_[0-9a-f]{16}$'
+                and pg_get_expr(i.indpred, i.indrelid) ~ ('^\(\(tenant = ''[0-9a-f-]{36}''::uuid\)'
+                    || ' AND \(space = ''[0-9a-f-]{36}''::uuid\) AND \(embedder = ''?-?[0-9]+''?(::bigint)?\)\)$'))
 union all
 select 'foreign key: ' || c.conname from pg_constraint c
     where c.contype = 'f' and not exists (
@@ -95,7 +102,7 @@ select 'a function owned by konstruct_app: ' || p.oid::regprocedure from pg_proc
 union all
 select 'konstruct_definer may read content: ' || k.path || '.' || a.attname
     from kept k join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped, definer
-    where a.atttypid in ('bytea'::regtype, 'halfvec'::regtype) and has_column_privilege(definer.oid, k.oid, a.attnum, 'SELECT')
+    where a.atttypid in ('bytea'::regtype, 'halfvec'::regtype, 'vector'::regtype) and has_column_privilege(definer.oid, k.oid, a.attnum, 'SELECT')
 union all
 select 'konstruct_definer may ' || privilege || ' ' || k.path
     from kept k, definer, unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) privilege

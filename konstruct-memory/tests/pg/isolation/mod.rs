@@ -4,3 +4,5 @@
 mod audit;
 mod mutants;
 mod probe;
+
+pub(crate) use self::audit::audit;

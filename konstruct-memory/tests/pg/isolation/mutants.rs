@@ -83,6 +83,25 @@ const MUTANTS: &[(&str, &str, bool)] = &[
         false,
     ),
     (
+        "create index graph_00000000000000000000000000000000_0000000000000007 on konstruct.vectors
+             using hnsw ((e::halfvec(2)) halfvec_ip_ops)",
+        "index: konstruct.graph_00000000000000000000000000000000_0000000000000007",
+        false,
+    ),
+    (
+        "create index graph_00000000000000000000000000000000_0000000000000007 on konstruct.vectors
+             using hnsw ((e::halfvec(2)) halfvec_ip_ops)
+             where tenant is not null and space = '22222222-2222-2222-2222-222222222222' and embedder = 7",
+        "index: konstruct.graph_00000000000000000000000000000000_0000000000000007",
+        false,
+    ),
+    (
+        "create index near on konstruct.vectors using hnsw ((e::halfvec(2)) halfvec_ip_ops)
+             where tenant = '22222222-2222-2222-2222-222222222222'",
+        "index: konstruct.near",
+        false,
+    ),
+    (
         "create unique index other on konstruct.log (cursor); alter table konstruct.inbox add column of bigint
              references konstruct.log (cursor)",
         "foreign key: inbox_of_fkey",

@@ -124,7 +124,7 @@ async fn row(connection: &mut PgConnection, table: &str, tenant: &str) -> String
                 "boolean" => "true",
                 "bytea" => "\\x01",
                 "uuid[]" => "{}",
-                "halfvec" => "[1]",
+                "halfvec" | "vector" => "[1]",
                 _ => "text",
             };
             (format!("\"{name}\""), format!("'{value}'"))
