@@ -28,6 +28,13 @@ impl Secret {
         &self.0
     }
 
+    /// Returns its last four characters, to tell it by; of a short one nothing, for that would be too much of it.
+    pub fn end(&self) -> &str {
+        let from = self.0.char_indices().rev().nth(3).map(|(at, _)| at);
+        from.filter(|from| *from >= 8)
+            .map_or("", |from| &self.0[from..])
+    }
+
     /// Returns whether there is nothing in it; an empty signing key is forgeable.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

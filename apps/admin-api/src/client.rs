@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
-    NewTenant, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
+    NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
 };
 
 /// A client of one server's admin API. Cloning is cheap.
@@ -139,6 +139,12 @@ calls! {
     connect(tenant: TenantId) body new: NewConnection, => POST "/tenants/{tenant}/connections" -> Connection;
     /// Removes a connection.
     disconnect(tenant: TenantId, connection: ConnectionId) => DELETE "/tenants/{tenant}/connections/{connection}" -> ();
+    /// Lists the models of a tenant's own accounts.
+    models(tenant: TenantId) => GET "/tenants/{tenant}/models" -> Page<OwnModel>;
+    /// Adds a model of a tenant's own account, or replaces the one of this name.
+    put_model(tenant: TenantId, name: &str) body new: NewOwnModel, => PUT "/tenants/{tenant}/models/{name}" -> OwnModel;
+    /// Removes a model of a tenant's own account.
+    remove_model(tenant: TenantId, name: &str) => DELETE "/tenants/{tenant}/models/{name}" -> ();
     /// Lists a tenant's knowledge documents.
     documents(tenant: TenantId) => GET "/tenants/{tenant}/documents" -> Page<Document>;
     /// Adds a knowledge document.

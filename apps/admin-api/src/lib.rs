@@ -16,7 +16,8 @@ pub use self::{
     types::{
         Connection, Conversation, ConversationSummary, Decision, Document, DocumentFormat,
         DocumentText, Employee, EmployeeSettings, Erase, Erasure, Fact, FactSource, MemoryStatus,
-        Message, NewConnection, NewDocument, NewErasure, NewTenant, OpenSpan, Page, ProblemDetails,
-        Question, Remains, Replay, Tenant, Turn, Unanswered, Unresolved, WorkingHours,
+        Message, NewConnection, NewDocument, NewErasure, NewOwnModel, NewTenant, OpenSpan,
+        OwnModel, Page, ProblemDetails, Question, Remains, Replay, Tenant, Turn, Unanswered,
+        Unresolved, WorkingHours,
     },
 };

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
-    NewTenant, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
+    NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
 };
 
 /// One operation of the API.
@@ -122,6 +122,28 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/tenants/{tenant}/connections/{connection}",
         "removeConnection",
         "Removes a connection",
+    )
+    .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/models",
+        "listModels",
+        "Lists the models of the tenant's own accounts",
+    )
+    .gives("200", schema::<Page<OwnModel>>),
+    operation(
+        "put",
+        "/api/v1/tenants/{tenant}/models/{name}",
+        "putModel",
+        "Adds or replaces a model of the tenant's own account",
+    )
+    .takes(schema::<NewOwnModel>)
+    .gives("200", schema::<OwnModel>),
+    operation(
+        "delete",
+        "/api/v1/tenants/{tenant}/models/{name}",
+        "removeModel",
+        "Removes a model of the tenant's own account",
     )
     .gives_nothing(),
     operation(

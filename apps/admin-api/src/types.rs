@@ -118,6 +118,44 @@ pub struct Employee {
     pub settings: EmployeeSettings,
 }
 
+/// A language model of a tenant's own account at a provider, to add or to replace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOwnModel {
+    /// `anthropic`, `openai` (Chat Completions and compatible servers), `openai_responses` or `ollama`.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// The tenant's key at the provider. It is never shown again.
+    #[serde(default)]
+    pub api_key: String,
+    /// Where the provider is, if not at its own address: `https`, and reachable from the public internet.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// `quality` for what people read, `fast` for summaries and facts; without it, for both.
+    #[serde(default)]
+    pub purpose: Option<String>,
+}
+
+/// A language model of a tenant's own account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OwnModel {
+    /// Its name, which is the tenant's to choose.
+    pub name: String,
+    /// `anthropic`, `openai`, `openai_responses` or `ollama`.
+    pub provider: String,
+    /// The provider's name of the model.
+    pub model: String,
+    /// Where the provider is, if not at its own address.
+    pub base_url: Option<String>,
+    /// `quality` or `fast`; without it, for both.
+    pub purpose: Option<String>,
+    /// The end of the key, to tell it by.
+    pub key_end: String,
+    /// Whether its price is known. Under a monthly cap, a model without a price is not asked.
+    pub priced: bool,
+}
+
 /// A connection to add: one Slack workspace or one WhatsApp number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -19,7 +19,8 @@ use crate::{
     demo,
     directory::{ANY, Endpoints, NewConnection, ServerDirectory},
     expanding::ExpandingMemory,
-    model, secrets,
+    model::Models,
+    secrets,
     simulator::Simulator,
     store::open_store,
 };
@@ -67,9 +68,9 @@ impl App {
         let store = open_store(&config.data_dir, &config.master_key)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Journal> = Arc::new(store.clone());
-        let model = model::choose(&config).await?;
+        let models = Models::open(&config).await?;
         let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
-        let quotes_only = model.describe().provider == "extract";
+        let quotes_only = models.shared().describe().provider == "extract";
         if quotes_only {
             memory = Arc::new(ExpandingMemory(memory));
         }
@@ -78,7 +79,7 @@ impl App {
             graph: config.whatsapp.graph_api_url.clone(),
             graph_version: config.whatsapp.graph_api_version.clone(),
         };
-        let directory = ServerDirectory::new(store.clone(), endpoints, model)?;
+        let directory = ServerDirectory::new(store.clone(), endpoints, models)?;
         let (operator_token, token_is_new) =
             secrets::ensure(&store, "operator_token", &config.operator_token).await?;
         let (signing_secret, _) =

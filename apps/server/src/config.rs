@@ -21,6 +21,8 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
     ("KONSTRUCT_MODEL", &["model"]),
+    ("KONSTRUCT_FAST_MODEL", &["fast_model"]),
+    ("KONSTRUCT_PRICES", &["prices"]),
     ("KONSTRUCT_CONCURRENCY", &["concurrency"]),
     ("KONSTRUCT_DRAIN_SECS", &["drain_secs"]),
     ("KONSTRUCT_SANDBOX", &["sandbox"]),
@@ -76,8 +78,14 @@ pub struct Config {
     pub public_url: String,
     /// Bearer token of the operator.
     pub operator_token: Secret,
-    /// `provider/model`.
+    /// `provider/model`, several by comma: the first is asked, the others are its fallbacks.
     pub model: String,
+    /// Likewise, for summaries and facts.
+    pub fast_model: String,
+    /// A file with prices of models. Empty: the built-in ones alone.
+    pub prices: PathBuf,
+    /// Hosts that a tenant's own models may be at, though they are not public.
+    pub allowed_hosts: Vec<String>,
     /// How many conversations are worked at the same time.
     pub concurrency: std::num::NonZeroUsize,
     /// Seconds that open turns may go on after SIGTERM.

@@ -7,7 +7,7 @@
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
 //! * `simulator/` - Slack and WhatsApp without an account: a page, and the vendors' wire protocols behind it.
 //! * `store` - the embedded store and its key ring; `expanding` - the recall that suits the extractive backend.
-//! * `model` - which language model; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
+//! * `model/` - the shared pool of language models, and tenants' own; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
 
 mod app;
 mod config;
@@ -27,6 +27,7 @@ pub use self::{
     config::{Config, DEFAULTS},
     demo::TENANT as DEMO_TENANT,
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
+    model::Models,
     serve::Server,
     store::open_store,
 };

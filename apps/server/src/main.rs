@@ -76,7 +76,7 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
 /// Says where to talk to the employee, and what is and is not set up.
 fn announce(server: &Server) -> Result<()> {
     let (app, url) = (server.app(), server.url()?);
-    let model = app.directory.model().describe();
+    let model = app.directory.models().shared().describe();
     let mut lines = vec![format!("Konstruct listens on {url}")];
     if app.simulator.is_some() {
         lines.push(format!("Talk to the employee: {url}/sandbox"));

@@ -61,6 +61,11 @@ impl Deployment {
         }
     }
 
+    /// Describes its backend.
+    pub fn describe(&self) -> &ModelInfo {
+        self.backend.describe()
+    }
+
     /// Says how large its share is of the calls that it and its equals get: 1 unless told otherwise.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
@@ -115,6 +120,8 @@ impl Deployment {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) deployment: Deployment,
+    /// How many pools extend the one that it was made for: it is asked after what they add.
+    pub(super) behind: u32,
     pub(super) endpoint: Arc<Breaker>,
     pub(super) credential: Arc<Breaker>,
     pub(super) own: Arc<Breaker>,
@@ -123,6 +130,22 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn info(&self) -> &ModelInfo {
         self.deployment.backend.describe()
+    }
+
+    /// Returns its place among the others: the lower, the earlier it is asked.
+    pub(super) fn place(&self) -> (u32, u32) {
+        (self.behind, self.deployment.fallback)
+    }
+
+    /// Makes the same for a pool that asks others first.
+    pub(super) fn behind(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self {
+            deployment: self.deployment.clone(),
+            behind: self.behind + 1,
+            endpoint: Arc::clone(&self.endpoint),
+            credential: Arc::clone(&self.credential),
+            own: Arc::clone(&self.own),
+        })
     }
 
     /// Returns when it may be tried; `None` is now.

@@ -125,12 +125,12 @@ impl Pool {
         }
     }
 
-    /// Begins a pool that has all of this one and more: a tenant's own keys before the shared ones, say. What is known of how the shared
-    /// ones do is known to both.
+    /// Begins a pool that asks the deployments that are added to it first, and all of this one's after them: a tenant's own keys before the
+    /// shared ones. What is known of how the shared ones do is known to both.
     pub fn extend(&self) -> PoolBuilder {
         PoolBuilder {
             deployments: Vec::new(),
-            shared: self.inner.slots.clone(),
+            shared: self.inner.slots.iter().map(Slot::behind).collect(),
             breaker: self.inner.breaker,
             hedge: self.inner.hedge,
             retries: Arc::clone(&self.inner.retries),
@@ -210,6 +210,7 @@ impl PoolBuilder {
                 endpoint: of(&mut endpoints, &deployment.endpoint),
                 credential: of(&mut credentials, &deployment.credential),
                 own: Breaker::new(self.breaker),
+                behind: 0,
                 deployment,
             })
         });
@@ -247,7 +248,7 @@ impl PoolBuilder {
 
 /// Describes a pool: by its first deployment, with all that any can do, at a price that no known one exceeds.
 fn described(slots: &[Arc<Slot>]) -> Result<ModelInfo> {
-    let first = slots.iter().min_by_key(|slot| slot.deployment.fallback);
+    let first = slots.iter().min_by_key(|slot| slot.place());
     let first = first.ok_or_else(|| Error::invalid("deployment", "a pool needs at least one"))?;
     let mut info = first.info().clone();
     for slot in slots {

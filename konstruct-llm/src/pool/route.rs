@@ -29,6 +29,9 @@ pub(super) struct Route {
     failures: Vec<(String, Error)>,
 }
 
+/// Whether it is foreign to the request's reasoning, whether it is for another purpose, its place, and its luck: less is better.
+type Ranked<'a> = (bool, bool, (u32, u32), f64, &'a Arc<Slot>);
+
 #[derive(Debug, Default)]
 struct Tried {
     times: u32,
@@ -59,7 +62,7 @@ impl Route {
     ) -> Result<Self> {
         let needs = request.needs();
         let origins: HashSet<&str> = origins(request).collect();
-        let mut ranked: Vec<(bool, bool, u32, f64, &Arc<Slot>)> = Vec::new();
+        let mut ranked: Vec<Ranked<'_>> = Vec::new();
         for slot in slots {
             let deployment = &slot.deployment;
             let info = slot.info();
@@ -79,7 +82,7 @@ impl Route {
             };
             // Weighted rendezvous: the longest of exponential waits.
             let score = -luck.max(f64::MIN_POSITIVE).ln() / f64::from(deployment.weight);
-            ranked.push((foreign, !purpose, deployment.fallback, score, slot));
+            ranked.push((foreign, !purpose, slot.place(), score, slot));
         }
         if ranked.is_empty() {
             let missing: Vec<String> = needs.iter().map(|need| format!("{need:?}")).collect();

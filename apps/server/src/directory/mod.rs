@@ -3,6 +3,7 @@
 mod account;
 mod channels;
 mod employee;
+mod model;
 mod question;
 mod tenant;
 
@@ -13,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
-    Route, Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, Result, Route,
+    Staff, TenantId, tool::Toolbox,
 };
 use konstruct_memory::Redb;
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,30 +27,31 @@ pub use self::{
     question::PassedOn,
     tenant::Tenant,
 };
+use crate::model::Models;
 
 /// The directory of the hosted service, kept in the embedded store. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct ServerDirectory {
     store: Redb,
     endpoints: Arc<Endpoints>,
-    model: Arc<dyn LlmBackend>,
+    models: Arc<Models>,
     tools: Arc<Toolbox>,
     channels: Arc<RwLock<OpenChannels>>,
 }
 
 impl ServerDirectory {
-    /// Makes a directory on a store; every employee thinks with this model.
+    /// Makes a directory on a store; employees think with these models.
     ///
     /// # Errors
     /// Those of the toolbox.
-    pub fn new(store: Redb, endpoints: Endpoints, model: Arc<dyn LlmBackend>) -> Result<Self> {
+    pub fn new(store: Redb, endpoints: Endpoints, models: Models) -> Result<Self> {
         let tools = Toolbox::builder()
             .shared(Arc::new(question::PassOn::new(store.clone())))
             .build()?;
         Ok(Self {
             store,
             endpoints: Arc::new(endpoints),
-            model,
+            models: Arc::new(models),
             tools: Arc::new(tools),
             channels: Arc::default(),
         })
@@ -60,9 +62,9 @@ impl ServerDirectory {
         &self.tools
     }
 
-    /// Returns the model that every employee thinks with.
-    pub fn model(&self) -> &Arc<dyn LlmBackend> {
-        &self.model
+    /// Returns the models that employees think with.
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     async fn read<T: DeserializeOwned>(
@@ -112,12 +114,12 @@ impl Directory for ServerDirectory {
             .employee(tenant, version)
             .await?
             .ok_or_else(|| Error::not_found("employee"))?;
-        let (model, tools) = (Arc::clone(&self.model), Arc::clone(&self.tools));
+        let own = async || self.own_models(tenant).await;
         Ok(Staff {
             employee: Arc::new(employee),
             version,
-            model,
-            tools,
+            model: self.models.of(tenant, own).await?,
+            tools: Arc::clone(&self.tools),
         })
     }
 

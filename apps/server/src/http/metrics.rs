@@ -95,5 +95,6 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         let seconds = micros.duration_since(app.started).as_secs_f64();
         let _ = writeln!(text, "konstruct_first_claim_seconds {seconds:.6}");
     }
+    text.push_str(&app.directory.models().metrics().prometheus());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

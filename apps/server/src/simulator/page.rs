@@ -32,7 +32,7 @@ pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
 
 /// The page says what the employee thinks with.
 async fn page(State(app): State<Arc<App>>) -> Html<String> {
-    let model = app.directory.model().describe();
+    let model = app.directory.models().shared().describe();
     let text = if model.provider == "extract" {
         "No language model is configured: answers are quoted from the business's documents, with their source.".to_owned()
     } else {

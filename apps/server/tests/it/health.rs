@@ -46,7 +46,10 @@ async fn metrics_have_a_listener_of_their_own() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(
-            name.starts_with("konstruct_") && value.parse::<f64>().is_ok(),
+            ["konstruct_", "gen_ai_"]
+                .iter()
+                .any(|ours| name.starts_with(ours))
+                && value.parse::<f64>().is_ok(),
             "{line}"
         );
     }

@@ -8,6 +8,7 @@ mod crash;
 mod dependencies;
 mod health;
 mod memory;
+mod model;
 mod office;
 mod problem;
 mod question;

@@ -78,7 +78,12 @@ impl Office {
     pub(crate) async fn start_with(&self, wire: Wire) -> Server {
         let metrics = free_port();
         let mut command = command(self.data.path().join("data"));
+        // The fakes of tenants' own providers are here.
+        let file = self.data.path().join("config.toml");
+        std::fs::write(&file, "allowed_hosts = [\"127.0.0.1\"]").unwrap();
         command
+            .arg("--config")
+            .arg(file)
             .env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"))
             .env("KONSTRUCT_SANDBOX", "false")
             .env("SLACK_SIGNING_SECRET", secret().expose())

@@ -77,18 +77,11 @@ async fn remove(
 }
 
 fn shown(connection: directory::Connection) -> Connection {
-    let token: Vec<char> = connection.token.expose().chars().collect();
-    // The end of a short token would be too much of it.
-    let end = if token.len() >= 12 {
-        token[token.len() - 4..].iter().collect()
-    } else {
-        String::new()
-    };
     Connection {
         id: connection.id,
         channel: connection.channel.as_str().to_owned(),
         account: connection.account.0,
         name: connection.name,
-        token_end: end,
+        token_end: connection.token.end().to_owned(),
     }
 }

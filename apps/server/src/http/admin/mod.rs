@@ -6,6 +6,7 @@ mod document;
 mod employee;
 mod input;
 mod memory;
+mod model;
 mod question;
 mod tenant;
 
@@ -30,6 +31,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(tenant::routes())
         .merge(employee::routes())
         .merge(connection::routes())
+        .merge(model::routes())
         .merge(document::routes())
         .merge(conversation::routes())
         .merge(question::routes())

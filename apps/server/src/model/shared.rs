@@ -1,0 +1,167 @@
+//! The shared pool: which models the configuration asks for.
+
+use std::sync::Arc;
+
+use konstruct_core::{Error, Purpose, Result, Secret};
+use konstruct_llm::{CallMetrics, Deployment, Extract, Pool, PoolBuilder, PriceTable, probe};
+
+use super::Provider;
+use crate::config::{self, Config};
+
+/// Makes the pool: the models that `model` names, the first before the others; else all that are configured, in the order of Anthropic,
+/// OpenAI and Ollama; else `extract`. What `fast_model` names does the small work.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a provider that there is not, or that is not set up.
+pub(super) async fn pool(
+    config: &Config,
+    prices: &PriceTable,
+    metrics: &Arc<CallMetrics>,
+) -> Result<Pool> {
+    let builder = Pool::builder().metrics(Arc::clone(metrics));
+    let mut models = named("model", config, &config.model)?;
+    if models.is_empty() {
+        models = configured(config).await;
+    }
+    let fast = named("fast_model", config, &config.fast_model)?;
+    let mut purposes = vec![];
+    if !fast.is_empty() {
+        purposes.push(Purpose::Quality);
+    }
+    let builder = add(builder, (&models, &purposes, ""), config, prices);
+    let builder = add(
+        builder,
+        (&fast, &[Purpose::Fast], " (fast)"),
+        config,
+        prices,
+    );
+    builder.build()
+}
+
+/// A model of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Named {
+    Extract,
+    Of(Provider, String),
+}
+
+fn add(
+    builder: PoolBuilder,
+    (models, purposes, mark): (&[Named], &[Purpose], &str),
+    config: &Config,
+    prices: &PriceTable,
+) -> PoolBuilder {
+    (0..).zip(models).fold(builder, |builder, (place, model)| {
+        let deployment = match model {
+            Named::Extract => Deployment::new(format!("extract{mark}"), Extract::new()),
+            Named::Of(provider, model) => {
+                let (key, url) = credential(*provider, config);
+                let asked = (model.as_str(), &key, Some(url.as_str()));
+                let backend = provider.backend(asked, prices, None);
+                Deployment::shared(format!("{provider}/{model}{mark}"), backend)
+            }
+        };
+        let deployment = purposes
+            .iter()
+            .fold(deployment.fallback(place), |deployment, purpose| {
+                deployment.for_purpose(*purpose)
+            });
+        builder.deployment(deployment)
+    })
+}
+
+/// Reads a list of `provider/model`, the first choice first.
+fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
+    let names = list.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            if name == "extract" {
+                return Ok(Named::Extract);
+            }
+            let (provider, model) = name.split_once('/').unwrap_or((name, ""));
+            let provider: Provider = provider.parse().map_err(|_| {
+                Error::invalid(
+                    key,
+                    "must begin with `anthropic/`, `openai/`, `ollama/` or be `extract`",
+                )
+            })?;
+            let (api_key, _) = credential(provider, config);
+            if provider != Provider::Ollama && api_key.is_empty() {
+                return Err(Error::invalid(
+                    variable(provider),
+                    "must be set for this model",
+                ));
+            }
+            let model = if model.is_empty() {
+                default_model(provider, config)
+            } else {
+                model
+            };
+            if model.is_empty() {
+                return Err(Error::invalid(key, "name the model: `ollama/NAME`"));
+            }
+            Ok(Named::Of(provider, model.to_owned()))
+        })
+        .collect()
+}
+
+/// Returns all that are set up; an Ollama is, if it answers.
+async fn configured(config: &Config) -> Vec<Named> {
+    let keyed = [Provider::Anthropic, Provider::OpenAi];
+    let mut models: Vec<Named> = keyed
+        .into_iter()
+        .filter(|provider| !credential(*provider, config).0.is_empty())
+        .map(|provider| Named::Of(provider, default_model(provider, config).to_owned()))
+        .collect();
+    // Where a provider with a key is set up, an Ollama that happens to run here is not meant.
+    if models.is_empty() {
+        let there = probe(&host(config)).await.unwrap_or_default();
+        let wanted = Some(config.ollama.default_model.clone()).filter(|name| !name.is_empty());
+        if let Some(first) = there.first() {
+            models.push(Named::Of(
+                Provider::Ollama,
+                wanted.unwrap_or_else(|| first.clone()),
+            ));
+        }
+    }
+    if models.is_empty() {
+        models.push(Named::Extract);
+    }
+    models
+}
+
+fn credential(provider: Provider, config: &Config) -> (Secret, String) {
+    let of = |provider: &config::Provider| (provider.api_key.clone(), provider.base_url.clone());
+    match provider {
+        Provider::Anthropic => of(&config.anthropic),
+        Provider::OpenAi => of(&config.openai),
+        Provider::Ollama => (Secret::new(""), host(config)),
+    }
+}
+
+fn default_model(provider: Provider, config: &Config) -> &str {
+    match provider {
+        Provider::Anthropic => &config.anthropic.default_model,
+        Provider::OpenAi => &config.openai.default_model,
+        Provider::Ollama => &config.ollama.default_model,
+    }
+}
+
+fn variable(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Anthropic => "ANTHROPIC_API_KEY",
+        Provider::OpenAi => "OPENAI_API_KEY",
+        Provider::Ollama => "OLLAMA_HOST",
+    }
+}
+
+/// `OLLAMA_HOST` is often given without a scheme.
+fn host(config: &Config) -> String {
+    let host = &config.ollama.host;
+    if host.contains("://") {
+        host.clone()
+    } else {
+        format!("http://{host}")
+    }
+}
