@@ -1,17 +1,17 @@
 //! What the codecs of all wires share: frames in, events out, one ending.
 
-use std::fmt;
+use std::{fmt, ops::ControlFlow};
 
 use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 /// Splits a provider's bytes into frames. The same bytes give the same frames however they are cut.
 pub trait Frame: fmt::Debug + Default + Send {
-    /// Takes bytes and adds the frames that they complete.
+    /// Takes bytes and shows each frame that they complete, until told to stop.
     ///
     /// # Errors
     /// [`ErrorKind::TooLarge`] when a frame outgrows the limit.
-    fn push(&mut self, bytes: &[u8], frames: &mut Vec<String>) -> Result<()>;
+    fn push(&mut self, bytes: &[u8], each: impl FnMut(&str) -> ControlFlow<()>) -> Result<()>;
 
     /// Takes what the end of the bytes left unterminated.
     fn rest(&mut self) -> Option<String>;
@@ -28,15 +28,15 @@ pub trait Wire: fmt::Debug + Default + Send + 'static {
     /// What the provider says went wrong; [`ErrorKind::Protocol`] where it breaks its own wire.
     fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
 
+    /// Returns whether a frame that the end of the bytes left unterminated is whole, and the last one of an answer.
+    fn is_terminal(frame: &str) -> bool;
+
     /// Translates a whole answer in one document, as it comes where no stream was asked for, into the events of a stream with the same
     /// content. A [`ModelEvent::Finish`] or an error is the last.
     ///
     /// # Errors
     /// As [`Wire::frame`]; [`ErrorKind::Truncated`] when it does not say why it ended.
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
-
-    /// Returns whether a frame that the end of the bytes left unterminated is whole, and the last one of an answer.
-    fn is_terminal(frame: &str) -> bool;
 }
 
 /// A sans-IO decoder of one answer: the provider's bytes in, [`ModelEvent`]s out.
@@ -61,28 +61,60 @@ pub struct Decoder<W: Wire> {
     frames: W::Frame,
     wire: W,
     ended: bool,
+    /// What a frame makes; empty between frames.
+    events: Vec<ModelEvent>,
 }
 
 impl<W: Wire> Decoder<W> {
+    /// Reads a whole answer that came as one document: the events of the stream that would say the same, with the finish as the last.
+    ///
+    /// # Errors
+    /// What the provider says went wrong; [`ErrorKind::Protocol`] where the document is no answer, and [`ErrorKind::Truncated`] where it does
+    /// not say why it ended.
+    pub fn document(body: &[u8]) -> Result<Vec<ModelEvent>> {
+        let document = String::from_utf8_lossy(body);
+        let document = document.strip_prefix('\u{feff}').unwrap_or(&document);
+        let mut events = Vec::new();
+        W::default().document(document, &mut events)?;
+        match events.last() {
+            Some(ModelEvent::Finish(_)) => Ok(events),
+            _ => Err(Error::new(
+                ErrorKind::Truncated,
+                "the answer does not say why it ended",
+            )),
+        }
+    }
+
     /// Takes bytes; returns the events that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Result<ModelEvent>> {
         let mut out = Vec::new();
-        if self.ended {
-            return out;
-        }
-        let mut frames = Vec::new();
-        let framed = self.frames.push(bytes, &mut frames);
-        for frame in frames {
-            self.translate(&frame, &mut out);
-            if self.ended {
-                return out;
-            }
-        }
-        if let Err(error) = framed {
-            self.ended = true;
-            out.push(Err(error));
-        }
+        self.feed(bytes, &mut out);
         out
+    }
+
+    /// Takes bytes; adds the events that they complete.
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut impl Extend<Result<ModelEvent>>) {
+        if self.ended {
+            return;
+        }
+        let Self {
+            frames,
+            wire,
+            ended,
+            events,
+        } = self;
+        let framed = frames.push(bytes, |frame| {
+            *ended = translate(wire, frame, events, out);
+            if *ended {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        if let (Err(error), false) = (framed, self.ended) {
+            self.ended = true;
+            out.extend([Err(error)]);
+        }
     }
 
     /// Says that the bytes have ended; returns what is left. Without the provider's terminal event that is an
@@ -95,7 +127,7 @@ impl<W: Wire> Decoder<W> {
         if let Some(frame) = self.frames.rest()
             && W::is_terminal(&frame)
         {
-            self.translate(&frame, &mut out);
+            self.ended = translate(&mut self.wire, &frame, &mut self.events, &mut out);
         }
         if !self.ended {
             self.ended = true;
@@ -106,41 +138,28 @@ impl<W: Wire> Decoder<W> {
         }
         out
     }
+}
 
-    /// Takes a whole answer that came in one document rather than in a stream; returns all of its events, and the ending last. To be
-    /// called on a decoder that has got no bytes.
-    pub fn document(&mut self, body: &[u8]) -> Vec<Result<ModelEvent>> {
-        if std::mem::replace(&mut self.ended, true) {
-            return Vec::new();
-        }
-        let mut events = Vec::new();
-        let body = String::from_utf8_lossy(body);
-        let body = body.strip_prefix('\u{feff}').unwrap_or(&body);
-        let result = self.wire.document(body, &mut events);
-        let finished = matches!(events.last(), Some(ModelEvent::Finish(_)));
-        let mut out: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
-        match result {
-            Err(error) => out.push(Err(error)),
-            Ok(()) if finished => {}
-            Ok(()) => out.push(Err(Error::new(
-                ErrorKind::Truncated,
-                "the answer does not say why it ended",
-            ))),
-        }
-        out
+/// Adds the events of a frame, and returns whether it was the last.
+fn translate<W: Wire>(
+    wire: &mut W,
+    frame: &str,
+    events: &mut Vec<ModelEvent>,
+    out: &mut impl Extend<Result<ModelEvent>>,
+) -> bool {
+    // Some servers keep a connection alive with an empty event.
+    if frame.trim_ascii().is_empty() {
+        return false;
     }
-
-    fn translate(&mut self, frame: &str, out: &mut Vec<Result<ModelEvent>>) {
-        let mut events = Vec::new();
-        let result = self.wire.frame(frame, &mut events);
-        self.ended = result.is_err() || matches!(events.last(), Some(ModelEvent::Finish(_)));
-        out.extend(events.into_iter().map(Ok));
-        out.extend(result.err().map(Err));
-    }
+    let result = wire.frame(frame, events);
+    let ended = result.is_err() || matches!(events.last(), Some(ModelEvent::Finish(_)));
+    out.extend(events.drain(..).map(Ok));
+    out.extend(result.err().map(Err));
+    ended
 }
 
 /// Reads a frame's JSON.
-pub(crate) fn parse<T: DeserializeOwned>(frame: &str) -> Result<T> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T> {
     serde_json::from_str(frame).map_err(|error| {
         // The cause's text may quote what the model said, so only where it stands is told.
         Error::new(

@@ -1,30 +1,52 @@
 //! Newline-delimited JSON, sans IO: bytes in, lines out, at any split of the bytes.
 
+use std::ops::ControlFlow;
+
 use konstruct_core::{Error, ErrorKind, Result};
+use memchr::memchr;
 
 use crate::codec::Frame;
 
 /// The most bytes of one line: what Ollama's own client takes.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Collects bytes into lines. Blank lines are skipped. Each byte is looked at once.
+/// Collects bytes into lines. Blank lines are skipped. Each byte is looked at once, and a line that came in one piece is not copied.
 #[derive(Debug, Default)]
 pub struct Lines {
+    /// A line that has begun in an earlier piece.
     line: Vec<u8>,
 }
 
 impl Frame for Lines {
-    fn push(&mut self, bytes: &[u8], frames: &mut Vec<String>) -> Result<()> {
-        for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            self.line.extend_from_slice(piece);
-            if self.line.len() > LIMIT {
+    fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        while !bytes.is_empty() {
+            let end = memchr(b'\n', bytes);
+            let piece = &bytes[..end.unwrap_or(bytes.len())];
+            if self.line.len() + piece.len() > LIMIT {
                 return Err(Error::new(
                     ErrorKind::TooLarge,
                     format!("a line of the stream is larger than {LIMIT} bytes"),
                 ));
             }
-            if piece.ends_with(b"\n") {
-                frames.extend(self.rest());
+            let Some(end) = end else {
+                self.line.extend_from_slice(piece);
+                break;
+            };
+            bytes = &bytes[end + 1..];
+            let stop = if self.line.is_empty() {
+                show(piece, &mut each)
+            } else {
+                self.line.extend_from_slice(piece);
+                let stop = show(&self.line, &mut each);
+                self.line.clear();
+                stop
+            };
+            if stop.is_break() {
+                break;
             }
         }
         Ok(())
@@ -38,6 +60,16 @@ impl Frame for Lines {
     }
 }
 
+/// Shows a line, unless it is blank.
+fn show(line: &[u8], each: &mut impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    let line = String::from_utf8_lossy(line);
+    let line = line.trim();
+    if line.is_empty() {
+        return ControlFlow::Continue(());
+    }
+    each(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,8 +79,14 @@ mod tests {
         let input = "{\"a\":\"д\"}\r\n\n{}\n{\"cut\"".as_bytes();
         for at in 0..=input.len() {
             let (mut lines, mut out) = (Lines::default(), Vec::new());
-            lines.push(&input[..at], &mut out).unwrap();
-            lines.push(&input[at..], &mut out).unwrap();
+            for piece in [&input[..at], &input[at..]] {
+                lines
+                    .push(piece, |line| {
+                        out.push(line.to_owned());
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+            }
             assert_eq!(out, ["{\"a\":\"д\"}", "{}"]);
             assert_eq!(lines.rest().as_deref(), Some("{\"cut\""));
         }

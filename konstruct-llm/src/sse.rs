@@ -5,18 +5,25 @@
 //! event that the end of the bytes cuts off is none either; [`Frame::rest`] tells of it. `id` and `retry` mean nothing to a
 //! stream that is never resumed.
 
+use std::ops::ControlFlow;
+
 use konstruct_core::{Error, ErrorKind, Result};
+use memchr::{memchr, memchr2};
 
 use crate::codec::Frame;
 
 /// The most bytes of one event. A provider's largest is a whole tool call or signature: far below.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Collects bytes into lines and lines into the data of events. Each byte is looked at once.
+/// Collects bytes into lines and lines into the data of events. Each byte is looked at once, and an event whose one line came in one
+/// piece is not copied.
 #[derive(Debug)]
 pub struct SseFrames {
+    /// A line that has begun in an earlier piece.
     line: Vec<u8>,
-    data: Option<String>,
+    /// The event's data so far, once it has any.
+    data: Vec<u8>,
+    has_data: bool,
     after_cr: bool,
     first_line: bool,
     limit: usize,
@@ -26,7 +33,8 @@ impl Default for SseFrames {
     fn default() -> Self {
         Self {
             line: Vec::new(),
-            data: None,
+            data: Vec::new(),
+            has_data: false,
             after_cr: false,
             first_line: true,
             limit: LIMIT,
@@ -35,65 +43,109 @@ impl Default for SseFrames {
 }
 
 impl Frame for SseFrames {
-    fn push(&mut self, mut bytes: &[u8], frames: &mut Vec<String>) -> Result<()> {
+    fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut each: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<()> {
+        // The only line of an event so far, as it stands in these bytes.
+        let mut whole: Option<&[u8]> = None;
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
                 continue;
             }
-            let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n'));
-            self.line
-                .extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
-            if self.line.len() + self.data.as_ref().map_or(0, String::len) > self.limit {
+            let end = memchr2(b'\r', b'\n', bytes);
+            let line = &bytes[..end.unwrap_or(bytes.len())];
+            let held = self.data.len() + whole.map_or(0, <[u8]>::len);
+            if self.line.len() + line.len() + held > self.limit {
                 return Err(Error::new(
                     ErrorKind::TooLarge,
                     format!("an event of the stream is larger than {} bytes", self.limit),
                 ));
             }
-            let Some(end) = end else { break };
+            let Some(end) = end else {
+                self.line.extend_from_slice(line);
+                break;
+            };
             self.after_cr = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
-            frames.extend(self.end_line());
+            if !self.line.is_empty() {
+                self.line.extend_from_slice(line);
+                self.end_line();
+                continue;
+            }
+            let line = self.without_bom(line);
+            if line.is_empty() {
+                if let Some(data) = whole.take() {
+                    if each(&String::from_utf8_lossy(data)).is_break() {
+                        break;
+                    }
+                } else if std::mem::take(&mut self.has_data) {
+                    let stop = each(&String::from_utf8_lossy(&self.data)).is_break();
+                    self.data.clear();
+                    if stop {
+                        break;
+                    }
+                }
+            } else if let Some(value) = data(line) {
+                self.add(whole.take());
+                if self.has_data {
+                    self.add(Some(value));
+                } else {
+                    whole = Some(value);
+                }
+            }
         }
+        self.add(whole);
         Ok(())
     }
 
     fn rest(&mut self) -> Option<String> {
         if !self.line.is_empty() {
-            let _blank = self.end_line();
+            self.end_line();
         }
-        self.data.take()
+        std::mem::take(&mut self.has_data)
+            .then(|| String::from_utf8_lossy(&std::mem::take(&mut self.data)).into_owned())
     }
 }
 
 impl SseFrames {
-    /// Takes the line as complete; returns the event's data when the line is the blank one that ends an event.
-    fn end_line(&mut self) -> Option<String> {
-        let line = std::mem::take(&mut self.line);
-        let mut line = line.as_slice();
-        if std::mem::take(&mut self.first_line) {
-            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-        }
-        if line.is_empty() {
-            return self.data.take();
-        }
-        let colon = line.iter().position(|b| *b == b':');
-        let (field, value) = match colon {
-            Some(at) => (&line[..at], &line[at + 1..]),
-            None => (line, &line[..0]),
-        };
-        if field == b"data" {
-            let value = String::from_utf8_lossy(value.strip_prefix(b" ").unwrap_or(value));
-            match &mut self.data {
-                Some(data) => {
-                    data.push('\n');
-                    data.push_str(&value);
-                }
-                none => *none = Some(value.into_owned()),
-            }
-        }
-        None
+    /// Takes the line that is held as complete.
+    fn end_line(&mut self) {
+        let mut line = std::mem::take(&mut self.line);
+        let value = data(self.without_bom(&line));
+        self.add(value);
+        // Its room is used again.
+        line.clear();
+        self.line = line;
     }
+
+    /// Adds a line to the event's data.
+    fn add(&mut self, value: Option<&[u8]>) {
+        let Some(value) = value else { return };
+        if std::mem::replace(&mut self.has_data, true) {
+            self.data.push(b'\n');
+        }
+        self.data.extend_from_slice(value);
+    }
+
+    fn without_bom<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
+        if std::mem::take(&mut self.first_line) {
+            line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line)
+        } else {
+            line
+        }
+    }
+}
+
+/// Returns the value of a `data` line.
+fn data(line: &[u8]) -> Option<&[u8]> {
+    let value = match memchr(b':', line) {
+        Some(at) => (&line[..at] == b"data").then(|| &line[at + 1..])?,
+        None => return (line == b"data").then_some(&line[..0]),
+    };
+    Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
 #[cfg(test)]
@@ -106,7 +158,12 @@ mod tests {
         let mut framer = SseFrames::default();
         let mut out = Vec::new();
         for chunk in chunks {
-            framer.push(chunk, &mut out).unwrap();
+            framer
+                .push(chunk, |frame| {
+                    out.push(frame.to_owned());
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
         }
         (out, framer.rest())
     }
@@ -151,7 +208,7 @@ mod tests {
             let refused = input
                 .as_bytes()
                 .chunks(step)
-                .any(|chunk| framer.push(chunk, &mut Vec::new()).is_err());
+                .any(|chunk| framer.push(chunk, |_| ControlFlow::Continue(())).is_err());
             assert!(refused, "in steps of {step}");
         }
     }

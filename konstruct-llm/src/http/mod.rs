@@ -208,7 +208,8 @@ impl Http {
         if media == Media::Json {
             let deadline = first.max(Instant::now() + self.timeouts.idle).min(total);
             let events = document::<W>(response, deadline, post.refused).await?;
-            let events = events.into_iter().map(move |event| signed(event, &origin));
+            let events = events.into_iter();
+            let events = events.map(move |event| event.map(|event| signed(event, &origin)));
             return Ok(stream::iter(events).boxed());
         }
         let reader = Reader::<W> {
@@ -389,20 +390,34 @@ async fn document<W: Wire>(
 ) -> Result<Vec<Result<ModelEvent>>> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = body(response, deadline, DOCUMENT).await?;
-    let events = Decoder::<W>::default().document(&body);
-    match events.first() {
-        Some(Err(_)) | None => Err(refused(&Refusal {
-            status,
-            headers,
-            body,
-        })),
-        Some(Ok(_)) => Ok(events),
+    let mut events = Vec::new();
+    let read = W::default().document(&String::from_utf8_lossy(&body), &mut events);
+    let mut events: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
+    match read {
+        Ok(()) => Ok(events),
+        // It broke off, and what it told of its usage counts.
+        Err(error) if !events.is_empty() => {
+            events.push(Err(error));
+            Ok(events)
+        }
+        Err(error) => {
+            let refusal = refused(&Refusal {
+                status,
+                headers,
+                body,
+            });
+            // A typed error says more, also of who asks; where nothing is typed the status is no help.
+            Err(match refusal.kind() {
+                ErrorKind::Protocol => error,
+                _ => refusal,
+            })
+        }
     }
 }
 
 /// Says who signed what is signed.
-fn signed(mut event: Result<ModelEvent>, by: &Option<String>) -> Result<ModelEvent> {
-    if let Ok(ModelEvent::Signature { origin, .. }) = &mut event {
+fn signed(mut event: ModelEvent, by: &Option<String>) -> ModelEvent {
+    if let ModelEvent::Signature { origin, .. } = &mut event {
         origin.clone_from(by);
     }
     event

@@ -33,7 +33,8 @@ impl<W: Wire> Reader<W> {
             if let Some(event) = self.ready.pop_front() {
                 self.ended = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
                 self.content |= event.as_ref().is_ok_and(is_content);
-                return Some((signed(event, &self.origin), self));
+                let event = event.map(|event| signed(event, &self.origin));
+                return Some((event, self));
             }
             if self.ended {
                 return None;
@@ -61,7 +62,7 @@ impl<W: Wire> Reader<W> {
                 .push_back(Err(Error::new(ErrorKind::TooLarge, message)));
             return;
         }
-        self.ready.extend(self.decoder.push(bytes));
+        self.decoder.feed(bytes, &mut self.ready);
     }
 }
 

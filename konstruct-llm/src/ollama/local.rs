@@ -1,6 +1,6 @@
 //! What an Ollama has of its models: which there are, which are loaded, and fetching one.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{Error, ErrorKind, Result};
@@ -219,7 +219,10 @@ impl Pulling {
             let chunk = chunk.await.map_err(|_| silent("in mid-pull"))?;
             match chunk.map_err(broken)? {
                 Some(bytes) => {
-                    self.lines.push(&bytes, &mut self.ready)?;
+                    self.lines.push(&bytes, |line| {
+                        self.ready.push(line.to_owned());
+                        ControlFlow::Continue(())
+                    })?;
                     self.ready.reverse();
                 }
                 None => {

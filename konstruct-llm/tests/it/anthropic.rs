@@ -498,8 +498,8 @@ fn redacted_thoughts_are_signatures() {
     }));
 }
 
-#[test]
-fn a_document_tells_what_a_stream_does() {
+#[tokio::test]
+async fn a_document_tells_what_a_stream_does() {
     let document = r#"{"id":"m1","type":"message","role":"assistant","model":"m","content":[
         {"type":"thinking","thinking":"Hm.","signature":"sig"},
         {"type":"redacted_thinking","data":"xyz"},
@@ -510,11 +510,14 @@ fn a_document_tells_what_a_stream_does() {
         {"type":"tool_use","id":"b","name":"g","input":{}}],
         "stop_reason":"tool_use","stop_sequence":null,"container":null,
         "usage":{"input_tokens":43,"cache_read_input_tokens":7,"output_tokens":70}}"#;
-    let events = AnthropicDecoder::default().document(document.as_bytes());
-    let mut whole = Collector::default();
-    let whole = events
-        .into_iter()
-        .find_map(|event| whole.push(event.unwrap()).unwrap());
+    let server = Canned::new(&[("application/json", document)]).await;
+    let backend = Anthropic::new(Secret::new("k"), "m").base_url(&server.url);
+    let mut whole = backend.complete(ask("Hi"), &call()).await.unwrap();
+    for part in &mut whole.parts {
+        if let Part::Reasoning { origin, .. } = part {
+            assert_eq!(origin.take(), backend.describe().origin);
+        }
+    }
 
     let block = |index: u32, begin: &str, deltas: &[&str]| {
         let mut events = vec![format!(
@@ -579,8 +582,7 @@ fn a_document_tells_what_a_stream_does() {
     let streamed = events
         .into_iter()
         .find_map(|event| streamed.push(event).unwrap());
-    assert!(whole.is_some());
-    assert_eq!(whole, streamed);
+    assert_eq!(Some(whole), streamed);
 }
 
 #[tokio::test]

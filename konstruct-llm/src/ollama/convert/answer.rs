@@ -72,7 +72,15 @@ impl Wire for Lines {
         if line.message.is_none() && line.error.is_none() {
             return Err(Error::new(ErrorKind::Protocol, "not an answer"));
         }
-        self.frame(body, events)
+        // A document is the last line of a stream, and the only one.
+        self.frame(body, events)?;
+        match events.last() {
+            Some(ModelEvent::Finish(_)) => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Truncated,
+                "an answer that is not done",
+            )),
+        }
     }
 
     fn is_terminal(frame: &str) -> bool {
