@@ -60,30 +60,30 @@ async fn ask(backend: &dyn LlmBackend, listener: &TcpListener) -> (ErrorKind, bo
 }
 
 fn backends(url: &str, guard: &Guard) -> Vec<Box<dyn LlmBackend>> {
-    let mut backends: Vec<Box<dyn LlmBackend>> = Vec::new();
-    #[cfg(feature = "openai")]
-    backends.push(Box::new(
-        crate::OpenAi::new(Secret::new("k"), "m")
-            .base_url(url)
-            .guarded(guard.clone())
-            .timeouts(crate::Timeouts::default()),
-    ));
-    #[cfg(feature = "anthropic")]
-    backends.push(Box::new(
-        crate::Anthropic::new(Secret::new("k"), "m")
-            .base_url(url)
-            .guarded(guard.clone())
-            .timeouts(crate::Timeouts::default()),
-    ));
-    #[cfg(feature = "ollama")]
-    backends.push(Box::new(
-        crate::Ollama::new("m")
-            .base_url(url)
-            .api_key(Secret::new("k"))
-            .guarded(guard.clone())
-            .timeouts(crate::Timeouts::default()),
-    ));
-    backends
+    vec![
+        #[cfg(feature = "openai")]
+        Box::new(
+            crate::OpenAi::new(Secret::new("k"), "m")
+                .base_url(url)
+                .guarded(guard.clone())
+                .timeouts(crate::Timeouts::default()),
+        ),
+        #[cfg(feature = "anthropic")]
+        Box::new(
+            crate::Anthropic::new(Secret::new("k"), "m")
+                .base_url(url)
+                .guarded(guard.clone())
+                .timeouts(crate::Timeouts::default()),
+        ),
+        #[cfg(feature = "ollama")]
+        Box::new(
+            crate::Ollama::new("m")
+                .base_url(url)
+                .api_key(Secret::new("k"))
+                .guarded(guard.clone())
+                .timeouts(crate::Timeouts::default()),
+        ),
+    ]
 }
 
 #[tokio::test]
