@@ -10,8 +10,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::{
-    BlockKind, CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo,
+    Basis, BlockKind, CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo,
     ModelRequest, ModelStream, Price, Result, ToolCall, Usage,
+    limit::{Attempt, Spent},
 };
 
 /// What a scripted model does with one request.
@@ -90,6 +91,7 @@ impl Gate {
 pub struct ScriptedModel {
     info: ModelInfo,
     usage: Option<Usage>,
+    attempts: u32,
     script: Arc<dyn Fn(&ModelRequest) -> Answer + Send + Sync>,
     calls: Arc<Mutex<Vec<(String, ModelRequest)>>>,
 }
@@ -110,6 +112,7 @@ impl ScriptedModel {
                 output: 20,
                 ..Usage::default()
             }),
+            attempts: 0,
             script: Arc::new(script),
             calls: Arc::default(),
         }
@@ -127,6 +130,44 @@ impl ScriptedModel {
     pub fn with_usage(mut self, usage: Option<Usage>) -> Self {
         self.usage = usage;
         self
+    }
+
+    /// Pays for itself as a pool does: so many attempts, of which the last one answers.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    async fn pay(&self, request: &ModelRequest, call: &CallContext) -> Result<()> {
+        let price = self.info.price.as_ref();
+        for number in 0..self.attempts {
+            let attempt = Attempt {
+                call: call.idempotency_key.clone(),
+                number,
+                provider: self.info.provider.clone(),
+                model: self.info.model.clone(),
+                worst: price.map(|price| {
+                    price.worst_case(request.input_bound(), u64::from(request.max_tokens))
+                }),
+            };
+            call.budget.reserve(&attempt).await?;
+            let reported = self.usage.filter(|_| number + 1 == self.attempts);
+            let spent = Spent {
+                usage: reported.unwrap_or_default(),
+                cost: match reported {
+                    Some(usage) => price.map(|price| price.of(&usage)),
+                    None => attempt.worst,
+                },
+                basis: if reported.is_some() {
+                    Basis::Reported
+                } else {
+                    Basis::WorstCase
+                },
+            };
+            call.budget.settle(&attempt, spent);
+        }
+        Ok(())
     }
 
     /// Returns the idempotency key and the request of every call, in order.
@@ -197,6 +238,7 @@ impl LlmBackend for ScriptedModel {
 
     async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         request.check(&self.info)?;
+        self.pay(&request, call).await?;
         let answer = (self.script)(&request);
         let asked = (call.idempotency_key.clone(), request);
         self.calls

@@ -181,3 +181,69 @@ async fn a_lost_call_is_settled_at_its_worst_case() {
     assert_ne!(calls[0].0, calls[1].0);
     office.replays().await;
 }
+
+#[tokio::test]
+async fn each_attempt_of_a_pool_has_its_row_and_a_crash_leaves_none_open() {
+    let pool = || says("Hi.").with_price(PRICE).with_attempts(3);
+    let office = Office::with(Find::Query, pool(), |employee| employee);
+    office.say("P1", "e1", "hello").await;
+    office.settle().await;
+    let rows = office.ledger().await;
+    let endings: Vec<&str> = rows
+        .iter()
+        .map(|row| &row.call[row.call.len() - 3..])
+        .collect();
+    assert_eq!(endings[1..], [".a1", ".a2"], "{rows:?}");
+    assert_eq!(rows[2].cost, Some(COST));
+    let spent = office.budget().await;
+    assert_eq!(spent.1, NanoUsd(0));
+
+    // The appends are the intent and the answer; the charges of the attempts in between are no appends.
+    let office = Office::with(Find::Query, pool(), |employee| employee);
+    office.say("P1", "e1", "hello").await;
+    let crash = CrashPoint::new(
+        Arc::clone(&office.journal),
+        &[Write::Append],
+        2,
+        Moment::Before,
+    );
+    let worker = Worker::new(office.driver_on(Arc::new(crash)));
+    assert!(worker.run_until_idle().await.is_err());
+    let (_, reserved) = office.budget().await;
+    office.memory.void_claims();
+    office.settle().await;
+    let rows = office.ledger().await;
+    let lost: Vec<NanoUsd> = rows[..3].iter().filter_map(|row| row.cost).collect();
+    assert!(rows[..3].iter().all(|row| row.basis == Basis::WorstCase));
+    let sum = lost
+        .iter()
+        .fold(NanoUsd(0), |sum, cost| sum.saturating_add(*cost));
+    assert_eq!(
+        (sum, lost.len()),
+        (reserved, 3),
+        "what was set aside is what it cost"
+    );
+    assert_eq!(rows.len(), 6);
+    assert_eq!(office.budget().await.1, NanoUsd(0));
+    office.replays().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
+    let model = says("Hi.").with_price(PRICE).with_attempts(2);
+    let request_and_a_half = NanoUsd(40_000);
+    let office = Office::with(Find::Query, model, |employee| {
+        employee.monthly_cap(request_and_a_half).limits(TurnLimits {
+            answer_tokens: 1_000,
+            model_calls: 1,
+            ..limits()
+        })
+    });
+    office.say("P1", "e1", "hello").await;
+    office.settle().await;
+    let rows = office.ledger().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(office.world.texts(), ["Sorry."]);
+    let (spent, reserved) = office.budget().await;
+    assert!(spent <= request_and_a_half && reserved == NanoUsd(0));
+}
