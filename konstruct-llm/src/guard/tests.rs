@@ -109,6 +109,8 @@ async fn urls_that_pass_and_do_not() {
         "https://127.0.0.1",
         "https://2130706433",
         "https://0x7f.1",
+        "https://127.0.0.1.",
+        "https://①②⑦.⓪.⓪.①",
         "https://[::1]",
         "https://[::ffff:10.0.0.1]",
         "https://169.254.169.254/latest/meta-data",

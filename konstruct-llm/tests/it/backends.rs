@@ -158,18 +158,28 @@ async fn statuses() {
 }
 
 #[tokio::test]
-async fn retry_after_is_kept() {
-    let fault = Fault::status(429, "{}").header("retry-after", "7");
-    ask_all(Reply::default().fault(fault), |provider, answer| {
-        let error = answer.expect_err(provider);
-        assert_eq!(error.kind(), ErrorKind::RateLimited, "{provider}");
-        assert_eq!(
-            error.retry_after(),
-            Some(Duration::from_secs(7)),
-            "{provider}"
-        );
-    })
-    .await;
+async fn what_is_said_of_retries_is_kept() {
+    let check = async |headers: &[(&str, &str)], wait: Option<u64>, repeat: Option<bool>| {
+        let fault = headers
+            .iter()
+            .fold(Fault::status(429, "{}"), |fault, (name, value)| {
+                fault.header(*name, *value)
+            });
+        ask_all(Reply::default().fault(fault), |provider, answer| {
+            let error = answer.expect_err(provider);
+            assert_eq!(error.kind(), ErrorKind::RateLimited, "{provider}");
+            let told = error.retry_after();
+            assert_eq!(told, wait.map(Duration::from_millis), "{provider}");
+            assert_eq!(error.should_retry(), repeat, "{provider}");
+        })
+        .await;
+    };
+    check(&[], None, None).await;
+    check(&[("retry-after", "7")], Some(7000), None).await;
+    let both = [("retry-after", "7"), ("retry-after-ms", "300")];
+    check(&both, Some(300), None).await;
+    check(&[("x-should-retry", "false")], None, Some(false)).await;
+    check(&[("x-should-retry", "true")], None, Some(true)).await;
 }
 
 #[tokio::test]
@@ -346,9 +356,13 @@ async fn nobody_listens() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    for backend in backends(&url) {
+    for backend in backends(&format!("{}/hidden", url.replace("://", "://me:hunter2@"))) {
         let error: Error = backend.complete(ask("Hi"), &call()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        let told = format!("{error:?}");
+        for secret in ["key-1", "hunter2", "hidden"] {
+            assert!(!told.contains(secret), "{told}");
+        }
     }
     assert_eq!(
         probe(&url).await.unwrap_err().kind(),
