@@ -91,7 +91,7 @@ pub use self::ollama::{
 };
 #[cfg(feature = "openai")]
 pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
-pub use self::pool::{BreakerPolicy, Deployment, Pool, PoolBuilder};
+pub use self::pool::{BreakerPolicy, Deployment, EmbedderPool, Pool, PoolBuilder};
 pub use self::price::PriceTable;
 pub use self::telemetry::{CallMetrics, Observed};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]

@@ -6,11 +6,13 @@
 //! * `attempt` makes the request and waits for its first content. Until then another attempt takes its place unnoticed.
 //! * `verdict` says what an error means, `breaker` leaves alone what fails, `retry` bounds how often the same is asked.
 //! * `flow` is the answer after its first content; when the provider breaks off, the call's [`OnBreak`] decides.
+//! * `embed` does the same for embedders, in the small.
 
 mod attempt;
 mod bill;
 mod breaker;
 mod deployment;
+mod embed;
 mod flow;
 mod retry;
 mod route;
@@ -49,7 +51,7 @@ use self::{
     retry::RetryBudget,
     route::{Route, Step},
 };
-pub use self::{breaker::BreakerPolicy, deployment::Deployment};
+pub use self::{breaker::BreakerPolicy, deployment::Deployment, embed::EmbedderPool};
 use crate::telemetry::{CallMetrics, Observed};
 
 /// Many deployments behind one [`LlmBackend`].

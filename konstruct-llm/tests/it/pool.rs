@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, BlockKind, CallContext, ConversationId, Error, ErrorKind, Finish, LlmBackend as _,
-    LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage, ModelRequest, NanoUsd, OnBreak, Part,
-    Price, Purpose, Rates, Result, Role, Usage,
+    Ability, BlockKind, CallContext, ConversationId, EmbedKind, Embedder, Error, ErrorKind, Finish,
+    LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
+    NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role, Usage,
     limit::{Budget, LocalBudget},
 };
 use konstruct_llm::{
-    Deployment, Pool,
+    Deployment, EmbedderPool, Pool,
     testkit::{Beat, Scripted, Trouble, begins, says},
 };
 
@@ -623,4 +623,76 @@ async fn a_pool_says_what_is_wrong_with_it() {
     };
     let error: Error = pool.complete(unbounded, &call()).await.unwrap_err();
     assert!(error.message().starts_with("max_tokens"), "{error}");
+}
+
+/// An embedder that fails so often, and counts.
+#[derive(Clone, Debug)]
+struct Shaky {
+    id: &'static str,
+    fails: usize,
+    kind: ErrorKind,
+    asked: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+#[async_trait::async_trait]
+impl Embedder for Shaky {
+    fn id(&self) -> &str {
+        self.id
+    }
+
+    fn dim(&self) -> usize {
+        2
+    }
+
+    async fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let asked = self
+            .asked
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if asked < self.fails {
+            return Err(Error::new(self.kind, "scripted"));
+        }
+        Ok(vec![vec![1.0, 0.0]; texts.len()])
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn embedders_stand_in_for_each_other() {
+    let shaky = |fails, kind| Shaky {
+        id: "m",
+        fails,
+        kind,
+        asked: Arc::default(),
+    };
+    let check =
+        async |first: (usize, ErrorKind), second: (usize, ErrorKind), hits: (usize, usize), ok| {
+            let (one, two) = (shaky(first.0, first.1), shaky(second.0, second.1));
+            let pool =
+                EmbedderPool::new(vec![Box::new(one.clone()), Box::new(two.clone())]).unwrap();
+            let vectors = pool.embed(EmbedKind::Query, &["a", "b"]).await;
+            let count = |it: &Shaky| it.asked.load(std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(
+                (count(&one), count(&two)),
+                hits,
+                "{first:?} {second:?}: {vectors:?}"
+            );
+            assert_eq!(vectors.is_ok(), ok, "{first:?} {second:?}");
+        };
+    let (down, wrong, key) = (
+        ErrorKind::Unavailable,
+        ErrorKind::InvalidInput,
+        ErrorKind::Unauthorized,
+    );
+    check((0, down), (0, down), (1, 0), true).await;
+    check((9, down), (0, down), (1, 1), true).await;
+    check((9, key), (1, down), (1, 2), true).await;
+    check((9, wrong), (0, down), (1, 0), false).await;
+    check((9, down), (9, down), (3, 3), false).await;
+    check((1, down), (1, down), (2, 1), true).await;
+    let other = Shaky {
+        id: "other",
+        ..shaky(0, down)
+    };
+    let error = EmbedderPool::new(vec![Box::new(shaky(0, down)), Box::new(other)]).unwrap_err();
+    assert!(error.message().contains("other of 2"), "{error}");
+    assert!(EmbedderPool::new(Vec::new()).is_err());
 }

@@ -1,0 +1,173 @@
+//! A pool of embedders: one model at several places or under several credentials.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use konstruct_core::{EmbedKind, Embedder, Error, ErrorKind, Language, Result};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    breaker::{Breaker, BreakerPolicy},
+    retry::{self, RetryBudget},
+    verdict::{Blame, Next, Verdict},
+};
+
+/// How long a call may take, all its attempts together, unless told otherwise.
+const TOTAL: Duration = Duration::from_secs(120);
+
+/// Several embedders of one model, asked in their order: the next when one fails, and each again only where that can help, after a wait.
+///
+/// Vectors of two models mean nothing to each other, so all must have the same [`id`](Embedder::id): one model at two places, say, or
+/// under two keys.
+///
+/// ```
+/// # #[cfg(feature = "openai")] {
+/// use konstruct_core::{Embedder, Secret};
+/// use konstruct_llm::{EmbedderPool, OpenAiEmbedder};
+///
+/// let with = |key| OpenAiEmbedder::new(Secret::new(key), "text-embedding-3-small", 512);
+/// let pool = EmbedderPool::new(vec![Box::new(with("sk-1")), Box::new(with("sk-2"))])?;
+/// assert_eq!(pool.id(), "openai/text-embedding-3-small");
+/// # }
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct EmbedderPool {
+    members: Vec<(Box<dyn Embedder>, Arc<Breaker>)>,
+    retries: RetryBudget,
+    total: Duration,
+}
+
+impl EmbedderPool {
+    /// Makes a pool, the first choice first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for none, or for embedders whose vectors mean nothing to each other.
+    pub fn new(embedders: Vec<Box<dyn Embedder>>) -> Result<Self> {
+        let first = embedders
+            .first()
+            .ok_or_else(|| Error::invalid("embedders", "a pool needs at least one"))?;
+        for other in &embedders {
+            if (other.id(), other.dim()) != (first.id(), first.dim()) {
+                let problem = format!(
+                    "{} of {} dimensions and {} of {} cannot stand in for each other",
+                    first.id(),
+                    first.dim(),
+                    other.id(),
+                    other.dim()
+                );
+                return Err(Error::invalid("embedders", problem));
+            }
+        }
+        let breaker = || Breaker::new(BreakerPolicy::default());
+        Ok(Self {
+            members: embedders.into_iter().map(|it| (it, breaker())).collect(),
+            retries: RetryBudget::default(),
+            total: TOTAL,
+        })
+    }
+
+    /// Says how long a call may take, all its attempts together: two minutes unless told otherwise.
+    #[must_use]
+    pub fn timeout(mut self, total: Duration) -> Self {
+        self.total = total;
+        self
+    }
+
+    fn primary(&self) -> &dyn Embedder {
+        // `new` refuses an empty pool.
+        &*self.members[0].0
+    }
+}
+
+/// What one call knows of a member.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Fresh,
+    Again { tries: u32, at: Instant },
+    Out,
+}
+
+#[async_trait]
+impl Embedder for EmbedderPool {
+    fn id(&self) -> &str {
+        self.primary().id()
+    }
+
+    fn dim(&self) -> usize {
+        self.primary().dim()
+    }
+
+    fn speaks(&self, language: Language) -> bool {
+        self.members.iter().all(|(it, _)| it.speaks(language))
+    }
+
+    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        self.retries.call();
+        let total = Instant::now() + self.total;
+        let mut turns = vec![Turn::Fresh; self.members.len()];
+        let mut last = None;
+        loop {
+            let now = Instant::now();
+            // The first that may be asked now, or else the one that may be asked soonest; a fresh one before one that failed.
+            let ready = |at: usize| {
+                let opens = self.members[at].1.opens_at(now).unwrap_or(now);
+                match turns[at] {
+                    Turn::Fresh => Some((opens, false, at)),
+                    Turn::Again { at: again, .. } => Some((opens.max(again), true, at)),
+                    Turn::Out => None,
+                }
+            };
+            let next = (0..turns.len()).filter_map(ready).min();
+            let Some((at, again, place)) = next.filter(|(at, ..)| *at < total) else {
+                let none = || Error::new(ErrorKind::Unavailable, "every embedder is left alone");
+                return Err(last.unwrap_or_else(none));
+            };
+            if at > now {
+                sleep_until(at).await;
+                continue;
+            }
+            let (embedder, breaker) = &self.members[place];
+            let pass = breaker.pass(now);
+            let allowed = !again || self.retries.take();
+            let (Some(pass), true) = (pass, allowed) else {
+                turns[place] = Turn::Out;
+                continue;
+            };
+            let asked = timeout_at(total, embedder.embed(kind, texts)).await;
+            let late = || Error::new(ErrorKind::Truncated, "the embedder did not end in time");
+            let error = match asked.unwrap_or_else(|_| Err(late())) {
+                Ok(vectors) => {
+                    pass.succeed();
+                    return Ok(vectors);
+                }
+                Err(error) => error,
+            };
+            let verdict = Verdict::of(&error);
+            if verdict.next == Next::Nobody && !verdict.again {
+                return Err(error);
+            }
+            let now = Instant::now();
+            match verdict.blame {
+                Blame::Nothing => {}
+                Blame::Endpoint { at_once: false } => pass.fail(now, false, verdict.wait),
+                _ => pass.fail(now, true, verdict.wait),
+            }
+            let tries = match turns[place] {
+                Turn::Again { tries, .. } => tries + 1,
+                _ => 1,
+            };
+            let wait = (verdict.again && tries < retry::TRIES)
+                .then(|| retry::wait(tries, verdict.wait, 0.5))
+                .flatten();
+            turns[place] = match wait {
+                Some(wait) => Turn::Again {
+                    tries,
+                    at: now + wait,
+                },
+                None => Turn::Out,
+            };
+            last = Some(error);
+        }
+    }
+}
