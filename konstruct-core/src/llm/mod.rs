@@ -33,6 +33,8 @@ use crate::Result;
 /// * Blocks begin and end once, and a delta names a block that is open.
 /// * [`ModelEvent::Usage`] holds the totals so far: the last one counts.
 /// * Dropping the stream stops the request.
+/// * What the request needs and the model cannot do is refused ([`ModelRequest::check`]), never left out unseen.
+/// * A backend of one attempt leaves [`CallContext::budget`] alone: its caller pays. One that makes several, a pool, pays for each.
 #[async_trait]
 pub trait LlmBackend: fmt::Debug + Send + Sync + 'static {
     /// Describes the model.

@@ -10,6 +10,7 @@ mod accuracy;
 mod anthropic;
 mod backends;
 mod canned;
+mod cancel;
 mod codecs;
 mod embedders;
 mod extract;
