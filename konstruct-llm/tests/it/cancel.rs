@@ -24,7 +24,7 @@ async fn provider(begin: String) -> (String, oneshot::Receiver<()>) {
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut bytes = [0; 4096];
-        stream.read(&mut bytes).await.unwrap();
+        assert!(stream.read(&mut bytes).await.unwrap() > 0);
         stream.write_all(begin.as_bytes()).await.unwrap();
         while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
         // Nobody listens any more where the test has failed.
