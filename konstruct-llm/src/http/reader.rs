@@ -6,7 +6,7 @@ use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::{broken, signed, silent};
+use super::{broken, silent};
 use crate::codec::{Decoder, Wire};
 
 /// The most bytes of one stream. A chunk of OpenAI's is some 400 bytes for a token, and no answer has half a million.
@@ -71,4 +71,12 @@ fn is_content(event: &ModelEvent) -> bool {
         event,
         ModelEvent::Text { .. } | ModelEvent::Reasoning { .. } | ModelEvent::ToolArguments { .. }
     )
+}
+
+/// Says who signed what is signed.
+pub(super) fn signed(mut event: ModelEvent, by: &Option<String>) -> ModelEvent {
+    if let ModelEvent::Signature { origin, .. } = &mut event {
+        origin.clone_from(by);
+    }
+    event
 }

@@ -123,7 +123,7 @@ impl Ollama {
             response,
             lines: ndjson::Lines::default(),
             ready: Vec::new(),
-            idle: self.http.timeouts().first_content,
+            idle: self.http.timeouts.first_content,
             ended: false,
         };
         Ok(stream::unfold(pulling, Pulling::next).boxed())

@@ -92,7 +92,7 @@ impl Tape {
     /// Those of binding, of the HTTP client and of the file.
     pub async fn record(upstream: impl Into<String>, file: impl AsRef<Path>) -> io::Result<Self> {
         let client = crate::http::Http::new(crate::Timeouts::default());
-        let client = client.client().map_err(io::Error::other)?.clone();
+        let client = client.client(true).map_err(io::Error::other)?.clone();
         let recorder = Recorder {
             client,
             upstream: upstream.into().trim_end_matches('/').to_owned(),
