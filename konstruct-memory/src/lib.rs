@@ -46,7 +46,8 @@
 //! | `redb/rows` | rows of the application's own |
 //! | `postgres/connect`, `migrate`, `tenant`, `vault` | what is refused at the start, the tables and their policies, the one door to a tenant's rows, the keys |
 //! | `postgres/journal`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `wake` | the journal |
-//! | `postgres/shelf/` | the index, and the search in one statement |
+//! | `postgres/shelf/` | the index, and the search: postings and cosines by number, added up here |
+//! | `postgres/graph/` | approximate indexes of large spaces, made by the owner |
 //! | `postgres/rewrap`, `rewrite` | keys wrapped anew, files written anew |
 //!
 //! # Features

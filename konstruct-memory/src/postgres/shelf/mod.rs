@@ -74,6 +74,11 @@ impl Shelf for Inner {
     }
 
     async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        if let Some(key) = self.vault.key(&mut tx).await? {
+            return Ok(key);
+        }
+        drop(tx);
         let mut tx = self.db.tenant(tenant, Mode::Write).await?;
         let key = self.vault.key_or_new(&mut tx).await?;
         tx.commit().await?;
@@ -246,7 +251,8 @@ impl Inner {
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-        tx.commit().await?;
+        // Nothing was written, and its end is not waited for.
+        drop(tx);
         Ok(rows.into_iter().map(unit_key).collect())
     }
 
