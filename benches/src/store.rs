@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, str::FromStr as _, sync::Arc};
 
 use clap::ValueEnum;
 use konstruct_core::{Embedder, MemoryStore, Secret, SystemClock, WorkerId, turn::Journal};
-use konstruct_memory::{KeyRing, Oracle, Postgres, Redb};
+use konstruct_memory::{KeyRing, Oracle, Postgres, Redb, VectorIndex};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
 };
@@ -121,6 +121,28 @@ impl Store {
         let arguments = ["-h", &host, "-p", &port, "-U", user, "-d", name];
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
         Ok(Some((PathBuf::from(folder).join("pg_dump"), arguments)))
+    }
+
+    /// Rewrites the files of a database, as its owner does now and then.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn rewrite(&self) -> Result<(), Failed> {
+        if let Some(name) = &self.database {
+            Postgres::rewrite(&url(name, None)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Indexes the vectors of a database, of spaces with so many or more.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn index_vectors(&self, least: u64) -> Result<Vec<VectorIndex>, Failed> {
+        match &self.database {
+            Some(name) => Ok(Postgres::index_vectors(&url(name, None)?, least).await?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Ends, and removes what was kept.

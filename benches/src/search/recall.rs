@@ -22,7 +22,7 @@ use crate::{
 const WORDS: u64 = 20_000;
 const PASSAGE: u64 = 60;
 /// How many passages one document holds: each is found by itself.
-const PASSAGES: usize = 100;
+pub const PASSAGES: usize = 100;
 const QUESTIONS: usize = 2000;
 
 /// How long the writer waits between two documents.
@@ -91,7 +91,8 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     Ok(rows)
 }
 
-fn document(dice: &mut Dice, number: usize, passages: usize) -> NewDocument {
+/// Makes a document of so many passages.
+pub fn document(dice: &mut Dice, number: usize, passages: usize) -> NewDocument {
     let mut text = String::new();
     for at in 0..passages {
         text.push_str(&format!("## {at}\n{}\n\n", words(dice, PASSAGE)));
@@ -142,7 +143,7 @@ async fn row(
 
 /// Words of which some are frequent and most are rare, as in a language. They are made of syllables, so that the embedder knows parts
 /// of them.
-fn words(dice: &mut Dice, count: u64) -> String {
+pub fn words(dice: &mut Dice, count: u64) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "con", "de", "fer", "gi", "hol", "in", "ka", "lo", "mer", "no", "par", "re", "sta",
         "ter", "un",
