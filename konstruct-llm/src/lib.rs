@@ -4,8 +4,9 @@
 //! one error. What is absent on purpose: retries. The pool owns them, and nobody else.
 //!
 //! # Code map
-//! * `openai/`, `anthropic/`, `ollama/` - the same four files each: `client` posts and reads refusals, `wire` is the
-//!   provider's JSON, `convert` goes between it and core's types, both ways.
+//! * `openai/`, `anthropic/`, `ollama/` - `client` posts, `model` knows the models by name, `wire` is the provider's JSON, `request` and
+//!   `answer` go between it and core's types. OpenAI has two wires, `chat/` and `responses/`.
+//! * `catalog` - which models a provider has.
 //! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
 //! * `http/` - TLS, timeouts, and bytes through a decoder into a stream; `guard/` keeps a tenant's own base URL off private networks.
@@ -49,7 +50,7 @@
 //! # Features
 //! | feature | what | default |
 //! |---|---|---|
-//! | `openai` | Chat Completions, embeddings, and compatible servers | yes |
+//! | `openai` | Chat Completions, Responses, embeddings, and compatible servers | yes |
 //! | `anthropic` | Messages | yes |
 //! | `ollama` | chat, embeddings, a probe, and what is loaded and pulled | yes |
 //! | `extract` | the offline backend | yes |
@@ -57,6 +58,8 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod catalog;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod codec;
 #[cfg(any(feature = "openai", feature = "ollama"))]
@@ -90,9 +93,9 @@ pub use self::ollama::{
     LocalState, Ollama, OllamaDecoder, OllamaEmbedder, Pull, PullProgress, probe,
 };
 #[cfg(feature = "openai")]
-pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder};
+pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder, OpenAiResponsesDecoder};
 pub use self::pool::{BreakerPolicy, Deployment, EmbedderPool, Pool, PoolBuilder};
 pub use self::price::PriceTable;
 pub use self::telemetry::{CallMetrics, Observed};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-pub use self::{codec::Decoder, guard::Guard, http::Timeouts};
+pub use self::{catalog::Catalog, codec::Decoder, guard::Guard, http::Timeouts};

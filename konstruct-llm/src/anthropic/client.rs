@@ -13,6 +13,7 @@ use super::{
     wire::{ErrorBody, ErrorDocument, Page},
 };
 use crate::{
+    catalog::Catalog,
     guard::Guard,
     http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
     price::PriceTable,
@@ -165,6 +166,13 @@ impl LlmBackend for Anthropic {
             refused,
         };
         self.http.stream::<Messages>(post, &self.info, call).await
+    }
+}
+
+#[async_trait]
+impl Catalog for Anthropic {
+    async fn models(&self) -> Result<Vec<String>> {
+        Self::models(self).await
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     wire::{ErrorDocument, Tags},
 };
 use crate::{
+    catalog::Catalog,
     guard::Guard,
     http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
 };
@@ -168,6 +169,13 @@ pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
             _ => error,
         })?;
     Ok(tags.models.into_iter().map(|tag| tag.name).collect())
+}
+
+#[async_trait]
+impl Catalog for Ollama {
+    async fn models(&self) -> Result<Vec<String>> {
+        Self::models(self).await
+    }
 }
 
 #[async_trait]

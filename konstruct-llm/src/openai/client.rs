@@ -1,29 +1,41 @@
-//! The backend: where it posts, and what its refusals mean.
+//! The backend: where it posts, and over which wire.
 
 use async_trait::async_trait;
 use konstruct_core::{
-    CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result,
-    Secret,
+    Ability, CallContext, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result, Secret,
 };
 use reqwest::header::HeaderMap;
+use serde::Serialize;
 
 use super::{
-    convert::{Chat, Limit, request},
-    wire::{ErrorBody, ErrorDocument},
+    chat::{self, Chat},
+    error::refused,
+    model::Family,
+    responses::{self, Responses},
+    wire::Models,
 };
 use crate::{
+    catalog::Catalog,
+    codec::Wire,
     guard::Guard,
-    http::{Http, Post, ProviderError, Refusal, Timeouts, describe, header},
+    http::{Get, Http, Post, Timeouts, describe, header},
     price::PriceTable,
 };
 
 pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
+/// The most bytes of the list of models. OpenRouter's is half of one.
+const LIST: usize = 16 << 20;
 
-/// A model behind OpenAI's Chat Completions, or behind a compatible server such as vLLM, llama.cpp, OpenRouter or LiteLLM.
+/// A model behind OpenAI's Chat Completions or [Responses](OpenAi::responses), or behind a compatible server such as vLLM, llama.cpp,
+/// OpenRouter or LiteLLM.
 ///
-/// The token limit is sent as `max_completion_tokens` to OpenAI itself and for its reasoning models (`gpt-5` and later,
-/// `o1`, `o3`, `o4`) wherever they are served, for these refuse `max_tokens`; and as `max_tokens` otherwise, the only name that older
-/// compatible servers know.
+/// What it can do goes by its name, see [`OpenAi::abilities`]. Of the Chat Completions wire:
+/// * The token limit is sent as `max_completion_tokens` to OpenAI itself and for its reasoning models (`gpt-5` and later, `o1`, `o3`, `o4`)
+///   wherever they are served, for these refuse `max_tokens`; and as `max_tokens` otherwise, the only name that older compatible servers know.
+/// * Reasoning models take no temperature, which is left out, and no [`ModelRequest::stop`], which is refused as unsupported.
+///   [`Effort::Off`](konstruct_core::llm::Effort::Off) is the least effort that the model knows; an effort is left out where a model does not think.
+/// * What the model thought is not sent back, except what a LiteLLM proxy had Anthropic sign.
+/// * OpenAI keeps the beginning of a request by itself: [`ModelRequest::cache`] is not sent.
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Secret};
@@ -38,6 +50,14 @@ pub struct OpenAi {
     api_key: Secret,
     base_url: String,
     http: Http,
+    api: Api,
+}
+
+/// Which wire it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Api {
+    Chat,
+    Responses,
 }
 
 impl OpenAi {
@@ -46,13 +66,25 @@ impl OpenAi {
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("openai", model);
         info.price = PriceTable::built_in().price("openai", &info.model);
+        let family = Family::of(&info.model);
+        info.can = family.can();
+        info.context_window = family.context_window();
         describe(&mut info, OFFICIAL, api_key.expose());
         Self {
             info,
             api_key,
             base_url: OFFICIAL.into(),
             http: Http::new(Timeouts::default()),
+            api: Api::Chat,
         }
+    }
+
+    /// Speaks the Responses wire, which gives what a model thought encrypted and takes it back, so that it need not think it again. Nothing
+    /// is stored at the provider. There is no [`ModelRequest::stop`] and no recording on this wire: both are refused as unsupported.
+    #[must_use]
+    pub fn responses(mut self) -> Self {
+        self.api = Api::Responses;
+        self
     }
 
     /// Says where the server is, up to and with its `/v1`. A slash at the end does not matter.
@@ -70,6 +102,20 @@ impl OpenAi {
         self
     }
 
+    /// Says all that it can do, where its name does not tell: of a name that is not known, that it calls tools.
+    #[must_use]
+    pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
+        self.info.can = can.into_iter().collect();
+        self
+    }
+
+    /// Says how many tokens input and output may have together, where its name does not tell.
+    #[must_use]
+    pub fn context_window(mut self, tokens: u64) -> Self {
+        self.info.context_window = Some(tokens);
+        self
+    }
+
     /// Says how long the provider may take.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
@@ -83,6 +129,34 @@ impl OpenAi {
         self.http = self.http.guarded(guard);
         self
     }
+
+    fn headers(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        if !self.api_key.is_empty() {
+            let bearer = format!("Bearer {}", self.api_key.expose());
+            header(&mut headers, "authorization", &bearer)?;
+        }
+        Ok(headers)
+    }
+
+    async fn ask<W: Wire>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        call: &CallContext,
+    ) -> Result<ModelStream> {
+        let mut headers = self.headers()?;
+        header(&mut headers, "idempotency-key", &call.idempotency_key)?;
+        let post = Post {
+            provider: "openai",
+            model: &self.info.model,
+            url: format!("{}{path}", self.base_url),
+            headers,
+            body,
+            refused,
+        };
+        self.http.stream::<W>(post, &self.info, call).await
+    }
 }
 
 #[async_trait]
@@ -93,66 +167,31 @@ impl LlmBackend for OpenAi {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
-        let mut headers = HeaderMap::new();
-        if !self.api_key.is_empty() {
-            let bearer = format!("Bearer {}", self.api_key.expose());
-            header(&mut headers, "authorization", &bearer)?;
+        match self.api {
+            Api::Chat => {
+                let official = self.base_url == OFFICIAL;
+                let body = chat::request(&self.info, official, &asked)?;
+                self.ask::<Chat>("/chat/completions", &body, call).await
+            }
+            Api::Responses => {
+                let body = responses::request(&self.info, &asked)?;
+                self.ask::<Responses>("/responses", &body, call).await
+            }
         }
-        header(&mut headers, "idempotency-key", &call.idempotency_key)?;
-        let limit = Limit::of(&self.info.model, self.base_url == OFFICIAL);
-        let post = Post {
-            provider: "openai",
-            model: &self.info.model,
-            url: format!("{}/chat/completions", self.base_url),
-            headers,
-            body: &request(&self.info.model, limit, &asked),
-            refused,
-        };
-        self.http.stream::<Chat>(post, &self.info, call).await
     }
 }
 
-pub(super) fn refused(refusal: &Refusal) -> Error {
-    // The body's type is not looked at: OpenAI's 401 is JSON under `text/plain`.
-    let Ok(ErrorDocument { error }) = serde_json::from_slice(&refusal.body) else {
-        return refusal.error("openai", None, None);
-    };
-    let (typed, said) = read(&error);
-    refusal.error("openai", typed, Some(said))
-}
-
-/// Makes an error of one that came in the stream, where there is no status to go by.
-pub(super) fn in_stream(error: &ErrorBody) -> Error {
-    let (kind, said) = read(error);
-    let kind = kind.unwrap_or(ErrorKind::Unavailable);
-    Error::new(kind, format!("openai broke off: {}", said.code)).with_source(said)
-}
-
-/// Reads a typed error: the kind that its code or type names, if it is a known one.
-fn read(error: &ErrorBody) -> (Option<ErrorKind>, ProviderError) {
-    let (code, kind, message) = match error {
-        ErrorBody::Text(message) => return (None, ProviderError::new("", message)),
-        ErrorBody::Object {
-            message,
-            r#type,
-            code,
-        } => (code, r#type.as_str(), message),
-    };
-    let number = code.as_u64().map(|code| code.to_string());
-    let code = number.as_deref().or(code.as_str()).unwrap_or_default();
-    let said = ProviderError::new(if code.is_empty() { kind } else { code }, message);
-    (known(code).or_else(|| known(kind)), said)
-}
-
-fn known(code: &str) -> Option<ErrorKind> {
-    Some(match code {
-        "insufficient_quota" | "billing_hard_limit_reached" | "402" => ErrorKind::QuotaExhausted,
-        "rate_limit_exceeded" | "rate_limit_error" | "429" => ErrorKind::RateLimited,
-        "invalid_api_key" | "authentication_error" | "401" => ErrorKind::Unauthorized,
-        "model_not_found" | "404" => ErrorKind::NotFound,
-        "context_length_exceeded" | "exceed_context_size_error" => ErrorKind::TooLarge,
-        "not_supported_error" => ErrorKind::Unsupported,
-        "server_error" | "overloaded_error" | "500" | "502" | "503" => ErrorKind::Unavailable,
-        _ => return None,
-    })
+#[async_trait]
+impl Catalog for OpenAi {
+    async fn models(&self) -> Result<Vec<String>> {
+        let get = Get {
+            provider: "openai",
+            url: format!("{}/models", self.base_url),
+            query: Vec::new(),
+            headers: self.headers()?,
+            refused,
+        };
+        let list: Models = self.http.get(get, LIST).await?;
+        Ok(list.data.into_iter().map(|listed| listed.id).collect())
+    }
 }

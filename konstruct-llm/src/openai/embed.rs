@@ -6,7 +6,7 @@ use konstruct_core::{EmbedKind, Embedder, Error, ErrorKind, Result, Secret};
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use super::client::{OFFICIAL, refused};
+use super::{client::OFFICIAL, error::refused};
 use crate::{
     embed::{Limits, Prefixes, batches, checked, cut},
     guard::Guard,

@@ -1,11 +1,17 @@
-//! OpenAI's Chat Completions, and the servers that are compatible with it.
+//! OpenAI's Chat Completions and Responses, and the servers that are compatible with them.
 
+mod chat;
 mod client;
-mod convert;
 mod embed;
+mod error;
+mod model;
+mod responses;
 mod wire;
 
 pub use self::{client::OpenAi, embed::OpenAiEmbedder};
 
 /// Decodes a stream of OpenAI's Chat Completions.
-pub type OpenAiDecoder = crate::codec::Decoder<convert::Chat>;
+pub type OpenAiDecoder = crate::codec::Decoder<chat::Chat>;
+
+/// Decodes a stream of OpenAI's Responses.
+pub type OpenAiResponsesDecoder = crate::codec::Decoder<responses::Responses>;

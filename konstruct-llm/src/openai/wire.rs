@@ -1,209 +1,250 @@
-//! The JSON of `POST /v1/chat/completions`, as far as it is used.
+//! JSON that both wires of OpenAI's have in common, and what is read of it leniently.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::Value;
 
+/// An image as it goes into a request: a data URL.
+pub(super) fn data_url(media: &konstruct_core::Media) -> String {
+    format!("data:{};base64,{}", media.media_type, media.base64())
+}
+
+/// How an answer by a schema is asked for.
 #[derive(Debug, Serialize)]
-pub(crate) struct Request<'a> {
-    pub(crate) model: &'a str,
-    pub(crate) messages: Vec<Message<'a>>,
-    pub(crate) stream: bool,
-    pub(crate) stream_options: StreamOptions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) max_completion_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) temperature: Option<f32>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tools: Vec<Tool<'a>>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct StreamOptions {
-    pub(crate) include_usage: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(tag = "role", rename_all = "snake_case")]
-pub(crate) enum Message<'a> {
-    System {
-        content: String,
-    },
-    User {
-        content: String,
-    },
-    Assistant {
-        content: Option<String>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        tool_calls: Vec<CallOut<'a>>,
-    },
-    Tool {
-        tool_call_id: &'a str,
-        content: &'a str,
-    },
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct CallOut<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) r#type: &'static str,
-    pub(crate) function: FunctionOut<'a>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct FunctionOut<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) arguments: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Tool<'a> {
-    pub(crate) r#type: &'static str,
-    pub(crate) function: Function<'a>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Function<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) description: &'a str,
-    pub(crate) parameters: &'a Value,
-}
-
-/// One chunk. Everything may be missing or null somewhere: Azure's first chunk has no id and no choices.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Chunk {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) model: String,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) choices: Vec<Choice>,
-    pub(crate) usage: Option<Usage>,
-    pub(crate) error: Option<ErrorBody>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Choice {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) index: u32,
-    /// Of a chunk; a whole answer has a message in its place.
-    #[serde(default, alias = "message", deserialize_with = "nullable")]
-    pub(crate) delta: Delta,
-    pub(crate) finish_reason: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct Delta {
-    pub(crate) content: Option<Content>,
-    pub(crate) refusal: Option<String>,
-    /// DeepSeek's and llama.cpp's name.
-    pub(crate) reasoning_content: Option<String>,
-    /// OpenRouter's and newer vLLM's name.
-    pub(crate) reasoning: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) tool_calls: Vec<CallIn>,
-}
-
-/// Text, or Mistral's list of parts.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Content {
-    Text(String),
-    Parts(Vec<ContentPart>),
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ContentPart {
-    #[serde(default)]
-    pub(crate) text: String,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct CallIn {
-    pub(crate) index: Option<u32>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) function: FunctionIn,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(crate) struct FunctionIn {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) name: String,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) arguments: Arguments,
-}
-
-/// JSON text, or the object itself where a server forgets to make it text.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Arguments {
-    Text(String),
-    Object(Value),
-}
-
-impl Default for Arguments {
-    fn default() -> Self {
-        Self::Text(String::new())
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) struct Usage {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) prompt_tokens: u64,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) completion_tokens: u64,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) prompt_tokens_details: PromptDetails,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) completion_tokens_details: CompletionDetails,
-    /// DeepSeek's name of `cached_tokens`.
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) prompt_cache_hit_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) struct PromptDetails {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) cached_tokens: u64,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) cache_write_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(crate) struct CompletionDetails {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(crate) reasoning_tokens: u64,
+pub(super) struct Schema<'a> {
+    pub(super) name: &'a str,
+    pub(super) schema: &'a Value,
+    pub(super) strict: bool,
 }
 
 /// An error: OpenAI's object, or a bare string.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum ErrorBody {
+pub(super) enum ErrorBody {
     Object {
         #[serde(default, deserialize_with = "nullable")]
         message: String,
         #[serde(default, deserialize_with = "nullable")]
         r#type: String,
-        /// A name; a number on llama.cpp and OpenRouter.
+        /// A name; a number on llama.cpp and OpenRouter, and a number in a string on LiteLLM.
         #[serde(default)]
         code: Value,
     },
     Text(String),
 }
 
-/// The body of an answer that is no stream.
+/// The body of an answer that is an error.
 #[derive(Debug, Deserialize)]
-pub(crate) struct ErrorDocument {
-    pub(crate) error: ErrorBody,
+pub(super) struct ErrorDocument {
+    pub(super) error: ErrorBody,
+}
+
+/// The list of models.
+#[derive(Debug, Deserialize)]
+pub(super) struct Models {
+    pub(super) data: Vec<Listed>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    pub(super) id: String,
+}
+
+/// A short text, which is only copied where it has escapes. Anything else than a text or a number is none.
+#[derive(Debug, Default)]
+pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
+
+impl Name<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(number.to_string())))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Name<'de>, E> {
+                Ok(Name::default())
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Name<'de>, E> {
+                Ok(Name::default())
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Name<'de>, E> {
+                Ok(Name::default())
+            }
+
+            fn visit_unit<E>(self) -> Result<Name<'de>, E> {
+                Ok(Name::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Name<'de>, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Name::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Name<'de>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Name::default())
+            }
+        }
+        deserializer.deserialize_any(Names)
+    }
+}
+
+/// What a message or a delta says: a text, or Mistral's parts, of which some are thoughts.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    pub(super) text: String,
+    pub(super) thought: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ContentPart {
+    #[serde(default)]
+    text: Content,
+    #[serde(default)]
+    thinking: Content,
+}
+
+impl Content {
+    fn add(&mut self, part: ContentPart) {
+        self.text.push_str(&part.text.text);
+        self.thought.push_str(&part.thinking.text);
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Contents;
+        impl<'de> Visitor<'de> for Contents {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or parts of one")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+                Ok(Content {
+                    text: text.to_owned(),
+                    thought: String::new(),
+                })
+            }
+
+            fn visit_unit<E>(self) -> Result<Content, E> {
+                Ok(Content::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Content, A::Error> {
+                let mut content = Content::default();
+                content.add(ContentPart::deserialize(MapAccessDeserializer::new(map))?);
+                Ok(content)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
+                let mut content = Content::default();
+                while let Some(part) = seq.next_element()? {
+                    content.add(part);
+                }
+                Ok(content)
+            }
+        }
+        deserializer.deserialize_any(Contents)
+    }
+}
+
+/// The arguments of a call: JSON text, or the object itself where a server forgets to make it text.
+#[derive(Debug, Default)]
+pub(super) struct Arguments(pub(super) String);
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Arguments;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("arguments")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Arguments, E> {
+                Ok(Arguments(text.to_owned()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Arguments, E> {
+                Ok(Arguments::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Arguments, A::Error> {
+                let object = Value::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Arguments(object.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Texts)
+    }
 }
 
 /// Reads `null` like a missing field.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a count of tokens, of which some servers make a number with a point.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    struct Counts;
+    impl Visitor<'_> for Counts {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a count")
+        }
+
+        fn visit_u64<E>(self, count: u64) -> Result<u64, E> {
+            Ok(count)
+        }
+
+        fn visit_i64<E>(self, count: i64) -> Result<u64, E> {
+            Ok(u64::try_from(count).unwrap_or(0))
+        }
+
+        fn visit_f64<E: de::Error>(self, count: f64) -> Result<u64, E> {
+            // A whole number below 2^53 is exact in both.
+            if (0.0..9e15).contains(&count) && count.fract() == 0.0 {
+                Ok(count as u64)
+            } else {
+                Err(E::custom("not a count"))
+            }
+        }
+
+        fn visit_unit<E>(self) -> Result<u64, E> {
+            Ok(0)
+        }
+    }
+    deserializer.deserialize_any(Counts)
 }

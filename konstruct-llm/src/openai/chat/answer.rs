@@ -1,128 +1,15 @@
-//! From a [`ModelRequest`] to the wire's request, and from its chunks to events.
+//! From the wire's chunks, or its one document, to events.
 
-use konstruct_core::{
-    BlockKind, Error, ErrorKind, Finish, ModelEvent, ModelRequest, Part, Result, Role, Usage,
-};
+use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
 
 use super::{
-    client::in_stream,
-    wire::{
-        self, Arguments, CallIn, CallOut, Choice, Chunk, Content, Function, FunctionOut, Message,
-        StreamOptions, Tool,
-    },
+    super::{error::in_stream, wire::Content},
+    wire::{self, CallIn, Choice, Chunk, Delta},
 };
 use crate::{
     codec::{Wire, call_id, parse},
     sse::SseFrames,
 };
-
-/// Under which name the token limit goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
-    MaxTokens,
-    MaxCompletionTokens { reasons: bool },
-}
-
-impl Limit {
-    pub(super) fn of(model: &str, official: bool) -> Self {
-        // Routers put the vendor before the name: `openai/gpt-5-mini`.
-        let name = model.rsplit('/').next().unwrap_or(model);
-        let version = name.strip_prefix("gpt-").and_then(|rest| {
-            let digits = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
-            rest[..digits].parse::<u32>().ok()
-        });
-        let reasons = version.is_some_and(|version| (5..100).contains(&version))
-            || ["o1", "o3", "o4"]
-                .iter()
-                .any(|family| name.starts_with(family));
-        if official || reasons {
-            Self::MaxCompletionTokens { reasons }
-        } else {
-            Self::MaxTokens
-        }
-    }
-}
-
-/// Makes the wire's request.
-pub(super) fn request<'a>(
-    model: &'a str,
-    limit: Limit,
-    asked: &'a ModelRequest,
-) -> wire::Request<'a> {
-    let (max_tokens, max_completion_tokens, reasons) = match limit {
-        Limit::MaxTokens => (Some(asked.max_tokens), None, false),
-        Limit::MaxCompletionTokens { reasons } => (None, Some(asked.max_tokens), reasons),
-    };
-    wire::Request {
-        model,
-        messages: messages(asked),
-        stream: true,
-        stream_options: StreamOptions {
-            include_usage: true,
-        },
-        max_tokens,
-        max_completion_tokens,
-        // Reasoning models refuse any but the default.
-        temperature: asked.temperature.filter(|_| !reasons),
-        tools: asked
-            .tools
-            .iter()
-            .map(|tool| Tool {
-                r#type: "function",
-                function: Function {
-                    name: &tool.name,
-                    description: &tool.description,
-                    parameters: &tool.parameters,
-                },
-            })
-            .collect(),
-    }
-}
-
-fn messages(asked: &ModelRequest) -> Vec<Message<'_>> {
-    let mut messages = Vec::new();
-    let system = asked.system_text();
-    if !system.is_empty() {
-        messages.push(Message::System { content: system });
-    }
-    for message in &asked.messages {
-        let (mut text, mut calls) = (String::new(), Vec::new());
-        for part in &message.parts {
-            match part {
-                Part::Text { text: more } => text.push_str(more),
-                Part::ToolCall(call) => calls.push(CallOut {
-                    id: &call.id,
-                    r#type: "function",
-                    function: FunctionOut {
-                        name: &call.name,
-                        arguments: &call.arguments,
-                    },
-                }),
-                Part::ToolResult { id, content, .. } => messages.push(Message::Tool {
-                    tool_call_id: id,
-                    content,
-                }),
-                // Chat Completions takes no reasoning back.
-                _ => {}
-            }
-        }
-        match message.role {
-            Role::Assistant if !text.is_empty() || !calls.is_empty() => {
-                messages.push(Message::Assistant {
-                    content: (!text.is_empty()).then_some(text),
-                    tool_calls: calls,
-                });
-            }
-            Role::User | Role::Tool if !text.is_empty() => {
-                messages.push(Message::User { content: text });
-            }
-            _ => {}
-        }
-    }
-    messages
-}
 
 /// Decodes a stream of chat completion chunks.
 ///
@@ -165,22 +52,26 @@ impl Wire for Chat {
         if Self::is_terminal(frame) {
             return self.done(events);
         }
-        let chunk: Chunk = parse(frame)?;
+        let chunk: Chunk<'_> = parse(frame)?;
         if let Some(error) = &chunk.error {
             return Err(in_stream(error));
         }
+        if chunk.object.0 == "error" {
+            // vLLM puts no `error` around it.
+            return Err(in_stream(&parse(frame)?));
+        }
         if !self.started && !chunk.id.is_empty() {
             self.started = true;
-            self.answer.clone_from(&chunk.id);
+            self.answer = chunk.id.0.into_owned();
             events.push(ModelEvent::Start {
-                id: chunk.id,
-                model: chunk.model,
+                id: self.answer.clone(),
+                model: chunk.model.0.into_owned(),
             });
         }
         for choice in chunk.choices {
             // Only one answer is asked for; a server that sends more mixes them by index.
             if choice.index == 0 {
-                self.choice(choice, events)?;
+                self.choice(choice, events);
             }
         }
         if let Some(usage) = chunk.usage {
@@ -189,45 +80,66 @@ impl Wire for Chat {
         Ok(())
     }
 
-    fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
-        self.frame(body, events)?;
+    fn is_terminal(frame: &str) -> bool {
+        frame.trim_ascii() == "[DONE]"
+    }
+
+    fn document(&mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        self.frame(document, events)?;
         if events.is_empty() {
             return Err(Error::new(ErrorKind::Protocol, "not an answer"));
         }
         self.done(events)
     }
-
-    fn is_terminal(frame: &str) -> bool {
-        frame.trim() == "[DONE]"
-    }
 }
 
 impl Chat {
-    fn choice(&mut self, choice: Choice, events: &mut Vec<ModelEvent>) -> Result<()> {
-        let delta = choice.delta;
-        if let Some(thought) = delta.reasoning_content.or(delta.reasoning) {
-            self.prose(Prose::Reasoning, thought, events);
+    fn choice(&mut self, choice: Choice<'_>, events: &mut Vec<ModelEvent>) {
+        if let Some(delta) = choice.delta {
+            self.delta(delta, events);
         }
-        match delta.content {
-            Some(Content::Text(text)) => self.prose(Prose::Text, text, events),
-            Some(Content::Parts(parts)) => {
-                for part in parts {
-                    self.prose(Prose::Text, part.text, events);
-                }
-            }
-            None => {}
+        if let Some(message) = choice.message {
+            self.delta(message, events);
         }
-        if let Some(refusal) = delta.refusal.filter(|refusal| !refusal.is_empty()) {
-            self.refused = true;
-            self.prose(Prose::Text, refusal, events);
+        if !choice.finish_reason.is_empty() {
+            self.reason = Some(choice.finish_reason.0.into_owned());
         }
+    }
+
+    fn delta(&mut self, delta: Delta<'_>, events: &mut Vec<ModelEvent>) {
+        let Content { text, thought } = delta.content;
+        // Servers in transition say a thought under both names.
+        let thoughts = [delta.reasoning_content.text, delta.reasoning.text, thought];
+        let thought = thoughts.into_iter().find(|thought| !thought.is_empty());
+        self.prose(Prose::Reasoning, thought.unwrap_or_default(), events);
+        for signed in delta.thinking_blocks {
+            self.sign(signed.signature.0.into_owned(), events);
+        }
+        self.prose(Prose::Text, text, events);
+        self.refused |= !delta.refusal.text.is_empty();
+        self.prose(Prose::Text, delta.refusal.text, events);
         for call in delta.tool_calls {
-            self.call(call, events)?;
+            self.call(call, events);
         }
-        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-            self.reason = Some(reason);
+        if let Some(function) = delta.function_call {
+            let call = CallIn {
+                index: None,
+                id: Default::default(),
+                function,
+            };
+            self.call(call, events);
         }
-        Ok(())
+    }
+
+    /// Signs the thought that was said last.
+    fn sign(&mut self, signature: String, events: &mut Vec<ModelEvent>) {
+        if let (Some((index, Prose::Reasoning)), false) = (self.prose, signature.is_empty()) {
+            events.push(ModelEvent::Signature {
+                index,
+                signature,
+                origin: None,
+            });
+        }
     }
 
     fn prose(&mut self, kind: Prose, delta: String, events: &mut Vec<ModelEvent>) {
@@ -268,14 +180,11 @@ impl Chat {
         }
     }
 
-    fn call(&mut self, fragment: CallIn, events: &mut Vec<ModelEvent>) -> Result<()> {
+    fn call(&mut self, fragment: CallIn<'_>, events: &mut Vec<ModelEvent>) {
         self.end_prose(events);
         let at = self.find(&fragment);
-        let more = match fragment.function.arguments {
-            Arguments::Text(text) => text,
-            Arguments::Object(value) => value.to_string(),
-        };
-        let name = fragment.function.name;
+        let more = fragment.function.arguments.0;
+        let name = fragment.function.name.0.into_owned();
         if self.calls[at].block.is_none() && !name.is_empty() {
             let mut id = self.calls[at].id.clone();
             if id.is_empty() {
@@ -296,18 +205,17 @@ impl Chat {
         if let (Some(index), false) = (call.block, more.is_empty()) {
             events.push(ModelEvent::ToolArguments { index, delta: more });
         }
-        Ok(())
     }
 
     /// Finds the call that a fragment belongs to, or begins it. By index where there is one, unless a new id says that a
     /// server counts every call as 0; else by id; else it is the last one, unless a name begins another.
-    fn find(&mut self, fragment: &CallIn) -> usize {
+    fn find(&mut self, fragment: &CallIn<'_>) -> usize {
         let same = |call: &Call| match fragment.index {
             Some(index) => {
                 call.index == Some(index)
-                    && (fragment.id.is_empty() || call.id.is_empty() || call.id == fragment.id)
+                    && (fragment.id.is_empty() || call.id.is_empty() || call.id == fragment.id.0)
             }
-            None => !fragment.id.is_empty() && call.id == fragment.id,
+            None => !fragment.id.is_empty() && call.id == fragment.id.0,
         };
         let continues =
             fragment.index.is_none() && fragment.id.is_empty() && fragment.function.name.is_empty();
@@ -319,7 +227,7 @@ impl Chat {
         found.unwrap_or_else(|| {
             self.calls.push(Call {
                 index: fragment.index,
-                id: fragment.id.clone(),
+                id: fragment.id.0.clone().into_owned(),
                 block: None,
                 arguments: String::new(),
             });
@@ -374,18 +282,27 @@ impl Chat {
 /// Makes the buckets disjoint: here the prompt's tokens count the cached ones too.
 fn usage_of(usage: wire::Usage) -> Usage {
     let details = usage.prompt_tokens_details;
-    let cache_read = details.cached_tokens.max(usage.prompt_cache_hit_tokens);
+    let cache_read = details
+        .cached_tokens
+        .max(usage.prompt_cache_hit_tokens)
+        .max(usage.cache_read_input_tokens);
+    let written = details
+        .cache_write_tokens
+        .max(usage.cache_creation_input_tokens);
+    let hour = details
+        .cache_creation_token_details
+        .ephemeral_1h_input_tokens
+        .min(written);
+    let reasoning = usage.completion_tokens_details.reasoning_tokens;
     Usage {
         input: usage
             .prompt_tokens
             .saturating_sub(cache_read)
-            .saturating_sub(details.cache_write_tokens),
+            .saturating_sub(written),
         cache_read,
-        cache_write_5m: details.cache_write_tokens,
-        output: usage
-            .completion_tokens
-            .saturating_sub(usage.completion_tokens_details.reasoning_tokens),
-        reasoning: usage.completion_tokens_details.reasoning_tokens,
-        ..Usage::default()
+        cache_write_5m: written - hour,
+        cache_write_1h: hour,
+        output: usage.completion_tokens.saturating_sub(reasoning),
+        reasoning,
     }
 }

@@ -1,0 +1,236 @@
+//! From a [`ModelRequest`] to the wire's request.
+
+use konstruct_core::{
+    Ability, Error, Media, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role,
+    llm::ToolChoice as Choice,
+};
+
+use super::{
+    super::{
+        error::unsupported,
+        model::Family,
+        wire::{Schema, data_url},
+    },
+    wire::{
+        CallOut, Function, FunctionOut, ImageUrl, InputAudio, Message, Named, Request,
+        ResponseFormat, StreamOptions, Thought, Tool, ToolChoice, UserContent, UserPart,
+    },
+};
+
+/// The most texts at which the wire can be told to stop.
+const STOPS: usize = 4;
+
+/// Makes the wire's request. `official` says that it goes to OpenAI itself.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for what the wire cannot take;
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a choice of no tool.
+pub(in super::super) fn request<'a>(
+    info: &'a ModelInfo,
+    official: bool,
+    asked: &'a ModelRequest,
+) -> Result<Request<'a>> {
+    let family = Family::of(&info.model);
+    let reasons = family.reasons();
+    if reasons && !asked.stop.is_empty() {
+        return Err(unsupported("stop", "to a model that thinks"));
+    }
+    if asked.stop.len() > STOPS {
+        return Err(unsupported("stop", "more than 4 texts"));
+    }
+    let newer = official || reasons;
+    let tools = !asked.tools.is_empty();
+    let thinks = info.can.contains(&Ability::Reasoning);
+    Ok(Request {
+        model: &info.model,
+        messages: messages(asked, info.origin.as_deref())?,
+        stream: true,
+        stream_options: StreamOptions {
+            include_usage: true,
+        },
+        max_tokens: (!newer).then_some(asked.max_tokens),
+        max_completion_tokens: newer.then_some(asked.max_tokens),
+        // Reasoning models refuse any but the default.
+        temperature: asked.temperature.filter(|_| !reasons),
+        stop: &asked.stop,
+        tools: asked
+            .tools
+            .iter()
+            .map(|tool| Tool {
+                r#type: "function",
+                function: Function {
+                    name: &tool.name,
+                    description: &tool.description,
+                    parameters: &tool.parameters,
+                },
+            })
+            .collect(),
+        tool_choice: tool_choice(asked)?,
+        parallel_tool_calls: asked
+            .parallel_tools
+            .filter(|_| tools && family.takes_parallel()),
+        response_format: asked.output.as_ref().map(|output| ResponseFormat {
+            r#type: "json_schema",
+            json_schema: Schema {
+                name: &output.name,
+                schema: &output.schema,
+                strict: true,
+            },
+        }),
+        reasoning_effort: asked
+            .reasoning
+            .filter(|_| thinks)
+            .and_then(|effort| family.effort(effort)),
+    })
+}
+
+fn tool_choice(asked: &ModelRequest) -> Result<Option<ToolChoice<'_>>> {
+    Ok(match chosen(asked)? {
+        Choice::Auto => None,
+        Choice::None => Some(ToolChoice::Word("none")),
+        Choice::Required => Some(ToolChoice::Word("required")),
+        Choice::Tool(name) => Some(ToolChoice::Function {
+            r#type: "function",
+            function: Named { name },
+        }),
+        _ => return Err(unsupported("tool_choice", "such a choice")),
+    })
+}
+
+/// Returns the choice of tools, if it is one that can be made.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a tool that is not there.
+pub(in super::super) fn chosen(asked: &ModelRequest) -> Result<&Choice> {
+    match &asked.tool_choice {
+        // Where there are no tools, the wire knows no choice.
+        Choice::None if asked.tools.is_empty() => Ok(&Choice::Auto),
+        Choice::Required if asked.tools.is_empty() => Err(Error::invalid(
+            "tool_choice",
+            "a tool is required, and there is none",
+        )),
+        Choice::Tool(name) if !asked.tools.iter().any(|tool| tool.name == *name) => Err(
+            Error::invalid("tool_choice", format!("there is no tool named {name:?}")),
+        ),
+        choice => Ok(choice),
+    }
+}
+
+fn messages<'a>(asked: &'a ModelRequest, origin: Option<&str>) -> Result<Vec<Message<'a>>> {
+    let mut messages = Vec::new();
+    let system = asked.system_text();
+    if !system.is_empty() {
+        messages.push(Message::System { content: system });
+    }
+    for message in &asked.messages {
+        match message.role {
+            Role::Assistant => messages.extend(assistant(message, origin)?),
+            _ => user(message, &mut messages)?,
+        }
+    }
+    Ok(messages)
+}
+
+fn assistant<'a>(message: &'a ModelMessage, origin: Option<&str>) -> Result<Option<Message<'a>>> {
+    let (mut text, mut tool_calls, mut thinking_blocks) = (String::new(), Vec::new(), Vec::new());
+    for part in &message.parts {
+        match part {
+            Part::Text { text: more } => text.push_str(more),
+            Part::ToolCall(call) => tool_calls.push(CallOut {
+                id: &call.id,
+                r#type: "function",
+                function: FunctionOut {
+                    name: &call.name,
+                    arguments: &call.arguments,
+                },
+            }),
+            Part::Reasoning {
+                text,
+                signature: Some(signature),
+                origin: by,
+                // Not where no one is named: OpenAI itself refuses to be sent any.
+            } if by.is_some() && by.as_deref() == origin && is_signature(signature) => {
+                thinking_blocks.push(Thought {
+                    r#type: "thinking",
+                    thinking: text,
+                    signature,
+                });
+            }
+            // The wire takes back no other thoughts.
+            Part::Reasoning { .. } => {}
+            Part::Image(_) => return Err(unsupported("messages", "an image of the model's")),
+            Part::Audio(_) => return Err(unsupported("messages", "a recording of the model's")),
+            _ => return Err(unsupported("messages", "such a part of the model's")),
+        }
+    }
+    let empty = text.is_empty() && tool_calls.is_empty();
+    Ok((!empty).then_some(Message::Assistant {
+        content: (!text.is_empty()).then_some(text),
+        tool_calls,
+        thinking_blocks,
+    }))
+}
+
+/// Returns whether this is what a proxy gave, rather than an item of the Responses wire.
+fn is_signature(signature: &str) -> bool {
+    !signature.is_empty() && !signature.starts_with('{')
+}
+
+/// Adds the results of tools, and behind them what the user says.
+fn user<'a>(message: &'a ModelMessage, messages: &mut Vec<Message<'a>>) -> Result<()> {
+    let mut parts = Vec::new();
+    for part in &message.parts {
+        match part {
+            Part::Text { text } => parts.push(UserPart::Text { text }),
+            Part::Image(image) => parts.push(picture(image)?),
+            Part::Audio(audio) => parts.push(recording(audio)?),
+            Part::ToolResult { id, content, .. } => messages.push(Message::Tool {
+                tool_call_id: id,
+                content,
+            }),
+            Part::Reasoning { .. } => {}
+            _ => return Err(unsupported("messages", "such a part of the user's")),
+        }
+    }
+    let texts: Option<String> = parts
+        .iter()
+        .map(|part| match part {
+            UserPart::Text { text } => Some(*text),
+            _ => None,
+        })
+        .collect();
+    let content = match texts {
+        Some(text) if text.is_empty() => return Ok(()),
+        Some(text) => UserContent::Text(text),
+        None => UserContent::Parts(parts),
+    };
+    messages.push(Message::User { content });
+    Ok(())
+}
+
+fn picture(image: &Media) -> Result<UserPart<'static>> {
+    if !image.media_type.starts_with("image/") {
+        return Err(unsupported("messages", "an image that is none by its type"));
+    }
+    let url = data_url(image);
+    Ok(UserPart::ImageUrl {
+        image_url: ImageUrl { url },
+    })
+}
+
+fn recording(audio: &Media) -> Result<UserPart<'static>> {
+    let format = match audio.media_type.as_str() {
+        "audio/wav" | "audio/wave" | "audio/x-wav" | "audio/vnd.wave" => "wav",
+        "audio/mpeg" | "audio/mp3" => "mp3",
+        _ => {
+            return Err(unsupported(
+                "messages",
+                "a recording that is neither WAV nor MP3",
+            ));
+        }
+    };
+    let data = audio.base64();
+    Ok(UserPart::InputAudio {
+        input_audio: InputAudio { data, format },
+    })
+}
