@@ -8,8 +8,9 @@ use konstruct_core::{
 use reqwest::header::HeaderMap;
 
 use super::{
-    convert::{Messages, request},
+    answer::Messages,
     model::Line,
+    request::request,
     wire::{ErrorBody, ErrorDocument, Page},
 };
 use crate::{

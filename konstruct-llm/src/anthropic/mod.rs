@@ -1,11 +1,12 @@
 //! Anthropic's Messages.
 
+mod answer;
 mod client;
-mod convert;
 mod model;
+mod request;
 mod wire;
 
 pub use self::client::Anthropic;
 
 /// Decodes a stream of Anthropic's Messages.
-pub type AnthropicDecoder = crate::codec::Decoder<convert::Messages>;
+pub type AnthropicDecoder = crate::codec::Decoder<answer::Messages>;

@@ -18,7 +18,7 @@ pub(crate) struct Get {
 }
 
 impl Http {
-    /// Fetches a document of at most so many bytes, within [`Timeouts::first_content`].
+    /// Fetches a document of at most so many bytes, within [`Timeouts::first_content`](super::Timeouts::first_content).
     ///
     /// # Errors
     /// As [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) when it is too large or no such document.

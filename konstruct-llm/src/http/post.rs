@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use super::{Http, Post, answered, body, parsed};
 
 impl Http {
-    /// Makes a call whose answer is one document, of at most so many bytes, within [`Timeouts::first_content`].
+    /// Makes a call whose answer is one document, of at most so many bytes, within [`Timeouts::first_content`](super::Timeouts::first_content).
     ///
     /// # Errors
     /// As [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) when the answer is too large or no such document.

@@ -10,9 +10,10 @@ use konstruct_core::{
 use reqwest::header::HeaderMap;
 
 use super::{
-    convert::{Lines, request},
+    answer::Lines,
     local::LIST,
     model,
+    request::request,
     wire::{ErrorDocument, Tags},
 };
 use crate::{

@@ -1,10 +1,12 @@
 //! Ollama's `/api/chat`: models on the own machine.
 
+mod answer;
 mod client;
-mod convert;
 mod embed;
+mod leak;
 mod local;
 mod model;
+mod request;
 mod wire;
 
 pub use self::{
@@ -14,4 +16,4 @@ pub use self::{
 };
 
 /// Decodes a stream of Ollama's `/api/chat`.
-pub type OllamaDecoder = crate::codec::Decoder<convert::Lines>;
+pub type OllamaDecoder = crate::codec::Decoder<answer::Lines>;

@@ -4,11 +4,9 @@ use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Us
 use serde_json::Value;
 
 use super::{
-    super::{
-        client::in_stream,
-        wire::{CallIn, Line},
-    },
+    client::in_stream,
     leak::{Leak, Piece},
+    wire::{CallIn, Line},
 };
 use crate::{
     codec::{Wire, call_id, parse},

@@ -7,14 +7,12 @@ use konstruct_core::{
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        model::{Line, Thinks},
-        wire::{
-            self, Block, CacheControl, Cached, Format, Message, OutputConfig, Source, System,
-            SystemBlock, Thinking, Tool,
-        },
+    answer::REDACTED,
+    model::{Line, Thinks},
+    wire::{
+        self, Block, CacheControl, Cached, Format, Message, OutputConfig, Source, System,
+        SystemBlock, Thinking, Tool,
     },
-    REDACTED,
 };
 
 /// The fewest tokens that the wire takes for a thinking budget.
@@ -26,7 +24,7 @@ const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a part that the wire does not know; [`ErrorKind::InvalidInput`] for a choice of no tool.
-pub(in super::super) fn request<'a>(
+pub(super) fn request<'a>(
     info: &'a ModelInfo,
     asked: &'a ModelRequest,
 ) -> Result<wire::Request<'a>> {

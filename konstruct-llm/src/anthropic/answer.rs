@@ -5,16 +5,16 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{
-    super::{
-        client::in_stream,
-        wire::{self, AnyEvent, Delta, DeltaKind, Document, Event, EventKind, Start},
-    },
-    REDACTED,
+    client::in_stream,
+    wire::{self, AnyEvent, Delta, DeltaKind, Document, Event, EventKind, Start},
 };
 use crate::{
     codec::{Wire, call_id, parse},
     sse::SseFrames,
 };
+
+/// What marks a signature as the data of a `redacted_thinking` block, which must go back as it came.
+pub(super) const REDACTED: &str = "redacted:";
 
 /// Decodes a stream of Messages events. The terminal event is `message_stop`.
 ///

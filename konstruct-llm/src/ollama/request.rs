@@ -6,7 +6,7 @@ use konstruct_core::{
 };
 use serde_json::{Value, json};
 
-use super::super::{
+use super::{
     model::think,
     wire::{self, CallOut, Function, FunctionOut, Message, Options, Tool},
 };
@@ -15,7 +15,7 @@ use super::super::{
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for what the wire cannot be told.
-pub(in super::super) fn request<'a>(
+pub(super) fn request<'a>(
     info: &'a ModelInfo,
     context: u32,
     asked: &'a ModelRequest,
