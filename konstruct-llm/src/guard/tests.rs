@@ -169,3 +169,22 @@ async fn a_literal_address_is_checked_too() {
         }
     }
 }
+
+#[cfg(all(feature = "openai", feature = "ollama"))]
+#[tokio::test]
+async fn embedders_are_guarded_too() {
+    use konstruct_core::{EmbedKind, Embedder};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let openai = crate::OpenAiEmbedder::new(Secret::new("k"), "m", 8)
+        .base_url(&url)
+        .guarded(Guard::new());
+    let ollama = crate::OllamaEmbedder::new("m", 8)
+        .base_url(&url)
+        .guarded(Guard::new());
+    for embedder in [&openai as &dyn Embedder, &ollama] {
+        let error = embedder.embed(EmbedKind::Query, &["a"]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Forbidden, "{}", embedder.id());
+    }
+}

@@ -44,6 +44,26 @@ impl Canned {
         Self { url, asked, task }
     }
 
+    /// Answers one request with the beginning of a body, and then neither says more nor hangs up.
+    pub(crate) async fn silent_after(media: &str, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let length = body.len() + 1;
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        let seen = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let request = read(&mut stream).await;
+            seen.lock().unwrap().push(request);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        Self { url, asked, task }
+    }
+
     /// Returns the method and target of each request so far, and its body's JSON.
     pub(crate) fn asked(&self) -> Vec<(String, Value)> {
         self.asked.lock().unwrap().clone()

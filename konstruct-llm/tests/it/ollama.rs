@@ -1,11 +1,13 @@
 //! Ollama in all its oddity: what is asked, what comes back, and what it has of its models.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use konstruct_core::{
     Ability, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media, ModelEvent,
     ModelRequest, OutputSchema, Part, Result, Secret, ToolChoice, Usage,
 };
-use konstruct_llm::{LocalState, Ollama, OllamaDecoder, testkit::FakeProvider};
+use konstruct_llm::{LocalState, Ollama, OllamaDecoder, Timeouts, testkit::FakeProvider};
 use serde_json::{Value, json};
 
 use crate::{ask, call, canned::Canned, tool};
@@ -328,4 +330,27 @@ async fn a_pull_tells_how_far_it_is() {
     check(&failed, &told[..2], Some(ErrorKind::Unavailable)).await;
     let odd = format!("{begun}nonsense\n");
     check(&odd, &told[..2], Some(ErrorKind::Protocol)).await;
+}
+
+#[tokio::test]
+async fn a_pull_that_falls_silent_ends() {
+    let server = Canned::silent_after(LINES, "{\"status\":\"pulling manifest\"}\n").await;
+    let patience = Timeouts::default().with_first_content(Duration::from_millis(200));
+    let model = Ollama::new("m").base_url(&server.url).timeouts(patience);
+    let events: Vec<_> = model.pull().await.unwrap().collect().await;
+    assert_eq!(events.len(), 2);
+    let error = events[1].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
+}
+
+#[tokio::test]
+async fn what_an_answer_in_one_document_may_take() {
+    let server = Canned::silent_after(JSON, "{\"model\":\"m\",").await;
+    let patience = Duration::from_millis(200);
+    let timeouts = Timeouts::default()
+        .with_first_content(patience)
+        .with_idle(patience);
+    let model = Ollama::new("m").base_url(&server.url).timeouts(timeouts);
+    let error = model.complete(ask("Hi"), &call()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Truncated, "{error}");
 }
