@@ -18,6 +18,8 @@
 //! ```
 
 mod frames;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod property;
 mod reply;
 mod script;
 mod server;
@@ -26,7 +28,7 @@ mod tape;
 mod vectors;
 
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-pub use self::tape::Tape;
+pub use self::{property::decodes_alike, tape::Tape};
 pub use self::{
     reply::{Fault, Reply},
     script::{Beat, Scripted, Trouble, begins, says},

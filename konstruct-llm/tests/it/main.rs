@@ -17,6 +17,7 @@ mod extract;
 mod ledger;
 mod ollama;
 mod pool;
+mod property;
 mod requests;
 mod suite;
 mod tape;

@@ -1,0 +1,11 @@
+//! Any bytes, at any split, decode into the same events with one ending.
+
+#![no_main]
+
+use konstruct_llm::{OllamaDecoder, testkit::decodes_alike};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u16, u16, &[u8])| {
+    let (one, other, bytes) = input;
+    decodes_alike(OllamaDecoder::default, bytes, one.into(), other.into());
+});
