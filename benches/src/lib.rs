@@ -11,6 +11,7 @@
 //! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
 //! * `search` - vectors, and how long each way to search them takes, the others included.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
+//! * `streams` - recorded answers of language models, and what they say as plain JSON.
 //! * `dice` - random numbers that a seed decides.
 
 pub mod corpus;
@@ -23,6 +24,7 @@ pub mod search;
 pub mod sender;
 pub mod server;
 pub mod store;
+pub mod streams;
 pub mod traffic;
 pub mod verdict;
 

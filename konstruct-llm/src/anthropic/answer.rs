@@ -100,17 +100,8 @@ impl Wire for Messages {
 
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         match parse(body)? {
-            Document::Message {
-                start,
-                content,
-                stop_reason,
-            } => {
+            Document::Message(start) => {
                 self.start(start, events)?;
-                for (index, block) in (0..).zip(&content) {
-                    self.begin(index, block, events)?;
-                    self.end(0, events);
-                }
-                self.reason = stop_reason;
                 events.push(ModelEvent::Finish(self.finish()?));
                 Ok(())
             }
@@ -156,6 +147,11 @@ impl Messages {
             model: message.model,
         });
         self.usage(message.usage, events);
+        for (index, block) in (0..).zip(&message.content) {
+            self.begin(index, block, events)?;
+            self.end(0, events);
+        }
+        self.reason = message.stop_reason;
         Ok(())
     }
 

@@ -194,6 +194,10 @@ pub(crate) struct Start {
     #[serde(default)]
     pub(crate) model: String,
     pub(crate) usage: Option<Usage>,
+    /// Empty at the start of a stream, but for an answer that was made elsewhere: that one is all here.
+    #[serde(default)]
+    pub(crate) content: Vec<Value>,
+    pub(crate) stop_reason: Option<String>,
 }
 
 /// More of a block, or of the message.
@@ -244,15 +248,8 @@ pub(crate) struct OutputDetails {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Document {
-    Message {
-        #[serde(flatten)]
-        start: Start,
-        content: Vec<Value>,
-        stop_reason: Option<String>,
-    },
-    Error {
-        error: ErrorBody,
-    },
+    Message(Start),
+    Error { error: ErrorBody },
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -669,3 +669,18 @@ async fn the_list_of_models_comes_in_pages() {
         ]
     );
 }
+
+#[test]
+fn a_message_that_was_made_elsewhere_comes_whole_in_its_start() {
+    let (events, error) = decoded(&[
+        r#"{"type":"message_start","message":{"id":"m","model":"c","content":[{"type":"tool_use","id":"t","name":"roll","input":{"of":"six"}}],"stop_reason":"tool_use","usage":{"input_tokens":3,"output_tokens":2}}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    assert_eq!(error, None);
+    let arguments = ModelEvent::ToolArguments {
+        index: 0,
+        delta: r#"{"of":"six"}"#.into(),
+    };
+    assert!(events.contains(&arguments), "{events:?}");
+    assert_eq!(events.last(), Some(&ModelEvent::Finish(Finish::ToolCalls)));
+}

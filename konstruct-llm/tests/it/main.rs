@@ -9,8 +9,8 @@
 mod accuracy;
 mod anthropic;
 mod backends;
-mod canned;
 mod cancel;
+mod canned;
 mod codecs;
 mod embedders;
 mod extract;
