@@ -17,8 +17,8 @@ const NEIGHBOURS: u32 = 16;
 const CHOSEN_AMONG: u32 = 128;
 /// The most vectors that a graph looks at for a question: what pgvector allows.
 const LOOKED_AT: usize = 1_000;
-/// How many vectors more are looked at for a question than are wanted.
-const SPARE: usize = 4;
+/// How many times as many vectors are looked at for a question as are wanted.
+const SPARE: usize = 2;
 
 /// The most that a graph is asked for at once.
 pub(super) const MOST: usize = LOOKED_AT / 2;

@@ -197,7 +197,7 @@ async fn by_words(
         hash: *hash,
         passages: Vec::new(),
     };
-    let mut stems: Vec<Postings<i64>> = search.stems.iter().map(postings).collect();
+    let mut stems: Vec<Postings<(i64, usize)>> = search.stems.iter().map(postings).collect();
     for (place, stem, ns, text, heading, terms) in rows {
         let place = places.of(place)?;
         let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
@@ -209,18 +209,23 @@ async fn by_words(
                 heading: u8::try_from(heading).map_err(|_| corrupt())?,
                 terms: u16::try_from(terms).map_err(|_| corrupt())?,
             };
-            stem.passages.push((n, posting));
-            slots.entry(n).or_default().place = place;
+            stem.passages.push(((n, place), posting));
         }
     }
-    fuse::lexical(size, stems, |n, stem| {
-        slots.entry(n).or_default().lexical.add(stem);
+    slots.reserve(
+        stems
+            .iter()
+            .map(|stem| stem.passages.len())
+            .max()
+            .unwrap_or(0),
+    );
+    fuse::lexical(size, stems, |(n, place), stem| {
+        let slot = slots.entry(n).or_default();
+        slot.place = place;
+        slot.lexical.add(stem);
     });
     let scores = slots.values().map(|slot| slot.lexical.score);
-    let words = Spread::of(scores, size.chunks);
-    // What holds none of the stems that count is no candidate by its words.
-    slots.retain(|_, slot| slot.lexical.stems > 0);
-    Ok(words)
+    Ok(Spread::of(scores, size.chunks))
 }
 
 /// Finds cosines: of what may be among the best by graphs, where there are any, and else of every passage that has a vector.
