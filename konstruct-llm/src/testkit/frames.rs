@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::Reply;
+use super::{Reply, responses};
 
 /// Which wire a request came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     OpenAi,
+    Responses,
     Anthropic,
     Ollama,
 }
@@ -25,6 +26,7 @@ impl Dialect {
     pub(super) fn frames(self, model: &str, number: usize, reply: &Reply) -> Vec<String> {
         match self {
             Self::OpenAi => openai(model, number, reply),
+            Self::Responses => responses::frames(model, number, reply),
             Self::Anthropic => anthropic(model, number, reply),
             Self::Ollama => ollama(model, reply),
         }
@@ -43,11 +45,12 @@ impl Dialect {
                 } else {
                     "tool_calls"
                 };
-                json!({"id": format!("chatcmpl-{number}"), "object": "chat.completion", "model": model,
+                json!({"id": format!("chatcmpl-{number}"), "object": "chat.completion", "created": 0, "model": model,
                     "choices": [{"index": 0, "finish_reason": reason,
                         "message": {"role": "assistant", "content": reply.text, "tool_calls": calls}}],
                     "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}})
             }
+            Self::Responses => responses::document(model, number, reply),
             Self::Anthropic => {
                 let mut content = vec![json!({"type": "text", "text": reply.text})];
                 content.extend(calls(number, reply).map(|(id, name, arguments)| {
@@ -99,15 +102,21 @@ impl Dialect {
 
     /// Returns the provider's own error event.
     pub(super) fn error(self) -> String {
-        self.frame(match self {
-            Self::OpenAi => {
-                r#"{"error":{"message":"The server had an error","type":"server_error","param":null,"code":null}}"#
+        let named = |json: &str| format!("event: error\n{}", self.frame(json));
+        match self {
+            Self::OpenAi => self.frame(
+                r#"{"error":{"message":"The server had an error","type":"server_error","param":null,"code":null}}"#,
+            ),
+            Self::Responses => named(
+                r#"{"type":"error","code":"server_error","message":"The server had an error","param":null,"sequence_number":0}"#,
+            ),
+            Self::Anthropic => named(
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+            ),
+            Self::Ollama => {
+                self.frame(r#"{"error":"an error was encountered while running the model"}"#)
             }
-            Self::Anthropic => {
-                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#
-            }
-            Self::Ollama => r#"{"error":"an error was encountered while running the model"}"#,
-        })
+        }
     }
 
     fn frame(self, json: &str) -> String {
@@ -118,7 +127,7 @@ impl Dialect {
     }
 }
 
-fn calls(number: usize, reply: &Reply) -> impl Iterator<Item = (String, &str, &str)> {
+pub(super) fn calls(number: usize, reply: &Reply) -> impl Iterator<Item = (String, &str, &str)> {
     let calls = reply.calls.iter().enumerate();
     calls.map(move |(at, (name, arguments))| {
         (
@@ -143,7 +152,7 @@ fn ollama_calls(reply: &Reply) -> Vec<Value> {
 }
 
 /// Cuts a text in two, at a character, as streams cut arguments anywhere.
-fn halves(text: &str) -> [&str; 2] {
+pub(super) fn halves(text: &str) -> [&str; 2] {
     let middle = (0..=text.len() / 2)
         .rev()
         .find(|at| text.is_char_boundary(*at));

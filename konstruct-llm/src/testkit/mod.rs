@@ -1,7 +1,8 @@
 //! Fake providers: real local servers that speak the providers' wires, and misbehave on request.
 //!
-//! One [`FakeProvider`] speaks all three wires, each at its own path:
-//! `POST [/v1]/chat/completions`, `POST /v1/messages`, `POST /api/chat`, and `GET /api/tags`. Texts are embedded at
+//! One [`FakeProvider`] speaks all wires, each at its own path:
+//! `POST [/v1]/chat/completions`, `POST [/v1]/responses`, `POST /v1/messages`, `POST /api/chat`; and `GET [/v1]/models`, of OpenAI or
+//! of Anthropic by the header `anthropic-version`, and `GET /api/tags`. Texts are embedded at
 //! `POST [/v1]/embeddings` and `POST /api/embed`: each gets the [`vector`] that its letters decide.
 //!
 //! ```
@@ -21,6 +22,7 @@ mod frames;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod property;
 mod reply;
+mod responses;
 mod script;
 mod server;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]

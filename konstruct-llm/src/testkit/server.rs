@@ -76,7 +76,7 @@ impl FakeProvider {
         }
     }
 
-    /// Says which models `GET /api/tags` names; `fake` unless told otherwise.
+    /// Says which models `GET [/v1]/models` and `GET /api/tags` name; `fake` unless told otherwise.
     #[must_use]
     pub fn models(mut self, models: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.models = Arc::new(models.into_iter().map(Into::into).collect());
@@ -101,6 +101,10 @@ impl FakeProvider {
         let routes = Router::new()
             .route("/chat/completions", post(openai))
             .route("/v1/chat/completions", post(openai))
+            .route("/responses", post(responses))
+            .route("/v1/responses", post(responses))
+            .route("/models", get(models))
+            .route("/v1/models", get(models))
             .route("/v1/messages", post(anthropic))
             .route("/api/chat", post(ollama))
             .route("/embeddings", post(openai_embed))
@@ -152,7 +156,7 @@ impl FakeProvider {
             requests.len()
         };
         let next = lock(&self.next).pop_front();
-        let reply = next.unwrap_or_else(|| (self.script)(&last_user_text(&body)));
+        let reply = next.unwrap_or_else(|| (self.script)(&last_user_text(dialect, &body)));
         tracing::debug!(?dialect, number, "the fake provider answers");
         (reply, body, number)
     }
@@ -189,6 +193,15 @@ async fn openai(
     body: Bytes,
 ) -> Response {
     respond(&fake, Dialect::OpenAi, &uri, &headers, &body).await
+}
+
+async fn responses(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    respond(&fake, Dialect::Responses, &uri, &headers, &body).await
 }
 
 async fn anthropic(
@@ -257,6 +270,24 @@ async fn embed(
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response
+}
+
+async fn models(State(fake): State<FakeProvider>, headers: HeaderMap) -> Json<Value> {
+    let names = fake.models.iter();
+    if headers.contains_key("anthropic-version") {
+        let models: Vec<Value> = names
+            .map(|name| json!({"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z",
+                "lifecycle": "active"}))
+            .collect();
+        let ends = (fake.models.first(), fake.models.last());
+        return Json(
+            json!({"data": models, "has_more": false, "first_id": ends.0, "last_id": ends.1}),
+        );
+    }
+    let models: Vec<Value> = names
+        .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": "fake"}))
+        .collect();
+    Json(json!({"object": "list", "data": models}))
 }
 
 async fn tags(State(fake): State<FakeProvider>) -> Json<Value> {
@@ -343,8 +374,15 @@ fn stream_of(dialect: Dialect, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -
 }
 
 /// Returns the last text of the user, by whichever wire.
-fn last_user_text(body: &Value) -> String {
-    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
+fn last_user_text(dialect: Dialect, body: &Value) -> String {
+    let messages = match dialect {
+        Dialect::Responses => &body["input"],
+        _ => &body["messages"],
+    };
+    if let (Dialect::Responses, Some(text)) = (dialect, messages.as_str()) {
+        return text.to_owned();
+    }
+    let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
     let texts = messages
         .iter()
         .rev()
