@@ -8,6 +8,7 @@
 //! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
 //! * `prefill` - a store that is large before anything begins.
 //! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
+//! * `pool` - what the pool costs, beside a bare HTTP client, other libraries and gateways.
 //! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
 //! * `search` - vectors, and how long each way to search them takes, the others included.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
@@ -18,6 +19,7 @@ pub mod corpus;
 pub mod dice;
 pub mod distill;
 pub mod office;
+pub mod pool;
 pub mod prefill;
 pub mod recall;
 pub mod search;

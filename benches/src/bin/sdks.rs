@@ -1,0 +1,368 @@
+//! A real LiteLLM proxy under our backend, and the official SDKs of OpenAI and Anthropic above our fake provider.
+//!
+//! Prints a line a check, and ends with `checks=N failed=0`. The Python environment is that of `pool --peers`.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser;
+use konstruct_benches::{
+    Failed,
+    pool::python::{Python, Server},
+    sender,
+};
+use konstruct_core::{
+    CallContext, ErrorKind, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, NanoUsd,
+    Role, Secret, TenantId, ToolSpec, limit::LocalBudget,
+};
+use konstruct_llm::{
+    Catalog as _, Deployment, OpenAi, Pool, PriceTable,
+    testkit::{FakeProvider, Fault, Reply},
+};
+use serde_json::{Value, json};
+
+const SCRIPT: &str = include_str!("../../data/sdks.py");
+const TEXT: &str = "Grüße! We are open from ten to six.";
+/// The key that the proxy wants.
+const KEY: &str = "sk-bench";
+/// The model whose price LiteLLM and our table both know.
+const PRICED: &str = "gpt-4.1-mini";
+
+/// What the proxy asks for a key. Without a database its own check says 400 to a wrong one, and 500 to none.
+const AUTH: &str = "
+from litellm.proxy._types import ProxyException, UserAPIKeyAuth
+async def check(request, api_key):
+    if api_key != 'sk-bench':
+        raise ProxyException(message='an unknown key', type='auth_error', param='api_key', code=401)
+    return UserAPIKeyAuth(api_key=api_key)
+";
+
+/// Whether others get on with what we say, and we with what they say.
+#[derive(Parser)]
+struct Arguments {
+    /// Where the Python environment lies, or is made.
+    #[arg(long, default_value = "target/pool-peers")]
+    python: PathBuf,
+}
+
+#[derive(Default)]
+struct Tally {
+    checks: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn check(&mut self, name: &str, outcome: Result<String, Failed>) {
+        self.checks += 1;
+        match outcome {
+            Ok(saw) => out(&format!("{name} ok {saw}")),
+            Err(problem) => {
+                self.failed += 1;
+                out(&format!("{name} failed {problem}"));
+            }
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode, Failed> {
+    let arguments = Arguments::parse();
+    let python = Python::open(&arguments.python)?;
+    let mut tally = Tally::default();
+    let fake = FakeProvider::new(script).models(["fake", "other"]);
+    let fake = fake.spawn().await?;
+    sdks(&mut tally, &python, fake.url()).await?;
+    std::fs::write(python.file("bench_auth.py"), AUTH)?;
+    let (config, client) = (config(fake.url()), sender::client()?);
+    let proxy = python.litellm(&config, &client).await?;
+    answers(&mut tally, &proxy).await;
+    refusals(&mut tally, &proxy).await;
+    pools(&mut tally, &proxy).await;
+    let Tally { checks, failed } = tally;
+    out(&format!("checks={checks} failed={failed}"));
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What the fake provider says, whatever the wire.
+fn script(asked: &str) -> Reply {
+    let whole = Reply::text(TEXT);
+    if let Some(status) = asked.strip_prefix("fail ") {
+        let body = r#"{"type":"error","error":{"type":"some_error","message":"It is so.","code":"some_error","param":null}}"#;
+        let fault = Fault::status(status.parse().unwrap_or(500), body);
+        return whole.fault(fault.header("content-type", "application/json"));
+    }
+    match asked {
+        "weather" => whole
+            .call("weather", r#"{"city":"Graz"}"#)
+            .call("time", "{}"),
+        "odd" => whole.oddly_framed(),
+        "midway" => whole.fault(Fault::Error(5)),
+        _ => whole,
+    }
+}
+
+/// Runs the SDKs, and takes over what each check came to.
+async fn sdks(tally: &mut Tally, python: &Python, url: &str) -> Result<(), Failed> {
+    let mut command = tokio::process::Command::from(python.command());
+    let output = command.args(["-c", SCRIPT, url]).output().await?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("the SDKs did not run: {error}").into());
+    }
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let (name, outcome) = line.split_once(' ').ok_or("an odd line")?;
+        let outcome = match outcome {
+            "ok" => Ok(String::new()),
+            problem => Err(problem.to_owned().into()),
+        };
+        tally.check(&format!("sdk {name}"), outcome);
+    }
+    Ok(())
+}
+
+/// Models of LiteLLM's own making, and some that the fake provider is behind.
+fn config(fake: &str) -> String {
+    let mock = |name: &str, says: &str| {
+        format!(
+            "  - model_name: {name}\n    litellm_params: {{model: openai/{PRICED}, api_key: k, mock_response: '{says}'}}\n"
+        )
+    };
+    let mut config = "model_list:\n".to_owned();
+    config += &mock("fixed", TEXT);
+    config += &mock("limited", "litellm.RateLimitError");
+    config += &mock("broken", "litellm.InternalServerError");
+    config += &format!(
+        "  - model_name: passed\n    litellm_params: {{model: openai/{PRICED}, api_key: k, api_base: '{fake}/v1'}}\n"
+    );
+    config += &format!("general_settings: {{master_key: {KEY}, custom_auth: bench_auth.check}}\n");
+    config += "litellm_settings: {include_cost_in_streaming_usage: true, num_retries: 0}\n";
+    config += "router_settings: {num_retries: 0, disable_cooldowns: true}\n";
+    config
+}
+
+fn backend(proxy: &Server, key: &str, model: &str) -> OpenAi {
+    let backend = OpenAi::new(Secret::new(key), model).base_url(proxy.url());
+    match PriceTable::built_in().price("openai", PRICED) {
+        Some(price) => backend.price(price),
+        None => backend,
+    }
+}
+
+fn ask(text: &str) -> ModelRequest {
+    ModelRequest {
+        messages: vec![ModelMessage::text(Role::User, text)],
+        max_tokens: 200,
+        ..ModelRequest::default()
+    }
+}
+
+fn call() -> CallContext {
+    CallContext::new(TenantId::new(), "bench.m1", Duration::from_secs(30))
+}
+
+fn told<T: PartialEq + std::fmt::Debug>(has: T, wants: &T) -> Result<String, Failed> {
+    if has == *wants {
+        Ok(format!("{has:?}"))
+    } else {
+        Err(format!("{has:?} instead of {wants:?}").into())
+    }
+}
+
+/// What the proxy answers, to the backend alone.
+async fn answers(tally: &mut Tally, proxy: &Server) {
+    let fixed = backend(proxy, KEY, "fixed");
+    let text = |answer: ModelAnswer| told(answer.text().as_str(), &TEXT);
+    let answer = fixed.complete(ask("hello"), &call()).await;
+    tally.check(
+        "litellm streamed",
+        answer.map_err(Into::into).and_then(text),
+    );
+    let passed = backend(proxy, KEY, "passed");
+    for (name, model) in [
+        ("litellm passes on", passed.clone()),
+        ("litellm passes on, responses", passed.clone().responses()),
+    ] {
+        let answer = model.complete(ask("hello"), &call()).await;
+        let outcome = answer.map_err(Into::into).and_then(|answer: ModelAnswer| {
+            told(answer.text().as_str(), &TEXT)?;
+            let usage = answer.usage.map(|usage| (usage.input, usage.output));
+            told(usage, &Some((10, 5)))
+        });
+        tally.check(name, outcome);
+        let request = ModelRequest {
+            tools: ["weather", "time"].map(tool).to_vec(),
+            ..ask("weather")
+        };
+        let answer = model.complete(request, &call()).await;
+        let outcome = answer.map_err(Into::into).and_then(|answer: ModelAnswer| {
+            let calls = answer.tool_calls();
+            let calls: Vec<(String, Value)> = calls
+                .map(|call| Ok((call.name.clone(), serde_json::from_str(&call.arguments)?)))
+                .collect::<Result<_, Failed>>()?;
+            let wants = [("weather", json!({"city": "Graz"})), ("time", json!({}))];
+            told(
+                calls,
+                &wants
+                    .map(|(name, arguments)| (name.into(), arguments))
+                    .to_vec(),
+            )
+        });
+        tally.check(&format!("{name}, tools"), outcome);
+    }
+    let listed = fixed.models().await.map_err(Into::into);
+    let wants = ["fixed", "limited", "broken", "passed"].map(str::to_owned);
+    let outcome = listed.and_then(|mut listed: Vec<String>| {
+        let mut wants = wants.to_vec();
+        listed.sort();
+        wants.sort();
+        told(listed, &wants)
+    });
+    tally.check("litellm models", outcome);
+    for model in ["fixed", "passed"] {
+        tally.check(&format!("litellm plain {model}"), plain(proxy, model).await);
+    }
+}
+
+fn tool(name: &str) -> ToolSpec {
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    ToolSpec {
+        name: name.into(),
+        description: "Tells.".into(),
+        parameters,
+    }
+}
+
+/// A whole answer in one document, which the backend never asks for, through its decoder; and what LiteLLM says that it costs beside what
+/// our table says.
+async fn plain(proxy: &Server, model: &str) -> Result<String, Failed> {
+    let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
+    let request = sender::client()?.post(format!("{}/chat/completions", proxy.url()));
+    let response = request.bearer_auth(KEY).json(&body).send().await?;
+    let cost = response.headers().get("x-litellm-response-cost");
+    let cost: f64 = cost.ok_or("no cost in the header")?.to_str()?.parse()?;
+    let body = response.bytes().await?;
+    let events = konstruct_llm::OpenAiDecoder::document(&body)?;
+    let mut collector = konstruct_core::llm::Collector::default();
+    let mut answer = None;
+    for event in events {
+        answer = collector.push(event)?.or(answer);
+    }
+    let answer = answer.ok_or("no finish")?;
+    told(answer.text().as_str(), &TEXT)?;
+    let price = PriceTable::built_in().price("openai", PRICED);
+    let price = price.ok_or("no price")?;
+    let ours = answer.usage.map(|usage| price.of(&usage));
+    told(ours, &Some(nano(cost)))
+}
+
+fn nano(usd: f64) -> NanoUsd {
+    NanoUsd((usd * 1e9).round() as u64)
+}
+
+/// What the proxy refuses.
+async fn refusals(tally: &mut Tally, proxy: &Server) {
+    for (name, key, model, wants) in [
+        (
+            "litellm unknown model",
+            KEY,
+            "nope",
+            ErrorKind::InvalidInput,
+        ),
+        (
+            "litellm wrong key",
+            "sk-wrong",
+            "fixed",
+            ErrorKind::Unauthorized,
+        ),
+        ("litellm no key", "", "fixed", ErrorKind::Unauthorized),
+        ("litellm 429", KEY, "limited", ErrorKind::RateLimited),
+        ("litellm 500", KEY, "broken", ErrorKind::Unavailable),
+    ] {
+        let error = backend(proxy, key, model)
+            .complete(ask("hello"), &call())
+            .await;
+        let kind = error.err().map(|error| error.kind());
+        tally.check(name, told(kind, &Some(wants)));
+    }
+    for asked in ["fail 401", "fail 429", "fail 500", "fail 529", "midway"] {
+        let answer = backend(proxy, KEY, "passed")
+            .complete(ask(asked), &call())
+            .await;
+        let kind = answer.err().map(|error| error.kind());
+        let wants = match asked {
+            "fail 401" => ErrorKind::Unauthorized,
+            "fail 429" => ErrorKind::RateLimited,
+            _ => ErrorKind::Unavailable,
+        };
+        tally.check(
+            &format!("litellm passes on, {asked}"),
+            told(kind, &Some(wants)),
+        );
+    }
+}
+
+/// A pool of models behind the proxy: the fault of one is made good by another, and the ledger says what LiteLLM says.
+async fn pools(tally: &mut Tally, proxy: &Server) {
+    for (first, key, asked) in [
+        ("fixed", KEY, "hello"),
+        ("passed", KEY, "hello"),
+        ("limited", KEY, "hello"),
+        ("broken", KEY, "hello"),
+        ("fixed", "sk-wrong", "hello"),
+        ("passed", KEY, "fail 529"),
+        ("passed", KEY, "midway"),
+    ] {
+        let name = format!("litellm pool {first} {key} {asked}");
+        tally.check(&name, pool(proxy, (first, key), asked).await);
+    }
+}
+
+async fn pool(proxy: &Server, (first, key): (&str, &str), asked: &str) -> Result<String, Failed> {
+    let pool = Pool::builder()
+        .deployment(Deployment::new("first", backend(proxy, key, first)))
+        .deployment(Deployment::new("second", backend(proxy, KEY, "fixed")).fallback(1))
+        .build()?;
+    let budget = Arc::new(LocalBudget::new(Some(NanoUsd(1_000_000_000))));
+    let call = call()
+        .with_budget(budget.clone())
+        .on_break(konstruct_core::OnBreak::Restart);
+    let answer = pool.complete(ask(asked), &call).await?;
+    told(answer.text().as_str(), &TEXT)?;
+    told(budget.reserved(), &NanoUsd(0))?;
+    // The last attempt is the one that answered.
+    let rows = budget.rows();
+    let row = rows.last().ok_or("no row in the ledger")?;
+    let last = if rows.len() > 1 { "fixed" } else { first };
+    told(row.cost, &Some(billed(proxy, last, asked).await?))?;
+    Ok(format!("attempts={} usd={}", rows.len(), budget.spent()))
+}
+
+/// Returns what LiteLLM says that a stream costs, at its end.
+async fn billed(proxy: &Server, model: &str, asked: &str) -> Result<NanoUsd, Failed> {
+    let body = json!({"model": model, "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 200,
+        "messages": [{"role": "user", "content": asked}]});
+    let request = sender::client()?.post(format!("{}/chat/completions", proxy.url()));
+    let text = request
+        .bearer_auth(KEY)
+        .json(&body)
+        .send()
+        .await?
+        .text()
+        .await?;
+    let chunks = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let costs: Vec<f64> = chunks
+        .filter_map(|chunk| {
+            let chunk: Value = serde_json::from_str(chunk).ok()?;
+            chunk["usage"]["cost"].as_f64()
+        })
+        .collect();
+    Ok(nano(*costs.last().ok_or("LiteLLM says no cost")?))
+}
+
+#[expect(clippy::print_stdout, reason = "its lines are what a bench is for")]
+fn out(line: &str) {
+    println!("{line}");
+}
