@@ -13,8 +13,12 @@ use konstruct_llm::{
 
 type Make = fn(&str) -> Arc<dyn LlmBackend>;
 
-const BACKENDS: [Make; 3] = [
+const BACKENDS: [Make; 4] = [
     |url| Arc::new(OpenAi::new(Secret::new("k"), "m").base_url(format!("{url}/v1"))),
+    |url| {
+        let model = OpenAi::new(Secret::new("k"), "m").base_url(format!("{url}/v1"));
+        Arc::new(model.responses())
+    },
     |url| Arc::new(Anthropic::new(Secret::new("k"), "m").base_url(url)),
     |url| Arc::new(Ollama::new("m").base_url(url)),
 ];
