@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
-    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, NanoUsd, Result, RoutedEvent,
-    TenantId, Timestamp, WorkerId,
+    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, NanoUsd, PersonId, Result,
+    RoutedEvent, TenantId, Timestamp, WorkerId,
     testkit::MemoryJournal,
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,

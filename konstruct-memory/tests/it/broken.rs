@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId, Timestamp,
-    WorkerId,
+    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    Timestamp, WorkerId,
     testkit::{JOURNAL_CASES, JournalSubject, journal_case},
     turn::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
