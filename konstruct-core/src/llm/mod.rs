@@ -29,7 +29,7 @@ use crate::Result;
 ///
 /// # Contract
 /// * A stream yields exactly one [`ModelEvent::Finish`] or one error, and nothing after it. The end of the provider's bytes
-///   without its own terminal event is [`ErrorKind::Truncated`], never a finish.
+///   without its own terminal event is [`ErrorKind::Truncated`](crate::ErrorKind::Truncated), never a finish.
 /// * Blocks begin and end once, and a delta names a block that is open.
 /// * [`ModelEvent::Usage`] holds the totals so far: the last one counts.
 /// * Dropping the stream stops the request.
