@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Provider {
     Anthropic,
+    /// Chat Completions, and what is compatible with it.
     #[serde(rename = "openai")]
     OpenAi,
+    #[serde(rename = "openai_responses")]
+    OpenAiResponses,
     Ollama,
 }
 
@@ -21,7 +24,16 @@ impl Provider {
         match self {
             Self::Anthropic => "anthropic",
             Self::OpenAi => "openai",
+            Self::OpenAiResponses => "openai_responses",
             Self::Ollama => "ollama",
+        }
+    }
+
+    /// Whose models they are, as the price table and the ledger name it.
+    fn vendor(self) -> &'static str {
+        match self {
+            Self::OpenAiResponses => Self::OpenAi.name(),
+            other => other.name(),
         }
     }
 
@@ -33,7 +45,7 @@ impl Provider {
         guard: Option<&Guard>,
     ) -> Arc<dyn LlmBackend> {
         // The built-in prices are the backends' own default.
-        let price = prices.price(self.name(), model);
+        let price = prices.price(self.vendor(), model);
         macro_rules! made {
             ($backend:expr) => {{
                 let mut backend = $backend;
@@ -54,8 +66,11 @@ impl Provider {
                     None => backend,
                 })
             }
-            Self::OpenAi => {
-                let backend = made!(OpenAi::new(api_key.clone(), model));
+            Self::OpenAi | Self::OpenAiResponses => {
+                let mut backend = made!(OpenAi::new(api_key.clone(), model));
+                if self == Self::OpenAiResponses {
+                    backend = backend.responses();
+                }
                 Arc::new(match price {
                     Some(price) => backend.price(price),
                     None => backend,
@@ -77,10 +92,20 @@ impl FromStr for Provider {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        [Self::Anthropic, Self::OpenAi, Self::Ollama]
-            .into_iter()
-            .find(|provider| provider.name() == name)
-            .ok_or_else(|| Error::invalid("provider", "must be `anthropic`, `openai` or `ollama`"))
+        [
+            Self::Anthropic,
+            Self::OpenAi,
+            Self::OpenAiResponses,
+            Self::Ollama,
+        ]
+        .into_iter()
+        .find(|provider| provider.name() == name)
+        .ok_or_else(|| {
+            Error::invalid(
+                "provider",
+                "must be `anthropic`, `openai`, `openai_responses` or `ollama`",
+            )
+        })
     }
 }
 

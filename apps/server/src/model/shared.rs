@@ -83,7 +83,7 @@ fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
             let provider: Provider = provider.parse().map_err(|_| {
                 Error::invalid(
                     key,
-                    "must begin with `anthropic/`, `openai/`, `ollama/` or be `extract`",
+                    "must begin with `anthropic/`, `openai/`, `openai_responses/`, `ollama/` or be `extract`",
                 )
             })?;
             let (api_key, _) = credential(provider, config);
@@ -135,7 +135,7 @@ fn credential(provider: Provider, config: &Config) -> (Secret, String) {
     let of = |provider: &config::Provider| (provider.api_key.clone(), provider.base_url.clone());
     match provider {
         Provider::Anthropic => of(&config.anthropic),
-        Provider::OpenAi => of(&config.openai),
+        Provider::OpenAi | Provider::OpenAiResponses => of(&config.openai),
         Provider::Ollama => (Secret::new(""), host(config)),
     }
 }
@@ -143,7 +143,7 @@ fn credential(provider: Provider, config: &Config) -> (Secret, String) {
 fn default_model(provider: Provider, config: &Config) -> &str {
     match provider {
         Provider::Anthropic => &config.anthropic.default_model,
-        Provider::OpenAi => &config.openai.default_model,
+        Provider::OpenAi | Provider::OpenAiResponses => &config.openai.default_model,
         Provider::Ollama => &config.ollama.default_model,
     }
 }
@@ -151,7 +151,7 @@ fn default_model(provider: Provider, config: &Config) -> &str {
 fn variable(provider: Provider) -> &'static str {
     match provider {
         Provider::Anthropic => "ANTHROPIC_API_KEY",
-        Provider::OpenAi => "OPENAI_API_KEY",
+        Provider::OpenAi | Provider::OpenAiResponses => "OPENAI_API_KEY",
         Provider::Ollama => "OLLAMA_HOST",
     }
 }

@@ -67,6 +67,30 @@ async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
 }
 
 #[tokio::test]
+async fn openais_responses_are_a_provider_of_their_own() {
+    let office = Office::open().await;
+    let own = FakeProvider::new(|_| Reply::text("By Responses."));
+    let own_server = own.spawn().await.unwrap();
+    let server = office.start().await;
+    let model = NewOwnModel {
+        provider: "openai_responses".into(),
+        model: "gpt-5-mini".into(),
+        base_url: Some(format!("{}/v1", own_server.url())),
+        ..at(&own_server)
+    };
+    let admin = server.admin();
+    let kept = admin.put_model(DEMO_TENANT, "gpt", &model).await.unwrap();
+    assert_eq!(
+        (kept.provider.as_str(), kept.priced),
+        ("openai_responses", true)
+    );
+    assert_eq!(say(&office, &server, "one").await, "By Responses.");
+    assert_eq!(own.requests()[0].path, "/v1/responses");
+    let listed = admin.models(DEMO_TENANT).await.unwrap().items;
+    assert_eq!(listed, [kept]);
+}
+
+#[tokio::test]
 async fn a_model_that_cannot_be_is_not_kept() {
     let office = Office::open().await;
     let server = office.start().await;
