@@ -10,7 +10,7 @@ use crate::{ConversationId, DocumentId, Result, TenantId, Timestamp};
 /// Keeps the documents of a tenant, for everyone it talks to.
 #[async_trait]
 pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds a document, or a new version of it: an equal title replaces.
+    /// Adds a document, or a new version of it: a title that is equal, but for the space around it, replaces.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field; nothing is stored then.

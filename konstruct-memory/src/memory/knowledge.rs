@@ -120,8 +120,9 @@ fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Pa
 pub(crate) async fn put_document(
     shelf: &dyn Shelf,
     tenant: TenantId,
-    new: NewDocument,
+    mut new: NewDocument,
 ) -> Result<Document> {
+    new.title = new.title.trim().to_owned();
     let text = check(&new)?;
     let key = shelf.tenant_key(tenant).await?;
     let title = title_key(&key, &new.title);
@@ -184,7 +185,7 @@ pub(super) async fn write(
 /// Checks a new document, and returns its text.
 fn check(new: &NewDocument) -> Result<String> {
     let characters = new.title.chars().count();
-    if new.title.trim().is_empty() || characters > TITLE {
+    if new.title.is_empty() || characters > TITLE {
         return Err(Error::invalid("title", "has 1 to 200 characters"));
     }
     if new.url.as_ref().is_some_and(|url| url.len() > URL) {

@@ -53,7 +53,7 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
     );
     // A new version takes the place of the old one, which can still be read.
     let second = office
-        .teach(subject, "FAQ", "## When do you open?\nAt ten.")
+        .teach(subject, " FAQ\n", "## When do you open?\nAt ten.")
         .await?;
     ensure_eq!(
         (second.id, second.version),
