@@ -24,7 +24,7 @@ pub use self::{
     channel::{Capabilities, Channel, Find, FindQuery, Op, Receipt},
     clock::{Clock, SystemClock, Timestamp},
     directory::{Directory, Route, Staff},
-    embed::{EmbedKind, Embedder},
+    embed::{EmbedContext, EmbedKind, Embedder, PaidEmbedder},
     employee::{
         Employee, EmployeeBuilder, MidTurn, OpenSpan, TurnLimits, Unresolved, WorkingHours,
     },

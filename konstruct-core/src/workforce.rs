@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use crate::{
     AccountId, Channel, ChannelKind, Clock, ConnectionId, Directory, Employee, Error, ErrorKind,
-    Inbound, LlmBackend, MemoryStore, Result, Route, RoutedEvent, Staff, SystemClock, TenantId,
+    Inbound, LlmBackend, MemoryStore, PaidEmbedder, Result, Route, RoutedEvent, Staff, SystemClock,
+    TenantId,
     tool::{Tool, Toolbox, ToolboxBuilder},
     turn::{Accepted, Driver, Journal, Worker},
 };
@@ -32,6 +33,7 @@ impl Workforce {
             employees: Vec::new(),
             tools: Toolbox::builder(),
             channels: Vec::new(),
+            embedder: None,
         }
     }
 
@@ -92,6 +94,7 @@ pub struct WorkforceBuilder {
     employees: Vec<Employee>,
     tools: ToolboxBuilder,
     channels: Vec<(AccountId, Arc<dyn Channel>)>,
+    embedder: Option<Arc<PaidEmbedder>>,
 }
 
 impl WorkforceBuilder {
@@ -121,6 +124,13 @@ impl WorkforceBuilder {
     pub fn channel(mut self, account: impl Into<String>, channel: impl Channel) -> Self {
         self.channels
             .push((AccountId(account.into()), Arc::new(channel)));
+        self
+    }
+
+    /// Pays for the embedder that the store was opened with: from the journal, under the employee's cap.
+    #[must_use]
+    pub fn pay_for(mut self, embedder: Arc<PaidEmbedder>) -> Self {
+        self.embedder = Some(embedder);
         self
     }
 
@@ -197,6 +207,9 @@ impl WorkforceBuilder {
             staff,
             channels,
         });
+        if let Some(embedder) = self.embedder {
+            embedder.pay_from(&self.journal, &directory);
+        }
         let driver = Driver::new(
             Arc::clone(&self.journal),
             Arc::clone(&directory),

@@ -1,29 +1,28 @@
-//! Embedders: text to vectors.
+//! Embedders: text to vectors, and who pays for them.
+
+mod context;
+mod paid;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
+pub use self::{
+    context::{EmbedContext, EmbedKind},
+    paid::PaidEmbedder,
+};
 use crate::{Language, Result};
-
-/// What a text is embedded for; some models want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EmbedKind {
-    /// A question to search with.
-    Query,
-    /// A text to be found.
-    Document,
-}
 
 /// Turns texts into vectors.
 ///
 /// # Contract
-/// `embed` returns one vector of [`Embedder::dim`] numbers a text, in their order; equal texts give equal vectors for as long
-/// as [`Embedder::id`] is the same.
+/// * `embed` returns one vector of [`Embedder::dim`] numbers a text, in their order; equal texts give equal vectors for as long
+///   as [`Embedder::id`] is the same.
+/// * What is not free is paid for: [`EmbedContext::reserve`] before each request to a provider, and the budget's
+///   [`settle`](crate::limit::Budget::settle) after it.
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
-    /// Returns what the vectors are kept under: provider, model and version.
+    /// Returns what the vectors are kept under: `provider/model`, and what else makes them others.
     fn id(&self) -> &str;
 
     /// Returns the number of dimensions.
@@ -38,5 +37,5 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Those of the backend; none is stored.
-    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
 }

@@ -7,7 +7,7 @@ use crate::{
     Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
     NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
     limit::{Budget, over_cap, unknown_price},
-    turn::{CallBudget, Charge, Paid, Reserve, Settle, settle_lost},
+    turn::{CallBudget, Charge, Paid, Reserve, Settle, pay_lost},
 };
 
 /// How long a call may take: nobody waits for it.
@@ -32,7 +32,8 @@ impl Learner {
         };
         let info = staff.model.describe().clone();
         let cap = staff.employee.monthly_cap;
-        self.settle_lost(tenant, call, &info).await?;
+        let model = (&*info.provider, &*info.model, info.price.is_some());
+        pay_lost(&*self.journal, tenant, call, model).await?;
         let worst = info
             .price
             .as_ref()
@@ -67,16 +68,6 @@ impl Learner {
         }
         self.charge(tenant, paid).await?;
         Ok(answer?.text())
-    }
-
-    /// Pays for the same call that an earlier process made and did not live to settle.
-    async fn settle_lost(&self, tenant: TenantId, call: &str, info: &ModelInfo) -> Result<()> {
-        if self.journal.reserved(tenant, call).await?.is_none() {
-            return Ok(());
-        }
-        let model = (&*info.provider, &*info.model, info.price.is_some());
-        let paid = settle_lost(&*self.journal, tenant, call, model).await?;
-        self.charge(tenant, paid).await
     }
 
     async fn charge(&self, tenant: TenantId, paid: Paid) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::ops::{BitOr, Range};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{ConversationId, DocumentId, FactId, PersonId, Timestamp};
 
@@ -30,6 +31,9 @@ pub struct Recall {
     pub when: Option<Range<Timestamp>>,
     /// Whether each hit tells how it came to its score.
     pub explain: bool,
+    /// What the ledger calls the request that embeds the question, where that is paid for: a key that stays the same when the same question
+    /// is asked again after a crash. A new one, unless said.
+    pub call: String,
 }
 
 impl Recall {
@@ -42,6 +46,7 @@ impl Recall {
             limit: 8,
             when: None,
             explain: false,
+            call: format!("embed.{}", Uuid::now_v7()),
         }
     }
 }

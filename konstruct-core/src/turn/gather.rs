@@ -36,6 +36,7 @@ impl Driver {
         let ask = async |scope, limit| {
             let query = Recall {
                 limit,
+                call: format!("{}.q", state.turn()),
                 ..Recall::new(text.clone(), audience, scope)
             };
             memory.recall(claim.tenant, query).await

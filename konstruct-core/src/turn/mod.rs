@@ -21,7 +21,7 @@ pub use self::{
         Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
         InboxItem, Journal, Loaded, Reserve, Settle, Stored, TimerChange,
     },
-    pay::{CallBudget, Paid, settle_lost},
+    pay::{CallBudget, Paid, pay_lost, settle_lost},
     prompt::{Recalled, question, render},
     record::{
         Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,

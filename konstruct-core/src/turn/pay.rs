@@ -167,6 +167,31 @@ pub async fn settle_lost(
     Ok(paid)
 }
 
+/// Pays for a call that an earlier process made and did not live to settle, if it did: before the same call is made again.
+///
+/// # Errors
+/// Those of the journal.
+pub async fn pay_lost(
+    journal: &dyn Journal,
+    tenant: TenantId,
+    call: &str,
+    model: (&str, &str, bool),
+) -> Result<()> {
+    let (first, more) = (call, &*more_key(call));
+    if journal.reserved(tenant, first).await?.is_none()
+        && journal.reserved(tenant, more).await?.is_none()
+    {
+        return Ok(());
+    }
+    let paid = settle_lost(journal, tenant, call, model).await?;
+    let charge = Charge {
+        reserve: None,
+        settle: paid.settle,
+        ledger: paid.rows,
+    };
+    journal.charge(tenant, charge).await.map(drop)
+}
+
 /// The key of what the first attempt may cost beyond what was set aside with the intent.
 fn more_key(call: &str) -> String {
     format!("{call}.a0")

@@ -7,6 +7,7 @@ mod budget;
 mod crash;
 mod driver;
 mod edges;
+mod embed;
 mod golden;
 mod limits;
 mod llm;

@@ -1,8 +1,102 @@
-//! What embedders have in common: how texts are cut and batched, and what an answer must be.
+//! What embedders have in common: how texts are cut, batched and paid for, and what an answer must be.
 
-use std::ops::Range;
+mod bill;
 
-use konstruct_core::{EmbedKind, Error, ErrorKind, Result};
+use std::{fmt, ops::Range};
+
+use async_trait::async_trait;
+use konstruct_core::{EmbedContext, EmbedKind, Error, ErrorKind, Price, Result};
+
+use self::bill::Bill;
+
+/// An embedding model, wherever it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) provider: &'static str,
+    pub(crate) name: String,
+    /// What vectors are kept under.
+    pub(crate) id: String,
+    pub(crate) dim: usize,
+    pub(crate) price: Option<Price>,
+    prefixes: Prefixes,
+    limits: Limits,
+}
+
+impl Model {
+    pub(crate) fn new(
+        provider: &'static str,
+        name: String,
+        (dim, price, limits): (usize, Option<Price>, Limits),
+    ) -> Self {
+        let prefixes = Prefixes::default();
+        Self {
+            provider,
+            id: prefixes.id(provider, &name),
+            name,
+            dim,
+            price,
+            prefixes,
+            limits,
+        }
+    }
+
+    pub(crate) fn with_prefixes(mut self, query: String, document: String) -> Self {
+        self.prefixes = Prefixes { query, document };
+        self.id = self.prefixes.id(self.provider, &self.name);
+        self
+    }
+}
+
+/// What one request has brought.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) vectors: Vec<Vec<f32>>,
+    /// The tokens that are billed, if the server says.
+    pub(crate) tokens: Option<u64>,
+}
+
+/// The way to a model.
+#[async_trait]
+pub(crate) trait Server: fmt::Debug + Sync {
+    fn model(&self) -> &Model;
+
+    /// Makes one request.
+    async fn ask(&self, input: &[&str]) -> Result<Answered>;
+}
+
+/// Embeds texts in as many requests as it takes. A text without a letter is not sent, and its vector is zero.
+pub(crate) async fn embed(
+    server: &dyn Server,
+    context: &EmbedContext,
+    texts: &[&str],
+) -> Result<Vec<Vec<f32>>> {
+    let model = server.model();
+    let mut vectors = vec![vec![0.0; model.dim]; texts.len()];
+    let full: Vec<usize> = (0..texts.len())
+        .filter(|at| !texts[*at].trim().is_empty())
+        .collect();
+    let whole: Vec<String> = full
+        .iter()
+        .map(|at| model.prefixes.apply(context.kind, texts[*at]))
+        .collect();
+    let (cut, lengths): (Vec<&str>, Vec<usize>) =
+        whole.iter().map(|text| cut(text, model.limits.one)).unzip();
+    for batch in batches(&lengths, model.limits) {
+        let input = &cut[batch.clone()];
+        let mut bill = Bill::open(context, model, input).await?;
+        let answer = server.ask(input).await;
+        bill.note(&answer);
+        let answer = checked(
+            model.provider,
+            answer?.vectors,
+            (input.len(), Some(model.dim)),
+        )?;
+        for (at, vector) in full[batch].iter().zip(answer) {
+            vectors[*at] = vector;
+        }
+    }
+    Ok(vectors)
+}
 
 /// What stands before a text, for models that want to know what it is for.
 #[derive(Clone, Debug, Default)]

@@ -173,8 +173,9 @@ async fn a_literal_address_is_checked_too() {
 #[cfg(all(feature = "openai", feature = "ollama"))]
 #[tokio::test]
 async fn embedders_are_guarded_too() {
-    use konstruct_core::{EmbedKind, Embedder};
+    use konstruct_core::{EmbedContext, EmbedKind, Embedder, TenantId};
 
+    let context = EmbedContext::new(TenantId::new(), EmbedKind::Query, "call");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let openai = crate::OpenAiEmbedder::new(Secret::new("k"), "m", 8)
@@ -184,7 +185,7 @@ async fn embedders_are_guarded_too() {
         .base_url(&url)
         .guarded(Guard::new());
     for embedder in [&openai as &dyn Embedder, &ollama] {
-        let error = embedder.embed(EmbedKind::Query, &["a"]).await.unwrap_err();
+        let error = embedder.embed(&context, &["a"]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Forbidden, "{}", embedder.id());
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedKind, Embedder, Result, Secret};
+use konstruct_core::{EmbedContext, Embedder, Price, Result, Secret};
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::client::{LOCAL, base_url, refused};
 use crate::{
-    embed::{Limits, Prefixes, batches, checked, cut},
+    embed::{Answered, Limits, Model, Server, checked, embed},
     guard::Guard,
     http::{Http, Post, Timeouts, header},
 };
@@ -36,10 +36,7 @@ const ANSWER: usize = 16 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct OllamaEmbedder {
-    id: String,
-    model: String,
-    dim: usize,
-    prefixes: Prefixes,
+    model: Model,
     api_key: Option<Secret>,
     base_url: String,
     http: Http,
@@ -48,13 +45,9 @@ pub struct OllamaEmbedder {
 impl OllamaEmbedder {
     /// A model of the Ollama at `http://127.0.0.1:11434` whose vectors have so many numbers.
     pub fn new(model: impl Into<String>, dim: usize) -> Self {
-        let model = model.into();
-        let prefixes = Prefixes::default();
+        let free = Some(Price::default());
         Self {
-            id: prefixes.id("ollama", &model),
-            model,
-            dim,
-            prefixes,
+            model: Model::new("ollama", model.into(), (dim, free, LIMITS)),
             api_key: None,
             base_url: LOCAL.into(),
             http: Http::new(Timeouts::default().with_first_content(Duration::from_secs(300))),
@@ -78,11 +71,7 @@ impl OllamaEmbedder {
     /// Says what stands before questions and before documents, for models that want it. They are a part of [`Embedder::id`].
     #[must_use]
     pub fn prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
-        self.prefixes = Prefixes {
-            query: query.into(),
-            document: document.into(),
-        };
-        self.id = self.prefixes.id("ollama", &self.model);
+        self.model = self.model.with_prefixes(query.into(), document.into());
         self
     }
 
@@ -105,63 +94,57 @@ impl OllamaEmbedder {
     /// # Errors
     /// Those of [`Embedder::embed`].
     pub async fn measured(mut self) -> Result<Self> {
-        let vectors = self.ask(&["dimension"], None).await?;
-        self.dim = vectors.first().map_or(0, Vec::len);
+        let vectors = checked("ollama", self.ask(&["dimension"]).await?.vectors, (1, None))?;
+        self.model.dim = vectors.first().map_or(0, Vec::len);
         Ok(self)
     }
+}
 
-    async fn ask(&self, input: &[&str], dim: Option<usize>) -> Result<Vec<Vec<f32>>> {
+#[async_trait]
+impl Server for OllamaEmbedder {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    async fn ask(&self, input: &[&str]) -> Result<Answered> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.api_key {
             let bearer = format!("Bearer {}", key.expose());
             header(&mut headers, "authorization", &bearer)?;
         }
         let body = Request {
-            model: &self.model,
+            model: &self.model.name,
             input,
             truncate: true,
         };
         let post = Post {
             provider: "ollama",
-            model: &self.model,
+            model: &self.model.name,
             url: format!("{}/api/embed", self.base_url),
             headers,
             body: &body,
             refused,
         };
         let answer: Answer = self.http.document(post, ANSWER).await?;
-        checked("ollama", answer.embeddings, (input.len(), dim))
+        Ok(Answered {
+            vectors: answer.embeddings,
+            tokens: Some(answer.prompt_eval_count),
+        })
     }
 }
 
 #[async_trait]
 impl Embedder for OllamaEmbedder {
     fn id(&self) -> &str {
-        &self.id
+        &self.model.id
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.model.dim
     }
 
-    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut vectors = vec![vec![0.0; self.dim]; texts.len()];
-        let full: Vec<usize> = (0..texts.len())
-            .filter(|at| !texts[*at].trim().is_empty())
-            .collect();
-        let whole: Vec<String> = full
-            .iter()
-            .map(|at| self.prefixes.apply(kind, texts[*at]))
-            .collect();
-        let (cut, lengths): (Vec<&str>, Vec<usize>) =
-            whole.iter().map(|text| cut(text, LIMITS.one)).unzip();
-        for batch in batches(&lengths, LIMITS) {
-            let answer = self.ask(&cut[batch.clone()], Some(self.dim)).await?;
-            for (at, vector) in full[batch].iter().zip(answer) {
-                vectors[*at] = vector;
-            }
-        }
-        Ok(vectors)
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        embed(self, context, texts).await
     }
 }
 
@@ -175,4 +158,6 @@ struct Request<'a> {
 #[derive(Debug, Deserialize)]
 struct Answer {
     embeddings: Vec<Vec<f32>>,
+    #[serde(default)]
+    prompt_eval_count: u64,
 }

@@ -2,15 +2,16 @@
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use konstruct_core::{EmbedKind, Embedder, Error, ErrorKind, Result, Secret};
+use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Price, Result, Secret};
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{client::OFFICIAL, error::refused};
 use crate::{
-    embed::{Limits, Prefixes, batches, checked, cut},
+    embed::{Answered, Limits, Model, Server, embed},
     guard::Guard,
     http::{Http, Post, Timeouts, header},
+    price::PriceTable,
 };
 
 /// 2,048 texts, 300,000 tokens and 8,192 a text, less a little for what a tokenizer adds.
@@ -29,7 +30,8 @@ const ANSWER: usize = 128 << 20;
 /// letter is not sent, and its vector is zero.
 ///
 /// `dimensions` is sent for `text-embedding-3` models, which shorten their vectors on request; of other models the dimension is only
-/// checked. OpenAI itself is asked for base64, which is a third of the bytes; others for nothing, and both are read.
+/// checked. What a request costs is paid for by the context's budget; a server that does not say what it used is paid at the most that it
+/// can be. OpenAI itself is asked for base64, which is a third of the bytes; others for nothing, and both are read.
 ///
 /// ```
 /// use konstruct_core::{Embedder, Secret};
@@ -40,10 +42,7 @@ const ANSWER: usize = 128 << 20;
 /// ```
 #[derive(Clone, Debug)]
 pub struct OpenAiEmbedder {
-    id: String,
-    model: String,
-    dim: usize,
-    prefixes: Prefixes,
+    model: Model,
     api_key: Secret,
     base_url: String,
     http: Http,
@@ -53,12 +52,9 @@ impl OpenAiEmbedder {
     /// A model of `https://api.openai.com/v1` whose vectors have so many numbers. Without an API key no `authorization` is sent.
     pub fn new(api_key: Secret, model: impl Into<String>, dim: usize) -> Self {
         let model = model.into();
-        let prefixes = Prefixes::default();
+        let price = PriceTable::built_in().price("openai", &model);
         Self {
-            id: prefixes.id("openai", &model),
-            model,
-            dim,
-            prefixes,
+            model: Model::new("openai", model, (dim, price, LIMITS)),
             api_key,
             base_url: OFFICIAL.into(),
             http: Http::new(Timeouts::default()),
@@ -76,11 +72,14 @@ impl OpenAiEmbedder {
     /// are a part of [`Embedder::id`].
     #[must_use]
     pub fn prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
-        self.prefixes = Prefixes {
-            query: query.into(),
-            document: document.into(),
-        };
-        self.id = self.prefixes.id("openai", &self.model);
+        self.model = self.model.with_prefixes(query.into(), document.into());
+        self
+    }
+
+    /// Says what it costs, where the built-in [`PriceTable`] does not know it or knows it wrong.
+    #[must_use]
+    pub fn price(mut self, price: Price) -> Self {
+        self.model.price = Some(price);
         self
     }
 
@@ -97,23 +96,30 @@ impl OpenAiEmbedder {
         self.http = self.http.guarded(guard);
         self
     }
+}
 
-    async fn ask(&self, input: &[&str]) -> Result<Vec<Vec<f32>>> {
+#[async_trait]
+impl Server for OpenAiEmbedder {
+    fn model(&self) -> &Model {
+        &self.model
+    }
+
+    async fn ask(&self, input: &[&str]) -> Result<Answered> {
         let mut headers = HeaderMap::new();
         if !self.api_key.is_empty() {
             let bearer = format!("Bearer {}", self.api_key.expose());
             header(&mut headers, "authorization", &bearer)?;
         }
-        let shortens = self.model.starts_with("text-embedding-3");
+        let shortens = self.model.name.starts_with("text-embedding-3");
         let body = Request {
-            model: &self.model,
+            model: &self.model.name,
             input,
             encoding_format: (self.base_url == OFFICIAL).then_some("base64"),
-            dimensions: shortens.then_some(self.dim),
+            dimensions: shortens.then_some(self.model.dim),
         };
         let post = Post {
             provider: "openai",
-            model: &self.model,
+            model: &self.model.name,
             url: format!("{}/embeddings", self.base_url),
             headers,
             body: &body,
@@ -131,38 +137,25 @@ impl OpenAiEmbedder {
             .into_iter()
             .map(|item| item.embedding.numbers())
             .collect();
-        checked("openai", vectors?, (input.len(), Some(self.dim)))
+        Ok(Answered {
+            vectors: vectors?,
+            tokens: answer.usage.map(|usage| usage.prompt_tokens),
+        })
     }
 }
 
 #[async_trait]
 impl Embedder for OpenAiEmbedder {
     fn id(&self) -> &str {
-        &self.id
+        &self.model.id
     }
 
     fn dim(&self) -> usize {
-        self.dim
+        self.model.dim
     }
 
-    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut vectors = vec![vec![0.0; self.dim]; texts.len()];
-        let full: Vec<usize> = (0..texts.len())
-            .filter(|at| !texts[*at].trim().is_empty())
-            .collect();
-        let whole: Vec<String> = full
-            .iter()
-            .map(|at| self.prefixes.apply(kind, texts[*at]))
-            .collect();
-        let (cut, lengths): (Vec<&str>, Vec<usize>) =
-            whole.iter().map(|text| cut(text, LIMITS.one)).unzip();
-        for batch in batches(&lengths, LIMITS) {
-            let answer = self.ask(&cut[batch.clone()]).await?;
-            for (at, vector) in full[batch].iter().zip(answer) {
-                vectors[*at] = vector;
-            }
-        }
-        Ok(vectors)
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        embed(self, context, texts).await
     }
 }
 
@@ -180,6 +173,14 @@ struct Request<'a> {
 #[derive(Debug, Deserialize)]
 struct Answer {
     data: Vec<Item>,
+    /// Compatible servers leave it out.
+    #[serde(default)]
+    usage: Option<Billed>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Billed {
+    prompt_tokens: u64,
 }
 
 #[derive(Debug, Deserialize)]

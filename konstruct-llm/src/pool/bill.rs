@@ -7,6 +7,24 @@ use konstruct_core::{
     limit::{Attempt, Budget, Spent},
 };
 
+/// Returns whether an error, as the first thing that is heard of a request, says that nothing was done: there is nothing to pay.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidInput
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::Conflict
+            | ErrorKind::RateLimited
+            | ErrorKind::QuotaExhausted
+            | ErrorKind::TooLarge
+            | ErrorKind::Unsupported
+            // Not reached, or refused with a status.
+            | ErrorKind::Unavailable
+    )
+}
+
 /// The account of one attempt. It settles itself when it is dropped.
 #[derive(Debug)]
 pub(super) struct Bill {
@@ -111,18 +129,8 @@ impl Bill {
     /// Takes note of an error: one that says that nothing was done costs nothing.
     pub(super) fn failed(&mut self, error: &Error, begun: bool) {
         let refused = match error.kind() {
-            ErrorKind::InvalidInput
-            | ErrorKind::Unauthorized
-            | ErrorKind::Forbidden
-            | ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::RateLimited
-            | ErrorKind::QuotaExhausted
-            | ErrorKind::TooLarge
-            | ErrorKind::Unsupported => self.usage.is_none() && self.answered == 0,
-            // Not reached, or refused with a status.
             ErrorKind::Unavailable => !begun,
-            _ => false,
+            _ => is_refusal(error) && self.usage.is_none() && self.answered == 0,
         };
         if refused {
             self.outcome = Outcome::Nothing;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedKind, Embedder, Error, ErrorKind, Language, Result};
+use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Language, Result};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
@@ -102,7 +102,7 @@ impl Embedder for EmbedderPool {
         self.members.iter().all(|(it, _)| it.speaks(language))
     }
 
-    async fn embed(&self, kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         self.retries.call();
         let total = Instant::now() + self.total;
         let mut turns = vec![Turn::Fresh; self.members.len()];
@@ -134,7 +134,7 @@ impl Embedder for EmbedderPool {
                 turns[place] = Turn::Out;
                 continue;
             };
-            let asked = timeout_at(total, embedder.embed(kind, texts)).await;
+            let asked = timeout_at(total, embedder.embed(context, texts)).await;
             let late = || Error::new(ErrorKind::Truncated, "the embedder did not end in time");
             let error = match asked.unwrap_or_else(|_| Err(late())) {
                 Ok(vectors) => {
@@ -143,6 +143,9 @@ impl Embedder for EmbedderPool {
                 }
                 Err(error) => error,
             };
+            if context.is_refused() {
+                return Err(error);
+            }
             let verdict = Verdict::of(&error);
             if verdict.next == Next::Nobody && !verdict.again {
                 return Err(error);

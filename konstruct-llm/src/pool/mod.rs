@@ -42,6 +42,8 @@ use konstruct_core::{
 };
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(any(feature = "openai", feature = "ollama"))]
+pub(crate) use self::bill::is_refusal;
 use self::{
     attempt::Opened,
     bill::{Bill, Bounds},

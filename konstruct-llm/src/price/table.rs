@@ -185,6 +185,7 @@ mod tests {
             Some(400_000_000)
         );
         assert_eq!(input("openai", "gpt-4.1"), Some(2_000_000_000));
+        assert_eq!(input("openai", "text-embedding-3-small"), Some(20_000_000));
         assert_eq!(input("openai", "gpt-4"), None);
         assert_eq!(input("openai", "llama3"), None);
         assert_eq!(

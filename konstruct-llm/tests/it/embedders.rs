@@ -1,12 +1,19 @@
 //! Each embedder against its fake provider.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use konstruct_core::{EmbedKind, Embedder, ErrorKind, Secret};
+use konstruct_core::{
+    Basis, EmbedContext, EmbedKind, Embedder, ErrorKind, NanoUsd, Price, Rates, Secret, TenantId,
+    limit::LocalBudget,
+};
 use konstruct_llm::{
-    OllamaEmbedder, OpenAiEmbedder, Timeouts,
+    EmbedderPool, OllamaEmbedder, OpenAiEmbedder, Timeouts,
     testkit::{FakeProvider, Fault, Reply, vector},
 };
+
+fn context(kind: EmbedKind) -> EmbedContext {
+    EmbedContext::new(TenantId::new(), kind, "call")
+}
 
 fn embedders(url: &str, dim: usize) -> [Box<dyn Embedder>; 2] {
     let timeouts = Timeouts::default().with_first_content(Duration::from_secs(1));
@@ -28,7 +35,10 @@ async fn each_text_gets_its_vector() {
     texts[7] = " ";
     for embedder in embedders(server.url(), 8) {
         let id = embedder.id();
-        let vectors = embedder.embed(EmbedKind::Document, &texts).await.unwrap();
+        let vectors = embedder
+            .embed(&context(EmbedKind::Document), &texts)
+            .await
+            .unwrap();
         assert_eq!(vectors.len(), texts.len(), "{id}");
         for (text, found) in texts.iter().zip(&vectors) {
             let expected = if *text == " " {
@@ -40,7 +50,7 @@ async fn each_text_gets_its_vector() {
         }
         assert!(
             embedder
-                .embed(EmbedKind::Query, &[])
+                .embed(&context(EmbedKind::Query), &[])
                 .await
                 .unwrap()
                 .is_empty()
@@ -63,7 +73,10 @@ async fn long_texts_and_many_are_parted() {
     let [openai, _] = embedders(server.url(), 8);
     let long = "ab".repeat(20_000);
     let texts = vec![long.as_str(); 80];
-    let vectors = openai.embed(EmbedKind::Document, &texts).await.unwrap();
+    let vectors = openai
+        .embed(&context(EmbedKind::Document), &texts)
+        .await
+        .unwrap();
     assert_eq!(vectors.len(), 80);
     let requests = fake.requests();
     assert_eq!(requests.len(), 3, "36 texts of 8,000 tokens are a request");
@@ -76,7 +89,7 @@ async fn long_texts_and_many_are_parted() {
     let many = vec!["x"; 2049];
     assert_eq!(
         openai
-            .embed(EmbedKind::Document, &many)
+            .embed(&context(EmbedKind::Document), &many)
             .await
             .unwrap()
             .len(),
@@ -92,14 +105,24 @@ async fn requests_say_what_the_model_wants() {
     let url = server.url();
     let openai = OpenAiEmbedder::new(Secret::new(""), "text-embedding-3-small", 4).base_url(url);
     assert_eq!(
-        openai.embed(EmbedKind::Query, &["a"]).await.unwrap()[0].len(),
+        openai
+            .embed(&context(EmbedKind::Query), &["a"])
+            .await
+            .unwrap()[0]
+            .len(),
         4
     );
     let plain = OpenAiEmbedder::new(Secret::new("key-1"), "bge", 8).base_url(url);
     let prefixed = plain.clone().prefixes("query: ", "passage: ");
     assert_ne!(plain.id(), prefixed.id());
-    prefixed.embed(EmbedKind::Query, &["a"]).await.unwrap();
-    prefixed.embed(EmbedKind::Document, &["a"]).await.unwrap();
+    prefixed
+        .embed(&context(EmbedKind::Query), &["a"])
+        .await
+        .unwrap();
+    prefixed
+        .embed(&context(EmbedKind::Document), &["a"])
+        .await
+        .unwrap();
     let measured = OllamaEmbedder::new("nomic", 0)
         .base_url(url)
         .measured()
@@ -131,7 +154,7 @@ async fn what_goes_wrong_is_an_error() {
         for embedder in embedders(server.url(), dim) {
             fake.next(reply.clone());
             let error = embedder
-                .embed(EmbedKind::Document, &["a", "b"])
+                .embed(&context(EmbedKind::Document), &["a", "b"])
                 .await
                 .unwrap_err();
             assert_eq!(error.kind(), expected, "{}: {error}", embedder.id());
@@ -153,7 +176,109 @@ async fn what_goes_wrong_is_an_error() {
 #[tokio::test]
 async fn nobody_there_is_unavailable() {
     for embedder in embedders("http://127.0.0.1:9", 8) {
-        let error = embedder.embed(EmbedKind::Query, &["a"]).await.unwrap_err();
+        let error = embedder
+            .embed(&context(EmbedKind::Query), &["a"])
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
+}
+
+/// A dollar per million tokens.
+fn priced(url: &str) -> OpenAiEmbedder {
+    let dollar = Price::from(Rates::flat(1_000_000_000, 0));
+    OpenAiEmbedder::new(Secret::new("key-1"), "m", 8)
+        .base_url(url)
+        .price(dollar)
+        .timeouts(Timeouts::default().with_first_content(Duration::from_secs(1)))
+}
+
+fn metered(cap: Option<NanoUsd>) -> (Arc<LocalBudget>, EmbedContext) {
+    let budget = Arc::new(LocalBudget::new(cap));
+    let context = context(EmbedKind::Document).with_budget(Arc::clone(&budget) as _);
+    (budget, context)
+}
+
+#[tokio::test]
+async fn each_request_is_a_row_of_the_ledger() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    let check = async |reply: Reply, expected: (u64, Basis)| {
+        let (budget, context) = metered(None);
+        fake.next(reply);
+        let _result = priced(server.url()).embed(&context, &["four", "5"]).await;
+        let rows = budget.rows();
+        let [row] = &*rows else { panic!("{rows:?}") };
+        let found = (row.cost, row.basis, &*row.call, &*row.provider, &*row.model);
+        assert_eq!(
+            found,
+            (Some(NanoUsd(expected.0)), expected.1, "call", "openai", "m")
+        );
+        assert_eq!(budget.reserved(), NanoUsd(0));
+    };
+    // Five bytes, and sixteen tokens around each text.
+    let worst = (37_000, Basis::WorstCase);
+    let fault = |fault| Reply::text("").fault(fault);
+    check(Reply::text("").usage(3, 0), (3_000, Basis::Reported)).await;
+    check(fault(Fault::status(429, "{}")), (0, Basis::Estimated)).await;
+    check(fault(Fault::status(500, "oops")), (0, Basis::Estimated)).await;
+    check(fault(Fault::status(200, "<html>")), worst).await;
+    check(fault(Fault::Cut(1)), worst).await;
+    check(fault(Fault::Stall(1)), worst).await;
+
+    let (budget, context) = metered(None);
+    let ollama = OllamaEmbedder::new("m", 8).base_url(server.url());
+    ollama.embed(&context, &["x"; 65]).await.unwrap();
+    let rows = budget.rows();
+    let found: Vec<_> = rows.iter().map(|row| (&*row.call, row.cost)).collect();
+    let free = Some(NanoUsd(0));
+    assert_eq!(found, [("call", free), ("call.a1", free)]);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_under_the_cap_is_not_asked() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    fake.next(Reply::text("").usage(17, 0));
+    let (budget, context) = metered(Some(NanoUsd(33_000)));
+    let two = || Box::new(priced(server.url())) as Box<dyn Embedder>;
+    let pool = EmbedderPool::new(vec![two(), two()]).unwrap();
+    pool.embed(&context, &["a"]).await.unwrap();
+    let error = pool.embed(&context, &["a"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExhausted);
+    assert_eq!(fake.requests().len(), 1);
+    assert_eq!(budget.spent(), NanoUsd(17_000));
+    // Nobody is to blame: the pool goes on for those who pay.
+    let (_, rich) = metered(None);
+    pool.embed(&rich, &["a"]).await.unwrap();
+
+    // Without a price there is nothing to hold against a cap.
+    let unpriced = OpenAiEmbedder::new(Secret::new(""), "m", 8).base_url(server.url());
+    let error = unpriced.embed(&context, &["a"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::QuotaExhausted);
+    unpriced.embed(&rich, &["a"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_pool_pays_for_each_attempt() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    fake.next(Reply::text("").fault(Fault::Cut(1)));
+    fake.next(Reply::text("").usage(2, 0));
+    let (budget, context) = metered(None);
+    let pool = EmbedderPool::new(vec![
+        Box::new(priced(server.url())),
+        Box::new(priced(server.url())),
+    ])
+    .unwrap();
+    pool.embed(&context, &["a"]).await.unwrap();
+    let rows = budget.rows();
+    let found: Vec<_> = rows.iter().map(|row| (&*row.call, row.cost)).collect();
+    assert_eq!(
+        found,
+        [
+            ("call", Some(NanoUsd(17_000))),
+            ("call.a1", Some(NanoUsd(2_000)))
+        ]
+    );
 }

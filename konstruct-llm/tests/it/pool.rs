@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, BlockKind, CallContext, ConversationId, EmbedKind, Embedder, Error, ErrorKind, Finish,
-    LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
-    NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role, Usage,
+    Ability, BlockKind, CallContext, ConversationId, EmbedContext, EmbedKind, Embedder, Error,
+    ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage,
+    ModelRequest, NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role, TenantId, Usage,
     limit::{Budget, LocalBudget},
 };
 use konstruct_llm::{
@@ -644,7 +644,7 @@ impl Embedder for Shaky {
         2
     }
 
-    async fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let asked = self
             .asked
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -668,7 +668,8 @@ async fn embedders_stand_in_for_each_other() {
             let (one, two) = (shaky(first.0, first.1), shaky(second.0, second.1));
             let pool =
                 EmbedderPool::new(vec![Box::new(one.clone()), Box::new(two.clone())]).unwrap();
-            let vectors = pool.embed(EmbedKind::Query, &["a", "b"]).await;
+            let context = EmbedContext::new(TenantId::new(), EmbedKind::Query, "call");
+            let vectors = pool.embed(&context, &["a", "b"]).await;
             let count = |it: &Shaky| it.asked.load(std::sync::atomic::Ordering::Relaxed);
             assert_eq!(
                 (count(&one), count(&two)),

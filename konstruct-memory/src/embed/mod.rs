@@ -6,7 +6,7 @@ mod token;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedKind, Embedder, Language, Result};
+use konstruct_core::{EmbedContext, Embedder, Language, Result};
 
 use self::table::Table;
 
@@ -22,16 +22,12 @@ const TOKENS: usize = 4096;
 /// distilled from all-MiniLM-L6-v2: `data/NOTICE.md` says how, and what its licence is.
 ///
 /// ```
-/// use konstruct_core::{EmbedKind, Embedder as _};
 /// use konstruct_memory::StaticEmbedder;
 ///
-/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let embedder = StaticEmbedder::new();
-/// let vectors = embedder.embed(EmbedKind::Query, &["fix my bike", "bicycle repair"]).await?;
-/// let cosine: f32 = vectors[0].iter().zip(&vectors[1]).map(|(a, b)| a * b).sum();
+/// let embed = |text| StaticEmbedder::new().embed_one(text);
+/// let (a, b) = (embed("fix my bike"), embed("bicycle repair"));
+/// let cosine: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
 /// assert!(cosine > 0.3);
-/// # Ok::<(), konstruct_core::Error>(())
-/// # }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -72,13 +68,14 @@ impl Embedder for StaticEmbedder {
         language == Language::English
     }
 
-    async fn embed(&self, _kind: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         Ok(texts.iter().map(|text| self.embed_one(text)).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use konstruct_core::{EmbedKind, TenantId};
     use sha2::{Digest as _, Sha256};
 
     use super::*;
@@ -153,10 +150,15 @@ mod tests {
     async fn a_batch_is_each_by_itself_in_order() {
         let embedder = StaticEmbedder::new();
         let texts = ["one", "", "two three"];
-        let together = embedder.embed(EmbedKind::Document, &texts).await.unwrap();
+        let context = |kind| EmbedContext::new(TenantId::new(), kind, "c");
+        let document = context(EmbedKind::Document);
+        let together = embedder.embed(&document, &texts).await.unwrap();
         for (text, vector) in texts.iter().zip(&together) {
             assert_eq!(&embedder.embed_one(text), vector);
-            let query = embedder.embed(EmbedKind::Query, &[text]).await.unwrap();
+            let query = embedder
+                .embed(&context(EmbedKind::Query), &[text])
+                .await
+                .unwrap();
             assert_eq!(&query[0], vector);
         }
         assert_ne!(together[0], together[2]);

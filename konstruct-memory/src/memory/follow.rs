@@ -6,8 +6,8 @@ use std::{
 };
 
 use konstruct_core::{
-    ConversationId, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language, Result,
-    TenantId,
+    ConversationId, EmbedContext, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language,
+    Result, TenantId,
     turn::{Entry, Event, Fed, Gathered, Record, Said, replaced, said as says},
 };
 
@@ -43,7 +43,8 @@ pub(crate) async fn catch_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> 
 /// Returns how far the index has come.
 pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<IndexProgress> {
     let Settings { language, indexed } = settings(shelf, tenant).await?;
-    let embedder = embedder_of(shelf, language).map(|embedder| embedder_key(&*embedder));
+    let embedder = shelf.embedding().of(language);
+    let embedder = embedder.map(|embedder| embedder_key(&**embedder));
     let (passages, embedded) = shelf.counts(tenant, embedder).await?;
     // The last records may be gone with their conversation.
     let behind = !shelf.fed(tenant, indexed, 1).await?.is_empty();
@@ -62,13 +63,6 @@ pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<Inde
             passages
         },
     })
-}
-
-/// Returns the embedder for texts of a language.
-pub(super) fn embedder_of(shelf: &dyn Shelf, language: Language) -> Option<Arc<dyn Embedder>> {
-    shelf
-        .embedder()
-        .filter(|embedder| embedder.speaks(language))
 }
 
 /// What vectors of an embedder are kept under.
@@ -293,10 +287,11 @@ pub(super) fn unit_of(
 /// Embeds every passage that has no vector of the present embedder.
 async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let language = settings(shelf, tenant).await?.language;
-    let Some(embedder) = embedder_of(shelf, language) else {
+    let Some(embedder) = shelf.embedding().of(language) else {
         return Ok(());
     };
-    let key = embedder_key(&*embedder);
+    let _alone = shelf.embedding().alone(tenant).await;
+    let key = embedder_key(&**embedder);
     let mut tries = Tries::default();
     let mut after = None;
     loop {
@@ -305,7 +300,7 @@ async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
         let Some(last) = units.last() else {
             return Ok(());
         };
-        let vectors = vectors(shelf, tenant, &embedder, &units).await?;
+        let vectors = vectors(shelf, tenant, embedder, &units).await?;
         let plan = Plan { vectors, ..plan };
         if shelf.commit(tenant, plan).await? {
             // A unit whose text is gone has no vector, and must not be asked for again and again.
@@ -346,7 +341,8 @@ async fn vectors(
     let embedded = if borrowed.is_empty() {
         Vec::new()
     } else {
-        embedder.embed(EmbedKind::Document, &borrowed).await?
+        let context = EmbedContext::new(tenant, EmbedKind::Document, call(&**embedder, units));
+        embedder.embed(&context, &borrowed).await?
     };
     if embedded.len() != wanted.len() || embedded.iter().any(|one| one.len() != embedder.dim()) {
         return Err(Error::new(
@@ -369,6 +365,18 @@ async fn vectors(
         }
     }
     Ok(put)
+}
+
+/// What the ledger calls the embedding of these units: the same after a crash, and nothing of their text.
+fn call(embedder: &dyn Embedder, units: &[UnitKey]) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut hash = Sha256::new().chain_update(embedder_key(embedder).0.to_be_bytes());
+    for unit in units {
+        hash.update(unit.space.0);
+        hash.update(unit.group.0);
+        hash.update(unit.item);
+    }
+    format!("embed.{}", hex::encode(&hash.finalize()[..16]))
 }
 
 /// A passage's vector with some of what was said right before, of length 1.

@@ -61,7 +61,7 @@ fn index_remains(shelf: &dyn Shelf, receipt: &mut ErasureReceipt) {
     if receipt.passages == 0 {
         return;
     }
-    let vectors = shelf.embedder().map(|_| Remnant::Vectors);
+    let vectors = shelf.embedding().is_there().then_some(Remnant::Vectors);
     for what in [Remnant::TermHashes].into_iter().chain(vectors) {
         let untils = match receipt.depth {
             Depth::Logical => &[Until::Rewritten, Until::BackupsExpire][..],

@@ -8,6 +8,7 @@
 //! | `said` | what a record of a log says |
 //! | `unit` | texts into the words of an index |
 //! | `follow` | the index follows the feed, and vectors follow the index |
+//! | `embedding` | what a store embeds with |
 //! | `recall`, `rank`, `fuse` | questions, the order of hits, and how words and meaning are added up |
 //! | `shown` | what a hit shows |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
@@ -16,6 +17,7 @@
 //! | `oracle` | a shelf in memory that searches everything, to compare stores with |
 
 mod archive;
+mod embedding;
 mod fact;
 mod follow;
 mod forget;
@@ -37,6 +39,7 @@ mod unit;
 pub use self::oracle::Oracle;
 pub(crate) use self::{
     archive::{export, import},
+    embedding::Embedding,
     fact::{facts, remember, supersede},
     follow::{catch_up, keep_up, progress},
     forget::forget,

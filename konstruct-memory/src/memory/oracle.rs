@@ -21,7 +21,7 @@ use konstruct_core::{
 };
 
 use super::{
-    forget, fuse, memory_store,
+    Embedding, forget, fuse, memory_store,
     shelf::{Candidate, EmbedderKey, Kind, Plan, RowPut, Search, Shelf, Unit, UnitKey},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub struct Oracle {
     journal: MemoryJournal,
     clock: Arc<dyn Clock>,
     ring: KeyRing,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedding: Arc<Embedding>,
     tenants: Arc<Mutex<HashMap<TenantId, Tenant>>>,
 }
 
@@ -65,7 +65,7 @@ impl Oracle {
             journal: MemoryJournal::new(Arc::clone(&clock)),
             clock,
             ring: KeyRing::generate()?,
-            embedder,
+            embedding: Arc::new(Embedding::new(embedder)),
             tenants: Arc::default(),
         })
     }
@@ -202,8 +202,8 @@ impl Tenant {
 
 #[async_trait]
 impl Shelf for Oracle {
-    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
-        self.embedder.clone()
+    fn embedding(&self) -> &Embedding {
+        &self.embedding
     }
 
     async fn now(&self) -> Result<Timestamp> {

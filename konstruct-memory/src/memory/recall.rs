@@ -1,12 +1,11 @@
 //! Questions: what is searched, and the order of what is found.
 
-use konstruct_core::{EmbedKind, Hit, Language, Recall, Result, TenantId, Timestamp};
+use konstruct_core::{Hit, Recall, Result, TenantId, Timestamp};
 
 use super::{
-    follow::{embedder_key, embedder_of, unit_length},
     rank::{Ranked, rank},
     settings::{Tries, settings},
-    shelf::{EmbedderKey, Plan, Search, Shelf},
+    shelf::{Plan, Search, Shelf},
     shown::show,
     space, unit,
 };
@@ -37,7 +36,7 @@ pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -
     let search = Search {
         places,
         stems,
-        vector: question(shelf, language, &query.text).await,
+        vector: shelf.embedding().question((tenant, language), &query).await,
         when: query.when.as_ref().map(|when| (when.start, when.end)),
         limit: POOL.max(query.limit.saturating_mul(4)),
     };
@@ -68,27 +67,5 @@ async fn expire(shelf: &dyn Shelf, tenant: TenantId, now: Timestamp) -> Result<(
             return Ok(());
         }
         tries.again()?;
-    }
-}
-
-/// The question's vector. Without one, what is found by its words is found.
-async fn question(
-    shelf: &dyn Shelf,
-    language: Language,
-    text: &str,
-) -> Option<(EmbedderKey, Vec<f32>)> {
-    let embedder = embedder_of(shelf, language)?;
-    match embedder.embed(EmbedKind::Query, &[text]).await {
-        Ok(vectors) => {
-            let vector = vectors
-                .into_iter()
-                .next()
-                .filter(|vector| vector.len() == embedder.dim())?;
-            Some((embedder_key(&*embedder), unit_length(vector)))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a question was searched by its words alone");
-            None
-        }
     }
 }

@@ -9,18 +9,18 @@ use std::{fmt, ops::Range, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use konstruct_core::{
-    ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId,
-    Timestamp,
+    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId, Timestamp,
     turn::{Fed, Stored},
 };
 
+use super::Embedding;
 use crate::seal::TenantKey;
 
 /// A store that the memory is kept in.
 #[async_trait]
 pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
-    /// Returns what turns texts into vectors, if anything does.
-    fn embedder(&self) -> Option<Arc<dyn Embedder>>;
+    /// Returns what texts are turned into vectors with.
+    fn embedding(&self) -> &Embedding;
 
     /// Returns the store's time.
     async fn now(&self) -> Result<Timestamp>;

@@ -24,7 +24,7 @@ use super::{
     vault::Vault,
     wake::Wake,
 };
-use crate::KeyRing;
+use crate::{KeyRing, memory::Embedding};
 
 /// How many connections a process has unless told otherwise.
 const CONNECTIONS: u32 = 16;
@@ -127,7 +127,7 @@ impl PostgresBuilder {
             vault: Vault::new(ring),
             wake,
             queue: Queue::default(),
-            embedder: self.embedder,
+            embedding: Embedding::new(self.embedder),
             fed: Arc::default(),
             served: Mutex::new(Uuid::nil()),
         });

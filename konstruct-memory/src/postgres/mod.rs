@@ -29,11 +29,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use konstruct_core::{Embedder, Result, Secret};
+use konstruct_core::{Result, Secret};
 use uuid::Uuid;
 
 pub use self::{connect::PostgresBuilder, graph::VectorIndex};
 use self::{fed::Fed, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
+use crate::memory::Embedding;
 
 /// The hosted store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
 /// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
@@ -56,7 +57,7 @@ struct Inner {
     vault: Vault,
     wake: Wake,
     queue: Queue,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedding: Embedding,
     fed: Arc<Fed>,
     /// The tenant that was served last: the next claim goes to one after it.
     served: Mutex<Uuid>,

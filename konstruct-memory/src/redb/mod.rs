@@ -37,7 +37,7 @@ use self::{
     vault::Keys,
     writer::{Batch, Writer},
 };
-use crate::KeyRing;
+use crate::{KeyRing, memory::Embedding};
 
 /// The format of the file that this build writes and reads.
 const FORMAT: u64 = 3;
@@ -184,7 +184,7 @@ impl RedbBuilder {
             changes: watch::Sender::new(0),
             follower: Follower::default(),
             tables: Tables::default(),
-            embedder: self.embedder,
+            embedding: Embedding::new(self.embedder),
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
@@ -269,7 +269,7 @@ struct Shared {
     changes: watch::Sender<u64>,
     follower: Follower,
     tables: Tables,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedding: Embedding,
 }
 
 impl Shared {

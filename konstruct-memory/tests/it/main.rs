@@ -13,5 +13,6 @@ mod kill;
 mod learn;
 #[cfg(feature = "testkit")]
 mod memory;
+mod paid;
 mod rows;
 mod seal;

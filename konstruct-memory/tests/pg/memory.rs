@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Audience, DocumentFormat, EmbedKind, Embedder, Hit, KnowledgeStore as _, MemoryStore,
+    Audience, DocumentFormat, EmbedContext, Embedder, Hit, KnowledgeStore as _, MemoryStore,
     NewDocument, Recall, Result, Scope, TenantId, Timestamp,
     testkit::{MemorySubject, VirtualClock, memories_agree, memory_suite},
 };
@@ -90,7 +90,7 @@ impl Embedder for Words {
         32
     }
 
-    async fn embed(&self, _: EmbedKind, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+    async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         Ok(texts
             .iter()
             .map(|text| {

@@ -15,7 +15,7 @@ use std::{ops::Range, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use konstruct_core::{
-    ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
     turn::{Fed, Stored},
 };
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub(super) use self::{commit::advance, follow::follow, person::forget_units};
 use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
-        memory_store,
+        Embedding, memory_store,
         shelf::{
             Candidate, EmbedderKey, Group, Kind, Plan, Read, Search, Shelf, Space, UnitKey, Wanted,
         },
@@ -47,8 +47,8 @@ impl Postgres {
 
 #[async_trait]
 impl Shelf for Inner {
-    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
-        self.embedder.clone()
+    fn embedding(&self) -> &Embedding {
+        &self.embedding
     }
 
     async fn now(&self) -> Result<Timestamp> {

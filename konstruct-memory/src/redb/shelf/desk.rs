@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use konstruct_core::{
-    ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
     turn::{Fed, Stored},
 };
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     memory::{
-        memory_store,
+        Embedding, memory_store,
         shelf::{Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted},
     },
     seal::TenantKey,
@@ -112,8 +112,8 @@ memory_store!(Redb);
 
 #[async_trait]
 impl Shelf for Desk {
-    fn embedder(&self) -> Option<Arc<dyn Embedder>> {
-        self.shared.embedder.clone()
+    fn embedding(&self) -> &Embedding {
+        &self.shared.embedding
     }
 
     async fn now(&self) -> Result<Timestamp> {

@@ -1,0 +1,113 @@
+//! What a store embeds with: each text once, as far as can be.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use konstruct_core::{EmbedContext, EmbedKind, Embedder, Language, Recall, TenantId};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{
+    follow::{embedder_key, unit_length},
+    shelf::EmbedderKey,
+};
+
+/// How many questions are remembered: a turn asks one several times, of its documents, its facts and its history.
+const RECENT: usize = 64;
+
+/// A store's embedder, if it has one.
+#[derive(Debug, Default)]
+pub(crate) struct Embedding {
+    embedder: Option<Arc<dyn Embedder>>,
+    recent: Mutex<VecDeque<Question>>,
+    /// The tenants whose texts are embedded now.
+    busy: Mutex<HashMap<TenantId, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct Question {
+    tenant: TenantId,
+    text: String,
+    vector: Vec<f32>,
+}
+
+impl Embedding {
+    pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>) -> Self {
+        Self {
+            embedder,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.embedder.is_some()
+    }
+
+    /// Returns the embedder for texts of a language.
+    pub(super) fn of(&self, language: Language) -> Option<&Arc<dyn Embedder>> {
+        self.embedder
+            .as_ref()
+            .filter(|embedder| embedder.speaks(language))
+    }
+
+    /// Returns a question's vector. Without one, what is found by its words is found.
+    pub(super) async fn question(
+        &self,
+        (tenant, language): (TenantId, Language),
+        query: &Recall,
+    ) -> Option<(EmbedderKey, Vec<f32>)> {
+        let embedder = self.of(language)?;
+        let key = embedder_key(&**embedder);
+        if let Some(vector) = self.known(tenant, &query.text) {
+            return Some((key, vector));
+        }
+        let context = EmbedContext::new(tenant, EmbedKind::Query, &*query.call);
+        match embedder.embed(&context, &[&query.text]).await {
+            Ok(vectors) => {
+                let vector = vectors
+                    .into_iter()
+                    .next()
+                    .filter(|vector| vector.len() == embedder.dim())?;
+                let vector = unit_length(vector);
+                self.remember(tenant, &query.text, &vector);
+                Some((key, vector))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a question was searched by its words alone");
+                None
+            }
+        }
+    }
+
+    /// Waits until nobody else embeds a tenant's texts, and keeps others from it.
+    pub(super) async fn alone(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.retain(|_, lock| lock.strong_count() > 0);
+            let lock = busy.get(&tenant).and_then(Weak::upgrade);
+            let lock = lock.unwrap_or_default();
+            busy.insert(tenant, Arc::downgrade(&lock));
+            lock
+        };
+        lock.lock_owned().await
+    }
+
+    fn known(&self, tenant: TenantId, text: &str) -> Option<Vec<f32>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = recent
+            .iter()
+            .find(|it| it.tenant == tenant && it.text == text);
+        known.map(|known| known.vector.clone())
+    }
+
+    fn remember(&self, tenant: TenantId, text: &str, vector: &[f32]) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(RECENT - 1);
+        recent.push_front(Question {
+            tenant,
+            text: text.to_owned(),
+            vector: vector.to_vec(),
+        });
+    }
+}

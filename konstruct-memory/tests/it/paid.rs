@@ -1,0 +1,106 @@
+//! A store that pays for its vectors from its own journal.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt as _;
+use konstruct_core::{
+    Audience, Basis, Directory, DocumentFormat, EmbedContext, Embedder, Employee,
+    KnowledgeStore as _, MemoryStore as _, NanoUsd, NewDocument, PaidEmbedder, Recall, Result,
+    Scope, TenantId, Usage,
+    limit::Spent,
+    testkit::{Answer, ScriptedDirectory, ScriptedModel},
+    tool::Toolbox,
+    turn::{Exported, Journal},
+};
+use konstruct_memory::Redb;
+
+/// A request costs 7 nano-USD, however many texts it has.
+#[derive(Debug, Default)]
+struct Seven(AtomicU32);
+
+#[async_trait]
+impl Embedder for Seven {
+    fn id(&self) -> &'static str {
+        "seven/words"
+    }
+
+    fn dim(&self) -> usize {
+        2
+    }
+
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let cost = Some(NanoUsd(7));
+        let attempt = context.reserve(("seven", "words"), cost).await?;
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let (usage, basis) = (Usage::default(), Basis::Reported);
+        context
+            .budget
+            .settle(&attempt, Spent { usage, cost, basis });
+        Ok(vec![vec![1.0, 0.0]; texts.len()])
+    }
+}
+
+#[tokio::test]
+async fn documents_and_questions_are_paid_for_under_the_cap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("k.redb");
+    let seven = Arc::new(Seven::default());
+    let paid = Arc::new(PaidEmbedder::new(Arc::clone(&seven) as _));
+    let store = Redb::builder()
+        .embedder(Arc::clone(&paid) as _)
+        .open(&path)
+        .unwrap();
+    let tenant = TenantId::new();
+    let journal: Arc<dyn Journal> = Arc::new(store.clone());
+    let scripted = ScriptedDirectory::default();
+    let employee = Employee::builder("Ava").monthly_cap(NanoUsd(21));
+    let model = Arc::new(ScriptedModel::new(|_| Answer::text("Hi.")));
+    scripted.hire(tenant, employee.build().unwrap(), model, Toolbox::default());
+    let directory: Arc<dyn Directory> = Arc::new(scripted);
+    paid.pay_from(&journal, &directory);
+
+    let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
+    store.put_document(tenant, faq).await.unwrap();
+    store.catch_up(tenant).await.unwrap();
+    let made = || seven.0.load(Ordering::Relaxed);
+    assert_eq!(made(), 1);
+    let ask = async |text: &str| {
+        let query = Recall::new(text, Audience::Tenant, Scope::KNOWLEDGE);
+        store.recall(tenant, query).await.unwrap()
+    };
+    for _ in 0..3 {
+        assert_eq!(ask("When are you open?").await.len(), 1);
+    }
+    assert_eq!(made(), 2, "a question of a moment ago is known");
+    ask("Till when?").await;
+    assert_eq!(made(), 3);
+    // The cap is reached: what is found by its words is found.
+    assert_eq!(ask("open").await.len(), 1);
+    assert_eq!(made(), 3);
+
+    let export: Vec<Exported> = journal
+        .export(tenant)
+        .await
+        .unwrap()
+        .try_collect()
+        .await
+        .unwrap();
+    let rows = export.iter().filter_map(|item| match item {
+        Exported::Ledger(row) => Some(row),
+        _ => None,
+    });
+    let rows: Vec<_> = rows.collect();
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert!(row.call.starts_with("embed."), "{row:?}");
+        assert_eq!((row.cost, row.basis), (Some(NanoUsd(7)), Basis::Reported));
+    }
+
+    // The embedder does not keep the store open.
+    drop((store, journal, directory));
+    Redb::open(&path).unwrap();
+}
