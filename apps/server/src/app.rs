@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     demo,
     directory::{ANY, Endpoints, NewConnection, ServerDirectory},
+    embedder::{self, Chosen},
     expanding::ExpandingMemory,
     model::Models,
     secrets,
@@ -65,10 +66,11 @@ impl App {
         listening: SocketAddr,
         started: Instant,
     ) -> Result<Arc<Self>> {
-        let store = open_store(&config.data_dir, &config.master_key)?;
+        let models = Models::open(&config).await?;
+        let Chosen { embedder, paid } = embedder::choose(&config, models.prices()).await?;
+        let store = open_store(&config.data_dir, &config.master_key, embedder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Journal> = Arc::new(store.clone());
-        let models = Models::open(&config).await?;
         let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
         let quotes_only = models.shared().describe().provider == "extract";
         if quotes_only {
@@ -80,6 +82,10 @@ impl App {
             graph_version: config.whatsapp.graph_api_version.clone(),
         };
         let directory = ServerDirectory::new(store.clone(), endpoints, models)?;
+        let shared: Arc<dyn konstruct_core::Directory> = Arc::new(directory.clone());
+        if let Some(paid) = paid {
+            paid.pay_from(&journal, &shared);
+        }
         let (operator_token, token_is_new) =
             secrets::ensure(&store, "operator_token", &config.operator_token).await?;
         let (signing_secret, _) =
@@ -103,7 +109,6 @@ impl App {
         } else {
             None
         };
-        let shared: Arc<dyn konstruct_core::Directory> = Arc::new(directory.clone());
         let gateway = Gateway::new(
             Arc::clone(&shared),
             Arc::clone(&journal),

@@ -23,6 +23,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_MODEL", &["model"]),
     ("KONSTRUCT_FAST_MODEL", &["fast_model"]),
     ("KONSTRUCT_PRICES", &["prices"]),
+    ("KONSTRUCT_EMBEDDER", &["embedder", "model"]),
     ("KONSTRUCT_CONCURRENCY", &["concurrency"]),
     ("KONSTRUCT_DRAIN_SECS", &["drain_secs"]),
     ("KONSTRUCT_SANDBOX", &["sandbox"]),
@@ -86,6 +87,8 @@ pub struct Config {
     pub prices: PathBuf,
     /// Hosts that a tenant's own models may be at, though they are not public.
     pub allowed_hosts: Vec<String>,
+    /// What things are found by their meaning with.
+    pub embedder: Embedder,
     /// How many conversations are worked at the same time.
     pub concurrency: std::num::NonZeroUsize,
     /// Seconds that open turns may go on after SIGTERM.
@@ -117,6 +120,21 @@ pub enum Sandbox {
     Off,
     /// It is while the server listens on this machine alone.
     Auto,
+}
+
+/// What turns texts into vectors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Embedder {
+    /// `static`, `none`, `openai/MODEL` or `ollama/MODEL`.
+    pub model: String,
+    /// The dimension. 0: what is usual for the model.
+    pub dim: usize,
+    /// What stands before a question.
+    pub query_prefix: String,
+    /// What stands before a text to be found.
+    pub document_prefix: String,
 }
 
 /// The Slack app.

@@ -7,13 +7,14 @@
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
 //! * `simulator/` - Slack and WhatsApp without an account: a page, and the vendors' wire protocols behind it.
 //! * `store` - the embedded store and its key ring; `expanding` - the recall that suits the extractive backend.
-//! * `model/` - the shared pool of language models, and tenants' own; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
+//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - what things are found by their meaning with; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
 
 mod app;
 mod config;
 mod connect;
 mod demo;
 mod directory;
+mod embedder;
 mod expanding;
 mod http;
 mod model;

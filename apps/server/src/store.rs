@@ -6,21 +6,25 @@ use std::{
     sync::Arc,
 };
 
-use konstruct_core::{Error, Result, Secret};
-use konstruct_memory::{KeyRing, Redb, StaticEmbedder};
+use konstruct_core::{Embedder, Error, Result, Secret};
+use konstruct_memory::{KeyRing, Redb};
 
 /// The name of the store's file in the data directory.
 const STORE: &str = "konstruct.redb";
 /// The name of the file that keeps the key ring where none is configured.
 const RING: &str = "master.key";
 
-/// Opens the store of a data directory, and makes it if there is none. Without a master key, a key ring is made and kept beside
+/// Opens the store of a data directory, and makes it if there is none. What is in it is found by its meaning too, if there is an embedder. Without a master key, a key ring is made and kept beside
 /// it, readable by its owner alone.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a directory that cannot be made and a master key that cannot
 /// be read, [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) for one that is not the store's, and those of the store.
-pub fn open_store(data_dir: &Path, master_key: &Secret) -> Result<Redb> {
+pub fn open_store(
+    data_dir: &Path,
+    master_key: &Secret,
+    embedder: Option<Arc<dyn Embedder>>,
+) -> Result<Redb> {
     fs::create_dir_all(data_dir).map_err(|error| {
         Error::invalid("data_dir", format!("{} cannot be made", data_dir.display()))
             .with_source(error)
@@ -31,10 +35,11 @@ pub fn open_store(data_dir: &Path, master_key: &Secret) -> Result<Redb> {
         KeyRing::parse(master_key.expose())
             .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error))?
     };
-    Redb::builder()
-        .key_ring(ring)
-        .embedder(Arc::new(StaticEmbedder::new()))
-        .open(data_dir.join(STORE))
+    let mut store = Redb::builder().key_ring(ring);
+    if let Some(embedder) = embedder {
+        store = store.embedder(embedder);
+    }
+    store.open(data_dir.join(STORE))
 }
 
 /// Reads the ring of a data directory, and makes it if there is none.

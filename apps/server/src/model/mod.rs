@@ -52,6 +52,11 @@ impl Models {
         &self.shared
     }
 
+    /// Returns the operator's prices.
+    pub(crate) fn prices(&self) -> &PriceTable {
+        &self.prices
+    }
+
     /// Returns the metrics of all calls.
     pub(crate) fn metrics(&self) -> &CallMetrics {
         &self.metrics

@@ -49,4 +49,14 @@ async fn what_is_missing_is_named() {
     )
     .await;
     check(&[("KONSTRUCT_MODEL", "oracle/delphi")], "model").await;
+    check(&[("KONSTRUCT_EMBEDDER", "oracle")], "embedder.model").await;
+    check(&[("KONSTRUCT_EMBEDDER", "openai/m")], "OPENAI_API_KEY").await;
+    let key = ("OPENAI_API_KEY", "sk-1");
+    check(&[("KONSTRUCT_EMBEDDER", "openai/m"), key], "embedder.dim").await;
+    let nobody = ("OLLAMA_HOST", "127.0.0.1:9");
+    check(
+        &[("KONSTRUCT_EMBEDDER", "ollama/m"), nobody],
+        "embedder.dim",
+    )
+    .await;
 }

@@ -1,6 +1,11 @@
 //! What the employee remembers, and how it forgets.
 
+use futures_util::TryStreamExt as _;
 use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
+use konstruct_core::{
+    Basis, NanoUsd,
+    turn::{Exported, Journal as _},
+};
 use konstruct_server::DEMO_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, eventually};
@@ -70,6 +75,51 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
         office.taken() > 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
+    let mut office = Office::open().await;
+    office.embedder = "openai/text-embedding-3-small";
+    let server = office.start().await;
+    let admin = server.admin();
+    eventually(async || {
+        let memory = admin.memory(DEMO_TENANT).await.unwrap();
+        memory.passages > 0 && memory.embedded == memory.passages
+    })
+    .await;
+    let question = "Are you open on a Sunday?";
+    let message = office.graph.message(NUMBER, CUSTOMER, question);
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    assert!(server.terminate().await.success());
+    let requests = office.model.requests();
+    let embeds = requests
+        .iter()
+        .filter(|request| request.path == "/v1/embeddings");
+    let mut texts = Vec::new();
+    for request in embeds.clone() {
+        assert_eq!(request.body["dimensions"], 512);
+        assert_eq!(request.header("authorization"), Some("Bearer sk-fake"));
+        texts.extend(request.body["input"].as_array().unwrap());
+    }
+    assert!(texts.contains(&&serde_json::json!(question)));
+    let made = embeds.count();
+
+    let export = office.store().export(DEMO_TENANT).await.unwrap();
+    let items: Vec<Exported> = export.try_collect().await.unwrap();
+    let rows = items.iter().filter_map(|item| match item {
+        Exported::Ledger(row) if row.model == "text-embedding-3-small" => Some(row),
+        _ => None,
+    });
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() >= made, "{} rows of {made} requests", rows.len());
+    for row in &rows {
+        // Ten tokens, at $0.02 per million.
+        assert_eq!((row.cost, row.basis), (Some(NanoUsd(200)), Basis::Reported));
+    }
+    let questions = rows.iter().filter(|row| row.call.ends_with(".q"));
+    assert_eq!(questions.count(), 1, "of three recalls with one question");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use konstruct_channels::{
 };
 use konstruct_core::{Clock as _, Secret, SystemClock, TenantId};
 use konstruct_llm::testkit::{FakeProvider, FakeServer};
+use konstruct_memory::{KeyRing, Redb};
 use konstruct_server::DEMO_TENANT;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -49,6 +50,8 @@ pub(crate) struct Office {
     pub(crate) graph: FakeGraph,
     pub(crate) model: FakeProvider,
     model_server: FakeServer,
+    /// What things are found by their meaning with.
+    pub(crate) embedder: &'static str,
     data: TempDir,
 }
 
@@ -65,6 +68,7 @@ impl Office {
             graph: FakeGraph::start().await.unwrap(),
             model_server: model.spawn().await.unwrap(),
             model,
+            embedder: "static",
             data: TempDir::new().unwrap(),
         }
     }
@@ -86,6 +90,7 @@ impl Office {
             .arg(file)
             .env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"))
             .env("KONSTRUCT_SANDBOX", "false")
+            .env("KONSTRUCT_EMBEDDER", self.embedder)
             .env("SLACK_SIGNING_SECRET", secret().expose())
             .env("SLACK_BOT_TOKEN", "xoxb-fake")
             .env("SLACK_API_URL", self.slack.url())
@@ -124,6 +129,15 @@ impl Office {
             url,
             metrics: format!("http://127.0.0.1:{metrics}"),
         }
+    }
+
+    /// Opens the store of a server that has ended.
+    pub(crate) fn store(&self) -> Redb {
+        let data = self.data.path().join("data");
+        let ring = std::fs::read_to_string(data.join("master.key")).unwrap();
+        let ring = KeyRing::parse(ring.trim()).unwrap();
+        let store = Redb::builder().key_ring(ring);
+        store.open(data.join("konstruct.redb")).unwrap()
     }
 
     /// Returns how many messages the vendors took.
