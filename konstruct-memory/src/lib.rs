@@ -57,7 +57,7 @@
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
 //! | `static-embed` | no | an embedder in the program, for English |
-//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with |
+//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to measure sealing |
 
 mod extract;
 
@@ -84,8 +84,6 @@ mod postgres;
 
 #[cfg(feature = "static-embed")]
 pub use self::embed::StaticEmbedder;
-#[cfg(feature = "testkit")]
-pub use self::memory::Oracle;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
@@ -97,3 +95,5 @@ pub use self::{
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},
 };
+#[cfg(feature = "testkit")]
+pub use self::{memory::Oracle, seal::SealProbe};

@@ -1,6 +1,6 @@
 //! How many messages a second the embedded store makes durable, beside redb itself, and what readers feel of it.
 //!
-//! Ends with `accepts=N appends=N raw=N ratio=R`, and of reads beside nobody, beside threads that only count, and beside the appends:
+//! Ends with `accepts=N appends=N raw=N ratio=R seal_us=N open_us=N`, and of reads beside nobody, beside threads that only count, and beside the appends:
 //! `idle_p50_us=N idle_p99_us=N idle_run_p99_us=N spin_p50_us=N spin_p99_us=N spin_run_p99_us=N busy_p50_us=N busy_p99_us=N
 //! busy_run_p99_us=N busy_to_spin=R busy_to_idle_run=R`.
 
@@ -19,7 +19,7 @@ use konstruct_core::{
     IdKind, Inbound, PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
     turn::{Action, Append, AppendOutcome, Claim, Entry, Journal as _, RECORD_VERSION, Record},
 };
-use konstruct_memory::Redb;
+use konstruct_memory::{Redb, SealProbe};
 use redb::{Database, TableDefinition};
 use tokio::task::JoinSet;
 
@@ -85,12 +85,13 @@ async fn main() -> Result<ExitCode, Failed> {
         tokio::task::spawn_blocking(move || raw(&path, row, size, for_long)).await??
     };
 
+    let (seal, open) = sealing()?;
     out(&format!(
         "{} callers of {} tenants, {} messages at once, {RECORD} bytes a record, {row} a row",
         arguments.callers, arguments.tenants, arguments.batch
     ));
     out(&format!(
-        "accepts={accepts:.0} appends={appends:.0} raw={raw:.0} ratio={:.2} \
+        "accepts={accepts:.0} appends={appends:.0} raw={raw:.0} ratio={:.2} seal_us={seal:.2} open_us={open:.2} \
          {} {} {} busy_to_spin={:.2} busy_to_idle_run={:.2}",
         appends / raw,
         idle.named("idle"),
@@ -100,6 +101,29 @@ async fn main() -> Result<ExitCode, Failed> {
         busy.run_p99 as f64 / idle.run_p99 as f64,
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long it takes to seal a record to its person, and to open it, in microseconds: the best of some rounds.
+fn sealing() -> Result<(f64, f64), Failed> {
+    const MANY: u32 = 20_000;
+    let probe = SealProbe::new(1)?;
+    let plain = [b'x'; RECORD];
+    let sealed = probe.seal(&plain)?;
+    let (mut seal, mut open) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..7 {
+        let begin = Instant::now();
+        for _ in 0..MANY {
+            std::hint::black_box(probe.seal(std::hint::black_box(&plain))?);
+        }
+        seal = seal.min(begin.elapsed().as_secs_f64());
+        let begin = Instant::now();
+        for _ in 0..MANY {
+            std::hint::black_box(probe.open(std::hint::black_box(&sealed))?);
+        }
+        open = open.min(begin.elapsed().as_secs_f64());
+    }
+    let each = 1e6 / f64::from(MANY);
+    Ok((seal * each, open * each))
 }
 
 fn event(connection: ConnectionId, caller: usize, n: usize, text: &str) -> RoutedEvent {

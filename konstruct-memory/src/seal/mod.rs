@@ -11,6 +11,8 @@
 //! HMAC-SHA256.
 
 mod envelope;
+#[cfg(feature = "testkit")]
+mod probe;
 mod ring;
 mod tenant;
 
@@ -21,6 +23,8 @@ use chacha20poly1305::{
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "testkit")]
+pub use self::probe::SealProbe;
 pub use self::ring::KeyRing;
 pub(crate) use self::{
     envelope::{KeyId, PersonKey, open, persons, seal, seal_onto},
