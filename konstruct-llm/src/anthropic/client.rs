@@ -159,8 +159,6 @@ impl LlmBackend for Anthropic {
         let mut headers = self.headers()?;
         header(&mut headers, "idempotency-key", &call.idempotency_key)?;
         let post = Post {
-            provider: "anthropic",
-            model: &self.info.model,
             url: format!("{}/v1/messages", self.base_url),
             headers,
             body: &body,

@@ -7,7 +7,10 @@ use std::{fmt, ops::Range};
 use async_trait::async_trait;
 use konstruct_core::{EmbedContext, EmbedKind, Error, ErrorKind, Price, Result};
 
+use tracing::Instrument as _;
+
 use self::bill::Bill;
+use crate::{http, telemetry::embeddings};
 
 /// An embedding model, wherever it is.
 #[derive(Clone, Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Answered {
 pub(crate) trait Server: fmt::Debug + Sync {
     fn model(&self) -> &Model;
 
+    fn base_url(&self) -> &str;
+
     /// Makes one request.
     async fn ask(&self, input: &[&str]) -> Result<Answered>;
 }
@@ -84,7 +89,13 @@ pub(crate) async fn embed(
     for batch in batches(&lengths, model.limits) {
         let input = &cut[batch.clone()];
         let mut bill = Bill::open(context, model, input).await?;
-        let answer = server.ask(input).await;
+        let (named, at) = (
+            (model.provider, &*model.name),
+            http::server(server.base_url()),
+        );
+        let span = embeddings::span(named, at.as_deref(), model.dim);
+        let answer = server.ask(input).instrument(span.clone()).await;
+        embeddings::note(&span, answer.as_ref().map(|answer| answer.tokens));
         bill.note(&answer);
         let answer = checked(
             model.provider,

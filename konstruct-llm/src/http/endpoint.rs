@@ -11,7 +11,7 @@ pub(crate) fn describe(info: &mut ModelInfo, base_url: &str, credential: &str) {
 }
 
 /// Returns `host:port` of a base URL.
-fn server(base_url: &str) -> Option<String> {
+pub(crate) fn server(base_url: &str) -> Option<String> {
     let url = Url::parse(base_url).ok()?;
     Some(format!(
         "{}:{}",

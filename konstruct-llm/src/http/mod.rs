@@ -23,6 +23,8 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
+#[cfg(any(feature = "openai", feature = "ollama"))]
+pub(crate) use self::endpoint::server;
 pub(crate) use self::get::Get;
 pub use self::timeouts::Timeouts;
 pub(crate) use self::{
@@ -43,8 +45,6 @@ pub(crate) struct Http {
 /// A call to be made.
 #[derive(Debug)]
 pub(crate) struct Post<'a, B> {
-    pub(crate) provider: &'static str,
-    pub(crate) model: &'a str,
     pub(crate) url: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: &'a B,

@@ -189,8 +189,6 @@ impl LlmBackend for Ollama {
         asked.check(&self.info)?;
         let body = request(&self.info, self.context, &asked)?;
         let post = Post {
-            provider: "ollama",
-            model: &self.info.model,
             url: format!("{}/api/chat", self.base_url),
             headers: self.headers()?,
             body: &body,

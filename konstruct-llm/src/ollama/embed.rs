@@ -106,6 +106,10 @@ impl Server for OllamaEmbedder {
         &self.model
     }
 
+    fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     async fn ask(&self, input: &[&str]) -> Result<Answered> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &self.api_key {
@@ -118,14 +122,12 @@ impl Server for OllamaEmbedder {
             truncate: true,
         };
         let post = Post {
-            provider: "ollama",
-            model: &self.model.name,
             url: format!("{}/api/embed", self.base_url),
             headers,
             body: &body,
             refused,
         };
-        let answer: Answer = self.http.document(post, ANSWER).await?;
+        let answer: Answer = self.http.document("ollama", post, ANSWER).await?;
         Ok(Answered {
             vectors: answer.embeddings,
             tokens: Some(answer.prompt_eval_count),

@@ -87,7 +87,7 @@ impl Ollama {
         };
         let shown: Shown = self
             .http
-            .exchange(self.post("/api/show", &named)?, LIST)
+            .document("ollama", self.post("/api/show", &named)?, LIST)
             .await?;
         self.info.can = model::said(&shown.capabilities);
         Ok(self)
@@ -141,7 +141,7 @@ impl Ollama {
         };
         let answer: Value = self
             .http
-            .exchange(self.post("/api/chat", &load)?, LIST)
+            .document("ollama", self.post("/api/chat", &load)?, LIST)
             .await?;
         match answer["done"].as_bool() {
             Some(true) => Ok(()),
@@ -154,8 +154,6 @@ impl Ollama {
 
     fn post<'a, B: Serialize>(&'a self, path: &str, body: &'a B) -> Result<Post<'a, B>> {
         Ok(Post {
-            provider: "ollama",
-            model: &self.info.model,
             url: format!("{}{path}", self.base_url),
             headers: self.headers()?,
             body,

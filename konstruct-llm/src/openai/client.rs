@@ -148,8 +148,6 @@ impl OpenAi {
         let mut headers = self.headers()?;
         header(&mut headers, "idempotency-key", &call.idempotency_key)?;
         let post = Post {
-            provider: "openai",
-            model: &self.info.model,
             url: format!("{}{path}", self.base_url),
             headers,
             body,

@@ -104,6 +104,10 @@ impl Server for OpenAiEmbedder {
         &self.model
     }
 
+    fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     async fn ask(&self, input: &[&str]) -> Result<Answered> {
         let mut headers = HeaderMap::new();
         if !self.api_key.is_empty() {
@@ -118,14 +122,12 @@ impl Server for OpenAiEmbedder {
             dimensions: shortens.then_some(self.model.dim),
         };
         let post = Post {
-            provider: "openai",
-            model: &self.model.name,
             url: format!("{}/embeddings", self.base_url),
             headers,
             body: &body,
             refused,
         };
-        let answer: Answer = self.http.document(post, ANSWER).await?;
+        let answer: Answer = self.http.document("openai", post, ANSWER).await?;
         let mut data = answer.data;
         // They come in order; what counts is the index.
         data.sort_by_key(|item| item.index);

@@ -259,7 +259,7 @@ impl Drop for Watch {
 }
 
 /// Names an error as it stands in JSON: `rate_limited`.
-fn error_type(kind: ErrorKind) -> String {
+pub(super) fn error_type(kind: ErrorKind) -> String {
     let name = serde_json::to_value(kind).unwrap_or_default();
     name.as_str().unwrap_or("other").to_owned()
 }

@@ -10,10 +10,13 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use konstruct_core::{ErrorKind, LlmBackend as _, LlmBackendExt as _, ModelInfo, Usage};
+use konstruct_core::{
+    EmbedContext, EmbedKind, Embedder as _, ErrorKind, LlmBackend as _, LlmBackendExt as _,
+    ModelInfo, Secret, TenantId, Usage,
+};
 use konstruct_llm::{
-    CallMetrics, Deployment, Pool,
-    testkit::{Beat, Scripted, begins, says},
+    CallMetrics, Deployment, OpenAiEmbedder, Pool,
+    testkit::{Beat, FakeProvider, Fault, Reply, Scripted, begins, says},
 };
 use tracing::{
     Metadata, Subscriber,
@@ -68,8 +71,12 @@ impl Subscriber for Spans {
 
 impl Spans {
     fn chats(&self) -> Vec<Fields> {
+        self.named("chat")
+    }
+
+    fn named(&self, wanted: &str) -> Vec<Fields> {
         let spans = self.0.lock().unwrap();
-        let chats = spans.iter().filter(|(name, _)| name == "chat");
+        let chats = spans.iter().filter(|(name, _)| name == wanted);
         chats.map(|(_, fields)| fields.clone()).collect()
     }
 }
@@ -190,4 +197,40 @@ async fn a_call_that_is_given_up_counts_as_cancelled() {
     stream.next().await.unwrap().unwrap();
     drop(stream);
     assert!(metrics.prometheus().contains("error_type=\"cancelled\"} 1"));
+}
+
+#[tokio::test]
+async fn a_request_for_vectors_is_a_span_without_its_text() {
+    let spans = Spans::default();
+    let _guard = set_default(spans.clone());
+    let fake = FakeProvider::new(|_| Reply::text("").usage(3, 0));
+    let server = fake.spawn().await.unwrap();
+    let embedder = OpenAiEmbedder::new(Secret::new("key-1"), "m", 8).base_url(server.url());
+    let context = EmbedContext::new(TenantId::new(), EmbedKind::Query, "call");
+    embedder.embed(&context, &["a secret"]).await.unwrap();
+    fake.next(Reply::default().fault(Fault::status(429, "{}")));
+    embedder.embed(&context, &["a secret"]).await.unwrap_err();
+    let spans = spans.named("embeddings");
+    let [well, ill] = &*spans else {
+        panic!("{spans:#?}")
+    };
+    let address = server.url().trim_start_matches("http://");
+    let (host, port) = address.split_once(':').unwrap();
+    for (name, value) in [
+        ("otel.name", "embeddings m"),
+        ("gen_ai.operation.name", "embeddings"),
+        ("gen_ai.provider.name", "openai"),
+        ("gen_ai.request.model", "m"),
+        ("gen_ai.embeddings.dimension.count", "8"),
+        ("gen_ai.usage.input_tokens", "3"),
+        ("server.address", host),
+        ("server.port", port),
+    ] {
+        assert_eq!(well.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert_eq!(
+        ill.get("error.type").map(String::as_str),
+        Some("rate_limited")
+    );
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
 }
