@@ -528,9 +528,9 @@ impl MemoryStore for Notebook {
 
 #[async_trait]
 impl KnowledgeStore for Notebook {
-    async fn put_document(&self, tenant: TenantId, new: NewDocument) -> Result<Document> {
-        let characters = new.title.chars().count();
-        if new.title.trim().is_empty() || characters > 200 {
+    async fn put_document(&self, tenant: TenantId, mut new: NewDocument) -> Result<Document> {
+        new.title = new.title.trim().to_owned();
+        if !(1..=200).contains(&new.title.chars().count()) {
             return Err(Error::invalid("title", "has 1 to 200 characters"));
         }
         let text = extract(new.format, &new.content)?;
