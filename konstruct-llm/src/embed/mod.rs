@@ -2,15 +2,19 @@
 
 mod bill;
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{EmbedContext, EmbedKind, Error, ErrorKind, Price, Result};
 
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use self::bill::Bill;
 use crate::{http, telemetry::embeddings};
+
+/// How long a question waits for its vector: somebody waits for an answer, and what is found by words has to do then.
+const QUESTION: Duration = Duration::from_secs(5);
 
 /// An embedding model, wherever it is.
 #[derive(Clone, Debug)]
@@ -94,7 +98,13 @@ pub(crate) async fn embed(
             http::server(server.base_url()),
         );
         let span = embeddings::span(named, at.as_deref(), model.dim);
-        let answer = server.ask(input).instrument(span.clone()).await;
+        let asked = server.ask(input).instrument(span.clone());
+        let answer = match context.kind {
+            EmbedKind::Query => timeout(QUESTION, asked)
+                .await
+                .unwrap_or_else(|_| Err(http::silent("before it embedded a question"))),
+            _ => asked.await,
+        };
         embeddings::note(&span, answer.as_ref().map(|answer| answer.tokens));
         bill.note(&answer);
         let answer = checked(

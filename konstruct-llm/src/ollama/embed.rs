@@ -75,7 +75,8 @@ impl OllamaEmbedder {
         self
     }
 
-    /// Says how long the model may take: to connect, and [`Timeouts::first_content`] for a whole request.
+    /// Says how long the model may take: to connect, and [`Timeouts::first_content`] for a whole request. A question waits for five seconds
+    /// at most.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);

@@ -282,3 +282,20 @@ async fn the_pool_pays_for_each_attempt() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_waits_for_five_seconds() {
+    let fake = FakeProvider::new(|_| Reply::text("").fault(Fault::Stall(1)));
+    let server = fake.spawn().await.unwrap();
+    let openai = OpenAiEmbedder::new(Secret::new("key-1"), "m", 8).base_url(server.url());
+    let ollama = OllamaEmbedder::new("m", 8).base_url(server.url());
+    for embedder in [&openai as &dyn Embedder, &ollama] {
+        let begin = tokio::time::Instant::now();
+        let error = embedder
+            .embed(&context(EmbedKind::Query), &["a"])
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        assert_eq!(begin.elapsed().as_secs(), 5, "{}", embedder.id());
+    }
+}
