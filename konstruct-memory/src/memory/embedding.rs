@@ -29,7 +29,9 @@ pub(crate) struct Embedding {
 struct Question {
     tenant: TenantId,
     text: String,
-    vector: Vec<f32>,
+    call: String,
+    /// `None` where the embedder failed.
+    vector: Option<Vec<f32>>,
 }
 
 impl Embedding {
@@ -59,25 +61,22 @@ impl Embedding {
     ) -> Option<(EmbedderKey, Vec<f32>)> {
         let embedder = self.of(language)?;
         let key = embedder_key(&**embedder);
-        if let Some(vector) = self.known(tenant, &query.text) {
-            return Some((key, vector));
-        }
-        let context = EmbedContext::new(tenant, EmbedKind::Query, &*query.call);
-        match embedder.embed(&context, &[&query.text]).await {
-            Ok(vectors) => {
-                let vector = vectors
-                    .into_iter()
-                    .next()
-                    .filter(|vector| vector.len() == embedder.dim())?;
-                let vector = unit_length(vector);
-                self.remember(tenant, &query.text, &vector);
-                Some((key, vector))
+        let vector = match self.known(tenant, query) {
+            Some(known) => known,
+            None => {
+                let context = EmbedContext::new(tenant, EmbedKind::Query, &*query.call);
+                let embedded = embedder.embed(&context, &[&query.text]).await;
+                let embedded = embedded.inspect_err(|error| {
+                    tracing::warn!(%error, "a question was searched by its words alone");
+                });
+                let vector = embedded.ok().and_then(|vectors| vectors.into_iter().next());
+                let vector = vector.filter(|vector| vector.len() == embedder.dim());
+                let vector = vector.map(unit_length);
+                self.remember(tenant, query, vector.clone());
+                vector
             }
-            Err(error) => {
-                tracing::warn!(%error, "a question was searched by its words alone");
-                None
-            }
-        }
+        };
+        Some((key, vector?))
     }
 
     /// Waits until nobody else embeds a tenant's texts, and keeps others from it.
@@ -93,21 +92,24 @@ impl Embedding {
         lock.lock_owned().await
     }
 
-    fn known(&self, tenant: TenantId, text: &str) -> Option<Vec<f32>> {
+    /// Returns what came of a question a moment ago. Where the embedder failed, only the same call does not try again.
+    fn known(&self, tenant: TenantId, query: &Recall) -> Option<Option<Vec<f32>>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = recent
-            .iter()
-            .find(|it| it.tenant == tenant && it.text == text);
+        let known = recent.iter().find(|it| {
+            let same = it.tenant == tenant && it.text == query.text;
+            same && (it.vector.is_some() || it.call == query.call)
+        });
         known.map(|known| known.vector.clone())
     }
 
-    fn remember(&self, tenant: TenantId, text: &str, vector: &[f32]) {
+    fn remember(&self, tenant: TenantId, query: &Recall, vector: Option<Vec<f32>>) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(RECENT - 1);
         recent.push_front(Question {
             tenant,
-            text: text.to_owned(),
-            vector: vector.to_vec(),
+            text: query.text.clone(),
+            call: query.call.clone(),
+            vector,
         });
     }
 }

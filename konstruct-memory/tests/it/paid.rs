@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Basis, Directory, DocumentFormat, EmbedContext, Embedder, Employee,
+    Audience, Basis, Directory, DocumentFormat, EmbedContext, Embedder, Employee, Error, ErrorKind,
     KnowledgeStore as _, MemoryStore as _, NanoUsd, NewDocument, PaidEmbedder, Recall, Result,
     Scope, TenantId, Usage,
     limit::Spent,
@@ -103,4 +103,42 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     // The embedder does not keep the store open.
     drop((store, journal, directory));
     Redb::open(&path).unwrap();
+}
+
+/// Fails, and counts.
+#[derive(Debug, Default)]
+struct Out(AtomicU32);
+
+#[async_trait]
+impl Embedder for Out {
+    fn id(&self) -> &'static str {
+        "out/words"
+    }
+
+    fn dim(&self) -> usize {
+        2
+    }
+
+    async fn embed(&self, _: &EmbedContext, _: &[&str]) -> Result<Vec<Vec<f32>>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Err(Error::new(ErrorKind::Unavailable, "scripted"))
+    }
+}
+
+#[tokio::test]
+async fn a_call_asks_once_for_the_vector_of_its_question() {
+    let out = Arc::new(Out::default());
+    let store = Redb::builder()
+        .embedder(Arc::clone(&out) as _)
+        .in_memory()
+        .unwrap();
+    let tenant = TenantId::new();
+    for (call, expected) in [("one", 1), ("one", 1), ("two", 2), ("two", 2)] {
+        let query = Recall {
+            call: call.into(),
+            ..Recall::new("open", Audience::Tenant, Scope::ALL)
+        };
+        store.recall(tenant, query).await.unwrap();
+        assert_eq!(out.0.load(Ordering::Relaxed), expected, "{call}");
+    }
 }
