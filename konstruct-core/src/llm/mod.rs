@@ -34,6 +34,7 @@ use crate::Result;
 /// * [`ModelEvent::Usage`] holds the totals so far: the last one counts.
 /// * Dropping the stream stops the request.
 /// * What the request needs and the model cannot do is refused ([`ModelRequest::check`]), never left out unseen.
+/// * The model is shown the request's context and passages: [`ModelRequest::told`].
 /// * A backend of one attempt leaves [`CallContext::budget`] alone: its caller pays. One that makes several, a pool, pays for each.
 #[async_trait]
 pub trait LlmBackend: fmt::Debug + Send + Sync + 'static {

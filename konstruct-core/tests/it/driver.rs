@@ -366,10 +366,10 @@ async fn a_person_decides_about_an_unresolved_send() {
         office.say("P1", "e2", "still there?").await;
         office.settle().await;
         assert_eq!(office.world.texts().len(), 2, "the next turn goes on");
-        let system = office.model.calls()[1].1.system.clone();
+        let context = office.model.calls()[1].1.context.clone();
         assert!(
-            system.contains("not known whether they arrived"),
-            "{system}"
+            context.contains("not known whether they arrived"),
+            "{context}"
         );
         office.accept(decision(&office, "d1", &key, decided)).await;
         office.settle().await;

@@ -34,7 +34,8 @@ const PAGES: usize = 100;
 /// not think, nor by a budget in the midst of calls that it made without a thought of its own. Fable and Mythos cannot be told not to
 /// think; for them that is a low effort. A temperature is not sent to a model that thinks, nor from Claude 4.7 on: the wire refuses it.
 ///
-/// With [`ModelRequest::cache`] the tools, the system text and the messages are marked to be cached, each up to its end.
+/// With [`ModelRequest::cache`] the tools, the system text and the messages before what a person said last are marked to be cached; and
+/// what they said last, unless a context is added to it that only this request has.
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Secret};
@@ -155,7 +156,11 @@ impl LlmBackend for Anthropic {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
-        let body = request(&self.info, &asked)?;
+        // What is said of this moment does not come again, but for the calls of this turn.
+        let comes_again =
+            asked.context.is_empty() && asked.passages.is_empty() || !asked.tools.is_empty();
+        let asked = asked.told();
+        let body = request(&self.info, &asked, comes_again)?;
         let mut headers = self.headers()?;
         header(&mut headers, "idempotency-key", &call.idempotency_key)?;
         let post = Post {

@@ -20,31 +20,34 @@ const LEAST_BUDGET: u32 = 1024;
 /// What images may be.
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// Makes the wire's request.
+/// Makes the wire's request. `comes_again` tells whether its last message may be a part of the next one as it is.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for a part that the wire does not know; [`ErrorKind::InvalidInput`] for a choice of no tool.
 pub(super) fn request<'a>(
     info: &'a ModelInfo,
     asked: &'a ModelRequest,
+    comes_again: bool,
 ) -> Result<wire::Request<'a>> {
     let line = Line::of(&info.model);
-    let mut messages = messages(asked, info.origin.as_deref())?;
+    let cache_control = asked.cache.map(cache_control);
+    let mut messages = messages(asked, info.origin.as_deref(), cache_control)?;
     let (thinking, effort) = thinking(info, line, asked, &messages);
     let thinks = thinking.is_some_and(|thinking| thinking != Thinking::Disabled);
     let mut tools: Vec<Cached<Tool<'_>>> = asked.tools.iter().map(tool).collect();
-    let mut system = Some(asked.system_text()).filter(|text| !text.trim().is_empty());
-    let cache_control = asked.cache.map(cache_control);
+    let system = Some(asked.system.as_str()).filter(|text| !text.trim().is_empty());
     if cache_control.is_some() {
         if let Some(last) = tools.last_mut() {
             last.cache_control = cache_control;
         }
-        if let Some(last) = messages.last_mut().and_then(|last| last.content.last_mut()) {
+        if comes_again
+            && let Some(last) = messages.last_mut().and_then(|last| last.content.last_mut())
+        {
             // Thoughts cannot carry it; a request does not end in them.
             last.cache_control = cache_control.filter(|_| !is_thought(&last.it));
         }
     }
-    let system = system.take().map(|text| match cache_control {
+    let system = system.map(|text| match cache_control {
         None => System::Text(text),
         Some(_) => System::Blocks([Cached {
             it: SystemBlock::Text { text },
@@ -179,10 +182,23 @@ fn is_thought(block: &Block<'_>) -> bool {
 }
 
 /// Makes messages that alternate and begin with the user, as the wire wants them. A tool's result is the user's, and stands
-/// before the user's text.
-fn messages<'a>(asked: &'a ModelRequest, origin: Option<&str>) -> Result<Vec<Message<'a>>> {
+/// before the user's text. What comes before the last words of a person is the same in the next turn, and is marked to be kept.
+fn messages<'a>(
+    asked: &'a ModelRequest,
+    origin: Option<&str>,
+    keep: Option<CacheControl>,
+) -> Result<Vec<Message<'a>>> {
     let mut messages: Vec<Message<'_>> = Vec::new();
+    let fresh = asked
+        .messages
+        .iter()
+        .rposition(|message| message.role == Role::User);
     for (at, message) in asked.messages.iter().enumerate() {
+        if Some(at) == fresh
+            && let Some(last) = messages.last_mut().and_then(|last| last.content.last_mut())
+        {
+            last.cache_control = keep.filter(|_| !is_thought(&last.it));
+        }
         let role = match message.role {
             Role::Assistant => "assistant",
             _ => "user",

@@ -9,7 +9,7 @@ pub(crate) struct Request<'a> {
     pub(crate) max_tokens: u32,
     pub(crate) stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) system: Option<System>,
+    pub(crate) system: Option<System<'a>>,
     pub(crate) messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) temperature: Option<f32>,
@@ -28,15 +28,15 @@ pub(crate) struct Request<'a> {
 /// A text, or blocks where one is to be cached.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum System {
-    Text(String),
-    Blocks([Cached<SystemBlock>; 1]),
+pub(crate) enum System<'a> {
+    Text(&'a str),
+    Blocks([Cached<SystemBlock<'a>>; 1]),
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum SystemBlock {
-    Text { text: String },
+pub(crate) enum SystemBlock<'a> {
+    Text { text: &'a str },
 }
 
 /// Something after which the request so far may be cached.

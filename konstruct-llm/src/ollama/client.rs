@@ -187,6 +187,7 @@ impl LlmBackend for Ollama {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
+        let asked = asked.told();
         let body = request(&self.info, self.context, &asked)?;
         let post = Post {
             url: format!("{}/api/chat", self.base_url),

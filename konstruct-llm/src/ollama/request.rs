@@ -62,9 +62,10 @@ fn tools(asked: &ModelRequest) -> Result<Vec<Tool<'_>>> {
 
 fn messages(asked: &ModelRequest) -> Result<Vec<Message<'_>>> {
     let mut messages = Vec::new();
-    let system = asked.system_text();
-    if !system.is_empty() {
-        messages.push(Message::System { content: system });
+    if !asked.system.is_empty() {
+        messages.push(Message::System {
+            content: &asked.system,
+        });
     }
     for (at, message) in asked.messages.iter().enumerate() {
         let (mut content, mut calls, mut images) = (String::new(), Vec::new(), Vec::new());

@@ -40,7 +40,7 @@ pub(crate) struct Options<'a> {
 #[serde(tag = "role", rename_all = "snake_case")]
 pub(crate) enum Message<'a> {
     System {
-        content: String,
+        content: &'a str,
     },
     User {
         content: String,

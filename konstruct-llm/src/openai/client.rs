@@ -165,6 +165,7 @@ impl LlmBackend for OpenAi {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
+        let asked = asked.told();
         match self.api {
             Api::Chat => {
                 let official = self.base_url == OFFICIAL;

@@ -144,6 +144,11 @@ impl Flow {
                     messages.push(ModelMessage::text(Role::Assistant, text));
                     messages.push(ModelMessage::text(Role::User, GO_ON));
                 }
+                if !self.request.context.is_empty() || !self.request.passages.is_empty() {
+                    // Else they would stand behind what is added here.
+                    self.request = std::mem::take(&mut self.request).told();
+                    self.asked = self.request.messages.len();
+                }
                 self.request.messages.truncate(self.asked);
                 self.request.messages.extend(messages);
             }

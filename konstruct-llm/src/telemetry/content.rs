@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 /// Writes the messages of a request.
 pub(super) fn input(request: &ModelRequest) -> String {
-    let messages: Vec<Value> = request.messages.iter().map(message).collect();
+    let told = request.clone().told();
+    let messages: Vec<Value> = told.messages.iter().map(message).collect();
     Value::from(messages).to_string()
 }
 
 /// Writes the system text of a request.
 pub(super) fn system(request: &ModelRequest) -> String {
-    json!([{ "type": "text", "content": request.system_text() }]).to_string()
+    json!([{ "type": "text", "content": request.system }]).to_string()
 }
 
 /// Writes an answer.

@@ -396,5 +396,10 @@ fn last_user_text(dialect: Dialect, body: &Value) -> String {
                 .map(str::to_owned),
             _ => None,
         });
-    texts.into_iter().next().unwrap_or_default()
+    let text = texts.into_iter().next().unwrap_or_default();
+    // What a person said, without what was added to it.
+    match text.rsplit_once("\n\n<context>") {
+        Some((said, _)) => said.to_owned(),
+        None => text,
+    }
 }

@@ -78,7 +78,16 @@ async fn sent(
 }
 
 fn system() -> String {
-    conversation().system_text()
+    conversation().system
+}
+
+/// What was said last, with the passages behind it.
+fn three() -> String {
+    let told = conversation().told();
+    match told.messages.last().map(|last| &*last.parts) {
+        Some([Part::Text { text }]) => text.clone(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -106,7 +115,7 @@ async fn openai() {
                 ]},
                 {"role": "tool", "tool_call_id": "call.1", "content": "found"},
                 {"role": "tool", "tool_call_id": "call_2", "content": "bad arguments"},
-                {"role": "user", "content": "three"},
+                {"role": "user", "content": three()},
             ],
             "tools": [{"type": "function", "function": {"name": "look_up", "description": "A tool.",
                 "parameters": {"type": "object", "properties": {}}}}],
@@ -161,7 +170,7 @@ async fn anthropic() {
                 {"role": "user", "content": [
                     {"type": "tool_result", "tool_use_id": "call_1", "content": "found", "is_error": false},
                     {"type": "tool_result", "tool_use_id": "call_2", "content": "bad arguments", "is_error": true},
-                    {"type": "text", "text": "three"},
+                    {"type": "text", "text": three()},
                 ]},
             ],
             "tools": [{"name": "look_up", "description": "A tool.",
@@ -212,7 +221,7 @@ async fn ollama() {
                 ]},
                 {"role": "tool", "tool_name": "look_up", "tool_call_id": "call.1", "content": "found"},
                 {"role": "tool", "tool_name": "look_up", "tool_call_id": "call_2", "content": "bad arguments"},
-                {"role": "user", "content": "three"},
+                {"role": "user", "content": three()},
             ],
             "tools": [{"type": "function", "function": {"name": "look_up", "description": "A tool.",
                 "parameters": {"type": "object", "properties": {}}}}],

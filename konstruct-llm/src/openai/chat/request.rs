@@ -118,9 +118,10 @@ pub(in super::super) fn chosen(asked: &ModelRequest) -> Result<&Choice> {
 
 fn messages<'a>(asked: &'a ModelRequest, origin: Option<&str>) -> Result<Vec<Message<'a>>> {
     let mut messages = Vec::new();
-    let system = asked.system_text();
-    if !system.is_empty() {
-        messages.push(Message::System { content: system });
+    if !asked.system.is_empty() {
+        messages.push(Message::System {
+            content: &asked.system,
+        });
     }
     for message in &asked.messages {
         match message.role {

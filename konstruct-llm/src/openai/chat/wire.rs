@@ -40,7 +40,7 @@ pub(super) struct StreamOptions {
 #[serde(tag = "role", rename_all = "snake_case")]
 pub(super) enum Message<'a> {
     System {
-        content: String,
+        content: &'a str,
     },
     User {
         content: UserContent<'a>,

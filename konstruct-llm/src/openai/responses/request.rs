@@ -37,7 +37,7 @@ pub(in super::super) fn request<'a>(
     let effort = effort.and_then(|effort| family.effort(effort));
     Ok(Request {
         model: &info.model,
-        instructions: Some(asked.system_text()).filter(|text| !text.is_empty()),
+        instructions: Some(asked.system.as_str()).filter(|text| !text.is_empty()),
         input: input(asked, info.origin.as_deref())?,
         stream: true,
         store: false,

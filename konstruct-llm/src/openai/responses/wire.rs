@@ -9,7 +9,7 @@ use super::super::wire::{Arguments, Content, Name, Schema, count, nullable};
 pub(crate) struct Request<'a> {
     pub(super) model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) instructions: Option<String>,
+    pub(super) instructions: Option<&'a str>,
     pub(super) input: Vec<Input<'a>>,
     pub(super) stream: bool,
     pub(super) store: bool,
