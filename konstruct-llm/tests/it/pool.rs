@@ -228,6 +228,24 @@ async fn after_the_first_content_the_caller_decides() {
     well_formed(&events(&pool, OnBreak::Continue).await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_keeps_the_context_where_it_was() {
+    let mut request = ask("Hi");
+    request.context = "It is Sunday.".into();
+    let told = request.clone().told();
+    let first = told.messages[0].clone();
+    let on = Scripted::new(info("on"), move |_, request| {
+        assert_eq!(request.context, "");
+        assert_eq!(request.messages[0], first);
+        assert_eq!(request.messages.len(), 3);
+        says("the whole.", Some(USAGE))
+    });
+    let pool = pair(&broken("Half of "), &on);
+    let goes_on = call().on_break(OnBreak::Continue);
+    let answer = pool.complete(request, &goes_on).await.unwrap();
+    assert_eq!(answer.text(), "Half of the whole.");
+}
+
 /// Checks the contract of a stream that finishes.
 fn well_formed(events: &[Result<ModelEvent>]) {
     let (mut open, mut seen) = (Vec::new(), Vec::new());
