@@ -28,10 +28,11 @@ const EMBED: usize = 64;
 const BEFORE: f32 = 0.5;
 /// A question whose best passage covers less of its weight has found nothing.
 const COVERED: f32 = 0.3;
-/// Brings a tenant's index up to date in the background, without haste.
+
+/// Brings a tenant's index of words up to date in the background, without haste.
 pub(crate) async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     while index_step(shelf, tenant, true).await? {}
-    embed(shelf, tenant).await
+    Ok(())
 }
 
 /// Waits until everything that was written before the call is found.
@@ -285,7 +286,7 @@ pub(super) fn unit_of(
 }
 
 /// Embeds every passage that has no vector of the present embedder.
-async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+pub(crate) async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let language = settings(shelf, tenant).await?.language;
     let Some(embedder) = shelf.embedding().of(language) else {
         return Ok(());

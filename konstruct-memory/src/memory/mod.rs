@@ -13,6 +13,7 @@
 //! | `shown` | what a hit shows |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
 //! | `forget`, `archive` | erasing; exporting and importing |
+//! | `turns` | whose index and whose vectors are brought up to date next |
 //! | `settings` | what is kept of a tenant besides |
 //! | `oracle` | a shelf in memory that searches everything, to compare stores with |
 
@@ -33,6 +34,7 @@ pub(crate) mod shelf;
 mod shown;
 mod space;
 mod summary;
+mod turns;
 mod unit;
 
 #[cfg(feature = "testkit")]
@@ -41,13 +43,14 @@ pub(crate) use self::{
     archive::{export, import},
     embedding::Embedding,
     fact::{facts, remember, supersede},
-    follow::{catch_up, keep_up, progress},
+    follow::{catch_up, embed, keep_up, progress},
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::recall,
     settings::{rebuild, set_language},
     shown::fetch,
     summary::{put_summary, summary},
+    turns::Turns,
 };
 
 /// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf:

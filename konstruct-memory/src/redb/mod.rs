@@ -188,12 +188,13 @@ impl RedbBuilder {
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
-        let following = Follower::start(Arc::clone(&shared), writer.clone())?;
+        let mut threads = Follower::start(&shared, &writer)?;
+        threads.push(writing);
         Ok(Redb {
             inner: Arc::new(Inner {
                 shared,
                 writer: Some(writer),
-                threads: vec![following, writing],
+                threads,
             }),
         })
     }

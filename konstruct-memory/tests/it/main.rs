@@ -7,6 +7,7 @@
 
 mod broken;
 mod erase;
+mod follow;
 mod journal;
 mod kill;
 #[cfg(feature = "testkit")]

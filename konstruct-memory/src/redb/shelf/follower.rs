@@ -1,10 +1,9 @@
-//! The thread that keeps the index up with the feed, and vectors up with the index.
+//! The threads that keep the index up with the feed, and vectors up with the index.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use konstruct_core::{Error, Result, TenantId};
@@ -19,14 +18,21 @@ use super::{
     },
     Desk,
 };
-use crate::memory::keep_up;
+use crate::memory::{Turns, embed, keep_up};
 
-/// How long a tenant waits that could not be followed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long a thread sleeps that waits for nothing in particular.
+const IDLE: Duration = Duration::from_secs(3_600);
 
-/// What the thread is to do.
+/// What the threads are to do: one indexes words, the other has texts embedded, which may take long or fail for hours.
 #[derive(Debug, Default)]
 pub(in crate::redb) struct Follower {
+    words: Line,
+    vectors: Line,
+}
+
+/// The tenants of a thread.
+#[derive(Debug, Default)]
+struct Line {
     state: Mutex<State>,
     wake: Condvar,
     stopped: Notify,
@@ -34,78 +40,97 @@ pub(in crate::redb) struct Follower {
 
 #[derive(Debug, Default)]
 struct State {
-    behind: BTreeSet<TenantId>,
+    turns: Turns,
     stopped: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Words,
+    Vectors,
+}
+
 impl Follower {
-    /// Starts the thread; [`Follower::stop`] ends it.
-    pub(in crate::redb) fn start(shared: Arc<Shared>, writer: Writer) -> Result<JoinHandle<()>> {
-        // An embedder may need the runtime that the store was opened in.
-        let runtime = Handle::try_current();
-        std::thread::Builder::new()
-            .name("redb-follower".into())
-            .spawn(move || {
-                let desk = Desk { shared, writer };
-                match runtime {
-                    Ok(runtime) => run(&desk, |work| runtime.block_on(work)),
-                    Err(_) => match own_runtime() {
-                        Ok(runtime) => run(&desk, |work| runtime.block_on(work)),
-                        Err(error) => tracing::warn!(%error, "the index follows nothing"),
-                    },
-                }
-            })
-            .map_err(|error| {
+    /// Starts the threads; [`Follower::stop`] ends them.
+    pub(in crate::redb) fn start(
+        shared: &Arc<Shared>,
+        writer: &Writer,
+    ) -> Result<Vec<JoinHandle<()>>> {
+        let tasks = [(Task::Words, "redb-words"), (Task::Vectors, "redb-vectors")];
+        let started = tasks.into_iter().map(|(task, name)| {
+            let desk = Desk {
+                shared: Arc::clone(shared),
+                writer: writer.clone(),
+            };
+            // An embedder may need the runtime that the store was opened in.
+            let runtime = Handle::try_current();
+            let work = move || match runtime {
+                Ok(runtime) => run(&desk, task, |work| runtime.block_on(work)),
+                Err(_) => match own_runtime() {
+                    Ok(runtime) => run(&desk, task, |work| runtime.block_on(work)),
+                    Err(error) => tracing::warn!(%error, "the index follows nothing"),
+                },
+            };
+            let thread = std::thread::Builder::new().name(name.into());
+            thread.spawn(work).map_err(|error| {
                 Error::internal("the follower thread did not start").with_source(error)
             })
+        });
+        started.collect()
     }
 
     /// Notes that a tenant's feed has grown.
     pub(in crate::redb) fn follow(&self, tenant: TenantId) {
-        self.state().behind.insert(tenant);
-        self.wake.notify_one();
+        self.words.add(tenant);
     }
 
     pub(in crate::redb) fn stop(&self) {
+        self.words.stop();
+        self.vectors.stop();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.words.state().stopped
+    }
+
+    fn line(&self, task: Task) -> &Line {
+        match task {
+            Task::Words => &self.words,
+            Task::Vectors => &self.vectors,
+        }
+    }
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, tenant: TenantId) {
+        self.state().turns.add(tenant);
+        self.wake.notify_one();
+    }
+
+    fn stop(&self) {
         self.state().stopped = true;
         self.wake.notify_one();
         self.stopped.notify_one();
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.state().stopped
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a tenant that is behind, the next one after the last; `None` when stopped.
-    fn next(&self, last: TenantId) -> Option<TenantId> {
-        let mut state = self
-            .wake
-            .wait_while(self.state(), |state| {
-                state.behind.is_empty() && !state.stopped
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.stopped {
-            return None;
+    /// Waits for a tenant's turn; `None` when stopped.
+    fn next(&self) -> Option<TenantId> {
+        let mut state = self.state();
+        while !state.stopped {
+            let now = Instant::now();
+            if let Some(next) = state.turns.next(now) {
+                return Some(next);
+            }
+            let due = state.turns.due().unwrap_or(now + IDLE);
+            let wait = due.saturating_duration_since(now);
+            let waited = self.wake.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let next = state
-            .behind
-            .range(last..)
-            .find(|tenant| **tenant != last)
-            .or(state.behind.first())
-            .copied()?;
-        state.behind.remove(&next);
-        Some(next)
-    }
-
-    /// Waits a while after a failure, or until stopped.
-    fn pause(&self) {
-        let _ = self
-            .wake
-            .wait_timeout_while(self.state(), PAUSE, |state| !state.stopped);
+        None
     }
 }
 
@@ -117,28 +142,39 @@ fn own_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Option<Result<()>>> + 'a>>;
 
-fn run(desk: &Desk, block_on: impl Fn(Work<'_>) -> Option<Result<()>>) {
+fn run(desk: &Desk, task: Task, block_on: impl Fn(Work<'_>) -> Option<Result<()>>) {
     let follower = &desk.shared.follower;
-    if let Err(error) = desk.shared.find_behind() {
+    if matches!(task, Task::Words)
+        && let Err(error) = desk.shared.find_behind()
+    {
         tracing::warn!(%error, "the index does not know what it has missed");
     }
-    let mut last = TenantId::from_bytes([0; 16]);
-    while let Some(tenant) = follower.next(last) {
-        last = tenant;
+    let line = follower.line(task);
+    while let Some(tenant) = line.next() {
         let work = async {
+            let done = async {
+                match task {
+                    Task::Words => keep_up(desk, tenant).await,
+                    Task::Vectors => embed(desk, tenant).await,
+                }
+            };
             tokio::select! {
                 biased;
-                () = follower.stopped.notified() => None,
-                done = keep_up(desk, tenant) => Some(done),
+                () = line.stopped.notified() => None,
+                done = done => Some(done),
             }
         };
         match block_on(Box::pin(work)) {
             None => return,
-            Some(Ok(())) => {}
+            Some(Ok(())) => {
+                line.state().turns.done(tenant);
+                if matches!(task, Task::Words) {
+                    follower.vectors.add(tenant);
+                }
+            }
             Some(Err(error)) => {
-                tracing::warn!(%tenant, %error, "the index fell behind");
-                follower.follow(tenant);
-                follower.pause();
+                let wait = line.state().turns.failed(tenant, Instant::now());
+                tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
             }
         }
     }

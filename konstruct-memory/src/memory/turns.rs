@@ -1,0 +1,110 @@
+//! Whose turn it is: the tenants that something is to be done for, and those that wait after a failure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use konstruct_core::TenantId;
+
+/// How long a tenant waits after its first failure. Twice as long after each one more, up to [`LONGEST`].
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Tenants in turn. One that failed waits by itself, and holds up no other.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    ready: BTreeSet<TenantId>,
+    /// Until when those wait that failed.
+    waiting: BTreeMap<TenantId, Instant>,
+    /// How long those waited last that have failed and not succeeded since.
+    waited: BTreeMap<TenantId, Duration>,
+    last: Option<TenantId>,
+}
+
+impl Turns {
+    /// Notes that there is something to do for a tenant. One that waits goes on waiting.
+    pub(crate) fn add(&mut self, tenant: TenantId) {
+        if !self.waiting.contains_key(&tenant) {
+            self.ready.insert(tenant);
+        }
+    }
+
+    /// Takes the next tenant, the one after the last.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<TenantId> {
+        let due = self.waiting.extract_if(.., |_, until| *until <= now);
+        self.ready.extend(due.map(|(tenant, _)| tenant));
+        let after = self
+            .last
+            .and_then(|last| self.ready.range(last..).find(|tenant| **tenant != last));
+        let next = after.or(self.ready.first()).copied()?;
+        self.ready.remove(&next);
+        self.last = Some(next);
+        Some(next)
+    }
+
+    /// Returns when the next one that waits is due.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.waiting.values().min().copied()
+    }
+
+    /// Notes that all is done for a tenant.
+    pub(crate) fn done(&mut self, tenant: TenantId) {
+        self.waited.remove(&tenant);
+    }
+
+    /// Notes a failure. Returns how long the tenant waits.
+    pub(crate) fn failed(&mut self, tenant: TenantId, now: Instant) -> Duration {
+        let before = self.waited.get(&tenant);
+        let wait = before.map_or(FIRST, |wait| (*wait * 2).min(LONGEST));
+        self.waited.insert(tenant, wait);
+        self.ready.remove(&tenant);
+        self.waiting.insert(tenant, now + wait);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(number: u8) -> TenantId {
+        TenantId::from_bytes([number; 16])
+    }
+
+    #[test]
+    fn each_in_turn() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        for number in [3, 1, 2] {
+            turns.add(tenant(number));
+        }
+        assert_eq!(turns.next(now), Some(tenant(1)));
+        turns.add(tenant(1));
+        let rest: Vec<_> = std::iter::from_fn(|| turns.next(now)).collect();
+        assert_eq!(rest, [tenant(2), tenant(3), tenant(1)]);
+        assert_eq!(turns.due(), None);
+    }
+
+    #[test]
+    fn one_that_failed_waits_longer_each_time_and_holds_up_nobody() {
+        let (mut turns, mut now) = (Turns::default(), Instant::now());
+        turns.add(tenant(1));
+        for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            assert_eq!(turns.next(now), Some(tenant(1)));
+            let wait = turns.failed(tenant(1), now);
+            assert_eq!(wait.as_secs(), secs);
+            turns.add(tenant(1));
+            turns.add(tenant(2));
+            assert_eq!(turns.next(now), Some(tenant(2)));
+            turns.done(tenant(2));
+            assert_eq!(turns.next(now), None);
+            assert_eq!(turns.due(), Some(now + wait));
+            now += wait;
+        }
+        assert_eq!(turns.next(now), Some(tenant(1)));
+        turns.done(tenant(1));
+        turns.add(tenant(1));
+        assert_eq!(turns.next(now), Some(tenant(1)));
+        assert_eq!(turns.failed(tenant(1), now), FIRST);
+    }
+}

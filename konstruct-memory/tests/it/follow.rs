@@ -1,0 +1,119 @@
+//! The index follows in the background, whatever the embedder does.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use konstruct_core::{
+    ConnectionId, DocumentFormat, EmbedContext, Embedder, Error, ErrorKind, IndexProgress,
+    KnowledgeStore as _, MemoryStore as _, NewDocument, Result, TenantId, WorkerId,
+    turn::{Append, Journal as _},
+};
+use konstruct_memory::Redb;
+
+use crate::{journal::message, seal::sent};
+
+/// Fails for some tenants, and never ends for others.
+#[derive(Debug, Default)]
+struct Picky {
+    fails: Mutex<Vec<TenantId>>,
+    hangs: Mutex<Vec<TenantId>>,
+}
+
+#[async_trait]
+impl Embedder for Picky {
+    fn id(&self) -> &'static str {
+        "picky/words"
+    }
+
+    fn dim(&self) -> usize {
+        2
+    }
+
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        if self.fails.lock().unwrap().contains(&context.tenant) {
+            return Err(Error::new(ErrorKind::QuotaExhausted, "scripted"));
+        }
+        if self.hangs.lock().unwrap().contains(&context.tenant) {
+            std::future::pending::<()>().await;
+        }
+        Ok(vec![vec![1.0, 0.0]; texts.len()])
+    }
+}
+
+/// Has a tenant learn a document, and somebody say something.
+async fn fill(store: &Redb, tenant: TenantId) {
+    let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
+    store.put_document(tenant, faq).await.unwrap();
+    let event = message(ConnectionId::new(), "C1", "1", "U1");
+    store.accept(tenant, vec![event]).await.unwrap();
+    let claim = store.claim(WorkerId::new(), Duration::from_secs(60)).await;
+    let claim = claim.unwrap().unwrap();
+    let append = Append {
+        records: vec![sent(&[], "hello")],
+        ..Append::default()
+    };
+    store.append(&claim, 0, append).await.unwrap();
+}
+
+async fn until(store: &Redb, tenant: TenantId, so: impl Fn(IndexProgress) -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    for _ in 0..2_000 {
+        ticks.tick().await;
+        if so(store.progress(tenant).await.unwrap()) {
+            return;
+        }
+    }
+    panic!("{:?}", store.progress(tenant).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_tenant_whose_texts_are_not_embedded_holds_up_nobody() {
+    let picky = Arc::new(Picky::default());
+    let store = Redb::builder()
+        .embedder(Arc::clone(&picky) as _)
+        .in_memory()
+        .unwrap();
+    let tenants: Vec<TenantId> = (0..8).map(|_| TenantId::new()).collect();
+    let (poor, well) = tenants.split_at(4);
+    picky.fails.lock().unwrap().extend(poor);
+    for tenant in &tenants {
+        fill(&store, *tenant).await;
+    }
+    for tenant in well {
+        until(&store, *tenant, |progress| progress.is_complete()).await;
+    }
+    for tenant in poor {
+        until(&store, *tenant, |it| {
+            it.indexed == it.records && it.embedded == 0
+        })
+        .await;
+    }
+    // They are tried again by themselves.
+    picky.fails.lock().unwrap().clear();
+    for tenant in poor {
+        until(&store, *tenant, |progress| progress.is_complete()).await;
+    }
+}
+
+#[tokio::test]
+async fn words_do_not_wait_for_an_embedder_that_never_ends() {
+    let picky = Arc::new(Picky::default());
+    let store = Redb::builder()
+        .embedder(Arc::clone(&picky) as _)
+        .in_memory()
+        .unwrap();
+    let (first, second) = (TenantId::new(), TenantId::new());
+    picky.hangs.lock().unwrap().push(first);
+    for tenant in [first, second] {
+        fill(&store, tenant).await;
+        until(&store, tenant, |it| {
+            it.records > 0 && it.indexed == it.records
+        })
+        .await;
+    }
+    // Nor does the end of the store.
+    drop(store);
+}
