@@ -175,7 +175,7 @@ impl RedbBuilder {
     fn start(self, db: Database, path: Option<PathBuf>) -> Result<Redb> {
         let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
-            db: RwLock::new(db),
+            db: RwLock::new(Arc::new(db)),
             path,
             cache: self.cache,
             keys: Keys::new(ring),
@@ -259,7 +259,7 @@ impl Drop for Inner {
 /// What the handles and the threads share.
 struct Shared {
     /// Replaced when the file is rewritten.
-    db: RwLock<Database>,
+    db: RwLock<Arc<Database>>,
     /// Where the file is, if it is one.
     path: Option<PathBuf>,
     cache: usize,

@@ -7,7 +7,7 @@ use std::{
     fs, io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
 };
 
 use ::redb::{Database, ReadTransaction, ReadableDatabase as _, backends::InMemoryBackend};
@@ -66,7 +66,7 @@ pub(super) fn rewrite(shared: &Shared) -> Result<()> {
         fs::rename(beside(path), path).map_err(failed)?;
         sync_folder(path)?;
     }
-    let old = std::mem::replace(&mut *db, fresh);
+    let old = std::mem::replace(&mut *db, Arc::new(fresh));
     drop(db);
     drop(old);
     Ok(())

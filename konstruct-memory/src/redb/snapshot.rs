@@ -3,10 +3,10 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     ops::ControlFlow,
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
 };
 
-use ::redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
+use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
 use konstruct_core::Result;
 
 use super::{
@@ -76,6 +76,8 @@ pub(super) trait Rows {
 pub(super) struct Snapshot {
     txn: ReadTransaction,
     tables: HashMap<Table, ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    /// Closed with its last reader, should the file be rewritten meanwhile: whoever reads a closed one fails.
+    _db: Arc<Database>,
 }
 
 impl Shared {
@@ -85,6 +87,7 @@ impl Shared {
         Ok(Snapshot {
             txn: db.begin_read().map_err(stored)?,
             tables: HashMap::new(),
+            _db: Arc::clone(&db),
         })
     }
 }

@@ -185,9 +185,9 @@ async fn facts_are_learned_and_superseded_and_only_of_what_people_said() {
     office.say("3", "where do I live?").await;
     let asked = office.model.calls().pop().unwrap().1;
     assert!(
-        asked.system.contains("The person lives in Nice"),
+        asked.context.contains("The person lives in Nice"),
         "{}",
-        asked.system
+        asked.context
     );
 }
 
@@ -237,7 +237,7 @@ async fn what_the_window_does_not_hold_is_summarised() {
     assert!(kept.text.starts_with("notes of"), "{kept:?}");
     office.say("4", "part 4").await;
     let asked = office.model.calls().pop().unwrap().1;
-    assert!(asked.system.contains(&kept.text), "{}", asked.system);
+    assert!(asked.context.contains(&kept.text), "{}", asked.context);
 }
 
 #[tokio::test]
