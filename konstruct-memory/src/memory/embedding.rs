@@ -42,7 +42,7 @@ impl Embedding {
         }
     }
 
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.embedder.is_some()
     }
 

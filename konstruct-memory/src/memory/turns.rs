@@ -30,6 +30,12 @@ impl Turns {
         }
     }
 
+    /// Has the next tenant be the one after this.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn begin_after(&mut self, tenant: TenantId) {
+        self.last = Some(tenant);
+    }
+
     /// Takes the next tenant, the one after the last.
     pub(crate) fn next(&mut self, now: Instant) -> Option<TenantId> {
         let due = self.waiting.extract_if(.., |_, until| *until <= now);

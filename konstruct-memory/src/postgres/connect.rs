@@ -18,7 +18,7 @@ use super::{
     error::stored,
     migrate::{MIGRATIONS, applied},
     queue::Queue,
-    shelf::follow,
+    shelf::{embed, follow},
     tenant::Db,
     time::Time,
     vault::Vault,
@@ -129,9 +129,12 @@ impl PostgresBuilder {
             queue: Queue::default(),
             embedding: Embedding::new(self.embedder),
             fed: Arc::default(),
+            vectors: Arc::default(),
             served: Mutex::new(Uuid::nil()),
         });
-        tokio::spawn(follow(Arc::downgrade(&inner), Arc::clone(&inner.fed)));
+        let (fed, vectors) = (Arc::clone(&inner.fed), Arc::clone(&inner.vectors));
+        tokio::spawn(follow(Arc::downgrade(&inner), (fed, Arc::clone(&vectors))));
+        tokio::spawn(embed(Arc::downgrade(&inner), vectors));
         Ok(Postgres { inner })
     }
 }

@@ -1,31 +1,34 @@
-//! Which tenants' feeds this process has added to.
+//! Which tenants there is something to do for: their feeds have grown, or what is indexed has no vector yet.
 
 use std::{
-    collections::BTreeSet,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use konstruct_core::TenantId;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
-/// The tenants whose index is to follow.
+use crate::memory::Turns;
+
+/// The tenants of a task.
 #[derive(Debug, Default)]
 pub(super) struct Fed {
-    tenants: Mutex<BTreeSet<TenantId>>,
+    turns: Mutex<Turns>,
     grew: Notify,
     ended: AtomicBool,
 }
 
 impl Fed {
-    /// Notes that a tenant's feed has grown.
+    pub(super) fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that there is something to do for a tenant.
     pub(super) fn grew(&self, tenant: TenantId) {
-        self.tenants
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(tenant);
+        self.turns().add(tenant);
         self.grew.notify_one();
     }
 
@@ -35,18 +38,21 @@ impl Fed {
         self.grew.notify_one();
     }
 
-    /// Waits for a tenant whose feed has grown; `None` when the store is gone.
-    pub(super) async fn next(&self) -> Option<TenantId> {
-        loop {
-            let next = self
-                .tenants
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_first();
-            if next.is_some() || self.ended.load(Ordering::Relaxed) {
+    /// Waits for a tenant's turn for so long; `None` if there is none by then, or the store is gone.
+    pub(super) async fn next(&self, patience: Duration) -> Option<TenantId> {
+        let until = Instant::now() + patience;
+        while !self.ended.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            let (next, due) = {
+                let mut turns = self.turns();
+                (turns.next(now), turns.due())
+            };
+            if next.is_some() || now >= until {
                 return next;
             }
-            self.grew.notified().await;
+            let wait = due.map_or(until, |due| due.min(until));
+            let _ = timeout(wait.saturating_duration_since(now), self.grew.notified()).await;
         }
+        None
     }
 }

@@ -59,6 +59,7 @@ struct Inner {
     queue: Queue,
     embedding: Embedding,
     fed: Arc<Fed>,
+    vectors: Arc<Fed>,
     /// The tenant that was served last: the next claim goes to one after it.
     served: Mutex<Uuid>,
 }
@@ -129,6 +130,7 @@ impl Postgres {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.fed.end();
+        self.vectors.end();
     }
 }
 

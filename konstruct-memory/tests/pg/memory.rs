@@ -195,3 +195,32 @@ async fn postgres_finds_what_the_reference_finds() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn another_embedder_embeds_what_is_there_by_itself() {
+    Database::with(async |database| {
+        let tenants = [TenantId::new(), TenantId::new()];
+        let store = database.builder().connect().await.unwrap();
+        for tenant in tenants {
+            let document =
+                NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
+            store.put_document(tenant, document).await.unwrap();
+            store.catch_up(tenant).await.unwrap();
+        }
+        drop(store);
+        let builder = database.builder().embedder(Arc::new(Words));
+        let store = builder.connect().await.unwrap();
+        for tenant in tenants {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+            // The test's own time limit ends it where this never comes.
+            loop {
+                ticks.tick().await;
+                let progress = store.progress(tenant).await.unwrap();
+                if progress.embedded == 1 && progress.is_complete() {
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+}

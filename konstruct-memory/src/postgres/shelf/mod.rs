@@ -20,7 +20,11 @@ use konstruct_core::{
 };
 use uuid::Uuid;
 
-pub(super) use self::{commit::advance, follow::follow, person::forget_units};
+pub(super) use self::{
+    commit::advance,
+    follow::{embed, follow},
+    person::forget_units,
+};
 use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
