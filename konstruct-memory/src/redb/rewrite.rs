@@ -116,3 +116,20 @@ fn sync_folder(path: &Path) -> Result<()> {
 fn failed(error: io::Error) -> Error {
     Error::internal(format!("the file cannot be rewritten: {error}")).with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Redb, keys::TENANTS, snapshot::Rows as _},
+        *,
+    };
+
+    #[test]
+    fn who_began_to_read_before_reads_on() {
+        let store = Redb::in_memory().unwrap();
+        let shared = &store.inner.shared;
+        let mut before = shared.snapshot().unwrap();
+        rewrite(shared).unwrap();
+        assert!(before.all(TENANTS, &[]).unwrap().is_empty());
+    }
+}
