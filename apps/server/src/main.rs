@@ -94,6 +94,7 @@ fn announce(server: &Server) -> Result<()> {
     if model.provider == "extract" {
         lines.push("  No language model is configured: answers are quoted from the tenant's own documents.".into());
     }
+    lines.push(format!("Embedder: {}", app.config.embedder.model));
     lines.push("Billing: off".into());
     if show(&lines.join("\n")).is_err() {
         // Nobody reads: that is no reason not to serve. The token is not for a log.
