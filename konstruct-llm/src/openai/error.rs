@@ -61,7 +61,8 @@ fn known(code: &str) -> Option<ErrorKind> {
         | "billing_not_active"
         | "budget_exceeded" => ErrorKind::QuotaExhausted,
         "rate_limit_exceeded" | "rate_limit_error" => ErrorKind::RateLimited,
-        "invalid_api_key" | "authentication_error" => ErrorKind::Unauthorized,
+        // The last is what a LiteLLM without a database says to a key that it does not know.
+        "invalid_api_key" | "authentication_error" | "no_db_connection" => ErrorKind::Unauthorized,
         "model_not_found" => ErrorKind::NotFound,
         "context_length_exceeded" | "exceed_context_size_error" => ErrorKind::TooLarge,
         "not_supported_error" => ErrorKind::Unsupported,

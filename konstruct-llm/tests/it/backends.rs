@@ -282,6 +282,12 @@ async fn typed_errors() {
         ),
         (
             0,
+            400,
+            openai(r#""400""#, "no_db_connection"),
+            ErrorKind::Unauthorized,
+        ),
+        (
+            0,
             429,
             openai(r#""rate_limit_exceeded""#, "tokens"),
             ErrorKind::RateLimited,
