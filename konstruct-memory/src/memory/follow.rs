@@ -1,7 +1,7 @@
 //! The index follows the feed, and vectors follow the index: in the background, and no reply waits for either.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -295,18 +295,21 @@ pub(crate) async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let key = embedder_key(&**embedder);
     let mut tries = Tries::default();
     let mut after = None;
+    // The vectors of texts. An embedder takes its time, and much may be said meanwhile: what was paid for is not asked for again.
+    let mut known = HashMap::new();
     loop {
         let plan = Plan::on(shelf, tenant).await?;
         let units = shelf.unembedded(tenant, key, after, EMBED).await?;
         let Some(last) = units.last() else {
             return Ok(());
         };
-        let vectors = vectors(shelf, tenant, embedder, &units).await?;
+        let vectors = vectors(shelf, tenant, (embedder, &mut known), &units).await?;
         let plan = Plan { vectors, ..plan };
         if shelf.commit(tenant, plan).await? {
             // A unit whose text is gone has no vector, and must not be asked for again and again.
             after = Some(*last);
             tries = Tries::default();
+            known.clear();
         } else {
             tries.again()?;
         }
@@ -322,36 +325,36 @@ struct Texts {
 async fn vectors(
     shelf: &dyn Shelf,
     tenant: TenantId,
-    embedder: &Arc<dyn Embedder>,
+    (embedder, known): (&Arc<dyn Embedder>, &mut HashMap<String, Vec<f32>>),
     units: &[UnitKey],
 ) -> Result<Vec<VectorPut>> {
     let mut texts = Vec::with_capacity(units.len());
     let mut wanted: Vec<String> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashSet<String> = HashSet::new();
     for unit in units {
         let of = texts_of(shelf, tenant, unit).await?;
         for text in of.passages.iter().chain(&of.before) {
-            if !text.trim().is_empty() && !places.contains_key(text) {
-                places.insert(text.clone(), wanted.len());
+            let there = known.contains_key(text) || text.trim().is_empty();
+            if !there && seen.insert(text.clone()) {
                 wanted.push(text.clone());
             }
         }
         texts.push(of);
     }
-    let borrowed: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let embedded = if borrowed.is_empty() {
-        Vec::new()
-    } else {
+    if !wanted.is_empty() {
         let context = EmbedContext::new(tenant, EmbedKind::Document, call(&**embedder, units));
-        embedder.embed(&context, &borrowed).await?
-    };
-    if embedded.len() != wanted.len() || embedded.iter().any(|one| one.len() != embedder.dim()) {
-        return Err(Error::new(
-            ErrorKind::Protocol,
-            "the embedder gave other vectors than were asked for",
-        ));
+        let borrowed: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let embedded = embedder.embed(&context, &borrowed).await?;
+        let dim = embedder.dim();
+        if embedded.len() != wanted.len() || embedded.iter().any(|one| one.len() != dim) {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the embedder gave other vectors than were asked for",
+            ));
+        }
+        known.extend(wanted.into_iter().zip(embedded));
     }
-    let vector = |text: &str| places.get(text).map(|at| &embedded[*at]);
+    let vector = |text: &str| known.get(text);
     let mut put = Vec::new();
     for (unit, texts) in units.iter().zip(&texts) {
         let before = texts.before.as_deref().and_then(vector);

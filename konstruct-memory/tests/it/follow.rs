@@ -117,3 +117,53 @@ async fn words_do_not_wait_for_an_embedder_that_never_ends() {
     // Nor does the end of the store.
     drop(store);
 }
+
+/// Writes something of the tenant's while texts are embedded, and counts how often they are.
+#[derive(Debug, Default)]
+struct Busy {
+    store: std::sync::OnceLock<Redb>,
+    texts: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Embedder for Busy {
+    fn id(&self) -> &'static str {
+        "busy/words"
+    }
+
+    fn dim(&self) -> usize {
+        2
+    }
+
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        let number = {
+            let mut all = self.texts.lock().unwrap();
+            all.extend(texts.iter().map(|text| (*text).to_owned()));
+            all.len()
+        };
+        if number < 4 {
+            let text = format!("Meanwhile {number}.");
+            let more = NewDocument::new(text.clone(), DocumentFormat::Text, text);
+            let store = self.store.get().unwrap();
+            store.put_document(context.tenant, more).await.unwrap();
+        }
+        Ok(vec![vec![1.0, 0.0]; texts.len()])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_embedded_is_not_asked_for_again_when_something_came_between() {
+    let busy = Arc::new(Busy::default());
+    let builder = Redb::builder().embedder(Arc::clone(&busy) as _);
+    let store = builder.in_memory().unwrap();
+    busy.store.set(store.clone()).unwrap();
+    let tenant = TenantId::new();
+    let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
+    store.put_document(tenant, faq).await.unwrap();
+    until(&store, tenant, |it| it.passages == 4 && it.is_complete()).await;
+    let mut texts = busy.texts.lock().unwrap().clone();
+    texts.sort();
+    let asked = texts.len();
+    texts.dedup();
+    assert_eq!((asked, texts.len()), (4, 4), "{texts:?}");
+}
