@@ -23,7 +23,7 @@ pub struct BreakerPolicy {
     pub failures: u32,
     /// How long it stays open at first: 5 seconds. Twice as long after each probe that fails.
     pub cooldown: Duration,
-    /// The longest that it stays open, unless the provider asks for more: 2 minutes.
+    /// The longest that it stays open, unless the provider asks for more, which is a day at most: 2 minutes.
     pub longest: Duration,
 }
 
@@ -59,6 +59,9 @@ impl BreakerPolicy {
         self
     }
 }
+
+/// The longest that a provider can ask for: whatever a header says, the next day it is tried again.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A breaker, shared by all who would try the same thing.
 #[derive(Debug)]
@@ -153,10 +156,8 @@ impl Pass {
         if !already {
             state.openings = state.openings.saturating_add(1);
         }
-        let until = now
-            + wait
-                .unwrap_or_default()
-                .max(if already { Duration::ZERO } else { doubled });
+        let least = if already { Duration::ZERO } else { doubled };
+        let until = now + wait.unwrap_or_default().min(DAY).max(least);
         state.open = Some(state.open.map_or(until, |open| open.max(until)));
     }
 }
@@ -230,6 +231,16 @@ mod tests {
             "and three failures at once are one opening"
         );
         assert_eq!(breaker.state().openings, 1);
+    }
+
+    #[test]
+    fn nobody_is_left_alone_for_more_than_a_day() {
+        let (breaker, now) = breaker();
+        for wait in [Duration::MAX, Duration::from_secs(1 << 62)] {
+            breaker.state().open = None;
+            breaker.pass(now).unwrap().fail(now, true, Some(wait));
+            assert_eq!(breaker.opens_at(now), Some(now + DAY), "{wait:?}");
+        }
     }
 
     #[test]
