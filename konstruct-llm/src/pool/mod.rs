@@ -294,6 +294,10 @@ impl Inner {
         loop {
             if running.is_empty() {
                 let now = Instant::now();
+                if now >= total {
+                    // An attempt that nobody waits for would be paid for, and blamed for its silence.
+                    return Err(route.over(now));
+                }
                 match route.step(now, total, || self.retries.take()) {
                     Step::Over => return Err(route.over(now)),
                     Step::Wait(until) => {

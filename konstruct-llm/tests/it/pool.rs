@@ -344,6 +344,28 @@ async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn when_the_time_is_up_nobody_else_is_asked_paid_or_blamed() {
+    let hangs = |text: &str| {
+        let mut beats = begins(text);
+        beats.push(Beat::Hang);
+        always("primary", beats)
+    };
+    // Before the first content, and in mid-answer.
+    for primary in [hangs(""), hangs("Half an ")] {
+        let backup = fine("backup");
+        let budget = Arc::new(LocalBudget::new(None));
+        let call = CallContext::new(TenantId::new(), "c", Duration::from_secs(1))
+            .on_break(OnBreak::Restart)
+            .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+        let pool = pair(&primary, &backup);
+        let error = pool.complete(ask("Hi"), &call).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Truncated);
+        assert_eq!((asked(&primary), asked(&backup)), (1, 0));
+        assert_eq!(budget.rows().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_dead_and_one_healthy_deployment_answer_sixty_of_sixty() {
     for dead in [
         vec![Beat::Refuse(ErrorKind::Unavailable.into())],
