@@ -146,7 +146,9 @@ impl Bill {
 
     fn spent(&self) -> Spent {
         let usage = self.usage.unwrap_or_default();
+        // Servers that do not count say zero, and zero is not what anything costs.
         let known = usage.all_input() > 0;
+        let counted = known && (usage.all_output() > 0 || self.answered == 0);
         let input = if known {
             self.input_at_most(&usage)
         } else {
@@ -162,7 +164,7 @@ impl Bill {
         let price = self.price.as_ref();
         let (cost, basis) = match self.outcome {
             Outcome::Nothing => (price.map(|_| NanoUsd(0)), Basis::Estimated),
-            Outcome::Finished if self.last_word => {
+            Outcome::Finished if self.last_word && counted => {
                 (price.map(|price| price.of(&usage)), Basis::Reported)
             }
             _ if known || whole => {

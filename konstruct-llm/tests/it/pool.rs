@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, BlockKind, CallContext, ConversationId, EmbedContext, EmbedKind, Embedder, Error,
-    ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo, ModelMessage,
-    ModelRequest, NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role, TenantId, Usage,
+    Ability, Basis, BlockKind, CallContext, ConversationId, EmbedContext, EmbedKind, Embedder,
+    Error, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo,
+    ModelMessage, ModelRequest, NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role,
+    TenantId, Usage,
     limit::{Budget, LocalBudget},
 };
 use konstruct_llm::{
@@ -362,6 +363,28 @@ async fn when_the_time_is_up_nobody_else_is_asked_paid_or_blamed() {
         assert_eq!(error.kind(), ErrorKind::Truncated);
         assert_eq!((asked(&primary), asked(&backup)), (1, 0));
         assert_eq!(budget.rows().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_usage_that_counts_nothing_is_none() {
+    let nothing = Usage::default();
+    let no_output = Usage {
+        input: 10,
+        ..nothing
+    };
+    for usage in [nothing, no_output] {
+        let model = always("m", says("Four words for you.", Some(usage)));
+        let pool = Pool::builder()
+            .deployment(Deployment::new("m", model))
+            .build()
+            .unwrap();
+        let budget = Arc::new(LocalBudget::new(None));
+        let call = call().with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
+        pool.complete(ask("Hi"), &call).await.unwrap();
+        let row = budget.rows().pop().unwrap();
+        assert_eq!(row.basis, Basis::Estimated, "{usage:?}");
+        assert!(row.cost.unwrap() >= NanoUsd(19 * 2_000), "{row:?}");
     }
 }
 
