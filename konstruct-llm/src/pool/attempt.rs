@@ -15,6 +15,9 @@ use super::{
     verdict::Verdict,
 };
 
+/// The largest index of a block: no answer has so many, and those of attempts that go on are added up.
+const INDEX: u32 = 1 << 20;
+
 /// An attempt whose stream is open.
 pub(super) struct Live {
     pub(super) slot: Arc<Slot>,
@@ -106,6 +109,12 @@ impl Live {
     async fn next(&mut self, until: Instant) -> Result<ModelEvent> {
         let next = timeout_at(until.min(self.total), self.stream.next()).await;
         let event = match next {
+            Ok(Some(Ok(ModelEvent::BlockStart { index, .. }))) if index >= INDEX => {
+                Err(Error::new(
+                    ErrorKind::Protocol,
+                    format!("a block has the index {index}"),
+                ))
+            }
             Ok(Some(event)) => event,
             Ok(None) => Err(Error::new(
                 ErrorKind::Truncated,

@@ -172,22 +172,24 @@ impl Shown {
             ModelEvent::Start { .. } if self.goes_on && self.began => return None,
             ModelEvent::Start { .. } => self.began = true,
             ModelEvent::BlockStart { index, kind } => {
-                *index += self.base;
-                self.next = self.next.max(*index + 1);
+                *index = index.saturating_add(self.base);
+                self.next = self.next.max(index.saturating_add(1));
                 self.open.push(*index);
                 self.called |= matches!(kind, BlockKind::ToolCall { .. });
             }
             ModelEvent::BlockEnd { index } => {
-                *index += self.base;
+                *index = index.saturating_add(self.base);
                 self.open.retain(|open| open != index);
             }
             ModelEvent::Text { index, delta } => {
-                *index += self.base;
+                *index = index.saturating_add(self.base);
                 self.text.push_str(delta);
             }
             ModelEvent::Reasoning { index, .. }
             | ModelEvent::Signature { index, .. }
-            | ModelEvent::ToolArguments { index, .. } => *index += self.base,
+            | ModelEvent::ToolArguments { index, .. } => {
+                *index = index.saturating_add(self.base);
+            }
             ModelEvent::Restart => *self = Self::default(),
             ModelEvent::Usage(_) | ModelEvent::Heartbeat | ModelEvent::Finish(_) => {}
             _ => {}

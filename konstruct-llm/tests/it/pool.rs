@@ -389,6 +389,28 @@ async fn a_usage_that_counts_nothing_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_index_beyond_all_reason_breaks_an_attempt() {
+    let start = |index| {
+        let kind = BlockKind::Text;
+        Beat::Yield(ModelEvent::BlockStart { index, kind })
+    };
+    for index in [u32::MAX, 1 << 20] {
+        let mut beats = begins("");
+        beats[1] = start(index);
+        let primary = always("primary", beats);
+        let answer = text(&pair(&primary, &fine("backup"))).await.unwrap();
+        assert_eq!(answer, "backup is here.");
+    }
+    // Also when something was shown.
+    let mut beats = begins("Half an ");
+    beats.push(start(u32::MAX));
+    let primary = always("primary", beats);
+    let got = events(&pair(&primary, &fine("backup")), OnBreak::Fail).await;
+    let error = got.last().unwrap().as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_dead_and_one_healthy_deployment_answer_sixty_of_sixty() {
     for dead in [
         vec![Beat::Refuse(ErrorKind::Unavailable.into())],
