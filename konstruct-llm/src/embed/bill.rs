@@ -57,7 +57,7 @@ impl Bill {
             Ok(Answered {
                 tokens: Some(input),
                 ..
-            }) => {
+            }) if *input > 0 => {
                 let usage = Usage {
                     input: *input,
                     ..Usage::default()

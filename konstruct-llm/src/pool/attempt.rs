@@ -1,6 +1,6 @@
 //! One attempt: the request, and its events up to the first content and beyond.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
@@ -15,6 +15,9 @@ use super::{
     verdict::Verdict,
 };
 
+/// Who was silent for less when the caller's time was up, is not to blame for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// The largest index of a block: no answer has so many, and those of attempts that go on are added up.
 const INDEX: u32 = 1 << 20;
 
@@ -25,6 +28,8 @@ pub(super) struct Live {
     bill: Bill,
     passes: Option<Passes>,
     total: Instant,
+    /// When it last said something.
+    heard: Instant,
 }
 
 /// An attempt that has begun to say something, or is already over.
@@ -64,7 +69,7 @@ pub(super) async fn open(
         Ok(stream) => stream,
         Err(error) => {
             bill.failed(&error, false);
-            passes.fail(Instant::now(), &Verdict::of(&error));
+            blame(passes, &error, (now, total));
             return Err(error);
         }
     };
@@ -74,6 +79,7 @@ pub(super) async fn open(
         bill,
         passes: Some(passes),
         total,
+        heard: now,
     };
     let mut events = VecDeque::new();
     loop {
@@ -124,6 +130,7 @@ impl Live {
         };
         match event {
             Ok(event) => {
+                self.heard = Instant::now();
                 self.bill.note(&event);
                 if matches!(event, ModelEvent::Finish(_))
                     && let Some(passes) = self.passes.take()
@@ -135,11 +142,20 @@ impl Live {
             Err(error) => {
                 self.bill.failed(&error, true);
                 if let Some(passes) = self.passes.take() {
-                    passes.fail(Instant::now(), &Verdict::of(&error));
+                    blame(passes, &error, (self.heard, self.total));
                 }
                 Err(error)
             }
         }
+    }
+}
+
+/// Counts a failure against whom it is the fault of; against nobody, where the caller had no time to wait.
+fn blame(passes: Passes, error: &Error, (heard, total): (Instant, Instant)) {
+    let now = Instant::now();
+    let hurried = now >= total && now.duration_since(heard) < PATIENCE;
+    if !(hurried && error.kind() == ErrorKind::Truncated) {
+        passes.fail(now, &Verdict::of(error));
     }
 }
 

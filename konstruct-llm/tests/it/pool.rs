@@ -367,6 +367,25 @@ async fn when_the_time_is_up_nobody_else_is_asked_paid_or_blamed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_no_time_blames_nobody() {
+    let ask_for = async |secs: u64| {
+        let mut beats = begins("Half an ");
+        beats.push(Beat::Hang);
+        let (primary, backup) = (always("primary", beats), fine("backup"));
+        let pool = pair(&primary, &backup);
+        let call = CallContext::new(TenantId::new(), "c", Duration::from_secs(secs));
+        for _ in 0..3 {
+            pool.complete(ask("Hi"), &call).await.unwrap_err();
+        }
+        let later = CallContext::new(TenantId::new(), "c", Duration::from_secs(60));
+        let _answer = pool.complete(ask("Hi"), &later).await;
+        asked(&primary)
+    };
+    assert_eq!(ask_for(1).await, 4, "it is asked as before");
+    assert_eq!(ask_for(9).await, 3, "its breaker is open");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_usage_that_counts_nothing_is_none() {
     let nothing = Usage::default();
     let no_output = Usage {
