@@ -85,6 +85,11 @@ impl CallBudget {
         settle
     }
 
+    fn note(&self, attempt: &Attempt, spent: Option<Spent>) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.insert(attempt.number, (attempt.clone(), spent));
+    }
+
     /// Returns what has to be set aside for an attempt, beyond what the intent did.
     fn wanted(&self, attempt: &Attempt) -> Option<(String, NanoUsd)> {
         let worst = attempt.worst.unwrap_or_default();
@@ -103,6 +108,15 @@ impl Budget for CallBudget {
         if attempt.worst.is_none() && self.cap.is_some() {
             return Err(unknown_price());
         }
+        // Until it is allowed it costs nothing. Whoever stops waiting here may have the money set aside all the same: it is freed at the end.
+        self.note(
+            attempt,
+            Some(Spent {
+                usage: Usage::default(),
+                cost: attempt.worst.map(|_| NanoUsd(0)),
+                basis: Basis::Estimated,
+            }),
+        );
         if let Some((call, amount)) = self.wanted(attempt) {
             let cap = self.cap;
             let charge = Charge {
@@ -110,17 +124,17 @@ impl Budget for CallBudget {
                 ..Charge::default()
             };
             if !self.journal.charge(self.tenant, charge).await? {
+                let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+                attempts.remove(&attempt.number);
                 return Err(over_cap());
             }
         }
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.insert(attempt.number, (attempt.clone(), None));
+        self.note(attempt, None);
         Ok(())
     }
 
     fn settle(&self, attempt: &Attempt, spent: Spent) {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.insert(attempt.number, (attempt.clone(), Some(spent)));
+        self.note(attempt, Some(spent));
     }
 }
 

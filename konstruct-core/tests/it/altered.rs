@@ -28,6 +28,8 @@ pub(crate) enum Alteration {
     Stolen,
     /// The first intent of a send takes so long to be written.
     Slow(VirtualClock, Duration),
+    /// Money is set aside, and whoever asked for it never hears of it.
+    Unheard,
 }
 
 #[derive(Debug)]
@@ -155,7 +157,12 @@ impl Journal for Altered {
     }
 
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
-        self.inner.charge(tenant, charge).await
+        let unheard = matches!(self.alteration, Alteration::Unheard) && charge.reserve.is_some();
+        let fits = self.inner.charge(tenant, charge).await;
+        if unheard {
+            std::future::pending::<()>().await;
+        }
+        fits
     }
 
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use konstruct_core::{
-    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, TurnLimits, Usage,
-    testkit::{Answer, CrashPoint, Moment, ScriptedModel, Write},
-    turn::{FallbackReason, Outcome, Worker},
+    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, SystemClock, TenantId, TurnLimits,
+    Usage,
+    limit::{Attempt, Budget as _},
+    testkit::{Answer, CrashPoint, MemoryJournal, Moment, ScriptedModel, Write},
+    turn::{CallBudget, Charge, FallbackReason, Journal, Outcome, Worker},
 };
 
-use crate::office::{Office, limits, says};
+use crate::{
+    altered::{Alteration, Altered},
+    office::{Office, limits, says},
+};
 
 const PRICE: Price = Price {
     rates: Rates {
@@ -246,4 +252,35 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
     assert_eq!(office.world.texts(), ["Sorry."]);
     let (spent, reserved) = office.budget().await;
     assert!(spent <= request_and_a_half && reserved == NanoUsd(0));
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_money_leaves_none_set_aside() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new(Arc::new(SystemClock)));
+    let unheard: Arc<dyn Journal> =
+        Arc::new(Altered::new(Arc::clone(&journal), Alteration::Unheard));
+    let tenant = TenantId::new();
+    let budget = CallBudget::new(&unheard, tenant, "call", (None, None));
+    let attempt = |number| Attempt {
+        call: "call".into(),
+        number,
+        provider: "p".into(),
+        model: "m".into(),
+        worst: Some(NanoUsd(100)),
+    };
+    for number in 0..2 {
+        assert!(budget.reserve(&attempt(number)).now_or_never().is_none());
+    }
+    let held = async |call: &str| journal.reserved(tenant, call).await.unwrap();
+    assert_eq!(held("call.a0").await, Some(NanoUsd(100)));
+    assert_eq!(held("call.a1").await, Some(NanoUsd(100)));
+    let paid = budget.close();
+    assert!(paid.rows.iter().all(|row| row.cost == Some(NanoUsd(0))));
+    let charge = Charge {
+        reserve: None,
+        settle: paid.settle,
+        ledger: paid.rows,
+    };
+    assert!(journal.charge(tenant, charge).await.unwrap());
+    assert_eq!((held("call.a0").await, held("call.a1").await), (None, None));
 }
