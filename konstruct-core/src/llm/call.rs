@@ -7,6 +7,8 @@ use crate::{
     limit::{Budget, Unmetered},
 };
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// On whose behalf a call is made, how long it may take, and who pays for it.
 ///
 /// ```
@@ -36,12 +38,13 @@ pub struct CallContext {
 }
 
 impl CallContext {
-    /// A call of the best quality, which fails where a provider breaks off in mid-answer, and which nobody meters.
+    /// A call that takes a year at most, of the best quality, which fails where a provider breaks off in mid-answer, and which nobody meters.
     pub fn new(tenant: TenantId, idempotency_key: impl Into<String>, timeout: Duration) -> Self {
         Self {
             tenant,
             idempotency_key: idempotency_key.into(),
-            timeout,
+            // A point in time that cannot be reckoned is none.
+            timeout: timeout.min(YEAR),
             purpose: Purpose::Quality,
             conversation: None,
             on_break: OnBreak::Fail,

@@ -105,7 +105,9 @@ async fn document<W: Wire>(
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = body(response, deadline, DOCUMENT).await?;
     let mut events = Vec::new();
-    let read = W::default().document(&String::from_utf8_lossy(&body), &mut events);
+    let text = String::from_utf8_lossy(&body);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let read = W::default().document(text, &mut events);
     let mut events: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
     match read {
         Ok(()) => Ok(events),

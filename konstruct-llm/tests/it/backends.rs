@@ -251,6 +251,8 @@ async fn another_document_instead_of_a_stream_is_an_error() {
     check(0, json, cut, ErrorKind::Truncated).await;
     let busy = r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
     check(1, json, busy, ErrorKind::Unavailable).await;
+    let marked = format!("\u{feff}{busy}");
+    check(1, json, &marked, ErrorKind::Unavailable).await;
     let cut = r#"{"type":"message","id":"m","model":"m","content":[{"type":"text","text":"x"}],"stop_reason":null}"#;
     check(1, json, cut, ErrorKind::Truncated).await;
     let cut = r#"{"model":"m","message":{"content":"x"},"done":true}"#;

@@ -367,6 +367,14 @@ async fn when_the_time_is_up_nobody_else_is_asked_paid_or_blamed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_may_take_as_long_as_it_takes() {
+    let call = CallContext::new(TenantId::new(), "c", Duration::MAX);
+    let pool = pair(&fine("primary"), &fine("backup"));
+    let answer = pool.complete(ask("Hi"), &call).await.unwrap();
+    assert_eq!(answer.text(), "primary is here.");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_has_no_time_blames_nobody() {
     let ask_for = async |secs: u64| {
         let mut beats = begins("Half an ");
