@@ -64,6 +64,9 @@ impl Learner {
         let mut paid = budget.close();
         if paid.rows.is_empty() {
             let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
+            // Servers that do not count say zero, which is not what anything costs.
+            let free = worst == Some(NanoUsd(0));
+            let usage = usage.filter(|usage| usage.all_input() > 0 || free);
             paid = alone(call, info, usage, worst);
         }
         self.charge(tenant, paid).await?;

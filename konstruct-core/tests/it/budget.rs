@@ -284,3 +284,16 @@ async fn who_stops_waiting_for_money_leaves_none_set_aside() {
     assert!(journal.charge(tenant, charge).await.unwrap());
     assert_eq!((held("call.a0").await, held("call.a1").await), (None, None));
 }
+
+#[tokio::test]
+async fn a_model_that_counts_nothing_is_paid_at_the_most() {
+    let model = ScriptedModel::new(|_| Answer::text("Hi."))
+        .with_price(PRICE)
+        .with_usage(Some(Usage::default()));
+    let office = Office::with(Find::Query, model, |employee| employee.limits(limits()));
+    office.say("P1", "e1", "hello").await;
+    office.settle().await;
+    let rows = office.ledger().await;
+    assert_eq!(rows[0].basis, Basis::WorstCase);
+    assert!(rows[0].cost > Some(COST), "{rows:?}");
+}

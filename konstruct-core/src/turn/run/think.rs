@@ -104,10 +104,12 @@ impl Run<'_> {
         answer: &Result<ModelAnswer, (Error, Spent)>,
         worst: Option<NanoUsd>,
     ) {
+        let free = worst == Some(NanoUsd(0));
         let (usage, basis) = match &answer {
+            // Servers that do not count say zero, which is not what anything costs.
             Ok(ModelAnswer {
                 usage: Some(usage), ..
-            }) => (Some(*usage), Basis::Reported),
+            }) if usage.all_input() > 0 || free => (Some(*usage), Basis::Reported),
             Err((_, Spent::Nothing)) => (Some(Usage::default()), Basis::Estimated),
             Ok(_) | Err((_, Spent::Unknown)) => (None, Basis::WorstCase),
         };
