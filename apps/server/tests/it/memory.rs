@@ -83,15 +83,18 @@ async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
     office.embedder = "openai/text-embedding-3-small";
     let server = office.start().await;
     let admin = server.admin();
-    eventually(async || {
+    let embedded = async || {
         let memory = admin.memory(DEMO_TENANT).await.unwrap();
-        memory.passages > 0 && memory.embedded == memory.passages
-    })
-    .await;
+        let followed = memory.indexed == memory.records && memory.embedded == memory.passages;
+        followed && memory.passages > 0
+    };
+    eventually(embedded).await;
     let question = "Are you open on a Sunday?";
     let message = office.graph.message(NUMBER, CUSTOMER, question);
     assert_eq!(server.whatsapp(&message).await, 200);
     office.taken_are(1).await;
+    // A request that the end of the process cuts off is a row only after the next start.
+    eventually(embedded).await;
     assert!(server.terminate().await.success());
     let requests = office.model.requests();
     let embeds = requests
