@@ -9,7 +9,8 @@ use bytes::Bytes;
 use konstruct_core::{
     AccountId, Actor, Addressing, Attachment, Body, Capabilities, Channel, ChannelKind, Clock as _,
     Content, ConversationRef, DocumentFormat, Employee, Error, ErrorKind, Find, FindQuery, IdKind,
-    Inbound, KnowledgeStore as _, NewDocument, Op, Receipt, Result, SystemClock, Workforce,
+    Inbound, KnowledgeStore as _, NewDocument, Op, Outgoing, Receipt, Rendered, Result,
+    SystemClock, Workforce,
 };
 use konstruct_llm::Extract;
 use konstruct_memory::Redb;
@@ -31,9 +32,16 @@ impl Channel for Terminal {
         &self.capabilities
     }
 
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        Rendered::plain(outgoing, self.capabilities.max_text, max_parts)
+    }
+
     async fn perform(&self, op: Op) -> Result<Receipt> {
-        let Op::Send { text, key, .. } = op else {
-            return Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"));
+        let (key, text) = match op {
+            Op::Send { key, outgoing, .. } => (key, outgoing.text),
+            Op::Progress { .. } => {
+                return Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"));
+            }
         };
         println!("Ava: {text}");
         self.printed

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attachment, ChannelKind, ConversationRef, Result, Timestamp};
+use crate::{Attachment, ChannelKind, ConversationRef, Outgoing, Rendered, Result, Timestamp};
 
 /// A way to talk to people.
 ///
@@ -23,6 +23,14 @@ pub trait Channel: fmt::Debug + Send + Sync + 'static {
 
     /// Returns what this channel can do.
     fn capabilities(&self) -> &Capabilities;
+
+    /// Splits what is said into messages that fit the channel's limits, at most `max_parts`; the remainder is
+    /// [`Rendered::rest`].
+    ///
+    /// Pure: the same value gives the same parts. The parts are not translated; [`perform`](Channel::perform) translates
+    /// each when it is sent. The quote is in the first part and the choices are in the last.
+    /// [`Rendered::plain`] suits a channel that shows the text as it is.
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered;
 
     /// Performs one operation, once.
     ///
@@ -94,8 +102,9 @@ pub enum Find {
 }
 
 /// An operation on a channel.
+///
+/// The enum is exhaustive on purpose: a channel matches every operation, so that a new one is never silently dropped.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Op {
     /// Says something.
     Send {
@@ -103,10 +112,8 @@ pub enum Op {
         to: ConversationRef,
         /// The key that this send is known by, the same at every repetition. At most 64 characters of `[a-z0-9_.]`.
         key: String,
-        /// What, as plain text; the channel escapes it.
-        text: String,
-        /// The message to quote, if any.
-        reply_to: Option<String>,
+        /// What: one of the parts that [`Channel::render`] returned. The channel translates and escapes it.
+        outgoing: Outgoing,
     },
     /// Shows that the employee is at work; it is gone by itself. Best effort.
     Progress {

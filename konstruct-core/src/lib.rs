@@ -13,6 +13,7 @@ pub mod llm;
 mod memory;
 mod message;
 mod money;
+mod outgoing;
 mod secret;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -50,6 +51,7 @@ pub use self::{
         Lifecycle, ProviderError, RoutedEvent,
     },
     money::{Basis, LedgerRow, NanoUsd, Price, PriceTier, Rates, Usage},
+    outgoing::{Choice, Choices, Outgoing, Rendered},
     secret::Secret,
     workforce::{Workforce, WorkforceBuilder},
 };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
     Attachment, Capabilities, Channel, ChannelKind, ConversationRef, Error, ErrorKind, Find,
-    FindQuery, Op, Receipt, Result, Secret,
+    FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
 };
 use serde_json::Value;
 
@@ -210,12 +210,15 @@ impl Channel for Slack {
         &self.capabilities
     }
 
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        Rendered::plain(outgoing, MAX_TEXT, max_parts)
+    }
+
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
             // Slack's answers stand in the thread: there is no quoting.
-            Op::Send { to, key, text, .. } => self.send(&to, &key, &text).await,
+            Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing.text).await,
             Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
-            _ => Err(Error::new(ErrorKind::Unsupported, "slack cannot do this")),
         }
     }
 

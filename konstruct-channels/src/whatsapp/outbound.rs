@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
     Attachment, Capabilities, Channel, ChannelKind, ConversationKind, ConversationRef, Error,
-    ErrorKind, Find, FindQuery, Op, Receipt, Result, Secret,
+    ErrorKind, Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
 };
 
 use super::{
@@ -142,13 +142,8 @@ impl WhatsApp {
         })
     }
 
-    async fn send(
-        &self,
-        to: &ConversationRef,
-        key: &str,
-        text: &str,
-        reply_to: Option<&str>,
-    ) -> Result<Receipt> {
+    async fn send(&self, to: &ConversationRef, key: &str, outgoing: &Outgoing) -> Result<Receipt> {
+        let text = &outgoing.text;
         if text.trim().is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
@@ -166,7 +161,10 @@ impl WhatsApp {
                 body: &text::write(text),
                 preview_url: false,
             },
-            context: reply_to.map(|message_id| Context { message_id }),
+            context: outgoing
+                .quote
+                .as_deref()
+                .map(|message_id| Context { message_id }),
             biz_opaque_callback_data: key,
         };
         let answer = self
@@ -214,19 +212,14 @@ impl Channel for WhatsApp {
         &self.capabilities
     }
 
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        Rendered::plain(outgoing, MAX_TEXT, max_parts)
+    }
+
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
-            Op::Send {
-                to,
-                key,
-                text,
-                reply_to,
-            } => self.send(&to, &key, &text, reply_to.as_deref()).await,
+            Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing).await,
             Op::Progress { message, .. } => self.progress(message.as_deref()).await,
-            _ => Err(Error::new(
-                ErrorKind::Unsupported,
-                "whatsapp cannot do this",
-            )),
         }
     }
 

@@ -8,7 +8,7 @@ use konstruct_channels::{
 };
 use konstruct_core::{
     Attachment, AttachmentKind, Channel as _, ConversationKind, ConversationRef, ErrorKind,
-    FindQuery, Op, Secret, Timestamp,
+    FindQuery, Op, Outgoing, Secret, Timestamp,
 };
 
 async fn fake() -> (FakeSlack, Slack) {
@@ -33,8 +33,7 @@ fn send(to: ConversationRef, key: &str, text: &str) -> Op {
     Op::Send {
         to,
         key: key.to_owned(),
-        text: text.to_owned(),
-        reply_to: None,
+        outgoing: Outgoing::markdown(text),
     }
 }
 

@@ -7,8 +7,8 @@ use konstruct_channels::{
     testkit::{FakeGraph, Fault},
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Channel as _, ConversationRef, ErrorKind, FindQuery, Op, Secret,
-    Timestamp,
+    Attachment, AttachmentKind, Channel as _, ConversationRef, ErrorKind, FindQuery, Op, Outgoing,
+    Secret, Timestamp,
 };
 
 async fn fake() -> (FakeGraph, WhatsApp) {
@@ -24,8 +24,7 @@ fn send(to: &str, text: &str) -> Op {
     Op::Send {
         to: ConversationRef::direct(to),
         key: "trn_1.0".to_owned(),
-        text: text.to_owned(),
-        reply_to: Some("wamid.A".to_owned()),
+        outgoing: Outgoing::markdown(text).quoting("wamid.A"),
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::World;
 use crate::{
     Attachment, Capabilities, Channel, ChannelKind, Clock, Error, ErrorKind, Find, FindQuery, Op,
-    Receipt, Result,
+    Outgoing, Receipt, Rendered, Result,
 };
 
 /// What becomes of one send.
@@ -94,9 +94,14 @@ impl Channel for ScriptedChannel {
         &self.capabilities
     }
 
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        Rendered::plain(outgoing, self.capabilities.max_text, max_parts)
+    }
+
     async fn perform(&self, op: Op) -> Result<Receipt> {
-        let Op::Send { to, key, text, .. } = op else {
-            return Ok(Receipt::default());
+        let (to, key, text) = match op {
+            Op::Send { to, key, outgoing } => (to, key, outgoing.text),
+            Op::Progress { .. } => return Ok(Receipt::default()),
         };
         let now = self.clock.now();
         let lost = || Err(Error::new(ErrorKind::Ambiguous, "the answer was lost"));

@@ -9,7 +9,7 @@ use futures_util::{
 
 use super::{Performed, Run, Stop};
 use crate::{
-    Error, ErrorKind, FindQuery, Op, Result, Timestamp,
+    Error, ErrorKind, FindQuery, Op, Outgoing, Result, Timestamp,
     turn::{Event, Evidence, Failure, TimerChange, driver::DriverStats, inbox::evidence},
 };
 
@@ -56,11 +56,12 @@ impl Run<'_> {
             return Ok(Performed::Next(unsent(key, &error)));
         }
         DriverStats::count(&self.driver.stats.sends);
+        let mut outgoing = Outgoing::markdown(text);
+        outgoing.quote = reply_to;
         let op = Op::Send {
             to: started.conversation.clone(),
             key: key.clone(),
-            text,
-            reply_to,
+            outgoing,
         };
         let (sending, late) = (
             channel.perform(op),

@@ -1,0 +1,261 @@
+//! What the employee says: one value for records, stores, the admin API and every channel.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the employee says in one message, independent of the channel.
+///
+/// A channel [renders](crate::Channel::render) it into parts within its limits, and translates each part into the vendor's
+/// notation when it [sends](crate::Op::Send) it.
+///
+/// ```
+/// use konstruct_core::{Choice, Choices, Outgoing};
+///
+/// let question = Outgoing::markdown("Which **size** do you need?")
+///     .with_choices(Choices::new([Choice::new("s", "Small"), Choice::new("l", "Large")]))
+///     .quoting("wamid.A");
+/// assert_eq!(question.quote.as_deref(), Some("wamid.A"));
+/// assert!(!question.is_blank());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// The text, in CommonMark with tables, strikethrough, task lists and footnotes.
+    pub text: String,
+    /// What the person can choose from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Choices>,
+    /// The provider's id of the message that is quoted. Channels that cannot quote leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+}
+
+impl Outgoing {
+    /// A Markdown text.
+    pub fn markdown(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            choices: None,
+            quote: None,
+        }
+    }
+
+    /// Adds what the person can choose from; an empty list of options is the same as none.
+    #[must_use]
+    pub fn with_choices(mut self, choices: Choices) -> Self {
+        self.choices = Some(choices).filter(|choices| !choices.options.is_empty());
+        self
+    }
+
+    /// Quotes a message by the provider's id.
+    #[must_use]
+    pub fn quoting(mut self, message: impl Into<String>) -> Self {
+        self.quote = Some(message.into());
+        self
+    }
+
+    /// Returns whether there is nothing to send.
+    pub fn is_blank(&self) -> bool {
+        self.text.trim().is_empty() && self.choices.is_none()
+    }
+}
+
+/// Options of which the person picks one: buttons where the channel has enough of them, otherwise a list, otherwise numbered
+/// lines of text.
+///
+/// A press or a pick is received as [`Body::Action`](crate::Body::Action) with the option's id as `action`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Choices {
+    /// The options, in the order in which they are shown.
+    pub options: Vec<Choice>,
+    /// The label of the control that opens a list, in the person's language; "Choose" if it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+}
+
+impl Choices {
+    /// Makes choices of options.
+    pub fn new(options: impl IntoIterator<Item = Choice>) -> Self {
+        Self {
+            options: options.into_iter().collect(),
+            prompt: None,
+        }
+    }
+
+    /// Sets the label of the control that opens a list.
+    #[must_use]
+    pub fn with_prompt(mut self, prompt: impl Into<String>) -> Self {
+        self.prompt = Some(prompt.into());
+        self
+    }
+}
+
+/// One option.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Choice {
+    /// What a pick is reported as; unique among the options of a message.
+    pub id: String,
+    /// What the person sees. Plain text.
+    pub label: String,
+    /// A second line, where the channel shows one. Plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl Choice {
+    /// An option without a description.
+    pub fn new(id: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            label: label.into(),
+            description: None,
+        }
+    }
+
+    /// Adds a second line.
+    #[must_use]
+    pub fn describing(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+}
+
+/// What a channel makes of an [`Outgoing`]: parts, each of which is one message, and what exceeds the most parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rendered {
+    /// The parts in order, none of them blank. The quote is in the first, the choices are in the last.
+    pub parts: Vec<Outgoing>,
+    /// The text that did not fit into the parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<Outgoing>,
+}
+
+impl Rendered {
+    /// Makes it of parts and the rest.
+    pub fn new(parts: Vec<Outgoing>, rest: Option<Outgoing>) -> Self {
+        Self { parts, rest }
+    }
+
+    /// Renders for a channel that shows the text as it is: splits it into at most `max_parts` parts of at most `max_text`
+    /// characters, at paragraphs, else lines, sentences, words, and only then within a word. Nothing but the white space at
+    /// the seams is lost.
+    ///
+    /// ```
+    /// use konstruct_core::{Outgoing, Rendered};
+    ///
+    /// let rendered = Rendered::plain(&Outgoing::markdown("one two three four"), 9, 2);
+    /// let texts: Vec<_> = rendered.parts.iter().map(|part| part.text.as_str()).collect();
+    /// assert_eq!(texts, ["one two", "three"]);
+    /// assert_eq!(rendered.rest, Some(Outgoing::markdown("four")));
+    /// ```
+    pub fn plain(outgoing: &Outgoing, max_text: usize, max_parts: usize) -> Self {
+        let max_text = max_text.max(1);
+        let mut rest = outgoing.text.trim();
+        let mut parts = Vec::new();
+        while !rest.is_empty() && parts.len() < max_parts {
+            let end = rest.char_indices().nth(max_text);
+            let cut = end.map_or(rest.len(), |(end, _)| seam(&rest[..end]));
+            parts.push(Outgoing::markdown(rest[..cut].trim_end()));
+            rest = rest[cut..].trim_start();
+        }
+        if parts.is_empty() && max_parts > 0 && outgoing.choices.is_some() {
+            parts.push(Outgoing::markdown(""));
+        }
+        if let Some(first) = parts.first_mut() {
+            first.quote.clone_from(&outgoing.quote);
+        }
+        if let Some(last) = parts.last_mut() {
+            last.choices.clone_from(&outgoing.choices);
+        }
+        let rest = (!rest.is_empty()).then(|| Outgoing::markdown(rest));
+        Self { parts, rest }
+    }
+}
+
+/// Returns where to cut a text that is as long as a part may be. A seam in its first half would waste a message.
+fn seam(text: &str) -> usize {
+    ["\n\n", "\n", ". ", "! ", "? ", " "]
+        .iter()
+        .filter_map(|mark| text.rfind(mark).map(|at| at + mark.len()))
+        .find(|at| *at > text.len() / 2)
+        .unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(rendered: &Rendered) -> Vec<&str> {
+        rendered
+            .parts
+            .iter()
+            .map(|part| part.text.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn a_short_text_is_one_part_and_a_blank_one_none() {
+        let short = Rendered::plain(&Outgoing::markdown("  hello "), 10, 4);
+        assert_eq!(texts(&short), ["hello"]);
+        assert_eq!(
+            Rendered::plain(&Outgoing::markdown(" \n "), 10, 4),
+            Rendered::default()
+        );
+    }
+
+    #[test]
+    fn seams_are_found_and_no_word_is_lost() {
+        let text =
+            "First paragraph. It goes on.\n\nSecond paragraph, which is longer than the first one.";
+        let letters = |text: &str| -> String { text.split_whitespace().collect() };
+        for max in 1..100 {
+            for max_parts in [1, 3, usize::MAX] {
+                let rendered = Rendered::plain(&Outgoing::markdown(text), max, max_parts);
+                let parts = texts(&rendered);
+                assert!(parts.len() <= max_parts);
+                for part in &parts {
+                    assert!((1..=max).contains(&part.chars().count()), "{max}: {part}");
+                }
+                let rest = rendered.rest.as_ref().map_or("", |rest| &rest.text);
+                assert_eq!(
+                    letters(&parts.concat()) + &letters(rest),
+                    letters(text),
+                    "{max}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_part_quotes_and_the_last_offers() {
+        let choices = Choices::new([Choice::new("y", "Yes").describing("go on")]);
+        let outgoing = Outgoing::markdown("one two three")
+            .with_choices(choices.clone())
+            .quoting("m1");
+        let rendered = Rendered::plain(&outgoing, 5, 2);
+        assert_eq!(
+            rendered.parts,
+            [
+                Outgoing::markdown("one").quoting("m1"),
+                Outgoing::markdown("two").with_choices(choices)
+            ]
+        );
+        assert_eq!(rendered.rest, Some(Outgoing::markdown("three")));
+    }
+
+    #[test]
+    fn it_is_stored_without_what_it_does_not_have() {
+        let json = serde_json::to_value(Outgoing::markdown("hi")).unwrap();
+        assert_eq!(json, serde_json::json!({"text": "hi"}));
+        let read: Outgoing = serde_json::from_value(json).unwrap();
+        assert_eq!(read, Outgoing::markdown("hi"));
+        assert!(
+            Outgoing::markdown(" ")
+                .with_choices(Choices::new([]))
+                .is_blank()
+        );
+    }
+}
