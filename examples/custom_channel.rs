@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    AccountId, Actor, Addressing, Attachment, Body, Capabilities, Channel, ChannelKind, Clock as _,
-    Content, ConversationRef, DocumentFormat, Employee, Error, ErrorKind, Find, FindQuery, IdKind,
-    Inbound, KnowledgeStore as _, NewDocument, Op, Outgoing, Receipt, Rendered, Result,
-    SystemClock, Workforce,
+    AccountId, Attachment, Capabilities, Channel, ChannelKind, DocumentFormat, Employee, Error,
+    ErrorKind, Find, FindQuery, Inbound, KnowledgeStore as _, NewDocument, Op, Outgoing, Receipt,
+    Rendered, Result, Workforce,
 };
 use konstruct_llm::Extract;
 use konstruct_memory::Redb;
@@ -88,25 +87,8 @@ async fn main() -> Result<()> {
 
     let question = "When are you open?";
     println!("You: {question}");
-    let event = Inbound {
-        id: "1".into(),
-        logical_id: String::new(),
-        channel: ChannelKind::new("terminal"),
-        account: AccountId("console".into()),
-        conversation: Some(ConversationRef::direct("you")),
-        sender: Actor::human(IdKind::Other, "you"),
-        occurred_at: SystemClock.now(),
-        redelivery: 0,
-        body: Body::Message {
-            message: "1".into(),
-            content: Content::text(question),
-        },
-        addressed: Addressing {
-            direct: true,
-            ..Addressing::default()
-        },
-        raw: None,
-    };
+    let event = Inbound::message("you", question)
+        .on(ChannelKind::new("terminal"), AccountId("console".into()));
     workforce.accept(event.clone()).await?;
     // Delivered again, as providers do: it is one question all the same.
     workforce.accept(event).await?;

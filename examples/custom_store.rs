@@ -1,6 +1,7 @@
 //! A memory of your own: it looks through everything for every question, and passes the suite that every memory has to pass.
 //!
-//! What was said is the journal's, and read from there; the notebook keeps what was taught, learned and summed up.
+//! The conversations are read from their store. The notebook keeps what was taught, learned and summed up. The decisions that do
+//! not depend on how things are kept come from [`rules`].
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -12,20 +13,20 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, ConversationId, ConversationKind, Depth, Document,
-    DocumentId, Erase, ErasureReceipt, Error, ErrorKind, Fact, FactId, FactStore, Facts, Hit,
-    IndexProgress, KnowledgeStore, Language, MemoryStore, Neighbour, NewDocument, NewFact,
-    PersonId, Recall, Remembered, Result, Signals, Source, Summary, SummaryStore, TenantId,
-    Timestamp, Unanswered,
-    testkit::{MEMORY_CASES, MemoryJournal, MemorySubject, VirtualClock, memory_suite},
-    turn::{Entry, Event, Journal as _, Record, Said, holds, replaced, said},
+    Clock as _, ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Error,
+    ErrorKind, Fact, FactId, FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark,
+    MemoryArchive, MemoryStore, Neighbour, NewDocument, NewFact, NewSummary, PersonId, Recall,
+    Remembered, Result, Signals, Source, Summary, SummaryStore, TenantId, Timestamp, Unanswered,
+    memory::{Conversations, Line, rules},
+    store::{Archive as _, History as _},
+    testkit::{MEMORY_CASES, MemorySubject, ReferenceStore, VirtualClock, memory_suite},
 };
-use konstruct_memory::{chunks, extract, terms};
+use konstruct_memory::{chunks, read_document, terms};
 
 /// A memory without an index.
 #[derive(Clone, Debug)]
 struct Notebook {
-    journal: MemoryJournal,
+    store: ReferenceStore,
     clock: VirtualClock,
     pages: Arc<Mutex<HashMap<TenantId, Page>>>,
 }
@@ -34,98 +35,84 @@ struct Notebook {
 #[derive(Clone, Debug, Default)]
 struct Page {
     language: Language,
-    documents: BTreeMap<(DocumentId, u32), (Document, String)>,
-    facts: BTreeMap<FactId, Fact>,
-    summaries: BTreeMap<ConversationId, Summary>,
-    /// When persons, and parts of conversations, were erased.
-    persons_erased: HashMap<PersonId, Timestamp>,
-    erased: HashMap<ConversationId, Timestamp>,
+    items: BTreeMap<Key, Remembered>,
+    /// What was erased, each at a mark: the number of those before it.
+    erased: Vec<[u8; 16]>,
 }
 
-/// Something that was said, and where.
-#[derive(Clone, Debug)]
-struct Line {
-    conversation: ConversationId,
-    index: u64,
-    said: Said,
+/// In the order of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Document(DocumentId, u32),
+    Fact(FactId),
+    Summary(ConversationId),
 }
 
-/// A channel: its connection and what the provider calls it.
-type Channel = (ConnectionId, String);
-
-/// A tenant's conversations, as they read now.
-#[derive(Default)]
-struct History {
-    lines: Vec<Line>,
-    channels: HashMap<ConversationId, Channel>,
-    /// Who was heard in a channel; `None` where others may listen.
-    company: HashMap<Channel, Option<BTreeSet<PersonId>>>,
-    unanswered: Vec<Unanswered>,
-    passages: u64,
-}
-
-impl Line {
-    fn source(&self) -> Source {
-        Source::Message {
-            conversation: self.conversation,
-            index: self.index,
-        }
+impl Page {
+    /// The newest version of each document: versions follow each other.
+    fn documents(&self) -> Vec<(&Document, &str)> {
+        let all = self.items.values().filter_map(|item| match item {
+            Remembered::Document { document, text } => Some((document.id, (document, &**text))),
+            _ => None,
+        });
+        all.collect::<BTreeMap<_, _>>().into_values().collect()
     }
-}
 
-impl History {
-    fn take(&mut self, conversation: ConversationId, index: u64, record: &Record) {
-        if let Some(said) = said(record) {
-            self.lines.push(Line {
-                conversation,
-                index,
-                said,
-            });
+    fn facts(&self) -> impl Iterator<Item = &Fact> {
+        self.items.values().filter_map(|item| match item {
+            Remembered::Fact { fact } => Some(fact),
+            _ => None,
+        })
+    }
+
+    fn version(&self, id: DocumentId, version: u32) -> Option<(&Document, &str)> {
+        match self.items.get(&Key::Document(id, version))? {
+            Remembered::Document { document, text } => Some((document, text)),
+            _ => None,
         }
     }
 
-    /// Who is alone with the employee in a channel.
-    fn alone(&self, channel: &Channel) -> Option<PersonId> {
-        let heard = self.company.get(channel)?.as_ref()?;
-        (heard.len() == 1).then(|| heard.first().copied()).flatten()
+    fn summary(&self, of: ConversationId) -> Option<&Summary> {
+        match self.items.get(&Key::Summary(of))? {
+            Remembered::Summary { summary } => Some(summary),
+            _ => None,
+        }
     }
 
-    /// Whether an audience may see what belongs to another.
-    fn sees(&self, eye: Audience, owner: Audience) -> bool {
-        let channel = |of: &ConversationId| self.channels.get(of);
-        match (eye, owner) {
-            (_, Audience::Tenant) => true,
-            (Audience::Person { person }, Audience::Person { person: of }) => person == of,
-            (
-                Audience::Person { person },
-                Audience::Conversation { conversation } | Audience::Channel { conversation },
-            ) => {
-                let alone = channel(&conversation).and_then(|channel| self.alone(channel));
-                alone == Some(person)
+    /// Keeps something, and returns whether something with its key was there.
+    fn keep(&mut self, item: Remembered) -> bool {
+        let key = match &item {
+            Remembered::Document { document, .. } => Key::Document(document.id, document.version),
+            Remembered::Fact { fact } => Key::Fact(fact.id),
+            Remembered::Summary { summary } => Key::Summary(summary.conversation),
+            Remembered::Language { language } => {
+                self.language = *language;
+                return false;
             }
-            (
-                Audience::Conversation { conversation },
-                Audience::Conversation { conversation: of },
-            ) => conversation == of,
-            (
-                Audience::Channel { conversation },
-                Audience::Conversation { conversation: of }
-                | Audience::Channel { conversation: of },
-            ) => channel(&of).is_some() && channel(&conversation) == channel(&of),
-            _ => false,
-        }
+            _ => return true,
+        };
+        self.items.insert(key, item).is_some()
     }
+}
+
+/// The passages of a document, each with what is searched besides the text.
+fn passages((document, text): (&Document, &str)) -> Vec<(Hit, String)> {
+    let (id, version) = (document.id, document.version);
+    let chunks = (0..).zip(chunks(document.format, text));
+    let passage = |(chunk, of): (u32, konstruct_memory::Chunk)| {
+        let source = Source::Document { id, version, chunk };
+        let hit = Hit {
+            name: document.title.clone(),
+            title: of.title().to_owned(),
+            url: document.url.clone(),
+            ..Hit::new(source, of.text.clone(), document.updated_at)
+        };
+        (hit, format!("{} {}", document.title, of.path.join(" ")))
+    };
+    chunks.map(passage).collect()
 }
 
 impl Notebook {
-    fn new(journal: MemoryJournal, clock: VirtualClock) -> Self {
-        Self {
-            journal,
-            clock,
-            pages: Arc::default(),
-        }
-    }
-
     fn pages(&self) -> MutexGuard<'_, HashMap<TenantId, Page>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,282 +121,134 @@ impl Notebook {
         self.pages().get(&tenant).cloned().unwrap_or_default()
     }
 
-    /// Reads a tenant's conversations.
-    async fn history(&self, tenant: TenantId) -> Result<History> {
-        let mut history = History::default();
-        let all = self.journal.conversations(tenant, None, usize::MAX).await?;
-        for conversation in all {
-            let channel = (conversation.connection, conversation.place.id.clone());
-            history.channels.insert(conversation.id, channel.clone());
-            let direct = conversation.place.kind == ConversationKind::Direct;
-            let heard = history.company.remove(&channel);
-            let mut company = heard
-                .unwrap_or_else(|| Some(BTreeSet::new()))
-                .filter(|_| direct);
-            let log = self
-                .journal
-                .read(tenant, conversation.id, 0..u64::MAX)
-                .await?;
-            let records = log
-                .iter()
-                .filter_map(|stored| Some((stored.index, stored.record.as_ref()?)));
-            let records: Vec<(u64, &Record)> = records.collect();
-            for (index, record) in &records {
-                if let (Some(company), Some(said)) = (company.as_mut(), said(record)) {
-                    company.extend(&said.speakers);
-                }
-                let nothing = matches!(&record.entry, Entry::Event(Event::Gathered(gathered))
-                    if gathered.knowledge.iter().all(|cited| cited.coverage < 0.3));
-                let asked = records.iter().rev().find(|(at, _)| at < index);
-                if let Some((at, said)) = asked
-                    .filter(|_| nothing)
-                    .and_then(|(at, record)| Some((*at, said(record)?)))
-                {
-                    history.unanswered.push(Unanswered {
-                        conversation: conversation.id,
-                        index: at,
-                        text: said.text,
-                        at: said.at,
-                    });
-                }
-                let later = || records.iter().filter(|(at, _)| at > index);
-                let taken_back = later()
-                    .flat_map(|(_, later)| replaced(later))
-                    .any(|id| holds(record, id));
-                if said(record).is_some() {
-                    history.passages += 1;
-                    if !taken_back {
-                        history.take(conversation.id, *index, record);
-                    }
-                }
-            }
-            history.company.insert(channel, company);
-        }
-        history
-            .unanswered
-            .sort_by_key(|one| std::cmp::Reverse(one.at));
-        Ok(history)
+    fn keep(&self, tenant: TenantId, item: Remembered) -> bool {
+        self.pages().entry(tenant).or_default().keep(item)
     }
 
-    /// Checks a new fact and writes it down.
-    async fn keep(&self, tenant: TenantId, new: NewFact) -> Result<Fact> {
-        let characters = new.text.chars().count();
-        if new.text.trim().is_empty() || characters > 1000 {
-            return Err(Error::invalid("text", "has 1 to 1,000 characters"));
-        }
-        if new.sources.is_empty() {
-            return Err(Error::invalid("sources", "a fact has a source"));
-        }
-        let history = self.history(tenant).await?;
-        let mut persons: BTreeSet<PersonId> = new.about.into_iter().collect();
-        if let Audience::Person { person } = new.audience {
-            persons.insert(person);
-        }
-        let mut first: Option<Timestamp> = None;
-        for (n, quote) in new.sources.iter().enumerate() {
-            let line = history
-                .lines
-                .iter()
-                .find(|line| (line.conversation, line.index) == (quote.conversation, quote.index));
-            let refuse = |what: &str, why| Error::invalid(&format!("sources[{n}]{what}"), why);
-            let line = line.ok_or_else(|| refuse("", "there is no such message"))?;
-            let wanted = plain(&quote.quote);
-            if wanted.is_empty() || !plain(&line.said.text).contains(&wanted) {
-                return Err(refuse(".quote", "does not stand in the message"));
-            }
-            let conversation = line.conversation;
-            let own = history.sees(new.audience, Audience::Conversation { conversation });
-            let speaks = matches!(new.audience, Audience::Person { person }
-                if line.said.speakers.contains(&person));
-            if !own && !speaks {
-                return Err(refuse("", "the audience may not see this message"));
-            }
-            persons.extend(&line.said.persons);
-            first = Some(first.map_or(line.said.at, |first| first.min(line.said.at)));
-        }
-        let now = self.clock.now();
-        let fact = Fact {
-            id: FactId::new(),
-            text: new.text,
-            topic: new.topic,
-            audience: new.audience,
-            about: new.about,
-            sources: new.sources,
-            persons: persons.into_iter().collect(),
-            known_from: now,
-            valid_from: new.valid_from.or(first).unwrap_or(now),
-            valid_to: None,
-            expires_at: new.expires_at,
-            superseded_by: None,
-        };
-        let mut pages = self.pages();
-        let page = pages.entry(tenant).or_default();
-        page.facts.insert(fact.id, fact.clone());
-        Ok(fact)
+    /// Whether something of these may be kept: the persons are known, and nothing of them was erased since.
+    fn may_keep(
+        &self,
+        tenant: TenantId,
+        (conversation, persons): (ConversationId, &[PersonId]),
+        mark: Option<Mark>,
+    ) -> bool {
+        let erased = self.page(tenant).erased;
+        let since = mark.map_or(erased.len(), |mark| mark.0 as usize);
+        let late = erased.get(since..).unwrap_or_default();
+        let fine = |id: &[u8; 16]| !late.contains(id);
+        let known =
+            |person: &PersonId| self.store.knows(tenant, *person) && fine(person.as_bytes());
+        fine(conversation.as_bytes()) && persons.iter().all(known)
     }
 }
 
-fn plain(text: &str) -> String {
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
-}
-
-fn conflict(what: &str) -> Error {
-    Error::new(ErrorKind::Conflict, what)
-}
-
-fn line_hit(line: &Line) -> Hit {
-    Hit {
-        name: line.said.name.clone(),
-        said_by: Some(line.said.by),
-        persons: line.said.persons.iter().copied().collect(),
-        ..Hit::new(line.source(), line.said.text.clone(), line.said.at)
+/// Finds the best of what is seen: what holds most of the question's words, and of two that hold as much the shorter.
+fn best(language: Language, query: &Recall, seen: Vec<(Hit, String)>, limit: usize) -> Vec<Hit> {
+    let wanted: BTreeSet<String> = terms(language, &query.text).into_iter().collect();
+    let mut found: Vec<Hit> = Vec::new();
+    for (mut hit, heading) in seen {
+        let words = terms(language, &format!("{heading} {}", hit.text));
+        let words: BTreeSet<String> = words.into_iter().collect();
+        let shared = wanted.intersection(&words).count();
+        if shared == 0 {
+            continue;
+        }
+        hit.coverage = shared as f32 / wanted.len() as f32;
+        hit.score = hit.coverage + 1.0 / (8.0 + words.len() as f32);
+        hit.signals = query.explain.then_some(Signals {
+            lexical: hit.score,
+            terms: shared as u32,
+            cosine: None,
+            fused: hit.score,
+            context: 0.0,
+        });
+        found.push(hit);
     }
-}
-
-fn fact_hit(fact: &Fact) -> Hit {
-    let source = |quote: &konstruct_core::Quote| Source::Message {
-        conversation: quote.conversation,
-        index: quote.index,
-    };
-    Hit {
-        persons: fact.persons.clone(),
-        learned_from: fact.sources.iter().map(source).collect(),
-        ..Hit::new(
-            Source::Fact { id: fact.id },
-            fact.text.clone(),
-            fact.known_from,
-        )
-    }
-}
-
-impl Page {
-    /// The passages of a version of a document, with what is searched besides the text.
-    fn passages(&self, id: DocumentId, version: u32) -> Vec<(Hit, String)> {
-        let Some((document, text)) = self.documents.get(&(id, version)) else {
-            return Vec::new();
-        };
-        let chunks = (0..).zip(chunks(document.format, text));
-        let passage = |(chunk, of): (u32, konstruct_memory::Chunk)| {
-            let source = Source::Document { id, version, chunk };
-            let hit = Hit {
-                name: document.title.clone(),
-                title: of.title().to_owned(),
-                url: document.url.clone(),
-                ..Hit::new(source, of.text.clone(), document.updated_at)
-            };
-            (hit, format!("{} {}", document.title, of.path.join(" ")))
-        };
-        chunks.map(passage).collect()
-    }
-
-    /// The newest version of each document.
-    fn newest(&self) -> BTreeMap<DocumentId, u32> {
-        self.documents.keys().copied().collect()
-    }
+    found.sort_by(|a, b| {
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| a.source.cmp(&b.source))
+    });
+    found.truncate(limit);
+    found
 }
 
 #[async_trait]
 impl MemoryStore for Notebook {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-        let (page, history, now) = (
+        let (page, talk, now) = (
             self.page(tenant),
-            self.history(tenant).await?,
+            Conversations::read(&self.store, tenant).await?,
             self.clock.now(),
         );
         let in_time = |at: &Timestamp| query.when.as_ref().is_none_or(|when| when.contains(at));
-        let mut seen: Vec<(Hit, String)> = Vec::new();
-        if query.scope.knowledge {
-            for (id, version) in page.newest() {
-                let expires = page.documents[&(id, version)].0.expires_at;
-                if expires.is_none_or(|at| now < at) {
-                    seen.extend(page.passages(id, version));
-                }
+        let mut hits = Vec::new();
+        for (scope, limit) in &query.scopes {
+            let mut seen: Vec<(Hit, String)> = Vec::new();
+            if scope.knowledge {
+                let documents = page.documents().into_iter();
+                let current = documents.filter(|(of, _)| of.expires_at.is_none_or(|at| now < at));
+                seen.extend(current.flat_map(passages));
             }
-        }
-        if query.scope.facts {
-            let facts = page.facts.values().filter(|fact| {
-                fact.holds_at(now)
-                    && in_time(&fact.known_from)
-                    && history.sees(query.audience, fact.audience)
-            });
-            seen.extend(facts.map(|fact| (fact_hit(fact), String::new())));
-        }
-        if query.scope.history {
-            let lines = history.lines.iter().filter(|line| {
-                let conversation = line.conversation;
-                let owner = Audience::Conversation { conversation };
-                in_time(&line.said.at) && history.sees(query.audience, owner)
-            });
-            seen.extend(lines.map(|line| (line_hit(line), line.said.name.clone())));
-        }
-        let wanted: BTreeSet<String> = terms(page.language, &query.text).into_iter().collect();
-        let mut found: Vec<Hit> = Vec::new();
-        for (mut hit, heading) in seen {
-            let text = format!("{heading} {}", hit.text);
-            let words: BTreeSet<String> = terms(page.language, &text).into_iter().collect();
-            let shared = wanted.intersection(&words).count();
-            if shared == 0 {
-                continue;
+            if scope.facts {
+                let facts = page.facts().filter(|fact| {
+                    let holds = fact.holds_at(now) && in_time(&fact.known_from);
+                    holds && talk.sees_fact(&query.audience, fact)
+                });
+                seen.extend(facts.map(|fact| (rules::fact(fact.clone()), String::new())));
             }
-            hit.coverage = shared as f32 / wanted.len() as f32;
-            // Of two that hold as much, the shorter says it more plainly.
-            hit.score = hit.coverage + 1.0 / (8.0 + words.len() as f32);
-            hit.signals = query.explain.then_some(Signals {
-                lexical: hit.score,
-                terms: shared as u32,
-                cosine: None,
-                fused: hit.score,
-                context: 0.0,
-            });
-            found.push(hit);
-        }
-        found.sort_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then_with(|| a.source.cmp(&b.source))
-        });
-        found.truncate(query.limit);
-        for hit in &mut found {
-            if let Source::Message { conversation, .. } = hit.source {
-                let log: Vec<&Line> = history
-                    .lines
-                    .iter()
-                    .filter(|line| line.conversation == conversation)
-                    .collect();
-                let at = log.iter().position(|line| line.source() == hit.source);
-                let at = at.unwrap_or_default();
-                let beside = at.checked_sub(1).into_iter().chain([at + 1]);
-                let beside = beside.filter_map(|at| log.get(at));
-                hit.neighbours = beside
-                    .map(|line| Neighbour {
-                        source: line.source(),
-                        text: line.said.text.clone(),
-                    })
-                    .collect();
+            if scope.history {
+                let lines = talk.lines.iter().filter(|line| {
+                    in_time(&line.said.at) && talk.sees(&query.audience, line.conversation, false)
+                });
+                let hit = |line: &Line| rules::message(line.source, line.said.clone());
+                seen.extend(lines.map(|line| (hit(line), line.said.name.clone())));
             }
+            hits.extend(best(page.language, &query, seen, *limit));
         }
-        Ok(found)
+        for hit in &mut hits {
+            let at = talk.lines.iter().position(|line| line.source == hit.source);
+            let Some(at) = at else { continue };
+            let beside = at.checked_sub(1).into_iter().chain([at + 1]);
+            let beside = beside.filter_map(|beside| talk.lines.get(beside));
+            let beside = beside.filter(|line| line.conversation == talk.lines[at].conversation);
+            let neighbour = |line: &Line| Neighbour {
+                source: line.source,
+                text: line.said.text.clone(),
+            };
+            hit.neighbours = beside.map(neighbour).collect();
+        }
+        Ok(hits)
     }
 
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
-        let (page, history) = (self.page(tenant), self.history(tenant).await?);
-        let fetched = sources.iter().map(|source| match *source {
+        let (page, talk) = (
+            self.page(tenant),
+            Conversations::read(&self.store, tenant).await?,
+        );
+        let fetch = |source: &Source| match *source {
             Source::Document { id, version, chunk } => {
-                let mut passages = page.passages(id, version).into_iter();
+                let mut passages = passages(page.version(id, version)?).into_iter();
                 passages.nth(chunk as usize).map(|(hit, _)| hit)
             }
-            Source::Fact { id } => page.facts.get(&id).map(fact_hit),
-            other => {
-                let mut lines = history.lines.iter();
-                lines.find(|line| line.source() == other).map(line_hit)
-            }
-        });
-        Ok(fetched.collect())
+            Source::Fact { id } => page
+                .facts()
+                .find(|fact| fact.id == id)
+                .cloned()
+                .map(rules::fact),
+            other => talk
+                .line(other)
+                .map(|line| rules::message(other, line.said.clone())),
+        };
+        Ok(sources.iter().map(fetch).collect())
+    }
+
+    async fn mark(&self, tenant: TenantId) -> Result<Mark> {
+        Ok(Mark(self.page(tenant).erased.len() as u64))
     }
 
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
-        self.pages().entry(tenant).or_default().language = language;
+        self.keep(tenant, Remembered::Language { language });
         Ok(())
     }
 
@@ -422,13 +261,17 @@ impl MemoryStore for Notebook {
     }
 
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
-        let (page, history) = (self.page(tenant), self.history(tenant).await?);
-        let newest = page.newest().into_iter();
-        let documents: usize = newest
-            .map(|(id, version)| page.passages(id, version).len())
+        let (page, talk) = (
+            self.page(tenant),
+            Conversations::read(&self.store, tenant).await?,
+        );
+        let taught: usize = page
+            .documents()
+            .into_iter()
+            .map(|of| passages(of).len())
             .sum();
-        let passages = history.passages + documents as u64 + page.facts.len() as u64;
-        let records = self.journal.feed(tenant, 0, usize::MAX).await?.len() as u64;
+        let records = self.store.feed(tenant, 0, usize::MAX).await?.len() as u64;
+        let passages = talk.said + (taught + page.facts().count()) as u64;
         Ok(IndexProgress {
             indexed: records,
             records,
@@ -436,135 +279,99 @@ impl MemoryStore for Notebook {
             embedded: passages,
         })
     }
+}
 
-    async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        let mut receipt =
-            konstruct_core::turn::Journal::erase(&self.journal, tenant, what, depth).await?;
-        let mut pages = self.pages();
-        let page = pages.entry(tenant).or_default();
-        let before = page.facts.len();
-        match what {
-            Erase::Tenant => {
-                pages.remove(&tenant);
-                return Ok(receipt);
-            }
-            Erase::Person { person } => {
-                page.facts.retain(|_, fact| !fact.persons.contains(&person));
-                page.summaries
-                    .retain(|_, summary| !summary.persons.contains(&person));
-                page.persons_erased.insert(person, receipt.at);
-            }
-            Erase::Conversation { conversation } | Erase::Message { conversation, .. } => {
-                let index = match what {
-                    Erase::Message { index, .. } => Some(index),
-                    _ => None,
-                };
-                for fact in page.facts.values_mut() {
-                    fact.sources.retain(|source| {
-                        source.conversation != conversation
-                            || index.is_some_and(|index| source.index != index)
-                    });
-                }
-                page.facts.retain(|_, fact| !fact.sources.is_empty());
-                page.summaries.remove(&conversation);
-                page.erased.insert(conversation, receipt.at);
-            }
-            _ => return Err(Error::new(ErrorKind::Unsupported, "cannot be erased")),
-        }
-        receipt.facts = (before - page.facts.len()) as u64;
-        Ok(receipt)
-    }
-
+#[async_trait]
+impl MemoryArchive for Notebook {
     async fn export_memory(
         &self,
         tenant: TenantId,
     ) -> Result<BoxStream<'static, Result<Remembered>>> {
-        let page = self.page(tenant);
-        let mut items = Vec::new();
-        if page.language != Language::default() {
-            let language = page.language;
-            items.push(Remembered::Language { language });
-        }
-        let documents = page.documents.into_values();
-        items.extend(documents.map(|(document, text)| Remembered::Document { document, text }));
-        items.extend(
-            page.facts
-                .into_values()
-                .map(|fact| Remembered::Fact { fact }),
-        );
-        let summaries = page.summaries.into_values();
-        items.extend(summaries.map(|summary| Remembered::Summary { summary }));
-        Ok(stream::iter(items.into_iter().map(Ok)).boxed())
+        let Page {
+            language, items, ..
+        } = self.page(tenant);
+        let language =
+            (language != Language::default()).then_some(Remembered::Language { language });
+        let items = language.into_iter().chain(items.into_values());
+        Ok(stream::iter(items.map(Ok)).boxed())
     }
 
     async fn import_memory(&self, tenant: TenantId, items: Vec<Remembered>) -> Result<()> {
-        let mut pages = self.pages();
-        let mut page = pages.get(&tenant).cloned().unwrap_or_default();
+        let mut page = self.page(tenant);
         for item in items {
-            let there = match item {
-                Remembered::Language { language } => {
-                    page.language = language;
-                    false
-                }
-                Remembered::Document { document, text } => {
-                    let key = (document.id, document.version);
-                    page.documents.insert(key, (document, text)).is_some()
-                }
-                Remembered::Fact { fact } => page.facts.insert(fact.id, fact).is_some(),
-                Remembered::Summary { summary } => page
-                    .summaries
-                    .insert(summary.conversation, summary)
-                    .is_some(),
-                _ => return Err(Error::new(ErrorKind::Unsupported, "cannot be imported")),
+            let persons = match &item {
+                Remembered::Fact { fact } => &*fact.persons,
+                Remembered::Summary { summary } => &summary.persons,
+                _ => &[],
             };
-            if there {
-                return Err(conflict("something with this id is there already"));
+            let known = persons
+                .iter()
+                .all(|person| self.store.knows(tenant, *person));
+            if !known || page.keep(item) {
+                return Err(conflict(
+                    "it is there already, or names somebody who is not known",
+                ));
             }
         }
-        pages.insert(tenant, page);
+        self.pages().insert(tenant, page);
         Ok(())
     }
+
+    async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        let mut receipt = self.store.erase(tenant, what, depth).await?;
+        let mut pages = self.pages();
+        if what == Erase::Tenant {
+            pages.remove(&tenant);
+            return Ok(receipt);
+        }
+        let page = pages.entry(tenant).or_default();
+        let before = page.facts().count();
+        for item in std::mem::take(&mut page.items).into_values() {
+            if let Some(left) = rules::after(item, &what) {
+                page.keep(left);
+            }
+        }
+        receipt.facts = (before - page.facts().count()) as u64;
+        page.erased.extend(match what {
+            Erase::Person { person } => Some(*person.as_bytes()),
+            Erase::Conversation { conversation } | Erase::Message { conversation, .. } => {
+                Some(*conversation.as_bytes())
+            }
+            _ => None,
+        });
+        Ok(receipt)
+    }
+}
+
+fn conflict(why: &str) -> Error {
+    Error::new(ErrorKind::Conflict, why)
 }
 
 #[async_trait]
 impl KnowledgeStore for Notebook {
-    async fn put_document(&self, tenant: TenantId, mut new: NewDocument) -> Result<Document> {
-        new.title = new.title.trim().to_owned();
-        if !(1..=200).contains(&new.title.chars().count()) {
-            return Err(Error::invalid("title", "has 1 to 200 characters"));
-        }
-        let text = extract(new.format, &new.content)?;
-        if text.trim().is_empty() || text.len() > 1 << 20 {
-            return Err(Error::invalid("content", "has no text, or more than 1 MiB"));
-        }
-        let mut pages = self.pages();
-        let page = pages.entry(tenant).or_default();
-        let known = page
-            .documents
-            .values()
-            .rfind(|(known, _)| known.title == new.title)
-            .map(|(known, _)| (known.id, known.version));
-        let (id, version) = known.unwrap_or_else(|| (DocumentId::new(), 0));
-        let document = Document {
-            id,
-            title: new.title,
-            format: new.format,
-            version: version + 1,
-            chunks: chunks(new.format, &text).len() as u32,
-            updated_at: self.clock.now(),
-            url: new.url,
-            expires_at: new.expires_at,
-        };
-        let key = (id, document.version);
-        page.documents.insert(key, (document.clone(), text));
+    async fn put_document(&self, tenant: TenantId, new: NewDocument) -> Result<Document> {
+        let (text, page) = (read_document(&new)?, self.page(tenant));
+        let mut documents = page.documents().into_iter();
+        let before = documents.find(|(known, _)| known.title == new.title.trim());
+        let mut document = new.version(before.map(|(known, _)| known), self.clock.now());
+        document.chunks = chunks(new.format, &text).len() as u32;
+        self.keep(
+            tenant,
+            Remembered::Document {
+                document: document.clone(),
+                text,
+            },
+        );
         Ok(document)
     }
 
     async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>> {
         let page = self.page(tenant);
-        let newest = page.newest().into_iter();
-        let mut documents: Vec<Document> =
-            newest.map(|key| page.documents[&key].0.clone()).collect();
+        let newest = page
+            .documents()
+            .into_iter()
+            .map(|(document, _)| document.clone());
+        let mut documents: Vec<Document> = newest.collect();
         documents.sort_by_key(|document| std::cmp::Reverse((document.updated_at, document.id)));
         Ok(documents)
     }
@@ -576,32 +383,43 @@ impl KnowledgeStore for Notebook {
         version: Option<u32>,
     ) -> Result<Option<(Document, String)>> {
         let page = self.page(tenant);
-        let newest = page.newest().get(&id).copied();
-        Ok(newest.and_then(|newest| {
-            let key = (id, version.unwrap_or(newest));
-            page.documents.get(&key).cloned()
-        }))
+        let newest = page
+            .documents()
+            .into_iter()
+            .find(|(document, _)| document.id == id);
+        let version = version.or(newest.map(|(document, _)| document.version));
+        let found = version.and_then(|version| page.version(id, version));
+        Ok(found.map(|(document, text)| (document.clone(), text.to_owned())))
     }
 
     async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool> {
         let mut pages = self.pages();
-        let page = pages.entry(tenant).or_default();
-        let before = page.documents.len();
-        page.documents.retain(|(of, _), _| *of != id);
-        Ok(page.documents.len() < before)
+        let items = &mut pages.entry(tenant).or_default().items;
+        let before = items.len();
+        items.retain(|_, item| item.document() != Some(id));
+        Ok(items.len() < before)
     }
 
     async fn unanswered(&self, tenant: TenantId, limit: usize) -> Result<Vec<Unanswered>> {
-        let mut unanswered = self.history(tenant).await?.unanswered;
-        unanswered.truncate(limit);
-        Ok(unanswered)
+        let mut found = Conversations::read(&self.store, tenant).await?.unanswered;
+        found.truncate(limit);
+        Ok(found)
     }
 }
 
 #[async_trait]
 impl FactStore for Notebook {
-    async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact> {
-        self.keep(tenant, fact).await
+    async fn remember(&self, tenant: TenantId, new: NewFact) -> Result<Fact> {
+        let grounds = Conversations::read(&self.store, tenant)
+            .await?
+            .grounds(&new);
+        let fact = rules::grounded(&new, &grounds, self.clock.now())?;
+        let of = (fact.sources[0].conversation, &*fact.persons);
+        if !self.may_keep(tenant, of, new.mark) {
+            return Err(conflict("names somebody who is not known, or was erased"));
+        }
+        self.keep(tenant, Remembered::Fact { fact: fact.clone() });
+        Ok(fact)
     }
 
     async fn supersede(
@@ -610,34 +428,34 @@ impl FactStore for Notebook {
         old: FactId,
         new: Option<NewFact>,
     ) -> Result<Option<Fact>> {
-        let known = self.page(tenant).facts.get(&old).cloned();
-        let known = known.ok_or_else(|| Error::not_found("fact"))?;
+        let page = self.page(tenant);
+        let known = page.facts().find(|fact| fact.id == old).cloned();
+        let mut known = known.ok_or_else(|| Error::not_found("fact"))?;
         if known.valid_to.is_some() {
             return Err(conflict("the fact was superseded before"));
         }
         let fact = match new {
-            Some(new) => Some(self.keep(tenant, new).await?),
+            Some(new) => Some(self.remember(tenant, new).await?),
             None => None,
         };
-        let ended = Fact {
-            valid_to: Some(self.clock.now()),
-            superseded_by: fact.as_ref().map(|fact| fact.id),
-            ..known
-        };
-        let mut pages = self.pages();
-        pages.entry(tenant).or_default().facts.insert(old, ended);
+        known.valid_to = Some(self.clock.now());
+        known.superseded_by = fact.as_ref().map(|fact| fact.id);
+        self.keep(tenant, Remembered::Fact { fact: known });
         Ok(fact)
     }
 
     async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>> {
-        let (page, history) = (self.page(tenant), self.history(tenant).await?);
+        let (page, talk) = (
+            self.page(tenant),
+            Conversations::read(&self.store, tenant).await?,
+        );
         let when = query.as_of.unwrap_or_else(|| self.clock.now());
-        let mut facts: Vec<Fact> = page.facts.into_values().collect();
-        facts.retain(|fact| {
-            fact.holds_at(when)
-                && query.about.is_none_or(|person| fact.about == Some(person))
-                && history.sees(query.audience, fact.audience)
-        });
+        let about = |fact: &Fact| query.about.is_none_or(|person| fact.about == Some(person));
+        let seen = |fact: &&Fact| talk.sees_fact(&query.audience, fact);
+        let facts = page
+            .facts()
+            .filter(|fact| fact.holds_at(when) && about(fact));
+        let mut facts: Vec<Fact> = facts.filter(seen).cloned().collect();
         facts.sort_by_key(|fact| std::cmp::Reverse((fact.known_from, fact.id)));
         Ok(facts)
     }
@@ -646,26 +464,19 @@ impl FactStore for Notebook {
 #[async_trait]
 impl SummaryStore for Notebook {
     async fn summary(&self, tenant: TenantId, of: ConversationId) -> Result<Option<Summary>> {
-        Ok(self.page(tenant).summaries.get(&of).cloned())
+        Ok(self.page(tenant).summary(of).cloned())
     }
 
-    async fn put_summary(&self, tenant: TenantId, new: Summary) -> Result<bool> {
-        let mut pages = self.pages();
-        let page = pages.entry(tenant).or_default();
-        let known = page.summaries.get(&new.conversation);
-        let erased = page.erased.get(&new.conversation);
-        let persons = new
-            .persons
-            .iter()
-            .filter_map(|person| page.persons_erased.get(person));
-        let late = erased
-            .into_iter()
-            .chain(persons)
-            .any(|at| *at >= new.made_at);
-        if late || known.is_some_and(|known| known.to >= new.to) {
+    async fn put_summary(&self, tenant: TenantId, new: NewSummary) -> Result<bool> {
+        let page = self.page(tenant);
+        let known = page.summary(new.conversation);
+        let of = (new.conversation, &*new.persons);
+        let kept = self.may_keep(tenant, of, Some(new.mark));
+        if !kept || known.is_some_and(|known| known.to >= new.to) {
             return Ok(false);
         }
-        page.summaries.insert(new.conversation, new);
+        let summary = new.made_at(self.clock.now());
+        self.keep(tenant, Remembered::Summary { summary });
         Ok(true)
     }
 }
@@ -674,10 +485,15 @@ impl SummaryStore for Notebook {
 async fn main() {
     memory_suite(async || {
         let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
-        let journal = MemoryJournal::new(Arc::new(clock.clone()));
+        let store = ReferenceStore::new(Arc::new(clock.clone()));
+        let notebook = Notebook {
+            store: store.clone(),
+            clock: clock.clone(),
+            pages: Arc::default(),
+        };
         MemorySubject {
-            journal: Arc::new(journal.clone()),
-            memory: Arc::new(Notebook::new(journal, clock.clone())),
+            store: Arc::new(store),
+            memory: Arc::new(notebook),
             clock,
         }
     })

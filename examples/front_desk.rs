@@ -31,8 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )
         .hire(ava.tool("status").build()?)
         .build()?;
-    let (directory, journal) = (workforce.directory(), workforce.journal());
-    let gateway = Gateway::new(directory, journal, Arc::new(SystemClock));
+    let (directory, store) = (workforce.directory(), workforce.store());
+    let gateway = Gateway::new(directory, store, Arc::new(SystemClock));
     let routes = routes(Arc::new(gateway.with(ChannelKind::SLACK, webhook)));
     let listener = tokio::net::TcpListener::bind(var("LISTEN")?).await?;
     tokio::spawn(async { axum::serve(listener, routes).await });

@@ -14,9 +14,9 @@ use konstruct_channels::{
     testkit::{signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Body, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result,
-    Route, Secret, Staff, SystemClock, TenantId,
-    turn::{Exported, Journal},
+    AccountId, Body, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory,
+    Error, Result, Route, Secret, Staff, SystemClock, TenantId,
+    store::{Exported, Store},
 };
 use serde_json::Value;
 
@@ -90,7 +90,7 @@ impl Tally {
 #[derive(Debug)]
 pub struct Intake {
     gateway: Gateway,
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn Store>,
     accounts: EveryAccount,
     secret: Secret,
 }
@@ -108,7 +108,7 @@ impl Intake {
     ///
     /// # Errors
     /// When a webhook cannot be made.
-    pub fn new(journal: Arc<dyn Journal>) -> Result<Self> {
+    pub fn new(journal: Arc<dyn Store>) -> Result<Self> {
         let secret = Secret::new("a secret of the corpus");
         let accounts = EveryAccount::default();
         let directory: Arc<dyn Directory> = Arc::new(accounts.clone());
@@ -348,11 +348,24 @@ impl Directory for EveryAccount {
     async fn channel(&self, _: TenantId, _: ConnectionId) -> Result<Arc<dyn Channel>> {
         Err(Error::not_found("connection"))
     }
+
+    async fn connection_state(&self, _: TenantId, _: ConnectionId) -> Result<ConnectionState> {
+        Err(Error::not_found("connection"))
+    }
+
+    async fn set_connection_state(
+        &self,
+        _: TenantId,
+        _: ConnectionId,
+        _: ConnectionState,
+    ) -> Result<()> {
+        Err(Error::not_found("connection"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use konstruct_core::testkit::MemoryJournal;
+    use konstruct_core::testkit::ReferenceStore;
 
     use super::*;
 
@@ -360,7 +373,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, rows).unwrap();
-        let journal = MemoryJournal::new(Arc::new(SystemClock));
+        let journal = ReferenceStore::new(Arc::new(SystemClock));
         let intake = Intake::new(Arc::new(journal)).unwrap();
         let kind = Kind::of(name).expect("a known name");
         let tally = intake.file(&path, kind).await.unwrap();

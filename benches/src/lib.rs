@@ -6,11 +6,13 @@
 //! * `office` - the fake Slack, Graph API and model that such a server is pointed at.
 //! * `traffic` - what people say in the crash proof, and how it is delivered; `sender` - delivery until it is acknowledged.
 //! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
+//! * `quick` - a model, a vendor and a sender that cost next to nothing; `process` - what a process uses.
 //! * `prefill` - a store that is large before anything begins.
 //! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
 //! * `pool` - what the pool costs, beside a bare HTTP client, other libraries and gateways.
 //! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
 //! * `search` - vectors, and how long each way to search them takes, the others included.
+//! * `search_files` - words in files that must not be there.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
 //! * `streams` - recorded answers of language models, and what they say as plain JSON.
 //! * `dice` - random numbers that a seed decides.
@@ -21,8 +23,11 @@ pub mod distill;
 pub mod office;
 pub mod pool;
 pub mod prefill;
+pub mod process;
+pub mod quick;
 pub mod recall;
 pub mod search;
+pub mod search_files;
 pub mod sender;
 pub mod server;
 pub mod store;

@@ -38,7 +38,7 @@ impl Office {
     /// Points a server at them.
     pub fn connect(&self, setup: &mut Setup) {
         let variables = [
-            ("KONSTRUCT_SANDBOX", "false"),
+            ("KONSTRUCT_DEMO", "false"),
             ("KONSTRUCT_MODEL", "openai/fake"),
             ("OPENAI_API_KEY", "sk-fake"),
             ("OPENAI_BASE_URL", self.model.url()),

@@ -6,10 +6,8 @@ use konstruct_channels::slack;
 use konstruct_core::{
     Clock as _, ConnectionId, Result, RoutedEvent, SystemClock, TenantId, Timestamp, TurnId,
     WorkerId,
-    turn::{
-        Action, Append, Carry, Entry, Event, Journal as _, Outcome, RECORD_VERSION, Record,
-        SilenceReason,
-    },
+    store::{Append, ClaimRequest, Mailbox as _},
+    turn::{Action, Cause, Entry, Event, Outcome, RECORD_VERSION, Record, SilenceReason},
 };
 use konstruct_memory::Redb;
 
@@ -37,7 +35,11 @@ pub async fn prefill(path: &Path, bytes: u64) -> Result<u64, Failed> {
         store.accept(tenant, events).await?;
         let worker = WorkerId::new();
         let mut writing = tokio::task::JoinSet::new();
-        while let Some(claim) = store.claim(worker, Duration::from_secs(60)).await? {
+        while let Some(claim) = store
+            .claim(ClaimRequest::new(worker, Duration::from_secs(60)))
+            .await?
+            .conversation()
+        {
             let store = store.clone();
             writing.spawn(async move {
                 let Some(loaded) = store.load(&claim).await? else {
@@ -75,24 +77,30 @@ fn said(number: u64, connection: ConnectionId) -> Vec<RoutedEvent> {
 /// A turn in which a tool had much to tell.
 fn turn(at: Timestamp) -> Vec<Record> {
     let turn = TurnId::new();
-    let record = |entry| Record {
+    let record = |cause, entry| Record {
         v: RECORD_VERSION,
         turn,
         at,
+        cause,
         persons: Default::default(),
         entry,
     };
     vec![
-        record(Entry::Event(Event::ToolReturned {
-            id: "c1".into(),
-            content: "All that there is to know. ".repeat(SIZE / 27),
-            error: false,
-        })),
-        record(Entry::Action(Action::Finish {
-            outcome: Outcome::Silent {
-                reason: SilenceReason::NothingToSay,
-            },
-            carry: Carry::default(),
-        })),
+        record(
+            Cause::Vendor,
+            Entry::Event(Event::ToolReturned {
+                id: "c1".into(),
+                content: "All that there is to know. ".repeat(SIZE / 27),
+                error: false,
+            }),
+        ),
+        record(
+            Cause::Employee,
+            Entry::Action(Action::Finish {
+                outcome: Outcome::Silent {
+                    reason: SilenceReason::NotAddressed,
+                },
+            }),
+        ),
     ]
 }

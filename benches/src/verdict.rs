@@ -8,7 +8,8 @@ use std::{
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
     Body, ConversationId, DeliveryState, Error, Result, TenantId, Timestamp,
-    turn::{Action, Entry, Event, Exported, Input, Journal as _, Outcome, Record},
+    store::{Archive as _, Exported},
+    turn::{Action, Entry, Event, Input, ItemKind, Outcome, Record},
 };
 use konstruct_memory::{KeyRing, Redb};
 
@@ -18,21 +19,27 @@ struct Turn {
     inputs: Vec<Input>,
     sends: Vec<String>,
     done: HashSet<String>,
+    /// The delivery keys of each item that it opened.
+    asked: HashMap<String, Vec<String>>,
     outcome: Option<Outcome>,
 }
 
 impl Turn {
     fn take(&mut self, record: &Record) {
         match &record.entry {
-            Entry::Event(Event::Started(started)) => self.inputs.extend_from_slice(&started.inputs),
-            Entry::Event(Event::Heard { inputs }) => self.inputs.extend_from_slice(inputs),
+            Entry::Event(Event::Received(input)) => self.inputs.push(Input::clone(input)),
             Entry::Event(Event::SendDone { key, .. }) => {
                 self.done.insert(key.clone());
             }
             Entry::Action(Action::Send { key, .. }) if !self.sends.contains(key) => {
                 self.sends.push(key.clone());
             }
-            Entry::Action(Action::Finish { outcome, .. }) => self.outcome = Some(outcome.clone()),
+            Entry::Action(Action::Open(item)) => {
+                if let ItemKind::Send { keys, .. } = &item.kind {
+                    self.asked.insert(item.id.0.clone(), keys.clone());
+                }
+            }
+            Entry::Action(Action::Finish { outcome }) => self.outcome = Some(outcome.clone()),
             _ => {}
         }
     }
@@ -63,7 +70,7 @@ pub struct Seen {
     pub accepted: BTreeSet<String>,
     /// The delivery keys of what each fake took, in its order.
     pub taken: Vec<Vec<String>>,
-    /// The questions that the admin API lists: the key and the kind of each.
+    /// The open items that the admin API lists: the id and the kind of each.
     pub questions: HashMap<String, String>,
 }
 
@@ -255,10 +262,13 @@ impl Verdict {
                 _ => None,
             })
             .collect();
+        let open = turns.iter().flat_map(|turn| &turn.asked);
+        let open = open.filter(|(item, _)| seen.questions.contains_key(*item));
+        let open: HashSet<&String> = open.flat_map(|(_, keys)| keys).collect();
         for turn in turns {
             for key in &turn.sends {
                 let known = turn.done.contains(key) || told.contains(key.as_str());
-                let asked = seen.questions.contains_key(key);
+                let asked = open.contains(key);
                 if known && !taken.contains(key.as_str()) {
                     self.lost(format!("{key} is said to have arrived and did not"));
                 }
@@ -278,7 +288,10 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use konstruct_core::{testkit::message, turn::SilenceReason};
+    use konstruct_core::{
+        testkit::message,
+        turn::{Cause, SilenceReason},
+    };
 
     use super::*;
 
@@ -286,8 +299,10 @@ mod tests {
         let at = Timestamp::from_secs(i64::try_from(nth).unwrap());
         Input {
             seq: nth,
+            accepted_at: at,
             late,
             persons: Vec::new(),
+            about: None,
             undelivered: None,
             event: message("place", "e", &format!("m00000-{nth:02}"), at),
         }
@@ -298,6 +313,7 @@ mod tests {
             inputs,
             sends: vec![key.into()],
             done: HashSet::from([key.into()]),
+            asked: HashMap::new(),
             outcome: Some(Outcome::Replied {
                 parts: 1,
                 fallback: None,
@@ -338,7 +354,8 @@ mod tests {
         check(
             |turns, seen| {
                 turns[1].done.clear();
-                seen.questions.insert("b".into(), "unresolved".into());
+                turns[1].asked.insert("i".into(), vec!["b".into()]);
+                seen.questions.insert("i".into(), "unresolved".into());
             },
             [0, 0, 0],
         );
@@ -353,6 +370,12 @@ mod tests {
         check(|turns, _| turns[1].outcome = None, [1, 0, 0]);
         check(|_, seen| drop(seen.taken[1].pop()), [1, 0, 0]);
         check(|turns, _| turns[1].done.clear(), [1, 0, 0]);
+        // An item that was closed asks nobody any more.
+        let closed = |turns: &mut Vec<Turn>, _: &mut Seen| {
+            turns[1].done.clear();
+            turns[1].asked.insert("i".into(), vec!["b".into()]);
+        };
+        check(closed, [1, 0, 0]);
         check(|_, seen| seen.taken[0].push("z".into()), [1, 0, 0]);
         let reason = SilenceReason::NotAddressed;
         check(
@@ -388,12 +411,13 @@ mod tests {
             v: 1,
             turn: konstruct_core::TurnId::from_bytes([1; 16]),
             at: Timestamp::default(),
+            cause: Cause::Vendor,
             persons: BTreeSet::new(),
             entry,
         };
-        turn.take(&record(Entry::Event(Event::Heard {
-            inputs: vec![said(1, false)],
-        })));
+        turn.take(&record(Entry::Event(Event::Received(Box::new(said(
+            1, false,
+        ))))));
         turn.take(&record(Entry::Event(Event::Due)));
         assert_eq!(
             turn.said().map(|(_, number)| number).collect::<Vec<_>>(),

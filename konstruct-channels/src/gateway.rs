@@ -11,14 +11,14 @@ use std::{
 
 use konstruct_core::{
     AccountId, Body, ChannelKind, Clock, Directory, Inbound, Result, Route, RoutedEvent, TenantId,
-    turn::{Accepted, Journal},
+    store::{Accepted, Store},
 };
 use tracing::Instrument as _;
 
 use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
 /// The largest body that is looked at: Meta's payloads have at most 3 MB.
-const MAX_BODY: usize = 3 * 1024 * 1024;
+pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// Takes webhooks in for all tenants.
 ///
@@ -30,7 +30,7 @@ const MAX_BODY: usize = 3 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Gateway {
     directory: Arc<dyn Directory>,
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     webhooks: HashMap<ChannelKind, Box<dyn Webhook>>,
     counters: Counters,
@@ -40,7 +40,7 @@ impl Gateway {
     /// Makes a gateway that knows no channel yet.
     pub fn new(
         directory: Arc<dyn Directory>,
-        journal: Arc<dyn Journal>,
+        journal: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {

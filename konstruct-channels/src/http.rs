@@ -1,43 +1,24 @@
-//! The one way out: TLS with its own roots, no redirects, no repeats, and what a failed exchange may have done.
+//! How the vendors are called, over [`konstruct_core::http`], and what a failed send may have done.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use konstruct_core::{Error, ErrorKind, Result};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect};
-
-/// How long connecting may take. What fails here has done nothing.
-const CONNECT: Duration = Duration::from_secs(5);
+use bytes::Bytes;
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    http::{Client, Request, Url, kind_of},
+};
 
 /// The most bytes of an answer that are read.
-const ANSWER: u64 = 8 * 1024 * 1024;
+const ANSWER: usize = 8 * 1024 * 1024;
 
-/// Makes a client that follows no redirect and repeats nothing.
+/// Makes a client whose exchanges take so long at most.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] if the TLS backend cannot be set up.
+/// [`ErrorKind::Internal`] if TLS cannot be set up.
 pub(crate) fn client(timeout: Duration) -> Result<Client> {
-    let failed = |cause: Box<dyn StdError + Send + Sync>| {
-        Error::internal("the HTTP client cannot be made").with_source(cause)
-    };
-    // The provider is named here, so that neither a global default nor aws-lc is needed.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.into()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT.min(timeout))
-        .timeout(timeout)
-        .user_agent(concat!("konstruct/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| failed(error.into()))
+    let client = Client::builder().timeout(timeout).build();
+    client.prepare()?;
+    Ok(client)
 }
 
 /// Reads a base URL from the configuration.
@@ -63,20 +44,31 @@ pub(crate) fn join(base: &Url, segments: &[&str]) -> Url {
 
 /// An answer, read whole.
 pub(crate) struct Exchange {
-    pub(crate) status: StatusCode,
+    pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Bytes,
+}
+
+impl Exchange {
+    /// Returns whether the status is one of success.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Returns whether the status is one of the server's faults.
+    pub(crate) fn is_server_error(&self) -> bool {
+        (500..600).contains(&self.status)
+    }
 }
 
 /// Sends a request and reads the answer whole.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] if no connection came about, and [`ErrorKind::Ambiguous`] if it failed later.
-pub(crate) async fn exchange(request: RequestBuilder) -> Result<Exchange> {
-    let response = request.send().await.map_err(failed)?;
-    let status = response.status();
-    let retry_after = retry_after(&response);
-    let body = read(response, ANSWER).await.map_err(|error| {
+/// Those of [`Request::send`], and [`ErrorKind::Ambiguous`] when the answer breaks off or is too large.
+pub(crate) async fn exchange(request: Request) -> Result<Exchange> {
+    let response = request.send().await?;
+    let (status, retry_after) = (response.status(), response.retry_after());
+    let body = response.body(ANSWER).await.map_err(|error| {
         Error::new(ErrorKind::Ambiguous, "the answer broke off").with_source(error)
     })?;
     Ok(Exchange {
@@ -86,59 +78,30 @@ pub(crate) async fn exchange(request: RequestBuilder) -> Result<Exchange> {
     })
 }
 
-/// What a request that got no answer may have done.
-pub(crate) fn failed(error: reqwest::Error) -> Error {
-    // The address may hold a token, as Slack's response URLs do.
-    let error = error.without_url();
-    if error.is_builder() {
-        Error::new(ErrorKind::InvalidInput, "the request cannot be made").with_source(error)
-    } else if error.is_connect() {
-        Error::new(ErrorKind::Unavailable, "no connection").with_source(error)
-    } else {
-        Error::new(ErrorKind::Ambiguous, "no answer").with_source(error)
+/// Returns what the status of a send means where the body says nothing. Only a plain refusal promises that nothing was sent: a gateway
+/// that answers 503, or anything that is not of the vendor's API, may have passed the request on.
+pub(crate) fn status_kind(status: u16) -> ErrorKind {
+    match kind_of(status) {
+        ErrorKind::Unavailable
+        | ErrorKind::Unsupported
+        | ErrorKind::Cancelled
+        | ErrorKind::Protocol => ErrorKind::Ambiguous,
+        kind => kind,
     }
 }
 
-/// What a status says where the body says nothing.
-pub(crate) fn status_kind(status: StatusCode) -> ErrorKind {
-    match status.as_u16() {
-        400 | 405 | 422 => ErrorKind::InvalidInput,
-        401 => ErrorKind::Unauthorized,
-        403 => ErrorKind::Forbidden,
-        404 | 410 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
-        413 => ErrorKind::TooLarge,
-        429 => ErrorKind::RateLimited,
-        // Whoever answers so may have passed the request on; 408 too, for it says nothing about how far it had come.
-        _ => ErrorKind::Ambiguous,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Reads a body of at most so many bytes.
-///
-/// # Errors
-/// [`ErrorKind::TooLarge`], or [`ErrorKind::Unavailable`] if it breaks off.
-pub(crate) async fn read(mut response: Response, max_bytes: u64) -> Result<Bytes> {
-    let too_large = || Error::new(ErrorKind::TooLarge, format!("more than {max_bytes} bytes"));
-    if response
-        .content_length()
-        .is_some_and(|length| length > max_bytes)
-    {
-        return Err(too_large());
+    #[test]
+    fn only_a_refusal_promises_that_nothing_was_sent() {
+        let refused: Vec<u16> = (100..600)
+            .filter(|status| status_kind(*status) != ErrorKind::Ambiguous)
+            .collect();
+        let expected = [
+            400, 401, 402, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429,
+        ];
+        assert_eq!(refused, expected);
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| {
-        Error::new(ErrorKind::Unavailable, "the body broke off").with_source(error.without_url())
-    })? {
-        if (body.len() + chunk.len()) as u64 > max_bytes {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
 }

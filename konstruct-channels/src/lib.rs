@@ -9,13 +9,14 @@
 //! |---|---|
 //! | [`webhook`] | what a webhook is: a request becomes a reply and events, without IO |
 //! | [`gateway`] | the way in: verify, decode, route, accept, answer |
-//! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `text`, `client`, `outbound`: the same names in both |
-//! | `loose`, `markdown` | lenient reading of JSON; the Markdown that models write |
+//! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `client`, `outbound`: the same names in both |
+//! | `loose` | lenient reading of JSON |
+//! | `markdown`, `choices` | the Markdown that models write: translated, and split into parts; choices as text |
 //! | `routes` | the gateway's routes for an axum app |
 //! | `http`, `media` | the way out: TLS, no redirects, no repeats; files from the provider's own hosts |
 //! | `testkit` | fake vendors that misbehave on request, and the conformance suite of decoding |
 //!
-//! Deliberately absent: retries (the engine decides what may be repeated), splitting of long texts (core does it), pacing.
+//! Deliberately absent: retries (the engine decides what may be repeated), pacing.
 //!
 //! # Example
 //! A webhook of Slack, verified and decoded:
@@ -42,6 +43,8 @@
 //! | `axum` | no | the gateway's routes for an axum app |
 //! | `testkit` | no | fake vendors and the conformance suite; for tests |
 
+#[cfg(any(feature = "slack", feature = "whatsapp"))]
+mod choices;
 pub mod gateway;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod http;

@@ -2,14 +2,11 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use konstruct_core::{Error, ErrorKind, Result, Secret};
-use reqwest::{
-    Client, Response, Url,
-    header::{CONTENT_TYPE, LOCATION},
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    http::{Client, Response, Url},
 };
 use sha2::{Digest as _, Sha256};
-
-use crate::http;
 
 /// How many redirects are followed.
 const REDIRECTS: usize = 3;
@@ -40,32 +37,27 @@ impl Source {
                     "not a host of the provider's files",
                 ));
             }
-            let mut request = self.client.get(url.clone());
+            let mut request = self.client.get(&url)?;
             if url.origin() == first {
-                request = request.bearer_auth(self.token.expose());
+                request = request.bearer(&self.token);
             }
-            let response = request.send().await.map_err(unavailable)?;
-            if response.status().is_redirection() {
+            let response = request.send().await.map_err(undone)?;
+            if (300..400).contains(&response.status()) {
                 url = target(&url, &response)?;
                 continue;
             }
-            if !response.status().is_success() {
-                // A fetch changes nothing: whatever failed may be tried again.
-                let kind = match http::status_kind(response.status()) {
-                    ErrorKind::Ambiguous => ErrorKind::Unavailable,
-                    kind => kind,
-                };
-                return Err(Error::new(
-                    kind,
-                    format!("status {}", response.status().as_u16()),
-                ));
+            if !response.is_success() {
+                let message = format!("status {}", response.status());
+                let error = Error::new(response.kind(), message);
+                return Err(undone(match response.retry_after() {
+                    Some(wait) => error.with_retry_after(wait),
+                    None => error,
+                }));
             }
-            let mime = response.headers().get(CONTENT_TYPE);
-            let mime = mime
-                .and_then(|mime| mime.to_str().ok())
-                .unwrap_or_default()
-                .to_owned();
-            return Ok((http::read(response, max_bytes).await?, mime));
+            let mime = response.header("content-type").unwrap_or_default();
+            let mime = mime.to_owned();
+            let most = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+            return Ok((response.body(most).await.map_err(undone)?, mime));
         }
         Err(Error::new(ErrorKind::Protocol, "too many redirects"))
     }
@@ -81,16 +73,25 @@ impl Source {
 }
 
 fn target(from: &Url, response: &Response) -> Result<Url> {
-    let location = response.headers().get(LOCATION);
-    location
-        .and_then(|location| location.to_str().ok())
+    response
+        .header("location")
         .and_then(|location| from.join(location).ok())
         .ok_or_else(|| Error::new(ErrorKind::Protocol, "a redirect to nowhere"))
 }
 
-/// A fetch changes nothing, so a failed one has done nothing.
-pub(crate) fn unavailable(error: reqwest::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, "not reached").with_source(error.without_url())
+/// A fetch changes nothing, so one that broke has done nothing and may be tried again.
+fn undone(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Ambiguous | ErrorKind::Truncated => {
+            let undone = Error::new(ErrorKind::Unavailable, error.message());
+            let undone = match error.retry_after() {
+                Some(wait) => undone.with_retry_after(wait),
+                None => undone,
+            };
+            undone.with_source(error)
+        }
+        _ => error,
+    }
 }
 
 /// Compares a file with the SHA-256 that was announced, in base64 or hex.

@@ -5,23 +5,26 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Bytes,
-    extract::{RawQuery, State},
+    extract::{DefaultBodyLimit, RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use konstruct_core::ChannelKind;
 
-use crate::{Gateway, HttpReply, WebhookRequest};
+use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 
 /// Returns the routes that Slack and Meta are told: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
-/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`.
+/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`. They take bodies as large as the gateway does, whatever the
+/// app's own limit is.
 pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router<S> {
     Router::new()
         .route("/webhooks/slack/events", post(slack))
         .route("/webhooks/slack/interactions", post(slack))
         .route("/webhooks/slack/commands", post(slack))
         .route("/webhooks/whatsapp", get(verify_whatsapp).post(whatsapp))
+        // One byte more than the gateway takes, so that it is the gateway that refuses and counts.
+        .layer(DefaultBodyLimit::max(MAX_BODY + 1))
         .with_state(gateway)
 }
 

@@ -16,6 +16,9 @@ use crate::{Attachment, ChannelKind, ConversationRef, Outgoing, Rendered, Result
 /// * A request is given up after [`Capabilities::request_timeout`], and cannot take effect later than
 ///   [`Capabilities::grace`] after that.
 /// * A channel never repeats a send by itself.
+/// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that nothing of this connection will succeed until its
+///   credentials or its account are put in order; [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) is about one place or
+///   one recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) carries how long to wait, if the provider says so.
 #[async_trait]
 pub trait Channel: fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of channel.
@@ -115,7 +118,7 @@ pub enum Op {
         /// What: one of the parts that [`Channel::render`] returned. The channel translates and escapes it.
         outgoing: Outgoing,
     },
-    /// Shows that the employee is at work; it is gone by itself. Best effort.
+    /// Shows that the employee is at work; it is gone by itself. Best effort: it fails only if the credentials are refused.
     Progress {
         /// Where.
         to: ConversationRef,

@@ -1,12 +1,17 @@
 //! The `Directory` trait: from an account to its tenant, and from a tenant to who works there.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountId, Channel, ChannelKind, ConnectionId, Employee, LlmBackend, Result, TenantId,
-    tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, Employee, ErrorKind, LlmBackend, Result,
+    TenantId, Timestamp, tool::Toolbox,
 };
 
 /// Whose account an event came to.
@@ -21,7 +26,7 @@ pub struct Route {
 /// Finds tenants, employees and channels. Static for embedders, a store for the hosted service.
 ///
 /// # Contract
-/// A version of an employee never changes: what a turn was pinned to can be had for as long as its journal.
+/// A version of an employee never changes: what a turn was pinned to can be had for as long as its log.
 #[async_trait]
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Returns whose account this is; `None` when nobody's here.
@@ -33,15 +38,105 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Returns the tenant's employee: the newest version, or the one that a turn is pinned to.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where there is none, or those of the store.
+    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
     async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff>;
 
     /// Returns the channel of a connection.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) where there is none, or those of the store.
+    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
     async fn channel(&self, tenant: TenantId, connection: ConnectionId)
     -> Result<Arc<dyn Channel>>;
+
+    /// Returns whether a connection can be used at the moment.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
+    async fn connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<ConnectionState>;
+
+    /// Records whether a connection can be used: [`Directory::connection_state`] returns it from then on, also after a restart
+    /// if the directory is stored. An equal state changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is no such connection, or those of the store.
+    async fn set_connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        state: ConnectionState,
+    ) -> Result<()>;
+}
+
+/// Whether a connection can be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The vendor has not confirmed yet that the account belongs to the tenant: no event is routed to the connection.
+    Pending,
+    /// Events are accepted and messages are sent.
+    #[default]
+    Active,
+    /// Events are accepted. Nothing is sent and no model is called until the connection is active again.
+    Paused {
+        /// Why: [`ErrorKind::Unauthorized`] for a refused token, [`ErrorKind::QuotaExhausted`] for an unpaid account, and so
+        /// on.
+        reason: ErrorKind,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The vendor has ended the connection, for example because the app was uninstalled. Only a new token revives it.
+    Disconnected {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+impl ConnectionState {
+    /// Returns whether messages can be sent.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
+
+/// The states of connections in memory, for a directory that is not stored. A connection is active until told otherwise.
+///
+/// ```
+/// use konstruct_core::{
+///     ConnectionId, ConnectionState, ConnectionStates, ErrorKind, TenantId, Timestamp,
+/// };
+///
+/// let (states, tenant, connection) = (ConnectionStates::default(), TenantId::new(), ConnectionId::new());
+/// assert!(states.get(tenant, connection).is_active());
+/// let paused = ConnectionState::Paused {
+///     reason: ErrorKind::Unauthorized,
+///     since: Timestamp::from_secs(1),
+/// };
+/// states.set(tenant, connection, paused);
+/// assert_eq!(states.get(tenant, connection), paused);
+/// ```
+#[derive(Debug, Default)]
+pub struct ConnectionStates(Mutex<HashMap<(TenantId, ConnectionId), ConnectionState>>);
+
+impl ConnectionStates {
+    /// Returns the state of a connection.
+    pub fn get(&self, tenant: TenantId, connection: ConnectionId) -> ConnectionState {
+        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states
+            .get(&(tenant, connection))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Sets the state of a connection.
+    pub fn set(&self, tenant: TenantId, connection: ConnectionId, state: ConnectionState) {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        states.insert((tenant, connection), state);
+    }
 }
 
 /// An employee with what it works with.

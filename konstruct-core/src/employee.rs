@@ -48,9 +48,12 @@ pub struct Employee {
     /// What its model calls may cost in a calendar month (UTC). `None`: no cap.
     #[serde(default)]
     pub monthly_cap: Option<NanoUsd>,
-    /// What it says when no model can be had; the turn is then marked for a person to look at.
+    /// What it says when it cannot answer: the turn then leaves an open item for a person.
     #[serde(default = "default_fallback")]
     pub fallback: String,
+    /// Other fixed sentences.
+    #[serde(default)]
+    pub phrases: Phrases,
     /// How far one turn may go.
     #[serde(default)]
     pub limits: TurnLimits,
@@ -58,6 +61,28 @@ pub struct Employee {
 
 fn default_fallback() -> String {
     "I'm sorry, I can't answer that right now. Please try again in a while.".into()
+}
+
+/// Fixed sentences that an employee says, in the language of the business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Phrases {
+    /// What it says when the model does not answer in time: it will answer by itself later.
+    pub deferred: String,
+    /// What it says after the last part of a long reply that is sent.
+    pub rest: String,
+    /// The label of the choice with which the rest is asked for, at most 20 characters.
+    pub rest_label: String,
+}
+
+impl Default for Phrases {
+    fn default() -> Self {
+        Self {
+            deferred: "I can't answer that right now. I'll reply here as soon as I can.".into(),
+            rest: "There is more to this answer. Would you like the rest?".into(),
+            rest_label: "Send the rest".into(),
+        }
+    }
 }
 
 /// How far one turn may go.
@@ -80,7 +105,13 @@ pub struct TurnLimits {
     pub bot_turns: u32,
     /// Seconds to wait for word of a send whose outcome is unknown, before a person is asked.
     pub receipt_deadline_secs: u32,
-    /// What becomes of a send that nobody can tell the outcome of.
+    /// Seconds after which a person is told that the answer will come later, if the model has not answered. At least 5.
+    pub deadline_secs: u32,
+    /// Seconds for which the employee answers a question by itself that it could not answer at once; 0: never.
+    pub question_age_secs: u32,
+    /// The most messages of one reply; the rest is offered.
+    pub reply_parts: u32,
+    /// What becomes of a send whose outcome is unknown.
     pub unresolved: Unresolved,
     /// What becomes of a message that arrives in mid-turn.
     pub mid_turn: MidTurn,
@@ -97,6 +128,9 @@ impl Default for TurnLimits {
             burst_ms: 300,
             bot_turns: 2,
             receipt_deadline_secs: 60,
+            deadline_secs: 45,
+            question_age_secs: 4 * 60 * 60,
+            reply_parts: 4,
             unresolved: Unresolved::Ask,
             mid_turn: MidTurn::Fold,
         }
@@ -206,6 +240,7 @@ impl Employee {
                 tools: Vec::new(),
                 monthly_cap: None,
                 fallback: default_fallback(),
+                phrases: Phrases::default(),
                 limits: TurnLimits::default(),
             },
         }
@@ -221,6 +256,9 @@ impl Employee {
         length("persona", &self.persona, 0, 4000)?;
         length("scope", &self.scope, 0, 2000)?;
         length("fallback", &self.fallback, 1, 1000)?;
+        length("phrases.deferred", &self.phrases.deferred, 1, 1000)?;
+        length("phrases.rest", &self.phrases.rest, 1, 1000)?;
+        length("phrases.rest_label", &self.phrases.rest_label, 1, 20)?;
         for (i, language) in self.languages.iter().enumerate() {
             length(&format!("languages[{i}]"), language, 2, 35)?;
         }
@@ -231,10 +269,14 @@ impl Employee {
         if limits.burst_ms > 10_000 {
             return Err(Error::invalid("limits.burst_ms", "must be at most 10000"));
         }
+        if limits.deadline_secs < 5 {
+            return Err(Error::invalid("limits.deadline_secs", "must be at least 5"));
+        }
         for (name, value, most) in [
             ("model_calls", limits.model_calls, 100),
             ("tool_calls", limits.tool_calls, 1000),
             ("answer_tokens", limits.answer_tokens, 100_000),
+            ("reply_parts", limits.reply_parts, 50),
         ] {
             if !(1..=most).contains(&value) {
                 return Err(Error::invalid(
@@ -318,6 +360,13 @@ impl EmployeeBuilder {
     #[must_use]
     pub fn fallback(mut self, text: impl Into<String>) -> Self {
         self.employee.fallback = text.into();
+        self
+    }
+
+    /// Sets the other fixed sentences.
+    #[must_use]
+    pub fn phrases(mut self, phrases: Phrases) -> Self {
+        self.employee.phrases = phrases;
         self
     }
 

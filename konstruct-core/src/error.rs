@@ -85,6 +85,7 @@ impl fmt::Display for ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    field: Option<Box<str>>,
     retry_after: Option<Duration>,
     should_retry: Option<bool>,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -96,6 +97,7 @@ impl Error {
         Self {
             kind,
             message: message.into(),
+            field: None,
             retry_after: None,
             should_retry: None,
             source: None,
@@ -106,6 +108,13 @@ impl Error {
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Names the field of the input that the error is about, as a path such as `hours.open[0].to`.
+    #[must_use]
+    pub fn with_field(mut self, field: &str) -> Self {
+        self.field = Some(field.into());
         self
     }
 
@@ -133,6 +142,11 @@ impl Error {
         &self.message
     }
 
+    /// Returns the field of the input that the error is about, if it is about one.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
     /// Returns how long the other side asks to wait, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -152,9 +166,17 @@ impl Error {
 }
 
 impl Error {
-    /// An [`ErrorKind::InvalidInput`] error whose message begins with the field's name.
+    /// An [`ErrorKind::InvalidInput`] error about a field; its message begins with the field's name.
+    ///
+    /// ```
+    /// use konstruct_core::Error;
+    ///
+    /// let error = Error::invalid("hours.open[0].to", "must be later than `from`");
+    /// assert_eq!(error.field(), Some("hours.open[0].to"));
+    /// assert_eq!(error.message(), "hours.open[0].to: must be later than `from`");
+    /// ```
     pub fn invalid(field: &str, problem: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::InvalidInput, format!("{field}: {problem}"))
+        Self::new(ErrorKind::InvalidInput, format!("{field}: {problem}")).with_field(field)
     }
 
     /// An [`ErrorKind::NotFound`] error for a kind of thing; it never tells whose it is.

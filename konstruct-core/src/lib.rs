@@ -6,15 +6,18 @@ mod directory;
 mod embed;
 mod employee;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 mod id;
 pub mod learn;
 pub mod limit;
 pub mod llm;
-mod memory;
+pub mod memory;
 mod message;
 mod money;
 mod outgoing;
 mod secret;
+pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod tool;
@@ -24,10 +27,10 @@ mod workforce;
 pub use self::{
     channel::{Capabilities, Channel, Find, FindQuery, Op, Receipt},
     clock::{Clock, SystemClock, Timestamp},
-    directory::{Directory, Route, Staff},
+    directory::{ConnectionState, ConnectionStates, Directory, Route, Staff},
     embed::{EmbedContext, EmbedKind, Embedder, PaidEmbedder},
     employee::{
-        Employee, EmployeeBuilder, MidTurn, OpenSpan, TurnLimits, Unresolved, WorkingHours,
+        Employee, EmployeeBuilder, MidTurn, OpenSpan, Phrases, TurnLimits, Unresolved, WorkingHours,
     },
     error::{Error, ErrorKind, Result},
     id::{
@@ -40,15 +43,16 @@ pub use self::{
         OnBreak, OutputSchema, Part, Passage, Purpose, Role, ToolCall, ToolChoice, ToolSpec,
     },
     memory::{
-        Audience, Depth, Document, DocumentFormat, Erase, ErasureReceipt, Fact, FactStore, Facts,
-        Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, Neighbour, NewDocument, NewFact,
-        Quote, Recall, Remains, Remembered, Remnant, SaidBy, Scope, Signals, Source, Summary,
-        SummaryStore, Unanswered, Until,
+        Audience, ChannelRef, Depth, Document, DocumentFormat, Erase, ErasureReceipt, Fact,
+        FactOwner, FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark,
+        MemoryArchive, MemoryStore, Neighbour, NewDocument, NewFact, NewSummary, Quote, Recall,
+        Remains, Remembered, Remnant, SaidBy, Scope, Signals, Source, Summary, SummaryStore,
+        Unanswered, Until,
     },
     message::{
         AccountId, Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind,
         Content, ConversationKind, ConversationRef, Decision, DeliveryState, IdKind, Inbound,
-        Lifecycle, ProviderError, RoutedEvent,
+        Lifecycle, ProviderError, Quoted, Referral, RoutedEvent,
     },
     money::{Basis, LedgerRow, NanoUsd, Price, PriceTier, Rates, Usage},
     outgoing::{Choice, Choices, Outgoing, Rendered},

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{ConnectionId, Timestamp};
+use crate::{Clock as _, ConnectionId, ConversationId, SystemClock, Timestamp, turn::ItemId};
 
 /// Which kind of channel: `slack`, `whatsapp`, or the name that your own channel gives itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,8 +37,18 @@ impl ChannelKind {
 #[serde(transparent)]
 pub struct AccountId(pub String);
 
-/// One event of a provider, normalised. Immutable.
+/// One event of a provider, normalised.
+///
+/// ```
+/// use konstruct_core::{AccountId, ChannelKind, Inbound};
+///
+/// let question = Inbound::message("visitor-7", "Is my bike ready?")
+///     .on(ChannelKind::new("terminal"), AccountId("console".into()))
+///     .with_id("1");
+/// assert!(question.addressed.direct);
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Inbound {
     /// First key of deduplication: the provider's id of the event. An empty id is never a key.
     pub id: String,
@@ -63,9 +73,165 @@ pub struct Inbound {
     /// Whom it was said to: decides whether the employee answers, without knowing the channel.
     #[serde(default)]
     pub addressed: Addressing,
+    /// The message that it quotes or answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<Quoted>,
+    /// The visible title of the button or list row that was picked. An action's `value` is what the program reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The advertisement that the person came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<Box<Referral>>,
+    /// Whether the sender passed on somebody else's message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forwarded: bool,
     /// The provider's own JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Box<RawValue>>,
+}
+
+impl Inbound {
+    /// Makes an event of the provider, which belongs to no conversation. The other parts are added with the methods below.
+    pub fn new(
+        channel: ChannelKind,
+        account: AccountId,
+        id: impl Into<String>,
+        occurred_at: Timestamp,
+        body: Body,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            logical_id: String::new(),
+            channel,
+            account,
+            conversation: None,
+            sender: Actor::default(),
+            occurred_at,
+            redelivery: 0,
+            body,
+            addressed: Addressing::default(),
+            quoted: None,
+            label: None,
+            referral: None,
+            forwarded: false,
+            raw: None,
+        }
+    }
+
+    /// Makes what a person writes in a one-to-one conversation, now and under an id of its own. Sending the same event twice
+    /// needs the same id: set it with [`with_id`](Self::with_id).
+    pub fn message(person: impl Into<String>, text: impl Into<String>) -> Self {
+        let person = person.into();
+        let id = uuid::Uuid::now_v7().to_string();
+        let body = Body::Message {
+            message: id.clone(),
+            content: Content::text(text),
+        };
+        Self::new(
+            ChannelKind::new("app"),
+            AccountId::default(),
+            id,
+            SystemClock.now(),
+            body,
+        )
+        .in_place(ConversationRef::direct(&person))
+        .sent_by(Actor::human(IdKind::Other, person))
+        .addressed(Addressing {
+            direct: true,
+            ..Addressing::default()
+        })
+    }
+
+    /// Sets the channel and the account at the provider.
+    #[must_use]
+    pub fn on(mut self, channel: ChannelKind, account: AccountId) -> Self {
+        self.channel = channel;
+        self.account = account;
+        self
+    }
+
+    /// Sets the id of the event, and of its message if the two were the same.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        if let Body::Message { message, .. } = &mut self.body
+            && *message == self.id
+        {
+            message.clone_from(&id);
+        }
+        self.id = id;
+        self
+    }
+
+    /// Sets the second key of deduplication.
+    #[must_use]
+    pub fn with_logical_id(mut self, id: impl Into<String>) -> Self {
+        self.logical_id = id.into();
+        self
+    }
+
+    /// Sets where it was said.
+    #[must_use]
+    pub fn in_place(mut self, conversation: impl Into<Option<ConversationRef>>) -> Self {
+        self.conversation = conversation.into();
+        self
+    }
+
+    /// Sets who did it.
+    #[must_use]
+    pub fn sent_by(mut self, sender: Actor) -> Self {
+        self.sender = sender;
+        self
+    }
+
+    /// Sets when it happened.
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.occurred_at = time;
+        self
+    }
+
+    /// Sets whom it was said to.
+    #[must_use]
+    pub fn addressed(mut self, addressed: Addressing) -> Self {
+        self.addressed = addressed;
+        self
+    }
+
+    /// Sets the message that it quotes.
+    #[must_use]
+    pub fn quoting(mut self, quoted: impl Into<Option<Quoted>>) -> Self {
+        self.quoted = quoted.into();
+        self
+    }
+
+    /// Sets the title of what was picked.
+    #[must_use]
+    pub fn labelled(mut self, label: impl Into<Option<String>>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Sets the advertisement that the person came from.
+    #[must_use]
+    pub fn referred_by(mut self, referral: impl Into<Option<Referral>>) -> Self {
+        self.referral = referral.into().map(Box::new);
+        self
+    }
+
+    /// Sets whether somebody else's message was passed on.
+    #[must_use]
+    pub fn forwarded(mut self, forwarded: bool) -> Self {
+        self.forwarded = forwarded;
+        self
+    }
+
+    /// Sets the provider's own JSON.
+    #[must_use]
+    pub fn with_raw(mut self, raw: impl Into<Option<Box<RawValue>>>) -> Self {
+        self.raw = raw.into();
+        self
+    }
 }
 
 fn is_zero(n: &u32) -> bool {
@@ -74,18 +240,86 @@ fn is_zero(n: &u32) -> bool {
 
 impl PartialEq for Inbound {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-            && self.logical_id == other.logical_id
-            && self.channel == other.channel
-            && self.account == other.account
-            && self.conversation == other.conversation
-            && self.sender == other.sender
-            && self.occurred_at == other.occurred_at
-            && self.redelivery == other.redelivery
-            && self.body == other.body
-            && self.addressed == other.addressed
-            && self.raw.as_ref().map(|raw| raw.get()) == other.raw.as_ref().map(|raw| raw.get())
+        // Named one by one, so that a new field is not forgotten.
+        let Self {
+            id,
+            logical_id,
+            channel,
+            account,
+            conversation,
+            sender,
+            occurred_at,
+            redelivery,
+            body,
+            addressed,
+            quoted,
+            label,
+            referral,
+            forwarded,
+            raw,
+        } = self;
+        *id == other.id
+            && *logical_id == other.logical_id
+            && *channel == other.channel
+            && *account == other.account
+            && *conversation == other.conversation
+            && *sender == other.sender
+            && *occurred_at == other.occurred_at
+            && *redelivery == other.redelivery
+            && *body == other.body
+            && *addressed == other.addressed
+            && *quoted == other.quoted
+            && *label == other.label
+            && *referral == other.referral
+            && *forwarded == other.forwarded
+            && raw.as_ref().map(|raw| raw.get()) == other.raw.as_ref().map(|raw| raw.get())
     }
+}
+
+/// A message that is quoted: a reference, never its text, because the text belongs to its author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Quoted {
+    /// The provider's id of the message.
+    pub message: String,
+    /// The provider's id of its author, where it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+}
+
+impl Quoted {
+    /// Refers to a message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            author: None,
+        }
+    }
+
+    /// Adds who wrote it.
+    #[must_use]
+    pub fn by(mut self, author: impl Into<Option<String>>) -> Self {
+        self.author = author.into();
+        self
+    }
+}
+
+/// The advertisement or post whose button led a person here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Referral {
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_url: Option<String>,
+    /// Its headline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headline: Option<String>,
+    /// Its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The provider's id of the click, which conversions are reported with (WhatsApp: `ctwa_clid`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub click_id: Option<String>,
 }
 
 /// An event that was routed: it is known whose connection it came through.
@@ -247,9 +481,9 @@ pub enum Body {
     Action {
         /// The provider's kind of interaction, such as `block_actions`.
         kind: String,
-        /// What was pressed.
+        /// What was pressed: for [`Choices`](crate::Choices) the option's id.
         action: String,
-        /// The value that came with it.
+        /// The value that came with it. What the person saw is [`Inbound::label`].
         value: String,
     },
     /// Somebody used a command.
@@ -280,10 +514,12 @@ pub enum Body {
         /// What changed.
         change: Lifecycle,
     },
-    /// A person answered an open question about this conversation.
+    /// A person decided about an open item of a conversation.
     Decision {
-        /// The delivery key that the question was about.
-        key: String,
+        /// The conversation.
+        target: ConversationId,
+        /// The item. Each opening has an id of its own, so that a decision is made once.
+        item: ItemId,
         /// What they decided.
         decision: Decision,
     },
@@ -314,16 +550,18 @@ pub enum DeliveryState {
     Read,
 }
 
-/// What a person decided about a send whose outcome nobody knows.
+/// What a person decided about an open item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Decision {
-    /// It arrived.
+    /// The message arrived.
     Arrived,
-    /// Send it again, even if it may then arrive twice.
+    /// Send the message again, even if it may then arrive twice.
     Resend,
-    /// Let it be.
+    /// The employee shall answer the question now.
+    Answer,
+    /// Nothing more is to be done.
     Drop,
 }
 
@@ -332,8 +570,16 @@ pub enum Decision {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// The app was removed, or its tokens were revoked.
+    /// The app was removed, its tokens were revoked, or the account was disabled, deleted or moved away.
     Disconnected,
+    /// The account works again after it was disabled or moved away.
+    Reconnected,
+    /// The provider does not let the account answer people.
+    Restricted {
+        /// Until when, if the provider says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
     /// The provider is holding events back.
     RateLimited,
     /// Somebody opened the employee's thread or home.
@@ -370,9 +616,6 @@ pub struct Content {
     /// What was attached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// The message that it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<String>,
 }
 
 impl Content {
@@ -443,7 +686,7 @@ pub struct Addressing {
     /// It names the employee.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mention: bool,
-    /// In a thread; whether the employee takes part in it, its journal knows.
+    /// In a thread; whether the employee takes part in it, its log shows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub thread: bool,
     /// As a command or an action on what the employee showed.

@@ -2,9 +2,16 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// A token, key or password. It prints as `***`, and must be asked for with [`Secret::expose`].
+///
+/// It is read from configuration and requests, and never serialised by itself: a struct that is derived `Serialize` and holds a secret
+/// does not compile, until the field names the function that writes it (`#[serde(serialize_with = "..")]`).
+///
+/// ```compile_fail
+/// serde_json::to_string(&konstruct_core::Secret::new("xoxb-1")).unwrap();
+/// ```
 ///
 /// ```
 /// use konstruct_core::Secret;
@@ -13,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(format!("{token:?} {token}"), "*** ***");
 /// assert_eq!(token.expose(), "xoxb-1");
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 

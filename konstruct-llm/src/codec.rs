@@ -31,6 +31,15 @@ pub trait Wire: fmt::Debug + Default + Send + 'static {
     /// Returns whether a frame that the end of the bytes left unterminated is whole, and the last one of an answer.
     fn is_terminal(frame: &str) -> bool;
 
+    /// The bytes have ended without the terminal frame: completes an answer that has already given its reason to end, and does nothing
+    /// otherwise.
+    ///
+    /// # Errors
+    /// As [`Wire::frame`].
+    fn end(&mut self, _events: &mut Vec<ModelEvent>) -> Result<()> {
+        Ok(())
+    }
+
     /// Translates a whole answer in one document, as it comes where no stream was asked for, into the events of a stream with the same
     /// content. A [`ModelEvent::Finish`] or an error is the last.
     ///
@@ -117,8 +126,8 @@ impl<W: Wire> Decoder<W> {
         }
     }
 
-    /// Says that the bytes have ended; returns what is left. Without the provider's terminal event that is an
-    /// [`ErrorKind::Truncated`].
+    /// Says that the bytes have ended; returns what is left. Without the provider's terminal event, and without a reason to end before
+    /// it, that is an [`ErrorKind::Truncated`].
     pub fn finish(&mut self) -> Vec<Result<ModelEvent>> {
         let mut out = Vec::new();
         if self.ended {
@@ -128,6 +137,12 @@ impl<W: Wire> Decoder<W> {
             && W::is_terminal(&frame)
         {
             self.ended = translate(&mut self.wire, &frame, &mut self.events, &mut out);
+        }
+        if !self.ended {
+            let result = self.wire.end(&mut self.events);
+            self.ended = result.is_err() || !self.events.is_empty();
+            out.extend(self.events.drain(..).map(Ok));
+            out.extend(result.err().map(Err));
         }
         if !self.ended {
             self.ended = true;

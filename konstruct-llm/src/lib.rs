@@ -8,8 +8,9 @@
 //!   `answer` go between it and core's types. OpenAI has two wires, `chat/` and `responses/`.
 //! * `catalog` - which models a provider has.
 //! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
+//! * `leak` - thoughts that a server leaves in the text.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
-//! * `http/` - TLS, timeouts, and bytes through a decoder into a stream; `guard/` keeps a tenant's own base URL off private networks.
+//! * `http/` - timeouts, refusals, and bytes through a decoder into a stream, over [`konstruct_core::http`].
 //! * `pool/` - many deployments behind one backend: routing, breakers, retries, recovery, and what each attempt costs.
 //! * `price/` - what models cost: a versioned table.
 //! * `telemetry/` - spans and metrics by OpenTelemetry's names.
@@ -67,9 +68,9 @@ mod embed;
 #[cfg(feature = "extract")]
 pub mod extract;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-mod guard;
-#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod http;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod leak;
 #[cfg(feature = "ollama")]
 mod ndjson;
 #[cfg(feature = "ollama")]
@@ -98,4 +99,4 @@ pub use self::pool::{BreakerPolicy, Deployment, EmbedderPool, Pool, PoolBuilder}
 pub use self::price::PriceTable;
 pub use self::telemetry::{CallMetrics, Observed};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-pub use self::{catalog::Catalog, codec::Decoder, guard::Guard, http::Timeouts};
+pub use self::{catalog::Catalog, codec::Decoder, http::Timeouts};

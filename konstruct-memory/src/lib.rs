@@ -1,6 +1,6 @@
-//! Stores of Konstruct: the durable journal and the memory, on redb and on PostgreSQL.
+//! Stores of Konstruct: the durable store of turns and the memory, on redb and on PostgreSQL.
 //!
-//! One [`Redb`] is a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file:
+//! One [`Redb`] is a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file:
 //! nothing to install, one process, group commit. `Postgres` is the same on a database that any number of processes share. Both
 //! pass the same suites, seal content in the same way, and share one memory, which is written over a private trait, `Shelf`.
 //!
@@ -41,11 +41,12 @@
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
 //! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the one writer, reading, the tables, the keys of what is sealed, and a fresh file |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
-//! | `redb/journal`, `accept`, `arrival`, `append`, `head`, `budget`, `erase`, `export`, `import` | the journal |
+//! | `redb/roles`, `accept`, `arrival`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
+//! | `redb/recover` | what happens after a failed write |
 //! | `redb/shelf/` | the index, vectors in memory, the search, and the thread that follows the feed |
 //! | `redb/rows` | rows of the application's own |
 //! | `postgres/connect`, `migrate`, `tenant`, `vault` | what is refused at the start, the tables and their policies, the one door to a tenant's rows, the keys |
-//! | `postgres/journal`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `wake` | the journal |
+//! | `postgres/roles`, `accept`, `queue`, `claim`, `append`, `fed`, `read`, `budget`, `erase`, `export`, `import`, `prune`, `wake` | the store of turns |
 //! | `postgres/shelf/` | the index, and the search: postings and cosines by number, added up here |
 //! | `postgres/graph/` | approximate indexes of large spaces, made by the owner |
 //! | `postgres/rewrap`, `rewrite` | keys wrapped anew, files written anew |
@@ -87,11 +88,12 @@ pub use self::embed::StaticEmbedder;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
-pub use self::redb::{Expect, Redb, RedbBuilder, RowChange};
+pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
     analyze::terms,
     chunk::{Chunk, chunks},
     extract::extract,
+    memory::read_document,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},
 };

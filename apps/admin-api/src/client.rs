@@ -2,20 +2,24 @@
 
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, Error, ErrorKind, Result, Secret, TenantId, TurnId,
+    http::{self, Method},
 };
-use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
-    Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
-    EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
-    NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
+    Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
+    DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
+    NewDocument, NewErasure, NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question,
+    Replay, Tenant, Unanswered,
 };
+
+/// The most bytes of an answer that are read.
+const ANSWER: usize = 256 << 20;
 
 /// A client of one server's admin API. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: http::Client,
     base: String,
     token: Secret,
 }
@@ -26,20 +30,8 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Internal`] if TLS cannot be set up.
     pub fn new(base: impl Into<String>, token: Secret) -> Result<Self> {
-        let roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let tls = rustls::ClientConfig::builder_with_provider(
-            rustls::crypto::ring::default_provider().into(),
-        )
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("TLS cannot be set up").with_source(error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .build()
-            .map_err(|error| Error::internal("no HTTP client").with_source(error))?;
+        let http = http::Client::builder().build();
+        http.prepare()?;
         Ok(Self {
             http,
             base: base.into().trim_end_matches('/').to_owned(),
@@ -53,31 +45,32 @@ impl Client {
         path: String,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T> {
-        let unreachable = |error| {
-            Error::new(ErrorKind::Unavailable, "the server was not reached").with_source(error)
+        let unreachable = |error: Error| match error.kind() {
+            ErrorKind::InvalidInput => error,
+            _ => {
+                Error::new(ErrorKind::Unavailable, "the server was not reached").with_source(error)
+            }
         };
-        let mut request = self
+        let request = self
             .http
-            .request(method, format!("{}/api/v1{path}", self.base))
-            .bearer_auth(self.token.expose());
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+            .request(method, format!("{}/api/v1{path}", self.base))?
+            .bearer(&self.token);
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
         let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?;
-        if !status.is_success() {
+        let (status, kind) = (response.status(), response.kind());
+        let success = response.is_success();
+        let bytes = response.body(ANSWER).await.map_err(unreachable)?;
+        if !success {
             let detail = serde_json::from_slice(&bytes).map_or_else(
-                |_| status.to_string(),
+                |_| format!("status {status}"),
                 |problem: ProblemDetails| problem.detail,
             );
-            return Err(Error::new(kind(status), detail));
+            return Err(Error::new(kind, detail));
         }
-        let bytes: &[u8] = if status == StatusCode::NO_CONTENT {
-            b"null"
-        } else {
-            &bytes
-        };
+        let bytes: &[u8] = if status == 204 { b"null" } else { &bytes };
         serde_json::from_slice(bytes).map_err(|error| {
             Error::new(ErrorKind::Protocol, "the answer cannot be read").with_source(error)
         })
@@ -85,20 +78,6 @@ impl Client {
 
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T> {
         self.call(Method::GET, path, None::<&()>).await
-    }
-}
-
-fn kind(status: StatusCode) -> ErrorKind {
-    match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => ErrorKind::InvalidInput,
-        StatusCode::UNAUTHORIZED => ErrorKind::Unauthorized,
-        StatusCode::FORBIDDEN => ErrorKind::Forbidden,
-        StatusCode::NOT_FOUND => ErrorKind::NotFound,
-        StatusCode::CONFLICT => ErrorKind::Conflict,
-        StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
-        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
-        StatusCode::SERVICE_UNAVAILABLE => ErrorKind::Unavailable,
-        _ => ErrorKind::Internal,
     }
 }
 
@@ -159,6 +138,8 @@ calls! {
     replay(tenant: TenantId, conversation: ConversationId, turn: TurnId) => GET "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay" -> Replay;
     /// Lists what waits for a person.
     questions(tenant: TenantId) => GET "/tenants/{tenant}/questions" -> Page<Question>;
+    /// Decides about all questions of a kind.
+    decide_all(tenant: TenantId) body decision: DecisionForAll, => POST "/tenants/{tenant}/questions" -> Decided;
     /// Decides about a question.
     decide(tenant: TenantId, question: &str) body decision: Decision, => POST "/tenants/{tenant}/questions/{question}" -> ();
     /// Returns how far a tenant's memory has come.

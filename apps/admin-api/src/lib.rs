@@ -14,10 +14,10 @@ pub use self::client::Client;
 pub use self::{
     openapi::openapi,
     types::{
-        Connection, Conversation, ConversationSummary, Decision, Document, DocumentFormat,
-        DocumentText, Employee, EmployeeSettings, Erase, Erasure, Fact, FactSource, MemoryStatus,
-        Message, NewConnection, NewDocument, NewErasure, NewOwnModel, NewTenant, OpenSpan,
-        OwnModel, Page, ProblemDetails, Question, Remains, Replay, Tenant, Turn, Unanswered,
-        Unresolved, WorkingHours,
+        Connection, ConnectionState, Conversation, ConversationSummary, Decided, Decision,
+        DecisionForAll, Document, DocumentFormat, DocumentText, Employee, EmployeeLimits,
+        EmployeeSettings, Erase, Erasure, Fact, FactSource, MemoryStatus, Message, NewConnection,
+        NewDocument, NewErasure, NewOwnModel, NewTenant, OpenSpan, OwnModel, Page, ProblemDetails,
+        Question, Remains, Replay, Tenant, Turn, Unanswered, Unresolved, WorkingHours,
     },
 };

@@ -4,9 +4,10 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::types::{
-    Connection, Conversation, ConversationSummary, Decision, Document, DocumentText, Employee,
-    EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection, NewDocument, NewErasure,
-    NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question, Replay, Tenant, Unanswered,
+    Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
+    DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
+    NewDocument, NewErasure, NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question,
+    Replay, Tenant, Unanswered,
 };
 
 /// One operation of the API.
@@ -203,6 +204,14 @@ const OPERATIONS: &[Operation] = &[
         "Lists what waits for a person",
     )
     .gives("200", schema::<Page<Question>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/questions",
+        "decideAllQuestions",
+        "Decides about all questions of a kind",
+    )
+    .takes(schema::<DecisionForAll>)
+    .gives("200", schema::<Decided>),
     operation(
         "post",
         "/api/v1/tenants/{tenant}/questions/{question}",

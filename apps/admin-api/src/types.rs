@@ -1,7 +1,8 @@
 //! What goes over the wire, resource by resource.
 
 use konstruct_core::{
-    ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId, TurnId,
+    Choices, ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId,
+    TurnId,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,12 +63,36 @@ pub struct EmployeeSettings {
     /// What its model calls may cost in a calendar month (UTC), in billionths of a US dollar. Absent: no cap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_cap_nano_usd: Option<u64>,
-    /// What it says when no model can be had. Absent: the default.
+    /// What it says when it cannot answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
+    /// What it says when the model does not answer in time: it will answer by itself later. Absent: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred: Option<String>,
+    /// How far one turn may go. Absent: the defaults.
+    #[serde(default)]
+    pub limits: EmployeeLimits,
     /// What becomes of a send that nobody can tell the outcome of.
     #[serde(default)]
     pub unresolved: Unresolved,
+}
+
+/// How far one turn of an employee may go; what is absent is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmployeeLimits {
+    /// Tokens of one answer, 1 to 100,000. Default: 1,024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_tokens: Option<u32>,
+    /// Seconds after which a person is told that the answer will come later, at least 5. Default: 45.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_secs: Option<u32>,
+    /// Seconds for which the employee answers a question by itself that it could not answer at once; 0: never. Default: 14,400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question_age_secs: Option<u32>,
+    /// Messages of one reply, 1 to 50; the rest is offered. Default: 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_parts: Option<u32>,
 }
 
 /// What becomes of a send that nobody can tell the outcome of.
@@ -185,6 +210,29 @@ pub struct Connection {
     pub name: String,
     /// The end of the token, to tell it by.
     pub token_end: String,
+    /// Whether it can be used.
+    pub state: ConnectionState,
+    /// Why it is paused, such as `unauthorized` or `quota_exhausted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is paused or disconnected, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// Whether a connection can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// The provider has not confirmed yet that the account is the tenant's. It is asked again; until then, the account's events
+    /// are not the tenant's.
+    Pending,
+    /// It receives and sends.
+    Active,
+    /// It receives, and sends nothing until the reason is gone.
+    Paused,
+    /// The provider has ended it: connect the account again.
+    Disconnected,
 }
 
 /// A knowledge document to add. An equal title replaces.
@@ -283,8 +331,9 @@ pub struct ConversationSummary {
     /// The connection that it is held through.
     #[schemars(with = "String")]
     pub connection: ConnectionId,
-    /// What the channel calls it.
-    pub place: String,
+    /// What the channel calls it; absent when the person of a direct conversation was forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// How many records its log has.
     pub records: u64,
     /// How many events wait in its inbox.
@@ -332,11 +381,14 @@ pub struct Message {
     /// Who, as the channel names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The text.
+    /// The text: Markdown in a message of the employee.
     pub text: String,
+    /// What the person can choose from, in a message of the employee.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Choices>,
     /// When, RFC 3339.
     pub at: String,
-    /// How far the employee's message came: `sending`, `sent`, `unresolved` or `failed`.
+    /// How far the employee's message came: `sending`, `sent`, `delivered`, `read`, `unresolved` or `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<String>,
 }
@@ -358,7 +410,7 @@ pub struct Replay {
 pub struct Question {
     /// Its key.
     pub key: String,
-    /// `passed_on`, `unresolved`, `failed` or `not_delivered`.
+    /// `passed_on`, `unresolved`, `failed`, `not_delivered`, `unanswered` or `rest`.
     pub kind: String,
     /// The conversation.
     #[schemars(with = "String")]
@@ -367,7 +419,7 @@ pub struct Question {
     pub text: String,
     /// Since when, RFC 3339.
     pub since: String,
-    /// What can be decided about it: `arrived`, `resend`, `drop`, `done`.
+    /// What can be decided about it: `arrived`, `resend`, `answer`, `drop`, `done`.
     pub choices: Vec<String>,
 }
 
@@ -377,6 +429,23 @@ pub struct Question {
 pub struct Decision {
     /// One of the question's choices.
     pub decision: String,
+}
+
+/// One decision about all questions of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionForAll {
+    /// The kind of question: `unresolved`, `failed`, `not_delivered`, `unanswered` or `rest`.
+    pub kind: String,
+    /// One of the choices that questions of this kind have.
+    pub decision: String,
+}
+
+/// How many questions were decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Decided {
+    /// The number.
+    pub questions: u64,
 }
 
 /// RFC 9457 problem details: every error looks like this.

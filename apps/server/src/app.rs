@@ -8,22 +8,25 @@ use std::{
 
 use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
 use konstruct_core::{
-    AccountId, ChannelKind, Clock, Error, ErrorKind, MemoryStore, Result, Secret, SystemClock,
+    ChannelKind, Clock, MemoryStore, Result, Secret, SystemClock,
     learn::{Learner, Learning},
-    turn::{Driver, Journal},
+    store::Store,
+    turn::Driver,
 };
 use konstruct_memory::Redb;
 
 use crate::{
     config::Config,
+    connect::Configured,
     demo,
-    directory::{ANY, Endpoints, NewConnection, ServerDirectory},
+    directory::{Endpoints, ServerDirectory},
     embedder::{self, Chosen},
     expanding::ExpandingMemory,
     model::Models,
     secrets,
-    simulator::Simulator,
+    simulator::{Sessions, Simulator},
     store::open_store,
+    tasks::Health,
 };
 
 /// What the routes and the workers share.
@@ -35,7 +38,7 @@ pub struct App {
     /// The embedded store.
     pub store: Redb,
     /// The journal.
-    pub journal: Arc<dyn Journal>,
+    pub journal: Arc<dyn Store>,
     /// Recall and knowledge.
     pub memory: Arc<dyn MemoryStore>,
     /// Who is who.
@@ -46,12 +49,16 @@ pub struct App {
     pub driver: Driver,
     /// What learns from conversations, until the workers start; `None` where the model only quotes.
     pub(crate) learning: Mutex<Option<Learning>>,
+    /// The connections of the configuration, until somebody confirms them.
+    pub(crate) configured: Mutex<Vec<Configured>>,
     /// The operator's bearer token.
     pub operator_token: Secret,
     /// Whether that token was made at this start, and has to be shown.
     pub token_is_new: bool,
-    /// The simulator, unless it is switched off.
+    /// The simulator of the demo, unless the demo is off.
     pub simulator: Option<Simulator>,
+    /// What is known of the tasks.
+    pub(crate) health: Health,
     /// When the process started.
     pub started: Instant,
 }
@@ -70,7 +77,7 @@ impl App {
         let Chosen { embedder, paid } = embedder::choose(&config, models.prices()).await?;
         let store = open_store(&config.data_dir, &config.master_key, embedder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let journal: Arc<dyn Journal> = Arc::new(store.clone());
+        let journal: Arc<dyn Store> = Arc::new(store.clone());
         let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
         let quotes_only = models.shared().describe().provider == "extract";
         if quotes_only {
@@ -94,19 +101,24 @@ impl App {
             secrets::ensure(&store, "whatsapp_app", &config.whatsapp.app_secret).await?;
         let (verify_token, _) =
             secrets::ensure(&store, "whatsapp_verify", &config.whatsapp.verify_token).await?;
-        demo::create(&directory, &*memory).await?;
-        connect_demo(&directory, &config).await?;
-        let simulator = if config.has_sandbox() {
-            Some(
-                Simulator::open(
-                    &directory,
-                    listening,
-                    signing_secret.clone(),
-                    app_secret.clone(),
-                )
-                .await?,
-            )
+        let configured = Configured::read(&config)?;
+        if !configured.is_empty() {
+            demo::create(&directory, &*memory, demo::BUSINESS, "Acme Bikes").await?;
+        }
+        for connection in &configured {
+            connection.prepare(&directory).await?;
+        }
+        let simulator = if config.without_demo().is_none() {
+            demo::create(&directory, &*memory, demo::TENANT, "Acme Bikes (demo)").await?;
+            let (key, _) = secrets::ensure(&store, "demo_session", &Secret::new("")).await?;
+            let secure = config
+                .public_uri()
+                .is_some_and(|url| url.scheme_str() == Some("https"));
+            let secrets = (signing_secret.clone(), app_secret.clone());
+            let sessions = Sessions::new(key, secure);
+            Some(Simulator::open(&directory, listening, secrets, sessions).await?)
         } else {
+            demo::close(&directory).await?;
             None
         };
         let gateway = Gateway::new(
@@ -128,7 +140,7 @@ impl App {
         let mut learning = None;
         // What only quotes has nothing to learn with.
         if !quotes_only {
-            let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared, clock);
+            let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);
             let (lessons, work) = learner.lessons();
             driver = driver.with_lessons(lessons);
             learning = Some(work);
@@ -142,9 +154,11 @@ impl App {
             gateway: Arc::new(gateway),
             driver,
             learning: Mutex::new(learning),
+            configured: Mutex::new(configured),
             operator_token,
             token_is_new,
             simulator,
+            health: Health::default(),
             started,
         }))
     }
@@ -158,59 +172,13 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner)
             .take()
     }
-}
 
-/// Connects the demo tenant to the workspace and the number that the configuration names, for one business.
-async fn connect_demo(directory: &ServerDirectory, config: &Config) -> Result<()> {
-    if !config.slack.bot_token.is_empty() && !is_learned(directory, &config.slack.bot_token).await {
-        let new = NewConnection {
-            channel: ChannelKind::SLACK,
-            // The workspace is learned from Slack once the server listens; until then every unknown one is taken.
-            account: AccountId(ANY.into()),
-            name: "Slack".into(),
-            token: config.slack.bot_token.clone(),
-            api_url: None,
-        };
-        keep(directory, demo::SLACK, new).await?;
+    /// Takes the connections of the configuration, for whoever confirms them; once.
+    pub(crate) fn take_configured(&self) -> Vec<Configured> {
+        let mut configured = self
+            .configured
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut configured)
     }
-    if !config.whatsapp.phone_number_id.is_empty() {
-        if config.whatsapp.access_token.is_empty() {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "WHATSAPP_ACCESS_TOKEN: must be set with the phone number id",
-            ));
-        }
-        let new = NewConnection {
-            channel: ChannelKind::WHATSAPP,
-            account: AccountId(config.whatsapp.phone_number_id.clone()),
-            name: "WhatsApp".into(),
-            token: config.whatsapp.access_token.clone(),
-            api_url: None,
-        };
-        keep(directory, demo::WHATSAPP, new).await?;
-    }
-    Ok(())
-}
-
-/// Whether it is known which workspace this token belongs to.
-async fn is_learned(directory: &ServerDirectory, token: &Secret) -> bool {
-    let known = directory
-        .connection(demo::TENANT, demo::connection(demo::SLACK))
-        .await;
-    known.is_ok_and(|known| known.token == *token && known.account.0 != ANY)
-}
-
-/// Makes one of the demo tenant's own connections what the configuration says; without the demo tenant, does nothing.
-pub(crate) async fn keep(
-    directory: &ServerDirectory,
-    number: u8,
-    new: NewConnection,
-) -> Result<()> {
-    if directory.tenant(demo::TENANT).await.is_err() {
-        return Ok(());
-    }
-    directory
-        .keep_connection(demo::TENANT, demo::connection(number), new)
-        .await
-        .map(drop)
 }

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use axum::http::Uri;
 use konstruct_core::{Error, ErrorKind, Result, Secret};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -26,7 +27,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_EMBEDDER", &["embedder", "model"]),
     ("KONSTRUCT_CONCURRENCY", &["concurrency"]),
     ("KONSTRUCT_DRAIN_SECS", &["drain_secs"]),
-    ("KONSTRUCT_SANDBOX", &["sandbox"]),
+    ("KONSTRUCT_DEMO", &["demo"]),
     ("SLACK_SIGNING_SECRET", &["slack", "signing_secret"]),
     ("SLACK_API_URL", &["slack", "api_url"]),
     ("SLACK_BOT_TOKEN", &["slack", "bot_token"]),
@@ -42,6 +43,35 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("ANTHROPIC_BASE_URL", &["anthropic", "base_url"]),
     ("OLLAMA_HOST", &["ollama", "host"]),
 ];
+
+/// Returns how an error names a key: by its variable, and as the files have it.
+pub(crate) fn named(key: &str) -> String {
+    let path: Vec<&str> = key.split('.').collect();
+    let variable = VARIABLES.iter().find(|(_, known)| **known == path);
+    match variable {
+        Some((name, _)) => format!("{name} (`{key}`)"),
+        None => format!("`{key}`"),
+    }
+}
+
+/// Names that are part of the deployment contract and have no effect in this version: the start says so.
+const WITHOUT_EFFECT: &[&str] = &[
+    "KONSTRUCT_TRUSTED_PROXIES",
+    "KONSTRUCT_LOG_FORMAT",
+    "KONSTRUCT_TRANSCRIBER",
+    "KONSTRUCT_PLANS",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OIDC_ISSUER",
+    "SMTP_URL",
+    "WHATSAPP_APP_ID",
+    "WHATSAPP_SIGNUP_CONFIG_ID",
+];
+
+/// Returns the variables that are set and have no effect.
+pub fn without_effect(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+    let set = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
+    WITHOUT_EFFECT.iter().filter(set).copied().collect()
+}
 
 /// Names that are part of the deployment contract and that this version cannot honour yet: better to say so than to
 /// start without them.
@@ -77,6 +107,8 @@ pub struct Config {
     pub master_key: Secret,
     /// How the world reaches this server.
     pub public_url: String,
+    /// Further host names under which this server is reached.
+    pub hosts: Vec<String>,
     /// Bearer token of the operator.
     pub operator_token: Secret,
     /// `provider/model`, several by comma: the first is asked, the others are its fallbacks.
@@ -93,8 +125,8 @@ pub struct Config {
     pub concurrency: std::num::NonZeroUsize,
     /// Seconds that open turns may go on after SIGTERM.
     pub drain_secs: u64,
-    /// Whether the simulator is there.
-    pub sandbox: Sandbox,
+    /// Whether the public demo is served.
+    pub demo: Demo,
     /// Slack.
     pub slack: Slack,
     /// WhatsApp.
@@ -107,18 +139,18 @@ pub struct Config {
     pub ollama: Ollama,
 }
 
-/// Whether the simulator is there.
+/// Whether the public demo is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Sandbox {
-    /// It is.
+pub enum Demo {
+    /// Always.
     #[serde(alias = "true")]
     On,
-    /// It is not.
+    /// Never.
     #[serde(alias = "false")]
     Off,
-    /// It is while the server listens on this machine alone.
+    /// Only on a loopback address, without a public URL and without real credentials.
     Auto,
 }
 
@@ -194,13 +226,35 @@ pub struct Ollama {
 }
 
 impl Config {
-    /// Returns whether the simulator is there.
-    pub fn has_sandbox(&self) -> bool {
-        match self.sandbox {
-            Sandbox::On => true,
-            Sandbox::Off => false,
-            Sandbox::Auto => self.listen.ip().is_loopback(),
+    /// Returns why the demo is not served; `None` if it is.
+    pub fn without_demo(&self) -> Option<String> {
+        match self.demo {
+            Demo::On => return None,
+            Demo::Off => return Some("KONSTRUCT_DEMO is off".into()),
+            Demo::Auto => {}
         }
+        if !self.listen.ip().is_loopback() {
+            return Some(format!("{} is not a loopback address", self.listen.ip()));
+        }
+        let set = [
+            ("KONSTRUCT_PUBLIC_URL", self.public_url.is_empty()),
+            ("SLACK_SIGNING_SECRET", self.slack.signing_secret.is_empty()),
+            ("SLACK_BOT_TOKEN", self.slack.bot_token.is_empty()),
+            ("WHATSAPP_APP_SECRET", self.whatsapp.app_secret.is_empty()),
+            (
+                "WHATSAPP_ACCESS_TOKEN",
+                self.whatsapp.access_token.is_empty(),
+            ),
+            ("ANTHROPIC_API_KEY", self.anthropic.api_key.is_empty()),
+            ("OPENAI_API_KEY", self.openai.api_key.is_empty()),
+        ];
+        let (name, _) = set.into_iter().find(|(_, empty)| !empty)?;
+        Some(format!("{name} is set"))
+    }
+
+    /// Returns the public URL, if one is set.
+    pub fn public_uri(&self) -> Option<Uri> {
+        self.public_url.parse().ok()
     }
 
     /// Reads the configuration.
@@ -212,7 +266,8 @@ impl Config {
         if let Some(path) = file {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::invalid("--config", format!("{name} cannot be read")).with_source(error)
+                Error::invalid("--config", format!("{name} cannot be read: {error}"))
+                    .with_source(error)
             })?;
             merge(&mut table, parse(&text, &name)?);
             // What cannot be is told of where it stands.
@@ -232,7 +287,24 @@ impl Config {
                 ));
             }
         }
-        Self::read(&table, "config")
+        let config = Self::read(&table, "config")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what the types do not.
+    fn check(&self) -> Result<()> {
+        let usable = |url: Uri| {
+            let scheme = url.scheme_str().unwrap_or_default();
+            ["http", "https"].contains(&scheme) && url.host().is_some_and(|host| !host.is_empty())
+        };
+        if !self.public_url.is_empty() && !self.public_uri().is_some_and(usable) {
+            return Err(Error::invalid(
+                "KONSTRUCT_PUBLIC_URL",
+                "must be a URL such as https://konstruct.example.com",
+            ));
+        }
+        Ok(())
     }
 
     /// Reads a table that `name` was the last to set something in.
@@ -308,10 +380,7 @@ mod tests {
             load("SLACK_API_URL", "http://x").unwrap().slack.api_url,
             "http://x"
         );
-        assert_eq!(
-            load("KONSTRUCT_SANDBOX", "false").unwrap().sandbox,
-            Sandbox::Off
-        );
+        assert_eq!(load("KONSTRUCT_DEMO", "false").unwrap().demo, Demo::Off);
         for (name, value) in [
             ("KONSTRUCT_DRAIN_SECS", "soon"),
             ("DATABASE_URL", "postgres://x"),
@@ -319,6 +388,33 @@ mod tests {
             assert!(load(name, value).unwrap_err().message().contains(name));
         }
         assert!(load("KONSTRUCT_LISTEN", "nowhere").is_err());
+    }
+
+    #[test]
+    fn the_demo_is_off_beside_anything_real() {
+        let without = |pairs: &'static [(&'static str, &'static str)]| {
+            let value = move |asked: &str| {
+                let found = pairs.iter().find(|(name, _)| *name == asked);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            Config::load(None, value).unwrap().without_demo()
+        };
+        assert_eq!(without(&[]), None);
+        for real in [
+            &[("KONSTRUCT_LISTEN", "0.0.0.0:8080")] as &[_],
+            &[("KONSTRUCT_PUBLIC_URL", "https://konstruct.example.com")],
+            &[("SLACK_SIGNING_SECRET", "s")],
+            &[("SLACK_BOT_TOKEN", "xoxb-1")],
+            &[("WHATSAPP_APP_SECRET", "s")],
+            &[("WHATSAPP_ACCESS_TOKEN", "EAAG")],
+            &[("ANTHROPIC_API_KEY", "sk-ant-1")],
+            &[("OPENAI_API_KEY", "sk-1")],
+            &[("KONSTRUCT_DEMO", "off")],
+        ] {
+            assert!(without(real).is_some(), "{real:?}");
+        }
+        let asked_for = &[("KONSTRUCT_DEMO", "on"), ("OPENAI_API_KEY", "sk-1")];
+        assert_eq!(without(asked_for), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use konstruct_core::{Embedder, Error, PaidEmbedder, Result};
 use konstruct_llm::{OllamaEmbedder, OpenAiEmbedder, PriceTable};
 use konstruct_memory::StaticEmbedder;
 
-use crate::config::Config;
+use crate::config::{Config, named};
 
 /// The dimension of OpenAI's models that shorten their vectors on request.
 const SHORTENED: usize = 512;
@@ -23,17 +23,17 @@ pub(crate) struct Chosen {
 /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the key; those of an Ollama that is asked for the
 /// dimension.
 pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chosen> {
-    let named = &config.embedder;
+    let chosen = &config.embedder;
     let built_in = |embedder: Option<Arc<dyn Embedder>>| Chosen {
         embedder,
         paid: None,
     };
-    let (provider, model) = match &*named.model {
+    let (provider, model) = match &*chosen.model {
         "static" => return Ok(built_in(Some(Arc::new(StaticEmbedder::new())))),
         "none" => return Ok(built_in(None)),
         name => name.split_once('/').unwrap_or((name, "")),
     };
-    let prefixes = (&*named.query_prefix, &*named.document_prefix);
+    let prefixes = (&*chosen.query_prefix, &*chosen.document_prefix);
     let embedder: Arc<dyn Embedder> = match provider {
         _ if model.is_empty() => return Err(unknown()),
         "openai" => {
@@ -44,9 +44,14 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
                     "must be set for the embedder",
                 ));
             }
-            let dim = match named.dim {
+            let dim = match chosen.dim {
                 0 if model.starts_with("text-embedding-3") => SHORTENED,
-                0 => return Err(Error::invalid("embedder.dim", "must be set for this model")),
+                0 => {
+                    return Err(Error::invalid(
+                        &named("embedder.dim"),
+                        "must be set in the configuration file for this model",
+                    ));
+                }
                 dim => dim,
             };
             let embedder = OpenAiEmbedder::new(key.clone(), model, dim)
@@ -58,13 +63,13 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
             })
         }
         "ollama" => {
-            let embedder = OllamaEmbedder::new(model, named.dim)
+            let embedder = OllamaEmbedder::new(model, chosen.dim)
                 .base_url(&config.ollama.host)
                 .prefixes(prefixes.0, prefixes.1);
-            Arc::new(if named.dim == 0 {
+            Arc::new(if chosen.dim == 0 {
                 embedder.measured().await.map_err(|error| {
                     let problem = "the Ollama cannot be asked for it: start it, or set it here";
-                    Error::invalid("embedder.dim", problem).with_source(error)
+                    Error::invalid(&named("embedder.dim"), problem).with_source(error)
                 })?
             } else {
                 embedder
@@ -81,7 +86,7 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
 
 fn unknown() -> Error {
     Error::invalid(
-        "embedder.model",
+        &named("embedder.model"),
         "must be `static`, `none`, `openai/MODEL` or `ollama/MODEL`",
     )
 }

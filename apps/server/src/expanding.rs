@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
     ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId, FactStore,
-    Facts, Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, NewDocument, NewFact, Recall,
-    Remembered, Result, Scope, Source, Summary, SummaryStore, TenantId, Unanswered,
+    Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark, MemoryArchive, MemoryStore,
+    NewDocument, NewFact, NewSummary, Recall, Remembered, Result, Scope, Source, Summary,
+    SummaryStore, TenantId, Unanswered,
 };
 use konstruct_llm::extract;
 
@@ -15,18 +16,38 @@ use konstruct_llm::extract;
 #[derive(Debug)]
 pub(crate) struct ExpandingMemory(pub(crate) Arc<dyn MemoryStore>);
 
+fn expands(scope: Scope) -> bool {
+    scope == Scope::KNOWLEDGE
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl MemoryStore for ExpandingMemory {
-    async fn recall(&self, tenant: TenantId, mut query: Recall) -> Result<Vec<Hit>> {
-        if query.scope == Scope::KNOWLEDGE {
-            query.text = extract::expand(&query.text).join(" ");
+    async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+        let mut hits = Vec::new();
+        // Only documents are searched with other words: what stands beside them is asked for in one question each.
+        for scopes in query
+            .scopes
+            .chunk_by(|(a, _), (b, _)| expands(*a) == expands(*b))
+        {
+            let mut part = Recall {
+                scopes: scopes.to_vec(),
+                ..query.clone()
+            };
+            if scopes.iter().any(|(scope, _)| expands(*scope)) {
+                part.text = extract::expand(&query.text).join(" ");
+            }
+            hits.extend(self.0.recall(tenant, part).await?);
         }
-        self.0.recall(tenant, query).await
+        Ok(hits)
     }
 
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
         self.0.fetch(tenant, sources).await
+    }
+
+    async fn mark(&self, tenant: TenantId) -> Result<Mark> {
+        self.0.mark(tenant).await
     }
 
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
@@ -44,7 +65,11 @@ impl MemoryStore for ExpandingMemory {
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
         self.0.progress(tenant).await
     }
+}
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl MemoryArchive for ExpandingMemory {
     async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         self.0.forget(tenant, what, depth).await
     }
@@ -122,7 +147,7 @@ impl SummaryStore for ExpandingMemory {
         self.0.summary(tenant, conversation).await
     }
 
-    async fn put_summary(&self, tenant: TenantId, summary: Summary) -> Result<bool> {
+    async fn put_summary(&self, tenant: TenantId, summary: NewSummary) -> Result<bool> {
         self.0.put_summary(tenant, summary).await
     }
 }

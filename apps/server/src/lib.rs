@@ -5,9 +5,9 @@
 //! * `app` - puts everything together; `serve` - listeners, workers and the end.
 //! * `directory/` - tenants, employees, connections, and what was passed on to the team.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
-//! * `simulator/` - Slack and WhatsApp without an account: a page, and the vendors' wire protocols behind it.
+//! * `simulator/` - the demo at `/demo`: a page, and the vendors' wire protocols behind it.
 //! * `store` - the embedded store and its key ring; `expanding` - the recall that suits the extractive backend.
-//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - what things are found by their meaning with; `demo/` - the tenant that is there from the start; `secrets` - what nobody set.
+//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - what things are found by their meaning with; `demo/` - the sample business that the demo and the configured business start with; `secrets` - what nobody set.
 
 mod app;
 mod config;
@@ -22,11 +22,12 @@ mod secrets;
 mod serve;
 mod simulator;
 mod store;
+mod tasks;
 
 pub use self::{
     app::App,
-    config::{Config, DEFAULTS},
-    demo::TENANT as DEMO_TENANT,
+    config::{Config, DEFAULTS, without_effect},
+    demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
     model::Models,
     serve::Server,

@@ -1,12 +1,15 @@
 //! The server's command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Parser, Subcommand};
-use konstruct_core::{Error, Result};
-use konstruct_server::{Config, DEFAULTS, Server};
+use konstruct_core::{Error, ErrorKind, Result};
+use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Server, without_effect};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// The signal for a file beyond the limit on its size, on Linux and the BSDs.
+const SIGXFSZ: i32 = 25;
 
 /// AI employees in Slack and WhatsApp.
 #[derive(Parser)]
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let done = match arguments.command {
@@ -45,9 +49,20 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "konstruct-server ends");
-            ExitCode::FAILURE
+            use std::io::Write as _;
+            // Whatever the log's filter is. If nobody reads it, the exit code remains.
+            let _ = writeln!(std::io::stderr(), "konstruct-server: {}", error.message());
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Returns 2 for a configuration that cannot work however often the server is started, as for wrong arguments, and 1 for
+/// everything else.
+fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Unauthorized => 2,
+        _ => 1,
     }
 }
 
@@ -61,8 +76,10 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
             interrupted = tokio::signal::ctrl_c() => interrupted,
         }
     };
+    // A write beyond the limit on a file's size is then an error like a full disk's, and does not kill the process.
+    let _too_large = signal(SignalKind::from_raw(SIGXFSZ)).ok();
     let server = Server::open(config, started).await?;
-    announce(&server)?;
+    announce(&server).await?;
     server
         .run(async {
             if let Err(error) = stop().await {
@@ -74,12 +91,15 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
 }
 
 /// Says where to talk to the employee, and what is and is not set up.
-fn announce(server: &Server) -> Result<()> {
+async fn announce(server: &Server) -> Result<()> {
     let (app, url) = (server.app(), server.url()?);
     let model = app.directory.models().shared().describe();
     let mut lines = vec![format!("Konstruct listens on {url}")];
-    if app.simulator.is_some() {
-        lines.push(format!("Talk to the employee: {url}/sandbox"));
+    match app.config.without_demo() {
+        None => lines.push(format!("Talk to the employee: {url}/demo")),
+        Some(why) => lines.push(format!(
+            "Demo: off, because {why} (KONSTRUCT_DEMO=on serves it)"
+        )),
     }
     lines.push(format!(
         "Admin API: {url}/api/v1, described by {url}/api/openapi.json"
@@ -95,12 +115,47 @@ fn announce(server: &Server) -> Result<()> {
         lines.push("  No language model is configured: answers are quoted from the tenant's own documents.".into());
     }
     lines.push(format!("Embedder: {}", app.config.embedder.model));
+    lines.extend(business(server).await?);
+    for name in without_effect(|name| std::env::var(name).ok()) {
+        lines.push(format!("{name}: has no effect in this version"));
+    }
     lines.push("Billing: off".into());
     if show(&lines.join("\n")).is_err() {
         // Nobody reads: that is no reason not to serve. The token is not for a log.
         tracing::warn!("where to talk to the employee cannot be printed");
     }
     Ok(())
+}
+
+/// Says what became of the business that the configuration connects.
+async fn business(server: &Server) -> Result<Vec<String>> {
+    let (app, config) = (server.app(), &server.app().config);
+    let configured = [
+        ("slack", !config.slack.bot_token.is_empty()),
+        ("whatsapp", !config.whatsapp.phone_number_id.is_empty()),
+    ];
+    if configured.iter().all(|(_, set)| !set) {
+        return Ok(Vec::new());
+    }
+    let mut lines = vec![format!(
+        "Business: tenant {BUSINESS_TENANT}; change its employee and documents by the admin API"
+    )];
+    let connections = app.directory.connections(BUSINESS_TENANT).await?;
+    for (channel, _) in configured.into_iter().filter(|(_, set)| *set) {
+        let known = connections
+            .iter()
+            .find(|known| known.channel.as_str() == channel && known.confirmed);
+        lines.push(match known {
+            Some(known) if known.state.is_active() => {
+                format!("  {channel}: connected to {}", known.account.0)
+            }
+            Some(known) => format!("  {channel}: the token for {} is refused", known.account.0),
+            None => format!(
+                "  {channel}: not confirmed by the vendor yet; its webhooks are answered with 503 until then"
+            ),
+        });
+    }
+    Ok(lines)
 }
 
 fn show(text: &str) -> Result<()> {

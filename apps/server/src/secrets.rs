@@ -1,9 +1,15 @@
-//! Secrets that nobody configured: made once, kept in the store.
+//! Secrets in the store: those that nobody configured, and those that stand in a tenant's rows.
 
 use konstruct_core::{Error, Result, Secret};
 use konstruct_memory::{Expect, Redb, RowChange};
+use serde::Serializer;
 
 const TABLE: &str = "secrets";
+
+/// Writes a secret into a row of the store, which encrypts every row. It is the only place where a [`Secret`] is serialised.
+pub(crate) fn seal<S: Serializer>(secret: &Secret, row: S) -> std::result::Result<S::Ok, S::Error> {
+    row.serialize_str(secret.expose())
+}
 
 /// Returns the configured secret, or the one that was made under this name, and whether it was made just now.
 ///

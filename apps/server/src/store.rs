@@ -1,61 +1,85 @@
 //! The embedded store: its file, and the key ring that what it keeps is sealed with.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
-use konstruct_core::{Embedder, Error, Result, Secret};
+use konstruct_core::{Embedder, Error, ErrorKind, Result, Secret};
 use konstruct_memory::{KeyRing, Redb};
+
+use crate::config::named;
 
 /// The name of the store's file in the data directory.
 const STORE: &str = "konstruct.redb";
 /// The name of the file that keeps the key ring where none is configured.
 const RING: &str = "master.key";
 
-/// Opens the store of a data directory, and makes it if there is none. What is in it is found by its meaning too, if there is an embedder. Without a master key, a key ring is made and kept beside
-/// it, readable by its owner alone.
+/// Opens the store of a data directory, and creates it if there is none. With an embedder, its content is also searched by meaning.
+/// Without a master key, a key ring is generated and kept beside it, readable only by its owner.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a directory that cannot be made and a master key that cannot
-/// be read, [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) for one that is not the store's, and those of the store.
+/// [`ErrorKind::InvalidInput`] for a directory that cannot be used and a master key that cannot be read, [`ErrorKind::Unauthorized`] for a
+/// key that is not the store's, [`ErrorKind::Conflict`] for a store that another process uses, and those of the store. Each names the
+/// variable and the way out.
 pub fn open_store(
     data_dir: &Path,
     master_key: &Secret,
     embedder: Option<Arc<dyn Embedder>>,
 ) -> Result<Redb> {
-    fs::create_dir_all(data_dir).map_err(|error| {
-        Error::invalid("data_dir", format!("{} cannot be made", data_dir.display()))
-            .with_source(error)
-    })?;
+    let dir = data_dir.display();
+    fs::create_dir_all(data_dir).map_err(|error| unusable(data_dir, error))?;
     let ring = if master_key.is_empty() {
-        kept_ring(&data_dir.join(RING))?
+        kept_ring(data_dir)?
     } else {
         KeyRing::parse(master_key.expose())
-            .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error))?
+            .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error.message()))?
     };
     let mut store = Redb::builder().key_ring(ring);
     if let Some(embedder) = embedder {
         store = store.embedder(embedder);
     }
-    store.open(data_dir.join(STORE))
+    store.open(data_dir.join(STORE)).map_err(|error| {
+        let (name, key) = (named("data_dir"), named("master_key"));
+        let (kind, message) = (error.kind(), error.message());
+        let message = match kind {
+            ErrorKind::Conflict => format!(
+                "{name}: {dir} is used by another process; stop it, or choose another directory"
+            ),
+            ErrorKind::Unauthorized => format!(
+                "{key}: does not open the store in {dir}; set the key that the store was made with, or choose another {name}"
+            ),
+            ErrorKind::Corrupt => format!(
+                "{name}: the store in {dir} cannot be read ({message}); restore it from a backup, or choose another directory"
+            ),
+            _ => format!(
+                "{name}: the store in {dir} cannot be used ({message}); check the disk's free space and the permissions"
+            ),
+        };
+        Error::new(kind, message).with_source(error)
+    })
+}
+
+/// A data directory that cannot be used.
+fn unusable(data_dir: &Path, error: io::Error) -> Error {
+    let (name, dir) = (named("data_dir"), data_dir.display());
+    let problem =
+        format!("{dir} cannot be used ({error}); choose a directory that this user can write");
+    Error::new(ErrorKind::InvalidInput, format!("{name}: {problem}")).with_source(error)
 }
 
 /// Reads the ring of a data directory, and makes it if there is none.
-fn kept_ring(path: &PathBuf) -> Result<KeyRing> {
-    let failed = |what: &str, error: io::Error| {
-        let path = path.display();
-        Error::invalid("data_dir", format!("{path} cannot be {what}")).with_source(error)
-    };
-    match fs::read_to_string(path) {
-        Ok(text) => KeyRing::parse(text.trim()),
+fn kept_ring(data_dir: &Path) -> Result<KeyRing> {
+    let path = data_dir.join(RING);
+    match fs::read_to_string(&path) {
+        Ok(text) => KeyRing::parse(text.trim()).map_err(|error| {
+            let (path, problem) = (path.display(), error.message());
+            let message = format!("{path}: {problem}; restore the file from a backup");
+            Error::new(ErrorKind::InvalidInput, message).with_source(error)
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let ring = KeyRing::generate()?;
-            write(path, ring.to_secret().expose()).map_err(|error| failed("written", error))?;
+            write(&path, ring.to_secret().expose()).map_err(|error| unusable(data_dir, error))?;
             Ok(ring)
         }
-        Err(error) => Err(failed("read", error)),
+        Err(error) => Err(unusable(data_dir, error)),
     }
 }
 

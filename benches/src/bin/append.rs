@@ -15,9 +15,10 @@ use std::{
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, ConnectionId, Content, ConversationRef,
-    IdKind, Inbound, PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
-    turn::{Action, Append, AppendOutcome, Claim, Entry, Journal as _, RECORD_VERSION, Record},
+    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
+    PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
+    store::{Append, AppendOutcome, Claim, ClaimRequest, History as _, Mailbox as _},
+    turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };
 use konstruct_memory::{Redb, SealProbe};
 use redb::{Database, TableDefinition};
@@ -130,22 +131,19 @@ fn event(connection: ConnectionId, caller: usize, n: usize, text: &str) -> Route
     let place = format!("D{caller:06}");
     RoutedEvent {
         connection,
-        event: Inbound {
-            id: format!("Ev{caller:06}{n:010}"),
-            logical_id: format!("{place}:{n:010}"),
-            channel: ChannelKind::SLACK,
-            account: AccountId("T1".into()),
-            conversation: Some(ConversationRef::direct(&place)),
-            sender: Actor::human(IdKind::SlackUser, format!("U{caller:06}")),
-            occurred_at: Timestamp::from_secs(1_767_225_600),
-            redelivery: 0,
-            body: Body::Message {
+        event: Inbound::new(
+            ChannelKind::SLACK,
+            AccountId("T1".into()),
+            format!("Ev{caller:06}{n:010}"),
+            Timestamp::from_secs(1_767_225_600),
+            Body::Message {
                 message: n.to_string(),
                 content: Content::text(text),
             },
-            addressed: Addressing::default(),
-            raw: None,
-        },
+        )
+        .with_logical_id(format!("{place}:{n:010}"))
+        .in_place(ConversationRef::direct(&place))
+        .sent_by(Actor::human(IdKind::SlackUser, format!("U{caller:06}"))),
     }
 }
 
@@ -154,13 +152,12 @@ fn record(person: PersonId, text: &str) -> Record {
         v: RECORD_VERSION,
         turn: TurnId::new(),
         at: Timestamp::from_secs(1_767_225_600),
+        cause: Cause::Vendor,
         persons: [person].into(),
-        entry: Entry::Action(Action::Send {
-            key: "key".into(),
-            attempt: 1,
-            text: text.into(),
-            reply_to: None,
-            give_up_at: Timestamp::from_secs(1_767_225_600),
+        entry: Entry::Event(Event::ToolReturned {
+            id: "call".into(),
+            content: text.into(),
+            error: false,
         }),
     }
 }
@@ -218,7 +215,11 @@ type Holder = (Claim, PersonId, u64);
 
 async fn claim(store: &Redb) -> Result<Vec<Holder>, Failed> {
     let mut holders = Vec::new();
-    while let Some(claim) = store.claim(WorkerId::new(), LEASE).await? {
+    while let Some(claim) = store
+        .claim(ClaimRequest::new(WorkerId::new(), LEASE))
+        .await?
+        .conversation()
+    {
         let loaded = store.load(&claim).await?.ok_or("a claim is void")?;
         let last = loaded.inbox.last().ok_or("an inbox is empty")?;
         let person = *last.persons.first().ok_or("an event is nobody's")?;

@@ -17,13 +17,14 @@ use konstruct_benches::{
 };
 use konstruct_core::{
     Audience, Clock as _, ConnectionId, ConversationId, Depth, Employee, Erase, ErasureReceipt,
-    Find, ModelRequest, NewFact, Part, PersonId, Quote, Recall, Remembered, RoutedEvent, Scope,
-    Summary, SystemClock, TenantId, TurnLimits,
+    FactOwner, Find, ModelRequest, NewFact, NewSummary, Part, PersonId, Quote, Recall, Remembered,
+    RoutedEvent, Scope, SystemClock, TenantId, TurnLimits,
+    store::Exported,
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
     },
     tool::Toolbox,
-    turn::{Driver, Exported, Worker},
+    turn::{Driver, Worker},
 };
 
 /// What every canary begins with: it stands nowhere else.
@@ -181,7 +182,7 @@ async fn answers(
     let mut all = Vec::new();
     for audience in audiences {
         for question in questions {
-            let query = Recall::new(&**question, *audience, Scope::ALL);
+            let query = Recall::new(&**question, audience.clone(), Scope::ALL);
             let hits = store.memory.recall(tenant, query).await?;
             all.push(hits.into_iter().map(|hit| hit.text).collect());
         }
@@ -196,17 +197,17 @@ async fn persons_of(
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = store.journal.conversations(tenant, after, 500).await?;
+        let page = store.journal.list(tenant, after, 500).await?;
         let Some(last) = page.last() else {
             return Ok(found);
         };
-        after = Some(last.id);
+        after = Some(last.cursor());
         for conversation in &page {
-            let log = store.journal.read(tenant, conversation.id, 0..1).await?;
-            let first = log.first().and_then(|stored| stored.record.as_ref());
-            let person = first.and_then(|record| record.persons.first().copied());
-            if let Some(person) = person {
-                found.push((conversation.id, person, conversation.place.id.clone()));
+            let log = store.journal.read(tenant, conversation.id, 0..2).await?;
+            let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
+            let person = records.find_map(|record| record.persons.first().copied());
+            if let (Some(person), Some(place)) = (person, &conversation.place) {
+                found.push((conversation.id, person, place.id.clone()));
             }
         }
     }
@@ -218,26 +219,23 @@ async fn learn(
     (conversation, person): (ConversationId, PersonId),
     quote: &str,
 ) -> Result<(), Failed> {
+    let source = Quote {
+        conversation,
+        index: 0,
+        quote: quote.to_owned(),
+    };
+    let text = format!("The person keeps {quote}");
     let fact = NewFact {
-        text: format!("The person keeps {quote}"),
-        topic: None,
-        audience: Audience::Person { person },
         about: Some(person),
-        sources: vec![Quote {
-            conversation,
-            index: 0,
-            quote: quote.to_owned(),
-        }],
-        valid_from: None,
-        expires_at: None,
+        ..NewFact::new(text, FactOwner::Person { person }, vec![source])
     };
     store.memory.remember(tenant, fact).await?;
-    let summary = Summary {
+    let summary = NewSummary {
         conversation,
         to: 1,
         text: format!("There was talk of {quote}"),
         persons: vec![person],
-        made_at: SystemClock.now(),
+        mark: store.memory.mark(tenant).await?,
     };
     store.memory.put_summary(tenant, summary).await?;
     Ok(())
@@ -281,7 +279,7 @@ async fn main() -> Result<(), Failed> {
         return Err("nobody was heard".into());
     };
     for (conversation, person, _) in of("D-secret").take(FACTS) {
-        let log = store.journal.read(tenant, *conversation, 0..1).await?;
+        let log = store.journal.read(tenant, *conversation, 0..2).await?;
         let mut found = BTreeSet::new();
         canaries_in(format!("{log:?}").as_bytes(), &mut found);
         if let Some(canary) = found.first() {
@@ -318,6 +316,7 @@ async fn main() -> Result<(), Failed> {
     let began = Instant::now();
     let what = Erase::Person { person: *person };
     let depth = match arguments.store {
+        #[cfg(feature = "postgres")]
         Kind::Postgres => Depth::Logical,
         _ => Depth::Physical,
     };

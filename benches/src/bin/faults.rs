@@ -101,6 +101,13 @@ fn faults(wire: &str) -> Vec<(&'static str, Reply)> {
         ("429 without a word", status(429, "")),
         ("quota", status(quota_status, quota)),
         (
+            "empty balance",
+            status(
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+            ),
+        ),
+        (
             "401",
             status(
                 401,
@@ -216,29 +223,32 @@ async fn case(
     Ok(())
 }
 
-/// What the request is at fault for is an error at once, and goes to nobody else.
+/// A request that two providers refuse as invalid is at fault: it is an error at once, and a third is not asked.
 async fn refused(tally: &mut Tally, (wire, make): (&str, Make)) -> Result<(), Failed> {
     let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"temperature: too high"}}"#;
     let fake = FakeProvider::new(move |_| Reply::default().fault(Fault::status(400, body)));
     let server = fake.spawn().await?;
-    let other = FakeProvider::default();
+    let other = FakeProvider::new(move |_| Reply::default().fault(Fault::status(400, body)));
     let other_server = other.spawn().await?;
+    let third = FakeProvider::default();
+    let third_server = third.spawn().await?;
     let pool = Pool::builder()
         .deployment(Deployment::shared("primary", make(server.url())))
         .deployment(Deployment::shared("fallback", make(other_server.url())).fallback(1))
+        .deployment(Deployment::shared("third", make(third_server.url())).fallback(2))
         .build()?;
     let kind = pool
         .complete(ask(), &call())
         .await
         .err()
         .map(|error| error.kind());
-    let hits = (fake.requests().len(), other.requests().len());
-    if kind != Some(ErrorKind::InvalidInput) || hits != (1, 0) {
+    let hits = [&fake, &other, &third].map(|provider| provider.requests().len());
+    if kind != Some(ErrorKind::InvalidInput) || hits != [1, 1, 0] {
         tally.wrong += 1;
     }
     out(&format!(
-        "{wire:<10} {:<24} error={kind:?} primary_hits={} fallback_hits={}",
-        "400", hits.0, hits.1
+        "{wire:<10} {:<24} error={kind:?} hits={hits:?}",
+        "400 of two",
     ));
     Ok(())
 }

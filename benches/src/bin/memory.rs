@@ -2,12 +2,13 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 use konstruct_benches::{
     Failed,
     office::Office,
+    process::resident,
     server::{self, Setup},
 };
 
@@ -40,14 +41,6 @@ async fn main() -> Result<(), Failed> {
         first.as_millis(),
         again.as_millis()
     );
-    println!("idle_rss_mb={:.1}", memory / 1024.0);
+    println!("idle_rss_mb={memory}");
     Ok(())
-}
-
-/// Returns how much of a process is in memory, in KiB.
-fn resident(process: u32) -> Result<f64, Failed> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("no VmRSS")?.parse()?)
 }

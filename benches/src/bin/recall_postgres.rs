@@ -51,7 +51,8 @@ async fn measure(passages: usize, arguments: &Arguments) -> Result<(), Failed> {
     }
     store.memory.catch_up(tenant).await?;
     let built = begin.elapsed().as_secs_f64();
-    store.rewrite().await?;
+    let database = store.database().ok_or("no database")?;
+    database.rewrite().await?;
     let questions: Vec<String> = (0..arguments.questions)
         .map(|_| words(&mut dice, arguments.words))
         .collect();
@@ -61,7 +62,7 @@ async fn measure(passages: usize, arguments: &Arguments) -> Result<(), Failed> {
         exact.row(&exact)
     );
     let begin = Instant::now();
-    let indexes = store.index_vectors(1).await?;
+    let indexes = database.index_vectors(1).await?;
     let indexed = begin.elapsed().as_secs_f64();
     let near = ask(&*store.memory, tenant, &questions).await?;
     println!(
@@ -106,10 +107,7 @@ async fn ask(
     let (mut found, mut times) = (Vec::new(), Vec::new());
     // The first ones make connections and plans.
     for (at, question) in questions.iter().take(20).chain(questions).enumerate() {
-        let query = Recall {
-            limit: 10,
-            ..Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE)
-        };
+        let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(10);
         let begin = Instant::now();
         let hits = memory.recall(tenant, query).await?;
         if at >= 20.min(questions.len()) {

@@ -279,7 +279,7 @@ async fn refusals(tally: &mut Tally, proxy: &Server) {
         ),
         ("litellm no key", "", "fixed", ErrorKind::Unauthorized),
         ("litellm 429", KEY, "limited", ErrorKind::RateLimited),
-        ("litellm 500", KEY, "broken", ErrorKind::Unavailable),
+        ("litellm 500", KEY, "broken", ErrorKind::Ambiguous),
     ] {
         let error = backend(proxy, key, model)
             .complete(ask("hello"), &call())
@@ -295,6 +295,7 @@ async fn refusals(tally: &mut Tally, proxy: &Server) {
         let wants = match asked {
             "fail 401" => ErrorKind::Unauthorized,
             "fail 429" => ErrorKind::RateLimited,
+            "fail 500" => ErrorKind::Ambiguous,
             _ => ErrorKind::Unavailable,
         };
         tally.check(

@@ -81,6 +81,12 @@ fn seen(events: Vec<Result<ModelEvent, Error>>) -> Vec<Seen> {
         .collect()
 }
 
+/// Returns what an answer says, without what it has used.
+fn said(events: &[Seen]) -> Vec<&Seen> {
+    let said = |event: &&Seen| !matches!(event, Ok(ModelEvent::Usage(_) | ModelEvent::Heartbeat));
+    events.iter().filter(said).collect()
+}
+
 fn stream(tally: &mut Tally, dice: &mut Dice, wire: Wire, data: &[String]) -> Option<String> {
     let frames: Vec<String> = data.iter().map(|data| wire.frame(data)).collect();
     let bytes = frames.concat().into_bytes();
@@ -109,8 +115,10 @@ fn stream(tally: &mut Tally, dice: &mut Dice, wire: Wire, data: &[String]) -> Op
     let mut silent = 0;
     let mut length = 0;
     for frame in &frames[..frames.len().saturating_sub(1)] {
-        let cut = wire.decode([&bytes[..length]]);
-        silent += usize::from(!matches!(cut.last(), Some(Err(_))));
+        let cut = seen(wire.decode([&bytes[..length]]));
+        // Whatever comes after the reason to end says no more than what the answer has used.
+        let all = said(&cut) == said(&whole);
+        silent += usize::from(!matches!(cut.last(), Some(Err(_))) && !all);
         length += frame.len();
     }
     let mut told = ended(tally, &expected, &whole);

@@ -1,14 +1,18 @@
 //! A chat through a store's journal: what people say is accepted as events, worked and written down as turns.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Find, IdKind, Inbound, RoutedEvent,
-    SystemClock, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, Actor, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
+    ConversationId, ConversationKind, ConversationRef, Find, IdKind, Inbound, Outgoing, PersonId,
+    RoutedEvent, SystemClock, TenantId, Timestamp, TurnId, WorkerId,
+    store::{Append, AppendOutcome, ClaimRequest, InboxItem, Store},
     turn::{
-        Action, Append, AppendOutcome, Carry, ENGINE_VERSION, Entry, Event, Gathered, InboxItem,
-        Input, Journal, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Started,
+        Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,
+        PinnedModel, RECORD_VERSION, Record, ReplyPart, Started,
     },
 };
 
@@ -20,6 +24,8 @@ use crate::Failed;
 pub struct Fed {
     /// Its tenant, which has no other.
     pub tenant: TenantId,
+    /// The channel that the conversation is in.
+    pub channel: ChannelRef,
     /// The conversation.
     pub conversation: ConversationId,
     /// The index of each record that says something, and the turn of the chat that it is.
@@ -30,7 +36,7 @@ pub struct Fed {
 ///
 /// # Errors
 /// Those of the store.
-pub async fn feed(journal: &dyn Journal, chat: &Chat) -> Result<Fed, Failed> {
+pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
     let tenant = TenantId::new();
     let connection = ConnectionId::new();
     let begin = SystemClock.now().since(Timestamp::from_micros(0));
@@ -38,6 +44,7 @@ pub async fn feed(journal: &dyn Journal, chat: &Chat) -> Result<Fed, Failed> {
         kind: ConversationKind::Group,
         ..ConversationRef::direct("chat")
     };
+    let channel = ChannelRef::of(connection, &place);
     let mut events = Vec::new();
     for (at, turn) in chat.turns.iter().enumerate() {
         let name = match &turn.speaker {
@@ -53,30 +60,27 @@ pub async fn feed(journal: &dyn Journal, chat: &Chat) -> Result<Fed, Failed> {
         sender.name = (!name.is_empty()).then(|| name.clone());
         events.push(RoutedEvent {
             connection,
-            event: Inbound {
-                id: format!("e{at}"),
-                logical_id: String::new(),
-                channel: ChannelKind::SLACK,
-                account: AccountId("T1".into()),
-                conversation: Some(place.clone()),
-                sender,
-                occurred_at: micros(begin - age),
-                redelivery: 0,
-                body: Body::Message {
+            event: Inbound::new(
+                ChannelKind::SLACK,
+                AccountId("T1".into()),
+                format!("e{at}"),
+                micros(begin - age),
+                Body::Message {
                     message: format!("m{at}"),
                     content: Content::text(&turn.text),
                 },
-                addressed: Addressing::default(),
-                raw: None,
-            },
+            )
+            .in_place(place.clone())
+            .sent_by(sender),
         });
     }
     for events in events.chunks(64) {
         journal.accept(tenant, events.to_vec()).await?;
     }
     let claim = journal
-        .claim(WorkerId::new(), Duration::from_secs(60))
+        .claim(ClaimRequest::new(WorkerId::new(), Duration::from_secs(60)))
         .await?
+        .conversation()
         .ok_or("nothing is ready")?;
     let loaded = journal
         .load(&claim)
@@ -96,6 +100,7 @@ pub async fn feed(journal: &dyn Journal, chat: &Chat) -> Result<Fed, Failed> {
     }
     journal.release(&claim, seen.unwrap_or(0)).await?;
     Ok(Fed {
+        channel,
         tenant,
         conversation: claim.conversation,
         places,
@@ -112,66 +117,97 @@ fn records(
     (connection, place): (ConnectionId, &ConversationRef),
     inbox: Vec<InboxItem>,
 ) -> Result<(Vec<Record>, BTreeMap<u64, usize>), Failed> {
-    let (mut records, mut places) = (Vec::new(), BTreeMap::new());
+    let mut written = Written {
+        records: Vec::new(),
+        places: BTreeMap::new(),
+        turn: TurnId::new(),
+        at: Timestamp::default(),
+        persons: BTreeSet::new(),
+    };
     let mut inbox = inbox.into_iter();
-    let mut current = None;
     for (at, turn) in chat.turns.iter().enumerate() {
-        let mut add = |(id, when, persons): &(TurnId, Timestamp, std::collections::BTreeSet<_>),
-                       entry| {
-            records.push(Record {
-                v: RECORD_VERSION,
-                turn: *id,
-                at: *when,
-                persons: persons.clone(),
-                entry,
-            });
-            records.len() as u64 - 1
-        };
         if turn.speaker == Speaker::Employee {
-            let current = current.get_or_insert_with(|| {
-                (TurnId::new(), Timestamp::from_micros(0), Default::default())
-            });
-            let send = Action::Send {
-                key: format!("{}.{at}", current.0),
-                attempt: 1,
-                text: turn.text.clone(),
-                reply_to: None,
-                give_up_at: current.1,
+            let part = ReplyPart {
+                key: format!("{}.{at}", written.turn),
+                what: Outgoing::markdown(&turn.text),
             };
-            places.insert(add(current, Entry::Action(send)), at);
+            let persons = written.persons.clone();
+            let rendered = Event::Rendered {
+                parts: vec![part],
+                rest: None,
+            };
+            let index = written.add(Cause::Employee, persons, rendered);
+            written.places.insert(index, at);
             continue;
         }
         let item = inbox
             .next()
             .ok_or("the inbox has fewer events than the chat")?;
         let event = item.event.ok_or("an event cannot be opened")?.event;
-        let now = (
-            TurnId::new(),
-            event.occurred_at,
-            item.persons.iter().copied().collect(),
+        written.turn = TurnId::new();
+        written.at = event.occurred_at;
+        written.persons = item.persons.iter().copied().collect();
+        let started = started(written.len(), (connection, place.clone()));
+        written.add(
+            Cause::Rule,
+            BTreeSet::new(),
+            Event::Started(Box::new(started)),
         );
+        let cause = item
+            .persons
+            .first()
+            .map_or(Cause::Vendor, |of| Cause::Person(*of));
         let input = Input {
             seq: item.seq,
+            accepted_at: item.accepted_at,
             late: false,
             persons: item.persons,
+            about: None,
             undelivered: None,
             event,
         };
-        let started = started((connection, place.clone()), input);
-        places.insert(
-            add(&now, Entry::Event(Event::Started(Box::new(started)))),
-            at,
-        );
-        add(&now, Entry::Event(Event::Gathered(Gathered::default())));
-        current = Some(now);
+        let persons = written.persons.clone();
+        let index = written.add(cause, persons, Event::Received(Box::new(input)));
+        written.places.insert(index, at);
+        let gathered = Event::Gathered(Gathered::default());
+        written.add(Cause::Vendor, BTreeSet::new(), gathered);
     }
-    Ok((records, places))
+    Ok((written.records, written.places))
 }
 
-fn started((connection, conversation): (ConnectionId, ConversationRef), input: Input) -> Started {
+/// What is written so far, and the turn at hand.
+struct Written {
+    records: Vec<Record>,
+    places: BTreeMap<u64, usize>,
+    turn: TurnId,
+    at: Timestamp,
+    persons: BTreeSet<PersonId>,
+}
+
+impl Written {
+    fn len(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Adds an event, and returns its index.
+    fn add(&mut self, cause: Cause, persons: BTreeSet<PersonId>, event: Event) -> u64 {
+        self.records.push(Record {
+            v: RECORD_VERSION,
+            turn: self.turn,
+            at: self.at,
+            cause,
+            persons,
+            entry: Entry::Event(event),
+        });
+        self.len() - 1
+    }
+}
+
+fn started(first: u64, (connection, conversation): (ConnectionId, ConversationRef)) -> Started {
     Started {
         engine: ENGINE_VERSION,
         employee: 1,
+        first,
         model: PinnedModel {
             provider: "none".into(),
             model: "none".into(),
@@ -180,7 +216,6 @@ fn started((connection, conversation): (ConnectionId, ConversationRef), input: I
         channel: PinnedChannel {
             kind: ChannelKind::SLACK,
             find: Find::Query,
-            max_text: 4000,
             timeout_ms: 1000,
             grace_ms: 1000,
         },
@@ -188,7 +223,10 @@ fn started((connection, conversation): (ConnectionId, ConversationRef), input: I
         conversation,
         tools: BTreeMap::new(),
         closed: false,
-        inputs: vec![input],
-        carry: Carry::default(),
+        inputs: 1,
+        state: ConversationState::default(),
+        questions: Vec::new(),
+        follow_up: None,
+        deadline: None,
     }
 }

@@ -105,14 +105,11 @@ pub async fn measure(
 ) -> Result<(), Failed> {
     let conversation = fed.conversation;
     for question in &chat.questions {
-        let query = Recall {
-            limit: HITS,
-            ..Recall::new(
-                &question.text,
-                Audience::Conversation { conversation },
-                Scope::HISTORY,
-            )
+        let audience = Audience::Conversation {
+            channel: fed.channel.clone(),
+            conversation,
         };
+        let query = Recall::new(&question.text, audience, Scope::HISTORY).with_limit(HITS);
         let hits = memory.recall(fed.tenant, query).await?;
         let turns = hits.iter().filter_map(|hit| match hit.source {
             Source::Message { index, .. } => Some((*fed.places.get(&index)?, hit.score)),

@@ -45,7 +45,7 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     store.memory.catch_up(tenant).await?;
     let built = begin.elapsed().as_secs_f64();
     let scope = (Audience::Tenant, Scope::KNOWLEDGE);
-    let times = ask(&*store.memory, tenant, scope, &mut dice).await?;
+    let times = ask(&*store.memory, tenant, scope.clone(), &mut dice).await?;
     let mut rows = vec![row(&store, tenant, ("documents", built), &times).await?];
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -83,8 +83,11 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     let fed = feed(&*store.journal, &chat).await?;
     store.memory.catch_up(fed.tenant).await?;
     let built = begin.elapsed().as_secs_f64();
-    let conversation = fed.conversation;
-    let scope = (Audience::Conversation { conversation }, Scope::HISTORY);
+    let audience = Audience::Conversation {
+        channel: fed.channel.clone(),
+        conversation: fed.conversation,
+    };
+    let scope = (audience, Scope::HISTORY);
     let times = ask(&*store.memory, fed.tenant, scope, &mut dice).await?;
     rows.push(row(&store, fed.tenant, ("messages", built), &times).await?);
     store.close().await?;
@@ -109,7 +112,7 @@ async fn ask(
 ) -> Result<Vec<f64>, Failed> {
     let mut times = Vec::with_capacity(QUESTIONS);
     for _ in 0..QUESTIONS {
-        let query = Recall::new(words(dice, 8), audience, scope);
+        let query = Recall::new(words(dice, 8), audience.clone(), scope);
         let begin = Instant::now();
         let hits = memory.recall(tenant, query).await?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);

@@ -221,7 +221,7 @@ impl Expected {
             Finish::Refusal => self.refused || reason == "refusal",
             Finish::Length => matches!(
                 reason,
-                "length" | "max_tokens" | "max_output_tokens" | "model_length"
+                "length" | "max_tokens" | "max_output_tokens" | "model_length" | "incomplete"
             ),
             Finish::ContentFilter => reason == "content_filter",
             Finish::Pause => reason == "pause_turn",

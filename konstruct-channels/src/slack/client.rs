@@ -1,7 +1,9 @@
 //! Slack's Web API: one call, and what its answer means.
 
-use konstruct_core::{Error, ErrorKind, Result, Secret};
-use reqwest::{Client, Url};
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    http::{Client, Request, Url},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,18 +21,18 @@ pub(super) struct Api {
 impl Api {
     /// Calls a method that takes JSON.
     pub(super) async fn json(&self, method: &str, body: &impl Serialize) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, &[method]));
+        let request = self.client.post(http::join(&self.base, &[method]))?;
         self.call(request.json(body)).await
     }
 
     /// Calls a method that takes a form only.
     pub(super) async fn form(&self, method: &str, form: &[(&str, &str)]) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, &[method]));
+        let request = self.client.post(http::join(&self.base, &[method]))?;
         self.call(request.form(form)).await
     }
 
-    async fn call(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        answer(http::exchange(request.bearer_auth(self.token.expose())).await?)
+    async fn call(&self, request: Request) -> Result<Value> {
+        answer(http::exchange(request.bearer(&self.token)).await?)
     }
 }
 
@@ -40,18 +42,16 @@ impl Api {
 /// As Slack's error says. [`ErrorKind::Ambiguous`] where it says that it does not know itself, or cannot be read.
 fn answer(exchange: Exchange) -> Result<Value> {
     let error = match serde_json::from_slice::<Answer>(&exchange.body) {
-        Ok(Answer { ok: true, rest, .. }) if exchange.status.is_success() => return Ok(rest),
+        Ok(Answer { ok: true, rest, .. }) if exchange.is_success() => return Ok(rest),
         Ok(Answer {
             ok: false,
             error: Some(code),
             ..
-        }) if !exchange.status.is_server_error() => Error::new(kind(&code), printable(&code)),
-        _ if exchange.status.is_success() => {
-            Error::new(ErrorKind::Ambiguous, "the answer cannot be read")
-        }
+        }) if !exchange.is_server_error() => Error::new(kind(&code), printable(&code)),
+        _ if exchange.is_success() => Error::new(ErrorKind::Ambiguous, "the answer cannot be read"),
         _ => Error::new(
             http::status_kind(exchange.status),
-            format!("status {}", exchange.status.as_u16()),
+            format!("status {}", exchange.status),
         ),
     };
     Err(match exchange.retry_after {
@@ -65,27 +65,30 @@ fn kind(code: &str) -> ErrorKind {
     match code {
         "ratelimited" | "rate_limited" => ErrorKind::RateLimited,
         "message_limit_exceeded" => ErrorKind::QuotaExhausted,
-        "account_inactive" | "invalid_auth" | "not_authed" | "token_expired" | "token_revoked" => {
-            ErrorKind::Unauthorized
-        }
+        // These hold for every request of the connection, those below for one place or one method.
         "access_denied"
+        | "account_inactive"
         | "app_access_restricted"
-        | "ekm_access_denied"
         | "enterprise_is_restricted"
+        | "invalid_auth"
+        | "not_allowed_token_type"
+        | "not_authed"
+        | "org_login_required"
+        | "team_access_not_granted"
+        | "token_expired"
+        | "token_revoked"
+        | "two_factor_setup_required" => ErrorKind::Unauthorized,
+        "ekm_access_denied"
         | "messages_tab_disabled"
         | "missing_scope"
         | "no_permission"
-        | "not_allowed_token_type"
         | "not_in_channel"
-        | "org_login_required"
         | "restricted_action"
         | "restricted_action_non_threadable_channel"
         | "restricted_action_read_only_channel"
         | "restricted_action_thread_locked"
         | "restricted_action_thread_only_channel"
-        | "send_on_behalf_not_allowed"
-        | "team_access_not_granted"
-        | "two_factor_setup_required" => ErrorKind::Forbidden,
+        | "send_on_behalf_not_allowed" => ErrorKind::Forbidden,
         "channel_not_found" | "message_not_found" | "team_not_found" | "thread_not_found"
         | "user_not_found" => ErrorKind::NotFound,
         "is_archived" | "cannot_reply_to_message" => ErrorKind::Conflict,

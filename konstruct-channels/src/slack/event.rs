@@ -2,7 +2,7 @@
 
 use konstruct_core::{
     Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, DeliveryState, IdKind, Inbound, Lifecycle,
+    ConversationRef, DeliveryState, IdKind, Inbound, Lifecycle, Quoted,
 };
 use serde_json::Value;
 
@@ -63,35 +63,35 @@ impl Callback<'_> {
         let conversation = self.conversation(message, message.text("ts"));
         let sender = self.sender(message);
         if let (ActorKind::Myself, Some(key)) = (sender.kind, send_key(message)) {
-            return Inbound {
-                sender,
-                conversation,
-                ..self.base(message, delivered(ts, key))
-            };
+            return self
+                .base(message, delivered(ts, key))
+                .sent_by(sender)
+                .in_place(conversation);
         }
-        Inbound {
-            logical_id: match (&conversation, message.text("ts")) {
-                (Some(place), Some(ts)) => format!("{}:{ts}", place.id),
-                _ => String::new(),
-            },
-            addressed: Addressing {
-                direct: conversation
-                    .as_ref()
-                    .is_some_and(|place| place.kind == ConversationKind::Direct),
-                mention: mention || self.mentions_me(message),
-                thread: message.text("thread_ts").is_some(),
-                command: false,
-            },
-            conversation,
-            sender,
-            ..self.base(
-                message,
-                Body::Message {
-                    message: ts,
-                    content: self.content(message),
-                },
-            )
-        }
+        let logical_id = match (&conversation, message.text("ts")) {
+            (Some(place), Some(ts)) => format!("{}:{ts}", place.id),
+            _ => String::new(),
+        };
+        let addressed = Addressing {
+            direct: conversation
+                .as_ref()
+                .is_some_and(|place| place.kind == ConversationKind::Direct),
+            mention: mention || self.mentions_me(message),
+            thread: message.text("thread_ts").is_some(),
+            command: false,
+        };
+        let body = Body::Message {
+            message: ts,
+            content: self.content(message),
+        };
+        let shared = message.items("attachments").iter();
+        self.base(message, body)
+            .with_logical_id(logical_id)
+            .addressed(addressed)
+            .in_place(conversation)
+            .sent_by(sender)
+            .forwarded(shared.clone().any(|part| part.flag("is_share")))
+            .quoting(shared.clone().find_map(quoted))
     }
 
     /// A change of a message. Slack also sends one when it has unfurled a link: that is no edit.
@@ -103,20 +103,17 @@ impl Callback<'_> {
         let same_text = before.is_object() && message.text("text") == before.text("text");
         if same_text && message.text("edited.ts") == before.text("edited.ts") {
             let change = Lifecycle::Other("message.message_changed".to_owned());
-            return Inbound {
-                conversation: self.conversation(message, message.text("ts")),
-                ..self.lifecycle(change, message)
-            };
+            return self
+                .lifecycle(change, message)
+                .in_place(self.conversation(message, message.text("ts")));
         }
         let body = Body::Edited {
             message: message.text("ts").unwrap_or_default(),
             content: self.content(message),
         };
-        Inbound {
-            conversation: self.conversation(message, message.text("ts")),
-            sender: self.sender(message),
-            ..self.base(self.event, body)
-        }
+        self.base(self.event, body)
+            .in_place(self.conversation(message, message.text("ts")))
+            .sent_by(self.sender(message))
     }
 
     fn deleted(&self, message: &Value) -> Inbound {
@@ -124,11 +121,9 @@ impl Callback<'_> {
         let body = Body::Deleted {
             message: ts.clone().unwrap_or_default(),
         };
-        Inbound {
-            conversation: self.conversation(message, ts),
-            sender: self.sender(message),
-            ..self.base(self.event, body)
-        }
+        self.base(self.event, body)
+            .in_place(self.conversation(message, ts))
+            .sent_by(self.sender(message))
     }
 
     /// A reaction names no thread: in a channel it is taken for one to the message that began it.
@@ -142,22 +137,19 @@ impl Callback<'_> {
             emoji: self.event.text("reaction").unwrap_or_default(),
             added: name == "reaction_added",
         };
-        Inbound {
-            conversation: self.conversation(item, Some(ts)),
-            sender: self.sender(self.event),
-            ..self.base(self.event, body)
-        }
+        self.base(self.event, body)
+            .in_place(self.conversation(item, Some(ts)))
+            .sent_by(self.sender(self.event))
     }
 
     /// Slack tells the app that a message with its metadata was posted: our own send arrived.
     fn metadata_posted(&self, name: &str) -> Inbound {
         let sender = self.sender(self.event);
         match (self.event.text("message_ts"), send_key(self.event)) {
-            (Some(ts), Some(key)) if sender.kind == ActorKind::Myself => Inbound {
-                conversation: self.conversation(self.event, Some(ts.clone())),
-                sender,
-                ..self.base(self.event, delivered(ts, key))
-            },
+            (Some(ts), Some(key)) if sender.kind == ActorKind::Myself => self
+                .base(self.event, delivered(ts.clone(), key))
+                .in_place(self.conversation(self.event, Some(ts)))
+                .sent_by(sender),
             _ => self.lifecycle(Lifecycle::Other(name.to_owned()), self.event),
         }
     }
@@ -186,20 +178,16 @@ impl Callback<'_> {
     }
 
     fn lifecycle(&self, change: Lifecycle, of: &Value) -> Inbound {
-        Inbound {
-            conversation: self.conversation(of, None),
-            sender: self.sender(self.event),
-            ..self.base(self.event, Body::Lifecycle { change })
-        }
+        self.base(self.event, Body::Lifecycle { change })
+            .in_place(self.conversation(of, None))
+            .sent_by(self.sender(self.event))
     }
 
     fn unsupported(&self, kind: String) -> Inbound {
         let errors = Vec::new();
-        Inbound {
-            conversation: self.conversation(self.event, None),
-            sender: self.sender(self.event),
-            ..self.base(self.event, Body::Unsupported { kind, errors })
-        }
+        self.base(self.event, Body::Unsupported { kind, errors })
+            .in_place(self.conversation(self.event, None))
+            .sent_by(self.sender(self.event))
     }
 
     /// The parts that every event has; messages are ordered by their own time.
@@ -207,12 +195,8 @@ impl Callback<'_> {
         let time = timed
             .first(&["ts", "event_ts"])
             .or_else(|| self.source.value.text("event_time"));
-        Inbound {
-            occurred_at: time
-                .and_then(|ts| wire::timestamp(&ts))
-                .unwrap_or(self.source.now),
-            ..self.source.event(body)
-        }
+        let time = time.and_then(|ts| wire::timestamp(&ts));
+        self.source.event(body).at(time.unwrap_or(self.source.now))
     }
 
     /// Where it belongs. `root` is the message that begins a thread where none is named.
@@ -242,6 +226,8 @@ impl Callback<'_> {
             ActorKind::Myself
         } else if bot.is_some() || of.text("subtype").as_deref() == Some("bot_message") {
             ActorKind::Bot
+        } else if user.as_deref() == Some(wire::SLACKBOT) {
+            ActorKind::System
         } else if user.is_some() {
             ActorKind::Human
         } else {
@@ -290,7 +276,6 @@ impl Callback<'_> {
         Content {
             text: text::read(&text, &self.own()),
             attachments: message.items("files").iter().map(attachment).collect(),
-            reply_to: None,
         }
     }
 }
@@ -300,6 +285,13 @@ fn send_key(message: &Value) -> Option<String> {
     let metadata = message.at("metadata");
     (metadata.text("event_type").as_deref() == Some(wire::SEND_EVENT))
         .then(|| metadata.text("event_payload.key"))?
+}
+
+/// A message that was shared into the conversation: which one, and whose. Its text is not kept.
+fn quoted(part: &Value) -> Option<Quoted> {
+    let shared = part.flag("is_share") || part.flag("is_msg_unfurl");
+    let message = part.text("ts").filter(|_| shared)?;
+    Some(Quoted::new(message).by(part.text("author_id")))
 }
 
 fn delivered(message: String, key: String) -> Body {

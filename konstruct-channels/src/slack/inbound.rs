@@ -4,8 +4,7 @@
 //! or at last of the SHA-256 of the payload.
 
 use konstruct_core::{
-    AccountId, Actor, ActorKind, Addressing, Body, ChannelKind, ConversationKind, ConversationRef,
-    Inbound, Lifecycle, Timestamp,
+    AccountId, Body, ChannelKind, ConversationKind, ConversationRef, Inbound, Lifecycle, Timestamp,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -195,11 +194,9 @@ impl<'a> Source<'a> {
         let minute = self.value.text("minute_rate_limited").unwrap_or_default();
         let team = self.value.text("team_id").unwrap_or_default();
         let change = Lifecycle::RateLimited;
-        Inbound {
-            id: format!("app_rate_limited:{team}:{minute}"),
-            occurred_at: wire::timestamp(&minute).unwrap_or(self.now),
-            ..self.event(Body::Lifecycle { change })
-        }
+        self.event(Body::Lifecycle { change })
+            .with_id(format!("app_rate_limited:{team}:{minute}"))
+            .at(wire::timestamp(&minute).unwrap_or(self.now))
     }
 
     fn unsupported(&self, kind: String) -> Inbound {
@@ -211,25 +208,11 @@ impl<'a> Source<'a> {
 
     /// An event of which nothing is known but the account. Its id is that of the event, or a digest.
     pub(super) fn event(&self, body: Body) -> Inbound {
-        Inbound {
-            id: self
-                .value
-                .text("event_id")
-                .unwrap_or_else(|| digest_id(&[self.raw.get()])),
-            logical_id: String::new(),
-            channel: ChannelKind::SLACK,
-            account: self.account(),
-            conversation: None,
-            sender: Actor {
-                kind: ActorKind::System,
-                ..Actor::default()
-            },
-            occurred_at: self.now,
-            redelivery: self.redelivery,
-            body,
-            addressed: Addressing::default(),
-            raw: Some(self.raw.to_owned()),
-        }
+        let id = self.value.text("event_id");
+        let id = id.unwrap_or_else(|| digest_id(&[self.raw.get()]));
+        let mut event = Inbound::new(ChannelKind::SLACK, self.account(), id, self.now, body);
+        event.redelivery = self.redelivery;
+        event.with_raw(self.raw.to_owned())
     }
 
     /// The installation that it belongs to: the enterprise of an organisation-wide one, otherwise the team. A channel shared
@@ -264,17 +247,14 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What kind of place a channel is: as Slack says, or by the first letter of its id.
+/// What kind of place a channel is, by the letter that Slack begins its id with and, in events, Slack's own `channel_type`. A
+/// channel's name says nothing: anybody can name a public channel `im` or `directmessage`. Where the two disagree, or say
+/// nothing known, many people may read it.
 pub(super) fn place_kind(channel: &str, channel_type: Option<&str>) -> ConversationKind {
-    match channel_type {
-        Some("im" | "app_home" | "directmessage") => ConversationKind::Direct,
-        Some("mpim" | "group" | "privategroup") => ConversationKind::Group,
-        Some("channel") => ConversationKind::Channel,
-        _ => match channel.as_bytes().first() {
-            Some(b'D') => ConversationKind::Direct,
-            Some(b'G') => ConversationKind::Group,
-            _ => ConversationKind::Channel,
-        },
+    match (channel.as_bytes().first(), channel_type) {
+        (Some(b'D'), None | Some("im" | "app_home")) => ConversationKind::Direct,
+        (Some(b'G'), None) | (_, Some("mpim" | "group")) => ConversationKind::Group,
+        _ => ConversationKind::Channel,
     }
 }
 

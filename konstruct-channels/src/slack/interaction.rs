@@ -1,7 +1,7 @@
 //! What people do with the employee's buttons, forms, shortcuts and slash commands.
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Body, ConversationKind, ConversationRef, IdKind, Inbound,
+    Actor, ActorKind, Addressing, Body, ConversationKind, ConversationRef, IdKind, Inbound, Quoted,
 };
 use serde_json::Value;
 
@@ -31,12 +31,12 @@ pub(super) fn decode(source: &Source<'_>, kind: &str) -> Vec<Inbound> {
         [] => std::slice::from_ref(source.value),
         actions => actions,
     };
-    let event = |(index, action): (usize, &Value)| Inbound {
-        id: match index {
+    let event = |(index, action): (usize, &Value)| {
+        let id = match index {
             0 => id.clone(),
             index => format!("{id}/{index}"),
-        },
-        ..one(source, kind, action)
+        };
+        one(source, kind, action).with_id(id)
     };
     actions.iter().enumerate().map(event).collect()
 }
@@ -49,56 +49,64 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         .or_else(|| payload.text("action_ts"))
         .and_then(|ts| wire::timestamp(&ts));
     let acted = !SUGGESTIONS.contains(&kind);
-    Inbound {
-        addressed: Addressing {
-            direct: acted && is_direct(conversation.as_ref()),
-            command: acted,
-            thread: acted
-                && payload
-                    .first(&["container.thread_ts", "message.thread_ts"])
-                    .is_some(),
-            ..Addressing::default()
-        },
-        conversation,
-        sender: person(
-            payload.text("user.id"),
-            payload.first(&["user.name", "user.username"]),
-        ),
-        occurred_at: time.unwrap_or(source.now),
-        ..source.event(Body::Action {
-            kind: kind.to_owned(),
-            action: name(payload, action),
-            value: value(action),
-        })
-    }
+    let addressed = Addressing {
+        direct: acted && is_direct(conversation.as_ref()),
+        command: acted,
+        thread: acted
+            && payload
+                .first(&["container.thread_ts", "message.thread_ts"])
+                .is_some(),
+        ..Addressing::default()
+    };
+    let sender = person(
+        payload.text("user.id"),
+        payload.first(&["user.name", "user.username"]),
+    );
+    let body = Body::Action {
+        kind: kind.to_owned(),
+        action: name(payload, action),
+        value: value(action),
+    };
+    // What was pressed stands in a message.
+    let message = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
+    let author = payload.first(&["message.user", "message.bot_id"]);
+    source
+        .event(body)
+        .addressed(addressed)
+        .in_place(conversation)
+        .sent_by(sender)
+        .at(time.unwrap_or(source.now))
+        .labelled(action.first(&["selected_option.text.text", "text.text"]))
+        .quoting(message.map(|message| Quoted::new(message).by(author)))
 }
 
 /// Decodes a slash command.
 pub(super) fn command(source: &Source<'_>) -> Inbound {
     let form = source.value;
     let conversation = form.text("channel_id").map(|channel| {
-        let name = form.text("channel_name");
-        let kind = place_kind(&channel, name.as_deref());
+        let kind = place_kind(&channel, None);
         let thread = form.text("thread_ts");
         place(channel, kind, thread, None, false)
     });
-    Inbound {
-        id: match form.text("trigger_id") {
-            Some(trigger) => format!("command:{trigger}"),
-            None => digest_id(&[source.raw.get()]),
-        },
-        addressed: Addressing {
-            direct: is_direct(conversation.as_ref()),
-            command: true,
-            ..Addressing::default()
-        },
-        conversation,
-        sender: person(form.text("user_id"), form.text("user_name")),
-        ..source.event(Body::Command {
-            name: form.text("command").unwrap_or_default(),
-            arguments: text::read(&form.text("text").unwrap_or_default(), &[]),
-        })
-    }
+    let id = match form.text("trigger_id") {
+        Some(trigger) => format!("command:{trigger}"),
+        None => digest_id(&[source.raw.get()]),
+    };
+    let addressed = Addressing {
+        direct: is_direct(conversation.as_ref()),
+        command: true,
+        ..Addressing::default()
+    };
+    let body = Body::Command {
+        name: form.text("command").unwrap_or_default(),
+        arguments: text::read(&form.text("text").unwrap_or_default(), &[]),
+    };
+    source
+        .event(body)
+        .with_id(id)
+        .addressed(addressed)
+        .in_place(conversation)
+        .sent_by(person(form.text("user_id"), form.text("user_name")))
 }
 
 /// The id of an interaction: its trigger, its view in that state, or a digest.
@@ -131,13 +139,17 @@ fn person(id: Option<String>, name: Option<String>) -> Actor {
 
 fn conversation(payload: &Value) -> Option<ConversationRef> {
     let channel = payload.first(&["channel.id", "container.channel_id", "channel"])?;
-    let kind = place_kind(&channel, payload.text("channel.name").as_deref());
+    let kind = place_kind(&channel, None);
     let thread = payload.first(&["container.thread_ts", "message.thread_ts"]);
     let root = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
     Some(place(channel, kind, thread, root, false))
 }
 
+/// What was pressed. A menu of choices is named by what was picked, as the buttons are.
 fn name(payload: &Value, action: &Value) -> String {
+    if action.text("action_id").as_deref() == Some(wire::CHOICE) {
+        return action.text("selected_option.value").unwrap_or_default();
+    }
     action
         .first(&["action_id", "name"])
         .or_else(|| payload.first(&["callback_id", "view.callback_id", "view.external_id"]))

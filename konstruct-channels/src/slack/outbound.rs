@@ -5,20 +5,59 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, ConversationRef, Error, ErrorKind, Find,
-    FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationRef, Error, ErrorKind,
+    Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     client::Api,
-    text,
     wire::{self, Metadata, PostMessage, SendMark, SetStatus},
 };
-use crate::{http, loose::Loose as _, media};
+use crate::{
+    choices::{Control, as_text},
+    http,
+    loose::Loose as _,
+    markdown::{self, Limits, Notation},
+    media,
+};
 
 /// Slack itself recommends messages of at most this length.
 const MAX_TEXT: usize = 4000;
+
+/// Slack cuts off what exceeds this length.
+const LONGEST_TEXT: usize = 40_000;
+
+/// The most characters of the text of a section block.
+const MAX_SECTION: usize = 3000;
+
+/// Slack's `mrkdwn`.
+const MRKDWN: Notation = Notation {
+    entities: true,
+    brackets: false,
+};
+
+/// The same in a block whose text is `verbatim`.
+const VERBATIM: Notation = Notation {
+    entities: true,
+    brackets: true,
+};
+
+/// The buttons of a message.
+const BUTTONS: Control = Control {
+    options: 5,
+    id: 255,
+    label: 75,
+    description: None,
+};
+
+/// A menu.
+const MENU: Control = Control {
+    options: 100,
+    id: 150,
+    label: 75,
+    description: Some(75),
+};
 
 /// How far Slack's clock and ours may differ when a message is looked for.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
@@ -136,13 +175,34 @@ impl Slack {
         })
     }
 
-    async fn send(&self, to: &ConversationRef, key: &str, text: &str) -> Result<Receipt> {
-        if text.trim().is_empty() {
+    /// Slack's answers stand in the thread: there is no quoting.
+    async fn send(&self, to: &ConversationRef, key: &str, outgoing: Outgoing) -> Result<Receipt> {
+        let outgoing = shown(outgoing);
+        let within = |size: usize, max: usize| match size {
+            size if size > max => Err(Error::new(ErrorKind::TooLarge, "text: not rendered")),
+            _ => Ok(()),
+        };
+        within(outgoing.text.len(), markdown::MAX_SOURCE)?;
+        let mut text = markdown::translate(&outgoing.text, MRKDWN);
+        let blocks = match &outgoing.choices {
+            Some(choices) => {
+                let section = markdown::translate(&outgoing.text, VERBATIM);
+                within(section.encode_utf16().count(), MAX_SECTION)?;
+                if text.is_empty() {
+                    text = label(choices).to_owned();
+                }
+                blocks(&section, choices)
+            }
+            None => Vec::new(),
+        };
+        if text.is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
+        within(text.encode_utf16().count(), LONGEST_TEXT)?;
         let message = PostMessage {
             channel: &to.id,
-            text: &text::write(text),
+            text: &text,
+            blocks,
             thread_ts: to.thread.as_deref(),
             metadata: Metadata {
                 event_type: wire::SEND_EVENT,
@@ -171,6 +231,10 @@ impl Slack {
                 status: "is typing…",
             };
             if let Err(error) = self.api.json("assistant.threads.setStatus", &status).await {
+                // A refused token is worth knowing before a model is paid.
+                if error.kind() == ErrorKind::Unauthorized {
+                    return Err(error);
+                }
                 tracing::debug!(%error, "slack shows no progress");
             }
         }
@@ -200,6 +264,49 @@ impl Slack {
     }
 }
 
+/// Returns what is shown: choices that neither buttons nor a menu take become text.
+fn shown(outgoing: Outgoing) -> Outgoing {
+    match &outgoing.choices {
+        Some(choices) if !BUTTONS.takes(choices) && !MENU.takes(choices) => as_text(&outgoing),
+        _ => outgoing,
+    }
+}
+
+fn label(choices: &Choices) -> &str {
+    choices.prompt.as_deref().unwrap_or("Choose")
+}
+
+/// Writes choices as buttons, or as a menu. The labels are plain text, in which nobody can be mentioned.
+fn blocks(section: &str, choices: &Choices) -> Vec<Value> {
+    let plain = |text: &str| json!({"type": "plain_text", "text": text});
+    let options = choices.options.iter();
+    let elements: Vec<Value> = if BUTTONS.takes(choices) {
+        let button = options.map(|choice| {
+            json!({"type": "button", "action_id": choice.id, "value": choice.id, "text": plain(&choice.label)})
+        });
+        button.collect()
+    } else {
+        let option = options.map(|choice| {
+            let mut option = json!({"text": plain(&choice.label), "value": choice.id});
+            if let Some(description) = &choice.description {
+                option["description"] = plain(description);
+            }
+            option
+        });
+        vec![json!({
+            "type": "static_select",
+            "action_id": wire::CHOICE,
+            "placeholder": plain(&label(choices).chars().take(75).collect::<String>()),
+            "options": option.collect::<Vec<_>>(),
+        })]
+    };
+    // `verbatim`: names of channels and people in the text are not turned into mentions.
+    let text = json!({"type": "mrkdwn", "text": section, "verbatim": true});
+    let text = (!section.is_empty()).then(|| json!({"type": "section", "text": text}));
+    let actions = json!({"type": "actions", "elements": elements});
+    text.into_iter().chain([actions]).collect()
+}
+
 #[async_trait]
 impl Channel for Slack {
     fn kind(&self) -> ChannelKind {
@@ -211,13 +318,22 @@ impl Channel for Slack {
     }
 
     fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
-        Rendered::plain(outgoing, MAX_TEXT, max_parts)
+        let outgoing = shown(outgoing.clone());
+        let (notation, max) = match &outgoing.choices {
+            Some(_) => (VERBATIM, MAX_SECTION),
+            None => (MRKDWN, MAX_TEXT),
+        };
+        let limits = Limits {
+            max,
+            with_choices: max,
+            measure: &|text| markdown::translate(text, notation).encode_utf16().count(),
+        };
+        markdown::render(&outgoing, max_parts, &limits)
     }
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
-            // Slack's answers stand in the thread: there is no quoting.
-            Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing.text).await,
+            Op::Send { to, key, outgoing } => self.send(&to, &key, outgoing).await,
             Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
         }
     }

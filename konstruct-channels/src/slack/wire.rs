@@ -6,11 +6,20 @@ use serde::{Deserialize, Serialize};
 /// What our messages are marked with, so that they can be found again.
 pub(crate) const SEND_EVENT: &str = "konstruct_send";
 
+/// Slack's own account. It is nobody to talk to: it answers back.
+pub(super) const SLACKBOT: &str = "USLACKBOT";
+
+/// The action of the menu in which choices are shown; the option that was picked is its value.
+pub(crate) const CHOICE: &str = "konstruct_choice";
+
 /// The body of `chat.postMessage`.
 #[derive(Serialize)]
 pub(super) struct PostMessage<'a> {
     pub(super) channel: &'a str,
+    /// What notifications show, and without blocks the message itself.
     pub(super) text: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) blocks: Vec<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) thread_ts: Option<&'a str>,
     pub(super) metadata: Metadata<'a>,

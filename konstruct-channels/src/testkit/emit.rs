@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use konstruct_core::{Error, Result, Secret, Timestamp};
+use konstruct_core::{Result, Secret, Timestamp};
 
 use crate::{WebhookRequest, http, slack, whatsapp};
 
@@ -48,15 +48,11 @@ pub fn signed_whatsapp(secret: &Secret, body: impl Into<Vec<u8>>) -> WebhookRequ
 pub async fn deliver(url: &str, request: &WebhookRequest) -> Result<u16> {
     let client = http::client(Duration::from_secs(10))?;
     let url = http::base_url("url", url)?;
-    let mut post = client.post(url).body(request.body().clone());
+    let mut post = client.post(url)?.body(request.body().clone());
     for (name, value) in request.headers() {
         post = post.header(name, value);
     }
-    let response = post
-        .send()
-        .await
-        .map_err(|error| -> Error { http::failed(error) })?;
-    Ok(response.status().as_u16())
+    Ok(post.send().await?.status())
 }
 
 /// Repeats every item so many times and shuffles them; the same seed gives the same order.

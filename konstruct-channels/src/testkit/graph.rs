@@ -1,7 +1,7 @@
 //! A fake Graph API: sending, reading and media of WhatsApp, and the webhooks that they cause.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{
@@ -43,6 +43,9 @@ pub struct GraphPost {
     pub to: String,
     /// What it says.
     pub text: String,
+    /// Its buttons or its list, as they were sent.
+    #[serde(default)]
+    pub interactive: Value,
     /// The message that it quotes.
     pub reply_to: Option<String>,
     /// The key that it was sent with.
@@ -62,6 +65,7 @@ struct Inner {
     plan: Plan,
     posts: Mutex<Vec<GraphPost>>,
     reads: Mutex<Vec<String>>,
+    refusal: Mutex<Option<u32>>,
     media: Mutex<HashMap<String, (String, Bytes)>>,
     last: AtomicU64,
 }
@@ -117,6 +121,11 @@ impl FakeGraph {
         self.0.plan.add(method, fault);
     }
 
+    /// Answers every call with an error's code from now on, or with `None` as usual again.
+    pub fn refuse(&self, code: Option<u32>) {
+        *lock(&self.0.refusal) = code;
+    }
+
     /// Returns what it took.
     pub fn posts(&self) -> Vec<GraphPost> {
         lock(&self.0.posts).clone()
@@ -141,6 +150,27 @@ impl FakeGraph {
         envelope(number, json!({"contacts": contacts, "messages": [message]}))
     }
 
+    /// Returns the body of a webhook: the customer presses a button or picks a row of a message, by its id. `None` if the
+    /// message shows none with it.
+    pub fn press(&self, post: &GraphPost, id: &str) -> Option<Vec<u8>> {
+        let buttons = post.interactive.items("action.buttons").iter();
+        let buttons = buttons.map(|button| ("button_reply", button.at("reply")));
+        let sections = post.interactive.items("action.sections").iter();
+        let rows = sections.flat_map(|section| section.items("rows"));
+        let rows = rows.map(|row| ("list_reply", row));
+        let (kind, picked) = buttons
+            .chain(rows)
+            .find(|(_, option)| option.text("id").as_deref() == Some(id))?;
+        let message = json!({
+            "from": post.to, "id": self.next_id(), "timestamp": now(), "type": "interactive",
+            "context": {"from": "15550783881", "id": post.id},
+            "interactive": {"type": kind, kind: picked},
+        });
+        let contacts = json!([{"profile": {"name": "Customer"}, "wa_id": post.to}]);
+        let value = json!({"contacts": contacts, "messages": [message]});
+        Some(envelope(&post.number, value))
+    }
+
     /// Returns the body of a webhook: how far a message has come (`sent`, `delivered`, `read`, `failed`).
     pub fn status(&self, post: &GraphPost, status: &str) -> Vec<u8> {
         let mut status = json!({
@@ -161,10 +191,16 @@ impl FakeGraph {
         let Some(to) = body.first(&["to", "recipient"]) else {
             return refused(StatusCode::BAD_REQUEST, 131_008);
         };
+        if !is_valid(body) {
+            return refused(StatusCode::BAD_REQUEST, 131_009);
+        }
         let post = GraphPost {
             id: self.next_id(),
             number,
-            text: body.text("text.body").unwrap_or_default(),
+            text: body
+                .first(&["text.body", "interactive.body.text"])
+                .unwrap_or_default(),
+            interactive: body.at("interactive").clone(),
             reply_to: body.text("context.message_id"),
             key: body.text("biz_opaque_callback_data"),
             to,
@@ -176,6 +212,55 @@ impl FakeGraph {
         });
         lock(&self.0.posts).push(post);
         (StatusCode::OK, Json(answer))
+    }
+}
+
+/// Checks a message against the limits that Meta documents.
+fn is_valid(body: &Value) -> bool {
+    let within = |value: &Value, path: &str, max: usize| {
+        value
+            .text(path)
+            .is_some_and(|text| (1..=max).contains(&text.chars().count()))
+    };
+    let distinct = |values: &[Value], path: &str| {
+        let seen: HashSet<_> = values.iter().map(|value| value.text(path)).collect();
+        seen.len() == values.len()
+    };
+    let interactive = body.at("interactive");
+    match (
+        body.text("type").as_deref(),
+        interactive.text("type").as_deref(),
+    ) {
+        (Some("text"), None) => within(body, "text.body", 4_096),
+        (Some("interactive"), Some("button")) => {
+            let buttons = interactive.items("action.buttons");
+            let button = |button: &Value| {
+                within(button, "reply.id", 256) && within(button, "reply.title", 20)
+            };
+            within(interactive, "body.text", 1_024)
+                && (1..=3).contains(&buttons.len())
+                && buttons.iter().all(button)
+                && distinct(buttons, "reply.id")
+                && distinct(buttons, "reply.title")
+        }
+        (Some("interactive"), Some("list")) => {
+            let rows: Vec<Value> = interactive
+                .items("action.sections")
+                .iter()
+                .flat_map(|section| section.items("rows").to_vec())
+                .collect();
+            let row = |row: &Value| {
+                within(row, "id", 200)
+                    && within(row, "title", 24)
+                    && (row.at("description").is_null() || within(row, "description", 72))
+            };
+            within(interactive, "body.text", 1_024)
+                && within(interactive, "action.button", 20)
+                && (1..=10).contains(&rows.len())
+                && rows.iter().all(row)
+                && distinct(&rows, "id")
+        }
+        _ => false,
     }
 }
 
@@ -209,7 +294,9 @@ async fn messages(
     let (_, Json(limited)) = refused(StatusCode::TOO_MANY_REQUESTS, 130_429);
     let read = json.text("status").as_deref() == Some("read");
     let method = if read { "read" } else { "messages" };
+    let refusal = *lock(&fake.0.refusal);
     let accept = || match json.text("message_id") {
+        _ if refusal.is_some() => refused(StatusCode::BAD_REQUEST, refusal.unwrap_or(1)),
         _ if !authorized(&headers) => refused(StatusCode::UNAUTHORIZED, 190),
         Some(message) if read => {
             lock(&fake.0.reads).push(message);
@@ -226,6 +313,9 @@ async fn node(
     Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
+    if let Some(code) = *lock(&fake.0.refusal) {
+        return refused(StatusCode::BAD_REQUEST, code).into_response();
+    }
     if !authorized(&headers) {
         return refused(StatusCode::UNAUTHORIZED, 190).into_response();
     }

@@ -1,7 +1,7 @@
 //! A fake Slack: the Web API methods that the channel uses, and the events that they cause.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     net::SocketAddr,
     sync::{
@@ -38,6 +38,9 @@ pub struct SlackPost {
     pub thread_ts: Option<String>,
     /// What it says, in `mrkdwn`.
     pub text: String,
+    /// Its blocks, as they were posted.
+    #[serde(default)]
+    pub blocks: Vec<Value>,
     /// The key in its metadata.
     pub key: Option<String>,
 }
@@ -55,6 +58,7 @@ struct Inner {
     plan: Plan,
     posts: Mutex<Vec<SlackPost>>,
     statuses: AtomicU64,
+    refusal: Mutex<Option<String>>,
     files: Mutex<HashMap<String, (String, Bytes)>>,
     last: AtomicU64,
 }
@@ -113,6 +117,11 @@ impl FakeSlack {
         self.0.plan.add(method, fault);
     }
 
+    /// Answers every call with an error such as `token_revoked` from now on, or with `None` as usual again.
+    pub fn refuse(&self, error: Option<&str>) {
+        *lock(&self.0.refusal) = error.map(str::to_owned);
+    }
+
     /// Returns what it took.
     pub fn posts(&self) -> Vec<SlackPost> {
         lock(&self.0.posts).clone()
@@ -139,6 +148,43 @@ impl FakeSlack {
         let ts = self.next_ts();
         let text = format!("<@UBOT> {text}");
         ["message", "app_mention"].map(|kind| self.spoken(kind, channel, user, &text, &ts))
+    }
+
+    /// Returns the form that Slack posts when somebody presses a button of a message, or picks an option of its menu, by the
+    /// value of either. `None` if the message shows none with it.
+    pub fn press(&self, post: &SlackPost, user: &str, value: &str) -> Option<Vec<u8>> {
+        let elements = post.blocks.iter().flat_map(|block| block.items("elements"));
+        let action = elements.clone().find_map(|element| {
+            let chosen = element
+                .items("options")
+                .iter()
+                .find(|option| option.text("value").as_deref() == Some(value));
+            let mut action = json!({"type": element["type"], "action_id": element["action_id"],
+                "block_id": "b1", "action_ts": self.next_ts()});
+            if let Some(option) = chosen {
+                action["selected_option"] = option.clone();
+            } else if element.text("value").as_deref() == Some(value) {
+                action["value"] = element["value"].clone();
+                action["text"] = element["text"].clone();
+            } else {
+                return None;
+            }
+            Some(action)
+        })?;
+        let payload = json!({
+            "type": "block_actions", "api_app_id": "A1", "team": {"id": "T1", "domain": "fake"},
+            "user": {"id": user, "username": user, "name": user, "team_id": "T1"},
+            "trigger_id": format!("{}.x", self.next_ts()), "is_enterprise_install": false, "enterprise": null,
+            "container": {"type": "message", "message_ts": post.ts, "channel_id": post.channel,
+                "thread_ts": post.thread_ts, "is_ephemeral": false},
+            "channel": {"id": post.channel, "name": "a-channel"},
+            "message": {"type": "message", "user": "UBOT", "bot_id": "BBOT", "ts": post.ts, "text": post.text,
+                "thread_ts": post.thread_ts},
+            "actions": [action],
+        });
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("payload", &payload.to_string());
+        Some(form.finish().into_bytes())
     }
 
     /// Returns the body of the event by which Slack tells the app of its own message.
@@ -205,11 +251,18 @@ impl FakeSlack {
         else {
             return json!({"ok": false, "error": "no_text"});
         };
+        if text.chars().count() > 40_000 {
+            return json!({"ok": false, "error": "msg_too_long"});
+        }
+        if !blocks_are_valid(arguments.items("blocks")) {
+            return json!({"ok": false, "error": "invalid_blocks"});
+        }
         let post = SlackPost {
             ts: self.next_ts(),
             channel,
             thread_ts: arguments.text("thread_ts"),
             text,
+            blocks: arguments.items("blocks").to_vec(),
             key: arguments.text("metadata.event_payload.key"),
         };
         let answer = json!({"ok": true, "channel": post.channel, "ts": post.ts, "message": {"text": post.text}});
@@ -264,10 +317,11 @@ async fn call(
     let arguments = arguments(&headers, &body);
     let limited = json!({"ok": false, "error": "ratelimited"});
     let accept = || -> Reply {
-        let answer = if authorized(&headers) {
-            fake.method(&method, &arguments)
-        } else {
-            json!({"ok": false, "error": "not_authed"})
+        let refusal = lock(&fake.0.refusal).clone();
+        let answer = match refusal {
+            Some(error) => json!({"ok": false, "error": error}),
+            None if authorized(&headers) => fake.method(&method, &arguments),
+            None => json!({"ok": false, "error": "not_authed"}),
         };
         (StatusCode::OK, Json(answer))
     };
@@ -334,6 +388,49 @@ fn metadata(key: Option<&str>) -> Value {
         Value::Null,
         |key| json!({"event_type": wire::SEND_EVENT, "event_payload": {"key": key}}),
     )
+}
+
+/// Checks blocks against the limits that Slack documents.
+fn blocks_are_valid(blocks: &[Value]) -> bool {
+    let within = |value: &Value, path: &str, max: usize| {
+        value
+            .text(path)
+            .is_some_and(|text| (1..=max).contains(&text.chars().count()))
+    };
+    let plain = |value: &Value, max| {
+        value.text("type").as_deref() == Some("plain_text") && within(value, "text", max)
+    };
+    let option = |option: &Value| {
+        let description = option.at("description");
+        plain(option.at("text"), 75)
+            && within(option, "value", 150)
+            && (description.is_null() || plain(description, 75))
+    };
+    let element = |element: &Value| {
+        within(element, "action_id", 255)
+            && match element.text("type").as_deref() {
+                Some("button") => plain(element.at("text"), 75) && within(element, "value", 2_000),
+                Some("static_select") => {
+                    let options = element.items("options");
+                    (1..=100).contains(&options.len())
+                        && options.iter().all(option)
+                        && plain(element.at("placeholder"), 150)
+                }
+                _ => false,
+            }
+    };
+    let block = |block: &Value| match block.text("type").as_deref() {
+        Some("section") => within(block, "text.text", 3_000),
+        Some("actions") => {
+            let elements = block.items("elements");
+            let ids: HashSet<_> = elements.iter().map(|one| one.text("action_id")).collect();
+            (1..=25).contains(&elements.len())
+                && ids.len() == elements.len()
+                && elements.iter().all(element)
+        }
+        _ => false,
+    };
+    blocks.len() <= 50 && blocks.iter().all(block)
 }
 
 fn channel_type(channel: &str) -> &'static str {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use konstruct_core::{Error, ErrorKind, Result, Secret};
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    http::{Client, Request, Url},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,18 +29,18 @@ pub(super) struct Graph {
 impl Graph {
     /// Posts JSON to a path.
     pub(super) async fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, path));
+        let request = self.client.post(http::join(&self.base, path))?;
         self.call(request.json(body)).await
     }
 
     /// Reads a node.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value> {
-        let request = self.client.get(http::join(&self.base, path));
+        let request = self.client.get(http::join(&self.base, path))?;
         self.call(request.query(query)).await
     }
 
-    async fn call(&self, request: RequestBuilder) -> Result<Value> {
-        answer(http::exchange(request.bearer_auth(self.token.expose())).await?)
+    async fn call(&self, request: Request) -> Result<Value> {
+        answer(http::exchange(request.bearer(&self.token)).await?)
     }
 }
 
@@ -47,46 +49,45 @@ impl Graph {
 /// # Errors
 /// As the code says. [`ErrorKind::Ambiguous`] where Meta does not know itself, or cannot be read.
 fn answer(exchange: Exchange) -> Result<Value> {
-    let Exchange {
-        status,
-        retry_after,
-        body,
-    } = exchange;
-    let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
     let error = match json.at("error.code").as_i64() {
-        None if status.is_success() && json.is_object() => return Ok(json),
-        None if status.is_success() => {
+        None if exchange.is_success() && json.is_object() => return Ok(json),
+        None if exchange.is_success() => {
             Error::new(ErrorKind::Ambiguous, "the answer cannot be read")
         }
         None => Error::new(
-            http::status_kind(status),
-            format!("status {}", status.as_u16()),
+            http::status_kind(exchange.status),
+            format!("status {}", exchange.status),
         ),
         Some(code) => {
             let trace = json.text("error.fbtrace_id").unwrap_or_default();
-            Error::new(kind(code, status), format!("code {code}, trace {trace:?}"))
+            Error::new(
+                kind(code, &exchange),
+                format!("code {code}, trace {trace:?}"),
+            )
         }
     };
     let pair = (json.at("error.code").as_i64() == Some(131_056)).then_some(PAIR_WAIT);
-    Err(match retry_after.or(pair) {
+    Err(match exchange.retry_after.or(pair) {
         Some(wait) => error.with_retry_after(wait),
         None => error,
     })
 }
 
 /// What a code means. Those that are not named mean a request that Meta refused.
-fn kind(code: i64, status: StatusCode) -> ErrorKind {
+fn kind(code: i64, exchange: &Exchange) -> ErrorKind {
     match code {
         4 | 17 | 32 | 613 | 80_007 | 130_429 | 131_048 | 131_056 => ErrorKind::RateLimited,
         131_016 | 131_057 | 133_004 => ErrorKind::Unavailable,
         // "Something went wrong": Meta does not say how far it came.
-        1 | 2 | 131_000 if status.is_server_error() => ErrorKind::Ambiguous,
+        1 | 2 | 131_000 if exchange.is_server_error() => ErrorKind::Ambiguous,
         1 | 2 | 131_000 => ErrorKind::Unavailable,
-        0 | 102 | 190 | 463 | 467 => ErrorKind::Unauthorized,
-        // The window of 24 hours, an opt-out and the like are refusals too.
-        3 | 10 | 200..=299 | 368 | 130_497 | 131_005 | 131_031 | 131_047 | 131_049 | 131_050 => {
-            ErrorKind::Forbidden
+        // These hold for every message of the account: its token, its permissions, a lock, a number that is not registered.
+        0 | 3 | 10 | 102 | 190 | 200..=299 | 368 | 463 | 467 | 131_005 | 131_031 | 133_010 => {
+            ErrorKind::Unauthorized
         }
+        // And these for one recipient: the window of 24 hours, an opt-out, a country.
+        130_472 | 130_497 | 131_030 | 131_047 | 131_049 | 131_050 => ErrorKind::Forbidden,
         131_042 => ErrorKind::QuotaExhausted,
         33 | 131_026 | 132_001 => ErrorKind::NotFound,
         131_051 | 131_062 => ErrorKind::Unsupported,

@@ -4,8 +4,8 @@
 //! the SHA-256 of the account, the time and the text of the change.
 
 use konstruct_core::{
-    AccountId, Actor, ActorKind, Addressing, Body, ChannelKind, ConversationRef, IdKind, Inbound,
-    Lifecycle, ProviderError, Timestamp,
+    AccountId, Actor, ActorKind, Body, ChannelKind, ConversationRef, IdKind, Inbound, Lifecycle,
+    ProviderError, Timestamp,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -151,12 +151,43 @@ impl<'a> Change<'a> {
     }
 
     fn account_update(&self) -> Lifecycle {
+        let other = || Lifecycle::Other(self.field.clone());
         match self.value.text("event").as_deref() {
-            Some("ACCOUNT_DELETED" | "PARTNER_APP_UNINSTALLED" | "PARTNER_REMOVED") => {
-                Lifecycle::Disconnected
+            Some(
+                "ACCOUNT_DELETED"
+                | "ACCOUNT_OFFBOARDED"
+                | "PARTNER_APP_UNINSTALLED"
+                | "PARTNER_REMOVED",
+            ) => Lifecycle::Disconnected,
+            Some("ACCOUNT_RECONNECTED") => Lifecycle::Reconnected,
+            Some("DISABLED_UPDATE") => {
+                match self.value.text("ban_info.waba_ban_state").as_deref() {
+                    Some("DISABLE") => Lifecycle::Disconnected,
+                    Some("REINSTATE") => Lifecycle::Reconnected,
+                    _ => other(),
+                }
             }
-            _ => Lifecycle::Other(self.field.clone()),
+            Some("ACCOUNT_RESTRICTION") => self.restriction().unwrap_or_else(other),
+            _ => other(),
         }
+    }
+
+    /// Whether people who write are left without an answer. Other restrictions are on campaigns and on new numbers.
+    fn restriction(&self) -> Option<Lifecycle> {
+        let listed = ["restriction_info", "restrictions"];
+        let restriction = listed
+            .iter()
+            .flat_map(|list| match self.value.at(list) {
+                Value::Array(items) => items.iter().collect(),
+                one => vec![one],
+            })
+            .find(|restriction| {
+                restriction.text("restriction_type").as_deref()
+                    == Some("RESTRICTED_CUSTOMER_INITIATED_MESSAGING")
+            })?;
+        let until = restriction.text("expiration");
+        let until = until.and_then(|time| wire::seconds(&time).or_else(|| time.parse().ok()));
+        Some(Lifecycle::Restricted { until })
     }
 
     /// One event for each item of a list that says whom it is about.
@@ -168,13 +199,14 @@ impl<'a> Change<'a> {
         for (index, item) in items.iter().enumerate() {
             let sender = self.person(item, &["wa_id"], &["user_id", "user_id.previous"]);
             let event = self.lifecycle(change(item));
-            events.push(Inbound {
-                id: format!("{}/{index}", event.id),
-                conversation: sender.id().map(ConversationRef::direct),
-                occurred_at: wire::timestamp(item, "timestamp").unwrap_or(event.occurred_at),
-                sender,
-                ..event
-            });
+            let (id, time) = (format!("{}/{index}", event.id), event.occurred_at);
+            events.push(
+                event
+                    .with_id(id)
+                    .in_place(sender.id().map(ConversationRef::direct))
+                    .at(wire::timestamp(item, "timestamp").unwrap_or(time))
+                    .sent_by(sender),
+            );
         }
     }
 
@@ -191,19 +223,14 @@ impl<'a> Change<'a> {
     pub(super) fn event(&self, raw: &RawValue, body: Body) -> Inbound {
         let [business, time] = &self.entry;
         let occurred_at = wire::timestamp(&self.value, "timestamp").or_else(|| wire::seconds(time));
-        Inbound {
-            id: digest_id(&[business, time, raw.get()]),
-            logical_id: String::new(),
-            channel: ChannelKind::WHATSAPP,
-            account: self.account.clone(),
-            conversation: None,
-            sender: Actor::default(),
-            occurred_at: occurred_at.unwrap_or(self.now),
-            redelivery: 0,
+        Inbound::new(
+            ChannelKind::WHATSAPP,
+            self.account.clone(),
+            digest_id(&[business, time, raw.get()]),
+            occurred_at.unwrap_or(self.now),
             body,
-            addressed: Addressing::default(),
-            raw: Some(raw.to_owned()),
-        }
+        )
+        .with_raw(raw.to_owned())
     }
 
     /// A person, with the name and the further ids that the change's contacts give. The phone number comes first, as long as

@@ -2,7 +2,7 @@
 
 use konstruct_core::{
     ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, IdKind, Inbound, Lifecycle,
+    ConversationRef, IdKind, Inbound, Lifecycle, Quoted, Referral,
 };
 use serde_json::{Value, value::RawValue};
 
@@ -50,23 +50,49 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         },
     );
     let id = message.text("id");
-    Inbound {
-        logical_id: match (&body, &conversation, &id) {
-            (Body::Message { .. }, Some(place), Some(id)) => format!("{}:{id}", place.id),
-            _ => String::new(),
-        },
-        id: id.unwrap_or(event.id),
-        addressed: Addressing {
-            direct: group.is_none() && !echo,
-            command: matches!(body, Body::Action { .. }),
-            ..Addressing::default()
-        },
-        conversation,
-        sender,
-        occurred_at: wire::timestamp(message, "timestamp").unwrap_or(event.occurred_at),
-        body,
-        ..event
-    }
+    let event_id = event.id.clone();
+    let logical_id = match (&body, &conversation, &id) {
+        (Body::Message { .. }, Some(place), Some(id)) => format!("{}:{id}", place.id),
+        _ => String::new(),
+    };
+    let addressed = Addressing {
+        direct: group.is_none() && !echo,
+        command: matches!(body, Body::Action { .. }),
+        ..Addressing::default()
+    };
+    let time = wire::timestamp(message, "timestamp").unwrap_or(event.occurred_at);
+    let quoted = message.text("context.id");
+    let author = message.first(&["context.from", "context.user_id"]);
+    let label = ["interactive.button_reply", "interactive.list_reply"];
+    let label = label
+        .iter()
+        .find_map(|path| message.at(path).text("title"))
+        .or_else(|| message.text("button.text"));
+    let mut event = event
+        .with_id(id.unwrap_or(event_id))
+        .with_logical_id(logical_id)
+        .addressed(addressed)
+        .in_place(conversation)
+        .sent_by(sender)
+        .at(time)
+        .quoting(quoted.map(|quoted| Quoted::new(quoted).by(author)))
+        .labelled(label)
+        .referred_by(referral(message.at("referral")))
+        .forwarded(
+            message.flag("context.forwarded") || message.flag("context.frequently_forwarded"),
+        );
+    event.body = body;
+    event
+}
+
+/// The advertisement whose button led here.
+fn referral(part: &Value) -> Option<Referral> {
+    let mut referral = Referral::default();
+    referral.source_url = part.text("source_url");
+    referral.headline = part.text("headline");
+    referral.body = part.text("body");
+    referral.click_id = part.text("ctwa_clid");
+    (referral != Referral::default()).then_some(referral)
 }
 
 fn body(message: &Value) -> Body {
@@ -142,7 +168,7 @@ fn action(kind: &str, part: &Value) -> Option<Body> {
 
 fn system(message: &Value, part: &Value) -> Lifecycle {
     match part.text("type").as_deref() {
-        Some("user_changed_number" | "user_changed_user_id") => Lifecycle::IdentityChanged {
+        Some("user_changed_number") => Lifecycle::IdentityChanged {
             old: message
                 .first(&["from", "from_user_id"])
                 .or_else(|| part.first(&["customer", "previous_user_id"]))
@@ -150,6 +176,14 @@ fn system(message: &Value, part: &Value) -> Lifecycle {
             new: part
                 .first(&["wa_id", "new_wa_id", "user_id"])
                 .unwrap_or_default(),
+        },
+        // The two are of one kind: a phone number is no earlier user id.
+        Some("user_changed_user_id") => Lifecycle::IdentityChanged {
+            old: part
+                .text("previous_user_id")
+                .or_else(|| message.first(&["from_user_id", "from"]))
+                .unwrap_or_default(),
+            new: part.first(&["user_id", "wa_id"]).unwrap_or_default(),
         },
         Some(kind) => Lifecycle::Other(kind.to_owned()),
         None => Lifecycle::Other("system".to_owned()),
@@ -190,7 +224,6 @@ fn content(kind: &str, message: &Value) -> Option<Content> {
     Some(Content {
         text: text.unwrap_or_default(),
         attachments,
-        reply_to: message.text("context.id"),
     })
 }
 

@@ -6,7 +6,6 @@ mod message;
 mod outbound;
 pub(crate) mod signature;
 mod status;
-mod text;
 mod webhook;
 mod wire;
 

@@ -5,19 +5,54 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, ConversationKind, ConversationRef, Error,
-    ErrorKind, Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationKind, ConversationRef,
+    Error, ErrorKind, Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
 };
+
+use serde_json::{Value, json};
 
 use super::{
     client::Graph,
-    text,
-    wire::{self, Context, Reading, Recipient, SendText, Text, Typing},
+    wire::{self, Context, Message, Reading, Recipient, Send, Text, Typing},
 };
-use crate::{http, loose::Loose as _, media};
+use crate::{
+    choices::{Control, as_text},
+    http,
+    loose::Loose as _,
+    markdown::{self, Limits, Notation},
+    media,
+};
 
 /// The most characters of a text that Meta takes.
 const MAX_TEXT: usize = 4096;
+
+/// The most characters of the text above buttons or a list.
+const MAX_BODY: usize = 1024;
+
+/// WhatsApp's formatting: nothing has to be escaped.
+const NOTATION: Notation = Notation {
+    entities: false,
+    brackets: false,
+};
+
+/// The buttons of a message.
+const BUTTONS: Control = Control {
+    options: 3,
+    id: 256,
+    label: 20,
+    description: None,
+};
+
+/// A list.
+const LIST: Control = Control {
+    options: 10,
+    id: 200,
+    label: 24,
+    description: Some(72),
+};
+
+/// The most characters of the label of the button that opens a list.
+const MAX_PROMPT: usize = 20;
 
 /// A WhatsApp number of a business.
 ///
@@ -143,12 +178,29 @@ impl WhatsApp {
     }
 
     async fn send(&self, to: &ConversationRef, key: &str, outgoing: &Outgoing) -> Result<Receipt> {
-        let text = &outgoing.text;
-        if text.trim().is_empty() {
+        let outgoing = shown(outgoing);
+        let too_large = || Error::new(ErrorKind::TooLarge, "text: not rendered");
+        if outgoing.text.len() > markdown::MAX_SOURCE {
+            return Err(too_large());
+        }
+        let mut text = markdown::translate(&outgoing.text, NOTATION);
+        let max = match &outgoing.choices {
+            Some(choices) => {
+                if text.is_empty() {
+                    text = prompt(choices);
+                }
+                MAX_BODY
+            }
+            None => MAX_TEXT,
+        };
+        if text.is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
+        if text.encode_utf16().count() > max {
+            return Err(too_large());
+        }
         let group = to.kind == ConversationKind::Group;
-        let message = SendText {
+        let message = Send {
             messaging_product: "whatsapp",
             recipient_type: if group { "group" } else { "individual" },
             recipient: if !group && wire::is_user_id(&to.id) {
@@ -156,10 +208,16 @@ impl WhatsApp {
             } else {
                 Recipient::To(&to.id)
             },
-            kind: "text",
-            text: Text {
-                body: &text::write(text),
-                preview_url: false,
+            message: match &outgoing.choices {
+                Some(choices) => Message::Interactive {
+                    interactive: interactive(&text, choices),
+                },
+                None => Message::Text {
+                    text: Text {
+                        body: &text,
+                        preview_url: false,
+                    },
+                },
             },
             context: outgoing
                 .quote
@@ -195,11 +253,51 @@ impl WhatsApp {
             };
             let path = [self.number.as_str(), "messages"];
             if let Err(error) = self.graph.post(&path, &reading).await {
+                // A refused token is worth knowing before a model is paid.
+                if error.kind() == ErrorKind::Unauthorized {
+                    return Err(error);
+                }
                 tracing::debug!(%error, "whatsapp shows no progress");
             }
         }
         Ok(Receipt::default())
     }
+}
+
+/// Returns what is shown: choices that neither buttons nor a list take become text.
+fn shown(outgoing: &Outgoing) -> Outgoing {
+    match &outgoing.choices {
+        Some(choices) if !BUTTONS.takes(choices) && !LIST.takes(choices) => as_text(outgoing),
+        _ => outgoing.clone(),
+    }
+}
+
+fn prompt(choices: &Choices) -> String {
+    let label = choices.prompt.as_deref().map_or("", str::trim);
+    let label = if label.is_empty() { "Choose" } else { label };
+    label.chars().take(MAX_PROMPT).collect()
+}
+
+/// Writes choices as buttons, or as a list.
+fn interactive(text: &str, choices: &Choices) -> Value {
+    let options = choices.options.iter();
+    if BUTTONS.takes(choices) {
+        let button = options.map(
+            |choice| json!({"type": "reply", "reply": {"id": choice.id, "title": choice.label}}),
+        );
+        let buttons: Vec<_> = button.collect();
+        return json!({"type": "button", "body": {"text": text}, "action": {"buttons": buttons}});
+    }
+    let row = options.map(|choice| {
+        let mut row = json!({"id": choice.id, "title": choice.label});
+        if let Some(description) = &choice.description {
+            row["description"] = json!(description);
+        }
+        row
+    });
+    let rows: Vec<_> = row.collect();
+    let action = json!({"button": prompt(choices), "sections": [{"rows": rows}]});
+    json!({"type": "list", "body": {"text": text}, "action": action})
 }
 
 #[async_trait]
@@ -213,7 +311,15 @@ impl Channel for WhatsApp {
     }
 
     fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
-        Rendered::plain(outgoing, MAX_TEXT, max_parts)
+        let limits = Limits {
+            max: MAX_TEXT,
+            with_choices: MAX_BODY,
+            measure: &|text| {
+                let text = markdown::translate(text, NOTATION);
+                text.encode_utf16().count()
+            },
+        };
+        markdown::render(&shown(outgoing), max_parts, &limits)
     }
 
     async fn perform(&self, op: Op) -> Result<Receipt> {

@@ -18,23 +18,20 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, status: &Value) -> Inb
     let id = match (&message, participant) {
         (Some(message), Some(participant)) => format!("{message}:{name}:{participant}"),
         (Some(message), None) => format!("{message}:{name}"),
-        (None, _) => event.id,
+        (None, _) => event.id.clone(),
     };
     let group = status.text("recipient_type").as_deref() == Some("group");
     let recipient = status.first(&["recipient_id", "recipient_user_id"]);
-    Inbound {
-        id,
-        conversation: recipient.map(|id| ConversationRef {
-            kind: if group {
-                ConversationKind::Group
-            } else {
-                ConversationKind::Direct
-            },
-            ..ConversationRef::direct(id)
-        }),
-        occurred_at: wire::timestamp(status, "timestamp").unwrap_or(event.occurred_at),
-        ..event
-    }
+    let place = recipient.map(|id| ConversationRef {
+        kind: if group {
+            ConversationKind::Group
+        } else {
+            ConversationKind::Direct
+        },
+        ..ConversationRef::direct(id)
+    });
+    let time = wire::timestamp(status, "timestamp").unwrap_or(event.occurred_at);
+    event.with_id(id).in_place(place).at(time)
 }
 
 fn body(status: &Value, name: &str) -> Body {

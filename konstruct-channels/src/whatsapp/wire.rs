@@ -6,16 +6,15 @@ use serde_json::Value;
 
 use crate::loose::Loose as _;
 
-/// The body of `POST /{phone_number_id}/messages` for a text.
+/// The body of `POST /{phone_number_id}/messages`.
 #[derive(Serialize)]
-pub(super) struct SendText<'a> {
+pub(super) struct Send<'a> {
     pub(super) messaging_product: &'static str,
     pub(super) recipient_type: &'static str,
     #[serde(flatten)]
     pub(super) recipient: Recipient<'a>,
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    pub(super) text: Text<'a>,
+    #[serde(flatten)]
+    pub(super) message: Message<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) context: Option<Context<'a>>,
     pub(super) biz_opaque_callback_data: &'a str,
@@ -27,6 +26,19 @@ pub(super) struct SendText<'a> {
 pub(super) enum Recipient<'a> {
     To(&'a str),
     Recipient(&'a str),
+}
+
+/// What kind of message, under its own name.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Message<'a> {
+    Text {
+        text: Text<'a>,
+    },
+    /// Buttons or a list.
+    Interactive {
+        interactive: Value,
+    },
 }
 
 /// What is said.

@@ -8,13 +8,13 @@ use std::sync::{
 use async_trait::async_trait;
 use konstruct_channels::{
     Gateway, GatewayCounts, SlackWebhook, WebhookRequest, WhatsAppWebhook,
-    testkit::{FakeGraph, FakeSlack, redelivered, signed_slack, signed_whatsapp},
+    testkit::{FakeGraph, FakeSlack, deliver, redelivered, signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Route,
-    Secret, Staff, TenantId, Timestamp,
-    testkit::{MemoryJournal, VirtualClock},
-    turn::Journal as _,
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory, Error,
+    Result, Route, Secret, Staff, TenantId, Timestamp,
+    store::History as _,
+    testkit::{ReferenceStore, VirtualClock},
 };
 
 const SLACK: ChannelKind = ChannelKind::SLACK;
@@ -48,11 +48,24 @@ impl Directory for Accounts {
     async fn channel(&self, _: TenantId, _: ConnectionId) -> Result<Arc<dyn Channel>> {
         Err(Error::not_found("connection"))
     }
+
+    async fn connection_state(&self, _: TenantId, _: ConnectionId) -> Result<ConnectionState> {
+        Err(Error::not_found("connection"))
+    }
+
+    async fn set_connection_state(
+        &self,
+        _: TenantId,
+        _: ConnectionId,
+        _: ConnectionState,
+    ) -> Result<()> {
+        Err(Error::not_found("connection"))
+    }
 }
 
 struct World {
     accounts: Arc<Accounts>,
-    journal: Arc<MemoryJournal>,
+    journal: Arc<ReferenceStore>,
     clock: VirtualClock,
     gateway: Gateway,
     secret: Secret,
@@ -70,7 +83,7 @@ impl World {
             broken: AtomicBool::new(false),
         });
         let clock = VirtualClock::new(Timestamp::from_secs(1_800_000_000));
-        let journal = Arc::new(MemoryJournal::new(Arc::new(clock.clone())));
+        let journal = Arc::new(ReferenceStore::new(Arc::new(clock.clone())));
         let secret = Secret::new("s");
         let slack = SlackWebhook::new(secret.clone()).expect("a fixture");
         let whatsapp =
@@ -106,7 +119,7 @@ impl World {
     async fn unconsumed(&self, tenant: TenantId) -> u64 {
         let conversations = self
             .journal
-            .conversations(tenant, None, 100)
+            .list(tenant, None, 100)
             .await
             .expect("a fixture");
         conversations
@@ -252,4 +265,30 @@ async fn slack_is_answered_what_it_waits_for() {
     let reply = world.gateway.handle(&SLACK, &world.slack(command)).await;
     assert_eq!((reply.status, reply.body.len()), (200, 0));
     assert_eq!(world.counts().accepted, 2);
+}
+
+/// An app's router limits bodies to 2 MB unless it is told otherwise; Meta sends up to 3 MB.
+#[tokio::test]
+async fn the_routes_take_what_the_gateway_takes() {
+    let world = World::new();
+    let secret = world.secret.clone();
+    let counts = Arc::new(world.gateway);
+    let router: axum::Router = konstruct_channels::routes(counts.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "http://{}/webhooks/whatsapp",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    for (size, expected) in [
+        (2_500_000, 200),
+        (3 * 1024 * 1024, 200),
+        (3 * 1024 * 1024 + 1, 413),
+    ] {
+        let body = FakeGraph::default().message("P1", "16505551234", "hi");
+        let padding = vec![b' '; size - body.len()];
+        let request = signed_whatsapp(&secret, [body, padding].concat());
+        assert_eq!(deliver(&url, &request).await.unwrap(), expected, "{size}");
+    }
+    assert_eq!(counts.counts().accepted, 2);
 }

@@ -2,6 +2,7 @@
 
 mod corpus;
 mod gateway;
+mod render;
 mod slack_inbound;
 mod slack_outbound;
 mod suite;

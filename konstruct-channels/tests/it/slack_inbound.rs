@@ -5,7 +5,7 @@ use konstruct_channels::{
 };
 use konstruct_core::{
     ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Secret, Timestamp,
+    Quoted, Secret, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -552,4 +552,96 @@ fn nothing_readable_is_counted_and_what_names_its_account_is_kept() {
     assert!(
         matches!(decode(cut.as_bytes()).body, Body::Message { content, .. } if content.text == "hi \u{FFFD}")
     );
+}
+
+/// What an outsider can choose, such as the name of a public channel, makes no place more private than it is.
+#[test]
+fn a_channels_name_makes_no_place_private() {
+    let names = [
+        "im",
+        "app_home",
+        "directmessage",
+        "mpim",
+        "group",
+        "privategroup",
+    ];
+    let place = |event: Inbound| {
+        let direct = event.addressed.direct;
+        let place = event.conversation.expect("a place");
+        assert_eq!(place.kind == ConversationKind::Direct, direct);
+        place.kind
+    };
+    for name in names {
+        for (id, expected) in [
+            ("C1", ConversationKind::Channel),
+            ("G1", ConversationKind::Group),
+            ("D1", ConversationKind::Direct),
+            ("X1", ConversationKind::Channel),
+        ] {
+            let command = decode(&form(&[
+                ("team_id", "T1"),
+                ("channel_id", id),
+                ("channel_name", name),
+                ("user_id", "U1"),
+                ("command", "/ask"),
+                ("trigger_id", "1.2.x"),
+            ]));
+            assert_eq!(place(command), expected, "command: {id} {name}");
+            for kind in ["block_actions", "message_action", "interactive_message"] {
+                let payload = json!({
+                    "type": kind, "team": {"id": "T1"}, "user": {"id": "U1"}, "trigger_id": "1.2.x",
+                    "channel": {"id": id, "name": name},
+                    "channel_type": "im", "channel_name": name,
+                });
+                let pressed = decode(&form(&[("payload", &payload.to_string())]));
+                assert_eq!(place(pressed), expected, "{kind}: {id} {name}");
+            }
+        }
+        // An event's own field is Slack's word, and the two have to agree.
+        let said = event(json!({
+            "type": "message", "user": "U1", "text": "hi", "ts": "1.2", "channel": "C1", "channel_type": name,
+        }));
+        assert_ne!(place(said), ConversationKind::Direct, "{name}");
+    }
+    for kind in ["channel", "group", "mpim", "something_new"] {
+        let said = event(json!({
+            "type": "message", "user": "U1", "text": "hi", "ts": "1.2", "channel": "D1", "channel_type": kind,
+        }));
+        assert_ne!(place(said), ConversationKind::Direct, "{kind}");
+    }
+}
+
+#[test]
+fn a_shared_message_is_a_reference_to_it() {
+    let shared = event(json!({
+        "type": "message", "user": "U1", "text": "see this", "ts": "1.2", "channel": "D1", "channel_type": "im",
+        "attachments": [{"is_share": true, "is_msg_unfurl": true, "ts": "0.9", "author_id": "U2", "text": "their words"}],
+    }));
+    let expected = Quoted::new("0.9").by("U2".to_owned());
+    assert_eq!((shared.quoted, shared.forwarded), (Some(expected), true));
+    let Body::Message { content, .. } = shared.body else {
+        panic!("a message")
+    };
+    assert_eq!(content.text, "see this");
+    let link = event(json!({
+        "type": "message", "user": "U1", "text": "https://a.example", "ts": "1.2", "channel": "D1",
+        "attachments": [{"from_url": "https://a.example", "ts": 1234, "text": "a page"}],
+    }));
+    assert_eq!((link.quoted, link.forwarded), (None, false));
+}
+
+#[test]
+fn slackbot_is_no_person() {
+    for from in [
+        json!({"user": "USLACKBOT"}),
+        json!({"user": "USLACKBOT", "channel": "C1", "text": "<@UBOT> hi"}),
+    ] {
+        let mut said = json!({
+            "type": "message", "text": "Please complete your profile", "ts": "1.2", "channel": "D1", "channel_type": "im",
+        });
+        said.as_object_mut()
+            .unwrap()
+            .extend(from.as_object().unwrap().clone());
+        assert_eq!(event(said).sender.kind, ActorKind::System);
+    }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use konstruct_channels::{
-    Slack,
+    Slack, slack,
     testkit::{FakeSlack, Fault},
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Channel as _, ConversationKind, ConversationRef, ErrorKind,
-    FindQuery, Op, Outgoing, Secret, Timestamp,
+    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationKind,
+    ConversationRef, ErrorKind, FindQuery, Op, Outgoing, Secret, Timestamp,
 };
 
 async fn fake() -> (FakeSlack, Slack) {
@@ -224,4 +224,166 @@ async fn files_are_fetched_from_slack_only() {
         slack.fetch_media(&file, 99).await.unwrap_err().kind(),
         ErrorKind::NotFound
     );
+}
+
+fn choices(count: usize, label: usize, described: bool) -> Choices {
+    Choices::new((0..count).map(|n| {
+        let choice = Choice::new(format!("pick.{n}"), format!("{n}{}", "x".repeat(label)));
+        if described {
+            choice.describing("<!channel> *what* it is")
+        } else {
+            choice
+        }
+    }))
+}
+
+fn offer(slack: &Slack, text: &str, choices: Choices) -> Op {
+    let outgoing = Outgoing::markdown(text).with_choices(choices);
+    let rendered = slack.render(&outgoing, 4);
+    assert_eq!((rendered.parts.len(), rendered.rest), (1, None));
+    Op::Send {
+        to: thread(),
+        key: "trn_1.0".to_owned(),
+        outgoing: rendered.parts[0].clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_choice_comes_back_as_the_id_that_was_sent() {
+    let (fake, slack) = fake().await;
+    for (count, label, described) in [
+        (1, 1, false),
+        (5, 70, false),
+        (6, 70, false),
+        (3, 1, true),
+        (100, 1, true),
+    ] {
+        let op = offer(
+            &slack,
+            "**Which** <!here> one?",
+            choices(count, label, described),
+        );
+        slack.perform(op).await.unwrap();
+        let post = fake.posts().pop().unwrap();
+        assert!(!post.blocks.is_empty(), "{count}");
+        let json = serde_json::json!(post.blocks).to_string();
+        assert!(
+            json.contains("*Which* &lt;!here&gt; one?") && json.contains(r#""verbatim":true"#),
+            "{json}"
+        );
+        for n in [0, count - 1] {
+            let body = fake
+                .press(&post, "U1", &format!("pick.{n}"))
+                .expect("it is shown");
+            let event = slack::decode(&body, Timestamp::default()).take().remove(0);
+            let Body::Action { action, .. } = event.body else {
+                panic!("an action")
+            };
+            assert_eq!(action, format!("pick.{n}"));
+            assert_eq!(event.label, Some(format!("{n}{}", "x".repeat(label))));
+            assert_eq!(
+                event.quoted.map(|quoted| quoted.message),
+                Some(post.ts.clone())
+            );
+            assert_eq!(
+                event.conversation.map(|place| place.key()),
+                Some(thread().key())
+            );
+            assert!(event.addressed.command);
+        }
+    }
+}
+
+#[tokio::test]
+async fn choices_beyond_the_limits_are_lines_of_text() {
+    let (fake, slack) = fake().await;
+    let mut same = choices(2, 1, false);
+    same.options[1].id = "pick.0".to_owned();
+    for choices in [choices(101, 1, false), choices(2, 80, false), same] {
+        let op = offer(&slack, "Which one?", choices);
+        slack.perform(op).await.unwrap();
+        let post = fake.posts().pop().unwrap();
+        assert!(post.blocks.is_empty());
+        assert!(
+            post.text.starts_with("Which one?\n\n1. 0x"),
+            "{}",
+            post.text
+        );
+    }
+    let marked =
+        Choices::new([Choice::new("a", "x".repeat(70) + "*<!channel>*").describing("_d_")]);
+    slack.perform(offer(&slack, "", marked)).await.unwrap();
+    let text = fake.posts().pop().unwrap().text;
+    assert!(
+        text.contains("&lt;!channel&gt;") && !text.contains('\\') && text.contains("d"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
+    let (fake, slack) = fake().await;
+    for text in [
+        "One & <two> sentences. ".repeat(500),
+        "a".repeat(9_000),
+        "&".repeat(9_000),
+        format!("```\n{}\n```", "x & y\n".repeat(2_000)),
+        "| a | b |\n|---|---|\n".to_owned() + &"| & | <> |\n".repeat(900),
+    ] {
+        for choices in [Choices::new([]), choices(2, 1, false)] {
+            let outgoing = Outgoing::markdown(text.as_str()).with_choices(choices);
+            let rendered = slack.render(&outgoing, 4);
+            assert!((2..=4).contains(&rendered.parts.len()));
+            for outgoing in rendered.parts {
+                let (to, key) = (thread(), "trn_1.0".to_owned());
+                slack.perform(Op::Send { to, key, outgoing }).await.unwrap();
+            }
+        }
+        // Slack would cut it off without a word.
+        let error = slack
+            .perform(send(thread(), "trn_1.0", &text.repeat(5)))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+    assert!(
+        fake.posts()
+            .iter()
+            .all(|post| post.text.chars().count() <= 4_000)
+    );
+}
+
+#[tokio::test]
+async fn a_refused_token_is_told_from_a_refused_place() {
+    let (fake, slack) = fake().await;
+    for (code, kind) in [
+        ("invalid_auth", ErrorKind::Unauthorized),
+        ("token_revoked", ErrorKind::Unauthorized),
+        ("token_expired", ErrorKind::Unauthorized),
+        ("account_inactive", ErrorKind::Unauthorized),
+        ("not_authed", ErrorKind::Unauthorized),
+        ("team_access_not_granted", ErrorKind::Unauthorized),
+        ("not_in_channel", ErrorKind::Forbidden),
+        ("missing_scope", ErrorKind::Forbidden),
+        ("channel_not_found", ErrorKind::NotFound),
+        ("ratelimited", ErrorKind::RateLimited),
+    ] {
+        fake.refuse(Some(code));
+        let sent = slack.perform(send(thread(), "trn_1.0", "hi")).await;
+        assert_eq!(sent.unwrap_err().kind(), kind, "{code}");
+        let found = slack.find(query(thread(), "trn_1.0")).await;
+        assert_eq!(found.unwrap_err().kind(), kind, "{code}");
+        let (to, message) = (thread(), None);
+        let shown = slack.perform(Op::Progress { to, message }).await;
+        assert_eq!(shown.is_err(), kind == ErrorKind::Unauthorized, "{code}");
+        assert_eq!(slack.identity().await.unwrap_err().kind(), kind, "{code}");
+    }
+    fake.refuse(None);
+    fake.plan("conversations.replies", Fault::RateLimit(9));
+    let error = slack.find(query(thread(), "trn_1.0")).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (ErrorKind::RateLimited, Some(Duration::from_secs(9)))
+    );
+    assert!(fake.posts().is_empty());
 }

@@ -3,7 +3,7 @@
 use konstruct_channels::whatsapp;
 use konstruct_core::{
     ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Timestamp,
+    Quoted, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn a_text_is_a_message() {
         panic!("a message")
     };
     assert_eq!((message.as_str(), content.text.as_str()), ("wamid.A", "hi"));
-    assert_eq!(content.reply_to.as_deref(), Some("wamid.B"));
+    assert_eq!(event.quoted, Some(Quoted::new("wamid.B")));
 }
 
 #[test]
@@ -189,6 +189,14 @@ fn what_is_no_message_says_what_it_is() {
         lifecycle(Lifecycle::IdentityChanged {
             old: "16505551234".to_owned(),
             new: "2".to_owned(),
+        }),
+    );
+    check(
+        json!({"type": "system", "from_user_id": "US.1", "system": {"type": "user_changed_user_id",
+            "wa_id": "2", "previous_user_id": "US.1", "user_id": "US.2"}}),
+        lifecycle(Lifecycle::IdentityChanged {
+            old: "US.1".to_owned(),
+            new: "US.2".to_owned(),
         }),
     );
     check(
@@ -326,6 +334,51 @@ fn other_fields_are_typed_and_only_the_unknown_is_unsupported() {
         json!({"event": "VERIFIED_ACCOUNT"}),
         other("account_update"),
     );
+    for (value, expected) in [
+        (json!({"event": "ACCOUNT_DELETED"}), Lifecycle::Disconnected),
+        (
+            json!({"event": "ACCOUNT_OFFBOARDED"}),
+            Lifecycle::Disconnected,
+        ),
+        (
+            json!({"event": "ACCOUNT_RECONNECTED"}),
+            Lifecycle::Reconnected,
+        ),
+        (
+            json!({"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "DISABLE"}}),
+            Lifecycle::Disconnected,
+        ),
+        (
+            json!({"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "REINSTATE"}}),
+            Lifecycle::Reconnected,
+        ),
+        (
+            json!({"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "SCHEDULE_FOR_DISABLE"}}),
+            other("account_update"),
+        ),
+        (
+            json!({"event": "ACCOUNT_RESTRICTION", "restriction_info": [
+                {"restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING", "expiration": 1},
+                {"restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": 1_800_000_000}]}),
+            Lifecycle::Restricted {
+                until: Some(Timestamp::from_secs(1_800_000_000)),
+            },
+        ),
+        (
+            json!({"event": "ACCOUNT_RESTRICTION", "restrictions": {
+                "restriction_type": "RESTRICTED_CUSTOMER_INITIATED_MESSAGING", "expiration": "2027-01-15T08:00:00.000Z"}}),
+            Lifecycle::Restricted {
+                until: Some(Timestamp::from_secs(1_800_000_000)),
+            },
+        ),
+        (
+            json!({"event": "ACCOUNT_RESTRICTION", "restriction_info": [
+                {"restriction_type": "RESTRICTED_ADD_PHONE_NUMBER_ACTION"}]}),
+            other("account_update"),
+        ),
+    ] {
+        check("account_update", value, expected);
+    }
     check(
         "group_participants_update",
         json!({"groups": []}),
@@ -382,6 +435,67 @@ fn a_batch_is_read_whole_and_one_bad_message_spoils_none() {
             whatsapp::decode(body.as_bytes(), NOW).undecodable,
             1,
             "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_message_carries_what_meta_says_about_it() {
+    let plain = message(json!({"type": "text", "text": {"body": "hi"}}));
+    assert_eq!(
+        (plain.quoted, plain.label, plain.referral, plain.forwarded),
+        (None, None, None, false)
+    );
+    let quoted = message(json!({
+        "type": "text", "text": {"body": "hi"},
+        "context": {"from": "15550783881", "id": "wamid.B"},
+    }));
+    let author = "15550783881".to_owned();
+    assert_eq!(quoted.quoted, Some(Quoted::new("wamid.B").by(author)));
+    for flag in ["forwarded", "frequently_forwarded"] {
+        let passed_on = message(json!({
+            "type": "text", "text": {"body": "hi"}, "context": {flag: true},
+        }));
+        assert!(passed_on.forwarded && passed_on.quoted.is_none(), "{flag}");
+    }
+    let clicked = message(json!({
+        "type": "text", "text": {"body": "hi"},
+        "referral": {"source_url": "https://fb.me/1", "source_type": "ad", "headline": "Bikes", "body": "Fast",
+            "ctwa_clid": "clid"},
+    }));
+    let referral = clicked.referral.expect("a referral");
+    assert_eq!(
+        [
+            referral.source_url,
+            referral.headline,
+            referral.body,
+            referral.click_id
+        ],
+        ["https://fb.me/1", "Bikes", "Fast", "clid"].map(|text| Some(text.to_owned()))
+    );
+    for (part, expected) in [
+        (
+            json!({"type": "interactive", "interactive": {"type": "button_reply",
+            "button_reply": {"id": "y", "title": "Yes"}}}),
+            ("y", "Yes"),
+        ),
+        (
+            json!({"type": "interactive", "interactive": {"type": "list_reply",
+            "list_reply": {"id": "l", "title": "Large", "description": "XL"}}}),
+            ("l", "Large"),
+        ),
+        (
+            json!({"type": "button", "button": {"payload": "p", "text": "Pay"}}),
+            ("p", "Pay"),
+        ),
+    ] {
+        let picked = message(part);
+        let Body::Action { action, .. } = &picked.body else {
+            panic!("an action")
+        };
+        assert_eq!(
+            (action.as_str(), picked.label.as_deref()),
+            (expected.0, Some(expected.1))
         );
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use konstruct_channels::{
     WhatsApp,
     testkit::{FakeGraph, Fault},
+    whatsapp,
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Channel as _, ConversationRef, ErrorKind, FindQuery, Op, Outgoing,
-    Secret, Timestamp,
+    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationRef, ErrorKind,
+    FindQuery, Op, Outgoing, Secret, Timestamp,
 };
 
 async fn fake() -> (FakeGraph, WhatsApp) {
@@ -127,4 +128,156 @@ async fn a_file_is_bounded_and_checked() {
     );
     file.id = "../me".to_owned();
     assert!(whatsapp.fetch_media(&file, 5).await.is_err());
+}
+
+fn choices(count: usize, label: usize, described: bool) -> Choices {
+    Choices::new((0..count).map(|n| {
+        let choice = Choice::new(format!("pick.{n}"), format!("{n}{}", "x".repeat(label)));
+        if described {
+            choice.describing("what it is")
+        } else {
+            choice
+        }
+    }))
+}
+
+fn offer(whatsapp: &WhatsApp, text: &str, choices: Choices) -> Op {
+    let outgoing = Outgoing::markdown(text)
+        .with_choices(choices)
+        .quoting("wamid.A");
+    let rendered = whatsapp.render(&outgoing, 4);
+    assert_eq!((rendered.parts.len(), rendered.rest), (1, None));
+    Op::Send {
+        to: ConversationRef::direct("1650"),
+        key: "trn_1.0".to_owned(),
+        outgoing: rendered.parts[0].clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_choice_comes_back_as_the_id_that_was_sent() {
+    let (fake, whatsapp) = fake().await;
+    for (count, label, described, kind) in [
+        (1, 1, false, "button"),
+        (3, 19, false, "button"),
+        (3, 20, false, "list"),
+        (4, 1, false, "list"),
+        (10, 22, true, "list"),
+        (2, 1, true, "list"),
+    ] {
+        let op = offer(
+            &whatsapp,
+            "**Which** one?",
+            choices(count, label, described),
+        );
+        whatsapp.perform(op).await.unwrap();
+        let post = fake.posts().pop().unwrap();
+        assert_eq!(post.interactive["type"], kind, "{count} {label}");
+        assert_eq!(
+            (post.text.as_str(), post.reply_to.as_deref()),
+            ("*Which* one?", Some("wamid.A"))
+        );
+        for n in [0, count - 1] {
+            let body = fake
+                .press(&post, &format!("pick.{n}"))
+                .expect("it is shown");
+            let event = whatsapp::decode(&body, Timestamp::default())
+                .take()
+                .remove(0);
+            let Body::Action { action, .. } = event.body else {
+                panic!("an action")
+            };
+            assert_eq!(action, format!("pick.{n}"));
+            assert_eq!(event.label, Some(format!("{n}{}", "x".repeat(label))));
+            assert_eq!(
+                event.quoted.map(|quoted| quoted.message),
+                Some(post.id.clone())
+            );
+        }
+    }
+    let op = offer(
+        &whatsapp,
+        "",
+        choices(2, 1, false).with_prompt("Bitte wählen Sie eine Größe"),
+    );
+    whatsapp.perform(op).await.unwrap();
+    assert_eq!(fake.posts().pop().unwrap().text, "Bitte wählen Sie ein");
+}
+
+#[tokio::test]
+async fn choices_beyond_the_limits_are_lines_of_text() {
+    let (fake, whatsapp) = fake().await;
+    for choices in [choices(11, 1, false), choices(2, 24, false)] {
+        let op = offer(&whatsapp, "Which one?", choices);
+        whatsapp.perform(op).await.unwrap();
+        let post = fake.posts().pop().unwrap();
+        assert!(post.interactive.is_null());
+        assert!(
+            post.text.starts_with("Which one?\n\n1. 0x"),
+            "{}",
+            post.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
+    let (fake, whatsapp) = fake().await;
+    for text in [
+        "One sentence, and another one. ".repeat(400),
+        "👨‍👩‍👧‍👦".repeat(900),
+        format!("```\n{}\n```", "x and y\n".repeat(2_000)),
+        "- item of a list\n".repeat(900),
+    ] {
+        for choices in [Choices::new([]), choices(2, 1, false)] {
+            let outgoing = Outgoing::markdown(text.as_str()).with_choices(choices);
+            let rendered = whatsapp.render(&outgoing, 4);
+            assert!((2..=4).contains(&rendered.parts.len()));
+            for outgoing in rendered.parts {
+                let (to, key) = (ConversationRef::direct("1650"), "trn_1.0".to_owned());
+                whatsapp
+                    .perform(Op::Send { to, key, outgoing })
+                    .await
+                    .unwrap();
+            }
+        }
+        let error = whatsapp.perform(send("1650", &text)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
+    assert!(fake.posts().len() > 8);
+}
+
+#[tokio::test]
+async fn what_holds_for_the_account_is_told_from_what_holds_for_a_recipient() {
+    let (fake, whatsapp) = fake().await;
+    let limited = Some(Duration::from_secs(6));
+    for (code, kind, wait) in [
+        (190, ErrorKind::Unauthorized, None),
+        (10, ErrorKind::Unauthorized, None),
+        (200, ErrorKind::Unauthorized, None),
+        (131_005, ErrorKind::Unauthorized, None),
+        (131_031, ErrorKind::Unauthorized, None),
+        (133_010, ErrorKind::Unauthorized, None),
+        (131_042, ErrorKind::QuotaExhausted, None),
+        (131_047, ErrorKind::Forbidden, None),
+        (131_049, ErrorKind::Forbidden, None),
+        (131_050, ErrorKind::Forbidden, None),
+        (131_030, ErrorKind::Forbidden, None),
+        (131_026, ErrorKind::NotFound, None),
+        (130_429, ErrorKind::RateLimited, None),
+        (131_056, ErrorKind::RateLimited, limited),
+    ] {
+        fake.refuse(Some(code));
+        let error = whatsapp.perform(send("1650", "hi")).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (kind, wait), "{code}");
+        let (to, message) = (ConversationRef::direct("1650"), Some("wamid.A".to_owned()));
+        let shown = whatsapp.perform(Op::Progress { to, message }).await;
+        assert_eq!(shown.is_err(), kind == ErrorKind::Unauthorized, "{code}");
+        assert_eq!(
+            whatsapp.identity().await.unwrap_err().kind(),
+            kind,
+            "{code}"
+        );
+    }
+    assert!(fake.posts().is_empty());
 }

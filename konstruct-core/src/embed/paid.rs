@@ -1,4 +1,4 @@
-//! An embedder that is paid for from the journal, under the tenant's cap.
+//! An embedder that is paid for from the tenant's ledger, under its cap.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -7,18 +7,19 @@ use async_trait::async_trait;
 use super::{EmbedContext, Embedder};
 use crate::{
     Directory, Error, ErrorKind, Language, Result,
-    turn::{CallBudget, Charge, Journal, pay_lost},
+    store::{Charge, Store},
+    turn::{CallBudget, pay_lost},
 };
 
 /// An embedder whose requests are rows of the ledger: the most that each can cost is set aside before it, under the cap of the tenant's
 /// employee, and settled after it.
 ///
-/// A store that embeds is mostly the journal as well, and is opened with its embedder: who pays is said afterwards, by
-/// [`PaidEmbedder::pay_from`]. Before that, and when journal or directory are gone, nothing is embedded.
+/// A store is opened with its embedder and usually holds the ledger too, so the payer is set afterwards by
+/// [`PaidEmbedder::pay_from`]. Before that, and when the store or the directory are gone, nothing is embedded.
 #[derive(Debug)]
 pub struct PaidEmbedder {
     embedder: Arc<dyn Embedder>,
-    payer: OnceLock<(Weak<dyn Journal>, Weak<dyn Directory>)>,
+    payer: OnceLock<(Weak<dyn Store>, Weak<dyn Directory>)>,
 }
 
 impl PaidEmbedder {
@@ -30,16 +31,16 @@ impl PaidEmbedder {
         }
     }
 
-    /// Says from which journal it is paid, and who knows the caps; the first time counts. Neither is kept alive.
-    pub fn pay_from(&self, journal: &Arc<dyn Journal>, directory: &Arc<dyn Directory>) {
+    /// Sets the store that it is paid from, and the directory that knows the caps. The first call counts. Neither is kept alive.
+    pub fn pay_from(&self, store: &Arc<dyn Store>, directory: &Arc<dyn Directory>) {
         let _ = self
             .payer
-            .set((Arc::downgrade(journal), Arc::downgrade(directory)));
+            .set((Arc::downgrade(store), Arc::downgrade(directory)));
     }
 
-    fn payer(&self) -> Result<(Arc<dyn Journal>, Arc<dyn Directory>)> {
+    fn payer(&self) -> Result<(Arc<dyn Store>, Arc<dyn Directory>)> {
         let both = self.payer.get();
-        both.and_then(|(journal, directory)| Some((journal.upgrade()?, directory.upgrade()?)))
+        both.and_then(|(store, directory)| Some((store.upgrade()?, directory.upgrade()?)))
             .ok_or_else(|| Error::new(ErrorKind::Unavailable, "nobody pays for vectors"))
     }
 }
@@ -59,7 +60,7 @@ impl Embedder for PaidEmbedder {
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let (journal, directory) = self.payer()?;
+        let (store, directory) = self.payer()?;
         let embedder = Arc::clone(&self.embedder);
         let context = context.clone();
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
@@ -69,8 +70,8 @@ impl Embedder for PaidEmbedder {
             let key = context.idempotency_key.as_str();
             let cap = directory.staff(tenant, None).await?.employee.monthly_cap;
             let (provider, model) = embedder.id().split_once('/').unwrap_or((embedder.id(), ""));
-            pay_lost(&*journal, tenant, key, (provider, model, true)).await?;
-            let budget = Arc::new(CallBudget::new(&journal, tenant, key, (None, cap)));
+            pay_lost(&*store, tenant, key, (provider, model, true)).await?;
+            let budget = Arc::new(CallBudget::new(&store, tenant, key, (None, cap)));
             let metered = context.clone().with_budget(Arc::clone(&budget) as _);
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let answer = embedder.embed(&metered, &texts).await;
@@ -81,7 +82,7 @@ impl Embedder for PaidEmbedder {
                     settle: paid.settle,
                     ledger: paid.rows,
                 };
-                journal.charge(tenant, charge).await?;
+                store.charge(tenant, charge).await?;
             }
             answer
         });

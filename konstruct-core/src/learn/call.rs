@@ -7,7 +7,8 @@ use crate::{
     Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
     NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
     limit::{Budget, over_cap, unknown_price},
-    turn::{CallBudget, Charge, Paid, Reserve, Settle, pay_lost},
+    store::{Charge, Reserve, Settle},
+    turn::{CallBudget, Paid, pay_lost},
 };
 
 /// How long a call may take: nobody waits for it.
@@ -33,7 +34,7 @@ impl Learner {
         let info = staff.model.describe().clone();
         let cap = staff.employee.monthly_cap;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        pay_lost(&*self.journal, tenant, call, model).await?;
+        pay_lost(&*self.store, tenant, call, model).await?;
         let worst = info
             .price
             .as_ref()
@@ -52,10 +53,10 @@ impl Learner {
             reserve,
             ..Charge::default()
         };
-        if !self.journal.charge(tenant, charge).await? {
+        if !self.store.charge(tenant, charge).await? {
             return Err(over_cap());
         }
-        let budget = Arc::new(CallBudget::new(&self.journal, tenant, call, (worst, cap)));
+        let budget = Arc::new(CallBudget::new(&self.store, tenant, call, (worst, cap)));
         let context = CallContext::new(tenant, call, TIMEOUT)
             .for_purpose(Purpose::Fast)
             .on_break(OnBreak::Restart)
@@ -79,7 +80,7 @@ impl Learner {
             settle: paid.settle,
             ledger: paid.rows,
         };
-        self.journal.charge(tenant, charge).await.map(drop)
+        self.store.charge(tenant, charge).await.map(drop)
     }
 }
 

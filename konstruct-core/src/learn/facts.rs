@@ -1,12 +1,17 @@
 //! Facts: what people said about themselves and what they want, each with the words that it stands on.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::{
     Learner,
     lines::{Line, Lines},
 };
-use crate::{Audience, ErrorKind, Fact, Facts, NewFact, Quote, Result, Staff, TenantId};
+use crate::{
+    Audience, ErrorKind, Fact, FactOwner, Facts, Mark, NewFact, PersonId, Quote, Result, Staff,
+    TenantId,
+};
 
 const SYSTEM: &str = "You read what people wrote to a business, and note what is worth remembering about them for next time: \
 names, places, orders, preferences, plans, problems, decisions. Note only what a person says, never what you conclude; no \
@@ -36,6 +41,8 @@ enum Kept {
     Known,
     /// It has no such quote, or nothing to quote.
     MadeUp,
+    /// Something that it is made from was erased meanwhile.
+    Erased,
 }
 
 impl Learner {
@@ -44,7 +51,7 @@ impl Learner {
         &self,
         tenant: TenantId,
         staff: &Staff,
-        lines: &Lines,
+        (lines, mark): (&Lines, Mark),
     ) -> Result<(u32, u32)> {
         let people: Vec<&Line> = lines
             .said
@@ -69,16 +76,22 @@ impl Learner {
             tracing::debug!(%tenant, "the model noted nothing that can be read");
             return Ok((0, 1));
         };
+        // The model was shown the words of all of them.
+        let shown: BTreeSet<PersonId> = people.iter().flat_map(|line| line.persons()).collect();
+        let made = Made {
+            shown: shown.into_iter().collect(),
+            mark,
+        };
         let (mut new, mut refused) = (0, 0);
         for noted in answer.facts {
             let line = noted.message.checked_sub(1).and_then(|at| people.get(at));
             let kept = match line {
-                Some(line) => self.keep(tenant, lines, line, noted).await?,
+                Some(line) => self.keep(tenant, (lines, line), noted, &made).await?,
                 None => Kept::MadeUp,
             };
             match kept {
                 Kept::New => new += 1,
-                Kept::Known => {}
+                Kept::Known | Kept::Erased => {}
                 Kept::MadeUp => refused += 1,
             }
         }
@@ -89,30 +102,32 @@ impl Learner {
     async fn keep(
         &self,
         tenant: TenantId,
-        lines: &Lines,
-        line: &Line,
+        (lines, line): (&Lines, &Line),
         noted: Noted,
+        made: &Made,
     ) -> Result<Kept> {
-        let audience = match line.speaker {
-            Some(person) if lines.direct && lines.speakers().len() == 1 => {
-                Audience::Person { person }
+        let (owner, audience) = match (line.speaker, &lines.channel) {
+            (Some(person), _) if lines.direct && lines.speakers().len() == 1 => {
+                (FactOwner::Person { person }, Audience::Person { person })
             }
-            _ => Audience::Channel {
-                conversation: line.conversation,
-            },
+            (_, Some(channel)) => {
+                let channel = channel.clone();
+                (FactOwner::Channel, Audience::Channel { channel })
+            }
+            // The place can no longer be read.
+            (_, None) => return Ok(Kept::Erased),
+        };
+        let quote = Quote {
+            conversation: line.conversation,
+            index: line.index,
+            quote: noted.quote,
         };
         let new = NewFact {
-            text: noted.fact,
             topic: noted.topic.map(|topic| plain(&topic)),
-            audience,
             about: line.speaker,
-            sources: vec![Quote {
-                conversation: line.conversation,
-                index: line.index,
-                quote: noted.quote,
-            }],
-            valid_from: None,
-            expires_at: None,
+            shown: made.shown.clone(),
+            mark: Some(made.mark),
+            ..NewFact::new(noted.fact, owner, vec![quote])
         };
         let query = Facts {
             audience,
@@ -141,9 +156,21 @@ impl Learner {
                 tracing::debug!(%tenant, %error, "the model made a fact up");
                 Ok(Kept::MadeUp)
             }
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::debug!(%tenant, %error, "a fact came too late");
+                Ok(Kept::Erased)
+            }
             Err(error) => Err(error),
         }
     }
+}
+
+/// How the facts of a pass were made.
+struct Made {
+    /// Whose words the model was shown.
+    shown: Vec<PersonId>,
+    /// The moment before they were read.
+    mark: Mark,
 }
 
 /// Reads the JSON of an answer, whatever stands around it.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ActorKind, Body, ConversationId, ConversationKind, PersonId, Result, TenantId,
-    turn::{Action, Entry, Event, Input, Journal, Stored},
+    ChannelRef, ConversationId, ConversationKind, PersonId, Result, SaidBy, TenantId,
+    store::{Store, Stored},
+    turn::{Action, Entry, Event, said},
 };
 
 /// How many records are read at once, and at most in a pass.
@@ -19,6 +20,8 @@ pub(super) struct Lines {
     pub(super) to: u64,
     /// Whether it is a conversation with one person.
     pub(super) direct: bool,
+    /// The channel that it is part of.
+    pub(super) channel: Option<ChannelRef>,
 }
 
 /// Something that was said.
@@ -34,9 +37,16 @@ pub(super) struct Line {
     persons: BTreeSet<PersonId>,
 }
 
+impl Line {
+    /// Everyone whose words it may hold.
+    pub(super) fn persons(&self) -> impl Iterator<Item = PersonId> {
+        self.persons.iter().copied()
+    }
+}
+
 impl Lines {
     pub(super) async fn read(
-        journal: &dyn Journal,
+        store: &dyn Store,
         (tenant, conversation): (TenantId, ConversationId),
         from: u64,
     ) -> Result<Self> {
@@ -47,7 +57,7 @@ impl Lines {
         };
         let (mut at, mut open) = (from, Vec::new());
         while at < from + MOST {
-            let page = journal.read(tenant, conversation, at..at + PAGE).await?;
+            let page = store.read(tenant, conversation, at..at + PAGE).await?;
             let last = (page.len() as u64) < PAGE;
             for stored in &page {
                 lines.take(conversation, stored, &mut open);
@@ -65,42 +75,23 @@ impl Lines {
         let Some(record) = &stored.record else {
             return;
         };
-        let line = |speaker, name: &str, text: &str| Line {
-            conversation,
-            index: stored.index,
-            speaker,
-            name: name.to_owned(),
-            text: text.to_owned(),
-            persons: record.persons.clone(),
-        };
-        let mut heard = |inputs: &[Input]| {
-            for input in inputs {
-                let (Body::Message { content, .. } | Body::Edited { content, .. }) =
-                    &input.event.body
-                else {
-                    continue;
-                };
-                let sender = &input.event.sender;
-                let human = sender.kind == ActorKind::Human;
-                if let Some(person) = input.persons.first().filter(|_| human)
-                    && !content.text.trim().is_empty()
-                {
-                    let name = sender.name.as_deref().unwrap_or("");
-                    open.push(line(Some(*person), name, &content.text));
-                }
-            }
-        };
+        if let Some(said) = said(record)
+            && (said.speaker.is_some() || said.by == SaidBy::Employee)
+        {
+            open.push(Line {
+                conversation,
+                index: stored.index,
+                speaker: said.speaker,
+                name: said.name,
+                text: said.text,
+                persons: said.persons,
+            });
+        }
         match &record.entry {
             Entry::Event(Event::Started(started)) => {
-                heard(&started.inputs);
                 self.direct &= started.conversation.kind == ConversationKind::Direct;
+                self.channel = Some(ChannelRef::of(started.connection, &started.conversation));
             }
-            Entry::Event(Event::Heard { inputs }) => heard(inputs),
-            Entry::Action(Action::Send {
-                attempt: 0..=1,
-                text,
-                ..
-            }) => open.push(line(None, "", text)),
             Entry::Action(Action::Finish { .. }) => {
                 self.said.append(open);
                 self.to = stored.index + 1;
@@ -111,10 +102,7 @@ impl Lines {
 
     /// Everyone whose words it may hold.
     pub(super) fn persons(&self) -> BTreeSet<PersonId> {
-        self.said
-            .iter()
-            .flat_map(|line| line.persons.iter().copied())
-            .collect()
+        self.said.iter().flat_map(Line::persons).collect()
     }
 
     /// The humans who speak.

@@ -13,16 +13,13 @@ mod summary;
 use std::{fmt, future::Future, sync::Arc};
 
 use futures_util::{
-    FutureExt as _,
     future::{Either, select},
     pin_mut,
 };
 use tokio::sync::mpsc;
 
 use self::lines::Lines;
-use crate::{
-    Clock, ConversationId, Directory, MemoryStore, Result, Summary, TenantId, turn::Journal,
-};
+use crate::{ConversationId, Directory, MemoryStore, NewSummary, Result, TenantId, store::Store};
 
 /// How many conversations wait to be learned from; what comes beyond is learned with its next turn.
 const WAITING: usize = 1024;
@@ -30,10 +27,9 @@ const WAITING: usize = 1024;
 /// Learns from conversations.
 #[derive(Clone, Debug)]
 pub struct Learner {
-    journal: Arc<dyn Journal>,
+    store: Arc<dyn Store>,
     memory: Arc<dyn MemoryStore>,
     directory: Arc<dyn Directory>,
-    clock: Arc<dyn Clock>,
     every: u32,
 }
 
@@ -53,16 +49,14 @@ pub struct Learned {
 impl Learner {
     /// Makes a learner that looks at a conversation after every eighth message.
     pub fn new(
-        journal: Arc<dyn Journal>,
+        store: Arc<dyn Store>,
         memory: Arc<dyn MemoryStore>,
         directory: Arc<dyn Directory>,
-        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
-            journal,
+            store,
             memory,
             directory,
-            clock,
             every: 8,
         }
     }
@@ -79,10 +73,11 @@ impl Learner {
     /// # Errors
     /// Those of the stores and the directory, and of the model: what was to be learned is learned the next time.
     pub async fn learn(&self, tenant: TenantId, conversation: ConversationId) -> Result<Learned> {
+        // What is erased from now on must not come back by what is made of it.
+        let mark = self.memory.mark(tenant).await?;
         let before = self.memory.summary(tenant, conversation).await?;
         let from = before.as_ref().map_or(0, |before| before.to);
-        let read_at = self.clock.now();
-        let lines = Lines::read(&*self.journal, (tenant, conversation), from).await?;
+        let lines = Lines::read(&*self.store, (tenant, conversation), from).await?;
         let mut learned = Learned::default();
         if lines.said.len() < self.every as usize {
             return Ok(learned);
@@ -91,11 +86,11 @@ impl Learner {
         self.memory.catch_up(tenant).await?;
         learned.messages = u32::try_from(lines.said.len()).unwrap_or(u32::MAX);
         let staff = self.directory.staff(tenant, None).await?;
-        (learned.facts, learned.refused) = self.facts(tenant, &staff, &lines).await?;
+        (learned.facts, learned.refused) = self.facts(tenant, &staff, (&lines, mark)).await?;
         let old = before.as_ref().map_or("", |before| &before.text);
         let text = if old.is_empty() && from > 0 {
             // Not summarised so far, for the window held all of it.
-            let all = Lines::read(&*self.journal, (tenant, conversation), 0).await?;
+            let all = Lines::read(&*self.store, (tenant, conversation), 0).await?;
             self.summarise(tenant, &staff, old, &all).await?
         } else {
             self.summarise(tenant, &staff, old, &lines).await?
@@ -103,12 +98,12 @@ impl Learner {
         learned.summarised = text != old;
         let mut persons = lines.persons();
         persons.extend(before.iter().flat_map(|before| &before.persons));
-        let summary = Summary {
+        let summary = NewSummary {
             conversation,
             to: lines.to,
             text,
             persons: persons.into_iter().collect(),
-            made_at: read_at,
+            mark,
         };
         // If somebody was forgotten meanwhile, it is made again without them.
         self.memory.put_summary(tenant, summary).await?;
@@ -151,21 +146,22 @@ pub struct Learning {
 }
 
 impl Learning {
-    /// Learns until `shutdown` is ready. A pass that is cut off is made again the next time; it may be paid twice.
+    /// Learns until `shutdown` is ready, and finishes the pass that is under way then: its model call may have been made already.
+    /// What waits is learned after the next turn.
+    ///
+    /// # Cancel safety
+    /// A pass that is cut off is made again the next time; it may be paid twice.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         pin_mut!(shutdown);
         loop {
-            let learning = async {
-                let (tenant, conversation) = self.waiting.recv().await?;
-                if let Err(error) = self.learner.learn(tenant, conversation).await {
-                    tracing::warn!(%tenant, %conversation, %error, "nothing was learned");
-                }
-                Some(())
-            };
-            pin_mut!(learning);
-            match select(&mut shutdown, learning.boxed()).await {
-                Either::Right((Some(()), _)) => {}
+            let next = self.waiting.recv();
+            pin_mut!(next);
+            let (tenant, conversation) = match select(&mut shutdown, next).await {
+                Either::Right((Some(next), _)) => next,
                 _ => return,
+            };
+            if let Err(error) = self.learner.learn(tenant, conversation).await {
+                tracing::warn!(%tenant, %conversation, %error, "nothing was learned");
             }
         }
     }

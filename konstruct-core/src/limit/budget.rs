@@ -95,7 +95,7 @@ impl Budget for Unmetered {
     fn settle(&self, _: &Attempt, _: Spent) {}
 }
 
-/// A budget in memory, for many calls: for embedders without a journal, and for tests.
+/// A budget in memory, for many calls: for embedders without a store, and for tests.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -34,6 +34,21 @@ impl ModelAnswer {
             .collect()
     }
 
+    /// Returns whether there is nothing in it for a person or a tool: no tool call, and no text but white space and invisible
+    /// characters. An answer of which only reasoning came is blank.
+    pub fn is_blank(&self) -> bool {
+        let invisible = |c: char| {
+            c.is_whitespace()
+                || c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+        };
+        self.parts.iter().all(|part| match part {
+            Part::Text { text } => text.chars().all(invisible),
+            Part::Reasoning { .. } => true,
+            _ => false,
+        })
+    }
+
     /// Returns the tool calls in order.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.parts.iter().filter_map(|part| {

@@ -111,3 +111,17 @@ pub enum Finish {
     /// Anything else, by the provider's name.
     Other(String),
 }
+
+impl Finish {
+    /// Returns whether the answer stops before its end because there was no more room: its last sentence or tool call is cut.
+    ///
+    /// ```
+    /// use konstruct_core::Finish;
+    ///
+    /// assert!(Finish::Length.is_cut());
+    /// assert!(!Finish::Stop.is_cut());
+    /// ```
+    pub fn is_cut(&self) -> bool {
+        matches!(self, Self::Length | Self::ContextWindow)
+    }
+}

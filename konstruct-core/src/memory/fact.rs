@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::Audience;
+use super::{Audience, Mark};
 use crate::{ConversationId, FactId, PersonId, Result, TenantId, Timestamp};
 
 /// Keeps facts.
@@ -19,7 +19,9 @@ pub trait FactStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field: no text, no source, a quote that does not
-    /// stand in its source, or a source that the fact's audience may not see; nothing is stored then.
+    /// stand in its source, or a source that the fact's owner may not see. [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a
+    /// fact that names a person who was never heard or was erased, or whose sources or persons something was erased of since its
+    /// [`mark`](NewFact::mark). Nothing is stored then.
     async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact>;
 
     /// Ends a fact, and puts another in its place if there is one. Returns the new one.
@@ -42,7 +44,7 @@ pub trait FactStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Which facts to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Who will see them.
     pub audience: Audience,
@@ -57,23 +59,62 @@ pub struct Facts {
 pub struct NewFact {
     /// What is so, 1 to 1,000 characters.
     pub text: String,
-    /// What it is about, in a few words, such as `home city`. A fact that is learned of the same topic, person and audience
+    /// What it is about, in a few words, such as `home city`. A fact that is learned of the same topic, person and owner
     /// supersedes this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Who may see it. Owned by a conversation or a channel, it is theirs; owned by a person, it is that person's alone.
-    pub audience: Audience,
+    /// Whose it is, and so who may see it.
+    pub owner: FactOwner,
     /// Whom it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<PersonId>,
-    /// What it stands on: at least one.
+    /// The words that it is based on: at least one.
     pub sources: Vec<Quote>,
+    /// Everyone else whose words its maker was shown: it is sealed to them as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<PersonId>,
+    /// The moment before its maker read what it is made from. `None`: it is made from its sources as they are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
     /// From when on it holds. `None`: from the time of the first source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
     /// From when on it is not recalled any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+}
+
+impl NewFact {
+    /// Makes a fact of its sources.
+    pub fn new(text: impl Into<String>, owner: FactOwner, sources: Vec<Quote>) -> Self {
+        Self {
+            text: text.into(),
+            topic: None,
+            owner,
+            about: None,
+            sources,
+            shown: Vec::new(),
+            mark: None,
+            valid_from: None,
+            expires_at: None,
+        }
+    }
+}
+
+/// Whose a fact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FactOwner {
+    /// A person: it is seen by no one else.
+    Person {
+        /// The person.
+        person: PersonId,
+    },
+    /// The one conversation that all of its sources are in.
+    Conversation,
+    /// The channel that all of its sources are in.
+    Channel,
 }
 
 /// Words that stand in a message.
@@ -97,8 +138,8 @@ pub struct Fact {
     /// What it is about, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Who may see it.
-    pub audience: Audience,
+    /// Whose it is, and so who may see it.
+    pub owner: FactOwner,
     /// Whom it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<PersonId>,

@@ -77,6 +77,20 @@ impl NewDocument {
             expires_at: None,
         }
     }
+
+    /// The version of it that follows `before`, without chunks.
+    pub fn version(&self, before: Option<&Document>, now: Timestamp) -> Document {
+        Document {
+            id: before.map_or_else(DocumentId::new, |before| before.id),
+            title: self.title.trim().to_owned(),
+            format: self.format,
+            version: before.map_or(1, |before| before.version + 1),
+            chunks: 0,
+            updated_at: now,
+            url: self.url.clone(),
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// How to read a document.

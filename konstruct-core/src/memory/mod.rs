@@ -7,29 +7,36 @@
 //! | `fact` | facts that were learned from what was said |
 //! | `summary` | what was said before the window, in short |
 //! | `forget` | what can be erased, and the receipt |
+//! | `conversations` | what was said and who may see it, for a memory without an index |
+//! | `rules` | the decisions that every memory takes alike |
 //! | `language` | the language that texts are analysed in |
 //!
-//! History itself is the journal's ([`Journal::read`](crate::turn::Journal::read)); a memory store indexes it by following
-//! [`Journal::feed`](crate::turn::Journal::feed) and never holds up a reply.
+//! History itself is the store's ([`History::read`](crate::store::History::read)); a memory store indexes it by following
+//! [`History::feed`](crate::store::History::feed) and never holds up a reply.
 
+mod conversations;
 mod fact;
 mod forget;
 mod knowledge;
 mod language;
 mod recall;
+pub mod rules;
 mod summary;
+
+use std::fmt;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    fact::{Fact, FactStore, Facts, NewFact, Quote},
+    conversations::{Conversations, Line},
+    fact::{Fact, FactOwner, FactStore, Facts, NewFact, Quote},
     forget::{Depth, Erase, ErasureReceipt, Remains, Remnant, Until},
     knowledge::{Document, DocumentFormat, KnowledgeStore, NewDocument, Unanswered},
     language::Language,
-    recall::{Audience, Hit, Neighbour, Recall, SaidBy, Scope, Signals, Source},
-    summary::{Summary, SummaryStore},
+    recall::{Audience, ChannelRef, Hit, Neighbour, Recall, SaidBy, Scope, Signals, Source},
+    summary::{Mark, NewSummary, Summary, SummaryStore},
 };
 use crate::{DocumentId, Result, TenantId};
 
@@ -44,8 +51,8 @@ use crate::{DocumentId, Result, TenantId};
 ///   it costs no hit.
 /// * Equal questions to an unchanged store get equal answers, in an equal order.
 #[async_trait]
-pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore {
-    /// Finds what bears on a text, best first.
+pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore + MemoryArchive {
+    /// Finds what is relevant to a text: the hits of each scope of the question in its order, best first.
     ///
     /// # Errors
     /// Those of the store. An embedder that fails does not: what is found by words is returned then.
@@ -57,6 +64,13 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore {
     /// # Errors
     /// Those of the store.
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>>;
+
+    /// Returns a moment to hand back with what is made from words that are read after it: if something of them was erased
+    /// meanwhile, it is refused.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn mark(&self, tenant: TenantId) -> Result<Mark>;
 
     /// Says in which language the tenant's texts and questions are analysed. English, unless said. A change analyses
     /// everything anew.
@@ -83,19 +97,12 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore {
     /// # Errors
     /// Those of the store.
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress>;
+}
 
-    /// Erases what is remembered of something, and says what remains. A store that is the journal as well erases from both:
-    /// it is [`Journal::erase`](crate::turn::Journal::erase).
-    ///
-    /// # Contract
-    /// When it has returned, nothing of it is found, fetched, read or exported, and nobody who read it before can write it
-    /// again. A person who writes again is new.
-    ///
-    /// # Errors
-    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that it has not.
-    async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
-
-    /// Streams everything that is remembered and cannot be made again from the journal.
+/// Moves and erases what is remembered of a tenant.
+#[async_trait]
+pub trait MemoryArchive: fmt::Debug + Send + Sync + 'static {
+    /// Streams everything that is remembered and cannot be made again from the logs.
     ///
     /// # Errors
     /// Those of the store; each item may fail as well.
@@ -104,11 +111,24 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore {
         tenant: TenantId,
     ) -> Result<BoxStream<'static, Result<Remembered>>>;
 
-    /// Takes in what [`MemoryStore::export_memory`] gave, under the same ids.
+    /// Imports what [`MemoryArchive::export_memory`] gave, under the same ids. The conversations come first: only their import
+    /// makes persons known.
     ///
     /// # Errors
-    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when something with its id is there.
+    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when something with its id is there, or names a
+    /// person who is not known. Nothing was imported then.
     async fn import_memory(&self, tenant: TenantId, items: Vec<Remembered>) -> Result<()>;
+
+    /// Erases what is remembered of something, and returns what remains. A store that keeps the conversations too erases from both:
+    /// it is [`Archive::erase`](crate::store::Archive::erase).
+    ///
+    /// # Contract
+    /// When it has returned, nothing of it is found, fetched, read or exported, and nobody who read it before can write it
+    /// again. A person who writes again is new.
+    ///
+    /// # Errors
+    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that it has not.
+    async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
 }
 
 /// How far an index has come.

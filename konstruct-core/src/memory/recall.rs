@@ -5,17 +5,18 @@ use std::ops::{BitOr, Range};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{ConversationId, DocumentId, FactId, PersonId, Timestamp};
+use crate::{
+    ConnectionId, ConversationId, ConversationRef, DocumentId, FactId, PersonId, Timestamp,
+};
 
 /// What to recall, and for whom.
 ///
 /// ```
 /// use konstruct_core::{Audience, Recall, Scope};
 ///
-/// let query = Recall {
-///     limit: 3,
-///     ..Recall::new("opening hours", Audience::Tenant, Scope::KNOWLEDGE)
-/// };
+/// let query = Recall::new("opening hours", Audience::Tenant, Scope::KNOWLEDGE)
+///     .with_limit(3)
+///     .and(Scope::FACTS, 6);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recall {
@@ -23,44 +24,76 @@ pub struct Recall {
     pub text: String,
     /// Who will see what is found.
     pub audience: Audience,
-    /// Where to look.
-    pub scope: Scope,
-    /// How many hits at most. 8, unless said.
-    pub limit: usize,
+    /// Where to look, each with the most hits. Each is searched and ranked by itself: what one scope holds changes nothing in another.
+    pub scopes: Vec<(Scope, usize)>,
     /// Only what was said, or learned, at such a time; documents are of every time.
     pub when: Option<Range<Timestamp>>,
     /// Whether each hit tells how it came to its score.
     pub explain: bool,
     /// What the ledger calls the request that embeds the question, where that is paid for: a key that stays the same when the same question
-    /// is asked again after a crash. A new one, unless said.
+    /// is asked again after a crash. A new one by default.
     pub call: String,
 }
 
 impl Recall {
-    /// Makes a question.
+    /// Makes a question in one scope, with at most 8 hits.
     pub fn new(text: impl Into<String>, audience: Audience, scope: Scope) -> Self {
         Self {
             text: text.into(),
             audience,
-            scope,
-            limit: 8,
+            scopes: vec![(scope, 8)],
             when: None,
             explain: false,
             call: format!("embed.{}", Uuid::now_v7()),
         }
     }
+
+    /// Sets the most hits of the scope that was added last.
+    #[must_use]
+    pub fn with_limit(mut self, limit: usize) -> Self {
+        if let Some((_, last)) = self.scopes.last_mut() {
+            *last = limit;
+        }
+        self
+    }
+
+    /// Adds a scope.
+    #[must_use]
+    pub fn and(mut self, scope: Scope, limit: usize) -> Self {
+        self.scopes.push((scope, limit));
+        self
+    }
 }
 
-/// Who owns something, and who will see what is recalled: never more than they may.
+/// A channel: what conversations are parts of that have an equal connection and an equal [`ConversationRef::id`], whatever their
+/// thread.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelRef {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// What the vendor calls it: [`ConversationRef::id`].
+    pub place: String,
+}
+
+impl ChannelRef {
+    /// The channel of a conversation.
+    pub fn of(connection: ConnectionId, conversation: &ConversationRef) -> Self {
+        Self {
+            connection,
+            place: conversation.id.clone(),
+        }
+    }
+}
+
+/// Who will see what is recalled: never more than they may.
 ///
-/// A *channel* is what conversations are parts of: those with an equal connection and an equal
-/// [`ConversationRef::id`](crate::ConversationRef), whatever their thread. A channel is *direct* for a person when every
-/// conversation in it is one-to-one and that person is the only human who was heard there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+/// It names the channel as the vendor does, so that the first message of a thread sees its channel: no log has to be read to know
+/// who may see what. A channel is *direct* for a person when every conversation in it is one-to-one and that person is the only
+/// human who was heard there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Audience {
-    /// One person alone. They see what is theirs, what was said and learned in channels that are direct for them, and what
+    /// Only one person. They see what is theirs, what was said and learned in channels that are direct for them, and what
     /// the tenant shares with everyone.
     Person {
         /// The person.
@@ -69,14 +102,16 @@ pub enum Audience {
     /// Those who take part in one conversation. They see what was said and learned in it, and what the tenant shares with
     /// everyone.
     Conversation {
+        /// The channel that it is part of.
+        channel: ChannelRef,
         /// The conversation.
         conversation: ConversationId,
     },
-    /// Everyone in the channel that a conversation is part of. They see what was said and learned in all of its conversations,
-    /// and what the tenant shares with everyone.
+    /// Everyone in a channel. They see what was said and learned in all of its conversations, and what the tenant shares with
+    /// everyone.
     Channel {
-        /// A conversation of the channel.
-        conversation: ConversationId,
+        /// The channel.
+        channel: ChannelRef,
     },
     /// Everyone: they see what the tenant shares.
     Tenant,

@@ -1,7 +1,6 @@
 //! Doubles that are broken on purpose: a suite that passes with one of them proves nothing.
 
 use std::{
-    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -10,18 +9,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Depth, Employee, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
-    Timestamp, WorkerId,
-    turn::{
-        Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry, Event,
-        Exported, Fed, Journal, Loaded, State, Stored, step,
+    Employee, Result, RoutedEvent, TenantId, Timestamp,
+    store::{
+        Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Loaded, Mailbox, Store,
     },
+    turn::{Action, Entry, Event, State, step},
 };
 
-/// What is wrong with a [`BrokenJournal`].
+/// What is wrong with a [`BrokenStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flaw {
@@ -33,18 +30,18 @@ pub enum Flaw {
     IntentAfter,
 }
 
-/// A journal with a flaw.
+/// A store with a flaw.
 #[derive(Debug)]
-pub struct BrokenJournal {
-    inner: Arc<dyn Journal>,
+pub struct BrokenStore {
+    inner: Arc<dyn Store>,
     flaw: Flaw,
     count: AtomicU64,
     held_back: Mutex<Option<(u64, Append)>>,
 }
 
-impl BrokenJournal {
-    /// Breaks a journal.
-    pub fn new(inner: Arc<dyn Journal>, flaw: Flaw) -> Self {
+impl BrokenStore {
+    /// Breaks a store.
+    pub fn new(inner: Arc<dyn Store>, flaw: Flaw) -> Self {
         Self {
             inner,
             flaw,
@@ -54,8 +51,18 @@ impl BrokenJournal {
     }
 }
 
+crate::forward_history!(BrokenStore);
+crate::forward_ledger!(BrokenStore);
+crate::forward_archive!(BrokenStore);
+
+impl BrokenStore {
+    fn inner(&self) -> Result<&dyn Store> {
+        Ok(&*self.inner)
+    }
+}
+
 #[async_trait]
-impl Journal for BrokenJournal {
+impl Mailbox for BrokenStore {
     async fn accept(
         &self,
         tenant: TenantId,
@@ -71,8 +78,8 @@ impl Journal for BrokenJournal {
         self.inner.accept(tenant, events).await
     }
 
-    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
-        self.inner.claim(worker, lease).await
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.inner.claim(request).await
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
@@ -109,59 +116,9 @@ impl Journal for BrokenJournal {
             return Ok(AppendOutcome::Appended);
         }
         match self.inner.append(claim, len, append).await? {
-            AppendOutcome::FenceLost if self.flaw == Flaw::NoFence => Ok(AppendOutcome::Appended),
+            AppendOutcome::Lost if self.flaw == Flaw::NoFence => Ok(AppendOutcome::Appended),
             outcome => Ok(outcome),
         }
-    }
-
-    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
-        self.inner.resolve(tenant, key).await
-    }
-
-    async fn read(
-        &self,
-        tenant: TenantId,
-        conversation: ConversationId,
-        range: Range<u64>,
-    ) -> Result<Vec<Stored>> {
-        self.inner.read(tenant, conversation, range).await
-    }
-
-    async fn conversations(
-        &self,
-        tenant: TenantId,
-        after: Option<ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<ConversationSummary>> {
-        self.inner.conversations(tenant, after, limit).await
-    }
-
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
-        self.inner.feed(tenant, after, limit).await
-    }
-
-    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
-        self.inner.export(tenant).await
-    }
-
-    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        self.inner.import(tenant, items).await
-    }
-
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
-        self.inner.charge(tenant, charge).await
-    }
-
-    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
-        self.inner.reserved(tenant, call).await
-    }
-
-    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        self.inner.erase(tenant, what, depth).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.inner.next_due().await
     }
 
     async fn changed(&self) {

@@ -7,9 +7,9 @@ use futures_util::stream::BoxStream;
 
 use crate::{
     Audience, ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId,
-    FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, NewDocument,
-    NewFact, Recall, Remembered, Result, Source, Summary, SummaryStore, TenantId, Timestamp,
-    Unanswered,
+    FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark, MemoryArchive,
+    MemoryStore, NewDocument, NewFact, NewSummary, Recall, Remembered, Result, Source, Summary,
+    SummaryStore, TenantId, Timestamp, Unanswered,
 };
 
 /// What is wrong with a [`BrokenMemory`].
@@ -55,8 +55,8 @@ impl BrokenMemory {
     /// Notes who asks, and returns who asked before.
     fn note(&self, tenant: TenantId, audience: Audience) -> Vec<(TenantId, Audience)> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !asked.contains(&(tenant, audience)) {
-            asked.push((tenant, audience));
+        if !asked.contains(&(tenant, audience.clone())) {
+            asked.push((tenant, audience.clone()));
         }
         asked.clone()
     }
@@ -66,7 +66,7 @@ impl BrokenMemory {
 #[deny(clippy::missing_trait_methods)]
 impl MemoryStore for BrokenMemory {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-        let others = self.note(tenant, query.audience);
+        let others = self.note(tenant, query.audience.clone());
         let when = query.when.clone();
         let mut own = query.clone();
         if self.flaw == MemoryFlaw::FiltersLate {
@@ -97,6 +97,10 @@ impl MemoryStore for BrokenMemory {
         self.inner.fetch(tenant, sources).await
     }
 
+    async fn mark(&self, tenant: TenantId) -> Result<Mark> {
+        self.inner.mark(tenant).await
+    }
+
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
         self.inner.set_language(tenant, language).await
     }
@@ -112,7 +116,11 @@ impl MemoryStore for BrokenMemory {
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
         self.inner.progress(tenant).await
     }
+}
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl MemoryArchive for BrokenMemory {
     async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         if self.flaw == MemoryFlaw::KeepsForgotten {
             return Ok(ErasureReceipt::new(what, depth, Timestamp::from_micros(0)));
@@ -167,7 +175,10 @@ impl KnowledgeStore for BrokenMemory {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl FactStore for BrokenMemory {
-    async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact> {
+    async fn remember(&self, tenant: TenantId, mut fact: NewFact) -> Result<Fact> {
+        if self.flaw == MemoryFlaw::TakesLateWrites {
+            fact.mark = None;
+        }
         self.inner.remember(tenant, fact).await
     }
 
@@ -201,9 +212,9 @@ impl SummaryStore for BrokenMemory {
         self.inner.summary(tenant, conversation).await
     }
 
-    async fn put_summary(&self, tenant: TenantId, mut summary: Summary) -> Result<bool> {
+    async fn put_summary(&self, tenant: TenantId, mut summary: NewSummary) -> Result<bool> {
         if self.flaw == MemoryFlaw::TakesLateWrites {
-            summary.made_at = Timestamp::from_micros(i64::MAX);
+            summary.mark = Mark(u64::MAX);
         }
         self.inner.put_summary(tenant, summary).await
     }

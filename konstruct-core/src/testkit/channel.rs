@@ -34,6 +34,8 @@ pub enum Fate {
     Limited(Duration),
     /// The provider refuses it for good.
     Refused,
+    /// The provider refuses the credentials of the connection.
+    Unauthorized,
 }
 
 /// A channel whose provider is a [`World`]: sends meet their fates in order, and arrive when there are no more.
@@ -122,6 +124,7 @@ impl Channel for ScriptedChannel {
             Fate::Limited(wait) => {
                 Err(Error::new(ErrorKind::RateLimited, "too many").with_retry_after(wait))
             }
+            Fate::Unauthorized => Err(Error::new(ErrorKind::Unauthorized, "token revoked")),
             Fate::Refused => Err(Error::new(ErrorKind::Forbidden, "not allowed")),
         }
     }

@@ -1,7 +1,6 @@
-//! A journal that dies at a chosen write.
+//! A store that dies at a chosen write.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,14 +9,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 
 use crate::{
-    ConversationId, Depth, Erase, ErasureReceipt, Error, NanoUsd, Result, RoutedEvent, TenantId,
-    Timestamp, WorkerId,
-    turn::{
-        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
-        Journal, Loaded, Stored,
+    Error, Result, RoutedEvent, TenantId,
+    store::{
+        Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Loaded, Mailbox, Store,
     },
 };
 
@@ -25,13 +21,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Write {
-    /// [`Journal::accept`].
+    /// [`Mailbox::accept`].
     Accept,
-    /// [`Journal::append`].
+    /// [`Mailbox::append`].
     Append,
-    /// [`Journal::renew`].
+    /// [`Mailbox::renew`].
     Renew,
-    /// [`Journal::release`].
+    /// [`Mailbox::release`].
     Release,
 }
 
@@ -44,10 +40,10 @@ pub enum Moment {
     After,
 }
 
-/// A journal that is killed at its n-th write, and answers nothing but errors from then on.
+/// A store that is killed at its n-th write, and answers nothing but errors from then on.
 #[derive(Debug)]
 pub struct CrashPoint {
-    inner: Arc<dyn Journal>,
+    inner: Arc<dyn Store>,
     at: u64,
     moment: Moment,
     counted: Vec<Write>,
@@ -56,8 +52,8 @@ pub struct CrashPoint {
 }
 
 impl CrashPoint {
-    /// Makes a journal that dies at its n-th write, from 1, of these kinds.
-    pub fn new(inner: Arc<dyn Journal>, counted: &[Write], at: u64, moment: Moment) -> Self {
+    /// Makes a store that dies at its n-th write, from 1, of these kinds.
+    pub fn new(inner: Arc<dyn Store>, counted: &[Write], at: u64, moment: Moment) -> Self {
         Self {
             inner,
             at,
@@ -73,7 +69,7 @@ impl CrashPoint {
         self.dead.load(Ordering::SeqCst)
     }
 
-    fn alive(&self) -> Result<&dyn Journal> {
+    fn inner(&self) -> Result<&dyn Store> {
         if self.died() {
             return Err(Error::internal("the process has ended"));
         }
@@ -85,35 +81,39 @@ impl CrashPoint {
         write: Write,
         work: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        self.alive()?;
+        self.inner()?;
         let last = self.counted.contains(&write)
             && self.writes.fetch_add(1, Ordering::SeqCst) + 1 == self.at;
         if last && self.moment == Moment::Before {
             self.dead.store(true, Ordering::SeqCst);
-            self.alive()?;
+            self.inner()?;
         }
         let done = work.await;
         if last {
             self.dead.store(true, Ordering::SeqCst);
         }
-        self.alive()?;
+        self.inner()?;
         done
     }
 }
 
+crate::forward_history!(CrashPoint);
+crate::forward_ledger!(CrashPoint);
+crate::forward_archive!(CrashPoint);
+
 #[async_trait]
-impl Journal for CrashPoint {
+impl Mailbox for CrashPoint {
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
         self.write(Write::Accept, self.inner.accept(tenant, events))
             .await
     }
 
-    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
-        self.alive()?.claim(worker, lease).await
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.inner()?.claim(request).await
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
-        self.alive()?.load(claim).await
+        self.inner()?.load(claim).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
@@ -129,56 +129,6 @@ impl Journal for CrashPoint {
     async fn append(&self, claim: &Claim, len: u64, append: Append) -> Result<AppendOutcome> {
         self.write(Write::Append, self.inner.append(claim, len, append))
             .await
-    }
-
-    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
-        self.alive()?.resolve(tenant, key).await
-    }
-
-    async fn read(
-        &self,
-        tenant: TenantId,
-        conversation: ConversationId,
-        range: Range<u64>,
-    ) -> Result<Vec<Stored>> {
-        self.alive()?.read(tenant, conversation, range).await
-    }
-
-    async fn conversations(
-        &self,
-        tenant: TenantId,
-        after: Option<ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<ConversationSummary>> {
-        self.alive()?.conversations(tenant, after, limit).await
-    }
-
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
-        self.alive()?.feed(tenant, after, limit).await
-    }
-
-    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
-        self.alive()?.export(tenant).await
-    }
-
-    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        self.alive()?.import(tenant, items).await
-    }
-
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
-        self.alive()?.charge(tenant, charge).await
-    }
-
-    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
-        self.alive()?.reserved(tenant, call).await
-    }
-
-    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        self.alive()?.erase(tenant, what, depth).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.alive()?.next_due().await
     }
 
     async fn changed(&self) {

@@ -8,8 +8,8 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result,
-    Route, Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, ConnectionStates, Directory,
+    Employee, Error, LlmBackend, Result, Route, Staff, TenantId, tool::Toolbox,
 };
 
 /// Tenants, their employees and channels, in memory. Clones share them.
@@ -21,6 +21,7 @@ struct Known {
     staff: HashMap<TenantId, Vec<Staff>>,
     gone: Vec<TenantId>,
     channels: HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>,
+    states: ConnectionStates,
 }
 
 impl ScriptedDirectory {
@@ -98,5 +99,25 @@ impl Directory for ScriptedDirectory {
         let known = self.lock();
         let found = known.channels.get(&(tenant, connection)).cloned();
         found.ok_or_else(|| Error::not_found("connection"))
+    }
+
+    async fn connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<ConnectionState> {
+        self.channel(tenant, connection).await?;
+        Ok(self.lock().states.get(tenant, connection))
+    }
+
+    async fn set_connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        state: ConnectionState,
+    ) -> Result<()> {
+        self.channel(tenant, connection).await?;
+        self.lock().states.set(tenant, connection, state);
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures_util::{StreamExt as _, future::join};
 use tokio::time::timeout;
 
-use super::journal_suite::{Failed, Outcome, ensure, ensure_eq};
+use super::store_suite::{Failed, Outcome, ensure, ensure_eq};
 use crate::{
     Ability, BlockKind, CallContext, ErrorKind, LlmBackend, LlmBackendExt as _, Media, ModelEvent,
     ModelMessage, ModelRequest, Part, Result, Role, TenantId, ToolSpec, llm::Collector,
@@ -317,7 +317,10 @@ async fn what_breaks_off_is_an_error(subject: &LlmSubject) -> Outcome {
     ensure!(
         matches!(
             error.kind(),
-            ErrorKind::Truncated | ErrorKind::Unavailable | ErrorKind::Protocol
+            ErrorKind::Truncated
+                | ErrorKind::Ambiguous
+                | ErrorKind::Unavailable
+                | ErrorKind::Protocol
         ),
         "it breaks off as {error}"
     );

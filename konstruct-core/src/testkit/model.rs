@@ -23,6 +23,8 @@ pub enum Answer {
     Text(String),
     /// It says this, if anything, and calls tools.
     Tools(String, Vec<ToolCall>),
+    /// It says this, and is cut off at its limit of tokens.
+    Cut(String),
     /// It ends so, without a word.
     Ends(Finish),
     /// It refuses before anything was generated.
@@ -184,6 +186,7 @@ impl ScriptedModel {
         let mut events = vec![Ok(start)];
         let (text, calls, finish) = match answer {
             Answer::Text(text) => (text, Vec::new(), Finish::Stop),
+            Answer::Cut(text) => (text, Vec::new(), Finish::Length),
             Answer::Tools(text, calls) => (text, calls, Finish::ToolCalls),
             Answer::Ends(finish) => (String::new(), Vec::new(), finish),
             Answer::Refuses(kind) => return Err(Error::new(kind, "scripted")),

@@ -1,17 +1,17 @@
-//! Turns made at random: every path of the state machine, without a journal or a provider.
+//! Turns made at random: every path of the state machine, without a store or a vendor.
 
 use std::collections::BTreeMap;
 
 use super::message;
 use crate::{
-    ActorKind, Body, ConnectionId, ConversationRef, Decision, DeliveryState, Employee, EmployeeId,
-    ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Part, PersonId, Price, Rates, Receipt,
-    Timestamp, ToolCall, TurnId, TurnLimits, Unresolved, Usage,
+    ActorKind, Body, ConnectionId, ConversationId, ConversationRef, Decision, DeliveryState,
+    Employee, EmployeeId, ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Outgoing, Part,
+    PersonId, Price, Rates, Receipt, Timestamp, ToolCall, TurnId, TurnLimits, Unresolved, Usage,
     tool::Effect,
     turn::{
-        Action, Carry, ENGINE_VERSION, Entry, Event, Evidence, Failure, Gathered, Input,
-        PinnedChannel, PinnedModel, RECORD_VERSION, Record, Refusal, ReplyPart, Started, State,
-        begin, step,
+        Action, Cause, ConversationState, ENGINE_VERSION, Entry, Event, Evidence, Failure,
+        Gathered, Input, ItemId, ItemKind, OpenItem, PinnedChannel, PinnedModel, RECORD_VERSION,
+        Record, Refusal, ReplyPart, ReplySource, Started, State, begin, step,
     },
 };
 
@@ -31,21 +31,42 @@ pub fn random_turns(seed: u64, n: usize) -> Vec<(Employee, Vec<Record>)> {
     let mut dice = Dice(seed);
     let mut turns = Vec::with_capacity(n);
     let mut at = Timestamp::from_secs(1_767_225_600);
-    let (mut employee, mut carry, mut seq) = (dice.employee(), Carry::default(), 0);
+    let (mut employee, mut left, mut seq) = (dice.employee(), Left::default(), 0);
     while turns.len() < n {
         if dice.one_in(4) {
-            (employee, carry, seq) = (dice.employee(), Carry::default(), 0);
+            (employee, left, seq) = (dice.employee(), Left::default(), 0);
         }
         at = at + std::time::Duration::from_secs(dice.below(100));
-        let started = dice.started(&employee, at, carry, &mut seq);
-        let records = dice.play(&employee, started, &mut at, &mut seq);
-        carry = match records.last().map(|record| &record.entry) {
-            Some(Entry::Action(Action::Finish { carry, .. })) => carry.clone(),
-            _ => Carry::default(),
-        };
+        let records = dice.play(&employee, &mut left, &mut at, &mut seq);
         turns.push((employee.clone(), records));
     }
     turns
+}
+
+/// What a turn leaves to the next.
+#[derive(Default)]
+struct Left {
+    state: ConversationState,
+    items: Vec<OpenItem>,
+}
+
+impl Left {
+    fn note(&mut self, action: &Action) {
+        match action {
+            Action::Open(item) => {
+                self.items.retain(|open| open.id != item.id);
+                self.items.push(item.clone());
+            }
+            Action::Close { item, .. } => self.items.retain(|open| open.id != *item),
+            _ => {}
+        }
+    }
+
+    fn questions(&self) -> Vec<ItemId> {
+        let open = self.items.iter();
+        let questions = open.filter(|item| matches!(item.kind, ItemKind::Question { .. }));
+        questions.map(|item| item.id.clone()).collect()
+    }
 }
 
 /// A small generator of numbers (splitmix64): the same on every machine.
@@ -124,13 +145,7 @@ impl Dice {
         employee
     }
 
-    fn started(
-        &mut self,
-        employee: &Employee,
-        at: Timestamp,
-        carry: Carry,
-        seq: &mut u64,
-    ) -> Started {
+    fn started(&mut self, employee: &Employee, at: Timestamp, left: &Left) -> Started {
         let price = Price::from(Rates::flat(3_000_000, 15_000_000));
         let tools = [
             ("look", Effect::Read),
@@ -138,10 +153,14 @@ impl Dice {
             ("pay", Effect::Once),
         ];
         let tools: BTreeMap<_, _> = tools.map(|(name, effect)| (name.to_owned(), effect)).into();
-        let inputs = self.inputs(at, &carry, seq, 1);
+        let questions = left.questions();
+        let asked = left.items.iter().find(|item| questions.contains(&item.id));
+        let follow_up = asked.cloned().filter(|_| self.one_in(3));
+        let patience = std::time::Duration::from_secs(u64::from(employee.limits.deadline_secs));
         Started {
             engine: ENGINE_VERSION,
             employee: 1,
+            first: self.below(1_000),
             model: PinnedModel {
                 provider: "scripted".into(),
                 model: "script-1".into(),
@@ -150,7 +169,6 @@ impl Dice {
             channel: PinnedChannel {
                 kind: crate::ChannelKind::new("scripted"),
                 find: self.pick(&[Find::Query, Find::Event, Find::None]),
-                max_text: 10 + usize::try_from(self.below(90)).unwrap_or(0),
                 timeout_ms: 10_000,
                 grace_ms: 2_000,
             },
@@ -158,17 +176,18 @@ impl Dice {
             conversation: ConversationRef::direct("place"),
             tools,
             closed: employee.hours.is_some(),
-            inputs,
-            carry,
+            inputs: match &follow_up {
+                Some(_) => 0,
+                None => 1 + u32::try_from(self.below(3)).unwrap_or(0),
+            },
+            state: left.state.clone(),
+            questions,
+            deadline: follow_up.is_none().then(|| at + patience),
+            follow_up,
         }
     }
 
-    fn inputs(&mut self, at: Timestamp, carry: &Carry, seq: &mut u64, least: u64) -> Vec<Input> {
-        let count = least + self.below(3);
-        (0..count).map(|_| self.input(at, carry, seq)).collect()
-    }
-
-    fn input(&mut self, at: Timestamp, carry: &Carry, seq: &mut u64) -> Input {
+    fn input(&mut self, at: Timestamp, left: &Left, seq: &mut u64) -> Input {
         *seq += 1;
         let text = self.words();
         let mut event = message("place", &format!("e{seq}"), &text, at);
@@ -180,20 +199,38 @@ impl Dice {
         ]);
         event.addressed.direct = !self.one_in(5);
         event.addressed.thread = self.one_in(3);
-        let key = carry.open.first().map(|open| open.key.clone());
-        let mut undelivered = None;
-        match (self.below(5), key) {
-            (0, Some(key)) => {
-                let decision = self.pick(&[Decision::Arrived, Decision::Resend, Decision::Drop]);
-                event.body = Body::Decision { key, decision };
+        let about = left.items.first().cloned();
+        let (mut input_about, mut undelivered) = (None, None);
+        match (self.below(5), about) {
+            (0, Some(item)) => {
+                let decision = self.pick(&[
+                    Decision::Arrived,
+                    Decision::Resend,
+                    Decision::Answer,
+                    Decision::Drop,
+                ]);
+                event.body = Body::Decision {
+                    target: ConversationId::from_bytes([3; 16]),
+                    item: item.id.clone(),
+                    decision,
+                };
+                input_about = Some(item);
             }
-            (1, key) => {
+            (1, about) => {
                 let state = self.pick(&[DeliveryState::Failed, DeliveryState::Delivered]);
+                let key = match &about {
+                    Some(OpenItem {
+                        kind: ItemKind::Send { keys, .. },
+                        ..
+                    }) => {
+                        input_about.clone_from(&about);
+                        keys.first().cloned()
+                    }
+                    _ => None,
+                };
+                let known = key.is_some();
                 let key = key.unwrap_or_else(|| format!("old.p{seq}"));
-                undelivered = (state == DeliveryState::Failed).then(|| ReplyPart {
-                    key: key.clone(),
-                    text,
-                });
+                undelivered = (!known && state == DeliveryState::Failed).then_some(7);
                 event.body = Body::Delivery {
                     message: "m".into(),
                     state,
@@ -202,12 +239,22 @@ impl Dice {
                     billed: None,
                 };
             }
+            (2, Some(item)) if item.kind == ItemKind::Rest => {
+                event.body = Body::Action {
+                    kind: "button".into(),
+                    action: item.id.0.clone(),
+                    value: text,
+                };
+                input_about = Some(item);
+            }
             _ => {}
         }
         Input {
             seq: *seq,
+            accepted_at: at,
             late: self.one_in(9),
             persons: vec![PersonId::from_bytes([2; 16])],
+            about: input_about,
             undelivered,
             event,
         }
@@ -217,18 +264,21 @@ impl Dice {
     fn play(
         &mut self,
         employee: &Employee,
-        started: Started,
+        left: &mut Left,
         at: &mut Timestamp,
         seq: &mut u64,
     ) -> Vec<Record> {
         let turn = TurnId::from_bytes(self.bytes());
+        let started = self.started(employee, *at, left);
         let record = |at, entry| Record {
             v: RECORD_VERSION,
             turn,
             at,
+            cause: Cause::Rule,
             persons: Default::default(),
             entry,
         };
+        let mut awaited = started.inputs;
         let first = Event::Started(Box::new(started.clone()));
         let mut records = vec![record(*at, Entry::Event(first))];
         let Ok((mut state, mut actions)) = begin(employee, turn, *at, started) else {
@@ -236,14 +286,28 @@ impl Dice {
         };
         loop {
             let open = actions.last().cloned();
-            records.extend(
-                actions
-                    .drain(..)
-                    .map(|action| record(*at, Entry::Action(action))),
-            );
-            let Some(event) = open.and_then(|action| self.event(&state, action, at, seq)) else {
+            for action in actions.drain(..) {
+                left.note(&action);
+                records.push(record(*at, Entry::Action(action)));
+            }
+            let over = matches!(open, None | Some(Action::Finish { .. }));
+            let event = if awaited == 0 && !over && self.one_in(40) {
+                Some(Event::Forgotten {
+                    persons: [PersonId::from_bytes([4; 16])].into(),
+                })
+            } else if awaited > 0 {
+                awaited -= 1;
+                Some(Event::Received(Box::new(self.input(*at, left, seq))))
+            } else {
+                open.and_then(|action| self.event(&state, action, at, seq))
+            };
+            let Some(event) = event else {
+                left.state = state.conversation().clone();
                 return records;
             };
+            if let Event::Heard { inputs } = &event {
+                awaited = *inputs;
+            }
             *at = *at + std::time::Duration::from_millis(self.below(500));
             records.push(record(*at, Entry::Event(event.clone())));
             match step(employee, &mut state, *at, &event) {
@@ -303,8 +367,21 @@ impl Dice {
                 },
             },
             Action::Listen => Event::Heard {
-                inputs: self.inputs(*at, state.carry(), seq, 0),
+                inputs: u32::try_from(self.below(3)).unwrap_or(0),
             },
+            Action::Reply { source } => {
+                let turn = state.turn();
+                let parts = (0..1 + self.below(3)).map(|n| ReplyPart {
+                    key: format!("{turn}.p{n}"),
+                    what: Outgoing::markdown(self.words()),
+                });
+                let parts = parts.collect();
+                let long = source == ReplySource::Answer && self.one_in(4);
+                Event::Rendered {
+                    parts,
+                    rest: long.then(|| Outgoing::markdown(self.words())),
+                }
+            }
             Action::Send { key, .. } => match self.below(4) {
                 0 => Event::SendFailed { key, failure },
                 1 => Event::SendAmbiguous { key },
@@ -322,7 +399,10 @@ impl Dice {
                     Event::Due
                 }
             },
-            Action::Finish { .. } => return None,
+            Action::SkipTool { .. }
+            | Action::Open(_)
+            | Action::Close { .. }
+            | Action::Finish { .. } => return None,
         })
     }
 
@@ -346,6 +426,7 @@ impl Dice {
                 Finish::Stop,
                 Finish::ToolCalls,
                 Finish::Length,
+                Finish::ContentFilter,
                 Finish::Refusal,
             ]),
             usage: (!self.one_in(3)).then(|| Usage {

@@ -2,10 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{
-    Actor, ActorKind, Addressing, Body, ChannelKind, Content, ConversationRef, DeliveryState,
-    IdKind, Inbound, Timestamp, tool::Effect,
-};
+use crate::{Body, ChannelKind, ConversationRef, DeliveryState, Inbound, Timestamp, tool::Effect};
 
 /// What a provider and the tools of a test really did, as a person would see it. Clones share it.
 ///
@@ -98,44 +95,32 @@ impl World {
     pub fn status(&self, key: &str, state: DeliveryState) -> Option<Inbound> {
         let seen = self.lock();
         let said = seen.arrived.iter().rev().find(|said| said.key == key)?;
-        Some(Inbound {
-            id: format!("{}.{state:?}", said.message),
-            sender: Actor {
-                kind: ActorKind::System,
-                ..Actor::default()
-            },
-            body: Body::Delivery {
-                message: said.message.clone(),
-                state,
-                key: Some(key.to_owned()),
-                errors: Vec::new(),
-                billed: None,
-            },
-            addressed: Addressing::default(),
-            ..message(&said.to.id, "", "", said.at)
-        })
+        Some(
+            Inbound::new(
+                ChannelKind::new("scripted"),
+                crate::AccountId("account".into()),
+                format!("{}.{state:?}", said.message),
+                said.at,
+                Body::Delivery {
+                    message: said.message.clone(),
+                    state,
+                    key: Some(key.to_owned()),
+                    errors: Vec::new(),
+                    billed: None,
+                },
+            )
+            .in_place(ConversationRef::direct(&said.to.id)),
+        )
     }
 }
 
 /// Makes an event: a person said something in a direct conversation. The id is that of the event and of the message.
 pub fn message(place: &str, id: &str, text: &str, at: Timestamp) -> Inbound {
-    Inbound {
-        id: id.to_owned(),
-        logical_id: String::new(),
-        channel: ChannelKind::new("scripted"),
-        account: crate::AccountId("account".into()),
-        conversation: Some(ConversationRef::direct(place)),
-        sender: Actor::human(IdKind::Other, place),
-        occurred_at: at,
-        redelivery: 0,
-        body: Body::Message {
-            message: id.to_owned(),
-            content: Content::text(text),
-        },
-        addressed: Addressing {
-            direct: true,
-            ..Addressing::default()
-        },
-        raw: None,
-    }
+    Inbound::message(place, text)
+        .on(
+            ChannelKind::new("scripted"),
+            crate::AccountId("account".into()),
+        )
+        .with_id(id)
+        .at(at)
 }

@@ -13,7 +13,10 @@ pub use self::{
     registry::{Toolbox, ToolboxBuilder},
     typed::{FunctionTool, function},
 };
-use crate::{ConversationId, Result, TenantId, ToolSpec, TurnId};
+use crate::{
+    ChannelKind, ConnectionId, ConversationId, ConversationRef, EmployeeId, PersonId, Result,
+    TenantId, ToolSpec, TurnId,
+};
 
 /// What a tool does to the world: decides what happens to a call that a crash left open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,16 @@ pub struct ToolContext {
     pub conversation: ConversationId,
     /// The turn.
     pub turn: TurnId,
+    /// The person whose message the turn answers: the last one, where several wrote.
+    pub person: Option<PersonId>,
+    /// The kind of channel that the turn speaks through.
+    pub channel: Option<ChannelKind>,
+    /// The connection of the tenant.
+    pub connection: Option<ConnectionId>,
+    /// Where the turn speaks, as the channel names it.
+    pub place: Option<ConversationRef>,
+    /// The employee.
+    pub employee: Option<EmployeeId>,
     /// The same for every repetition of this call, across retries and crashes; different for every other call.
     pub idempotency_key: String,
 }
@@ -78,6 +91,11 @@ impl ToolContext {
             tenant,
             conversation,
             turn,
+            person: None,
+            channel: None,
+            connection: None,
+            place: None,
+            employee: None,
             idempotency_key: idempotency_key.into(),
         }
     }

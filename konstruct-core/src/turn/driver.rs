@@ -1,8 +1,7 @@
 //! The driver: takes a claimed conversation as far as it goes now.
 
 use std::{
-    collections::BTreeMap,
-    future::Future,
+    collections::BTreeSet,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,36 +9,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{
-    future::{Either, select},
-    pin_mut,
-};
 use tracing::Instrument as _;
 
 use super::{
-    Append, AppendOutcome, Claim, ENGINE_VERSION, Entry, Event, Journal, Loaded, PinnedChannel,
-    PinnedModel, Record, Resume, Started, State, TimerChange, begin,
-    inbox::{inputs, newest},
+    Cause, ENGINE_VERSION, Entry, Event, Input, ItemId, ItemKind, OpenItem, Outcome,
+    RECORD_VERSION, Record, Resume, SilenceReason, State, begin,
+    inbox::{self, inputs},
+    lease::Lease,
     open::{self, Open},
     run::{Run, Stop},
+    start::{follow_up, start},
 };
 use crate::{
-    Body, Channel, Clock, Directory, Error, ErrorKind, MemoryStore, Result, Staff, TenantId,
-    Timestamp, TurnId, learn::Lessons,
+    Body, Clock, ConnectionId, ConnectionState, Directory, Error, ErrorKind, Lifecycle,
+    MemoryStore, PersonId, Result, Staff, TenantId, Timestamp, TurnId,
+    learn::Lessons,
+    store::{
+        Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
+    },
 };
 
-/// How many events one turn takes in at most; the others come next.
+/// The most events of one turn; the others come next.
 const LARGEST_TURN: usize = 200;
-/// How long a conversation rests after a failure of a store or a directory: as long as it has waited already, so that what
-/// stays broken (nobody works there any more) is asked about ever more rarely.
+/// How long a conversation rests after a failure of a store or a directory: as long as it has waited already, within these limits.
 const REST: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
+/// How long a conversation waits at least whose connection cannot be used, until it is looked at again.
+const CONNECTION_REST: Duration = Duration::from_secs(30);
+/// How long an employee or a connection may be missing before the owner is asked.
+const MISSING: Duration = Duration::from_secs(600);
 
 /// Performs turns: one conversation at a time, as often as it is called.
 ///
-/// Cloning is cheap; any number of drivers, in any number of processes, may work on one journal.
+/// Cloning is cheap; any number of drivers, in any number of processes, may use one store.
 #[derive(Clone, Debug)]
 pub struct Driver {
-    pub(super) journal: Arc<dyn Journal>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -82,13 +86,21 @@ impl DriverStats {
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
+
+    pub(super) fn count_outcome(&self, outcome: &Outcome) {
+        Self::count(match outcome {
+            Outcome::Replied { .. } => &self.replied,
+            Outcome::Silent { .. } => &self.silent,
+            Outcome::Asked { .. } => &self.asked,
+        });
+    }
 }
 
 /// How the work on a claimed conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Worked {
-    /// Nothing is left to do now: it is given back, and a timer or an event will bring it up again.
+    /// Nothing is left to do now: it is given back, and a timer or an event makes it ready again.
     Released,
     /// Somebody else holds it now.
     Lost,
@@ -97,33 +109,32 @@ pub enum Worked {
 impl Driver {
     /// Makes a driver. Without a memory store the employee knows the window of history and nothing else.
     pub fn new(
-        journal: Arc<dyn Journal>,
+        store: Arc<dyn Store>,
         directory: Arc<dyn Directory>,
         memory: Option<Arc<dyn MemoryStore>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let lease = Duration::from_secs(60);
         Self {
-            journal,
+            store,
             directory,
             memory,
             clock,
             lessons: None,
-            lease,
+            lease: Duration::from_secs(60),
             stats: Arc::default(),
             draining: Arc::default(),
         }
     }
 
-    /// Says how long a claim lasts without being renewed; the default is a minute. Before a send it is renewed for longer
-    /// than the channel's request and its grace can last, whatever is set here.
+    /// Sets how long a claim lasts without being renewed; the default is a minute. Before a send it is extended beyond the
+    /// channel's request and its grace, whatever is set here.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Has what was worked learned from.
+    /// Reports processed conversations to a learner.
     #[must_use]
     pub fn with_lessons(mut self, lessons: Lessons) -> Self {
         self.lessons = Some(lessons);
@@ -135,15 +146,15 @@ impl Driver {
         &self.stats
     }
 
-    /// Works a claimed conversation: takes up its open turn, begins turns for what came in, until nothing is left or it
+    /// Works on a claimed conversation: resumes its open turn, begins turns for what came in, until nothing is left or it
     /// has to wait. Then gives it back.
     ///
     /// # Errors
-    /// Those of the journal, the directory and the memory store. The conversation is given back all the same, and comes up
-    /// again after a rest.
+    /// Those of the store, the directory and the memory store. The conversation is given back anyway, and is ready again
+    /// after a rest.
     ///
     /// # Cancel safety
-    /// A dropped future is like a crash: the next claim takes the turn up where its records end.
+    /// A dropped future is like a crash: the next claim resumes the turn where its records end.
     pub async fn work(&self, claim: Claim) -> Result<Worked> {
         DriverStats::count(&self.stats.claims);
         self.stats.first_claim.get_or_init(Instant::now);
@@ -159,50 +170,114 @@ impl Driver {
             Err(error) => {
                 DriverStats::count(&self.stats.failures);
                 tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "the turn rests");
-                self.rest(&claim).await?;
+                self.rest(&claim, error).await?;
             }
         }
         result
     }
 
-    /// Gives a conversation back after a failure, to be taken up again in a while.
-    async fn rest(&self, claim: &Claim) -> Result<()> {
-        let Some(loaded) = self.journal.load(claim).await? else {
-            return Ok(());
+    /// Gives a conversation back after a failure: to be resumed in a while, or ended where waiting cannot help.
+    async fn rest(&self, claim: &Claim, error: &Error) -> Result<()> {
+        let loaded = match self.store.load(claim).await {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(()),
+            Err(unreadable) => {
+                self.quarantine(claim, &unreadable).await?;
+                return self.store.release(claim, 0).await;
+            }
         };
         let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
-        let worked = || Some(loaded.records.last()?.record.as_ref()?.at);
-        let since = waits.or_else(worked).unwrap_or(loaded.now);
-        let rest = loaded.now.since(since).clamp(*REST.start(), *REST.end());
-        // An open turn's own timer is set again when this one is due, see `take_up`.
+        let last = || Some(loaded.records.last()?.record.as_ref()?.at);
+        let since = waits.or_else(last).unwrap_or(loaded.now);
+        let waited = loaded.now.since(since);
+        let lasting = match error.kind() {
+            ErrorKind::Corrupt | ErrorKind::Unsupported => true,
+            ErrorKind::NotFound => waited >= MISSING,
+            _ => false,
+        };
+        let mut seen = loaded.newest();
+        if lasting {
+            self.end_broken(claim, &loaded).await?;
+            seen = 0;
+        } else {
+            let rest = waited.clamp(*REST.start(), *REST.end());
+            let until = loaded.now + rest;
+            // What is due now waits as well: else the conversation would be ready again at once. An open turn's own timer is
+            // set again when it is resumed, see `resume`.
+            let due = loaded.due.into_iter().chain([TimerName::rest()]);
+            let append = Append {
+                timers: due.map(|name| TimerChange::set(name, until)).collect(),
+                ..Append::default()
+            };
+            self.store.append(claim, loaded.len, append).await?;
+        }
+        self.store.release(claim, seen).await
+    }
+
+    /// Leaves a conversation alone that cannot be read, and tells the owner once.
+    async fn quarantine(&self, claim: &Claim, error: &Error) -> Result<()> {
+        tracing::error!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "a conversation cannot be read");
+        let now = self.clock.now();
+        let turn = TurnId::from_bytes(*claim.conversation.as_bytes());
+        let (_, item) = open::ended(turn, now, SilenceReason::Broken, 0);
         let append = Append {
-            timer: TimerChange::Set(loaded.now + rest),
+            items: item.map(ItemChange::Put).into_iter().collect(),
+            // Which timers are due cannot be read; that of an open turn may be one.
+            timers: [TimerName::rest(), TimerName::turn()]
+                .map(|name| TimerChange::set(name, now + Duration::from_secs(3600)))
+                .into(),
             ..Append::default()
         };
-        self.journal.append(claim, loaded.len, append).await?;
-        self.journal.release(claim, newest(&loaded)).await
+        self.store.append(claim, 0, append).await.map(drop)
+    }
+
+    /// Ends what is open or waits, where trying again cannot help, with an item for the owner.
+    async fn end_broken(&self, claim: &Claim, loaded: &Loaded) -> Result<Stop> {
+        let readable = |stored: &crate::store::Stored| Some(stored.record.as_ref()?.turn);
+        if !matches!(open::turn(loaded), Open::None) {
+            let turn = loaded.records.iter().rev().find_map(readable);
+            return self.end(claim, loaded, turn, SilenceReason::Broken).await;
+        }
+        let turn = TurnId::new();
+        let now = self.clock.now();
+        let consume_to = loaded.newest();
+        let latest = loaded.state.latest;
+        let inputs = inputs(&*self.store, claim, loaded, latest, consume_to).await?;
+        let mut records: Vec<Record> = inputs
+            .into_iter()
+            .map(|input| received(turn, now, input))
+            .collect();
+        let (end, item) = open::ended(turn, now, SilenceReason::Broken, loaded.len);
+        records.extend(end);
+        let append = Append {
+            records,
+            consume_to: Some(consume_to),
+            items: item.map(ItemChange::Put).into_iter().collect(),
+            timers: vec![TimerChange::clear(TimerName::rest())],
+            checkpoint: true,
+            ..Append::default()
+        };
+        self.ended(claim, loaded, append).await
     }
 
     async fn turns(&self, claim: &Claim) -> Result<Worked> {
+        let lease = Lease::new(self, claim);
+        let mut forgotten = BTreeSet::new();
         loop {
-            let Some(loaded) = self.journal.load(claim).await? else {
+            let Some(loaded) = self.store.load(claim).await? else {
                 return Ok(Worked::Lost);
             };
-            let seen = newest(&loaded);
+            let seen = loaded.newest();
             let stop = match open::turn(&loaded) {
-                Open::Turn(records) => self.take_up(claim, &loaded, records).await?,
-                Open::Forgotten(turn) => self.give_up(claim, &loaded, turn).await?,
-                Open::None if loaded.inbox.is_empty() => {
-                    if loaded.due {
-                        let clear = Append {
-                            timer: TimerChange::Clear,
-                            ..Append::default()
-                        };
-                        self.journal.append(claim, loaded.len, clear).await?;
-                    }
-                    Stop::Parked
+                Open::Turn(records) => {
+                    let forgotten = std::mem::take(&mut forgotten);
+                    self.resume(&lease, loaded, records, forgotten).await?
                 }
-                Open::None => match self.begin(claim, loaded).await? {
+                Open::Forgotten(turn) => {
+                    self.end(claim, &loaded, turn, SilenceReason::Forgotten)
+                        .await?
+                }
+                Open::None => match self.next(&lease, loaded).await? {
                     Some(stop) => stop,
                     None => continue,
                 },
@@ -210,12 +285,13 @@ impl Driver {
             match stop {
                 Stop::Finished if self.draining.load(Ordering::Relaxed) => {
                     // Whatever waits is for the next start.
-                    self.journal.release(claim, 0).await?;
+                    self.store.release(claim, 0).await?;
                     return Ok(Worked::Released);
                 }
                 Stop::Finished => {}
+                Stop::Forgotten(persons) => forgotten = persons,
                 Stop::Parked => {
-                    self.journal.release(claim, seen).await?;
+                    self.store.release(claim, seen).await?;
                     return Ok(Worked::Released);
                 }
                 Stop::Lost => return Ok(Worked::Lost),
@@ -223,15 +299,49 @@ impl Driver {
         }
     }
 
-    /// Goes on with a turn that a crash, a wait or another worker left open.
-    async fn take_up(&self, claim: &Claim, loaded: &Loaded, records: Vec<Record>) -> Result<Stop> {
+    /// Does what comes next while no turn is open; `None` when the conversation has to be loaded again.
+    async fn next(&self, lease: &Lease<'_>, loaded: Loaded) -> Result<Option<Stop>> {
+        if loaded
+            .inbox
+            .iter()
+            .any(|item| inbox::needs_turn(&loaded, item))
+        {
+            return self.begin(lease, loaded).await;
+        }
+        let item = follow_up(&loaded);
+        if item.is_none() {
+            // What is left needs no turn: reports about messages that are settled, and timers of what is over.
+            let timers = loaded.due.iter().cloned().map(TimerChange::clear).collect();
+            if !loaded.inbox.is_empty() || !loaded.due.is_empty() {
+                let append = Append {
+                    consume_to: Some(loaded.newest()).filter(|to| *to > 0),
+                    timers,
+                    ..Append::default()
+                };
+                self.store.append(lease.claim(), loaded.len, append).await?;
+            }
+            return Ok(Some(Stop::Parked));
+        }
+        let staff = self.directory.staff(lease.claim().tenant, None).await?;
+        self.start(lease, staff, loaded, item).await
+    }
+
+    /// Resumes a turn that a crash, a wait or another worker left open.
+    async fn resume(
+        &self,
+        lease: &Lease<'_>,
+        loaded: Loaded,
+        records: Vec<Record>,
+        forgotten: BTreeSet<PersonId>,
+    ) -> Result<Stop> {
+        let claim = lease.claim();
         let version = match records.first().map(|record| &record.entry) {
             Some(Entry::Event(Event::Started(started))) if started.engine == ENGINE_VERSION => {
                 started.employee
             }
             Some(Entry::Event(Event::Started(started))) => {
                 let message = format!(
-                    "a turn of engine {} cannot go on in {ENGINE_VERSION}",
+                    "a turn of engine {} cannot be continued by engine {ENGINE_VERSION}",
                     started.engine
                 );
                 return Err(Error::new(ErrorKind::Unsupported, message));
@@ -244,49 +354,82 @@ impl Driver {
             }
         };
         let staff = self.directory.staff(claim.tenant, Some(version)).await?;
-        let state = State::fold(&staff.employee, &records)?;
+        let state = State::fold(&records)?;
         let now = self.clock.now();
-        let told = state
-            .awaits()
-            .and_then(|key| super::inbox::evidence(loaded, key));
-        let resume = told.map_or_else(|| state.resume(now), Resume::Feed);
+        let reported = state.awaits().and_then(|key| inbox::evidence(&loaded, key));
+        let resume = if forgotten.is_empty() {
+            reported.map_or_else(|| state.resume(now), Resume::Feed)
+        } else {
+            Resume::Feed(Event::Forgotten { persons: forgotten })
+        };
         if let Resume::Park(until) = resume {
             // A rest may have changed the timer, or the store's clock is ahead of this one: the turn waits for as long as
             // it still has to, in the store's time.
-            if loaded.due {
+            if !loaded.due.is_empty() {
+                let at = loaded.now + until.since(now);
+                let mut timers: Vec<_> =
+                    loaded.due.iter().cloned().map(TimerChange::clear).collect();
+                timers.push(TimerChange::set(TimerName::turn(), at));
                 let append = Append {
-                    timer: TimerChange::Set(loaded.now + until.since(now)),
+                    timers,
                     ..Append::default()
                 };
-                self.journal.append(claim, loaded.len, append).await?;
+                self.store.append(claim, loaded.len, append).await?;
             }
             return Ok(Stop::Parked);
         }
         let turn_from = loaded.len - records.len() as u64;
-        let mut run = Run::new(self, claim, staff, state, loaded.len, turn_from);
+        let mut run = Run::new(
+            self,
+            lease,
+            staff,
+            state,
+            (loaded.len, turn_from),
+            loaded.items,
+        );
         match resume {
-            Resume::Perform(action) => run.go_on(action).await,
+            Resume::Perform(action) => run.drive(Some(action)).await,
             Resume::Feed(event) => {
                 if let Event::CallLost { call } = event {
                     run.settle_lost(call).await?;
                 }
                 let action = run.feed(event)?;
-                run.go_on(action).await
+                run.drive(action).await
             }
             Resume::Park(_) | Resume::Over => Ok(Stop::Finished),
         }
     }
 
-    /// Ends an open turn that cannot be read any more, because a person in it was forgotten.
-    async fn give_up(&self, claim: &Claim, loaded: &Loaded, turn: Option<TurnId>) -> Result<Stop> {
-        let carry = open::carry(&*self.journal, claim, loaded).await?;
+    /// Ends an open turn that cannot be read any more, or not continued.
+    async fn end(
+        &self,
+        claim: &Claim,
+        loaded: &Loaded,
+        turn: Option<TurnId>,
+        reason: SilenceReason,
+    ) -> Result<Stop> {
+        let turn = turn.unwrap_or_else(TurnId::new);
+        let first = loaded.records.iter().find(|stored| {
+            let record = stored.record.as_ref();
+            record.is_some_and(|record| record.turn == turn)
+        });
+        let at = first.map_or(loaded.len, |first| first.index);
+        let (records, item) = open::ended(turn, self.clock.now(), reason, at);
         let append = Append {
-            records: vec![open::forgotten(turn, self.clock.now(), carry)],
-            timer: TimerChange::Clear,
+            records,
+            items: item.map(ItemChange::Put).into_iter().collect(),
+            timers: vec![
+                TimerChange::clear(TimerName::turn()),
+                TimerChange::clear(TimerName::rest()),
+            ],
             checkpoint: true,
             ..Append::default()
         };
-        let written = self.journal.append(claim, loaded.len, append).await?;
+        self.ended(claim, loaded, append).await
+    }
+
+    async fn ended(&self, claim: &Claim, loaded: &Loaded, append: Append) -> Result<Stop> {
+        let written = self.store.append(claim, loaded.len, append).await?;
         if written != AppendOutcome::Appended {
             return Ok(Stop::Lost);
         }
@@ -295,48 +438,144 @@ impl Driver {
     }
 
     /// Begins a turn for what came in; `None` when more came in while the burst was waited for.
-    async fn begin(&self, claim: &Claim, loaded: Loaded) -> Result<Option<Stop>> {
-        let staff = self.directory.staff(claim.tenant, None).await?;
-        let Some(loaded) = self.burst_over(claim, loaded, &staff).await? else {
+    async fn begin(&self, lease: &Lease<'_>, loaded: Loaded) -> Result<Option<Stop>> {
+        let staff = self.directory.staff(lease.claim().tenant, None).await?;
+        let Some(loaded) = self.burst_over(lease, loaded, &staff).await? else {
             return Ok(None);
         };
+        self.start(lease, staff, loaded, None).await
+    }
+
+    async fn start(
+        &self,
+        lease: &Lease<'_>,
+        staff: Staff,
+        loaded: Loaded,
+        follow_up: Option<OpenItem>,
+    ) -> Result<Option<Stop>> {
+        let claim = lease.claim();
+        self.note_lifecycle(claim, &loaded).await?;
+        let speaks = follow_up.is_some() || inbox::asks(&loaded);
+        if speaks && self.is_paused(claim, &loaded).await? {
+            return Ok(Some(Stop::Parked));
+        }
         let channel = self
             .directory
             .channel(claim.tenant, loaded.connection)
             .await?;
-        let carry = open::carry(&*self.journal, claim, &loaded).await?;
-        let consume_to = loaded
-            .inbox
-            .iter()
-            .take(LARGEST_TURN)
-            .map(|item| item.seq)
-            .max()
-            .unwrap_or(0);
-        let inputs = inputs(&*self.journal, claim, &loaded, carry.latest, consume_to).await?;
+        let consume_to = match follow_up {
+            Some(_) => 0,
+            None => {
+                let first = loaded.inbox.iter().take(LARGEST_TURN);
+                first.map(|item| item.seq).max().unwrap_or(0)
+            }
+        };
+        let latest = loaded.state.latest;
+        let inputs = inputs(&*self.store, claim, &loaded, latest, consume_to).await?;
         let now = self.clock.now();
-        let started = Started {
-            inputs,
-            carry,
-            ..pinned(&staff, &*channel, &loaded, now)
+        let Some(started) = start(&staff, &*channel, &loaded, (&inputs, follow_up), now) else {
+            // The person of a direct conversation was forgotten: there is nobody to talk to.
+            let timers = loaded.due.iter().cloned().map(TimerChange::clear).collect();
+            let append = Append {
+                consume_to: Some(consume_to).filter(|to| *to > 0),
+                timers,
+                ..Append::default()
+            };
+            self.store.append(claim, loaded.len, append).await?;
+            return Ok(Some(Stop::Parked));
         };
         let turn = TurnId::new();
-        let event = Event::Started(Box::new(started.clone()));
-        let (state, actions) = begin(&staff.employee, turn, now, started)?;
-        let mut run = Run::new(self, claim, staff, state, loaded.len, loaded.len);
-        run.consume(consume_to);
-        let action = run.note(now, event, actions)?;
-        run.go_on(action).await.map(Some)
+        let persons = started_persons(&started, &inputs);
+        let (state, actions) = begin(&staff.employee, turn, now, started.clone())?;
+        let place = (loaded.len, loaded.len);
+        let mut run = Run::new(self, lease, staff, state, place, loaded.items);
+        run.begin(now, started, persons, &loaded.due, consume_to);
+        let mut action = run.decided(now, actions);
+        for input in inputs {
+            action = run.feed(Event::Received(Box::new(input)))?;
+        }
+        run.drive(action).await.map(Some)
+    }
+
+    /// Records what the vendor reports about the connection.
+    async fn note_lifecycle(&self, claim: &Claim, loaded: &Loaded) -> Result<()> {
+        for item in &loaded.inbox {
+            let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
+                continue;
+            };
+            let Body::Lifecycle { change } = &event.body else {
+                continue;
+            };
+            let since = item.accepted_at;
+            let state = match change {
+                Lifecycle::Disconnected => ConnectionState::Disconnected { since },
+                Lifecycle::Restricted { .. } => ConnectionState::Paused {
+                    reason: ErrorKind::Forbidden,
+                    since,
+                },
+                Lifecycle::Reconnected => ConnectionState::Active,
+                Lifecycle::RateLimited => {
+                    tracing::warn!(tenant = %claim.tenant, connection = %loaded.connection, "the vendor holds events back: its limit of events is reached");
+                    continue;
+                }
+                _ => continue,
+            };
+            self.set_state(claim, loaded.connection, state).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn set_state(
+        &self,
+        claim: &Claim,
+        connection: ConnectionId,
+        state: ConnectionState,
+    ) -> Result<()> {
+        let (tenant, directory) = (claim.tenant, &self.directory);
+        let before = directory.connection_state(tenant, connection).await?;
+        if std::mem::discriminant(&before) == std::mem::discriminant(&state) {
+            return Ok(());
+        }
+        if state.is_active() {
+            tracing::info!(%tenant, %connection, "the connection can be used again");
+        } else {
+            tracing::error!(%tenant, %connection, ?state, "the connection cannot be used: nothing is sent and no model is called until it is repaired");
+        }
+        directory
+            .set_connection_state(tenant, connection, state)
+            .await
+    }
+
+    /// Whether nothing can be sent through the connection at the moment: nothing is paid for an answer then. The conversation
+    /// is looked at again after a rest.
+    async fn is_paused(&self, claim: &Claim, loaded: &Loaded) -> Result<bool> {
+        let state = self
+            .directory
+            .connection_state(claim.tenant, loaded.connection)
+            .await?;
+        if state.is_active() {
+            return Ok(false);
+        }
+        let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
+        let waited = waits.map_or(CONNECTION_REST, |since| loaded.now.since(since));
+        let rest = waited.clamp(CONNECTION_REST, *REST.end());
+        let append = Append {
+            timers: vec![TimerChange::set(TimerName::rest(), loaded.now + rest)],
+            ..Append::default()
+        };
+        self.store.append(claim, loaded.len, append).await?;
+        Ok(true)
     }
 
     /// Waits until nobody has said anything for a moment; `None` when something came in meanwhile, else what is known then.
     async fn burst_over(
         &self,
-        claim: &Claim,
+        lease: &Lease<'_>,
         loaded: Loaded,
         staff: &Staff,
     ) -> Result<Option<Loaded>> {
         let quiet = Duration::from_millis(u64::from(staff.employee.limits.burst_ms));
-        let said = |item: &&super::InboxItem| {
+        let said = |item: &&InboxItem| {
             item.event
                 .as_ref()
                 .is_some_and(|routed| matches!(routed.event.body, Body::Message { .. }))
@@ -348,40 +587,19 @@ impl Driver {
         let (Some(oldest), Some(last)) = (times().min(), times().max()) else {
             return Ok(Some(loaded));
         };
-        // Somebody who never pauses is answered all the same.
+        // Somebody who never pauses is answered anyway.
         let over = (last + quiet).min(oldest + quiet * 10);
         let left = over.since(loaded.now);
         if left.is_zero() || loaded.inbox.len() >= LARGEST_TURN {
             return Ok(Some(loaded));
         }
         let quiet = self.clock.sleep_until(self.clock.now() + left);
-        if self.holding(claim, quiet).await.is_none() {
+        if lease.holding(quiet).await.is_none() {
             return Ok(None);
         }
-        // Even where nothing new came in, a twin may have told meanwhile that a message names the employee.
-        let again = self.journal.load(claim).await?;
-        Ok(again.filter(|again| newest(again) == newest(&loaded)))
-    }
-
-    /// Waits for something while the lease is kept; `None` when the lease was lost.
-    pub(super) async fn holding<T>(
-        &self,
-        claim: &Claim,
-        work: impl Future<Output = T>,
-    ) -> Option<T> {
-        pin_mut!(work);
-        loop {
-            let tick = self.clock.sleep_until(self.clock.now() + self.lease / 3);
-            match select(work.as_mut(), tick).await {
-                Either::Left((done, _)) => return Some(done),
-                Either::Right(((), _)) => match self.journal.renew(claim, self.lease).await {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    // What is under way may have cost money: it goes on, and the next write tells whether the lease holds.
-                    Err(error) => tracing::warn!(%error, "the lease was not renewed"),
-                },
-            }
-        }
+        // Even where nothing new came in, a twin may have reported meanwhile that a message mentions the employee.
+        let again = self.store.load(lease.claim()).await?;
+        Ok(again.filter(|again| again.newest() == loaded.newest()))
     }
 
     pub(super) fn turn_span(tenant: TenantId, turn: TurnId) -> tracing::Span {
@@ -389,41 +607,43 @@ impl Driver {
     }
 }
 
-/// What a turn begins with, and what could otherwise change under it.
-fn pinned(staff: &Staff, channel: &dyn Channel, loaded: &Loaded, now: Timestamp) -> Started {
-    let (employee, info) = (&staff.employee, staff.model.describe());
-    let capabilities = channel.capabilities();
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let granted = staff.tools.specs(&employee.tools).into_iter();
-    let tools: BTreeMap<_, _> = granted
-        .filter_map(|spec| {
-            let effect = staff.tools.granted(&employee.tools, &spec.name)?.effect();
-            Some((spec.name, effect))
-        })
-        .collect();
-    Started {
-        engine: ENGINE_VERSION,
-        employee: staff.version,
-        model: PinnedModel {
-            provider: info.provider.clone(),
-            model: info.model.clone(),
-            price: info.price.clone(),
-        },
-        channel: PinnedChannel {
-            kind: channel.kind(),
-            find: capabilities.find,
-            max_text: capabilities.max_text,
-            timeout_ms: millis(capabilities.request_timeout),
-            grace_ms: millis(capabilities.grace),
-        },
-        connection: loaded.connection,
-        conversation: super::inbox::place(loaded),
-        tools,
-        closed: employee
-            .hours
-            .as_ref()
-            .is_some_and(|hours| !hours.is_open(now).unwrap_or(true)),
-        inputs: Vec::new(),
-        carry: super::Carry::default(),
+/// The record of an input: it is sealed to whoever wrote it, and to nobody else.
+pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
+    let cause = match input.persons.first() {
+        Some(person) => Cause::Person(*person),
+        None => Cause::Vendor,
+    };
+    Record {
+        v: RECORD_VERSION,
+        turn,
+        at,
+        cause,
+        persons: input.persons.iter().copied().collect(),
+        entry: Entry::Event(Event::Received(Box::new(input))),
     }
+}
+
+/// The persons that the beginning of a turn is sealed to: the address of a direct conversation is that of its person.
+fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<PersonId> {
+    if started.conversation.kind != crate::ConversationKind::Direct {
+        return BTreeSet::new();
+    }
+    let wrote = inputs.iter().flat_map(|input| input.persons.clone());
+    wrote.chain(started.state.person).collect()
+}
+
+/// Returns the item of a timer.
+pub(super) fn item_of<'a>(items: &'a [OpenItem], timer: &TimerName) -> Option<&'a OpenItem> {
+    items
+        .iter()
+        .filter(|item| matches!(item.kind, ItemKind::Question { .. }))
+        .find(|item| TimerName::item(&item.id) == *timer)
+}
+
+/// Returns the ids of the questions that are open.
+pub(super) fn questions(items: &[OpenItem]) -> Vec<ItemId> {
+    let questions = items
+        .iter()
+        .filter(|item| matches!(item.kind, ItemKind::Question { .. }));
+    questions.map(|item| item.id.clone()).collect()
 }

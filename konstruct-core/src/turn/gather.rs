@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cited, Claim, Gathered, Journal, Recalled, State, Stored, driver::Driver, prompt};
+use super::{
+    Cited, Entry, Event, Gathered, Input, OpenItem, Recalled, State, driver::Driver, prompt,
+};
 use crate::{
-    ActorKind, Audience, ConversationKind, Employee, Hit, MemoryStore, PersonId, Recall, Result,
-    Scope, Source,
+    ActorKind, Audience, ChannelRef, ConversationKind, Employee, Hit, MemoryStore, PersonId,
+    Recall, Result, Scope, Source,
+    store::{Claim, Store, Stored},
 };
 
 /// How many passages of knowledge a model is shown, how many earlier messages, and how many facts.
@@ -14,6 +17,19 @@ const HISTORY: usize = 4;
 const FACTS: usize = 6;
 /// How many records are read at once while the window is measured.
 const PAGE: u64 = 64;
+/// The most records of a question that is answered later.
+const LARGEST_QUESTION: u64 = 256;
+
+/// What the model is shown beside the turn itself: the words behind a [`Gathered`].
+#[derive(Clone, Debug, Default)]
+pub struct Material {
+    /// The records of earlier turns that are shown.
+    pub window: Vec<Stored>,
+    /// What was recalled.
+    pub recalled: Recalled,
+    /// The inputs of an earlier turn whose question is answered now.
+    pub question: Vec<Input>,
+}
 
 impl Driver {
     /// Chooses what the model will be shown. `turn_from` is the index of the turn's first record.
@@ -23,140 +39,193 @@ impl Driver {
         employee: &Employee,
         state: &State,
         turn_from: u64,
-    ) -> Result<Gathered> {
-        let window_from = window(&*self.journal, claim, employee, turn_from).await?;
-        let text = prompt::question(&state.started().inputs);
+    ) -> Result<(Gathered, Material)> {
+        let (window_from, window) = window(&*self.store, claim, employee, turn_from).await?;
+        let question = self.question(claim, state.question()).await?;
+        let mut persons: BTreeSet<PersonId> = window
+            .iter()
+            .filter(|stored| prompt::weight(stored).0 > 0)
+            .filter_map(|stored| stored.record.as_ref())
+            .flat_map(|record| record.persons.iter().copied())
+            .collect();
+        persons.extend(question.iter().flat_map(|input| &input.persons));
+        let mut gathered = Gathered {
+            window_from,
+            persons,
+            ..Gathered::default()
+        };
+        let mut material = Material {
+            window,
+            question,
+            ..Material::default()
+        };
+        let asked = [
+            prompt::question(&material.question),
+            prompt::question(state.inputs()),
+        ];
+        let text = asked.join("\n");
         let Some(memory) = self.memory.as_deref().filter(|_| !text.trim().is_empty()) else {
-            return Ok(Gathered {
-                window_from,
-                ..Gathered::default()
-            });
+            return Ok((gathered, material));
         };
-        let audience = audience(claim, state);
-        let ask = async |scope, limit| {
-            let query = Recall {
-                limit,
-                call: format!("{}.q", state.turn()),
-                ..Recall::new(text.clone(), audience, scope)
-            };
-            memory.recall(claim.tenant, query).await
+        let query = Recall::new(text, audience(state), Scope::KNOWLEDGE)
+            .with_limit(KNOWLEDGE)
+            .and(Scope::FACTS, FACTS)
+            .and(Scope::HISTORY, HISTORY);
+        let query = Recall {
+            call: format!("{}.q", state.turn()),
+            ..query
         };
-        let knowledge = ask(Scope::KNOWLEDGE, KNOWLEDGE).await?;
-        let facts = ask(Scope::FACTS, FACTS).await?;
-        let mut history = ask(Scope::HISTORY, HISTORY).await?;
-        // What the window shows already is not recalled as well.
-        history.retain(|hit| match hit.source {
-            Source::Message {
-                conversation,
-                index,
-            } => conversation != claim.conversation || index < window_from,
-            _ => true,
-        });
+        let (mut knowledge, mut facts, mut history) = (Vec::new(), Vec::new(), Vec::new());
+        for hit in memory.recall(claim.tenant, query).await? {
+            match hit.source {
+                Source::Document { .. } => knowledge.push(hit),
+                Source::Fact { .. } => facts.push(hit),
+                // What the window shows already is not recalled as well.
+                Source::Message {
+                    conversation,
+                    index,
+                } if conversation == claim.conversation && index >= window_from => {}
+                _ => history.push(hit),
+            }
+        }
         let summary = if window_from > 0 {
             memory.summary(claim.tenant, claim.conversation).await?
         } else {
             None
         }
-        // One without text only tells how far was learned.
+        // One without text only records how far was learned.
         .filter(|summary| !summary.text.is_empty());
         let hits = facts.iter().chain(&history);
-        let mut persons: BTreeSet<PersonId> = hits.flat_map(|hit| hit.persons.clone()).collect();
-        persons.extend(summary.iter().flat_map(|summary| &summary.persons));
-        Ok(Gathered {
-            window_from,
-            knowledge: cited(&knowledge),
-            history: cited(&history),
-            facts: cited(&facts),
-            summary: summary.map(|summary| summary.to),
-            persons,
-        })
+        gathered.persons.extend(hits.flat_map(|hit| &hit.persons));
+        gathered
+            .persons
+            .extend(summary.iter().flat_map(|summary| &summary.persons));
+        gathered.knowledge = cited(&knowledge);
+        gathered.history = cited(&history);
+        gathered.facts = cited(&facts);
+        gathered.summary = summary.as_ref().map(|summary| summary.to);
+        material.recalled = Recalled {
+            knowledge: covered(knowledge),
+            history: covered(history),
+            facts: covered(facts),
+            summary: summary.map(|summary| summary.text),
+        };
+        Ok((gathered, material))
     }
 
-    /// Reads what was gathered: the window's records and the passages.
+    /// Reads what was gathered before this process continued the turn.
     pub(super) async fn gathered(
         &self,
         claim: &Claim,
         state: &State,
         turn_from: u64,
-    ) -> Result<(Vec<Stored>, Recalled)> {
+    ) -> Result<Material> {
         let Some(gathered) = state.gathered() else {
-            return Ok(Default::default());
+            return Ok(Material::default());
         };
-        let window = self
-            .journal
-            .read(
-                claim.tenant,
-                claim.conversation,
-                gathered.window_from..turn_from,
-            )
-            .await?;
+        let shown = gathered.window_from..turn_from;
+        let mut material = Material {
+            window: self
+                .store
+                .read(claim.tenant, claim.conversation, shown)
+                .await?,
+            question: self.question(claim, state.question()).await?,
+            ..Material::default()
+        };
         let Some(memory) = self.memory.as_deref() else {
-            return Ok((window, Recalled::default()));
+            return Ok(material);
         };
-        let knowledge = fetch(memory, claim, &gathered.knowledge).await?;
-        let history = fetch(memory, claim, &gathered.history).await?;
-        let facts = fetch(memory, claim, &gathered.facts).await?;
         let summary = match gathered.summary {
             // A summary that reaches further says the same of what this one covered.
             Some(_) => memory.summary(claim.tenant, claim.conversation).await?,
             None => None,
         };
-        let recalled = Recalled {
-            knowledge,
-            history,
-            facts,
+        material.recalled = Recalled {
+            knowledge: fetch(memory, claim, &gathered.knowledge).await?,
+            history: fetch(memory, claim, &gathered.history).await?,
+            facts: fetch(memory, claim, &gathered.facts).await?,
             summary: summary.map(|summary| summary.text),
         };
-        Ok((window, recalled))
+        Ok(material)
+    }
+
+    /// Reads the inputs of the turn that an open question is about.
+    async fn question(&self, claim: &Claim, item: Option<&OpenItem>) -> Result<Vec<Input>> {
+        let Some(item) = item else {
+            return Ok(Vec::new());
+        };
+        let range = item.record..item.record + LARGEST_QUESTION;
+        let records = self
+            .store
+            .read(claim.tenant, claim.conversation, range)
+            .await?;
+        let turn = records
+            .first()
+            .and_then(|first| Some(first.record.as_ref()?.turn));
+        let inputs = records.into_iter().filter_map(|stored| stored.record);
+        Ok(inputs
+            .take_while(|record| Some(record.turn) == turn)
+            .filter_map(|record| match record.entry {
+                Entry::Event(Event::Received(input)) => Some(*input),
+                _ => None,
+            })
+            .collect())
     }
 }
 
 /// Who will see what the turn says: the one person of a one-to-one conversation, or everyone in the channel.
-fn audience(claim: &Claim, state: &State) -> Audience {
-    let started = state.started();
-    let humans = started
-        .inputs
+fn audience(state: &State) -> Audience {
+    let humans = state
+        .inputs()
         .iter()
         .filter(|input| input.event.sender.kind == ActorKind::Human);
-    let persons: BTreeSet<PersonId> = humans.flat_map(|input| input.persons.clone()).collect();
+    let mut persons: BTreeSet<PersonId> = humans.flat_map(|input| input.persons.clone()).collect();
+    persons.extend(state.conversation().person);
+    let started = state.started();
     let direct = started.conversation.kind == ConversationKind::Direct;
     match persons.iter().next() {
         Some(person) if direct && persons.len() == 1 => Audience::Person { person: *person },
         _ => Audience::Channel {
-            conversation: claim.conversation,
+            channel: ChannelRef::of(started.connection, &started.conversation),
         },
     }
 }
 
-/// Returns the index from which on the history fits into the employee's window.
+/// Reads the history that fits into the employee's window, and returns from which index on it does.
 async fn window(
-    journal: &dyn Journal,
+    store: &dyn Store,
     claim: &Claim,
     employee: &Employee,
     turn_from: u64,
-) -> Result<u64> {
+) -> Result<(u64, Vec<Stored>)> {
     let (mut messages, mut tokens) = (0_u32, 0_u32);
-    let mut from = turn_from;
+    let (mut from, mut window) = (turn_from, Vec::new());
     while from > 0 {
-        let page = journal
-            .read(
-                claim.tenant,
-                claim.conversation,
-                from.saturating_sub(PAGE)..from,
-            )
-            .await?;
-        for stored in page.iter().rev() {
-            let (count, size) = prompt::weight(stored);
+        let page = from.saturating_sub(PAGE)..from;
+        let page = store.read(claim.tenant, claim.conversation, page).await?;
+        for stored in page.into_iter().rev() {
+            let (count, size) = prompt::weight(&stored);
             messages = messages.saturating_add(count);
             tokens = tokens.saturating_add(size);
             if messages > employee.limits.window_messages || tokens > employee.limits.window_tokens
             {
-                return Ok(stored.index + 1);
+                window.reverse();
+                return Ok((stored.index + 1, window));
             }
+            window.push(stored);
         }
         from = from.saturating_sub(PAGE);
     }
-    Ok(0)
+    window.reverse();
+    Ok((0, window))
+}
+
+fn covered(hits: Vec<Hit>) -> Vec<(Hit, f32)> {
+    let covered = |hit: Hit| {
+        let coverage = hit.coverage;
+        (hit, coverage)
+    };
+    hits.into_iter().map(covered).collect()
 }
 
 fn cited(hits: &[Hit]) -> Vec<Cited> {

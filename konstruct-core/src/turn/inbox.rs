@@ -1,23 +1,18 @@
-//! The inbox, as a turn takes it in: in order, with what a turn has to know about each event.
+//! The inbox, as a turn takes it: in order, with what a turn has to know about each event.
 
-use super::{
-    Action, Claim, Entry, Event, Evidence, Failure, Input, Journal, Loaded, ReplyPart, Stored,
-};
+use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
 use crate::{
     Body, ConversationRef, DeliveryState, ErrorKind, Receipt, Result, RoutedEvent, Timestamp,
+    store::{Claim, InboxItem, Loaded, Store, Stored},
+    turn::ItemKind,
 };
 
 /// How many records are read at once while a send is looked for, and how far back.
 const PAGE: u64 = 64;
 const FARTHEST: u64 = 1024;
 
-/// Returns the highest number of the inbox that is known.
-pub(super) fn newest(loaded: &Loaded) -> u64 {
-    loaded.inbox.iter().map(|item| item.seq).max().unwrap_or(0)
-}
-
-/// Returns where to speak: where somebody last said something. What is known of a send may come from anywhere.
-pub(super) fn place(loaded: &Loaded) -> ConversationRef {
+/// Returns where to speak: where somebody last said something. A report about a send may come from anywhere.
+pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
     let said = loaded.inbox.iter().rev().find_map(|item| {
         let event = &item.event.as_ref()?.event;
         let says = matches!(
@@ -26,12 +21,47 @@ pub(super) fn place(loaded: &Loaded) -> ConversationRef {
         );
         event.conversation.clone().filter(|_| says)
     });
-    said.unwrap_or_else(|| loaded.place.clone())
+    said.or_else(|| loaded.place.clone())
 }
 
-/// Puts what came in into the order in which it is worked: by the provider's time, ties by arrival.
+/// Returns whether an event needs a turn: a report about a send whose outcome is known and recorded does not.
+pub(super) fn needs_turn(loaded: &Loaded, item: &InboxItem) -> bool {
+    match item.event.as_ref().map(|routed| &routed.event.body) {
+        Some(Body::Delivery { key, state, .. }) => {
+            *state == DeliveryState::Failed || about(&loaded.items, key.as_deref()).is_some()
+        }
+        Some(_) => true,
+        None => false,
+    }
+}
+
+/// Returns whether anything in the inbox may be answered: a turn that says nothing needs no working connection.
+pub(super) fn asks(loaded: &Loaded) -> bool {
+    loaded.inbox.iter().any(|item| {
+        let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
+            return false;
+        };
+        let to_it = event.addressed != crate::Addressing::default();
+        match event.body {
+            Body::Message { .. } | Body::Command { .. } | Body::Action { .. } => to_it,
+            Body::Decision { .. } => true,
+            _ => false,
+        }
+    })
+}
+
+/// Returns the open item that a delivery key belongs to.
+fn about<'a>(items: &'a [OpenItem], key: Option<&str>) -> Option<&'a OpenItem> {
+    let key = key?;
+    items.iter().find(|item| match &item.kind {
+        ItemKind::Send { keys, .. } => keys.first().is_some_and(|first| first == key),
+        _ => false,
+    })
+}
+
+/// Puts what came in into the order in which it is processed: by the vendor's time, ties by arrival.
 pub(super) async fn inputs(
-    journal: &dyn Journal,
+    store: &dyn Store,
     claim: &Claim,
     loaded: &Loaded,
     latest: Timestamp,
@@ -46,18 +76,25 @@ pub(super) async fn inputs(
             // What was understood needs no second copy; what was not is kept as it came.
             event.raw = None;
         }
-        let undelivered = match &event.body {
-            Body::Delivery {
-                state: DeliveryState::Failed,
-                key: Some(key),
-                ..
-            } => sent(journal, claim, loaded.len, key).await?,
-            _ => None,
-        };
+        let by_id = |id: &str| loaded.items.iter().find(|item| item.id.0 == id).cloned();
+        let (mut about, mut undelivered) = (None, None);
+        match &event.body {
+            Body::Delivery { state, key, .. } => {
+                about = self::about(&loaded.items, key.as_deref()).cloned();
+                if let (DeliveryState::Failed, None, Some(key)) = (state, &about, key) {
+                    undelivered = sent(store, claim, loaded.len, key).await?;
+                }
+            }
+            Body::Decision { item, .. } => about = by_id(&item.0),
+            Body::Action { action, .. } => about = by_id(action),
+            _ => {}
+        }
         inputs.push(Input {
             seq: item.seq,
+            accepted_at: item.accepted_at,
             late: event.occurred_at < latest,
             persons: item.persons.clone(),
+            about,
             undelivered,
             event,
         });
@@ -66,39 +103,32 @@ pub(super) async fn inputs(
     Ok(inputs)
 }
 
-/// Looks back in the log for what was sent under a key.
-async fn sent(
-    journal: &dyn Journal,
-    claim: &Claim,
-    len: u64,
-    key: &str,
-) -> Result<Option<ReplyPart>> {
+/// Looks back in the log for the record that holds what was sent under a key.
+async fn sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
     let mut to = len;
     while to > len.saturating_sub(FARTHEST) {
         let from = to.saturating_sub(PAGE);
-        let page = journal
+        let page = store
             .read(claim.tenant, claim.conversation, from..to)
             .await?;
-        let found = page.iter().find_map(|stored| text(stored, key));
-        if let Some(text) = found {
-            return Ok(Some(ReplyPart {
-                key: key.to_owned(),
-                text,
-            }));
+        if let Some(found) = page.iter().find(|stored| holds(stored, key)) {
+            return Ok(Some(found.index));
         }
         to = from;
     }
     Ok(None)
 }
 
-fn text(stored: &Stored, of: &str) -> Option<String> {
-    match &stored.record.as_ref()?.entry {
-        Entry::Action(Action::Send { key, text, .. }) if key == of => Some(text.clone()),
-        _ => None,
+fn holds(stored: &Stored, key: &str) -> bool {
+    match stored.record.as_ref().map(|record| &record.entry) {
+        Some(Entry::Event(Event::Rendered { parts, .. })) => {
+            parts.iter().any(|part| part.key == key)
+        }
+        _ => false,
     }
 }
 
-/// Looks for the provider's word about a send among what came in. The event itself stays for a later turn.
+/// Looks for the vendor's report about a send among what came in. The event itself stays for later.
 pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
     let mut words = loaded.inbox.iter().filter_map(|item| {
         let event = &item.event.as_ref()?.event;
@@ -116,10 +146,7 @@ pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
     Some(if state == DeliveryState::Failed {
         Event::SendFailed {
             key: key.to_owned(),
-            failure: Failure {
-                kind: ErrorKind::Forbidden,
-                retry_after_ms: None,
-            },
+            failure: Failure::of(ErrorKind::Forbidden),
         }
     } else {
         Event::SendDone {

@@ -1,35 +1,33 @@
-//! The durable turn: a pure state machine, its records, the journal that keeps them and the driver that performs them.
+//! The durable turn: a pure state machine, its records, and the driver that performs them.
 
 mod driver;
 mod gather;
 mod inbox;
-mod journal;
+mod lease;
 mod open;
 mod pay;
 mod prompt;
 mod record;
 mod replay;
-mod reply;
 mod run;
 mod said;
+mod start;
 mod state;
 mod worker;
 
 pub use self::{
     driver::{Driver, DriverStats, Worked},
-    journal::{
-        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
-        InboxItem, Journal, Loaded, Reserve, Settle, Stored, TimerChange,
-    },
+    gather::Material,
     pay::{CallBudget, Paid, pay_lost, settle_lost},
     prompt::{Recalled, question, render},
     record::{
-        Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,
-        Gathered, Input, OpenReason, OpenSend, Outcome, PinnedChannel, PinnedModel, RECORD_VERSION,
-        Record, Refusal, ReplyPart, SilenceReason, Started, WaitReason,
+        Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
+        Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
+        Outcome, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Refusal, ReplyPart,
+        ReplySource, SilenceReason, Started, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
-    said::{Said, holds, replaced, said},
+    said::{Said, holds, replaced, said, standing},
     state::{Resume, State, begin, decide, step},
     worker::Worker,
 };

@@ -1,13 +1,13 @@
-//! What a conversation's log leaves open: the turn that goes on, and what the last one carries over.
+//! What a conversation's log leaves open at its end.
 
 use super::{
-    Action, Carry, Claim, Entry, Journal, Loaded, Outcome, RECORD_VERSION, Record, SilenceReason,
-    Stored,
+    Action, Cause, Entry, FallbackReason, ItemId, ItemKind, OpenItem, Outcome, RECORD_VERSION,
+    Record, SilenceReason,
 };
-use crate::{Result, Timestamp, TurnId};
-
-/// How many records are read at once while a carry is looked for.
-const PAGE: u64 = 64;
+use crate::{
+    Timestamp, TurnId,
+    store::{Loaded, Stored},
+};
 
 /// What is open at the end of a log.
 pub(super) enum Open {
@@ -24,7 +24,7 @@ pub(super) fn turn(loaded: &Loaded) -> Open {
     let records = &loaded.records;
     // A log is loaded from its last checkpoint on, which is the end of a turn even where it cannot be read any more;
     // only a first turn begins with the log.
-    let from = match records.iter().rposition(|stored| carried(stored).is_some()) {
+    let from = match records.iter().rposition(finishes) {
         Some(end) => end + 1,
         None => usize::from(records.first().is_some_and(|first| first.index > 0)),
     };
@@ -42,44 +42,40 @@ pub(super) fn turn(loaded: &Loaded) -> Open {
     )
 }
 
-/// Returns what the last turn carries over, or the last one that can still be read.
-pub(super) async fn carry(journal: &dyn Journal, claim: &Claim, loaded: &Loaded) -> Result<Carry> {
-    if let Some(carry) = loaded.records.iter().rev().find_map(carried) {
-        return Ok(carry.clone());
-    }
-    let mut to = loaded.records.first().map_or(0, |first| first.index);
-    while to > 0 {
-        let from = to.saturating_sub(PAGE);
-        let page = journal
-            .read(claim.tenant, claim.conversation, from..to)
-            .await?;
-        if let Some(carry) = page.iter().rev().find_map(carried) {
-            return Ok(carry.clone());
-        }
-        to = from;
-    }
-    Ok(Carry::default())
+fn finishes(stored: &Stored) -> bool {
+    let entry = stored.record.as_ref().map(|record| &record.entry);
+    matches!(entry, Some(Entry::Action(Action::Finish { .. })))
 }
 
-fn carried(stored: &Stored) -> Option<&Carry> {
-    match &stored.record.as_ref()?.entry {
-        Entry::Action(Action::Finish { carry, .. }) => Some(carry),
-        _ => None,
-    }
-}
-
-/// Makes the record that ends a turn which cannot be read any more.
-pub(super) fn forgotten(turn: Option<TurnId>, at: Timestamp, carry: Carry) -> Record {
-    Record {
+/// A turn that ends by rule: the record of its silence, and an item where a person must look at it.
+pub(super) fn ended(
+    turn: TurnId,
+    at: Timestamp,
+    reason: SilenceReason,
+    record: u64,
+) -> (Vec<Record>, Option<OpenItem>) {
+    let by_rule = |entry| Record {
         v: RECORD_VERSION,
-        turn: turn.unwrap_or_else(TurnId::new),
+        turn,
         at,
-        persons: carry.persons.clone(),
-        entry: Entry::Action(Action::Finish {
-            outcome: Outcome::Silent {
-                reason: SilenceReason::Forgotten,
-            },
-            carry,
-        }),
-    }
+        cause: Cause::Rule,
+        persons: Default::default(),
+        entry: Entry::Action(entry),
+    };
+    let item = (reason == SilenceReason::Broken).then(|| OpenItem {
+        id: ItemId::of(turn, 1),
+        kind: ItemKind::Question {
+            reason: FallbackReason::Broken,
+        },
+        turn,
+        record,
+        opened_at: at,
+        tries: 0,
+        retry_at: None,
+    });
+    let opened = item.clone().map(Action::Open).map(by_rule);
+    let finish = by_rule(Action::Finish {
+        outcome: Outcome::Silent { reason },
+    });
+    (opened.into_iter().chain([finish]).collect(), item)
 }

@@ -7,19 +7,19 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{Charge, Journal, Reserve, Settle};
 use crate::{
     Basis, LedgerRow, NanoUsd, Result, TenantId, Usage,
     limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
+    store::{Charge, Ledger, Reserve, Settle, Store},
 };
 
-/// The budget of one call, over a [`Journal`]. What the first attempt may cost was set aside with the call's intent; what goes beyond is set
-/// aside in transactions of its own. What it cost in the end is the caller's to write, with the answer: [`CallBudget::close`].
+/// The budget of one call, over a [`Ledger`]. The cost of the first attempt was reserved with the call's intent; what goes beyond is reserved
+/// in transactions of its own. What it cost in the end is written by the caller, with the answer: [`CallBudget::close`].
 ///
 /// A call that no process lived to close is settled by [`settle_lost`].
 #[derive(Debug)]
 pub struct CallBudget {
-    journal: Arc<dyn Journal>,
+    store: Arc<dyn Store>,
     tenant: TenantId,
     call: String,
     cap: Option<NanoUsd>,
@@ -40,13 +40,13 @@ pub struct Paid {
 impl CallBudget {
     /// A budget for a call. `intended` is what was set aside for its first attempt already, under the call's own key.
     pub fn new(
-        journal: &Arc<dyn Journal>,
+        store: &Arc<dyn Store>,
         tenant: TenantId,
         call: &str,
         (intended, cap): (Option<NanoUsd>, Option<NanoUsd>),
     ) -> Self {
         Self {
-            journal: Arc::clone(journal),
+            store: Arc::clone(store),
             tenant,
             call: call.to_owned(),
             cap,
@@ -78,7 +78,7 @@ impl CallBudget {
         }];
         if attempt.number == 0 && attempt.worst > self.intended {
             settle.push(Settle {
-                call: more_key(&self.call),
+                call: top_up_key(&self.call),
                 cost: NanoUsd(0),
             });
         }
@@ -98,7 +98,7 @@ impl CallBudget {
             return Some((attempt.key(), worst));
         }
         let more = worst.saturating_sub(self.intended.unwrap_or_default());
-        (more > NanoUsd(0)).then(|| (more_key(&self.call), more))
+        (more > NanoUsd(0)).then(|| (top_up_key(&self.call), more))
     }
 }
 
@@ -123,7 +123,7 @@ impl Budget for CallBudget {
                 reserve: Some(Reserve { call, amount, cap }),
                 ..Charge::default()
             };
-            if !self.journal.charge(self.tenant, charge).await? {
+            if !self.store.charge(self.tenant, charge).await? {
                 let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
                 attempts.remove(&attempt.number);
                 return Err(over_cap());
@@ -142,9 +142,9 @@ impl Budget for CallBudget {
 /// has no price is not free.
 ///
 /// # Errors
-/// Those of the journal.
+/// Those of the store.
 pub async fn settle_lost(
-    journal: &dyn Journal,
+    ledger: &dyn Ledger,
     tenant: TenantId,
     call: &str,
     (provider, model, known): (&str, &str, bool),
@@ -164,16 +164,16 @@ pub async fn settle_lost(
             cost,
         }));
     };
-    let first = journal.reserved(tenant, call).await?;
+    let first = ledger.reserved(tenant, call).await?;
     // A call that is known to be free has nothing set aside.
     add(call, first.or(known.then_some(NanoUsd(0))));
-    let more = more_key(call);
-    if let Some(amount) = journal.reserved(tenant, &more).await? {
+    let more = top_up_key(call);
+    if let Some(amount) = ledger.reserved(tenant, &more).await? {
         add(&more, Some(amount));
     }
     for number in 1.. {
         let key = attempt_key(call, number);
-        let Some(amount) = journal.reserved(tenant, &key).await? else {
+        let Some(amount) = ledger.reserved(tenant, &key).await? else {
             break;
         };
         add(&key, Some(amount));
@@ -184,29 +184,29 @@ pub async fn settle_lost(
 /// Pays for a call that an earlier process made and did not live to settle, if it did: before the same call is made again.
 ///
 /// # Errors
-/// Those of the journal.
+/// Those of the store.
 pub async fn pay_lost(
-    journal: &dyn Journal,
+    ledger: &dyn Ledger,
     tenant: TenantId,
     call: &str,
     model: (&str, &str, bool),
 ) -> Result<()> {
-    let (first, more) = (call, &*more_key(call));
-    if journal.reserved(tenant, first).await?.is_none()
-        && journal.reserved(tenant, more).await?.is_none()
+    let (first, more) = (call, &*top_up_key(call));
+    if ledger.reserved(tenant, first).await?.is_none()
+        && ledger.reserved(tenant, more).await?.is_none()
     {
         return Ok(());
     }
-    let paid = settle_lost(journal, tenant, call, model).await?;
+    let paid = settle_lost(ledger, tenant, call, model).await?;
     let charge = Charge {
         reserve: None,
         settle: paid.settle,
         ledger: paid.rows,
     };
-    journal.charge(tenant, charge).await.map(drop)
+    ledger.charge(tenant, charge).await.map(drop)
 }
 
 /// The key of what the first attempt may cost beyond what was set aside with the intent.
-fn more_key(call: &str) -> String {
+fn top_up_key(call: &str) -> String {
     format!("{call}.a0")
 }

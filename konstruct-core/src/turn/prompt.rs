@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Action, Entry, Event, Input, OpenReason, State, Stored};
+use super::{Action, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason, State};
 use crate::{
-    ActorKind, Body, CacheLifetime, Content, ConversationKind, Employee, Hit, ModelMessage,
-    ModelRequest, Part, Passage, Role, SaidBy, ToolSpec, llm::estimate_tokens,
+    ActorKind, Body, CacheLifetime, Content, ConversationKind, Employee, Hit, Inbound,
+    ModelMessage, ModelRequest, Part, Passage, Role, SaidBy, ToolSpec, llm::estimate_tokens,
+    store::Stored,
 };
 
 /// What was recalled for a turn, each passage with the coverage that was recorded.
@@ -21,41 +22,55 @@ pub struct Recalled {
     pub summary: Option<String>,
 }
 
+/// What a model is told after an answer that was cut off.
+const CONTINUE: &str =
+    "[Your answer was cut off here. Continue exactly where it ends, without repeating anything.]";
+
 /// Renders the request of a turn's next model call.
 ///
-/// `window` holds the records of earlier turns that are shown; the turn's own come from its state.
+/// `material` holds what was gathered from outside the turn, `items` the open items of the conversation; the turn's own words come
+/// from its state.
 pub fn render(
     employee: &Employee,
     state: &State,
-    window: &[Stored],
-    recalled: &Recalled,
+    material: &Material,
+    items: &[OpenItem],
     tools: Vec<ToolSpec>,
 ) -> ModelRequest {
-    let started = state.started();
-    let many = started.conversation.kind != ConversationKind::Direct;
+    let recalled = &material.recalled;
+    let many = state.started().conversation.kind != ConversationKind::Direct;
     let mut talk = Talk::new(many);
-    talk.window(window, state);
-    talk.take(&started.inputs);
+    talk.window(&material.window, items);
+    talk.take(&material.question);
+    talk.take(state.first_inputs());
     for round in state.rounds() {
-        talk.say(ModelMessage {
-            role: Role::Assistant,
-            parts: round.answer.parts.clone(),
-        });
-        let results = round.results.iter().map(|result| Part::ToolResult {
-            id: result.id.clone(),
-            name: result.name.clone(),
-            content: result.content.clone(),
-            error: result.error,
-        });
-        talk.say(ModelMessage {
-            role: Role::Tool,
-            parts: results.collect(),
-        });
-        talk.take(&state.heard()[round.heard.clone()]);
+        let blank = round.answer.parts.is_empty();
+        if !blank {
+            talk.say(ModelMessage {
+                role: Role::Assistant,
+                parts: round.answer.parts.clone(),
+            });
+        }
+        if !round.results.is_empty() {
+            let results = round.results.iter().map(|result| Part::ToolResult {
+                id: result.id.clone(),
+                name: result.name.clone(),
+                content: result.content.clone(),
+                error: result.error,
+            });
+            talk.say(ModelMessage {
+                role: Role::Tool,
+                parts: results.collect(),
+            });
+        }
+        if round.is_cut() && !blank {
+            talk.say(ModelMessage::text(Role::User, CONTINUE));
+        }
+        talk.take(&state.inputs()[round.heard.clone()]);
     }
     ModelRequest {
         system: system(employee),
-        context: context(state, recalled),
+        context: context(state, recalled, items),
         passages: recalled
             .knowledge
             .iter()
@@ -81,7 +96,7 @@ pub fn question(inputs: &[Input]) -> String {
         .filter_map(|input| match &input.event.body {
             Body::Message { content, .. } => Some(content.text.as_str()),
             Body::Command { arguments, .. } => Some(arguments.as_str()),
-            Body::Action { value, .. } => Some(value.as_str()),
+            Body::Action { value, .. } => Some(input.event.label.as_deref().unwrap_or(value)),
             _ => None,
         })
         .collect();
@@ -91,19 +106,14 @@ pub fn question(inputs: &[Input]) -> String {
 /// Counts what a record adds to the window: messages and tokens.
 pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     let size = |text: &str| (1, estimate_tokens(text));
-    let inputs = |inputs: &[Input]| {
-        let texts = inputs.iter().filter_map(|input| said(input, false)).count();
-        (
-            u32::try_from(texts).unwrap_or(u32::MAX),
-            estimate_tokens(&question(inputs)),
-        )
-    };
     match stored.record.as_ref().map(|record| &record.entry) {
-        Some(Entry::Event(Event::Started(started))) => inputs(&started.inputs),
-        Some(Entry::Event(Event::Heard { inputs: heard })) => inputs(heard),
-        Some(Entry::Action(Action::Send {
-            text, attempt: 1, ..
-        })) => size(text),
+        Some(Entry::Event(Event::Received(input))) if said(input, false).is_some() => {
+            size(&question(std::slice::from_ref(input)))
+        }
+        Some(Entry::Event(Event::Rendered { parts, .. })) => {
+            let tokens = parts.iter().map(|part| estimate_tokens(&part.what.text));
+            (1, tokens.sum())
+        }
         _ => (0, 0),
     }
 }
@@ -147,17 +157,23 @@ fn system(employee: &Employee) -> String {
 }
 
 /// What bears on this turn alone.
-fn context(state: &State, recalled: &Recalled) -> String {
-    let latest = state.carry().latest;
+fn context(state: &State, recalled: &Recalled, items: &[OpenItem]) -> String {
+    let latest = state.conversation().latest;
     let mut lines = vec![format!("The last message was written at {latest}.")];
     if state.started().closed {
         lines.push("It is outside working hours: say so if it matters.".into());
     }
-    let unsure = state
-        .carry()
-        .open
+    let unsure = items
         .iter()
-        .filter(|open| open.reason == OpenReason::Unresolved)
+        .filter(|item| {
+            matches!(
+                item.kind,
+                ItemKind::Send {
+                    reason: OpenReason::Unresolved,
+                    ..
+                }
+            )
+        })
         .count();
     if unsure > 0 {
         lines.push(format!(
@@ -212,39 +228,48 @@ impl<'a> Talk<'a> {
         self.messages.push(Some(message));
     }
 
-    /// Takes in the records of earlier turns.
-    fn window(&mut self, window: &'a [Stored], state: &State) {
+    /// Takes the records of earlier turns.
+    fn window(&mut self, window: &'a [Stored], items: &[OpenItem]) {
         for stored in window {
             match stored.record.as_ref().map(|record| &record.entry) {
-                Some(Entry::Event(Event::Started(started))) => self.take(&started.inputs),
-                Some(Entry::Event(Event::Heard { inputs })) => self.take(inputs),
+                Some(Entry::Event(Event::Received(input))) => {
+                    self.take(std::slice::from_ref(input));
+                }
+                Some(Entry::Event(Event::Rendered { parts, .. })) => {
+                    for part in parts {
+                        self.sent.insert(&part.key, self.messages.len());
+                        self.say(ModelMessage::text(Role::Assistant, &part.what.text));
+                    }
+                }
+                // What a person had sent again is where it was said last.
                 Some(Entry::Action(Action::Send {
                     key,
-                    text,
                     attempt: 1,
+                    record: Some(_),
                     ..
                 })) => {
-                    // What a person had sent again stands where it was said last.
-                    if let Some(before) = self.sent.insert(key, self.messages.len()) {
-                        self.messages[before] = None;
+                    let before = self.sent.get(key.as_str()).copied();
+                    if let Some(message) = before.and_then(|at| self.messages[at].take()) {
+                        self.sent.insert(key, self.messages.len());
+                        self.say(message);
                     }
-                    self.say(ModelMessage::text(Role::Assistant, text));
                 }
                 _ => {}
             }
         }
-        for open in &state.carry().open {
-            let Some(message) = self.sent.get(open.key.as_str()).copied() else {
+        for item in items {
+            let ItemKind::Send { reason, keys } = &item.kind else {
                 continue;
             };
-            let note = match open.reason {
+            let note = match reason {
                 OpenReason::Unresolved => "[It is not known whether this message arrived.]",
                 OpenReason::Failed(_) | OpenReason::NotDelivered => {
                     "[This message did not arrive.]"
                 }
             };
-            let parts = self.messages[message].as_mut().map(|said| &mut said.parts);
-            if let Some([Part::Text { text }]) = parts.map(Vec::as_mut_slice) {
+            let noted = keys.first().and_then(|key| self.sent.get(key.as_str()));
+            let parts = noted.and_then(|at| self.messages[*at].as_mut());
+            if let Some([Part::Text { text }]) = parts.map(|said| said.parts.as_mut_slice()) {
                 text.push('\n');
                 text.push_str(note);
             }
@@ -280,9 +305,9 @@ impl<'a> Talk<'a> {
 /// What an input says to the model: a person's or another bot's words, or a colleague's as if the employee had said them.
 fn said(input: &Input, many: bool) -> Option<ModelMessage> {
     let text = match &input.event.body {
-        Body::Message { content, .. } => spoken(content),
+        Body::Message { content, .. } => spoken(content) + &noted(&input.event),
         Body::Command { name, arguments } => format!("{name} {arguments}"),
-        Body::Action { value, .. } => value.clone(),
+        Body::Action { value, .. } => input.event.label.as_ref().unwrap_or(value).clone(),
         _ => return None,
     };
     match input.event.sender.kind {
@@ -308,6 +333,26 @@ fn spoken(content: &Content) -> String {
         text.push_str(&format!("[attached {kind}: {name}]"));
     }
     text
+}
+
+/// What the provider says about a message, each on a line below it.
+fn noted(event: &Inbound) -> String {
+    let mut notes = String::new();
+    if event.quoted.is_some() {
+        notes.push_str("\n[in reply to an earlier message]");
+    }
+    if event.forwarded {
+        notes.push_str("\n[forwarded from somebody else]");
+    }
+    if let Some(referral) = &event.referral {
+        let parts = [&referral.headline, &referral.body, &referral.source_url];
+        let parts: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
+        notes.push_str(&format!(
+            "\n[came from an advertisement: {}]",
+            parts.join(" | ")
+        ));
+    }
+    notes
 }
 
 /// Where many people talk, a message says whose it is.

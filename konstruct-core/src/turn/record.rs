@@ -1,21 +1,27 @@
-//! What a turn writes down: the events that came in and the actions that were decided, in their order.
+//! What a turn writes: the events that came in and the actions that were decided, in their order.
 //!
 //! The log of a conversation is the only truth about it: what makes a turn durable is also its history, its audit trail and
-//! its replay. Records are externally tagged JSON; golden files prove that old versions still read.
+//! its replay. Records are externally tagged JSON; golden files prove that released versions can still be read.
+//!
+//! A record is sealed to the persons whose words it holds. What one person wrote is a record of its own ([`Event::Received`]);
+//! what the employee produced is sealed to everyone whose words it was shown. All other records hold ids, numbers and references.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Find, Inbound, ModelAnswer, PersonId,
-    Price, Receipt, Source, Timestamp, TurnId, tool::Effect,
+    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Find, Inbound, ModelAnswer, Outgoing,
+    PersonId, Price, Receipt, Source, Timestamp, TurnId, tool::Effect,
 };
 
 /// The version of the record format that this build writes.
 pub const RECORD_VERSION: u16 = 1;
 
-/// The version of the state machine that this build runs; a turn is finished and replayed by the one that it began under.
+/// The version of the state machine that this build runs; a turn is finished and replayed by the version that it began under.
 pub const ENGINE_VERSION: u16 = 1;
 
 /// One record of a conversation's log. Its index in the log is the store's.
@@ -27,11 +33,28 @@ pub struct Record {
     pub turn: TurnId,
     /// When it happened, by the driver's clock.
     pub at: Timestamp,
-    /// Everyone whose words it may hold: it is sealed to all of them.
+    /// Who caused it.
+    pub cause: Cause,
+    /// The persons that it is sealed to: it can be read while the keys of all of them exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub persons: BTreeSet<PersonId>,
     /// What happened or was decided.
     pub entry: Entry,
+}
+
+/// Who caused a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// The AI employee: what its model answered, and the actions that follow from it.
+    Employee,
+    /// A person.
+    Person(PersonId),
+    /// A rule of the engine or a setting of the owner.
+    Rule,
+    /// A vendor: a channel, a model provider or a tool.
+    Vendor,
 }
 
 /// What happened, or what was decided because of it.
@@ -49,8 +72,10 @@ pub enum Entry {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The turn began.
+    /// The turn began. As many [`Event::Received`] follow as [`Started::inputs`] says.
     Started(Box<Started>),
+    /// An accepted event became input to the turn.
+    Received(Box<Input>),
     /// What the model will be shown was chosen.
     Gathered(Gathered),
     /// The model answered.
@@ -67,7 +92,7 @@ pub enum Event {
         /// How.
         failure: Failure,
     },
-    /// The process ended while a model call was open; what it cost is lost.
+    /// The process ended while a model call was open; its answer is lost.
     CallLost {
         /// Which call.
         call: u32,
@@ -83,7 +108,7 @@ pub enum Event {
     ToolReturned {
         /// The model's id of the call.
         id: String,
-        /// What the model is told.
+        /// The result that the model is shown.
         content: String,
         /// Whether it failed.
         error: bool,
@@ -93,38 +118,46 @@ pub enum Event {
         /// The model's id of the call.
         id: String,
     },
-    /// The inbox was looked at before another model call.
+    /// The inbox was read before another model call. As many [`Event::Received`] follow.
     Heard {
-        /// What had come in; empty is an answer too.
-        inputs: Vec<Input>,
+        /// How many events had come in.
+        inputs: u32,
     },
-    /// A part of the reply was taken by the provider.
+    /// The channel split the reply into the parts that it can send.
+    Rendered {
+        /// The parts, in order.
+        parts: Vec<ReplyPart>,
+        /// What exceeds the most parts of one reply.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rest: Option<Outgoing>,
+    },
+    /// A part of the reply was accepted by the vendor.
     SendDone {
         /// Its delivery key.
         key: String,
-        /// What the provider gave back.
+        /// What the vendor returned.
         receipt: Receipt,
         /// How it is known.
         evidence: Evidence,
     },
-    /// A part of the reply was not sent, for certain.
+    /// A part of the reply was certainly not sent.
     SendFailed {
         /// Its delivery key.
         key: String,
         /// How.
         failure: Failure,
     },
-    /// Nobody knows whether a part of the reply was taken: its answer was lost, or the process ended.
+    /// It is unknown whether a part of the reply was accepted: its answer was lost, or the process ended.
     SendAmbiguous {
         /// Its delivery key.
         key: String,
     },
-    /// The provider says that a part never arrived.
+    /// The vendor reports that a part never arrived.
     NotFound {
         /// Its delivery key.
         key: String,
     },
-    /// The provider could not be asked about a part.
+    /// The vendor could not be asked about a part.
     FindFailed {
         /// Its delivery key.
         key: String,
@@ -133,6 +166,11 @@ pub enum Event {
     },
     /// The time that the turn waited for has come.
     Due,
+    /// Persons whose words the model was shown were forgotten: what it produced is void.
+    Forgotten {
+        /// Who.
+        persons: BTreeSet<PersonId>,
+    },
 }
 
 /// Names the variants of a record as they stand in its JSON; a new variant does not compile without a name.
@@ -153,15 +191,15 @@ macro_rules! names {
 }
 
 names!(Event:
-    Started "started", Gathered "gathered", Answered "answered", CallFailed "call_failed", CallLost "call_lost",
-    CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", Heard "heard",
-    SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous", NotFound "not_found",
-    FindFailed "find_failed", Due "due",
+    Started "started", Received "received", Gathered "gathered", Answered "answered", CallFailed "call_failed",
+    CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", Heard "heard",
+    Rendered "rendered", SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous",
+    NotFound "not_found", FindFailed "find_failed", Due "due", Forgotten "forgotten",
 );
 
 names!(Action:
-    Gather "gather", CallModel "call_model", CallTool "call_tool", Listen "listen", Send "send", Find "find",
-    Wait "wait", Finish "finish",
+    Gather "gather", CallModel "call_model", CallTool "call_tool", SkipTool "skip_tool", Listen "listen", Reply "reply",
+    Send "send", Find "find", Wait "wait", Open "open", Close "close", Finish "finish",
 );
 
 /// What a turn decides: the outputs of [`step`](super::step).
@@ -179,6 +217,8 @@ pub enum Action {
         key: String,
         /// The most tokens of the answer.
         max_tokens: u32,
+        /// When the call is given up.
+        give_up_at: Timestamp,
     },
     /// Run a tool.
     CallTool {
@@ -193,23 +233,33 @@ pub enum Action {
         /// The idempotency key that the tool receives.
         key: String,
     },
-    /// Look at the inbox before another model call.
+    /// A tool call that the model asked for is not made.
+    SkipTool {
+        /// The model's id of the call.
+        id: String,
+        /// The result that the model is shown.
+        content: String,
+    },
+    /// Read the inbox before another model call.
     Listen,
+    /// Have the channel split a reply into parts.
+    Reply {
+        /// What is said.
+        source: ReplySource,
+    },
     /// Send a part of the reply.
     Send {
         /// Its delivery key.
         key: String,
         /// Which try, from 1.
         attempt: u32,
-        /// What to say.
-        text: String,
-        /// The message to quote.
+        /// The index of the [`Event::Rendered`] that holds the part, where that is not in this turn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        reply_to: Option<String>,
-        /// When the request is given up. With the channel's grace added, it can no longer be in flight.
+        record: Option<u64>,
+        /// When the request is given up. After this and the channel's grace, it can no longer be in flight.
         give_up_at: Timestamp,
     },
-    /// Ask the provider whether a part arrived.
+    /// Ask the vendor whether a part arrived.
     Find {
         /// Its delivery key.
         key: String,
@@ -223,22 +273,31 @@ pub enum Action {
         /// For what.
         reason: WaitReason,
     },
+    /// Open an item for a person, or change one that is open.
+    Open(OpenItem),
+    /// Close an open item.
+    Close {
+        /// Which.
+        item: ItemId,
+        /// Why.
+        reason: CloseReason,
+    },
     /// The turn is over.
     Finish {
         /// How it ended.
         outcome: Outcome,
-        /// What the next turn must know.
-        carry: Carry,
     },
 }
 
-/// With what a turn begins. Everything that could change under it is pinned here.
+/// What a turn begins with. Everything that could change under it is pinned here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The version of the state machine.
     pub engine: u16,
     /// The version of the employee.
     pub employee: u32,
+    /// The index of this record in the log.
+    pub first: u64,
     /// The model that it thinks with.
     pub model: PinnedModel,
     /// The channel that it speaks through.
@@ -253,11 +312,20 @@ pub struct Started {
     /// Whether it is outside the employee's hours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
-    /// What came in, in the order in which it is worked.
-    pub inputs: Vec<Input>,
-    /// What the turn before left.
+    /// How many inputs follow.
+    pub inputs: u32,
+    /// What the turns before left.
     #[serde(default)]
-    pub carry: Carry,
+    pub state: ConversationState,
+    /// Questions of this conversation that are open: a reply closes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<ItemId>,
+    /// The question that this turn tries to answer again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow_up: Option<OpenItem>,
+    /// By when the person should have heard something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
 }
 
 /// The model that a turn began with.
@@ -267,7 +335,7 @@ pub struct PinnedModel {
     pub provider: String,
     /// The model.
     pub model: String,
-    /// What it cost then. `None`: unknown.
+    /// Its price at that time. `None`: unknown.
     pub price: Option<Price>,
 }
 
@@ -276,10 +344,8 @@ pub struct PinnedModel {
 pub struct PinnedChannel {
     /// Its kind.
     pub kind: ChannelKind,
-    /// How it tells whether a send arrived.
+    /// How it reports whether a send arrived.
     pub find: Find,
-    /// The most characters of one message.
-    pub max_text: usize,
     /// How long one request may take, in milliseconds.
     pub timeout_ms: u64,
     /// How long after that it may still be carried out, in milliseconds.
@@ -291,15 +357,20 @@ pub struct PinnedChannel {
 pub struct Input {
     /// Its number in the conversation's inbox.
     pub seq: u64,
-    /// Whether an event that happened after it was worked before it.
+    /// When it was accepted, by the store's clock.
+    pub accepted_at: Timestamp,
+    /// Whether an event that happened after it was processed before it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
     /// Whose words it holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
-    /// For an event that tells of a send that did not arrive: what was sent, so that a person can have it sent again.
+    /// The open item that it answers or settles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undelivered: Option<ReplyPart>,
+    pub about: Option<OpenItem>,
+    /// For an event that reports a failed delivery: the index of the [`Event::Rendered`] that holds the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undelivered: Option<u64>,
     /// The event.
     pub event: Inbound,
 }
@@ -312,16 +383,16 @@ pub struct Gathered {
     /// The passages of knowledge, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub knowledge: Vec<Cited>,
-    /// What was said earlier than the window and bears on the question.
+    /// What was said earlier than the window and is relevant to the question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Cited>,
-    /// Facts that bear on the question.
+    /// Facts that are relevant to the question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Cited>,
     /// The summary of what was said before the window: the index of the first record that it does not cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<u64>,
-    /// Whose words all of this may hold.
+    /// The persons whose words all of this holds.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub persons: BTreeSet<PersonId>,
 }
@@ -329,7 +400,7 @@ pub struct Gathered {
 /// A passage by reference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cited {
-    /// Where it stands.
+    /// Where it is stored.
     pub source: Source,
     /// How much of the question's weight it covers, from 0 to 1.
     pub coverage: f32,
@@ -343,6 +414,16 @@ pub struct Failure {
     /// How long the other side asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+}
+
+impl Failure {
+    /// A failure of a kind.
+    pub fn of(kind: ErrorKind) -> Self {
+        Self {
+            kind,
+            retry_after_ms: None,
+        }
+    }
 }
 
 impl From<&crate::Error> for Failure {
@@ -371,15 +452,28 @@ pub enum Refusal {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
-    /// The provider answered the send.
+    /// The vendor answered the send.
     Answer,
-    /// The provider was asked.
+    /// The vendor was asked.
     Query,
-    /// An event in the inbox says so; the event itself is input to a later turn.
+    /// An event in the inbox reports it; the event itself is consumed later.
     Event {
         /// Its number in the inbox.
         seq: u64,
     },
+}
+
+/// What a reply says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ReplySource {
+    /// The model's answer.
+    Answer,
+    /// A fixed sentence of the employee.
+    Fixed(FallbackReason),
+    /// The rest of an earlier reply: the index of its [`Event::Rendered`].
+    Rest(u64),
 }
 
 /// What a turn waits for.
@@ -391,15 +485,17 @@ pub enum WaitReason {
     ModelRetry,
     /// To send again what was certainly not sent.
     SendRetry,
+    /// For a connection whose credentials the vendor refuses.
+    Connection,
     /// Until a request can no longer be in flight.
     InFlight,
-    /// For a word of the provider about a send.
+    /// For the vendor's report about a send.
     Receipt,
-    /// To ask the provider again.
+    /// To ask the vendor again.
     FindRetry,
 }
 
-/// How a turn ended: one of the three that law 2 knows.
+/// How a turn ended: one of the three outcomes of law 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -408,7 +504,7 @@ pub enum Outcome {
     Replied {
         /// How many parts.
         parts: u32,
-        /// Whether the reply was the fixed one, because no model could be had.
+        /// Whether the reply was a fixed sentence, and why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<FallbackReason>,
     },
@@ -417,26 +513,34 @@ pub enum Outcome {
         /// Why.
         reason: SilenceReason,
     },
-    /// A question to a person: it stands in [`Carry::open`].
+    /// A send whose outcome a person must settle.
     Asked {
-        /// The delivery key that it is about.
-        key: String,
+        /// The open item.
+        item: ItemId,
     },
 }
 
-/// Why the fixed reply was given.
+/// Why a fixed sentence was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FallbackReason {
     /// It is outside the employee's hours.
     Closed,
-    /// The model failed too often, or declined without a word.
+    /// The model did not answer in time, failed too often, or declined without a word.
     Model,
-    /// The turn would have gone on for ever.
+    /// The model's answer was cut off each time.
+    Cut,
+    /// The model's answer was blank each time.
+    Blank,
+    /// The turn reached its limit of model calls.
     Limit,
     /// The cap is reached, or a cap is set and the price is unknown.
     Budget,
+    /// The question is too old to be answered unasked, because the connection or the service was down.
+    Late,
+    /// The conversation could not be processed: its employee or connection is gone, or its log cannot be read.
+    Broken,
 }
 
 /// Why the employee said nothing.
@@ -448,18 +552,22 @@ pub enum SilenceReason {
     NotAddressed,
     /// Another bot has had its turns.
     BotLoop,
-    /// The model had nothing to say.
-    NothingToSay,
-    /// A person decided to let a send be.
+    /// A person decided that an item needs no answer.
     Dropped,
-    /// A person in it was forgotten while it was open: it cannot be read any more, and goes no further.
+    /// A person was forgotten while the turn was open: it cannot be read any more, and is not continued.
     Forgotten,
+    /// A question that was tried again still cannot be answered.
+    Unanswered,
+    /// The question waits for a person, see the open item.
+    Late,
+    /// The conversation could not be processed, see the open item.
+    Broken,
 }
 
-/// What one turn leaves to the next: all that the engine knows of a conversation beyond its log.
+/// What outlives a turn, beside the log and the open items. It holds no words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Carry {
-    /// The latest time, by the provider's clock, of anything worked so far.
+pub struct ConversationState {
+    /// The latest time, by the vendor's clock, of anything processed so far.
     #[serde(default)]
     pub latest: Timestamp,
     /// How many turns in a row another bot has caused.
@@ -468,29 +576,73 @@ pub struct Carry {
     /// Whether the employee has spoken here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spoke: bool,
-    /// Sends that a person has to decide about.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub open: Vec<OpenSend>,
-    /// Everyone who has said something here.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub persons: BTreeSet<PersonId>,
+    /// The person of a direct conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
 }
 
 fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// A send that a person has to decide about.
+/// The id of an open item: that of the turn that opened it, and a number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ItemId(pub String);
+
+impl ItemId {
+    /// The n-th item of a turn.
+    pub fn of(turn: TurnId, n: u32) -> Self {
+        Self(format!("{turn}.i{n}"))
+    }
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Something that a turn left for a person, a time or the customer to decide. It holds no words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OpenSend {
-    /// Its delivery key.
-    pub key: String,
-    /// Why it is open.
-    pub reason: OpenReason,
-    /// When its first intent was recorded.
-    pub since: Timestamp,
-    /// This part and the ones that were to follow it, with their keys.
-    pub parts: Vec<ReplyPart>,
+pub struct OpenItem {
+    /// Its id. Opening again after an answer gives a new one.
+    pub id: ItemId,
+    /// What it is.
+    pub kind: ItemKind,
+    /// The turn that it is about.
+    pub turn: TurnId,
+    /// The index of the record that it is about: an [`Event::Rendered`] for messages, an [`Event::Started`] for a question.
+    pub record: u64,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// How often the employee has tried to answer by itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries: u32,
+    /// When the employee tries to answer by itself. `None`: only a person can close it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What an open item is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ItemKind {
+    /// Messages whose fate a person must settle: the first of these, and those that were to follow it.
+    Send {
+        /// Why it is open.
+        reason: OpenReason,
+        /// The delivery keys, in order.
+        keys: Vec<String>,
+    },
+    /// A question that was not answered.
+    Question {
+        /// Why not.
+        reason: FallbackReason,
+    },
+    /// The rest of a long reply, which the customer can ask for.
+    Rest,
 }
 
 /// Why a send is open.
@@ -498,19 +650,34 @@ pub struct OpenSend {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// Nobody knows whether it arrived.
+    /// It is unknown whether it arrived.
     Unresolved,
     /// It did not arrive, and another try would not help by itself.
     Failed(ErrorKind),
-    /// The provider took it, and said later that it did not arrive.
+    /// The vendor accepted it, and reported later that it did not arrive.
     NotDelivered,
 }
 
+/// Why an open item was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// A person decided.
+    Decided,
+    /// The vendor reported the outcome.
+    Settled,
+    /// The employee answered.
+    Answered,
+    /// Too many items of the conversation were open: the oldest made room.
+    Displaced,
+}
+
 /// A part of a reply, with its delivery key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplyPart {
     /// The delivery key.
     pub key: String,
-    /// The text.
-    pub text: String,
+    /// What it says.
+    pub what: Outgoing,
 }

@@ -1,6 +1,7 @@
 //! Workers: claim what is ready, drive it, wait for more.
 
 use std::{
+    collections::HashMap,
     future::Future,
     num::NonZeroUsize,
     sync::{
@@ -15,17 +16,25 @@ use futures_util::{
     future::{Either, select},
     pin_mut,
 };
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Driver, Worked};
-use crate::{Result, WorkerId};
+use crate::{
+    Result, TenantId, Timestamp, WorkerId,
+    store::{Claim, ClaimRequest, Claimed},
+};
 
-/// How long to wait after the journal failed to claim.
+/// How long to wait after the store failed to claim.
 const REST: Duration = Duration::from_secs(1);
-/// The shortest wait between two looks at the journal, where the store's clock is behind this one.
+/// The shortest wait between two looks at the store, where the store's clock is behind this one.
 const MOMENT: Duration = Duration::from_millis(50);
+/// A conversation that waits for a model or a vendor is a task of a few kilobytes: many may wait at a time.
+const CONCURRENCY: usize = 1024;
 
-/// Works conversations, as many at a time as it is told to.
+/// Works on conversations, a limited number at a time.
+///
+/// A tenant may hold another slot only while more slots are free than it holds already. So one tenant whose model is slow fills at
+/// most half of the slots, two of them a third each, and there is always room for a tenant that holds none.
 #[derive(Clone, Debug)]
 pub struct Worker {
     driver: Driver,
@@ -35,9 +44,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes a worker of 64 conversations at a time that drains for ten seconds.
+    /// Makes a worker of 1,024 conversations at a time that drains for ten seconds.
     pub fn new(driver: Driver) -> Self {
-        let concurrency = NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN);
+        let concurrency = NonZeroUsize::new(CONCURRENCY).unwrap_or(NonZeroUsize::MIN);
         Self {
             driver,
             id: WorkerId::new(),
@@ -46,14 +55,14 @@ impl Worker {
         }
     }
 
-    /// Says how many conversations are worked at a time.
+    /// Sets how many conversations are worked on at a time.
     #[must_use]
     pub fn with_concurrency(mut self, concurrency: NonZeroUsize) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// Says how long open turns may go on after the shutdown. What is open then is taken up by the next start.
+    /// Sets how long open turns may continue after the shutdown. What is open then is resumed by the next start.
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
@@ -65,31 +74,37 @@ impl Worker {
     /// # Cancel safety
     /// Dropping the future is like a crash: nothing is lost.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        // The flag is this run's own: other workers of the same driver go on.
+        // The flag is this run's own: other workers of the same driver continue.
         let draining = Arc::new(AtomicBool::new(false));
         self.driver.draining = Arc::clone(&draining);
         let clock = Arc::clone(&self.driver.clock);
-        let mut working = JoinSet::new();
+        let mut slots = Slots::new(self.concurrency.get());
         pin_mut!(shutdown);
         loop {
-            while let Some(ended) = working.try_join_next() {
-                log(ended);
-            }
-            let free = working.len() < self.concurrency.get();
-            if let Some(claim) = if free { self.claim().await } else { None } {
-                let driver = self.driver.clone();
-                working.spawn(async move { driver.work(claim).await });
-                if (&mut shutdown).now_or_never().is_some() {
-                    break;
+            slots.reap();
+            let next_due = match self.claim(&slots).await {
+                Some(Claimed::Conversation(claim)) => {
+                    slots.work(self.driver.clone(), claim);
+                    if (&mut shutdown).now_or_never().is_some() {
+                        break;
+                    }
+                    continue;
                 }
-                continue;
-            }
+                Some(Claimed::Nothing { next_due }) => next_due,
+                None => None,
+            };
             let idle = async {
-                if free {
-                    self.wake().await;
-                } else {
-                    working.join_next().await.into_iter().for_each(log);
+                if slots.free() == 0 {
+                    return slots.freed().await;
                 }
+                let woken = self.wake(next_due);
+                if slots.held() == 0 {
+                    return woken.await;
+                }
+                // A slot that becomes free may be one that a skipped tenant waits for.
+                let freed = slots.freed();
+                pin_mut!(woken, freed);
+                select(woken, freed).await;
             };
             pin_mut!(idle);
             if let Either::Left(_) = select(&mut shutdown, idle).await {
@@ -99,8 +114,8 @@ impl Worker {
         draining.store(true, Ordering::Relaxed);
         let late = clock.sleep_until(clock.now() + self.drain);
         let drained = async {
-            while let Some(ended) = working.join_next().await {
-                log(ended);
+            while slots.held() > 0 {
+                slots.freed().await;
             }
         };
         pin_mut!(late, drained);
@@ -109,52 +124,122 @@ impl Worker {
     }
 
     /// Waits until something may be ready: an event, a release, a timer, or the end of a lease whose worker died.
-    async fn wake(&self) {
+    async fn wake(&self, next_due: Option<Timestamp>) {
         let clock = &self.driver.clock;
-        let due = self.driver.journal.next_due().await.ok().flatten();
         let now = clock.now();
         let latest = now + self.driver.lease.max(MOMENT);
-        let look = due.map_or(latest, |due| due.clamp(now + MOMENT, latest));
-        let (timer, woken) = (clock.sleep_until(look), self.driver.journal.changed());
+        let look = next_due.map_or(latest, |due| due.clamp(now + MOMENT, latest));
+        let (timer, woken) = (clock.sleep_until(look), self.driver.store.changed());
         pin_mut!(timer, woken);
         select(timer, woken).await;
     }
 
-    async fn claim(&self) -> Option<super::Claim> {
-        match self.driver.journal.claim(self.id, self.driver.lease).await {
-            Ok(claim) => claim,
+    /// Asks for a conversation; `None` when no slot is free or the store failed.
+    async fn claim(&self, slots: &Slots) -> Option<Claimed> {
+        if slots.free() == 0 {
+            return None;
+        }
+        let request = ClaimRequest {
+            skip: slots.at_their_share(),
+            ..ClaimRequest::new(self.id, self.driver.lease)
+        };
+        match self.driver.store.claim(request).await {
+            Ok(claimed) => Some(claimed),
             Err(error) => {
-                tracing::error!(%error, "the journal gives no work");
-                self.driver
-                    .clock
-                    .sleep_until(self.driver.clock.now() + REST)
-                    .await;
+                tracing::error!(%error, "no conversation could be claimed");
+                let clock = &self.driver.clock;
+                clock.sleep_until(clock.now() + REST).await;
                 None
             }
         }
     }
 
-    /// Works whatever is ready, one conversation after the other, until nothing is. For tests and for jobs.
+    /// Works on whatever is ready, one conversation after the other, until nothing is. For tests and for jobs.
     ///
     /// # Errors
-    /// Those of the journal's claims; failures of a turn are left to its rest.
+    /// Those of the store's claims; failures of a turn are left to its rest.
     pub async fn run_until_idle(&self) -> Result<()> {
-        while let Some(claim) = self
-            .driver
-            .journal
-            .claim(self.id, self.driver.lease)
-            .await?
-        {
-            // The driver has logged it, and the conversation comes up again after its rest.
+        loop {
+            let request = ClaimRequest::new(self.id, self.driver.lease);
+            let Some(claim) = self.driver.store.claim(request).await?.conversation() else {
+                return Ok(());
+            };
+            // The driver has logged the failure, and the conversation is ready again after its rest.
             let _ = self.driver.work(claim).await;
         }
-        Ok(())
     }
 }
 
-/// The driver has logged its own failures; a panic is nobody's but ours.
-fn log(ended: Result<Result<Worked>, JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a turn panicked: it is taken up again when its lease ends");
+/// The conversations that are worked on, and whose they are.
+struct Slots {
+    size: usize,
+    working: JoinSet<Result<Worked>>,
+    tenant_of: HashMap<Id, TenantId>,
+    held: HashMap<TenantId, usize>,
+}
+
+impl Slots {
+    fn new(size: usize) -> Self {
+        Self {
+            size,
+            working: JoinSet::new(),
+            tenant_of: HashMap::new(),
+            held: HashMap::new(),
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.working.len()
+    }
+
+    fn free(&self) -> usize {
+        self.size.saturating_sub(self.held())
+    }
+
+    /// Returns the tenants that hold as many slots as are free, or more.
+    fn at_their_share(&self) -> Vec<TenantId> {
+        let free = self.free();
+        // Alone with every other slot free, nobody is at their share.
+        let full = self.held.iter().filter(|(_, held)| **held >= free);
+        full.map(|(tenant, _)| *tenant).collect()
+    }
+
+    fn work(&mut self, driver: Driver, claim: Claim) {
+        let tenant = claim.tenant;
+        let task = self.working.spawn(async move { driver.work(claim).await });
+        self.tenant_of.insert(task.id(), tenant);
+        *self.held.entry(tenant).or_default() += 1;
+    }
+
+    /// Waits until a conversation is done with.
+    async fn freed(&mut self) {
+        if let Some(ended) = self.working.join_next_with_id().await {
+            self.end(ended);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some(ended) = self.working.try_join_next_with_id() {
+            self.end(ended);
+        }
+    }
+
+    fn end(&mut self, ended: Result<(Id, Result<Worked>), JoinError>) {
+        let id = match ended {
+            // The driver has logged its own failures.
+            Ok((id, _)) => id,
+            Err(error) => {
+                tracing::error!(%error, "a turn panicked: it is resumed when its lease ends");
+                error.id()
+            }
+        };
+        if let Some(tenant) = self.tenant_of.remove(&id)
+            && let Some(held) = self.held.get_mut(&tenant)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(&tenant);
+            }
+        }
     }
 }

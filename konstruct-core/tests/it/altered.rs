@@ -1,4 +1,4 @@
-//! A journal in which something has happened to what was written.
+//! A store in which something has happened to what was written.
 
 use std::{
     ops::Range,
@@ -7,24 +7,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
-    Timestamp, WorkerId,
-    testkit::VirtualClock,
-    turn::{
-        Accepted, Action, Append, AppendOutcome, Charge, Claim, ConversationSummary, Entry,
-        Exported, Fed, Journal, Loaded, Stored,
+    ConversationId, NanoUsd, Result, RoutedEvent, TenantId,
+    store::{
+        Accepted, Append, AppendOutcome, Charge, Claim, ClaimRequest, Claimed, ConversationCursor,
+        ConversationSummary, Fed, History, ItemEntry, Ledger, LedgerPage, LedgerQuery, Loaded,
+        Mailbox, Store, Stored,
     },
+    testkit::VirtualClock,
+    turn::{Action, Entry, ItemId},
 };
 
-/// What has happened to an [`Altered`] journal.
+/// What has happened to an [`Altered`] store.
 #[derive(Clone, Debug)]
 pub(crate) enum Alteration {
     /// A person was forgotten who came in with the turn of this number, from 1: all that was written from there on, up to
     /// the first look, reads as nothing.
     Forgotten(usize),
-    /// Claims are lost whenever they are to be renewed.
+    /// The claim is lost when the first intent of a send is to be written.
     Stolen,
     /// The first intent of a send takes so long to be written.
     Slow(VirtualClock, Duration),
@@ -34,13 +34,13 @@ pub(crate) enum Alteration {
 
 #[derive(Debug)]
 pub(crate) struct Altered {
-    inner: Arc<dyn Journal>,
+    inner: Arc<dyn Store>,
     alteration: Alteration,
     gone: Mutex<Option<Range<u64>>>,
 }
 
 impl Altered {
-    pub(crate) fn new(inner: Arc<dyn Journal>, alteration: Alteration) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Store>, alteration: Alteration) -> Self {
         Self {
             inner,
             alteration,
@@ -71,13 +71,13 @@ impl Altered {
 }
 
 #[async_trait]
-impl Journal for Altered {
+impl Mailbox for Altered {
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
         self.inner.accept(tenant, events).await
     }
 
-    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
-        self.inner.claim(worker, lease).await
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.inner.claim(request).await
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
@@ -93,14 +93,7 @@ impl Journal for Altered {
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
-        if matches!(self.alteration, Alteration::Stolen) {
-            return Ok(false);
-        }
         self.inner.renew(claim, lease).await
-    }
-
-    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
-        self.inner.release(claim, seen).await
     }
 
     async fn append(&self, claim: &Claim, len: u64, append: Append) -> Result<AppendOutcome> {
@@ -108,16 +101,25 @@ impl Journal for Altered {
             .records
             .iter()
             .any(|record| matches!(record.entry, Entry::Action(Action::Send { attempt: 1, .. })));
-        if let (Alteration::Slow(clock, by), true) = (&self.alteration, first) {
-            clock.advance(*by);
+        match &self.alteration {
+            Alteration::Slow(clock, by) if first => clock.advance(*by),
+            Alteration::Stolen if first => return Ok(AppendOutcome::Lost),
+            _ => {}
         }
         self.inner.append(claim, len, append).await
     }
 
-    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
-        self.inner.resolve(tenant, key).await
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.inner.release(claim, seen).await
     }
 
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+}
+
+#[async_trait]
+impl History for Altered {
     async fn read(
         &self,
         tenant: TenantId,
@@ -135,27 +137,31 @@ impl Journal for Altered {
         Ok(log)
     }
 
-    async fn conversations(
+    async fn list(
         &self,
         tenant: TenantId,
-        after: Option<ConversationId>,
+        after: Option<ConversationCursor>,
         limit: usize,
     ) -> Result<Vec<ConversationSummary>> {
-        self.inner.conversations(tenant, after, limit).await
+        self.inner.list(tenant, after, limit).await
+    }
+
+    async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>> {
+        self.inner.items(tenant, after, limit).await
     }
 
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.inner.feed(tenant, after, limit).await
     }
+}
 
-    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
-        self.inner.export(tenant).await
-    }
-
-    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        self.inner.import(tenant, items).await
-    }
-
+#[async_trait]
+impl Ledger for Altered {
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         let unheard = matches!(self.alteration, Alteration::Unheard) && charge.reserve.is_some();
         let fits = self.inner.charge(tenant, charge).await;
@@ -169,15 +175,15 @@ impl Journal for Altered {
         self.inner.reserved(tenant, call).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        self.inner.erase(tenant, what, depth).await
+    async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage> {
+        self.inner.ledger(tenant, query).await
     }
+}
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.inner.next_due().await
-    }
+konstruct_core::forward_archive!(Altered);
 
-    async fn changed(&self) {
-        self.inner.changed().await;
+impl Altered {
+    fn inner(&self) -> Result<&dyn Store> {
+        Ok(&*self.inner)
     }
 }

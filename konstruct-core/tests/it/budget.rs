@@ -7,8 +7,9 @@ use konstruct_core::{
     Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, SystemClock, TenantId, TurnLimits,
     Usage,
     limit::{Attempt, Budget as _},
-    testkit::{Answer, CrashPoint, MemoryJournal, Moment, ScriptedModel, Write},
-    turn::{CallBudget, Charge, FallbackReason, Journal, Outcome, Worker},
+    store::{Charge, Store},
+    testkit::{Answer, CrashPoint, Moment, ReferenceStore, ScriptedModel, Write},
+    turn::{CallBudget, FallbackReason, Outcome, Worker},
 };
 
 use crate::{
@@ -160,7 +161,7 @@ async fn a_lost_call_is_settled_at_its_worst_case() {
     office.say("P1", "e1", "hello").await;
     // The second append is the one after the answer: the process ends before it.
     let crash = CrashPoint::new(
-        Arc::clone(&office.journal),
+        Arc::clone(&office.store),
         &[Write::Append],
         2,
         Moment::Before,
@@ -208,7 +209,7 @@ async fn each_attempt_of_a_pool_has_its_row_and_a_crash_leaves_none_open() {
     let office = Office::with(Find::Query, pool(), |employee| employee);
     office.say("P1", "e1", "hello").await;
     let crash = CrashPoint::new(
-        Arc::clone(&office.journal),
+        Arc::clone(&office.store),
         &[Write::Append],
         2,
         Moment::Before,
@@ -256,9 +257,8 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
 
 #[tokio::test]
 async fn who_stops_waiting_for_money_leaves_none_set_aside() {
-    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new(Arc::new(SystemClock)));
-    let unheard: Arc<dyn Journal> =
-        Arc::new(Altered::new(Arc::clone(&journal), Alteration::Unheard));
+    let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
+    let unheard: Arc<dyn Store> = Arc::new(Altered::new(Arc::clone(&journal), Alteration::Unheard));
     let tenant = TenantId::new();
     let budget = CallBudget::new(&unheard, tenant, "call", (None, None));
     let attempt = |number| Attempt {

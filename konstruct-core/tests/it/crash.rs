@@ -1,44 +1,43 @@
-//! The crash matrix holds on the reference journal, and fails on every double that is broken on purpose.
+//! The crash matrix holds on the reference store, and fails on every double that is broken on purpose.
 
 use std::sync::{Arc, Mutex};
 
 use konstruct_core::{
+    store::Store,
     testkit::{
-        BrokenJournal, Flaw, JournalSubject, MemoryJournal, VirtualClock, turn_suite,
-        turn_suite_with,
+        BrokenStore, Flaw, ReferenceStore, StoreSubject, VirtualClock, turn_suite, turn_suite_with,
     },
-    turn::Journal,
 };
 
-/// Opens journals in memory; a kill voids the claims, as a store of one process does when it is opened again.
+/// Opens stores in memory; a kill voids the claims, as a store of one process does when it is opened again.
 #[derive(Default)]
-struct Stores(Mutex<Option<MemoryJournal>>);
+struct Stores(Mutex<Option<ReferenceStore>>);
 
 impl Stores {
-    fn make(&self, flaw: Option<Flaw>) -> JournalSubject {
+    fn make(&self, flaw: Option<Flaw>) -> StoreSubject {
         let clock = VirtualClock::default();
-        let journal = MemoryJournal::new(Arc::new(clock.clone()));
-        *self.0.lock().unwrap() = Some(journal.clone());
-        JournalSubject {
-            journal: broken(journal, flaw),
+        let store = ReferenceStore::new(Arc::new(clock.clone()));
+        *self.0.lock().unwrap() = Some(store.clone());
+        StoreSubject {
+            store: broken(store, flaw),
             clock,
         }
     }
 
-    fn again(&self, subject: JournalSubject, flaw: Option<Flaw>) -> JournalSubject {
-        let journal = self.0.lock().unwrap().clone().unwrap();
-        journal.void_claims();
-        JournalSubject {
-            journal: broken(journal, flaw),
+    fn again(&self, subject: StoreSubject, flaw: Option<Flaw>) -> StoreSubject {
+        let store = self.0.lock().unwrap().clone().unwrap();
+        store.void_claims();
+        StoreSubject {
+            store: broken(store, flaw),
             clock: subject.clock,
         }
     }
 }
 
-fn broken(journal: MemoryJournal, flaw: Option<Flaw>) -> Arc<dyn Journal> {
+fn broken(store: ReferenceStore, flaw: Option<Flaw>) -> Arc<dyn Store> {
     match flaw {
-        Some(flaw) => Arc::new(BrokenJournal::new(Arc::new(journal), flaw)),
-        None => Arc::new(journal),
+        Some(flaw) => Arc::new(BrokenStore::new(Arc::new(store), flaw)),
+        None => Arc::new(store),
     }
 }
 
@@ -77,7 +76,7 @@ async fn the_suite_finds_what_is_broken() {
             false,
             "law 2 (once): event e1 was input to 2 turns",
         ),
-        (Some(Flaw::NoFence), false, "law 2 (once): pay ran 2 times"),
+        (Some(Flaw::NoFence), false, "law 2 (once)"),
         (Some(Flaw::IntentAfter), false, "law 2 (once)"),
         (None, true, "law 2 (once)"),
     ] {

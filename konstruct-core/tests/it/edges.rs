@@ -72,8 +72,33 @@ fn dependencies_run_one_way() {
 }
 
 #[test]
-fn core_is_small() {
-    // `cargo metadata` unifies the features of the whole workspace; the tree is what an author of a backend gets.
+fn only_core_has_an_http_client() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .no_deps()
+        .other_options(["--locked".to_owned(), "--offline".to_owned()])
+        .exec()
+        .unwrap();
+    let has = |package: &&cargo_metadata::Package| {
+        let mut dependencies = package.dependencies.iter();
+        dependencies.any(|it| ["reqwest", "rustls", "webpki-roots"].contains(&it.name.as_str()))
+    };
+    let with: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .filter(has)
+        .map(|package| package.name.as_str())
+        .collect();
+    // The benches measure the pool beside a bare client.
+    assert_eq!(
+        with,
+        BTreeSet::from(["konstruct-benches", "konstruct-core"])
+    );
+}
+
+/// Returns what core is made of. `cargo metadata` unifies the features of the whole workspace; the tree is what an author of a backend
+/// gets.
+fn packages(features: &[&str]) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -85,6 +110,7 @@ fn core_is_small() {
             "none",
         ])
         .args(["--locked", "--offline"])
+        .args(features)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
@@ -94,10 +120,19 @@ fn core_is_small() {
         String::from_utf8_lossy(&tree.stderr)
     );
     let text = String::from_utf8(tree.stdout).unwrap();
-    let packages: BTreeSet<&str> = text
-        .lines()
-        .map(|line| line.trim_end_matches(" (*)"))
-        .collect();
+    text.lines()
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .collect()
+}
+
+#[test]
+fn core_is_small() {
+    let packages = packages(&[]);
     assert!(packages.len() > 10, "{packages:?}");
     assert!(packages.len() <= 45, "{}: {packages:#?}", packages.len());
+    let http = self::packages(&["--features", "http"]);
+    for name in ["reqwest v", "rustls v", "ring v"] {
+        let has = |packages: &BTreeSet<String>| packages.iter().any(|it| it.starts_with(name));
+        assert!(has(&http) && !has(&packages), "{name}");
+    }
 }

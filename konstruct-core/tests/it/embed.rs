@@ -11,9 +11,9 @@ use konstruct_core::{
     Basis, Directory, EmbedContext, EmbedKind, Embedder, Employee, Error, ErrorKind, NanoUsd,
     PaidEmbedder, Result, SystemClock, TenantId, Usage,
     limit::Spent,
-    testkit::{Answer, MemoryJournal, ScriptedDirectory, ScriptedModel},
+    store::{Exported, Store},
+    testkit::{Answer, ReferenceStore, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,
-    turn::{Exported, Journal},
 };
 use tokio::sync::Semaphore;
 
@@ -59,7 +59,7 @@ impl Embedder for Dear {
 
 struct Office {
     tenant: TenantId,
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn Store>,
     /// The embedder knows it, and does not keep it.
     _directory: Arc<dyn Directory>,
     dear: Arc<Dear>,
@@ -68,12 +68,12 @@ struct Office {
 
 impl Office {
     fn new(cap: Option<NanoUsd>, (breaks, open): (bool, usize)) -> Self {
-        let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new(Arc::new(SystemClock)));
+        let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
         Self::on(journal, TenantId::new(), cap, (breaks, open))
     }
 
     fn on(
-        journal: Arc<dyn Journal>,
+        journal: Arc<dyn Store>,
         tenant: TenantId,
         cap: Option<NanoUsd>,
         (breaks, open): (bool, usize),
@@ -184,7 +184,7 @@ async fn who_stops_waiting_pays_nevertheless() {
 /// The process ends in mid-call, and the next one makes the same call again.
 #[test]
 fn a_call_that_a_crash_cut_off_is_paid_before_it_is_made_again() {
-    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new(Arc::new(SystemClock)));
+    let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
     let tenant = TenantId::new();
     let run = |work: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         let runtime = tokio::runtime::Builder::new_current_thread().build();

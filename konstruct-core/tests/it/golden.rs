@@ -6,16 +6,17 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind, ConnectionId,
-    Content, ConversationId, ConversationKind, ConversationRef, Decision, DeliveryState,
-    DocumentId, ErrorKind, FactId, Find, Finish, IdKind, Inbound, Lifecycle, ModelAnswer, NanoUsd,
-    Part, PersonId, Price, ProviderError, Rates, Receipt, Source, Timestamp, ToolCall, TurnId,
-    Usage,
+    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind, Choice, Choices,
+    ConnectionId, Content, ConversationId, ConversationKind, ConversationRef, Decision,
+    DeliveryState, DocumentId, ErrorKind, FactId, Find, Finish, IdKind, Inbound, Lifecycle,
+    ModelAnswer, NanoUsd, Outgoing, Part, PersonId, Price, ProviderError, Quoted, Rates, Receipt,
+    Referral, Source, Timestamp, ToolCall, TurnId, Usage,
     tool::Effect,
     turn::{
-        Action, Carry, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason,
-        Gathered, Input, OpenReason, OpenSend, Outcome, PinnedChannel, PinnedModel, RECORD_VERSION,
-        Record, Refusal, ReplyPart, SilenceReason, Started, WaitReason,
+        Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
+        Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
+        Outcome, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Refusal, ReplyPart,
+        ReplySource, SilenceReason, Started, WaitReason,
     },
 };
 
@@ -33,10 +34,36 @@ fn key() -> String {
     "trn_07070707070707070707070707070707.p0".into()
 }
 
+fn outgoing() -> Outgoing {
+    let yes = Choice::new("yes", "Yes").describing("It is mine");
+    let choices = Choices::new([yes]).with_prompt("Pick one");
+    Outgoing::markdown("Your bike is ready.")
+        .with_choices(choices)
+        .quoting("wamid.1")
+}
+
 fn part() -> ReplyPart {
     ReplyPart {
         key: key(),
-        text: "Your bike is ready.".into(),
+        what: outgoing(),
+    }
+}
+
+fn item() -> ItemId {
+    ItemId::of(TurnId::from_bytes([7; 16]), 1)
+}
+
+fn question() -> OpenItem {
+    OpenItem {
+        id: item(),
+        kind: ItemKind::Question {
+            reason: FallbackReason::Model,
+        },
+        turn: TurnId::from_bytes([7; 16]),
+        record: 3,
+        opened_at: AT,
+        tries: 1,
+        retry_at: Some(AT),
     }
 }
 
@@ -56,29 +83,40 @@ fn input(seq: u64, body: Body) -> Input {
         name: Some("A person".into()),
         kind: ActorKind::Human,
     };
+    let mut referral = Referral::default();
+    referral.source_url = Some("https://ad.example/1".into());
+    referral.headline = Some("Bikes".into());
+    referral.body = Some("Fast ones".into());
+    referral.click_id = Some("ctwa1".into());
+    let mut event = Inbound::new(
+        ChannelKind::WHATSAPP,
+        konstruct_core::AccountId("1066".into()),
+        format!("wamid.{seq}"),
+        AT,
+        body,
+    )
+    .with_logical_id(format!("message/{seq}"))
+    .in_place(place())
+    .sent_by(sender)
+    .addressed(Addressing {
+        direct: true,
+        mention: true,
+        thread: true,
+        command: true,
+    })
+    .quoting(Quoted::new("wamid.0").by("15550100".to_owned()))
+    .labelled("Yes".to_owned())
+    .referred_by(referral)
+    .forwarded(true);
+    event.redelivery = 1;
     Input {
         seq,
-        late: seq == 2,
+        accepted_at: AT,
+        late: true,
         persons: vec![person()],
-        undelivered: (seq == 2).then(part),
-        event: Inbound {
-            id: format!("wamid.{seq}"),
-            logical_id: format!("message/{seq}"),
-            channel: ChannelKind::WHATSAPP,
-            account: konstruct_core::AccountId("1066".into()),
-            conversation: Some(place()),
-            sender,
-            occurred_at: AT,
-            redelivery: 1,
-            body,
-            addressed: Addressing {
-                direct: true,
-                mention: true,
-                thread: true,
-                command: true,
-            },
-            raw: None,
-        },
+        about: Some(question()),
+        undelivered: Some(9),
+        event,
     }
 }
 
@@ -103,7 +141,6 @@ fn bodies() -> Vec<Body> {
             size: Some(1_024),
             sha256: Some("00ff".into()),
         }],
-        reply_to: Some("wamid.0".into()),
     };
     let message = || "wamid.1".to_owned();
     let error = ProviderError {
@@ -148,7 +185,8 @@ fn bodies() -> Vec<Body> {
             },
         },
         Body::Decision {
-            key: key(),
+            target: ConversationId::from_bytes([5; 16]),
+            item: item(),
             decision: Decision::Resend,
         },
         Body::Unsupported {
@@ -158,25 +196,12 @@ fn bodies() -> Vec<Body> {
     ]
 }
 
-fn carry() -> Carry {
-    let open = [
-        OpenReason::Unresolved,
-        OpenReason::Failed(ErrorKind::Forbidden),
-        OpenReason::NotDelivered,
-    ];
-    Carry {
+fn state() -> ConversationState {
+    ConversationState {
         latest: AT,
         bot_turns: 1,
         spoke: true,
-        open: open
-            .map(|reason| OpenSend {
-                key: key(),
-                reason,
-                since: AT,
-                parts: vec![part()],
-            })
-            .into(),
-        persons: BTreeSet::from([person()]),
+        person: Some(person()),
     }
 }
 
@@ -191,6 +216,7 @@ fn started() -> Started {
     Started {
         engine: ENGINE_VERSION,
         employee: 2,
+        first: 8,
         model: PinnedModel {
             provider: "anthropic".into(),
             model: "model-1".into(),
@@ -199,7 +225,6 @@ fn started() -> Started {
         channel: PinnedChannel {
             kind: ChannelKind::WHATSAPP,
             find: Find::Event,
-            max_text: 4_096,
             timeout_ms: 10_000,
             grace_ms: 2_000,
         },
@@ -211,11 +236,11 @@ fn started() -> Started {
         ]
         .into(),
         closed: true,
-        inputs: (1..)
-            .zip(bodies())
-            .map(|(seq, body)| input(seq, body))
-            .collect(),
-        carry: carry(),
+        inputs: 2,
+        state: state(),
+        questions: vec![item()],
+        follow_up: Some(question()),
+        deadline: Some(AT),
     }
 }
 
@@ -271,6 +296,7 @@ fn events() -> Vec<Event> {
     };
     vec![
         Event::Started(Box::new(started())),
+        Event::Received(Box::new(input(1, bodies().remove(0)))),
         Event::Gathered(Gathered {
             window_from: 4,
             knowledge: vec![cited],
@@ -303,8 +329,10 @@ fn events() -> Vec<Event> {
             error: false,
         },
         Event::ToolLost { id },
-        Event::Heard {
-            inputs: vec![input(11, bodies().remove(0))],
+        Event::Heard { inputs: 1 },
+        Event::Rendered {
+            parts: vec![part()],
+            rest: Some(outgoing()),
         },
         Event::SendDone {
             key: key(),
@@ -322,6 +350,9 @@ fn events() -> Vec<Event> {
             failure: failure(),
         },
         Event::Due,
+        Event::Forgotten {
+            persons: BTreeSet::from([person()]),
+        },
     ]
 }
 
@@ -332,6 +363,7 @@ fn actions() -> Vec<Action> {
             call: 1,
             key: "trn_07.m1".into(),
             max_tokens: 1_024,
+            give_up_at: AT,
         },
         Action::CallTool {
             id: "call_1".into(),
@@ -340,12 +372,18 @@ fn actions() -> Vec<Action> {
             effect: Effect::Once,
             key: "trn_07.t1".into(),
         },
+        Action::SkipTool {
+            id: "call_2".into(),
+            content: "not run".into(),
+        },
         Action::Listen,
+        Action::Reply {
+            source: ReplySource::Rest(7),
+        },
         Action::Send {
             key: key(),
             attempt: 1,
-            text: "Your bike is ready.".into(),
-            reply_to: Some("wamid.1".into()),
+            record: Some(7),
             give_up_at: AT,
         },
         Action::Find {
@@ -356,9 +394,13 @@ fn actions() -> Vec<Action> {
             until: AT,
             reason: WaitReason::Receipt,
         },
+        Action::Open(question()),
+        Action::Close {
+            item: item(),
+            reason: CloseReason::Answered,
+        },
         Action::Finish {
-            outcome: Outcome::Asked { key: key() },
-            carry: carry(),
+            outcome: Outcome::Asked { item: item() },
         },
     ]
 }
@@ -396,8 +438,8 @@ fn within() -> Vec<(String, &'static str)> {
             r#"{"failed":"forbidden"}"#,
         ),
         (
-            json([SilenceReason::BotLoop, SilenceReason::NothingToSay]),
-            r#"["bot_loop","nothing_to_say"]"#,
+            json([SilenceReason::BotLoop, SilenceReason::Unanswered]),
+            r#"["bot_loop","unanswered"]"#,
         ),
         (
             json([SilenceReason::Dropped, SilenceReason::Forgotten]),
@@ -428,7 +470,50 @@ fn within() -> Vec<(String, &'static str)> {
             r#"["query","event","none"]"#,
         ),
         (json(NanoUsd(7)), "7"),
-        (json(Carry::default()), r#"{"latest":0}"#),
+        (json(ConversationState::default()), r#"{"latest":0}"#),
+        (
+            json([SilenceReason::Late, SilenceReason::Broken]),
+            r#"["late","broken"]"#,
+        ),
+        (
+            json([
+                FallbackReason::Cut,
+                FallbackReason::Blank,
+                FallbackReason::Late,
+                FallbackReason::Broken,
+            ]),
+            r#"["cut","blank","late","broken"]"#,
+        ),
+        (
+            json([WaitReason::Connection, WaitReason::Receipt]),
+            r#"["connection","receipt"]"#,
+        ),
+        (
+            json([ReplySource::Answer, ReplySource::Fixed(FallbackReason::Cut)]),
+            r#"["answer",{"fixed":"cut"}]"#,
+        ),
+        (
+            json([
+                CloseReason::Decided,
+                CloseReason::Settled,
+                CloseReason::Displaced,
+            ]),
+            r#"["decided","settled","displaced"]"#,
+        ),
+        (
+            json([
+                ItemKind::Rest,
+                ItemKind::Send {
+                    reason: OpenReason::NotDelivered,
+                    keys: vec![key()],
+                },
+            ]),
+            r#"["rest",{"send":{"reason":"not_delivered","keys":["trn_07070707070707070707070707070707.p0"]}}]"#,
+        ),
+        (
+            json([Cause::Employee, Cause::Rule, Cause::Vendor]),
+            r#"["employee","rule","vendor"]"#,
+        ),
     ]
 }
 
@@ -443,11 +528,21 @@ fn records() -> Vec<(String, Record)> {
         v: RECORD_VERSION,
         turn: TurnId::from_bytes([7; 16]),
         at: AT,
+        cause: Cause::Person(person()),
         persons: BTreeSet::from([person()]),
         entry,
     };
+    let bodies = (1..).zip(bodies()).map(|(seq, body)| {
+        let name = serde_json::to_value(&body).unwrap()["type"].clone();
+        let received = Event::Received(Box::new(input(seq, body)));
+        (
+            format!("body.{}", name.as_str().unwrap()),
+            Entry::Event(received),
+        )
+    });
     events
         .chain(actions)
+        .chain(bodies)
         .map(|(name, entry)| (name, record(entry)))
         .collect()
 }
@@ -462,7 +557,10 @@ fn every_variant_has_a_golden_file() {
     let actions = Action::NAMES
         .iter()
         .map(|name| format!("action.{name}.json"));
-    let expected: BTreeSet<String> = events.chain(actions).collect();
+    let bodies = records()
+        .into_iter()
+        .filter_map(|(name, _)| name.starts_with("body.").then(|| format!("{name}.json")));
+    let expected: BTreeSet<String> = events.chain(actions).chain(bodies).collect();
     assert_eq!(files, expected);
 }
 
@@ -474,20 +572,6 @@ fn golden_files_read_and_are_written_the_same() {
         let again = serde_json::to_string(&record).unwrap();
         assert_eq!(again, text.trim_end(), "{}", path.display());
         assert_eq!(record.v, 1);
-    }
-}
-
-/// What an earlier build wrote in another way reads as what this build writes.
-#[test]
-fn old_files_read() {
-    for path in files(folder().join("old")) {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let now: Vec<&str> = name.split('.').take(2).collect();
-        let read = |path: &PathBuf| -> Record {
-            serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-        };
-        let now = folder().join(format!("{}.json", now.join(".")));
-        assert_eq!(read(&path), read(&now), "{name}");
     }
 }
 

@@ -12,6 +12,8 @@ mod golden;
 mod limits;
 mod llm;
 mod office;
+mod outage;
 mod prompt;
 mod replay;
 mod step;
+mod workforce;

@@ -5,22 +5,20 @@ use std::{sync::Arc, time::Duration};
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
     Clock as _, ConnectionId, Directory as _, Employee, EmployeeBuilder, Find, Inbound, LedgerRow,
-    NanoUsd, RoutedEvent, TenantId, Timestamp, TurnLimits,
+    NanoUsd, RoutedEvent, TenantId, Timestamp, TurnLimits, WorkerId,
+    store::{Accepted, Claim, ClaimRequest, Claimed, Exported, ItemEntry, Store},
     testkit::{
-        Answer, CountingTool, MemoryJournal, ScriptedChannel, ScriptedDirectory, ScriptedModel,
+        Answer, CountingTool, ReferenceStore, ScriptedChannel, ScriptedDirectory, ScriptedModel,
         VirtualClock, World, message,
     },
     tool::{Effect, Toolbox},
-    turn::{
-        Accepted, Action, Driver, Entry, Event, Exported, Input, Journal, Outcome, Record, Replay,
-        Worker, replay,
-    },
+    turn::{Action, Driver, Entry, Event, Input, Outcome, Record, Replay, Worker, replay},
 };
 
 pub(crate) struct Office {
     pub(crate) clock: VirtualClock,
-    pub(crate) memory: MemoryJournal,
-    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) memory: ReferenceStore,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: ScriptedDirectory,
     pub(crate) world: World,
     pub(crate) channel: ScriptedChannel,
@@ -37,6 +35,8 @@ pub(crate) fn says(text: &'static str) -> ScriptedModel {
 pub(crate) fn limits() -> TurnLimits {
     TurnLimits {
         burst_ms: 0,
+        // Most tests look at one turn: nothing is tried again later.
+        question_age_secs: 0,
         ..TurnLimits::default()
     }
 }
@@ -52,12 +52,12 @@ impl Office {
         change: impl FnOnce(EmployeeBuilder) -> EmployeeBuilder,
     ) -> Self {
         let clock = VirtualClock::default();
-        let memory = MemoryJournal::new(Arc::new(clock.clone()));
+        let memory = ReferenceStore::new(Arc::new(clock.clone()));
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let world = World::default();
         let channel = ScriptedChannel::new(world.clone(), Arc::new(clock.clone()), find);
         let office = Self {
-            journal: Arc::new(memory.clone()),
+            store: Arc::new(memory.clone()),
             directory: ScriptedDirectory::default(),
             clock,
             memory,
@@ -89,7 +89,7 @@ impl Office {
     pub(crate) async fn accept(&self, event: Inbound) -> Accepted {
         let connection = self.connection;
         let routed = vec![RoutedEvent { connection, event }];
-        self.journal.accept(self.tenant, routed).await.unwrap()[0]
+        self.store.accept(self.tenant, routed).await.unwrap()[0]
     }
 
     /// A person says something now.
@@ -99,12 +99,12 @@ impl Office {
     }
 
     pub(crate) fn driver(&self) -> Driver {
-        self.driver_on(Arc::clone(&self.journal))
+        self.driver_on(Arc::clone(&self.store))
     }
 
-    pub(crate) fn driver_on(&self, journal: Arc<dyn Journal>) -> Driver {
+    pub(crate) fn driver_on(&self, store: Arc<dyn Store>) -> Driver {
         let directory = Arc::new(self.directory.clone());
-        Driver::new(journal, directory, None, Arc::new(self.clock.clone()))
+        Driver::new(store, directory, None, Arc::new(self.clock.clone()))
     }
 
     /// Works what is ready now.
@@ -116,7 +116,7 @@ impl Office {
     pub(crate) async fn settle(&self) {
         for _ in 0..200 {
             self.work().await;
-            match self.journal.next_due().await.unwrap() {
+            match self.next_due().await {
                 Some(due) => self.clock.advance_to(due),
                 None => return,
             }
@@ -124,12 +124,32 @@ impl Office {
         panic!("it never comes to rest");
     }
 
+    /// Returns when the next timer is due; nothing is ready.
+    pub(crate) async fn next_due(&self) -> Option<Timestamp> {
+        let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(60));
+        match self.store.claim(request).await.unwrap() {
+            Claimed::Nothing { next_due } => next_due,
+            Claimed::Conversation(claim) => panic!("{claim:?} is ready"),
+        }
+    }
+
+    /// Claims what is ready.
+    pub(crate) async fn claim(&self, secs: u64) -> Option<Claim> {
+        let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(secs));
+        self.store.claim(request).await.unwrap().conversation()
+    }
+
+    /// Returns the open items.
+    pub(crate) async fn items(&self) -> Vec<ItemEntry> {
+        self.store.items(self.tenant, None, 100).await.unwrap()
+    }
+
     pub(crate) fn after(&self, secs: u64) -> Timestamp {
         self.clock.now() + Duration::from_secs(secs)
     }
 
     pub(crate) async fn exported(&self) -> Vec<Exported> {
-        let all = self.journal.export(self.tenant).await.unwrap();
+        let all = self.store.export(self.tenant).await.unwrap();
         all.try_collect().await.unwrap()
     }
 
@@ -192,12 +212,11 @@ impl Office {
     }
 }
 
-/// Returns what a turn took in.
+/// Returns the inputs of a turn.
 pub(crate) fn inputs(records: &[Record]) -> Vec<Input> {
-    let all = records.iter().flat_map(|record| match &record.entry {
-        Entry::Event(Event::Started(started)) => started.inputs.clone(),
-        Entry::Event(Event::Heard { inputs }) => inputs.clone(),
-        _ => Vec::new(),
+    let all = records.iter().filter_map(|record| match &record.entry {
+        Entry::Event(Event::Received(input)) => Some((**input).clone()),
+        _ => None,
     });
     all.collect()
 }

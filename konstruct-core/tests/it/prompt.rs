@@ -7,11 +7,13 @@ use futures_util::stream::BoxStream;
 use konstruct_core::{
     Audience, Body, Clock as _, Content, ConversationId, ConversationKind, Decision, Depth,
     Document, DocumentId, Employee, Erase, ErasureReceipt, Fact, FactId, FactStore, Facts, Find,
-    Hit, IndexProgress, KnowledgeStore, Language, MemoryStore, ModelMessage, ModelRequest,
-    NewDocument, NewFact, Part, PersonId, Recall, Remembered, Result, Role, Scope, Source, Summary,
-    SummaryStore, TenantId, Timestamp, TurnLimits, Unanswered,
+    Hit, IndexProgress, KnowledgeStore, Language, Mark, MemoryArchive, MemoryStore, ModelMessage,
+    ModelRequest, NewDocument, NewFact, NewSummary, Part, PersonId, Quoted, Recall, Referral,
+    Remembered, Result, Role, Scope, Source, Summary, SummaryStore, TenantId, Timestamp,
+    TurnLimits, Unanswered,
+    store::Store,
     testkit::{Answer, CrashPoint, Fate, Moment, ScriptedModel, Write, message},
-    turn::{Driver, Journal, Worker},
+    turn::{Driver, Worker},
 };
 
 use crate::office::{Office, limits, says};
@@ -181,11 +183,11 @@ async fn a_send_that_did_not_arrive_is_told_of_until_it_is_settled() {
     office.settle().await;
     let note = "a: Hi.\n[It is not known whether this message arrived.]";
     assert_eq!(shown(&office.last_request()), ["u: one", note, "u: two"]);
-    let turns = office.turns().await;
-    let key = format!("{}.p0", turns[0][0].turn);
+    let open = office.items().await.remove(0);
     let mut event = message("P1", "d1", "", office.clock.now());
     event.body = Body::Decision {
-        key,
+        target: open.conversation,
+        item: open.item.id,
         decision: Decision::Resend,
     };
     office.accept(event).await;
@@ -196,7 +198,7 @@ async fn a_send_that_did_not_arrive_is_told_of_until_it_is_settled() {
     assert_eq!(
         shown,
         ["u: one", "u: two", "a: Hi.", "a: Hi.", "u: three"],
-        "said where it was said last"
+        "it is shown where it was said last, and nothing is noted once it is settled"
     );
 }
 
@@ -231,7 +233,11 @@ async fn rules_name_the_employee_and_nothing_is_rendered_from_a_clock() {
 
 /// A memory that knows one passage, and one thing that was said long ago.
 #[derive(Debug)]
-struct Knowing(Arc<dyn Journal>);
+struct Knowing {
+    store: Arc<dyn Store>,
+    /// Somebody whose words are recalled.
+    other: PersonId,
+}
 
 const PASSAGE: Source = Source::Document {
     id: DocumentId::from_bytes([1; 16]),
@@ -239,7 +245,7 @@ const PASSAGE: Source = Source::Document {
     chunk: 0,
 };
 
-fn hit(source: Source, coverage: f32) -> Hit {
+fn hit(other: PersonId, source: Source, coverage: f32) -> Hit {
     let (name, text) = match source {
         Source::Document { .. } => ("Opening hours", "We open at nine."),
         Source::Fact { .. } => ("", "The person is left-handed."),
@@ -248,49 +254,70 @@ fn hit(source: Source, coverage: f32) -> Hit {
     Hit {
         name: name.into(),
         coverage,
-        persons: vec![OTHER],
+        persons: vec![other],
         ..Hit::new(source, text, Timestamp::from_secs(1_794_657_600))
     }
 }
 
-/// Somebody whose words are recalled.
-const OTHER: PersonId = PersonId::from_bytes([5; 16]);
+impl Office {
+    /// Has somebody say something in another place, and returns who.
+    async fn hear_another(&self) -> PersonId {
+        let mut event = message("P2", "other", "hello", self.clock.now());
+        event.sender.ids[0].1 = "U2".into();
+        self.accept(event).await;
+        self.settle().await;
+        let place = self.store.list(self.tenant, None, 1).await.unwrap()[0].id;
+        let log = self.store.read(self.tenant, place, 0..2).await.unwrap();
+        let heard = log[1].record.as_ref().unwrap();
+        *heard.persons.first().unwrap()
+    }
+}
 
 #[async_trait]
 impl MemoryStore for Knowing {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-        let own = self.0.conversations(tenant, None, 1).await?[0].id;
         let Audience::Person { .. } = query.audience else {
             panic!("recalled for everybody")
         };
+        let scopes = query.scopes.iter().map(|(scope, _)| *scope);
+        assert_eq!(
+            scopes.collect::<Vec<_>>(),
+            [Scope::KNOWLEDGE, Scope::FACTS, Scope::HISTORY],
+            "one question for all that a turn recalls"
+        );
+        let listed = self.store.list(tenant, None, 9).await?;
+        let own = listed
+            .iter()
+            .find(|one| one.place.as_ref().is_some_and(|at| at.id == "P1"));
+        let own = own.unwrap().id;
         let said = |conversation, index| Source::Message {
             conversation,
             index,
         };
-        Ok(match query.scope {
-            Scope::KNOWLEDGE => vec![hit(PASSAGE, 0.75)],
-            Scope::FACTS => vec![hit(
-                Source::Fact {
-                    id: FactId::from_bytes([2; 16]),
-                },
-                0.5,
-            )],
-            // Long ago in this conversation, in its window, and in another one.
-            _ => [
-                said(own, 0),
-                said(own, 1_000),
-                said(ConversationId::from_bytes([3; 16]), 1_000),
-            ]
-            .map(|source| hit(source, 0.5))
-            .into(),
-        })
+        let hit = |source, coverage| hit(self.other, source, coverage);
+        let fact = Source::Fact {
+            id: FactId::from_bytes([2; 16]),
+        };
+        // Long ago in this conversation, in its window, and in another one.
+        let history = [
+            said(own, 0),
+            said(own, 1_000),
+            said(ConversationId::from_bytes([3; 16]), 1_000),
+        ];
+        let mut hits = vec![hit(PASSAGE, 0.75), hit(fact, 0.5)];
+        hits.extend(history.map(|source| hit(source, 0.5)));
+        Ok(hits)
     }
 
     async fn fetch(&self, _: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
         Ok(sources
             .iter()
-            .map(|source| Some(hit(*source, 0.0)))
+            .map(|source| Some(hit(self.other, *source, 0.0)))
             .collect())
+    }
+
+    async fn mark(&self, _: TenantId) -> Result<Mark> {
+        unreachable!()
     }
 
     async fn set_language(&self, _: TenantId, _: Language) -> Result<()> {
@@ -308,7 +335,10 @@ impl MemoryStore for Knowing {
     async fn progress(&self, _: TenantId) -> Result<IndexProgress> {
         unreachable!()
     }
+}
 
+#[async_trait]
+impl MemoryArchive for Knowing {
     async fn forget(&self, _: TenantId, _: Erase, _: Depth) -> Result<ErasureReceipt> {
         unreachable!()
     }
@@ -334,7 +364,7 @@ impl SummaryStore for Knowing {
         }))
     }
 
-    async fn put_summary(&self, _: TenantId, _: Summary) -> Result<bool> {
+    async fn put_summary(&self, _: TenantId, _: NewSummary) -> Result<bool> {
         unreachable!()
     }
 }
@@ -382,13 +412,16 @@ impl KnowledgeStore for Knowing {
     }
 }
 
-fn knowing(office: &Office, journal: Arc<dyn Journal>) -> Worker {
+fn knowing(office: &Office, other: PersonId, store: Arc<dyn Store>) -> Worker {
     let directory = Arc::new(office.directory.clone());
     let clock = Arc::new(office.clock.clone());
     Worker::new(Driver::new(
-        journal,
+        store,
         directory,
-        Some(Arc::new(Knowing(Arc::clone(&office.journal)))),
+        Some(Arc::new(Knowing {
+            store: Arc::clone(&office.store),
+            other,
+        })),
         clock,
     ))
 }
@@ -401,11 +434,12 @@ async fn what_was_recalled_is_shown_by_reference() {
             ..limits()
         })
     });
+    let other = office.hear_another().await;
     for n in 0..3 {
         office
             .say("P1", &format!("e{n}"), "When do you open?")
             .await;
-        knowing(&office, Arc::clone(&office.journal))
+        knowing(&office, other, Arc::clone(&office.store))
             .run_until_idle()
             .await
             .unwrap();
@@ -426,9 +460,12 @@ async fn what_was_recalled_is_shown_by_reference() {
         assert!(request.context.contains(shown), "{shown}");
     }
     let turns = office.turns().await;
-    let last = turns.last().and_then(|turn| turn.last()).unwrap();
     assert!(
-        last.persons.contains(&OTHER),
+        turns
+            .last()
+            .unwrap()
+            .iter()
+            .any(|record| record.persons.contains(&other)),
         "a record is sealed to those whose words it may quote"
     );
     let log = serde_json::to_string(&turns).unwrap();
@@ -453,27 +490,28 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
         let office = Office::with(Find::Query, model(), |employee| {
             employee.tool("look").tool("book")
         });
+        let other = office.hear_another().await;
         office.say("P1", "e0", "before").await;
-        knowing(&office, Arc::clone(&office.journal))
+        knowing(&office, other, Arc::clone(&office.store))
             .run_until_idle()
             .await
             .unwrap();
         office.say("P1", "e1", "now").await;
         let crash = CrashPoint::new(
-            Arc::clone(&office.journal),
+            Arc::clone(&office.store),
             &[Write::Append],
             at,
             Moment::Before,
         );
         assert!(
-            knowing(&office, Arc::new(crash))
+            knowing(&office, other, Arc::new(crash))
                 .run_until_idle()
                 .await
                 .is_err()
         );
         office.memory.void_claims();
         office.clock.advance(Duration::from_secs(5));
-        knowing(&office, Arc::clone(&office.journal))
+        knowing(&office, other, Arc::clone(&office.store))
             .run_until_idle()
             .await
             .unwrap();
@@ -481,7 +519,7 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
             .model
             .calls()
             .into_iter()
-            .skip(2)
+            .skip(4)
             .map(|call| call.1)
             .collect();
         let lost = requests.windows(2).filter(|two| two[0] == two[1]).count();
@@ -492,4 +530,37 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
             "killed before append {at}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_the_provider_says_about_a_message_is_shown() {
+    let office = Office::new(Find::Query, says("an answer"));
+    let mut referral = Referral::default();
+    referral.headline = Some("Bikes".into());
+    referral.source_url = Some("https://ad.example".into());
+    let asked = message("P1", "e1", "is it here?", office.clock.now())
+        .quoting(Quoted::new("m0"))
+        .forwarded(true)
+        .referred_by(referral);
+    office.accept(asked).await;
+    office.settle().await;
+    assert_eq!(
+        shown(&office.last_request()),
+        [
+            "u: is it here?\n[in reply to an earlier message]\n[forwarded from somebody else]\n\
+          [came from an advertisement: Bikes | https://ad.example]"
+        ]
+    );
+    let mut picked = message("P1", "e2", "", office.clock.now()).labelled("Size L".to_owned());
+    picked.body = Body::Action {
+        kind: "block_actions".into(),
+        action: "size.l".into(),
+        value: "size.l".into(),
+    };
+    office.accept(picked).await;
+    office.settle().await;
+    assert_eq!(
+        shown(&office.last_request()).pop().as_deref(),
+        Some("u: Size L")
+    );
 }

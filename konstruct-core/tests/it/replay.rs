@@ -63,14 +63,14 @@ fn a_step_that_is_not_pure_is_found() {
 #[test]
 fn a_log_that_was_tampered_with_differs() {
     for (employee, mut records) in random_turns(5, 200) {
-        let spoken = records
+        let decided = records
             .iter_mut()
             .find_map(|record| match &mut record.entry {
-                Entry::Action(Action::Send { text, .. }) => Some(text),
+                Entry::Action(Action::Send { key, .. }) => Some(key),
                 _ => None,
             });
-        let Some(text) = spoken else { continue };
-        text.push('!');
+        let Some(key) = decided else { continue };
+        key.push('!');
         let replayed = replay(&employee, &records).unwrap();
         assert!(matches!(replayed, Replay::Differs { .. }), "{replayed:?}");
     }
@@ -99,16 +99,16 @@ fn what_is_no_turn_of_this_engine_is_refused() {
 #[test]
 fn folding_is_stepping() {
     for (employee, records) in random_turns(8, 300) {
-        let mut folded = State::fold(&employee, &records[..1]).unwrap();
+        let mut folded = State::fold(&records[..1]).unwrap();
         for (n, record) in records.iter().enumerate().skip(1) {
             // What step makes of an event is what folding that event and its actions makes.
             if let Entry::Event(event) = &record.entry {
                 let mut stepped = folded.clone();
                 let actions = step(&employee, &mut stepped, record.at, event).unwrap();
                 let to = n + 1 + actions.len();
-                assert_eq!(State::fold(&employee, &records[..to]).unwrap(), stepped);
+                assert_eq!(State::fold(&records[..to]).unwrap(), stepped);
             }
-            folded.apply(&employee, record).unwrap();
+            folded.apply(record).unwrap();
         }
     }
 }

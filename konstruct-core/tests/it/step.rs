@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    ActorKind, Body, ConnectionId, Content, ConversationRef, Decision, DeliveryState, Employee,
-    ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Part, Price, Receipt, Timestamp,
-    ToolCall, TurnId, TurnLimits, Unresolved, WorkingHours,
+    ActorKind, Body, ConnectionId, Content, ConversationId, ConversationRef, Decision,
+    DeliveryState, Employee, ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Outgoing,
+    Part, PersonId, Price, Receipt, Timestamp, ToolCall, TurnId, TurnLimits, Unresolved,
+    WorkingHours,
     testkit::message,
     tool::Effect,
     turn::{
-        Action, Carry, ENGINE_VERSION, Event, Evidence, Failure, Gathered, Input, OpenReason,
-        OpenSend, Outcome, PinnedChannel, PinnedModel, Refusal, ReplyPart, Started, begin, step,
+        Action, ConversationState, ENGINE_VERSION, Event, Evidence, Failure, FallbackReason,
+        Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason, Outcome, PinnedChannel,
+        PinnedModel, Refusal, ReplyPart, Started, State, begin, step,
     },
 };
 
@@ -40,8 +42,10 @@ fn input(body: Body) -> Input {
     event.body = body;
     Input {
         seq: 1,
+        accepted_at: NOW,
         late: false,
         persons: Vec::new(),
+        about: None,
         undelivered: None,
         event,
     }
@@ -60,9 +64,18 @@ fn by(kind: ActorKind) -> Input {
     input
 }
 
+/// A person decides about the item that an earlier turn opened.
 fn decided(decision: Decision) -> Input {
+    let mut input = decided_nothing(decision);
+    input.about = Some(open());
+    input
+}
+
+/// A person decides about an item that is not open any more.
+fn decided_nothing(decision: Decision) -> Input {
     input(Body::Decision {
-        key: "old.p0".into(),
+        target: ConversationId::from_bytes([2; 16]),
+        item: open().id,
         decision,
     })
 }
@@ -78,24 +91,39 @@ fn delivered(key: &str, state: DeliveryState) -> Input {
 }
 
 /// A send that an earlier turn left open, with the part that was to follow it.
-fn open(reason: OpenReason) -> Carry {
-    let parts = ["old.p0", "old.p1"].map(|key| ReplyPart {
-        key: key.into(),
-        text: format!("text of {key}"),
-    });
-    Carry {
-        spoke: true,
-        open: vec![OpenSend {
-            key: "old.p0".into(),
-            reason,
-            since: NOW,
-            parts: parts.into(),
-        }],
-        ..Carry::default()
+fn open() -> OpenItem {
+    OpenItem {
+        id: ItemId("old.i1".into()),
+        kind: ItemKind::Send {
+            reason: OpenReason::Unresolved,
+            keys: vec!["old.p0".into(), "old.p1".into()],
+        },
+        turn: TurnId::from_bytes([6; 16]),
+        record: 3,
+        opened_at: NOW,
+        tries: 0,
+        retry_at: None,
     }
 }
 
-fn started(inputs: Vec<Input>) -> Started {
+/// A question that an earlier turn left open.
+fn question() -> OpenItem {
+    OpenItem {
+        kind: ItemKind::Question {
+            reason: FallbackReason::Model,
+        },
+        ..open()
+    }
+}
+
+/// A report about the message that an earlier turn left open.
+fn reported(state: DeliveryState) -> Input {
+    let mut input = delivered("old.p0", state);
+    input.about = Some(open());
+    input
+}
+
+fn started() -> Started {
     Started {
         engine: ENGINE_VERSION,
         employee: 1,
@@ -107,7 +135,6 @@ fn started(inputs: Vec<Input>) -> Started {
         channel: PinnedChannel {
             kind: konstruct_core::ChannelKind::new("scripted"),
             find: Find::Query,
-            max_text: 20,
             timeout_ms: 10_000,
             grace_ms: 2_000,
         },
@@ -119,8 +146,12 @@ fn started(inputs: Vec<Input>) -> Started {
         ]
         .into(),
         closed: false,
-        inputs,
-        carry: Carry::default(),
+        inputs: 0,
+        first: 100,
+        state: ConversationState::default(),
+        questions: Vec::new(),
+        follow_up: None,
+        deadline: None,
     }
 }
 
@@ -226,52 +257,48 @@ fn brief(action: &Action) -> String {
         Action::Send {
             key,
             attempt,
-            text,
+            record,
             give_up_at,
-            ..
         } => {
-            format!(
-                "send {} #{attempt} {text:?} until {}",
-                short(key),
-                after(*give_up_at)
-            )
+            let from = record.map_or_else(String::new, |record| format!(" of {record}"));
+            let until = after(*give_up_at);
+            format!("send {} #{attempt}{from} until {until}", short(key))
         }
+        Action::Reply { source } => format!("reply {source:?}"),
+        Action::Open(item) => match &item.kind {
+            ItemKind::Send { reason, keys } => {
+                format!(
+                    "open {} {reason:?} {} at {}",
+                    short(&keys[0]),
+                    keys.len(),
+                    item.record
+                )
+            }
+            ItemKind::Question { reason } => {
+                let retry = item.retry_at.map(|at| format!(", again at {}", after(at)));
+                format!("open question {reason:?}{}", retry.unwrap_or_default())
+            }
+            other => format!("open {other:?}"),
+        },
+        Action::Close { item, reason } => format!("close {item} {reason:?}"),
+        Action::SkipTool { .. } => "skip".into(),
         Action::Find { key, since } => format!("find {} since {}", short(key), after(*since)),
         Action::Wait { until, reason } => format!("wait {reason:?} until {}", after(*until)),
-        Action::Finish { outcome, carry } => {
-            let how = match outcome {
-                Outcome::Replied {
-                    parts,
-                    fallback: None,
-                } => format!("replied {parts}"),
-                Outcome::Replied {
-                    parts,
-                    fallback: Some(why),
-                } => {
-                    format!("replied {parts} as {why:?}")
-                }
-                Outcome::Silent { reason } => format!("silent {reason:?}"),
-                Outcome::Asked { key } => format!("asked {}", short(key)),
-                other => format!("{other:?}"),
-            };
-            let open: Vec<_> = carry
-                .open
-                .iter()
-                .map(|open| {
-                    format!(
-                        "{} {:?} {}",
-                        short(&open.key),
-                        open.reason,
-                        open.parts.len()
-                    )
-                })
-                .collect();
-            if open.is_empty() {
-                how
-            } else {
-                format!("{how}, open {}", open.join(", "))
+        Action::Finish { outcome } => match outcome {
+            Outcome::Replied {
+                parts,
+                fallback: None,
+            } => format!("replied {parts}"),
+            Outcome::Replied {
+                parts,
+                fallback: Some(why),
+            } => {
+                format!("replied {parts} as {why:?}")
             }
-        }
+            Outcome::Silent { reason } => format!("silent {reason:?}"),
+            Outcome::Asked { .. } => "asked".into(),
+            other => format!("{other:?}"),
+        },
         other => other.name().to_owned(),
     }
 }
@@ -280,18 +307,25 @@ struct Path {
     name: &'static str,
     employee: Employee,
     started: Started,
+    inputs: Vec<Input>,
+    /// In how many parts the channel splits a reply, and whether something is left over.
+    parts: (usize, bool),
     /// Seconds after the beginning, what happened then, and what follows.
-    events: Vec<(u64, Event, &'static str)>,
+    events: Vec<(u64, Vec<Event>, &'static str)>,
     first: &'static str,
+    unfinished: bool,
 }
 
 fn path(name: &'static str, inputs: Vec<Input>, first: &'static str) -> Path {
     Path {
         name,
         employee: employee(),
-        started: started(inputs),
+        started: started(),
+        inputs,
+        parts: (1, false),
         events: Vec::new(),
         first,
+        unfinished: false,
     }
 }
 
@@ -304,12 +338,26 @@ fn asked(name: &'static str) -> Path {
 fn sending(name: &'static str, find: Find) -> Path {
     asked(name)
         .started(|started| started.channel.find = find)
-        .then(0, text("Hi."), "send .p0 #1 \"Hi.\" until 10")
+        .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
 }
 
 impl Path {
     fn then(mut self, at: u64, event: Event, expected: &'static str) -> Self {
-        self.events.push((at, event, expected));
+        self.events.push((at, vec![event], expected));
+        self
+    }
+
+    /// The inbox is read, and this had come in.
+    fn hears(mut self, at: u64, inputs: Vec<Input>, expected: &'static str) -> Self {
+        let count = u32::try_from(inputs.len()).unwrap();
+        let received = inputs.into_iter().map(Box::new).map(Event::Received);
+        let events = std::iter::once(Event::Heard { inputs: count }).chain(received);
+        self.events.push((at, events.collect(), expected));
+        self
+    }
+
+    fn in_parts(mut self, parts: usize, rest: bool) -> Self {
+        self.parts = (parts, rest);
         self
     }
 
@@ -327,30 +375,70 @@ impl Path {
         self
     }
 
+    /// Checks only what the turn begins with.
+    fn check_begins(mut self) {
+        self.events.clear();
+        self.unfinished = true;
+        self.check();
+    }
+
     fn check(self) {
         let brief = |actions: &[Action]| {
             let briefs: Vec<_> = actions.iter().map(brief).collect();
             briefs.join("; ")
         };
-        let (mut state, actions) = begin(&self.employee, turn(), NOW, self.started).unwrap();
+        let (rendered, rest) = self.parts;
+        let step = |state: &mut State, at: Timestamp, event: &Event| {
+            let mut actions = step(&self.employee, state, at, event).unwrap();
+            while let Some(Action::Reply { .. }) = actions.last() {
+                let parts = (0..rendered).map(|n| ReplyPart {
+                    key: format!("{}.p{n}", turn()),
+                    what: Outgoing::markdown("Hi."),
+                });
+                let rendered = Event::Rendered {
+                    parts: parts.collect(),
+                    rest: rest.then(|| Outgoing::markdown("More.")),
+                };
+                actions.extend(step_again(&self.employee, state, at, &rendered));
+            }
+            actions
+        };
+        let mut begun = self.started;
+        begun.inputs = u32::try_from(self.inputs.len()).unwrap();
+        let (mut state, mut actions) = begin(&self.employee, turn(), NOW, begun).unwrap();
+        for input in self.inputs {
+            assert!(actions.is_empty(), "{}: decided too early", self.name);
+            actions = step(&mut state, NOW, &Event::Received(Box::new(input)));
+        }
         assert_eq!(brief(&actions), self.first, "{}: at first", self.name);
         let mut last = actions;
-        for (n, (at, event, expected)) in self.events.iter().enumerate() {
+        for (n, (at, events, expected)) in self.events.iter().enumerate() {
             let at = NOW + Duration::from_secs(*at);
-            let actions = step(&self.employee, &mut state, at, event).unwrap();
+            let mut actions = Vec::new();
+            for event in events {
+                assert!(actions.is_empty(), "{}: decided too early", self.name);
+                actions = step(&mut state, at, event);
+            }
             assert_eq!(
                 brief(&actions),
                 *expected,
                 "{}: event {n}, {}",
                 self.name,
-                event.name()
+                events[0].name()
             );
             last = actions;
+        }
+        if self.unfinished {
+            return;
         }
         let over = matches!(last.last(), Some(Action::Finish { .. }));
         assert!(over, "{}: the turn is not over", self.name);
         assert!(state.outcome().is_some(), "{}", self.name);
     }
+}
+
+fn step_again(employee: &Employee, state: &mut State, at: Timestamp, event: &Event) -> Vec<Action> {
+    step(employee, state, at, event).unwrap()
 }
 
 #[test]
@@ -361,8 +449,8 @@ fn silence_has_a_reason() {
         change(&mut input);
         vec![input]
     };
-    let spoke = |started: &mut Started| started.carry.spoke = true;
-    let met = |turns| move |started: &mut Started| started.carry.bot_turns = turns;
+    let spoke = |started: &mut Started| started.state.spoke = true;
+    let met = |turns| move |started: &mut Started| started.state.bot_turns = turns;
     let deleted = input(Body::Deleted {
         message: "m1".into(),
     });
@@ -420,14 +508,16 @@ fn silence_has_a_reason() {
             "silent BotLoop",
         )
         .started(met(2)),
-        path("dropped", vec![decided(Decision::Drop)], "silent Dropped")
-            .started(|started| started.carry = open(OpenReason::Unresolved)),
+        path(
+            "dropped",
+            vec![decided(Decision::Drop)],
+            "close old.i1 Decided; silent Dropped",
+        ),
         path(
             "a decision about nothing",
-            vec![decided(Decision::Resend)],
+            vec![decided_nothing(Decision::Resend)],
             "silent Dropped",
         ),
-        asked("nothing to say").then(0, text(" \n"), "silent NothingToSay"),
     ] {
         path.check();
     }
@@ -457,7 +547,8 @@ fn silence_has_a_reason() {
         .started(met(9)),
     ] {
         path.then(0, gathered(), "model 1 .m1")
-            .then(0, text(""), "silent NothingToSay")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1")
             .check();
     }
 }
@@ -473,21 +564,25 @@ fn hours_and_fallbacks() {
             });
         }
     };
-    let sorry = "send .p0 #1 \"Sorry.\" until 10";
+    let sorry = "reply Fixed(Model); send .p0 #1 until 10";
     for path in [
         path("closed", vec![said("hello")], "gather")
             .employee(closed("We are closed."))
             .started(|started| started.closed = true)
-            .then(0, gathered(), "send .p0 #1 \"We are closed.\" until 10")
+            .then(0, gathered(), "reply Fixed(Closed); send .p0 #1 until 10")
             .then(1, done(&part(0)), "replied 1 as Closed"),
         asked("closed, without a word for it")
             .employee(closed(""))
             .started(|started| started.closed = true)
-            .then(0, text("Hi."), "send .p0 #1 \"Hi.\" until 10")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(1, done(&part(0)), "replied 1"),
         asked("a failure that no retry can help")
             .then(0, call_failed(ErrorKind::Unauthorized), sorry)
-            .then(1, done(&part(0)), "replied 1 as Model"),
+            .then(
+                1,
+                done(&part(0)),
+                "open question Model, again at 31; replied 1 as Model",
+            ),
         asked("too many failures")
             .limits(|limits| limits.model_calls = 2)
             .then(
@@ -499,9 +594,13 @@ fn hours_and_fallbacks() {
             .then(
                 1,
                 call_failed(ErrorKind::Unavailable),
-                "send .p0 #1 \"Sorry.\" until 11",
+                "reply Fixed(Model); send .p0 #1 until 11",
             )
-            .then(1, done(&part(0)), "replied 1 as Model"),
+            .then(
+                1,
+                done(&part(0)),
+                "open question Model, again at 31; replied 1 as Model",
+            ),
         asked("a failure that says when to come back")
             .then(
                 0,
@@ -515,15 +614,20 @@ fn hours_and_fallbacks() {
                 "wait ModelRetry until 30",
             )
             .then(30, Event::Due, "model 2 .m2")
-            .then(30, text(""), "silent NothingToSay"),
+            .then(30, text("Hi."), "reply Answer; send .p0 #1 until 40")
+            .then(30, done(&part(0)), "replied 1"),
         asked("a refusal without a word")
             .then(0, answer("", &[], Finish::Refusal), sorry)
-            .then(1, done(&part(0)), "replied 1 as Model"),
+            .then(
+                1,
+                done(&part(0)),
+                "open question Model, again at 31; replied 1 as Model",
+            ),
         asked("a refusal with words")
             .then(
                 0,
                 answer("No.", &[], Finish::Refusal),
-                "send .p0 #1 \"No.\" until 10",
+                "reply Answer; send .p0 #1 until 10",
             )
             .then(1, done(&part(0)), "replied 1"),
         asked("over budget")
@@ -533,9 +637,13 @@ fn hours_and_fallbacks() {
                     call: 1,
                     reason: Refusal::OverBudget,
                 },
-                sorry,
+                "reply Fixed(Budget); send .p0 #1 until 10",
             )
-            .then(1, done(&part(0)), "replied 1 as Budget"),
+            .then(
+                1,
+                done(&part(0)),
+                "open question Budget; replied 1 as Budget",
+            ),
         path(
             "an unknown price under a cap",
             vec![said("hello")],
@@ -543,22 +651,31 @@ fn hours_and_fallbacks() {
         )
         .employee(|employee| employee.monthly_cap = Some(NanoUsd(1)))
         .started(|started| started.model.price = None)
-        .then(0, gathered(), sorry)
-        .then(1, done(&part(0)), "replied 1 as Budget"),
+        .then(0, gathered(), "reply Fixed(Budget); send .p0 #1 until 10")
+        .then(
+            1,
+            done(&part(0)),
+            "open question Budget; replied 1 as Budget",
+        ),
         asked("an unknown price without a cap")
             .started(|started| started.model.price = None)
-            .then(0, text(""), "silent NothingToSay"),
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("calls that are lost count")
             .limits(|limits| limits.model_calls = 2)
             .then(0, Event::CallLost { call: 1 }, "model 2 .m2")
-            .then(0, Event::CallLost { call: 2 }, sorry)
-            .then(1, done(&part(0)), "replied 1 as Limit"),
+            .then(
+                0,
+                Event::CallLost { call: 2 },
+                "reply Fixed(Limit); send .p0 #1 until 10",
+            )
+            .then(1, done(&part(0)), "open question Limit; replied 1 as Limit"),
         asked("for ever")
             .limits(|limits| limits.model_calls = 1)
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "listen")
-            .then(0, Event::Heard { inputs: vec![] }, sorry)
-            .then(1, done(&part(0)), "replied 1 as Limit"),
+            .hears(0, vec![], "reply Fixed(Limit); send .p0 #1 until 10")
+            .then(1, done(&part(0)), "open question Limit; replied 1 as Limit"),
     ] {
         path.check();
     }
@@ -566,26 +683,28 @@ fn hours_and_fallbacks() {
 
 #[test]
 fn tools_run_as_they_were_granted() {
-    let heard = |inputs| Event::Heard { inputs };
     for path in [
         asked("one after the other")
             .then(0, tools(&["look", "pay"]), "tool look Read .t1")
             .then(0, returned("id-look"), "tool pay Once .t2")
             .then(0, returned("id-pay"), "listen")
-            .then(0, heard(vec![]), "model 2 .m2")
-            .then(0, text(""), "silent NothingToSay"),
+            .hears(0, vec![], "model 2 .m2")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("not granted")
-            .then(0, tools(&["steal"]), "listen")
-            .then(0, heard(vec![]), "model 2 .m2")
-            .then(0, text(""), "silent NothingToSay"),
+            .then(0, tools(&["steal"]), "skip; listen")
+            .hears(0, vec![], "model 2 .m2")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("too many")
             .limits(|limits| limits.tool_calls = 1)
             .then(0, tools(&["look", "look"]), "tool look Read .t1")
-            .then(0, returned("id-look"), "listen")
-            .then(0, heard(vec![]), "model 2 .m2")
-            .then(0, tools(&["pay"]), "listen")
-            .then(0, heard(vec![]), "model 3 .m3")
-            .then(0, text(""), "silent NothingToSay"),
+            .then(0, returned("id-look"), "skip; listen")
+            .hears(0, vec![], "model 2 .m2")
+            .then(0, tools(&["pay"]), "skip; listen")
+            .hears(0, vec![], "model 3 .m3")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("lost")
             .then(0, tools(&["pay", "look"]), "tool pay Once .t1")
             .then(
@@ -596,25 +715,26 @@ fn tools_run_as_they_were_granted() {
                 "tool look Read .t2",
             )
             .then(0, returned("id-look"), "listen")
-            .then(0, heard(vec![]), "model 2 .m2")
-            .then(0, text(""), "silent NothingToSay"),
+            .hears(0, vec![], "model 2 .m2")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("mid-turn messages queue")
             .limits(|limits| limits.mid_turn = MidTurn::Queue)
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "model 2 .m2")
-            .then(0, text(""), "silent NothingToSay"),
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
         asked("a decision that is heard in mid-turn")
-            .started(|started| started.carry = open(OpenReason::Unresolved))
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "listen")
-            .then(0, heard(vec![decided(Decision::Resend)]), "model 2 .m2")
-            .then(0, text("Hi."), "send old.p0 #1 \"text of old.p0\" until 10")
-            .then(
+            .hears(
                 0,
-                done("old.p0"),
-                "send old.p1 #1 \"text of old.p1\" until 10",
+                vec![decided(Decision::Resend)],
+                "close old.i1 Decided; model 2 .m2",
             )
-            .then(0, done("old.p1"), "send .p0 #1 \"Hi.\" until 10")
+            .then(0, text("Hi."), "reply Answer; send old.p0 #1 of 3 until 10")
+            .then(0, done("old.p0"), "send old.p1 #1 of 3 until 10")
+            .then(0, done("old.p1"), "send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 3"),
     ] {
         path.check();
@@ -624,34 +744,29 @@ fn tools_run_as_they_were_granted() {
 #[test]
 fn parts_go_one_after_the_other() {
     let two = "First part of it.\n\nAnd the second.";
-    let first = "send .p0 #1 \"First part of it.\" until 10";
+    let first = "reply Answer; send .p0 #1 until 10";
     for path in [
         asked("two parts")
+            .in_parts(2, false)
             .then(0, text(two), first)
-            .then(
-                3,
-                done(&part(0)),
-                "send .p1 #1 \"And the second.\" until 13",
-            )
+            .then(3, done(&part(0)), "send .p1 #1 until 13")
             .then(4, done(&part(1)), "replied 2"),
         asked("the second is refused")
+            .in_parts(2, false)
             .then(0, text(two), first)
-            .then(
-                3,
-                done(&part(0)),
-                "send .p1 #1 \"And the second.\" until 13",
-            )
+            .then(3, done(&part(0)), "send .p1 #1 until 13")
             .then(
                 4,
                 failed(&part(1), ErrorKind::Forbidden),
-                "asked .p1, open .p1 Failed(Forbidden) 1",
+                "open .p1 Failed(Forbidden) 1 at 107; asked",
             ),
         asked("the first is refused, and the second waits with it")
+            .in_parts(2, false)
             .then(0, text(two), first)
             .then(
                 3,
                 failed(&part(0), ErrorKind::NotFound),
-                "asked .p0, open .p0 Failed(NotFound) 2",
+                "open .p0 Failed(NotFound) 2 at 107; asked",
             ),
         sending("six tries, ever more rarely", Find::Query)
             .then(
@@ -659,35 +774,35 @@ fn parts_go_one_after_the_other() {
                 failed(&part(0), ErrorKind::Unavailable),
                 "wait SendRetry until 1",
             )
-            .then(1, Event::Due, "send .p0 #2 \"Hi.\" until 11")
+            .then(1, Event::Due, "send .p0 #2 until 11")
             .then(
                 1,
                 failed(&part(0), ErrorKind::RateLimited),
                 "wait SendRetry until 3",
             )
-            .then(3, Event::Due, "send .p0 #3 \"Hi.\" until 13")
+            .then(3, Event::Due, "send .p0 #3 until 13")
             .then(
                 3,
                 failed(&part(0), ErrorKind::Unavailable),
                 "wait SendRetry until 7",
             )
-            .then(7, Event::Due, "send .p0 #4 \"Hi.\" until 17")
+            .then(7, Event::Due, "send .p0 #4 until 17")
             .then(
                 7,
                 failed(&part(0), ErrorKind::Unavailable),
                 "wait SendRetry until 15",
             )
-            .then(15, Event::Due, "send .p0 #5 \"Hi.\" until 25")
+            .then(15, Event::Due, "send .p0 #5 until 25")
             .then(
                 15,
                 failed(&part(0), ErrorKind::Unavailable),
                 "wait SendRetry until 31",
             )
-            .then(31, Event::Due, "send .p0 #6 \"Hi.\" until 41")
+            .then(31, Event::Due, "send .p0 #6 until 41")
             .then(
                 31,
                 failed(&part(0), ErrorKind::Unavailable),
-                "asked .p0, open .p0 Failed(Unavailable) 1",
+                "open .p0 Failed(Unavailable) 1 at 107; asked",
             ),
     ] {
         path.check();
@@ -697,7 +812,7 @@ fn parts_go_one_after_the_other() {
 #[test]
 fn ambiguity_is_asked_and_not_guessed() {
     let resend = |limits: &mut TurnLimits| limits.unresolved = Unresolved::Resend;
-    let ask = "asked .p0, open .p0 Unresolved 1";
+    let ask = "open .p0 Unresolved 1 at 107; asked";
     for path in [
         sending("asked once it has landed: it arrived", Find::Query)
             .then(4, unsure(&part(0)), "wait InFlight until 12")
@@ -706,7 +821,7 @@ fn ambiguity_is_asked_and_not_guessed() {
         sending("asked once it has landed: it did not", Find::Query)
             .then(4, unsure(&part(0)), "wait InFlight until 12")
             .then(12, Event::Due, "find .p0 since 0")
-            .then(12, missing(&part(0)), "send .p0 #2 \"Hi.\" until 22")
+            .then(12, missing(&part(0)), "send .p0 #2 until 22")
             .then(13, done(&part(0)), "replied 1"),
         sending("landed long ago", Find::Query)
             .then(99, unsure(&part(0)), "find .p0 since 0")
@@ -725,15 +840,15 @@ fn ambiguity_is_asked_and_not_guessed() {
             .then(100, unasked(&part(0), ErrorKind::Forbidden), ask),
         sending("six times missing", Find::Query)
             .then(12, unsure(&part(0)), "find .p0 since 0")
-            .then(12, missing(&part(0)), "send .p0 #2 \"Hi.\" until 22")
+            .then(12, missing(&part(0)), "send .p0 #2 until 22")
             .then(24, unsure(&part(0)), "find .p0 since 0")
-            .then(24, missing(&part(0)), "send .p0 #3 \"Hi.\" until 34")
+            .then(24, missing(&part(0)), "send .p0 #3 until 34")
             .then(36, unsure(&part(0)), "find .p0 since 0")
-            .then(36, missing(&part(0)), "send .p0 #4 \"Hi.\" until 46")
+            .then(36, missing(&part(0)), "send .p0 #4 until 46")
             .then(48, unsure(&part(0)), "find .p0 since 0")
-            .then(48, missing(&part(0)), "send .p0 #5 \"Hi.\" until 58")
+            .then(48, missing(&part(0)), "send .p0 #5 until 58")
             .then(60, unsure(&part(0)), "find .p0 since 0")
-            .then(60, missing(&part(0)), "send .p0 #6 \"Hi.\" until 70")
+            .then(60, missing(&part(0)), "send .p0 #6 until 70")
             .then(72, unsure(&part(0)), "find .p0 since 0")
             .then(72, missing(&part(0)), ask),
         sending("silence past the deadline", Find::Event)
@@ -747,7 +862,7 @@ fn ambiguity_is_asked_and_not_guessed() {
             .then(
                 40,
                 failed(&part(0), ErrorKind::Forbidden),
-                "asked .p0, open .p0 Failed(Forbidden) 1",
+                "open .p0 Failed(Forbidden) 1 at 107; asked",
             ),
         sending("the silence is counted from the restart", Find::Event)
             .then(1_000, unsure(&part(0)), "wait Receipt until 1060")
@@ -755,7 +870,7 @@ fn ambiguity_is_asked_and_not_guessed() {
         sending("the owner would rather say it twice", Find::Event)
             .limits(resend)
             .then(4, unsure(&part(0)), "wait Receipt until 72")
-            .then(72, Event::Due, "send .p0 #2 \"Hi.\" until 82")
+            .then(72, Event::Due, "send .p0 #2 until 82")
             .then(73, done(&part(0)), "replied 1"),
         sending("it never tells", Find::None)
             .then(4, unsure(&part(0)), "wait Receipt until 12")
@@ -763,7 +878,7 @@ fn ambiguity_is_asked_and_not_guessed() {
         sending("it never tells, and is told twice", Find::None)
             .limits(resend)
             .then(4, unsure(&part(0)), "wait Receipt until 12")
-            .then(12, Event::Due, "send .p0 #2 \"Hi.\" until 22")
+            .then(12, Event::Due, "send .p0 #2 until 22")
             .then(13, done(&part(0)), "replied 1"),
     ] {
         path.check();
@@ -772,77 +887,314 @@ fn ambiguity_is_asked_and_not_guessed() {
 
 #[test]
 fn a_person_decides_and_the_turn_after_it_acts() {
-    let first = "send old.p0 #1 \"text of old.p0\" until 10";
-    let second = "send old.p1 #1 \"text of old.p1\" until 10";
-    let unresolved =
-        |path: Path| path.started(|started| started.carry = open(OpenReason::Unresolved));
     let undelivered = || {
         let mut input = delivered("gone.p0", DeliveryState::Failed);
-        input.undelivered = Some(ReplyPart {
-            key: "gone.p0".into(),
-            text: "Gone.".into(),
-        });
+        input.undelivered = Some(7);
         input
     };
+    let second = "close old.i1 Decided; send old.p1 #1 of 3 until 10";
     for path in [
-        unresolved(path("it arrived", vec![decided(Decision::Arrived)], second)).then(
+        path("it arrived", vec![decided(Decision::Arrived)], second).then(
             0,
             done("old.p1"),
             "replied 1",
         ),
-        unresolved(path(
+        path(
             "send it again",
             vec![decided(Decision::Resend)],
-            first,
-        ))
-        .then(0, done("old.p0"), second)
+            "close old.i1 Decided; send old.p0 #1 of 3 until 10",
+        )
+        .then(0, done("old.p0"), "send old.p1 #1 of 3 until 10")
         .then(0, done("old.p1"), "replied 2"),
-        unresolved(path(
-            "the provider tells late",
-            vec![delivered("old.p0", DeliveryState::Delivered)],
-            second,
-        ))
-        .then(0, done("old.p1"), "replied 1"),
-        unresolved(path(
-            "the provider tells late that it failed",
-            vec![delivered("old.p0", DeliveryState::Failed)],
-            "silent NotAddressed, open old.p0 NotDelivered 2",
-        )),
-        unresolved(path("others talk on", vec![said("hello")], "gather"))
-            .then(0, gathered(), "model 1 .m1")
-            .then(0, text("Hi."), "send .p0 #1 \"Hi.\" until 10")
-            .then(0, done(&part(0)), "replied 1, open old.p0 Unresolved 2"),
-        unresolved(path(
-            "send it again, and then it had arrived after all",
-            vec![
-                decided(Decision::Resend),
-                delivered("old.p0", DeliveryState::Read),
-            ],
-            second,
-        ))
-        .then(0, done("old.p1"), "replied 1"),
         path(
-            "it was taken, and failed",
-            vec![undelivered()],
-            "asked gone.p0, open gone.p0 NotDelivered 1",
+            "its text was erased",
+            vec![decided(Decision::Resend)],
+            "close old.i1 Decided; send old.p0 #1 of 3 until 10",
+        )
+        .then(
+            0,
+            failed("old.p0", ErrorKind::Cancelled),
+            "silent Forgotten",
         ),
         path(
-            "it was taken, and failed, amid other things",
+            "sent again, it is unresolved again: a new item, for a new decision",
+            vec![decided(Decision::Resend)],
+            "close old.i1 Decided; send old.p0 #1 of 3 until 10",
+        )
+        .started(|started| started.channel.find = Find::None)
+        .then(4, unsure("old.p0"), "wait Receipt until 12")
+        .then(12, Event::Due, "open old.p0 Unresolved 2 at 3; asked"),
+        path(
+            "the vendor reports late",
+            vec![reported(DeliveryState::Delivered)],
+            "close old.i1 Settled; send old.p1 #1 of 3 until 10",
+        )
+        .then(0, done("old.p1"), "replied 1"),
+        path(
+            "the vendor reports late that it failed",
+            vec![reported(DeliveryState::Failed)],
+            "close old.i1 Settled; open old.p0 NotDelivered 2 at 3; asked",
+        ),
+        path("others talk on", vec![said("hello")], "gather")
+            .then(0, gathered(), "model 1 .m1")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
+        path(
+            "send it again, and then it had arrived after all",
+            vec![decided(Decision::Resend), reported(DeliveryState::Read)],
+            "close old.i1 Decided; send old.p1 #1 of 3 until 10",
+        )
+        .then(0, done("old.p1"), "replied 1"),
+        path(
+            "it was accepted, and failed",
+            vec![undelivered()],
+            "open gone.p0 NotDelivered 1 at 7; asked",
+        ),
+        path(
+            "it was accepted, and failed, amid other things",
             vec![undelivered(), said("hello")],
-            "gather",
+            "open gone.p0 NotDelivered 1 at 7; gather",
         )
         .then(0, gathered(), "model 1 .m1")
-        .then(0, text("Hi."), "send .p0 #1 \"Hi.\" until 10")
-        .then(0, done(&part(0)), "replied 1, open gone.p0 NotDelivered 1"),
+        .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+        .then(0, done(&part(0)), "replied 1"),
     ] {
         path.check();
     }
 }
 
 #[test]
+fn a_model_that_is_down_is_answered_for_in_time() {
+    let waits = |started: &mut Started| started.deadline = Some(NOW + Duration::from_secs(45));
+    let unavailable = || call_failed(ErrorKind::Unavailable);
+    for path in [
+        asked("one honest sentence, and a question that is open")
+            .started(waits)
+            .then(0, unavailable(), "wait ModelRetry until 1")
+            .then(1, Event::Due, "model 2 .m2")
+            .then(20, unavailable(), "wait ModelRetry until 22")
+            .then(22, Event::Due, "model 3 .m3")
+            .then(
+                43,
+                unavailable(),
+                "reply Fixed(Model); send .p0 #1 until 53",
+            )
+            .then(
+                44,
+                done(&part(0)),
+                "open question Model, again at 74; replied 1 as Model",
+            ),
+        asked("an answer after a crash is better than a promise")
+            .started(waits)
+            .then(99, Event::CallLost { call: 1 }, "model 2 .m2")
+            .then(99, text("Hi."), "reply Answer; send .p0 #1 until 109")
+            .then(99, done(&part(0)), "replied 1"),
+        asked("tools that ran are not given up")
+            .started(waits)
+            .then(0, tools(&["pay"]), "tool pay Once .t1")
+            .then(50, returned("id-pay"), "listen")
+            .hears(50, vec![], "model 2 .m2")
+            .then(50, unavailable(), "wait ModelRetry until 52")
+            .then(52, Event::Due, "model 3 .m3")
+            .then(52, text("Hi."), "reply Answer; send .p0 #1 until 62")
+            .then(52, done(&part(0)), "replied 1"),
+    ] {
+        path.check();
+    }
+}
+
+#[test]
+fn a_question_is_tried_again_by_itself() {
+    let follows = |started: &mut Started| {
+        started.follow_up = Some(question());
+        started.questions = vec![question().id];
+    };
+    let again = |name| {
+        path(name, vec![], "gather")
+            .started(follows)
+            .then(60, gathered(), "model 1 .m1")
+    };
+    let unavailable = || call_failed(ErrorKind::Unavailable);
+    for path in [
+        again("the model is back")
+            .then(60, text("Hi."), "reply Answer; send .p0 #1 until 70")
+            .then(60, done(&part(0)), "close old.i1 Answered; replied 1"),
+        again("it is still down: nothing more is said, and it is tried later")
+            .limits(|limits| limits.model_calls = 1)
+            .then(
+                60,
+                unavailable(),
+                "open question Model, again at 120; silent Unanswered",
+            ),
+        again("too old to be tried again: a person must decide")
+            .limits(|limits| {
+                limits.model_calls = 1;
+                limits.question_age_secs = 90;
+            })
+            .then(60, unavailable(), "open question Model; silent Unanswered"),
+        path(
+            "the person asks again, and is answered",
+            vec![said("hello?")],
+            "gather",
+        )
+        .started(|started| started.questions = vec![question().id])
+        .then(0, gathered(), "model 1 .m1")
+        .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+        .then(0, done(&part(0)), "close old.i1 Answered; replied 1"),
+    ] {
+        path.check();
+    }
+    let mut wanted = decided(Decision::Answer);
+    wanted.about = Some(question());
+    path(
+        "a person wants it answered",
+        vec![wanted],
+        "close old.i1 Decided; gather",
+    )
+    .then(0, gathered(), "model 1 .m1")
+    .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+    .then(0, done(&part(0)), "replied 1")
+    .check();
+}
+
+#[test]
+fn what_waited_too_long_is_a_persons_decision() {
+    let mut late = said("hello");
+    late.accepted_at = Timestamp::from_secs(NOW.as_secs() - 5 * 60 * 60);
+    path(
+        "four hours are over",
+        vec![late.clone()],
+        "open question Late; silent Late",
+    )
+    .check();
+    asked("the owner does not mind").check_begins();
+    path("the owner does not mind", vec![late], "gather")
+        .limits(|limits| limits.question_age_secs = 0)
+        .check_begins();
+}
+
+#[test]
+fn a_reply_waits_for_its_connection() {
+    let refused = || failed(&part(0), ErrorKind::Unauthorized);
+    sending("the token is renewed", Find::Query)
+        .then(0, refused(), "wait Connection until 15")
+        .then(15, Event::Due, "send .p0 #2 until 25")
+        .then(15, refused(), "wait Connection until 45")
+        .then(45, Event::Due, "send .p0 #3 until 55")
+        .then(45, done(&part(0)), "replied 1")
+        .check();
+    sending("the token is never renewed", Find::Query)
+        .limits(|limits| limits.question_age_secs = 20)
+        .then(0, refused(), "wait Connection until 15")
+        .then(15, Event::Due, "send .p0 #2 until 25")
+        .then(
+            15,
+            refused(),
+            "open .p0 Failed(Unauthorized) 1 at 107; asked",
+        )
+        .check();
+}
+
+#[test]
+fn cut_and_blank_answers_are_not_sent_as_if_whole() {
+    let cut = || answer("The first half", &[], Finish::Length);
+    for path in [
+        asked("it is continued")
+            .then(0, cut(), "model 2 .m2")
+            .then(
+                0,
+                text(" and the second."),
+                "reply Answer; send .p0 #1 until 10",
+            )
+            .then(0, done(&part(0)), "replied 1"),
+        asked("it is cut each time")
+            .then(0, cut(), "model 2 .m2")
+            .then(0, cut(), "model 3 .m3")
+            .then(0, cut(), "reply Fixed(Cut); send .p0 #1 until 10")
+            .then(0, done(&part(0)), "open question Cut; replied 1 as Cut"),
+        asked("a filter cut it")
+            .then(
+                0,
+                answer("The first", &[], Finish::ContentFilter),
+                "reply Fixed(Cut); send .p0 #1 until 10",
+            )
+            .then(0, done(&part(0)), "open question Cut; replied 1 as Cut"),
+        asked("a blank answer is asked for again")
+            .then(0, text(" \n"), "model 2 .m2")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
+        asked("it is blank each time")
+            .then(0, text(""), "model 2 .m2")
+            .then(0, text(""), "reply Fixed(Blank); send .p0 #1 until 10")
+            .then(
+                0,
+                done(&part(0)),
+                "open question Blank, again at 30; replied 1 as Blank",
+            ),
+    ] {
+        path.check();
+    }
+}
+
+#[test]
+fn the_rest_of_a_long_reply_can_be_asked_for() {
+    asked("it is offered")
+        .in_parts(1, true)
+        .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+        .then(0, done(&part(0)), "open Rest; replied 1")
+        .check();
+    let mut pressed = input(Body::Action {
+        kind: "button".into(),
+        action: "old.i1".into(),
+        value: String::new(),
+    });
+    pressed.about = Some(OpenItem {
+        kind: ItemKind::Rest,
+        ..open()
+    });
+    path(
+        "it is asked for, and sent without the model",
+        vec![pressed],
+        "close old.i1 Answered; reply Rest(3); send .p0 #1 until 10",
+    )
+    .then(0, done(&part(0)), "replied 1")
+    .check();
+}
+
+#[test]
+fn what_was_shown_is_void_when_its_person_is_forgotten() {
+    let forgotten = || Event::Forgotten {
+        persons: [PersonId::from_bytes([5; 16])].into(),
+    };
+    for path in [
+        asked("it is gathered and asked again")
+            .then(0, forgotten(), "gather")
+            .then(0, gathered(), "model 2 .m2")
+            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+            .then(0, done(&part(0)), "replied 1"),
+        sending("it is being sent already", Find::Query).then(0, forgotten(), "silent Forgotten"),
+        asked("a tool has run")
+            .then(0, tools(&["pay"]), "tool pay Once .t1")
+            .then(0, forgotten(), "silent Forgotten"),
+    ] {
+        path.check();
+    }
+}
+
+/// A turn in which a person has said hello.
+fn begin_asked(employee: &Employee) -> State {
+    let mut started = started();
+    started.inputs = 1;
+    let (mut state, _) = begin(employee, turn(), NOW, started).unwrap();
+    let received = Event::Received(Box::new(said("hello")));
+    step(employee, &mut state, NOW, &received).unwrap();
+    state
+}
+
+#[test]
 fn an_event_that_does_not_fit_is_refused_and_changes_nothing() {
     let employee = employee();
-    let (mut state, _) = begin(&employee, turn(), NOW, started(vec![said("hello")])).unwrap();
+    let mut state = begin_asked(&employee);
     let before = state.clone();
     for event in [
         text("Hi."),
@@ -855,7 +1207,15 @@ fn an_event_that_does_not_fit_is_refused_and_changes_nothing() {
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert_eq!(state, before, "{}", event.name());
     }
-    for event in [gathered(), text("Hi.")] {
+    let part = ReplyPart {
+        key: part(0),
+        what: Outgoing::markdown("Hi."),
+    };
+    let rendered = Event::Rendered {
+        parts: vec![part],
+        rest: None,
+    };
+    for event in [gathered(), text("Hi."), rendered] {
         step(&employee, &mut state, NOW, &event).unwrap();
     }
     let before = state.clone();

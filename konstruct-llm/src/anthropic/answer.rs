@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    leak::{Leak, Piece},
     sse::SseFrames,
 };
 
@@ -38,7 +39,11 @@ struct Open {
 
 #[derive(Debug)]
 enum Kind {
-    Text,
+    /// With the thoughts that were left in it, and whether there were any: they are a block of their own.
+    Text {
+        leak: Leak,
+        thought: bool,
+    },
     Thinking,
     /// With the input that stood in the beginning, which counts when no delta comes.
     Tool {
@@ -94,6 +99,14 @@ impl Wire for Messages {
             EventKind::Ping => events.push(ModelEvent::Heartbeat),
             EventKind::Error => return Err(in_stream(&event.error.unwrap_or_default())),
             EventKind::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// With the `stop_reason`, and every block ended, the answer is whole; some gateways leave `message_stop` out.
+    fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
+        if self.reason.is_some() && self.open.is_empty() {
+            events.push(ModelEvent::Finish(self.finish()?));
         }
         Ok(())
     }
@@ -157,12 +170,18 @@ impl Messages {
 
     /// Begins a block. All of it may stand here already, as it does in a document.
     fn begin(&mut self, index: u32, block: &Value, events: &mut Vec<ModelEvent>) -> Result<()> {
+        if index >= THOUGHT {
+            return Err(protocol("a block has the index", index));
+        }
         if self.at(index).is_ok() {
             return Err(protocol("a block begins twice", index));
         }
         let text = |name: &str| block[name].as_str().filter(|text| !text.is_empty());
         let (kind, shown) = match text("type") {
-            Some("text") => (Kind::Text, BlockKind::Text),
+            Some("text") => {
+                let (leak, thought) = (Leak::default(), false);
+                (Kind::Text { leak, thought }, BlockKind::Text)
+            }
             Some("thinking" | "redacted_thinking") => (Kind::Thinking, BlockKind::Reasoning),
             Some("tool_use") => {
                 let object = block["input"].as_object();
@@ -182,13 +201,13 @@ impl Messages {
             None => return Err(protocol("a block of no type", index)),
         };
         events.push(ModelEvent::BlockStart { index, kind: shown });
-        match kind {
-            Kind::Text => {
+        let mut kind = kind;
+        match &mut kind {
+            Kind::Text { leak, thought } => {
                 self.said |= text("text").is_some();
-                events.extend(text("text").map(|delta| ModelEvent::Text {
-                    index,
-                    delta: delta.to_owned(),
-                }));
+                for piece in leak.push(text("text").unwrap_or_default()) {
+                    say(index, piece, thought, events);
+                }
             }
             Kind::Thinking => {
                 events.extend(text("thinking").map(|delta| ModelEvent::Reasoning {
@@ -214,10 +233,13 @@ impl Messages {
         let event = match (&mut self.open[at].kind, said) {
             // What a later version adds, and blocks that are not ours to read.
             (Kind::Other, _) | (_, DeltaKind::Unknown) => None,
-            (Kind::Text, DeltaKind::TextDelta) => {
+            (Kind::Text { leak, thought }, DeltaKind::TextDelta) => {
                 let text = full(delta.text);
                 self.said |= text.is_some();
-                text.map(|delta| ModelEvent::Text { index, delta })
+                for piece in leak.push(&text.unwrap_or_default()) {
+                    say(index, piece, thought, events);
+                }
+                None
             }
             (Kind::Thinking, DeltaKind::ThinkingDelta) => {
                 full(delta.thinking).map(|delta| ModelEvent::Reasoning { index, delta })
@@ -238,13 +260,27 @@ impl Messages {
 
     fn end(&mut self, at: usize, events: &mut Vec<ModelEvent>) {
         let Open { index, kind } = self.open.remove(at);
-        if let Kind::Tool {
-            input,
-            began: false,
-        } = kind
-        {
-            let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
-            events.push(ModelEvent::ToolArguments { index, delta });
+        match kind {
+            Kind::Text {
+                mut leak,
+                mut thought,
+            } => {
+                if let Some(piece) = leak.end() {
+                    say(index, piece, &mut thought, events);
+                }
+                if thought {
+                    let index = index | THOUGHT;
+                    events.push(ModelEvent::BlockEnd { index });
+                }
+            }
+            Kind::Tool {
+                input,
+                began: false,
+            } => {
+                let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
+                events.push(ModelEvent::ToolArguments { index, delta });
+            }
+            _ => {}
         }
         events.push(ModelEvent::BlockEnd { index });
     }
@@ -289,6 +325,24 @@ impl Messages {
             "model_context_window_exceeded" => Finish::ContextWindow,
             _ => Finish::Other(reason),
         })
+    }
+}
+
+/// Marks the index of a block of thoughts that were left in the text block of that index. No answer has so many blocks.
+const THOUGHT: u32 = 1 << 16;
+
+/// Yields a piece of a text block.
+fn say(index: u32, piece: Piece, thought: &mut bool, events: &mut Vec<ModelEvent>) {
+    match piece {
+        Piece::Text(delta) => events.push(ModelEvent::Text { index, delta }),
+        Piece::Thought(delta) => {
+            let index = index | THOUGHT;
+            if !std::mem::replace(thought, true) {
+                let kind = BlockKind::Reasoning;
+                events.push(ModelEvent::BlockStart { index, kind });
+            }
+            events.push(ModelEvent::Reasoning { index, delta });
+        }
     }
 }
 

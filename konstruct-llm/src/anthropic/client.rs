@@ -1,11 +1,11 @@
 //! The backend: where it posts, and what its refusals mean.
 
 use async_trait::async_trait;
+use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
     Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
     Price, Result, Secret,
 };
-use reqwest::header::HeaderMap;
 
 use super::{
     answer::Messages,
@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    guard::Guard,
-    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
+    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe},
     price::PriceTable,
 };
 
@@ -140,10 +139,10 @@ impl Anthropic {
         Err(Error::new(ErrorKind::Protocol, message))
     }
 
-    fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::new();
-        header(&mut headers, "x-api-key", self.api_key.expose())?;
-        header(&mut headers, "anthropic-version", "2023-06-01")?;
+    fn headers(&self) -> Result<Headers> {
+        let mut headers = Headers::default();
+        headers.set("x-api-key", self.api_key.expose())?;
+        headers.set("anthropic-version", "2023-06-01")?;
         Ok(headers)
     }
 }
@@ -162,7 +161,7 @@ impl LlmBackend for Anthropic {
         let asked = asked.told();
         let body = request(&self.info, &asked, comes_again)?;
         let mut headers = self.headers()?;
-        header(&mut headers, "idempotency-key", &call.idempotency_key)?;
+        headers.set("idempotency-key", &call.idempotency_key)?;
         let post = Post {
             url: format!("{}/v1/messages", self.base_url),
             headers,
@@ -185,8 +184,9 @@ fn refused(refusal: &Refusal) -> Error {
         return refusal.error("anthropic", None, None);
     };
     let said = ProviderError::new(&error.r#type, &error.message);
-    // The status says more than `invalid_request_error` where a gateway gives both.
-    let typed = known(&error.r#type).filter(|_| refusal.status != 413);
+    // The status says more than `invalid_request_error` where a gateway gives both, such as 402 or 413.
+    let status = refusal.status >= 400;
+    let typed = known(&error.r#type).filter(|kind| !(status && *kind == ErrorKind::InvalidInput));
     refusal.error("anthropic", typed, Some(said))
 }
 
@@ -206,7 +206,9 @@ fn known(kind: &str) -> Option<ErrorKind> {
         "not_found_error" => ErrorKind::NotFound,
         "request_too_large" => ErrorKind::TooLarge,
         "rate_limit_error" => ErrorKind::RateLimited,
-        "api_error" | "timeout_error" | "overloaded_error" => ErrorKind::Unavailable,
+        "overloaded_error" => ErrorKind::Unavailable,
+        // It failed at an unknown point, and tokens may have been billed.
+        "api_error" | "timeout_error" => ErrorKind::Ambiguous,
         _ => return None,
     })
 }

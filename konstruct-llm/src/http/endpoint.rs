@@ -1,7 +1,6 @@
 //! Who is asked, and with which credential.
 
-use konstruct_core::ModelInfo;
-use reqwest::Url;
+use konstruct_core::{ModelInfo, http::Url};
 use sha2::{Digest as _, Sha256};
 
 /// Says in a model's description where it is asked and with which credential.

@@ -1,7 +1,9 @@
 //! Fetching a document.
 
-use konstruct_core::{Error, Result};
-use reqwest::{Method, header::HeaderMap};
+use konstruct_core::{
+    Error, Result,
+    http::{Headers, Method},
+};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -13,7 +15,7 @@ pub(crate) struct Get {
     pub(crate) provider: &'static str,
     pub(crate) url: String,
     pub(crate) query: Vec<(&'static str, String)>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) refused: fn(&Refusal) -> Error,
 }
 
@@ -24,7 +26,7 @@ impl Http {
     /// As [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) when it is too large or no such document.
     pub(crate) async fn get<T: DeserializeOwned>(&self, get: Get, most: usize) -> Result<T> {
         let deadline = Instant::now() + self.timeouts.first_content;
-        let request = self.request(Method::GET, &get.url)?;
+        let request = self.client.request(Method::GET, &get.url)?;
         let request = request.query(&get.query).headers(get.headers);
         let response = answered(request, deadline, get.refused).await?;
         parsed(get.provider, &body(response, deadline, most).await?)

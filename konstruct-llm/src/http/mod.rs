@@ -1,4 +1,4 @@
-//! The one way to a provider: TLS, timeouts, and bytes through a codec into a stream.
+//! The way to a provider over [`konstruct_core::http`]: timeouts, refusals, and bytes through a codec into a stream.
 
 mod endpoint;
 mod get;
@@ -9,16 +9,9 @@ mod refusal;
 mod stream;
 mod timeouts;
 
-use std::{
-    error::Error as StdError,
-    sync::{Arc, OnceLock},
-};
-
-use konstruct_core::{Error, ErrorKind, Result};
-use reqwest::{
-    Client, Method, RequestBuilder, Response, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
-    redirect,
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    http::{Client, Guard, Headers, Request, Response},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -31,22 +24,19 @@ pub(crate) use self::{
     endpoint::describe,
     refusal::{ProviderError, Refusal},
 };
-use crate::guard::{Blocked, Guard};
 
-/// An HTTP client with its timeouts, and perhaps a guard. Clones share their connections.
+/// An HTTP client with its timeouts. Clones share their connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
     pub(crate) timeouts: Timeouts,
-    guard: Option<Guard>,
-    /// Made when first used: for any server, and for public ones alone.
-    clients: Arc<[OnceLock<std::result::Result<Client, String>>; 2]>,
+    client: Client,
 }
 
 /// A call to be made.
 #[derive(Debug)]
 pub(crate) struct Post<'a, B> {
     pub(crate) url: String,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     pub(crate) body: &'a B,
     /// Reads the provider's error. Status and typed body become a kind there, and only there.
     pub(crate) refused: fn(&Refusal) -> Error,
@@ -54,19 +44,20 @@ pub(crate) struct Post<'a, B> {
 
 impl Http {
     pub(crate) fn new(timeouts: Timeouts) -> Self {
+        let client = Client::builder().connect_timeout(timeouts.connect);
         Self {
             timeouts,
-            guard: None,
-            clients: Arc::default(),
+            client: client.build(),
         }
     }
 
     /// The same with other timeouts. The guard stays.
     #[must_use]
     pub(crate) fn with_timeouts(&self, timeouts: Timeouts) -> Self {
+        let client = self.client.to_builder().connect_timeout(timeouts.connect);
         Self {
-            guard: self.guard.clone(),
-            ..Self::new(timeouts)
+            timeouts,
+            client: client.build(),
         }
     }
 
@@ -74,58 +65,47 @@ impl Http {
     #[must_use]
     pub(crate) fn guarded(&self, guard: Guard) -> Self {
         Self {
-            guard: Some(guard),
-            ..Self::new(self.timeouts)
+            timeouts: self.timeouts,
+            client: self.client.to_builder().guard(guard).build(),
         }
-    }
-
-    /// Returns the client for any server, or for public ones alone.
-    pub(crate) fn client(&self, any: bool) -> Result<&Client> {
-        let client = self.clients[usize::from(!any)].get_or_init(|| {
-            client(&self.timeouts, self.guard.as_ref(), any).map_err(|error| error.to_string())
-        });
-        client.as_ref().map_err(|problem| {
-            Error::internal(format!("the HTTP client cannot be made: {problem}"))
-        })
-    }
-
-    /// Begins a request, unless the guard forbids it.
-    fn request(&self, method: Method, url: &str) -> Result<RequestBuilder> {
-        let url = Url::parse(url).map_err(|_| Error::invalid("base_url", "not a URL to call"))?;
-        let any = match &self.guard {
-            None => true,
-            Some(guard) => guard.passes(&url)?,
-        };
-        Ok(self.client(any)?.request(method, url))
     }
 }
 
 async fn answered(
-    request: RequestBuilder,
+    request: Request,
     deadline: Instant,
     refused: fn(&Refusal) -> Error,
 ) -> Result<Response> {
-    let response = timeout_at(deadline, request.send())
-        .await
-        .map_err(|_| silent("before the answer began"))?
-        .map_err(unreached)?;
-    if response.status().is_success() {
+    let response = begun(request, deadline).await?;
+    if response.is_success() {
         return Ok(response);
     }
     Err(refused(&Refusal::read(response, deadline).await))
 }
 
+/// Sends a request and waits for the head of the answer. An answer that does not begin was cut: the provider may be at work.
+async fn begun(request: Request, deadline: Instant) -> Result<Response> {
+    let sent = timeout_at(deadline, request.send()).await;
+    sent.map_err(|_| silent("before the answer began"))?
+        .map_err(|error| match error.kind() {
+            ErrorKind::Ambiguous => Error::new(
+                ErrorKind::Truncated,
+                "the connection broke before the answer began",
+            )
+            .with_source(error),
+            _ => error,
+        })
+}
+
 /// Reads a whole body of at most so many bytes.
-async fn body(mut response: Response, deadline: Instant, most: usize) -> Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let read = timeout_at(deadline, response.chunk()).await;
-        match read.map_err(|_| silent("in mid-answer"))? {
-            Ok(Some(bytes)) if body.len() + bytes.len() <= most => body.extend(bytes),
-            Ok(Some(_)) => return Err(Error::new(ErrorKind::Protocol, "the answer is too large")),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(broken(error)),
+async fn body(response: Response, deadline: Instant, most: usize) -> Result<Vec<u8>> {
+    let read = timeout_at(deadline, response.body(most)).await;
+    match read.map_err(|_| silent("in mid-answer"))? {
+        Ok(body) => Ok(body.into()),
+        Err(error) if error.kind() == ErrorKind::TooLarge => {
+            Err(Error::new(ErrorKind::Protocol, "the answer is too large").with_source(error))
         }
+        Err(error) => Err(error),
     }
 }
 
@@ -134,63 +114,6 @@ fn parsed<T: DeserializeOwned>(provider: &str, body: &[u8]) -> Result<T> {
         let message = format!("{provider} answered what is not an answer");
         Error::new(ErrorKind::Protocol, message).with_source(error)
     })
-}
-
-/// Makes the client: ring and Mozilla's roots by name, so that neither cmake nor system certificates are needed, and no
-/// redirects, which would carry a key elsewhere. A guarded one goes through no proxy, for that would look names up itself.
-fn client(
-    timeouts: &Timeouts,
-    guard: Option<&Guard>,
-    any: bool,
-) -> std::result::Result<Client, Box<dyn StdError + Send + Sync>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(redirect::Policy::none())
-        .connect_timeout(timeouts.connect)
-        .user_agent(concat!("konstruct/", env!("CARGO_PKG_VERSION")));
-    if let Some(guard) = guard {
-        builder = builder.no_proxy().dns_resolver(guard.resolver(any));
-    }
-    Ok(builder.build()?)
-}
-
-/// Adds a header whose value may hold a secret.
-pub(crate) fn header(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<()> {
-    let mut value = HeaderValue::from_str(value)
-        .map_err(|_| Error::invalid(name, "has characters that a header cannot carry"))?;
-    value.set_sensitive(true);
-    headers.insert(HeaderName::from_static(name), value);
-    Ok(())
-}
-
-fn unreached(error: reqwest::Error) -> Error {
-    let error = error.without_url();
-    if let Some(blocked) = Blocked::cause(&error) {
-        return blocked.error();
-    }
-    let (kind, message) = if error.is_connect() {
-        (ErrorKind::Unavailable, "no connection")
-    } else if error.is_builder() {
-        (ErrorKind::InvalidInput, "base_url: not a URL to call")
-    } else {
-        (
-            ErrorKind::Truncated,
-            "the connection broke before the answer began",
-        )
-    };
-    Error::new(kind, message).with_source(error)
-}
-
-pub(crate) fn broken(error: reqwest::Error) -> Error {
-    Error::new(ErrorKind::Truncated, "the connection broke in mid-answer")
-        .with_source(error.without_url())
 }
 
 pub(crate) fn silent(when: &str) -> Error {

@@ -1,7 +1,6 @@
 //! A call whose answer is one document, or a stream that is no model's answer.
 
-use konstruct_core::Result;
-use reqwest::{Method, Response};
+use konstruct_core::{Result, http::Response};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
@@ -31,7 +30,8 @@ impl Http {
     pub(crate) async fn open(&self, post: Post<'_, impl Serialize>) -> Result<Response> {
         let deadline = Instant::now() + self.timeouts.first_content;
         let request = self
-            .request(Method::POST, &post.url)?
+            .client
+            .post(&post.url)?
             .headers(post.headers)
             .json(post.body);
         answered(request, deadline, post.refused).await

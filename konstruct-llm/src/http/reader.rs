@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
-use reqwest::Response;
+use konstruct_core::{Error, ErrorKind, ModelEvent, Result, http::Response};
 use tokio::time::{Instant, timeout_at};
 
-use super::{broken, silent};
+use super::silent;
 use crate::codec::{Decoder, Wire};
 
 /// The most bytes of one stream. A chunk of OpenAI's is some 400 bytes for a token, and no answer has half a million.
@@ -48,7 +47,7 @@ impl<W: Wire> Reader<W> {
             match timeout_at(deadline, self.response.chunk()).await {
                 Ok(Ok(Some(bytes))) => self.take(&bytes),
                 Ok(Ok(None)) => self.ready.extend(self.decoder.finish()),
-                Ok(Err(error)) => self.ready.push_back(Err(broken(error))),
+                Ok(Err(error)) => self.ready.push_back(Err(error)),
                 Err(_) => self.ready.push_back(Err(silent("in mid-answer"))),
             }
         }

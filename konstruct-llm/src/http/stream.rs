@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 
 use futures_util::{StreamExt as _, stream};
-use konstruct_core::{CallContext, Error, ErrorKind, ModelEvent, ModelInfo, ModelStream, Result};
-use reqwest::{Method, Response, header::CONTENT_TYPE};
+use konstruct_core::{
+    CallContext, Error, ErrorKind, ModelEvent, ModelInfo, ModelStream, Result, http::Response,
+};
 use serde::Serialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
-    Http, Post, Refusal, body,
+    Http, Post, Refusal, begun, body,
     reader::{Reader, signed},
-    silent, unreached,
 };
 use crate::codec::{Decoder, Wire};
 
@@ -35,15 +35,13 @@ impl Http {
         let total = start + call.timeout;
         let first = total.min(start + self.timeouts.first_content);
         let request = self
-            .request(Method::POST, &post.url)?
+            .client
+            .post(&post.url)?
             .headers(post.headers)
             .json(post.body);
-        let response = timeout_at(first, request.send())
-            .await
-            .map_err(|_| silent("before the answer began"))?
-            .map_err(unreached)?;
+        let response = begun(request, first).await?;
         let media = Media::of(&response);
-        if !response.status().is_success() || media == Media::Page {
+        if !response.is_success() || media == Media::Page {
             return Err((post.refused)(&Refusal::read(response, first).await));
         }
         let origin = info.origin.clone();
@@ -82,10 +80,7 @@ enum Media {
 
 impl Media {
     fn of(response: &Response) -> Self {
-        let kind = response.headers().get(CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-        match kind.unwrap_or_default().to_ascii_lowercase().as_str() {
+        match response.media_type().as_str() {
             "application/json" => Self::Json,
             "text/html" => Self::Page,
             _ => Self::Other,
@@ -102,7 +97,7 @@ async fn document<W: Wire>(
     deadline: Instant,
     refused: fn(&Refusal) -> Error,
 ) -> Result<Vec<Result<ModelEvent>>> {
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let head = Refusal::of(&response);
     let body = body(response, deadline, DOCUMENT).await?;
     let mut events = Vec::new();
     let text = String::from_utf8_lossy(&body);
@@ -117,11 +112,7 @@ async fn document<W: Wire>(
             Ok(events)
         }
         Err(error) => {
-            let refusal = refused(&Refusal {
-                status,
-                headers,
-                body,
-            });
+            let refusal = refused(&head.with_body(body));
             // A typed error says more, also of who asks; where nothing is typed the status is no help.
             Err(match refusal.kind() {
                 ErrorKind::Protocol => error,

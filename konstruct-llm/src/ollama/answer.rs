@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::{
     client::in_stream,
-    leak::{Leak, Piece},
     wire::{CallIn, Line},
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    leak::{Leak, Piece},
     ndjson,
 };
 
@@ -139,7 +139,7 @@ impl Lines {
         }
     }
 
-    /// Calls come whole, with an object for arguments.
+    /// Calls come whole, with an object for arguments; compatible servers send a string that holds the object's JSON.
     fn call(&mut self, call: CallIn, events: &mut Vec<ModelEvent>) {
         self.end_prose(events);
         self.called = true;
@@ -149,6 +149,7 @@ impl Lines {
         let index = self.begin(BlockKind::ToolCall { id, name }, events);
         let delta = match call.function.arguments {
             Value::Null => "{}".into(),
+            Value::String(json) => json,
             arguments => arguments.to_string(),
         };
         events.push(ModelEvent::ToolArguments { index, delta });

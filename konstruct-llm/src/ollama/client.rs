@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
     Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
     Price, Result, Secret,
 };
-use reqwest::header::HeaderMap;
 
 use super::{
     answer::Lines,
@@ -18,8 +18,7 @@ use super::{
 };
 use crate::{
     catalog::Catalog,
-    guard::Guard,
-    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe, header},
+    http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe},
 };
 
 /// How many tokens of context a model gets unless told otherwise.
@@ -118,11 +117,11 @@ impl Ollama {
         self
     }
 
-    pub(super) fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::new();
+    pub(super) fn headers(&self) -> Result<Headers> {
+        let mut headers = Headers::default();
         if let Some(key) = &self.api_key {
             let bearer = format!("Bearer {}", key.expose());
-            header(&mut headers, "authorization", &bearer)?;
+            headers.set("authorization", &bearer)?;
         }
         Ok(headers)
     }
@@ -156,7 +155,7 @@ pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
         provider: "ollama",
         url: format!("{}/api/tags", self::base_url(base_url.as_ref())),
         query: Vec::new(),
-        headers: HeaderMap::new(),
+        headers: Headers::default(),
         refused,
     };
     let http = Http::new(timeouts.with_first_content(within));

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{EmbedContext, Embedder, Price, Result, Secret};
-use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::client::{LOCAL, base_url, refused};
 use crate::{
     embed::{Answered, Limits, Model, Server, checked, embed},
-    guard::Guard,
-    http::{Http, Post, Timeouts, header},
+    http::{Http, Post, Timeouts},
 };
 
 /// Few enough that a slow machine answers in time; Ollama works them one after another anyway.
@@ -112,10 +111,10 @@ impl Server for OllamaEmbedder {
     }
 
     async fn ask(&self, input: &[&str]) -> Result<Answered> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::default();
         if let Some(key) = &self.api_key {
             let bearer = format!("Bearer {}", key.expose());
-            header(&mut headers, "authorization", &bearer)?;
+            headers.set("authorization", &bearer)?;
         }
         let body = Request {
             model: &self.model.name,

@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use konstruct_core::http::Response;
 use konstruct_core::{Error, ErrorKind, Result};
-use reqwest::Response;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     codec::{Frame as _, parse},
-    http::{Get, Post, broken, silent},
+    http::{Get, Post, silent},
     ndjson,
 };
 
@@ -215,7 +215,7 @@ impl Pulling {
             }
             let chunk = timeout(self.idle, self.response.chunk());
             let chunk = chunk.await.map_err(|_| silent("in mid-pull"))?;
-            match chunk.map_err(broken)? {
+            match chunk? {
                 Some(bytes) => {
                     self.lines.push(&bytes, |line| {
                         self.ready.push(line.to_owned());

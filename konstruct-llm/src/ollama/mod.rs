@@ -3,7 +3,6 @@
 mod answer;
 mod client;
 mod embed;
-mod leak;
 mod local;
 mod model;
 mod request;

@@ -1,10 +1,10 @@
 //! The backend: where it posts, and over which wire.
 
 use async_trait::async_trait;
+use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
     Ability, CallContext, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result, Secret,
 };
-use reqwest::header::HeaderMap;
 use serde::Serialize;
 
 use super::{
@@ -17,8 +17,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     codec::Wire,
-    guard::Guard,
-    http::{Get, Http, Post, Timeouts, describe, header},
+    http::{Get, Http, Post, Timeouts, describe},
     price::PriceTable,
 };
 
@@ -130,11 +129,11 @@ impl OpenAi {
         self
     }
 
-    fn headers(&self) -> Result<HeaderMap> {
-        let mut headers = HeaderMap::new();
+    fn headers(&self) -> Result<Headers> {
+        let mut headers = Headers::default();
         if !self.api_key.is_empty() {
             let bearer = format!("Bearer {}", self.api_key.expose());
-            header(&mut headers, "authorization", &bearer)?;
+            headers.set("authorization", &bearer)?;
         }
         Ok(headers)
     }
@@ -146,7 +145,7 @@ impl OpenAi {
         call: &CallContext,
     ) -> Result<ModelStream> {
         let mut headers = self.headers()?;
-        header(&mut headers, "idempotency-key", &call.idempotency_key)?;
+        headers.set("idempotency-key", &call.idempotency_key)?;
         let post = Post {
             url: format!("{}{path}", self.base_url),
             headers,

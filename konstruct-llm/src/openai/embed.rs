@@ -2,15 +2,14 @@
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Price, Result, Secret};
-use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{client::OFFICIAL, error::refused};
 use crate::{
     embed::{Answered, Limits, Model, Server, embed},
-    guard::Guard,
-    http::{Http, Post, Timeouts, header},
+    http::{Http, Post, Timeouts},
     price::PriceTable,
 };
 
@@ -110,10 +109,10 @@ impl Server for OpenAiEmbedder {
     }
 
     async fn ask(&self, input: &[&str]) -> Result<Answered> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::default();
         if !self.api_key.is_empty() {
             let bearer = format!("Bearer {}", self.api_key.expose());
-            header(&mut headers, "authorization", &bearer)?;
+            headers.set("authorization", &bearer)?;
         }
         let shortens = self.model.name.starts_with("text-embedding-3");
         let body = Request {

@@ -1,6 +1,6 @@
 //! What OpenAI's errors mean, and those of compatible servers: in a refusal, and in a stream.
 
-use konstruct_core::{Error, ErrorKind};
+use konstruct_core::{Error, ErrorKind, http::kind_of};
 
 use super::wire::{ErrorBody, ErrorDocument};
 use crate::http::{ProviderError, Refusal};
@@ -66,9 +66,9 @@ fn known(code: &str) -> Option<ErrorKind> {
         "model_not_found" => ErrorKind::NotFound,
         "context_length_exceeded" | "exceed_context_size_error" => ErrorKind::TooLarge,
         "not_supported_error" => ErrorKind::Unsupported,
-        "server_error" | "overloaded_error" | "server_is_overloaded" | "slow_down" => {
-            ErrorKind::Unavailable
-        }
+        "overloaded_error" | "server_is_overloaded" | "slow_down" => ErrorKind::Unavailable,
+        // It failed at an unknown point, and tokens may have been billed.
+        "server_error" => ErrorKind::Ambiguous,
         "invalid_request_error" | "invalid_prompt" | "bio_policy" | "invalid_encrypted_content" => {
             ErrorKind::InvalidInput
         }
@@ -80,15 +80,7 @@ fn known(code: &str) -> Option<ErrorKind> {
 
 /// Reads a code that is the status which there would have been.
 fn numbered(code: &str) -> Option<ErrorKind> {
-    Some(match code.parse::<u16>().ok()? {
-        400 | 422 => ErrorKind::InvalidInput,
-        401 => ErrorKind::Unauthorized,
-        402 => ErrorKind::QuotaExhausted,
-        403 => ErrorKind::Forbidden,
-        404 => ErrorKind::NotFound,
-        413 => ErrorKind::TooLarge,
-        429 => ErrorKind::RateLimited,
-        408 | 500..=599 => ErrorKind::Unavailable,
-        _ => return None,
-    })
+    let status = code.parse::<u16>().ok()?;
+    let kind = (400..600).contains(&status).then(|| kind_of(status))?;
+    (kind != ErrorKind::Protocol).then_some(kind)
 }

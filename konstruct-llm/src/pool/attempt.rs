@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     bill::Bill,
-    deployment::{Passes, Slot},
+    deployment::{Candidate, Permits},
     verdict::Verdict,
 };
 
@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const INDEX: u32 = 1 << 20;
 
 /// An attempt whose stream is open.
-pub(super) struct Live {
-    pub(super) slot: Arc<Slot>,
+pub(super) struct AttemptStream {
+    pub(super) candidate: Arc<Candidate>,
     stream: ModelStream,
     bill: Bill,
-    passes: Option<Passes>,
+    permits: Option<Permits>,
     total: Instant,
     /// When it last said something.
     heard: Instant,
@@ -37,7 +37,7 @@ pub(super) struct Opened {
     /// What it said up to its first content.
     pub(super) events: VecDeque<ModelEvent>,
     /// The rest; `None` when the last of the events is its finish.
-    pub(super) rest: Option<Live>,
+    pub(super) rest: Option<AttemptStream>,
 }
 
 /// Makes an attempt, and waits for its first content. Until then nothing has been promised to anybody.
@@ -45,13 +45,13 @@ pub(super) struct Opened {
 /// # Errors
 /// What went wrong. The breakers know of it, and the bill is settled.
 pub(super) async fn open(
-    slot: Arc<Slot>,
-    (passes, mut bill): (Passes, Bill),
+    candidate: Arc<Candidate>,
+    (permits, mut bill): (Permits, Bill),
     (request, call): (ModelRequest, CallContext),
     total: Instant,
 ) -> Result<Opened> {
     let now = Instant::now();
-    let within = slot.deployment.first_content;
+    let within = candidate.deployment.first_content;
     let first = within.map_or(total, |within| total.min(now + within));
     let mut own = CallContext::new(
         call.tenant,
@@ -64,20 +64,20 @@ pub(super) async fn open(
     .with_budget(Arc::new(Unmetered));
     own.conversation = call.conversation;
     bill.sent();
-    let begun = timeout_at(first, slot.deployment.backend.stream(request, &own)).await;
+    let begun = timeout_at(first, candidate.deployment.backend.stream(request, &own)).await;
     let stream = match begun.unwrap_or_else(|_| Err(silent("before it answered"))) {
         Ok(stream) => stream,
         Err(error) => {
             bill.failed(&error, false);
-            blame(passes, &error, (now, total));
+            blame(permits, &error, (now, total));
             return Err(error);
         }
     };
-    let mut live = Live {
-        slot,
+    let mut live = AttemptStream {
+        candidate,
         stream,
         bill,
-        passes: Some(passes),
+        permits: Some(permits),
         total,
         heard: now,
     };
@@ -103,13 +103,14 @@ pub(super) async fn open(
     }
 }
 
-impl Live {
+impl AttemptStream {
     /// Returns the next event, within the idle time.
     ///
     /// # Errors
     /// What went wrong; the attempt is over then.
     pub(super) async fn follow(&mut self) -> Result<ModelEvent> {
-        self.next(Instant::now() + self.slot.deployment.idle).await
+        self.next(Instant::now() + self.candidate.deployment.idle)
+            .await
     }
 
     async fn next(&mut self, until: Instant) -> Result<ModelEvent> {
@@ -133,16 +134,16 @@ impl Live {
                 self.heard = Instant::now();
                 self.bill.note(&event);
                 if matches!(event, ModelEvent::Finish(_))
-                    && let Some(passes) = self.passes.take()
+                    && let Some(permits) = self.permits.take()
                 {
-                    passes.succeed();
+                    permits.succeed();
                 }
                 Ok(event)
             }
             Err(error) => {
                 self.bill.failed(&error, true);
-                if let Some(passes) = self.passes.take() {
-                    blame(passes, &error, (self.heard, self.total));
+                if let Some(permits) = self.permits.take() {
+                    blame(permits, &error, (self.heard, self.total));
                 }
                 Err(error)
             }
@@ -151,11 +152,11 @@ impl Live {
 }
 
 /// Counts a failure against whom it is the fault of; against nobody, where the caller had no time to wait.
-fn blame(passes: Passes, error: &Error, (heard, total): (Instant, Instant)) {
+fn blame(permits: Permits, error: &Error, (heard, total): (Instant, Instant)) {
     let now = Instant::now();
     let hurried = now >= total && now.duration_since(heard) < PATIENCE;
     if !(hurried && error.kind() == ErrorKind::Truncated) {
-        passes.fail(now, &Verdict::of(error));
+        permits.fail(now, &Verdict::of(error));
     }
 }
 

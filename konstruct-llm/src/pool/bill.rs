@@ -20,7 +20,7 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
             | ErrorKind::QuotaExhausted
             | ErrorKind::TooLarge
             | ErrorKind::Unsupported
-            // Not reached, or refused with a status.
+            // Not reached, or refused before any work; a status that leaves it open is `Ambiguous`.
             | ErrorKind::Unavailable
     )
 }

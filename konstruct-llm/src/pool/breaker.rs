@@ -1,4 +1,4 @@
-//! A breaker: what failed is left alone for a while, then tried by one probe at a time.
+//! A circuit breaker: what failed is skipped for a while, then tried by one probe at a time.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -80,9 +80,9 @@ struct State {
     probing: bool,
 }
 
-/// The right to try, which must be given back with what came of it; dropped, it tells nothing.
+/// A permit to try, which is given back with the outcome; dropped, it reports nothing.
 #[derive(Debug)]
-pub(super) struct Pass {
+pub(super) struct Permit {
     breaker: Arc<Breaker>,
     probe: bool,
 }
@@ -112,8 +112,13 @@ impl Breaker {
         }
     }
 
-    /// Takes the right to try, unless it is open or being probed.
-    pub(super) fn pass(self: &Arc<Self>, now: Instant) -> Option<Pass> {
+    /// Returns until when it is open, for a reader that takes no permit of it: a probe of others does not hold the reader up.
+    pub(super) fn open_until(&self, now: Instant) -> Option<Instant> {
+        self.state().open.filter(|until| *until > now)
+    }
+
+    /// Takes a permit to try, unless it is open or being probed.
+    pub(super) fn permit(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let mut state = self.state();
         let probe = match state.open {
             None => false,
@@ -121,14 +126,14 @@ impl Breaker {
             Some(_) => true,
         };
         state.probing |= probe;
-        Some(Pass {
+        Some(Permit {
             breaker: Arc::clone(self),
             probe,
         })
     }
 }
 
-impl Pass {
+impl Permit {
     /// It worked: the breaker closes.
     pub(super) fn succeed(self) {
         let mut state = self.breaker.state();
@@ -162,7 +167,7 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.probe {
             self.breaker.state().probing = false;
@@ -179,8 +184,8 @@ mod tests {
     }
 
     fn fail(breaker: &Arc<Breaker>, at: Instant, wait: Option<u64>) {
-        let pass = breaker.pass(at).unwrap();
-        pass.fail(at, false, wait.map(Duration::from_secs));
+        let permit = breaker.permit(at).unwrap();
+        permit.fail(at, false, wait.map(Duration::from_secs));
     }
 
     #[test]
@@ -188,16 +193,16 @@ mod tests {
         let (breaker, now) = breaker();
         fail(&breaker, now, None);
         fail(&breaker, now, None);
-        breaker.pass(now).unwrap().succeed();
+        breaker.permit(now).unwrap().succeed();
         for _ in 0..3 {
             assert_eq!(breaker.opens_at(now), None);
             fail(&breaker, now, None);
         }
         let until = now + Duration::from_secs(5);
         assert_eq!(breaker.opens_at(now), Some(until));
-        assert!(breaker.pass(now).is_none());
-        let probe = breaker.pass(until).unwrap();
-        assert!(breaker.pass(until).is_none(), "one probe at a time");
+        assert!(breaker.permit(now).is_none());
+        let probe = breaker.permit(until).unwrap();
+        assert!(breaker.permit(until).is_none(), "one probe at a time");
         probe.succeed();
         assert_eq!(breaker.opens_at(until), None);
         fail(&breaker, until, None);
@@ -221,9 +226,9 @@ mod tests {
     #[test]
     fn what_the_provider_asks_for_counts_and_the_longest_wins() {
         let (breaker, now) = breaker();
-        let passes: Vec<Pass> = (0..3).map(|_| breaker.pass(now).unwrap()).collect();
-        for (pass, wait) in passes.into_iter().zip([600, 30, 1]) {
-            pass.fail(now, true, Some(Duration::from_secs(wait)));
+        let permits: Vec<Permit> = (0..3).map(|_| breaker.permit(now).unwrap()).collect();
+        for (permit, wait) in permits.into_iter().zip([600, 30, 1]) {
+            permit.fail(now, true, Some(Duration::from_secs(wait)));
         }
         assert_eq!(
             breaker.opens_at(now),
@@ -238,7 +243,7 @@ mod tests {
         let (breaker, now) = breaker();
         for wait in [Duration::MAX, Duration::from_secs(1 << 62)] {
             breaker.state().open = None;
-            breaker.pass(now).unwrap().fail(now, true, Some(wait));
+            breaker.permit(now).unwrap().fail(now, true, Some(wait));
             assert_eq!(breaker.opens_at(now), Some(now + DAY), "{wait:?}");
         }
     }
@@ -246,17 +251,17 @@ mod tests {
     #[test]
     fn a_probe_that_is_dropped_makes_room_for_another() {
         let (breaker, now) = breaker();
-        breaker.pass(now).unwrap().fail(now, true, None);
+        breaker.permit(now).unwrap().fail(now, true, None);
         let later = now + Duration::from_secs(5);
-        drop(breaker.pass(later).unwrap());
-        assert!(breaker.pass(later).is_some());
+        drop(breaker.permit(later).unwrap());
+        assert!(breaker.permit(later).is_some());
     }
 
     #[test]
     fn what_began_before_it_opened_does_not_close_it() {
         let (breaker, now) = breaker();
-        let early = breaker.pass(now).unwrap();
-        breaker.pass(now).unwrap().fail(now, true, None);
+        let early = breaker.permit(now).unwrap();
+        breaker.permit(now).unwrap().fail(now, true, None);
         early.succeed();
         assert!(breaker.opens_at(now).is_some());
     }

@@ -6,7 +6,8 @@ use konstruct_core::{LlmBackend, ModelInfo, Purpose};
 use tokio::time::Instant;
 
 use super::{
-    breaker::{Breaker, Pass},
+    breaker::{Breaker, Permit},
+    retry::RetryBudget,
     verdict::{Blame, Verdict},
 };
 
@@ -33,8 +34,8 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// A deployment with a name for the operator. Its endpoint is the backend's server and model, its credential the backend's
-    /// [origin](ModelInfo::origin); where these are unknown, its name stands for them.
+    /// A deployment with a name for the operator. Its endpoint is the backend's server and model, its credential the backend's server and
+    /// [origin](ModelInfo::origin); where these are unknown, its name is used.
     pub fn new(name: impl Into<String>, backend: impl LlmBackend) -> Self {
         Self::shared(name, Arc::new(backend))
     }
@@ -47,7 +48,12 @@ impl Deployment {
             Some(server) => format!("{server}/{}", info.model),
             None => name.clone(),
         };
-        let credential = info.origin.clone().unwrap_or_else(|| name.clone());
+        // A key is one of its server's: two servers may be given the same placeholder.
+        let credential = match (&info.server, &info.origin) {
+            (Some(server), Some(origin)) => format!("{server}/{origin}"),
+            (None, Some(origin)) => origin.clone(),
+            (_, None) => name.clone(),
+        };
         Self {
             name,
             backend,
@@ -116,18 +122,23 @@ impl Deployment {
     }
 }
 
-/// A deployment with its breakers. Those of the endpoint and of the credential are shared with others that have the same.
+/// A deployment with its breakers. Those of the endpoint and of the credential are shared with others of the same pool that have the same.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Candidate {
     pub(super) deployment: Deployment,
+    /// Bounds repeated tries; shared with the other deployments of the pool that it was made for, not with pools that extend it.
+    pub(super) retries: Arc<RetryBudget>,
     /// How many pools extend the one that it was made for: it is asked after what they add.
     pub(super) behind: u32,
     pub(super) endpoint: Arc<Breaker>,
     pub(super) credential: Arc<Breaker>,
     pub(super) own: Arc<Breaker>,
+    /// Breakers of the pool that was extended, of the same endpoint or credential. They are read and never written: one tenant's key must
+    /// not take a shared model away from others.
+    pub(super) read: Vec<Arc<Breaker>>,
 }
 
-impl Slot {
+impl Candidate {
     pub(super) fn info(&self) -> &ModelInfo {
         self.deployment.backend.describe()
     }
@@ -137,45 +148,55 @@ impl Slot {
         (self.behind, self.deployment.fallback)
     }
 
+    /// Returns whether both are asked at the same server; where that is unknown, whether their providers have the same name.
+    pub(super) fn same_provider(&self, other: &Self) -> bool {
+        let (one, other) = (self.info(), other.info());
+        match (&one.server, &other.server) {
+            (Some(one), Some(other)) => one == other,
+            _ => one.provider == other.provider,
+        }
+    }
+
     /// Makes the same for a pool that asks others first.
     pub(super) fn behind(self: &Arc<Self>) -> Arc<Self> {
         Arc::new(Self {
             deployment: self.deployment.clone(),
+            retries: Arc::clone(&self.retries),
             behind: self.behind + 1,
             endpoint: Arc::clone(&self.endpoint),
             credential: Arc::clone(&self.credential),
             own: Arc::clone(&self.own),
+            read: self.read.clone(),
         })
     }
 
     /// Returns when it may be tried; `None` is now.
     pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
         let breakers = [&self.own, &self.credential, &self.endpoint];
-        breakers
-            .into_iter()
-            .filter_map(|breaker| breaker.opens_at(now))
-            .max()
+        let written = breakers.into_iter().map(|breaker| breaker.opens_at(now));
+        let read = self.read.iter().map(|breaker| breaker.open_until(now));
+        written.chain(read).flatten().max()
     }
 
-    /// Takes the right to try it.
-    pub(super) fn pass(&self, now: Instant) -> Option<Passes> {
-        Some(Passes {
-            own: self.own.pass(now)?,
-            credential: self.credential.pass(now)?,
-            endpoint: self.endpoint.pass(now)?,
+    /// Takes the permits to try it.
+    pub(super) fn permit(&self, now: Instant) -> Option<Permits> {
+        Some(Permits {
+            own: self.own.permit(now)?,
+            credential: self.credential.permit(now)?,
+            endpoint: self.endpoint.permit(now)?,
         })
     }
 }
 
-/// The right to try a deployment. Dropped, it tells nothing.
+/// The permits to try a deployment. Dropped, they report nothing.
 #[derive(Debug)]
-pub(super) struct Passes {
-    own: Pass,
-    credential: Pass,
-    endpoint: Pass,
+pub(super) struct Permits {
+    own: Permit,
+    credential: Permit,
+    endpoint: Permit,
 }
 
-impl Passes {
+impl Permits {
     pub(super) fn succeed(self) {
         self.own.succeed();
         self.credential.succeed();
@@ -187,11 +208,10 @@ impl Passes {
             Blame::Nothing => {}
             Blame::Credential => self.credential.fail(now, true, verdict.wait),
             Blame::Deployment => self.own.fail(now, true, verdict.wait),
-            Blame::Endpoint { at_once } => {
-                // A wait that the provider asks for is kept at once, too.
-                let at_once = at_once || verdict.wait.is_some();
-                self.endpoint.fail(now, at_once, verdict.wait);
-            }
+            // A wait that the provider asks for is kept at once.
+            Blame::Endpoint => self
+                .endpoint
+                .fail(now, verdict.wait.is_some(), verdict.wait),
         }
     }
 }

@@ -107,6 +107,8 @@ impl Embedder for EmbedderPool {
         let total = Instant::now() + self.total;
         let mut turns = vec![Turn::Fresh; self.members.len()];
         let mut last = None;
+        // How many members refused the texts as invalid: after the second, the texts are at fault.
+        let mut refusals = 0;
         loop {
             let now = Instant::now();
             // The first that may be asked now, or else the one that may be asked soonest; a fresh one before one that failed.
@@ -128,9 +130,9 @@ impl Embedder for EmbedderPool {
                 continue;
             }
             let (embedder, breaker) = &self.members[place];
-            let pass = breaker.pass(now);
+            let permit = breaker.permit(now);
             let allowed = !again || self.retries.take();
-            let (Some(pass), true) = (pass, allowed) else {
+            let (Some(permit), true) = (permit, allowed) else {
                 turns[place] = Turn::Out;
                 continue;
             };
@@ -138,7 +140,7 @@ impl Embedder for EmbedderPool {
             let late = || Error::new(ErrorKind::Truncated, "the embedder did not end in time");
             let error = match asked.unwrap_or_else(|_| Err(late())) {
                 Ok(vectors) => {
-                    pass.succeed();
+                    permit.succeed();
                     return Ok(vectors);
                 }
                 Err(error) => error,
@@ -147,14 +149,16 @@ impl Embedder for EmbedderPool {
                 return Err(error);
             }
             let verdict = Verdict::of(&error);
-            if verdict.next == Next::Nobody && !verdict.again {
+            let invalid = verdict.next == Next::OtherProvider && !verdict.again;
+            refusals += usize::from(invalid);
+            if verdict.next == Next::Nobody || refusals > 1 {
                 return Err(error);
             }
             let now = Instant::now();
             match verdict.blame {
                 Blame::Nothing => {}
-                Blame::Endpoint { at_once: false } => pass.fail(now, false, verdict.wait),
-                _ => pass.fail(now, true, verdict.wait),
+                Blame::Endpoint => permit.fail(now, false, verdict.wait),
+                _ => permit.fail(now, true, verdict.wait),
             }
             let tries = match turns[place] {
                 Turn::Again { tries, .. } => tries + 1,

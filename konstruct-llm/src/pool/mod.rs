@@ -1,19 +1,19 @@
 //! The pool: many deployments behind one backend, which answers even when a provider fails half-way.
 //!
 //! A call goes through these files:
-//! * `route` puts the deployments in order, and says who is asked next: each one once, then again those that may do better later.
-//! * `bill` sets the attempt's money aside, and settles it whatever happens.
-//! * `attempt` makes the request and waits for its first content. Until then another attempt takes its place unnoticed.
-//! * `verdict` says what an error means, `breaker` leaves alone what fails, `retry` bounds how often the same is asked.
-//! * `flow` is the answer after its first content; when the provider breaks off, the call's [`OnBreak`] decides.
-//! * `embed` does the same for embedders, in the small.
+//! * `route` orders the deployments and chooses the next one: each once, then again those for which a retry can help.
+//! * `bill` reserves the cost of an attempt and settles it, however the attempt ends.
+//! * `attempt` makes the request and waits for its first content. Until then another attempt can replace it unnoticed.
+//! * `verdict` decides what an error means, `breaker` skips what fails until a probe succeeds, `retry` bounds the retries.
+//! * `answer` streams the answer after its first content; when the provider breaks off, the call's [`OnBreak`] decides.
+//! * `embed` does the same for embedders, in a smaller form.
 
+mod answer;
 mod attempt;
 mod bill;
 mod breaker;
 mod deployment;
 mod embed;
-mod flow;
 mod retry;
 mod route;
 mod verdict;
@@ -45,11 +45,11 @@ use tokio::time::{Instant, sleep_until};
 #[cfg(any(feature = "openai", feature = "ollama"))]
 pub(crate) use self::bill::is_refusal;
 use self::{
+    answer::AnswerStream,
     attempt::Opened,
     bill::{Bill, Bounds},
     breaker::Breaker,
-    deployment::Slot,
-    flow::Flow,
+    deployment::Candidate,
     retry::RetryBudget,
     route::{Route, Step},
 };
@@ -59,11 +59,12 @@ use crate::telemetry::{CallMetrics, Observed};
 /// Many deployments behind one [`LlmBackend`].
 ///
 /// # What it does
-/// * Until an attempt has said something, an error leads to another deployment, unseen; the same one is asked again only where that can
-///   help, after a wait, and within a bound. A request that a provider calls wrong goes to nobody else.
+/// * Before the first content of an answer, an error leads to another deployment, unseen; the same one is asked again only where that can
+///   help, after a wait, and within a bound. A request that a provider refuses as invalid is tried once at another provider.
 /// * After that, [`CallContext::on_break`](konstruct_core::CallContext) decides. A stream never ends without a finish or an error.
-/// * What fails is left alone: per credential for refused keys and used-up quotas, per deployment for its rate, per endpoint for the rest.
-/// * Every attempt is paid for by the call's budget: set aside at its worst, settled by what the provider reports.
+/// * What fails is skipped until a probe succeeds: a credential after a refused key or a used-up quota, a deployment after its rate limit
+///   or an unknown model, an endpoint after other failures.
+/// * Every attempt is paid for by the call's budget: its worst case is reserved, and what the provider reports is settled.
 ///
 /// It answers [`stream`](LlmBackend::stream) when an answer has begun. It retries; the backends in it must not.
 ///
@@ -89,19 +90,17 @@ pub struct Pool {
 #[derive(Clone, Debug)]
 pub struct PoolBuilder {
     deployments: Vec<Deployment>,
-    shared: Vec<Arc<Slot>>,
+    shared: Vec<Arc<Candidate>>,
     breaker: BreakerPolicy,
     hedge: Option<Duration>,
-    retries: Arc<RetryBudget>,
     metrics: Option<Arc<CallMetrics>>,
     content: bool,
 }
 
 struct Inner {
-    slots: Vec<Arc<Slot>>,
+    candidates: Vec<Arc<Candidate>>,
     breaker: BreakerPolicy,
     hedge: Option<Duration>,
-    retries: Arc<RetryBudget>,
     metrics: Option<Arc<CallMetrics>>,
     content: bool,
     /// The state of a generator (splitmix64).
@@ -110,7 +109,10 @@ struct Inner {
 
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.slots.iter().map(|slot| &slot.deployment.name);
+        let names = self
+            .candidates
+            .iter()
+            .map(|candidate| &candidate.deployment.name);
         f.debug_list().entries(names).finish()
     }
 }
@@ -123,21 +125,27 @@ impl Pool {
             shared: Vec::new(),
             breaker: BreakerPolicy::default(),
             hedge: None,
-            retries: Arc::default(),
             metrics: None,
             content: false,
         }
     }
 
     /// Begins a pool that asks the deployments that are added to it first, and all of this one's after them: a tenant's own keys before the
-    /// shared ones. What is known of how the shared ones do is known to both.
+    /// shared ones.
+    ///
+    /// The state of this pool's deployments is common to both pools. The deployments that are added have breakers and a retry budget of
+    /// their own; they also skip an endpoint or a credential that this pool knows to fail, but never change what it knows.
     pub fn extend(&self) -> PoolBuilder {
         PoolBuilder {
             deployments: Vec::new(),
-            shared: self.inner.slots.iter().map(Slot::behind).collect(),
+            shared: self
+                .inner
+                .candidates
+                .iter()
+                .map(Candidate::behind)
+                .collect(),
             breaker: self.inner.breaker,
             hedge: self.inner.hedge,
-            retries: Arc::clone(&self.inner.retries),
             metrics: self.inner.metrics.clone(),
             content: self.inner.content,
         }
@@ -167,7 +175,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Counts the attempts at the deployments that are added to this builder.
+    /// Counts the attempts at the deployments that are added to this builder; those of a pool that extends another without their names.
     #[must_use]
     pub fn metrics(mut self, metrics: Arc<CallMetrics>) -> Self {
         self.metrics = Some(metrics);
@@ -188,11 +196,19 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let mut endpoints: HashMap<String, Arc<Breaker>> = HashMap::new();
         let mut credentials = HashMap::new();
-        for slot in &self.shared {
-            let deployment = &slot.deployment;
-            endpoints.insert(deployment.endpoint.clone(), Arc::clone(&slot.endpoint));
-            credentials.insert(deployment.credential.clone(), Arc::clone(&slot.credential));
-        }
+        let retries = Arc::<RetryBudget>::default();
+        let shared = &self.shared;
+        let read = |deployment: &Deployment| {
+            let of = |candidate: &Arc<Candidate>| {
+                let endpoint = candidate.deployment.endpoint == deployment.endpoint;
+                let credential = candidate.deployment.credential == deployment.credential;
+                [
+                    endpoint.then(|| Arc::clone(&candidate.endpoint)),
+                    credential.then(|| Arc::clone(&candidate.credential)),
+                ]
+            };
+            shared.iter().flat_map(of).flatten().collect()
+        };
         let of = |known: &mut HashMap<String, Arc<Breaker>>, name: &String| {
             let new = || Breaker::new(self.breaker);
             Arc::clone(known.entry(name.clone()).or_insert_with(new))
@@ -202,6 +218,9 @@ impl PoolBuilder {
             if let Some(metrics) = &self.metrics {
                 observed = observed.with_metrics(Arc::clone(metrics));
             }
+            if !self.shared.is_empty() {
+                observed = observed.without_names();
+            }
             Arc::new(if self.content {
                 observed.with_content()
             } else {
@@ -210,22 +229,24 @@ impl PoolBuilder {
         };
         let own = self.deployments.into_iter().map(|mut deployment| {
             deployment.backend = observed(deployment.backend);
-            Arc::new(Slot {
+            Arc::new(Candidate {
                 endpoint: of(&mut endpoints, &deployment.endpoint),
                 credential: of(&mut credentials, &deployment.credential),
                 own: Breaker::new(self.breaker),
+                read: read(&deployment),
+                retries: Arc::clone(&retries),
                 behind: 0,
                 deployment,
             })
         });
-        let slots: Vec<Arc<Slot>> = own
+        let candidates: Vec<Arc<Candidate>> = own
             .collect::<Vec<_>>()
             .into_iter()
             .chain(self.shared)
             .collect();
-        for (at, slot) in slots.iter().enumerate() {
-            let name = &slot.deployment.name;
-            if slots[..at]
+        for (at, candidate) in candidates.iter().enumerate() {
+            let name = &candidate.deployment.name;
+            if candidates[..at]
                 .iter()
                 .any(|other| other.deployment.name == *name)
             {
@@ -233,12 +254,11 @@ impl PoolBuilder {
                 return Err(Error::invalid("deployment.name", problem));
             }
         }
-        let info = described(&slots)?;
+        let info = described(&candidates)?;
         let inner = Inner {
-            slots,
+            candidates,
             breaker: self.breaker,
             hedge: self.hedge,
-            retries: self.retries,
             metrics: self.metrics,
             content: self.content,
             seed: AtomicU64::new(RandomState::new().hash_one(0)),
@@ -251,12 +271,12 @@ impl PoolBuilder {
 }
 
 /// Describes a pool: by its first deployment, with all that any can do, at a price that no known one exceeds.
-fn described(slots: &[Arc<Slot>]) -> Result<ModelInfo> {
-    let first = slots.iter().min_by_key(|slot| slot.place());
+fn described(candidates: &[Arc<Candidate>]) -> Result<ModelInfo> {
+    let first = candidates.iter().min_by_key(|candidate| candidate.place());
     let first = first.ok_or_else(|| Error::invalid("deployment", "a pool needs at least one"))?;
     let mut info = first.info().clone();
-    for slot in slots {
-        let other = slot.info();
+    for candidate in candidates {
+        let other = candidate.info();
         info.can.extend(&other.can);
         info.price = match (info.price, &other.price) {
             (Some(price), Some(other)) => Some(price.max(other)),
@@ -298,14 +318,15 @@ impl Inner {
                     // An attempt that nobody waits for would be paid for, and blamed for its silence.
                     return Err(route.over(now));
                 }
-                match route.step(now, total, || self.retries.take()) {
+                match route.step(now, total, RetryBudget::take) {
                     Step::Over => return Err(route.over(now)),
                     Step::Wait(until) => {
                         sleep_until(until).await;
                         continue;
                     }
-                    Step::Ask(place, slot, passes) => {
-                        let attempt = self.attempt(route, (place, slot, passes), asked, total);
+                    Step::Ask(place, candidate, permits) => {
+                        let attempt =
+                            self.attempt(route, (place, candidate, permits), asked, total);
                         running.extend(attempt.await);
                         continue;
                     }
@@ -321,7 +342,15 @@ impl Inner {
                 biased;
                 Some((place, outcome)) = running.next() => match outcome {
                     // Those who are still running are dropped, and so settled.
-                    Ok(opened) => return Ok(opened),
+                    Ok(opened) => {
+                        if let Some(deployment) = route.refuser() {
+                            tracing::warn!(
+                                deployment,
+                                "refused a request as invalid that another provider accepted; check its balance and its model"
+                            );
+                        }
+                        return Ok(opened);
+                    }
                     Err(error) => {
                         let (now, chance) = (Instant::now(), self.chance());
                         route.failed(place, error, now, chance);
@@ -330,7 +359,7 @@ impl Inner {
                 () = late => {
                     hedge = None;
                     if let Some(another) = route.another(Instant::now())
-                        && self.retries.take()
+                        && another.1.retries.take()
                     {
                         running.extend(self.attempt(route, another, asked, total).await);
                     }
@@ -343,17 +372,17 @@ impl Inner {
     async fn attempt(
         &self,
         route: &mut Route,
-        (place, slot, passes): (usize, Arc<Slot>, deployment::Passes),
+        (place, candidate, permits): (usize, Arc<Candidate>, deployment::Permits),
         (request, call): (&ModelRequest, &CallContext),
         total: Instant,
     ) -> Option<Attempting> {
         let bounds = Bounds {
             input: request.input_bound(),
             output: u64::from(request.max_tokens),
-            thinks: slot.info().can.contains(&Ability::Reasoning),
+            thinks: candidate.info().can.contains(&Ability::Reasoning),
         };
         let key = (&*call.idempotency_key, route.attempts);
-        let bill = match Bill::open(&call.budget, key, slot.info(), bounds).await {
+        let bill = match Bill::open(&call.budget, key, candidate.info(), bounds).await {
             Ok(bill) => bill,
             Err(error) => {
                 route.refused(place, error);
@@ -362,7 +391,7 @@ impl Inner {
         };
         route.asked(place);
         let asked = (request.clone(), call.clone());
-        let attempt = attempt::open(slot, (passes, bill), asked, total);
+        let attempt = attempt::open(candidate, (permits, bill), asked, total);
         Some(attempt.map(move |outcome| (place, outcome)).boxed())
     }
 }
@@ -382,10 +411,9 @@ impl LlmBackend for Pool {
         }
         let inner = Arc::clone(&self.inner);
         let total = Instant::now() + call.timeout;
-        inner.retries.call();
-        let mut route = Route::plan(&inner.slots, &request, call, || inner.chance())?;
+        let mut route = Route::plan(&inner.candidates, &request, call, || inner.chance())?;
         let opened = inner.open(&mut route, (&request, call), total).await?;
-        let flow = Flow::new(inner, (request, call.clone()), (route, total), opened);
-        Ok(stream::unfold(flow, Flow::next).boxed())
+        let answer = AnswerStream::new(inner, (request, call.clone()), (route, total), opened);
+        Ok(stream::unfold(answer, AnswerStream::next).boxed())
     }
 }

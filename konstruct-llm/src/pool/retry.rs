@@ -28,7 +28,8 @@ pub(super) struct RetryBudget {
     left: Mutex<u32>,
 }
 
-/// What each call adds, and how much can be saved up, in hundredths of a try.
+/// A try, what each call adds, and how much can be saved up, in hundredths of a try.
+const TRY: u32 = 100;
 const PER_CALL: u32 = 20;
 const SAVED: u32 = 1_000;
 
@@ -47,10 +48,15 @@ impl RetryBudget {
         *left = (*left + PER_CALL).min(SAVED);
     }
 
+    /// Returns whether there is a try left.
+    pub(super) fn has_one(&self) -> bool {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) >= TRY
+    }
+
     /// Takes a try, if there is one left.
     pub(super) fn take(&self) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let rest = left.checked_sub(100);
+        let rest = left.checked_sub(TRY);
         *left = rest.unwrap_or(*left);
         rest.is_some()
     }

@@ -1,4 +1,4 @@
-//! Who is asked, and in which order.
+//! Which deployments a call may use, and in which order.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,26 +11,30 @@ use konstruct_core::{CallContext, Error, ErrorKind, ModelRequest, Part, Result};
 use tokio::time::Instant;
 
 use super::{
-    deployment::{Passes, Slot},
-    retry,
+    deployment::{Candidate, Permits},
+    retry::{self, RetryBudget},
     verdict::{Next, Verdict},
 };
 
 /// How one call goes through the pool: who may be asked, who was, and what came of it.
 pub(super) struct Route {
     /// The best first.
-    order: Vec<Arc<Slot>>,
+    order: Vec<Arc<Candidate>>,
     /// By the place in the order.
     tried: BTreeMap<usize, Tried>,
     /// Places that are not to be tried again.
     out: HashSet<usize>,
+    /// The pools, by how often they are extended, whose retry budgets have counted this call.
+    counted: HashSet<u32>,
     /// How many attempts were made.
     pub(super) attempts: u32,
     failures: Vec<(String, Error)>,
+    /// Places that refused the request as invalid.
+    invalid: Vec<usize>,
 }
 
 /// Whether it is foreign to the request's reasoning, whether it is for another purpose, its place, and its luck: less is better.
-type Ranked<'a> = (bool, bool, (u32, u32), f64, &'a Arc<Slot>);
+type Ranked<'a> = (bool, bool, (u32, u32), f64, &'a Arc<Candidate>);
 
 #[derive(Debug, Default)]
 struct Tried {
@@ -41,7 +45,7 @@ struct Tried {
 /// What to do next.
 pub(super) enum Step {
     /// Ask this one, at this place of the order.
-    Ask(usize, Arc<Slot>, Passes),
+    Ask(usize, Arc<Candidate>, Permits),
     /// Wait, for then somebody may be asked.
     Wait(Instant),
     /// Nobody is left.
@@ -55,7 +59,7 @@ impl Route {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when no deployment can do what the request needs.
     pub(super) fn plan(
-        slots: &[Arc<Slot>],
+        candidates: &[Arc<Candidate>],
         request: &ModelRequest,
         call: &CallContext,
         mut chance: impl FnMut() -> f64,
@@ -63,9 +67,9 @@ impl Route {
         let needs = request.needs();
         let origins: HashSet<&str> = origins(request).collect();
         let mut ranked: Vec<Ranked<'_>> = Vec::new();
-        for slot in slots {
-            let deployment = &slot.deployment;
-            let info = slot.info();
+        for candidate in candidates {
+            let deployment = &candidate.deployment;
+            let info = candidate.info();
             if !needs.is_subset(&info.can) || deployment.weight == 0 {
                 continue;
             }
@@ -82,7 +86,7 @@ impl Route {
             };
             // Weighted rendezvous: the longest of exponential waits.
             let score = -luck.max(f64::MIN_POSITIVE).ln() / f64::from(deployment.weight);
-            ranked.push((foreign, !purpose, slot.place(), score, slot));
+            ranked.push((foreign, !purpose, candidate.place(), score, candidate));
         }
         if ranked.is_empty() {
             let missing: Vec<String> = needs.iter().map(|need| format!("{need:?}")).collect();
@@ -97,22 +101,24 @@ impl Route {
         Ok(Self {
             order: ranked
                 .into_iter()
-                .map(|(.., slot)| Arc::clone(slot))
+                .map(|(.., candidate)| Arc::clone(candidate))
                 .collect(),
             tried: BTreeMap::new(),
             out: HashSet::new(),
+            counted: HashSet::new(),
             attempts: 0,
             failures: Vec::new(),
+            invalid: Vec::new(),
         })
     }
 
-    /// Says what to do next. Those that were not tried come first, then those that may be tried again; `retry` is asked before the same one
-    /// is.
+    /// Says what to do next. Those that were not tried come first, then those that may be tried again; `retry` takes a try from the
+    /// deployment's budget before the same one is asked.
     pub(super) fn step(
         &self,
         now: Instant,
         total: Instant,
-        mut retry: impl FnMut() -> bool,
+        retry: impl Fn(&RetryBudget) -> bool,
     ) -> Step {
         let open = |place: &usize| !self.out.contains(place);
         let mut soonest: Option<(Instant, usize)> = None;
@@ -122,12 +128,12 @@ impl Route {
             }
         };
         for place in (0..self.order.len()).filter(open) {
-            let slot = &self.order[place];
+            let candidate = &self.order[place];
             match self.tried.get(&place) {
-                None => match slot.opens_at(now) {
+                None => match candidate.opens_at(now) {
                     None => {
-                        if let Some(passes) = slot.pass(now) {
-                            return Step::Ask(place, Arc::clone(slot), passes);
+                        if let Some(permits) = candidate.permit(now) {
+                            return Step::Ask(place, Arc::clone(candidate), permits);
                         }
                         consider(now + Duration::from_millis(50), place);
                     }
@@ -135,8 +141,8 @@ impl Route {
                 },
                 Some(Tried {
                     again: Some(at), ..
-                }) => {
-                    consider(slot.opens_at(now).unwrap_or(now).max(*at), place);
+                }) if candidate.retries.has_one() => {
+                    consider(candidate.opens_at(now).unwrap_or(now).max(*at), place);
                 }
                 Some(_) => {}
             }
@@ -147,18 +153,20 @@ impl Route {
         if at > now {
             return Step::Wait(at);
         }
-        let slot = &self.order[place];
-        match slot.pass(now) {
-            Some(passes) if retry() => Step::Ask(place, Arc::clone(slot), passes),
+        let candidate = &self.order[place];
+        match candidate.permit(now) {
+            Some(permits) if retry(&candidate.retries) => {
+                Step::Ask(place, Arc::clone(candidate), permits)
+            }
             Some(_) => Step::Over,
             None => Step::Wait(now + Duration::from_millis(50)),
         }
     }
 
     /// Returns one that was not tried and can be asked now, for a hedge.
-    pub(super) fn another(&self, now: Instant) -> Option<(usize, Arc<Slot>, Passes)> {
-        match self.step(now, now, || false) {
-            Step::Ask(place, slot, passes) => Some((place, slot, passes)),
+    pub(super) fn another(&self, now: Instant) -> Option<(usize, Arc<Candidate>, Permits)> {
+        match self.step(now, now, |_| false) {
+            Step::Ask(place, candidate, permits) => Some((place, candidate, permits)),
             _ => None,
         }
     }
@@ -166,6 +174,10 @@ impl Route {
     /// An attempt is made at this place.
     pub(super) fn asked(&mut self, place: usize) {
         self.attempts += 1;
+        let candidate = &self.order[place];
+        if self.counted.insert(candidate.behind) {
+            candidate.retries.call();
+        }
         let tried = self.tried.entry(place).or_default();
         tried.times += 1;
         tried.again = None;
@@ -175,9 +187,8 @@ impl Route {
     pub(super) fn failed(&mut self, place: usize, error: Error, now: Instant, chance: f64) {
         let verdict = Verdict::of(&error);
         match verdict.next {
-            Next::Nobody => self
-                .out
-                .extend((0..self.order.len()).filter(|at| *at != place)),
+            Next::Nobody => self.only(|at| at == place),
+            Next::OtherProvider => self.refused_as_invalid(place),
             Next::Larger => self.only_larger(place),
             Next::OtherCredential => {
                 let credential = &self.order[place].deployment.credential;
@@ -197,8 +208,18 @@ impl Route {
     }
 
     /// An attempt at this deployment failed after it had begun.
-    pub(super) fn failed_at(&mut self, slot: &Arc<Slot>, error: Error, now: Instant, chance: f64) {
-        if let Some(place) = self.order.iter().position(|known| Arc::ptr_eq(known, slot)) {
+    pub(super) fn failed_at(
+        &mut self,
+        candidate: &Arc<Candidate>,
+        error: Error,
+        now: Instant,
+        chance: f64,
+    ) {
+        if let Some(place) = self
+            .order
+            .iter()
+            .position(|known| Arc::ptr_eq(known, candidate))
+        {
             self.failed(place, error, now, chance);
         }
     }
@@ -208,6 +229,46 @@ impl Route {
         self.out.insert(place);
         self.failures
             .push((self.order[place].deployment.name.clone(), error));
+    }
+
+    /// Leaves only some places to be tried.
+    fn only(&mut self, keep: impl Fn(usize) -> bool) {
+        self.out
+            .extend((0..self.order.len()).filter(|at| !keep(*at)));
+    }
+
+    /// A provider refused the request as invalid. That may be a matter of the provider, such as an empty balance, so one other provider is
+    /// tried; where there is none, another credential. When that refuses it too, the request is at fault.
+    fn refused_as_invalid(&mut self, place: usize) {
+        if self.invalid.contains(&place) {
+            return;
+        }
+        self.invalid.push(place);
+        if self.invalid.len() > 1 {
+            return self.only(|at| at == place);
+        }
+        let order = &self.order;
+        let provider = |at: usize| !order[at].same_provider(&order[place]);
+        let credential =
+            |at: usize| order[at].deployment.credential != order[place].deployment.credential;
+        let others = (0..order.len()).any(|at| !self.out.contains(&at) && provider(at));
+        let keep: HashSet<usize> = (0..order.len())
+            .filter(|at| {
+                *at == place
+                    || if others {
+                        provider(*at)
+                    } else {
+                        credential(*at)
+                    }
+            })
+            .collect();
+        self.only(|at| keep.contains(&at));
+    }
+
+    /// Returns the name of a deployment that refused the request as invalid.
+    pub(super) fn refuser(&self) -> Option<&str> {
+        let place = self.invalid.first()?;
+        Some(&self.order[*place].deployment.name)
     }
 
     fn only_larger(&mut self, place: usize) {
@@ -222,7 +283,8 @@ impl Route {
         self.out.extend(smaller);
     }
 
-    /// Makes the error of a call that nobody answered: of the last failure's kind, with all of them in its message.
+    /// Makes the error of a call that nobody answered: of the last failure's kind, with all of them in its message. A request that one
+    /// provider refused as invalid is not blamed while another could not be asked.
     pub(super) fn over(&mut self, now: Instant) -> Error {
         let told: Vec<String> = self
             .failures
@@ -232,7 +294,7 @@ impl Route {
         let opens = self
             .order
             .iter()
-            .filter_map(|slot| slot.opens_at(now))
+            .filter_map(|candidate| candidate.opens_at(now))
             .min();
         let wait = opens.map(|at| at.saturating_duration_since(now));
         let Some((_, last)) = self.failures.pop() else {
@@ -245,10 +307,14 @@ impl Route {
                 None => error,
             };
         };
-        if told.len() == 1 {
-            return last;
-        }
-        let error = Error::new(last.kind(), told.join("; "));
+        let unasked = (0..self.order.len())
+            .any(|place| !self.out.contains(&place) && !self.tried.contains_key(&place));
+        let kind = match Verdict::of(&last).next {
+            Next::OtherProvider if unasked => ErrorKind::Unavailable,
+            _ if told.len() == 1 => return last,
+            _ => last.kind(),
+        };
+        let error = Error::new(kind, told.join("; "));
         match last.retry_after().or(wait) {
             Some(wait) => error.with_retry_after(wait).with_source(last),
             None => error.with_source(last),

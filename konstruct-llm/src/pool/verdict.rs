@@ -17,8 +17,10 @@ pub(super) struct Verdict {
 /// Who may be tried next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nobody: the request is at fault.
+    /// Nobody: the caller gave up.
     Nobody,
+    /// One more provider: when it refuses the request as well, the request is at fault.
+    OtherProvider,
     /// Only a model with a larger context window.
     Larger,
     /// Only a deployment with another credential.
@@ -33,30 +35,29 @@ pub(super) enum Blame {
     Nothing,
     /// The credential, at once.
     Credential,
-    /// The deployment alone, at once: it has its own share of the provider's rate.
+    /// Only the deployment, at once: it has its own share of the provider's rate, or names a model that the provider does not know.
     Deployment,
-    /// The endpoint; at once if it cannot be otherwise next time.
-    Endpoint {
-        at_once: bool,
-    },
+    /// The endpoint, after several failures in a row.
+    Endpoint,
 }
 
 impl Verdict {
     pub(super) fn of(error: &Error) -> Self {
-        let endpoint = Blame::Endpoint { at_once: false };
         let (next, blame, again) = match error.kind() {
-            ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Cancelled => {
-                (Next::Nobody, Blame::Nothing, false)
+            // Some providers answer so to an empty balance, others to what only they cannot do.
+            ErrorKind::InvalidInput | ErrorKind::Unsupported => {
+                (Next::OtherProvider, Blame::Nothing, false)
             }
+            ErrorKind::Cancelled => (Next::Nobody, Blame::Nothing, false),
             ErrorKind::TooLarge => (Next::Larger, Blame::Nothing, false),
             ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::QuotaExhausted => {
                 (Next::OtherCredential, Blame::Credential, false)
             }
             ErrorKind::RateLimited => (Next::Other, Blame::Deployment, true),
-            ErrorKind::NotFound => (Next::Other, Blame::Endpoint { at_once: true }, false),
+            ErrorKind::NotFound => (Next::Other, Blame::Deployment, false),
             ErrorKind::Conflict => (Next::Other, Blame::Nothing, true),
-            ErrorKind::Protocol => (Next::Other, endpoint, false),
-            _ => (Next::Other, endpoint, true),
+            ErrorKind::Protocol => (Next::Other, Blame::Endpoint, false),
+            _ => (Next::Other, Blame::Endpoint, true),
         };
         let quota = error.kind() == ErrorKind::QuotaExhausted;
         Self {

@@ -1,7 +1,7 @@
 //! The metrics of model calls.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -37,8 +37,9 @@ const CHUNK_SECONDS: &[f64] = &[
 
 /// Histograms of model calls: tokens, seconds, seconds to the first chunk and seconds a chunk after it.
 ///
-/// Labels are the provider, the model that was asked for, the server, and what went wrong if something did. There are as many series as
-/// the operator has models: a tenant's own models count as theirs only by name, so name them with care.
+/// Labels are the provider, the model that was asked for, the server, and the kind of error if there was one. Their number is bounded: a
+/// pool that extends another (a tenant's own models) counts its models as `own` without a server, and after 200 models the others count
+/// as `other`.
 ///
 /// ```
 /// let metrics = konstruct_llm::CallMetrics::default();
@@ -46,7 +47,43 @@ const CHUNK_SECONDS: &[f64] = &[
 /// ```
 #[derive(Debug, Default)]
 pub struct CallMetrics {
-    series: Mutex<BTreeMap<(Name, String), Histogram>>,
+    series: Mutex<Series>,
+}
+
+#[derive(Debug, Default)]
+struct Series {
+    /// The labels of each model that has a name here.
+    models: BTreeSet<String>,
+    histograms: BTreeMap<(Name, String), Histogram>,
+}
+
+/// The most models that have labels of their own.
+const MODELS: usize = 200;
+
+impl Series {
+    /// Returns the labels of a model: its own, while there is room.
+    fn labels(&mut self, model: &ModelInfo) -> String {
+        let named = labels(&model.provider, &model.model, model.server.as_deref());
+        if !self.models.contains(&named) {
+            if self.models.len() == MODELS {
+                return labels("other", "other", None);
+            }
+            self.models.insert(named.clone());
+        }
+        named
+    }
+}
+
+fn labels(provider: &str, model: &str, server: Option<&str>) -> String {
+    let mut labels = format!(
+        "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"{}\",gen_ai_request_model=\"{}\"",
+        escaped(provider),
+        escaped(model)
+    );
+    if let Some(server) = server {
+        let _infallible = write!(labels, ",server_address=\"{}\"", escaped(server));
+    }
+    labels
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,18 +134,12 @@ pub(super) struct Report {
 impl CallMetrics {
     /// Counts a call.
     pub(super) fn record(&self, model: &ModelInfo, report: &Report) {
-        let mut labels = format!(
-            "gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"{}\",gen_ai_request_model=\"{}\"",
-            escaped(&model.provider),
-            escaped(&model.model)
-        );
-        if let Some(server) = &model.server {
-            let _infallible = write!(labels, ",server_address=\"{}\"", escaped(server));
-        }
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut labels = series.labels(model);
         let mut observe = |name: Name, labels: String, value: f64| {
             let new = || Histogram::new(name.bounds());
             series
+                .histograms
                 .entry((name, labels))
                 .or_insert_with(new)
                 .observe(value);
@@ -145,7 +176,9 @@ impl CallMetrics {
         for name in Name::ALL {
             let prometheus = name.prometheus();
             let _infallible = writeln!(out, "# TYPE {prometheus} histogram");
-            for ((_, labels), histogram) in series.iter().filter(|((of, _), _)| *of == name) {
+            for ((_, labels), histogram) in
+                series.histograms.iter().filter(|((of, _), _)| *of == name)
+            {
                 histogram.write(prometheus, labels, &mut out);
             }
         }

@@ -32,6 +32,7 @@ use super::{
 pub struct Observed {
     inner: Arc<dyn LlmBackend>,
     metrics: Option<Arc<CallMetrics>>,
+    named: bool,
     content: bool,
 }
 
@@ -41,6 +42,7 @@ impl Observed {
         Self {
             inner,
             metrics: None,
+            named: true,
             content: false,
         }
     }
@@ -52,11 +54,29 @@ impl Observed {
         self
     }
 
+    /// Counts the calls under the model name `own` and without a server: for a model whose name and server a tenant chose, so that
+    /// tenants do not add series to the operator's metrics.
+    #[must_use]
+    pub fn without_names(mut self) -> Self {
+        self.named = false;
+        self
+    }
+
     /// Writes what is asked and said into the spans. It is what people wrote: see who can read the spans first.
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.content = true;
         self
+    }
+
+    /// Describes the model as the metrics name it.
+    fn counted(&self) -> ModelInfo {
+        let mut info = self.inner.describe().clone();
+        if !self.named {
+            info.model = "own".into();
+            info.server = None;
+        }
+        info
     }
 
     fn span(&self, request: &ModelRequest, call: &CallContext) -> Span {
@@ -127,7 +147,7 @@ impl LlmBackend for Observed {
             over: false,
             said: (self.content && !span.is_disabled()).then(Collector::default),
             metrics: self.metrics.clone(),
-            info: self.inner.describe().clone(),
+            info: self.counted(),
             span,
         };
         let asking = self.inner.stream(request, call);

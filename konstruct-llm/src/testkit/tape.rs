@@ -16,7 +16,8 @@ use axum::{
     serve::ListenerExt as _,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
+use konstruct_core::http::Client;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -91,10 +92,8 @@ impl Tape {
     /// # Errors
     /// Those of binding, of the HTTP client and of the file.
     pub async fn record(upstream: impl Into<String>, file: impl AsRef<Path>) -> io::Result<Self> {
-        let client = crate::http::Http::new(crate::Timeouts::default());
-        let client = client.client(true).map_err(io::Error::other)?.clone();
         let recorder = Recorder {
-            client,
+            client: Client::builder().build(),
             upstream: upstream.into().trim_end_matches('/').to_owned(),
             file: Arc::new(Mutex::new(file.as_ref().to_owned())),
         };
@@ -144,7 +143,7 @@ impl Drop for Tape {
 
 #[derive(Clone, Debug)]
 struct Recorder {
-    client: reqwest::Client,
+    client: Client,
     upstream: String,
     file: Arc<Mutex<PathBuf>>,
 }
@@ -161,8 +160,17 @@ async fn pass_on(
     }
     let url = format!("{}{uri}", recorder.upstream);
     let asked = body.clone();
-    let request = recorder.client.request(method.clone(), url);
-    let answer = match request.headers(headers).body(body).send().await {
+    let answer = async {
+        let request = recorder.client.request(method.clone(), url)?;
+        let request = headers
+            .iter()
+            .fold(request, |request, (name, value)| match value.to_str() {
+                Ok(value) => request.header(name.as_str(), value),
+                Err(_) => request,
+            });
+        request.body(body).send().await
+    };
+    let answer = match answer.await {
         Ok(answer) => answer,
         Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     };
@@ -170,7 +178,7 @@ async fn pass_on(
     let kept: Vec<(String, String)> = KEPT
         .iter()
         .filter_map(|name| {
-            let value = answer.headers().get(*name)?.to_str().ok()?;
+            let value = answer.header(name)?;
             Some(((*name).to_owned(), value.to_owned()))
         })
         .collect();
@@ -178,32 +186,32 @@ async fn pass_on(
         method: method.to_string(),
         path: uri.to_string(),
         request: serde_json::from_slice(&asked).unwrap_or_default(),
-        status: status.as_u16(),
+        status,
         headers: kept.clone(),
         body: Payload::Body(String::new()),
     };
     let file = Arc::clone(&recorder.file);
-    let rest = (answer.bytes_stream().boxed(), Vec::new(), Some(exchange));
-    let body = stream::unfold(rest, move |(mut bytes, mut all, exchange)| {
+    let rest = (answer, Vec::new(), Some(exchange));
+    let body = stream::unfold(rest, move |(mut answer, mut all, exchange)| {
         let file = Arc::clone(&file);
         async move {
-            match bytes.next().await {
-                Some(Ok(chunk)) => {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
                     all.extend_from_slice(&chunk);
-                    Some((Ok(chunk), (bytes, all, exchange)))
+                    Some((Ok(chunk), (answer, all, exchange)))
                 }
-                Some(Err(error)) => Some((Err(io::Error::other(error)), (bytes, all, None))),
-                None => {
+                Err(error) => Some((Err(io::Error::other(error)), (answer, all, None))),
+                Ok(None) => {
                     let mut exchange = exchange?;
                     exchange.body = Payload::of(all);
                     keep(&lock(&file), &exchange)
                         .err()
-                        .map(|error| (Err(error), (bytes, Vec::new(), None)))
+                        .map(|error| (Err(error), (answer, Vec::new(), None)))
                 }
             }
         }
     });
-    answered(status.as_u16(), &kept, Body::from_stream(body))
+    answered(status, &kept, Body::from_stream(body))
 }
 
 fn keep(file: &Path, exchange: &Exchange) -> io::Result<()> {

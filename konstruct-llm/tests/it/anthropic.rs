@@ -663,9 +663,10 @@ async fn refusals_by_their_types() {
     check(404, "not_found_error", ErrorKind::NotFound).await;
     check(413, "request_too_large", ErrorKind::TooLarge).await;
     check(413, "invalid_request_error", ErrorKind::TooLarge).await;
+    check(402, "invalid_request_error", ErrorKind::QuotaExhausted).await;
     check(429, "rate_limit_error", ErrorKind::RateLimited).await;
-    check(500, "api_error", ErrorKind::Unavailable).await;
-    check(504, "timeout_error", ErrorKind::Unavailable).await;
+    check(500, "api_error", ErrorKind::Ambiguous).await;
+    check(504, "timeout_error", ErrorKind::Ambiguous).await;
     check(529, "overloaded_error", ErrorKind::Unavailable).await;
     check(403, "new_error", ErrorKind::Forbidden).await;
     check(429, "new_error", ErrorKind::RateLimited).await;

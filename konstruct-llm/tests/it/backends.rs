@@ -1,12 +1,13 @@
 //! Each backend against its fake provider: what works, and every way in which it can go wrong.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Error, ErrorKind, Finish, LlmBackend, LlmBackendExt as _, ModelAnswer, Result, Secret, Usage,
+    Basis, Error, ErrorKind, Finish, LlmBackend, LlmBackendExt as _, ModelAnswer, NanoUsd, Price,
+    Rates, Result, Secret, Usage, limit::LocalBudget,
 };
 use konstruct_llm::{
-    Anthropic, Ollama, OpenAi, Timeouts, probe,
+    Anthropic, Deployment, Ollama, OpenAi, Pool, Timeouts, probe,
     testkit::{FakeProvider, Fault, Reply},
 };
 
@@ -126,9 +127,16 @@ async fn streams_that_break() {
     )
     .await;
     for at in [0, 2] {
-        fails(
+        ask_all(
             Reply::text("one two three").fault(Fault::Error(at)),
-            ErrorKind::Unavailable,
+            |provider, answer| {
+                let expected = match provider {
+                    // Its fake says "server_error", the others that they are busy or nothing typed.
+                    "openai" => ErrorKind::Ambiguous,
+                    _ => ErrorKind::Unavailable,
+                };
+                assert_eq!(answer.expect_err(provider).kind(), expected, "{provider}");
+            },
         )
         .await;
     }
@@ -144,8 +152,14 @@ async fn statuses() {
         (403, ErrorKind::Forbidden),
         (404, ErrorKind::NotFound),
         (413, ErrorKind::TooLarge),
-        (500, ErrorKind::Unavailable),
+        (408, ErrorKind::Ambiguous),
+        (500, ErrorKind::Ambiguous),
+        (501, ErrorKind::Unsupported),
+        (502, ErrorKind::Ambiguous),
         (503, ErrorKind::Unavailable),
+        (504, ErrorKind::Ambiguous),
+        (520, ErrorKind::Ambiguous),
+        (524, ErrorKind::Ambiguous),
         (529, ErrorKind::Unavailable),
     ] {
         // The body of no wire: the status alone counts.
@@ -154,6 +168,97 @@ async fn statuses() {
             kind,
         )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_pay_is_replaced_by_the_fallback() {
+    for (status, body) in [
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
+        ),
+        (
+            402,
+            r#"{"type":"error","error":{"type":"billing_error","message":"No."}}"#,
+        ),
+        (
+            402,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"No."}}"#,
+        ),
+        (402, "<html>Payment required</html>"),
+        (
+            429,
+            r#"{"error":{"message":"No.","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+        ),
+        (
+            403,
+            r#"{"error":{"message":"No.","type":"billing_not_active","code":"billing_not_active"}}"#,
+        ),
+    ] {
+        let (empty, healthy) = (FakeProvider::default(), FakeProvider::default());
+        let (one, two) = (empty.spawn().await.unwrap(), healthy.spawn().await.unwrap());
+        for first in backends(one.url()) {
+            let name = first.describe().provider.clone();
+            empty.next(Reply::default().fault(Fault::status(status, body)));
+            healthy.next(Reply::text("At your service."));
+            let second = backends(two.url()).swap_remove(0);
+            let pool = Pool::builder()
+                .deployment(Deployment::shared("first", first.into()))
+                .deployment(Deployment::shared("second", second.into()).fallback(1))
+                .build()
+                .unwrap();
+            let answer = pool.complete(ask("Hi"), &call()).await;
+            assert_eq!(
+                answer.unwrap().text(),
+                "At your service.",
+                "{name} {status}"
+            );
+        }
+        assert_eq!(empty.requests().len(), 3, "{status}: nothing is repeated");
+    }
+}
+
+#[tokio::test]
+async fn a_status_after_which_tokens_may_be_billed_costs_the_worst() {
+    let fake = FakeProvider::default();
+    let server = fake.spawn().await.unwrap();
+    let price = || Price::from(Rates::flat(1_000_000_000, 2_000_000_000));
+    let worst = price().worst_case(ask("Hi").input_bound(), 100);
+    let nothing = NanoUsd(0);
+    for (status, cost) in [
+        (400, nothing),
+        (401, nothing),
+        (402, nothing),
+        (404, nothing),
+        (413, nothing),
+        (429, nothing),
+        (503, nothing),
+        (529, nothing),
+        (408, worst),
+        (500, worst),
+        (502, worst),
+        (504, worst),
+        (520, worst),
+        (522, worst),
+        (524, worst),
+    ] {
+        let model = OpenAi::new(Secret::new("key-1"), "m")
+            .base_url(format!("{}/v1", server.url()))
+            .price(price());
+        let pool = Pool::builder()
+            .deployment(Deployment::new("only", model))
+            .build()
+            .unwrap();
+        let refusal = Fault::status(status, "oops").header("x-should-retry", "false");
+        fake.next(Reply::default().fault(refusal));
+        let budget = Arc::new(LocalBudget::new(None));
+        let metered = call().with_budget(Arc::clone(&budget) as _);
+        pool.complete(ask("Hi"), &metered).await.unwrap_err();
+        let rows = budget.rows();
+        let [row] = &*rows else { panic!("{rows:?}") };
+        assert_eq!(row.cost, Some(cost), "{status}");
+        assert_eq!(row.basis == Basis::WorstCase, cost == worst, "{status}");
     }
 }
 
@@ -325,7 +430,14 @@ async fn typed_errors() {
             anthropic("billing_error"),
             ErrorKind::QuotaExhausted,
         ),
-        (1, 504, anthropic("who_knows"), ErrorKind::Unavailable),
+        (1, 504, anthropic("who_knows"), ErrorKind::Ambiguous),
+        (
+            0,
+            503,
+            openai("null", "server_error"),
+            ErrorKind::Unavailable,
+        ),
+        (0, 500, openai("null", "server_error"), ErrorKind::Ambiguous),
         (
             2,
             503,

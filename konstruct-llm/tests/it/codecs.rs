@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use konstruct_core::{
     ErrorKind, Finish, ModelAnswer, ModelEvent, Part, Result, Usage, llm::Collector,
 };
-use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder};
+use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder};
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,8 +13,9 @@ enum Wire {
     OpenAi,
     Anthropic,
     Ollama,
+    Responses,
 }
-use Wire::{Anthropic, Ollama, OpenAi};
+use Wire::{Anthropic, Ollama, OpenAi, Responses};
 
 impl Wire {
     fn decode(self, chunks: &[&[u8]]) -> Vec<Result<ModelEvent>> {
@@ -33,6 +34,7 @@ impl Wire {
             OpenAi => run!(OpenAiDecoder),
             Anthropic => run!(AnthropicDecoder),
             Ollama => run!(OllamaDecoder),
+            Responses => run!(OpenAiResponsesDecoder),
         }
     }
 
@@ -223,17 +225,22 @@ fn a_whole_answer() {
 
 #[test]
 fn every_beginning_of_an_answer_is_truncated() {
-    for (wire, frames, terminal) in [
-        (OpenAi, CHAT, 11),
-        (Anthropic, MESSAGES, 20),
-        (Ollama, LINES, 5),
+    // How many events give the reason to end, and how many there are with the terminal one.
+    for (wire, frames, reason, terminal) in [
+        (OpenAi, CHAT, 9, 11),
+        (Anthropic, MESSAGES, 19, 20),
+        (Ollama, LINES, 5, 5),
     ] {
-        for end in 0..terminal {
+        for end in 0..reason {
             assert_eq!(
                 answer(wire, &frames[..end]).unwrap_err(),
                 ErrorKind::Truncated,
                 "{wire:?} {end}"
             );
+        }
+        for end in reason..terminal {
+            let ended = answer(wire, &frames[..end]).unwrap();
+            assert_eq!(ended.finish, Finish::ToolCalls, "{wire:?} {end}");
         }
         let whole = wire.frame(&frames[..terminal]);
         let unterminated = whole.trim_end();
@@ -242,12 +249,241 @@ fn every_beginning_of_an_answer_is_truncated() {
             matches!(last, Some(Ok(ModelEvent::Finish(_)))),
             "{wire:?}: {last:?}"
         );
+        // Where the reason came before, the terminal event may be cut.
         let cut = &unterminated.as_bytes()[..unterminated.len() - 1];
-        assert_eq!(
-            events(wire, &[cut]).pop(),
-            Some(Err(ErrorKind::Truncated)),
-            "{wire:?}"
+        let expected = match wire {
+            Ollama => Err(ErrorKind::Truncated),
+            _ => Ok(ModelEvent::Finish(Finish::ToolCalls)),
+        };
+        assert_eq!(events(wire, &[cut]).pop(), Some(expected), "{wire:?}");
+    }
+}
+
+#[test]
+fn a_thought_in_the_content_is_not_said() {
+    let check = |wire: Wire, contents: &[&str], text: &str| {
+        let mut frames: Vec<String> = contents
+            .iter()
+            .map(|content| {
+                let content = serde_json::to_string(content).unwrap();
+                match wire {
+                    Ollama => format!(r#"{{"model":"m","message":{{"content":{content}}}}}"#),
+                    Anthropic => format!(
+                        r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":{content}}}}}"#
+                    ),
+                    _ => format!(r#"{{"id":"c","choices":[{{"delta":{{"content":{content}}}}}]}}"#),
+                }
+            })
+            .collect();
+        if wire == Anthropic {
+            frames.splice(0..0, MESSAGES[..1].iter().map(|frame| (*frame).to_owned()));
+            frames.insert(1, MESSAGES[9].replace("2", "0"));
+            frames.push(r#"{"type":"content_block_stop","index":0}"#.into());
+        }
+        frames.push(match wire {
+            Ollama => r#"{"done":true,"done_reason":"stop"}"#.into(),
+            Anthropic => r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#.into(),
+            _ => r#"{"id":"c","choices":[{"delta":{},"finish_reason":"stop"}]}"#.into(),
+        });
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        let answer = answer(wire, &frames).unwrap();
+        assert_eq!(answer.text(), text, "{wire:?} {contents:?}");
+        assert_eq!(answer.is_blank(), text.is_empty(), "{wire:?} {contents:?}");
+    };
+    for wire in [OpenAi, Ollama, Anthropic] {
+        let thought = "<think>\nPolicy says refuse.\n";
+        check(
+            wire,
+            &[thought, "</think>\n\nWe open at 9."],
+            "We open at 9.",
         );
+        check(
+            wire,
+            &["<thi", "nk>secret</th", "ink>We open at 9."],
+            "We open at 9.",
+        );
+        check(
+            wire,
+            &["<thinking>Hm.</thinking>We open at 9."],
+            "We open at 9.",
+        );
+        check(wire, &["<think>It was cut"], "");
+        check(wire, &["Write <think> here"], "Write <think> here");
+        check(wire, &["1 <", " 2"], "1 < 2");
+    }
+}
+
+#[test]
+fn arguments_may_be_an_object_or_its_json() {
+    let check = |wire: Wire, arguments: &str, expected: &str| {
+        let call = format!(r#"{{"name":"pass_on","arguments":{arguments}}}"#);
+        let calls = format!(r#"{{"tool_calls":[{{"id":"a","function":{call}}}]}}"#);
+        let frames = match wire {
+            Ollama => vec![format!(
+                r#"{{"model":"m","message":{calls},"done":true,"done_reason":"stop"}}"#
+            )],
+            _ => vec![
+                format!(r#"{{"id":"c","choices":[{{"delta":{calls},"finish_reason":"stop"}}]}}"#),
+                "[DONE]".into(),
+            ],
+        };
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        let answer = answer(wire, &frames).unwrap();
+        assert_eq!(
+            self::calls(&answer),
+            [("a", "pass_on", expected)],
+            "{wire:?} {arguments}"
+        );
+    };
+    for wire in [OpenAi, Ollama] {
+        check(
+            wire,
+            r#""{\"question\":\"Open?\"}""#,
+            r#"{"question":"Open?"}"#,
+        );
+        check(wire, r#"{"question":"Open?"}"#, r#"{"question":"Open?"}"#);
+        check(wire, r#""""#, "{}");
+        check(wire, "null", "{}");
+    }
+}
+
+/// Answers that are not whole, or have no words, are seen as such on every wire.
+#[test]
+fn a_cut_or_blank_answer_is_visible() {
+    let chat = |delta: &str, reason: &str| {
+        vec![
+            format!(r#"{{"id":"c","model":"m","choices":[{{"delta":{delta}}}]}}"#),
+            format!(r#"{{"id":"c","choices":[{{"delta":{{}},"finish_reason":"{reason}"}}]}}"#),
+            "[DONE]".into(),
+        ]
+    };
+    let responses = |text: &str, end: &str| {
+        vec![format!(
+            r#"{{"type":"response.{end},"model":"m","output":[{{"type":"message","content":[{{"type":"output_text","text":{text}}}]}}]}}}}"#
+        )]
+    };
+    let messages = |block: &str, reason: &str| {
+        vec![
+            r#"{"type":"message_start","message":{"id":"m1","model":"m","content":[]}}"#.into(),
+            format!(r#"{{"type":"content_block_start","index":0,"content_block":{block}}}"#),
+            r#"{"type":"content_block_stop","index":0}"#.into(),
+            format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}"}}}}"#),
+            r#"{"type":"message_stop"}"#.into(),
+        ]
+    };
+    let line = |message: &str, reason: &str| {
+        vec![format!(
+            r#"{{"model":"m","message":{message},"done":true,"done_reason":"{reason}"}}"#
+        )]
+    };
+    let incomplete = |reason: &str| {
+        format!(
+            r#"incomplete","response":{{"id":"r","status":"incomplete","incomplete_details":{reason}"#
+        )
+    };
+    let completed = r#"completed","response":{"id":"r","status":"completed""#;
+    let said = r#"{"content":"We open at"}"#;
+    for (wire, frames, cut, blank) in [
+        (OpenAi, chat(said, "stop"), false, false),
+        (OpenAi, chat(said, "length"), true, false),
+        (OpenAi, chat(said, "model_length"), true, false),
+        (OpenAi, chat(r#"{"content":""}"#, "stop"), false, true),
+        (OpenAi, chat(r#"{"content":"\n\n "}"#, "stop"), false, true),
+        (
+            OpenAi,
+            chat(r#"{"content":"\u200b\ufeff"}"#, "stop"),
+            false,
+            true,
+        ),
+        (OpenAi, chat(r#"{"reasoning":"Hm."}"#, "stop"), false, true),
+        (
+            OpenAi,
+            chat(r#"{"reasoning_content":"Hm."}"#, "length"),
+            true,
+            true,
+        ),
+        (
+            Responses,
+            responses(r#""We open at""#, completed),
+            false,
+            false,
+        ),
+        (Responses, responses(r#"" \n""#, completed), false, true),
+        (
+            Responses,
+            responses(
+                r#""We open at""#,
+                &incomplete(r#"{"reason":"max_output_tokens"}"#),
+            ),
+            true,
+            false,
+        ),
+        (
+            Responses,
+            responses(r#""We open at""#, &incomplete("null")),
+            true,
+            false,
+        ),
+        (
+            Anthropic,
+            messages(r#"{"type":"text","text":"We open at"}"#, "end_turn"),
+            false,
+            false,
+        ),
+        (
+            Anthropic,
+            messages(r#"{"type":"text","text":"We open at"}"#, "max_tokens"),
+            true,
+            false,
+        ),
+        (
+            Anthropic,
+            messages(
+                r#"{"type":"text","text":"We open at"}"#,
+                "model_context_window_exceeded",
+            ),
+            true,
+            false,
+        ),
+        (
+            Anthropic,
+            messages(r#"{"type":"text","text":" "}"#, "end_turn"),
+            false,
+            true,
+        ),
+        (
+            Anthropic,
+            messages(r#"{"type":"thinking","thinking":"Hm."}"#, "end_turn"),
+            false,
+            true,
+        ),
+        (
+            Anthropic,
+            messages(
+                r#"{"type":"tool_use","id":"a","name":"n","input":{}}"#,
+                "tool_use",
+            ),
+            false,
+            false,
+        ),
+        (Ollama, line(said, "stop"), false, false),
+        (Ollama, line(said, "length"), true, false),
+        (
+            Ollama,
+            line(r#"{"content":"","thinking":"Hm."}"#, "stop"),
+            false,
+            true,
+        ),
+        (Ollama, line(r#"{"content":" \n"}"#, "stop"), false, true),
+    ] {
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        let answer = answer(wire, &frames).unwrap();
+        assert_eq!(
+            answer.finish.is_cut(),
+            cut,
+            "{wire:?} {frames:?}: {answer:?}"
+        );
+        assert_eq!(answer.is_blank(), blank, "{wire:?} {frames:?}: {answer:?}");
     }
 }
 
@@ -258,7 +494,7 @@ fn errors_in_the_stream() {
     check(
         OpenAi,
         r#"{"error":{"message":"m","type":"server_error","code":null}}"#,
-        ErrorKind::Unavailable,
+        ErrorKind::Ambiguous,
     );
     check(
         OpenAi,
@@ -277,6 +513,9 @@ fn errors_in_the_stream() {
     );
     check(OpenAi, r#"{"choices":"#, ErrorKind::Protocol);
     check(OpenAi, "[DONE]", ErrorKind::Truncated);
+    // A block that is still open was cut, whatever the reason says.
+    let open = [MESSAGES[0], MESSAGES[9], MESSAGES[10], MESSAGES[18]];
+    assert_eq!(answer(Anthropic, &open), Err(ErrorKind::Truncated));
     check(
         Anthropic,
         r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,

@@ -165,7 +165,7 @@ async fn what_goes_wrong_is_an_error() {
     let fault = |fault| Reply::default().fault(fault);
     check(fault(Fault::status(429, "{}")), 8, ErrorKind::RateLimited).await;
     check(fault(Fault::status(401, "{}")), 8, ErrorKind::Unauthorized).await;
-    check(fault(Fault::status(500, "oops")), 8, ErrorKind::Unavailable).await;
+    check(fault(Fault::status(500, "oops")), 8, ErrorKind::Ambiguous).await;
     check(fault(Fault::status(200, "<html>")), 8, ErrorKind::Protocol).await;
     check(fault(Fault::End(1)), 8, ErrorKind::Protocol).await;
     check(fault(Fault::Cut(1)), 8, ErrorKind::Truncated).await;
@@ -221,7 +221,10 @@ async fn each_request_is_a_row_of_the_ledger() {
     let fault = |fault| Reply::text("").fault(fault);
     check(Reply::text("").usage(3, 0), (3_000, Basis::Reported)).await;
     check(fault(Fault::status(429, "{}")), (0, Basis::Estimated)).await;
-    check(fault(Fault::status(500, "oops")), (0, Basis::Estimated)).await;
+    check(fault(Fault::status(503, "busy")), (0, Basis::Estimated)).await;
+    for status in [408, 500, 502, 504, 520, 524] {
+        check(fault(Fault::status(status, "oops")), worst).await;
+    }
     check(fault(Fault::status(200, "<html>")), worst).await;
     check(fault(Fault::Cut(1)), worst).await;
     check(fault(Fault::Stall(1)), worst).await;

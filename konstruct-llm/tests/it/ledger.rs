@@ -13,8 +13,9 @@ use konstruct_core::{
     Basis, BlockKind, CallContext, Error, ErrorKind, Finish, LedgerRow, LlmBackend, ModelEvent,
     ModelInfo, ModelRequest, ModelStream, NanoUsd, OnBreak, Price, Rates, Result, TenantId, Usage,
     limit::Budget,
-    testkit::{MemoryJournal, VirtualClock},
-    turn::{CallBudget, Charge, Exported, Journal, Paid, Reserve, settle_lost},
+    store::{Charge, Exported, Reserve, Store},
+    testkit::{ReferenceStore, VirtualClock},
+    turn::{CallBudget, Paid, settle_lost},
 };
 use konstruct_llm::{BreakerPolicy, Deployment, Pool};
 use proptest::{
@@ -49,6 +50,8 @@ enum Fate {
     Whole,
     WholeWithoutUsage,
     Refused,
+    /// A status 500 after the work was done.
+    Died,
     CutBeforeHeaders,
     ErrorFirst,
     ErrorMidway,
@@ -90,6 +93,7 @@ impl Provider {
 
     fn fate(&self) -> Fate {
         match throw(&self.dice, 16) {
+            7 => Fate::Died,
             0 => Fate::WholeWithoutUsage,
             1 => Fate::Refused,
             2 => Fate::CutBeforeHeaders,
@@ -165,6 +169,7 @@ impl LlmBackend for Provider {
         assert_eq!(before, None, "two attempts under one key: {key}");
         match fate {
             Fate::Refused => return Err(Error::new(ErrorKind::Unavailable, "503")),
+            Fate::Died => return Err(Error::new(ErrorKind::Ambiguous, "500")),
             Fate::CutBeforeHeaders => return Err(Error::new(ErrorKind::Truncated, "cut")),
             _ => {}
         }
@@ -232,7 +237,7 @@ enum Caller {
 }
 
 struct Office {
-    journal: Arc<dyn Journal>,
+    journal: Arc<dyn Store>,
     tenant: TenantId,
     pool: Pool,
 }
@@ -339,7 +344,7 @@ async fn ten_thousand_calls_add_up_to_the_bill() {
         .build()
         .unwrap();
     let office = Office {
-        journal: Arc::new(MemoryJournal::new(Arc::new(VirtualClock::default()))),
+        journal: Arc::new(ReferenceStore::new(Arc::new(VirtualClock::default()))),
         tenant: TenantId::new(),
         pool,
     };

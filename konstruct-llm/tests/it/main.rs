@@ -14,6 +14,7 @@ mod canned;
 mod codecs;
 mod embedders;
 mod extract;
+mod guard;
 mod ledger;
 mod ollama;
 mod pool;

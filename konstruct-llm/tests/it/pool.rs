@@ -97,18 +97,99 @@ async fn before_the_first_content_another_takes_its_place() {
     }
 }
 
+/// A deployment at a server, which does the same each time.
+fn at(server: &str, model: Vec<Beat>) -> Scripted {
+    Scripted::new(info(server).with_server(server), move |_, _| model.clone())
+}
+
 #[tokio::test(start_paused = true)]
-async fn what_the_request_is_at_fault_for_goes_to_nobody_else() {
-    for kind in [
-        ErrorKind::InvalidInput,
-        ErrorKind::Unsupported,
-        ErrorKind::TooLarge,
-    ] {
-        let (primary, backup) = (refuses("primary", kind), fine("backup"));
-        let error = text(&pair(&primary, &backup)).await.unwrap_err();
-        assert_eq!(error.kind(), kind);
-        assert_eq!((asked(&primary), asked(&backup)), (1, 0), "{kind}");
+async fn a_request_that_one_provider_calls_invalid_is_tried_at_one_other() {
+    let refusal = |kind: ErrorKind| vec![Beat::Refuse(kind.into())];
+    let says_so = || says("Answered.", Some(USAGE));
+    // In their order, each with its server and what it does; then who is asked how often, and what comes of it.
+    type Case<'a> = (
+        &'a [(&'a str, Vec<Beat>)],
+        &'a [usize],
+        Result<(), ErrorKind>,
+    );
+    for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported] {
+        let invalid = || refusal(kind);
+        let down = || refusal(ErrorKind::QuotaExhausted);
+        let cases: &[Case<'_>] = &[
+            // An empty balance: the other provider answers.
+            (&[("a", invalid()), ("b", says_so())], &[1, 1], Ok(())),
+            // Two providers agree: the third is not asked.
+            (
+                &[("a", invalid()), ("b", invalid()), ("c", says_so())],
+                &[1, 1, 0],
+                Err(kind),
+            ),
+            // Other keys of the same provider are passed over where another provider is at hand.
+            (
+                &[("a", invalid()), ("a", says_so()), ("b", says_so())],
+                &[1, 0, 1],
+                Ok(()),
+            ),
+            // Where there is only one provider, another key is tried.
+            (
+                &[("a", invalid()), ("a", says_so()), ("a", says_so())],
+                &[1, 1, 0],
+                Ok(()),
+            ),
+            // A provider that fails otherwise has said nothing about the request.
+            (
+                &[("a", invalid()), ("b", down()), ("c", says_so())],
+                &[1, 1, 1],
+                Ok(()),
+            ),
+            (&[("a", invalid())], &[1], Err(kind)),
+        ];
+        for (models, hits, expected) in cases {
+            let models: Vec<Scripted> = models
+                .iter()
+                .map(|(server, beats)| at(server, beats.clone()))
+                .collect();
+            let pool = (0..)
+                .zip(&models)
+                .fold(Pool::builder(), |pool, (place, model)| {
+                    let deployment = Deployment::new(format!("{place}"), model.clone());
+                    pool.deployment(deployment.fallback(place))
+                });
+            let answer = text(&pool.build().unwrap()).await;
+            let got: Vec<usize> = models.iter().map(asked).collect();
+            assert_eq!(got, *hits, "{kind}: {answer:?}");
+            let outcome = answer.map(drop).map_err(|error| error.kind());
+            assert_eq!(outcome, *expected, "{kind} {hits:?}");
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_not_blamed_while_another_provider_cannot_be_asked() {
+    let hour = Trouble {
+        retry_after: Some(Duration::from_secs(3_600)),
+        ..Trouble::from(ErrorKind::QuotaExhausted)
+    };
+    let sick = at("b", vec![Beat::Refuse(hour)]);
+    let shared = Pool::builder()
+        .deployment(Deployment::new("b", sick.clone()))
+        .build()
+        .unwrap();
+    text(&shared).await.unwrap_err();
+    let empty = at("a", vec![Beat::Refuse(ErrorKind::InvalidInput.into())]);
+    let pool = shared.extend().deployment(Deployment::new("a", empty));
+    let error = text(&pool.build().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.retry_after().is_some(), "{error}");
+    assert_eq!(asked(&sick), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_too_long_for_all_is_at_fault() {
+    let (primary, backup) = (refuses("primary", ErrorKind::TooLarge), fine("backup"));
+    let error = text(&pair(&primary, &backup)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!((asked(&primary), asked(&backup)), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -495,6 +576,19 @@ async fn a_credential_fails_for_all_who_use_it_and_an_endpoint_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_refused_at_one_server_may_be_right_at_another() {
+    let with_key = |server: &str, beats: Vec<Beat>| {
+        let info = info("m")
+            .with_server(server)
+            .with_origin("scripted/1a2b3c4d");
+        Scripted::new(info, move |_, _| beats.clone())
+    };
+    let refuses = with_key("a:80", vec![Beat::Refuse(ErrorKind::Unauthorized.into())]);
+    let pool = pair(&refuses, &with_key("b:80", says("Welcome.", None)));
+    assert_eq!(text(&pool).await.unwrap(), "Welcome.");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hedge_asks_a_second_one_and_takes_who_speaks_first() {
     let slow = always(
         "slow",
@@ -640,6 +734,7 @@ async fn what_each_attempt_costs_is_kept_however_it_ends() {
         (vec![Beat::Refuse(ErrorKind::Unavailable.into())], nothing),
         (vec![Beat::Refuse(ErrorKind::Unauthorized.into())], nothing),
         (vec![Beat::Refuse(ErrorKind::Truncated.into())], None),
+        (vec![Beat::Refuse(ErrorKind::Ambiguous.into())], None),
         (open(vec![Beat::Break(ErrorKind::Unavailable.into())]), None),
         (open(vec![Beat::End]), None),
         // The input is known up to its growth, and the output can be as long as was asked for.
@@ -720,6 +815,151 @@ async fn a_pool_that_extends_another_knows_what_it_knows() {
     assert_eq!(asked(&dead), 1, "its key was known to be refused");
 }
 
+/// A tenant's pool: its own model before the shared ones, at the same endpoint.
+fn tenant(shared: &Pool, own: &Scripted, key: &str) -> Pool {
+    let own = Deployment::new("own", own.clone());
+    let own = own.endpoint("api/m").credential(key);
+    shared.extend().deployment(own).build().unwrap()
+}
+
+/// A pool of one model at the endpoint of [`tenant`].
+fn shared_by_all(model: &Scripted) -> Pool {
+    let shared = Deployment::new("shared", model.clone());
+    let shared = shared.endpoint("api/m").credential("key-1");
+    Pool::builder().deployment(shared).build().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_own_model_takes_nothing_from_others() {
+    for kind in [
+        ErrorKind::Unauthorized,
+        ErrorKind::Forbidden,
+        ErrorKind::QuotaExhausted,
+        ErrorKind::NotFound,
+        ErrorKind::RateLimited,
+        ErrorKind::Unavailable,
+        ErrorKind::Ambiguous,
+        ErrorKind::Truncated,
+        ErrorKind::Protocol,
+    ] {
+        let model = fine("shared");
+        let shared = shared_by_all(&model);
+        let bad = Trouble {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Trouble::from(kind)
+        };
+        let other = tenant(&shared, &fine("other"), "key-2");
+        let sick = tenant(&shared, &refuses("own", bad), "key-3");
+        let started = tokio::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(text(&sick).await.unwrap(), "shared is here.", "{kind}");
+        }
+        // Also where its key has the fingerprint of the shared one: then the tenant has no other credential.
+        let same = tenant(&shared, &refuses("own", bad), "key-1");
+        let _answer = text(&same).await;
+        let before = asked(&model);
+        assert_eq!(text(&shared).await.unwrap(), "shared is here.", "{kind}");
+        assert_eq!(text(&other).await.unwrap(), "other is here.", "{kind}");
+        assert_eq!(started.elapsed(), Duration::ZERO, "{kind}: nobody waits");
+        assert_eq!(asked(&model), before + 1, "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_own_model_skips_what_the_shared_pool_knows_to_fail() {
+    let shared = Pool::builder()
+        .deployment(
+            Deployment::new("shared", refuses("m", ErrorKind::Unavailable)).endpoint("api/m"),
+        )
+        .deployment(Deployment::new("backup", fine("backup")).fallback(1))
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        text(&shared).await.unwrap();
+    }
+    let own = fine("own");
+    let pool = tenant(&shared, &own, "key-2");
+    assert_eq!(text(&pool).await.unwrap(), "backup is here.");
+    assert_eq!(asked(&own), 0, "its endpoint is known to fail");
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(text(&pool).await.unwrap(), "own is here.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenants_own_model_drains_no_retries_of_others() {
+    let shaky = Scripted::new(info("shared"), |number, _| {
+        if number % 2 == 0 {
+            vec![Beat::Refuse(ErrorKind::RateLimited.into())]
+        } else {
+            says("Second try.", Some(USAGE))
+        }
+    });
+    let shared = shared_by_all(&shaky);
+    let hurried = |pool: &Pool| {
+        let pool = pool.clone();
+        let call = CallContext::new(TenantId::new(), "c", Duration::from_secs(30));
+        async move { pool.complete(ask("Hi"), &call).await }
+    };
+    // The tenant's calls retry at its own server until its budget is empty: each asks it three times.
+    let sick = always(
+        "own",
+        vec![Beat::Refuse(Trouble {
+            retry_after: Some(Duration::from_millis(1)),
+            ..Trouble::from(ErrorKind::Conflict)
+        })],
+    );
+    let alone = Scripted::new(
+        info("image").with_abilities([Ability::Tools, Ability::Images]),
+        {
+            let beats = vec![Beat::Refuse(Trouble {
+                retry_after: Some(Duration::from_millis(1)),
+                ..Trouble::from(ErrorKind::Conflict)
+            })];
+            move |_, _| beats.clone()
+        },
+    );
+    let pool = shared
+        .extend()
+        .deployment(Deployment::new("own", sick))
+        .deployment(Deployment::new("alone", alone.clone()))
+        .build()
+        .unwrap();
+    let mut request = ask("What is this?");
+    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    request.messages[0].parts.push(Part::Image(image));
+    for _ in 0..40 {
+        // Only its own model can do this, so that the shared one is not asked.
+        pool.complete(request.clone(), &call()).await.unwrap_err();
+    }
+    assert!(
+        asked(&alone) < 80,
+        "its own budget is empty: {}",
+        asked(&alone)
+    );
+    assert_eq!(asked(&shaky), 0);
+    assert_eq!(hurried(&shared).await.unwrap().text(), "Second try.");
+    // Where its own budget is empty, a retry of the shared model is still possible.
+    assert_eq!(hurried(&pool).await.unwrap().text(), "Second try.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_model_concerns_only_its_deployment() {
+    let (unknown, known) = (refuses("unknown", ErrorKind::NotFound), fine("known"));
+    let pool = Pool::builder()
+        .deployment(Deployment::new("unknown", unknown.clone()).endpoint("gpu-1"))
+        .deployment(
+            Deployment::new("known", known.clone())
+                .endpoint("gpu-1")
+                .fallback(1),
+        )
+        .build()
+        .unwrap();
+    for _ in 0..4 {
+        assert_eq!(text(&pool).await.unwrap(), "known is here.");
+    }
+    assert_eq!((asked(&unknown), asked(&known)), (1, 4));
+}
+
 #[tokio::test]
 async fn a_pool_says_what_is_wrong_with_it() {
     let error = |pool: Result<Pool>| pool.unwrap_err().to_string();
@@ -798,7 +1038,8 @@ async fn embedders_stand_in_for_each_other() {
     check((0, down), (0, down), (1, 0), true).await;
     check((9, down), (0, down), (1, 1), true).await;
     check((9, key), (1, down), (1, 2), true).await;
-    check((9, wrong), (0, down), (1, 0), false).await;
+    check((9, wrong), (0, down), (1, 1), true).await;
+    check((9, wrong), (9, wrong), (1, 1), false).await;
     check((9, down), (9, down), (3, 3), false).await;
     check((1, down), (1, down), (2, 1), true).await;
     let other = Shaky {

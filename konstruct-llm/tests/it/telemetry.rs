@@ -1,7 +1,7 @@
 //! Spans and metrics by the conventions' names, and no word of a message in them unless it is asked for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc, Mutex,
@@ -15,7 +15,7 @@ use konstruct_core::{
     ModelInfo, Secret, TenantId, Usage,
 };
 use konstruct_llm::{
-    CallMetrics, Deployment, OpenAiEmbedder, Pool,
+    CallMetrics, Deployment, Observed, OpenAiEmbedder, Pool,
     testkit::{Beat, FakeProvider, Fault, Reply, Scripted, begins, says},
 };
 use tracing::{
@@ -169,6 +169,52 @@ async fn each_attempt_is_a_span_by_the_conventions() {
             "{line}\nin\n{text}"
         );
     }
+}
+
+/// Returns the distinct values of a label.
+fn values(text: &str, label: &str) -> BTreeSet<String> {
+    let before = format!("{label}=\"");
+    let after = text.split(&before).skip(1);
+    after
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_add_no_series() {
+    let metrics = Arc::new(CallMetrics::default());
+    let shared = pool(false, &metrics);
+    for tenant in 0..50 {
+        let info = ModelInfo::new("scripted", format!("model-{tenant}"))
+            .with_server(format!("llm-{tenant}.example:443"));
+        let own = Scripted::new(info, |_, _| says("Hi.", Some(USAGE)));
+        let pool = shared.extend().deployment(Deployment::new("own", own));
+        let pool = pool.build().unwrap();
+        pool.complete(ask("Hi"), &call()).await.unwrap();
+    }
+    shared.complete(ask("Hi"), &call()).await.unwrap();
+    let text = metrics.prometheus();
+    let models = values(&text, "gen_ai_request_model");
+    assert_eq!(models, ["ill", "own", "well"].map(str::to_owned).into());
+    assert_eq!(values(&text, "server_address").len(), 1, "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_series_is_bounded() {
+    let metrics = Arc::new(CallMetrics::default());
+    for number in 0..300 {
+        let info = ModelInfo::new("scripted", format!("model-{number}"));
+        let model = Scripted::new(info, |_, _| says("Hi.", Some(USAGE)));
+        let model = Observed::new(Arc::new(model)).with_metrics(Arc::clone(&metrics));
+        model.complete(ask("Hi"), &call()).await.unwrap();
+    }
+    let text = metrics.prometheus();
+    let models = values(&text, "gen_ai_request_model");
+    assert_eq!(models.len(), 201);
+    assert!(models.contains("model-0") && models.contains("other"));
+    let others = "gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name=\"chat\",gen_ai_provider_name=\"other\",\
+                  gen_ai_request_model=\"other\"} 100";
+    assert!(text.lines().any(|line| line == others), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{
-    Document, DocumentId, Error, ErrorKind, Fact, Language, Remembered, Result, Summary, TenantId,
+    Document, DocumentId, Error, ErrorKind, Fact, Language, PersonId, Remembered, Result, Summary,
+    TenantId,
 };
 use serde::de::DeserializeOwned;
 
@@ -12,7 +13,7 @@ use super::{
     fact,
     knowledge::{self, Version},
     set_language,
-    settings::{Tries, row, settings},
+    settings::{Tries, may_keep, row, settings, unknown_person},
     shelf::{Kind, Plan, Shelf},
 };
 
@@ -119,10 +120,12 @@ pub(crate) async fn import(
                     knowledge::write(shelf, tenant, &mut plan, of, text, last).await?;
                 }
                 Remembered::Fact { fact } => {
+                    known(shelf, tenant, &fact.persons).await?;
                     free::<Fact>(shelf, tenant, Kind::Fact, fact.id.as_bytes()).await?;
                     fact::write(shelf, tenant, &mut plan, &key, fact).await?;
                 }
                 Remembered::Summary { summary } => {
+                    known(shelf, tenant, &summary.persons).await?;
                     let id = summary.conversation.as_bytes();
                     free::<Summary>(shelf, tenant, Kind::Summary, id).await?;
                     plan.put_row(Kind::Summary, id.to_vec(), summary, &summary.persons)?;
@@ -134,6 +137,14 @@ pub(crate) async fn import(
             return Ok(());
         }
         tries.again()?;
+    }
+}
+
+/// Fails for what names a person without a key: only the import of conversations makes persons known.
+async fn known(shelf: &dyn Shelf, tenant: TenantId, persons: &[PersonId]) -> Result<()> {
+    match may_keep(shelf, tenant, (&[], persons), None).await? {
+        true => Ok(()),
+        false => Err(unknown_person()),
     }
 }
 

@@ -1,25 +1,19 @@
 //! Facts: remembered with the words that they stand on, superseded and never changed.
 
-use std::collections::BTreeSet;
-
 use konstruct_core::{
-    Audience, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, PersonId, Quote, Result,
-    Scope, TenantId, Timestamp, turn::Said,
+    ConversationId, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, Quote, Result, Scope,
+    TenantId,
+    memory::rules::{Ground, grounded},
 };
 
 use super::{
     said,
-    settings::{Tries, row, rows, settings},
+    settings::{Tries, may_keep, row, rows, settings, unknown_person},
     shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, What},
     space::{self, Owner, home, space},
     unit,
 };
 use crate::seal::TenantKey;
-
-/// The most characters of a fact.
-const TEXT: usize = 1000;
-/// The most sources of a fact.
-const SOURCES: usize = 32;
 
 /// Remembers a fact.
 pub(crate) async fn remember(shelf: &dyn Shelf, tenant: TenantId, new: NewFact) -> Result<Fact> {
@@ -76,7 +70,8 @@ pub(crate) async fn facts(shelf: &dyn Shelf, tenant: TenantId, query: Facts) -> 
         Some(when) => when,
         None => shelf.now().await?,
     };
-    let places = space::places(shelf, &key, tenant, (query.audience, Scope::FACTS)).await?;
+    let seen = space::seen(shelf, &key, tenant, &query.audience).await?;
+    let places = space::places(&key, &seen, Scope::FACTS);
     let mut found = Vec::new();
     for (_, fact) in rows::<Fact>(shelf, tenant, Kind::Fact, &[]).await? {
         let wanted = query.about.is_none_or(|person| fact.about == Some(person));
@@ -99,46 +94,18 @@ pub(crate) async fn facts(shelf: &dyn Shelf, tenant: TenantId, query: Facts) -> 
 
 /// Checks a new fact and plans it.
 async fn add(shelf: &dyn Shelf, tenant: TenantId, plan: &mut Plan, new: &NewFact) -> Result<Fact> {
-    let characters = new.text.chars().count();
-    if new.text.trim().is_empty() || characters > TEXT {
-        return Err(Error::invalid("text", "has 1 to 1,000 characters"));
-    }
-    if new.sources.is_empty() || new.sources.len() > SOURCES {
-        return Err(Error::invalid("sources", "a fact has 1 to 32 sources"));
-    }
     let key = shelf.tenant_key(tenant).await?;
     let now = shelf.now().await?;
-    let owner = space::owner(shelf, &key, tenant, new.audience).await?;
-    let (owner, _) =
-        owner.ok_or_else(|| Error::invalid("audience", "there is no such conversation"))?;
-    let mut persons: BTreeSet<PersonId> = new.about.into_iter().collect();
-    if let Audience::Person { person } = new.audience {
-        persons.insert(person);
+    let owner = space::owner(shelf, &key, tenant, (new.owner, &new.sources)).await?;
+    let mut grounds = Vec::with_capacity(new.sources.len());
+    for quote in &new.sources {
+        grounds.push(ground(shelf, tenant, &key, owner, quote).await?);
     }
-    let mut first: Option<Timestamp> = None;
-    for (index, quote) in new.sources.iter().enumerate() {
-        let said = check(shelf, tenant, &key, (new.audience, owner), quote)
-            .await?
-            .map_err(|(field, message)| {
-                Error::invalid(&format!("sources[{index}]{field}"), message)
-            })?;
-        persons.extend(&said.persons);
-        first = Some(first.map_or(said.at, |first| first.min(said.at)));
+    let fact = grounded(new, &grounds, now)?;
+    let sources: Vec<ConversationId> = new.sources.iter().map(|of| of.conversation).collect();
+    if !may_keep(shelf, tenant, (&sources, &fact.persons), new.mark).await? {
+        return Err(unknown_person());
     }
-    let fact = Fact {
-        id: FactId::new(),
-        text: new.text.clone(),
-        topic: new.topic.clone(),
-        audience: new.audience,
-        about: new.about,
-        sources: new.sources.clone(),
-        persons: persons.into_iter().collect(),
-        known_from: now,
-        valid_from: new.valid_from.or(first).unwrap_or(now),
-        valid_to: None,
-        expires_at: new.expires_at,
-        superseded_by: None,
-    };
     write(shelf, tenant, plan, &key, &fact).await?;
     Ok(fact)
 }
@@ -173,29 +140,25 @@ pub(super) fn source_key(source: &Quote, fact: FactId) -> Vec<u8> {
     .concat()
 }
 
-type Refusal = (&'static str, &'static str);
-
-/// Checks that a source says what is quoted, and that the audience may see it.
-async fn check(
+/// Reads a source, and whether the owner may see it. `None`: there is no such message.
+async fn ground(
     shelf: &dyn Shelf,
     tenant: TenantId,
     key: &TenantKey,
-    (audience, owner): (Audience, Owner),
+    owner: Option<(Owner, Group)>,
     quote: &Quote,
-) -> Result<Result<Said, Refusal>> {
+) -> Result<Option<Ground>> {
     let place = (tenant, quote.conversation);
     let Some(said) = said::at(shelf, place, quote.index).await? else {
-        return Ok(Err(("", "there is no such message")));
+        return Ok(None);
     };
-    let wanted = plain(&quote.quote);
-    if wanted.is_empty() || !plain(&said.text).contains(&wanted) {
-        return Ok(Err((".quote", "does not stand in the message")));
-    }
     let from = home(shelf, key, tenant, quote.conversation).await?;
-    let seen = match (audience, owner) {
-        (Audience::Conversation { conversation }, _) => conversation == quote.conversation,
-        (_, Owner::Channel(channel)) => from == Some(channel),
-        (_, Owner::Person(person)) => {
+    let seen = match owner {
+        Some((Owner::Channel(channel), group)) => {
+            let in_group = group == Group::NONE || group == Group::of(quote.conversation);
+            from == Some(channel) && in_group
+        }
+        Some((Owner::Person(person), _)) => {
             let direct = match from {
                 Some(channel) => {
                     let at = [person.as_bytes().as_slice(), &channel.0].concat();
@@ -203,20 +166,11 @@ async fn check(
                 }
                 None => false,
             };
-            direct || said.speakers.contains(&person)
+            direct || said.speaker == Some(person)
         }
-        (_, Owner::Tenant) => false,
+        Some((Owner::Tenant, _)) | None => false,
     };
-    if !seen {
-        return Ok(Err(("", "the audience may not see this message")));
-    }
-    Ok(Ok(said))
-}
-
-/// A text as it is compared: without case, and with one space where there is any.
-fn plain(text: &str) -> String {
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
+    Ok(Some(Ground { said, seen }))
 }
 
 /// Where a fact stands in the index.
@@ -226,7 +180,7 @@ pub(super) async fn unit_key(
     tenant: TenantId,
     fact: &Fact,
 ) -> Result<Option<UnitKey>> {
-    let owner = space::owner(shelf, key, tenant, fact.audience).await?;
+    let owner = space::owner(shelf, key, tenant, (fact.owner, &fact.sources)).await?;
     Ok(owner.map(|(owner, group): (Owner, Group)| UnitKey {
         space: space(key, What::Fact, owner),
         group,

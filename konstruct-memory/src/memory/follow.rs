@@ -8,14 +8,17 @@ use std::{
 use konstruct_core::{
     ConversationId, EmbedContext, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language,
     Result, TenantId,
-    turn::{Entry, Event, Fed, Gathered, Record, Said, replaced, said as says},
+    store::Fed,
+    turn::{Entry, Event, Gathered, Record, Said, replaced, said as says},
 };
 
 use super::{
     fact, knowledge, said,
     settings::{Settings, Tries, row, settings},
     shelf::{EmbedderKey, Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, VectorPut, What},
-    space::{ChannelKey, Company, Owner, home, note_company, space, started},
+    space::{
+        ChannelKey, Company, Owner, channel as channel_of, home, note_company, space, started,
+    },
     unit,
 };
 use crate::seal::TenantKey;
@@ -79,7 +82,10 @@ pub(super) fn embedder_key(embedder: &dyn Embedder) -> EmbedderKey {
 /// Indexes the next records of a tenant. Returns whether there may be more.
 async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Result<bool> {
     let mut tries = Tries::default();
+    let store = shelf;
     loop {
+        let session = store.session(tenant, true).await?;
+        let shelf = session.as_deref().unwrap_or(store);
         let mut plan = Plan::on(shelf, tenant).await?;
         let before = settings(shelf, tenant).await?;
         let records = shelf.fed(tenant, before.indexed, STEP).await?;
@@ -141,7 +147,7 @@ impl Reader<'_> {
         }
         let said = says(record);
         let replaced = replaced(record);
-        if said.is_none() && replaced.is_empty() && started(record).is_none() {
+        if said.is_none() && replaced.is_none() && started(record).is_none() {
             return Ok(());
         }
         let Some(channel) = self.channel(plan, conversation, record).await? else {
@@ -149,7 +155,7 @@ impl Reader<'_> {
         };
         self.company(channel, record, said.as_ref()).await?;
         let space = space(self.key, What::History, Owner::Channel(channel));
-        for id in replaced {
+        if let Some(id) = replaced {
             let place = (self.tenant, conversation);
             if let Some(holder) = said::holder(self.shelf, place, index, id).await? {
                 let key = history_key(space, conversation, holder);
@@ -186,11 +192,7 @@ impl Reader<'_> {
         let kept: Option<ChannelKey> = row(self.shelf, self.tenant, Kind::Home, id).await?;
         let channel = match (kept, started(record)) {
             (Some(kept), _) => Some(kept),
-            (None, Some(started)) => Some(ChannelKey::of(
-                self.key,
-                started.connection,
-                &started.conversation,
-            )),
+            (None, Some(started)) => Some(ChannelKey::of(self.key, &channel_of(started))),
             (None, None) => home(self.shelf, self.key, self.tenant, conversation).await?,
         };
         if let Some(channel) = channel.filter(|_| kept.is_none()) {
@@ -214,12 +216,12 @@ impl Reader<'_> {
         let Some((_, company)) = self.companies.get_mut(&channel) else {
             return Ok(());
         };
-        let none = std::collections::BTreeSet::new();
-        let speakers = said.map_or(&none, |said| &said.speakers);
-        match started(record) {
-            Some(started) => *company = company.and(started.conversation.kind, speakers),
-            None => *company = company.and(konstruct_core::ConversationKind::Direct, speakers),
-        }
+        let speaker = said.and_then(|said| said.speaker);
+        let kind = match started(record) {
+            Some(started) => started.conversation.kind,
+            None => konstruct_core::ConversationKind::Direct,
+        };
+        *company = company.and(kind, speaker);
         Ok(())
     }
 

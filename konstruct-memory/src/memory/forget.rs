@@ -117,8 +117,7 @@ impl Planner<'_> {
         if summary.is_some_and(|summary| summary.to > index) {
             self.plan.remove.push((Kind::Summary, id.to_vec()));
         }
-        let now = shelf.now().await?;
-        self.plan.put_row(Kind::Erased, id.to_vec(), &now, &[])
+        self.plan.erases(*id)
     }
 
     async fn conversation(&mut self, conversation: ConversationId) -> Result<()> {
@@ -141,14 +140,14 @@ impl Planner<'_> {
                 self.plan.remove.push((Kind::Gap, key));
             }
         }
-        let now = shelf.now().await?;
-        self.plan.put_row(Kind::Erased, id.to_vec(), &now, &[])
+        self.plan.erases(*id)
     }
 
     /// The store itself removes what names the person; what others said right after stays, and is not found by the person's
     /// words any more.
     async fn person(&mut self, person: PersonId) -> Result<()> {
         let (shelf, tenant) = (self.shelf, self.tenant);
+        self.plan.erases(*person.as_bytes())?;
         let language = settings(shelf, tenant).await?.language;
         for unit in shelf.units_of(tenant, person).await? {
             if unit.item[..8] != [0; 8] {
@@ -185,11 +184,12 @@ impl Planner<'_> {
         }
         for id in touched {
             let kept: Option<Fact> = row(shelf, tenant, Kind::Fact, id.as_bytes()).await?;
-            let Some(mut kept) = kept else { continue };
+            let Some(whole) = kept else { continue };
+            let mut kept = whole.clone();
             kept.sources
                 .retain(|source| !source_key(source, id).starts_with(prefix));
             if kept.sources.is_empty() {
-                self.fact_goes(&kept).await?;
+                self.fact_goes(&whole).await?;
             } else {
                 let at = id.as_bytes().to_vec();
                 self.plan.put_row(Kind::Fact, at, &kept, &kept.persons)?;

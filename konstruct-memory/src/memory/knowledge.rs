@@ -120,12 +120,11 @@ fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Pa
 pub(crate) async fn put_document(
     shelf: &dyn Shelf,
     tenant: TenantId,
-    mut new: NewDocument,
+    new: NewDocument,
 ) -> Result<Document> {
-    new.title = new.title.trim().to_owned();
-    let text = check(&new)?;
+    let text = read_document(&new)?;
     let key = shelf.tenant_key(tenant).await?;
-    let title = title_key(&key, &new.title);
+    let title = title_key(&key, new.title.trim());
     let mut tries = Tries::default();
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
@@ -134,16 +133,7 @@ pub(crate) async fn put_document(
             Some(id) => row(shelf, tenant, Kind::Document, id.as_bytes()).await?,
             None => None,
         };
-        let mut document = Document {
-            id: known.unwrap_or_else(DocumentId::new),
-            title: new.title.clone(),
-            format: new.format,
-            version: before.map_or(1, |before| before.version + 1),
-            chunks: 0,
-            updated_at: shelf.now().await?,
-            url: new.url.clone(),
-            expires_at: new.expires_at,
-        };
+        let mut document = new.version(before.as_ref(), shelf.now().await?);
         write(shelf, tenant, &mut plan, (&key, &mut document), &text, true).await?;
         if shelf.commit(tenant, plan).await? {
             return Ok(document);
@@ -183,9 +173,12 @@ pub(super) async fn write(
 }
 
 /// Checks a new document, and returns its text.
-fn check(new: &NewDocument) -> Result<String> {
-    let characters = new.title.chars().count();
-    if new.title.is_empty() || characters > TITLE {
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the field.
+pub fn read_document(new: &NewDocument) -> Result<String> {
+    let characters = new.title.trim().chars().count();
+    if characters == 0 || characters > TITLE {
         return Err(Error::invalid("title", "has 1 to 200 characters"));
     }
     if new.url.as_ref().is_some_and(|url| url.len() > URL) {

@@ -37,6 +37,7 @@ mod summary;
 mod turns;
 mod unit;
 
+pub use self::knowledge::read_document;
 #[cfg(feature = "testkit")]
 pub use self::oracle::Oracle;
 pub(crate) use self::{
@@ -47,7 +48,7 @@ pub(crate) use self::{
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::recall,
-    settings::{rebuild, set_language},
+    settings::{mark, rebuild, set_language, unknown_person},
     shown::fetch,
     summary::{put_summary, summary},
     turns::Turns,
@@ -62,9 +63,9 @@ macro_rules! memory_store {
             use futures_util::stream::BoxStream;
             use konstruct_core::{
                 ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId,
-                FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, MemoryStore,
-                NewDocument, NewFact, Recall, Remembered, Result, Source, Summary, SummaryStore,
-                TenantId, Unanswered,
+                FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark,
+                MemoryArchive, MemoryStore, NewDocument, NewFact, NewSummary, Recall, Remembered,
+                Result, Source, Summary, SummaryStore, TenantId, Unanswered,
             };
 
             use $crate::memory;
@@ -86,6 +87,13 @@ macro_rules! memory_store {
                     let sources = sources.to_vec();
                     self.shelved(move |shelf| {
                         Box::pin(async move { memory::fetch(&*shelf, tenant, &sources).await })
+                    })
+                    .await
+                }
+
+                async fn mark(&self, tenant: TenantId) -> Result<Mark> {
+                    self.shelved(move |shelf| {
+                        Box::pin(async move { memory::mark(&*shelf, tenant).await })
                     })
                     .await
                 }
@@ -119,7 +127,10 @@ macro_rules! memory_store {
                     })
                     .await
                 }
+            }
 
+            #[async_trait]
+            impl MemoryArchive for $store {
                 async fn forget(
                     &self,
                     tenant: TenantId,
@@ -253,7 +264,7 @@ macro_rules! memory_store {
                     .await
                 }
 
-                async fn put_summary(&self, tenant: TenantId, summary: Summary) -> Result<bool> {
+                async fn put_summary(&self, tenant: TenantId, summary: NewSummary) -> Result<bool> {
                     self.shelved(move |shelf| {
                         Box::pin(async move { memory::put_summary(&*shelf, tenant, summary).await })
                     })

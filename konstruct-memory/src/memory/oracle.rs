@@ -11,29 +11,30 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
-    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, NanoUsd, PersonId, Result,
-    RoutedEvent, TenantId, Timestamp, WorkerId,
-    testkit::MemoryJournal,
-    turn::{
-        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
-        Journal, Loaded, Stored,
+    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
+    TenantId, Timestamp,
+    store::{
+        Accepted, Append, AppendOutcome, Archive, Claim, ClaimRequest, Claimed, Exported, Fed,
+        History as _, Loaded, Mailbox, Store, Stored,
     },
+    testkit::ReferenceStore,
 };
 
 use super::{
     Embedding, forget, fuse, memory_store,
     shelf::{Candidate, EmbedderKey, Kind, Plan, RowPut, Search, Shelf, Unit, UnitKey},
+    unknown_person,
 };
 use crate::{
     bm25::{Collection, Posting},
     seal::{KeyRing, TenantKey},
 };
 
-/// A memory over a [`MemoryJournal`] that searches everything for every question: the reference that stores are compared with.
+/// A memory over a [`ReferenceStore`] that searches everything for every question: the reference that stores are compared with.
 /// It keeps nothing.
 #[derive(Clone)]
 pub struct Oracle {
-    journal: MemoryJournal,
+    store: ReferenceStore,
     clock: Arc<dyn Clock>,
     ring: KeyRing,
     embedding: Arc<Embedding>,
@@ -46,7 +47,6 @@ struct Tenant {
     revision: u64,
     rows: BTreeMap<(Kind, Vec<u8>), RowPut>,
     units: BTreeMap<UnitKey, Unit>,
-    erased: HashMap<PersonId, Timestamp>,
 }
 
 impl fmt::Debug for Oracle {
@@ -62,7 +62,7 @@ impl Oracle {
     /// When no random key can be had.
     pub fn new(clock: Arc<dyn Clock>, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         Ok(Self {
-            journal: MemoryJournal::new(Arc::clone(&clock)),
+            store: ReferenceStore::new(Arc::clone(&clock)),
             clock,
             ring: KeyRing::generate()?,
             embedding: Arc::new(Embedding::new(embedder)),
@@ -216,11 +216,11 @@ impl Shelf for Oracle {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.journal.read(tenant, conversation, range).await
+        self.store.read(tenant, conversation, range).await
     }
 
     async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
-        self.journal.feed(tenant, after, limit).await
+        self.store.feed(tenant, after, limit).await
     }
 
     async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>> {
@@ -272,6 +272,10 @@ impl Shelf for Oracle {
         let mut tenants = self.tenants();
         let own = tenants.entry(tenant).or_default();
         let present = own.revision == plan.revision;
+        let mut persons = plan.put.iter().flat_map(|row| &row.persons);
+        if present && !persons.all(|person| self.store.knows(tenant, *person)) {
+            return Err(unknown_person());
+        }
         if present {
             own.apply(plan);
         }
@@ -346,17 +350,15 @@ impl Shelf for Oracle {
 
     async fn last_cursor(&self, tenant: TenantId) -> Result<u64> {
         let mut last = 0;
-        while let Some(fed) = self.journal.feed(tenant, last, 1024).await?.pop() {
+        while let Some(fed) = self.store.feed(tenant, last, 1024).await?.pop() {
             last = fed.cursor;
         }
         Ok(last)
     }
 
-    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
-        let tenants = self.tenants();
-        Ok(tenants
-            .get(&tenant)
-            .and_then(|own| own.erased.get(&person).copied()))
+    async fn known(&self, tenant: TenantId, persons: &[PersonId]) -> Result<bool> {
+        let mut persons = persons.iter();
+        Ok(persons.all(|person| self.store.knows(tenant, *person)))
     }
 
     async fn erase_with(
@@ -369,7 +371,7 @@ impl Shelf for Oracle {
         if self.revision(tenant).await? != plan.revision {
             return Ok(None);
         }
-        let mut receipt = self.journal.erase(tenant, what, depth).await?;
+        let mut receipt = self.store.erase(tenant, what, depth).await?;
         let mut tenants = self.tenants();
         let own = tenants.entry(tenant).or_default();
         match what {
@@ -379,7 +381,6 @@ impl Shelf for Oracle {
                     .retain(|_, unit| !unit.about.persons.contains(&person));
                 receipt.passages = (before - own.units.len()) as u64;
                 own.rows.retain(|_, row| !row.persons.contains(&person));
-                own.erased.insert(person, receipt.at);
                 own.apply(plan);
             }
             Erase::Tenant => {
@@ -393,26 +394,31 @@ impl Shelf for Oracle {
 
 memory_store!(Oracle);
 
+konstruct_core::forward_history!(Oracle);
+konstruct_core::forward_ledger!(Oracle);
+
+impl Oracle {
+    fn inner(&self) -> Result<&dyn Store> {
+        Ok(&self.store)
+    }
+}
+
 #[async_trait]
-impl Journal for Oracle {
+impl Mailbox for Oracle {
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
-        self.journal.accept(tenant, events).await
+        self.store.accept(tenant, events).await
     }
 
-    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
-        self.journal.claim(worker, lease).await
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.store.claim(request).await
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
-        self.journal.load(claim).await
+        self.store.load(claim).await
     }
 
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
-        self.journal.renew(claim, lease).await
-    }
-
-    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
-        self.journal.release(claim, seen).await
+        self.store.renew(claim, lease).await
     }
 
     async fn append(
@@ -421,60 +427,29 @@ impl Journal for Oracle {
         expected_len: u64,
         append: Append,
     ) -> Result<AppendOutcome> {
-        self.journal.append(claim, expected_len, append).await
+        self.store.append(claim, expected_len, append).await
     }
 
-    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
-        self.journal.resolve(tenant, key).await
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.store.release(claim, seen).await
     }
 
-    async fn read(
-        &self,
-        tenant: TenantId,
-        conversation: ConversationId,
-        range: Range<u64>,
-    ) -> Result<Vec<Stored>> {
-        self.journal.read(tenant, conversation, range).await
+    async fn changed(&self) {
+        self.store.changed().await;
     }
+}
 
-    async fn conversations(
-        &self,
-        tenant: TenantId,
-        after: Option<ConversationId>,
-        limit: usize,
-    ) -> Result<Vec<ConversationSummary>> {
-        self.journal.conversations(tenant, after, limit).await
-    }
-
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
-        self.journal.feed(tenant, after, limit).await
-    }
-
+#[async_trait]
+impl Archive for Oracle {
     async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
-        self.journal.export(tenant).await
+        self.store.export(tenant).await
     }
 
     async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        self.journal.import(tenant, items).await
-    }
-
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
-        self.journal.charge(tenant, charge).await
-    }
-
-    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
-        self.journal.reserved(tenant, call).await
+        self.store.import(tenant, items).await
     }
 
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         forget(self, tenant, what, depth).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.journal.next_due().await
-    }
-
-    async fn changed(&self) {
-        self.journal.changed().await;
     }
 }

@@ -1,6 +1,6 @@
 //! Questions: what is searched, and the order of what is found.
 
-use konstruct_core::{Hit, Recall, Result, TenantId, Timestamp};
+use konstruct_core::{Hit, Recall, Result, TenantId};
 
 use super::{
     rank::{Ranked, rank},
@@ -14,51 +14,81 @@ use crate::analyze::terms;
 /// The second look chooses among so many passages, and more when more hits are wanted.
 const POOL: usize = 64;
 
-/// Finds what bears on a text, best first.
-pub(crate) async fn recall(shelf: &dyn Shelf, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-    if query.limit == 0 || query.text.trim().is_empty() {
+/// Finds what is relevant to a text: the hits of each scope, best first.
+pub(crate) async fn recall(store: &dyn Shelf, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+    let nothing = query.scopes.iter().all(|(_, limit)| *limit == 0);
+    if nothing || query.text.trim().is_empty() {
         return Ok(Vec::new());
     }
+    let mut session = store.session(tenant, false).await?;
+    let mut shelf = session.as_deref().unwrap_or(store);
     let now = shelf.now().await?;
-    expire(shelf, tenant, now).await?;
-    let key = shelf.tenant_key(tenant).await?;
-    let places = space::places(shelf, &key, tenant, (query.audience, query.scope)).await?;
-    if places.is_empty() {
-        return Ok(Vec::new());
+    if !shelf.expired(tenant, now).await?.is_empty() {
+        expire(store, tenant).await?;
+        session = store.session(tenant, false).await?;
+        shelf = session.as_deref().unwrap_or(store);
     }
     let language = settings(shelf, tenant).await?.language;
+    let mut vector = None;
+    if shelf.embedding().of(language).is_some() {
+        // No transaction waits for an embedder.
+        drop(session);
+        vector = store.embedding().question((tenant, language), &query).await;
+        session = store.session(tenant, false).await?;
+        shelf = session.as_deref().unwrap_or(store);
+    }
+    let key = shelf.tenant_key(tenant).await?;
+    let seen = space::seen(shelf, &key, tenant, &query.audience).await?;
     let mut stems: Vec<[u8; 16]> = terms(language, &query.text)
         .iter()
         .map(|stem| unit::stem_hash(&key, stem))
         .collect();
     stems.sort_unstable();
     stems.dedup();
-    let search = Search {
-        places,
-        stems,
-        vector: shelf.embedding().question((tenant, language), &query).await,
+    let searches = query.scopes.iter().map(|(scope, limit)| Search {
+        places: match limit {
+            0 => Vec::new(),
+            _ => space::places(&key, &seen, *scope),
+        },
+        stems: stems.clone(),
+        vector: vector.clone(),
         when: query.when.as_ref().map(|when| (when.start, when.end)),
-        limit: POOL.max(query.limit.saturating_mul(4)),
-    };
-    let candidates = shelf.search(tenant, search).await?;
-    let mut hits = Vec::with_capacity(query.limit);
-    let mut ranked = rank(candidates, now).into_iter();
-    while hits.len() < query.limit {
-        let next: Vec<Ranked> = ranked.by_ref().take(query.limit - hits.len()).collect();
-        if next.is_empty() {
-            break;
+        limit: POOL.max(limit.saturating_mul(4)),
+    });
+    let found = shelf.search_all(tenant, searches.collect()).await?;
+    let ranked = found
+        .into_iter()
+        .map(|candidates| rank(candidates, now).into_iter());
+    shown(shelf, tenant, &query, ranked.collect()).await
+}
+
+/// Shows the best of each scope, all of them in one read; what was erased since makes room for the next.
+async fn shown(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    query: &Recall,
+    mut ranked: Vec<std::vec::IntoIter<Ranked>>,
+) -> Result<Vec<Hit>> {
+    let mut hits: Vec<Vec<Hit>> = vec![Vec::new(); ranked.len()];
+    loop {
+        let (mut next, mut of): (Vec<Ranked>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (at, (_, limit)) in query.scopes.iter().enumerate() {
+            let wanted = limit - hits[at].len();
+            let more = ranked[at].by_ref().take(wanted);
+            next.extend(more);
+            of.resize(next.len(), at);
         }
-        hits.extend(show(shelf, tenant, &next, &query).await?);
+        if next.is_empty() {
+            return Ok(hits.into_iter().flatten().collect());
+        }
+        for (at, hit) in of.into_iter().zip(show(shelf, tenant, &next, query).await?) {
+            hits[at].extend(hit);
+        }
     }
-    Ok(hits)
 }
 
 /// Takes out what has expired, so that it neither is found nor counts.
-async fn expire(shelf: &dyn Shelf, tenant: TenantId, now: Timestamp) -> Result<()> {
-    // Mostly nothing has, and this one look is all that it costs.
-    if shelf.expired(tenant, now).await?.is_empty() {
-        return Ok(());
-    }
+async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let mut tries = Tries::default();
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;

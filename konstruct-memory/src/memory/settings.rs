@@ -1,6 +1,8 @@
 //! What is kept of a tenant's memory besides: its language, and how far the index has come.
 
-use konstruct_core::{Error, ErrorKind, Language, Result, TenantId};
+use konstruct_core::{
+    ConversationId, Error, ErrorKind, Language, Mark, PersonId, Result, TenantId,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -39,6 +41,41 @@ pub(crate) async fn set_language(
 /// Throws the index away and makes it again: documents and facts at once, and what was said by following the feed anew.
 pub(crate) async fn rebuild(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     analyse(shelf, tenant, None).await
+}
+
+/// Returns the present moment of a tenant's memory.
+pub(crate) async fn mark(shelf: &dyn Shelf, tenant: TenantId) -> Result<Mark> {
+    shelf.revision(tenant).await.map(Mark)
+}
+
+/// Returns whether something may still be kept that names these persons and was made of these conversations: all of the persons
+/// are known, and nothing was erased of any of them since the mark.
+pub(super) async fn may_keep(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    (conversations, persons): (&[ConversationId], &[PersonId]),
+    mark: Option<Mark>,
+) -> Result<bool> {
+    if !shelf.known(tenant, persons).await? {
+        return Ok(false);
+    }
+    let Some(mark) = mark else { return Ok(true) };
+    let ids = conversations.iter().map(|id| *id.as_bytes());
+    for id in ids.chain(persons.iter().map(|id| *id.as_bytes())) {
+        let erased: Option<u64> = row(shelf, tenant, Kind::Erased, &id).await?;
+        if erased.is_some_and(|revision| revision > mark.0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The refusal of something that names a person without a key.
+pub(crate) fn unknown_person() -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "persons: names a person who was never heard, or was erased since it was read",
+    )
 }
 
 async fn analyse(shelf: &dyn Shelf, tenant: TenantId, language: Option<Language>) -> Result<()> {
@@ -89,13 +126,19 @@ impl Plan {
         })
     }
 
+    /// Notes that something of a conversation or of a person is erased by this plan.
+    pub(super) fn erases(&mut self, id: [u8; 16]) -> Result<()> {
+        let revision = self.revision + 1;
+        self.put_row(Kind::Erased, id.to_vec(), &revision, &[])
+    }
+
     /// Writes a row.
     pub(super) fn put_row(
         &mut self,
         kind: Kind,
         key: Vec<u8>,
         value: &impl Serialize,
-        persons: &[konstruct_core::PersonId],
+        persons: &[PersonId],
     ) -> Result<()> {
         let value = serde_json::to_vec(value)
             .map_err(|error| Error::internal("a row does not serialise").with_source(error))?;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use konstruct_core::{
     ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId, Timestamp,
-    turn::{Fed, Stored},
+    store::{Fed, Stored},
 };
 
 use super::Embedding;
@@ -19,13 +19,19 @@ use crate::seal::TenantKey;
 /// A store that the memory is kept in.
 #[async_trait]
 pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
+    /// Begins a session: a shelf for one task of a tenant, which reads in one transaction, and commits in the same if it
+    /// `writes`. `None`: the store has none, and reading costs it nothing.
+    async fn session(&self, _tenant: TenantId, _writes: bool) -> Result<Option<Box<dyn Shelf>>> {
+        Ok(None)
+    }
+
     /// Returns what texts are turned into vectors with.
     fn embedding(&self) -> &Embedding;
 
     /// Returns the store's time.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// Reads a conversation's log, as [`Journal::read`](konstruct_core::turn::Journal::read) does.
+    /// Reads a conversation's log, as [`History::read`](konstruct_core::store::History::read) does.
     async fn log(
         &self,
         tenant: TenantId,
@@ -33,7 +39,7 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
         range: Range<u64>,
     ) -> Result<Vec<Stored>>;
 
-    /// Reads the tenant's feed, as [`Journal::feed`](konstruct_core::turn::Journal::feed) does.
+    /// Reads the tenant's feed, as [`History::feed`](konstruct_core::store::History::feed) does.
     async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
 
     /// Returns the tenant's key, for hashes of names; makes it when the tenant is new.
@@ -69,11 +75,28 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
 
     /// Writes a plan whole, if the tenant's revision is still the plan's. Returns whether it was. What it puts replaces what
-    /// stands there; what it removes need not be there. Removals come first.
+    /// stands there; what it removes need not be there. Removals come first. A plan with a row that names a person without a key is
+    /// refused as a [conflict](konstruct_core::ErrorKind::Conflict): no key of a person is made here.
     async fn commit(&self, tenant: TenantId, plan: Plan) -> Result<bool>;
 
     /// Finds the best passages, see [`Search`].
     async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>>;
+
+    /// Finds the best passages for several questions, in their order. This one asks them side by side; a store where the way to it
+    /// costs something asks all of them at once.
+    async fn search_all(
+        &self,
+        tenant: TenantId,
+        searches: Vec<Search>,
+    ) -> Result<Vec<Vec<Candidate>>> {
+        try_join_all(searches.into_iter().map(async |search| {
+            if search.places.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.search(tenant, search).await
+        }))
+        .await
+    }
 
     /// Lists some units with a passage that has no vector of this embedder, those after a key by key.
     async fn unembedded(
@@ -96,8 +119,8 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
     /// Returns the cursor of the tenant's last record in the feed.
     async fn last_cursor(&self, tenant: TenantId) -> Result<u64>;
 
-    /// Returns when a person was last erased.
-    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>>;
+    /// Returns whether each of these persons has a key: they were heard, and not erased since.
+    async fn known(&self, tenant: TenantId, persons: &[PersonId]) -> Result<bool>;
 
     /// Erases from the journal, the rows and the index at once, with its tombstone, and then commits the plan, all in one
     /// transaction and only if the tenant's revision is still the plan's; `None` if it is not. Of a
@@ -145,7 +168,7 @@ pub(crate) enum Kind {
     DirectOf = 10,
     /// cursor, from the last -> the place of a question that found nothing.
     Gap = 11,
-    /// conversation -> when something of it was last erased.
+    /// conversation or person -> the revision at which something of it was last erased.
     Erased = 12,
 }
 

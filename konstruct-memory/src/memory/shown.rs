@@ -3,9 +3,11 @@
 use std::{collections::HashMap, ops::Range};
 
 use konstruct_core::{
-    ConversationId, DocumentId, Fact, FactId, Hit, Neighbour, PersonId, Recall, Result, Signals,
-    Source, Summary, TenantId,
-    turn::{Said, Stored, said},
+    ConversationId, DocumentId, Fact, FactId, Hit, Neighbour, Recall, Result, Signals, Source,
+    Summary, TenantId,
+    memory::rules,
+    store::Stored,
+    turn::{Said, said},
 };
 use serde::de::DeserializeOwned;
 
@@ -17,8 +19,8 @@ use super::{
     shelf::{Kind, Shelf, Wanted, What},
 };
 
-/// So many records after a message are read with it: what was said next mostly stands among them, and each is to be opened.
-const NEXT: u64 = 4;
+/// So many records after a message are read with it: what was said next is mostly among them, and each is to be opened.
+const NEXT: u64 = 12;
 /// What was said right before a message is read with it if it stands so near.
 const BEFORE: u64 = 8;
 
@@ -88,15 +90,13 @@ impl Opened {
             Source::Message {
                 conversation,
                 index,
-            } => Ok(self.said(conversation, index).map(|said| Hit {
-                name: said.name,
-                said_by: Some(said.by),
-                persons: persons(said.persons),
-                ..Hit::new(source, said.text, said.at)
-            })),
+            } => {
+                let said = self.said(conversation, index);
+                Ok(said.map(|said| rules::message(source, said)))
+            }
             Source::Fact { id } => {
                 let fact: Option<Fact> = self.row(Kind::Fact, id.as_bytes())?;
-                Ok(fact.map(|fact| shown(source, fact)))
+                Ok(fact.map(rules::fact))
             }
             Source::Summary { conversation, to } => {
                 let summary: Option<Summary> = self.row(Kind::Summary, conversation.as_bytes())?;
@@ -113,22 +113,6 @@ impl Opened {
 
 fn of_index(log: &[Stored], index: u64) -> Option<&Stored> {
     log.iter().find(|stored| stored.index == index)
-}
-
-fn shown(source: Source, fact: Fact) -> Hit {
-    let learned_from = fact.sources.iter().map(|quote| Source::Message {
-        conversation: quote.conversation,
-        index: quote.index,
-    });
-    Hit {
-        persons: fact.persons,
-        learned_from: learned_from.collect(),
-        ..Hit::new(source, fact.text, fact.known_from)
-    }
-}
-
-fn persons(persons: std::collections::BTreeSet<PersonId>) -> Vec<PersonId> {
-    persons.into_iter().collect()
 }
 
 /// Wants what stands at a place.
@@ -165,13 +149,13 @@ pub(crate) async fn fetch(
     sources.iter().map(|source| opened.at(*source)).collect()
 }
 
-/// Shows what was found; what was erased since is left out.
+/// Shows what was found, in its order; `None` for what was erased since.
 pub(super) async fn show(
     shelf: &dyn Shelf,
     tenant: TenantId,
     ranked: &[Ranked],
     query: &Recall,
-) -> Result<Vec<Hit>> {
+) -> Result<Vec<Option<Hit>>> {
     let mut wanted = Wanted::default();
     for ranked in ranked {
         want_around(&mut wanted, ranked);
@@ -182,6 +166,7 @@ pub(super) async fn show(
         let best = &ranked.best;
         let source = source(ranked);
         let Some(mut hit) = opened.at(source)? else {
+            hits.push(None);
             continue;
         };
         hit.score = rounded(ranked.score());
@@ -206,7 +191,7 @@ pub(super) async fn show(
             }
             _ => Vec::new(),
         };
-        hits.push(hit);
+        hits.push(Some(hit));
     }
     Ok(hits)
 }

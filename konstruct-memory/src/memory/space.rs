@@ -3,10 +3,8 @@
 //! What was said stands in the space of its channel, in the group of its conversation. A fact stands in the space of whom it
 //! belongs to. A document stands in the space of the tenant. An audience sees whole spaces, or one group of one.
 
-use std::collections::BTreeSet;
-
 use konstruct_core::{
-    Audience, ConnectionId, ConversationId, ConversationKind, ConversationRef, PersonId, Result,
+    Audience, ChannelRef, ConversationId, ConversationKind, FactOwner, PersonId, Quote, Result,
     Scope, TenantId,
     turn::{Entry, Event, Record, Started},
 };
@@ -26,9 +24,12 @@ const FIRST: u64 = 512;
 pub(super) struct ChannelKey(pub(super) [u8; 16]);
 
 impl ChannelKey {
-    pub(super) fn of(key: &TenantKey, connection: ConnectionId, place: &ConversationRef) -> Self {
-        let name = [connection.as_bytes().as_slice(), place.id.as_bytes()].concat();
-        Self(key.hash("channel", &name))
+    pub(super) fn of(key: &TenantKey, channel: &ChannelRef) -> Self {
+        let name = [
+            channel.connection.as_bytes().as_slice(),
+            channel.place.as_bytes(),
+        ];
+        Self(key.hash("channel", &name.concat()))
     }
 }
 
@@ -65,12 +66,13 @@ pub(super) async fn home(
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     Ok(records.find_map(|record| {
         let started = started(record)?;
-        Some(ChannelKey::of(
-            key,
-            started.connection,
-            &started.conversation,
-        ))
+        Some(ChannelKey::of(key, &channel(started)))
     }))
+}
+
+/// The channel that a turn belongs to.
+pub(super) fn channel(started: &Started) -> ChannelRef {
+    ChannelRef::of(started.connection, &started.conversation)
 }
 
 pub(super) fn started(record: &Record) -> Option<&Started> {
@@ -80,18 +82,22 @@ pub(super) fn started(record: &Record) -> Option<&Started> {
     }
 }
 
-/// The places that an audience sees.
-pub(super) async fn places(
+/// Whose things an audience sees, and of which group of them.
+pub(super) type Seen = Vec<(Owner, Option<Group>)>;
+
+/// Returns what an audience sees.
+pub(super) async fn seen(
     shelf: &dyn Shelf,
     key: &TenantKey,
     tenant: TenantId,
-    (audience, scope): (Audience, Scope),
-) -> Result<Vec<Place>> {
+    audience: &Audience,
+) -> Result<Seen> {
     let mut seen = vec![(Owner::Tenant, None)];
+    let of = |channel: &ChannelRef| Owner::Channel(ChannelKey::of(key, channel));
     match audience {
         Audience::Tenant => {}
         Audience::Person { person } => {
-            seen.push((Owner::Person(person), None));
+            seen.push((Owner::Person(*person), None));
             let prefix = person.as_bytes();
             for (of, ()) in super::settings::rows(shelf, tenant, Kind::DirectOf, prefix).await? {
                 if let Some(channel) = of.get(16..).and_then(|id| id.try_into().ok()) {
@@ -99,29 +105,32 @@ pub(super) async fn places(
                 }
             }
         }
-        Audience::Conversation { conversation } | Audience::Channel { conversation } => {
-            let group =
-                matches!(audience, Audience::Conversation { .. }).then(|| Group::of(conversation));
-            if let Some(channel) = home(shelf, key, tenant, conversation).await? {
-                seen.push((Owner::Channel(channel), group));
-            }
-        }
+        Audience::Conversation {
+            channel,
+            conversation,
+        } => seen.push((of(channel), Some(Group::of(*conversation)))),
+        Audience::Channel { channel } => seen.push((of(channel), None)),
         // An audience of a later version sees what everyone sees.
         _ => {}
     }
+    Ok(seen)
+}
+
+/// The places to look in, of those that are seen.
+pub(super) fn places(key: &TenantKey, seen: &Seen, scope: Scope) -> Vec<Place> {
     let mut places = Vec::new();
     for (owner, group) in seen {
         let mut look = |wanted: bool, what, timed| {
             if wanted {
                 places.push(Place {
-                    space: space(key, what, owner),
-                    group,
+                    space: space(key, what, *owner),
+                    group: *group,
                     timed,
                 });
             }
         };
         look(
-            scope.knowledge && owner == Owner::Tenant,
+            scope.knowledge && *owner == Owner::Tenant,
             What::Knowledge,
             false,
         );
@@ -129,24 +138,28 @@ pub(super) async fn places(
         look(scope.history && channel, What::History, true);
         look(scope.facts, What::Fact, true);
     }
-    Ok(places)
+    places
 }
 
-/// Where something that belongs to an audience stands: its owner and its group. `None`: its channel is not known.
+/// Where a fact stands: its owner and its group. `None`: the channel of its sources is not known.
 pub(super) async fn owner(
     shelf: &dyn Shelf,
     key: &TenantKey,
     tenant: TenantId,
-    audience: Audience,
+    (owner, sources): (FactOwner, &[Quote]),
 ) -> Result<Option<(Owner, Group)>> {
-    let (conversation, group) = match audience {
-        Audience::Person { person } => return Ok(Some((Owner::Person(person), Group::NONE))),
-        Audience::Conversation { conversation } => (conversation, Group::of(conversation)),
-        Audience::Channel { conversation } => (conversation, Group::NONE),
-        Audience::Tenant => return Ok(Some((Owner::Tenant, Group::NONE))),
+    if let FactOwner::Person { person } = owner {
+        return Ok(Some((Owner::Person(person), Group::NONE)));
+    }
+    let Some(first) = sources.first() else {
+        return Ok(None);
+    };
+    let group = match owner {
+        FactOwner::Conversation => Group::of(first.conversation),
+        FactOwner::Channel => Group::NONE,
         _ => return Ok(None),
     };
-    let channel = home(shelf, key, tenant, conversation).await?;
+    let channel = home(shelf, key, tenant, first.conversation).await?;
     Ok(channel.map(|channel| (Owner::Channel(channel), group)))
 }
 
@@ -164,18 +177,19 @@ pub(super) enum Company {
 }
 
 impl Company {
-    /// Adds what a turn tells: what its conversation is like, and which humans spoke.
-    pub(super) fn and(self, kind: ConversationKind, speakers: &BTreeSet<PersonId>) -> Self {
+    /// Adds what a record shows: what kind of conversation it is in, and which human spoke.
+    pub(super) fn and(self, kind: ConversationKind, speaker: Option<PersonId>) -> Self {
         if kind != ConversationKind::Direct {
             return Self::Several;
         }
-        speakers
-            .iter()
-            .fold(self, |company, speaker| match company {
-                Self::Nobody => Self::One(*speaker),
-                Self::One(person) if person == *speaker => company,
-                Self::One(_) | Self::Several => Self::Several,
-            })
+        let Some(speaker) = speaker else {
+            return self;
+        };
+        match self {
+            Self::Nobody => Self::One(speaker),
+            Self::One(person) if person == speaker => self,
+            Self::One(_) | Self::Several => Self::Several,
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Summaries of conversations.
 
-use konstruct_core::{ConversationId, Result, Summary, TenantId, Timestamp};
+use konstruct_core::{ConversationId, NewSummary, Result, Summary, TenantId};
 
 use super::{
-    settings::{Tries, row},
+    settings::{Tries, may_keep, row},
     shelf::{Kind, Plan, Shelf},
 };
 
@@ -17,7 +17,11 @@ pub(crate) async fn summary(
 }
 
 /// Replaces a conversation's summary by one that reaches further.
-pub(crate) async fn put_summary(shelf: &dyn Shelf, tenant: TenantId, new: Summary) -> Result<bool> {
+pub(crate) async fn put_summary(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    new: NewSummary,
+) -> Result<bool> {
     let id = new.conversation.as_bytes();
     let mut tries = Tries::default();
     loop {
@@ -27,16 +31,12 @@ pub(crate) async fn put_summary(shelf: &dyn Shelf, tenant: TenantId, new: Summar
             return Ok(false);
         }
         // What it was made from may have been erased since it was read.
-        let erased: Option<Timestamp> = row(shelf, tenant, Kind::Erased, id).await?;
-        let mut stale = erased.is_some_and(|at| at >= new.made_at);
-        for person in &new.persons {
-            let erased = shelf.erased_at(tenant, *person).await?;
-            stale |= erased.is_some_and(|at| at >= new.made_at);
-        }
-        if stale {
+        let of = (&[new.conversation][..], &*new.persons);
+        if !may_keep(shelf, tenant, of, Some(new.mark)).await? {
             return Ok(false);
         }
-        plan.put_row(Kind::Summary, id.to_vec(), &new, &new.persons)?;
+        let kept = new.clone().made_at(shelf.now().await?);
+        plan.put_row(Kind::Summary, id.to_vec(), &kept, &kept.persons)?;
         if shelf.commit(tenant, plan).await? {
             return Ok(true);
         }

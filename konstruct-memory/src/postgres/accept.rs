@@ -1,7 +1,7 @@
-//! Taking events in: dedupe, route, number, store.
+//! Accepting events: dedupe, route, number, store.
 //!
-//! One transaction of a tenant at a time takes in, so that what is known of an event is decided once. Lookups and writes are
-//! made for all events together.
+//! One transaction of a tenant at a time accepts, so that what is known of an event is decided once. It looks everything up in one
+//! statement, decides, and writes in another.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -9,62 +9,50 @@ use std::{
 };
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, PersonId,
-    Result, RoutedEvent, TenantId, turn::Accepted,
+    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState, PersonId,
+    Result, RoutedEvent, TenantId, Timestamp,
+    store::{Accepted, rules},
 };
 use uuid::Uuid;
 
 use super::{
     Inner,
+    claim::{signed, uuid},
     error::{corrupt, stored},
-    read::{Place, delivery},
+    read::{delivery, read_state, write_state},
     tenant::{Mode, TenantTx},
+    time::time,
     upgrade::{Upgrade, upgrade},
     vault::{Persons, row_in, row_of, uuids},
 };
-use crate::seal::TenantKey;
+use crate::seal::{PersonKey, TenantKey};
 
 impl Inner {
-    /// Takes in, all of them or none, in one transaction.
-    pub(super) async fn take_in(
+    /// Accepts all of them or none, in one transaction.
+    pub(super) async fn accept_all(
         &self,
         tenant: TenantId,
         events: Vec<RoutedEvent>,
     ) -> Result<Vec<Accepted>> {
-        let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
+        let mut tx = self.db.tenant(tenant, Mode::Write).await?;
         let (key, names, mut known) = self.look_up(&mut tx, &events).await?;
-        let persons: BTreeSet<_> = events
-            .iter()
-            .zip(&names)
-            .filter(|(routed, names)| !known.erased(routed, names))
-            .filter_map(|(_, names)| names.person)
-            .collect();
-        let mut keys = std::mem::take(&mut known.keys);
-        keys.make_missing(&mut tx, &key, &persons).await?;
-        let (mut outcomes, mut new) = (Vec::with_capacity(events.len()), Vec::new());
+        known.make_missing(&mut tx, &key, &events, &names).await?;
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut writes = Writes::default();
         for (routed, names) in events.into_iter().zip(names) {
-            let outcome = known.take(&mut tx, &key, routed, names, &mut new).await?;
+            let outcome = known
+                .accept(&mut tx, &key, routed, names, &mut writes)
+                .await?;
             outcomes.push(outcome);
         }
-        let places = deliver(&mut tx, &key, &keys, &new).await?;
+        let changed = !writes.new.is_empty() || outcomes.contains(&Accepted::Upgraded);
+        writes.write(&mut tx, &key, &known).await?;
         tx.commit().await?;
-        if !new.is_empty() || outcomes.contains(&Some(Accepted::Upgraded)) {
+        self.vault.keep(tenant, known.keys.iter());
+        if changed {
             self.wake.arrived();
         }
-        let mut places = places.into_iter();
-        outcomes
-            .into_iter()
-            .map(|outcome| match outcome {
-                Some(outcome) => Ok(outcome),
-                None => {
-                    let (conversation, seq) = places.next().ok_or_else(corrupt)?;
-                    Ok(Accepted::New {
-                        conversation: ConversationId::from_bytes(*conversation.as_bytes()),
-                        seq: seq.cast_unsigned(),
-                    })
-                }
-            })
-            .collect()
+        Ok(outcomes)
     }
 
     /// Names events, and looks up what is known of the names. The key that they are hashed with is the one that was seen last;
@@ -74,16 +62,28 @@ impl Inner {
         tx: &mut TenantTx,
         events: &[RoutedEvent],
     ) -> Result<(Arc<TenantKey>, Vec<Names>, Known)> {
-        if let Some((wrapped, key)) = self.vault.last(tx.tenant()) {
+        let mut kept = self.vault.last(tx.tenant());
+        loop {
+            let is_kept = kept.is_some();
+            let (wrapped, key) = match kept.take() {
+                Some(kept) => kept,
+                None => self.vault.key_or_new_and_row(tx).await?,
+            };
             let names: Vec<_> = events.iter().map(|event| Names::of(&key, event)).collect();
-            if let Some(known) = Known::read(tx, &key, &names, &wrapped).await? {
+            let persons: BTreeSet<_> = names.iter().filter_map(|names| names.person).collect();
+            let had = self.vault.kept_of(tx.tenant(), &persons);
+            let new = persons.into_iter().map(|person| match had.get(person) {
+                Some(_) => Ok((person, None)),
+                None => PersonKey::random().map(|key| (person, Some(key))),
+            });
+            let new = new.collect::<Result<Vec<_>>>()?;
+            if let Some(known) = Known::read(tx, &key, &names, &new, &wrapped).await? {
                 return Ok((key, names, known));
             }
+            if !is_kept {
+                return Err(corrupt());
+            }
         }
-        let (wrapped, key) = self.vault.key_or_new_and_row(tx).await?;
-        let names: Vec<_> = events.iter().map(|event| Names::of(&key, event)).collect();
-        let known = Known::read(tx, &key, &names, &wrapped).await?;
-        Ok((key, names, known.ok_or_else(corrupt)?))
     }
 }
 
@@ -92,6 +92,8 @@ struct Names {
     event: Option<Uuid>,
     twin: Option<Uuid>,
     delivery: Option<Uuid>,
+    /// The conversation that a decision names.
+    target: Option<Uuid>,
     conversation: Uuid,
     person: Option<PersonId>,
 }
@@ -105,24 +107,22 @@ impl Names {
         };
         let place = event.conversation.as_ref().map(ConversationRef::key);
         let place = place.as_deref().unwrap_or("");
+        let (sent, target) = match &event.body {
+            Body::Delivery { key, .. } => (key.as_deref(), None),
+            Body::Decision { target, .. } => (None, Some(uuid(*target))),
+            _ => (None, None),
+        };
         Self {
             event: name("event", &event.id),
             twin: name("logical", &event.logical_id),
-            delivery: delivery_key(event).map(|of| delivery(key, of)),
+            delivery: sent.map(|of| delivery(key, of)),
+            target,
             conversation: conversation_name(key, routed.connection, place),
             person: event
                 .sender
                 .id()
                 .map(|id| key.person(event.channel.as_str(), id)),
         }
-    }
-}
-
-fn delivery_key(event: &Inbound) -> Option<&str> {
-    match &event.body {
-        Body::Delivery { key, .. } => key.as_deref(),
-        Body::Decision { key, .. } => Some(key),
-        _ => None,
     }
 }
 
@@ -138,15 +138,23 @@ pub(super) struct Twin {
     pub(super) conversation: Uuid,
     pub(super) seq: i64,
     mention: bool,
-    /// Its place among what this call takes in, instead of a number.
+    /// Its place among what this call accepts.
     new: Option<usize>,
+}
+
+/// A message that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    conversation: Uuid,
+    state: Option<DeliveryState>,
+    settled: bool,
 }
 
 /// An event that is new, and where it goes.
 struct New {
     routed: RoutedEvent,
     conversation: Uuid,
-    name: Uuid,
+    seq: i64,
     person: Option<PersonId>,
     twin: Option<Uuid>,
 }
@@ -156,165 +164,258 @@ struct New {
 struct Known {
     /// Event ids that were new with this call, until they are met.
     fresh: HashSet<Uuid>,
-    erased: HashMap<PersonId, i64>,
+    erased: HashMap<PersonId, Timestamp>,
+    /// Persons who are known under other ids than the hashes of their names.
+    persons: HashMap<PersonId, PersonId>,
     twins: HashMap<Uuid, Twin>,
-    deliveries: HashMap<Uuid, Uuid>,
-    conversations: HashMap<Uuid, Uuid>,
-    /// Of those who wrote before.
+    sent: HashMap<Uuid, Sent>,
+    /// By name: the conversation, and whether its place is not known.
+    conversations: HashMap<Uuid, (Uuid, bool)>,
+    /// The last number of each mailbox.
+    last: HashMap<Uuid, i64>,
     keys: Persons,
 }
 
-/// A kind, two ids, a number, a flag and bytes, of whichever there are.
-type Row = (i32, Option<Uuid>, Option<Uuid>, i64, bool, Option<Vec<u8>>);
-
-/// Notes event ids, and looks everything up, if the tenant's key is still the one whose row is given.
-const LOOK_UP: &str = "
-with key as (
-    select from konstruct.tenant_keys where tenant = $1 and wrapped = $2
-), fresh as (
-    insert into konstruct.events (tenant, event)
-    select $1, event from unnest($3::uuid[]) e(event) where exists (select from key)
-    on conflict do nothing returning event
-)
-select 0, null::uuid, null::uuid, 0::bigint, false, null::bytea from key
-union all
-select 1, event, null, 0, false, null from fresh
-union all
-select 2, person, null, at, false, null from konstruct.erased_persons where tenant = $1 and person = any($4)
-union all
-select 3, twin, conversation, seq, mention, null from konstruct.twins where tenant = $1 and twin = any($5)
-union all
-select 4, d.key, conversation, 0, false, null from konstruct.deliveries d where tenant = $1 and d.key = any($6)
-union all
-select 5, name, conversation, 0, false, null from konstruct.conversations where tenant = $1 and name = any($7)
-union all
-select 6, person, p.key, 0, false, wrapped from konstruct.person_keys p where tenant = $1 and person = any($4)";
+/// A kind, two ids, a number, another, a flag and bytes, of whichever there are.
+type Row = (
+    i32,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<i64>,
+    Option<i64>,
+    bool,
+    Option<Vec<u8>>,
+);
 
 impl Known {
-    /// `None` if the tenant's key is another.
+    /// `None` if the tenant's key is another. Persons who are new get the keys that are given.
     async fn read(
         tx: &mut TenantTx,
         key: &TenantKey,
         names: &[Names],
+        persons: &[(PersonId, Option<PersonKey>)],
         wrapped: &[u8],
     ) -> Result<Option<Self>> {
-        let events: Vec<_> = names.iter().filter_map(|names| names.event).collect();
         let of =
             |pick: fn(&Names) -> Option<Uuid>| names.iter().filter_map(pick).collect::<Vec<_>>();
-        let persons: Vec<_> = names.iter().filter_map(|names| names.person).collect();
-        let rows: Vec<Row> = sqlx::query_as(LOOK_UP)
-            .bind(tx.id())
-            .bind(wrapped)
-            .bind(events)
-            .bind(uuids(&persons))
-            .bind(of(|names| names.twin))
-            .bind(of(|names| names.delivery))
-            .bind(of(|names| Some(names.conversation)))
-            .fetch_all(tx.db())
-            .await
-            .map_err(stored)?;
+        let (mut ids, mut new_keys, mut new_wrapped) = (Vec::new(), Vec::new(), Vec::new());
+        for (person, new) in persons {
+            ids.push(Uuid::from_bytes(*person.as_bytes()));
+            new_keys.push(new.as_ref().map(|new| Uuid::from_bytes(*new.id.as_bytes())));
+            let wrap = |new| key.wrap_person(*person, new);
+            new_wrapped.push(new.as_ref().map(wrap).transpose()?);
+        }
+        let rows: Vec<Row> = sqlx::query_as(
+            "select kind, id, other, number, more, flag, bytes
+             from konstruct.look_up($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        )
+        .bind(tx.id())
+        .bind(wrapped)
+        .bind(tx.given())
+        .bind(of(|names| names.event))
+        .bind(of(|names| names.twin))
+        .bind(of(|names| names.delivery))
+        .bind(of(|names| Some(names.conversation)))
+        .bind(of(|names| names.target))
+        .bind(ids)
+        .bind(new_keys)
+        .bind(new_wrapped)
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
         let (mut known, mut same_key) = (Self::default(), false);
-        for (kind, id, other, number, flag, bytes) in rows {
-            match (kind, id, other, bytes) {
-                (0, ..) => same_key = true,
-                (1, Some(event), ..) => drop(known.fresh.insert(event)),
-                (2, Some(person), ..) => {
-                    let person = PersonId::from_bytes(*person.as_bytes());
-                    known.erased.insert(person, number);
-                }
-                (3, Some(name), Some(conversation), _) => {
-                    let twin = Twin {
-                        conversation,
-                        seq: number,
-                        mention: flag,
-                        new: None,
-                    };
-                    known.twins.insert(name, twin);
-                }
-                (4, Some(name), Some(conversation), _) => {
-                    known.deliveries.insert(name, conversation);
-                }
-                (5, Some(name), Some(conversation), _) => {
-                    known.conversations.insert(name, conversation);
-                }
-                (6, Some(person), Some(id), Some(wrapped)) => {
-                    known.keys.add(key, person, id, &wrapped)?;
-                }
-                _ => return Err(corrupt()),
-            }
+        for row in rows {
+            same_key = true;
+            known.add(key, row)?;
         }
         Ok(same_key.then_some(known))
     }
 
-    /// Whether the event happened before its person was erased.
-    fn erased(&self, routed: &RoutedEvent, names: &Names) -> bool {
-        let at = names.person.and_then(|person| self.erased.get(&person));
-        at.is_some_and(|at| routed.event.occurred_at.as_micros() <= *at)
+    fn add(&mut self, key: &TenantKey, row: Row) -> Result<()> {
+        let person = |id: Uuid| PersonId::from_bytes(*id.as_bytes());
+        match row {
+            (0, ..) => {}
+            (1, Some(event), ..) => drop(self.fresh.insert(event)),
+            (2, Some(id), _, Some(at), ..) => drop(self.erased.insert(person(id), time(at))),
+            (3, Some(name), Some(conversation), Some(seq), _, mention, _) => {
+                let twin = Twin {
+                    conversation,
+                    seq,
+                    mention,
+                    new: None,
+                };
+                self.twins.insert(name, twin);
+            }
+            (4, Some(name), Some(conversation), state, _, settled, _) => {
+                let sent = Sent {
+                    conversation,
+                    state: state.map(read_state).transpose()?,
+                    settled,
+                };
+                self.sent.insert(name, sent);
+            }
+            (5, Some(name), Some(conversation), _, _, unplaced, _) => {
+                self.conversations.insert(name, (conversation, unplaced));
+            }
+            (6, Some(person), Some(id), _, _, _, Some(wrapped)) => {
+                self.keys.add(key, person, id, &wrapped)?;
+            }
+            (7, Some(name), Some(id), ..) => {
+                self.persons.insert(person(name), person(id));
+            }
+            (8, Some(conversation), _, Some(last), ..) => {
+                self.last.insert(conversation, last);
+            }
+            _ => return Err(corrupt()),
+        }
+        Ok(())
     }
 
-    /// Decides what becomes of an event. `None`: it is the next of the new ones.
-    async fn take(
+    /// Returns who sent an event, under the id that they had elsewhere if they were imported.
+    fn sender(&self, names: &Names) -> Option<PersonId> {
+        let person = names.person?;
+        if self.keys.get(person).is_some() {
+            return Some(person);
+        }
+        Some(self.persons.get(&person).copied().unwrap_or(person))
+    }
+
+    /// Whether the event happened before its person was erased.
+    fn is_late(&self, routed: &RoutedEvent, person: Option<PersonId>) -> bool {
+        let erased = person.and_then(|person| self.erased.get(&person));
+        erased.is_some_and(|at| rules::came_before(routed.event.occurred_at, *at))
+    }
+
+    /// Makes the keys of persons who write again after they were erased.
+    async fn make_missing(
+        &mut self,
+        tx: &mut TenantTx,
+        key: &TenantKey,
+        events: &[RoutedEvent],
+        names: &[Names],
+    ) -> Result<()> {
+        let missing: BTreeSet<PersonId> = events
+            .iter()
+            .zip(names)
+            .filter_map(|(routed, names)| {
+                let person = self.sender(names)?;
+                let missing = self.keys.get(person).is_none();
+                (missing && !self.is_late(routed, Some(person))).then_some(person)
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.keys.make_missing(tx, key, &missing).await
+    }
+
+    /// Decides what becomes of an event.
+    async fn accept(
         &mut self,
         tx: &mut TenantTx,
         key: &TenantKey,
         routed: RoutedEvent,
         names: Names,
-        new: &mut Vec<New>,
-    ) -> Result<Option<Accepted>> {
-        if self.erased(&routed, &names) {
-            return Ok(Some(Accepted::Duplicate));
+        writes: &mut Writes,
+    ) -> Result<Accepted> {
+        let person = self.sender(&names);
+        if self.is_late(&routed, person) {
+            return Ok(Accepted::Duplicate);
         }
         if names.event.is_some_and(|event| !self.fresh.remove(&event)) {
-            return Ok(Some(Accepted::Duplicate));
+            return Ok(Accepted::Duplicate);
         }
-        let mention = routed.event.addressed.mention;
-        if let Some(twin) = names.twin.and_then(|name| self.twins.get_mut(&name)) {
-            if !mention || twin.mention {
-                return Ok(Some(Accepted::Duplicate));
+        let mut twin = names.twin;
+        if let Some(known) = names.twin.and_then(|name| self.twins.get_mut(&name)) {
+            if rules::twin(known.mention, &routed.event) == rules::Twin::Drop {
+                return Ok(Accepted::Duplicate);
             }
-            let upgraded = match twin.new.and_then(|at| new.get_mut(at)) {
+            let upgraded = match known.new.and_then(|at| writes.new.get_mut(at)) {
                 Some(kept) => {
                     kept.routed.event.addressed = named(&kept.routed, &routed);
                     Upgrade::Done
                 }
-                None => upgrade(tx, key, &routed, *twin).await?,
+                None => upgrade(tx, key, &routed, *known).await?,
             };
-            match upgraded {
-                Upgrade::Done => {
-                    twin.mention = true;
-                    if twin.new.is_none() {
-                        mentioned(tx, names.twin).await?;
-                    }
-                    return Ok(Some(Accepted::Upgraded));
-                }
-                Upgrade::Gone => return Ok(Some(Accepted::Duplicate)),
-                Upgrade::Consumed => {}
+            if upgraded == Upgrade::Gone {
+                return Ok(Accepted::Duplicate);
             }
+            known.mention = true;
+            if known.new.is_none() {
+                writes.mentioned.extend(names.twin);
+            }
+            if upgraded == Upgrade::Done {
+                return Ok(Accepted::Upgraded);
+            }
+            // It stays known as what it was.
+            twin = None;
         }
-        let registered = names.delivery.and_then(|name| self.deliveries.get(&name));
-        let held = registered.or_else(|| self.conversations.get(&names.conversation));
-        let conversation = held.copied().unwrap_or(names.conversation);
-        if let Some(name) = names.twin {
+        let Some(conversation) = self.target(&routed, &names, writes) else {
+            return Ok(Accepted::Folded);
+        };
+        let seq = self.last.entry(conversation).or_insert(0);
+        *seq += 1;
+        let seq = *seq;
+        if let Some(name) = twin {
             let twin = Twin {
                 conversation,
-                seq: 0,
-                mention,
-                new: Some(new.len()),
+                seq,
+                mention: routed.event.addressed.mention,
+                new: Some(writes.new.len()),
             };
             self.twins.insert(name, twin);
         }
-        new.push(New {
+        writes.new.push(New {
             routed,
             conversation,
-            name: names.conversation,
-            person: names.person,
-            twin: names.twin,
+            seq,
+            person,
+            twin,
         });
-        Ok(None)
+        Ok(Accepted::New {
+            conversation: ConversationId::from_bytes(*conversation.as_bytes()),
+            seq: seq.cast_unsigned(),
+        })
+    }
+
+    /// Decides where an event goes, and advances the delivery state that it reports. `None`: to no inbox.
+    fn target(&mut self, routed: &RoutedEvent, names: &Names, writes: &mut Writes) -> Option<Uuid> {
+        match &routed.event.body {
+            Body::Delivery { state, .. } => {
+                let name = names.delivery?;
+                let sent = self.sent.get_mut(&name)?;
+                let known = rules::delivery(sent.state, sent.settled, *state)?;
+                sent.state = Some(known.state);
+                writes.delivered.insert(name, known.state);
+                let there = self.last.contains_key(&sent.conversation);
+                (known.news && there).then_some(sent.conversation)
+            }
+            Body::Decision { target, .. } => {
+                Some(uuid(*target)).filter(|target| self.last.contains_key(target))
+            }
+            _ => {
+                let known = self.conversations.get(&names.conversation).copied();
+                let (conversation, unplaced) = known.unwrap_or((names.conversation, true));
+                if unplaced {
+                    let person = self.sender(names);
+                    let place = Placed {
+                        name: names.conversation,
+                        conversation,
+                        connection: routed.connection,
+                        place: place_of(routed),
+                        owner: person.filter(|_| rules::place_is_personal(&routed.event)),
+                    };
+                    writes.placed.push(place);
+                    self.conversations
+                        .insert(names.conversation, (conversation, false));
+                }
+                Some(conversation)
+            }
+        }
     }
 }
 
-/// How an event that is kept is addressed, once its twin names the employee.
+/// How an event that is kept is addressed, once its twin mentions the employee.
 pub(super) fn named(kept: &RoutedEvent, twin: &RoutedEvent) -> konstruct_core::Addressing {
     let (mut addressed, twin) = (kept.event.addressed, twin.event.addressed);
     addressed.mention = true;
@@ -324,168 +425,146 @@ pub(super) fn named(kept: &RoutedEvent, twin: &RoutedEvent) -> konstruct_core::A
     addressed
 }
 
-async fn mentioned(tx: &mut TenantTx, twin: Option<Uuid>) -> Result<()> {
-    sqlx::query("update konstruct.twins set mention = true where tenant = $1 and twin = $2")
-        .bind(tx.id())
-        .bind(twin)
-        .execute(tx.db())
-        .await
-        .map(drop)
-        .map_err(stored)
+/// Where an event belongs: its place, or the connection's own.
+fn place_of(routed: &RoutedEvent) -> ConversationRef {
+    let own = || ConversationRef {
+        id: String::new(),
+        kind: ConversationKind::Direct,
+        thread: None,
+        external: false,
+    };
+    routed.event.conversation.clone().unwrap_or_else(own)
 }
 
-/// Puts new events into the inboxes of their conversations. Returns where each stands.
-async fn deliver(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    persons: &Persons,
-    new: &[New],
-) -> Result<Vec<(Uuid, i64)>> {
-    if new.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut counts: BTreeMap<Uuid, i64> = BTreeMap::new();
-    for event in new {
-        *counts.entry(event.conversation).or_default() += 1;
-    }
-    let opened = number(tx, &counts).await?;
-    let mut next = HashMap::new();
-    let mut made = HashSet::new();
-    for (conversation, last, first) in &opened {
-        next.insert(*conversation, last - counts[conversation]);
-        if *first {
-            made.insert(*conversation);
-        }
-    }
-    let mut places = Vec::with_capacity(new.len());
-    let (mut rows, mut sealed) = (Places::default(), Vec::with_capacity(new.len()));
-    for event in new {
-        let seq = next.get_mut(&event.conversation).ok_or_else(corrupt)?;
-        *seq += 1;
-        if made.remove(&event.conversation) {
-            rows.add(key, persons, event)?;
-        }
-        let row = row_in(event.conversation, *seq);
-        sealed.push(persons.seal(key, event.person, ("inbox", &row), &event.routed)?);
-        places.push((event.conversation, *seq));
-    }
-    write(tx, new, rows, &places, sealed).await?;
-    Ok(places)
+/// Where a conversation is held.
+struct Placed {
+    name: Uuid,
+    conversation: Uuid,
+    connection: ConnectionId,
+    place: ConversationRef,
+    /// The person whose address it is.
+    owner: Option<PersonId>,
 }
 
-/// Numbers events of conversations, and makes them ready unless they are claimed: then the release will see. Returns the last
-/// number of each, and whether it is a new one: a row that was not there has no `xmax`.
-async fn number(tx: &mut TenantTx, counts: &BTreeMap<Uuid, i64>) -> Result<Vec<(Uuid, i64, bool)>> {
-    let (conversations, counts): (Vec<Uuid>, Vec<i64>) = counts.iter().unzip();
-    sqlx::query_as(
-        "insert into konstruct.mailboxes as m (tenant, conversation, last, updated_at, ready_at)
-         select $1, e.conversation, e.many, t.now, t.now
-         from unnest($2::uuid[], $3::bigint[]) e(conversation, many), (select coalesce($4, konstruct.now_us()) as now) t
-         order by e.conversation
-         on conflict (tenant, conversation) do update set
-             last = m.last + excluded.last,
-             updated_at = excluded.updated_at,
-             ready_at = case when m.lease_until is null then coalesce(m.ready_at, excluded.ready_at) end
-         returning m.conversation, m.last, m.xmax = 0",
-    )
-    .bind(tx.id())
-    .bind(conversations)
-    .bind(counts)
-    .bind(tx.given())
-    .fetch_all(tx.db())
-    .await
-    .map_err(stored)
-}
-
-/// Where new conversations are held.
+/// What a call writes.
 #[derive(Default)]
-struct Places {
-    conversations: Vec<Uuid>,
-    names: Vec<Uuid>,
-    sealed: Vec<Vec<u8>>,
+struct Writes {
+    new: Vec<New>,
+    placed: Vec<Placed>,
+    /// Logical ids that are known to mention the employee now.
+    mentioned: Vec<Uuid>,
+    delivered: BTreeMap<Uuid, DeliveryState>,
 }
 
-impl Places {
-    fn add(&mut self, key: &TenantKey, persons: &Persons, event: &New) -> Result<()> {
-        let place = Place {
-            connection: event.routed.connection,
-            place: event
-                .routed
-                .event
-                .conversation
-                .clone()
-                .unwrap_or(ConversationRef {
-                    id: String::new(),
-                    kind: ConversationKind::Direct,
-                    thread: None,
-                    external: false,
-                }),
-        };
-        let row = row_of(event.conversation);
-        self.sealed
-            .push(persons.seal(key, [], ("conversations", &row), &place)?);
-        self.conversations.push(event.conversation);
-        self.names.push(event.name);
-        Ok(())
+/// Writes all of it: numbers the mailboxes and makes them ready unless they are claimed (then the release will see) or only
+/// reactions wait in them; and writes places, inbox, logical ids, delivery states, and in which conversations persons speak.
+const WRITE: &str = "
+with now as (
+    select coalesce($2, konstruct.now_us()) as now
+), new as (
+    select * from unnest($3::uuid[], $4::bigint[], $5::uuid[], $6::uuid[], $7::boolean[], $8::bytea[])
+        n(conversation, seq, person, twin, mention, sealed)
+), mailboxes as (
+    insert into konstruct.mailboxes as m (tenant, conversation, last, updated_at, ready_at)
+    select $1, b.conversation, b.last, now.now, case when b.wakes or b.last - b.first + 1 + (
+        select count(*) from (select from konstruct.inbox i
+            where i.tenant = $1 and i.conversation = b.conversation limit $13) waiting) >= $13 then now.now end
+    from unnest($9::uuid[], $10::bigint[], $11::bigint[], $12::boolean[]) b(conversation, first, last, wakes), now
+    order by b.conversation
+    on conflict (tenant, conversation) do update set
+        last = excluded.last,
+        updated_at = excluded.updated_at,
+        ready_at = case when m.lease_until is null then coalesce(m.ready_at, excluded.ready_at) end
+), places as (
+    insert into konstruct.conversations as c (tenant, conversation, name, connection, sealed)
+    select $1, p.conversation, p.name, p.connection, p.sealed
+    from unnest($14::uuid[], $15::uuid[], $16::uuid[], $17::bytea[]) p(conversation, name, connection, sealed)
+    on conflict (tenant, conversation) do update set sealed = excluded.sealed
+), twins as (
+    insert into konstruct.twins (tenant, twin, month, conversation, seq, mention)
+    select $1, twin, konstruct.month_of(now.now), conversation, seq, mention from new, now where twin is not null
+    on conflict do nothing
+), mentioned as (
+    update konstruct.twins t set mention = true where t.tenant = $1 and t.twin = any($18::uuid[])
+), delivered as (
+    update konstruct.deliveries d set state = s.state
+    from unnest($19::uuid[], $20::smallint[]) s(key, state) where d.tenant = $1 and d.key = s.key
+), spoken as (
+    insert into konstruct.spoken (tenant, person, conversation)
+    select distinct $1, person, conversation from new where person is not null on conflict do nothing
+)
+insert into konstruct.inbox (tenant, conversation, seq, accepted_at, persons, sealed)
+select $1, conversation, seq, now.now, array_remove(array[person], null), sealed from new, now";
+
+impl Writes {
+    async fn write(self, tx: &mut TenantTx, key: &TenantKey, known: &Known) -> Result<()> {
+        if self.new.is_empty() && self.mentioned.is_empty() && self.delivered.is_empty() {
+            return Ok(());
+        }
+        let mut sealed = Vec::with_capacity(self.new.len());
+        let mut boxes: BTreeMap<Uuid, (i64, i64, bool)> = BTreeMap::new();
+        for new in &self.new {
+            let row = row_in(new.conversation, new.seq);
+            sealed.push(
+                known
+                    .keys
+                    .seal(key, new.person, ("inbox", &row), &new.routed)?,
+            );
+            let at = boxes
+                .entry(new.conversation)
+                .or_insert((new.seq, new.seq, false));
+            at.1 = new.seq;
+            at.2 |= rules::wakes(&new.routed.event);
+        }
+        let places = self
+            .placed
+            .iter()
+            .map(|placed| {
+                let row = row_of(placed.conversation);
+                known
+                    .keys
+                    .seal(key, placed.owner, ("conversations", &row), &placed.place)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let person = |new: &New| uuids(new.person.as_slice()).pop();
+        let states = self.delivered.values().map(|state| write_state(*state));
+        let placed = |pick: fn(&Placed) -> Uuid| self.placed.iter().map(pick).collect::<Vec<_>>();
+        sqlx::query(WRITE)
+            .bind(tx.id())
+            .bind(tx.given())
+            .bind(
+                self.new
+                    .iter()
+                    .map(|new| new.conversation)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(self.new.iter().map(|new| new.seq).collect::<Vec<_>>())
+            .bind(self.new.iter().map(person).collect::<Vec<_>>())
+            .bind(self.new.iter().map(|new| new.twin).collect::<Vec<_>>())
+            .bind(
+                self.new
+                    .iter()
+                    .map(|new| new.routed.event.addressed.mention)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(sealed)
+            .bind(boxes.keys().copied().collect::<Vec<_>>())
+            .bind(boxes.values().map(|at| at.0).collect::<Vec<_>>())
+            .bind(boxes.values().map(|at| at.1).collect::<Vec<_>>())
+            .bind(boxes.values().map(|at| at.2).collect::<Vec<_>>())
+            .bind(signed(rules::QUIET_EVENTS))
+            .bind(placed(|placed| placed.conversation))
+            .bind(placed(|placed| placed.name))
+            .bind(placed(|placed| {
+                Uuid::from_bytes(*placed.connection.as_bytes())
+            }))
+            .bind(places)
+            .bind(self.mentioned)
+            .bind(self.delivered.keys().copied().collect::<Vec<_>>())
+            .bind(states.collect::<Vec<_>>())
+            .execute(tx.db())
+            .await
+            .map(drop)
+            .map_err(stored)
     }
-}
-
-/// Writes the inbox, new conversations, the logical ids, and in which conversations persons speak.
-async fn write(
-    tx: &mut TenantTx,
-    new: &[New],
-    made: Places,
-    places: &[(Uuid, i64)],
-    sealed: Vec<Vec<u8>>,
-) -> Result<()> {
-    let (conversations, seqs): (Vec<Uuid>, Vec<i64>) = places.iter().copied().unzip();
-    let persons: Vec<Option<Uuid>> = new
-        .iter()
-        .map(|event| {
-            event
-                .person
-                .map(|person| Uuid::from_bytes(*person.as_bytes()))
-        })
-        .collect();
-    let twins: Vec<Option<Uuid>> = new.iter().map(|event| event.twin).collect();
-    let mentions: Vec<bool> = new
-        .iter()
-        .map(|event| event.routed.event.addressed.mention)
-        .collect();
-    sqlx::query(
-        "with new as (
-             select * from unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::boolean[], $7::bytea[])
-                 n(conversation, seq, person, twin, mention, sealed)
-         ), twins as (
-             insert into konstruct.twins (tenant, twin, conversation, seq, mention)
-             select $1, twin, conversation, seq, mention from new where twin is not null
-             on conflict (tenant, twin) do update set
-                 conversation = excluded.conversation, seq = excluded.seq, mention = excluded.mention
-         ), places as (
-             insert into konstruct.conversations (tenant, conversation, name, sealed)
-             select $1, c.conversation, c.name, c.sealed
-             from unnest($9::uuid[], $10::uuid[], $11::bytea[]) c(conversation, name, sealed)
-         ), spoken as (
-             insert into konstruct.spoken (tenant, person, conversation)
-             select distinct $1, person, conversation from new where person is not null on conflict do nothing
-         )
-         insert into konstruct.inbox (tenant, conversation, seq, accepted_at, persons, sealed)
-         select $1, conversation, seq, t.now, array_remove(array[person], null), sealed
-         from new, (select coalesce($8, konstruct.now_us()) as now) t",
-    )
-    .bind(tx.id())
-    .bind(conversations)
-    .bind(seqs)
-    .bind(persons)
-    .bind(twins)
-    .bind(mentions)
-    .bind(sealed)
-    .bind(tx.given())
-    .bind(made.conversations)
-    .bind(made.names)
-    .bind(made.sealed)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
 }

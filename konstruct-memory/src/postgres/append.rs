@@ -1,25 +1,35 @@
-//! Writing to a log: everything of a step in one transaction.
-//!
-//! Locks are taken in one order by all: keys of persons, the mailbox, the tenant's counters. So nobody waits in a circle.
+//! Writing to a log: everything of a step in one transaction and one statement.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    LedgerRow, PersonId, Result, Timestamp,
-    turn::{Append, AppendOutcome, Claim, TimerChange},
+    PersonId, Result, Timestamp,
+    store::{Append, AppendOutcome, Claim, ItemChange, TimerName},
+    turn::ItemId,
 };
 use uuid::Uuid;
 
 use super::{
-    Inner, budget,
-    claim::{signed, uuid},
-    error::stored,
+    Inner,
+    budget::Money,
+    claim::{micros, signed, uuid},
+    error::{corrupt, stored},
     read::delivery,
     tenant::{Mode, TenantTx},
-    time::time,
-    vault::{Persons, row_in, uuids},
+    vault::{Persons, encode_text, item_row, row_in, uuids},
 };
 use crate::seal::TenantKey;
+
+/// What `konstruct.append` answers.
+const APPENDED: i32 = 0;
+const LOST: i32 = 1;
+const CHANGED: i32 = 2;
+const OVER_BUDGET: i32 = 3;
+const OTHER_KEYS: i32 = 4;
+const OTHER_TENANT_KEY: i32 = 5;
+
+/// How often it is tried because keys are not those that are kept.
+const TRIES: usize = 3;
 
 impl Inner {
     pub(super) async fn append(
@@ -28,119 +38,209 @@ impl Inner {
         expected_len: u64,
         append: Append,
     ) -> Result<AppendOutcome> {
-        let mut tx = self.db.tenant(claim.tenant, Mode::Write).await?;
         let persons = append.records.iter().flat_map(|record| &record.persons);
         let persons: BTreeSet<PersonId> = persons.copied().collect();
-        // Without a key nothing was ever claimed here.
-        let Some((key, mut keys)) = self.vault.keys(&mut tx, &persons).await? else {
-            return Ok(AppendOutcome::FenceLost);
-        };
-        keys.make_missing(&mut tx, &key, &persons).await?;
-        let Some(now) = advance(&mut tx, claim, expected_len, &append).await? else {
-            // A snapshot that was read before is not undone: the claim ends if what it would consume was changed.
-            if self.end_stale(tx, claim, append.consume_to).await? {
-                self.wake.arrived();
+        let mut keys = self.vault.kept_of(claim.tenant, &persons);
+        for _ in 0..TRIES {
+            let mut tx = self.db.tenant(claim.tenant, Mode::Write).await?;
+            let kept = match self.vault.last(claim.tenant) {
+                Some(kept) => Some(kept),
+                None => self.vault.key_and_row(&mut tx).await?,
+            };
+            // A tenant without a key has no claims.
+            let Some((wrapped, key)) = kept else {
+                return Ok(AppendOutcome::Lost);
+            };
+            if persons.iter().any(|person| keys.get(*person).is_none()) {
+                keys = Persons::default();
+                keys.read(&mut tx, &key, &persons).await?;
+                self.vault.keep(claim.tenant, keys.iter());
             }
-            return Ok(AppendOutcome::FenceLost);
-        };
-        let many = (append.records.len(), append.ledger.len());
-        let moves = append.reserve.is_some() || !append.settle.is_empty();
-        let mut cursor = 0;
-        if many != (0, 0) || moves {
-            let counts = count(&mut tx, many).await?;
-            cursor = counts.feed;
-            if !budget::account(&mut tx, &key, now, append.reserve.as_ref(), &append.settle).await?
-            {
-                return Ok(AppendOutcome::OverBudget);
+            let step = Step::of(&key, &keys, claim, expected_len, &append, &persons)?;
+            let outcome = step
+                .write(&mut tx, &wrapped, claim, expected_len, &append)
+                .await?;
+            match outcome {
+                APPENDED => {
+                    tx.commit().await?;
+                    if !append.records.is_empty() {
+                        // The records of a turn are indexed when it ends or waits.
+                        if append.checkpoint {
+                            self.fed.grew(claim.tenant);
+                        } else {
+                            self.fed.will_grow(claim.tenant);
+                        }
+                    }
+                    return Ok(AppendOutcome::Appended);
+                }
+                LOST => return Ok(AppendOutcome::Lost),
+                CHANGED => {
+                    tx.commit().await?;
+                    self.wake.arrived();
+                    return Ok(AppendOutcome::Lost);
+                }
+                OVER_BUDGET => return Ok(AppendOutcome::OverBudget),
+                OTHER_KEYS => {
+                    keys = Persons::default();
+                    keys.read(&mut tx, &key, &persons).await?;
+                    let gone = |person: &&PersonId| keys.get(**person).is_none();
+                    let forgotten: Vec<_> = persons.iter().filter(gone).copied().collect();
+                    for person in &forgotten {
+                        self.vault.forget(claim.tenant, Some(*person));
+                    }
+                    if !forgotten.is_empty() {
+                        return Ok(AppendOutcome::Forgotten(forgotten));
+                    }
+                    self.vault.keep(claim.tenant, keys.iter());
+                }
+                OTHER_TENANT_KEY => {
+                    if self.vault.key(&mut tx).await?.is_none() {
+                        return Ok(AppendOutcome::Lost);
+                    }
+                    keys = Persons::default();
+                }
+                _ => return Err(corrupt()),
             }
-            write_ledger(&mut tx, &key, counts.ledger, &append.ledger).await?;
         }
-        let to = Log {
-            conversation: uuid(claim.conversation),
-            index: signed(expected_len),
-            cursor,
+        Ok(AppendOutcome::Lost)
+    }
+}
+
+/// An append, sealed and as the statement binds it.
+#[derive(Debug, Default)]
+struct Step {
+    persons: Vec<Uuid>,
+    keys: Vec<Option<Uuid>>,
+    records: Vec<Vec<u8>>,
+    state: Option<String>,
+    set_timers: Option<String>,
+    clear_timers: Option<Vec<String>>,
+    put_items: Vec<String>,
+    item_rows: Vec<Vec<u8>>,
+    close_items: Vec<String>,
+    send_keys: Vec<Uuid>,
+    send_indices: Vec<i64>,
+    settled_sends: Vec<Uuid>,
+    money: Money,
+}
+
+impl Step {
+    fn of(
+        key: &TenantKey,
+        keys: &Persons,
+        claim: &Claim,
+        expected_len: u64,
+        append: &Append,
+        persons: &BTreeSet<PersonId>,
+    ) -> Result<Self> {
+        let conversation = uuid(claim.conversation);
+        let id = |person: &PersonId| Some(Uuid::from_bytes(*keys.get(*person)?.id.as_bytes()));
+        let mut step = Self {
+            keys: persons.iter().map(id).collect(),
+            persons: uuids(&persons.iter().copied().collect::<Vec<_>>()),
+            settled_sends: append.settled.iter().map(|of| delivery(key, of)).collect(),
+            ..Self::default()
         };
-        write(&mut tx, (&key, &keys), to, &append, &persons).await?;
-        tx.commit().await?;
-        if !append.records.is_empty() {
-            self.fed.grew(claim.tenant);
+        let known = step.keys.iter().all(Option::is_some);
+        for (n, record) in (0..).zip(&append.records) {
+            let index = signed(expected_len).wrapping_add(n);
+            // Without the keys of all persons, nothing is written.
+            step.records.push(if known {
+                let row = row_in(conversation, index);
+                let persons = record.persons.iter().copied();
+                keys.seal(key, persons, ("log", &row), record)?
+            } else {
+                Vec::new()
+            });
         }
-        Ok(AppendOutcome::Appended)
+        step.state = append.state.as_ref().map(encode_text).transpose()?;
+        if !append.timers.is_empty() {
+            let last: BTreeMap<&TimerName, Option<Timestamp>> = append
+                .timers
+                .iter()
+                .map(|change| (&change.name, change.at))
+                .collect();
+            let set = last
+                .iter()
+                .filter_map(|(name, at)| Some((&name.0, (*at)?.as_micros())));
+            step.set_timers = Some(encode_text(&set.collect::<BTreeMap<_, _>>())?);
+            let cleared = last.iter().filter(|(_, at)| at.is_none());
+            step.clear_timers = Some(cleared.map(|(name, _)| name.0.clone()).collect());
+        }
+        let last: BTreeMap<&ItemId, &ItemChange> = append
+            .items
+            .iter()
+            .map(|change| match change {
+                ItemChange::Put(item) => (&item.id, change),
+                ItemChange::Close(id) => (id, change),
+            })
+            .collect();
+        for (id, change) in last {
+            match change {
+                ItemChange::Put(item) => {
+                    let row = item_row(conversation, &id.0);
+                    let sealed = Persons::default().seal(key, [], ("items", &row), item)?;
+                    step.put_items.push(id.0.clone());
+                    step.item_rows.push(sealed);
+                }
+                ItemChange::Close(_) => step.close_items.push(id.0.clone()),
+            }
+        }
+        let mut sends = BTreeMap::new();
+        for send in &append.delivery_keys {
+            let index = signed(send.index);
+            sends.entry(delivery(key, &send.key)).or_insert(index);
+        }
+        (step.send_keys, step.send_indices) = sends.into_iter().unzip();
+        step.money = Money::of(key, append.reserve.as_ref(), &append.settle, &append.ledger)?;
+        Ok(step)
     }
 
-    /// Ends a claim that would consume an event as it was before it was changed. Returns whether there was one.
-    async fn end_stale(
-        &self,
-        mut tx: TenantTx,
+    async fn write(
+        self,
+        tx: &mut TenantTx,
+        wrapped: &[u8],
         claim: &Claim,
-        consume_to: Option<u64>,
-    ) -> Result<bool> {
-        let Some(to) = consume_to else {
-            return Ok(false);
-        };
-        let ended = sqlx::query(
-            "update konstruct.mailboxes set lease_until = null, worker = null, changed = null, ready_at = t.now
-             from (select coalesce($5, konstruct.now_us()) as now) t
-             where tenant = $1 and conversation = $2 and fence = $3 and worker = $4 and lease_until > t.now
-                 and changed <= $6",
+        expected_len: u64,
+        append: &Append,
+    ) -> Result<i32> {
+        sqlx::query_scalar(
+            "select konstruct.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17,
+                 $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
         )
         .bind(tx.id())
+        .bind(wrapped)
         .bind(uuid(claim.conversation))
         .bind(claim.fence.cast_signed())
         .bind(Uuid::from_bytes(*claim.worker.as_bytes()))
         .bind(tx.given())
-        .bind(signed(to))
-        .execute(tx.db())
+        .bind(signed(expected_len))
+        .bind(self.persons)
+        .bind(self.keys)
+        .bind(self.records)
+        .bind(append.checkpoint)
+        .bind(append.consume_to.map(signed))
+        .bind(append.lease.map(micros))
+        .bind(self.state)
+        .bind(self.set_timers)
+        .bind(self.clear_timers)
+        .bind(self.put_items)
+        .bind(self.item_rows)
+        .bind(self.close_items)
+        .bind(self.send_keys)
+        .bind(self.send_indices)
+        .bind(self.settled_sends)
+        .bind(self.money.settled)
+        .bind(self.money.costs)
+        .bind(self.money.reserved)
+        .bind(self.money.amount)
+        .bind(self.money.cap)
+        .bind(self.money.tokens)
+        .bind(self.money.rows)
+        .fetch_one(tx.db())
         .await
-        .map_err(stored)?;
-        tx.commit().await?;
-        Ok(ended.rows_affected() > 0)
+        .map_err(stored)
     }
-}
-
-/// Moves the conversation's counters on, if the claim is valid and the log has the expected length. Returns the time.
-async fn advance(
-    tx: &mut TenantTx,
-    claim: &Claim,
-    expected_len: u64,
-    append: &Append,
-) -> Result<Option<Timestamp>> {
-    let (keep, timer) = match append.timer {
-        TimerChange::Keep => (true, None),
-        TimerChange::Set(when) => (false, Some(when.as_micros())),
-        TimerChange::Clear => (false, None),
-    };
-    let Ok(expected_len) = i64::try_from(expected_len) else {
-        return Ok(None);
-    };
-    let now: Option<i64> = sqlx::query_scalar(
-        "update konstruct.mailboxes set
-             len = len + $7,
-             checkpoint = case when $8 and len + $7 > 0 then len + $7 - 1 else checkpoint end,
-             open = case when $7 > 0 then not $8 else open end,
-             consumed = greatest(consumed, least($9, last)),
-             timer = case when $10 then timer else $11 end,
-             updated_at = t.now
-         from (select coalesce($5, konstruct.now_us()) as now) t
-         where tenant = $1 and conversation = $2 and fence = $3 and worker = $4 and lease_until > t.now
-             and len = $6 and (changed is null or changed > $9)
-         returning t.now",
-    )
-    .bind(tx.id())
-    .bind(uuid(claim.conversation))
-    .bind(claim.fence.cast_signed())
-    .bind(Uuid::from_bytes(*claim.worker.as_bytes()))
-    .bind(tx.given())
-    .bind(expected_len)
-    .bind(signed(append.records.len() as u64))
-    .bind(append.checkpoint)
-    .bind(signed(append.consume_to.unwrap_or(0)))
-    .bind(keep)
-    .bind(timer)
-    .fetch_optional(tx.db())
-    .await
-    .map_err(stored)?;
-    Ok(now.map(time))
 }
 
 /// How far a tenant's feed and ledger had come.
@@ -165,118 +265,4 @@ pub(super) async fn count(tx: &mut TenantTx, (records, ledger): (usize, usize)) 
     .await
     .map_err(stored)?;
     Ok(Counts { feed, ledger })
-}
-
-/// Where records go: a conversation's log from an index on, and the feed after a cursor.
-#[derive(Clone, Copy, Debug)]
-struct Log {
-    conversation: Uuid,
-    index: i64,
-    cursor: i64,
-}
-
-/// Writes records and delivery keys, notes whose words there are, and takes off what is consumed.
-async fn write(
-    tx: &mut TenantTx,
-    (key, keys): (&TenantKey, &Persons),
-    to: Log,
-    append: &Append,
-    persons: &BTreeSet<PersonId>,
-) -> Result<()> {
-    let nothing = append.records.is_empty() && append.delivery_keys.is_empty();
-    if nothing && append.consume_to.is_none() {
-        return Ok(());
-    }
-    let sealed = (to.index..)
-        .zip(&append.records)
-        .map(|(index, record)| {
-            let row = row_in(to.conversation, index);
-            let persons = record.persons.iter().copied();
-            keys.seal(key, persons, ("log", &row), record)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let deliveries: BTreeSet<_> = append
-        .delivery_keys
-        .iter()
-        .map(|delivery_key| delivery(key, delivery_key))
-        .collect();
-    let persons: Vec<_> = persons.iter().copied().collect();
-    sqlx::query(
-        "with spoken as (
-             insert into konstruct.spoken (tenant, person, conversation)
-             select $1, person, $2 from unnest($6::uuid[]) p(person) on conflict do nothing
-         ), consumed as (
-             delete from konstruct.inbox where tenant = $1 and conversation = $2 and seq <= $7
-         ), deliveries as (
-             insert into konstruct.deliveries (tenant, key, conversation)
-             select $1, key, $2 from unnest($8::uuid[]) k(key)
-             on conflict (tenant, key) do update set conversation = excluded.conversation
-         )
-         insert into konstruct.log (tenant, conversation, index, cursor, sealed)
-         select $1, $2, $3 + n - 1, $4 + n, sealed from unnest($5::bytea[]) with ordinality r(sealed, n)",
-    )
-    .bind(tx.id())
-    .bind(to.conversation)
-    .bind(to.index)
-    .bind(to.cursor)
-    .bind(sealed)
-    .bind(uuids(&persons))
-    .bind(append.consume_to.map(signed))
-    .bind(deliveries.into_iter().collect::<Vec<_>>())
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
-}
-
-/// Writes rows of the ledger after a number. They hold no one's words.
-pub(super) async fn write_ledger(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    after: i64,
-    ledger: &[LedgerRow],
-) -> Result<()> {
-    if ledger.is_empty() {
-        return Ok(());
-    }
-    let sealed = (after + 1..)
-        .zip(ledger)
-        .map(|(number, row)| {
-            Persons::default().seal(key, [], ("ledger", &number.to_be_bytes()), row)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    sqlx::query(
-        "insert into konstruct.ledger (tenant, number, sealed)
-         select $1, $2 + n, sealed from unnest($3::bytea[]) with ordinality r(sealed, n)",
-    )
-    .bind(tx.id())
-    .bind(after)
-    .bind(sealed)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
-}
-
-/// Notes that words of persons may stand in a conversation.
-pub(super) async fn mention(
-    tx: &mut TenantTx,
-    conversation: Uuid,
-    persons: &BTreeSet<PersonId>,
-) -> Result<()> {
-    if persons.is_empty() {
-        return Ok(());
-    }
-    let persons: Vec<_> = persons.iter().copied().collect();
-    sqlx::query(
-        "insert into konstruct.spoken (tenant, person, conversation)
-         select $1, person, $2 from unnest($3::uuid[]) p(person) on conflict do nothing",
-    )
-    .bind(tx.id())
-    .bind(conversation)
-    .bind(uuids(&persons))
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
 }

@@ -1,47 +1,46 @@
-//! Budgets: what is spent and set aside in a calendar month, so that the two together never pass the cap.
-//!
-//! Whoever moves money has counted before ([`count`]), and so is alone in it.
+//! Money: what is spent and reserved in a calendar month, so that the two together never exceed the cap, and the ledger.
 
 use konstruct_core::{
-    NanoUsd, Result, TenantId, Timestamp,
-    turn::{Charge, Reserve, Settle},
+    LedgerRow, NanoUsd, Result, TenantId,
+    store::{Charge, LedgerPage, LedgerQuery, Reserve, Settle},
 };
 use uuid::Uuid;
 
 use super::{
     Inner,
-    append::{count, write_ledger},
     claim::signed,
-    error::stored,
+    error::{corrupt, stored},
     tenant::{Mode, TenantTx},
-    time::time,
+    vault::{KeysById, Persons},
 };
-use crate::seal::TenantKey;
+use crate::seal::{self, TenantKey};
 
 impl Inner {
     pub(super) async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
         let mut tx = self.db.tenant(tenant, Mode::Write).await?;
         let key = self.vault.key_or_new(&mut tx).await?;
-        let counts = count(&mut tx, (0, charge.ledger.len())).await?;
-        let now: i64 = sqlx::query_scalar("select coalesce($1, konstruct.now_us())")
-            .bind(tx.given())
-            .fetch_one(tx.db())
-            .await
-            .map_err(stored)?;
-        if !account(
-            &mut tx,
+        let money = Money::of(
             &key,
-            time(now),
             charge.reserve.as_ref(),
             &charge.settle,
-        )
-        .await?
-        {
-            return Ok(false);
-        }
-        write_ledger(&mut tx, &key, counts.ledger, &charge.ledger).await?;
+            &charge.ledger,
+        )?;
+        let fits: bool =
+            sqlx::query_scalar("select konstruct.charge($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+                .bind(tx.id())
+                .bind(tx.given())
+                .bind(money.settled)
+                .bind(money.costs)
+                .bind(money.reserved)
+                .bind(money.amount)
+                .bind(money.cap)
+                .bind(money.tokens)
+                .bind(money.rows)
+                .fetch_one(tx.db())
+                .await
+                .map_err(stored)?;
         tx.commit().await?;
-        Ok(true)
+        Ok(fits)
     }
 
     pub(super) async fn reserved(&self, tenant: TenantId, of: &str) -> Result<Option<NanoUsd>> {
@@ -60,107 +59,102 @@ impl Inner {
         tx.commit().await?;
         Ok(amount.map(|amount| NanoUsd(amount.cast_unsigned())))
     }
+
+    pub(super) async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(LedgerPage::default());
+        };
+        let sums: Option<(i64, i64)> = sqlx::query_as(
+            "select spent, reserved from konstruct.budgets where tenant = $1 and month = $2",
+        )
+        .bind(tx.id())
+        .bind(&query.month)
+        .fetch_optional(tx.db())
+        .await
+        .map_err(stored)?;
+        let (spent, reserved) = sums.unwrap_or_default();
+        let rows = ledger_rows(&mut tx, &key, signed(query.after), query.limit).await?;
+        tx.commit().await?;
+        Ok(LedgerPage {
+            spent: NanoUsd(spent.cast_unsigned()),
+            reserved: NanoUsd(reserved.cast_unsigned()),
+            rows: rows
+                .into_iter()
+                .map(|(number, row)| (number.cast_unsigned(), row))
+                .collect(),
+        })
+    }
 }
 
-/// Settles what is over, then sets aside what is wanted. Returns whether it fits.
-pub(super) async fn account(
+/// Reads rows of the ledger after a number.
+pub(super) async fn ledger_rows(
     tx: &mut TenantTx,
     key: &TenantKey,
-    now: Timestamp,
-    wanted: Option<&Reserve>,
-    settled: &[Settle],
-) -> Result<bool> {
-    // RFC 3339 begins with it.
-    let month: String = now.to_string().chars().take(7).collect();
-    for settle in settled {
-        self::settle(tx, key, &month, settle).await?;
-    }
-    match wanted {
-        Some(wanted) => reserve(tx, key, &month, wanted).await,
-        None => Ok(true),
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, LedgerRow)>> {
+    let rows: Vec<(i64, Uuid, Vec<u8>)> = sqlx::query_as(
+        "select number, token, sealed from konstruct.ledger
+         where tenant = $1 and number > $2 order by number limit $3",
+    )
+    .bind(tx.id())
+    .bind(after)
+    .bind(signed(limit as u64))
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    rows.into_iter()
+        .map(|(number, token, sealed)| {
+            let place = ("ledger", token.as_bytes().as_slice());
+            let row = KeysById::default().open(key, place, &sealed)?;
+            Ok((number, row.ok_or_else(corrupt)?))
+        })
+        .collect()
+}
+
+/// What moves money, as statements bind it.
+#[derive(Debug, Default)]
+pub(super) struct Money {
+    pub(super) settled: Vec<Uuid>,
+    pub(super) costs: Vec<i64>,
+    pub(super) reserved: Option<Uuid>,
+    pub(super) amount: i64,
+    pub(super) cap: Option<i64>,
+    pub(super) tokens: Vec<Uuid>,
+    pub(super) rows: Vec<Vec<u8>>,
+}
+
+impl Money {
+    pub(super) fn of(
+        key: &TenantKey,
+        reserve: Option<&Reserve>,
+        settle: &[Settle],
+        ledger: &[LedgerRow],
+    ) -> Result<Self> {
+        let mut money = Self::default();
+        for settle in settle {
+            money.settled.push(call(key, &settle.call));
+            money.costs.push(signed(settle.cost.0));
+        }
+        if let Some(reserve) = reserve {
+            money.reserved = Some(call(key, &reserve.call));
+            money.amount = signed(reserve.amount.0);
+            money.cap = reserve.cap.map(|cap| signed(cap.0));
+        }
+        for row in ledger {
+            let token = Uuid::from_bytes(seal::token()?);
+            let place = ("ledger", token.as_bytes().as_slice());
+            money
+                .rows
+                .push(Persons::default().seal(key, [], place, row)?);
+            money.tokens.push(token);
+        }
+        Ok(money)
     }
 }
 
-/// Frees what was set aside for a call that is over, and spends what it cost in the month of the reservation.
-async fn settle(tx: &mut TenantTx, key: &TenantKey, month: &str, settle: &Settle) -> Result<()> {
-    let freed: Option<(String, i64)> = sqlx::query_as(
-        "delete from konstruct.reservations where tenant = $1 and call = $2 returning month, amount",
-    )
-    .bind(tx.id())
-    .bind(call(key, &settle.call))
-    .fetch_optional(tx.db())
-    .await
-    .map_err(stored)?;
-    let (month, amount) = freed.unwrap_or_else(|| (month.to_owned(), 0));
-    let (spent, reserved) = budget(tx, &month).await?;
-    let spent = spent.saturating_add(signed(settle.cost.0));
-    put(tx, &month, (spent, (reserved - amount).max(0))).await
-}
-
-/// Sets money aside in this month. Returns whether it fits; a reservation that is there already stays as it is.
-async fn reserve(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    month: &str,
-    wanted: &Reserve,
-) -> Result<bool> {
-    let call = call(key, &wanted.call);
-    let there: bool = sqlx::query_scalar(
-        "select exists (select from konstruct.reservations where tenant = $1 and call = $2)",
-    )
-    .bind(tx.id())
-    .bind(call)
-    .fetch_one(tx.db())
-    .await
-    .map_err(stored)?;
-    if there {
-        return Ok(true);
-    }
-    let (spent, reserved) = budget(tx, month).await?;
-    // What does not fit into the number does not fit under any cap, nor without one.
-    let Ok(amount) = i64::try_from(wanted.amount.0) else {
-        return Ok(false);
-    };
-    let Some(total) = reserved
-        .checked_add(amount)
-        .and_then(|held| held.checked_add(spent))
-    else {
-        return Ok(false);
-    };
-    if wanted
-        .cap
-        .is_some_and(|cap| NanoUsd(total.cast_unsigned()) > cap)
-    {
-        return Ok(false);
-    }
-    put(tx, month, (spent, reserved + amount)).await?;
-    sqlx::query(
-        "insert into konstruct.reservations (tenant, call, month, amount) values ($1, $2, $3, $4)",
-    )
-    .bind(tx.id())
-    .bind(call)
-    .bind(month)
-    .bind(amount)
-    .execute(tx.db())
-    .await
-    .map_err(stored)?;
-    Ok(true)
-}
-
-/// Returns what was spent and is set aside.
-async fn budget(tx: &mut TenantTx, month: &str) -> Result<(i64, i64)> {
-    let found: Option<(i64, i64)> = sqlx::query_as(
-        "select spent, reserved from konstruct.budgets where tenant = $1 and month = $2",
-    )
-    .bind(tx.id())
-    .bind(month)
-    .fetch_optional(tx.db())
-    .await
-    .map_err(stored)?;
-    Ok(found.unwrap_or_default())
-}
-
-/// Writes what was spent and is set aside.
+/// Writes what was spent and is reserved.
 pub(super) async fn put(
     tx: &mut TenantTx,
     month: &str,

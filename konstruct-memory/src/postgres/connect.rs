@@ -119,7 +119,8 @@ impl PostgresBuilder {
             })
             .connect_lazy_with(options);
         let wake = Wake::start(&pool).await?;
-        let inner = Arc::new(Inner {
+        let inner = Arc::new_cyclic(|own| Inner {
+            own: own.clone(),
             db: Db {
                 pool,
                 time: self.time,

@@ -26,8 +26,14 @@ macro_rules! of_conversation {
     };
 }
 
-const CONVERSATION: &[&str] =
-    of_conversation!["inbox", "log", "deliveries", "spoken", "conversations"];
+const CONVERSATION: &[&str] = of_conversation![
+    "inbox",
+    "log",
+    "items",
+    "deliveries",
+    "spoken",
+    "conversations"
+];
 
 /// All tables of a tenant but the mailboxes and the log, which are counted.
 macro_rules! of_tenant {
@@ -38,12 +44,14 @@ macro_rules! of_tenant {
 
 const TENANT: &[&str] = of_tenant![
     "inbox",
+    "items",
     "deliveries",
     "spoken",
     "conversations",
     "events",
     "twins",
     "erased_persons",
+    "person_names",
     "ledger",
     "budgets",
     "reservations",
@@ -77,9 +85,9 @@ impl Inner {
         }
         let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
         let prepared = self.prepare(&mut tx, &plan).await?;
-        if !advance(&mut tx, &plan).await? {
+        let Some(first) = advance(&mut tx, &plan, None).await? else {
             return Ok(None);
-        }
+        };
         let now: i64 = sqlx::query_scalar("select coalesce($1, konstruct.now_us())")
             .bind(tx.given())
             .fetch_one(tx.db())
@@ -111,9 +119,14 @@ impl Inner {
             }
         }
         if !matches!(what, Erase::Tenant) {
-            self.apply(&mut tx, plan, prepared).await?;
+            self.apply(&mut tx, plan, prepared, first).await?;
         }
         tx.commit().await?;
+        match what {
+            Erase::Person { person } => self.vault.forget(tenant, Some(person)),
+            Erase::Tenant => self.vault.forget(tenant, None),
+            _ => {}
+        }
         self.remains(&mut receipt);
         self.wake.arrived();
         Ok(Some(receipt))
@@ -142,7 +155,15 @@ impl Inner {
 }
 
 async fn message(tx: &mut TenantTx, conversation: Uuid, index: u64) -> Result<u64> {
-    void(tx, &[conversation]).await?;
+    // Waits for an append that is under way.
+    sqlx::query(
+        "select from konstruct.mailboxes where tenant = $1 and conversation = $2 for update",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
     let gone = sqlx::query(
         "update konstruct.log set sealed = null
          where tenant = $1 and conversation = $2 and index = $3 and sealed is not null",
@@ -153,6 +174,9 @@ async fn message(tx: &mut TenantTx, conversation: Uuid, index: u64) -> Result<u6
     .execute(tx.db())
     .await
     .map_err(stored)?;
+    if gone.rows_affected() > 0 {
+        void(tx, &[conversation]).await?;
+    }
     Ok(gone.rows_affected())
 }
 
@@ -215,41 +239,43 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     .execute(tx.db())
     .await
     .map_err(stored)?;
-    let events = sqlx::query(
-        "delete from konstruct.inbox where tenant = $1 and conversation = any($2) and $3 = any(persons)",
+    // What is sealed with a key has the id of the key in its header.
+    let touched: Vec<(Uuid, i64)> = sqlx::query_as(
+        "with events as (
+             delete from konstruct.inbox where tenant = $1 and conversation = any($2) and $3 = any(persons)
+             returning conversation
+         ), records as (
+             update konstruct.log set sealed = null
+             where tenant = $1 and conversation = any($2) and sealed is not null and $4 = any(konstruct.key_ids(sealed))
+             returning conversation
+         ), places as (
+             update konstruct.conversations set sealed = null
+             where tenant = $1 and conversation = any($2) and sealed is not null and $4 = any(konstruct.key_ids(sealed))
+             returning conversation
+         ), gone as (
+             select conversation, count(*) as many from (table events union all table records) g(conversation) group by 1
+         )
+         select conversation, greatest(coalesce(many, 0), 1) from gone full join places using (conversation)",
     )
     .bind(id)
     .bind(&conversations)
     .bind(person)
-    .execute(tx.db())
+    .bind(key)
+    .fetch_all(tx.db())
     .await
-    .map_err(stored)?
-    .rows_affected();
-    // A sealed record begins with a version, a count, and so many ids of keys.
-    let key = key.map(|key| key.as_bytes().to_vec());
-    let records = sqlx::query(
-        "update konstruct.log set sealed = null
-         where tenant = $1 and conversation = any($2) and sealed is not null
-             and position($3 in substring(sealed from 3 for 16 * get_byte(sealed, 1))) % 16 = 1",
-    )
-    .bind(id)
-    .bind(&conversations)
-    .bind(&key)
-    .execute(tx.db())
-    .await
-    .map_err(stored)?
-    .rows_affected();
+    .map_err(stored)?;
     sqlx::query(
-        "delete from konstruct.rows
-         where tenant = $1 and position($2 in substring(sealed from 3 for 16 * get_byte(sealed, 1))) % 16 = 1",
+        "delete from konstruct.rows where tenant = $1 and $2 = any(konstruct.key_ids(sealed))",
     )
     .bind(id)
-    .bind(&key)
+    .bind(key)
     .execute(tx.db())
     .await
     .map_err(stored)?;
-    void(tx, &conversations).await?;
-    Ok((records + events, u64::from(key.is_some())))
+    let gone = touched.iter().map(|(_, many)| many.cast_unsigned()).sum();
+    let touched: Vec<_> = touched.into_iter().map(|(id, _)| id).collect();
+    void(tx, &touched).await?;
+    Ok((gone, u64::from(key.is_some())))
 }
 
 /// Returns how many records, units and keys went.

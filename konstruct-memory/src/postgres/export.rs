@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
-use konstruct_core::{Error, ErrorKind, LedgerRow, NanoUsd, Result, TenantId, turn::Exported};
+use konstruct_core::{
+    Error, ErrorKind, NanoUsd, Result, TenantId,
+    store::{ConversationSummary, Exported},
+};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{
-    Inner,
+    Inner, budget,
     claim::{signed, uuid},
     error::stored,
     read,
     tenant::{Mode, TenantTx},
-    vault::{self, Sealed},
+    vault::{KeysById, decode_text, item_row},
 };
 use crate::seal::TenantKey;
 
@@ -53,27 +57,26 @@ async fn walk(inner: &Inner, mut tx: TenantTx, items: &Items) -> Result<()> {
     let Some(key) = inner.vault.key(&mut tx).await? else {
         return Ok(());
     };
-    let mut after = None;
+    let mut after = Uuid::nil();
     loop {
-        let page = read::summaries(&mut tx, &key, after, PAGE).await?;
-        let Some(last) = page.last() else {
+        let rows: Vec<read::Head> = sqlx::query_as(
+            "select c.conversation, c.connection, c.sealed, m.len, m.updated_at,
+                 (select count(*) from konstruct.inbox i where i.tenant = $1 and i.conversation = c.conversation), m.state
+             from konstruct.conversations c join konstruct.mailboxes m using (tenant, conversation)
+             where c.tenant = $1 and c.conversation > $2 order by c.conversation limit $3",
+        )
+        .bind(tx.id())
+        .bind(after)
+        .bind(signed(PAGE as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let Some((last, ..)) = rows.last() else {
             break;
         };
-        after = Some(uuid(last.id));
-        for summary in page {
-            let (conversation, len) = (uuid(summary.id), signed(summary.len));
-            give(items, Exported::Conversation(summary)).await?;
-            let mut from = 0;
-            while from < len {
-                let to = from + signed(PAGE as u64);
-                for record in read::log(&mut tx, &key, conversation, from..to).await? {
-                    give(items, Exported::Record(record)).await?;
-                }
-                from = to;
-            }
-            for item in read::inbox(&mut tx, &key, conversation).await? {
-                give(items, Exported::Inbox(item)).await?;
-            }
+        after = *last;
+        for (summary, state) in read::summaries(&mut tx, &key, rows).await? {
+            conversation(&mut tx, &key, items, summary, &state).await?;
         }
     }
     ledger(&mut tx, &key, items).await?;
@@ -95,28 +98,61 @@ async fn walk(inner: &Inner, mut tx: TenantTx, items: &Items) -> Result<()> {
     tx.commit().await
 }
 
+async fn conversation(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    items: &Items,
+    summary: ConversationSummary,
+    state: &str,
+) -> Result<()> {
+    let (conversation, len) = (uuid(summary.id), signed(summary.len));
+    give(items, Exported::Conversation(summary)).await?;
+    give(items, Exported::State(decode_text(state)?)).await?;
+    let mut from = 0;
+    while from < len {
+        let to = from + signed(PAGE as u64);
+        for record in read::log(tx, key, conversation, from..to).await? {
+            give(items, Exported::Record(record)).await?;
+        }
+        from = to;
+    }
+    let mut after = 0;
+    loop {
+        let page = read::inbox(tx, key, conversation, after, PAGE).await?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        after = signed(last.seq);
+        for item in page {
+            give(items, Exported::Inbox(item)).await?;
+        }
+    }
+    let open: Vec<(String, Vec<u8>)> = sqlx::query_as(
+        "select item, sealed from konstruct.items where tenant = $1 and conversation = $2 order by item",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    for (id, sealed) in open {
+        let row = item_row(conversation, &id);
+        if let Some(item) = KeysById::default().open(key, ("items", &row), &sealed)? {
+            give(items, Exported::Item(item)).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn ledger(tx: &mut TenantTx, key: &TenantKey, items: &Items) -> Result<()> {
     let mut after = 0;
     loop {
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-            "select number, sealed from konstruct.ledger where tenant = $1 and number > $2 order by number limit $3",
-        )
-        .bind(tx.id())
-        .bind(after)
-        .bind(signed(PAGE as u64))
-        .fetch_all(tx.db())
-        .await
-        .map_err(stored)?;
+        let rows = budget::ledger_rows(tx, key, after, PAGE).await?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
         };
         after = *last;
-        let sealed: Vec<Sealed> = rows
-            .into_iter()
-            .map(|(number, sealed)| (number.to_be_bytes().to_vec(), Some(sealed)))
-            .collect();
-        let rows: Vec<Option<LedgerRow>> = vault::open(tx, key, "ledger", &sealed).await?;
-        for row in rows.into_iter().flatten() {
+        for (_, row) in rows {
             give(items, Exported::Ledger(row)).await?;
         }
     }

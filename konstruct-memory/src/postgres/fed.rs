@@ -1,6 +1,7 @@
 //! Which tenants there is something to do for: their feeds have grown, or what is indexed has no vector yet.
 
 use std::{
+    collections::HashSet,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +18,8 @@ use crate::memory::Turns;
 #[derive(Debug, Default)]
 pub(super) struct Fed {
     turns: Mutex<Turns>,
+    /// Those whose feeds have grown in a turn that is still under way.
+    growing: Mutex<HashSet<TenantId>>,
     grew: Notify,
     ended: AtomicBool,
 }
@@ -28,8 +31,25 @@ impl Fed {
 
     /// Notes that there is something to do for a tenant.
     pub(super) fn grew(&self, tenant: TenantId) {
+        self.growing().remove(&tenant);
         self.turns().add(tenant);
         self.grew.notify_one();
+    }
+
+    /// Notes that there will be something to do for a tenant.
+    pub(super) fn will_grow(&self, tenant: TenantId) {
+        self.growing().insert(tenant);
+    }
+
+    /// Notes that there is something to do for a tenant, if there was to be.
+    pub(super) fn grew_meanwhile(&self, tenant: TenantId) {
+        if self.growing().remove(&tenant) {
+            self.grew(tenant);
+        }
+    }
+
+    fn growing(&self) -> MutexGuard<'_, HashSet<TenantId>> {
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes whoever waits, because the store is gone.

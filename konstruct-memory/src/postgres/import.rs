@@ -1,31 +1,33 @@
 //! Taking in what was exported, under the same ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    Error, ErrorKind, LedgerRow, PersonId, Result, TenantId,
-    turn::{ConversationSummary, Exported, InboxItem, Stored},
+    Error, ErrorKind, Inbound, LedgerRow, PersonId, Result, TenantId,
+    store::{ConversationSummary, Exported, InboxItem, Stored, TimerName},
+    turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };
 use uuid::Uuid;
 
 use super::{
     Inner,
     accept::conversation_name,
-    append::{count, mention, write_ledger},
-    budget,
+    append::count,
+    budget::{self, Money},
     claim::{signed, uuid},
     error::stored,
-    read::Place,
     tenant::{Mode, TenantTx},
-    vault::{Persons, row_in, row_of, uuids},
+    vault::{Persons, encode_text, item_row, row_in, row_of, uuids},
 };
 use crate::seal::TenantKey;
 
 /// A conversation with what belongs to it.
 struct Part {
     summary: ConversationSummary,
+    state: Option<ConversationState>,
     records: Vec<Stored>,
     inbox: Vec<InboxItem>,
+    items: Vec<OpenItem>,
 }
 
 impl Inner {
@@ -38,9 +40,15 @@ impl Inner {
             match item {
                 Exported::Conversation(summary) => parts.push(Part {
                     summary,
+                    state: None,
                     records: Vec::new(),
                     inbox: Vec::new(),
+                    items: Vec::new(),
                 }),
+                Exported::State(state) => {
+                    parts.last_mut().ok_or_else(homeless)?.state = Some(state);
+                }
+                Exported::Item(item) => parts.last_mut().ok_or_else(homeless)?.items.push(item),
                 Exported::Record(record) => {
                     parts.last_mut().ok_or_else(homeless)?.records.push(record);
                 }
@@ -64,15 +72,28 @@ impl Inner {
         let persons: BTreeSet<_> = parts.iter().flat_map(Part::persons).collect();
         let persons = Persons::of(&mut tx, &key, &persons).await?;
         for part in &parts {
-            open(&mut tx, &key, part).await?;
+            open(&mut tx, &key, &persons, part).await?;
         }
+        name_persons(&mut tx, &key, &parts).await?;
         let records = parts.iter().map(|part| part.records.len()).sum();
         let counts = count(&mut tx, (records, ledger.len())).await?;
         let mut cursor = counts.feed;
         for part in &parts {
             cursor = fill(&mut tx, &key, &persons, part, cursor).await?;
         }
-        write_ledger(&mut tx, &key, counts.ledger, &ledger).await?;
+        let money = Money::of(&key, None, &[], &ledger)?;
+        sqlx::query(
+            "insert into konstruct.ledger (tenant, number, token, sealed)
+             select $1, $2 + r.n, r.token, r.sealed
+             from unnest($3::uuid[], $4::bytea[]) with ordinality r(token, sealed, n)",
+        )
+        .bind(tx.id())
+        .bind(counts.ledger)
+        .bind(money.tokens)
+        .bind(money.rows)
+        .execute(tx.db())
+        .await
+        .map_err(stored)?;
         for (month, sums) in budgets {
             budget::put(&mut tx, &month, sums).await?;
         }
@@ -92,36 +113,48 @@ impl Part {
         records
             .flat_map(|record| record.persons.iter().copied())
             .chain(self.inbox.iter().flat_map(|item| item.persons.clone()))
+            .chain(self.owner())
             .collect()
+    }
+
+    /// The person whose address the place is.
+    fn owner(&self) -> Option<PersonId> {
+        self.state.as_ref().and_then(|state| state.person)
     }
 }
 
-/// Makes the conversation, or goes on with it, and checks that what belongs to it follows what is there.
-async fn open(tx: &mut TenantTx, key: &TenantKey, part: &Part) -> Result<()> {
+/// Makes the conversation, or continues it, and checks that what belongs to it follows what is there.
+async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part) -> Result<()> {
     let (summary, conversation) = (&part.summary, uuid(part.summary.id));
-    let place = Place {
-        connection: summary.connection,
-        place: summary.place.clone(),
+    let row = row_of(conversation);
+    let seal = |place| persons.seal(key, part.owner(), ("conversations", &row), place);
+    let sealed = summary.place.as_ref().map(seal).transpose()?;
+    let name = match &summary.place {
+        Some(place) => conversation_name(key, summary.connection, &place.key()),
+        // Nobody can write there again under a name that is not known.
+        None => conversation,
     };
-    let sealed =
-        Persons::default().seal(key, [], ("conversations", &row_of(conversation)), &place)?;
-    let name = conversation_name(key, summary.connection, &place.place.key());
     sqlx::query(
-        "insert into konstruct.conversations (tenant, conversation, name, sealed) values ($1, $2, $3, $4)
+        "insert into konstruct.conversations (tenant, conversation, name, connection, sealed) values ($1, $2, $3, $4, $5)
          on conflict (tenant, conversation) do nothing",
     )
     .bind(tx.id())
     .bind(conversation)
     .bind(name)
+    .bind(Uuid::from_bytes(*summary.connection.as_bytes()))
     .bind(sealed)
     .execute(tx.db())
     .await
     .map_err(taken)?;
+    // Consumed is what was consumed where it comes from.
+    let before = part.inbox.first().map_or(0, |item| signed(item.seq) - 1);
     sqlx::query(
-        "insert into konstruct.mailboxes (tenant, conversation, updated_at) values ($1, $2, $3) on conflict do nothing",
+        "insert into konstruct.mailboxes (tenant, conversation, last, consumed, updated_at) values ($1, $2, $3, $3, $4)
+         on conflict do nothing",
     )
     .bind(tx.id())
     .bind(conversation)
+    .bind(before)
     .bind(summary.updated_at.as_micros())
     .execute(tx.db())
     .await
@@ -190,27 +223,133 @@ async fn fill(
     for item in &part.inbox {
         put(tx, key, persons, conversation, item).await?;
     }
+    for item in &part.items {
+        put_item(tx, key, conversation, item).await?;
+    }
+    let timers: BTreeMap<String, i64> = part
+        .items
+        .iter()
+        .filter_map(|item| Some((TimerName::item(&item.id).0, item.retry_at?.as_micros())))
+        .collect();
+    // What can no longer be read counts as the end of a turn: nothing of it can be continued.
+    let is_end = |stored: &&Stored| stored.record.as_ref().is_none_or(is_end);
+    let end = part.records.iter().rfind(is_end);
+    let last = part.records.last();
+    let state = part.state.as_ref().map(encode_text).transpose()?;
     sqlx::query(
         "update konstruct.mailboxes m set
              len = m.len + $3,
-             checkpoint = case when m.len + $3 > 0 then m.len + $3 - 1 end,
-             last = greatest(m.last, $4),
-             updated_at = greatest(m.updated_at, $5),
+             checkpoint = coalesce($4, m.checkpoint),
+             open = coalesce($5, m.open),
+             last = greatest(m.last, $6),
+             state = coalesce($7, m.state),
+             timers = m.timers || $8::text::jsonb,
+             due = (select min(t.value::bigint) from jsonb_each_text(m.timers || $8::text::jsonb) t),
+             updated_at = greatest(m.updated_at, $9),
              ready_at = case when m.lease_until is not null then null
-                             when $4 > m.consumed then coalesce(m.ready_at, $6, konstruct.now_us()) else m.ready_at end
+                             when $10 or coalesce($5, m.open) and not m.timers ? 'turn'
+                                 then coalesce(m.ready_at, $11, konstruct.now_us())
+                             else m.ready_at end
          where tenant = $1 and conversation = $2",
     )
     .bind(tx.id())
     .bind(conversation)
     .bind(signed(part.records.len() as u64))
+    .bind(end.map(|stored| signed(stored.index)))
+    .bind(last.map(|stored| !is_end(&stored)))
     .bind(part.inbox.last().map_or(0, |item| signed(item.seq)))
+    .bind(state)
+    .bind(encode_text(&timers)?)
     .bind(part.summary.updated_at.as_micros())
+    .bind(part.inbox.iter().any(|item| item.event.is_some()))
     .bind(tx.given())
     .execute(tx.db())
     .await
     .map_err(stored)?;
-    mention(tx, conversation, &part.persons()).await?;
+    let spoke: Vec<_> = part.persons().into_iter().collect();
+    sqlx::query(
+        "insert into konstruct.spoken (tenant, person, conversation)
+         select $1, person, $2 from unnest($3::uuid[]) p(person) on conflict do nothing",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .bind(uuids(&spoke))
+    .execute(tx.db())
+    .await
+    .map_err(stored)?;
     Ok(cursor + signed(part.records.len() as u64))
+}
+
+fn is_end(record: &Record) -> bool {
+    matches!(record.entry, Entry::Action(Action::Finish { .. }))
+}
+
+async fn put_item(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    conversation: Uuid,
+    item: &OpenItem,
+) -> Result<()> {
+    let row = item_row(conversation, &item.id.0);
+    let sealed = Persons::default().seal(key, [], ("items", &row), item)?;
+    sqlx::query(
+        "insert into konstruct.items (tenant, conversation, item, sealed) values ($1, $2, $3, $4)
+         on conflict (tenant, conversation, item) do update set sealed = excluded.sealed",
+    )
+    .bind(tx.id())
+    .bind(conversation)
+    .bind(&item.id.0)
+    .bind(sealed)
+    .execute(tx.db())
+    .await
+    .map(drop)
+    .map_err(stored)
+}
+
+/// Notes under which ids the senders of events are known, where their names hash otherwise: under another key of the tenant.
+async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Result<()> {
+    let mut names: BTreeMap<PersonId, PersonId> = BTreeMap::new();
+    let mut name = |persons: &[PersonId], event: &Inbound| {
+        if let ([person], Some(id)) = (persons, event.sender.id()) {
+            let name = key.person(event.channel.as_str(), id);
+            if name != *person {
+                names.insert(name, *person);
+            }
+        }
+    };
+    for part in parts {
+        for record in part
+            .records
+            .iter()
+            .filter_map(|stored| stored.record.as_ref())
+        {
+            if let Entry::Event(Event::Received(input)) = &record.entry {
+                let persons: Vec<_> = record.persons.iter().copied().collect();
+                name(&persons, &input.event);
+            }
+        }
+        for item in &part.inbox {
+            if let Some(routed) = &item.event {
+                name(&item.persons, &routed.event);
+            }
+        }
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (names, persons): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    sqlx::query(
+        "insert into konstruct.person_names (tenant, name, person)
+         select $1, n.name, n.person from unnest($2::uuid[], $3::uuid[]) n(name, person)
+         on conflict (tenant, name) do update set person = excluded.person",
+    )
+    .bind(tx.id())
+    .bind(uuids(&names))
+    .bind(uuids(&persons))
+    .execute(tx.db())
+    .await
+    .map(drop)
+    .map_err(stored)
 }
 
 async fn put(
@@ -222,7 +361,7 @@ async fn put(
 ) -> Result<()> {
     let seq = signed(item.seq);
     let row = row_in(conversation, seq);
-    // What could not be read where it came from cannot be worked here.
+    // What could not be read where it came from cannot be processed here.
     let Some(event) = &item.event else {
         return Ok(());
     };

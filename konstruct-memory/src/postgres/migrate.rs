@@ -33,12 +33,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0002_memory.sql"),
     },
     Migration {
-        name: "0003_numbers",
-        sql: include_str!("migrations/0003_numbers.sql"),
-    },
-    Migration {
-        name: "0004_graphs",
-        sql: include_str!("migrations/0004_graphs.sql"),
+        name: "0003_graphs",
+        sql: include_str!("migrations/0003_graphs.sql"),
     },
 ];
 

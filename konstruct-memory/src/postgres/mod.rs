@@ -11,12 +11,13 @@ mod export;
 mod fed;
 mod graph;
 mod import;
-mod journal;
 mod migrate;
+mod prune;
 mod queue;
 mod read;
 mod rewrap;
 mod rewrite;
+mod roles;
 mod shelf;
 mod tenant;
 mod time;
@@ -26,7 +27,7 @@ mod wake;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 use konstruct_core::{Result, Secret};
@@ -36,7 +37,7 @@ pub use self::{connect::PostgresBuilder, graph::VectorIndex};
 use self::{fed::Fed, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
 use crate::memory::Embedding;
 
-/// The hosted store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
+/// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
 /// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
 ///
 /// # Contract
@@ -53,6 +54,8 @@ pub struct Postgres {
 
 #[derive(Debug)]
 struct Inner {
+    /// Itself, for sessions that outlive a call.
+    own: Weak<Self>,
     db: Db,
     vault: Vault,
     wake: Wake,
@@ -84,6 +87,23 @@ impl Postgres {
     /// build, or is not known to it; and those of the database.
     pub async fn migrate(url: &Secret) -> Result<()> {
         migrate::migrate(url).await
+    }
+
+    /// Removes the ids of events that were accepted three calendar months ago, by which late redeliveries are recognised. Run it
+    /// once a month or more often; without it they are kept for as long as the database is. The role that connects here must be allowed
+    /// to: it is that of [`Postgres::migrate`].
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn prune(url: &Secret) -> Result<()> {
+        prune::prune(url, None).await
+    }
+
+    /// The same at a time that is given, for tests.
+    #[cfg(feature = "testkit")]
+    #[doc(hidden)]
+    pub async fn prune_at(url: &Secret, now: konstruct_core::Timestamp) -> Result<()> {
+        prune::prune(url, Some(now.as_micros())).await
     }
 
     /// Rewrites the database's files: bytes of what was erased are gone from them, and a tenant's rows lie together. Each table is

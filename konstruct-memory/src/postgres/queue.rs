@@ -1,23 +1,34 @@
-//! Events of one tenant that come in together are taken in together.
+//! Events of one tenant that come in together are accepted together.
 //!
-//! A tenant's events are taken in by one transaction at a time. So what this process gets meanwhile is gathered for the next.
+//! A tenant's events are accepted by one transaction at a time. So what this process gets meanwhile is gathered for the next. The
+//! queue is bounded: while the database is away, more is refused than is kept waiting.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use konstruct_core::{Error, Result, RoutedEvent, TenantId, turn::Accepted};
+use konstruct_core::{Error, ErrorKind, Result, RoutedEvent, TenantId, store::Accepted};
 use tokio::sync::oneshot;
 
 use super::Inner;
 
 /// The most events of one transaction.
 const BATCH: usize = 256;
+/// The most events of a tenant that wait, and of all tenants. A single call may have more.
+const WAITING: usize = 2_048;
+const WAITING_IN_ALL: usize = 16_384;
 
-/// What waits, of the tenants of which something is being taken in.
+/// What waits, of the tenants of which something is being accepted.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<HashMap<TenantId, Vec<Waiting>>>);
+pub(super) struct Queue(Mutex<Tenants>);
+
+#[derive(Debug, Default)]
+struct Tenants {
+    waiting: HashMap<TenantId, Vec<Waiting>>,
+    /// How many events wait in all.
+    events: usize,
+}
 
 #[derive(Debug)]
 struct Waiting {
@@ -25,17 +36,52 @@ struct Waiting {
     answer: oneshot::Sender<Result<Vec<Accepted>>>,
 }
 
+type Answer = oneshot::Receiver<Result<Vec<Accepted>>>;
+
+fn count(waiting: &[Waiting]) -> usize {
+    waiting.iter().map(|one| one.events.len()).sum()
+}
+
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Vec<Waiting>>> {
+    fn lock(&self) -> MutexGuard<'_, Tenants> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next calls, as many as fit into a transaction. `None`: nothing waits, and the next call begins anew.
+    /// Adds a call. Returns its answer, and whether nobody works on the tenant's queue yet.
+    fn push(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<(Answer, bool)> {
+        let (answer, answered) = oneshot::channel();
+        let mut queue = self.lock();
+        let waits = queue.waiting.get(&tenant).map_or(0, |own| count(own));
+        let many = events.len();
+        if waits > 0 && waits + many > WAITING
+            || queue.events > 0 && queue.events + many > WAITING_IN_ALL
+        {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "too many events wait to be accepted: the database is away or too slow",
+            ));
+        }
+        queue.events += many;
+        let waiting = Waiting { events, answer };
+        let first = match queue.waiting.entry(tenant) {
+            Entry::Occupied(mut busy) => {
+                busy.get_mut().push(waiting);
+                false
+            }
+            Entry::Vacant(free) => {
+                free.insert(vec![waiting]);
+                true
+            }
+        };
+        Ok((answered, first))
+    }
+
+    /// Takes the next calls, as many as fit into a transaction. `None`: nothing waits, and the next call starts a task again.
     fn next(&self, tenant: TenantId) -> Option<Vec<Waiting>> {
         let mut queue = self.lock();
-        let waiting = queue.get_mut(&tenant)?;
+        let waiting = queue.waiting.get_mut(&tenant)?;
         if waiting.is_empty() {
-            queue.remove(&tenant);
+            queue.waiting.remove(&tenant);
             return None;
         }
         let mut events = 0;
@@ -44,7 +90,32 @@ impl Queue {
             events <= BATCH
         };
         let many = waiting.iter().map(fits).take_while(|fits| *fits).count();
-        Some(waiting.drain(..many.max(1)).collect())
+        let next: Vec<_> = waiting.drain(..many.max(1)).collect();
+        queue.events -= count(&next);
+        Some(next)
+    }
+
+    /// Refuses what waits of a tenant: its task has ended.
+    fn abandon(&self, tenant: TenantId) {
+        let mut queue = self.lock();
+        if let Some(waiting) = queue.waiting.remove(&tenant) {
+            queue.events -= count(&waiting);
+        }
+    }
+}
+
+/// The task of a tenant. When it ends, for whatever reason, nobody waits for it any more, and the next call starts another.
+struct Task<'a> {
+    queue: &'a Queue,
+    tenant: TenantId,
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(tenant = %self.tenant, "the task that accepts events has panicked");
+        }
+        self.queue.abandon(self.tenant);
     }
 }
 
@@ -57,48 +128,113 @@ impl Inner {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { events, answer };
-        let first = match self.queue.lock().entry(tenant) {
-            Entry::Occupied(mut busy) => {
-                busy.get_mut().push(waiting);
-                false
-            }
-            Entry::Vacant(free) => {
-                free.insert(vec![waiting]);
-                true
-            }
-        };
+        let (answer, first) = self.queue.push(tenant, events)?;
         if first {
             // A task of its own: a caller who leaves must not hold the others up.
             tokio::spawn(drain(Arc::clone(self), tenant));
         }
-        answered
-            .await
-            .unwrap_or_else(|_| Err(Error::internal("the events were not taken in")))
+        answer.await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                "the events were not accepted: the task that accepts them has ended",
+            ))
+        })
     }
 }
 
 async fn drain(inner: Arc<Inner>, tenant: TenantId) {
-    while let Some(batch) = inner.queue.next(tenant) {
-        take_in(&inner, tenant, batch).await;
+    let task = Task {
+        queue: &inner.queue,
+        tenant,
+    };
+    while let Some(batch) = task.queue.next(tenant) {
+        accept(&inner, tenant, batch).await;
+    }
+    // Whoever came since then has started a task: what waits is not this one's.
+    std::mem::forget(task);
+}
+
+async fn accept(inner: &Inner, tenant: TenantId, batch: Vec<Waiting>) {
+    if batch.len() > 1 {
+        let all = batch.iter().flat_map(|one| one.events.iter().cloned());
+        match inner.accept_all(tenant, all.collect()).await {
+            Ok(mut outcomes) => {
+                for one in batch {
+                    let rest = outcomes.split_off(one.events.len());
+                    // A caller that is gone does not want to know.
+                    let _ = one.answer.send(Ok(std::mem::replace(&mut outcomes, rest)));
+                }
+                return;
+            }
+            // The database is away: one by one, the last would wait as often as there are calls.
+            Err(error) if error.is_transient() => {
+                for one in batch {
+                    let again = Error::new(error.kind(), error.to_string());
+                    let _ = one.answer.send(Err(again));
+                }
+                return;
+            }
+            Err(_) => {}
+        }
+    }
+    // Each by itself, so that nobody fails by another's events.
+    for one in batch {
+        let _ = one.answer.send(inner.accept_all(tenant, one.events).await);
     }
 }
 
-async fn take_in(inner: &Inner, tenant: TenantId, batch: Vec<Waiting>) {
-    if batch.len() > 1 {
-        let all = batch.iter().flat_map(|one| one.events.iter().cloned());
-        if let Ok(mut outcomes) = inner.take_in(tenant, all.collect()).await {
-            for one in batch {
-                let rest = outcomes.split_off(one.events.len());
-                // A caller that is gone does not want to know.
-                let _ = one.answer.send(Ok(std::mem::replace(&mut outcomes, rest)));
-            }
-            return;
-        }
+#[cfg(test)]
+mod tests {
+    use konstruct_core::{ConnectionId, Inbound};
+
+    use super::*;
+
+    fn events(many: usize) -> Vec<RoutedEvent> {
+        let event = || RoutedEvent {
+            connection: ConnectionId::new(),
+            event: Inbound::message("C1", "hello"),
+        };
+        (0..many).map(|_| event()).collect()
     }
-    // Alone, so that nobody fails by another's events.
-    for one in batch {
-        let _ = one.answer.send(inner.take_in(tenant, one.events).await);
+
+    #[test]
+    fn a_full_queue_refuses() {
+        let (queue, tenant) = (Queue::default(), TenantId::new());
+        let (_answer, first) = queue.push(tenant, events(WAITING)).unwrap();
+        assert!(first);
+        let refused = queue.push(tenant, events(1)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        // Others are accepted, until too much waits in all.
+        let mut kept = Vec::new();
+        for _ in 1..WAITING_IN_ALL / WAITING {
+            kept.push(queue.push(TenantId::new(), events(WAITING)).unwrap());
+        }
+        let refused = queue.push(TenantId::new(), events(1)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        // What is taken makes room.
+        assert_eq!(queue.next(tenant).map(|next| next.len()), Some(1));
+        assert!(queue.push(tenant, events(1)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_task_that_died() {
+        let (queue, tenant) = (Arc::new(Queue::default()), TenantId::new());
+        let (answer, _) = queue.push(tenant, events(1)).unwrap();
+        let (late, first) = queue.push(tenant, events(1)).unwrap();
+        assert!(!first);
+        let own = Arc::clone(&queue);
+        let task = tokio::spawn(async move {
+            let _task = Task {
+                queue: &own,
+                tenant,
+            };
+            let _batch = own.next(tenant);
+            panic!("as a test");
+        });
+        assert!(task.await.is_err());
+        assert!(answer.await.is_err() && late.await.is_err());
+        let (_, first) = queue.push(tenant, events(1)).unwrap();
+        assert!(first, "a new task is started");
+        assert_eq!(queue.lock().events, 1);
     }
 }

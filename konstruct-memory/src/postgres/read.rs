@@ -1,51 +1,248 @@
-//! Reading: logs, inboxes, places, the feed.
+//! Reading: what a claim needs, logs, the feed, and lists of conversations and open items.
 
 use std::ops::Range;
 
 use konstruct_core::{
-    ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, TenantId,
-    turn::{ConversationSummary, Fed, InboxItem, Stored},
+    ConnectionId, ConversationId, DeliveryState, PersonId, Result, TenantId,
+    store::{
+        Claim, ConversationCursor, ConversationSummary, Fed, InboxItem, ItemEntry, LARGEST_LOAD,
+        Loaded, Stored, TimerName,
+        rules::{self, Timers},
+    },
+    turn::{ItemId, OpenItem, Record},
 };
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     Inner,
     claim::{signed, uuid},
-    error::stored,
+    error::{corrupt, stored},
     tenant::{Mode, TenantTx},
     time::time,
-    vault::{self, Sealed, row_in, row_of},
+    vault::{self, KeysById, decode_text, item_row, row_in, row_of},
 };
 use crate::seal::TenantKey;
 
-/// Where a conversation is held. An address, so it is sealed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Place {
-    pub(super) connection: ConnectionId,
-    pub(super) place: ConversationRef,
+const STATES: [DeliveryState; 5] = [
+    DeliveryState::Accepted,
+    DeliveryState::Sent,
+    DeliveryState::Failed,
+    DeliveryState::Delivered,
+    DeliveryState::Read,
+];
+
+/// Writes how far a message came, in the order of the states.
+pub(super) fn write_state(state: DeliveryState) -> i16 {
+    STATES
+        .iter()
+        .position(|known| *known == state)
+        .and_then(|at| i16::try_from(at).ok())
+        .unwrap_or(0)
 }
 
+/// Reads it back.
+pub(super) fn read_state(state: i64) -> Result<DeliveryState> {
+    let at = usize::try_from(state).ok();
+    at.and_then(|at| STATES.get(at).copied())
+        .ok_or_else(corrupt)
+}
+
+/// The hash of a delivery key.
+pub(super) fn delivery(key: &TenantKey, delivery_key: &str) -> Uuid {
+    Uuid::from_bytes(key.hash("delivery", delivery_key.as_bytes()))
+}
+
+/// A kind, numbers, ids, bytes and text, of whichever there are.
+type Row = (
+    i32,
+    i64,
+    i64,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<Vec<Uuid>>,
+    Option<Vec<u8>>,
+    Option<String>,
+);
+
+/// All that the holder of a claim needs, with the keys that it is sealed with, as of one instant.
+const LOAD: &str = "
+with now as (
+    select coalesce($5, konstruct.now_us()) as now
+), held as materialized (
+    select m.* , now.now from konstruct.mailboxes m, now
+    where m.tenant = $1 and m.conversation = $2 and m.fence = $3 and m.worker = $4 and m.lease_until > now.now
+), place as materialized (
+    select c.connection, c.sealed from konstruct.conversations c, held h where c.tenant = $1 and c.conversation = $2
+), log as materialized (
+    select l.index, l.sealed from held h cross join lateral (
+        select l.index, l.sealed from konstruct.log l
+        where l.tenant = $1 and l.conversation = $2 and l.index >= coalesce(h.checkpoint, 0) offset 0) l
+), inbox as materialized (
+    select i.seq, i.accepted_at, i.persons, i.sealed from held h cross join lateral (
+        select * from konstruct.inbox i
+        where i.tenant = $1 and i.conversation = $2 and i.seq > h.consumed order by i.seq limit $6) i
+), ids as (
+    select unnest(konstruct.key_ids(sealed)) as id from place where sealed is not null
+    union select unnest(konstruct.key_ids(sealed)) from log where sealed is not null
+    union select unnest(konstruct.key_ids(sealed)) from inbox
+)
+select 0, 0::bigint, 0::bigint, null::uuid, null::uuid, null::uuid[], wrapped, null::text
+from konstruct.tenant_keys where tenant = $1 and exists (select from held)
+union all
+select 1, len, now, null, null, null, null, state from held
+union all
+select 2, coalesce(changed, 0), (changed is not null)::integer, null, null, null, null, timers::text from held
+union all
+select 3, 0, 0, connection, null, null, sealed, null from place
+union all
+select 4, 0, 0, k.person, k.key, null, k.wrapped, null
+from konstruct.person_keys k where k.tenant = $1 and k.key = any(array(select id from ids))
+union all
+select * from (select 5, index, 0, null::uuid, null::uuid, null::uuid[], sealed, null::text from log order by index) log
+union all
+select * from (select 6, seq, accepted_at, null::uuid, null::uuid, persons, sealed, null::text from inbox order by seq) inbox
+union all
+select * from (
+    select 7, 0::bigint, 0::bigint, null::uuid, null::uuid, null::uuid[], i.sealed, i.item
+    from held h cross join lateral (
+        select i.item, i.sealed from konstruct.items i where i.tenant = $1 and i.conversation = $2 offset 0) i
+    order by i.item) items";
+
+/// A part of a log, how far its messages came, and the keys that it is sealed with.
+const HISTORY: &str = "
+with log as materialized (
+    select index, sealed from konstruct.log
+    where tenant = $1 and conversation = $2 and index >= $3 and index < $4
+)
+select 0, 0::bigint, wrapped, null::uuid, null::uuid, null::smallint from konstruct.tenant_keys where tenant = $1
+union all
+select 1, 0, k.wrapped, k.person, k.key, null from konstruct.person_keys k
+where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+union all
+select * from (
+    select 2, l.index, l.sealed, null::uuid, null::uuid, (
+        select max(d.state) from konstruct.deliveries d
+        where d.tenant = $1 and d.conversation = $2 and d.index = l.index)
+    from log l order by l.index) log";
+
+/// A kind, an index, bytes, a person, a key, and a delivery state, of whichever there are.
+type HistoryRow = (
+    i32,
+    i64,
+    Option<Vec<u8>>,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<i16>,
+);
+
 impl Inner {
-    pub(super) async fn resolve(
-        &self,
-        tenant: TenantId,
-        delivery_key: &str,
-    ) -> Result<Option<ConversationId>> {
-        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let Some(key) = self.vault.key(&mut tx).await? else {
+    pub(super) async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        let mut tx = self.db.tenant(claim.tenant, Mode::Read).await?;
+        let mut rows = self.load_rows(&mut tx, claim).await?;
+        if rows.iter().any(|row| row.0 == 2 && row.2 != 0) {
+            // An event was changed since it was accepted: the holder knows from now on, whatever is changed later.
+            drop(tx);
+            tx = self.db.tenant(claim.tenant, Mode::Write).await?;
+            sqlx::query(
+                "update konstruct.mailboxes set changed = null
+                 where tenant = $1 and conversation = $2 and fence = $3 and worker = $4",
+            )
+            .bind(tx.id())
+            .bind(uuid(claim.conversation))
+            .bind(claim.fence.cast_signed())
+            .bind(Uuid::from_bytes(*claim.worker.as_bytes()))
+            .execute(tx.db())
+            .await
+            .map_err(stored)?;
+            rows = self.load_rows(&mut tx, claim).await?;
+        }
+        tx.commit().await?;
+        self.loaded(claim, rows)
+    }
+
+    async fn load_rows(&self, tx: &mut TenantTx, claim: &Claim) -> Result<Vec<Row>> {
+        sqlx::query_as(LOAD)
+            .bind(tx.id())
+            .bind(uuid(claim.conversation))
+            .bind(claim.fence.cast_signed())
+            .bind(Uuid::from_bytes(*claim.worker.as_bytes()))
+            .bind(tx.given())
+            .bind(signed(LARGEST_LOAD as u64))
+            .fetch_all(tx.db())
+            .await
+            .map_err(stored)
+    }
+
+    fn loaded(&self, claim: &Claim, rows: Vec<Row>) -> Result<Option<Loaded>> {
+        let mut rows = rows.into_iter();
+        let Some((0, .., Some(wrapped), _)) = rows.next() else {
             return Ok(None);
         };
-        let found: Option<Uuid> = sqlx::query_scalar(
-            "select conversation from konstruct.deliveries where tenant = $1 and key = $2",
-        )
-        .bind(tx.id())
-        .bind(delivery(&key, delivery_key))
-        .fetch_optional(tx.db())
-        .await
-        .map_err(stored)?;
-        tx.commit().await?;
-        Ok(found.map(|id| ConversationId::from_bytes(*id.as_bytes())))
+        let key = self.vault.unwrap(claim.tenant, wrapped)?;
+        let conversation = uuid(claim.conversation);
+        let mut keys = KeysById::default();
+        let mut loaded: Option<Loaded> = None;
+        let mut of_persons = Vec::new();
+        let (mut connection, mut timers, mut place) = (None, Timers::new(), None);
+        for row in rows {
+            match (row, &mut loaded) {
+                ((1, len, now, .., Some(state)), _) => {
+                    loaded = Some(Loaded {
+                        connection: ConnectionId::from_bytes([0; 16]),
+                        place: None,
+                        len: len.cast_unsigned(),
+                        records: Vec::new(),
+                        inbox: Vec::new(),
+                        state: decode_text(&state)?,
+                        items: Vec::new(),
+                        due: Vec::new(),
+                        now: time(now),
+                    });
+                }
+                ((2, .., Some(text)), _) => timers = read_timers(&text)?,
+                ((3, _, _, Some(id), _, _, sealed, _), _) => {
+                    connection = Some(ConnectionId::from_bytes(*id.as_bytes()));
+                    place = sealed;
+                }
+                ((4, _, _, Some(person), Some(id), _, Some(wrapped), _), _) => {
+                    let (person, key) = keys.add(&key, (person, id, &wrapped))?;
+                    of_persons.push((person, key.clone()));
+                }
+                ((5, index, .., sealed, _), Some(loaded)) => {
+                    let row = row_in(conversation, index);
+                    let opened = sealed.map(|sealed| keys.open(&key, ("log", &row), &sealed));
+                    let record: Option<Record> = opened.transpose()?.flatten();
+                    loaded
+                        .records
+                        .push(Stored::new(index.cast_unsigned(), record));
+                }
+                ((6, seq, at, _, _, Some(persons), Some(sealed), _), Some(loaded)) => {
+                    let row = row_in(conversation, seq);
+                    loaded.inbox.push(InboxItem {
+                        seq: seq.cast_unsigned(),
+                        accepted_at: time(at),
+                        persons: person_ids(&persons),
+                        event: keys.open(&key, ("inbox", &row), &sealed)?,
+                    });
+                }
+                ((7, .., Some(sealed), Some(id)), Some(loaded)) => {
+                    let row = item_row(conversation, &id);
+                    let item: Option<OpenItem> = keys.open(&key, ("items", &row), &sealed)?;
+                    loaded.items.extend(item);
+                }
+                _ => return Err(corrupt()),
+            }
+        }
+        let kept = of_persons.iter().map(|(person, key)| (*person, key));
+        self.vault.keep(claim.tenant, kept);
+        let mut loaded = loaded.ok_or_else(corrupt)?;
+        loaded.connection = connection.ok_or_else(corrupt)?;
+        if let Some(sealed) = place {
+            let row = row_of(conversation);
+            loaded.place = keys.open(&key, ("conversations", &row), &sealed)?;
+        }
+        loaded.due = rules::due(&timers, loaded.now);
+        Ok(Some(loaded))
     }
 
     pub(super) async fn read(
@@ -59,27 +256,103 @@ impl Inner {
             return Ok(Vec::new());
         }
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let Some(key) = self.vault.key(&mut tx).await? else {
+        let rows: Vec<HistoryRow> = sqlx::query_as(HISTORY)
+            .bind(tx.id())
+            .bind(uuid(conversation))
+            .bind(range.start)
+            .bind(range.end)
+            .fetch_all(tx.db())
+            .await
+            .map_err(stored)?;
+        tx.commit().await?;
+        let mut rows = rows.into_iter();
+        let Some((0, _, Some(wrapped), ..)) = rows.next() else {
             return Ok(Vec::new());
         };
-        let records = log(&mut tx, &key, uuid(conversation), range).await?;
-        tx.commit().await?;
+        let key = self.vault.unwrap(tenant, wrapped)?;
+        let (mut keys, mut records) = (KeysById::default(), Vec::new());
+        for row in rows {
+            match row {
+                (1, _, Some(wrapped), Some(person), Some(id), _) => {
+                    keys.add(&key, (person, id, &wrapped))?;
+                }
+                (2, index, sealed, _, _, state) => {
+                    let row = row_in(uuid(conversation), index);
+                    let opened = sealed.map(|sealed| keys.open(&key, ("log", &row), &sealed));
+                    let record = opened.transpose()?.flatten();
+                    let mut stored = Stored::new(index.cast_unsigned(), record);
+                    stored.delivery = state.map(|state| read_state(state.into())).transpose()?;
+                    records.push(stored);
+                }
+                _ => return Err(corrupt()),
+            }
+        }
         Ok(records)
     }
 
-    pub(super) async fn conversations(
+    pub(super) async fn list(
         &self,
         tenant: TenantId,
-        after: Option<ConversationId>,
+        after: Option<ConversationCursor>,
         limit: usize,
     ) -> Result<Vec<ConversationSummary>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
         let Some(key) = self.vault.key(&mut tx).await? else {
             return Ok(Vec::new());
         };
-        let found = summaries(&mut tx, &key, after.map(uuid), limit).await?;
+        let found: Vec<Head> = sqlx::query_as(
+            "select m.conversation, c.connection, c.sealed, m.len, m.updated_at,
+                 (select count(*) from konstruct.inbox i where i.tenant = $1 and i.conversation = m.conversation), m.state
+             from (select * from konstruct.mailboxes m
+                   where m.tenant = $1 and ($2::bigint is null or (m.updated_at, m.conversation) < ($2, $3::uuid))
+                   order by m.updated_at desc, m.conversation desc limit $4) m
+             join konstruct.conversations c on c.tenant = $1 and c.conversation = m.conversation
+             order by m.updated_at desc, m.conversation desc",
+        )
+        .bind(tx.id())
+        .bind(after.map(|after| after.updated_at.as_micros()))
+        .bind(after.map(|after| uuid(after.id)))
+        .bind(signed(limit as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let found = summaries(&mut tx, &key, found).await?;
         tx.commit().await?;
-        Ok(found)
+        Ok(found.into_iter().map(|(summary, _)| summary).collect())
+    }
+
+    pub(super) async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(Vec::new());
+        };
+        let rows: Vec<(Uuid, String, Vec<u8>)> = sqlx::query_as(
+            "select conversation, item, sealed from konstruct.items
+             where tenant = $1 and ($2::text is null or item > $2) order by item limit $3",
+        )
+        .bind(tx.id())
+        .bind(after.map(|after| after.0))
+        .bind(signed(limit as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        let mut items = Vec::with_capacity(rows.len());
+        for (conversation, id, sealed) in rows {
+            let row = item_row(conversation, &id);
+            if let Some(item) = KeysById::default().open(&key, ("items", &row), &sealed)? {
+                items.push(ItemEntry {
+                    conversation: ConversationId::from_bytes(*conversation.as_bytes()),
+                    item,
+                });
+            }
+        }
+        Ok(items)
     }
 
     pub(super) async fn feed(
@@ -92,56 +365,42 @@ impl Inner {
         let Some(key) = self.vault.key(&mut tx).await? else {
             return Ok(Vec::new());
         };
-        let rows: Vec<(i64, Uuid, i64, Option<Vec<u8>>)> = sqlx::query_as(
-            "select cursor, conversation, index, sealed from konstruct.log
-             where tenant = $1 and cursor > $2 order by cursor limit $3",
-        )
-        .bind(tx.id())
-        .bind(signed(after))
-        .bind(signed(limit as u64))
-        .fetch_all(tx.db())
-        .await
-        .map_err(stored)?;
-        let mut sealed = Vec::with_capacity(rows.len());
-        let places: Vec<_> = rows
-            .into_iter()
-            .map(|(cursor, conversation, index, bytes)| {
-                sealed.push((row_in(conversation, index), bytes));
-                (cursor, conversation, index)
-            })
-            .collect();
-        let records = vault::open(&mut tx, &key, "log", &sealed).await?;
+        let fed = feed(&mut tx, &key, after, limit).await?;
         tx.commit().await?;
-        Ok(places
-            .into_iter()
-            .zip(records)
-            .map(|((cursor, conversation, index), record)| Fed {
-                cursor: cursor.cast_unsigned(),
-                conversation: ConversationId::from_bytes(*conversation.as_bytes()),
-                stored: Stored {
-                    index: index.cast_unsigned(),
-                    record,
-                },
-            })
-            .collect())
+        Ok(fed)
     }
 }
 
-/// The hash of a delivery key.
-pub(super) fn delivery(key: &TenantKey, delivery_key: &str) -> Uuid {
-    Uuid::from_bytes(key.hash("delivery", delivery_key.as_bytes()))
+fn read_timers(text: &str) -> Result<Timers> {
+    let timers: std::collections::BTreeMap<TimerName, i64> = decode_text(text)?;
+    Ok(timers
+        .into_iter()
+        .map(|(name, at)| (name, time(at)))
+        .collect())
 }
 
-/// Reads the log from one index to another, the last excluded.
+fn person_ids(persons: &[Uuid]) -> Vec<PersonId> {
+    let id = |person: &Uuid| PersonId::from_bytes(*person.as_bytes());
+    persons.iter().map(id).collect()
+}
+
+/// Reads the log from one index to another, the last excluded, with the keys that it is sealed with.
 pub(super) async fn log(
     tx: &mut TenantTx,
     key: &TenantKey,
     conversation: Uuid,
     range: Range<i64>,
 ) -> Result<Vec<Stored>> {
-    let rows: Vec<(i64, Option<Vec<u8>>)> = sqlx::query_as(
-        "select index, sealed from konstruct.log
-         where tenant = $1 and conversation = $2 and index >= $3 and index < $4 order by index",
+    type Row = (Option<i64>, Option<Vec<u8>>, Option<Uuid>, Option<Uuid>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "with log as materialized (
+             select index, sealed from konstruct.log
+             where tenant = $1 and conversation = $2 and index >= $3 and index < $4
+         )
+         select null::bigint, k.wrapped, k.person, k.key from konstruct.person_keys k
+         where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+         union all
+         select * from (select index, sealed, null::uuid, null::uuid from log order by index) log",
     )
     .bind(tx.id())
     .bind(conversation)
@@ -150,34 +409,91 @@ pub(super) async fn log(
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
-    let indices: Vec<_> = rows.iter().map(|(index, _)| *index).collect();
-    let sealed: Vec<Sealed> = rows
-        .into_iter()
-        .map(|(index, bytes)| (row_in(conversation, index), bytes))
-        .collect();
-    let records = vault::open(tx, key, "log", &sealed).await?;
-    Ok(indices
-        .into_iter()
-        .zip(records)
-        .map(|(index, record)| Stored {
-            index: index.cast_unsigned(),
-            record,
-        })
-        .collect())
+    let (mut keys, mut records) = (KeysById::default(), Vec::with_capacity(rows.len()));
+    for row in rows {
+        match row {
+            (None, Some(wrapped), Some(person), Some(id)) => {
+                keys.add(key, (person, id, &wrapped))?;
+            }
+            (Some(index), sealed, ..) => {
+                let row = row_in(conversation, index);
+                let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
+                let record = opened.transpose()?.flatten();
+                records.push(Stored::new(index.cast_unsigned(), record));
+            }
+            _ => return Err(corrupt()),
+        }
+    }
+    Ok(records)
 }
 
-/// Reads what was not consumed, by number.
+/// Reads records of the feed after a cursor, with the keys that they are sealed with.
+pub(super) async fn feed(
+    tx: &mut TenantTx,
+    key: &TenantKey,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Fed>> {
+    type Row = (
+        Option<i64>,
+        Option<Uuid>,
+        Option<i64>,
+        Option<Vec<u8>>,
+        Option<Uuid>,
+    );
+    let rows: Vec<Row> = sqlx::query_as(
+        "with log as materialized (
+             select cursor, conversation, index, sealed from konstruct.log
+             where tenant = $1 and cursor > $2 order by cursor limit $3
+         )
+         select null::bigint, k.person, null::bigint, k.wrapped, k.key from konstruct.person_keys k
+         where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+         union all
+         select * from (select cursor, conversation, index, sealed, null::uuid from log order by cursor) log",
+    )
+    .bind(tx.id())
+    .bind(signed(after))
+    .bind(signed(limit as u64))
+    .fetch_all(tx.db())
+    .await
+    .map_err(stored)?;
+    let (mut keys, mut fed) = (KeysById::default(), Vec::with_capacity(rows.len()));
+    for row in rows {
+        match row {
+            (None, Some(person), _, Some(wrapped), Some(id)) => {
+                keys.add(key, (person, id, &wrapped))?;
+            }
+            (Some(cursor), Some(conversation), Some(index), sealed, _) => {
+                let row = row_in(conversation, index);
+                let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
+                fed.push(Fed {
+                    cursor: cursor.cast_unsigned(),
+                    conversation: ConversationId::from_bytes(*conversation.as_bytes()),
+                    stored: Stored::new(index.cast_unsigned(), opened.transpose()?.flatten()),
+                });
+            }
+            _ => return Err(corrupt()),
+        }
+    }
+    Ok(fed)
+}
+
+/// Reads events that were not consumed, by number, after one.
 pub(super) async fn inbox(
     tx: &mut TenantTx,
     key: &TenantKey,
     conversation: Uuid,
+    after: i64,
+    limit: usize,
 ) -> Result<Vec<InboxItem>> {
     let rows: Vec<(i64, i64, Vec<Uuid>, Vec<u8>)> = sqlx::query_as(
         "select seq, accepted_at, persons, sealed from konstruct.inbox
-         where tenant = $1 and conversation = $2 order by seq",
+         where tenant = $1 and conversation = $2 and seq > $3 order by seq limit $4",
     )
     .bind(tx.id())
     .bind(conversation)
+    .bind(after)
+    .bind(signed(limit as u64))
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
@@ -188,10 +504,7 @@ pub(super) async fn inbox(
         items.push(InboxItem {
             seq: seq.cast_unsigned(),
             accepted_at: time(accepted_at),
-            persons: persons
-                .iter()
-                .map(|person| PersonId::from_bytes(*person.as_bytes()))
-                .collect(),
+            persons: person_ids(&persons),
             event: None,
         });
     }
@@ -202,73 +515,37 @@ pub(super) async fn inbox(
     Ok(items)
 }
 
-/// Reads where a conversation is held.
-pub(super) async fn place(tx: &mut TenantTx, key: &TenantKey, conversation: Uuid) -> Result<Place> {
-    let sealed: Vec<u8> = sqlx::query_scalar(
-        "select sealed from konstruct.conversations where tenant = $1 and conversation = $2",
-    )
-    .bind(tx.id())
-    .bind(conversation)
-    .fetch_one(tx.db())
-    .await
-    .map_err(stored)?;
-    vault::open(
-        tx,
-        key,
-        "conversations",
-        &[(row_of(conversation), Some(sealed))],
-    )
-    .await?
-    .pop()
-    .flatten()
-    .ok_or_else(unplaced)
-}
+/// A conversation, its connection and place, the length of its log, its last activity, how many events wait, and its state.
+pub(super) type Head = (Uuid, Uuid, Option<Vec<u8>>, i64, i64, i64, String);
 
-/// Describes conversations by id, after one of them.
+/// Describes conversations, each with its state.
 pub(super) async fn summaries(
     tx: &mut TenantTx,
     key: &TenantKey,
-    after: Option<Uuid>,
-    limit: usize,
-) -> Result<Vec<ConversationSummary>> {
-    let rows: Vec<(Uuid, Vec<u8>, i64, i64, i64)> = sqlx::query_as(
-        "select c.conversation, c.sealed, m.len, m.updated_at,
-             (select count(*) from konstruct.inbox i where i.tenant = $1 and i.conversation = c.conversation)
-         from konstruct.conversations c join konstruct.mailboxes m using (tenant, conversation)
-         where c.tenant = $1 and c.conversation > $2 order by c.conversation limit $3",
-    )
-    .bind(tx.id())
-    .bind(after.unwrap_or(Uuid::nil()))
-    .bind(signed(limit as u64))
-    .fetch_all(tx.db())
-    .await
-    .map_err(stored)?;
+    rows: Vec<Head>,
+) -> Result<Vec<(ConversationSummary, String)>> {
     let mut sealed = Vec::with_capacity(rows.len());
     let heads: Vec<_> = rows
         .into_iter()
-        .map(|(id, bytes, len, updated_at, unconsumed)| {
-            sealed.push((row_of(id), Some(bytes)));
-            (id, len, updated_at, unconsumed)
-        })
+        .map(
+            |(id, connection, bytes, len, updated_at, unconsumed, state)| {
+                sealed.push((row_of(id), bytes));
+                let summary = ConversationSummary {
+                    id: ConversationId::from_bytes(*id.as_bytes()),
+                    connection: ConnectionId::from_bytes(*connection.as_bytes()),
+                    place: None,
+                    len: len.cast_unsigned(),
+                    unconsumed: unconsumed.cast_unsigned(),
+                    updated_at: time(updated_at),
+                };
+                (summary, state)
+            },
+        )
         .collect();
-    let places: Vec<Option<Place>> = vault::open(tx, key, "conversations", &sealed).await?;
-    heads
+    let places = vault::open(tx, key, "conversations", &sealed).await?;
+    Ok(heads
         .into_iter()
         .zip(places)
-        .map(|((id, len, updated_at, unconsumed), place)| {
-            let place = place.ok_or_else(unplaced)?;
-            Ok(ConversationSummary {
-                id: ConversationId::from_bytes(*id.as_bytes()),
-                connection: place.connection,
-                place: place.place,
-                len: len.cast_unsigned(),
-                unconsumed: unconsumed.cast_unsigned(),
-                updated_at: time(updated_at),
-            })
-        })
-        .collect()
-}
-
-fn unplaced() -> Error {
-    Error::new(ErrorKind::Corrupt, "a conversation's place does not open")
+        .map(|((summary, state), place)| (ConversationSummary { place, ..summary }, state))
+        .collect())
 }

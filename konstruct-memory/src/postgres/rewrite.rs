@@ -26,6 +26,8 @@ const REWRITE: &[&str] = &[
     "vacuum full konstruct.spoken",
     "vacuum full konstruct.events",
     "vacuum full konstruct.twins",
+    "vacuum full konstruct.items",
+    "vacuum full konstruct.person_names",
     "vacuum full konstruct.ledger",
     "vacuum full konstruct.budgets",
     "vacuum full konstruct.reservations",

@@ -18,7 +18,7 @@ pub(super) enum Mode {
     Snapshot,
     /// To write.
     Write,
-    /// To write where only one may at a time: events of the tenant are taken in, or something is erased.
+    /// To write while no events of the tenant are accepted.
     Alone,
 }
 
@@ -44,12 +44,12 @@ impl Db {
         };
         let mut sql = format!("{begin}; set local konstruct.tenant = '{id}'");
         if mode == Mode::Alone {
-            // Two tenants that share a number wait for each other now and then, and that is all.
-            let (high, low) = id.as_u64_pair();
-            let number = (high ^ low).cast_signed();
-            sql.push_str(&format!("; select pg_advisory_xact_lock({number})"));
+            // Accepting locks the same row.
+            sql.push_str(&format!(
+                "; select from konstruct.tenant_keys where tenant = '{id}' for update"
+            ));
         }
-        // Safe: it is made of constants, a UUID and a number.
+        // Safe: it is made of constants and a UUID.
         let tx = self.pool.begin_with(AssertSqlSafe(sql)).await;
         Ok(TenantTx {
             tx: tx.map_err(stored)?,

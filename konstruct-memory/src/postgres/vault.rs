@@ -22,14 +22,19 @@ const KEPT: usize = 10_000;
 /// Tenants' keys, each with the row that it was unwrapped from.
 type Kept = HashMap<TenantId, (Vec<u8>, Arc<TenantKey>)>;
 
-/// The key ring, and the tenants' keys that it unwrapped.
+/// How many persons' keys are kept unwrapped.
+const KEPT_PERSONS: usize = 50_000;
+
+/// The key ring, and the keys that were unwrapped.
 ///
-/// A person's key is never kept: once it is destroyed, no process has it any more. A tenant's is compared with its row in
-/// every transaction, so that one which was erased and made anew, here or by another process, is noticed.
+/// A tenant's key is compared with its row in every transaction, so that one which was erased and made again, here or by another
+/// process, is noticed. A person's key is only kept to seal with: every transaction that writes what is sealed with it locks the
+/// key's row, and is refused if the key is gone. Nothing is ever opened with a kept key.
 #[derive(Debug)]
 pub(super) struct Vault {
     ring: KeyRing,
     kept: Mutex<Kept>,
+    persons: Mutex<HashMap<(TenantId, PersonId), PersonKey>>,
 }
 
 impl Vault {
@@ -37,7 +42,47 @@ impl Vault {
         Self {
             ring,
             kept: Mutex::default(),
+            persons: Mutex::default(),
         }
+    }
+
+    fn kept_persons(&self) -> MutexGuard<'_, HashMap<(TenantId, PersonId), PersonKey>> {
+        self.persons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps keys of persons that were read.
+    pub(super) fn keep<'a>(
+        &self,
+        tenant: TenantId,
+        keys: impl IntoIterator<Item = (PersonId, &'a PersonKey)>,
+    ) {
+        let mut kept = self.kept_persons();
+        if kept.len() >= KEPT_PERSONS {
+            kept.clear();
+        }
+        for (person, key) in keys {
+            kept.insert((tenant, person), key.clone());
+        }
+    }
+
+    /// Forgets the key of a person, or those of all persons of a tenant.
+    pub(super) fn forget(&self, tenant: TenantId, person: Option<PersonId>) {
+        let mut kept = self.kept_persons();
+        match person {
+            Some(person) => drop(kept.remove(&(tenant, person))),
+            None => kept.retain(|(of, _), _| *of != tenant),
+        }
+    }
+
+    /// Returns the keys of persons that are kept.
+    pub(super) fn kept_of<'a>(
+        &self,
+        tenant: TenantId,
+        persons: impl IntoIterator<Item = &'a PersonId>,
+    ) -> Persons {
+        let kept = self.kept_persons();
+        let of = |person: &PersonId| Some((*person, kept.get(&(tenant, *person))?.clone()));
+        Persons(persons.into_iter().filter_map(of).collect())
     }
 
     pub(super) fn ring(&self) -> &KeyRing {
@@ -74,7 +119,11 @@ impl Vault {
         Ok(self.key_and_row(tx).await?.map(|(_, key)| key))
     }
 
-    async fn key_and_row(&self, tx: &mut TenantTx) -> Result<Option<(Vec<u8>, Arc<TenantKey>)>> {
+    /// The same with its row.
+    pub(super) async fn key_and_row(
+        &self,
+        tx: &mut TenantTx,
+    ) -> Result<Option<(Vec<u8>, Arc<TenantKey>)>> {
         let wrapped: Option<Vec<u8>> =
             sqlx::query_scalar("select wrapped from konstruct.tenant_keys where tenant = $1")
                 .bind(tx.id())
@@ -84,40 +133,6 @@ impl Vault {
         wrapped
             .map(|wrapped| Ok((wrapped.clone(), self.unwrap(tx.tenant(), wrapped)?)))
             .transpose()
-    }
-
-    /// Returns the tenant's key with those of some persons, as far as there are any.
-    pub(super) async fn keys(
-        &self,
-        tx: &mut TenantTx,
-        persons: &BTreeSet<PersonId>,
-    ) -> Result<Option<(Arc<TenantKey>, Persons)>> {
-        let persons: Vec<_> = persons.iter().copied().collect();
-        // The tenant's comes first.
-        let rows: Vec<(Option<Uuid>, Option<Uuid>, Vec<u8>)> = sqlx::query_as(
-            "select null::uuid, null::uuid, wrapped from konstruct.tenant_keys where tenant = $1
-             union all
-             select person, key, wrapped from konstruct.person_keys where tenant = $1 and person = any($2)
-             order by 1 nulls first",
-        )
-        .bind(tx.id())
-        .bind(uuids(&persons))
-        .fetch_all(tx.db())
-        .await
-        .map_err(stored)?;
-        let mut rows = rows.into_iter();
-        let Some((None, None, wrapped)) = rows.next() else {
-            return Ok(None);
-        };
-        let key = self.unwrap(tx.tenant(), wrapped)?;
-        let mut found = Persons::default();
-        for row in rows {
-            let (Some(person), Some(id), wrapped) = row else {
-                return Err(corrupt());
-            };
-            found.add(&key, person, id, &wrapped)?;
-        }
-        Ok(Some((key, found)))
     }
 
     /// Returns the tenant's key, and makes it if there is none.
@@ -166,7 +181,17 @@ impl Persons {
         Ok(found)
     }
 
-    /// Takes in a key that was read.
+    /// Returns the key of a person, if it is known.
+    pub(super) fn get(&self, person: PersonId) -> Option<&PersonKey> {
+        self.0.get(&person)
+    }
+
+    /// Returns all of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PersonId, &PersonKey)> {
+        self.0.iter().map(|(person, key)| (*person, key))
+    }
+
+    /// Adds a key that was read.
     pub(super) fn add(
         &mut self,
         key: &TenantKey,
@@ -216,7 +241,7 @@ impl Persons {
         self.read(tx, key, persons).await
     }
 
-    async fn read(
+    pub(super) async fn read(
         &mut self,
         tx: &mut TenantTx,
         key: &TenantKey,
@@ -300,34 +325,67 @@ pub(super) async fn open_bytes(
     }
     let keys = keys_by_id(tx, key, &ids).await?;
     rows.iter()
-        .map(|(row, sealed)| {
-            let Some(sealed) = sealed else {
-                return Ok(None);
-            };
-            let needed: Option<Vec<_>> = seal::persons(sealed)?
-                .iter()
-                .map(|id| keys.get(id).cloned())
-                .collect();
-            let Some(needed) = needed else {
-                return Ok(None);
-            };
-            let place = Place {
-                tenant: key.tenant(),
-                table,
-                row,
-            };
-            seal::open(key, &needed, place, sealed).map(Some)
+        .map(|(row, sealed)| match sealed {
+            Some(sealed) => keys.open_bytes(key, (table, row), sealed),
+            None => Ok(None),
         })
         .collect()
 }
 
-async fn keys_by_id(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    ids: &BTreeSet<KeyId>,
-) -> Result<HashMap<KeyId, PersonKey>> {
+/// Keys of persons by their ids, as one transaction found them: to open with.
+#[derive(Debug, Default)]
+pub(super) struct KeysById(HashMap<KeyId, PersonKey>);
+
+impl KeysById {
+    /// Adds a key that was read, and returns whose it is.
+    pub(super) fn add(
+        &mut self,
+        key: &TenantKey,
+        (person, id, wrapped): (Uuid, Uuid, &[u8]),
+    ) -> Result<(PersonId, &PersonKey)> {
+        let (person, unwrapped) = unwrap(key, person, id, wrapped)?;
+        let id = unwrapped.id;
+        Ok((person, self.0.entry(id).or_insert(unwrapped)))
+    }
+
+    /// Opens a value; `None` where a key of one of its persons is gone.
+    pub(super) fn open<T: DeserializeOwned>(
+        &self,
+        key: &TenantKey,
+        place: (&str, &[u8]),
+        sealed: &[u8],
+    ) -> Result<Option<T>> {
+        let opened = self.open_bytes(key, place, sealed)?;
+        opened.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// The same for bytes.
+    pub(super) fn open_bytes(
+        &self,
+        key: &TenantKey,
+        (table, row): (&str, &[u8]),
+        sealed: &[u8],
+    ) -> Result<Option<Bytes>> {
+        let needed: Option<Vec<_>> = seal::persons(sealed)?
+            .iter()
+            .map(|id| self.0.get(id).cloned())
+            .collect();
+        let Some(needed) = needed else {
+            return Ok(None);
+        };
+        let place = Place {
+            tenant: key.tenant(),
+            table,
+            row,
+        };
+        seal::open(key, &needed, place, sealed).map(Some)
+    }
+}
+
+async fn keys_by_id(tx: &mut TenantTx, key: &TenantKey, ids: &BTreeSet<KeyId>) -> Result<KeysById> {
+    let mut keys = KeysById::default();
     if ids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(keys);
     }
     let ids: Vec<_> = ids
         .iter()
@@ -341,12 +399,10 @@ async fn keys_by_id(
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
-    rows.into_iter()
-        .map(|(person, id, wrapped)| {
-            let (_, key) = unwrap(key, person, id, &wrapped)?;
-            Ok((key.id, key))
-        })
-        .collect()
+    for (person, id, wrapped) in rows {
+        keys.add(key, (person, id, &wrapped))?;
+    }
+    Ok(keys)
 }
 
 fn unwrap(
@@ -376,6 +432,22 @@ pub(super) fn row_of(conversation: Uuid) -> Vec<u8> {
 /// The row of something numbered in a conversation.
 pub(super) fn row_in(conversation: Uuid, number: i64) -> Vec<u8> {
     [conversation.as_bytes().as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// The row of an open item.
+pub(super) fn item_row(conversation: Uuid, item: &str) -> Vec<u8> {
+    [conversation.as_bytes().as_slice(), item.as_bytes()].concat()
+}
+
+/// Writes JSON that is not sealed.
+pub(super) fn encode_text<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
+}
+
+/// Reads it back.
+pub(super) fn decode_text<T: DeserializeOwned>(text: &str) -> Result<T> {
+    decode(text.as_bytes())
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {

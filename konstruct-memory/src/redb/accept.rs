@@ -1,15 +1,18 @@
-//! Taking events in: dedupe, route, number, store.
+//! Accepting events: dedupe, route, number, store.
+
+use std::collections::BTreeSet;
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, Inbound, PersonId,
-    Result, RoutedEvent, TenantId, turn::Accepted,
+    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, PersonId, Result,
+    RoutedEvent, TenantId,
+    store::{Accepted, rules},
 };
 
 use super::{
     Shared,
     arrival::Arrival,
-    head::{Head, Place, corrupt},
-    keys::{self, ALIASES, DELIVERIES, EVENTS, HEADS, INBOX, LOGICAL, PLACES},
+    head::{Held, corrupt},
+    keys::{self, ALIASES, EVENTS, HEADS, INBOX, LOGICAL},
     snapshot::Rows as _,
     vault::Vault,
     writer::{Batch, Operation},
@@ -23,6 +26,8 @@ pub(super) struct Accept {
     pub(super) arrivals: Option<(Vault, Vec<Arrival>)>,
     /// The conversations and numbers of what was upgraded.
     pub(super) upgraded: Vec<Twin>,
+    /// The conversations that are ready.
+    pub(super) ready: BTreeSet<ConversationId>,
 }
 
 /// What is kept of a logical id.
@@ -55,6 +60,10 @@ impl Twin {
 impl Operation for Accept {
     type Answer = Vec<Accepted>;
 
+    fn comes_first(&self) -> bool {
+        true
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
         let arrivals = match self.arrivals.take() {
@@ -70,12 +79,12 @@ impl Operation for Accept {
             .iter()
             .zip(arrivals)
             .map(|(routed, arrival)| {
-                take_in(
+                accept(
                     shared,
                     batch,
                     &mut vault,
                     (routed, arrival),
-                    &mut self.upgraded,
+                    (&mut self.upgraded, &mut self.ready),
                 )
             })
             .collect::<Result<_>>()?;
@@ -83,25 +92,23 @@ impl Operation for Accept {
         Ok(accepted)
     }
 
-    fn committed(&mut self, shared: &Shared, answer: &Vec<Accepted>) {
+    fn committed(&mut self, shared: &Shared, _: &Vec<Accepted>) {
         for twin in &self.upgraded {
             shared.changed((self.tenant, twin.conversation), twin.seq);
             shared.arrived((self.tenant, twin.conversation));
         }
-        for accepted in answer {
-            if let Accepted::New { conversation, .. } = accepted {
-                shared.arrived((self.tenant, *conversation));
-            }
+        for conversation in &self.ready {
+            shared.arrived((self.tenant, *conversation));
         }
     }
 }
 
-fn take_in(
+fn accept(
     shared: &Shared,
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     (routed, mut arrival): (&RoutedEvent, Arrival),
-    upgraded: &mut Vec<Twin>,
+    (upgraded, ready): (&mut Vec<Twin>, &mut BTreeSet<ConversationId>),
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let person = vault.sender(batch, arrival.person)?;
@@ -121,7 +128,7 @@ fn take_in(
         && let Some(row) = batch.get(LOGICAL, key)?
     {
         let twin = Twin::read(&row)?;
-        if !event.addressed.mention || twin.mention {
+        if rules::twin(twin.mention, event) == rules::Twin::Drop {
             return Ok(Accepted::Duplicate);
         }
         match upgrade(shared, batch, vault, routed, twin)? {
@@ -140,7 +147,16 @@ fn take_in(
             Upgrade::Consumed => {}
         }
     }
-    let (conversation, seq) = deliver(shared, batch, vault, routed, (person, arrival))?;
+    let target = match target(shared, batch, vault, routed)? {
+        Target::Nowhere => return Ok(Accepted::Folded),
+        Target::Place => None,
+        Target::Conversation(conversation) => Some(conversation),
+    };
+    let arrived = (person, arrival, target);
+    let (conversation, seq, is_ready) = deliver(shared, batch, vault, routed, arrived)?;
+    if is_ready {
+        ready.insert(conversation);
+    }
     if let Some(key) = logical {
         let twin = Twin {
             conversation,
@@ -199,21 +215,61 @@ fn upgrade(
     Ok(Upgrade::Done)
 }
 
-/// Puts an event into the inbox of its conversation, and returns which one and its number.
+/// Where an event goes.
+enum Target {
+    /// To no inbox: it changes a delivery state at most.
+    Nowhere,
+    /// To the conversation of its place.
+    Place,
+    /// To this conversation.
+    Conversation(ConversationId),
+}
+
+/// Decides where an event goes, and advances the delivery state that it reports.
+fn target(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    vault: &mut Vault,
+    routed: &RoutedEvent,
+) -> Result<Target> {
+    Ok(match &routed.event.body {
+        Body::Delivery { key, state, .. } => {
+            let Some(key) = key else {
+                return Ok(Target::Nowhere);
+            };
+            let Some(mut sent) = vault.sent(batch, key)? else {
+                return Ok(Target::Nowhere);
+            };
+            let Some(known) = rules::delivery(sent.state, sent.settled, *state) else {
+                return Ok(Target::Nowhere);
+            };
+            sent.state = Some(known.state);
+            vault.put_sent(batch, key, sent);
+            if known.news {
+                Target::Conversation(sent.conversation)
+            } else {
+                Target::Nowhere
+            }
+        }
+        Body::Decision { target, .. } => match shared.head(batch, vault.tenant(), *target)? {
+            Some(_) => Target::Conversation(*target),
+            None => Target::Nowhere,
+        },
+        _ => Target::Place,
+    })
+}
+
+/// Puts an event into the inbox of its conversation, and returns which one, its number, and whether the conversation is ready.
 fn deliver(
     shared: &Shared,
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     routed: &RoutedEvent,
-    (person, mut arrival): (Option<PersonId>, Arrival),
-) -> Result<(ConversationId, u64)> {
+    (person, mut arrival, target): (Option<PersonId>, Arrival, Option<ConversationId>),
+) -> Result<(ConversationId, u64, bool)> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let now = shared.clock.now();
-    let registered = match delivery_key(event) {
-        Some(delivery_key) => vault.registered(batch, delivery_key)?,
-        None => None,
-    };
-    let mut conversation = registered.unwrap_or(arrival.conversation);
+    let mut conversation = target.unwrap_or(arrival.conversation);
     let mut head = shared.head(batch, tenant, conversation)?;
     if head.is_none()
         && let Some(alias) = vault.alias(batch, conversation.as_bytes())?
@@ -223,23 +279,26 @@ fn deliver(
         conversation = if head.is_some() { alias } else { conversation };
     }
     let key = keys::conversation(tenant, conversation);
-    let mut head = match head {
-        Some(head) => head,
-        None => {
-            let place = Place {
-                connection: routed.connection,
-                place: event.conversation.clone().unwrap_or(ConversationRef {
-                    id: String::new(),
-                    kind: ConversationKind::Direct,
-                    thread: None,
-                    external: false,
-                }),
-            };
-            let sealed = vault.seal(batch, &[], (PLACES, &key), &place)?;
-            batch.put(PLACES, key.clone(), sealed);
-            Head::default()
-        }
+    // The address of a person who was forgotten, and writes again, is written again.
+    let owner = person.filter(|_| target.is_none() && rules::place_is_personal(event));
+    let again = match owner {
+        Some(owner) => !vault.has_key(batch, owner)?,
+        None => false,
     };
+    if head.is_none() || again {
+        let place = event.conversation.clone().unwrap_or(ConversationRef {
+            id: String::new(),
+            kind: ConversationKind::Direct,
+            thread: None,
+            external: false,
+        });
+        let held = Held {
+            connection: routed.connection,
+            place: Some(place),
+        };
+        vault.hold(batch, conversation, &held, owner)?;
+    }
+    let mut head = head.unwrap_or_default();
     head.last += 1;
     head.updated_at = now;
     let item = keys::item(tenant, conversation, head.last);
@@ -252,15 +311,8 @@ fn deliver(
     batch.put(INBOX, item, row);
     shared.keep_pending(batch, (tenant, conversation), &mut head);
     batch.put(HEADS, key, head.to_bytes());
-    Ok((conversation, head.last))
-}
-
-fn delivery_key(event: &Inbound) -> Option<&str> {
-    match &event.body {
-        Body::Delivery { key, .. } => key.as_deref(),
-        Body::Decision { key, .. } => Some(key),
-        _ => None,
-    }
+    let is_ready = rules::wakes(event) || head.unconsumed() >= rules::QUIET_EVENTS;
+    Ok((conversation, head.last, is_ready))
 }
 
 impl Vault {
@@ -286,26 +338,5 @@ impl Vault {
         let row = batch.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
         row.map(|row| keys::id(&row, 0).ok_or_else(corrupt))
             .transpose()
-    }
-
-    /// The hash of a delivery key, which its rows stand under.
-    pub(super) fn delivery_hash(&self, delivery_key: &str) -> [u8; 16] {
-        self.key.hash("delivery", delivery_key.as_bytes())
-    }
-
-    /// Returns the conversation that registered a delivery key.
-    pub(super) fn registered(
-        &self,
-        rows: &mut dyn super::snapshot::Rows,
-        delivery_key: &str,
-    ) -> Result<Option<ConversationId>> {
-        let hash = self.delivery_hash(delivery_key);
-        let row = rows.get(DELIVERIES, &keys::of(self.tenant(), &[&hash]))?;
-        row.map(|row| {
-            keys::id(&row, 0)
-                .map(ConversationId::from_bytes)
-                .ok_or_else(corrupt)
-        })
-        .transpose()
     }
 }

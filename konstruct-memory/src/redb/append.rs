@@ -1,14 +1,19 @@
 //! Writing to a log: everything of a step in one transaction.
 
+use std::collections::BTreeSet;
+
 use konstruct_core::{
-    ConversationId, LedgerRow, Result, TenantId,
-    turn::{Append, AppendOutcome, Claim, Record, TimerChange},
+    ConversationId, LedgerRow, PersonId, Result, TenantId,
+    store::{Append, AppendOutcome, Claim, ItemChange, TimerChange, rules},
+    turn::Record,
 };
+
+use crate::seal;
 
 use super::{
     Shared, budget,
     head::{Head, corrupt},
-    keys::{self, DELIVERIES, DELIVERIES_OF, DUE, FEED, HEADS, INBOX, LEDGER, LOG, TENANTS},
+    keys::{self, DUE, FEED, HEADS, INBOX, ITEM_LIST, ITEMS, LEDGER, LOG, TENANTS},
     snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
@@ -29,13 +34,19 @@ impl Operation for AppendTo {
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<AppendOutcome> {
         let (tenant, conversation) = (self.claim.tenant, self.claim.conversation);
         if !shared.may_append(&self.claim, self.append.consume_to.unwrap_or(0)) {
-            return Ok(AppendOutcome::FenceLost);
+            return Ok(AppendOutcome::Lost);
         }
         let head = shared.head(batch, tenant, conversation)?;
-        let Some(mut head) = head.filter(|head| head.len == self.expected_len) else {
-            return Ok(AppendOutcome::FenceLost);
+        let fits = |head: &Head| self.append.records.is_empty() || head.len == self.expected_len;
+        let Some(mut head) = head.filter(fits) else {
+            return Ok(AppendOutcome::Lost);
         };
         let mut vault = shared.vault_or_new(batch, tenant)?;
+        let forgotten = self.forgotten(batch, &mut vault)?;
+        if !forgotten.is_empty() {
+            batch.leave(vault);
+            return Ok(AppendOutcome::Forgotten(forgotten));
+        }
         budget::settle(shared, batch, &vault, &self.append.settle)?;
         if let Some(wanted) = &self.append.reserve
             && !budget::reserve(shared, batch, &vault, wanted)?
@@ -47,14 +58,23 @@ impl Operation for AppendTo {
         write_records(&mut vault, batch, self, &mut head, &mut counts)?;
         let Self { claim, append, .. } = self;
         write_ledger(&mut vault, batch, &append.ledger, &mut counts)?;
-        counts.put(batch, tenant);
+        if !append.records.is_empty() || !append.ledger.is_empty() {
+            counts.put(batch, tenant);
+        }
         consume(batch, claim, append.consume_to, &mut head)?;
-        set_timer(batch, claim, append.timer, &mut head);
-        for delivery_key in &append.delivery_keys {
-            let hash = vault.delivery_hash(delivery_key);
-            let id = conversation.as_bytes();
-            batch.put(DELIVERIES, keys::of(tenant, &[&hash]), *id);
-            batch.put(DELIVERIES_OF, keys::of(tenant, &[id, &hash]), []);
+        if let Some(state) = append.state.take() {
+            head.state = state;
+        }
+        change_items(&mut vault, batch, claim, &append.items, &mut head)?;
+        set_timers(batch, claim, &append.timers, &mut head);
+        for send in &append.delivery_keys {
+            vault.register(batch, conversation, send)?;
+        }
+        for key in &append.settled {
+            if let Some(mut sent) = vault.sent(batch, key)? {
+                sent.settled = true;
+                vault.put_sent(batch, key, sent);
+            }
         }
         head.updated_at = shared.clock.now();
         shared.keep_pending(batch, (tenant, conversation), &mut head);
@@ -65,9 +85,41 @@ impl Operation for AppendTo {
     }
 
     fn committed(&mut self, shared: &Shared, answer: &AppendOutcome) {
-        if *answer == AppendOutcome::Appended && !self.append.records.is_empty() {
+        if *answer != AppendOutcome::Appended {
+            return;
+        }
+        if let Some(lease) = self.append.lease {
+            shared.renew(&self.claim, lease);
+        }
+        if !self.append.records.is_empty() {
             shared.follower.follow(self.claim.tenant);
         }
+    }
+}
+
+impl AppendTo {
+    /// Returns the persons of the records who have no key, or another one than their records were sealed with.
+    fn forgotten(&mut self, batch: &mut Batch<'_>, vault: &mut Vault) -> Result<Vec<PersonId>> {
+        let mut forgotten = BTreeSet::new();
+        for (record, row) in self.append.records.iter().zip(&mut self.rows) {
+            let mut stale = false;
+            if let Some(row) = row {
+                for id in seal::persons(&row[8..])? {
+                    stale |= !vault.has_this(batch, id)?;
+                }
+            }
+            if stale {
+                *row = None;
+            }
+            if row.is_none() {
+                for person in &record.persons {
+                    if !vault.has_key(batch, *person)? {
+                        forgotten.insert(*person);
+                    }
+                }
+            }
+        }
+        Ok(forgotten.into_iter().collect())
     }
 }
 
@@ -118,11 +170,7 @@ impl Shared {
         };
         for ((index, record), written) in (expected_len..).zip(records).zip(&mut rows) {
             let key = keys::item(claim.tenant, claim.conversation, index);
-            let persons: Vec<_> = record.persons.iter().copied().collect();
-            let mut row = vec![0; 8];
-            if vault.seal_known(&mut snapshot, &persons, (LOG, &key), record, &mut row)? {
-                *written = Some(row);
-            }
+            *written = vault.log_row_known(&mut snapshot, &key, record)?;
         }
         Ok(rows)
     }
@@ -144,13 +192,14 @@ fn write_records(
     for (record, row) in records.iter().zip(&mut append.rows) {
         counts.feed += 1;
         let key = keys::item(tenant, conversation, head.len);
-        let row = match row.take() {
-            Some(mut row) => {
-                row.splice(..8, counts.feed.to_be_bytes());
-                row
-            }
-            None => vault.log_row(batch, &key, counts.feed, record)?,
+        let mut row = match row.take() {
+            Some(row) => row,
+            // All of its persons have keys, see `forgotten`.
+            None => vault
+                .log_row_known(batch, &key, record)?
+                .ok_or_else(corrupt)?,
         };
+        row.splice(..8, counts.feed.to_be_bytes());
         batch.put(LOG, key, row);
         for person in &record.persons {
             vault.note_words(batch, *person, conversation)?;
@@ -226,17 +275,54 @@ fn consume(batch: &mut Batch<'_>, claim: &Claim, to: Option<u64>, head: &mut Hea
     Ok(())
 }
 
-fn set_timer(batch: &mut Batch<'_>, claim: &Claim, change: TimerChange, head: &mut Head) {
-    let timer = match change {
-        TimerChange::Keep => return,
-        TimerChange::Set(when) => Some(when),
-        TimerChange::Clear => None,
-    };
+/// Opens and closes items.
+pub(super) fn change_items(
+    vault: &mut Vault,
+    batch: &mut Batch<'_>,
+    claim: &Claim,
+    changes: &[ItemChange],
+    head: &mut Head,
+) -> Result<()> {
+    let (tenant, conversation) = (claim.tenant, claim.conversation);
+    let own = |id: &str| keys::of(tenant, &[conversation.as_bytes(), id.as_bytes()]);
+    let listed = |id: &str| keys::of(tenant, &[id.as_bytes()]);
+    for change in changes {
+        match change {
+            ItemChange::Put(item) => {
+                let key = own(&item.id.0);
+                head.items += u64::from(batch.get(ITEMS, &key)?.is_none());
+                let row = vault.seal(batch, &[], (ITEMS, &key), item)?;
+                batch.put(ITEMS, key, row);
+                batch.put(ITEM_LIST, listed(&item.id.0), *conversation.as_bytes());
+            }
+            ItemChange::Close(id) => {
+                let key = own(&id.0);
+                head.items -= u64::from(batch.get(ITEMS, &key)?.is_some());
+                batch.delete(ITEMS, key);
+                batch.delete(ITEM_LIST, listed(&id.0));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn set_timers(
+    batch: &mut Batch<'_>,
+    claim: &Claim,
+    changes: &[TimerChange],
+    head: &mut Head,
+) {
+    let before = head.first_due();
+    rules::set_timers(&mut head.timers, changes);
+    let after = head.first_due();
+    if before == after {
+        return;
+    }
     let key = |when| keys::due(when, claim.tenant, claim.conversation);
-    if let Some(before) = std::mem::replace(&mut head.timer, timer) {
+    if let Some(before) = before {
         batch.delete(DUE, key(before));
     }
-    if let Some(when) = timer {
+    if let Some(when) = after {
         batch.put(DUE, key(when), []);
     }
 }

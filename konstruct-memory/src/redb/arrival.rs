@@ -5,7 +5,7 @@
 
 use konstruct_core::{
     ConversationId, ConversationRef, PersonId, Result, RoutedEvent, TenantId, Timestamp,
-    turn::InboxItem,
+    store::InboxItem,
 };
 
 use super::{

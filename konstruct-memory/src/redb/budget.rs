@@ -2,7 +2,7 @@
 
 use konstruct_core::{
     Error, NanoUsd, Result, TenantId, Timestamp,
-    turn::{Charge, Reserve, Settle},
+    store::{Charge, Reserve, Settle},
 };
 
 use super::{
@@ -109,6 +109,18 @@ pub(super) fn reserved(rows: &mut dyn Rows, vault: &Vault, call: &str) -> Result
         .transpose()
 }
 
+/// Returns what was spent and is reserved in a month such as `2026-11`.
+pub(super) fn of_month(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    month: &str,
+) -> Result<(NanoUsd, NanoUsd)> {
+    let month = month_of_name(month)?;
+    let row = rows.get(BUDGETS, &key(tenant, month))?;
+    let budget = row.map_or(Ok(Budget::default()), |row| Budget::read(&row))?;
+    Ok((budget.spent, budget.reserved))
+}
+
 /// Pays for a call that belongs to no conversation.
 pub(super) struct ChargeOf {
     pub(super) tenant: TenantId,
@@ -121,16 +133,17 @@ impl Operation for ChargeOf {
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
         settle(shared, batch, &vault, &self.charge.settle)?;
+        let mut fits = true;
         if let Some(wanted) = &self.charge.reserve
             && !reserve(shared, batch, &vault, wanted)?
         {
-            batch.discard();
-            return Ok(false);
+            fits = false;
         }
         let mut counts = Counts::of(batch, self.tenant)?;
         write_ledger(&mut vault, batch, &self.charge.ledger, &mut counts)?;
         counts.put(batch, self.tenant);
-        Ok(true)
+        batch.leave(vault);
+        Ok(fits)
     }
 }
 

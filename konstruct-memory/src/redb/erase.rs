@@ -11,8 +11,8 @@ use super::{
     Shared,
     head::{self, Head, corrupt},
     keys::{
-        self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, KEYS, LOG, META,
-        PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
+        self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, ITEM_LIST, ITEMS,
+        KEYS, LOG, META, PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
     },
     rows::OPERATOR,
     snapshot::Rows as _,
@@ -124,7 +124,7 @@ impl Erasure {
         };
         self.touched.insert(id);
         self.receipt.records = head.len;
-        if let Some(when) = head.timer {
+        if let Some(when) = head.first_due() {
             batch.delete(DUE, keys::due(when, tenant, id));
         }
         let prefix = keys::conversation(tenant, id);
@@ -140,7 +140,11 @@ impl Erasure {
             Ok(())
         })?;
         batch.scan_prefix(DELIVERIES_OF, &prefix, &mut |key, _| {
-            gone.extend(keys::id(key, 32).map(|hash| (DELIVERIES, keys::of(tenant, &[&hash]))));
+            gone.extend(keys::id(key, 40).map(|hash| (DELIVERIES, keys::of(tenant, &[&hash]))));
+            Ok(())
+        })?;
+        batch.scan_prefix(ITEMS, &prefix, &mut |key, _| {
+            gone.push((ITEM_LIST, keys::of(tenant, &[&key[32..]])));
             Ok(())
         })?;
         for key in held {
@@ -157,7 +161,7 @@ impl Erasure {
         for table in [HEADS, PLACES, PENDING] {
             batch.delete(table, prefix.clone());
         }
-        for table in [INBOX, LOG, DELIVERIES_OF] {
+        for table in [INBOX, LOG, DELIVERIES_OF, ITEMS] {
             batch.clear(table, prefix.clone());
         }
         Ok(())
@@ -233,7 +237,7 @@ impl Erasure {
             let (id, head) = (ConversationId::from_bytes(id), Head::read(&row)?);
             self.touched.insert(id);
             self.receipt.records += head.len;
-            if let Some(when) = head.timer {
+            if let Some(when) = head.first_due() {
                 batch.delete(DUE, keys::due(when, tenant, id));
             }
         }

@@ -1,7 +1,7 @@
 //! Exporting all that the journal keeps of a tenant, from one snapshot.
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
-use konstruct_core::{ConversationId, Error, ErrorKind, Result, TenantId, turn::Exported};
+use konstruct_core::{ConversationId, Error, ErrorKind, Result, TenantId, store::Exported};
 use tokio::sync::mpsc;
 
 use super::{
@@ -57,8 +57,9 @@ fn walk(
     };
     for (key, row) in snapshot.all(HEADS, tenant.as_bytes())? {
         let id = ConversationId::from_bytes(keys::id(&key, 16).ok_or_else(corrupt)?);
-        let summary = vault.summary(snapshot, id, &Head::read(&row)?)?;
-        give(Exported::Conversation(summary))?;
+        let head = Head::read(&row)?;
+        give(Exported::Conversation(vault.summary(snapshot, id, &head)?))?;
+        give(Exported::State(head.state.clone()))?;
         let prefix = keys::conversation(tenant, id);
         pages(snapshot, LOG, &prefix, &mut |rows, key, row| {
             give(Exported::Record(vault.log_record(rows, key, row)?))
@@ -66,6 +67,9 @@ fn walk(
         pages(snapshot, INBOX, &prefix, &mut |rows, key, row| {
             give(Exported::Inbox(vault.inbox_item(rows, key, row)?))
         })?;
+        for item in vault.items(snapshot, id, &head)? {
+            give(Exported::Item(item))?;
+        }
     }
     pages(
         snapshot,

@@ -3,21 +3,25 @@
 use konstruct_core::{
     ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, TenantId,
     Timestamp,
-    turn::{ConversationSummary, InboxItem, Record, Stored},
+    store::{
+        ConversationSummary, InboxItem, LARGEST_LOAD, Stored, TimerName,
+        rules::{self, Timers},
+    },
+    turn::{ConversationState, OpenItem, Record},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Shared,
-    keys::{self, HEADS, INBOX, LOG, PLACES},
+    keys::{self, DELIVERIES, DELIVERIES_OF, HEADS, INBOX, ITEMS, LOG, PLACES},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
 use crate::seal::{self, KeyId};
 
-/// A conversation's counters: no content, so it is not sealed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A conversation's counters, and what outlives its turns: no content, so it is not sealed.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Head {
     /// The length of the log.
     pub(super) len: u64,
@@ -27,33 +31,42 @@ pub(super) struct Head {
     pub(super) consumed: u64,
     /// How many events after that were erased.
     pub(super) gone: u64,
-    /// When its timer is due.
-    pub(super) timer: Option<Timestamp>,
     /// The index of the last checkpoint.
     pub(super) checkpoint: Option<u64>,
-    /// Whether the last record that was written was no checkpoint: a turn is under way.
+    /// Whether the last record that was written was not a checkpoint: a turn is under way.
     pub(super) open: bool,
-    /// Whether it stands in the table of those that are ready when the file opens.
+    /// Whether it is in the table of those that are ready when the file opens.
     pub(super) pending: bool,
+    /// How many open items it has.
+    pub(super) items: u64,
     /// When something last came in or was written.
     pub(super) updated_at: Timestamp,
+    /// When its timers are due.
+    pub(super) timers: Timers,
+    /// What outlives a turn.
+    pub(super) state: ConversationState,
 }
 
 /// The bits of the first byte of a written head.
 const OPEN: u8 = 1;
 const PENDING: u8 = 2;
-const TIMER: u8 = 4;
+const SPOKE: u8 = 4;
 const CHECKPOINT: u8 = 8;
+const PERSON: u8 = 16;
+/// The numbers at its beginning.
+const NUMBERS: usize = 9;
 
 impl Head {
-    /// Writes it: a byte of flags, and the numbers.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
+    /// Writes it: a byte of flags, the numbers, the person of a direct conversation, and the timers.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
         let flag = |bit, on| if on { bit } else { 0 };
+        let state = &self.state;
         let mut row = vec![
             flag(OPEN, self.open)
                 | flag(PENDING, self.pending)
-                | flag(TIMER, self.timer.is_some())
-                | flag(CHECKPOINT, self.checkpoint.is_some()),
+                | flag(SPOKE, state.spoke)
+                | flag(CHECKPOINT, self.checkpoint.is_some())
+                | flag(PERSON, state.person.is_some()),
         ];
         for number in [
             self.len,
@@ -61,11 +74,21 @@ impl Head {
             self.consumed,
             self.gone,
             self.updated_at.as_micros().cast_unsigned(),
-            self.timer
-                .map_or(0, |when| when.as_micros().cast_unsigned()),
             self.checkpoint.unwrap_or(0),
+            state.latest.as_micros().cast_unsigned(),
+            u64::from(state.bot_turns),
+            self.items,
         ] {
             row.extend_from_slice(&number.to_be_bytes());
+        }
+        if let Some(person) = &state.person {
+            row.extend_from_slice(person.as_bytes());
+        }
+        for (name, at) in &self.timers {
+            row.extend_from_slice(&at.as_micros().to_be_bytes());
+            let len = u16::try_from(name.0.len()).unwrap_or(u16::MAX);
+            row.extend_from_slice(&len.to_be_bytes());
+            row.extend_from_slice(&name.0.as_bytes()[..usize::from(len)]);
         }
         row
     }
@@ -75,17 +98,40 @@ impl Head {
         let flags = *row.first().ok_or_else(corrupt)?;
         let number = |n: usize| keys::number(row, 1 + 8 * n).ok_or_else(corrupt);
         let time = |n| number(n).map(|time| Timestamp::from_micros(time.cast_signed()));
-        let (timer, checkpoint) = (time(5)?, number(6)?);
+        let checkpoint = number(5)?;
+        let mut rest = row.get(1 + 8 * NUMBERS..).ok_or_else(corrupt)?;
+        let mut person = None;
+        if flags & PERSON != 0 {
+            person = Some(PersonId::from_bytes(keys::id(rest, 0).ok_or_else(corrupt)?));
+            rest = &rest[16..];
+        }
+        let mut timers = Timers::new();
+        while !rest.is_empty() {
+            let at = keys::number(rest, 0).ok_or_else(corrupt)?.cast_signed();
+            let len = rest.get(8..10).and_then(|len| len.try_into().ok());
+            let end = 10 + usize::from(u16::from_be_bytes(len.ok_or_else(corrupt)?));
+            let name = rest.get(10..end).ok_or_else(corrupt)?;
+            let name = String::from_utf8(name.to_vec()).map_err(|_| corrupt())?;
+            timers.insert(TimerName(name), Timestamp::from_micros(at));
+            rest = &rest[end..];
+        }
         Ok(Self {
             len: number(0)?,
             last: number(1)?,
             consumed: number(2)?,
             gone: number(3)?,
             updated_at: time(4)?,
-            timer: (flags & TIMER != 0).then_some(timer),
             checkpoint: (flags & CHECKPOINT != 0).then_some(checkpoint),
             open: flags & OPEN != 0,
             pending: flags & PENDING != 0,
+            items: number(8)?,
+            timers,
+            state: ConversationState {
+                latest: time(6)?,
+                bot_turns: u32::try_from(number(7)?).map_err(|_| corrupt())?,
+                spoke: flags & SPOKE != 0,
+                person,
+            },
         })
     }
 
@@ -93,21 +139,27 @@ impl Head {
         self.last - self.consumed - self.gone
     }
 
-    pub(super) fn due(&self, now: Timestamp) -> bool {
-        self.timer.is_some_and(|when| when <= now)
+    /// When its first timer is due.
+    pub(super) fn first_due(&self) -> Option<Timestamp> {
+        rules::first_due(&self.timers)
     }
 
-    /// Whether it is ready when the file opens, by more than its timer. A turn that waits for a timer is not.
+    pub(super) fn due(&self, now: Timestamp) -> bool {
+        self.first_due().is_some_and(|when| when <= now)
+    }
+
+    /// Whether it is ready when the file opens, without a timer being due.
     pub(super) fn unfinished(&self) -> bool {
-        self.unconsumed() > 0 || (self.open && self.timer.is_none())
+        rules::unfinished(self.open, self.unconsumed(), &self.timers)
     }
 }
 
-/// Where a conversation is held. An address, so it is sealed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Place {
+/// Where a conversation is held.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
     pub(super) connection: ConnectionId,
-    pub(super) place: ConversationRef,
+    /// `None`: it was the address of a person who was forgotten.
+    pub(super) place: Option<ConversationRef>,
 }
 
 /// Reads JSON that this store wrote.
@@ -181,11 +233,51 @@ impl Vault {
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
-    ) -> Result<Place> {
+    ) -> Result<Held> {
         let key = keys::conversation(self.tenant(), conversation);
-        let sealed = rows.get(PLACES, &key)?.ok_or_else(corrupt)?;
-        self.open(rows, (PLACES, &key), &sealed)?
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "a conversation's place is sealed"))
+        let row = rows.get(PLACES, &key)?.ok_or_else(corrupt)?;
+        let connection = keys::id(&row, 0).ok_or_else(corrupt)?;
+        Ok(Held {
+            connection: ConnectionId::from_bytes(connection),
+            place: match &row[16..] {
+                [] => None,
+                sealed => self.open(rows, (PLACES, &key), sealed)?,
+            },
+        })
+    }
+
+    /// Writes where a conversation is held, sealed to the person whose address it is.
+    pub(super) fn hold(
+        &mut self,
+        batch: &mut Batch<'_>,
+        conversation: ConversationId,
+        held: &Held,
+        person: Option<PersonId>,
+    ) -> Result<()> {
+        let key = keys::conversation(self.tenant(), conversation);
+        let mut row = held.connection.as_bytes().to_vec();
+        if let Some(place) = &held.place {
+            self.seal_onto(batch, person.as_slice(), (PLACES, &key), place, &mut row)?;
+        }
+        batch.put(PLACES, key, row);
+        Ok(())
+    }
+
+    /// Reads the open items of a conversation.
+    pub(super) fn items(
+        &mut self,
+        rows: &mut dyn Rows,
+        conversation: ConversationId,
+        head: &Head,
+    ) -> Result<Vec<OpenItem>> {
+        if head.items == 0 {
+            return Ok(Vec::new());
+        }
+        let rows_of = rows.all(ITEMS, &keys::conversation(self.tenant(), conversation))?;
+        rows_of
+            .iter()
+            .filter_map(|(key, row)| self.open(rows, (ITEMS, key), row).transpose())
+            .collect()
     }
 
     /// Describes a conversation.
@@ -195,7 +287,7 @@ impl Vault {
         id: ConversationId,
         head: &Head,
     ) -> Result<ConversationSummary> {
-        let Place { connection, place } = self.held(rows, id)?;
+        let Held { connection, place } = self.held(rows, id)?;
         Ok(ConversationSummary {
             id,
             connection,
@@ -206,19 +298,21 @@ impl Vault {
         })
     }
 
-    /// Reads what was not consumed, by number.
+    /// Reads the first events that were not consumed, by number.
     pub(super) fn inbox(
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
     ) -> Result<Vec<InboxItem>> {
-        rows.all(INBOX, &keys::conversation(self.tenant(), conversation))?
+        let from = keys::conversation(self.tenant(), conversation);
+        rows.page(INBOX, &from, &keys::end(&from), LARGEST_LOAD)?
             .iter()
             .map(|(key, row)| self.inbox_item(rows, key, row))
             .collect()
     }
 
-    /// Writes a row of the log: its cursor in the feed, and the sealed record.
+    /// Writes a row of the log: its cursor in the feed, and the sealed record. Persons without a key get one: an import brings
+    /// them.
     pub(super) fn log_row(
         &mut self,
         batch: &mut Batch<'_>,
@@ -232,6 +326,19 @@ impl Vault {
         Ok(row)
     }
 
+    /// Writes a row of the log with an empty cursor; `None` for a record of a person who has no key.
+    pub(super) fn log_row_known(
+        &mut self,
+        rows: &mut dyn Rows,
+        key: &[u8],
+        record: &Record,
+    ) -> Result<Option<Vec<u8>>> {
+        let persons = record.persons.iter().copied().collect::<Vec<_>>();
+        let mut row = vec![0; 8];
+        let known = self.seal_known(rows, &persons, (LOG, key), record, &mut row)?;
+        Ok(known.then_some(row))
+    }
+
     /// Reads a row of the log back.
     pub(super) fn log_record(
         &mut self,
@@ -239,13 +346,12 @@ impl Vault {
         key: &[u8],
         row: &[u8],
     ) -> Result<Stored> {
-        Ok(Stored {
-            index: keys::number(key, 32).ok_or_else(corrupt)?,
-            record: match row.get(8..).ok_or_else(corrupt)? {
-                [] => None,
-                sealed => self.open(rows, (LOG, key), sealed)?,
-            },
-        })
+        let index = keys::number(key, 32).ok_or_else(corrupt)?;
+        let record = match row.get(8..).ok_or_else(corrupt)? {
+            [] => None,
+            sealed => self.open(rows, (LOG, key), sealed)?,
+        };
+        Ok(Stored::new(index, record))
     }
 
     /// Reads the log from one index to another, the last excluded.
@@ -267,6 +373,33 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Adds how far messages came to the records that sent them.
+    pub(super) fn deliveries(
+        &self,
+        rows: &mut dyn Rows,
+        conversation: ConversationId,
+        log: &mut [Stored],
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (log.first(), log.last()) else {
+            return Ok(());
+        };
+        let (first, end) = (first.index, last.index + 1);
+        let from = keys::item(self.tenant(), conversation, first);
+        let to = keys::item(self.tenant(), conversation, end);
+        for (key, _) in rows.page(DELIVERIES_OF, &from, &to, usize::MAX)? {
+            let index = keys::number(&key, 32).ok_or_else(corrupt)?;
+            let hash = keys::id(&key, 40).ok_or_else(corrupt)?;
+            let row = rows.get(DELIVERIES, &keys::of(self.tenant(), &[&hash]))?;
+            let at = usize::try_from(index - first).ok();
+            if let (Some(row), Some(stored)) = (row, at.and_then(|at| log.get_mut(at))) {
+                stored.delivery = super::delivery::Sent::read(&row)?.state;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,22 +411,32 @@ mod tests {
             last: 2,
             consumed: 3,
             gone: 4,
-            timer: Some(Timestamp::from_micros(-5)),
             checkpoint: Some(0),
             open: true,
             pending: true,
+            items: 3,
             updated_at: Timestamp::from_micros(i64::MAX),
-        };
-        for head in [
-            whole,
-            Head::default(),
-            Head {
-                timer: None,
-                ..whole
+            timers: Timers::from([
+                (TimerName::turn(), Timestamp::from_micros(-5)),
+                (TimerName("item:ü".into()), Timestamp::from_micros(7)),
+            ]),
+            state: ConversationState {
+                latest: Timestamp::from_micros(-1),
+                bot_turns: 2,
+                spoke: true,
+                person: Some(PersonId::from_bytes([3; 16])),
             },
-        ] {
-            assert_eq!(Head::read(&head.to_bytes()).unwrap(), head);
+        };
+        let bare = Head {
+            timers: Timers::new(),
+            state: ConversationState::default(),
+            ..whole.clone()
+        };
+        for head in [&whole, &Head::default(), &bare] {
+            assert_eq!(Head::read(&head.to_bytes()).unwrap(), *head);
         }
-        assert!(Head::read(&whole.to_bytes()[..40]).is_err());
+        let bytes = whole.to_bytes();
+        assert!(Head::read(&bytes[..40]).is_err());
+        assert!(Head::read(&bytes[..bytes.len() - 1]).is_err());
     }
 }

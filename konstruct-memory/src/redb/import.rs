@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId,
-    turn::{Action, ConversationSummary, Entry, Event, Exported, InboxItem, Record, Stored},
+    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId, WorkerId,
+    store::{
+        Claim, ConversationSummary, Exported, InboxItem, ItemChange, Stored, TimerChange, TimerName,
+    },
+    turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };
 
 use super::{
     Shared,
-    append::{Counts, Run, write_ledger},
+    append::{Counts, Run, change_items, set_timers, write_ledger},
     budget::{self, Budget},
-    head::{Head, Place},
-    keys::{self, ALIASES, HEADS, INBOX, LOG, PLACES},
+    head::{Head, Held},
+    keys::{self, ALIASES, HEADS, INBOX, LOG},
     vault::Vault,
     writer::{Batch, Operation},
 };
@@ -71,6 +74,8 @@ impl Taking {
     fn item(&mut self, batch: &mut Batch<'_>, shared: &Shared, item: &Exported) -> Result<()> {
         match item {
             Exported::Conversation(summary) => self.conversation(batch, shared, summary),
+            Exported::State(state) => self.state(batch, state),
+            Exported::Item(item) => self.open_item(batch, item),
             Exported::Record(stored) => self.record(batch, stored),
             Exported::Inbox(item) => self.event(batch, item),
             Exported::Ledger(row) => {
@@ -105,17 +110,15 @@ impl Taking {
         }
         let head = shared.head(batch, self.vault.tenant(), summary.id)?;
         if head.is_none() {
-            let key = keys::conversation(self.vault.tenant(), summary.id);
-            let place = Place {
+            let held = Held {
                 connection: summary.connection,
                 place: summary.place.clone(),
             };
-            let sealed = self.vault.seal(batch, &[], (PLACES, &key), &place)?;
-            batch.put(PLACES, key, sealed);
-            let name = self
-                .vault
-                .conversation(summary.connection, &summary.place.key());
-            self.alias(batch, *name.as_bytes(), *summary.id.as_bytes());
+            self.vault.hold(batch, summary.id, &held, None)?;
+            if let Some(place) = &summary.place {
+                let name = self.vault.conversation(summary.connection, &place.key());
+                self.alias(batch, *name.as_bytes(), *summary.id.as_bytes());
+            }
         }
         let head = head.unwrap_or(Head {
             updated_at: summary.updated_at,
@@ -125,10 +128,42 @@ impl Taking {
         Ok(())
     }
 
+    /// Imports what outlives the turns of a conversation. The address of a direct one is sealed to its person again.
+    fn state(&mut self, batch: &mut Batch<'_>, state: &ConversationState) -> Result<()> {
+        let (id, mut head) = self.home()?;
+        head.state = state.clone();
+        self.heads.insert(id, head);
+        if let Some(person) = state.person {
+            let held = self.vault.held(batch, id)?;
+            self.vault.hold(batch, id, &held, Some(person))?;
+            self.vault.note_words(batch, person, id)?;
+        }
+        Ok(())
+    }
+
+    fn open_item(&mut self, batch: &mut Batch<'_>, item: &OpenItem) -> Result<()> {
+        let (id, mut head) = self.home()?;
+        let claim = Claim {
+            tenant: self.vault.tenant(),
+            conversation: id,
+            worker: WorkerId::from_bytes([0; 16]),
+            fence: 0,
+        };
+        let put = [ItemChange::Put(item.clone())];
+        change_items(&mut self.vault, batch, &claim, &put, &mut head)?;
+        let timer = TimerChange {
+            name: TimerName::item(&item.id),
+            at: item.retry_at,
+        };
+        set_timers(batch, &claim, &[timer], &mut head);
+        self.heads.insert(id, head);
+        Ok(())
+    }
+
     /// The conversation that an item belongs to.
     fn home(&mut self) -> Result<(ConversationId, Head)> {
         self.at
-            .and_then(|id| Some((id, *self.heads.get(&id)?)))
+            .and_then(|id| Some((id, self.heads.get(&id)?.clone())))
             .ok_or_else(|| Error::invalid("items", "one belongs to no conversation before it"))
     }
 
@@ -183,7 +218,7 @@ impl Taking {
             head.gone += item.seq - 1 - head.last;
         }
         head.last = item.seq;
-        self.heads.insert(id, head);
+        self.heads.insert(id, head.clone());
         let Some(routed) = &item.event else {
             (head.consumed, head.gone) = match head.unconsumed() {
                 1 => (head.last, 0),
@@ -205,13 +240,9 @@ impl Taking {
     }
 
     fn name_persons(&self, batch: &mut Batch<'_>, record: &Record) {
-        let inputs = match &record.entry {
-            Entry::Event(Event::Started(started)) => &started.inputs,
-            Entry::Event(Event::Heard { inputs }) => inputs,
-            _ => return,
-        };
-        let events = inputs.iter().map(|input| &input.event);
-        self.name_sender(batch, record.persons.iter().copied(), events);
+        if let Entry::Event(Event::Received(input)) = &record.entry {
+            self.name_sender(batch, record.persons.iter().copied(), [&input.event]);
+        }
     }
 
     /// Notes under which id the sender of events is known, where it can be told: there is one of each.

@@ -22,9 +22,9 @@ pub(super) const META: Table = Table("meta");
 pub(super) const DUE: Table = Table("due");
 /// tenant -> the numbers that the feed and the ledger have come to.
 pub(super) const TENANTS: Table = Table("tenants");
-/// (tenant, conversation) -> its counters, see `Head`.
+/// (tenant, conversation) -> its counters, timers and state, see `Head`.
 pub(super) const HEADS: Table = Table("heads");
-/// (tenant, conversation) -> the connection, and what the channel calls it.
+/// (tenant, conversation) -> the connection, and the sealed name that the channel gives it.
 pub(super) const PLACES: Table = Table("places");
 /// (tenant, conversation) -> nothing: those that are ready when the file opens.
 pub(super) const PENDING: Table = Table("pending");
@@ -38,10 +38,14 @@ pub(super) const FEED: Table = Table("feed");
 pub(super) const EVENTS: Table = Table("events");
 /// (tenant, hash of connection and logical id) -> conversation, number, whether it names the employee.
 pub(super) const LOGICAL: Table = Table("logical");
-/// (tenant, hash of delivery key) -> conversation.
+/// (tenant, hash of delivery key) -> conversation, index of its record, how far it came, whether its send is settled.
 pub(super) const DELIVERIES: Table = Table("deliveries");
-/// (tenant, conversation, hash of delivery key) -> nothing: for erasing.
+/// (tenant, conversation, index of its record, hash of delivery key) -> nothing.
 pub(super) const DELIVERIES_OF: Table = Table("deliveries_of");
+/// (tenant, conversation, item) -> an open item.
+pub(super) const ITEMS: Table = Table("items");
+/// (tenant, item) -> its conversation.
+pub(super) const ITEM_LIST: Table = Table("item_list");
 /// (tenant, month) -> spent, reserved.
 pub(super) const BUDGETS: Table = Table("budgets");
 /// (tenant, hash of call) -> month, amount.
@@ -86,7 +90,7 @@ pub(super) const ALIASES: Table = Table("aliases");
 pub(super) const ROWS: Table = Table("rows");
 
 /// Every table.
-pub(super) const ALL: [Table; 34] = [
+pub(super) const ALL: [Table; 36] = [
     META,
     DUE,
     TENANTS,
@@ -100,6 +104,8 @@ pub(super) const ALL: [Table; 34] = [
     LOGICAL,
     DELIVERIES,
     DELIVERIES_OF,
+    ITEMS,
+    ITEM_LIST,
     BUDGETS,
     RESERVED,
     LEDGER,

@@ -4,14 +4,17 @@ mod accept;
 mod append;
 mod arrival;
 mod budget;
+mod delivery;
 mod erase;
 mod export;
 mod head;
 mod import;
-mod journal;
 mod keys;
+mod precedence;
 mod ready;
+mod recover;
 mod rewrite;
+mod roles;
 mod rows;
 mod shelf;
 mod snapshot;
@@ -29,23 +32,29 @@ use ::redb::{Database, backends::InMemoryBackend};
 use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::watch;
 
-pub use self::rows::{Expect, RowChange};
 use self::{
+    precedence::Precedence,
     ready::Ready,
+    recover::Health,
+    rewrite::Noted,
     shelf::{Follower, Tables},
     snapshot::Rows as _,
     vault::Keys,
     writer::{Batch, Writer},
 };
+pub use self::{
+    recover::FailedWrite,
+    rows::{Expect, RowChange},
+};
 use crate::{KeyRing, memory::Embedding};
 
 /// The format of the file that this build writes and reads.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 128 << 20;
 
-/// The embedded store: a [`Journal`](konstruct_core::turn::Journal) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
+/// The embedded store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
 /// file. A clone is another handle to it.
 ///
 /// # Contract
@@ -55,12 +64,12 @@ const CACHE: usize = 128 << 20;
 /// * Its futures need a tokio runtime.
 ///
 /// ```
-/// use konstruct_core::{TenantId, turn::Journal as _};
+/// use konstruct_core::{TenantId, store::History as _};
 /// use konstruct_memory::Redb;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let store = Redb::in_memory()?;
-/// assert!(store.conversations(TenantId::new(), None, 10).await?.is_empty());
+/// assert!(store.list(TenantId::new(), None, 10).await?.is_empty());
 /// # Ok::<(), konstruct_core::Error>(())
 /// # }).unwrap();
 /// ```
@@ -152,12 +161,18 @@ impl RedbBuilder {
     /// # Errors
     /// As [`Redb::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Redb> {
-        let db = Database::builder()
-            .set_cache_size(self.cache)
-            .create(path.as_ref())
-            .map_err(stored)?;
-        rewrite::clean(path.as_ref())?;
-        self.start(db, Some(path.as_ref().to_owned()))
+        let (path, cache) = (path.as_ref().to_owned(), self.cache);
+        let builder = move || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(cache);
+            builder
+        };
+        let db = builder().create(&path).map_err(stored)?;
+        let file = path.clone();
+        // A file that is gone must not be replaced by an empty one.
+        let open = move || builder().open(&file).map_err(stored);
+        rewrite::clean(&path)?;
+        self.start(db, Some(path), Health::new(Box::new(open)))
     }
 
     /// Makes a store that is gone when its last handle is.
@@ -169,13 +184,15 @@ impl RedbBuilder {
             .set_cache_size(self.cache)
             .create_with_backend(InMemoryBackend::new())
             .map_err(stored)?;
-        self.start(db, None)
+        let lost = || Err(Error::internal("a store in memory cannot be opened again"));
+        self.start(db, None, Health::new(Box::new(lost)))
     }
 
-    fn start(self, db: Database, path: Option<PathBuf>) -> Result<Redb> {
+    fn start(self, db: Database, path: Option<PathBuf>, health: Health) -> Result<Redb> {
         let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
             db: RwLock::new(Arc::new(db)),
+            health,
             path,
             cache: self.cache,
             keys: Keys::new(ring),
@@ -185,6 +202,8 @@ impl RedbBuilder {
             follower: Follower::default(),
             tables: Tables::default(),
             embedding: Embedding::new(self.embedder),
+            touched: Noted::default(),
+            precedence: Precedence::default(),
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
@@ -258,8 +277,9 @@ impl Drop for Inner {
 
 /// What the handles and the threads share.
 struct Shared {
-    /// Replaced when the file is rewritten.
+    /// Replaced when the file is rewritten, and when it is opened again after a failed write.
     db: RwLock<Arc<Database>>,
+    health: Health,
     /// Where the file is, if it is one.
     path: Option<PathBuf>,
     cache: usize,
@@ -271,6 +291,9 @@ struct Shared {
     follower: Follower,
     tables: Tables,
     embedding: Embedding,
+    /// What is written while the file is copied.
+    touched: Noted,
+    precedence: Precedence,
 }
 
 impl Shared {

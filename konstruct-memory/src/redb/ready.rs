@@ -11,12 +11,12 @@ use std::{
 
 use konstruct_core::{
     ConversationId, Result, TenantId, Timestamp, WorkerId,
-    turn::{Claim, Loaded},
+    store::{Claim, ClaimRequest, Claimed, Loaded, rules},
 };
 
 use super::{
     Shared,
-    head::{Head, Place},
+    head::{Head, Held},
     keys::{self, DUE, PENDING},
     snapshot::Rows as _,
 };
@@ -32,7 +32,7 @@ pub(super) struct Ready {
     queues: HashMap<TenantId, VecDeque<ConversationId>>,
     /// What is queued in truth: an entry of a queue that is not here is void.
     queued: HashSet<Of>,
-    claims: HashMap<Of, Held>,
+    claims: HashMap<Of, Holder>,
     leases: BTreeSet<(Timestamp, Of)>,
     /// What is being erased from, and whether it was or has become ready.
     held_back: HashMap<Of, bool>,
@@ -44,7 +44,7 @@ pub(super) struct Ready {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Holder {
     worker: WorkerId,
     fence: u64,
     until: Timestamp,
@@ -85,10 +85,12 @@ impl Ready {
         true
     }
 
-    /// Takes the next conversation of the tenant whose turn it is.
-    fn dequeue(&mut self) -> Option<Of> {
+    /// Takes the next conversation of the tenant whose turn it is, and who is not skipped.
+    fn dequeue(&mut self, skip: &[TenantId]) -> Option<Of> {
         loop {
-            let tenant = self.order.pop_front()?;
+            let wanted = |tenant: &TenantId| !skip.contains(tenant);
+            let at = self.order.iter().position(wanted)?;
+            let tenant = self.order.remove(at)?;
             let Some(queue) = self.queues.get_mut(&tenant) else {
                 continue;
             };
@@ -123,7 +125,7 @@ impl Ready {
         }
     }
 
-    fn valid(&mut self, claim: &Claim, now: Timestamp) -> Option<&mut Held> {
+    fn valid(&mut self, claim: &Claim, now: Timestamp) -> Option<&mut Holder> {
         self.claims
             .get_mut(&(claim.tenant, claim.conversation))
             .filter(|held| {
@@ -133,7 +135,7 @@ impl Ready {
 
     fn hold(&mut self, of: Of, worker: WorkerId, until: Timestamp) -> Claim {
         self.fence += 1;
-        let held = Held {
+        let held = Holder {
             worker,
             fence: self.fence,
             until,
@@ -226,18 +228,26 @@ impl Shared {
         !stale
     }
 
-    pub(super) fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
+    pub(super) fn claim(&self, request: &ClaimRequest) -> Result<Claimed> {
         let now = self.clock.now();
-        let mut ready = self.ready();
-        ready.expire(now);
-        self.queue_due(&mut ready, now)?;
-        let claim = ready
-            .dequeue()
-            .map(|of| ready.hold(of, worker, now + lease));
-        if claim.is_none() {
-            ready.idle = Some(*self.changes.borrow());
-        }
-        Ok(claim)
+        let claim = {
+            let mut ready = self.ready();
+            ready.expire(now);
+            self.queue_due(&mut ready, now)?;
+            let claim = ready
+                .dequeue(&request.skip)
+                .map(|of| ready.hold(of, request.worker, now + request.lease));
+            if claim.is_none() {
+                ready.idle = Some(*self.changes.borrow());
+            }
+            claim
+        };
+        Ok(match claim {
+            Some(claim) => Claimed::Conversation(claim),
+            None => Claimed::Nothing {
+                next_due: self.next_due()?,
+            },
+        })
     }
 
     /// Queues the conversations whose timer has come since the last look.
@@ -276,15 +286,20 @@ impl Shared {
         let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
             return Ok(None);
         };
-        let Place { connection, place } = vault.held(&mut snapshot, conversation)?;
+        let Held { connection, place } = vault.held(&mut snapshot, conversation)?;
         let records = head.checkpoint.unwrap_or(0)..head.len;
         Ok(Some(Loaded {
             connection,
             place,
             len: head.len,
             records: vault.log(&mut snapshot, conversation, records)?,
-            inbox: vault.inbox(&mut snapshot, conversation)?,
-            due: head.due(now),
+            inbox: match head.unconsumed() {
+                0 => Vec::new(),
+                _ => vault.inbox(&mut snapshot, conversation)?,
+            },
+            items: vault.items(&mut snapshot, conversation, &head)?,
+            due: rules::due(&head.timers, now),
+            state: head.state,
             now,
         }))
     }
@@ -318,14 +333,14 @@ impl Shared {
         let arrived = head.last > seen.max(head.consumed);
         if arrived || head.due(now) {
             ready.enqueue(of);
-        } else if let Some(when) = head.timer {
+        } else if let Some(when) = head.first_due() {
             // Matters only if the clock was set back.
             let before = when - Duration::from_micros(1);
             ready.scanned = ready.scanned.map(|scanned| scanned.min(before));
         }
         drop(ready);
         // Also for a timer alone: it may come before the one that others sleep until.
-        if arrived || head.timer.is_some() {
+        if arrived || head.first_due().is_some() {
             self.wake();
         }
         Ok(())

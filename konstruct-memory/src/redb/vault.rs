@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use konstruct_core::{ConversationId, Error, ErrorKind, PersonId, Result, TenantId, Timestamp};
+use konstruct_core::{
+    ConversationId, Error, ErrorKind, PersonId, Result, TenantId, Timestamp, store::rules,
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -234,6 +236,11 @@ impl Vault {
         Ok(self.persons.contains_key(&person) || rows.get(PERSON_KEYS, &own)?.is_some())
     }
 
+    /// Whether a key still exists.
+    pub(super) fn has_this(&mut self, rows: &mut dyn Rows, id: KeyId) -> Result<bool> {
+        Ok(self.key_of(rows, id)?.is_some())
+    }
+
     /// Whether a person was erased after this happened.
     pub(super) fn was_forgotten(
         &mut self,
@@ -253,7 +260,7 @@ impl Vault {
                     .or_insert(when.map(Timestamp::from_micros))
             }
         };
-        Ok(forgotten.is_some_and(|when| happened <= when))
+        Ok(forgotten.is_some_and(|when| rules::came_before(happened, when)))
     }
 
     /// Notes that a conversation may hold a person's words.

@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     keys::{self, Table},
-    rewrite::rewrite,
+    recover::is_io,
+    rewrite::{self, Copying, Fresh, Touched},
     snapshot::{Rows, Step},
     stored,
     vault::Vault,
@@ -38,6 +39,11 @@ pub(super) trait Operation: Send + 'static {
 
     /// Drafts the writes. An error drops the draft.
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
+
+    /// Whether it comes before everything that is not: what waits for it is acknowledged to somebody outside.
+    fn comes_first(&self) -> bool {
+        false
+    }
 
     /// Whether it waits for a commit that happens anyway, for a while, instead of causing one.
     fn rides_along(&self, _shared: &Shared) -> bool {
@@ -59,29 +65,44 @@ pub(super) trait Operation: Send + 'static {
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 }
 
+/// How many operations that do not come first share a transaction with those that do.
+const BESIDE: usize = 64;
+
 /// The sending end of the writer.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
+    first: mpsc::Sender<Box<dyn Job>>,
     jobs: mpsc::Sender<Box<dyn Job>>,
 }
 
 impl Writer {
     /// Starts the thread; it ends when the last `Writer` is gone and everything queued is done.
     pub(super) fn start(shared: Arc<Shared>) -> Result<(Self, std::thread::JoinHandle<()>)> {
-        let (jobs, queue) = mpsc::channel(2 * BATCH);
+        let (first, firsts) = mpsc::channel(2 * BATCH);
+        let (jobs, others) = mpsc::channel(2 * BATCH);
+        let failed = |error| Error::internal("the writer thread did not start").with_source(error);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(failed)?;
+        let queues = Queues {
+            first: firsts,
+            others,
+        };
         let thread = std::thread::Builder::new()
             .name("redb-writer".into())
-            .spawn(move || run(&shared, queue))
-            .map_err(|error| {
-                Error::internal("the writer thread did not start").with_source(error)
-            })?;
-        Ok((Self { jobs }, thread))
+            .spawn(move || Loop::new(&shared, queues).run(&runtime))
+            .map_err(failed)?;
+        Ok((Self { first, jobs }, thread))
     }
 
     /// Queues an operation and waits for its answer. Dropping the future does not take it back.
     pub(super) async fn submit<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        let queue = if operation.comes_first() {
+            &self.first
+        } else {
+            &self.jobs
+        };
         let (job, answer) = queued(operation);
-        self.jobs.send(job).await.map_err(|_| gone())?;
+        queue.send(job).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -114,14 +135,16 @@ trait Job: Send {
     fn rides_along(&self, shared: &Shared) -> bool;
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
     fn coming(&mut self, shared: &Shared);
+    fn committed(&mut self, shared: &Shared);
+    fn comes_first(&self) -> bool;
     fn rewrites(&self) -> bool;
-    fn answer(self: Box<Self>, shared: &Shared, written: &Written);
-}
-
-/// What became of a batch: whether it was committed, and whether the file was rewritten after it, if that was asked for.
-struct Written {
-    committed: Result<(), String>,
-    rewritten: Result<(), String>,
+    /// Answers: whether the batch was committed, and whether the file was rewritten after it, if that was asked for.
+    fn answer(
+        self: Box<Self>,
+        shared: &Shared,
+        committed: &Result<(), String>,
+        rewritten: &Result<(), String>,
+    );
 }
 
 struct Queued<O: Operation> {
@@ -151,16 +174,33 @@ impl<O: Operation> Job for Queued<O> {
         }
     }
 
+    fn committed(&mut self, shared: &Shared) {
+        if let Some(Ok(answer)) = &self.answer {
+            self.operation.committed(shared, answer);
+        }
+    }
+
+    fn comes_first(&self) -> bool {
+        self.operation.comes_first()
+    }
+
     fn rewrites(&self) -> bool {
         self.operation.rewrites() && matches!(self.answer, Some(Ok(_)))
     }
 
-    fn answer(mut self: Box<Self>, shared: &Shared, written: &Written) {
+    fn answer(
+        mut self: Box<Self>,
+        shared: &Shared,
+        committed: &Result<(), String>,
+        rewritten: &Result<(), String>,
+    ) {
         let rewrites = self.rewrites();
-        let answer = match (&written.committed, self.answer.take()) {
+        let answer = match (committed, self.answer.take()) {
             (Ok(()), Some(Ok(answer))) => {
-                self.operation.committed(shared, &answer);
-                match &written.rewritten {
+                if !rewrites {
+                    self.operation.committed(shared, &answer);
+                }
+                match rewritten {
                     Err(message) if rewrites => Err(Error::internal(message.clone())),
                     _ => Ok(answer),
                 }
@@ -190,45 +230,170 @@ impl Operation for Flush {
     }
 }
 
-fn run(shared: &Shared, mut queue: mpsc::Receiver<Box<dyn Job>>) {
-    let mut jobs = Vec::new();
-    while let Some(next) = queue.blocking_recv() {
-        jobs.push(next);
-        fill(&mut jobs, &mut queue);
-        let began = Instant::now();
-        while jobs.iter().all(|job| job.rides_along(shared)) && began.elapsed() < RIDE {
-            std::thread::sleep(LOOK);
-            fill(&mut jobs, &mut queue);
+/// What waits for the writer.
+struct Queues {
+    /// What comes first.
+    first: mpsc::Receiver<Box<dyn Job>>,
+    others: mpsc::Receiver<Box<dyn Job>>,
+}
+
+impl Queues {
+    /// Waits for an operation, those first that come first; `None` when nobody can queue any more and nothing is left.
+    async fn next(&mut self) -> Option<Box<dyn Job>> {
+        tokio::select! {
+            biased;
+            Some(job) = self.first.recv() => Some(job),
+            Some(job) = self.others.recv() => Some(job),
+            else => None,
         }
-        let committed =
-            write(shared, &mut jobs).map_err(|error| format!("the batch was not written: {error}"));
-        let rewritten = if committed.is_ok() && jobs.iter().any(|job| job.rewrites()) {
-            rewrite(shared).map_err(|error| {
-                format!("it is erased, but stands in the file's free pages: {error}")
-            })
+    }
+
+    /// Takes what is queued. Beside operations that come first, few others hold them up.
+    fn fill(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        let before = jobs.len();
+        while jobs.len() < BATCH
+            && let Ok(next) = self.first.try_recv()
+        {
+            jobs.push(next);
+        }
+        let most = if jobs.len() > before || jobs.iter().any(|job| job.comes_first()) {
+            BATCH.min(jobs.len() + BESIDE)
         } else {
-            Ok(())
+            BATCH
         };
-        let written = Written {
-            committed,
-            rewritten,
-        };
-        for job in jobs.drain(..) {
-            job.answer(shared, &written);
+        while jobs.len() < most
+            && let Ok(next) = self.others.try_recv()
+        {
+            jobs.push(next);
         }
     }
 }
 
-/// Takes what is queued.
-fn fill(jobs: &mut Vec<Box<dyn Job>>, queue: &mut mpsc::Receiver<Box<dyn Job>>) {
-    while jobs.len() < BATCH
-        && let Ok(next) = queue.try_recv()
-    {
-        jobs.push(next);
+/// The writer's thread.
+struct Loop<'a> {
+    shared: &'a Arc<Shared>,
+    queues: Queues,
+    /// The copy that is under way, and who waits for it.
+    copying: Option<(Copying, Vec<Box<dyn Job>>)>,
+    /// Who waits for the next one: what they erased was committed after the one under way had begun.
+    waiting: Vec<Box<dyn Job>>,
+}
+
+/// What the writer does next.
+enum Next {
+    Job(Box<dyn Job>),
+    /// The copy has caught up, or failed.
+    Copied(Result<Fresh>),
+    End,
+}
+
+impl<'a> Loop<'a> {
+    fn new(shared: &'a Arc<Shared>, queues: Queues) -> Self {
+        Self {
+            shared,
+            queues,
+            copying: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn run(mut self, runtime: &tokio::runtime::Runtime) {
+        match rewrite::is_owed(self.shared) {
+            Ok(true) => self.copy(),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "whether the file is to be rewritten is unknown"),
+        }
+        let mut jobs = Vec::new();
+        loop {
+            match runtime.block_on(self.next()) {
+                Next::Job(job) => {
+                    jobs.push(job);
+                    self.batch(&mut jobs);
+                }
+                Next::Copied(fresh) => self.copied(fresh),
+                Next::End => break,
+            }
+        }
+        // Whoever asked for it does not wait any more, but it was promised.
+        while let Some((copying, _)) = &mut self.copying {
+            let fresh = runtime.block_on(copying.done());
+            self.copied(fresh);
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let Some((copying, _)) = &mut self.copying else {
+            return self.queues.next().await.map_or(Next::End, Next::Job);
+        };
+        tokio::select! {
+            biased;
+            fresh = copying.done() => Next::Copied(fresh),
+            job = self.queues.next() => job.map_or(Next::End, Next::Job),
+        }
+    }
+
+    fn batch(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        let shared = self.shared;
+        self.queues.fill(jobs);
+        let began = Instant::now();
+        while jobs.iter().all(|job| job.rides_along(shared)) && began.elapsed() < RIDE {
+            std::thread::sleep(LOOK);
+            self.queues.fill(jobs);
+        }
+        let written = write(shared, jobs);
+        let failed = written.as_ref().err().map(ToString::to_string);
+        let reopens = written.as_ref().is_err_and(is_io);
+        let committed = written.map_err(|error| format!("the batch was not written: {error}"));
+        shared.health.written(shared.clock.now(), failed);
+        for job in jobs.drain(..) {
+            if committed.is_ok() && job.rewrites() {
+                self.waiting.push(job);
+            } else {
+                job.answer(shared, &committed, &Ok(()));
+            }
+        }
+        if self.copying.is_none() && !self.waiting.is_empty() {
+            self.copy();
+        }
+        if reopens {
+            shared.reopen();
+        }
+    }
+
+    /// Begins to copy the file for those who wait.
+    fn copy(&mut self) {
+        let jobs = std::mem::take(&mut self.waiting);
+        match Copying::start(self.shared) {
+            Ok(copying) => self.copying = Some((copying, jobs)),
+            Err(error) => self.rewritten(jobs, Err(error)),
+        }
+    }
+
+    /// Replaces the file by its copy, and begins the next one if it was asked for meanwhile.
+    fn copied(&mut self, fresh: Result<Fresh>) {
+        let jobs = self.copying.take().map(|(_, jobs)| jobs);
+        let owed = !self.waiting.is_empty();
+        let replaced = fresh.and_then(|fresh| fresh.replace(self.shared, owed));
+        self.rewritten(jobs.unwrap_or_default(), replaced);
+        if owed {
+            self.copy();
+        }
+    }
+
+    fn rewritten(&self, jobs: Vec<Box<dyn Job>>, result: Result<()>) {
+        self.shared.touched.stop();
+        let rewritten = result.map_err(|error| {
+            tracing::error!(%error, "the file was not rewritten");
+            format!("it is erased, but stands in the file's free pages: {error}")
+        });
+        for job in jobs {
+            job.answer(self.shared, &Ok(()), &rewritten);
+        }
     }
 }
 
 fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+    shared.health.check()?;
     let mut txn = {
         let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
         db.begin_write().map_err(stored)?
@@ -236,16 +401,30 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     // Without it, opening a large file after a kill walks all of it.
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
+    batch.touched = shared.touched.is_noted().then(Touched::default);
     for job in &mut *jobs {
         job.apply(&mut batch, shared);
+        if job.rewrites() {
+            // Should the process end before it is rewritten, the next one does it.
+            rewrite::owe(&mut batch);
+        }
         batch.gather()?;
     }
     batch.flush()?;
+    let touched = batch.touched.take();
     drop(batch);
-    for job in jobs {
+    for job in &mut *jobs {
         job.coming(shared);
     }
-    txn.commit().map_err(stored)
+    let committed = txn.commit().map_err(stored);
+    // One that failed may be in the file all the same.
+    shared.touched.note(touched);
+    committed?;
+    // From now on nobody reads what was erased: those who wait for the file only wait for its free pages.
+    for job in jobs.iter_mut().filter(|job| job.rewrites()) {
+        job.committed(shared);
+    }
+    Ok(())
 }
 
 type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
@@ -266,6 +445,8 @@ pub(super) struct Batch<'txn> {
     cleared: Vec<(Table, Vec<u8>)>,
     /// The keys of tenants, from one operation to the next.
     vaults: HashMap<TenantId, Vault>,
+    /// What is written, for a copy of the file that is under way.
+    touched: Option<Touched>,
 }
 
 impl<'txn> Batch<'txn> {
@@ -277,6 +458,7 @@ impl<'txn> Batch<'txn> {
             draft: HashMap::new(),
             cleared: Vec::new(),
             vaults: HashMap::new(),
+            touched: None,
         }
     }
 
@@ -323,6 +505,9 @@ impl<'txn> Batch<'txn> {
             self.vaults.clear();
         }
         for (table, prefix) in std::mem::take(&mut self.cleared) {
+            if let Some(touched) = &mut self.touched {
+                touched.clear(table, &prefix);
+            }
             let end = keys::end(&prefix);
             let range: std::ops::Range<&[u8]> = prefix.as_slice()..end.as_slice();
             self.open(table)?
@@ -338,6 +523,9 @@ impl<'txn> Batch<'txn> {
 
     fn write_out(&mut self) -> Result<()> {
         for (table, rows) in std::mem::take(&mut self.gathered) {
+            if let Some(touched) = &mut self.touched {
+                touched.put(table, rows.keys());
+            }
             let mut rows: Vec<_> = rows.into_iter().collect();
             rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             let table = self.open(table)?;

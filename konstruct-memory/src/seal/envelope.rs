@@ -58,14 +58,14 @@ impl fmt::Debug for PersonKey {
 /// Seals to a place and to persons. Their order does not matter, and one who is there twice counts once.
 ///
 /// # Errors
-/// For more than 255 persons, and where the system gives no randomness.
+/// For more than 65,535 persons, and where the system gives no randomness.
 pub(crate) fn seal(
     tenant: &TenantKey,
     persons: &[PersonKey],
     place: Place<'_>,
     plain: &[u8],
 ) -> Result<Vec<u8>> {
-    let mut sealed = Vec::with_capacity(2 + 16 * persons.len() + NONCE + plain.len() + TAG);
+    let mut sealed = Vec::with_capacity(3 + 16 * persons.len() + NONCE + plain.len() + TAG);
     seal_onto(tenant, persons, place, &mut sealed, |sealed| {
         sealed.extend_from_slice(plain);
         Ok(())
@@ -85,10 +85,11 @@ pub(crate) fn seal_onto(
     write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let persons = sorted(persons.iter());
-    let count = u8::try_from(persons.len())
-        .map_err(|_| Error::invalid("persons", "at most 255 a record"))?;
+    let count = u16::try_from(persons.len())
+        .map_err(|_| Error::invalid("persons", "at most 65,535 a record"))?;
     let from = row.len();
-    row.extend_from_slice(&[VERSION, count]);
+    row.push(VERSION);
+    row.extend_from_slice(&count.to_be_bytes());
     for person in &persons {
         row.extend_from_slice(person.id.as_bytes());
     }
@@ -101,7 +102,7 @@ pub(crate) fn seal_onto(
 /// # Errors
 /// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) where it is none.
 pub(crate) fn persons(sealed: &[u8]) -> Result<Vec<KeyId>> {
-    let (ids, _) = parts(sealed)?.0[2..].as_chunks::<16>();
+    let (ids, _) = parts(sealed)?.0[3..].as_chunks::<16>();
     Ok(ids.iter().copied().map(KeyId).collect())
 }
 
@@ -127,11 +128,12 @@ pub(crate) fn open(
 
 /// Parts the header from the rest.
 fn parts(sealed: &[u8]) -> Result<(&[u8], &[u8])> {
-    let [VERSION, count, ..] = sealed else {
+    let [VERSION, high, low, ..] = sealed else {
         return Err(damaged());
     };
+    let count = u16::from_be_bytes([*high, *low]);
     sealed
-        .split_at_checked(2 + 16 * usize::from(*count))
+        .split_at_checked(3 + 16 * usize::from(count))
         .ok_or_else(damaged)
 }
 
@@ -191,10 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn too_many_persons_are_refused() {
-        let key = tenant();
-        let error = seal(&key, &people(256), at(&key, "t", b"r"), b"").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    fn a_record_of_a_busy_channel_is_sealed() {
+        let (key, keys) = (tenant(), people(1_000));
+        let place = at(&key, "t", b"r");
+        let sealed = seal(&key, &keys, place, b"hello").unwrap();
+        assert_eq!(persons(&sealed).unwrap().len(), 1_000);
+        assert_eq!(open(&key, &keys, place, &sealed).unwrap(), "hello");
+        refused(open(&key, &keys[1..], place, &sealed));
     }
 
     proptest! {

@@ -29,7 +29,7 @@ impl SealProbe {
     /// Seals to all the persons.
     ///
     /// # Errors
-    /// For more than 255 persons, and where the system gives no randomness.
+    /// For more than 65,535 persons, and where the system gives no randomness.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
         seal(&self.tenant, &self.persons, self.place(), plain)
     }

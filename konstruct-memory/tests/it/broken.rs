@@ -1,4 +1,4 @@
-//! The suite bites: a journal with one fault fails the case that is about it.
+//! The suite bites: a store with one fault fails the case that is about it.
 
 use std::{
     collections::HashMap,
@@ -11,20 +11,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
-    Timestamp, WorkerId,
-    testkit::{JOURNAL_CASES, JournalSubject, journal_case},
-    turn::{
-        Accepted, Append, AppendOutcome, Charge, Claim, ConversationSummary, Exported, Fed,
-        Journal, Loaded, Stored, TimerChange,
+    ConversationId, Result, RoutedEvent, TenantId,
+    store::{
+        Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, ConversationCursor,
+        ConversationSummary, Fed, History, ItemEntry, Loaded, Mailbox, Store, Stored,
     },
+    testkit::{STORE_CASES, StoreSubject, store_case},
+    turn::ItemId,
 };
 
-use crate::journal::in_memory;
+use crate::store::in_memory;
 
-/// What a broken journal does wrong.
+/// What a broken store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// None: the wrapper itself is right.
@@ -49,7 +48,7 @@ enum Fault {
 
 #[derive(Debug)]
 struct Broken {
-    inner: Arc<dyn Journal>,
+    inner: Arc<dyn Store>,
     fault: Fault,
     events: AtomicU64,
     tenants: Mutex<Vec<TenantId>>,
@@ -57,19 +56,23 @@ struct Broken {
 }
 
 impl Broken {
-    fn subject(fault: Fault) -> JournalSubject {
-        let JournalSubject { journal, clock } = in_memory();
+    fn subject(fault: Fault) -> StoreSubject {
+        let StoreSubject { store, clock } = in_memory();
         let broken = Self {
-            inner: journal,
+            inner: store,
             fault,
             events: AtomicU64::new(0),
             tenants: Mutex::default(),
             holders: Mutex::default(),
         };
-        JournalSubject {
-            journal: Arc::new(broken),
+        StoreSubject {
+            store: Arc::new(broken),
             clock,
         }
+    }
+
+    fn inner(&self) -> Result<&dyn Store> {
+        Ok(&*self.inner)
     }
 
     /// The tenants that are looked at for one.
@@ -88,8 +91,11 @@ impl Broken {
     }
 }
 
+konstruct_core::forward_ledger!(Broken);
+konstruct_core::forward_archive!(Broken);
+
 #[async_trait]
-impl Journal for Broken {
+impl Mailbox for Broken {
     async fn accept(
         &self,
         tenant: TenantId,
@@ -106,13 +112,13 @@ impl Journal for Broken {
         self.inner.accept(tenant, events).await
     }
 
-    async fn claim(&self, worker: WorkerId, lease: Duration) -> Result<Option<Claim>> {
-        let claim = self.inner.claim(worker, lease).await?;
-        if let Some(claim) = &claim {
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        let claimed = self.inner.claim(request).await?;
+        if let Claimed::Conversation(claim) = &claimed {
             let of = (claim.tenant, claim.conversation);
             self.holders.lock().unwrap().insert(of, claim.clone());
         }
-        Ok(claim)
+        Ok(claimed)
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
@@ -147,7 +153,7 @@ impl Journal for Broken {
                     reserve.cap = None;
                 }
             }
-            Fault::NoTimers => append.timer = TimerChange::Keep,
+            Fault::NoTimers => append.timers.clear(),
             Fault::HalfAppend => {
                 let rest = Append {
                     reserve: append.reserve.take(),
@@ -169,15 +175,16 @@ impl Journal for Broken {
         self.inner.append(&claim, expected_len, append).await
     }
 
-    async fn resolve(&self, tenant: TenantId, key: &str) -> Result<Option<ConversationId>> {
-        for tenant in self.seen_by(tenant) {
-            if let Some(found) = self.inner.resolve(tenant, key).await? {
-                return Ok(Some(found));
-            }
+    async fn changed(&self) {
+        if self.fault == Fault::NoWaking {
+            std::future::pending().await
         }
-        Ok(None)
+        self.inner.changed().await;
     }
+}
 
+#[async_trait]
+impl History for Broken {
     async fn read(
         &self,
         tenant: TenantId,
@@ -193,56 +200,34 @@ impl Journal for Broken {
         Ok(Vec::new())
     }
 
-    async fn conversations(
+    async fn list(
         &self,
         tenant: TenantId,
-        after: Option<ConversationId>,
+        after: Option<ConversationCursor>,
         limit: usize,
     ) -> Result<Vec<ConversationSummary>> {
-        self.inner.conversations(tenant, after, limit).await
+        self.inner.list(tenant, after, limit).await
+    }
+
+    async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>> {
+        self.inner.items(tenant, after, limit).await
     }
 
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.inner.feed(tenant, after, limit).await
     }
-
-    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
-        self.inner.export(tenant).await
-    }
-
-    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        self.inner.import(tenant, items).await
-    }
-
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
-        self.inner.charge(tenant, charge).await
-    }
-
-    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
-        self.inner.reserved(tenant, call).await
-    }
-
-    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
-        self.inner.erase(tenant, what, depth).await
-    }
-
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.inner.next_due().await
-    }
-
-    async fn changed(&self) {
-        if self.fault == Fault::NoWaking {
-            std::future::pending().await
-        }
-        self.inner.changed().await;
-    }
 }
 
-/// The cases that fail on a journal with a fault. A case that waits for what never comes is given up soon.
+/// The cases that fail on a store with a fault. A case that waits for what never comes is given up soon.
 async fn failures(fault: Fault, cases: &[&'static str]) -> Vec<&'static str> {
     let mut failed = Vec::new();
     for case in cases {
-        let outcome = journal_case(case, &async || Broken::subject(fault)).await;
+        let outcome = store_case(case, &async || Broken::subject(fault)).await;
         if outcome.is_err() {
             failed.push(*case);
         }
@@ -257,11 +242,11 @@ async fn check(fault: Fault, expected: &[&'static str]) {
 
 #[tokio::test]
 async fn the_wrapper_itself_breaks_nothing() {
-    assert!(failures(Fault::Nothing, JOURNAL_CASES).await.is_empty());
+    assert!(failures(Fault::Nothing, STORE_CASES).await.is_empty());
 }
 
 #[tokio::test]
-async fn a_journal_without_dedupe_fails() {
+async fn a_store_without_dedupe_fails() {
     let cases = [
         "redelivery_is_taken_once",
         "twins_fold",
@@ -272,19 +257,19 @@ async fn a_journal_without_dedupe_fails() {
 }
 
 #[tokio::test]
-async fn a_journal_without_fences_fails() {
+async fn a_store_without_fences_fails() {
     let cases = ["a_lease_ends", "agrees_with_a_model"];
     check(Fault::NoFence, &cases).await;
 }
 
 #[tokio::test]
-async fn a_journal_that_leaks_tenants_fails() {
+async fn a_store_that_leaks_tenants_fails() {
     let cases = ["tenants_do_not_see_each_other", "agrees_with_a_model"];
     check(Fault::LeakingTenant, &cases).await;
 }
 
 #[tokio::test]
-async fn a_journal_without_a_cap_fails() {
+async fn a_store_without_a_cap_fails() {
     let cases = [
         "over_budget_changes_nothing",
         "money_adds_up",
@@ -295,24 +280,24 @@ async fn a_journal_without_a_cap_fails() {
 }
 
 #[tokio::test]
-async fn a_journal_that_forgets_what_came_in_meanwhile_fails() {
+async fn a_store_that_forgets_what_came_in_meanwhile_fails() {
     let cases = ["a_release_tells_what_was_seen", "agrees_with_a_model"];
     check(Fault::DeafRelease, &cases).await;
 }
 
 #[tokio::test]
-async fn a_journal_that_writes_by_halves_fails() {
+async fn a_store_that_writes_by_halves_fails() {
     let cases = ["over_budget_changes_nothing", "agrees_with_a_model"];
     check(Fault::HalfAppend, &cases).await;
 }
 
 #[tokio::test]
-async fn a_journal_without_timers_fails() {
+async fn a_store_without_timers_fails() {
     let cases = ["a_timer_makes_ready", "agrees_with_a_model"];
     check(Fault::NoTimers, &cases).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_journal_that_wakes_nobody_fails() {
+async fn a_store_that_wakes_nobody_fails() {
     check(Fault::NoWaking, &["changes_wake"]).await;
 }

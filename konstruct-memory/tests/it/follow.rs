@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use konstruct_core::{
     ConnectionId, DocumentFormat, EmbedContext, Embedder, Error, ErrorKind, IndexProgress,
     KnowledgeStore as _, MemoryStore as _, NewDocument, Result, TenantId, WorkerId,
-    turn::{Append, Journal as _},
+    store::{Append, ClaimRequest, Mailbox as _},
 };
 use konstruct_memory::Redb;
 
-use crate::{journal::message, seal::sent};
+use crate::{seal::sent, store::message};
 
 /// Fails for some tenants, and never ends for others.
 #[derive(Debug, Default)]
@@ -49,8 +49,8 @@ async fn fill(store: &Redb, tenant: TenantId) {
     store.put_document(tenant, faq).await.unwrap();
     let event = message(ConnectionId::new(), "C1", "1", "U1");
     store.accept(tenant, vec![event]).await.unwrap();
-    let claim = store.claim(WorkerId::new(), Duration::from_secs(60)).await;
-    let claim = claim.unwrap().unwrap();
+    let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(60));
+    let claim = store.claim(request).await.unwrap().conversation().unwrap();
     let append = Append {
         records: vec![sent(&[], "hello")],
         ..Append::default()

@@ -6,10 +6,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use konstruct_core::{ConnectionId, TenantId, WorkerId, turn::Accepted, turn::Journal as _};
+use konstruct_core::{
+    ConnectionId, TenantId, WorkerId,
+    store::{Accepted, ClaimRequest, History as _, Mailbox as _},
+};
 use konstruct_memory::Redb;
 
-use crate::journal::message;
+use crate::store::message;
 
 /// Where the process that will be killed keeps its store; unset in every other run.
 const STORE: &str = "KONSTRUCT_TEST_KILLED_STORE";
@@ -80,7 +83,7 @@ async fn what_was_answered_outlives_a_kill() {
             let outcome = store.accept(TENANT, vec![event]).await.unwrap();
             assert_eq!(outcome, [Accepted::Duplicate], "{id} was answered");
         }
-        let listed = store.conversations(TENANT, None, 100).await.unwrap();
+        let listed = store.list(TENANT, None, 100).await.unwrap();
         let kept: u64 = listed
             .iter()
             .map(|conversation| conversation.unconsumed)
@@ -88,9 +91,13 @@ async fn what_was_answered_outlives_a_kill() {
         assert!(kept >= all.len() as u64);
         assert!(
             store
-                .claim(WorkerId::new(), std::time::Duration::from_secs(1))
+                .claim(ClaimRequest::new(
+                    WorkerId::new(),
+                    std::time::Duration::from_secs(1)
+                ))
                 .await
                 .unwrap()
+                .conversation()
                 .is_some()
         );
     }

@@ -8,11 +8,12 @@ use konstruct_core::{
     ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope, SummaryStore as _, TenantId,
     Timestamp, TurnLimits,
     learn::{Learned, Learner},
+    store::{Archive as _, Exported, History as _, Mailbox as _},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
     },
     tool::Toolbox,
-    turn::{Driver, Exported, Journal as _, Worker},
+    turn::{Driver, Worker},
 };
 use konstruct_memory::Oracle;
 
@@ -89,12 +90,11 @@ impl Office {
     }
 
     async fn learn(&self, every: u32) -> konstruct_core::Result<Learned> {
-        let conversations = self.store.conversations(self.tenant, None, 9).await?;
+        let conversations = self.store.list(self.tenant, None, 9).await?;
         let learner = Learner::new(
             Arc::new(self.store.clone()),
             Arc::new(self.store.clone()),
             Arc::new(self.directory.clone()),
-            Arc::new(self.clock.clone()),
         );
         learner
             .with_every(every)
@@ -103,11 +103,7 @@ impl Office {
     }
 
     async fn person(&self) -> PersonId {
-        let conversations = self
-            .store
-            .conversations(self.tenant, None, 9)
-            .await
-            .unwrap();
+        let conversations = self.store.list(self.tenant, None, 9).await.unwrap();
         let log = self.store.read(self.tenant, conversations[0].id, 0..1);
         let first = log.await.unwrap()[0].record.clone().unwrap();
         *first.persons.iter().next().unwrap()
@@ -222,12 +218,7 @@ async fn what_the_window_does_not_hold_is_summarised() {
     }
     office.say("3", "part 3 of a story").await;
     assert!(office.learn(1).await.unwrap().summarised);
-    let conversation = office
-        .store
-        .conversations(office.tenant, None, 9)
-        .await
-        .unwrap()[0]
-        .id;
+    let conversation = office.store.list(office.tenant, None, 9).await.unwrap()[0].id;
     let kept = office
         .store
         .summary(office.tenant, conversation)

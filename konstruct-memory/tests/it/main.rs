@@ -8,7 +8,6 @@
 mod broken;
 mod erase;
 mod follow;
-mod journal;
 mod kill;
 #[cfg(feature = "testkit")]
 mod learn;
@@ -17,3 +16,6 @@ mod memory;
 mod paid;
 mod rows;
 mod seal;
+mod store;
+#[cfg(feature = "testkit")]
+mod thread;

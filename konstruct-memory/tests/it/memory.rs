@@ -5,8 +5,8 @@ use std::sync::Arc;
 use konstruct_core::{
     Timestamp,
     testkit::{
-        BrokenMemory, JournalSubject, MEMORY_CASES, MemoryFlaw, MemorySubject, VirtualClock,
-        journal_suite, memories_agree, memory_case, memory_suite,
+        BrokenMemory, MEMORY_CASES, MemoryFlaw, MemorySubject, StoreSubject, VirtualClock,
+        memories_agree, memory_case, memory_suite, store_suite,
     },
 };
 use konstruct_memory::{Oracle, Redb};
@@ -15,7 +15,7 @@ fn oracle() -> MemorySubject {
     let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
     let oracle = Oracle::new(Arc::new(clock.clone()), None).unwrap();
     MemorySubject {
-        journal: Arc::new(oracle.clone()),
+        store: Arc::new(oracle.clone()),
         memory: Arc::new(oracle),
         clock,
     }
@@ -27,10 +27,10 @@ async fn the_reference_passes() {
 }
 
 #[tokio::test]
-async fn the_reference_is_a_journal() {
-    journal_suite(async || {
-        let MemorySubject { journal, clock, .. } = oracle();
-        JournalSubject { journal, clock }
+async fn the_reference_is_a_store() {
+    store_suite(async || {
+        let MemorySubject { store, clock, .. } = oracle();
+        StoreSubject { store, clock }
     })
     .await;
 }
@@ -42,7 +42,7 @@ fn redb() -> MemorySubject {
         .in_memory()
         .unwrap();
     MemorySubject {
-        journal: Arc::new(store.clone()),
+        store: Arc::new(store.clone()),
         memory: Arc::new(store),
         clock,
     }

@@ -1,4 +1,4 @@
-//! A store that pays for its vectors from its own journal.
+//! A store that pays for its vectors from its own ledger.
 
 use std::sync::{
     Arc,
@@ -12,9 +12,9 @@ use konstruct_core::{
     KnowledgeStore as _, MemoryStore as _, NanoUsd, NewDocument, PaidEmbedder, Recall, Result,
     Scope, TenantId, Usage,
     limit::Spent,
+    store::{Exported, Store},
     testkit::{Answer, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,
-    turn::{Exported, Journal},
 };
 use konstruct_memory::Redb;
 
@@ -55,13 +55,13 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
         .open(&path)
         .unwrap();
     let tenant = TenantId::new();
-    let journal: Arc<dyn Journal> = Arc::new(store.clone());
+    let dynamic: Arc<dyn Store> = Arc::new(store.clone());
     let scripted = ScriptedDirectory::default();
     let employee = Employee::builder("Ava").monthly_cap(NanoUsd(21));
     let model = Arc::new(ScriptedModel::new(|_| Answer::text("Hi.")));
     scripted.hire(tenant, employee.build().unwrap(), model, Toolbox::default());
     let directory: Arc<dyn Directory> = Arc::new(scripted);
-    paid.pay_from(&journal, &directory);
+    paid.pay_from(&dynamic, &directory);
 
     let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
     store.put_document(tenant, faq).await.unwrap();
@@ -82,7 +82,7 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     assert_eq!(ask("open").await.len(), 1);
     assert_eq!(made(), 3);
 
-    let export: Vec<Exported> = journal
+    let export: Vec<Exported> = dynamic
         .export(tenant)
         .await
         .unwrap()
@@ -101,7 +101,7 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     }
 
     // The embedder does not keep the store open.
-    drop((store, journal, directory));
+    drop((store, dynamic, directory));
     Redb::open(&path).unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! Rows of the application's own.
 
-use konstruct_core::{Depth, Erase, ErrorKind, TenantId, turn::Journal as _};
+use konstruct_core::{Depth, Erase, ErrorKind, TenantId, store::Archive as _};
 use konstruct_memory::{Expect, Redb, RowChange};
 
 fn change(tenant: Option<TenantId>, key: &str, expect: Expect, value: Option<&[u8]>) -> RowChange {

@@ -3,12 +3,13 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use konstruct_core::{
-    ConnectionId, ErrorKind, PersonId, TenantId, Timestamp, TurnId, WorkerId,
-    turn::{Action, Append, Claim, Entry, Journal as _, Record},
+    ConnectionId, ErrorKind, Outgoing, PersonId, TenantId, Timestamp, TurnId, WorkerId,
+    store::{Append, AppendOutcome, Claim, ClaimRequest, DeliveryKey, History as _, Mailbox as _},
+    turn::{Cause, Entry, Event, Record, ReplyPart},
 };
 use konstruct_memory::{KeyRing, Redb};
 
-use crate::journal::message;
+use crate::store::message;
 
 /// What must not stand in the file.
 const MARKER: &str = "xyzzy-plugh";
@@ -19,12 +20,13 @@ pub(crate) fn sent(persons: &[PersonId], text: &str) -> Record {
         turn: TurnId::new(),
         at: Timestamp::from_secs(0),
         persons: persons.iter().copied().collect::<BTreeSet<_>>(),
-        entry: Entry::Action(Action::Send {
-            key: "k".into(),
-            attempt: 1,
-            text: text.into(),
-            reply_to: None,
-            give_up_at: Timestamp::from_secs(0),
+        cause: Cause::Employee,
+        entry: Entry::Event(Event::Rendered {
+            parts: vec![ReplyPart {
+                key: "k".into(),
+                what: Outgoing::markdown(text),
+            }],
+            rest: None,
         }),
     }
 }
@@ -36,15 +38,25 @@ async fn said(store: &Redb, tenant: TenantId, text: &str) -> Claim {
     event.event.sender.ids[0].1 = text.into();
     store.accept(tenant, vec![event]).await.unwrap();
     let lease = Duration::from_secs(60);
-    let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+    let claim = store
+        .claim(ClaimRequest::new(WorkerId::new(), lease))
+        .await
+        .unwrap()
+        .conversation()
+        .unwrap();
+    let loaded = store.load(&claim).await.unwrap().unwrap();
     let append = Append {
-        records: vec![sent(&[PersonId::new()], text)],
-        delivery_keys: vec![text.into()],
+        records: vec![sent(&loaded.inbox[0].persons, text)],
+        delivery_keys: vec![DeliveryKey {
+            key: text.into(),
+            index: 0,
+        }],
         consume_to: Some(1),
         checkpoint: true,
         ..Append::default()
     };
-    store.append(&claim, 0, append).await.unwrap();
+    let outcome = store.append(&claim, 0, append).await.unwrap();
+    assert_eq!(outcome, AppendOutcome::Appended);
     store.release(&claim, 1).await.unwrap();
     claim
 }
@@ -52,7 +64,7 @@ async fn said(store: &Redb, tenant: TenantId, text: &str) -> Claim {
 async fn texts(store: &Redb, claim: &Claim) -> Vec<String> {
     let log = store.read(claim.tenant, claim.conversation, 0..9).await;
     let text = |record: Record| match record.entry {
-        Entry::Action(Action::Send { text, .. }) => text,
+        Entry::Event(Event::Rendered { parts, .. }) => parts[0].what.text.clone(),
         _ => String::new(),
     };
     let records = log.unwrap().into_iter().filter_map(|stored| stored.record);
@@ -175,7 +187,12 @@ async fn rows_that_changed_places_do_not_open() {
         let events = ["one", "two"].map(|id| message(connection, "C1", id, id));
         store.accept(tenant, events.to_vec()).await.unwrap();
         let lease = Duration::from_secs(60);
-        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let claim = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation()
+            .unwrap();
         let append = Append {
             records: vec![sent(&[], "one"), sent(&[], "two")],
             ..Append::default()
@@ -202,7 +219,12 @@ async fn rows_that_changed_places_do_not_open() {
         txn.commit().unwrap();
         drop(db);
         let store = Redb::open(&path).unwrap();
-        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let claim = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation()
+            .unwrap();
         let error = store.load(&claim).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{table}");
     }

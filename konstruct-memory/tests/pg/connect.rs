@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use konstruct_core::{
     Actor, ConnectionId, Depth, Erase, ErrorKind, IdKind, RoutedEvent, Secret, TenantId, WorkerId,
-    turn::{Append, Journal as _},
+    store::{Append, Archive as _, ClaimRequest, DeliveryKey, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Postgres};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -170,10 +170,18 @@ async fn no_word_stands_in_the_database() {
             .await
             .unwrap();
         let lease = Duration::from_secs(60);
-        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let claim = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation()
+            .unwrap();
         let loaded = store.load(&claim).await.unwrap().unwrap();
         let append = Append {
-            delivery_keys: vec!["key of pomegranate".into()],
+            delivery_keys: vec![DeliveryKey {
+                key: "key of pomegranate".into(),
+                index: 0,
+            }],
             ..Append::default()
         };
         store.append(&claim, 0, append).await.unwrap();
@@ -208,7 +216,11 @@ async fn no_word_stands_in_the_database() {
             "insert into konstruct.inbox select * from public.copied".into(),
         )
         .await;
-        let claim = store.claim(WorkerId::new(), lease).await.unwrap();
+        let claim = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation();
         assert!(claim.is_none(), "nothing is left to do");
         let left = dump(&mut owner).await;
         assert!(left.contains("\\x"), "the copy is back");
@@ -217,7 +229,7 @@ async fn no_word_stands_in_the_database() {
                 .await
                 .unwrap();
         let readable = exported.iter().any(|item| {
-            matches!(item, konstruct_core::turn::Exported::Inbox(item) if item.event.is_some())
+            matches!(item, konstruct_core::store::Exported::Inbox(item) if item.event.is_some())
         });
         assert!(!readable, "an erased person's words are read from a copy");
     })
@@ -244,11 +256,11 @@ async fn tenant_keys_are_wrapped_anew() {
         assert_eq!(store.rewrap_keys().await.unwrap(), 0);
         let store = open(new).await;
         for tenant in tenants {
-            let listed = store.conversations(tenant, None, 10).await.unwrap();
-            assert_eq!(listed[0].place.id, "place of a");
+            let listed = store.list(tenant, None, 10).await.unwrap();
+            assert_eq!(listed[0].place.as_ref().unwrap().id, "place of a");
         }
         let store = open(old).await;
-        let error = store.conversations(tenants[0], None, 10).await.unwrap_err();
+        let error = store.list(tenants[0], None, 10).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
     })
     .await;

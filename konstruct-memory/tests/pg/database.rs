@@ -2,13 +2,14 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
     str::FromStr as _,
     sync::Arc,
 };
 
 use konstruct_core::{
     Secret, Timestamp, WorkerId,
-    testkit::{JournalSubject, MemorySubject, VirtualClock},
+    testkit::{MemorySubject, StoreSubject, VirtualClock},
 };
 use konstruct_memory::{KeyRing, Postgres, PostgresBuilder};
 use sqlx::{
@@ -43,8 +44,7 @@ fn template() -> String {
     for file in [
         include_str!("../../src/postgres/migrations/0001_journal.sql"),
         include_str!("../../src/postgres/migrations/0002_memory.sql"),
-        include_str!("../../src/postgres/migrations/0003_numbers.sql"),
-        include_str!("../../src/postgres/migrations/0004_graphs.sql"),
+        include_str!("../../src/postgres/migrations/0003_graphs.sql"),
         include_str!("../../src/postgres/migrations/secure.sql"),
         include_str!("../../src/postgres/migrate.rs"),
     ] {
@@ -132,6 +132,22 @@ impl Database {
         options.connect().await.unwrap()
     }
 
+    /// The folder of the server's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let options = server();
+        let socket = options.get_socket().cloned();
+        socket.unwrap_or_else(|| PathBuf::from(options.get_host()))
+    }
+
+    /// Says how to open the store through another folder's socket.
+    pub(crate) fn builder_at(&self, folder: &Path) -> PostgresBuilder {
+        let options = server().database(&self.name).username("konstruct_app");
+        let url = options.socket(folder).to_url_lossy().to_string();
+        Postgres::builder(Secret::new(url))
+            .key_ring(self.ring.clone())
+            .connections(8)
+    }
+
     /// Says how to open the store, as the server does.
     pub(crate) fn builder(&self) -> PostgresBuilder {
         Postgres::builder(self.url("konstruct_app"))
@@ -140,16 +156,16 @@ impl Database {
     }
 
     /// The store on a clock of the test.
-    pub(crate) async fn subject(&self, clock: VirtualClock) -> JournalSubject {
+    pub(crate) async fn subject(&self, clock: VirtualClock) -> StoreSubject {
         let store = self.builder().clock(Arc::new(clock.clone())).connect();
-        JournalSubject {
-            journal: Arc::new(store.await.unwrap()),
+        StoreSubject {
+            store: Arc::new(store.await.unwrap()),
             clock,
         }
     }
 
     /// An empty store on a clock of the test.
-    pub(crate) async fn fresh(&self) -> JournalSubject {
+    pub(crate) async fn fresh(&self) -> StoreSubject {
         self.clear().await;
         self.subject(VirtualClock::default()).await
     }
@@ -161,7 +177,7 @@ impl Database {
         let store = self.builder().clock(Arc::new(clock.clone())).connect();
         let store = store.await.unwrap();
         MemorySubject {
-            journal: Arc::new(store.clone()),
+            store: Arc::new(store.clone()),
             memory: Arc::new(store),
             clock,
         }

@@ -1,10 +1,14 @@
 //! What is left of what was erased, in the database's own files.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    ConnectionId, Depth, Erase, ErrorKind, Remnant, TenantId, Until, WorkerId,
-    turn::{Accepted, Append, Journal as _},
+    Actor, Clock as _, ConnectionId, Depth, Erase, ErrorKind, IdKind, Remnant, RoutedEvent,
+    TenantId, Timestamp, Until, WorkerId,
+    store::{
+        Accepted, Append, AppendOutcome, Archive as _, ClaimRequest, History as _, Mailbox as _,
+    },
+    testkit::VirtualClock,
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;
@@ -40,7 +44,12 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
             panic!("{accepted:?}");
         };
         let lease = Duration::from_secs(60);
-        let claim = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let claim = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation()
+            .unwrap();
         let append = Append {
             records: vec![record("the words")],
             ..Append::default()
@@ -48,7 +57,12 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
         store.append(&claim, 0, append).await.unwrap();
         let event = message(ConnectionId::new(), "C2", "2", "hello");
         store.accept(tenant, vec![event]).await.unwrap();
-        let other = store.claim(WorkerId::new(), lease).await.unwrap().unwrap();
+        let other = store
+            .claim(ClaimRequest::new(WorkerId::new(), lease))
+            .await
+            .unwrap()
+            .conversation()
+            .unwrap();
         let append = Append {
             records: vec![record("other words")],
             ..Append::default()
@@ -108,6 +122,100 @@ async fn no_table_is_left_out() {
             assert!(before.0 == after.0 && before.1 != after.1, "{} is the same file", before.0);
         }
         assert_eq!(before.len(), after.len());
+    })
+    .await;
+}
+
+/// A process that still has a person's key in memory neither writes with it nor brings it back, after another erased the person.
+#[tokio::test]
+async fn a_kept_key_does_not_outlive_its_person() {
+    Database::with(async |database| {
+        let one = database.builder().connect().await.unwrap();
+        let other = database.builder().connect().await.unwrap();
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        for (place, id) in [("C1", "1"), ("C2", "2")] {
+            let event = message(connection, place, id, "hello");
+            one.accept(tenant, vec![event]).await.unwrap();
+        }
+        let claim = async || {
+            let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(60));
+            one.claim(request).await.unwrap().conversation().unwrap()
+        };
+        let (first, second) = (claim().await, claim().await);
+        let loaded = one.load(&first).await.unwrap().unwrap();
+        let person = loaded.inbox[0].persons[0];
+        let words = |text: &str| {
+            let mut record = record(text);
+            record.persons.insert(person);
+            Append {
+                records: vec![record],
+                ..Append::default()
+            }
+        };
+        let appended = one.append(&first, 0, words("before")).await.unwrap();
+        assert_eq!(appended, AppendOutcome::Appended);
+        let consume = Append {
+            consume_to: Some(1),
+            checkpoint: true,
+            records: vec![record("of nobody")],
+            ..Append::default()
+        };
+        one.append(&second, 0, consume).await.unwrap();
+        let what = Erase::Person { person };
+        let receipt = other.erase(tenant, what, Depth::Logical).await.unwrap();
+        assert_eq!(receipt.keys, 1);
+        // Its claim was ended because the place was the person's address.
+        let late = one.append(&second, 1, words("after")).await.unwrap();
+        assert_eq!(late, AppendOutcome::Lost);
+        let event = RoutedEvent {
+            event: message(connection, "C3", "3", "others")
+                .event
+                .sent_by(Actor::human(IdKind::SlackUser, "U2")),
+            connection,
+        };
+        let accepted = one.accept(tenant, vec![event]).await.unwrap();
+        let [Accepted::New { conversation, .. }] = accepted[..] else {
+            panic!("{accepted:?}");
+        };
+        // Conversations whose claims were ended are ready as well.
+        let mut third = claim().await;
+        while third.conversation != conversation {
+            third = claim().await;
+        }
+        let late = one.append(&third, 0, words("after")).await.unwrap();
+        assert_eq!(late, AppendOutcome::Forgotten(vec![person]));
+        let mut owner = database.connect("postgres").await;
+        let keys: i64 =
+            sqlx::query_scalar("select count(*) from konstruct.person_keys where person = $1")
+                .bind(uuid::Uuid::from_bytes(*person.as_bytes()))
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+        assert_eq!(keys, 0, "the key is back");
+    })
+    .await;
+}
+
+/// Event ids of this and the last two months are known, whenever old ones are removed.
+#[tokio::test]
+async fn old_event_ids_are_removed_by_the_month() {
+    Database::with(async |database| {
+        let clock = VirtualClock::new(Timestamp::from_secs(1_767_225_600));
+        let builder = database.builder().clock(Arc::new(clock.clone()));
+        let store = builder.connect().await.unwrap();
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let event = || message(connection, "C1", "1", "hello");
+        let accept = async || store.accept(tenant, vec![event()]).await.unwrap()[0];
+        let owner = database.url("postgres");
+        assert!(matches!(accept().await, Accepted::New { .. }));
+        let month = Duration::from_secs(30 * 86_400);
+        for _ in 0..3 {
+            Postgres::prune_at(&owner, clock.now()).await.unwrap();
+            assert_eq!(accept().await, Accepted::Duplicate);
+            clock.advance(month);
+        }
+        Postgres::prune_at(&owner, clock.now()).await.unwrap();
+        assert!(matches!(accept().await, Accepted::New { .. }));
     })
     .await;
 }

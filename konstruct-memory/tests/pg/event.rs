@@ -3,31 +3,28 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, ConnectionId, Content, ConversationRef,
-    IdKind, Inbound, RoutedEvent, Timestamp, TurnId,
-    turn::{Entry, Event, RECORD_VERSION, Record},
+    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
+    RoutedEvent, Timestamp, TurnId,
+    turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };
 
 /// A message of a place, with its ids.
 pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &str) -> RoutedEvent {
     RoutedEvent {
         connection,
-        event: Inbound {
-            id: id.into(),
-            logical_id: format!("logical {id}"),
-            channel: ChannelKind::SLACK,
-            account: AccountId("T1".into()),
-            conversation: Some(ConversationRef::direct(place)),
-            sender: Actor::human(IdKind::SlackUser, "U1"),
-            occurred_at: Timestamp::from_secs(1_767_225_600),
-            redelivery: 0,
-            body: Body::Message {
+        event: Inbound::new(
+            ChannelKind::SLACK,
+            AccountId("T1".into()),
+            id,
+            Timestamp::from_secs(1_767_225_600),
+            Body::Message {
                 message: "m".into(),
                 content: Content::text(text),
             },
-            addressed: Addressing::default(),
-            raw: None,
-        },
+        )
+        .with_logical_id(format!("logical {id}"))
+        .in_place(ConversationRef::direct(place))
+        .sent_by(Actor::human(IdKind::SlackUser, "U1")),
     }
 }
 
@@ -37,6 +34,7 @@ pub(crate) fn record(text: &str) -> Record {
         v: RECORD_VERSION,
         turn: TurnId::from_bytes([7; 16]),
         at: Timestamp::from_secs(1_767_225_600),
+        cause: Cause::Vendor,
         persons: BTreeSet::new(),
         entry: Entry::Event(Event::ToolReturned {
             id: "call".into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use konstruct_core::{
     Audience, Depth, DocumentFormat, Erase, ErrorKind, Hit, KnowledgeStore as _, MemoryStore as _,
-    NewDocument, Recall, Scope, TenantId, Timestamp, turn::Journal as _,
+    NewDocument, Recall, Scope, TenantId, Timestamp, store::Archive as _,
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;
@@ -37,9 +37,8 @@ async fn write(store: &Postgres, tenant: TenantId, passages: u64) {
 
 async fn ask(store: &Postgres, tenant: TenantId, question: &str) -> Vec<Hit> {
     let query = Recall {
-        limit: 10,
         explain: true,
-        ..Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE)
+        ..Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(10)
     };
     store.recall(tenant, query).await.unwrap()
 }

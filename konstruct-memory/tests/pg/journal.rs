@@ -1,23 +1,23 @@
 //! The hosted store as a journal.
 
-use konstruct_core::testkit::{journal_restart_suite, journal_suite, turn_suite};
+use konstruct_core::testkit::{store_restart_suite, store_suite, turn_suite};
 
 use crate::database::Database;
 
 #[tokio::test]
 async fn postgres_is_a_journal() {
-    Database::with(async |database| journal_suite(async || database.fresh().await).await).await;
+    Database::with(async |database| store_suite(async || database.fresh().await).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn postgres_is_a_journal_on_many_threads() {
-    Database::with(async |database| journal_suite(async || database.fresh().await).await).await;
+    Database::with(async |database| store_suite(async || database.fresh().await).await).await;
 }
 
 #[tokio::test]
 async fn postgres_keeps_what_it_answered() {
     Database::with(async |database| {
-        journal_restart_suite(
+        store_restart_suite(
             async || database.fresh().await,
             // Another process: the claims of the one that ended go on until their lease is over.
             async |subject, _| database.subject(subject.clock).await,

@@ -8,6 +8,7 @@
 )]
 
 mod connect;
+mod counter;
 mod database;
 mod erase;
 mod event;
@@ -16,4 +17,4 @@ mod isolation;
 mod journal;
 mod many;
 mod memory;
-mod numbers;
+mod statements;

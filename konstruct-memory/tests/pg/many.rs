@@ -7,7 +7,7 @@ use std::{
 
 use konstruct_core::{
     ConnectionId, ConversationId, TenantId, WorkerId,
-    turn::{Append, AppendOutcome, Journal as _},
+    store::{Append, AppendOutcome, ClaimRequest, History as _, Mailbox as _},
 };
 use konstruct_memory::Postgres;
 
@@ -22,14 +22,27 @@ async fn what_one_accepts_wakes_another() {
     Database::with(async |database| {
         let one = database.builder().connect().await.unwrap();
         let other = database.builder().connect().await.unwrap();
-        assert_eq!(other.claim(WorkerId::new(), LEASE).await.unwrap(), None);
+        assert_eq!(
+            other
+                .claim(ClaimRequest::new(WorkerId::new(), LEASE))
+                .await
+                .unwrap()
+                .conversation(),
+            None
+        );
         let from = Instant::now();
         let event = message(ConnectionId::new(), "C1", "1", "hello");
         let (accepted, ()) = tokio::join!(
             one.accept(TenantId::new(), vec![event]),
             // It may wake without cause.
             async {
-                while other.claim(WorkerId::new(), LEASE).await.unwrap().is_none() {
+                while other
+                    .claim(ClaimRequest::new(WorkerId::new(), LEASE))
+                    .await
+                    .unwrap()
+                    .conversation()
+                    .is_none()
+                {
                     other.changed().await
                 }
             }
@@ -44,10 +57,15 @@ async fn what_one_accepts_wakes_another() {
 async fn work(store: Postgres, tenants: Vec<TenantId>) {
     let worker = WorkerId::new();
     loop {
-        let Some(claim) = store.claim(worker, LEASE).await.unwrap() else {
+        let Some(claim) = store
+            .claim(ClaimRequest::new(worker, LEASE))
+            .await
+            .unwrap()
+            .conversation()
+        else {
             let mut left = 0;
             for tenant in &tenants {
-                let listed = store.conversations(*tenant, None, 100).await.unwrap();
+                let listed = store.list(*tenant, None, 100).await.unwrap();
                 left += listed.iter().map(|one| one.unconsumed).sum::<u64>();
             }
             if left == 0 {

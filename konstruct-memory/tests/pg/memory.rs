@@ -25,7 +25,7 @@ async fn agree(seeds: std::ops::Range<u64>) {
             let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
             let oracle = Oracle::new(Arc::new(clock.clone()), None).unwrap();
             let reference = MemorySubject {
-                journal: Arc::new(oracle.clone()),
+                store: Arc::new(oracle.clone()),
                 memory: Arc::new(oracle),
                 clock,
             };
@@ -118,9 +118,8 @@ fn found(hits: &[Hit]) -> BTreeMap<(String, String), f32> {
 
 async fn ask(memory: &dyn MemoryStore, tenant: TenantId, question: &str, limit: usize) -> Vec<Hit> {
     let query = Recall {
-        limit,
         explain: true,
-        ..Recall::new(question, Audience::Tenant, Scope::ALL)
+        ..Recall::new(question, Audience::Tenant, Scope::ALL).with_limit(limit)
     };
     memory.recall(tenant, query).await.unwrap()
 }

@@ -1,4 +1,5 @@
-//! The demo tenant: a small business with an FAQ, so that there is somebody to talk to from the first second.
+//! The sample business: a bicycle shop with an FAQ. The public demo and the business that the configuration connects each start
+//! with it, as two tenants that share nothing.
 
 use konstruct_core::{
     ConnectionId, DocumentFormat, Employee, ErrorKind, MemoryStore, NewDocument, Result, TenantId,
@@ -6,30 +7,37 @@ use konstruct_core::{
 
 use crate::directory::ServerDirectory;
 
-/// The demo tenant.
-pub const TENANT: TenantId = TenantId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+/// The tenant that the configuration connects to one workspace and one number, without the admin API.
+pub const BUSINESS: TenantId = TenantId::from_bytes(numbered(1));
+/// The tenant of the public demo.
+pub const TENANT: TenantId = TenantId::from_bytes(numbered(2));
 
-/// The numbers of its own connections: two of the simulator, two of the configuration.
-pub(crate) const SANDBOX_SLACK: u8 = 1;
-pub(crate) const SANDBOX_WHATSAPP: u8 = 2;
-pub(crate) const SLACK: u8 = 3;
-pub(crate) const WHATSAPP: u8 = 4;
+/// The demo's simulated connections: the same at every start.
+pub(crate) const SLACK: ConnectionId = ConnectionId::from_bytes(numbered(1));
+pub(crate) const WHATSAPP: ConnectionId = ConnectionId::from_bytes(numbered(2));
+/// The connections of the business: likewise.
+pub(crate) const BUSINESS_SLACK: ConnectionId = ConnectionId::from_bytes(numbered(3));
+pub(crate) const BUSINESS_WHATSAPP: ConnectionId = ConnectionId::from_bytes(numbered(4));
+
+const fn numbered(number: u8) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]
+}
 
 const FAQ: &str = include_str!("faq.md");
 
-/// Returns the id of one of the demo tenant's own connections: the same at every start.
-pub(crate) const fn connection(number: u8) -> ConnectionId {
-    ConnectionId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number])
-}
-
-/// Creates the demo tenant on the first start. What its owner changed since stays, and a demo that was removed stays away.
+/// Creates a tenant with the sample business, unless the tenant exists: what its owner changed stays.
 ///
 /// # Errors
 /// Those of the store.
-pub(crate) async fn create(directory: &ServerDirectory, memory: &dyn MemoryStore) -> Result<()> {
-    match directory.add_tenant(TENANT, "Acme Bikes (demo)").await {
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+pub(crate) async fn create(
+    directory: &ServerDirectory,
+    memory: &dyn MemoryStore,
+    tenant: TenantId,
+    name: &str,
+) -> Result<()> {
+    match directory.tenant(tenant).await {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let ava = Employee::builder("Ava")
@@ -39,8 +47,26 @@ pub(crate) async fn create(directory: &ServerDirectory, memory: &dyn MemoryStore
         .language("en")
         .tool("pass_on")
         .build()?;
-    directory.hire(TENANT, &ava).await?;
+    // The tenant comes last: after a crash in between, the next start does the rest.
+    match directory.hire(tenant, &ava).await {
+        Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+        _ => {}
+    }
     let faq = NewDocument::new("Acme Bikes FAQ", DocumentFormat::Markdown, FAQ);
-    memory.put_document(TENANT, faq).await?;
+    memory.put_document(tenant, faq).await?;
+    directory.add_tenant(tenant, name).await.map(drop)
+}
+
+/// Removes the demo's simulated connections: while the demo is off, nothing answers at their addresses.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn close(directory: &ServerDirectory) -> Result<()> {
+    for connection in [SLACK, WHATSAPP] {
+        match directory.disconnect(TENANT, connection).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Ok(())
 }

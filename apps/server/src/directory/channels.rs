@@ -1,9 +1,10 @@
 //! From a connection to the channel that speaks for it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use konstruct_channels::{Slack, WhatsApp};
 use konstruct_core::{Channel, ChannelKind, ConnectionId, Error, Result, TenantId};
+use sha2::{Digest as _, Sha256};
 
 use super::ServerDirectory;
 
@@ -24,16 +25,13 @@ impl ServerDirectory {
         tenant: TenantId,
         id: ConnectionId,
     ) -> Result<Arc<dyn Channel>> {
-        let known = self
-            .channels
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(tenant, id))
-            .cloned();
-        if let Some(channel) = known {
+        let ticket = self.channels.ticket();
+        let stored = self.stored(tenant, id).await?;
+        let (row, connection) = stored.ok_or_else(|| Error::not_found("connection"))?;
+        let version = Sha256::digest(&row).to_vec();
+        if let Some(channel) = self.channels.get(&(tenant, id), &version) {
             return Ok(channel);
         }
-        let connection = self.connection(tenant, id).await?;
         let channel: Arc<dyn Channel> = if connection.channel == ChannelKind::SLACK {
             let url = connection.api_url.as_ref().unwrap_or(&self.endpoints.slack);
             Arc::new(
@@ -52,17 +50,12 @@ impl ServerDirectory {
         } else {
             return Err(Error::not_found("channel"));
         };
-        let mut channels = self
-            .channels
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(channels.entry((tenant, id)).or_insert(channel)))
+        let built = Arc::clone(&channel);
+        self.channels.put(ticket, (tenant, id), version, built);
+        Ok(channel)
     }
 
     pub(super) fn forget_channel(&self, tenant: TenantId, id: ConnectionId) {
-        self.channels
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&(tenant, id));
+        self.channels.forget(&(tenant, id));
     }
 }

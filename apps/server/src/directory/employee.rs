@@ -46,7 +46,8 @@ impl ServerDirectory {
             Err(Error::new(
                 ErrorKind::Conflict,
                 "employee: a tenant has one; change it instead of hiring a second",
-            ))
+            )
+            .with_field("employee"))
         }
     }
 
@@ -68,7 +69,8 @@ impl ServerDirectory {
             Err(Error::new(
                 ErrorKind::Conflict,
                 "employee: it was changed by somebody else; read it again",
-            ))
+            )
+            .with_field("employee"))
         }
     }
 
@@ -81,9 +83,10 @@ impl ServerDirectory {
         employee.validate()?;
         for (i, name) in employee.tools.iter().enumerate() {
             if !self.tools.names().any(|tool| tool == name) {
+                let known: Vec<_> = self.tools.names().map(|tool| format!("`{tool}`")).collect();
                 return Err(Error::invalid(
                     &format!("tools[{i}]"),
-                    format!("there is no tool `{name}`"),
+                    format!("must be one of {}", known.join(", ")),
                 ));
             }
         }

@@ -1,7 +1,9 @@
 //! Who is who: tenants, their employees with every version, their connections, and what was passed on to them.
 
 mod account;
+mod cache;
 mod channels;
+mod confirm;
 mod employee;
 mod model;
 mod question;
@@ -14,13 +16,15 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, Result, Route,
-    Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, Directory, Error, ErrorKind,
+    LlmBackend, Result, Route, Staff, TenantId, tool::Toolbox,
 };
 use konstruct_memory::Redb;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Notify;
 
-pub(crate) use self::account::ANY;
+use self::cache::RowCache;
+pub(crate) use self::{account::checked, confirm::Confirmation};
 pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,
@@ -36,7 +40,14 @@ pub struct ServerDirectory {
     endpoints: Arc<Endpoints>,
     models: Arc<Models>,
     tools: Arc<Toolbox>,
-    channels: Arc<RwLock<OpenChannels>>,
+    /// The channels of connections that were used so far.
+    channels: Arc<RowCache<(TenantId, ConnectionId), Arc<dyn Channel>>>,
+    /// The models of tenants that have some of their own.
+    pools: Arc<RowCache<TenantId, Arc<dyn LlmBackend>>>,
+    /// The configured connections that no vendor has confirmed yet, with the account if it is known.
+    awaited: Arc<RwLock<HashMap<ChannelKind, Option<AccountId>>>>,
+    /// Rung when a connection is to be confirmed in the background.
+    unconfirmed: Arc<Notify>,
 }
 
 impl ServerDirectory {
@@ -54,6 +65,9 @@ impl ServerDirectory {
             models: Arc::new(models),
             tools: Arc::new(tools),
             channels: Arc::default(),
+            pools: Arc::default(),
+            awaited: Arc::default(),
+            unconfirmed: Arc::default(),
         })
     }
 
@@ -90,9 +104,6 @@ impl ServerDirectory {
     }
 }
 
-/// The channels that were opened so far.
-type OpenChannels = HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>;
-
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::internal("a row cannot be written").with_source(error))
@@ -114,11 +125,10 @@ impl Directory for ServerDirectory {
             .employee(tenant, version)
             .await?
             .ok_or_else(|| Error::not_found("employee"))?;
-        let own = async || self.own_models(tenant).await;
         Ok(Staff {
             employee: Arc::new(employee),
             version,
-            model: self.models.of(tenant, own).await?,
+            model: self.model_of(tenant).await?,
             tools: Arc::clone(&self.tools),
         })
     }
@@ -129,5 +139,98 @@ impl Directory for ServerDirectory {
         connection: ConnectionId,
     ) -> Result<Arc<dyn Channel>> {
         self.open_channel(tenant, connection).await
+    }
+
+    async fn connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<ConnectionState> {
+        Ok(self.connection(tenant, connection).await?.state)
+    }
+
+    async fn set_connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        state: ConnectionState,
+    ) -> Result<()> {
+        self.change_state(tenant, connection, state, false).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use konstruct_core::Secret;
+
+    use super::*;
+    use crate::{App, Config, model::OwnModel};
+
+    fn own(key: &str) -> OwnModel {
+        let own = serde_json::json!({
+            "name": "own", "provider": "openai", "model": "gpt", "api_key": key, "base_url": null, "purpose": null,
+        });
+        serde_json::from_value(own).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_removed_tenants_keys_and_tokens_are_dropped_from_memory() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().display().to_string();
+        let variable = |name: &str| match name {
+            "KONSTRUCT_DATA_DIR" => Some(path.clone()),
+            "KONSTRUCT_MODEL" => Some("extract".to_owned()),
+            _ => None,
+        };
+        let config = Config::load(None, variable).unwrap();
+        let address = "127.0.0.1:9".parse().unwrap();
+        let app = App::open(config, address, Instant::now()).await.unwrap();
+        let directory = &app.directory;
+        let (tenant, id) = (TenantId::new(), ConnectionId::new());
+        directory.add_tenant(tenant, "Shop").await.unwrap();
+        let new = NewConnection {
+            channel: ChannelKind::SLACK,
+            account: AccountId("T1".into()),
+            name: String::new(),
+            token: Secret::new("xoxb-1"),
+            api_url: None,
+        };
+        directory.connect(tenant, id, new.clone()).await.unwrap();
+        let shared = directory.model_of(tenant).await.unwrap();
+        assert_eq!(shared.describe().provider, "extract");
+        directory.keep_model(tenant, &own("sk-1")).await.unwrap();
+        let one = directory.model_of(tenant).await.unwrap();
+        assert_eq!(one.describe().provider, "openai");
+        assert!(Arc::ptr_eq(
+            &one,
+            &directory.model_of(tenant).await.unwrap()
+        ));
+        directory.keep_model(tenant, &own("sk-2")).await.unwrap();
+        assert!(!Arc::ptr_eq(
+            &one,
+            &directory.model_of(tenant).await.unwrap()
+        ));
+
+        let channel = directory.channel(tenant, id).await.unwrap();
+        let same = directory.channel(tenant, id).await.unwrap();
+        assert!(Arc::ptr_eq(&channel, &same));
+        let rotated = NewConnection {
+            token: Secret::new("xoxb-2"),
+            ..new
+        };
+        directory
+            .keep_connection(tenant, id, rotated)
+            .await
+            .unwrap();
+        let other = directory.channel(tenant, id).await.unwrap();
+        assert!(!Arc::ptr_eq(&channel, &other));
+
+        assert_eq!((directory.pools.len(), directory.channels.len()), (1, 1));
+        directory.remove_tenant(tenant).await.unwrap();
+        assert_eq!((directory.pools.len(), directory.channels.len()), (0, 0));
+        let model = directory.model_of(tenant).await.unwrap();
+        assert_eq!(model.describe().provider, "extract");
     }
 }

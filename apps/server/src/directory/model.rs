@@ -1,12 +1,17 @@
 //! Models of a tenant's own accounts at providers. Their keys are sealed like all rows.
 
-use konstruct_core::{Error, Result, TenantId};
+use std::sync::Arc;
+
+use konstruct_core::{Error, LlmBackend, Result, TenantId};
 use konstruct_memory::{Expect, RowChange};
 
-use super::{ServerDirectory, encode};
+use super::{ServerDirectory, decode, encode};
 use crate::model::OwnModel;
 
 const TABLE: &str = "models";
+/// The version of a tenant's models: a number that each change raises. It is written with the change.
+const VERSION: &str = "models_version";
+const KEY: &str = "version";
 /// The most models of a tenant's own.
 const MOST: usize = 20;
 
@@ -55,15 +60,45 @@ impl ServerDirectory {
         name: &str,
         value: Option<Vec<u8>>,
     ) -> Result<()> {
-        let change = RowChange {
-            tenant: Some(tenant),
-            table: TABLE.into(),
-            key: name.into(),
-            expect: Expect::Any,
-            value,
+        loop {
+            let version = self.store.get_row(Some(tenant), VERSION, KEY).await?;
+            let number: u64 = version.as_deref().map(decode).transpose()?.unwrap_or(0);
+            let row = |table: &str, key: &str, expect, value| RowChange {
+                tenant: Some(tenant),
+                table: table.into(),
+                key: key.into(),
+                expect,
+                value,
+            };
+            let expect = version.map_or(Expect::Absent, Expect::Exact);
+            let changes = vec![
+                row(TABLE, name, Expect::Any, value.clone()),
+                row(VERSION, KEY, expect, Some(encode(&(number + 1))?)),
+            ];
+            if self.store.write_rows(changes).await? {
+                self.pools.forget(&tenant);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns what a tenant's employee thinks with.
+    pub(super) async fn model_of(&self, tenant: TenantId) -> Result<Arc<dyn LlmBackend>> {
+        let ticket = self.pools.ticket();
+        let version = self.store.get_row(Some(tenant), VERSION, KEY).await?;
+        let Some(version) = version else {
+            return Ok(self.models.shared_backend());
         };
-        self.store.write_rows(vec![change]).await?;
-        self.models.forget(tenant);
-        Ok(())
+        if let Some(pool) = self.pools.get(&tenant, &version) {
+            return Ok(pool);
+        }
+        let pool = self.models.pool(&self.own_models(tenant).await?)?;
+        self.pools.put(ticket, tenant, version, Arc::clone(&pool));
+        Ok(pool)
+    }
+
+    /// Drops a removed tenant's models, and with them its keys, from memory.
+    pub(super) fn forget_models(&self, tenant: TenantId) {
+        self.pools.forget(&tenant);
     }
 }

@@ -2,7 +2,7 @@
 
 use konstruct_core::{
     Clock as _, Depth, Erase, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
-    turn::Journal as _,
+    store::Archive as _,
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
@@ -47,10 +47,7 @@ impl ServerDirectory {
         if self.store.write_rows(vec![change]).await? {
             Ok(tenant)
         } else {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                "id: the tenant exists already",
-            ))
+            Err(Error::new(ErrorKind::Conflict, "id: the tenant exists already").with_field("id"))
         }
     }
 
@@ -82,6 +79,7 @@ impl ServerDirectory {
             self.disconnect(id, connection.id).await?;
         }
         self.store.erase(id, Erase::Tenant, Depth::Logical).await?;
+        self.forget_models(id);
         self.store
             .delete_row(None, TABLE, &id.to_string())
             .await

@@ -1,12 +1,17 @@
 //! Whether the process runs, and whether it can work.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use konstruct_core::turn::Journal as _;
+use konstruct_core::{Clock as _, SystemClock, TenantId, store::History as _};
 use serde_json::{Value, json};
 
 use crate::App;
+
+/// For how long a failed write counts before it is tried whether the store can write again.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -14,17 +19,40 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/readyz", get(ready))
 }
 
-/// Asks the store, which is all that this server cannot do without.
+/// Asks for what this server cannot do without: its store, for reading and writing, and its tasks.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    let store = app.store.next_due().await;
-    let status = if store.is_ok() {
+    let nobody = TenantId::from_bytes([0; 16]);
+    let read = app.store.items(nobody, None, 1).await.is_ok();
+    let failed = app.store.failed_write();
+    let stale = failed
+        .as_ref()
+        .is_some_and(|failed| failed.at + FRESH <= SystemClock.now());
+    let written = if stale || !read {
+        let probed = tokio::time::timeout(PATIENCE, app.store.probe()).await;
+        probed.is_ok_and(|probed| probed.is_ok())
+    } else {
+        failed.is_none()
+    };
+    let (store, ended) = (read && written, app.health.ended());
+    let draining = app.health.is_draining();
+    let well = store && ended.is_none() && !draining;
+    let word = |ok: bool| if ok { "ok" } else { "failed" };
+    let mut body = json!({
+        "status": word(well),
+        "checks": {
+            "store": word(store),
+            "tasks": ended.as_deref().map_or("ok", |_| "failed"),
+            "serving": if draining { "draining" } else { "ok" },
+        },
+    });
+    if let Some(failed) = failed {
+        body["last_failed_write"] =
+            json!({ "at": failed.at.to_string(), "problem": failed.message });
+    }
+    let status = if well {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let word = |ok: bool| if ok { "ok" } else { "failed" };
-    (
-        status,
-        Json(json!({ "status": word(store.is_ok()), "checks": { "store": word(store.is_ok()) } })),
-    )
+    (status, Json(body))
 }

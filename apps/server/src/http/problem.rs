@@ -58,15 +58,22 @@ impl From<Error> for Problem {
             tracing::error!(%error, "a request failed");
             return Self::new(status, "the request could not be carried out");
         }
-        let mut problem = Self::new(status, error.message());
+        let ours = matches!(
+            error.kind(),
+            ErrorKind::InvalidInput
+                | ErrorKind::NotFound
+                | ErrorKind::Conflict
+                | ErrorKind::TooLarge
+        );
+        let mut problem = if ours {
+            Self::new(status, error.message())
+        } else {
+            // It may be a provider's, whose words can repeat what was sent.
+            tracing::warn!(%error, "a request was refused");
+            Self::new(status, "the request was refused")
+        };
         problem.retry_after = error.retry_after().map(|wait| wait.as_secs().max(1));
-        if let Some((field, _)) = error.message().split_once(": ") {
-            let named = matches!(
-                error.kind(),
-                ErrorKind::InvalidInput | ErrorKind::Conflict | ErrorKind::TooLarge
-            );
-            problem.field = named.then(|| field.to_owned());
-        }
+        problem.field = error.field().map(str::to_owned);
         problem
     }
 }

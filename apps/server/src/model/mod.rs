@@ -4,13 +4,10 @@ mod own;
 mod provider;
 mod shared;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::Arc;
 
-use konstruct_core::{LlmBackend, Result, TenantId};
-use konstruct_llm::{CallMetrics, Guard, Pool, PriceTable};
+use konstruct_core::{LlmBackend, Result, http::Guard};
+use konstruct_llm::{CallMetrics, Pool, PriceTable};
 
 pub(crate) use self::own::{OwnModel, Use};
 use self::provider::Provider;
@@ -24,8 +21,6 @@ pub struct Models {
     /// What a tenant's own base URLs may reach.
     guard: Guard,
     metrics: Arc<CallMetrics>,
-    /// The pools of tenants that have models of their own, as far as they were asked for; `None` for those that have none.
-    own: RwLock<HashMap<TenantId, Option<Arc<Pool>>>>,
 }
 
 impl Models {
@@ -43,7 +38,6 @@ impl Models {
             prices,
             guard: hosts.fold(Guard::new(), Guard::allow),
             metrics,
-            own: RwLock::default(),
         })
     }
 
@@ -62,38 +56,20 @@ impl Models {
         &self.metrics
     }
 
-    /// Returns what a tenant's employee thinks with: its own models first, the shared pool after them. `read` gives the tenant's models
-    /// where they are not known yet.
-    pub(crate) async fn of(
-        &self,
-        tenant: TenantId,
-        read: impl AsyncFnOnce() -> Result<Vec<OwnModel>>,
-    ) -> Result<Arc<dyn LlmBackend>> {
-        let known = self
-            .own
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&tenant)
-            .cloned();
-        let pool = match known {
-            Some(pool) => pool,
-            None => {
-                let models = read().await?;
-                let pool = self.pool_of(&models)?.map(Arc::new);
-                let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
-                own.entry(tenant).or_insert(pool).clone()
-            }
-        };
-        Ok(match pool {
-            Some(pool) => pool,
-            None => Arc::new(self.shared.clone()),
+    /// Makes what a tenant's employee thinks with: its own models first, the shared pool after them.
+    ///
+    /// # Errors
+    /// Those of the pool.
+    pub(crate) fn pool(&self, own: &[OwnModel]) -> Result<Arc<dyn LlmBackend>> {
+        Ok(match self.pool_of(own)? {
+            Some(pool) => Arc::new(pool),
+            None => self.shared_backend(),
         })
     }
 
-    /// Forgets what is known of a tenant's own models: they have changed.
-    pub(crate) fn forget(&self, tenant: TenantId) {
-        let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
-        own.remove(&tenant);
+    /// Returns what an employee thinks with whose tenant has no models of its own.
+    pub(crate) fn shared_backend(&self) -> Arc<dyn LlmBackend> {
+        Arc::new(self.shared.clone())
     }
 }
 
@@ -104,7 +80,8 @@ fn prices(config: &Config) -> Result<PriceTable> {
     }
     let name = config.prices.display().to_string();
     let text = std::fs::read_to_string(&config.prices).map_err(|error| {
-        konstruct_core::Error::invalid("prices", format!("{name} cannot be read"))
+        let key = crate::config::named("prices");
+        konstruct_core::Error::invalid(&key, format!("{name} cannot be read: {error}"))
             .with_source(error)
     })?;
     PriceTable::read(&text)

@@ -1,6 +1,6 @@
 //! A model of a tenant's own account at a provider.
 
-use konstruct_core::{Error, ModelInfo, Purpose, Result, Secret};
+use konstruct_core::{Error, ErrorKind, ModelInfo, Purpose, Result, Secret};
 use konstruct_llm::{Deployment, Pool};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ pub(crate) struct OwnModel {
     pub(crate) name: String,
     pub(crate) provider: Provider,
     pub(crate) model: String,
+    #[serde(serialize_with = "crate::secrets::seal")]
     pub(crate) api_key: Secret,
     pub(crate) base_url: Option<String>,
     /// `quality` or `fast`; without it, for both.
@@ -62,7 +63,12 @@ impl Models {
         }
         match (&own.base_url, own.provider) {
             (Some(url), _) => self.guard.check(url).await.map_err(|error| {
-                Error::invalid("base_url", error.message().to_owned()).with_source(error)
+                let problem = match error.kind() {
+                    ErrorKind::InvalidInput => "must be a URL",
+                    ErrorKind::Unavailable => "has a host that is not known",
+                    _ => "must begin with https:// and be on the public network",
+                };
+                Error::invalid("base_url", problem).with_source(error)
             })?,
             (None, Provider::Ollama) => {
                 return Err(Error::invalid("base_url", "must be set for an Ollama"));

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use konstruct_core::{Error, LlmBackend, Result, Secret};
-use konstruct_llm::{Anthropic, Guard, Ollama, OpenAi, PriceTable};
+use konstruct_core::{Error, LlmBackend, Result, Secret, http::Guard};
+use konstruct_llm::{Anthropic, Ollama, OpenAi, PriceTable};
 use serde::{Deserialize, Serialize};
 
 /// A provider of language models.

@@ -82,7 +82,7 @@ fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
             let (provider, model) = name.split_once('/').unwrap_or((name, ""));
             let provider: Provider = provider.parse().map_err(|_| {
                 Error::invalid(
-                    key,
+                    &config::named(key),
                     "must begin with `anthropic/`, `openai/`, `openai_responses/`, `ollama/` or be `extract`",
                 )
             })?;
@@ -99,7 +99,10 @@ fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
                 model
             };
             if model.is_empty() {
-                return Err(Error::invalid(key, "name the model: `ollama/NAME`"));
+                return Err(Error::invalid(
+                    &config::named(key),
+                    "name the model: `ollama/NAME`",
+                ));
             }
             Ok(Named::Of(provider, model.to_owned()))
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use konstruct_core::{Clock as _, Error, Result, Secret, SystemClock};
+use konstruct_core::{Clock as _, Error, Result, Secret, SystemClock, http::Client};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -14,7 +14,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Delivers to the server's own webhooks.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
-    http: reqwest::Client,
+    http: Client,
     base: String,
     signing_secret: Secret,
     app_secret: Secret,
@@ -22,20 +22,10 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn new(base: String, signing_secret: Secret, app_secret: Secret) -> Result<Self> {
-        // Loopback alone is spoken to, without TLS; no root is trusted.
-        let tls = rustls::ClientConfig::builder_with_provider(
-            rustls::crypto::ring::default_provider().into(),
-        )
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal("TLS cannot be set up").with_source(error))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .no_proxy()
-            .timeout(Duration::from_secs(10))
-            .build()
-            .map_err(|error| Error::internal("no HTTP client").with_source(error))?;
+        // It only delivers over loopback.
+        let http = Client::builder().direct().timeout(Duration::from_secs(10));
+        let http = http.build();
+        http.prepare()?;
         Ok(Self {
             http,
             base,
@@ -77,20 +67,21 @@ impl Delivery {
     ) -> bool {
         let mut wait = FIRST_WAIT;
         for _ in 0..TRIES {
-            let request = self
-                .http
-                .post(format!("{}{path}", self.base))
-                .header("content-type", "application/json");
-            let request = sign(&body)
-                .into_iter()
-                .fold(request, |request, (name, value)| {
+            let sent = async {
+                let url = format!("{}{path}", self.base);
+                let request = self.http.post(url)?;
+                let request = request.header("content-type", "application/json");
+                let signed = sign(&body).into_iter();
+                let request = signed.fold(request, |request, (name, value)| {
                     request.header(name, value)
                 });
-            match request.body(body.clone()).send().await {
-                Ok(answer) if answer.status().is_success() => return true,
+                request.body(body.clone()).send().await
+            };
+            match sent.await {
+                Ok(answer) if answer.is_success() => return true,
                 Ok(answer) => tracing::warn!(
-                    status = answer.status().as_u16(),
-                    "a simulated webhook was not taken"
+                    status = answer.status(),
+                    "a simulated webhook was not accepted"
                 ),
                 Err(error) => tracing::warn!(%error, "a simulated webhook was not delivered"),
             }
@@ -101,7 +92,7 @@ impl Delivery {
     }
 }
 
-fn hex_hmac(secret: &Secret, bytes: &[u8]) -> String {
+pub(super) fn hex_hmac(secret: &Secret, bytes: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("any key length");

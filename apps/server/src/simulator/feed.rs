@@ -1,4 +1,4 @@
-//! What the pages show: one person's conversation, in memory.
+//! What the pages show: each visitor's conversation, in memory.
 
 use std::{
     collections::HashMap,
@@ -8,8 +8,8 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-/// How many people the simulator remembers, and how much of each. It is a demonstration, not a store.
-const PEOPLE: usize = 1_000;
+/// How many visitors the simulator remembers, and how much of each. It is a demonstration, not a store.
+const VISITORS: usize = 1_000;
 const NOTES: usize = 500;
 
 /// Something that a page shows.
@@ -45,91 +45,145 @@ pub(super) enum Window {
 /// All conversations of the simulator.
 #[derive(Debug)]
 pub(super) struct Feed {
-    people: Mutex<HashMap<String, Vec<Note>>>,
-    posted: Mutex<Vec<serde_json::Value>>,
+    visitors: Mutex<Visitors>,
     live: broadcast::Sender<(String, Note)>,
+}
+
+#[derive(Debug, Default)]
+struct Visitors {
+    known: HashMap<String, Seen>,
+    clock: u64,
+}
+
+/// What one visitor has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    notes: Vec<Note>,
+    /// The employee's messages in the visitor's channel, as Slack keeps them.
+    posted: Vec<serde_json::Value>,
+    /// When something was last shown.
+    at: u64,
+}
+
+impl Visitors {
+    /// Returns a visitor, in place of the one who was shown nothing for longest if there are too many.
+    fn entry(&mut self, visitor: &str) -> &mut Seen {
+        if self.known.len() >= VISITORS && !self.known.contains_key(visitor) {
+            let oldest = self.known.iter().min_by_key(|(_, seen)| seen.at);
+            if let Some(oldest) = oldest.map(|(visitor, _)| visitor.clone()) {
+                self.known.remove(&oldest);
+            }
+        }
+        self.clock += 1;
+        let seen = self.known.entry(visitor.to_owned()).or_default();
+        seen.at = self.clock;
+        seen
+    }
 }
 
 impl Default for Feed {
     fn default() -> Self {
         Self {
-            people: Mutex::default(),
-            posted: Mutex::default(),
+            visitors: Mutex::default(),
             live: broadcast::Sender::new(1024),
         }
     }
 }
 
 impl Feed {
-    /// Shows something to a person.
-    pub(super) fn show(&self, person: &str, note: Note) {
-        let mut people = self.lock();
-        if people.len() >= PEOPLE && !people.contains_key(person) {
-            people.clear();
-        }
-        let notes = people.entry(person.to_owned()).or_default();
+    /// Shows something to a visitor.
+    pub(super) fn show(&self, visitor: &str, note: Note) {
+        let mut visitors = self.lock();
+        let notes = &mut visitors.entry(visitor).notes;
         if notes.len() >= NOTES {
             notes.remove(0);
         }
         if !matches!(note, Note::Typing { .. }) {
             notes.push(note.clone());
         }
-        // Nobody looks: that is no error.
-        let _ = self.live.send((person.to_owned(), note));
+        // It fails only if no page is open.
+        let _ = self.live.send((visitor.to_owned(), note));
     }
 
-    /// Returns what was shown to a person, and what will be.
-    pub(super) fn follow(&self, person: &str) -> (Vec<Note>, broadcast::Receiver<(String, Note)>) {
-        let people = self.lock();
-        (
-            people.get(person).cloned().unwrap_or_default(),
-            self.live.subscribe(),
-        )
+    /// Returns what was shown to a visitor, and what will be shown to anybody from now on.
+    pub(super) fn follow(&self, visitor: &str) -> (Vec<Note>, broadcast::Receiver<(String, Note)>) {
+        let visitors = self.lock();
+        let notes = visitors.known.get(visitor).map(|seen| seen.notes.clone());
+        (notes.unwrap_or_default(), self.live.subscribe())
     }
 
-    /// Returns the ids of what the person has said in a window so far.
-    pub(super) fn said(&self, person: &str, window: Window) -> Vec<String> {
-        let people = self.lock();
-        let notes = people.get(person).map(Vec::as_slice).unwrap_or_default();
-        let said = notes.iter().filter_map(|note| match note {
-            Note::Said { channel, id, .. } if *channel == window => Some(id.clone()),
-            _ => None,
-        });
+    /// Returns the ids of what the visitor has said in a window so far.
+    pub(super) fn said(&self, visitor: &str, window: Window) -> Vec<String> {
+        let visitors = self.lock();
+        let notes = visitors.known.get(visitor).map(|seen| &*seen.notes);
+        let said = notes
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|note| match note {
+                Note::Said { channel, id, .. } if *channel == window => Some(id.clone()),
+                _ => None,
+            });
         said.collect()
     }
 
     /// Returns whose message this is.
-    pub(super) fn person_of(&self, message: &str) -> Option<String> {
-        let people = self.lock();
-        let whose = people.iter().find(|(_, notes)| {
-            notes
-                .iter()
-                .any(|note| matches!(note, Note::Said { id, .. } if id == message))
+    pub(super) fn visitor_of(&self, message: &str) -> Option<String> {
+        let visitors = self.lock();
+        let whose = visitors.known.iter().find(|(_, seen)| {
+            let mut notes = seen.notes.iter();
+            notes.any(|note| matches!(note, Note::Said { id, .. } if id == message))
         });
-        whose.map(|(person, _)| person.clone())
+        whose.map(|(visitor, _)| visitor.clone())
     }
 
-    /// Keeps a message as Slack does, for the employee to look its own up.
-    pub(super) fn keep(&self, message: serde_json::Value) {
-        let mut posted = self.posted.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Keeps a message in a visitor's channel, for the employee to find its own messages.
+    pub(super) fn keep(&self, visitor: &str, message: serde_json::Value) {
+        let mut visitors = self.lock();
+        let posted = &mut visitors.entry(visitor).posted;
         if posted.len() >= NOTES {
             posted.remove(0);
         }
         posted.push(message);
     }
 
-    /// Returns the messages that were kept, the newest first.
-    pub(super) fn posted(&self) -> Vec<serde_json::Value> {
-        self.posted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .rev()
-            .cloned()
-            .collect()
+    /// Returns the messages that were kept in a visitor's channel, the newest first.
+    pub(super) fn posted(&self, visitor: &str) -> Vec<serde_json::Value> {
+        let visitors = self.lock();
+        let posted = visitors.known.get(visitor).map(|seen| &*seen.posted);
+        posted.unwrap_or_default().iter().rev().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Note>>> {
-        self.people.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Visitors> {
+        self.visitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_displaces_only_the_visitor_seen_longest_ago() {
+        let feed = Feed::default();
+        let note = || Note::Tick {
+            id: "1".into(),
+            state: "sent",
+        };
+        for visitor in 0..VISITORS {
+            feed.show(&visitor.to_string(), note());
+        }
+        feed.show("0", note());
+        feed.show("one more", note());
+        assert_eq!(feed.follow("0").0.len(), 2);
+        assert!(feed.follow("1").0.is_empty());
+        assert_eq!(feed.follow("2").0.len(), 1);
+    }
+
+    #[test]
+    fn a_channel_shows_its_own_messages_only() {
+        let feed = Feed::default();
+        feed.keep("a", serde_json::json!(1));
+        assert_eq!(feed.posted("a").len(), 1);
+        assert!(feed.posted("b").is_empty());
     }
 }

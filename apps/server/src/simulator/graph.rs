@@ -6,15 +6,16 @@ use axum::{
     Json, Router,
     extract::Path,
     http::{HeaderMap, StatusCode},
-    routing::post,
+    routing::{get, post},
 };
 use konstruct_core::{Clock as _, Result, SystemClock};
 use serde_json::{Value, json};
 
 use super::{
-    PHONE_NUMBER_ID, Simulator,
+    PHONE, PHONE_NUMBER_ID, Simulator,
     deliver::random,
     feed::{Note, Window},
+    with_choices,
 };
 use crate::App;
 
@@ -22,10 +23,30 @@ use crate::App;
 const TICK: Duration = Duration::from_millis(200);
 
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
-    Router::new().route(
-        "/sandbox/graph/{version}/{number}/messages",
-        post(move |path, headers, body| messages(simulator, path, headers, body)),
-    )
+    let numbers = simulator.clone();
+    Router::new()
+        .route(
+            "/demo/graph/{version}/{number}",
+            get(move |path, headers| number(numbers, path, headers)),
+        )
+        .route(
+            "/demo/graph/{version}/{number}/messages",
+            post(move |path, headers, body| messages(simulator, path, headers, body)),
+        )
+}
+
+/// Describes the number to whoever has its token.
+async fn number(
+    simulator: Simulator,
+    Path((_, number)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> (StatusCode, Json<Value>) {
+    if !simulator.authorized(&headers) || number != PHONE_NUMBER_ID {
+        let error = json!({ "error": { "message": "(#190)", "code": 190 } });
+        return (StatusCode::UNAUTHORIZED, Json(error));
+    }
+    let number = json!({ "id": number, "display_phone_number": "the demo's number" });
+    (StatusCode::OK, Json(number))
 }
 
 impl Simulator {
@@ -33,10 +54,11 @@ impl Simulator {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub(super) async fn say_on_whatsapp(&self, person: &str, text: &str) -> Result<()> {
-        let id = random("wamid.SANDBOX")?;
+    pub(super) async fn say_on_whatsapp(&self, visitor: &str, text: &str) -> Result<()> {
+        let id = random("wamid.DEMO")?;
+        let phone = format!("{PHONE}{visitor}");
         self.feed.show(
-            person,
+            visitor,
             Note::Said {
                 channel: Window::Whatsapp,
                 id: id.clone(),
@@ -44,9 +66,9 @@ impl Simulator {
             },
         );
         let payload = webhook(json!({
-            "contacts": [{ "profile": { "name": "You" }, "wa_id": person }],
+            "contacts": [{ "profile": { "name": "You" }, "wa_id": phone }],
             "messages": [{
-                "from": person,
+                "from": phone,
                 "id": id,
                 "timestamp": SystemClock.now().as_secs().to_string(),
                 "type": "text",
@@ -58,19 +80,19 @@ impl Simulator {
         } else {
             "failed"
         };
-        self.feed.show(person, Note::Tick { id, state });
+        self.feed.show(visitor, Note::Tick { id, state });
         Ok(())
     }
 
     /// The phone reports how far the employee's message came, one tick after the other.
-    async fn tick(self, person: String, id: String, tag: Option<String>) {
+    async fn tick(self, visitor: String, id: String, tag: Option<String>) {
         for state in ["sent", "delivered", "read"] {
             tokio::time::sleep(TICK).await;
             let mut status = json!({
                 "id": id,
                 "status": state,
                 "timestamp": SystemClock.now().as_secs().to_string(),
-                "recipient_id": person,
+                "recipient_id": format!("{PHONE}{visitor}"),
             });
             if let Some(tag) = &tag {
                 status["biz_opaque_callback_data"] = json!(tag);
@@ -79,7 +101,7 @@ impl Simulator {
                 .whatsapp(&webhook(json!({ "statuses": [status] })))
                 .await;
             self.feed.show(
-                &person,
+                &visitor,
                 Note::Tick {
                     id: id.clone(),
                     state,
@@ -127,20 +149,35 @@ async fn messages(
         mark_read(&simulator, &body);
         return (StatusCode::OK, Json(json!({ "success": true })));
     }
-    let (Some(to), Some(text)) = (body["to"].as_str(), body["text"]["body"].as_str()) else {
+    let interactive = &body["interactive"];
+    let text = body["text"]["body"]
+        .as_str()
+        .or_else(|| interactive["body"]["text"].as_str());
+    let to = body["to"].as_str().unwrap_or_default();
+    let (Some(visitor), Some(text)) = (to.strip_prefix(PHONE), text) else {
         return refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
     };
-    let Ok(id) = random("wamid.SANDBOX") else {
+    let action = &interactive["action"];
+    let buttons = action["buttons"].as_array().into_iter().flatten();
+    let rows = action["sections"][0]["rows"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    let titles = buttons
+        .map(|button| &button["reply"]["title"])
+        .chain(rows.map(|row| &row["title"]));
+    let text = with_choices(text, titles);
+    let Ok(id) = random("wamid.DEMO") else {
         return refused(StatusCode::INTERNAL_SERVER_ERROR, 1, "(#1) API Unknown");
     };
     let answer = Note::Answer {
         channel: Window::Whatsapp,
         id: id.clone(),
-        text: text.into(),
+        text,
     };
-    simulator.feed.show(to, answer);
+    simulator.feed.show(visitor, answer);
     let tag = body["biz_opaque_callback_data"].as_str().map(str::to_owned);
-    tokio::spawn(simulator.clone().tick(to.to_owned(), id.clone(), tag));
+    tokio::spawn(simulator.clone().tick(visitor.to_owned(), id.clone(), tag));
     let accepted = json!({
         "messaging_product": "whatsapp",
         "contacts": [{ "input": to, "wa_id": to }],
@@ -149,16 +186,16 @@ async fn messages(
     (StatusCode::OK, Json(accepted))
 }
 
-/// The employee has read a message, and may be writing: whose message it was, the page's person knows by its id.
+/// The employee has read a message, and may be writing: the feed knows whose message it was.
 fn mark_read(simulator: &Simulator, body: &Value) {
     let Some(id) = body["message_id"].as_str() else {
         return;
     };
-    let Some(person) = simulator.feed.person_of(id) else {
+    let Some(visitor) = simulator.feed.visitor_of(id) else {
         return;
     };
     simulator.feed.show(
-        &person,
+        &visitor,
         Note::Tick {
             id: id.to_owned(),
             state: "read",
@@ -166,7 +203,7 @@ fn mark_read(simulator: &Simulator, body: &Value) {
     );
     if body["typing_indicator"].is_object() {
         simulator.feed.show(
-            &person,
+            &visitor,
             Note::Typing {
                 channel: Window::Whatsapp,
             },

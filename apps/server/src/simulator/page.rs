@@ -1,37 +1,61 @@
-//! The page at `/sandbox`.
+//! The page at `/demo`. A visitor's session cookie, and nothing in a request, says whose conversation it is.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
-    extract::{Query, State},
-    http::StatusCode,
+    Router,
+    extract::State,
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE},
+    },
     response::{
-        Html, IntoResponse as _, Response,
+        Html, IntoResponse as _, Redirect, Response,
         sse::{Event, KeepAlive, Sse},
     },
     routing::{get, post},
 };
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Simulator, feed::Window};
-use crate::{App, http::Problem};
+use super::{Simulator, feed::Window, session::Visitor};
+use crate::{
+    App,
+    http::{Input, Problem},
+};
 
 const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
+const STYLE: &str = include_str!("page.css");
 /// The longest message that a phone takes.
 const LONGEST: usize = 4096;
 
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
-    let feed = simulator.clone();
+    let (start, feed) = (simulator.clone(), simulator.clone());
+    let asset = |kind: &'static str, text: &'static str| {
+        get(move || async move { ([(CONTENT_TYPE, kind)], text) })
+    };
     Router::new()
-        .route("/sandbox", get(page))
-        .route("/sandbox/feed", get(move |query| follow(feed, query)))
-        .route("/sandbox/say", post(move |body| say(simulator, body)))
+        .route("/", get(|| async { Redirect::to("/demo") }))
+        .route(
+            "/demo",
+            get(move |state, headers| page(start, state, headers)),
+        )
+        .route(
+            "/demo/page.js",
+            asset("text/javascript; charset=utf-8", SCRIPT),
+        )
+        .route("/demo/page.css", asset("text/css; charset=utf-8", STYLE))
+        .route("/demo/feed", get(move |headers| follow(feed, headers)))
+        .route(
+            "/demo/say",
+            post(move |headers, said| say(simulator, headers, said)),
+        )
 }
 
-/// The page says what the employee thinks with.
-async fn page(State(app): State<Arc<App>>) -> Html<String> {
+/// Shows the page and the model that answers, and starts a session for a visitor without one.
+async fn page(simulator: Simulator, State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let model = app.directory.models().shared().describe();
     let text = if model.provider == "extract" {
         "No language model is configured: answers are quoted from the business's documents, with their source.".to_owned()
@@ -43,55 +67,79 @@ async fn page(State(app): State<Arc<App>>) -> Html<String> {
             escaped(&model.model)
         )
     };
-    Html(PAGE.replace("{{model}}", &text))
-}
-
-#[derive(Deserialize)]
-struct Who {
-    person: String,
+    let mut response = Html(PAGE.replace("{{model}}", &text)).into_response();
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if simulator.sessions.visitor(&headers).is_none() {
+        match simulator.sessions.create() {
+            Ok(cookie) => drop(response.headers_mut().insert(SET_COOKIE, cookie)),
+            Err(error) => return Problem::from(error).into_response(),
+        }
+    }
+    response
 }
 
 #[derive(Deserialize)]
 struct Say {
-    person: String,
     channel: Window,
     text: String,
 }
 
-/// A person of the sandbox is a phone number that the page made up.
-fn is_person(person: &str) -> bool {
-    (8..=15).contains(&person.len()) && person.bytes().all(|byte| byte.is_ascii_digit())
+fn no_session() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "there is no demo session: load /demo first",
+    )
 }
 
-async fn say(simulator: Simulator, Json(said): Json<Say>) -> Response {
-    if !is_person(&said.person) {
-        return Problem::field("person", "must be 8 to 15 digits").into_response();
-    }
+fn visitor(simulator: &Simulator, headers: &HeaderMap) -> Result<Visitor, Problem> {
+    simulator.sessions.visitor(headers).ok_or_else(no_session)
+}
+
+/// Takes one of the places that all visitors share.
+fn permit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
+    let permit = Arc::clone(places).try_acquire_owned();
+    permit.map_err(|_| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "the demo has too many visitors; try again in a moment",
+        )
+    })
+}
+
+async fn say(
+    simulator: Simulator,
+    headers: HeaderMap,
+    Input(said): Input<Say>,
+) -> Result<StatusCode, Problem> {
+    let visitor = visitor(&simulator, &headers)?;
     let text = said.text.trim().to_owned();
     if !(1..=LONGEST).contains(&text.chars().count()) {
-        return Problem::field("text", "must be 1 to 4096 characters").into_response();
+        return Err(Problem::field("text", "must be 1 to 4096 characters"));
     }
+    let permit = permit(&simulator.deliveries)?;
     tokio::spawn(async move {
+        let _permit = permit;
         let done = match said.channel {
-            Window::Whatsapp => simulator.say_on_whatsapp(&said.person, &text).await,
-            Window::Slack => simulator.say_in_slack(&said.person, &text).await,
+            Window::Whatsapp => simulator.say_on_whatsapp(visitor.id(), &text).await,
+            Window::Slack => simulator.say_in_slack(visitor.id(), &text).await,
         };
         if let Err(error) = done {
             tracing::error!(%error, "the simulator cannot deliver");
         }
     });
-    StatusCode::ACCEPTED.into_response()
+    Ok(StatusCode::ACCEPTED)
 }
 
-async fn follow(simulator: Simulator, Query(who): Query<Who>) -> Response {
-    if !is_person(&who.person) {
-        return Problem::field("person", "must be 8 to 15 digits").into_response();
-    }
-    let (shown, live) = simulator.feed.follow(&who.person);
-    let live = stream::unfold((live, who.person), |(mut live, person)| async move {
+async fn follow(simulator: Simulator, headers: HeaderMap) -> Result<Response, Problem> {
+    let visitor = visitor(&simulator, &headers)?.id().to_owned();
+    let permit = permit(&simulator.feeds)?;
+    let (shown, live) = simulator.feed.follow(&visitor);
+    let live = stream::unfold((live, visitor), |(mut live, visitor)| async move {
         loop {
             match live.recv().await {
-                Ok((whose, note)) if whose == person => return Some((note, (live, person))),
+                Ok((whose, note)) if whose == visitor => return Some((note, (live, visitor))),
                 Ok(_) => {}
                 // The page was too slow, or the server ends: the page connects again and gets all of it.
                 Err(_) => return None,
@@ -104,11 +152,12 @@ async fn follow(simulator: Simulator, Query(who): Query<Who>) -> Response {
         .take_until(Box::pin(async move {
             let _ = closed.wait_for(|closed| *closed).await;
         }));
-    let events = notes.map(|note| {
+    let events = notes.map(move |note| {
+        let _held = &permit;
         let event = Event::default().json_data(note).unwrap_or_default();
         Ok::<_, Infallible>(event)
     });
-    Sse::new(events)
+    Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
-        .into_response()
+        .into_response())
 }

@@ -7,15 +7,16 @@ use konstruct_core::{Clock as _, Result, SystemClock};
 use serde_json::{Value, json};
 
 use super::{
-    SLACK_BOT, SLACK_TEAM, Simulator,
+    CHANNEL, SLACK_BOT, SLACK_TEAM, Simulator, USER,
     deliver::random,
     feed::{Note, Window},
+    with_choices,
 };
 use crate::App;
 
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
     Router::new().route(
-        "/sandbox/slack/api/{method}",
+        "/demo/slack/api/{method}",
         post({
             let simulator = simulator.clone();
             move |path, headers, body| method(simulator, path, headers, body)
@@ -35,10 +36,10 @@ impl Simulator {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub(super) async fn say_in_slack(&self, person: &str, text: &str) -> Result<()> {
+    pub(super) async fn say_in_slack(&self, visitor: &str, text: &str) -> Result<()> {
         let ts = timestamp();
         self.feed.show(
-            person,
+            visitor,
             Note::Said {
                 channel: Window::Slack,
                 id: ts.clone(),
@@ -51,9 +52,9 @@ impl Simulator {
             .replace('>', "&gt;");
         let payload = event(json!({
             "type": "message",
-            "channel": format!("D{person}"),
+            "channel": format!("{CHANNEL}{visitor}"),
             "channel_type": "im",
-            "user": format!("U{person}"),
+            "user": format!("{USER}{visitor}"),
             "team": SLACK_TEAM,
             "text": escaped,
             "ts": ts,
@@ -64,17 +65,17 @@ impl Simulator {
         } else {
             "failed"
         };
-        self.feed.show(person, Note::Tick { id: ts, state });
+        self.feed.show(visitor, Note::Tick { id: ts, state });
         Ok(())
     }
 
     /// What the employee posts is an event, too, as it is in Slack.
-    async fn echo(self, person: String, message: Value) {
+    async fn echo(self, visitor: String, message: Value) {
         if let Ok(payload) = event(message) {
             self.delivery.slack(&payload).await;
         }
-        for id in self.feed.said(&person, Window::Slack) {
-            self.feed.show(&person, Note::Tick { id, state: "read" });
+        for id in self.feed.said(&visitor, Window::Slack) {
+            self.feed.show(&visitor, Note::Tick { id, state: "read" });
         }
     }
 }
@@ -83,7 +84,7 @@ fn event(event: Value) -> Result<Value> {
     Ok(json!({
         "type": "event_callback",
         "team_id": SLACK_TEAM,
-        "api_app_id": "ASANDBOX",
+        "api_app_id": "ADEMO",
         "event_id": random("Ev")?,
         "event_time": SystemClock.now().as_secs(),
         "authorizations": [{ "team_id": SLACK_TEAM, "user_id": SLACK_BOT, "is_bot": true }],
@@ -101,19 +102,17 @@ async fn method(
     if !simulator.authorized(&headers) {
         return failed("invalid_auth");
     }
+    let form = body.clone();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     match method.as_str() {
         "auth.test" => Json(
-            json!({ "ok": true, "team_id": SLACK_TEAM, "team": "Sandbox", "user_id": SLACK_BOT, "bot_id": "BSANDBOX" }),
+            json!({ "ok": true, "team_id": SLACK_TEAM, "team": "Demo", "user_id": SLACK_BOT, "bot_id": "BDEMO" }),
         ),
         "chat.postMessage" => post_message(simulator, &body),
         "assistant.threads.setStatus" => {
-            if let Some(person) = body["channel_id"]
-                .as_str()
-                .and_then(|channel| channel.strip_prefix('D'))
-            {
+            if let Some(visitor) = visitor(&body["channel_id"]) {
                 simulator.feed.show(
-                    person,
+                    visitor,
                     Note::Typing {
                         channel: Window::Slack,
                     },
@@ -122,17 +121,28 @@ async fn method(
             Json(json!({ "ok": true }))
         }
         "conversations.history" | "conversations.replies" => {
-            // Whose key it is, the asker compares: other channels' messages do no harm.
-            let posted = simulator.feed.posted();
+            let posted = simulator.feed.posted(&visitor_of_form(&form));
             Json(json!({ "ok": true, "messages": posted, "has_more": false }))
         }
         _ => failed("unknown_method"),
     }
 }
 
+/// Returns whose channel it is.
+fn visitor(channel: &Value) -> Option<&str> {
+    channel.as_str()?.strip_prefix(CHANNEL)
+}
+
+/// Returns whose channel a form names; methods that read take forms.
+fn visitor_of_form(form: &[u8]) -> String {
+    form_urlencoded::parse(form)
+        .find(|(name, _)| name == "channel")
+        .and_then(|(_, channel)| Some(channel.strip_prefix(CHANNEL)?.to_owned()))
+        .unwrap_or_default()
+}
+
 fn post_message(simulator: Simulator, body: &Value) -> Json<Value> {
-    let channel = body["channel"].as_str().unwrap_or_default();
-    let (Some(person), Some(text)) = (channel.strip_prefix('D'), body["text"].as_str()) else {
+    let (Some(visitor), Some(text)) = (visitor(&body["channel"]), body["text"].as_str()) else {
         return Json(json!({ "ok": false, "error": "channel_not_found" }));
     };
     let ts = timestamp();
@@ -140,8 +150,16 @@ fn post_message(simulator: Simulator, body: &Value) -> Json<Value> {
         .replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&amp;", "&");
+    let channel = &body["channel"];
+    let blocks = body["blocks"].as_array().into_iter().flatten();
+    let elements = blocks.flat_map(|block| block["elements"].as_array().into_iter().flatten());
+    let labels = elements.flat_map(|element| {
+        let options = element["options"].as_array().into_iter().flatten();
+        options.chain([element]).map(|one| &one["text"]["text"])
+    });
+    let shown = with_choices(&shown, labels);
     simulator.feed.show(
-        person,
+        visitor,
         Note::Answer {
             channel: Window::Slack,
             id: ts.clone(),
@@ -153,8 +171,8 @@ fn post_message(simulator: Simulator, body: &Value) -> Json<Value> {
         ("channel", json!(channel)),
         ("channel_type", json!("im")),
         ("user", json!(SLACK_BOT)),
-        ("bot_id", json!("BSANDBOX")),
-        ("app_id", json!("ASANDBOX")),
+        ("bot_id", json!("BDEMO")),
+        ("app_id", json!("ADEMO")),
         ("text", json!(text)),
         ("ts", json!(ts)),
         ("event_ts", json!(ts)),
@@ -165,7 +183,7 @@ fn post_message(simulator: Simulator, body: &Value) -> Json<Value> {
         }
     }
     let message = json!(message);
-    simulator.feed.keep(message.clone());
-    tokio::spawn(simulator.clone().echo(person.to_owned(), message.clone()));
+    simulator.feed.keep(visitor, message.clone());
+    tokio::spawn(simulator.clone().echo(visitor.to_owned(), message.clone()));
     Json(json!({ "ok": true, "channel": channel, "ts": ts, "message": message }))
 }

@@ -1,4 +1,4 @@
-//! The sandbox in a real browser: Chromium, driven over WebDriver. `.ci/test` installs both.
+//! The demo in a real browser: Chromium, driven over WebDriver. `.ci/test` installs both.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 

@@ -6,7 +6,7 @@ use konstruct_admin_api::{
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, ErrorKind, Result, TenantId, TurnId,
 };
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office};
 
@@ -49,7 +49,7 @@ async fn tenants_come_and_go() {
     assert_eq!(admin.tenant(one.id).await.unwrap(), one);
     let listed = admin.tenants(None).await.unwrap().items;
     let ids: Vec<TenantId> = listed.iter().map(|tenant| tenant.id).collect();
-    assert_eq!(ids, [DEMO_TENANT, one.id]);
+    assert_eq!(ids, [BUSINESS_TENANT, one.id]);
 
     admin
         .put_document(one.id, &document("FAQ", "# Q\nA."))
@@ -114,7 +114,7 @@ async fn a_connection_routes_and_its_token_is_never_shown() {
     assert_eq!(office.graph.posts()[0].number, "555");
     let conversations = admin.conversations(tenant, None).await.unwrap().items;
     assert_eq!(conversations[0].connection, connection.id);
-    let demo = admin.conversations(DEMO_TENANT, None).await.unwrap();
+    let demo = admin.conversations(BUSINESS_TENANT, None).await.unwrap();
     assert!(demo.items.is_empty());
 
     admin.disconnect(tenant, connection.id).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_document_is_shown_to_the_model() {
     );
     server
         .admin()
-        .put_document(DEMO_TENANT, &tube)
+        .put_document(BUSINESS_TENANT, &tube)
         .await
         .unwrap();
     let message = office.graph.message(NUMBER, CUSTOMER, "what is a tube?");
@@ -182,8 +182,8 @@ async fn a_foreign_id_looks_like_a_missing_one() {
     office.taken_are(1).await;
     let [conversation] = server.worked_off(1).await.try_into().unwrap();
     let turn = conversation.turns[0].id;
-    let document = admin.documents(DEMO_TENANT).await.unwrap().items[0].id;
-    let connection = admin.connections(DEMO_TENANT).await.unwrap().items[0].id;
+    let document = admin.documents(BUSINESS_TENANT).await.unwrap().items[0].id;
+    let connection = admin.connections(BUSINESS_TENANT).await.unwrap().items[0].id;
     let nowhere = ConversationId::from_bytes([9; 16]);
 
     let same = |foreign: String, absent: String| assert_eq!(foreign, absent);
@@ -209,9 +209,17 @@ async fn a_foreign_id_looks_like_a_missing_one() {
     );
     missing(
         admin
-            .replay(DEMO_TENANT, conversation.id, TurnId::new())
+            .replay(BUSINESS_TENANT, conversation.id, TurnId::new())
             .await,
     );
-    assert!(admin.document(DEMO_TENANT, document).await.is_ok());
-    assert!(admin.connections(DEMO_TENANT).await.unwrap().items.len() == 2);
+    assert!(admin.document(BUSINESS_TENANT, document).await.is_ok());
+    assert!(
+        admin
+            .connections(BUSINESS_TENANT)
+            .await
+            .unwrap()
+            .items
+            .len()
+            == 2
+    );
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use konstruct_admin_api::{DocumentFormat, NewDocument, NewTenant};
 use konstruct_channels::testkit::Fault;
-use konstruct_llm::testkit::Reply;
-use konstruct_server::DEMO_TENANT;
+use konstruct_llm::testkit::{FakeProvider, Reply};
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, eventually};
 
@@ -63,7 +63,7 @@ async fn a_kill_between_a_send_and_its_answer_doubles_nothing() {
     let [conversation] = server.worked_off(1).await.try_into().unwrap();
     assert_eq!(conversation.turns[0].outcome, "replied");
     assert_eq!(office.graph.posts().len(), 1);
-    let questions = server.admin().questions(DEMO_TENANT).await.unwrap();
+    let questions = server.admin().questions(BUSINESS_TENANT).await.unwrap();
     assert!(questions.items.is_empty(), "{questions:?}");
 }
 
@@ -88,6 +88,53 @@ async fn sigterm_drains() {
 }
 
 #[tokio::test]
+async fn the_end_waits_for_what_is_being_learned() {
+    let model = FakeProvider::new(|text| {
+        // Only a pass of the learner sees two messages of the person at once.
+        if !(text.contains("message 1.") && text.contains("message 2.")) {
+            return Reply::text("noted");
+        }
+        let fact = r#"{"facts": [{"message": 1, "quote": "message 1.", "fact": "There is a message 1.", "topic": "messages"}]}"#;
+        Reply::text(fact).delay(Duration::from_millis(500))
+    });
+    let office = Office::with(model).await;
+    let server = office.start().await;
+    for number in 1..=4 {
+        let text = format!("message {number}.");
+        let message = office.graph.message(NUMBER, CUSTOMER, &text);
+        assert_eq!(server.whatsapp(&message).await, 200);
+        office.taken_are(number).await;
+    }
+    // Four answers, and the call of a pass.
+    eventually(async || office.model.requests().len() == 5).await;
+    assert!(server.terminate().await.success());
+
+    let server = office.start().await;
+    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    let admin = server.admin();
+    let facts = admin.facts(BUSINESS_TENANT, conversation.id);
+    let facts = facts.await.unwrap();
+    assert_eq!(facts.len(), 1, "{facts:?}");
+    assert_eq!(office.model.requests().len(), 5, "it was paid once");
+}
+
+#[tokio::test]
+async fn a_business_that_was_removed_starts_again_from_nothing() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    server.admin().remove_tenant(BUSINESS_TENANT).await.unwrap();
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+    let dropped = "konstruct_events_total{outcome=\"unknown_account\"}";
+    assert_eq!(server.metric(dropped).await, Some(1.0));
+    assert!(server.terminate().await.success());
+    let server = office.start().await;
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.taken_are(1).await;
+    server.worked_off(1).await;
+}
+
+#[tokio::test]
 async fn a_restart_keeps_everything() {
     let office = Office::open().await;
     let server = office.start().await;
@@ -102,7 +149,7 @@ async fn a_restart_keeps_everything() {
     assert_eq!(server.whatsapp(&message).await, 200);
     office.taken_are(1).await;
     let before = server.worked_off(1).await;
-    let employee = admin.employee(DEMO_TENANT).await.unwrap();
+    let employee = admin.employee(BUSINESS_TENANT).await.unwrap();
     assert!(server.terminate().await.success());
 
     let server = office.start().await;
@@ -110,8 +157,8 @@ async fn a_restart_keeps_everything() {
     assert_eq!(admin.tenant(tenant.id).await.unwrap(), tenant);
     let found = admin.document(tenant.id, document.id).await.unwrap();
     assert_eq!(found.text, new.text);
-    assert_eq!(admin.employee(DEMO_TENANT).await.unwrap(), employee);
+    assert_eq!(admin.employee(BUSINESS_TENANT).await.unwrap(), employee);
     assert_eq!(server.worked_off(1).await, before);
-    let demo = admin.documents(DEMO_TENANT).await.unwrap().items;
+    let demo = admin.documents(BUSINESS_TENANT).await.unwrap().items;
     assert_eq!(demo.len(), 1, "the demo is not made twice: {demo:?}");
 }

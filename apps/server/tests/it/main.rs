@@ -4,8 +4,11 @@
 
 mod admin;
 mod config;
+mod connect;
 mod crash;
+mod demo;
 mod dependencies;
+mod disk;
 mod health;
 mod memory;
 mod model;

@@ -4,9 +4,9 @@ use futures_util::TryStreamExt as _;
 use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
 use konstruct_core::{
     Basis, NanoUsd,
-    turn::{Exported, Journal as _},
+    store::{Archive as _, Exported},
 };
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, eventually};
 
@@ -33,11 +33,11 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
     let (gone, kept) = (holds(SECRET), holds("blue bike"));
     let admin = server.admin();
     eventually(async || {
-        let memory = admin.memory(DEMO_TENANT).await.unwrap();
+        let memory = admin.memory(BUSINESS_TENANT).await.unwrap();
         memory.indexed == memory.records && memory.embedded == memory.passages
     })
     .await;
-    let unanswered = admin.unanswered(DEMO_TENANT).await.unwrap();
+    let unanswered = admin.unanswered(BUSINESS_TENANT).await.unwrap();
     assert!(
         unanswered.iter().any(|one| one.text.contains(SECRET)),
         "{unanswered:?}"
@@ -49,7 +49,7 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
         what: Erase::Person { person: *person },
         physical: true,
     };
-    let receipt = admin.erase(DEMO_TENANT, &erasure).await.unwrap();
+    let receipt = admin.erase(BUSINESS_TENANT, &erasure).await.unwrap();
     assert!(receipt.records > 3 && receipt.keys == 1, "{receipt:?}");
     assert!(
         receipt
@@ -58,14 +58,14 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
             .any(|remains| remains.until.contains("of the ring is retired")),
         "{receipt:?}"
     );
-    let left = admin.conversation(DEMO_TENANT, gone.id).await.unwrap();
+    let left = admin.conversation(BUSINESS_TENANT, gone.id).await.unwrap();
     assert!(!format!("{left:?}").contains(SECRET), "{left:?}");
     assert_eq!(
-        admin.conversation(DEMO_TENANT, kept.id).await.unwrap(),
+        admin.conversation(BUSINESS_TENANT, kept.id).await.unwrap(),
         kept
     );
-    assert!(admin.unanswered(DEMO_TENANT).await.unwrap().len() < unanswered.len() + 1);
-    let facts = admin.facts(DEMO_TENANT, kept.id).await.unwrap();
+    assert!(admin.unanswered(BUSINESS_TENANT).await.unwrap().len() < unanswered.len() + 1);
+    let facts = admin.facts(BUSINESS_TENANT, kept.id).await.unwrap();
     assert!(facts.is_empty(), "nothing was learned: {facts:?}");
     // The employee goes on with whoever writes next.
     // WhatsApp tells seconds: what is said in that of the erasure counts as said before.
@@ -84,7 +84,7 @@ async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
     let server = office.start().await;
     let admin = server.admin();
     let embedded = async || {
-        let memory = admin.memory(DEMO_TENANT).await.unwrap();
+        let memory = admin.memory(BUSINESS_TENANT).await.unwrap();
         let followed = memory.indexed == memory.records && memory.embedded == memory.passages;
         followed && memory.passages > 0
     };
@@ -109,7 +109,7 @@ async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
     assert!(texts.contains(&&serde_json::json!(question)));
     let made = embeds.count();
 
-    let export = office.store().export(DEMO_TENANT).await.unwrap();
+    let export = office.store().export(BUSINESS_TENANT).await.unwrap();
     let items: Vec<Exported> = export.try_collect().await.unwrap();
     let rows = items.iter().filter_map(|item| match item {
         Exported::Ledger(row) if row.model == "text-embedding-3-small" => Some(row),
@@ -132,9 +132,12 @@ async fn documents_of_every_format_are_taken_and_the_language_is_the_employees()
     let admin = server.admin();
     let german = EmployeeSettings {
         languages: vec!["de-AT".into()],
-        ..admin.employee(DEMO_TENANT).await.unwrap().settings
+        ..admin.employee(BUSINESS_TENANT).await.unwrap().settings
     };
-    admin.change_employee(DEMO_TENANT, &german).await.unwrap();
+    admin
+        .change_employee(BUSINESS_TENANT, &german)
+        .await
+        .unwrap();
     for (title, format, text) in [
         (
             "Seite",
@@ -145,13 +148,19 @@ async fn documents_of_every_format_are_taken_and_the_language_is_the_employees()
         ("Fragen", DocumentFormat::Faq, "Q: Wo?\nA: Wien."),
     ] {
         let document = NewDocument::text(title, format, text);
-        let kept = admin.put_document(DEMO_TENANT, &document).await.unwrap();
+        let kept = admin
+            .put_document(BUSINESS_TENANT, &document)
+            .await
+            .unwrap();
         assert_eq!((kept.format, kept.version), (format, 1));
     }
     let broken = NewDocument {
         content: Some("bm90IGEgUERG".into()),
         ..NewDocument::text("Datei", DocumentFormat::Pdf, "")
     };
-    let refused = admin.put_document(DEMO_TENANT, &broken).await.unwrap_err();
+    let refused = admin
+        .put_document(BUSINESS_TENANT, &broken)
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("content"), "{refused}");
 }

@@ -3,7 +3,7 @@
 use konstruct_admin_api::NewOwnModel;
 use konstruct_core::{ErrorKind, TenantId};
 use konstruct_llm::testkit::{FakeProvider, FakeServer, Fault, Reply};
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, Server};
 
@@ -35,11 +35,11 @@ async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
     assert_eq!(say(&office, &server, "one").await, "The shared model.");
 
     let kept = admin
-        .put_model(DEMO_TENANT, "claude", &at(&own_server))
+        .put_model(BUSINESS_TENANT, "claude", &at(&own_server))
         .await
         .unwrap();
     assert_eq!((kept.key_end.as_str(), kept.priced), ("-own", true));
-    let listed = admin.models(DEMO_TENANT).await.unwrap().items;
+    let listed = admin.models(BUSINESS_TENANT).await.unwrap().items;
     assert_eq!(listed, std::slice::from_ref(&kept));
     assert!(!serde_json::to_string(&listed).unwrap().contains("sk-ant"));
     assert_eq!(say(&office, &server, "two").await, "The own model.");
@@ -50,17 +50,25 @@ async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
 
     own.next(Reply::text("Half of an answer is said.").fault(Fault::Cut(4)));
     assert_eq!(say(&office, &server, "three").await, "The shared model.");
-    let address = own_server.url().trim_start_matches("http://");
-    let broken = format!(
-        "gen_ai_client_operation_duration_seconds_count{{gen_ai_operation_name=\"chat\",\
-         gen_ai_provider_name=\"anthropic\",gen_ai_request_model=\"claude-haiku-4-5\",\
-         server_address=\"{address}\",error_type=\"truncated\"}}"
-    );
-    assert_eq!(server.metric(&broken).await, Some(1.0), "{broken}");
+    // Neither the model nor the server of a tenant is named.
+    let broken = "gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name=\"chat\",\
+                  gen_ai_provider_name=\"anthropic\",gen_ai_request_model=\"own\",error_type=\"truncated\"}";
+    assert_eq!(server.metric(broken).await, Some(1.0), "{broken}");
 
-    admin.remove_model(DEMO_TENANT, "claude").await.unwrap();
+    let empty = r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low."}}"#;
+    own.next(Reply::default().fault(Fault::status(400, empty)));
+    let answer = say(&office, &server, "an empty balance").await;
+    assert_eq!(answer, "The shared model.");
+    own.next(Reply::default().fault(Fault::status(401, "no")));
+    let answer = say(&office, &server, "a revoked key").await;
+    assert_eq!(answer, "The shared model.");
+
+    admin.remove_model(BUSINESS_TENANT, "claude").await.unwrap();
     assert_eq!(say(&office, &server, "four").await, "The shared model.");
-    let gone = admin.remove_model(DEMO_TENANT, "claude").await.unwrap_err();
+    let gone = admin
+        .remove_model(BUSINESS_TENANT, "claude")
+        .await
+        .unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     let foreign = admin.models(TenantId::new()).await.unwrap_err();
     assert_eq!(foreign.kind(), ErrorKind::NotFound);
@@ -79,14 +87,17 @@ async fn openais_responses_are_a_provider_of_their_own() {
         ..at(&own_server)
     };
     let admin = server.admin();
-    let kept = admin.put_model(DEMO_TENANT, "gpt", &model).await.unwrap();
+    let kept = admin
+        .put_model(BUSINESS_TENANT, "gpt", &model)
+        .await
+        .unwrap();
     assert_eq!(
         (kept.provider.as_str(), kept.priced),
         ("openai_responses", true)
     );
     assert_eq!(say(&office, &server, "one").await, "By Responses.");
     assert_eq!(own.requests()[0].path, "/v1/responses");
-    let listed = admin.models(DEMO_TENANT).await.unwrap().items;
+    let listed = admin.models(BUSINESS_TENANT).await.unwrap().items;
     assert_eq!(listed, [kept]);
 }
 
@@ -101,7 +112,7 @@ async fn a_model_that_cannot_be_is_not_kept() {
     };
     let check = async |name: &str, model: NewOwnModel, field: &str| {
         let error = admin
-            .put_model(DEMO_TENANT, name, &model)
+            .put_model(BUSINESS_TENANT, name, &model)
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{field}: {error}");
@@ -138,5 +149,12 @@ async fn a_model_that_cannot_be_is_not_kept() {
         model.base_url = Some(url.into());
         check("m", model, "base_url").await;
     }
-    assert!(admin.models(DEMO_TENANT).await.unwrap().items.is_empty());
+    assert!(
+        admin
+            .models(BUSINESS_TENANT)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }

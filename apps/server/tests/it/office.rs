@@ -13,11 +13,11 @@ use konstruct_channels::{
     WebhookRequest,
     testkit::{FakeGraph, FakeSlack, deliver, signed_slack, signed_whatsapp},
 };
-use konstruct_core::{Clock as _, Secret, SystemClock, TenantId};
+use konstruct_core::{Clock as _, Secret, SystemClock, http};
 use konstruct_llm::testkit::{FakeProvider, FakeServer};
 use konstruct_memory::{KeyRing, Redb};
-use konstruct_server::DEMO_TENANT;
-use rustix::process::{Pid, Signal, kill_process};
+use konstruct_server::BUSINESS_TENANT;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -80,7 +80,13 @@ impl Office {
 
     /// Starts the server, and waits until it says where it listens.
     pub(crate) async fn start_with(&self, wire: Wire) -> Server {
-        let metrics = free_port();
+        let server = launch(self.command(wire)).await;
+        server.vendors_have_confirmed().await;
+        server
+    }
+
+    /// Returns the command that starts the server between this office's vendors.
+    pub(crate) fn command(&self, wire: Wire) -> Command {
         let mut command = command(self.data.path().join("data"));
         // The fakes of tenants' own providers are here.
         let file = self.data.path().join("config.toml");
@@ -88,8 +94,7 @@ impl Office {
         command
             .arg("--config")
             .arg(file)
-            .env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"))
-            .env("KONSTRUCT_SANDBOX", "false")
+            .env("KONSTRUCT_DEMO", "false")
             .env("KONSTRUCT_EMBEDDER", self.embedder)
             .env("SLACK_SIGNING_SECRET", secret().expose())
             .env("SLACK_BOT_TOKEN", "xoxb-fake")
@@ -113,22 +118,12 @@ impl Office {
                 .env("KONSTRUCT_MODEL", "ollama/fake")
                 .env("OLLAMA_HOST", model),
         };
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap();
-            let line = line.expect("the server ended before it listened");
-            if let Some(url) = line.strip_prefix("Konstruct listens on ") {
-                break url.to_owned();
-            }
-        };
-        // The rest of what it prints is read, so that it never waits for a reader.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Server {
-            child,
-            url,
-            metrics: format!("http://127.0.0.1:{metrics}"),
-        }
+        command
+    }
+
+    /// Returns the folder of the server's data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.path().join("data")
     }
 
     /// Opens the store of a server that has ended.
@@ -148,6 +143,33 @@ impl Office {
     /// Waits until the vendors have taken so many messages.
     pub(crate) async fn taken_are(&self, count: usize) {
         eventually(async || self.taken() >= count).await;
+    }
+}
+
+/// Starts a server, and waits until it has said where it listens and what is set up.
+pub(crate) async fn launch(mut command: Command) -> Server {
+    let metrics = free_port();
+    command.env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"));
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut url, mut printed) = (String::new(), String::new());
+    // The line about billing is the last.
+    while !printed.contains("Billing: ") {
+        let line = lines.next_line().await.unwrap();
+        let line = line.expect("the server ended before it listened");
+        if let Some(listens) = line.strip_prefix("Konstruct listens on ") {
+            url = listens.to_owned();
+        }
+        printed += &line;
+        printed += "\n";
+    }
+    // The rest of what it prints is read, so that it never waits for a reader.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Server {
+        child,
+        url,
+        metrics: format!("http://127.0.0.1:{metrics}"),
+        printed,
     }
 }
 
@@ -182,6 +204,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
     pub(crate) metrics: String,
+    /// What it printed when it started.
+    pub(crate) printed: String,
 }
 
 impl Server {
@@ -217,17 +241,21 @@ impl Server {
         value.map(|value| value.parse().unwrap())
     }
 
-    /// Waits until the demo tenant's conversations are worked off, and returns them with their turns.
+    /// Waits until the business's conversations are worked off, and returns them with their turns.
     pub(crate) async fn worked_off(&self, conversations: usize) -> Vec<Conversation> {
         let admin = self.admin();
         let mut all = Vec::new();
         eventually(async || {
-            let listed = admin.conversations(DEMO_TENANT, None).await.unwrap().items;
+            let listed = admin
+                .conversations(BUSINESS_TENANT, None)
+                .await
+                .unwrap()
+                .items;
             let idle = listed.iter().all(|one| one.waiting == 0 && one.records > 0);
             all.clear();
             for one in &listed {
                 // One that has only just come in has no log yet.
-                if let Ok(found) = admin.conversation(DEMO_TENANT, one.id).await {
+                if let Ok(found) = admin.conversation(BUSINESS_TENANT, one.id).await {
                     all.push(found);
                 }
             }
@@ -238,14 +266,34 @@ impl Server {
         all
     }
 
-    /// Waits until it has learned from Slack which workspace its token is for.
-    pub(crate) async fn workspace_is_known(&self) {
+    /// Waits until both vendors have confirmed the configured connections.
+    pub(crate) async fn vendors_have_confirmed(&self) {
         let admin = self.admin();
-        let known = async |tenant: TenantId| {
-            let connections = admin.connections(tenant).await.unwrap().items;
-            connections.iter().any(|one| one.account == "T1")
+        eventually(async || {
+            let connections = admin.connections(BUSINESS_TENANT).await.unwrap().items;
+            connections.len() == 2
+        })
+        .await;
+    }
+
+    /// Limits how far its files may reach; `None` for as far as they like.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
         };
-        eventually(async || known(DEMO_TENANT).await).await;
+        prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().expect("it runs").cast_signed();
+        Pid::from_raw(id).unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(mut self) -> ExitStatus {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        ended.expect("it ends").unwrap()
     }
 
     /// Kills it at once.
@@ -255,8 +303,7 @@ impl Server {
 
     /// Asks it to end, and waits until it has.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
-        let id = self.child.id().expect("it runs").cast_signed();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.expect("it ends").unwrap()
     }
@@ -277,20 +324,15 @@ pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
     panic!("it never came about");
 }
 
-/// Makes a client that speaks to this machine only.
-pub(crate) fn http() -> reqwest::Client {
-    let provider = rustls::crypto::ring::default_provider();
-    let tls = rustls::ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls);
-    client.no_proxy().build().unwrap()
+/// Makes a client for servers of this machine.
+pub(crate) fn http() -> http::Client {
+    http::Client::builder().direct().build()
 }
 
 /// Gets an address without a token. Returns the status and the body.
 pub(crate) async fn get(url: &str) -> (u16, String) {
-    let answer = http().get(url).send().await.unwrap();
-    (answer.status().as_u16(), answer.text().await.unwrap())
+    let answer = http().get(url).unwrap().send().await.unwrap();
+    let status = answer.status();
+    let body = answer.body(16 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }

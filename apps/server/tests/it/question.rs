@@ -1,10 +1,10 @@
 //! What waits for a person, and what they decide.
 
-use konstruct_admin_api::{Decision, Question};
+use konstruct_admin_api::{Decision, DecisionForAll, Question};
 use konstruct_channels::testkit::Fault;
 use konstruct_core::ErrorKind;
 use konstruct_llm::testkit::Reply;
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, Server, eventually};
 
@@ -19,7 +19,7 @@ async fn the_question(server: &Server) -> Question {
     let admin = server.admin();
     let mut found = Vec::new();
     eventually(async || {
-        found = admin.questions(DEMO_TENANT).await.unwrap().items;
+        found = admin.questions(BUSINESS_TENANT).await.unwrap().items;
         !found.is_empty()
     })
     .await;
@@ -47,29 +47,41 @@ async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
 
     let admin = server.admin();
     let wrong = admin
-        .decide(DEMO_TENANT, &question.key, &decision("arrived"))
+        .decide(BUSINESS_TENANT, &question.key, &decision("arrived"))
         .await;
     let wrong = wrong.unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
     assert!(wrong.message().starts_with("decision: "), "{wrong}");
     let nowhere = admin
-        .decide(DEMO_TENANT, "trn_0.p0", &decision("drop"))
+        .decide(BUSINESS_TENANT, "trn_0.p0", &decision("drop"))
         .await;
     assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
 
     // Deciding twice is deciding once.
     admin
-        .decide(DEMO_TENANT, &question.key, &decision("resend"))
+        .decide(BUSINESS_TENANT, &question.key, &decision("resend"))
         .await
         .unwrap();
-    let _known_or_gone = admin
-        .decide(DEMO_TENANT, &question.key, &decision("resend"))
+    let again = admin
+        .decide(BUSINESS_TENANT, &question.key, &decision("resend"))
         .await;
+    let kind = again.unwrap_err().kind();
+    assert!(
+        [ErrorKind::Conflict, ErrorKind::NotFound].contains(&kind),
+        "{kind}"
+    );
     office.taken_are(1).await;
     let [conversation] = server.worked_off(1).await.try_into().unwrap();
     assert_eq!(office.graph.posts().len(), 1);
     assert_eq!(office.graph.posts()[0].text, "Re: hello");
-    assert!(admin.questions(DEMO_TENANT).await.unwrap().items.is_empty());
+    assert!(
+        admin
+            .questions(BUSINESS_TENANT)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     assert_eq!(conversation.turns.last().unwrap().outcome, "replied");
 }
 
@@ -80,10 +92,18 @@ async fn a_reply_that_is_dropped_is_never_sent() {
     let question = refused(&office, &server).await;
     let admin = server.admin();
     admin
-        .decide(DEMO_TENANT, &question.key, &decision("drop"))
+        .decide(BUSINESS_TENANT, &question.key, &decision("drop"))
         .await
         .unwrap();
-    eventually(async || admin.questions(DEMO_TENANT).await.unwrap().items.is_empty()).await;
+    eventually(async || {
+        admin
+            .questions(BUSINESS_TENANT)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    })
+    .await;
     server.worked_off(1).await;
     assert_eq!(office.taken(), 0);
 }
@@ -122,12 +142,63 @@ async fn what_the_employee_passes_on_waits_until_it_is_done() {
     assert_eq!(question.text, "Do they repair unicycles?");
     let admin = server.admin();
     let wrong = admin
-        .decide(DEMO_TENANT, &question.key, &decision("drop"))
+        .decide(BUSINESS_TENANT, &question.key, &decision("drop"))
         .await;
     assert_eq!(wrong.unwrap_err().kind(), ErrorKind::InvalidInput);
     admin
-        .decide(DEMO_TENANT, &question.key, &decision("done"))
+        .decide(BUSINESS_TENANT, &question.key, &decision("done"))
         .await
         .unwrap();
-    assert!(admin.questions(DEMO_TENANT).await.unwrap().items.is_empty());
+    assert!(
+        admin
+            .questions(BUSINESS_TENANT)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_reply_that_fails_again_opens_a_new_question_that_can_be_decided_about() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let first = refused(&office, &server).await;
+    office.graph.plan("messages", Fault::StatusBefore(403));
+    let admin = server.admin();
+    admin
+        .decide(BUSINESS_TENANT, &first.key, &decision("resend"))
+        .await
+        .unwrap();
+    let mut second = first.clone();
+    eventually(async || {
+        let open = admin.questions(BUSINESS_TENANT).await.unwrap().items;
+        second = open.first().unwrap_or(&first).clone();
+        second.key != first.key
+    })
+    .await;
+    assert_eq!(second.text, "Re: hello");
+    // The owner decides once for all of it.
+    let wanted = |kind: &str, decision: &str| DecisionForAll {
+        kind: kind.into(),
+        decision: decision.into(),
+    };
+    for (wrong, field) in [
+        (wanted("xoxb-planted", "drop"), "kind: "),
+        (wanted("failed", "arrived"), "decision: "),
+    ] {
+        let error = admin.decide_all(BUSINESS_TENANT, &wrong).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().starts_with(field), "{error}");
+        assert!(!error.message().contains("planted"), "{error}");
+    }
+    for (all, questions) in [
+        (wanted("unanswered", "answer"), 0),
+        (wanted("failed", "resend"), 1),
+    ] {
+        let decided = admin.decide_all(BUSINESS_TENANT, &all).await.unwrap();
+        assert_eq!(decided.questions, questions, "{all:?}");
+    }
+    office.taken_are(1).await;
+    assert_eq!(office.graph.posts()[0].text, "Re: hello");
 }

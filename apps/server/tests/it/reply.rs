@@ -1,6 +1,6 @@
 //! What is said to the employee is answered once, whatever wire its model speaks.
 
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, Wire};
 
@@ -39,7 +39,7 @@ async fn check(wire: Wire, path: &str) {
         assert_eq!(answered.delivery.as_deref(), Some("sent"));
         let replay = server
             .admin()
-            .replay(DEMO_TENANT, conversation.id, turn.id)
+            .replay(BUSINESS_TENANT, conversation.id, turn.id)
             .await
             .unwrap();
         assert!(replay.same && replay.actions > 2, "{replay:?}");

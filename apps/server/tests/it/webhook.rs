@@ -1,19 +1,16 @@
 //! What comes in: believed if it is signed, kept if it is somebody's.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-use futures_util::future::{join, join_all};
 use konstruct_channels::{
     WebhookRequest,
     testkit::{Fault, signed_slack, signed_whatsapp},
 };
 use konstruct_core::{Clock as _, Secret, SystemClock};
-use konstruct_server::DEMO_TENANT;
+use konstruct_server::BUSINESS_TENANT;
 
-use crate::office::{CUSTOMER, NUMBER, Office, Server, get, http, secret};
+use crate::office::{CUSTOMER, NUMBER, Office, Server, get, secret};
 
 async fn nothing_is_kept(server: &Server) {
-    let conversations = server.admin().conversations(DEMO_TENANT, None).await;
+    let conversations = server.admin().conversations(BUSINESS_TENANT, None).await;
     assert!(conversations.unwrap().items.is_empty());
     let accepted = "konstruct_events_total{outcome=\"accepted\"}";
     assert_eq!(server.metric(accepted).await, Some(0.0));
@@ -58,7 +55,6 @@ async fn a_wrong_signature_is_refused_and_nothing_is_kept() {
 async fn an_unknown_account_is_acknowledged_and_dropped() {
     let office = Office::open().await;
     let server = office.start().await;
-    server.workspace_is_known().await;
     let whatsapp = office.graph.message("999", CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&whatsapp).await, 200);
     let slack = String::from_utf8(office.slack.message("D1", "U1", "hello")).unwrap();
@@ -67,41 +63,6 @@ async fn an_unknown_account_is_acknowledged_and_dropped() {
     nothing_is_kept(&server).await;
     let dropped = "konstruct_events_total{outcome=\"unknown_account\"}";
     assert_eq!(server.metric(dropped).await, Some(2.0));
-}
-
-#[tokio::test]
-async fn nothing_is_dropped_while_the_workspace_is_learned() {
-    let office = Office::open().await;
-    office.slack.plan("auth.test", Fault::Delay(300));
-    let server = office.start().await;
-    let (known, client) = (AtomicBool::new(false), http());
-    let speaker = async |number: usize| {
-        let mut said = 0;
-        while !known.load(Relaxed) {
-            let place = format!("D{number}");
-            let body = office.slack.message(&place, "U1", "hello");
-            let request = signed_slack(&secret(), SystemClock.now(), body.clone());
-            let mut post = client.post(format!("{}/webhooks/slack/events", server.url));
-            for (name, value) in request.headers() {
-                post = post.header(name, value);
-            }
-            let answer = post.body(body).send().await.unwrap();
-            assert_eq!(answer.status(), 200);
-            said += 1;
-        }
-        said
-    };
-    let learned = async {
-        server.workspace_is_known().await;
-        known.store(true, Relaxed);
-    };
-    let (speakers, ()) = join(join_all((0..8).map(speaker)), learned).await;
-    let said: u32 = speakers.into_iter().sum();
-    assert!(said > 8, "{said}");
-    let dropped = "konstruct_events_total{outcome=\"unknown_account\"}";
-    assert_eq!(server.metric(dropped).await, Some(0.0), "of {said}");
-    let accepted = "konstruct_events_total{outcome=\"accepted\"}";
-    assert_eq!(server.metric(accepted).await, Some(f64::from(said)));
 }
 
 #[tokio::test]
@@ -135,7 +96,6 @@ async fn what_cannot_be_read_is_acknowledged() {
 async fn a_known_workspace_stays_known_over_a_restart() {
     let office = Office::open().await;
     let server = office.start().await;
-    server.workspace_is_known().await;
     server.kill().await;
     office.slack.plan("auth.test", Fault::Delay(60_000));
     let server = office.start().await;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{
     Failed, MemorySubject, ensure, ensure_eq,
-    fact::fact,
+    fact::{fact, own},
     office::{Line, Office, now},
 };
 use crate::{
-    Audience, Depth, DocumentFormat, DocumentId, Erase, FactId, Facts, Hit, NewDocument, Recall,
-    Scope,
+    Audience, Depth, DocumentFormat, DocumentId, Erase, FactId, FactOwner, Facts, Hit, NewDocument,
+    Recall, Scope,
 };
 
 /// How far two scores may lie apart: stores keep vectors with fewer digits than the reference.
@@ -60,7 +60,7 @@ struct History<'a> {
     offices: [Office; 2],
     dice: u64,
     /// What was said, with where it stands in each.
-    lines: Vec<(String, [Line; 2])>,
+    lines: Vec<(String, &'static str, [Line; 2])>,
     facts: Vec<[FactId; 2]>,
     documents: Vec<(String, [DocumentId; 2])>,
 }
@@ -79,7 +79,7 @@ impl History<'_> {
         words.join(" ")
     }
 
-    fn line(&mut self) -> Option<(String, [Line; 2])> {
+    fn line(&mut self) -> Option<(String, &'static str, [Line; 2])> {
         if self.lines.is_empty() {
             return None;
         }
@@ -123,7 +123,7 @@ impl History<'_> {
                 office.say(subject, place, &text).await?
             });
         }
-        self.lines.push((text, [both[0], both[1]]));
+        self.lines.push((text, place.0, [both[0], both[1]]));
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl History<'_> {
     }
 
     async fn remember(&mut self) -> Result<(), Failed> {
-        let Some((text, lines)) = self.line() else {
+        let Some((text, _, lines)) = self.line() else {
             return Ok(());
         };
         let what = self.words(4);
@@ -165,15 +165,12 @@ impl History<'_> {
         let mut both = Vec::new();
         for ((subject, office), line) in self.subjects.iter().zip(&self.offices).zip(&lines) {
             subject.memory.catch_up(office.tenant).await?;
-            let conversation = line.conversation;
-            let audience = match whose {
-                0 => Audience::Person {
-                    person: line.person,
-                },
-                1 => Audience::Conversation { conversation },
-                _ => Audience::Channel { conversation },
+            let owner = match whose {
+                0 => own(line),
+                1 => FactOwner::Conversation,
+                _ => FactOwner::Channel,
             };
-            let mut new = fact(&what, audience, line, &text);
+            let mut new = fact(&what, owner, line, &text);
             new.expires_at = expires.then(|| now(subject) + Duration::from_secs(3600));
             // What was forgotten cannot be quoted.
             let kept = subject.memory.remember(office.tenant, new).await;
@@ -203,7 +200,7 @@ impl History<'_> {
     }
 
     async fn forget(&mut self) -> Result<(), Failed> {
-        let Some((text, lines)) = self.line() else {
+        let Some((text, _, lines)) = self.line() else {
             return Ok(());
         };
         let what = self.roll(10);
@@ -233,7 +230,7 @@ impl History<'_> {
             // Its indexes begin anew.
             let gone = lines[0].conversation;
             self.lines
-                .retain(|(_, lines)| lines[0].conversation != gone);
+                .retain(|(_, _, lines)| lines[0].conversation != gone);
         }
         Ok(())
     }
@@ -241,7 +238,7 @@ impl History<'_> {
     async fn ask(&mut self) -> Result<(), Failed> {
         let many = 1 + self.roll(5);
         let question = self.words(many);
-        let Some((_, lines)) = self.line() else {
+        let Some((_, place, lines)) = self.line() else {
             return Ok(());
         };
         let (whose, scope) = (self.roll(4), self.roll(4));
@@ -255,8 +252,11 @@ impl History<'_> {
                 0 => Audience::Person {
                     person: line.person,
                 },
-                1 => Audience::Conversation { conversation },
-                2 => Audience::Channel { conversation },
+                1 => Audience::Conversation {
+                    channel: office.channel(place),
+                    conversation,
+                },
+                2 => office.everyone(place),
                 _ => Audience::Tenant,
             };
             let scope = match scope {
@@ -265,10 +265,10 @@ impl History<'_> {
                 2 => Scope::FACTS,
                 _ => Scope::ALL,
             };
+            let query = Recall::new(&*question, audience.clone(), scope).with_limit(limit);
             let query = Recall {
-                limit,
                 explain: true,
-                ..Recall::new(&*question, audience, scope)
+                ..query
             };
             both.push(subject.memory.recall(office.tenant, query).await?);
             let query = Facts {

@@ -6,21 +6,24 @@ use super::{
     MemorySubject, Outcome, ensure, ensure_eq,
     office::{Line, Office, now},
 };
-use crate::{Audience, ErrorKind, Facts, NewFact, Quote, Scope, Source, Summary};
+use crate::{Audience, ErrorKind, FactOwner, Facts, NewFact, NewSummary, Quote, Scope, Source};
 
-pub(super) fn fact(text: &str, audience: Audience, line: &Line, quote: &str) -> NewFact {
+pub(super) fn fact(text: &str, owner: FactOwner, line: &Line, quote: &str) -> NewFact {
+    let quote = Quote {
+        conversation: line.conversation,
+        index: line.index,
+        quote: quote.into(),
+    };
     NewFact {
-        text: text.into(),
-        topic: None,
-        audience,
         about: Some(line.person),
-        sources: vec![Quote {
-            conversation: line.conversation,
-            index: line.index,
-            quote: quote.into(),
-        }],
-        valid_from: None,
-        expires_at: None,
+        ..NewFact::new(text, owner, vec![quote])
+    }
+}
+
+/// What belongs to the person who said something.
+pub(super) fn own(line: &Line) -> FactOwner {
+    FactOwner::Person {
+        person: line.person,
     }
 }
 
@@ -36,11 +39,11 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     let lyon = memory
         .remember(
             tenant,
-            fact("Ann lives in Lyon", audience, &first, "i live in lyon"),
+            fact("Ann lives in Lyon", own(&first), &first, "i live in lyon"),
         )
         .await?;
     let hits = office
-        .recall(subject, audience, Scope::FACTS, "lives Lyon")
+        .recall(subject, &audience, Scope::FACTS, "lives Lyon")
         .await?;
     let hit = hits.first().ok_or("a fact is not found")?;
     ensure_eq!(hit.source, Source::Fact { id: lyon.id }, "the fact");
@@ -57,7 +60,7 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
             lyon.id,
             Some(fact(
                 "Ann lives in Nice",
-                audience,
+                own(&first),
                 &second,
                 "moved to Nice",
             )),
@@ -66,7 +69,7 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
         .ok_or("no new fact")?;
     let list = async |as_of| {
         let query = Facts {
-            audience,
+            audience: audience.clone(),
             about: Some(first.person),
             as_of,
         };
@@ -82,7 +85,7 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     let early = now(subject) + Duration::from_secs(0);
     ensure!(early > as_of_lyon, "the clock stands still");
     let hits = office
-        .recall(subject, audience, Scope::FACTS, "lives in Lyon Nice")
+        .recall(subject, &audience, Scope::FACTS, "lives in Lyon Nice")
         .await?;
     let found: Vec<_> = hits.iter().map(|hit| hit.text.as_str()).collect();
     ensure_eq!(found, ["Ann lives in Nice"], "what is recalled");
@@ -101,14 +104,14 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     // One that ends without another, and one that expires.
     memory.supersede(tenant, nice.id, None).await?;
     ensure_eq!(list(None).await?, [], "facts after the last was ended");
-    let mut passing = fact("Ann is on holiday", audience, &second, "moved");
+    let mut passing = fact("Ann is on holiday", own(&first), &second, "moved");
     passing.expires_at = Some(now(subject) + Duration::from_secs(3600));
     let passing = memory.remember(tenant, passing).await?;
     ensure_eq!(list(None).await?, [passing.id], "a passing fact");
     subject.clock.advance(Duration::from_secs(3600));
     ensure_eq!(list(None).await?, [], "an expired fact");
     let hits = office
-        .recall(subject, audience, Scope::FACTS, "holiday")
+        .recall(subject, &audience, Scope::FACTS, "holiday")
         .await?;
     ensure!(hits.is_empty(), "an expired fact is recalled");
     Ok(())
@@ -124,7 +127,11 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
         .say(subject, ("D-bob", "U-bob"), "I like rum")
         .await?;
     subject.memory.catch_up(tenant).await?;
-    let own = Audience::Person { person: ann.person };
+    let shop = office
+        .say(subject, ("#shop", "U-ann"), "I like milk")
+        .await?;
+    subject.memory.catch_up(tenant).await?;
+    let own = own(&ann);
     let good = || fact("Ann likes tea", own, &ann, "I like tea");
     let mut without = good();
     without.sources.clear();
@@ -132,6 +139,11 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
     empty.text = " ".into();
     let mut nowhere = good();
     nowhere.sources[0].index += 100;
+    let two = |owner| {
+        let mut new = fact("Ann likes milk", owner, &shop, "I like milk");
+        new.sources.extend(good().sources);
+        new
+    };
     let other = office.other();
     for (new, tenant, field, what) in [
         (without, tenant, "sources", "no source"),
@@ -151,10 +163,16 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
             "a source of somebody else",
         ),
         (
-            fact("Ann likes tea", Audience::Tenant, &ann, "I like tea"),
+            two(FactOwner::Channel),
             tenant,
-            "sources[0]",
-            "a private source for everyone",
+            "sources[1]",
+            "a private source for a channel",
+        ),
+        (
+            two(FactOwner::Conversation),
+            tenant,
+            "sources[1]",
+            "a source of another conversation",
         ),
         (good(), other.tenant, "sources[0]", "a foreign source"),
     ] {
@@ -168,8 +186,9 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
             "{what}: the error does not name {field}: {error}"
         );
     }
+    let audience = Audience::Person { person: ann.person };
     let hits = office
-        .recall(subject, own, Scope::FACTS, "Ann likes tea rum Bob")
+        .recall(subject, &audience, Scope::FACTS, "Ann likes tea rum Bob")
         .await?;
     ensure!(hits.is_empty(), "a refused fact is recalled: {hits:?}");
     subject.memory.remember(tenant, good()).await?;
@@ -181,12 +200,13 @@ pub(super) async fn summaries_roll_on(subject: &MemorySubject) -> Outcome {
     let line = office
         .say(subject, ("D-ann", "U-ann"), "a long story")
         .await?;
-    let summary = |to, text: &str| Summary {
+    let mark = subject.memory.mark(office.tenant).await?;
+    let summary = |to, text: &str| NewSummary {
         conversation: line.conversation,
         to,
         text: text.into(),
         persons: vec![line.person],
-        made_at: now(subject),
+        mark,
     };
     let read = async || {
         let kept = subject

@@ -14,7 +14,7 @@ async fn found(
     text: &str,
 ) -> Result<Vec<String>, Failed> {
     let hits = office
-        .recall(subject, Audience::Tenant, Scope::KNOWLEDGE, text)
+        .recall(subject, &Audience::Tenant, Scope::KNOWLEDGE, text)
         .await?;
     Ok(hits.into_iter().map(|hit| hit.text).collect())
 }
@@ -27,7 +27,7 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
     let first = subject.memory.put_document(office.tenant, new).await?;
     ensure_eq!((first.version, first.chunks), (1, 2), "version and chunks");
     let hits = office
-        .recall(subject, Audience::Tenant, Scope::KNOWLEDGE, "when open")
+        .recall(subject, &Audience::Tenant, Scope::KNOWLEDGE, "when open")
         .await?;
     let hit = hits.first().ok_or("a document is not found")?;
     let source = Source::Document {
@@ -142,10 +142,8 @@ pub(super) async fn what_expired_costs_no_hit(subject: &MemorySubject) -> Outcom
     }
     let text = "a long text that mentions opening hours once among many other words";
     office.teach(subject, "Lasting", text).await?;
-    let query = crate::Recall {
-        limit: 1,
-        ..crate::Recall::new("opening hours", Audience::Tenant, Scope::KNOWLEDGE)
-    };
+    let query =
+        crate::Recall::new("opening hours", Audience::Tenant, Scope::KNOWLEDGE).with_limit(1);
     let before = subject.memory.recall(office.tenant, query.clone()).await?;
     ensure!(
         before[0].name.starts_with("Opening"),

@@ -14,15 +14,15 @@ pub use self::agree::memories_agree;
 
 use super::{
     VirtualClock,
-    journal_suite::{Failed, Outcome, ensure, ensure_eq},
+    store_suite::{Failed, Outcome, ensure, ensure_eq},
 };
-use crate::{MemoryStore, turn::Journal};
+use crate::{MemoryStore, store::Store};
 
-/// A memory to try, empty, with the journal whose feed it follows and the clock that both take the time from.
+/// A memory to try, empty, with the store whose feed it follows and the clock that both take the time from.
 #[derive(Clone, Debug)]
 pub struct MemorySubject {
-    /// The journal.
-    pub journal: Arc<dyn Journal>,
+    /// The store of the conversations.
+    pub store: Arc<dyn Store>,
     /// The memory.
     pub memory: Arc<dyn MemoryStore>,
     /// Their clock.
@@ -51,14 +51,14 @@ macro_rules! cases {
 }
 
 cases! {
-    recall: what_was_said_is_found, limits_and_times_are_kept, what_was_taken_back_is_not_found,
+    recall: what_was_said_is_found, scopes_are_ranked_by_themselves, limits_and_times_are_kept, what_was_taken_back_is_not_found,
         each_language_has_its_stems, progress_is_told;
     knowledge: documents_are_found_until_they_are_deleted, bad_documents_are_refused,
         what_expired_costs_no_hit, what_found_nothing_is_listed;
     fact: facts_are_remembered_and_superseded, facts_without_grounds_are_refused, summaries_roll_on;
-    sight: each_sees_their_own, nobody_sees_what_is_not_theirs;
+    sight: each_sees_their_own, nobody_sees_what_is_not_theirs, a_new_thread_sees_its_channel;
     forget: a_message_is_forgotten, a_conversation_is_forgotten, a_person_is_forgotten, a_tenant_is_forgotten,
-        late_writers_do_not_bring_it_back, an_export_answers_alike;
+        late_writers_do_not_bring_it_back, nobody_unheard_is_named, an_export_answers_alike;
 }
 
 /// Runs every case, each on a fresh memory.

@@ -6,13 +6,14 @@ use futures_util::TryStreamExt as _;
 
 use super::{Failed, MemorySubject, ensure};
 use crate::{
-    AccountId, Actor, Addressing, Audience, Body, ChannelKind, Clock as _, ConnectionId, Content,
+    AccountId, Actor, Audience, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
     ConversationId, ConversationKind, ConversationRef, DocumentFormat, Find, Hit, IdKind, Inbound,
-    NewDocument, PersonId, Recall, Remembered, RoutedEvent, Scope, Source, TenantId, Timestamp,
-    TurnId, WorkerId,
+    NewDocument, Outgoing, PersonId, Recall, Remembered, RoutedEvent, Scope, Source, TenantId,
+    Timestamp, TurnId, WorkerId,
+    store::{Accepted, Append, AppendOutcome, ClaimRequest},
     turn::{
-        Accepted, Action, Append, AppendOutcome, Carry, ENGINE_VERSION, Entry, Event, Gathered,
-        Input, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Started,
+        Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,
+        PinnedModel, RECORD_VERSION, Record, ReplyPart, Started,
     },
 };
 
@@ -117,35 +118,32 @@ impl Office {
     ) -> Result<Line, Failed> {
         subject.clock.advance(Duration::from_secs(60));
         let place = place(at);
-        let event = Inbound {
-            id: TurnId::new().to_string(),
-            logical_id: String::new(),
-            channel: ChannelKind::SLACK,
-            account: AccountId("T1".into()),
-            conversation: Some(place.clone()),
-            sender: Actor::human(IdKind::SlackUser, user),
-            occurred_at: subject.clock.now(),
-            redelivery: 0,
+        let event = Inbound::new(
+            ChannelKind::SLACK,
+            AccountId("T1".into()),
+            TurnId::new().to_string(),
+            subject.clock.now(),
             body,
-            addressed: Addressing::default(),
-            raw: None,
-        };
+        )
+        .in_place(place.clone())
+        .sent_by(Actor::human(IdKind::SlackUser, user));
         let routed = RoutedEvent {
             connection: self.connection,
             event,
         };
-        let accepted = subject.journal.accept(self.tenant, vec![routed]).await?;
+        let accepted = subject.store.accept(self.tenant, vec![routed]).await?;
         ensure!(
             matches!(accepted[..], [Accepted::New { .. }]),
             "an event is {accepted:?}"
         );
         let claim = subject
-            .journal
-            .claim(WorkerId::new(), Duration::from_secs(30))
+            .store
+            .claim(ClaimRequest::new(WorkerId::new(), Duration::from_secs(30)))
             .await?
+            .conversation()
             .ok_or("nothing is ready")?;
         let loaded = subject
-            .journal
+            .store
             .load(&claim)
             .await?
             .ok_or("a valid claim does not load")?;
@@ -154,70 +152,87 @@ impl Office {
         let persons: BTreeSet<PersonId> = item.persons.iter().copied().collect();
         let input = Input {
             seq: item.seq,
+            accepted_at: item.accepted_at,
             late: false,
+            about: None,
             persons: item.persons,
             undelivered: None,
             event,
         };
         let turn = TurnId::new();
         let now = subject.clock.now();
-        let record = |entry| Record {
+        let record = |persons: &BTreeSet<PersonId>, event| Record {
             v: RECORD_VERSION,
             turn,
             at: now,
+            cause: Cause::Rule,
             persons: persons.clone(),
-            entry,
+            entry: Entry::Event(event),
         };
-        let mut entries = vec![
-            Entry::Event(Event::Started(Box::new(started(
-                self.connection,
-                place,
-                input,
-            )))),
-            Entry::Event(Event::Gathered(Gathered::default())),
+        let nobody = BTreeSet::new();
+        let direct = place.kind == ConversationKind::Direct;
+        let started = started(self.connection, place, loaded.len);
+        let mut records = vec![
+            record(
+                if direct { &persons } else { &nobody },
+                Event::Started(Box::new(started)),
+            ),
+            record(&persons, Event::Received(Box::new(input))),
+            record(&nobody, Event::Gathered(Gathered::default())),
         ];
-        entries.extend(answer.map(|text| {
-            Entry::Action(Action::Send {
-                key: format!("{turn}.1"),
-                attempt: 1,
-                text: text.to_owned(),
-                reply_to: None,
-                give_up_at: now,
-            })
+        records.extend(answer.map(|text| {
+            let part = ReplyPart {
+                key: format!("{turn}.p0"),
+                what: Outgoing::markdown(text),
+            };
+            let rendered = Event::Rendered {
+                parts: vec![part],
+                rest: None,
+            };
+            record(&persons, rendered)
         }));
         let append = Append {
-            records: entries.into_iter().map(record).collect(),
+            records,
             consume_to: Some(item.seq),
             checkpoint: true,
             ..Append::default()
         };
-        let outcome = subject.journal.append(&claim, loaded.len, append).await?;
+        let outcome = subject.store.append(&claim, loaded.len, append).await?;
         ensure!(
             outcome == AppendOutcome::Appended,
             "an append is {outcome:?}"
         );
-        subject.journal.release(&claim, item.seq).await?;
+        subject.store.release(&claim, item.seq).await?;
         let person = persons.first().ok_or("an event has no person")?;
         Ok(Line {
             conversation: claim.conversation,
-            index: loaded.len,
+            index: loaded.len + 1,
             person: *person,
         })
+    }
+
+    /// The channel of a place.
+    pub(super) fn channel(&self, at: &str) -> ChannelRef {
+        ChannelRef::of(self.connection, &place(at))
+    }
+
+    /// Everyone in the channel of a place.
+    pub(super) fn everyone(&self, at: &str) -> Audience {
+        Audience::Channel {
+            channel: self.channel(at),
+        }
     }
 
     /// What an audience recalls, everything written before being found.
     pub(super) async fn recall(
         &self,
         subject: &MemorySubject,
-        audience: Audience,
+        audience: &Audience,
         scope: Scope,
         text: &str,
     ) -> Result<Vec<Hit>, Failed> {
         subject.memory.catch_up(self.tenant).await?;
-        let query = Recall {
-            limit: 20,
-            ..Recall::new(text, audience, scope)
-        };
+        let query = Recall::new(text, audience.clone(), scope).with_limit(20);
         Ok(subject.memory.recall(self.tenant, query).await?)
     }
 
@@ -242,10 +257,11 @@ impl Office {
     }
 }
 
-fn started(connection: ConnectionId, conversation: ConversationRef, input: Input) -> Started {
+fn started(connection: ConnectionId, conversation: ConversationRef, first: u64) -> Started {
     Started {
         engine: ENGINE_VERSION,
         employee: 1,
+        first,
         model: PinnedModel {
             provider: "p".into(),
             model: "m".into(),
@@ -254,7 +270,6 @@ fn started(connection: ConnectionId, conversation: ConversationRef, input: Input
         channel: PinnedChannel {
             kind: ChannelKind::SLACK,
             find: Find::Query,
-            max_text: 4000,
             timeout_ms: 1000,
             grace_ms: 1000,
         },
@@ -262,8 +277,11 @@ fn started(connection: ConnectionId, conversation: ConversationRef, input: Input
         conversation,
         tools: std::collections::BTreeMap::new(),
         closed: false,
-        inputs: vec![input],
-        carry: Carry::default(),
+        inputs: 1,
+        state: ConversationState::default(),
+        questions: Vec::new(),
+        follow_up: None,
+        deadline: None,
     }
 }
 

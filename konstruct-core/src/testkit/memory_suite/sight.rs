@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Failed, MemorySubject, Outcome, ensure,
+    Failed, MemorySubject, Outcome, ensure, ensure_eq,
     fact::fact,
     office::{Line, Office},
 };
-use crate::{Audience, Hit, Scope};
+use crate::{Audience, FactOwner, Hit, Scope};
 
 /// Everything that was said, with where and by whom.
 struct Said {
@@ -84,12 +84,9 @@ async fn talk(
     }
     subject.memory.catch_up(office.tenant).await?;
     for said in &all {
-        let own = Audience::Channel {
-            conversation: said.line.conversation,
-        };
         let new = fact(
             &format!("fact {}", said.marker),
-            own,
+            FactOwner::Channel,
             &said.line,
             &said.marker,
         );
@@ -98,18 +95,17 @@ async fn talk(
     Ok(all)
 }
 
-fn audience(eye: Eye, all: &[Said]) -> Option<Audience> {
+fn audience(office: &Office, eye: Eye, all: &[Said]) -> Option<Audience> {
     let at = |place: &str| all.iter().find(|said| said.place == place);
     Some(match eye {
         Eye::Person(user) => Audience::Person {
             person: all.iter().find(|said| said.user == user)?.line.person,
         },
         Eye::Conversation(place) => Audience::Conversation {
+            channel: office.channel(place),
             conversation: at(place)?.line.conversation,
         },
-        Eye::Channel(place) => Audience::Channel {
-            conversation: at(place)?.line.conversation,
-        },
+        Eye::Channel(place) => office.everyone(place),
         Eye::Tenant => Audience::Tenant,
     })
 }
@@ -145,12 +141,12 @@ pub(super) async fn each_sees_their_own(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let all = talk(subject, &office, 1).await?;
     for eye in eyes() {
-        let Some(audience) = audience(eye, &all) else {
+        let Some(audience) = audience(&office, eye, &all) else {
             continue;
         };
         for said in all.iter().filter(|said| sees(eye, said.place)) {
             let hits = office
-                .recall(subject, audience, Scope::HISTORY, &said.marker)
+                .recall(subject, &audience, Scope::HISTORY, &said.marker)
                 .await?;
             ensure!(
                 hits.iter().any(|hit| hit.source == said.line.source()),
@@ -160,7 +156,7 @@ pub(super) async fn each_sees_their_own(subject: &MemorySubject) -> Outcome {
             // A fact of a channel is not a conversation's own.
             if !matches!(eye, Eye::Conversation(_)) {
                 let hits = office
-                    .recall(subject, audience, Scope::FACTS, &said.marker)
+                    .recall(subject, &audience, Scope::FACTS, &said.marker)
                     .await?;
                 ensure!(
                     hits.iter().any(|hit| hit.text.contains(&said.marker)),
@@ -182,7 +178,7 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
     let others = talk(subject, &other, 2).await?;
     for (office, own, foreign) in [(&office, &all, &others), (&other, &others, &all)] {
         for eye in eyes() {
-            let Some(audience) = audience(eye, own) else {
+            let Some(audience) = audience(office, eye, own) else {
                 continue;
             };
             let allowed: BTreeSet<String> = own
@@ -195,7 +191,7 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
             questions.push("word fact".into());
             for question in questions {
                 let hits = office
-                    .recall(subject, audience, Scope::ALL, &question)
+                    .recall(subject, &audience, Scope::ALL, &question)
                     .await?;
                 let shown = shown(&hits, own);
                 let leaked: Vec<_> = shown.difference(&allowed).collect();
@@ -208,16 +204,20 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
             let strange = foreign[0].line.conversation;
             for audience in [
                 Audience::Conversation {
+                    channel: office.channel("#shop"),
                     conversation: strange,
                 },
-                Audience::Channel {
-                    conversation: strange,
-                },
+                office.everyone("#nowhere"),
+                // The same place of another connection.
+                Office::new().everyone("#shop"),
             ] {
                 let hits = office
-                    .recall(subject, audience, Scope::ALL, "word fact")
+                    .recall(subject, &audience, Scope::ALL, "word fact")
                     .await?;
-                ensure!(hits.is_empty(), "by a foreign conversation: {hits:?}");
+                ensure!(
+                    hits.is_empty(),
+                    "by a foreign conversation or channel: {hits:?}"
+                );
             }
             let fetched = subject
                 .memory
@@ -230,11 +230,11 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
     let ann = Audience::Person {
         person: all[0].line.person,
     };
-    let before = office.recall(subject, ann, Scope::HISTORY, "word").await?;
+    let before = office.recall(subject, &ann, Scope::HISTORY, "word").await?;
     office
         .say(subject, ("D-bob", "U-bob"), "word word word")
         .await?;
-    let after = office.recall(subject, ann, Scope::HISTORY, "word").await?;
+    let after = office.recall(subject, &ann, Scope::HISTORY, "word").await?;
     let shape = |hits: &[Hit]| -> Vec<_> {
         // The time has gone on by a minute.
         hits.iter()
@@ -244,6 +244,29 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
     ensure!(
         shape(&before) == shape(&after),
         "what somebody else said changed the scores"
+    );
+    Ok(())
+}
+
+/// Who may see what does not follow from a log: the audience of a thread that nothing was said in yet is its channel.
+pub(super) async fn a_new_thread_sees_its_channel(subject: &MemorySubject) -> Outcome {
+    let office = Office::new();
+    for (place, user, text) in [
+        ("#shop", "U-ann", "word of the shop"),
+        ("#shop/t1", "U-bob", "word of a thread"),
+        ("#back", "U-ann", "word of the back room"),
+        ("D-ann", "U-ann", "word of ann alone"),
+    ] {
+        office.say(subject, (place, user), text).await?;
+    }
+    let new = office.everyone("#shop/never-heard");
+    let hits = office.recall(subject, &new, Scope::ALL, "word").await?;
+    let mut texts: Vec<_> = hits.iter().map(|hit| hit.text.as_str()).collect();
+    texts.sort_unstable();
+    ensure_eq!(
+        texts,
+        ["word of a thread", "word of the shop"],
+        "what a new thread sees"
     );
     Ok(())
 }

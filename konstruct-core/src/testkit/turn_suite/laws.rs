@@ -10,8 +10,11 @@ use futures_util::TryStreamExt as _;
 use super::scene::{PRICE, Scene, Setting};
 use crate::{
     Error, Find, Inbound, LedgerRow, NanoUsd, TurnId, Usage,
+    store::{Exported, Store},
     tool::Effect,
-    turn::{Action, Entry, Event, Exported, Input, Journal, Outcome, Record, Replay, replay},
+    turn::{
+        Action, Entry, Event, Input, ItemId, ItemKind, OpenItem, Outcome, Record, Replay, replay,
+    },
 };
 
 /// A law that was broken.
@@ -61,7 +64,7 @@ macro_rules! hold {
 /// Checks every law on what is left.
 pub(super) async fn laws(
     scene: &Scene,
-    journal: &dyn Journal,
+    journal: &dyn Store,
     events: &[Inbound],
     setting: Setting,
 ) -> Result<(), Broken> {
@@ -92,7 +95,7 @@ pub(super) async fn laws(
             Exported::Inbox(item) => {
                 hold!(1, false, "event {} of the inbox was never worked", item.seq);
             }
-            Exported::Conversation(_) => {}
+            Exported::Conversation(_) | Exported::State(_) | Exported::Item(_) => {}
         }
     }
     inputs(&turns, events)?;
@@ -105,10 +108,9 @@ pub(super) async fn laws(
 }
 
 fn heard(records: &[Record]) -> impl Iterator<Item = &Input> {
-    records.iter().flat_map(|record| match &record.entry {
-        Entry::Event(Event::Started(started)) => started.inputs.as_slice(),
-        Entry::Event(Event::Heard { inputs }) => inputs.as_slice(),
-        _ => &[],
+    records.iter().filter_map(|record| match &record.entry {
+        Entry::Event(Event::Received(input)) => Some(&**input),
+        _ => None,
     })
 }
 
@@ -128,8 +130,9 @@ fn inputs(turns: &[(TurnId, Vec<Record>)], events: &[Inbound]) -> Result<(), Bro
                 format!("{turn} does not begin with its inputs"),
             ));
         };
-        let in_order = started
-            .inputs
+        let first = usize::try_from(started.inputs).unwrap_or(usize::MAX);
+        let in_order = heard(records)
+            .take(first)
             .is_sorted_by_key(|input| (input.event.occurred_at, input.seq));
         hold!(3, in_order, "{turn} took its inputs out of order");
     }
@@ -189,7 +192,11 @@ fn outcome(
             );
             hold!(2, said == 2, "{turn} replied with {said} parts of two");
         }
-        Outcome::Asked { key } => {
+        Outcome::Asked { item } => {
+            let Some(key) = asked_about(records, item) else {
+                return Err(Broken::law(2, format!("{turn} asks about nothing")));
+            };
+            let key = &key;
             hold!(
                 4,
                 setting.find != Find::Query,
@@ -211,6 +218,18 @@ fn outcome(
         }
     }
     Ok(())
+}
+
+/// The first message that an item is about.
+fn asked_about(records: &[Record], id: &ItemId) -> Option<String> {
+    records.iter().find_map(|record| match &record.entry {
+        Entry::Action(Action::Open(OpenItem {
+            id: opened,
+            kind: ItemKind::Send { keys, .. },
+            ..
+        })) if opened == id => keys.first().cloned(),
+        _ => None,
+    })
 }
 
 /// What must not happen twice did not, and what may has one key.

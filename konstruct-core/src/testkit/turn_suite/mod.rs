@@ -11,8 +11,10 @@ use self::{
     laws::{Broken, laws},
     scene::{Scene, Setting},
 };
-use super::{CrashPoint, Gate, JournalSubject, Moment, Write, message};
-use crate::{Clock as _, DeliveryState, Find, Unresolved, WorkerId, turn::Worked};
+use super::{CrashPoint, Gate, Moment, StoreSubject, Write, message};
+use crate::{
+    Clock as _, DeliveryState, Find, Unresolved, WorkerId, store::ClaimRequest, turn::Worked,
+};
 
 /// Kills a turn with tools of every effect and a reply of two parts at each of its writes, before and after they took
 /// effect, under every way in which a channel can tell what arrived; then redelivers, and lets a lease run out under a worker
@@ -26,8 +28,8 @@ use crate::{Clock as _, DeliveryState, Find, Unresolved, WorkerId, turn::Worked}
 /// # Errors
 /// The law that was broken, and where.
 pub async fn turn_suite(
-    make: impl AsyncFn() -> JournalSubject,
-    again: impl AsyncFn(JournalSubject) -> JournalSubject,
+    make: impl AsyncFn() -> StoreSubject,
+    again: impl AsyncFn(StoreSubject) -> StoreSubject,
 ) -> Result<usize, String> {
     turn_suite_with(make, again, false).await
 }
@@ -38,8 +40,8 @@ pub async fn turn_suite(
 /// # Errors
 /// Those of [`turn_suite`].
 pub async fn turn_suite_with(
-    make: impl AsyncFn() -> JournalSubject,
-    again: impl AsyncFn(JournalSubject) -> JournalSubject,
+    make: impl AsyncFn() -> StoreSubject,
+    again: impl AsyncFn(StoreSubject) -> StoreSubject,
     blind: bool,
 ) -> Result<usize, String> {
     let mut kills = 0;
@@ -71,8 +73,8 @@ pub async fn turn_suite_with(
 
 /// Kills the process at a write; returns whether the turn had that many.
 async fn killed(
-    make: &impl AsyncFn() -> JournalSubject,
-    again: &impl AsyncFn(JournalSubject) -> JournalSubject,
+    make: &impl AsyncFn() -> StoreSubject,
+    again: &impl AsyncFn(StoreSubject) -> StoreSubject,
     setting: Setting,
     moment: Moment,
     at: u64,
@@ -87,7 +89,7 @@ async fn killed(
     )];
     let counted = [Write::Accept, Write::Append, Write::Renew, Write::Release];
     let crash = Arc::new(CrashPoint::new(
-        Arc::clone(&subject.journal),
+        Arc::clone(&subject.store),
         &counted,
         at,
         moment,
@@ -99,17 +101,15 @@ async fn killed(
     let died = crash.died();
     let subject = if died { again(subject).await } else { subject };
     // The provider was not answered, or delivers again all the same.
-    scene.accept(&*subject.journal, &events).await?;
-    scene
-        .settle(subject.journal.clone(), &subject.clock)
-        .await?;
-    laws(&scene, &*subject.journal, &events, setting).await?;
+    scene.accept(&*subject.store, &events).await?;
+    scene.settle(subject.store.clone(), &subject.clock).await?;
+    laws(&scene, &*subject.store, &events, setting).await?;
     Ok(died)
 }
 
 /// Delivers a burst many times, in any order.
 async fn redelivered(
-    make: &impl AsyncFn() -> JournalSubject,
+    make: &impl AsyncFn() -> StoreSubject,
     setting: Setting,
 ) -> Result<(), Broken> {
     let subject = make().await;
@@ -123,20 +123,16 @@ async fn redelivered(
         .collect();
     for round in 0..50_usize {
         let event = events[(round * 5 + 3) % events.len()].clone();
-        scene.accept(&*subject.journal, &[event]).await?;
+        scene.accept(&*subject.store, &[event]).await?;
     }
-    scene
-        .settle(subject.journal.clone(), &subject.clock)
-        .await?;
-    scene.accept(&*subject.journal, &events).await?;
-    scene
-        .settle(subject.journal.clone(), &subject.clock)
-        .await?;
-    laws(&scene, &*subject.journal, &events, setting).await
+    scene.settle(subject.store.clone(), &subject.clock).await?;
+    scene.accept(&*subject.store, &events).await?;
+    scene.settle(subject.store.clone(), &subject.clock).await?;
+    laws(&scene, &*subject.store, &events, setting).await
 }
 
 /// Lets a lease run out while its worker waits for the model. Another worker does the turn, and the first one goes on.
-async fn fenced(make: &impl AsyncFn() -> JournalSubject, setting: Setting) -> Result<(), Broken> {
+async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Result<(), Broken> {
     let subject = make().await;
     let gate = Gate::default();
     let mut scene = Scene::new(&subject, setting);
@@ -147,9 +143,13 @@ async fn fenced(make: &impl AsyncFn() -> JournalSubject, setting: Setting) -> Re
         "Is my bike ready?",
         subject.clock.now(),
     )];
-    scene.accept(&*subject.journal, &events).await?;
-    let driver = scene.driver(subject.journal.clone(), &subject.clock);
-    let claim = subject.journal.claim(WorkerId::new(), scene::LEASE).await?;
+    scene.accept(&*subject.store, &events).await?;
+    let driver = scene.driver(subject.store.clone(), &subject.clock);
+    let claim = subject
+        .store
+        .claim(ClaimRequest::new(WorkerId::new(), scene::LEASE))
+        .await?
+        .conversation();
     let claim = claim.ok_or_else(|| Broken::law(1, "what was accepted is not ready"))?;
     let slow = driver.work(claim);
     futures_util::pin_mut!(slow);
@@ -160,9 +160,7 @@ async fn fenced(make: &impl AsyncFn() -> JournalSubject, setting: Setting) -> Re
         tokio::task::yield_now().await;
     }
     subject.clock.advance(scene::LEASE + Duration::from_secs(1));
-    scene
-        .settle(subject.journal.clone(), &subject.clock)
-        .await?;
+    scene.settle(subject.store.clone(), &subject.clock).await?;
     gate.open();
     let worked = slow.await;
     if !matches!(worked, Ok(Worked::Lost)) {
@@ -171,10 +169,8 @@ async fn fenced(make: &impl AsyncFn() -> JournalSubject, setting: Setting) -> Re
             format!("a worker whose lease was over went on: {worked:?}"),
         ));
     }
-    scene
-        .settle(subject.journal.clone(), &subject.clock)
-        .await?;
-    laws(&scene, &*subject.journal, &events, setting).await
+    scene.settle(subject.store.clone(), &subject.clock).await?;
+    laws(&scene, &*subject.store, &events, setting).await
 }
 
 /// Which status the suite's provider gives of what arrived.

@@ -12,13 +12,14 @@ use std::{
 use super::{STATUS, UNRESOLVED, laws::Broken};
 use crate::{
     ConnectionId, Directory as _, Employee, Find, Inbound, NanoUsd, Price, Rates, Result, Role,
-    RoutedEvent, TenantId, TurnLimits,
+    RoutedEvent, TenantId, TurnLimits, WorkerId,
+    store::{ClaimRequest, Claimed, Store},
     testkit::{
-        Answer, CountingTool, Gate, JournalSubject, ScriptedChannel, ScriptedDirectory,
-        ScriptedModel, VirtualClock, World,
+        Answer, CountingTool, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel,
+        StoreSubject, VirtualClock, World,
     },
     tool::{Effect, Toolbox},
-    turn::{Driver, Journal, Worker},
+    turn::{Driver, Worker},
 };
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
@@ -52,7 +53,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    pub(super) fn new(subject: &JournalSubject, setting: Setting) -> Self {
+    pub(super) fn new(subject: &StoreSubject, setting: Setting) -> Self {
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let world = World::default();
         let gate: Arc<std::sync::Mutex<Option<Gate>>> = Arc::default();
@@ -127,35 +128,45 @@ impl Scene {
         }
     }
 
-    pub(super) async fn accept(&self, journal: &dyn Journal, events: &[Inbound]) -> Result<()> {
+    pub(super) async fn accept(&self, store: &dyn Store, events: &[Inbound]) -> Result<()> {
         let connection = self.connection;
         let routed = events
             .iter()
             .cloned()
             .map(|event| RoutedEvent { connection, event });
-        journal.accept(self.tenant, routed.collect()).await?;
+        store.accept(self.tenant, routed.collect()).await?;
         Ok(())
     }
 
-    pub(super) fn driver(&self, journal: Arc<dyn Journal>, clock: &VirtualClock) -> Driver {
+    pub(super) fn driver(&self, store: Arc<dyn Store>, clock: &VirtualClock) -> Driver {
         let directory = Arc::new(self.directory.clone());
-        Driver::new(journal, directory, None, Arc::new(clock.clone())).with_lease(LEASE)
+        Driver::new(store, directory, None, Arc::new(clock.clone())).with_lease(LEASE)
     }
 
     /// Works until nothing waits any more: timers come due, dead leases run out, the provider tells what arrived.
     pub(super) async fn settle(
         &mut self,
-        journal: Arc<dyn Journal>,
+        store: Arc<dyn Store>,
         clock: &VirtualClock,
     ) -> Result<(), Broken> {
-        let worker = Worker::new(self.driver(Arc::clone(&journal), clock));
+        let driver = self.driver(Arc::clone(&store), clock);
+        let worker = Worker::new(driver.clone());
         let mut leases_over = false;
         for _ in 0..500 {
             worker.run_until_idle().await?;
-            if self.tells && self.tell(&*journal).await? {
+            if self.tells && self.tell(&*store).await? {
                 continue;
             }
-            if let Some(due) = journal.next_due().await? {
+            let request = ClaimRequest::new(WorkerId::new(), LEASE);
+            let next_due = match store.claim(request).await? {
+                Claimed::Nothing { next_due } => next_due,
+                Claimed::Conversation(claim) => {
+                    // The driver has logged the failure, and the conversation rests.
+                    let _ = driver.work(claim).await;
+                    continue;
+                }
+            };
+            if let Some(due) = next_due {
                 clock.advance_to(due);
             } else if leases_over {
                 return Ok(());
@@ -168,14 +179,14 @@ impl Scene {
     }
 
     /// Gives the provider's word about all that arrived and was not told yet; returns whether there was any.
-    async fn tell(&mut self, journal: &dyn Journal) -> Result<bool> {
+    async fn tell(&mut self, store: &dyn Store) -> Result<bool> {
         let mut news = Vec::new();
         for said in self.world.arrived() {
             if self.told.insert(said.message) {
                 news.extend(self.world.status(&said.key, STATUS));
             }
         }
-        self.accept(journal, &news).await?;
+        self.accept(store, &news).await?;
         Ok(!news.is_empty())
     }
 }

@@ -1,6 +1,6 @@
 //! Acting: the call of a tool.
 
-use std::panic::AssertUnwindSafe;
+use std::{ops::ControlFlow, panic::AssertUnwindSafe};
 
 use futures_util::{
     FutureExt as _,
@@ -10,11 +10,11 @@ use futures_util::{
 use serde_json::Value;
 use tracing::Instrument as _;
 
-use super::{Performed, Run, Stop};
+use super::{Performed, Run, Stop, count};
 use crate::{
     Result,
     tool::{Effect, ToolContext, ToolError},
-    turn::{Event, driver::DriverStats},
+    turn::Event,
 };
 
 /// How many bytes of a tool's result the model is shown.
@@ -29,8 +29,8 @@ impl Run<'_> {
         effect: Effect,
         key: String,
     ) -> Result<Performed> {
-        if self.flush_or_lost().await? {
-            return Ok(Performed::Stop(Stop::Lost));
+        if let Some(stop) = self.flush().await? {
+            return Ok(ControlFlow::Break(stop));
         }
         let returned = |content: String, error: bool| Event::ToolReturned {
             id: id.clone(),
@@ -43,7 +43,7 @@ impl Run<'_> {
             .granted(&self.staff.employee.tools, &name)
             .cloned()
         else {
-            return Ok(Performed::Next(returned(
+            return Ok(ControlFlow::Continue(returned(
                 "There is no such tool any more.".into(),
                 true,
             )));
@@ -51,19 +51,22 @@ impl Run<'_> {
         let arguments: Value = match serde_json::from_str(&arguments) {
             Ok(arguments) => arguments,
             Err(error) => {
-                return Ok(Performed::Next(returned(
+                return Ok(ControlFlow::Continue(returned(
                     format!("The arguments are not JSON: {error}"),
                     true,
                 )));
             }
         };
-        DriverStats::count(&self.driver.stats.tool_calls);
-        let context = ToolContext::new(
-            self.claim.tenant,
-            self.claim.conversation,
-            self.state.turn(),
-            key,
-        );
+        count(&self.driver.stats.tool_calls);
+        let claim = self.lease.claim();
+        let mut context =
+            ToolContext::new(claim.tenant, claim.conversation, self.state.turn(), key);
+        let started = self.state.started();
+        context.person = self.state.requester();
+        context.channel = Some(started.channel.kind.clone());
+        context.connection = Some(started.connection);
+        context.place = Some(started.conversation.clone());
+        context.employee = Some(self.staff.employee.id);
         let span = tracing::info_span!("execute_tool", gen_ai.tool.name = name);
         let deadline = self.driver.clock.now() + tool.timeout();
         let call = async {
@@ -81,10 +84,10 @@ impl Run<'_> {
                 Either::Right(_) => None,
             }
         };
-        let Some(result) = self.driver.holding(self.claim, call).await else {
-            return Ok(Performed::Stop(Stop::Lost));
+        let Some(result) = self.lease.holding(call).await else {
+            return Ok(ControlFlow::Break(Stop::Lost));
         };
-        Ok(Performed::Next(match result {
+        Ok(ControlFlow::Continue(match result {
             Some(Ok(Value::String(text))) => returned(bounded(text), false),
             Some(Ok(value)) => returned(bounded(value.to_string()), false),
             Some(Err(error)) => {

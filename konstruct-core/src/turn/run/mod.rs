@@ -1,205 +1,334 @@
-//! A turn under way: its records on their way to the journal, and the performing of its actions.
+//! A turn under way: its records on their way to the store, and the performing of its actions.
 
 mod act;
+mod reply;
 mod speak;
 mod think;
+
+use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::{
-    Action, Append, AppendOutcome, Claim, Entry, Event, Outcome, RECORD_VERSION, Record, State,
-    TimerChange,
-    driver::{Driver, DriverStats},
-    inbox::{inputs, newest},
+    Action, Cause, Entry, Event, Material, OpenItem, RECORD_VERSION, Record, Started, State,
+    driver::{Driver, DriverStats, received},
+    inbox::inputs,
+    lease::Lease,
     step,
 };
-use crate::{Error, Result, Staff, Timestamp};
+use crate::{
+    PersonId, Result, Staff, Timestamp,
+    store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
+};
 
 /// Why a run stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The turn is over.
     Finished,
     /// It waits: its timer is set.
     Parked,
-    /// The claim is not valid any more.
+    /// The claim is no longer valid.
     Lost,
+    /// Persons were forgotten whose words the turn holds: it must be resumed without them.
+    Forgotten(BTreeSet<PersonId>),
 }
+
+/// What performing an action leads to: the event that it caused, or the end of the run.
+type Performed = ControlFlow<Stop, Event>;
 
 /// A turn under way.
 pub(super) struct Run<'a> {
     driver: &'a Driver,
-    claim: &'a Claim,
+    lease: &'a Lease<'a>,
     staff: Staff,
     state: State,
     len: u64,
     turn_from: u64,
+    items: Vec<OpenItem>,
+    /// What was gathered in this run, so that it is not read again.
+    material: Option<Material>,
+    /// Persons of an earlier reply that this one repeats.
+    repeated: BTreeSet<PersonId>,
     append: Append,
-}
-
-/// What performing an action leads to.
-enum Performed {
-    Next(Event),
-    Stop(Stop),
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(
         driver: &'a Driver,
-        claim: &'a Claim,
+        lease: &'a Lease<'a>,
         staff: Staff,
         state: State,
-        len: u64,
-        turn_from: u64,
+        (len, turn_from): (u64, u64),
+        items: Vec<OpenItem>,
     ) -> Self {
         Self {
             driver,
-            claim,
+            lease,
             staff,
             state,
             len,
             turn_from,
+            items,
+            material: None,
+            repeated: BTreeSet::new(),
             append: Append::default(),
         }
     }
 
-    pub(super) fn consume(&mut self, to: u64) {
-        self.append.consume_to = Some(to);
-    }
-
-    /// Writes an event and what was decided because of it into the next append; returns the one action that is open now.
-    pub(super) fn note(
+    /// Writes the first record of the turn into the next append, and consumes what it takes.
+    pub(super) fn begin(
         &mut self,
         at: Timestamp,
-        event: Event,
-        actions: Vec<Action>,
-    ) -> Result<Action> {
-        let open = actions
-            .last()
-            .cloned()
-            .ok_or_else(|| Error::internal("a turn that decides nothing"))?;
-        let entries =
-            std::iter::once(Entry::Event(event)).chain(actions.into_iter().map(Entry::Action));
-        let (turn, persons) = (self.state.turn(), self.state.carry().persons.clone());
-        self.append.records.extend(entries.map(|entry| Record {
-            v: RECORD_VERSION,
-            turn,
-            at,
-            persons: persons.clone(),
-            entry,
-        }));
-        Ok(open)
+        started: Started,
+        persons: BTreeSet<PersonId>,
+        due: &[TimerName],
+        consume_to: u64,
+    ) {
+        let event = Entry::Event(Event::Started(Box::new(started)));
+        self.record(at, Cause::Rule, persons, event);
+        self.append.consume_to = Some(consume_to).filter(|to| *to > 0);
+        let timers = due.iter().cloned().map(TimerChange::clear);
+        self.append.timers.extend(timers);
     }
 
-    /// Feeds an event; returns the action that follows.
-    pub(super) fn feed(&mut self, event: Event) -> Result<Action> {
+    fn record(&mut self, at: Timestamp, cause: Cause, persons: BTreeSet<PersonId>, entry: Entry) {
+        self.append.records.push(Record {
+            v: RECORD_VERSION,
+            turn: self.state.turn(),
+            at,
+            cause,
+            persons,
+            entry,
+        });
+    }
+
+    /// Writes what was decided into the next append; returns the action that is open now, if one is.
+    pub(super) fn decided(&mut self, at: Timestamp, actions: Vec<Action>) -> Option<Action> {
+        let open = actions.last().cloned();
+        for action in actions {
+            self.note(&action);
+            let cause = match &action {
+                Action::Wait { .. }
+                | Action::Find { .. }
+                | Action::SkipTool { .. }
+                | Action::Open(_)
+                | Action::Close { .. } => Cause::Rule,
+                _ => Cause::Employee,
+            };
+            let persons = match &action {
+                Action::CallTool { .. } | Action::SkipTool { .. } => self.state.shown(),
+                _ => BTreeSet::new(),
+            };
+            self.record(at, cause, persons, Entry::Action(action));
+        }
+        open
+    }
+
+    /// Takes along what an action changes beside the log.
+    fn note(&mut self, action: &Action) {
+        let append = &mut self.append;
+        match action {
+            Action::Send { key, .. } => append.delivery_keys.push(DeliveryKey {
+                key: key.clone(),
+                index: self.len + append.records.len() as u64,
+            }),
+            Action::Open(item) => {
+                let name = TimerName::item(&item.id);
+                append.timers.push(TimerChange {
+                    name,
+                    at: item.retry_at,
+                });
+                append.items.push(ItemChange::Put(item.clone()));
+            }
+            Action::Close { item, .. } => {
+                append
+                    .timers
+                    .push(TimerChange::clear(TimerName::item(item)));
+                append.items.push(ItemChange::Close(item.clone()));
+            }
+            Action::Wait { until, .. } => {
+                append
+                    .timers
+                    .push(TimerChange::set(TimerName::turn(), *until));
+            }
+            Action::Finish { .. } => {
+                append.timers.push(TimerChange::clear(TimerName::turn()));
+                append.timers.push(TimerChange::clear(TimerName::rest()));
+                append.state = Some(self.state.conversation().clone());
+                append.checkpoint = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Feeds an event; returns the action that follows, unless inputs are still to be fed.
+    pub(super) fn feed(&mut self, event: Event) -> Result<Option<Action>> {
         let at = self.driver.clock.now();
         let actions = step(&self.staff.employee, &mut self.state, at, &event)?;
-        self.note(at, event, actions)
+        if let Event::SendDone { key, .. } = &event {
+            self.append.settled.push(key.clone());
+        }
+        match event {
+            Event::Received(input) => {
+                let record = received(self.state.turn(), at, *input);
+                self.append.records.push(record);
+            }
+            event => {
+                let (cause, persons) = self.about(&event);
+                self.record(at, cause, persons, Entry::Event(event));
+            }
+        }
+        Ok(self.decided(at, actions))
+    }
+
+    /// Returns who caused an event, and the persons that it is sealed to.
+    fn about(&self, event: &Event) -> (Cause, BTreeSet<PersonId>) {
+        match event {
+            Event::Answered { .. } => (Cause::Employee, self.state.shown()),
+            Event::ToolReturned { .. } => (Cause::Vendor, self.state.shown()),
+            Event::Rendered { .. } if self.state.says_fixed() => (Cause::Rule, BTreeSet::new()),
+            Event::Rendered { .. } => {
+                let mut persons = self.state.shown();
+                persons.extend(&self.repeated);
+                (Cause::Employee, persons)
+            }
+            Event::Gathered(_) | Event::Heard { .. } | Event::Due | Event::Forgotten { .. } => {
+                (Cause::Rule, BTreeSet::new())
+            }
+            _ => (Cause::Vendor, BTreeSet::new()),
+        }
     }
 
     /// Performs an action and all that follow from it, until the turn is over or has to wait.
-    pub(super) async fn go_on(mut self, mut action: Action) -> Result<Stop> {
-        let span = Driver::turn_span(self.claim.tenant, self.state.turn());
+    pub(super) async fn drive(mut self, action: Option<Action>) -> Result<Stop> {
+        let span = Driver::turn_span(self.lease.claim().tenant, self.state.turn());
         async move {
-            loop {
+            let mut action = action;
+            while let Some(open) = action {
                 // Each action's future is boxed: the states of a turn differ in size by orders of magnitude.
-                match self.perform(action).boxed().await? {
-                    Performed::Next(event) => action = self.feed(event)?,
-                    Performed::Stop(stop) => return Ok(stop),
+                match self.perform(open).boxed().await? {
+                    ControlFlow::Continue(Event::Heard { inputs: _ }) => {
+                        action = self.hear().await?;
+                    }
+                    ControlFlow::Continue(event) => action = self.feed(event)?,
+                    ControlFlow::Break(stop) => return Ok(stop),
                 }
             }
+            Err(crate::Error::internal("a turn that decides nothing"))
         }
         .instrument(span)
         .await
     }
 
     async fn perform(&mut self, action: Action) -> Result<Performed> {
-        let event = match action {
-            Action::Gather => {
-                let (driver, employee) = (self.driver, &self.staff.employee);
-                let gathering = driver.gather(self.claim, employee, &self.state, self.turn_from);
-                match driver.holding(self.claim, gathering).await {
-                    Some(gathered) => Event::Gathered(gathered?),
-                    None => return Ok(Performed::Stop(Stop::Lost)),
-                }
-            }
-            Action::CallModel { call, key, .. } => return self.call_model(call, key).await,
+        match action {
+            Action::Gather => self.gather().await,
+            Action::CallModel {
+                call,
+                key,
+                give_up_at,
+                ..
+            } => self.call_model(call, key, give_up_at).await,
             Action::CallTool {
                 id,
                 name,
                 arguments,
                 effect,
                 key,
-            } => {
-                return self.call_tool(id, name, arguments, effect, key).await;
-            }
-            Action::Listen => return self.listen().await,
+            } => self.call_tool(id, name, arguments, effect, key).await,
+            Action::Listen => Ok(ControlFlow::Continue(Event::Heard { inputs: 0 })),
+            Action::Reply { source } => self.render(source).await,
             Action::Send {
                 key,
-                text,
-                reply_to,
+                record,
                 give_up_at,
                 ..
-            } => {
-                return self.send(key, text, reply_to, give_up_at).await;
-            }
-            Action::Find { key, since } => return self.find(key, since).await,
-            Action::Wait { until, .. } => return self.wait(until).await,
-            Action::Finish { outcome, .. } => {
-                self.append.timer = TimerChange::Clear;
-                self.append.checkpoint = true;
-                let written = self.flush().await?;
-                if written == AppendOutcome::Appended {
-                    self.count(&outcome);
-                    return Ok(Performed::Stop(Stop::Finished));
+            } => self.send(key, record, give_up_at).await,
+            Action::Find { key, since } => self.find(key, since).await,
+            Action::Wait { until, .. } => self.wait(until).await,
+            Action::Finish { outcome } => Ok(ControlFlow::Break(match self.flush().await? {
+                None => {
+                    self.driver.stats.count_outcome(&outcome);
+                    Stop::Finished
                 }
-                return Ok(Performed::Stop(Stop::Lost));
+                Some(stop) => stop,
+            })),
+            // These are never open: `step` applies them and decides on.
+            Action::SkipTool { .. } | Action::Open(_) | Action::Close { .. } => {
+                Err(crate::Error::internal("an action that is never open"))
             }
+        }
+    }
+
+    async fn gather(&mut self) -> Result<Performed> {
+        let claim = self.lease.claim();
+        let gathering =
+            self.driver
+                .gather(claim, &self.staff.employee, &self.state, self.turn_from);
+        let Some(gathered) = self.lease.holding(gathering).await else {
+            return Ok(ControlFlow::Break(Stop::Lost));
         };
-        Ok(Performed::Next(event))
+        let (gathered, material) = gathered?;
+        self.material = Some(material);
+        Ok(ControlFlow::Continue(Event::Gathered(gathered)))
     }
 
-    fn count(&self, outcome: &Outcome) {
-        let stats = &self.driver.stats;
-        DriverStats::count(match outcome {
-            Outcome::Replied { .. } => &stats.replied,
-            Outcome::Silent { .. } => &stats.silent,
-            Outcome::Asked { .. } => &stats.asked,
-        });
+    /// Reads the inbox, and feeds what came in since.
+    async fn hear(&mut self) -> Result<Option<Action>> {
+        let claim = self.lease.claim();
+        let Some(loaded) = self.driver.store.load(claim).await? else {
+            // The next write finds that the claim is lost.
+            return self.feed(Event::Heard { inputs: 0 });
+        };
+        // What the turn began with was consumed before its first call of the model.
+        let to = loaded.newest();
+        let latest = self.state.conversation().latest;
+        let inputs = inputs(&*self.driver.store, claim, &loaded, latest, to).await?;
+        if to > 0 {
+            self.append.consume_to = Some(to);
+        }
+        let count = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+        let mut action = self.feed(Event::Heard { inputs: count })?;
+        for input in inputs {
+            action = self.feed(Event::Received(Box::new(input)))?;
+        }
+        Ok(action)
     }
 
-    /// Writes what has come together. After anything but `Appended` the append is still there.
-    async fn flush(&mut self) -> Result<AppendOutcome> {
+    /// Writes what has come together; returns why the run stops if it was not written.
+    async fn flush(&mut self) -> Result<Option<Stop>> {
+        Ok(match self.write(self.driver.lease).await? {
+            AppendOutcome::Appended => None,
+            AppendOutcome::Forgotten(persons) => {
+                Some(Stop::Forgotten(persons.into_iter().collect()))
+            }
+            _ => Some(Stop::Lost),
+        })
+    }
+
+    /// Writes what has come together, and holds the lease for at least this long. After anything but `Appended` the append is
+    /// kept.
+    async fn write(&mut self, lease: Duration) -> Result<AppendOutcome> {
         let added = self.append.records.len() as u64;
+        let at = self.driver.clock.now();
+        self.append.lease = Some(lease);
         let written = self
             .driver
-            .journal
-            .append(self.claim, self.len, self.append.clone())
+            .store
+            .append(self.lease.claim(), self.len, self.append.clone())
             .await?;
         if written == AppendOutcome::Appended {
             self.append = Append::default();
             self.len += added;
+            self.lease.renewed(at);
         }
         Ok(written)
     }
+}
 
-    async fn listen(&mut self) -> Result<Performed> {
-        let Some(loaded) = self.driver.journal.load(self.claim).await? else {
-            return Ok(Performed::Stop(Stop::Lost));
-        };
-        // What the turn began with was consumed before its first call of the model.
-        let to = newest(&loaded);
-        let (journal, latest) = (&*self.driver.journal, self.state.carry().latest);
-        let inputs = inputs(journal, self.claim, &loaded, latest, to).await?;
-        if to > 0 {
-            self.append.consume_to = Some(to);
-        }
-        Ok(Performed::Next(Event::Heard { inputs }))
-    }
-
-    async fn flush_or_lost(&mut self) -> Result<bool> {
-        Ok(self.flush().await? != AppendOutcome::Appended)
-    }
+/// Counts what a driver did.
+fn count(counter: &std::sync::atomic::AtomicU64) {
+    DriverStats::count(counter);
 }

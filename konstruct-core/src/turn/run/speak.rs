@@ -1,16 +1,17 @@
 //! Speaking: the send of a part, and the doubts about one.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
 use futures_util::{
     future::{Either, select},
     pin_mut,
 };
 
-use super::{Performed, Run, Stop};
+use super::{Performed, Run, Stop, count};
 use crate::{
-    Error, ErrorKind, FindQuery, Op, Outgoing, Result, Timestamp,
-    turn::{Event, Evidence, Failure, TimerChange, driver::DriverStats, inbox::evidence},
+    ConnectionState, Error, ErrorKind, FindQuery, Op, Result, Timestamp,
+    store::AppendOutcome,
+    turn::{Event, Evidence, Failure, inbox::evidence},
 };
 
 /// By how much the lease outlives a send's request and its grace.
@@ -20,44 +21,47 @@ impl Run<'_> {
     pub(super) async fn send(
         &mut self,
         key: String,
-        text: String,
-        reply_to: Option<String>,
+        record: Option<u64>,
         give_up_at: Timestamp,
     ) -> Result<Performed> {
-        self.append.delivery_keys.push(key.clone());
-        if self.flush_or_lost().await? {
-            return Ok(Performed::Stop(Stop::Lost));
+        // The lease outlives the request and its grace, so that nobody else can believe it lost while it is in flight.
+        let pinned = &self.state.started().channel;
+        let flight = Duration::from_millis(pinned.timeout_ms.saturating_add(pinned.grace_ms));
+        let lease = self.driver.lease.max(flight + SEND_MARGIN);
+        match self.write(lease).await? {
+            AppendOutcome::Appended => {}
+            AppendOutcome::Forgotten(persons) => {
+                let persons = persons.into_iter().collect();
+                return Ok(ControlFlow::Break(Stop::Forgotten(persons)));
+            }
+            _ => return Ok(ControlFlow::Break(Stop::Lost)),
         }
+        let Some(outgoing) = self.part(&key, record).await? else {
+            return Ok(ControlFlow::Continue(Event::SendFailed {
+                key,
+                failure: Failure::of(ErrorKind::Cancelled),
+            }));
+        };
         let started = self.state.started();
         let directory = &self.driver.directory;
-        let channel = match directory
-            .channel(self.claim.tenant, started.connection)
-            .await
-        {
+        let tenant = self.lease.claim().tenant;
+        let channel = match directory.channel(tenant, started.connection).await {
             Ok(channel) => channel,
-            Err(error) => return Ok(Performed::Next(unsent(key, &error))),
+            Err(error) => return Ok(ControlFlow::Continue(unsent(key, &error))),
         };
-        // The lease outlives the request and its grace, so that nobody else can take it for lost while it is in flight.
-        let flight = Duration::from_millis(
-            started
-                .channel
-                .timeout_ms
-                .saturating_add(started.channel.grace_ms),
-        );
-        let lease = self.driver.lease.max(flight + SEND_MARGIN);
-        if !self.driver.journal.renew(self.claim, lease).await? {
-            return Ok(Performed::Stop(Stop::Lost));
+        let state = directory.connection_state(tenant, started.connection).await;
+        if state.is_ok_and(|state| !state.is_active()) {
+            let error = Error::new(ErrorKind::Unauthorized, "the connection cannot be used");
+            return Ok(ControlFlow::Continue(unsent(key, &error)));
         }
         if self.driver.clock.now() >= give_up_at {
             let error = Error::new(
                 ErrorKind::Unavailable,
                 "the time to send was over before it began",
             );
-            return Ok(Performed::Next(unsent(key, &error)));
+            return Ok(ControlFlow::Continue(unsent(key, &error)));
         }
-        DriverStats::count(&self.driver.stats.sends);
-        let mut outgoing = Outgoing::markdown(text);
-        outgoing.quote = reply_to;
+        count(&self.driver.stats.sends);
         let op = Op::Send {
             to: started.conversation.clone(),
             key: key.clone(),
@@ -75,7 +79,12 @@ impl Run<'_> {
                 "the channel did not answer in time",
             )),
         };
-        Ok(Performed::Next(match sent {
+        if let Err(error) = &sent
+            && error.kind() == ErrorKind::Unauthorized
+        {
+            self.refused().await?;
+        }
+        Ok(ControlFlow::Continue(match sent {
             Ok(receipt) => Event::SendDone {
                 key,
                 receipt,
@@ -95,12 +104,24 @@ impl Run<'_> {
         }))
     }
 
+    /// The vendor refuses the credentials: the connection is paused, so that no other turn is paid for in vain.
+    async fn refused(&self) -> Result<()> {
+        let state = ConnectionState::Paused {
+            reason: ErrorKind::Unauthorized,
+            since: self.driver.clock.now(),
+        };
+        let connection = self.state.started().connection;
+        self.driver
+            .set_state(self.lease.claim(), connection, state)
+            .await
+    }
+
     pub(super) async fn find(&mut self, key: String, since: Timestamp) -> Result<Performed> {
         let started = self.state.started();
         let channel = self
             .driver
             .directory
-            .channel(self.claim.tenant, started.connection)
+            .channel(self.lease.claim().tenant, started.connection)
             .await?;
         let query = FindQuery {
             to: started.conversation.clone(),
@@ -120,10 +141,10 @@ impl Run<'_> {
                 )),
             }
         };
-        let Some(found) = self.driver.holding(self.claim, asking).await else {
-            return Ok(Performed::Stop(Stop::Lost));
+        let Some(found) = self.lease.holding(asking).await else {
+            return Ok(ControlFlow::Break(Stop::Lost));
         };
-        Ok(Performed::Next(match found {
+        Ok(ControlFlow::Continue(match found {
             Ok(Some(receipt)) => Event::SendDone {
                 key,
                 receipt,
@@ -141,24 +162,23 @@ impl Run<'_> {
     }
 
     pub(super) async fn wait(&mut self, until: Timestamp) -> Result<Performed> {
-        // The provider's word may have come in while the request was open, or while the process was down. What comes in
+        // The vendor's report may have come in while the request was open, or while the process was down. What comes in
         // after this look brings the conversation up again by itself.
         if let Some(key) = self.state.awaits() {
-            let Some(loaded) = self.driver.journal.load(self.claim).await? else {
-                return Ok(Performed::Stop(Stop::Lost));
+            let Some(loaded) = self.driver.store.load(self.lease.claim()).await? else {
+                return Ok(ControlFlow::Break(Stop::Lost));
             };
-            if let Some(told) = evidence(&loaded, key) {
-                return Ok(Performed::Next(told));
+            if let Some(reported) = evidence(&loaded, key) {
+                return Ok(ControlFlow::Continue(reported));
             }
         }
         if until <= self.driver.clock.now() {
-            return Ok(Performed::Next(Event::Due));
+            return Ok(ControlFlow::Continue(Event::Due));
         }
-        self.append.timer = TimerChange::Set(until);
-        if self.flush_or_lost().await? {
-            return Ok(Performed::Stop(Stop::Lost));
-        }
-        Ok(Performed::Stop(Stop::Parked))
+        Ok(ControlFlow::Break(match self.flush().await? {
+            None => Stop::Parked,
+            Some(stop) => stop,
+        }))
     }
 }
 

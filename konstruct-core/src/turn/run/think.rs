@@ -1,6 +1,6 @@
 //! Thinking: the call of the model, and what it costs.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
@@ -8,40 +8,43 @@ use futures_util::{
     pin_mut,
 };
 
-use super::{Performed, Run, Stop};
+use super::{Performed, Run, Stop, count};
 use crate::{
     Basis, Body, CallContext, Error, ErrorKind, LedgerRow, ModelAnswer, ModelRequest, NanoUsd,
-    OnBreak, Op, Result, Usage,
+    OnBreak, Op, Result, Timestamp, Usage,
     limit::Budget,
     llm::Collector,
-    turn::{
-        AppendOutcome, CallBudget, Event, Failure, Paid, Refusal, Reserve, Settle,
-        driver::DriverStats, prompt::render, settle_lost,
-    },
+    store::{AppendOutcome, Reserve, Settle},
+    turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
 };
 
-/// How long one model call may take, and how much longer a backend that does not keep to it is waited for.
-const MODEL_TIMEOUT: Duration = Duration::from_secs(120);
-const MODEL_GRACE: Duration = Duration::from_secs(10);
+/// How much longer a backend is waited for that does not keep to the time of a call.
+const MODEL_GRACE: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
-    async fn request(&self) -> Result<ModelRequest> {
-        let (window, recalled) = self
-            .driver
-            .gathered(self.claim, &self.state, self.turn_from)
-            .await?;
+    async fn request(&mut self) -> Result<ModelRequest> {
+        if self.material.is_none() {
+            let claim = self.lease.claim();
+            let gathered = self.driver.gathered(claim, &self.state, self.turn_from);
+            self.material = Some(gathered.await?);
+        }
         let mut tools = self.staff.tools.specs(&self.staff.employee.tools);
         tools.retain(|spec| self.state.started().tools.contains_key(&spec.name));
         Ok(render(
             &self.staff.employee,
             &self.state,
-            &window,
-            &recalled,
+            self.material.as_ref().unwrap_or(&Material::default()),
+            &self.items,
             tools,
         ))
     }
 
-    pub(super) async fn call_model(&mut self, call: u32, key: String) -> Result<Performed> {
+    pub(super) async fn call_model(
+        &mut self,
+        call: u32,
+        key: String,
+        give_up_at: Timestamp,
+    ) -> Result<Performed> {
         let request = self.request().await?;
         let worst = self.worst_case(&request);
         self.append.reserve = worst
@@ -51,33 +54,40 @@ impl Run<'_> {
                 amount,
                 cap: self.staff.employee.monthly_cap,
             });
-        match self.flush().await? {
+        match self.write(self.driver.lease).await? {
             AppendOutcome::Appended => {}
             AppendOutcome::OverBudget => {
                 self.append.reserve = None;
-                return Ok(Performed::Next(Event::CallRefused {
+                return Ok(ControlFlow::Continue(Event::CallRefused {
                     call,
                     reason: Refusal::OverBudget,
                 }));
             }
-            AppendOutcome::FenceLost => return Ok(Performed::Stop(Stop::Lost)),
+            AppendOutcome::Forgotten(persons) => {
+                let persons = persons.into_iter().collect();
+                return Ok(ControlFlow::Break(Stop::Forgotten(persons)));
+            }
+            AppendOutcome::Lost => return Ok(ControlFlow::Break(Stop::Lost)),
         }
-        DriverStats::count(&self.driver.stats.model_calls);
+        count(&self.driver.stats.model_calls);
+        let claim = self.lease.claim();
         let cap = self.staff.employee.monthly_cap;
         let budget = Arc::new(CallBudget::new(
-            &self.driver.journal,
-            self.claim.tenant,
+            &self.driver.store,
+            claim.tenant,
             &key,
             (worst, cap),
         ));
-        let context = CallContext::new(self.claim.tenant, &key, MODEL_TIMEOUT)
-            .in_conversation(self.claim.conversation)
-            // Nothing is shown before the answer is whole and journaled.
+        let time = give_up_at.since(self.driver.clock.now());
+        let context = CallContext::new(claim.tenant, &key, time)
+            .in_conversation(claim.conversation)
+            // Nothing is shown before the answer is whole and recorded.
             .on_break(OnBreak::Restart)
             .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
-        let answering = self.with_progress(self.in_time(self.answer(request, &context)));
-        let Some(answer) = self.driver.holding(self.claim, answering).await else {
-            return Ok(Performed::Stop(Stop::Lost));
+        let answering =
+            self.with_progress(self.in_time(give_up_at, self.answer(request, &context)));
+        let Some(answer) = self.lease.holding(answering).await else {
+            return Ok(ControlFlow::Break(Stop::Lost));
         };
         let paid = budget.close();
         if paid.rows.is_empty() {
@@ -85,8 +95,13 @@ impl Run<'_> {
         } else {
             self.book(paid);
         }
-        Ok(Performed::Next(match answer {
-            Ok(answer) => Event::Answered { call, answer },
+        Ok(ControlFlow::Continue(match answer {
+            Ok(answer) => {
+                if answer.text().trim().is_empty() && answer.tool_calls().next().is_none() {
+                    tracing::warn!(call, finish = ?answer.finish, "the model's answer is blank");
+                }
+                Event::Answered { call, answer }
+            }
             Err((error, _)) => {
                 tracing::warn!(%error, "the model call failed");
                 Event::CallFailed {
@@ -173,10 +188,11 @@ impl Run<'_> {
     /// Cuts a call whose backend does not keep to its timeout.
     async fn in_time(
         &self,
+        give_up_at: Timestamp,
         answering: impl Future<Output = Result<ModelAnswer, (Error, Spent)>>,
     ) -> Result<ModelAnswer, (Error, Spent)> {
         let clock = &self.driver.clock;
-        let late = clock.sleep_until(clock.now() + MODEL_TIMEOUT + MODEL_GRACE);
+        let late = clock.sleep_until(give_up_at + MODEL_GRACE);
         pin_mut!(answering);
         match select(answering, late).await {
             Either::Left((answer, _)) => answer,
@@ -195,32 +211,30 @@ impl Run<'_> {
 
     /// Shows that the employee is at work while it thinks, as far as the channel can.
     async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
-        let progress = async {
-            let started = self.state.started();
-            let channel = self
-                .driver
-                .directory
-                .channel(self.claim.tenant, started.connection)
-                .await?;
-            if channel.capabilities().progress {
-                let message =
-                    started
-                        .inputs
-                        .iter()
-                        .rev()
-                        .find_map(|input| match &input.event.body {
+        let progress =
+            async {
+                let started = self.state.started();
+                let channel = self
+                    .driver
+                    .directory
+                    .channel(self.lease.claim().tenant, started.connection)
+                    .await?;
+                if channel.capabilities().progress {
+                    let message = self.state.inputs().iter().rev().find_map(|input| {
+                        match &input.event.body {
                             Body::Message { message, .. } => Some(message.clone()),
                             _ => None,
-                        });
-                channel
-                    .perform(Op::Progress {
-                        to: started.conversation.clone(),
-                        message,
-                    })
-                    .await?;
-            }
-            Ok::<_, Error>(())
-        };
+                        }
+                    });
+                    channel
+                        .perform(Op::Progress {
+                            to: started.conversation.clone(),
+                            message,
+                        })
+                        .await?;
+                }
+                Ok::<_, Error>(())
+            };
         pin_mut!(work, progress);
         match select(work, progress).await {
             Either::Left((done, _)) => done,
@@ -233,7 +247,8 @@ impl Run<'_> {
         let key = format!("{}.m{call}", self.state.turn());
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        let paid = settle_lost(&*self.driver.journal, self.claim.tenant, &key, model).await?;
+        let tenant = self.lease.claim().tenant;
+        let paid = settle_lost(&*self.driver.store, tenant, &key, model).await?;
         self.book(paid);
         Ok(())
     }

@@ -1,23 +1,19 @@
-//! Applying: what an event or an action makes of a state.
+//! Applying: what an event or an action changes in a state. It depends on no settings.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use super::{End, Phase, Round, SEND_ATTEMPTS, State, ToolOutcome, misfit};
+use super::{Part, Phase, Round, State, ToolOutcome, misfit};
 use crate::{
-    Employee, ErrorKind, Finish, MidTurn, ModelAnswer, Result, Timestamp, ToolCall, Unresolved,
+    ActorKind, ModelAnswer, PersonId, Result, Timestamp, ToolCall,
     turn::{
-        Action, Event, Failure, FallbackReason, OpenReason, ReplyPart, SilenceReason, WaitReason,
-        reply,
+        Action, CloseReason, Event, FallbackReason, Input, ItemKind, OpenItem, Outcome,
+        ReplySource, SilenceReason, WaitReason,
     },
 };
 
-/// How often the provider is asked about a part before a person is.
-const FIND_ATTEMPTS: u32 = 6;
-/// The longest wait between two tries.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-
 impl State {
     pub(super) fn apply_action(&mut self, at: Timestamp, action: &Action) -> Result<()> {
+        self.records += 1;
         self.phase = match action {
             Action::Gather => Phase::Gathering,
             Action::CallModel { call, .. } => {
@@ -26,21 +22,27 @@ impl State {
             }
             Action::CallTool { effect, .. } => {
                 self.tool_calls += 1;
-                let call = self
-                    .tool_queue
-                    .pop_front()
-                    .ok_or_else(|| misfit("a tool call that no answer asked for"))?;
+                let call = self.next_call()?;
                 Phase::Acting(call, *effect)
             }
+            Action::SkipTool { content, .. } => {
+                let call = self.next_call()?;
+                self.tool_result(call, content.clone(), true);
+                Phase::Answered
+            }
             Action::Listen => Phase::Listening,
+            Action::Reply { source } => {
+                if let ReplySource::Fixed(reason) = source {
+                    self.fallback = Some(*reason);
+                }
+                Phase::Replying(*source)
+            }
             Action::Send {
                 attempt,
                 give_up_at,
                 ..
             } => {
-                let part = self
-                    .current_mut()
-                    .ok_or_else(|| misfit("a send without a part"))?;
+                let part = self.part_mut()?;
                 if *attempt == 1 {
                     part.since = at;
                 }
@@ -49,72 +51,103 @@ impl State {
                 Phase::Sending
             }
             Action::Find { .. } => {
-                let part = self
-                    .current_mut()
-                    .ok_or_else(|| misfit("a find without a part"))?;
-                part.finds += 1;
+                self.part_mut()?.finds += 1;
                 Phase::Finding
             }
             Action::Wait { until, reason } => Phase::Waiting(*until, *reason),
-            Action::Finish { outcome, .. } => Phase::Finished(outcome.clone()),
+            Action::Open(item) => {
+                self.items += 1;
+                match &item.kind {
+                    ItemKind::Send { keys, .. } => {
+                        self.asked = Some(item.id.clone());
+                        self.undelivered.retain(|(first, _)| first != keys);
+                        // Those of failed deliveries are opened first, before anything else is decided.
+                        self.wrapped_up |= self.phase != Phase::Begin;
+                    }
+                    ItemKind::Question { .. } => self.wrapped_up = true,
+                    ItemKind::Rest => self.has_rest = false,
+                }
+                return Ok(());
+            }
+            Action::Close { item, .. } => {
+                self.closing.retain(|(id, _)| id != item);
+                self.started.questions.retain(|id| id != item);
+                return Ok(());
+            }
+            Action::Finish { outcome } => {
+                self.end(outcome);
+                Phase::Finished(outcome.clone())
+            }
         };
         Ok(())
     }
 
-    pub(super) fn apply_event(
-        &mut self,
-        employee: &Employee,
-        at: Timestamp,
-        event: &Event,
-    ) -> Result<()> {
+    pub(super) fn apply_event(&mut self, event: &Event) -> Result<()> {
+        self.take_event(event)?;
+        self.records += 1;
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &Event) -> Result<()> {
         if let Event::SendDone { key, .. }
         | Event::SendFailed { key, .. }
         | Event::SendAmbiguous { key }
         | Event::NotFound { key }
         | Event::FindFailed { key, .. } = event
-            && self.current().is_none_or(|part| part.reply.key != *key)
+            && self.current().is_none_or(|part| part.key != *key)
         {
-            return Err(misfit("a word about another part"));
+            return Err(misfit("a report about another part"));
+        }
+        if self.awaited > 0 {
+            let Event::Received(input) = event else {
+                return Err(misfit("an input is missing"));
+            };
+            self.awaited -= 1;
+            self.receive(input);
+            return Ok(());
+        }
+        if let Event::Forgotten { persons } = event {
+            return self.forget(persons);
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Begin);
         self.phase = match (phase, event) {
             (Phase::Gathering, Event::Gathered(gathered)) => {
                 self.gathered = Some(gathered.clone());
-                // The answer may hold the words of those who are quoted to the model.
-                self.started.carry.persons.extend(&gathered.persons);
-                if self.started.closed && !closed_message(employee).is_empty() {
-                    self.speak(closed_message(employee), Some(FallbackReason::Closed))
-                } else {
-                    self.think(employee)
-                }
+                Phase::Thinking
             }
-            (Phase::Calling, Event::Answered { answer, .. }) => self.answered(employee, answer),
-            (Phase::Calling, Event::CallFailed { failure, .. }) => {
-                self.call_failed(employee, at, *failure)
+            (Phase::Calling, Event::Answered { answer, .. }) => {
+                self.take_answer(answer);
+                Phase::Answered
             }
-            (Phase::Calling, Event::CallLost { .. }) => self.think(employee),
-            (Phase::Calling, Event::CallRefused { .. }) => {
-                self.speak(&employee.fallback, Some(FallbackReason::Budget))
-            }
+            (Phase::Calling, Event::CallFailed { failure, .. }) => Phase::CallFailed(*failure),
+            (Phase::Calling, Event::CallLost { .. }) => Phase::Thinking,
+            (Phase::Calling, Event::CallRefused { .. }) => Phase::CallRefused,
             (Phase::Acting(call, _), Event::ToolReturned { content, error, .. }) => {
                 self.tool_result(call, content.clone(), *error);
-                self.next_tool(employee)
+                Phase::Answered
             }
             (Phase::Acting(call, _), Event::ToolLost { .. }) => {
-                let told = "The outcome is unknown: the call may or may not have had its effect. It was not repeated.";
-                self.tool_result(call, told.into(), true);
-                self.next_tool(employee)
+                let unknown = "The outcome is unknown: the call may or may not have had its effect. It was not repeated.";
+                self.tool_result(call, unknown.into(), true);
+                Phase::Answered
             }
             (Phase::Listening, Event::Heard { inputs }) => {
-                let from = self.heard.len();
-                for input in inputs {
-                    self.take_in_one(input);
-                }
-                self.heard.extend(inputs.iter().cloned());
+                self.awaited = *inputs;
+                let from = self.inputs.len();
+                let to = from + usize::try_from(*inputs).unwrap_or(0);
                 if let Some(round) = self.rounds.last_mut() {
-                    round.heard = from..self.heard.len();
+                    round.heard = from..to;
                 }
-                self.think(employee)
+                Phase::Thinking
+            }
+            (Phase::Replying(source), Event::Rendered { parts, rest }) => {
+                if let ReplySource::Fixed(reason) = source {
+                    self.fallback = Some(reason);
+                }
+                self.rendered_at = Some(self.started.first + self.records);
+                self.has_rest = rest.is_some();
+                self.parts.extend(parts.iter().cloned().map(Part::from));
+                Phase::Speaking
             }
             (Phase::Sending | Phase::Finding | Phase::Waiting(..), Event::SendDone { .. }) => {
                 if let Some(part) = self.current_mut() {
@@ -124,40 +157,15 @@ impl State {
             }
             (Phase::Sending, Event::SendAmbiguous { .. }) => Phase::Doubtful,
             (Phase::Sending | Phase::Waiting(..), Event::SendFailed { failure, .. }) => {
-                self.send_failed(at, *failure)
+                Phase::SendFailed(*failure)
             }
-            (Phase::Finding, Event::NotFound { .. }) => {
-                if self
-                    .current()
-                    .is_some_and(|part| part.attempts < SEND_ATTEMPTS)
-                {
-                    Phase::Speaking
-                } else {
-                    Phase::Ending(End::Asked(OpenReason::Unresolved))
-                }
-            }
-            (Phase::Finding, Event::FindFailed { failure, .. }) => {
-                let finds = self.current().map_or(0, |part| part.finds);
-                if finds >= FIND_ATTEMPTS || !may_retry(failure.kind) {
-                    Phase::Ending(End::Asked(OpenReason::Unresolved))
-                } else {
-                    Phase::Backoff(at + backoff(finds, *failure), WaitReason::FindRetry)
-                }
-            }
+            (Phase::Finding, Event::NotFound { .. }) => Phase::NotFound,
+            (Phase::Finding, Event::FindFailed { failure, .. }) => Phase::FindFailed(*failure),
             (Phase::Waiting(_, reason), Event::Due) => match reason {
-                WaitReason::ModelRetry => self.think(employee),
-                WaitReason::SendRetry => Phase::Speaking,
+                WaitReason::ModelRetry => Phase::Thinking,
+                WaitReason::SendRetry | WaitReason::Connection => Phase::Speaking,
                 WaitReason::InFlight | WaitReason::FindRetry => Phase::Doubtful,
-                WaitReason::Receipt => match employee.limits.unresolved {
-                    Unresolved::Resend
-                        if self
-                            .current()
-                            .is_some_and(|part| part.attempts < SEND_ATTEMPTS) =>
-                    {
-                        Phase::Speaking
-                    }
-                    _ => Phase::Ending(End::Asked(OpenReason::Unresolved)),
-                },
+                WaitReason::Receipt => Phase::Unreported,
             },
             (phase, _) => {
                 self.phase = phase;
@@ -167,75 +175,35 @@ impl State {
         Ok(())
     }
 
-    /// The model is to be called, unless that cannot be.
-    fn think(&mut self, employee: &Employee) -> Phase {
-        if self.calls >= employee.limits.model_calls {
-            return self.speak(&employee.fallback, Some(FallbackReason::Limit));
+    /// What the model produced is void: it is asked again, unless something of it has had an effect already.
+    fn forget(&mut self, persons: &BTreeSet<PersonId>) -> Result<()> {
+        if matches!(self.phase, Phase::Finished(_)) {
+            return Err(misfit("a turn that is over"));
         }
-        if employee.monthly_cap.is_some() && self.started.model.price.is_none() {
-            return self.speak(&employee.fallback, Some(FallbackReason::Budget));
+        if let Some(gathered) = &mut self.gathered {
+            gathered.persons.retain(|person| !persons.contains(person));
         }
-        Phase::Thinking
+        self.rounds.clear();
+        self.tool_queue.clear();
+        let acted = self.tool_calls > 0 || self.parts.iter().any(|part| part.attempts > 0);
+        let own = |input: &Input| input.persons.iter().any(|one| persons.contains(one));
+        self.phase = if acted || self.inputs.iter().any(own) {
+            Phase::Ending(SilenceReason::Forgotten)
+        } else {
+            self.parts.retain(|part| part.what.is_none());
+            self.gathered = None;
+            Phase::Begin
+        };
+        Ok(())
     }
 
-    /// A text is to be sent, in as many parts as the channel needs.
-    fn speak(&mut self, text: &str, fallback: Option<FallbackReason>) -> Phase {
-        self.fallback = fallback;
-        let own = format!("{}.p", self.turn);
-        let texts = reply::split(text, self.started.channel.max_text);
-        self.queue(texts.into_iter().enumerate().map(|(n, text)| ReplyPart {
-            key: format!("{own}{n}"),
-            text,
-        }));
-        Phase::Speaking
-    }
-
-    fn answered(&mut self, employee: &Employee, answer: &ModelAnswer) -> Phase {
-        let calls: Vec<ToolCall> = answer.tool_calls().cloned().collect();
-        let silent = matches!(answer.finish, Finish::Stop | Finish::ToolCalls);
-        let text = answer.text();
+    fn take_answer(&mut self, answer: &ModelAnswer) {
+        self.tool_queue.extend(answer.tool_calls().cloned());
         self.rounds.push(Round {
             answer: answer.clone(),
             results: Vec::new(),
             heard: 0..0,
         });
-        if calls.is_empty() {
-            return match text.trim() {
-                "" if !silent => self.speak(&employee.fallback, Some(FallbackReason::Model)),
-                "" if self.parts.is_empty() => {
-                    Phase::Ending(End::Silent(SilenceReason::NothingToSay))
-                }
-                text => self.speak(text, None),
-            };
-        }
-        for call in calls {
-            let spent = self.tool_calls as usize + self.tool_queue.len()
-                >= employee.limits.tool_calls as usize;
-            if !self.started.tools.contains_key(&call.name) {
-                self.tool_result(
-                    call,
-                    "There is no such tool, or it was not granted.".into(),
-                    true,
-                );
-            } else if spent {
-                self.tool_result(
-                    call,
-                    "The limit of tool calls is reached: answer with what is known.".into(),
-                    true,
-                );
-            } else {
-                self.tool_queue.push_back(call);
-            }
-        }
-        self.next_tool(employee)
-    }
-
-    fn next_tool(&mut self, employee: &Employee) -> Phase {
-        if self.tool_queue.is_empty() && employee.limits.mid_turn == MidTurn::Queue {
-            self.think(employee)
-        } else {
-            Phase::Answered
-        }
     }
 
     fn tool_result(&mut self, call: ToolCall, content: String, error: bool) {
@@ -249,50 +217,44 @@ impl State {
         }
     }
 
-    fn call_failed(&mut self, employee: &Employee, at: Timestamp, failure: Failure) -> Phase {
-        if self.calls >= employee.limits.model_calls || !may_retry(failure.kind) {
-            self.speak(&employee.fallback, Some(FallbackReason::Model))
-        } else {
-            Phase::Backoff(at + backoff(self.calls, failure), WaitReason::ModelRetry)
+    fn next_call(&mut self) -> Result<ToolCall> {
+        let next = self.tool_queue.pop_front();
+        next.ok_or_else(|| misfit("a tool call that no answer asked for"))
+    }
+
+    fn part_mut(&mut self) -> Result<&mut Part> {
+        self.current_mut()
+            .ok_or_else(|| misfit("a send without a part"))
+    }
+
+    /// Takes the outcome into what outlives the turn.
+    fn end(&mut self, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Replied { .. } | Outcome::Asked { .. }) {
+            self.started.state.spoke = true;
+            if self.asks() == Some(ActorKind::Bot) {
+                self.started.state.bot_turns += 1;
+            }
         }
     }
 
-    fn send_failed(&mut self, at: Timestamp, failure: Failure) -> Phase {
-        let attempts = self.current().map_or(0, |part| part.attempts);
-        let transient = matches!(
-            failure.kind,
-            ErrorKind::RateLimited | ErrorKind::Unavailable
-        );
-        if transient && attempts < SEND_ATTEMPTS {
-            Phase::Backoff(at + backoff(attempts, failure), WaitReason::SendRetry)
-        } else {
-            Phase::Ending(End::Asked(OpenReason::Failed(failure.kind)))
-        }
+    /// Whether the turn's reply answers the questions that are open.
+    pub(super) fn answers_questions(&self) -> bool {
+        let fixed = self
+            .fallback
+            .is_some_and(|reason| reason != FallbackReason::Closed);
+        !fixed
+            && self
+                .parts
+                .iter()
+                .any(|part| part.what.is_some() && part.done)
     }
-}
 
-fn closed_message(employee: &Employee) -> &str {
-    employee
-        .hours
-        .as_ref()
-        .map_or("", |hours| hours.closed_message.trim())
-}
-
-fn may_retry(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::RateLimited
-            | ErrorKind::Unavailable
-            | ErrorKind::Ambiguous
-            | ErrorKind::Truncated
-            | ErrorKind::Protocol
-    )
-}
-
-/// One second, doubled with each try, or what the other side asks for.
-fn backoff(tries: u32, failure: Failure) -> Duration {
-    let own = Duration::from_secs(1 << tries.saturating_sub(1).min(6)).min(LONGEST_BACKOFF);
-    failure
-        .retry_after_ms
-        .map_or(own, |asked| Duration::from_millis(asked).max(own))
+    /// Closes an item; returns whether it was not being closed already.
+    pub(super) fn close(&mut self, item: &OpenItem, reason: CloseReason) -> bool {
+        let new = !self.closing.iter().any(|(id, _)| *id == item.id);
+        if new {
+            self.closing.push_back((item.id.clone(), reason));
+        }
+        new
+    }
 }

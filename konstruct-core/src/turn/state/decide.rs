@@ -1,52 +1,79 @@
-//! Deciding: what follows from a state.
+//! Deciding: what follows from a state. Every setting of the employee is evaluated here, once, and the result is recorded.
 
 use std::time::Duration;
 
-use super::{End, Part, Phase, State};
+use super::{Part, Phase, SEND_ATTEMPTS, State};
 use crate::{
-    ActorKind, Body, Employee, Find, Timestamp,
-    tool::Effect,
-    turn::{Action, OpenReason, OpenSend, Outcome, SilenceReason, WaitReason},
+    ActorKind, Body, Employee, ErrorKind, Find, Finish, MidTurn, Timestamp, Unresolved,
+    turn::{
+        Action, CloseReason, Failure, FallbackReason, ItemId, ItemKind, OpenItem, OpenReason,
+        Outcome, ReplySource, SilenceReason, WaitReason,
+    },
 };
 
-/// Says what follows from a state: the next action, or nothing while an action is open.
+/// How often the vendor is asked about a part before a person is.
+const FIND_ATTEMPTS: u32 = 6;
+/// The longest wait between two tries.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// The longest wait between two looks at a connection whose credentials are refused.
+const LONGEST_CONNECTION_WAIT: Duration = Duration::from_secs(600);
+/// How long one model call may take when nobody waits at a deadline.
+const MODEL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The shortest time that a model call is given.
+const SHORTEST_CALL: Duration = Duration::from_secs(5);
+/// How often an answer that was cut off is continued, and how often a blank one is asked for again.
+const CONTINUATIONS: usize = 2;
+const BLANK_RETRIES: usize = 1;
+/// How long the employee waits before it tries a question again: doubled with each try.
+const FIRST_RETRY: Duration = Duration::from_secs(30);
+const LONGEST_RETRY: Duration = Duration::from_secs(600);
+
+/// Returns what follows from a state: the next action, or nothing while an action is open.
 pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Action> {
+    if state.awaited > 0 || matches!(state.phase, Phase::Finished(_)) {
+        return None;
+    }
+    if let Some((item, reason)) = state.closing.front() {
+        return Some(Action::Close {
+            item: item.clone(),
+            reason: *reason,
+        });
+    }
     match &state.phase {
         Phase::Begin => Some(state.first_action(employee, at)),
-        Phase::Thinking => Some(Action::CallModel {
-            call: state.calls + 1,
-            key: format!("{}.m{}", state.turn, state.calls + 1),
-            max_tokens: employee.limits.answer_tokens,
-        }),
-        Phase::Answered => match state.tool_queue.front() {
-            Some(call) => Some(Action::CallTool {
-                id: call.id.clone(),
-                name: call.name.clone(),
-                arguments: call.arguments.clone(),
-                effect: state
-                    .started
-                    .tools
-                    .get(&call.name)
-                    .copied()
-                    .unwrap_or(Effect::Once),
-                key: format!("{}.t{}", state.turn, state.tool_calls + 1),
-            }),
-            None => Some(Action::Listen),
-        },
-        Phase::Speaking => Some(state.send(at)),
+        Phase::Thinking => Some(state.think(employee, at)),
+        Phase::CallFailed(failure) => Some(state.call_failed(employee, at, *failure)),
+        Phase::CallRefused => Some(state.unanswered(employee, at, FallbackReason::Budget)),
+        Phase::Answered => Some(state.answered(employee, at)),
+        Phase::Speaking => Some(state.send(employee, at)),
+        Phase::SendFailed(failure) => Some(state.send_failed(employee, at, *failure)),
         Phase::Doubtful => state.doubt(employee, at),
-        Phase::Backoff(until, reason) => Some(Action::Wait {
-            until: *until,
-            reason: *reason,
-        }),
-        Phase::Ending(End::Silent(reason)) => {
-            Some(state.finish(Outcome::Silent { reason: *reason }))
+        Phase::NotFound => {
+            let again = state
+                .current()
+                .is_some_and(|part| part.attempts < SEND_ATTEMPTS);
+            Some(if again {
+                state.send(employee, at)
+            } else {
+                state.ask(at, OpenReason::Unresolved)
+            })
         }
-        Phase::Ending(End::Asked(reason)) => Some(state.ask(*reason)),
+        Phase::FindFailed(failure) => Some(state.find_failed(at, *failure)),
+        Phase::Unreported => {
+            let part = state.current()?;
+            let again = employee.limits.unresolved == Unresolved::Resend;
+            Some(if again && part.attempts < SEND_ATTEMPTS {
+                state.send(employee, at)
+            } else {
+                state.ask(at, OpenReason::Unresolved)
+            })
+        }
+        Phase::Ending(reason) => Some(state.silent(employee, at, *reason)),
         Phase::Gathering
         | Phase::Calling
         | Phase::Acting(..)
         | Phase::Listening
+        | Phase::Replying(_)
         | Phase::Sending
         | Phase::Finding
         | Phase::Waiting(..)
@@ -54,47 +81,232 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
     }
 }
 
+fn fixed(reason: FallbackReason) -> Action {
+    Action::Reply {
+        source: ReplySource::Fixed(reason),
+    }
+}
+
 impl State {
     fn first_action(&self, employee: &Employee, at: Timestamp) -> Action {
-        let silent = |reason| self.finish(Outcome::Silent { reason });
-        let decided = self
-            .started
-            .inputs
-            .iter()
-            .any(|input| matches!(input.event.body, Body::Decision { .. }));
+        if let Some((keys, record)) = self.undelivered.front() {
+            return self.open_send(at, OpenReason::NotDelivered, keys.clone(), *record);
+        }
         match self.asks() {
             Some(ActorKind::Bot)
-                if self.started.carry.bot_turns >= employee.limits.bot_turns
+                if self.started.state.bot_turns >= employee.limits.bot_turns
                     && self.current().is_none() =>
             {
-                silent(SilenceReason::BotLoop)
+                self.silent(employee, at, SilenceReason::BotLoop)
             }
+            Some(_) if let Some(record) = self.wanted_rest() => Action::Reply {
+                source: ReplySource::Rest(record),
+            },
+            Some(_) if self.is_late(employee, at) => self.silent(employee, at, SilenceReason::Late),
             Some(_) => Action::Gather,
-            None if self.current().is_some() => self.send(at),
-            None if let Some(key) = self.undelivered() => self.finish(Outcome::Asked { key }),
-            None if decided => silent(SilenceReason::Dropped),
-            None => silent(SilenceReason::NotAddressed),
+            None if self.current().is_some() => self.send(employee, at),
+            None if let Some(item) = &self.asked => Action::Finish {
+                outcome: Outcome::Asked { item: item.clone() },
+            },
+            None => {
+                let decided =
+                    |input: &super::Input| matches!(input.event.body, Body::Decision { .. });
+                let reason = if self.inputs.iter().any(decided) {
+                    SilenceReason::Dropped
+                } else {
+                    SilenceReason::NotAddressed
+                };
+                self.silent(employee, at, reason)
+            }
         }
     }
 
-    /// Sends the next part, or finishes.
-    fn send(&self, at: Timestamp) -> Action {
+    /// Whether everything that was asked is so old that a person decides whether it is still answered.
+    fn is_late(&self, employee: &Employee, at: Timestamp) -> bool {
+        if employee.limits.question_age_secs == 0 {
+            return false;
+        }
+        let most = Duration::from_secs(u64::from(employee.limits.question_age_secs));
+        let newest = self.inputs.iter().map(|input| input.accepted_at).max();
+        self.question().is_none() && newest.is_some_and(|newest| newest + most < at)
+    }
+
+    /// Calls the model, unless that is not possible.
+    fn think(&self, employee: &Employee, at: Timestamp) -> Action {
+        let closed = employee
+            .hours
+            .as_ref()
+            .is_some_and(|hours| !hours.closed_message.trim().is_empty());
+        if self.calls == 0 && self.started.closed && closed {
+            return fixed(FallbackReason::Closed);
+        }
+        if self.calls >= employee.limits.model_calls {
+            return self.unanswered(employee, at, FallbackReason::Limit);
+        }
+        if employee.monthly_cap.is_some() && self.started.model.price.is_none() {
+            return self.unanswered(employee, at, FallbackReason::Budget);
+        }
+        // After a crash the deadline may be over: an answer now is better than a promise.
+        let patience = Duration::from_secs(u64::from(employee.limits.deadline_secs));
+        let give_up_at = match self.deadline() {
+            Some(deadline) if deadline > at => deadline,
+            Some(_) => at + patience,
+            None => at + MODEL_TIMEOUT,
+        };
+        let give_up_at = give_up_at.max(at + SHORTEST_CALL).min(at + MODEL_TIMEOUT);
+        Action::CallModel {
+            call: self.calls + 1,
+            key: format!("{}.m{}", self.turn, self.calls + 1),
+            max_tokens: employee.limits.answer_tokens,
+            give_up_at,
+        }
+    }
+
+    /// By when the person should have heard something. A turn that has used a tool is not cut short: its effects would be lost.
+    fn deadline(&self) -> Option<Timestamp> {
+        self.started.deadline.filter(|_| self.tool_calls == 0)
+    }
+
+    fn call_failed(&self, employee: &Employee, at: Timestamp, failure: Failure) -> Action {
+        let retry_at = at + backoff(self.calls, failure);
+        // A question that is tried again by itself is tried once each time.
+        let in_time = self.started.follow_up.is_none()
+            && self.deadline().is_none_or(|deadline| retry_at < deadline);
+        if self.calls < employee.limits.model_calls && may_retry(failure.kind) && in_time {
+            Action::Wait {
+                until: retry_at,
+                reason: WaitReason::ModelRetry,
+            }
+        } else if failure.kind == ErrorKind::QuotaExhausted && employee.monthly_cap.is_some() {
+            self.unanswered(employee, at, FallbackReason::Budget)
+        } else {
+            self.unanswered(employee, at, FallbackReason::Model)
+        }
+    }
+
+    /// The employee cannot answer: it says so, except where it has said so already.
+    fn unanswered(&self, employee: &Employee, at: Timestamp, reason: FallbackReason) -> Action {
+        if self.question().is_some() {
+            return self.silent(employee, at, SilenceReason::Unanswered);
+        }
+        fixed(reason)
+    }
+
+    fn answered(&self, employee: &Employee, at: Timestamp) -> Action {
+        let Some(round) = self.rounds.last() else {
+            return self.unanswered(employee, at, FallbackReason::Model);
+        };
+        if round.calls_tools() {
+            return match self.tool_queue.front() {
+                Some(call) => self.tool(employee, call),
+                None if employee.limits.mid_turn == MidTurn::Queue => self.think(employee, at),
+                None => Action::Listen,
+            };
+        }
+        let whole = matches!(
+            round.answer.finish,
+            Finish::Stop | Finish::StopSequence | Finish::ToolCalls | Finish::Other(_)
+        );
+        if round.is_cut() {
+            let cut = self.trailing(super::Round::is_cut);
+            return if cut <= CONTINUATIONS && self.calls < employee.limits.model_calls {
+                self.think(employee, at)
+            } else {
+                self.unanswered(employee, at, FallbackReason::Cut)
+            };
+        }
+        if self.answer().trim().is_empty() {
+            if self.current().is_some() {
+                return self.send(employee, at);
+            }
+            let blank = self.trailing(super::Round::is_blank);
+            let again = blank <= BLANK_RETRIES && self.calls < employee.limits.model_calls;
+            return match whole {
+                true if again => self.think(employee, at),
+                true => self.unanswered(employee, at, FallbackReason::Blank),
+                false => self.unanswered(employee, at, FallbackReason::Model),
+            };
+        }
+        if matches!(
+            round.answer.finish,
+            Finish::ContentFilter | Finish::ContextWindow
+        ) {
+            return self.unanswered(employee, at, FallbackReason::Cut);
+        }
+        Action::Reply {
+            source: ReplySource::Answer,
+        }
+    }
+
+    fn tool(&self, employee: &Employee, call: &crate::ToolCall) -> Action {
+        let skip = |content: &str| Action::SkipTool {
+            id: call.id.clone(),
+            content: content.into(),
+        };
+        let Some(effect) = self.started.tools.get(&call.name) else {
+            return skip("There is no such tool, or it was not granted.");
+        };
+        if self.tool_calls >= employee.limits.tool_calls {
+            return skip("The limit of tool calls is reached: answer with what is known.");
+        }
+        Action::CallTool {
+            id: call.id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            effect: *effect,
+            key: self.tool_key(self.tool_calls + 1),
+        }
+    }
+
+    /// Sends the next part, or ends the turn.
+    fn send(&self, employee: &Employee, at: Timestamp) -> Action {
         match self.current() {
             Some(part) => Action::Send {
-                key: part.reply.key.clone(),
+                key: part.key.clone(),
                 attempt: part.attempts + 1,
-                text: part.reply.text.clone(),
-                reply_to: None,
+                record: part.record,
                 give_up_at: at + Duration::from_millis(self.started.channel.timeout_ms),
             },
-            None => self.finish(Outcome::Replied {
-                parts: u32::try_from(self.parts.len()).unwrap_or(u32::MAX),
-                fallback: self.fallback,
-            }),
+            None => self
+                .wrap_up(employee, at)
+                .unwrap_or_else(|| Action::Finish {
+                    outcome: Outcome::Replied {
+                        parts: u32::try_from(self.parts.len()).unwrap_or(u32::MAX),
+                        fallback: self.fallback,
+                    },
+                }),
         }
     }
 
-    /// What to do about a part of which nobody knows whether it arrived.
+    fn send_failed(&self, employee: &Employee, at: Timestamp, failure: Failure) -> Action {
+        if failure.kind == ErrorKind::Cancelled {
+            // Its text was erased: nobody can send it any more.
+            return self.silent(employee, at, SilenceReason::Forgotten);
+        }
+        let attempts = self.current().map_or(0, |part| part.attempts);
+        let transient = matches!(
+            failure.kind,
+            ErrorKind::RateLimited | ErrorKind::Unavailable
+        );
+        if transient && attempts < SEND_ATTEMPTS {
+            return Action::Wait {
+                until: at + backoff(attempts, failure),
+                reason: WaitReason::SendRetry,
+            };
+        }
+        // A reply is kept for a connection that is repaired while it is still worth sending.
+        let until = at + connection_wait(attempts);
+        let most = Duration::from_secs(u64::from(employee.limits.question_age_secs));
+        if failure.kind == ErrorKind::Unauthorized && until < self.began_at + most {
+            return Action::Wait {
+                until,
+                reason: WaitReason::Connection,
+            };
+        }
+        self.ask(at, OpenReason::Failed(failure.kind))
+    }
+
+    /// What to do about a part of which it is unknown whether it arrived.
     fn doubt(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
         let part = self.current()?;
         let landed = part.give_up_at + Duration::from_millis(self.started.channel.grace_ms);
@@ -104,15 +316,14 @@ impl State {
                 reason: WaitReason::InFlight,
             },
             Find::Query => Action::Find {
-                key: part.reply.key.clone(),
+                key: part.key.clone(),
                 since: part.since,
             },
             Find::Event => {
-                // While the process was down nobody listened: the silence is counted from the doubt on.
+                // While the process was down it received no report: the silence is counted from now on.
                 let silence = Duration::from_secs(u64::from(employee.limits.receipt_deadline_secs));
-                let deadline = landed.max(at) + silence;
                 Action::Wait {
-                    until: deadline,
+                    until: landed.max(at) + silence,
                     reason: WaitReason::Receipt,
                 }
             }
@@ -123,39 +334,152 @@ impl State {
         })
     }
 
-    fn finish(&self, outcome: Outcome) -> Action {
-        let mut carry = self.started.carry.clone();
-        if matches!(outcome, Outcome::Replied { .. } | Outcome::Asked { .. }) {
-            carry.spoke = true;
-            if self.asks() == Some(ActorKind::Bot) {
-                carry.bot_turns += 1;
+    fn find_failed(&self, at: Timestamp, failure: Failure) -> Action {
+        let finds = self.current().map_or(0, |part| part.finds);
+        let waits = failure.kind == ErrorKind::Unauthorized;
+        if finds >= FIND_ATTEMPTS || !(waits || may_retry(failure.kind)) {
+            self.ask(at, OpenReason::Unresolved)
+        } else {
+            Action::Wait {
+                until: at + backoff(finds, failure),
+                reason: WaitReason::FindRetry,
             }
         }
-        Action::Finish { outcome, carry }
     }
 
-    /// Ends the turn with a question to a person about the current part and all after it.
-    fn ask(&self, reason: OpenReason) -> Action {
-        let mut open: Vec<&Part> = self.parts.iter().filter(|part| !part.done).collect();
-        let Some(first) = open.first().copied() else {
-            return self.finish(Outcome::Silent {
-                reason: SilenceReason::NothingToSay,
+    /// Ends the turn with an open item about the current part and all after it.
+    fn ask(&self, at: Timestamp, reason: OpenReason) -> Action {
+        if let Some(item) = self.asked.as_ref().filter(|_| self.wrapped_up) {
+            return Action::Finish {
+                outcome: Outcome::Asked { item: item.clone() },
+            };
+        }
+        let open: Vec<&Part> = self.parts.iter().filter(|part| !part.done).collect();
+        let record = open
+            .first()
+            .and_then(|part| part.record)
+            .or(self.rendered_at)
+            .unwrap_or(self.started.first);
+        // Parts of two replies are never in one item: each item has one record.
+        let own = open
+            .iter()
+            .filter(|part| part.record.is_none() == open[0].record.is_none());
+        let keys = own.map(|part| part.key.clone()).collect();
+        self.open_send(at, reason, keys, record)
+    }
+
+    fn open_send(
+        &self,
+        at: Timestamp,
+        reason: OpenReason,
+        keys: Vec<String>,
+        record: u64,
+    ) -> Action {
+        self.open(at, ItemKind::Send { reason, keys }, record, None)
+    }
+
+    fn open(
+        &self,
+        at: Timestamp,
+        kind: ItemKind,
+        record: u64,
+        retry_at: Option<Timestamp>,
+    ) -> Action {
+        Action::Open(OpenItem {
+            id: ItemId::of(self.turn, self.items + 1),
+            kind,
+            turn: self.turn,
+            record,
+            opened_at: at,
+            tries: 0,
+            retry_at,
+        })
+    }
+
+    /// Returns the item that must be opened or closed before the turn can end, if one is left.
+    fn wrap_up(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
+        if self.has_rest
+            && let Some(record) = self.rendered_at
+        {
+            return Some(self.open(at, ItemKind::Rest, record, None));
+        }
+        if let Some(item) = self.started.questions.first()
+            && self.answers_questions()
+        {
+            return Some(Action::Close {
+                item: item.clone(),
+                reason: CloseReason::Answered,
             });
+        }
+        let reason = self
+            .fallback
+            .filter(|reason| *reason != FallbackReason::Closed && !self.wrapped_up)?;
+        let again = matches!(reason, FallbackReason::Model | FallbackReason::Blank);
+        let young = employee.limits.question_age_secs > 0;
+        let retry_at = (again && young).then(|| at + FIRST_RETRY);
+        let kind = ItemKind::Question { reason };
+        Some(self.open(at, kind, self.started.first, retry_at))
+    }
+
+    fn silent(&self, employee: &Employee, at: Timestamp, reason: SilenceReason) -> Action {
+        let finish = Action::Finish {
+            outcome: Outcome::Silent { reason },
         };
-        let key = first.reply.key.clone();
-        let parts = open.drain(..).map(|part| part.reply.clone()).collect();
-        let since = first.since;
-        match self.finish(Outcome::Asked { key: key.clone() }) {
-            Action::Finish { outcome, mut carry } => {
-                carry.open.push(OpenSend {
-                    key,
-                    reason,
-                    since,
-                    parts,
-                });
-                Action::Finish { outcome, carry }
+        if self.wrapped_up {
+            return finish;
+        }
+        match reason {
+            SilenceReason::Late => {
+                let kind = ItemKind::Question {
+                    reason: FallbackReason::Late,
+                };
+                self.open(at, kind, self.started.first, None)
             }
-            other => other,
+            // An item that a person has decided about is closed: the question is open again under a new id.
+            SilenceReason::Unanswered => match (&self.started.follow_up, self.question()) {
+                (Some(item), _) => Action::Open(retried(employee, item, at)),
+                (None, Some(item)) => self.open(at, item.kind.clone(), item.record, None),
+                (None, None) => finish,
+            },
+            _ => finish,
         }
     }
+}
+
+/// Returns a question that could not be answered again, with the next time to try it.
+fn retried(employee: &Employee, item: &OpenItem, at: Timestamp) -> OpenItem {
+    let tries = item.tries.saturating_add(1);
+    let wait = (FIRST_RETRY * 2_u32.saturating_pow(tries.min(8))).min(LONGEST_RETRY);
+    let most = Duration::from_secs(u64::from(employee.limits.question_age_secs));
+    let retry_at = Some(at + wait).filter(|next| *next < item.opened_at + most);
+    OpenItem {
+        tries,
+        retry_at,
+        ..item.clone()
+    }
+}
+
+fn may_retry(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::RateLimited
+            | ErrorKind::Unavailable
+            | ErrorKind::Ambiguous
+            | ErrorKind::Truncated
+            | ErrorKind::Protocol
+    )
+}
+
+/// One second, doubled with each try, or what the other side asks for.
+fn backoff(tries: u32, failure: Failure) -> Duration {
+    let own = Duration::from_secs(1 << tries.saturating_sub(1).min(6)).min(LONGEST_BACKOFF);
+    failure
+        .retry_after_ms
+        .map_or(own, |asked| Duration::from_millis(asked).max(own))
+}
+
+/// Fifteen seconds, doubled with each try.
+fn connection_wait(tries: u32) -> Duration {
+    (Duration::from_secs(15) * 2_u32.saturating_pow(tries.saturating_sub(1).min(8)))
+        .min(LONGEST_CONNECTION_WAIT)
 }

@@ -1,105 +1,145 @@
 //! Inputs: what a turn's events change before anything is decided, and who asks the employee something.
 
-use super::{Part, State};
+use super::State;
 use crate::{
-    ActorKind, Body, Decision, DeliveryState,
-    turn::{Input, OpenReason, OpenSend, ReplyPart},
+    ActorKind, Body, ConversationKind, Decision, DeliveryState,
+    turn::{CloseReason, Input, ItemKind, OpenItem},
 };
 
 impl State {
-    /// Takes the inputs into the carry: the latest time, the speakers, deliveries and decisions.
-    pub(super) fn take_in(&mut self) {
-        let inputs = std::mem::take(&mut self.started.inputs);
-        for input in &inputs {
-            self.take_in_one(input);
-        }
-        self.started.inputs = inputs;
-    }
-
-    pub(super) fn take_in_one(&mut self, input: &Input) {
+    /// Adds an input: the latest time, the speaker, deliveries and decisions.
+    pub(super) fn receive(&mut self, input: &Input) {
         let event = &input.event;
-        self.started.carry.latest = self.started.carry.latest.max(event.occurred_at);
-        self.started
-            .carry
-            .persons
-            .extend(input.persons.iter().copied());
-        match (&event.body, event.sender.kind) {
-            (
-                Body::Message { .. } | Body::Command { .. } | Body::Action { .. },
-                ActorKind::Human,
-            ) => {
-                self.started.carry.bot_turns = 0;
+        let state = &mut self.started.state;
+        state.latest = state.latest.max(event.occurred_at);
+        let says = matches!(
+            event.body,
+            Body::Message { .. } | Body::Command { .. } | Body::Action { .. }
+        );
+        if says && event.sender.kind == ActorKind::Human {
+            state.bot_turns = 0;
+            if self.started.conversation.kind == ConversationKind::Direct {
+                state.person = input.persons.first().copied();
             }
-            (
-                Body::Delivery {
-                    key: Some(key),
-                    state,
-                    ..
-                },
-                _,
-            ) => self.take_delivery(key, *state, input.undelivered.clone()),
-            (Body::Decision { key, decision }, _) => self.take_decision(key, *decision),
+        }
+        match (&event.body, &input.about) {
+            (Body::Delivery { key, state, .. }, about) => {
+                self.take_delivery(key.as_deref(), *state, about.as_ref(), input.undelivered);
+            }
+            (Body::Decision { decision, .. }, Some(item)) => self.take_decision(item, *decision),
+            (Body::Action { .. }, Some(item)) if item.kind == ItemKind::Rest => {
+                self.close(item, CloseReason::Answered);
+            }
             _ => {}
         }
+        self.inputs.push(input.clone());
     }
 
-    /// A provider's word about a send that a person was asked about, or one that failed after it was taken.
-    fn take_delivery(&mut self, key: &str, state: DeliveryState, undelivered: Option<ReplyPart>) {
-        if state != DeliveryState::Failed {
-            if let Some(open) = self.close(key) {
-                self.queue(open.parts.into_iter().skip(1));
+    /// A vendor's report about a send that a person was asked about, or one that failed after it was accepted.
+    fn take_delivery(
+        &mut self,
+        key: Option<&str>,
+        state: DeliveryState,
+        about: Option<&OpenItem>,
+        undelivered: Option<u64>,
+    ) {
+        let Some(key) = key else { return };
+        if state == DeliveryState::Failed {
+            if let Some(OpenItem {
+                record,
+                kind: ItemKind::Send { keys, .. },
+                ..
+            }) = about
+            {
+                // What a person was asked about is certain now: a new item takes the place of the old one.
+                self.undelivered.push_back((keys.clone(), *record));
+            } else if let Some(record) = undelivered {
+                self.undelivered.push_back((vec![key.to_owned()], record));
             }
-            // A person had it sent again, and before that could begin the provider told that it had arrived.
-            let again = |part: &Part| part.reply.key == key && part.attempts == 0;
-            self.parts.retain(|part| !again(part));
+            if let Some(item) = about {
+                self.close(item, CloseReason::Settled);
+            }
             return;
         }
-        let carry = &mut self.started.carry;
-        if let Some(open) = carry.open.iter_mut().find(|open| open.key == key) {
-            open.reason = OpenReason::NotDelivered;
-        } else if let Some(part) = undelivered {
-            carry.open.push(OpenSend {
-                key: key.into(),
-                reason: OpenReason::NotDelivered,
-                since: carry.latest,
-                parts: vec![part],
-            });
+        if let Some(item) = about
+            && let ItemKind::Send { keys, .. } = &item.kind
+        {
+            let after: Vec<String> = keys.iter().skip(1).cloned().collect();
+            if self.close(item, CloseReason::Settled) {
+                self.queue(&after, item.record);
+            }
         }
+        // A person had it sent again, and before that could begin the vendor reported that it had arrived.
+        self.parts
+            .retain(|part| part.key != key || part.attempts > 0 || part.what.is_some());
     }
 
-    fn take_decision(&mut self, key: &str, decision: Decision) {
-        let Some(open) = self.close(key) else { return };
+    fn take_decision(&mut self, item: &OpenItem, decision: Decision) {
+        if !self.close(item, CloseReason::Decided) {
+            return;
+        }
+        let ItemKind::Send { keys, .. } = &item.kind else {
+            return;
+        };
         match decision {
-            Decision::Resend => self.queue(open.parts.into_iter()),
-            Decision::Arrived => self.queue(open.parts.into_iter().skip(1)),
-            Decision::Drop => {}
+            Decision::Resend => self.queue(keys, item.record),
+            Decision::Arrived => {
+                let after: Vec<String> = keys.iter().skip(1).cloned().collect();
+                self.queue(&after, item.record);
+            }
+            Decision::Drop | Decision::Answer => {}
         }
     }
 
-    fn close(&mut self, key: &str) -> Option<OpenSend> {
-        let open = &mut self.started.carry.open;
-        open.iter()
-            .position(|send| send.key == key)
-            .map(|at| open.remove(at))
+    /// Returns the question that a person wants the employee to answer now, or that it tries again by itself.
+    pub(crate) fn question(&self) -> Option<&OpenItem> {
+        let wanted = self
+            .inputs
+            .iter()
+            .find_map(|input| match &input.event.body {
+                Body::Decision {
+                    decision: Decision::Answer,
+                    ..
+                } => input.about.as_ref(),
+                _ => None,
+            });
+        wanted
+            .or(self.started.follow_up.as_ref())
+            .filter(|item| matches!(item.kind, ItemKind::Question { .. }))
     }
 
-    /// Returns the key of a send that, as this turn's inputs say, did not arrive: a person is asked about it.
-    pub(super) fn undelivered(&self) -> Option<String> {
-        self.started.inputs.iter().find_map(|input| {
-            let key = &input.undelivered.as_ref()?.key;
-            let open = self.started.carry.open.iter().any(|open| open.key == *key);
-            open.then(|| key.clone())
+    /// Returns the rest of a reply that the customer asks for.
+    pub(super) fn wanted_rest(&self) -> Option<u64> {
+        let rest = self.inputs.iter().find_map(|input| {
+            let pressed = matches!(input.event.body, Body::Action { .. });
+            let about = input.about.as_ref().filter(|_| pressed)?;
+            (about.kind == ItemKind::Rest).then_some(about.record)
+        });
+        rest.filter(|_| !self.says_more())
+    }
+
+    /// Whether a person says something beside pressing a button for the rest.
+    fn says_more(&self) -> bool {
+        self.inputs.iter().any(|input| {
+            input.about.is_none()
+                && matches!(
+                    input.event.body,
+                    Body::Message { .. } | Body::Command { .. } | Body::Action { .. }
+                )
         })
     }
 
     /// Returns who asks the employee something in this turn's inputs: a person before a bot, nobody if nothing is for it.
     pub(super) fn asks(&self) -> Option<ActorKind> {
+        if self.question().is_some() {
+            return Some(ActorKind::Human);
+        }
         let taken_back = |id: &str| {
-            self.started.inputs.iter().any(
+            self.inputs.iter().any(
                 |input| matches!(&input.event.body, Body::Deleted { message } if message == id),
             )
         };
-        let kinds = self.started.inputs.iter().filter_map(|input| {
+        let kinds = self.inputs.iter().filter_map(|input| {
             let event = &input.event;
             if matches!(&event.body, Body::Message { message, .. } if taken_back(message)) {
                 return None;
@@ -107,7 +147,7 @@ impl State {
             let to_it = event.addressed.direct
                 || event.addressed.mention
                 || event.addressed.command
-                || (event.addressed.thread && self.started.carry.spoke);
+                || (event.addressed.thread && self.started.state.spoke);
             let says = matches!(
                 event.body,
                 Body::Message { .. } | Body::Command { .. } | Body::Action { .. }

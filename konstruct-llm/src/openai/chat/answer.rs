@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    leak::{Leak, Piece},
     sse::SseFrames,
 };
 
@@ -23,6 +24,8 @@ pub struct Chat {
     /// The open text or reasoning block.
     prose: Option<(u32, Prose)>,
     calls: Vec<Call>,
+    /// Thoughts that the server leaves in the text.
+    leak: Leak,
     refused: bool,
     reason: Option<String>,
 }
@@ -84,6 +87,14 @@ impl Wire for Chat {
         frame.trim_ascii() == "[DONE]"
     }
 
+    /// Some servers leave `[DONE]` out. The `finish_reason` is the end of the answer; only its absence means that it was cut.
+    fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
+        match self.reason {
+            Some(_) => self.done(events),
+            None => Ok(()),
+        }
+    }
+
     fn document(&mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         self.frame(document, events)?;
         if events.is_empty() {
@@ -115,9 +126,14 @@ impl Chat {
         for signed in delta.thinking_blocks {
             self.sign(signed.signature.0.into_owned(), events);
         }
-        self.prose(Prose::Text, text, events);
+        for piece in self.leak.push(&text) {
+            self.piece(piece, events);
+        }
         self.refused |= !delta.refusal.text.is_empty();
-        self.prose(Prose::Text, delta.refusal.text, events);
+        if !delta.refusal.text.is_empty() {
+            self.say_held(events);
+            self.prose(Prose::Text, delta.refusal.text, events);
+        }
         for call in delta.tool_calls {
             self.call(call, events);
         }
@@ -139,6 +155,20 @@ impl Chat {
                 signature,
                 origin: None,
             });
+        }
+    }
+
+    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
+        match piece {
+            Piece::Text(text) => self.prose(Prose::Text, text, events),
+            Piece::Thought(thought) => self.prose(Prose::Reasoning, thought, events),
+        }
+    }
+
+    /// Says what was held back because it might have become a tag.
+    fn say_held(&mut self, events: &mut Vec<ModelEvent>) {
+        if let Some(piece) = self.leak.end() {
+            self.piece(piece, events);
         }
     }
 
@@ -181,6 +211,7 @@ impl Chat {
     }
 
     fn call(&mut self, fragment: CallIn<'_>, events: &mut Vec<ModelEvent>) {
+        self.say_held(events);
         self.end_prose(events);
         let at = self.find(&fragment);
         let more = fragment.function.arguments.0;
@@ -245,6 +276,7 @@ impl Chat {
                 "the stream ended without a finish_reason",
             ));
         }
+        self.say_held(events);
         self.end_prose(events);
         let called = !self.calls.is_empty();
         for call in std::mem::take(&mut self.calls) {
@@ -269,7 +301,7 @@ impl Chat {
     /// Reads the reason. Servers say `stop` after tool calls too, so that there were some counts more.
     fn finish(&self, called: bool) -> Finish {
         match self.reason.as_deref() {
-            Some("length" | "model_length") => Finish::Length,
+            Some("length" | "model_length" | "max_tokens" | "MAX_TOKENS") => Finish::Length,
             Some("content_filter") => Finish::ContentFilter,
             _ if called => Finish::ToolCalls,
             _ if self.refused => Finish::Refusal,

@@ -451,9 +451,9 @@ impl Responses {
             "completed" if self.refused => Finish::Refusal,
             "completed" => Finish::Stop,
             "incomplete" => match &*response.incomplete_details.reason.0 {
-                "max_output_tokens" => Finish::Length,
+                // An answer that is incomplete for no reason is cut, too.
+                "max_output_tokens" | "max_tokens" | "" => Finish::Length,
                 "content_filter" => Finish::ContentFilter,
-                "" => Finish::Other(status.into()),
                 other => Finish::Other(other.into()),
             },
             "failed" => return Err(failed(response.error, "{}")),

@@ -1,20 +1,23 @@
--- The journal. Applied as konstruct_owner, in one transaction, with konstruct as the only schema in the path.
+-- Conversations, events, logs and money. Applied as konstruct_owner, in one transaction, with konstruct first in the path.
 --
--- Every table has the tenant first in its key, and gets the one policy from `secure_tables` at the end of each migration.
--- Times are microseconds since 1970, as in the rest of Konstruct; 16-byte hashes are `uuid`s, whose comparison is leakproof,
--- so that indexes serve under row-level security. What is called `sealed` is encrypted; no word of a person stands elsewhere.
+-- Every table has the tenant first in its key, and gets the one policy from `secure.sql` at the end of each run. Times are
+-- microseconds since 1970, as in the rest of Konstruct; 16-byte hashes are `uuid`s, whose comparison is leakproof, so that
+-- indexes serve under row-level security. Columns called `sealed` are encrypted; no word of a person is stored elsewhere.
+--
+-- The functions run with the rights of their caller, so row-level security applies inside them too. They exist to do the work of
+-- an operation in one round trip.
 
 create function now_us() returns bigint
     language sql volatile parallel safe set search_path = pg_catalog
     return (extract(epoch from clock_timestamp()) * 1000000)::bigint;
 
--- The tenant's key, wrapped by the key ring.
+-- The tenant's key, wrapped by the key ring. Its row is locked while events of the tenant are accepted.
 create table tenant_keys (
     tenant uuid primary key,
     wrapped bytea not null
 );
 
--- The keys of persons, wrapped by the tenant's key. To delete one is to destroy what was sealed to it.
+-- The keys of persons, wrapped by the tenant's key. Deleting one makes unreadable what is sealed to it.
 create table person_keys (
     tenant uuid not null,
     person uuid not null,
@@ -24,7 +27,15 @@ create table person_keys (
 );
 create unique index person_keys_key on person_keys (tenant, key);
 
--- When persons were erased: what they said before and comes in late is dropped.
+-- Under which id the owner of a name is known, where an import brought another one than the hash of the name.
+create table person_names (
+    tenant uuid not null,
+    name uuid not null,
+    person uuid not null,
+    primary key (tenant, name)
+);
+
+-- When persons were erased: what they said before and is delivered late is dropped.
 create table erased_persons (
     tenant uuid not null,
     person uuid not null,
@@ -32,7 +43,7 @@ create table erased_persons (
     primary key (tenant, person)
 );
 
--- In which conversations words of a person may stand.
+-- In which conversations words of a person may be stored.
 create table spoken (
     tenant uuid not null,
     person uuid not null,
@@ -40,7 +51,7 @@ create table spoken (
     primary key (tenant, person, conversation)
 );
 
--- How far the tenant's feed and ledger have come. Its row is locked until an append has committed, so that cursors become
+-- The last numbers of the tenant's feed and ledger. Its row is locked until an append has committed, so that cursors become
 -- visible in their order.
 create table counters (
     tenant uuid primary key,
@@ -48,17 +59,18 @@ create table counters (
     ledger bigint not null
 ) with (fillfactor = 50);
 
--- Where a conversation is held (sealed), found by the keyed hash of its name.
+-- Where a conversation is held, found by the keyed hash of its name. The place is sealed, to its person where it is an address.
 create table conversations (
     tenant uuid not null,
     conversation uuid not null,
     name uuid not null,
-    sealed bytea not null,
+    connection uuid not null,
+    sealed bytea,
     primary key (tenant, conversation)
 );
 create unique index conversations_name on conversations (tenant, name);
 
--- A conversation's counters, its timer, and who holds it. No content.
+-- A conversation's counters, its state and timers, and who holds it. No content.
 create table mailboxes (
     tenant uuid not null,
     conversation uuid not null,
@@ -68,7 +80,11 @@ create table mailboxes (
     checkpoint bigint,
     -- Whether a turn is under way: the last append with records was no checkpoint.
     open boolean not null default false,
-    timer bigint,
+    -- What outlives a turn: JSON without words.
+    state text not null default '{}',
+    -- Timers by name, and when the first is due.
+    timers jsonb not null default '{}',
+    due bigint,
     updated_at bigint not null,
     -- Since when it is ready; null while it is held or has nothing to do.
     ready_at bigint,
@@ -82,10 +98,10 @@ create table mailboxes (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 create index mailboxes_ready on mailboxes (tenant, ready_at, conversation) where ready_at is not null;
--- These two serve `claim` and `next_due` alone, which look for the first of all tenants: they are led by the time.
+-- These two only serve `claim`, which looks for the first of all tenants: they are led by the time.
 create index mailboxes_lease on mailboxes (lease_until, tenant, conversation) where lease_until is not null;
-create index mailboxes_timer on mailboxes (timer, tenant, conversation)
-    where timer is not null and lease_until is null and ready_at is null;
+create index mailboxes_due on mailboxes (due, tenant, conversation)
+    where due is not null and lease_until is null and ready_at is null;
 
 -- Events that were accepted and not consumed.
 create table inbox (
@@ -109,40 +125,73 @@ create table log (
 );
 create unique index log_cursor on log (tenant, cursor);
 
--- The keys by which later events find a conversation.
+-- Open items. They hold no words, and are sealed all the same.
+create table items (
+    tenant uuid not null,
+    conversation uuid not null,
+    item text collate "C" not null,
+    sealed bytea not null,
+    primary key (tenant, conversation, item)
+);
+create index items_item on items (tenant, item);
+
+-- Messages that were sent or are about to be: the record that first sends one, how far it came, and whether the outcome of its
+-- send is known.
 create table deliveries (
     tenant uuid not null,
     key uuid not null,
     conversation uuid not null,
+    index bigint not null,
+    state smallint,
+    settled boolean not null default false,
     primary key (tenant, key)
 );
-create index deliveries_conversation on deliveries (tenant, conversation);
+create index deliveries_conversation on deliveries (tenant, conversation, index);
 
--- Events that are known.
+-- Event ids that are known, and logical ids with where their event went and whether it mentions the employee. There is a
+-- partition for each month of a third of a year, so that old months are removed at once: see `Postgres::prune`.
 create table events (
     tenant uuid not null,
     event uuid not null,
-    primary key (tenant, event)
-);
+    month smallint not null,
+    primary key (tenant, event, month)
+) partition by list (month);
 
--- Logical ids that are known, where their event went, and whether it names the employee.
 create table twins (
     tenant uuid not null,
     twin uuid not null,
+    month smallint not null,
     conversation uuid not null,
     seq bigint not null,
     mention boolean not null,
-    primary key (tenant, twin)
-);
+    primary key (tenant, twin, month)
+) partition by list (month);
 
+do $$
+begin
+    for month in 0..3 loop
+        execute format('create table events_%1$s partition of events for values in (%1$s)', month);
+        execute format('create table twins_%1$s partition of twins for values in (%1$s)', month);
+    end loop;
+end
+$$;
+
+-- The partition of a time.
+create function month_of(at bigint) returns smallint
+    language sql immutable parallel safe set search_path = pg_catalog
+    return ((extract(year from to_timestamp(at / 1000000) at time zone 'UTC') * 12
+        + extract(month from to_timestamp(at / 1000000) at time zone 'UTC'))::integer % 4)::smallint;
+
+-- The invoice. A row is sealed to its token.
 create table ledger (
     tenant uuid not null,
     number bigint not null,
+    token uuid not null,
     sealed bytea not null,
     primary key (tenant, number)
 );
 
--- What was spent and is set aside in a month, such as `2026-11`.
+-- What was spent and is reserved in a month, such as `2026-11`.
 create table budgets (
     tenant uuid not null,
     month text not null,
@@ -161,57 +210,289 @@ create table reservations (
 
 create sequence fences;
 
--- Claims the conversation that is ready the longest, of the tenant that comes after `after`: each caller goes round.
--- The answer holds ids alone.
-create function claim(worker uuid, lease bigint, after uuid, given bigint)
-    returns table (tenant uuid, conversation uuid, fence bigint)
+-- The ids of the keys that sealed bytes need: a version, a count of two bytes, and the ids.
+create function key_ids(sealed bytea) returns uuid[]
+    language sql immutable strict parallel safe set search_path = pg_catalog
+    return array(select encode(substring(sealed from 4 + 16 * n for 16), 'hex')::uuid
+                 from generate_series(0, get_byte(sealed, 1) * 256 + get_byte(sealed, 2) - 1) n);
+
+-- Looks up what is known of events by their names, if the tenant's key is still the one whose row is given, and notes their ids.
+-- Persons who are new get the keys that are given. Nobody else accepts events of the tenant until the transaction ends.
+create function look_up(of uuid, of_wrapped bytea, given bigint, event_names uuid[], twin_names uuid[],
+        delivery_names uuid[], conversation_names uuid[], targets uuid[], person_names uuid[], new_keys uuid[], new_wrapped bytea[])
+    returns table (kind integer, id uuid, other uuid, number bigint, more bigint, flag boolean, bytes bytea)
+    language plpgsql volatile
+as $$
+#variable_conflict use_column
+declare
+    known uuid[];
+begin
+    perform from konstruct.tenant_keys k where k.tenant = of and k.wrapped = of_wrapped for no key update;
+    if not found then
+        return;
+    end if;
+    return query select 0, null::uuid, null::uuid, 0::bigint, 0::bigint, false, null::bytea;
+    return query
+        insert into konstruct.events as e (tenant, event, month)
+        select of, n.event, konstruct.month_of(coalesce(given, konstruct.now_us()))
+        from unnest(event_names) n(event)
+        where not exists (select from konstruct.events k where k.tenant = of and k.event = n.event)
+        on conflict do nothing
+        returning 1, e.event, null::uuid, 0::bigint, 0::bigint, false, null::bytea;
+    if cardinality(new_keys) > 0 then
+        insert into konstruct.person_keys as k (tenant, person, key, wrapped)
+        select of, n.person, n.key, n.wrapped from unnest(person_names, new_keys, new_wrapped) n(person, key, wrapped)
+        where n.key is not null
+            and not exists (select from konstruct.erased_persons e where e.tenant = of and e.person = n.person)
+            and not exists (select from konstruct.person_names a where a.tenant = of and a.name = n.person)
+        order by n.person on conflict (tenant, person) do nothing;
+    end if;
+    known := person_names || array(
+        select a.person from konstruct.person_names a where a.tenant = of and a.name = any(person_names));
+    return query
+        select 2, e.person, null::uuid, e.at, 0::bigint, false, null::bytea
+        from konstruct.erased_persons e where e.tenant = of and e.person = any(known)
+        union all
+        select 3, t.twin, t.conversation, t.seq, 0, t.mention, null
+        from konstruct.twins t where t.tenant = of and t.twin = any(twin_names)
+        union all
+        select 4, d.key, d.conversation, d.state::bigint, 0, d.settled, null
+        from konstruct.deliveries d where d.tenant = of and d.key = any(delivery_names)
+        union all
+        select 6, k.person, k.key, 0, 0, false, k.wrapped
+        from konstruct.person_keys k where k.tenant = of and k.person = any(known)
+        union all
+        select 7, a.name, a.person, 0, 0, false, null
+        from konstruct.person_names a where a.tenant = of and a.name = any(person_names);
+    return query
+        with held as (
+            select c.name, c.conversation, c.sealed is null as open from konstruct.conversations c
+            where c.tenant = of and c.name = any(conversation_names)
+        ), wanted as (
+            select h.conversation from held h union select unnest(targets)
+            union select d.conversation from konstruct.deliveries d where d.tenant = of and d.key = any(delivery_names)
+        )
+        select 5, h.name, h.conversation, 0::bigint, 0::bigint, h.open, null::bytea from held h
+        union all
+        select 8, m.conversation, null, m.last, m.consumed, false, null
+        from konstruct.mailboxes m where m.tenant = of and m.conversation = any(array(select w.conversation from wanted w));
+end
+$$;
+
+-- Settles and reserves. Returns whether the reservation fits: `cap` null is none, `amount` null is no reservation. The caller has
+-- locked the tenant's counters.
+create function account(of uuid, this_month text, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint)
+    returns boolean
+    language plpgsql volatile
+as $$
+declare
+    now_spent bigint;
+    now_reserved bigint;
+begin
+    if cardinality(settled_calls) > 0 then
+        with settled as (
+            select s.call, sum(s.cost) as cost from unnest(settled_calls, costs) s(call, cost) group by s.call
+        ), freed as (
+            delete from konstruct.reservations r using settled s where r.tenant = of and r.call = s.call
+            returning r.call, r.month, r.amount
+        ), sums as (
+            select coalesce(f.month, this_month) as month, sum(s.cost) as cost, sum(coalesce(f.amount, 0)) as freed
+            from settled s left join freed f on f.call = s.call group by 1
+        )
+        insert into konstruct.budgets as b (tenant, month, spent, reserved)
+        select of, s.month, least(s.cost, 9223372036854775807)::bigint, 0 from sums s
+        on conflict (tenant, month) do update set
+            spent = least(b.spent::numeric + excluded.spent, 9223372036854775807)::bigint,
+            reserved = greatest(b.reserved - (select s.freed from sums s where s.month = b.month), 0)::bigint;
+    end if;
+    if reserved_call is null or exists (select from konstruct.reservations r where r.tenant = of and r.call = reserved_call) then
+        return true;
+    end if;
+    select b.spent, b.reserved into now_spent, now_reserved from konstruct.budgets b where b.tenant = of and b.month = this_month;
+    if coalesce(now_spent, 0)::numeric + coalesce(now_reserved, 0) + amount > least(coalesce(cap, 9223372036854775807), 9223372036854775807) then
+        return false;
+    end if;
+    insert into konstruct.budgets as b (tenant, month, spent, reserved) values (of, this_month, 0, amount)
+    on conflict (tenant, month) do update set reserved = b.reserved + excluded.reserved;
+    insert into konstruct.reservations (tenant, call, month, amount) values (of, reserved_call, this_month, amount);
+    return true;
+end
+$$;
+
+-- The months of a time, such as `2026-11`.
+create function month_name(at bigint) returns text
+    language sql immutable parallel safe set search_path = pg_catalog
+    return to_char(to_timestamp(at / 1000000) at time zone 'UTC', 'YYYY-MM');
+
+-- Moves money that belongs to no conversation, and writes rows of the ledger. Returns whether the reservation fits.
+create function charge(of uuid, given bigint, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint,
+        tokens uuid[], rows bytea[])
+    returns boolean
+    language plpgsql volatile
+as $$
+declare
+    last bigint;
+begin
+    insert into konstruct.counters as c (tenant, feed, ledger) values (of, 0, cardinality(tokens))
+    on conflict (tenant) do update set ledger = c.ledger + excluded.ledger
+    returning c.ledger - cardinality(tokens) into last;
+    insert into konstruct.ledger (tenant, number, token, sealed)
+    select of, last + r.n, r.token, r.sealed from unnest(tokens, rows) with ordinality r(token, sealed, n);
+    return konstruct.account(of, konstruct.month_name(coalesce(given, konstruct.now_us())), settled_calls, costs,
+        reserved_call, amount, cap);
+end
+$$;
+
+-- Appends to the log of a claimed conversation. Locks are taken in one order by all: keys of persons, the mailbox, the
+-- tenant's counters. The outcome is 0 appended, 1 lost, 2 lost because something below `consume` was changed (the claim is
+-- ended), 3 over budget, 4 the key of a person is not the one that is given, 5 the same of the tenant's. Only after 0 and 2 does the
+-- caller commit.
+create function append(of uuid, of_wrapped bytea, at uuid, by_fence bigint, by_worker uuid, given bigint, expected bigint,
+        persons uuid[], keys uuid[], records bytea[], is_checkpoint boolean, consume bigint, lease bigint, new_state text,
+        set_timers jsonb, clear_timers text[], put_items text[], item_rows bytea[], close_items text[],
+        send_keys uuid[], send_indices bigint[], settled_sends uuid[],
+        settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint, tokens uuid[], ledger_rows bytea[])
+    returns integer
+    language plpgsql volatile
+as $$
+declare
+    now bigint := coalesce(given, konstruct.now_us());
+    many bigint := cardinality(records);
+    known bigint;
+    fed bigint;
+    rows bigint;
+begin
+    if not exists (select from konstruct.tenant_keys k where k.tenant = of and k.wrapped = of_wrapped) then
+        return 5;
+    end if;
+    if cardinality(persons) > 0 then
+        select count(*) into known from (
+            select from unnest(persons, keys) p(person, key)
+            join konstruct.person_keys k on k.tenant = of and k.person = p.person and k.key = p.key
+            order by p.person for key share of k) there;
+    end if;
+    update konstruct.mailboxes m set
+        len = m.len + many,
+        checkpoint = case when is_checkpoint and m.len + many > 0 then m.len + many - 1 else m.checkpoint end,
+        open = case when many > 0 then not is_checkpoint else m.open end,
+        consumed = greatest(m.consumed, least(coalesce(consume, 0), m.last)),
+        state = coalesce(new_state, m.state),
+        timers = case when set_timers is null then m.timers else (m.timers || set_timers) - clear_timers end,
+        due = case when set_timers is null then m.due else
+            (select min(t.value::bigint) from jsonb_each_text((m.timers || set_timers) - clear_timers) t) end,
+        lease_until = coalesce(now + lease, m.lease_until),
+        updated_at = now
+    where m.tenant = of and m.conversation = at and m.fence = by_fence and m.worker = by_worker and m.lease_until > now
+        and (many = 0 or m.len = expected) and (m.changed is null or m.changed > coalesce(consume, 0));
+    if not found then
+        update konstruct.mailboxes m set lease_until = null, worker = null, changed = null, ready_at = now
+        where m.tenant = of and m.conversation = at and m.fence = by_fence and m.worker = by_worker and m.lease_until > now
+            and (many = 0 or m.len = expected) and m.changed <= consume;
+        return case when found then 2 else 1 end;
+    end if;
+    if known < cardinality(persons) then
+        return 4;
+    end if;
+    if many > 0 or cardinality(tokens) > 0 or cardinality(settled_calls) > 0 or reserved_call is not null then
+        insert into konstruct.counters as c (tenant, feed, ledger) values (of, many, cardinality(tokens))
+        on conflict (tenant) do update set feed = c.feed + excluded.feed, ledger = c.ledger + excluded.ledger
+        returning c.feed - many, c.ledger - cardinality(tokens) into fed, rows;
+        if (cardinality(settled_calls) > 0 or reserved_call is not null) and not konstruct.account(
+            of, konstruct.month_name(now), settled_calls, costs, reserved_call, amount, cap) then
+            return 3;
+        end if;
+        if many > 0 then
+            insert into konstruct.log (tenant, conversation, index, cursor, sealed)
+            select of, at, expected + r.n - 1, fed + r.n, r.sealed from unnest(records) with ordinality r(sealed, n);
+        end if;
+        if cardinality(tokens) > 0 then
+            insert into konstruct.ledger (tenant, number, token, sealed)
+            select of, rows + r.n, r.token, r.sealed from unnest(tokens, ledger_rows) with ordinality r(token, sealed, n);
+        end if;
+    end if;
+    if cardinality(persons) > 0 then
+        insert into konstruct.spoken (tenant, person, conversation)
+        select of, p.person, at from unnest(persons) p(person) on conflict do nothing;
+    end if;
+    if consume is not null then
+        delete from konstruct.inbox i where i.tenant = of and i.conversation = at and i.seq <= consume;
+    end if;
+    if cardinality(close_items) > 0 then
+        delete from konstruct.items i where i.tenant = of and i.conversation = at and i.item = any(close_items);
+    end if;
+    if cardinality(put_items) > 0 then
+        insert into konstruct.items (tenant, conversation, item, sealed)
+        select of, at, p.item, p.sealed from unnest(put_items, item_rows) p(item, sealed)
+        on conflict (tenant, conversation, item) do update set sealed = excluded.sealed;
+    end if;
+    if cardinality(send_keys) > 0 then
+        insert into konstruct.deliveries (tenant, key, conversation, index)
+        select of, s.key, at, s.index from unnest(send_keys, send_indices) s(key, index) on conflict do nothing;
+    end if;
+    if cardinality(settled_sends) > 0 then
+        update konstruct.deliveries d set settled = true where d.tenant = of and d.key = any(settled_sends);
+    end if;
+    return 0;
+end
+$$;
+
+-- Claims the conversation that is ready the longest, of the next tenant after `after` that is not skipped: each caller goes
+-- round. The answer holds only ids. Where nothing is ready, it is one row with the time at which the next timer of a conversation is due
+-- that nobody holds.
+create function claim(worker uuid, lease bigint, after uuid, given bigint, skip uuid[])
+    returns table (tenant uuid, conversation uuid, fence bigint, next_due bigint)
     language plpgsql volatile security definer set search_path = konstruct, pg_temp
 as $$
 #variable_conflict use_column
 declare
     now bigint := coalesce(given, now_us());
-    next record;
+    candidate uuid := after;
+    wrapped boolean := false;
+    found_conversation uuid;
 begin
     -- A claim that ended without a release leaves its conversation ready.
-    update mailboxes m set ready_at = d.lease_until, lease_until = null, worker = null
+    update mailboxes m set ready_at = d.lease_until, lease_until = null, worker = null, changed = null
     from (select o.tenant, o.conversation, o.lease_until from mailboxes o where o.lease_until <= now
           order by o.lease_until limit 64 for update skip locked) d
     where m.tenant = d.tenant and m.conversation = d.conversation;
-    update mailboxes m set ready_at = d.timer
-    from (select o.tenant, o.conversation, o.timer from mailboxes o
-          where o.timer <= now and o.lease_until is null and o.ready_at is null
-          order by o.timer limit 64 for update skip locked) d
+    update mailboxes m set ready_at = d.due
+    from (select o.tenant, o.conversation, o.due from mailboxes o
+          where o.due <= now and o.lease_until is null and o.ready_at is null
+          order by o.due limit 64 for update skip locked) d
     where m.tenant = d.tenant and m.conversation = d.conversation;
 
-    select m.tenant, m.conversation into next from mailboxes m
-    where m.ready_at is not null and m.tenant > after
-    order by m.tenant, m.ready_at, m.conversation limit 1 for update skip locked;
-    if not found then
-        select m.tenant, m.conversation into next from mailboxes m
-        where m.ready_at is not null and m.tenant <= after
-        order by m.tenant, m.ready_at, m.conversation limit 1 for update skip locked;
-    end if;
-    if not found then
+    loop
+        -- From one tenant to the next, whatever is ready of those that are passed over.
+        select m.tenant into candidate from mailboxes m
+        where m.ready_at is not null and m.tenant > candidate order by m.tenant limit 1;
+        if candidate is null or (wrapped and candidate > after) then
+            exit when wrapped;
+            wrapped := true;
+            candidate := '00000000-0000-0000-0000-000000000000';
+            continue;
+        end if;
+        continue when candidate = any(skip);
+        select m.conversation into found_conversation from mailboxes m
+        where m.ready_at is not null and m.tenant = candidate
+        order by m.ready_at, m.conversation limit 1 for update skip locked;
+        exit when found;
+    end loop;
+    if found_conversation is null then
+        return query
+            select null::uuid, null::uuid, null::bigint,
+                (select m.due from mailboxes m where m.due is not null and m.lease_until is null and m.ready_at is null
+                 order by m.due limit 1);
         return;
     end if;
     return query
         update mailboxes m
         set ready_at = null, lease_until = now + claim.lease, worker = claim.worker, fence = nextval('fences')
-        where m.tenant = next.tenant and m.conversation = next.conversation
-        returning m.tenant, m.conversation, m.fence;
+        where m.tenant = candidate and m.conversation = found_conversation
+        returning m.tenant, m.conversation, m.fence, null::bigint;
 end
 $$;
 
--- When the first timer of a conversation is due that nobody holds and that is not ready.
-create function next_due() returns bigint
-    language sql stable security definer set search_path = konstruct, pg_temp
-    begin atomic
-        select m.timer from mailboxes m
-        where m.timer is not null and m.lease_until is null and m.ready_at is null
-        order by m.timer limit 1;
-    end;
-
--- The tenants of which something is stored, by id: for what must be done for each of them, such as wrapping keys anew.
+-- The tenants of which something is stored, by id: for what must be done for each of them, such as wrapping keys again.
 create function tenants(after uuid, many integer) returns setof uuid
     language sql stable security definer set search_path = konstruct, pg_temp
     begin atomic

@@ -4,7 +4,9 @@
 create table memory_heads (
     tenant uuid primary key,
     revision bigint not null,
-    indexed bigint not null default 0
+    indexed bigint not null default 0,
+    -- The last number that was given to a passage. None is given twice as long as the tenant has a memory.
+    numbered bigint not null default 0
 ) with (fillfactor = 50);
 
 create table rows (
@@ -49,8 +51,11 @@ create table passages (
     item uuid not null,
     passage integer not null,
     terms integer not null,
+    -- Postings and vectors name a passage by number too, so that a search reads and adds up numbers, not keys.
+    n bigint not null,
     primary key (tenant, space, grp, item, passage)
 );
+create unique index passages_number on passages (tenant, n);
 
 -- How many passages a group of a space has, and their terms: what scores are reckoned with.
 create table sizes (
@@ -72,6 +77,7 @@ create table postings (
     text smallint not null,
     heading smallint not null,
     terms integer not null,
+    n bigint not null,
     primary key (tenant, space, stem, grp, item, passage)
 );
 
@@ -84,6 +90,7 @@ create table vectors (
     passage integer not null,
     embedder bigint not null,
     e halfvec not null,
+    n bigint not null,
     primary key (tenant, space, grp, item, passage)
 );
 alter table vectors alter column e set storage plain;

@@ -4,7 +4,7 @@ declare
     name text;
 begin
     for name in select c.relname from pg_class c
-        where c.relnamespace = 'konstruct'::regnamespace and c.relkind = 'r' and c.relname <> 'migrations'
+        where c.relnamespace = 'konstruct'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'
     loop
         execute format('alter table konstruct.%I enable row level security, force row level security', name);
         execute format('drop policy if exists tenant_rows on konstruct.%I', name);
@@ -13,7 +13,10 @@ begin
                 using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
                 with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
         execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_definer', name);
-        execute format('grant select, insert, update, delete on konstruct.%I to konstruct_app', name);
+        -- A partition is only reached through its table.
+        if not (select c.relispartition from pg_class c where c.oid = format('konstruct.%I', name)::regclass) then
+            execute format('grant select, insert, update, delete on konstruct.%I to konstruct_app', name);
+        end if;
     end loop;
 end
 $$;
@@ -28,7 +31,6 @@ grant execute on all functions in schema konstruct to konstruct_app;
 -- The functions that must see all tenants, and no more than what they need.
 grant create on schema konstruct to konstruct_definer;
 alter function konstruct.claim owner to konstruct_definer;
-alter function konstruct.next_due owner to konstruct_definer;
 alter function konstruct.tenants owner to konstruct_definer;
 alter function konstruct.behind owner to konstruct_definer;
 revoke create on schema konstruct from konstruct_definer;

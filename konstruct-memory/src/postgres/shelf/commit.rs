@@ -9,7 +9,7 @@ use super::{
     super::{Inner, claim::signed, error::stored, tenant::TenantTx, vault::Persons},
     Kind, Plan, index, rows,
 };
-use crate::seal::TenantKey;
+use crate::{memory::unknown_person, seal::TenantKey};
 
 /// The keys that a plan's rows are sealed with.
 pub(in crate::postgres) struct Prepared {
@@ -32,10 +32,27 @@ impl Inner {
         plan: &Plan,
     ) -> Result<Prepared> {
         let key = self.vault.key_or_new(tx).await?;
+        self.prepare_with(tx, plan, key).await
+    }
+
+    /// The same with a tenant's key that was read.
+    pub(in crate::postgres) async fn prepare_with(
+        &self,
+        tx: &mut TenantTx,
+        plan: &Plan,
+        key: Arc<TenantKey>,
+    ) -> Result<Prepared> {
         let persons = plan.put.iter().flat_map(|row| &row.persons);
         let persons: BTreeSet<PersonId> = persons.copied().collect();
-        let persons = Persons::of(tx, &key, &persons).await?;
-        Ok(Prepared { key, persons })
+        let mut keys = Persons::default();
+        if !persons.is_empty() {
+            keys.read(tx, &key, &persons).await?;
+        }
+        // Only accepting makes the key of a person.
+        if persons.iter().any(|person| keys.get(*person).is_none()) {
+            return Err(unknown_person());
+        }
+        Ok(Prepared { key, persons: keys })
     }
 
     /// Writes a plan.
@@ -44,18 +61,28 @@ impl Inner {
         tx: &mut TenantTx,
         plan: Plan,
         Prepared { key, persons }: Prepared,
+        first: i64,
     ) -> Result<()> {
         rows::remove(tx, &plan).await?;
         index::take_out(tx, &plan).await?;
         rows::put(tx, &key, &persons, &plan.put).await?;
-        index::put_in(tx, &plan.put_in).await?;
-        index::put_vectors(tx, &plan).await?;
-        index::measure(tx, &plan).await
+        index::put_in(tx, &plan.put_in, first).await?;
+        index::put_vectors(tx, &plan).await
     }
 }
 
-/// Counts the revision up, if it is the plan's. Returns whether it was; no one else commits until the transaction ends.
-pub(in crate::postgres) async fn advance(tx: &mut TenantTx, plan: &Plan) -> Result<bool> {
+/// Counts the revision up, if it is the plan's, and the tenant's key is the one whose row is given, if any is. Returns the number of
+/// the first of the plan's passages; `None` if it was not. No one else commits until the transaction ends.
+pub(in crate::postgres) async fn advance(
+    tx: &mut TenantTx,
+    plan: &Plan,
+    wrapped: Option<&[u8]>,
+) -> Result<Option<i64>> {
+    let many = plan
+        .put_in
+        .iter()
+        .map(|unit| unit.passages.len())
+        .sum::<usize>();
     let settings = plan.put.iter().rfind(|row| row.kind == Kind::Settings);
     let indexed: Option<Indexed> = settings.and_then(|row| serde_json::from_slice(&row.value).ok());
     let indexed = indexed.map(|settings| signed(settings.indexed));
@@ -68,15 +95,20 @@ pub(in crate::postgres) async fn advance(tx: &mut TenantTx, plan: &Plan) -> Resu
         .await
         .map_err(stored)?;
     }
-    let advanced = sqlx::query(
-        "update konstruct.memory_heads set revision = revision + 1, indexed = coalesce($3, indexed)
-         where tenant = $1 and revision = $2",
+    sqlx::query_scalar(
+        "update konstruct.memory_heads set
+             revision = revision + 1, indexed = coalesce($3, indexed), numbered = numbered + $4
+         where tenant = $1 and revision = $2
+             and ($5::bytea is null or exists (
+                 select from konstruct.tenant_keys k where k.tenant = $1 and k.wrapped = $5))
+         returning numbered - $4 + 1",
     )
     .bind(tx.id())
     .bind(signed(plan.revision))
     .bind(indexed)
-    .execute(tx.db())
+    .bind(signed(many as u64))
+    .bind(wrapped)
+    .fetch_optional(tx.db())
     .await
-    .map_err(stored)?;
-    Ok(advanced.rows_affected() > 0)
+    .map_err(stored)
 }

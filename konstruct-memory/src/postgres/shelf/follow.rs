@@ -52,6 +52,10 @@ pub(in crate::postgres) async fn embed(store: Weak<Inner>, vectors: Arc<Fed>) {
             return;
         };
         let Some(tenant) = next else { continue };
+        if !inner.embedding.is_there() {
+            vectors.turns().done(tenant);
+            continue;
+        }
         match memory::embed(&*inner, tenant).await {
             Ok(()) => vectors.turns().done(tenant),
             Err(error) => fell_behind(&vectors, tenant, &error),

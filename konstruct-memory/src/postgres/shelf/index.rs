@@ -77,6 +77,11 @@ with gone as (
         select p.at from gone g cross join lateral (
             select p.ctid as at from konstruct.passages p
             where p.tenant = $1 and p.space = g.space and p.grp = g.grp and p.item = g.item offset 0) p))
+    returning space, grp, terms
+), sizes as (
+    update konstruct.sizes z set passages = z.passages - g.passages, terms = z.terms - g.terms
+    from (select p.space, p.grp, count(*) as passages, sum(p.terms) as terms from passages p group by p.space, p.grp) g
+    where z.tenant = $1 and z.space = g.space and z.grp = g.grp
 ), vectors as (
     delete from konstruct.vectors where ctid = any(array(
         select v.at from gone g cross join lateral (
@@ -104,91 +109,161 @@ pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> 
         .map_err(stored)
 }
 
-/// Puts units in; of two with one key, the last one.
-pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit]) -> Result<()> {
+/// Puts units in, their passages numbered from the first on; of two with one key, the last one.
+pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit], first: i64) -> Result<()> {
     let units: BTreeMap<UnitKey, &Unit> = units.iter().map(|unit| (unit.key, unit)).collect();
     if units.is_empty() {
         return Ok(());
     }
     let units: Vec<&Unit> = units.into_values().collect();
-    put_units(tx, &units).await?;
-    put_passages(tx, &units).await
+    let mut rows = Rows::default();
+    rows.put_units(&units);
+    rows.put_passages(&units, first);
+    rows.write(tx, &units).await
 }
 
-/// Gives out so many numbers of passages, and returns the first. The tenant's head is locked by the commit.
-async fn numbers(tx: &mut TenantTx, many: usize) -> Result<i64> {
-    let many = signed(many as u64);
-    let last: i64 = sqlx::query_scalar(
-        "update konstruct.memory_heads set numbered = numbered + $2 where tenant = $1 returning numbered",
-    )
-    .bind(tx.id())
-    .bind(many)
-    .fetch_one(tx.db())
-    .await
-    .map_err(stored)?;
-    Ok(last - many + 1)
+/// Writes units with their persons, their passages and postings, and adds the passages to the sizes of their groups: what it costs
+/// depends on what is put in, and not on what is there.
+const PUT_IN: &str = "
+with person as (
+    select n, array_agg(person order by at) persons
+    from unnest($11::bigint[], $12::uuid[]) with ordinality p(n, person, at) group by n
+), stem as (
+    select n, array_agg(stem) stems from unnest($13::bigint[], $14::uuid[]) s(n, stem) group by n
+), unit as (
+    insert into konstruct.units
+        (tenant, space, grp, item, what, version, at, said_by, persons, expires_at, before, stems)
+    select $1, u.space, u.grp, u.item, u.what, u.version, u.at, u.said_by, coalesce(p.persons, '{}'),
+        u.expires_at, u.before, coalesce(s.stems, '{}')
+    from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::bigint[], $10::bigint[]) with ordinality
+            u(space, grp, item, what, version, at, said_by, expires_at, before, n)
+        left join person p using (n) left join stem s using (n)
+), unit_persons as (
+    insert into konstruct.unit_persons (tenant, person, space, grp, item)
+    select distinct $1, p.person, u.space, u.grp, u.item
+    from unnest($11::bigint[], $12::uuid[]) p(n, person)
+        join unnest($2::uuid[], $3::uuid[], $4::uuid[]) with ordinality u(space, grp, item, n) using (n)
+), passages as (
+    insert into konstruct.passages (tenant, space, grp, item, passage, terms, n)
+    select $1, p.* from unnest($15::uuid[], $16::uuid[], $17::uuid[], $18::integer[], $19::integer[], $20::bigint[]) p
+), sizes as (
+    insert into konstruct.sizes as z (tenant, space, grp, passages, terms)
+    select $1, p.space, p.grp, count(*), sum(p.terms)
+    from unnest($15::uuid[], $16::uuid[], $19::integer[]) p(space, grp, terms) group by p.space, p.grp order by p.space, p.grp
+    on conflict (tenant, space, grp) do update set
+        passages = z.passages + excluded.passages, terms = z.terms + excluded.terms
+)
+insert into konstruct.postings (tenant, space, stem, grp, item, passage, text, heading, terms, n)
+select $1, p.space, p.stem, p.grp, p.item, p.passage, p.text, p.heading, p.terms, p.n
+from unnest($21::uuid[], $22::uuid[], $23::uuid[], $24::uuid[], $25::integer[], $26::smallint[], $27::smallint[],
+    $28::integer[], $29::bigint[]) p(space, stem, grp, item, passage, text, heading, terms, n)
+order by p.space, p.stem, p.grp, p.item, p.passage";
+
+/// Units as the statement binds them: an array for each column.
+#[derive(Debug, Default)]
+struct Rows {
+    keys: Keys,
+    /// Which unit each person and each stem belongs to.
+    person_of: Vec<i64>,
+    persons: Vec<Uuid>,
+    stem_of: Vec<i64>,
+    stems: Vec<Uuid>,
+    passage_keys: Keys,
+    passages: Vec<i32>,
+    terms: Vec<i32>,
+    numbers: Vec<i64>,
+    posting_keys: Keys,
+    posting_stems: Vec<Uuid>,
+    posting_passages: Vec<i32>,
+    text: Vec<i16>,
+    heading: Vec<i16>,
+    posting_terms: Vec<i32>,
+    posting_numbers: Vec<i64>,
 }
 
-async fn put_units(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
-    let keys: Keys = units.iter().map(|unit| &unit.key).collect();
-    let (mut of, mut persons) = (Vec::new(), Vec::new());
-    let (mut stem_of, mut stems) = (Vec::new(), Vec::new());
-    for (n, unit) in (1_i64..).zip(units) {
-        for person in uuids(&unit.about.persons) {
-            of.push(n);
-            persons.push(person);
-        }
-        let all: BTreeSet<_> = unit
-            .passages
-            .iter()
-            .flat_map(|passage| passage.stems.iter().map(|stem| stem.hash))
-            .collect();
-        for stem in all {
-            stem_of.push(n);
-            stems.push(Uuid::from_bytes(stem));
+impl Rows {
+    fn put_units(&mut self, units: &[&Unit]) {
+        for (n, unit) in (1_i64..).zip(units) {
+            self.keys.push(&unit.key);
+            for person in uuids(&unit.about.persons) {
+                self.person_of.push(n);
+                self.persons.push(person);
+            }
+            let all: BTreeSet<_> = unit
+                .passages
+                .iter()
+                .flat_map(|passage| passage.stems.iter().map(|stem| stem.hash))
+                .collect();
+            for stem in all {
+                self.stem_of.push(n);
+                self.stems.push(Uuid::from_bytes(stem));
+            }
         }
     }
-    let about =
-        |pick: fn(&Unit) -> Option<i64>| units.iter().map(|unit| pick(unit)).collect::<Vec<_>>();
-    sqlx::query(
-        "with person as (
-             select n, array_agg(person order by at) persons
-             from unnest($11::bigint[], $12::uuid[]) with ordinality p(n, person, at) group by n
-         ), stem as (
-             select n, array_agg(stem) stems from unnest($13::bigint[], $14::uuid[]) s(n, stem) group by n
-         ), unit as (
-             insert into konstruct.units
-                 (tenant, space, grp, item, what, version, at, said_by, persons, expires_at, before, stems)
-             select $1, u.space, u.grp, u.item, u.what, u.version, u.at, u.said_by, coalesce(p.persons, '{}'),
-                 u.expires_at, u.before, coalesce(s.stems, '{}')
-             from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                     $9::bigint[], $10::bigint[]) with ordinality
-                     u(space, grp, item, what, version, at, said_by, expires_at, before, n)
-                 left join person p using (n) left join stem s using (n)
-         )
-         insert into konstruct.unit_persons (tenant, person, space, grp, item)
-         select distinct $1, p.person, u.space, u.grp, u.item
-         from unnest($11::bigint[], $12::uuid[]) p(n, person)
-             join unnest($2::uuid[], $3::uuid[], $4::uuid[]) with ordinality u(space, grp, item, n) using (n)",
-    )
-    .bind(tx.id())
-    .bind(keys.spaces)
-    .bind(keys.groups)
-    .bind(keys.items)
-    .bind(about(|unit| Some(unit.about.what as i64)))
-    .bind(about(|unit| Some(i64::from(unit.about.version))))
-    .bind(about(|unit| Some(unit.about.at.as_micros())))
-    .bind(about(|unit| unit.about.said_by.map(said_by)))
-    .bind(about(|unit| unit.about.expires_at.map(konstruct_core::Timestamp::as_micros)))
-    .bind(about(|unit| unit.about.before.map(signed)))
-    .bind(of)
-    .bind(persons)
-    .bind(stem_of)
-    .bind(stems)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
+
+    /// Passages are numbered from the first on.
+    fn put_passages(&mut self, units: &[&Unit], first: i64) {
+        let mut number = first;
+        for unit in units {
+            for (n, passage) in (0_i32..).zip(&unit.passages) {
+                self.passage_keys.push(&unit.key);
+                self.passages.push(n);
+                self.terms.push(i32::from(passage.terms));
+                self.numbers.push(number);
+                for stem in &passage.stems {
+                    self.posting_keys.push(&unit.key);
+                    self.posting_stems.push(Uuid::from_bytes(stem.hash));
+                    self.posting_passages.push(n);
+                    self.text.push(i16::try_from(stem.text).unwrap_or(i16::MAX));
+                    self.heading.push(i16::from(stem.heading));
+                    self.posting_terms.push(i32::from(passage.terms));
+                    self.posting_numbers.push(number);
+                }
+                number += 1;
+            }
+        }
+    }
+
+    async fn write(self, tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
+        let about = |pick: fn(&Unit) -> Option<i64>| {
+            units.iter().map(|unit| pick(unit)).collect::<Vec<_>>()
+        };
+        sqlx::query(PUT_IN)
+            .bind(tx.id())
+            .bind(self.keys.spaces)
+            .bind(self.keys.groups)
+            .bind(self.keys.items)
+            .bind(about(|unit| Some(unit.about.what as i64)))
+            .bind(about(|unit| Some(i64::from(unit.about.version))))
+            .bind(about(|unit| Some(unit.about.at.as_micros())))
+            .bind(about(|unit| unit.about.said_by.map(said_by)))
+            .bind(about(|unit| unit.about.expires_at.map(|at| at.as_micros())))
+            .bind(about(|unit| unit.about.before.map(signed)))
+            .bind(self.person_of)
+            .bind(self.persons)
+            .bind(self.stem_of)
+            .bind(self.stems)
+            .bind(self.passage_keys.spaces)
+            .bind(self.passage_keys.groups)
+            .bind(self.passage_keys.items)
+            .bind(self.passages)
+            .bind(self.terms)
+            .bind(self.numbers)
+            .bind(self.posting_keys.spaces)
+            .bind(self.posting_stems)
+            .bind(self.posting_keys.groups)
+            .bind(self.posting_keys.items)
+            .bind(self.posting_passages)
+            .bind(self.text)
+            .bind(self.heading)
+            .bind(self.posting_terms)
+            .bind(self.posting_numbers)
+            .execute(tx.db())
+            .await
+            .map(drop)
+            .map_err(stored)
+    }
 }
 
 fn said_by(who: SaidBy) -> i64 {
@@ -196,69 +271,6 @@ fn said_by(who: SaidBy) -> i64 {
         SaidBy::Employee => 1,
         _ => 0,
     }
-}
-
-async fn put_passages(tx: &mut TenantTx, units: &[&Unit]) -> Result<()> {
-    let many = units.iter().map(|unit| unit.passages.len()).sum();
-    let mut number = numbers(tx, many).await?;
-    let (mut keys, mut passages, mut terms) = (Keys::default(), Vec::new(), Vec::new());
-    let (mut ns, mut of) = (Vec::new(), Vec::new());
-    let mut held = Keys::default();
-    let (mut stems, mut at, mut text, mut heading, mut long) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for unit in units {
-        for (n, passage) in (0_i32..).zip(&unit.passages) {
-            keys.push(&unit.key);
-            passages.push(n);
-            terms.push(i32::from(passage.terms));
-            ns.push(number);
-            for stem in &passage.stems {
-                held.push(&unit.key);
-                at.push(n);
-                of.push(number);
-                stems.push(Uuid::from_bytes(stem.hash));
-                text.push(i16::try_from(stem.text).unwrap_or(i16::MAX));
-                heading.push(i16::from(stem.heading));
-                long.push(i32::from(passage.terms));
-            }
-            number += 1;
-        }
-    }
-    sqlx::query(
-        "insert into konstruct.passages (tenant, space, grp, item, passage, terms, n)
-         select $1, p.* from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::integer[], $7::bigint[]) p",
-    )
-    .bind(tx.id())
-    .bind(keys.spaces)
-    .bind(keys.groups)
-    .bind(keys.items)
-    .bind(passages)
-    .bind(terms)
-    .bind(ns)
-    .execute(tx.db())
-    .await
-    .map_err(stored)?;
-    sqlx::query(
-        "insert into konstruct.postings (tenant, space, stem, grp, item, passage, text, heading, terms, n)
-         select $1, p.space, p.stem, p.grp, p.item, p.passage, p.text, p.heading, p.terms, p.n
-         from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::integer[], $7::smallint[], $8::smallint[],
-             $9::integer[], $10::bigint[]) p(space, stem, grp, item, passage, text, heading, terms, n)
-         order by p.space, p.stem, p.grp, p.item, p.passage",
-    )
-    .bind(tx.id())
-    .bind(held.spaces)
-    .bind(stems)
-    .bind(held.groups)
-    .bind(held.items)
-    .bind(at)
-    .bind(text)
-    .bind(heading)
-    .bind(long)
-    .bind(of)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
 }
 
 /// Vectors of one embedder, one after the other.
@@ -339,46 +351,6 @@ async fn write_vectors(
     .bind(vectors.numbers.concat())
     .bind(embedder.0.cast_signed())
     .bind(dim)
-    .execute(tx.db())
-    .await
-    .map(drop)
-    .map_err(stored)
-}
-
-/// Counts the groups anew that a plan touched.
-pub(super) async fn measure(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
-    let units = plan
-        .take_out
-        .iter()
-        .chain(plan.put_in.iter().map(|unit| &unit.key));
-    let mut groups: BTreeSet<_> = units.map(|key| (key.space, key.group)).collect();
-    groups.extend(plan.take_out_groups.iter().copied());
-    measure_groups(tx, groups).await
-}
-
-/// Counts groups anew.
-pub(super) async fn measure_groups(
-    tx: &mut TenantTx,
-    groups: BTreeSet<(super::Space, super::Group)>,
-) -> Result<()> {
-    if groups.is_empty() {
-        return Ok(());
-    }
-    let (spaces, groups): (Vec<_>, Vec<_>) = groups
-        .into_iter()
-        .map(|(space, group)| (Uuid::from_bytes(space.0), Uuid::from_bytes(group.0)))
-        .unzip();
-    sqlx::query(
-        "insert into konstruct.sizes (tenant, space, grp, passages, terms)
-         select $1, g.space, g.grp, count(p.passage), coalesce(sum(p.terms), 0)
-         from unnest($2::uuid[], $3::uuid[]) g(space, grp)
-             left join konstruct.passages p on p.tenant = $1 and p.space = g.space and p.grp = g.grp
-         group by g.space, g.grp
-         on conflict (tenant, space, grp) do update set passages = excluded.passages, terms = excluded.terms",
-    )
-    .bind(tx.id())
-    .bind(spaces)
-    .bind(groups)
     .execute(tx.db())
     .await
     .map(drop)

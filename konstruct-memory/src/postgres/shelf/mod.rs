@@ -9,14 +9,15 @@ mod person;
 mod read;
 mod rows;
 mod search;
+mod session;
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use konstruct_core::{
     ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
-    turn::{Fed, Stored},
+    store::{Fed, Stored},
 };
 use uuid::Uuid;
 
@@ -51,6 +52,10 @@ impl Postgres {
 
 #[async_trait]
 impl Shelf for Inner {
+    async fn session(&self, tenant: TenantId, writes: bool) -> Result<Option<Box<dyn Shelf>>> {
+        self.begin_session(tenant, writes).await
+    }
+
     fn embedding(&self) -> &Embedding {
         &self.embedding
     }
@@ -165,18 +170,26 @@ impl Shelf for Inner {
         Ok(last.unwrap_or(0).cast_unsigned())
     }
 
-    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
+    async fn known(&self, tenant: TenantId, persons: &[PersonId]) -> Result<bool> {
+        if persons.is_empty() {
+            return Ok(true);
+        }
+        let persons: BTreeSet<PersonId> = persons.iter().copied().collect();
+        let ids: Vec<Uuid> = persons
+            .iter()
+            .map(|id| Uuid::from_bytes(*id.as_bytes()))
+            .collect();
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let at: Option<i64> = sqlx::query_scalar(
-            "select at from konstruct.erased_persons where tenant = $1 and person = $2",
+        let known: i64 = sqlx::query_scalar(
+            "select count(*) from konstruct.person_keys where tenant = $1 and person = any($2)",
         )
         .bind(tx.id())
-        .bind(Uuid::from_bytes(*person.as_bytes()))
-        .fetch_optional(tx.db())
+        .bind(ids)
+        .fetch_one(tx.db())
         .await
         .map_err(stored)?;
         tx.commit().await?;
-        Ok(at.map(time))
+        Ok(usize::try_from(known).ok() == Some(persons.len()))
     }
 
     async fn erase_with(
@@ -232,11 +245,11 @@ impl Inner {
     async fn commit_plan(&self, tenant: TenantId, plan: Plan) -> Result<bool> {
         let mut tx = self.db.tenant(tenant, Mode::Write).await?;
         let prepared = self.prepare(&mut tx, &plan).await?;
-        if !advance(&mut tx, &plan).await? {
+        let Some(first) = advance(&mut tx, &plan, None).await? else {
             return Ok(false);
-        }
+        };
         let leaves_work = plan.leaves_work();
-        self.apply(&mut tx, plan, prepared).await?;
+        self.apply(&mut tx, plan, prepared, first).await?;
         tx.commit().await?;
         if leaves_work {
             self.fed.grew(tenant);

@@ -1,7 +1,5 @@
 //! What of the index and the rows names a person.
 
-use std::collections::BTreeSet;
-
 use konstruct_core::{PersonId, Result};
 use uuid::Uuid;
 
@@ -28,8 +26,6 @@ pub(super) async fn units_of(tx: &mut TenantTx, person: PersonId) -> Result<Vec<
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
     let units = units_of(tx, person).await?;
     let keys: Keys = units.iter().collect();
-    let groups: BTreeSet<_> = units.iter().map(|key| (key.space, key.group)).collect();
     index::take_out_units(tx, keys).await?;
-    index::measure_groups(tx, groups).await?;
     Ok(units.len() as u64)
 }

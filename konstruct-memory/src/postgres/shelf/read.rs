@@ -1,6 +1,6 @@
 //! All that the hits of a recall show, in one transaction.
 
-use konstruct_core::{ConversationId, Result, TenantId, turn::Stored};
+use konstruct_core::{Result, TenantId, store::Stored};
 use uuid::Uuid;
 
 use super::{
@@ -9,25 +9,35 @@ use super::{
         claim::{signed, uuid},
         error::{corrupt, stored},
         tenant::{Mode, TenantTx},
-        vault::{self, row_in},
+        vault::{KeysById, row_in},
     },
-    Kind, Read, Wanted,
+    Read, Wanted,
     rows::place,
 };
 use crate::seal::TenantKey;
 
-/// Each row by its key, by the place where it is wanted.
-const ROWS: &str = "
-select w.i, r.sealed from unnest($2::smallint[], $3::bytea[]) with ordinality w(kind, key, i) cross join lateral (
-    select r.sealed from konstruct.rows r where r.tenant = $1 and r.kind = w.kind and r.key = w.key offset 0) r";
+/// Each row by its key, each part of a log, by the place where it is wanted, and the keys that they are sealed with.
+const ALL: &str = "
+with wanted_rows as materialized (
+    select w.i, r.sealed from unnest($2::smallint[], $3::bytea[]) with ordinality w(kind, key, i) cross join lateral (
+        select r.sealed from konstruct.rows r where r.tenant = $1 and r.kind = w.kind and r.key = w.key offset 0) r
+), wanted_logs as materialized (
+    select w.i, l.index, l.sealed
+    from unnest($4::uuid[], $5::bigint[], $6::bigint[]) with ordinality w(conversation, first, last, i) cross join lateral (
+        select l.index, l.sealed from konstruct.log l
+        where l.tenant = $1 and l.conversation = w.conversation and l.index >= w.first and l.index < w.last offset 0) l
+), ids as (
+    select unnest(konstruct.key_ids(sealed)) as id from wanted_rows
+    union select unnest(konstruct.key_ids(sealed)) from wanted_logs where sealed is not null
+)
+select 0, 0::bigint, 0::bigint, k.wrapped, k.person, k.key
+from konstruct.person_keys k where k.tenant = $1 and k.key = any(array(select id from ids))
+union all
+select 1, i, 0, sealed, null, null from wanted_rows
+union all
+select * from (select 2, i, index, sealed, null::uuid, null::uuid from wanted_logs order by i, index) logs";
 
-/// Each part of a log, by the place where it is wanted and the index.
-const LOGS: &str = "
-select w.i, l.index, l.sealed
-from unnest($2::uuid[], $3::bigint[], $4::bigint[]) with ordinality w(conversation, first, last, i) cross join lateral (
-    select l.index, l.sealed from konstruct.log l
-    where l.tenant = $1 and l.conversation = w.conversation and l.index >= w.first and l.index < w.last offset 0) l
-order by w.i, l.index";
+type Row = (i32, i64, i64, Option<Vec<u8>>, Option<Uuid>, Option<Uuid>);
 
 impl Inner {
     /// Reads rows and parts of logs.
@@ -37,9 +47,7 @@ impl Inner {
             let logs = wanted.logs.iter().map(|_| Vec::new()).collect();
             return Ok((vec![None; wanted.rows.len()], logs));
         };
-        let rows = rows(&mut tx, &key, &wanted.rows).await?;
-        let logs = logs(&mut tx, &key, wanted).await?;
-        Ok((rows, logs))
+        all(&mut tx, &key, wanted).await
     }
 }
 
@@ -48,61 +56,50 @@ fn at(number: i64) -> Result<usize> {
     usize::try_from(number - 1).map_err(|_| corrupt())
 }
 
-async fn rows(
-    tx: &mut TenantTx,
-    key: &TenantKey,
-    wanted: &[(Kind, Vec<u8>)],
-) -> Result<Vec<Option<Vec<u8>>>> {
-    let mut sealed: Vec<_> = wanted
-        .iter()
-        .map(|(kind, key)| (place(*kind, key), None))
-        .collect();
-    if !sealed.is_empty() {
-        let kinds: Vec<i16> = wanted.iter().map(|(kind, _)| *kind as i16).collect();
-        let keys: Vec<&[u8]> = wanted.iter().map(|(_, key)| key.as_slice()).collect();
-        let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(ROWS)
-            .bind(tx.id())
-            .bind(kinds)
-            .bind(keys)
-            .fetch_all(tx.db())
-            .await
-            .map_err(stored)?;
-        for (number, bytes) in found {
-            sealed.get_mut(at(number)?).ok_or_else(corrupt)?.1 = Some(bytes);
-        }
-    }
-    let opened = vault::open_bytes(tx, key, "rows", &sealed).await?;
-    Ok(opened.into_iter().map(|row| row.map(Into::into)).collect())
-}
-
-async fn logs(tx: &mut TenantTx, key: &TenantKey, wanted: &Wanted) -> Result<Vec<Vec<Stored>>> {
+/// Reads rows and parts of logs.
+pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &Wanted) -> Result<Read> {
+    let mut rows = vec![None; wanted.rows.len()];
     let mut logs: Vec<Vec<Stored>> = wanted.logs.iter().map(|_| Vec::new()).collect();
-    if logs.is_empty() {
-        return Ok(logs);
+    if rows.is_empty() && logs.is_empty() {
+        return Ok((rows, logs));
     }
-    let of = |conversation: &ConversationId| uuid(*conversation);
-    let conversations: Vec<Uuid> = wanted.logs.iter().map(|(id, _)| of(id)).collect();
+    let kinds: Vec<i16> = wanted.rows.iter().map(|(kind, _)| *kind as i16).collect();
+    let row_keys: Vec<&[u8]> = wanted.rows.iter().map(|(_, key)| key.as_slice()).collect();
+    let conversations: Vec<Uuid> = wanted.logs.iter().map(|(id, _)| uuid(*id)).collect();
     let first = wanted.logs.iter().map(|(_, range)| signed(range.start));
     let last = wanted.logs.iter().map(|(_, range)| signed(range.end));
-    let found: Vec<(i64, i64, Option<Vec<u8>>)> = sqlx::query_as(LOGS)
+    let found: Vec<Row> = sqlx::query_as(ALL)
         .bind(tx.id())
+        .bind(kinds)
+        .bind(row_keys)
         .bind(&conversations)
         .bind(first.collect::<Vec<_>>())
         .bind(last.collect::<Vec<_>>())
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-    let (mut places, mut sealed) = (Vec::with_capacity(found.len()), Vec::new());
-    for (number, index, bytes) in found {
-        let number = at(number)?;
-        let conversation = conversations.get(number).ok_or_else(corrupt)?;
-        sealed.push((row_in(*conversation, index), bytes));
-        places.push((number, index));
+    let mut keys = KeysById::default();
+    for row in found {
+        match row {
+            (0, _, _, Some(wrapped), Some(person), Some(id)) => {
+                keys.add(key, (person, id, &wrapped))?;
+            }
+            (1, number, _, Some(sealed), ..) => {
+                let number = at(number)?;
+                let (kind, of) = wanted.rows.get(number).ok_or_else(corrupt)?;
+                let opened = keys.open_bytes(key, ("rows", &place(*kind, of)), &sealed)?;
+                rows[number] = opened.map(Into::into);
+            }
+            (2, number, index, sealed, ..) => {
+                let number = at(number)?;
+                let conversation = conversations.get(number).ok_or_else(corrupt)?;
+                let row = row_in(*conversation, index);
+                let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
+                let record = opened.transpose()?.flatten();
+                logs[number].push(Stored::new(index.cast_unsigned(), record));
+            }
+            _ => return Err(corrupt()),
+        }
     }
-    let records = vault::open(tx, key, "log", &sealed).await?;
-    for ((number, index), record) in places.into_iter().zip(records) {
-        let index = index.cast_unsigned();
-        logs[number].push(Stored { index, record });
-    }
-    Ok(logs)
+    Ok((rows, logs))
 }

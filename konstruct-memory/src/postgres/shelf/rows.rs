@@ -55,46 +55,82 @@ impl Inner {
         let Some(of) = self.vault.key(&mut tx).await? else {
             return Ok(Vec::new());
         };
-        let (mut found, mut after) = (Vec::new(), after.map(<[u8]>::to_vec));
-        // Rows that no longer open are left out, and fewer than asked for says that there are no more.
-        while found.len() < limit {
-            let wanted = limit - found.len();
-            let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-                "select key, sealed from konstruct.rows
-                 where tenant = $1 and kind = $2 and key >= $3 and ($4::bytea is null or key < $4)
-                     and ($5::bytea is null or key > $5) order by key limit $6",
-            )
-            .bind(tx.id())
-            .bind(kind as i16)
-            .bind(prefix)
-            .bind(end(prefix))
-            .bind(&after)
-            .bind(signed(wanted as u64))
-            .fetch_all(tx.db())
-            .await
-            .map_err(stored)?;
-            let last = rows.len() < wanted;
-            after = rows.last().map(|(key, _)| key.clone());
-            let (keys, sealed): (Vec<_>, Vec<_>) = rows
-                .into_iter()
-                .map(|(key, sealed)| {
-                    let at = place(kind, &key);
-                    (key, (at, Some(sealed)))
-                })
-                .unzip();
-            let opened = vault::open_bytes(&mut tx, &of, "rows", &sealed).await?;
-            let readable = keys
-                .into_iter()
-                .zip(opened)
-                .filter_map(|(key, opened)| Some((key, opened?.into())));
-            found.extend(readable);
-            if last {
-                break;
-            }
-        }
+        let found = scan(&mut tx, &of, kind, (prefix, after), limit).await?;
         tx.commit().await?;
         Ok(found)
     }
+}
+
+/// Reads one row.
+pub(super) async fn get(
+    tx: &mut TenantTx,
+    of: &TenantKey,
+    kind: Kind,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>> {
+    let sealed: Option<Vec<u8>> = sqlx::query_scalar(
+        "select sealed from konstruct.rows where tenant = $1 and kind = $2 and key = $3",
+    )
+    .bind(tx.id())
+    .bind(kind as i16)
+    .bind(key)
+    .fetch_optional(tx.db())
+    .await
+    .map_err(stored)?;
+    let Some(sealed) = sealed else {
+        return Ok(None);
+    };
+    let rows = [(place(kind, key), Some(sealed))];
+    let opened = vault::open_bytes(tx, of, "rows", &rows).await?.pop();
+    Ok(opened.flatten().map(Into::into))
+}
+
+/// Reads rows whose keys begin so and come after one.
+pub(super) async fn scan(
+    tx: &mut TenantTx,
+    of: &TenantKey,
+    kind: Kind,
+    (prefix, after): (&[u8], Option<&[u8]>),
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let (mut found, mut after) = (Vec::new(), after.map(<[u8]>::to_vec));
+    // Rows that no longer open are left out, and fewer than asked for says that there are no more.
+    while found.len() < limit {
+        let wanted = limit - found.len();
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "select key, sealed from konstruct.rows
+                 where tenant = $1 and kind = $2 and key >= $3 and ($4::bytea is null or key < $4)
+                     and ($5::bytea is null or key > $5) order by key limit $6",
+        )
+        .bind(tx.id())
+        .bind(kind as i16)
+        .bind(prefix)
+        .bind(end(prefix))
+        .bind(&after)
+        .bind(signed(wanted as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let last = rows.len() < wanted;
+        after = rows.last().map(|(key, _)| key.clone());
+        let (keys, sealed): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(|(key, sealed)| {
+                let at = place(kind, &key);
+                (key, (at, Some(sealed)))
+            })
+            .unzip();
+        let opened = vault::open_bytes(tx, of, "rows", &sealed).await?;
+        let readable = keys
+            .into_iter()
+            .zip(opened)
+            .filter_map(|(key, opened)| Some((key, opened?.into())));
+        found.extend(readable);
+        if last {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The row that a value is sealed to.

@@ -1,6 +1,6 @@
 //! The search: postings and cosines come from the database by number, and are added up here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use konstruct_core::{PersonId, Result, SaidBy, TenantId};
 use sqlx::{FromRow, Row as _, postgres::PgRow};
@@ -27,16 +27,17 @@ use crate::{
     },
 };
 
-/// How many passages there are in the places, their terms, and which of the spaces have a graph of the question's embedder.
+/// How many passages there are in each place, their terms, and whether its space has a graph of the question's embedder.
 ///
 /// Here and below `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of
 /// it yet.
 const SIZE: &str = "
-select coalesce(sum(z.passages), 0)::bigint, coalesce(sum(z.terms), 0)::bigint,
-    array(select g.space from konstruct.graphs g
-          where g.tenant = $1 and g.space = any($2) and g.embedder = $4 and g.dim = $5)
-from unnest($2::uuid[], $3::uuid[]) l(space, grp) cross join lateral (
-    select * from konstruct.sizes z where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z";
+select l.i, z.passages, z.terms, exists (select from konstruct.graphs g
+    where g.tenant = $1 and g.space = l.space and g.embedder = $4 and g.dim = $5)
+from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i) cross join lateral (
+    select coalesce(sum(z.passages), 0)::bigint as passages, coalesce(sum(z.terms), 0)::bigint as terms
+    from (select * from konstruct.sizes z
+          where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z) z";
 
 /// The postings of each stem in each place.
 const POSTINGS: &str = "
@@ -116,11 +117,40 @@ impl Inner {
     /// Finds the best passages. All statements of it see the same.
     pub(super) async fn find(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
         let mut tx = self.db.tenant(tenant, Mode::Snapshot).await?;
-        let size = size(&mut tx, search).await?;
+        find(&mut tx, search).await
+    }
+}
+
+/// Finds the best passages.
+pub(super) async fn find(tx: &mut TenantTx, search: &Search) -> Result<Vec<Candidate>> {
+    let mut found = find_each(tx, std::slice::from_ref(search)).await?;
+    Ok(found.pop().unwrap_or_default())
+}
+
+/// What one search has found before its passages are read.
+struct Scored {
+    slots: Slots,
+    words: Spread,
+    meaning: Spread,
+    best: Vec<i64>,
+}
+
+/// Makes several searches: sizes, postings and passages of all of them are read at once.
+pub(super) async fn find_each(
+    tx: &mut TenantTx,
+    searches: &[Search],
+) -> Result<Vec<Vec<Candidate>>> {
+    if searches.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sizes = sizes(tx, searches).await?;
+    let postings = postings(tx, searches).await?;
+    let mut all = Vec::with_capacity(searches.len());
+    for ((search, size), stems) in searches.iter().zip(&sizes).zip(postings) {
         let mut slots = Slots::default();
-        let words = by_words(&mut tx, search, size.collection, &mut slots).await?;
-        let meaning = by_meaning(&mut tx, search, (&size.graphs, words), &mut slots).await?;
-        let of_time = of_time(&mut tx, search).await?;
+        let words = by_words(size.collection, stems, &mut slots);
+        let meaning = by_meaning(tx, search, (&size.graphs, words), &mut slots).await?;
+        let of_time = of_time(tx, search).await?;
         let scored = slots.iter().filter(|(n, slot)| {
             let timed = search
                 .places
@@ -131,17 +161,33 @@ impl Inner {
         });
         let scored = scored.map(|(n, slot)| (slot.fused(words, meaning), *n));
         let best = best(scored.collect(), search.limit);
-        let numbers: Vec<i64> = best.into_iter().map(|(_, n)| n).collect();
-        let rows = sqlx::query(PASSAGES)
+        all.push(Scored {
+            best: best.into_iter().map(|(_, n)| n).collect(),
+            slots,
+            words,
+            meaning,
+        });
+    }
+    let numbers: BTreeSet<i64> = all
+        .iter()
+        .flat_map(|one| one.best.iter().copied())
+        .collect();
+    let mut rows = HashMap::new();
+    if !numbers.is_empty() {
+        let read = sqlx::query(PASSAGES)
             .bind(tx.id())
-            .bind(numbers)
+            .bind(numbers.into_iter().collect::<Vec<_>>())
             .fetch_all(tx.db())
             .await
             .map_err(stored)?;
-        drop(tx);
-        let found = rows
-            .iter()
-            .map(|row| candidate(row, &slots, (words, meaning)));
+        for row in read {
+            let n: i64 = row.try_get("n").map_err(stored)?;
+            rows.insert(n, row);
+        }
+    }
+    let each = searches.iter().zip(&all).map(|(search, one)| {
+        let read = one.best.iter().filter_map(|n| rows.get(n));
+        let found = read.map(|row| candidate(row, &one.slots, (one.words, one.meaning)));
         let mut found = found.collect::<Result<Vec<_>>>()?;
         found.sort_by(|a, b| {
             let by_score = b.fused.total_cmp(&a.fused);
@@ -149,59 +195,104 @@ impl Inner {
         });
         found.truncate(search.limit);
         Ok(found)
-    }
+    });
+    each.collect()
 }
 
-async fn size(tx: &mut TenantTx, search: &Search) -> Result<Size> {
-    let places: Places = search.places.iter().enumerate().collect();
-    let vector = search.vector.as_ref();
+/// The places of all searches, one after the other.
+fn all_places(searches: &[Search]) -> Places {
+    let places = searches.iter().flat_map(|search| &search.places);
+    places.enumerate().collect()
+}
+
+/// Tells for each of the places of all searches which search it belongs to, and its place there.
+fn belonging(searches: &[Search]) -> Vec<(usize, usize)> {
+    let of = |(n, search): (usize, &Search)| (0..search.places.len()).map(move |at| (n, at));
+    searches.iter().enumerate().flat_map(of).collect()
+}
+
+async fn sizes(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Size>> {
+    let (places, of) = (all_places(searches), belonging(searches));
     // A graph does not know of time.
-    let by_graph = vector.filter(|_| search.when.is_none() && search.limit <= graph::MOST);
-    let (chunks, terms, graphs): (i64, i64, Vec<Uuid>) = sqlx::query_as(SIZE)
+    let by_graph = |search: &Search| search.when.is_none() && search.limit <= graph::MOST;
+    let vector = searches.iter().find_map(|search| search.vector.as_ref());
+    let rows: Vec<(i64, i64, i64, bool)> = sqlx::query_as(SIZE)
         .bind(tx.id())
-        .bind(places.spaces)
-        .bind(places.groups)
-        .bind(by_graph.map(|(embedder, _)| embedder.0.cast_signed()))
-        .bind(by_graph.map(|(_, question)| i32::try_from(question.len()).unwrap_or(i32::MAX)))
-        .fetch_one(tx.db())
+        .bind(&places.spaces)
+        .bind(&places.groups)
+        .bind(vector.map(|(embedder, _)| embedder.0.cast_signed()))
+        .bind(vector.map(|(_, question)| i32::try_from(question.len()).unwrap_or(i32::MAX)))
+        .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-    Ok(Size {
+    let none = || Size {
         collection: Collection {
-            chunks: chunks.cast_unsigned(),
-            terms: terms.cast_unsigned(),
+            chunks: 0,
+            terms: 0,
         },
-        graphs,
-    })
+        graphs: Vec::new(),
+    };
+    let mut sizes: Vec<Size> = searches.iter().map(|_| none()).collect();
+    for (number, chunks, terms, graph) in rows {
+        let at = places.of(number)?;
+        let (search, _) = of.get(at).copied().ok_or_else(corrupt)?;
+        let size = &mut sizes[search];
+        size.collection.chunks += chunks.cast_unsigned();
+        size.collection.terms += terms.cast_unsigned();
+        if graph && by_graph(&searches[search]) {
+            size.graphs.push(places.spaces[at]);
+        }
+    }
+    Ok(sizes)
 }
 
-/// Scores the passages in the places that hold one of the stems.
-async fn by_words(
-    tx: &mut TenantTx,
-    search: &Search,
-    size: Collection,
-    slots: &mut Slots,
-) -> Result<Spread> {
-    let places: Places = search.places.iter().enumerate().collect();
-    let hashes: Vec<_> = search.stems.iter().copied().map(Uuid::from_bytes).collect();
+/// The postings of each stem of a search, each with its passage and the place that it is in.
+type Stems = Vec<Postings<(i64, usize)>>;
+
+/// Reads the postings of the stems of searches in their places.
+async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> {
+    let (places, of) = (all_places(searches), belonging(searches));
+    let stems: BTreeSet<[u8; 16]> = searches
+        .iter()
+        .flat_map(|search| search.stems.iter().copied())
+        .collect();
+    let stems: Vec<_> = stems.into_iter().collect();
+    let mut all: Vec<Stems> = searches
+        .iter()
+        .map(|search| {
+            let postings = |hash: &[u8; 16]| Postings {
+                hash: *hash,
+                passages: Vec::new(),
+            };
+            search.stems.iter().map(postings).collect()
+        })
+        .collect();
+    if stems.is_empty() {
+        return Ok(all);
+    }
     type Row = (i64, i64, Vec<i64>, Vec<i16>, Vec<i16>, Vec<i32>);
     let rows: Vec<Row> = sqlx::query_as(POSTINGS)
         .bind(tx.id())
         .bind(&places.spaces)
         .bind(&places.groups)
-        .bind(hashes)
+        .bind(
+            stems
+                .iter()
+                .copied()
+                .map(Uuid::from_bytes)
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-    let postings = |hash: &[u8; 16]| Postings {
-        hash: *hash,
-        passages: Vec::new(),
-    };
-    let mut stems: Vec<Postings<(i64, usize)>> = search.stems.iter().map(postings).collect();
     for (place, stem, ns, text, heading, terms) in rows {
-        let place = places.of(place)?;
+        let (search, place) = of.get(places.of(place)?).copied().ok_or_else(corrupt)?;
         let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
-        let stem = stems.get_mut(stem).ok_or_else(corrupt)?;
+        let hash = stems.get(stem).ok_or_else(corrupt)?;
+        // Another search may have asked for it.
+        let Some(stem) = all[search].iter_mut().find(|stem| stem.hash == *hash) else {
+            continue;
+        };
         stem.passages.reserve(ns.len());
         for (((n, text), heading), terms) in ns.into_iter().zip(text).zip(heading).zip(terms) {
             let posting = Posting {
@@ -212,20 +303,20 @@ async fn by_words(
             stem.passages.push(((n, place), posting));
         }
     }
-    slots.reserve(
-        stems
-            .iter()
-            .map(|stem| stem.passages.len())
-            .max()
-            .unwrap_or(0),
-    );
+    Ok(all)
+}
+
+/// Scores the passages in the places that hold one of the stems.
+fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Spread {
+    let most = stems.iter().map(|stem| stem.passages.len()).max();
+    slots.reserve(most.unwrap_or(0));
     fuse::lexical(size, stems, |(n, place), stem| {
         let slot = slots.entry(n).or_default();
         slot.place = place;
         slot.lexical.add(stem);
     });
     let scores = slots.values().map(|slot| slot.lexical.score);
-    Ok(Spread::of(scores, size.chunks))
+    Spread::of(scores, size.chunks)
 }
 
 /// Finds cosines: of what may be among the best by graphs, where there are any, and else of every passage that has a vector.

@@ -19,7 +19,10 @@ use super::{
     index::{Changes, Step},
     units,
 };
-use crate::memory::shelf::{EmbedderKey, Kind, Plan};
+use crate::memory::{
+    shelf::{EmbedderKey, Kind, Plan},
+    unknown_person,
+};
 
 /// What is counted of a tenant's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +128,11 @@ fn apply(
     changes: &mut Changes,
 ) -> Result<()> {
     let mut vault = shared.vault_or_new(batch, tenant)?;
+    for person in plan.put.iter().flat_map(|put| &put.persons) {
+        if !vault.has_key(batch, *person)? {
+            return Err(unknown_person());
+        }
+    }
     head.revision += 1;
     if plan.take_out_all {
         for table in [
@@ -248,7 +256,10 @@ impl Operation for EraseWith {
         if head.revision != self.plan.revision {
             return Ok(None);
         }
-        let mut erasure = Erasure::draft(batch, shared, tenant, self.what, self.depth)?;
+        // Kept before anything else can fail: what it holds back must be let go of then.
+        let erasure = Erasure::draft(batch, shared, tenant, self.what, self.depth)?;
+        let mut receipt = erasure.receipt.clone();
+        self.erasure = Some(erasure);
         let mut changes = Changes::default();
         match self.what {
             Erase::Tenant => {}
@@ -257,7 +268,7 @@ impl Operation for EraseWith {
                 for (key, _) in batch.all(PERSON_UNITS, &own)? {
                     let unit = units::read_key(&key, 32)?;
                     let there = changes.take_out(batch, tenant, &unit)?;
-                    erasure.receipt.passages += u64::from(there);
+                    receipt.passages += u64::from(there);
                 }
                 for (key, _) in batch.all(MEMORY_OF, &own)? {
                     let row = keys::of(tenant, &[key.get(32..).ok_or_else(corrupt)?]);
@@ -268,8 +279,6 @@ impl Operation for EraseWith {
             }
             _ => self.write(batch, shared, head, &mut changes)?,
         }
-        let receipt = erasure.receipt.clone();
-        self.erasure = Some(erasure);
         Ok(Some(receipt))
     }
 
@@ -300,5 +309,58 @@ impl EraseWith {
         changes: &mut Changes,
     ) -> Result<()> {
         apply(batch, shared, self.tenant, &self.plan, head, changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use konstruct_core::{
+        Clock as _, ConnectionId, RoutedEvent, SystemClock, WorkerId,
+        store::{Accepted, ClaimRequest, Mailbox as _},
+        testkit::message,
+    };
+
+    use super::*;
+    use crate::{Redb, memory::shelf::RowPut};
+
+    #[tokio::test]
+    async fn a_failed_erasure_lets_go_of_what_it_held_back() {
+        let store = Redb::in_memory().unwrap();
+        let tenant = TenantId::new();
+        let event = message("place", "1", "hello", SystemClock.now());
+        let connection = ConnectionId::new();
+        let accepted = store.accept(tenant, vec![RoutedEvent { connection, event }]);
+        let Accepted::New { conversation, .. } = accepted.await.unwrap()[0] else {
+            panic!("it is new");
+        };
+        // More persons than an envelope holds: the rows that go with the erasure cannot be written.
+        let persons = (0..=u32::from(u16::MAX)).map(|n| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            PersonId::from_bytes(id)
+        });
+        let plan = Plan {
+            put: vec![RowPut {
+                kind: Kind::Erased,
+                key: Vec::new(),
+                value: Vec::new(),
+                persons: persons.collect(),
+            }],
+            ..Plan::default()
+        };
+        let erase = EraseWith {
+            tenant,
+            what: Erase::Conversation { conversation },
+            depth: Depth::Logical,
+            plan,
+            erasure: None,
+        };
+        let writer = store.inner.writer().unwrap();
+        assert!(writer.submit(erase).await.is_err());
+        let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(60));
+        let claimed = store.claim(request).await.unwrap().conversation();
+        assert_eq!(claimed.map(|claim| claim.conversation), Some(conversation));
     }
 }

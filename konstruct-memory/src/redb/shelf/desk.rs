@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use konstruct_core::{
     ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
-    turn::{Fed, Stored},
+    store::{Fed, Stored},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
         append::Counts,
         blocking,
         head::corrupt,
-        keys::{self, EXPIRY, FORGOTTEN, MEMORY, PERSON_UNITS, QUEUE, TENANTS},
+        keys::{self, EXPIRY, MEMORY, PERSON_UNITS, QUEUE, TENANTS},
         snapshot::{Rows as _, Snapshot},
         vault::{MakeKeys, Vault},
         writer::Writer,
@@ -50,6 +50,7 @@ impl Redb {
         &self,
         work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
+        self.inner.shared.precedence.give_way().await;
         let desk = Desk {
             shared: Arc::clone(&self.inner.shared),
             writer: self.inner.writer()?.clone(),
@@ -291,14 +292,17 @@ impl Shelf for Desk {
         row.map_or(Ok(0), |row| Ok(Counts::read(&row)?.feed))
     }
 
-    async fn erased_at(&self, tenant: TenantId, person: PersonId) -> Result<Option<Timestamp>> {
-        let key = keys::of(tenant, &[person.as_bytes()]);
-        let row = self.shared.snapshot()?.get(FORGOTTEN, &key)?;
-        row.map(|row| {
-            let when = keys::number(&row, 0).ok_or_else(corrupt)?.cast_signed();
-            Ok(Timestamp::from_micros(when))
-        })
-        .transpose()
+    async fn known(&self, tenant: TenantId, persons: &[PersonId]) -> Result<bool> {
+        let mut snapshot = self.shared.snapshot()?;
+        let Some(vault) = self.shared.vault(&mut snapshot, tenant)? else {
+            return Ok(persons.is_empty());
+        };
+        for person in persons {
+            if !vault.has_key(&mut snapshot, *person)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn erase_with(

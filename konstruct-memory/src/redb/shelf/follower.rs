@@ -153,6 +153,7 @@ fn run(desk: &Desk, task: Task, block_on: impl Fn(Work<'_>) -> Option<Result<()>
     while let Some(tenant) = line.next() {
         let work = async {
             let done = async {
+                desk.shared.precedence.give_way().await;
                 match task {
                     Task::Words => keep_up(desk, tenant).await,
                     Task::Vectors => embed(desk, tenant).await,

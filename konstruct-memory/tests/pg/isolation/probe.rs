@@ -11,7 +11,7 @@ const BOB: &str = "22222222-2222-2222-2222-222222222222";
 pub(super) async fn probe(connection: &mut PgConnection) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant'
-         where c.relnamespace = 'konstruct'::regnamespace and c.relkind = 'r' order by 1",
+         where c.relnamespace = 'konstruct'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition order by 1",
     )
     .fetch_all(&mut *connection)
     .await

@@ -8,14 +8,17 @@ use axum::{
     http::StatusCode,
     routing::{delete, get},
 };
-use konstruct_admin_api::{Connection, NewConnection, Page};
-use konstruct_core::{AccountId, ChannelKind, ConnectionId, Secret};
+use konstruct_admin_api::{Connection, ConnectionState, NewConnection, Page};
+use konstruct_core::{AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Secret};
 
 use super::{
-    Problem,
-    input::{InTenant, Input, Paging, id, page},
+    Input, Problem,
+    input::{InTenant, Paging, id, page},
 };
-use crate::{App, directory};
+use crate::{
+    App,
+    directory::{self, Confirmation},
+};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -48,9 +51,6 @@ async fn add(
     Input(new): Input<NewConnection>,
 ) -> Result<(StatusCode, Json<Connection>), Problem> {
     app.directory.tenant(tenant).await?;
-    if new.account.contains(directory::ANY) {
-        return Err(Problem::field("account", "must be the provider's id"));
-    }
     let new = directory::NewConnection {
         channel: ChannelKind::new(new.channel),
         account: AccountId(new.account),
@@ -58,11 +58,32 @@ async fn add(
         token: Secret::new(new.token),
         api_url: None,
     };
-    let connection = app
-        .directory
-        .connect(tenant, ConnectionId::new(), new)
-        .await?;
+    let id = ConnectionId::new();
+    let checked = directory::checked(id, new.clone())?;
+    let connection = match app.directory.confirm(&new).await {
+        Confirmation::Confirmed(account) if account == checked.account => {
+            app.directory.connect_or_revive(tenant, id, new).await?
+        }
+        Confirmation::Confirmed(_) => {
+            let problem = "the token belongs to another account";
+            return Err(Problem::field("account", problem));
+        }
+        Confirmation::Refused(error) => return Err(refused(&error)),
+        Confirmation::Unknown(error) => {
+            tracing::warn!(%error, %tenant, connection = %id, "the vendor could not be asked; the connection is pending");
+            app.directory.connect_later(tenant, id, new).await?
+        }
+    };
     Ok((StatusCode::CREATED, Json(shown(connection))))
+}
+
+/// Names the field that the vendor does not accept. What the vendor says stays in the log.
+fn refused(error: &Error) -> Problem {
+    tracing::info!(%error, "a vendor refuses a new connection");
+    match error.kind() {
+        ErrorKind::NotFound => Problem::field("account", "the provider does not know it"),
+        _ => Problem::field("token", "the provider refuses it for this account"),
+    }
 }
 
 async fn remove(
@@ -77,11 +98,25 @@ async fn remove(
 }
 
 fn shown(connection: directory::Connection) -> Connection {
+    use konstruct_core::ConnectionState as Core;
+    let (state, reason, since) = match connection.state {
+        Core::Pending => (ConnectionState::Pending, None, None),
+        Core::Paused { reason, since } => {
+            let reason = serde_json::to_value(reason).ok();
+            let reason = reason.and_then(|reason| reason.as_str().map(str::to_owned));
+            (ConnectionState::Paused, reason, Some(since))
+        }
+        Core::Disconnected { since } => (ConnectionState::Disconnected, None, Some(since)),
+        _ => (ConnectionState::Active, None, None),
+    };
     Connection {
         id: connection.id,
         channel: connection.channel.as_str().to_owned(),
         account: connection.account.0,
         name: connection.name,
         token_end: connection.token.end().to_owned(),
+        state,
+        reason,
+        since: since.map(|since| since.to_string()),
     }
 }

@@ -1,6 +1,11 @@
 //! `/tenants/{tenant}/conversations`: the log, read as turns.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 
 use axum::{
     Json, Router,
@@ -9,7 +14,8 @@ use axum::{
 };
 use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
 use konstruct_core::{
-    ActorKind, Body, ConversationId, Error, PersonId, TenantId, TurnId,
+    ActorKind, Body, ConversationId, DeliveryState, Error, PersonId, TenantId, Timestamp, TurnId,
+    store::{ConversationCursor, Stored},
     turn::{self, Action, Entry, Event, Input, Outcome, Record},
 };
 
@@ -36,18 +42,16 @@ async fn list(
 ) -> Result<Json<Page<ConversationSummary>>, Problem> {
     app.directory.tenant(tenant).await?;
     let limit = paging.limit()?;
-    let mut found = app
-        .journal
-        .conversations(tenant, paging.after()?, limit + 1)
-        .await?;
-    let next = (found.len() > limit).then(|| found[limit - 1].id.to_string());
+    let after = paging.after::<Cursor>()?.map(|cursor| cursor.0);
+    let mut found = app.journal.list(tenant, after, limit + 1).await?;
+    let next = (found.len() > limit).then(|| Cursor(found[limit - 1].cursor()).to_string());
     found.truncate(limit);
     let items = found
         .into_iter()
         .map(|summary| ConversationSummary {
             id: summary.id,
             connection: summary.connection,
-            place: summary.place.key(),
+            place: summary.place.map(|place| place.key()),
             records: summary.len,
             waiting: summary.unconsumed,
             updated_at: summary.updated_at.to_string(),
@@ -56,14 +60,49 @@ async fn list(
     Ok(Json(Page { items, next }))
 }
 
+/// A place in the list of conversations: the time of its last activity in microseconds, and its id.
+struct Cursor(ConversationCursor);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.updated_at.as_micros(), self.0.id)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::invalid("after", "not a cursor");
+        let (micros, id) = text.split_once('.').ok_or_else(wrong)?;
+        Ok(Self(ConversationCursor {
+            updated_at: Timestamp::from_micros(micros.parse().map_err(|_| wrong())?),
+            id: id.parse()?,
+        }))
+    }
+}
+
 async fn read(
     State(app): State<Arc<App>>,
     InTenant(tenant): InTenant,
     Path((_, conversation)): Path<(String, String)>,
 ) -> Result<Json<Conversation>, Problem> {
     let conversation = id(&conversation, "conversation")?;
-    let records = records(&app, tenant, conversation).await?;
-    let turns = turns(&records).map(shown).collect();
+    let stored = stored(&app, tenant, conversation).await?;
+    let delivered: HashMap<String, DeliveryState> = stored
+        .iter()
+        .filter_map(|stored| match &stored.record.as_ref()?.entry {
+            Entry::Action(Action::Send { key, .. }) => Some((key.clone(), stored.delivery?)),
+            _ => None,
+        })
+        .collect();
+    let records: Vec<Record> = stored
+        .into_iter()
+        .filter_map(|stored| stored.record)
+        .collect();
+    let turns = turns(&records)
+        .map(|turn| shown(turn, &delivered))
+        .collect();
     Ok(Json(Conversation {
         id: conversation,
         persons: persons(&records),
@@ -73,10 +112,9 @@ async fn read(
 
 /// The humans who were heard.
 fn persons(records: &[Record]) -> Vec<PersonId> {
-    let inputs = records.iter().flat_map(|record| match &record.entry {
-        Entry::Event(Event::Started(started)) => started.inputs.as_slice(),
-        Entry::Event(Event::Heard { inputs }) => inputs,
-        _ => &[],
+    let inputs = records.iter().filter_map(|record| match &record.entry {
+        Entry::Event(Event::Received(input)) => Some(input),
+        _ => None,
     });
     let humans = inputs.filter(|input| input.event.sender.kind == ActorKind::Human);
     let persons: BTreeSet<PersonId> = humans.flat_map(|input| input.persons.clone()).collect();
@@ -127,14 +165,23 @@ pub(super) async fn records(
     tenant: TenantId,
     conversation: ConversationId,
 ) -> Result<Vec<Record>, Problem> {
-    let stored = app.journal.read(tenant, conversation, 0..u64::MAX).await?;
-    if stored.is_empty() {
-        return Err(Error::not_found("conversation").into());
-    }
+    let stored = stored(app, tenant, conversation).await?;
     Ok(stored
         .into_iter()
         .filter_map(|stored| stored.record)
         .collect())
+}
+
+async fn stored(
+    app: &App,
+    tenant: TenantId,
+    conversation: ConversationId,
+) -> Result<Vec<Stored>, Problem> {
+    let stored = app.journal.read(tenant, conversation, 0..u64::MAX).await?;
+    if stored.is_empty() {
+        return Err(Error::not_found("conversation").into());
+    }
+    Ok(stored)
 }
 
 /// Cuts a log into its turns.
@@ -142,7 +189,7 @@ fn turns(records: &[Record]) -> impl Iterator<Item = &[Record]> {
     records.chunk_by(|one, next| one.turn == next.turn)
 }
 
-fn shown(records: &[Record]) -> Turn {
+fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn {
     let mut turn = Turn {
         id: records[0].turn,
         started_at: records[0].at.to_string(),
@@ -156,10 +203,20 @@ fn shown(records: &[Record]) -> Turn {
         match &record.entry {
             Entry::Event(Event::Started(started)) => {
                 turn.employee_version = started.employee;
-                turn.messages.extend(started.inputs.iter().filter_map(said));
             }
-            Entry::Event(Event::Heard { inputs }) => {
-                turn.messages.extend(inputs.iter().filter_map(said))
+            Entry::Event(Event::Received(input)) => turn.messages.extend(said(input)),
+            Entry::Event(Event::Rendered { parts, .. }) => {
+                for part in parts {
+                    keys.push((part.key.clone(), turn.messages.len()));
+                    turn.messages.push(Message {
+                        from: "employee".into(),
+                        name: None,
+                        text: part.what.text.clone(),
+                        choices: part.what.choices.clone(),
+                        at: record.at.to_string(),
+                        delivery: None,
+                    });
+                }
             }
             Entry::Event(Event::SendDone { key, .. }) => {
                 settle(&keys, key, "sent", &mut turn.messages)
@@ -170,19 +227,7 @@ fn shown(records: &[Record]) -> Turn {
             Entry::Event(Event::SendAmbiguous { key }) => {
                 settle(&keys, key, "unresolved", &mut turn.messages)
             }
-            Entry::Action(Action::Send {
-                key, text, attempt, ..
-            }) => {
-                if *attempt == 1 {
-                    keys.push((key.clone(), turn.messages.len()));
-                    turn.messages.push(Message {
-                        from: "employee".into(),
-                        name: None,
-                        text: text.clone(),
-                        at: record.at.to_string(),
-                        delivery: None,
-                    });
-                }
+            Entry::Action(Action::Send { key, .. }) => {
                 settle(&keys, key, "sending", &mut turn.messages);
             }
             Entry::Action(Action::Finish { outcome, .. }) => {
@@ -196,6 +241,15 @@ fn shown(records: &[Record]) -> Turn {
             }
             _ => {}
         }
+    }
+    for (key, at) in &keys {
+        let state = match delivered.get(key) {
+            Some(DeliveryState::Failed) => "failed",
+            Some(DeliveryState::Delivered) => "delivered",
+            Some(DeliveryState::Read) => "read",
+            _ => continue,
+        };
+        turn.messages[*at].delivery = Some(state.into());
     }
     turn
 }
@@ -230,6 +284,7 @@ fn said(input: &Input) -> Option<Message> {
         from: from.into(),
         name,
         text,
+        choices: None,
         at: event.occurred_at.to_string(),
         delivery: None,
     })

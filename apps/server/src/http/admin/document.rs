@@ -13,8 +13,8 @@ use konstruct_admin_api::{self as api, Document, DocumentText, Page};
 use konstruct_core::{DocumentFormat, Error, NewDocument};
 
 use super::{
-    Problem,
-    input::{InTenant, Input, Paging, id, page},
+    Input, Problem,
+    input::{InTenant, Paging, id, page},
 };
 use crate::App;
 

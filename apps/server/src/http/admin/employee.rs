@@ -5,13 +5,11 @@ use std::sync::Arc;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
-    Employee, Error, Language, NanoUsd, OpenSpan, TenantId, Unresolved, WorkingHours,
+    Employee, Error, Language, NanoUsd, OpenSpan, Phrases, TenantId, TurnLimits, Unresolved,
+    WorkingHours,
 };
 
-use super::{
-    Problem,
-    input::{InTenant, Input},
-};
+use super::{Input, Problem, input::InTenant};
 use crate::App;
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -86,12 +84,25 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
     if let Some(fallback) = &settings.fallback {
         builder = builder.fallback(fallback);
     }
-    let limits = konstruct_core::TurnLimits {
+    if let Some(deferred) = &settings.deferred {
+        builder = builder.phrases(Phrases {
+            deferred: deferred.clone(),
+            ..Phrases::default()
+        });
+    }
+    let (default, chosen) = (TurnLimits::default(), &settings.limits);
+    let limits = TurnLimits {
+        answer_tokens: chosen.answer_tokens.unwrap_or(default.answer_tokens),
+        deadline_secs: chosen.deadline_secs.unwrap_or(default.deadline_secs),
+        question_age_secs: chosen
+            .question_age_secs
+            .unwrap_or(default.question_age_secs),
+        reply_parts: chosen.reply_parts.unwrap_or(default.reply_parts),
         unresolved: match settings.unresolved {
             api::Unresolved::Ask => Unresolved::Ask,
             api::Unresolved::Resend => Unresolved::Resend,
         },
-        ..Default::default()
+        ..default
     };
     Ok(builder.limits(limits).build()?)
 }
@@ -147,6 +158,13 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             tools: employee.tools.clone(),
             monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
             fallback: Some(employee.fallback.clone()),
+            deferred: Some(employee.phrases.deferred.clone()),
+            limits: api::EmployeeLimits {
+                answer_tokens: Some(employee.limits.answer_tokens),
+                deadline_secs: Some(employee.limits.deadline_secs),
+                question_age_secs: Some(employee.limits.question_age_secs),
+                reply_parts: Some(employee.limits.reply_parts),
+            },
             unresolved: match employee.limits.unresolved {
                 Unresolved::Resend => api::Unresolved::Resend,
                 _ => api::Unresolved::Ask,

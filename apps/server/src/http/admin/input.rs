@@ -1,14 +1,13 @@
-//! What comes in: ids, bodies and pages, each with an error that names the field.
+//! Ids of paths and pages of lists, each with an error that names the field.
 
 use std::str::FromStr;
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, request::Parts},
+    extract::{FromRequestParts, Path, Query},
+    http::request::Parts,
 };
 use konstruct_core::{Error, TenantId};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::Problem;
 
@@ -37,32 +36,6 @@ impl<S: Send + Sync> FromRequestParts<S> for InTenant {
             .find(|(name, _)| name == "tenant")
             .map_or("", |(_, value)| value);
         id(tenant, "tenant").map(Self)
-    }
-}
-
-/// A JSON body.
-pub(super) struct Input<T>(pub(super) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
-            Problem::new(error.status(), "the body cannot be read, or is too large")
-        })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            if error.is_data() {
-                // serde names the field in backticks: "missing field `name`", "unknown field `nmae`, expected …".
-                let text = error.to_string();
-                let field = text.split('`').nth(1).unwrap_or("body").to_owned();
-                Problem::field(&field, &text)
-            } else {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    format!("the body is not JSON: {error}"),
-                )
-            }
-        })
     }
 }
 

@@ -9,14 +9,14 @@ use axum::{
 };
 use konstruct_admin_api::{self as api, Erasure, Fact, FactSource, MemoryStatus, Unanswered};
 use konstruct_core::{
-    Audience, ConversationId, Depth, Erase, ErasureReceipt, Error, Facts, PersonId, Remnant,
-    TenantId,
+    Audience, ChannelRef, ConversationId, Depth, Erase, ErasureReceipt, Error, Facts, PersonId,
+    Remnant, TenantId,
     turn::{Entry, Event},
 };
 
 use super::{
-    Problem,
-    input::{InTenant, Input, id},
+    Input, Problem,
+    input::{InTenant, id},
 };
 use crate::App;
 
@@ -31,7 +31,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
             "/tenants/{tenant}/conversations/{conversation}/facts",
             get(facts),
         )
-        .route("/tenants/{tenant}/erasures", post(erase))
+}
+
+/// Returns the routes that may take as long as the store's file takes to be rewritten.
+pub(super) fn erasures() -> Router<Arc<App>> {
+    Router::new().route("/tenants/{tenant}/erasures", post(erase))
 }
 
 async fn status(
@@ -71,7 +75,9 @@ async fn facts(
     app.directory.tenant(tenant).await?;
     let conversation: ConversationId = id(&conversation, "conversation")?;
     let audiences = [
-        Some(Audience::Channel { conversation }),
+        channel_of(&app, tenant, conversation)
+            .await?
+            .map(|channel| Audience::Channel { channel }),
         person_of(&app, tenant, conversation)
             .await?
             .map(|person| Audience::Person { person }),
@@ -92,6 +98,22 @@ async fn facts(
     Ok(Json(shown))
 }
 
+/// The channel of a conversation, as far as its log tells it.
+async fn channel_of(
+    app: &App,
+    tenant: TenantId,
+    conversation: ConversationId,
+) -> Result<Option<ChannelRef>, Error> {
+    let log = app.journal.read(tenant, conversation, 0..64).await?;
+    let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
+    Ok(records.find_map(|record| match &record.entry {
+        Entry::Event(Event::Started(started)) => {
+            Some(ChannelRef::of(started.connection, &started.conversation))
+        }
+        _ => None,
+    }))
+}
+
 /// The one person of a one-to-one conversation.
 async fn person_of(
     app: &App,
@@ -100,13 +122,16 @@ async fn person_of(
 ) -> Result<Option<PersonId>, Error> {
     let log = app.journal.read(tenant, conversation, 0..64).await?;
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
+    let direct = records.any(|record| {
+        matches!(&record.entry, Entry::Event(Event::Started(started))
+            if started.conversation.kind == konstruct_core::ConversationKind::Direct)
+    });
+    if !direct {
+        return Ok(None);
+    }
+    let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     Ok(records.find_map(|record| match &record.entry {
-        Entry::Event(Event::Started(started))
-            if started.conversation.kind == konstruct_core::ConversationKind::Direct =>
-        {
-            let mut persons = started.inputs.iter().flat_map(|input| &input.persons);
-            persons.next().copied()
-        }
+        Entry::Event(Event::Received(input)) => input.persons.first().copied(),
         _ => None,
     }))
 }

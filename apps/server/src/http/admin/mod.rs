@@ -23,7 +23,7 @@ use axum::{
 use konstruct_core::Secret;
 use subtle::ConstantTimeEq as _;
 
-use super::Problem;
+use super::{Input, Problem, REQUEST, REWRITE, within};
 use crate::App;
 
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -35,7 +35,9 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(document::routes())
         .merge(conversation::routes())
         .merge(question::routes())
-        .merge(memory::routes())
+        .merge(memory::routes());
+    let api = within(api, REQUEST)
+        .merge(within(memory::erasures(), REWRITE))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -12,8 +12,8 @@ use konstruct_admin_api::{NewOwnModel, OwnModel, Page};
 use konstruct_core::Secret;
 
 use super::{
-    Problem,
-    input::{InTenant, Input, Paging, page},
+    Input, Problem,
+    input::{InTenant, Paging, page},
 };
 use crate::{
     App,

@@ -8,21 +8,26 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use konstruct_admin_api::{Decision, Page, Question};
+use konstruct_admin_api::{Decided, Decision, DecisionForAll, Page, Question};
 use konstruct_core::{
-    Actor, Body, Clock as _, ConversationId, Error, Inbound, RoutedEvent, SystemClock, TenantId,
-    turn::{Action, ConversationSummary, Entry, OpenReason, OpenSend},
+    Body, Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, RoutedEvent,
+    SystemClock, TenantId,
+    store::{Accepted, ItemEntry},
+    turn::{Entry, Event, ItemId, ItemKind, OpenItem, OpenReason, Record},
 };
 
 use super::{
-    Problem,
-    input::{InTenant, Input, Paging, page},
+    Input, Problem,
+    input::{InTenant, Paging, page},
 };
 use crate::{App, directory::PassedOn};
 
+/// The most records of a question that are read to show it.
+const LARGEST_QUESTION: u64 = 64;
+
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
-        .route("/tenants/{tenant}/questions", get(list))
+        .route("/tenants/{tenant}/questions", get(list).post(decide_all))
         .route("/tenants/{tenant}/questions/{question}", post(decide))
 }
 
@@ -39,8 +44,10 @@ async fn list(
         .into_iter()
         .map(passed_on)
         .collect();
-    for (summary, open) in open_sends(&app, tenant).await? {
-        questions.push(open_send(summary.id, open));
+    // A page of the whole list holds no more than a page of each of its two sources.
+    let (limit, after) = (paging.limit()?, paging.after::<String>()?.map(ItemId));
+    for entry in app.journal.items(tenant, after, limit + 1).await? {
+        questions.push(open_item(&app, tenant, entry).await?);
     }
     questions.sort_by(|a, b| a.key.cmp(&b.key));
     page(questions, &paging, |question| question.key.clone()).map(Json)
@@ -53,110 +60,152 @@ async fn decide(
     Input(decision): Input<Decision>,
 ) -> Result<StatusCode, Problem> {
     app.directory.tenant(tenant).await?;
-    let sends = open_sends(&app, tenant).await?;
-    let Some((summary, open)) = sends.into_iter().find(|(_, open)| open.key == key) else {
-        if decision.decision != "done"
-            && app
-                .directory
-                .passed_on(tenant)
-                .await?
-                .iter()
-                .any(|question| question.key == key)
-        {
-            return Err(Problem::field("decision", "must be `done`"));
-        }
-        let closed = app.directory.close_passed_on(tenant, &key).await?;
-        return if closed {
-            Ok(StatusCode::NO_CONTENT)
-        } else {
-            Err(Error::not_found("question").into())
-        };
+    let Some(entry) = find(&app, tenant, &key).await? else {
+        return decide_passed_on(&app, tenant, &key, &decision).await;
     };
-    let question = open_send(summary.id, open);
-    if !question.choices.contains(&decision.decision) {
-        return Err(Problem::field(
-            "decision",
-            &format!("must be one of `{}`", question.choices.join("`, `")),
-        ));
+    let (_, choices) = choices(&entry.item);
+    check(choices, &decision.decision)?;
+    if send_decision(&app, tenant, entry, &decision.decision).await? {
+        return Ok(StatusCode::NO_CONTENT);
     }
-    let decided = match decision.decision.as_str() {
+    let message = "this question has been decided already; another answer opens a new one";
+    Err(Error::new(ErrorKind::Conflict, message).into())
+}
+
+/// Decides about all questions of a kind, such as those that waited too long for a connection.
+async fn decide_all(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Input(wanted): Input<DecisionForAll>,
+) -> Result<Json<Decided>, Problem> {
+    app.directory.tenant(tenant).await?;
+    let (_, known) = KINDS
+        .iter()
+        .find(|(kind, _)| *kind == wanted.kind)
+        .ok_or_else(|| {
+            let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+            Problem::field("kind", &format!("must be one of `{}`", kinds.join("`, `")))
+        })?;
+    check(known, &wanted.decision)?;
+    let (mut after, mut questions) = (None, 0);
+    loop {
+        let page = app.journal.items(tenant, after, 100).await?;
+        let Some(last) = page.last() else {
+            return Ok(Json(Decided { questions }));
+        };
+        after = Some(last.item.id.clone());
+        for entry in page {
+            if choices(&entry.item).0 == wanted.kind
+                && send_decision(&app, tenant, entry, &wanted.decision).await?
+            {
+                questions += 1;
+            }
+        }
+    }
+}
+
+fn check(choices: &[&str], decision: &str) -> Result<(), Problem> {
+    if choices.contains(&decision) {
+        return Ok(());
+    }
+    let choices = choices.join("`, `");
+    Err(Problem::field(
+        "decision",
+        &format!("must be one of `{choices}`"),
+    ))
+}
+
+/// Has the conversation's worker act on a decision. Returns whether it is the first one about this item.
+async fn send_decision(
+    app: &App,
+    tenant: TenantId,
+    entry: ItemEntry,
+    decision: &str,
+) -> Result<bool, Problem> {
+    let decided = match decision {
         "arrived" => konstruct_core::Decision::Arrived,
         "resend" => konstruct_core::Decision::Resend,
+        "answer" => konstruct_core::Decision::Answer,
         _ => konstruct_core::Decision::Drop,
     };
-    let channel = app.directory.connection(tenant, summary.connection).await?;
-    let event = Inbound {
-        // A second decision about the same question is the same event: the first one counts.
-        id: format!("decision.{key}"),
-        logical_id: String::new(),
-        channel: channel.channel,
-        account: channel.account,
-        conversation: Some(summary.place),
-        sender: Actor::default(),
-        occurred_at: SystemClock.now(),
-        redelivery: 0,
-        body: Body::Decision {
-            key,
+    let ItemEntry { conversation, item } = entry;
+    let connection = connection_of(app, tenant, conversation, &item).await?;
+    let channel = app.directory.connection(tenant, connection).await?;
+    let event = Inbound::new(
+        channel.channel,
+        channel.account,
+        // A second decision about the same item is the same event: the first one counts.
+        format!("decision.{}", item.id),
+        SystemClock.now(),
+        Body::Decision {
+            target: conversation,
+            item: item.id,
             decision: decided,
         },
-        addressed: Default::default(),
-        raw: None,
-    };
-    app.journal
-        .accept(
-            tenant,
-            vec![RoutedEvent {
-                connection: summary.connection,
-                event,
-            }],
-        )
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
+    );
+    let routed = vec![RoutedEvent { connection, event }];
+    let accepted = app.journal.accept(tenant, routed).await?;
+    Ok(matches!(accepted[..], [Accepted::New { .. }]))
 }
 
-/// Finds the sends that are open: the last carry of every conversation knows those of its own.
-async fn open_sends(
+async fn decide_passed_on(
     app: &App,
     tenant: TenantId,
-) -> Result<Vec<(ConversationSummary, OpenSend)>, Problem> {
-    let mut found = Vec::new();
-    let mut after = None;
+    key: &str,
+    decision: &Decision,
+) -> Result<StatusCode, Problem> {
+    let passed_on = app.directory.passed_on(tenant).await?;
+    if decision.decision != "done" && passed_on.iter().any(|question| question.key == key) {
+        return Err(Problem::field("decision", "must be `done`"));
+    }
+    if app.directory.close_passed_on(tenant, key).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Error::not_found("question").into())
+    }
+}
+
+/// Finds an open item: it is the first one after everything that sorts before it.
+async fn find(app: &App, tenant: TenantId, key: &str) -> Result<Option<ItemEntry>, Problem> {
+    let turn = key.split('.').next().unwrap_or_default();
+    let mut after = Some(ItemId(turn.to_owned()));
     loop {
-        let conversations = app.journal.conversations(tenant, after, 200).await?;
-        let Some(last) = conversations.last() else {
-            return Ok(found);
+        let page = app.journal.items(tenant, after, 16).await?;
+        let Some(last) = page.last().map(|entry| entry.item.id.clone()) else {
+            return Ok(None);
         };
-        after = Some(last.id);
-        for summary in conversations {
-            for open in open_in(app, tenant, &summary).await? {
-                found.push((summary.clone(), open));
-            }
+        if let Some(found) = page.into_iter().find(|entry| entry.item.id.0 == key) {
+            return Ok(Some(found));
         }
+        if last.0.as_str() > key {
+            return Ok(None);
+        }
+        after = Some(last);
     }
 }
 
-/// Reads the last carry of a conversation, from the end of its log backwards.
-async fn open_in(
+/// Returns the connection that a conversation is held through: its latest turns name it.
+async fn connection_of(
     app: &App,
     tenant: TenantId,
-    summary: &ConversationSummary,
-) -> Result<Vec<OpenSend>, Problem> {
-    let mut to = summary.len;
-    while to > 0 {
-        let page = app
-            .journal
-            .read(tenant, summary.id, to.saturating_sub(16)..to)
-            .await?;
-        for stored in page.into_iter().rev() {
-            if let Some(Entry::Action(Action::Finish { carry, .. })) =
-                stored.record.map(|record| record.entry)
-            {
-                return Ok(carry.open);
-            }
+    conversation: ConversationId,
+    item: &OpenItem,
+) -> Result<ConnectionId, Problem> {
+    let mut to = item.record + LARGEST_QUESTION;
+    loop {
+        let from = to.saturating_sub(LARGEST_QUESTION);
+        let page = app.journal.read(tenant, conversation, from..to).await?;
+        let mut records = page.iter().filter_map(|stored| stored.record.as_ref());
+        let started = records.find_map(|record| match &record.entry {
+            Entry::Event(Event::Started(started)) => Some(started.connection),
+            _ => None,
+        });
+        match started {
+            Some(connection) => return Ok(connection),
+            None if from == 0 => return Err(Error::not_found("question").into()),
+            None => to = from,
         }
-        to = to.saturating_sub(16);
     }
-    Ok(Vec::new())
 }
 
 fn passed_on(question: PassedOn) -> Question {
@@ -170,24 +219,72 @@ fn passed_on(question: PassedOn) -> Question {
     }
 }
 
-fn open_send(conversation: ConversationId, open: OpenSend) -> Question {
-    let (kind, choices): (_, &[&str]) = match open.reason {
-        OpenReason::Unresolved => ("unresolved", &["arrived", "resend", "drop"]),
-        OpenReason::NotDelivered => ("not_delivered", &["drop"]),
-        _ => ("failed", &["resend", "drop"]),
+/// The kinds of questions that an open item can be, and what can be decided about them.
+const KINDS: [(&str, &[&str]); 5] = [
+    ("unresolved", &["arrived", "resend", "drop"]),
+    ("not_delivered", &["resend", "drop"]),
+    ("failed", &["resend", "drop"]),
+    ("unanswered", &["answer", "drop"]),
+    ("rest", &["drop"]),
+];
+
+/// What kind of question an open item is, and what can be decided about it.
+fn choices(item: &OpenItem) -> (&'static str, &'static [&'static str]) {
+    KINDS[match &item.kind {
+        ItemKind::Send { reason, .. } => match reason {
+            OpenReason::Unresolved => 0,
+            OpenReason::NotDelivered => 1,
+            _ => 2,
+        },
+        ItemKind::Question { .. } => 3,
+        _ => 4,
+    }]
+}
+
+async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Question, Problem> {
+    let ItemEntry { conversation, item } = entry;
+    let (kind, choices) = choices(&item);
+    let range = item.record..item.record + LARGEST_QUESTION;
+    let records = app.journal.read(tenant, conversation, range).await?;
+    let records: Vec<Record> = records
+        .into_iter()
+        .filter_map(|stored| stored.record)
+        .collect();
+    let texts: Vec<&str> = match &item.kind {
+        ItemKind::Send { keys, .. } => {
+            records
+                .first()
+                .map_or_else(Vec::new, |record| match &record.entry {
+                    Entry::Event(Event::Rendered { parts, .. }) => parts
+                        .iter()
+                        .filter(|part| keys.contains(&part.key))
+                        .map(|part| part.what.text.as_str())
+                        .collect(),
+                    _ => Vec::new(),
+                })
+        }
+        _ => {
+            let turn = records.first().map(|record| record.turn);
+            let own = records
+                .iter()
+                .take_while(|record| Some(record.turn) == turn);
+            own.filter_map(|record| match &record.entry {
+                Entry::Event(Event::Received(input)) => match &input.event.body {
+                    Body::Message { content, .. } => Some(content.text.as_str()),
+                    Body::Command { arguments, .. } => Some(arguments.as_str()),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect()
+        }
     };
-    let text = open
-        .parts
-        .iter()
-        .map(|part| part.text.as_str())
-        .collect::<Vec<_>>()
-        .join("\n");
-    Question {
-        key: open.key,
+    Ok(Question {
+        key: item.id.0.clone(),
         kind: kind.into(),
         conversation,
-        text,
-        since: open.since.to_string(),
+        text: texts.join("\n"),
+        since: item.opened_at.to_string(),
         choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
-    }
+    })
 }

@@ -7,8 +7,8 @@ use konstruct_admin_api::{NewTenant, Page, Tenant};
 use konstruct_core::TenantId;
 
 use super::{
-    Problem,
-    input::{InTenant, Input, Paging, page},
+    Input, Problem,
+    input::{InTenant, Paging, page},
 };
 use crate::{App, directory};
 

@@ -1,0 +1,303 @@
+//! What every request passes on every listener: an allow-list of hosts and origins, a time limit, security headers, and an
+//! answer where a handler panics.
+
+use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{
+        HeaderName, HeaderValue, StatusCode, Uri,
+        header::{
+            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+            X_FRAME_OPTIONS,
+        },
+    },
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse as _, Response},
+};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+use super::Problem;
+use crate::config::Config;
+
+/// The names under which this server is reached. A browser that was led here by another name, as in DNS rebinding, is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts {
+    names: Vec<String>,
+    /// The public URL's origin, which a proxy may serve under another Host.
+    public: Option<String>,
+    address: IpAddr,
+}
+
+impl Hosts {
+    /// Returns the names of a listener at this address: the public URL's, those of `hosts`, `localhost` and the address.
+    pub(crate) fn new(config: &Config, address: IpAddr) -> Self {
+        let url = config.public_uri();
+        let public = url.as_ref().and_then(Uri::host);
+        let names = config.hosts.iter().map(String::as_str).chain(public);
+        Self {
+            names: names
+                .chain(["localhost"])
+                .map(|name| name.trim_end_matches('.').to_lowercase())
+                .collect(),
+            public: url.as_ref().and_then(origin),
+            address,
+        }
+    }
+
+    /// Whether this `Host`, or authority of a URL, is one of this server's.
+    fn allows(&self, authority: &str) -> bool {
+        let host = without_port(authority);
+        match host.parse::<IpAddr>() {
+            // An address in the place of a name cannot be rebound.
+            Ok(address) => {
+                address == self.address || address.is_loopback() || self.address.is_unspecified()
+            }
+            Err(_) => {
+                let host = host.trim_end_matches('.').to_lowercase();
+                self.names.contains(&host)
+            }
+        }
+    }
+
+    /// Whether a page of this origin may call: only this server's own.
+    fn allows_origin(&self, origin: &str, authority: &str) -> bool {
+        let origin = origin.to_lowercase();
+        let same = origin.split_once("://").is_some_and(|(scheme, rest)| {
+            ["http", "https"].contains(&scheme) && rest == authority.to_lowercase()
+        });
+        same || self.public.as_ref() == Some(&origin)
+    }
+}
+
+/// Writes a URL's origin as browsers do: without the scheme's own port.
+fn origin(url: &Uri) -> Option<String> {
+    let (scheme, authority) = (url.scheme_str()?, url.authority()?);
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let port = authority.port_u16().filter(|port| *port != usual);
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    Some(format!("{scheme}://{}{port}", authority.host()).to_lowercase())
+}
+
+/// Cuts the port off, and the brackets of an IPv6 address.
+fn without_port(authority: &str) -> &str {
+    if let Some((address, _)) = authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        return address;
+    }
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host)
+}
+
+/// Puts the checks around routes.
+pub(crate) fn guarded(router: Router, hosts: Hosts) -> Router {
+    let header = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    router
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this method is not allowed here";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        })
+        .layer(from_fn_with_state(Arc::new(hosts), check))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(X_FRAME_OPTIONS, "DENY"))
+        .layer(header(REFERRER_POLICY, "no-referrer"))
+        .layer(header(
+            CONTENT_SECURITY_POLICY,
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        ))
+}
+
+/// Ends requests of these routes that take longer.
+pub(crate) fn within<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    limit: Duration,
+) -> Router<S> {
+    router.layer(from_fn(move |request: Request, next: Next| async move {
+        match tokio::time::timeout(limit, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                tracing::error!(?limit, "a request took too long");
+                let detail = "the request took too long";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+            }
+        }
+    }))
+}
+
+async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
+    match refusal(&hosts, &request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
+    let text = |name| request.headers().get(name).map(HeaderValue::to_str);
+    let authority = match (request.uri().authority(), text(HOST)) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(Ok(host))) => host,
+        _ => "",
+    };
+    // The URL of a request may name another host than its header.
+    let consistent = text(HOST).is_none_or(|host| host.is_ok_and(|host| hosts.allows(host)));
+    if !consistent || !hosts.allows(authority) {
+        let detail = "this server is not known by this name: set KONSTRUCT_PUBLIC_URL, or `hosts` in the configuration file";
+        return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+    }
+    let allowed = match text(ORIGIN) {
+        None => true,
+        Some(origin) => origin.is_ok_and(|origin| hosts.allows_origin(origin, authority)),
+    };
+    (!allowed).then(|| {
+        let detail = "pages of other origins may not call this server";
+        Problem::new(StatusCode::FORBIDDEN, detail)
+    })
+}
+
+/// The panic's own message was logged by its thread; it is not for the client.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request handler panicked");
+    let detail = "the request could not be carried out";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        routing::get,
+    };
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    fn hosts(public: &'static str, address: &str) -> Hosts {
+        let variable = |name: &str| (name == "KONSTRUCT_PUBLIC_URL").then(|| public.to_owned());
+        let mut config = Config::load(None, variable).unwrap();
+        config.hosts = vec!["Konstruct.internal".into()];
+        Hosts::new(&config, address.parse().unwrap())
+    }
+
+    #[test]
+    fn only_known_hosts_are_let_in() {
+        let local = hosts("", "127.0.0.1");
+        for host in [
+            "127.0.0.1:8080",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:8080",
+            "konstruct.internal",
+        ] {
+            assert!(local.allows(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:8080",
+            "10.0.0.7",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            ":8080",
+        ] {
+            assert!(!local.allows(host), "{host}");
+        }
+        let public = hosts("https://konstruct.example.com/app", "0.0.0.0");
+        for host in [
+            "konstruct.example.com",
+            "konstruct.example.com.",
+            "10.0.0.7:8080",
+        ] {
+            assert!(public.allows(host), "{host}");
+        }
+        assert!(!public.allows("example.com"));
+        let own = hosts("", "10.0.0.7");
+        assert!(own.allows("10.0.0.7:80") && !own.allows("10.0.0.8"));
+    }
+
+    #[test]
+    fn only_own_pages_may_call() {
+        let hosts = hosts("https://konstruct.example.com", "127.0.0.1");
+        let check = |origin: &str, authority: &str| hosts.allows_origin(origin, authority);
+        assert!(check("http://127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(check("https://konstruct.example.com", "127.0.0.1:8080"));
+        for origin in [
+            "null",
+            "",
+            "http://127.0.0.1:3000",
+            "http://evil.example",
+            "file://127.0.0.1:8080",
+            "http://konstruct.example.com",
+        ] {
+            assert!(!check(origin, "127.0.0.1:8080"), "{origin}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_written_as_browsers_do() {
+        for (url, expected) in [
+            (
+                "https://Konstruct.example.com/app",
+                "https://konstruct.example.com",
+            ),
+            ("https://k.example:443", "https://k.example"),
+            ("http://k.example:8080/", "http://k.example:8080"),
+        ] {
+            assert_eq!(origin(&url.parse().unwrap()).as_deref(), Some(expected));
+        }
+    }
+
+    /// Asks routes of which one panics and one never answers.
+    async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, Response) {
+        let slow = Router::new().route("/slow", get(std::future::pending::<()>));
+        let routes = Router::new()
+            .route("/", get(|| async { "ok" }))
+            .route("/panic", get(async || -> () { panic!("on purpose") }))
+            .merge(within(slow, Duration::from_secs(5)));
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let guarded = guarded(routes, hosts("", "127.0.0.1"));
+        let response = guarded.oneshot(request).await.unwrap();
+        (response.status(), response)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_happens_there_is_a_problem_with_security_headers() {
+        let here = ("host", "127.0.0.1");
+        for (path, headers, status) in [
+            ("/panic", vec![here], 500),
+            ("/slow", vec![here], 503),
+            ("/nowhere", vec![here], 404),
+            ("/", vec![("host", "evil.example")], 421),
+            ("http://evil.example/", vec![here], 421),
+            ("/", vec![], 421),
+            ("/", vec![here, ("origin", "http://evil.example")], 403),
+        ] {
+            let (answered, response) = ask(path, &headers).await;
+            assert_eq!(answered.as_u16(), status, "{path} {headers:?}");
+            let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+            assert_eq!(header("content-type"), "application/problem+json");
+            assert_eq!(header("x-content-type-options"), "nosniff");
+            assert_eq!(header("x-frame-options"), "DENY");
+            assert!(header("content-security-policy").contains("frame-ancestors 'none'"));
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert!(
+                !body.contains("on purpose") && !body.contains("evil"),
+                "{body}"
+            );
+        }
+        let own = ("origin", "http://127.0.0.1");
+        assert_eq!(ask("/", &[here, own]).await.0, 200);
+    }
+}

@@ -1,0 +1,29 @@
+//! JSON bodies.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::StatusCode,
+};
+use serde::de::DeserializeOwned;
+
+use super::{Problem, json};
+
+/// A JSON body, read with errors that name the field and repeat no value.
+pub(crate) struct Input<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
+            Problem::new(error.status(), "the body cannot be read, or is too large")
+        })?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let detail = format!("the body is not JSON: line {line}, column {column}");
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })?;
+        json::read(value).map(Self)
+    }
+}

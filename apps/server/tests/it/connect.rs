@@ -1,0 +1,314 @@
+//! Whose an account is: nobody's until the vendor has confirmed it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use axum::{Json, Router, extract, http::StatusCode, routing::any};
+use konstruct_admin_api::{Connection, ConnectionState, NewConnection, NewTenant};
+use konstruct_core::{
+    AccountId, ChannelKind, ConnectionId, ConnectionState as State, Directory as _, ErrorKind,
+    Secret, TenantId, Timestamp,
+};
+use konstruct_server::{App, BUSINESS_TENANT, Config};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, launch};
+
+/// What a vendor says to every question whose a token is.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    Team(&'static str),
+    Refused,
+    Nothing,
+}
+
+/// A vendor that says what it is told to.
+#[derive(Clone)]
+struct Vendor {
+    word: Arc<Mutex<Word>>,
+    url: String,
+}
+
+impl Vendor {
+    async fn open(word: Word) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let vendor = Self {
+            word: Arc::new(Mutex::new(word)),
+            url: format!("http://{}", listener.local_addr().unwrap()),
+        };
+        let router = Router::new()
+            .fallback(any(answer))
+            .with_state(vendor.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        vendor
+    }
+
+    fn says(&self, word: Word) {
+        *self.word.lock().unwrap() = word;
+    }
+}
+
+async fn answer(extract::State(vendor): extract::State<Vendor>) -> (StatusCode, Json<Value>) {
+    match *vendor.word.lock().unwrap() {
+        Word::Team(team) => {
+            let both = json!({ "ok": true, "team_id": team, "user_id": "UBOT", "ts": "1.000001",
+                "display_phone_number": "+1 555", "messages": [{ "id": "wamid.1" }] });
+            (StatusCode::OK, Json(both))
+        }
+        Word::Refused => {
+            let both = json!({ "ok": false, "error": "invalid_auth" });
+            (StatusCode::UNAUTHORIZED, Json(both))
+        }
+        Word::Nothing => (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null)),
+    }
+}
+
+async fn accepted(server: &Server) -> Option<f64> {
+    let name = "konstruct_events_total{outcome=\"accepted\"}";
+    server.metric(name).await
+}
+
+async fn unknown(server: &Server) -> Option<f64> {
+    let name = "konstruct_events_total{outcome=\"unknown_account\"}";
+    server.metric(name).await
+}
+
+/// A message in a workspace.
+fn in_team(office: &Office, team: &str) -> Vec<u8> {
+    let body = String::from_utf8(office.slack.message("D1", "U1", "hello")).unwrap();
+    body.replace("\"T1\"", &format!("\"{team}\"")).into_bytes()
+}
+
+#[tokio::test]
+async fn until_slack_confirms_its_webhooks_get_503_and_nobody_is_taken_for_the_business() {
+    let office = Office::open().await;
+    let slack = Vendor::open(Word::Refused).await;
+    let mut command = office.command(Wire::OpenAi);
+    command.env("SLACK_API_URL", &slack.url);
+    let server = launch(command).await;
+    for word in [Word::Refused, Word::Nothing] {
+        slack.says(word);
+        for team in ["T1", "T9"] {
+            let message = in_team(&office, team);
+            assert_eq!(server.slack(&message).await, 503, "{team} {word:?}");
+        }
+    }
+    assert_eq!(accepted(&server).await, Some(0.0));
+    // The other channel is not held up.
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+
+    slack.says(Word::Team("T1"));
+    server.vendors_have_confirmed().await;
+    let ours = in_team(&office, "T1");
+    eventually(async || server.slack(&ours).await == 200).await;
+    assert_eq!(accepted(&server).await, Some(2.0));
+    assert_eq!(server.slack(&in_team(&office, "T9")).await, 200);
+    assert_eq!(unknown(&server).await, Some(1.0));
+    assert_eq!(accepted(&server).await, Some(2.0));
+}
+
+#[tokio::test]
+async fn until_meta_confirms_a_number_its_webhooks_get_503() {
+    let office = Office::open().await;
+    let graph = Vendor::open(Word::Refused).await;
+    let mut command = office.command(Wire::OpenAi);
+    command.env("GRAPH_API_URL", &graph.url);
+    let server = launch(command).await;
+    let (ours, other) = (
+        office.graph.message(NUMBER, CUSTOMER, "hello"),
+        office.graph.message("999", CUSTOMER, "hello"),
+    );
+    assert_eq!(server.whatsapp(&ours).await, 503);
+    assert_eq!(server.whatsapp(&other).await, 200);
+    assert_eq!(unknown(&server).await, Some(1.0));
+    graph.says(Word::Team("T1"));
+    server.vendors_have_confirmed().await;
+    eventually(async || server.whatsapp(&ours).await == 200).await;
+    assert_eq!(accepted(&server).await, Some(1.0));
+}
+
+fn new(account: &str) -> NewConnection {
+    NewConnection {
+        channel: "slack".into(),
+        account: account.into(),
+        name: String::new(),
+        token: "xoxb-of-a-tenant".into(),
+    }
+}
+
+async fn tenant(server: &Server) -> TenantId {
+    let new = NewTenant {
+        name: "Shop".into(),
+    };
+    server.admin().add_tenant(&new).await.unwrap().id
+}
+
+async fn only(server: &Server, tenant: TenantId) -> Connection {
+    let mut listed = server.admin().connections(tenant).await.unwrap().items;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    listed.remove(0)
+}
+
+#[tokio::test]
+async fn a_tenant_cannot_claim_an_account_without_its_token() {
+    let office = Office::open().await;
+    let slack = Vendor::open(Word::Team("T1")).await;
+    let mut command = office.command(Wire::OpenAi);
+    command.env("SLACK_API_URL", &slack.url);
+    let server = launch(command).await;
+    server.vendors_have_confirmed().await;
+    let (admin, tenant) = (server.admin(), tenant(&server).await);
+
+    // The token is of another workspace than the one that is claimed.
+    slack.says(Word::Team("T7"));
+    let error = admin.connect(tenant, &new("T8")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().starts_with("account: "), "{error}");
+    slack.says(Word::Refused);
+    let error = admin.connect(tenant, &new("T8")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.message().starts_with("token: "), "{error}");
+    assert!(admin.connections(tenant).await.unwrap().items.is_empty());
+    assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
+    assert_eq!(unknown(&server).await, Some(1.0));
+
+    slack.says(Word::Team("T8"));
+    let connection = admin.connect(tenant, &new("T8")).await.unwrap();
+    assert_eq!(connection.state, ConnectionState::Active);
+    assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
+    assert_eq!(accepted(&server).await, Some(1.0));
+}
+
+#[tokio::test]
+async fn a_vendor_that_does_not_answer_is_asked_again() {
+    let office = Office::open().await;
+    let slack = Vendor::open(Word::Team("T1")).await;
+    let mut command = office.command(Wire::OpenAi);
+    command.env("SLACK_API_URL", &slack.url);
+    let server = launch(command).await;
+    server.vendors_have_confirmed().await;
+    let (admin, one, two, three) = (
+        server.admin(),
+        tenant(&server).await,
+        tenant(&server).await,
+        tenant(&server).await,
+    );
+    slack.says(Word::Nothing);
+    for tenant in [one, two] {
+        let pending = admin.connect(tenant, &new("T8")).await.unwrap();
+        assert_eq!(pending.state, ConnectionState::Pending);
+    }
+    admin.connect(three, &new("T9")).await.unwrap();
+    // What is claimed and not confirmed is an unknown account, and never a reason for a 503.
+    assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
+    assert_eq!(unknown(&server).await, Some(1.0));
+
+    slack.says(Word::Team("T8"));
+    let state = async |tenant| only(&server, tenant).await.state;
+    eventually(async || state(three).await == ConnectionState::Disconnected).await;
+    // One of the two has it.
+    eventually(async || {
+        let mut states = [state(one).await, state(two).await];
+        states.sort_by_key(|state| *state == ConnectionState::Disconnected);
+        states == [ConnectionState::Active, ConnectionState::Disconnected]
+    })
+    .await;
+    assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
+    assert_eq!(accepted(&server).await, Some(1.0));
+    // With a token that works, the third is revived and stays the connection that it was.
+    slack.says(Word::Team("T9"));
+    let before = only(&server, three).await.id;
+    let revived = admin.connect(three, &new("T9")).await.unwrap();
+    assert_eq!(
+        (revived.id, revived.state),
+        (before, ConnectionState::Active)
+    );
+    let twice = admin.connect(three, &new("T9")).await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Conflict);
+    slack.says(Word::Team("T8"));
+    // Removing the one that lost does not take the account away from the one that won.
+    for tenant in [one, two] {
+        let connection = only(&server, tenant).await;
+        if connection.state == ConnectionState::Disconnected {
+            admin.disconnect(tenant, connection.id).await.unwrap();
+        }
+    }
+    assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
+    assert_eq!(accepted(&server).await, Some(2.0));
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_pauses_the_connection_until_it_works_again() {
+    let office = Office::open().await;
+    let slack = Vendor::open(Word::Team("T1")).await;
+    let start = async || {
+        let mut command = office.command(Wire::OpenAi);
+        command.env("SLACK_API_URL", &slack.url);
+        launch(command).await
+    };
+    let server = start().await;
+    server.vendors_have_confirmed().await;
+    server.kill().await;
+
+    slack.says(Word::Refused);
+    let server = start().await;
+    let state = async || {
+        let listed = server.admin().connections(BUSINESS_TENANT).await.unwrap();
+        let slack = listed.items.into_iter().find(|one| one.channel == "slack");
+        let slack = slack.unwrap();
+        (slack.state, slack.reason)
+    };
+    let paused = (ConnectionState::Paused, Some("unauthorized".to_owned()));
+    eventually(async || state().await == paused).await;
+    // What comes in is kept for when it works again.
+    assert_eq!(server.slack(&in_team(&office, "T1")).await, 200);
+    assert_eq!(accepted(&server).await, Some(1.0));
+    slack.says(Word::Team("T1"));
+    eventually(async || state().await == (ConnectionState::Active, None)).await;
+}
+
+#[tokio::test]
+async fn a_state_is_kept_over_a_restart() {
+    let data = TempDir::new().unwrap();
+    let open = async || {
+        let variable = |name: &str| match name {
+            "KONSTRUCT_DATA_DIR" => Some(data.path().display().to_string()),
+            "KONSTRUCT_MODEL" => Some("extract".into()),
+            "KONSTRUCT_DEMO" => Some("off".into()),
+            _ => None,
+        };
+        let config = Config::load(None, variable).unwrap();
+        let address = "127.0.0.1:9".parse().unwrap();
+        App::open(config, address, Instant::now()).await.unwrap()
+    };
+    let (tenant, id) = (TenantId::new(), ConnectionId::new());
+    let paused = State::Paused {
+        reason: ErrorKind::QuotaExhausted,
+        since: Timestamp::from_secs(1_800_000_000),
+    };
+    {
+        let app = open().await;
+        let connection = konstruct_server::NewConnection {
+            channel: ChannelKind::SLACK,
+            account: AccountId("T1".into()),
+            name: String::new(),
+            token: Secret::new("xoxb-1"),
+            api_url: None,
+        };
+        app.directory.connect(tenant, id, connection).await.unwrap();
+        let state = app.directory.connection_state(tenant, id).await.unwrap();
+        assert_eq!(state, State::Active);
+        let set = app.directory.set_connection_state(tenant, id, paused);
+        set.await.unwrap();
+        let foreign = TenantId::new();
+        let set = app.directory.set_connection_state(foreign, id, paused);
+        assert_eq!(set.await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let app = open().await;
+    let state = app.directory.connection_state(tenant, id).await.unwrap();
+    assert_eq!(state, paused);
+}

@@ -1,0 +1,332 @@
+//! Whole turns a second: signed webhook, model, send and receipt through the built server, with fakes that answer at once.
+//!
+//! Ends with `turns_per_s=N p50_ms=N p99_ms=N cpu_us_per_turn=N bytes_per_turn=N`, and with `--burst` with
+//! `burst_accepted_per_s=N burst_p99_ms=N`.
+
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use konstruct_admin_api::{EmployeeSettings, NewConnection, NewTenant};
+use konstruct_benches::{
+    Failed,
+    process::{cpu, resident},
+    quick::{Deliverer, Quick, webhook},
+    server::{self, Setup},
+};
+use konstruct_core::Secret;
+use redb::{
+    Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
+};
+use tokio::task::JoinSet;
+
+/// What both ends sign with.
+const SECRET: &str = "a secret of the vendors";
+/// How many customers write to each tenant in turn.
+const CUSTOMERS: usize = 40;
+/// How many turns run before anything is measured.
+const WARM_UP: usize = 500;
+/// How long a turn may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// On how many connections a burst is delivered.
+const BURST_LINES: usize = 64;
+
+/// Whole turns a second.
+#[derive(Parser)]
+struct Arguments {
+    /// How many turns are measured.
+    #[arg(long, default_value_t = 6_000)]
+    turns: usize,
+    /// How many tenants there are.
+    #[arg(long, default_value_t = 50)]
+    tenants: usize,
+    /// How many customers wait for an answer at a time.
+    #[arg(long, default_value_t = 512)]
+    at_once: usize,
+    /// How many conversations the server works on at a time.
+    #[arg(long, default_value_t = 1_024)]
+    concurrency: usize,
+    /// Delivers a burst of so many webhooks while every worker is busy, and measures their acknowledgement.
+    #[arg(long, default_missing_value = "6000", num_args = 0..=1)]
+    burst: Option<usize>,
+    /// The server's binary. Without it, the one beside this program.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// Keeps the store and the server's log here.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Lists what each table of the store holds.
+    #[arg(long)]
+    tables: bool,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failed> {
+    let arguments = Arguments::parse();
+    let temporary = tempfile::tempdir()?;
+    let dir = arguments.keep.as_deref().unwrap_or(temporary.path());
+    fs::create_dir_all(dir)?;
+    let quick = Quick::start().await?;
+    let mut setup = Setup::new(server::binary(arguments.server.clone())?, dir)?;
+    for (name, value) in [
+        ("KONSTRUCT_DEMO", "off"),
+        ("KONSTRUCT_MODEL", "openai/fake"),
+        ("OPENAI_API_KEY", "sk-fake"),
+        ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
+        ("WHATSAPP_APP_SECRET", SECRET),
+        ("WHATSAPP_VERIFY_TOKEN", "verify"),
+        ("GRAPH_API_URL", &quick.url()),
+        ("KONSTRUCT_CONCURRENCY", &arguments.concurrency.to_string()),
+        ("RUST_LOG", "warn"),
+    ] {
+        setup.set(name, value);
+    }
+    let mut server = setup.start()?;
+    server.listening().await?;
+    let numbers = hire(&setup, arguments.tenants).await?;
+    let load = Load {
+        quick: quick.clone(),
+        url: setup.url(),
+        numbers: numbers.into(),
+        next: Arc::default(),
+        over: Arc::default(),
+    };
+    load.run(arguments.at_once, WARM_UP).await?;
+    server.terminate().await?;
+    let before = used(&setup.store())?;
+    let mut server = setup.start()?;
+    server.listening().await?;
+    let id = server.id().ok_or("the server has ended")?;
+    load.run(arguments.at_once, WARM_UP).await?;
+    let (memory, calls, used_cpu, began) =
+        (resident(id)?, quick.counts(), cpu(id)?, Instant::now());
+    let last = match arguments.burst {
+        None => {
+            let mut times = load.run(arguments.at_once, arguments.turns).await?;
+            let (took, used_cpu) = (began.elapsed(), cpu(id)? - used_cpu);
+            let (sends, called) = quick.counts();
+            let turns = sends - calls.0;
+            println!(
+                "turns={turns} model_calls={} rss_mb_start={memory} rss_mb_end={}",
+                called - calls.1,
+                resident(id)?
+            );
+            server.terminate().await?;
+            let after = used(&setup.store())?;
+            let file = fs::metadata(setup.store())?.len();
+            println!("file_mb={} used_mb={}", file >> 20, after >> 20);
+            format!(
+                "turns_per_s={:.0} p50_ms={:.1} p99_ms={:.1} cpu_us_per_turn={:.0} bytes_per_turn={}",
+                turns as f64 / took.as_secs_f64(),
+                percentile(&mut times, 50),
+                percentile(&mut times, 99),
+                used_cpu.as_micros() as f64 / turns as f64,
+                // The second warm-up lies between the two looks as well.
+                after.saturating_sub(before) / (turns + WARM_UP as u64),
+            )
+        }
+        Some(burst) => {
+            let backlog = tokio::spawn(load.clone().run_until_over(arguments.at_once));
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let (took, mut times) = load.burst(burst).await?;
+            let busy = quick.counts().0;
+            load.over.store(true, SeqCst);
+            backlog.await??;
+            println!(
+                "turns_meanwhile={} rss_mb={}",
+                busy - calls.0,
+                resident(id)?
+            );
+            server.terminate().await?;
+            format!(
+                "burst_accepted_per_s={:.0} burst_p99_ms={:.1}",
+                burst as f64 / took.as_secs_f64(),
+                percentile(&mut times, 99)
+            )
+        }
+    };
+    if arguments.tables {
+        tables(&setup.store())?;
+    }
+    println!("{last}");
+    Ok(())
+}
+
+/// Adds tenants, each with an employee and a number; returns the numbers.
+async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
+    let admin = setup.admin()?;
+    let settings: EmployeeSettings = serde_json::from_value(serde_json::json!({
+        "name": "Ava", "role": "front desk of a bicycle shop", "persona": "warm and brief",
+    }))?;
+    let mut numbers = Vec::new();
+    for nth in 0..tenants {
+        let name = format!("Shop {nth}");
+        let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
+        admin.hire(tenant, &settings).await?;
+        let number = format!("10654035{nth:07}");
+        let connection = NewConnection {
+            channel: "whatsapp".into(),
+            account: number.clone(),
+            name: String::new(),
+            token: "EAAG-fake".into(),
+        };
+        admin.connect(tenant, &connection).await?;
+        numbers.push(number);
+    }
+    Ok(numbers)
+}
+
+/// Customers who write, and wait for the answer before they write again.
+#[derive(Clone)]
+struct Load {
+    quick: Quick,
+    url: String,
+    numbers: Arc<[String]>,
+    /// The number of the next message.
+    next: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+}
+
+impl Load {
+    /// Runs so many turns; returns how long each took from its webhook to the arrival of its reply.
+    async fn run(&self, at_once: usize, turns: usize) -> Result<Vec<Duration>, Failed> {
+        let end = self.next.load(SeqCst) + turns;
+        self.write(at_once, move |nth| nth < end).await
+    }
+
+    async fn run_until_over(self, at_once: usize) -> Result<Vec<Duration>, Failed> {
+        let over = Arc::clone(&self.over);
+        self.write(at_once, move |_| !over.load(SeqCst)).await
+    }
+
+    async fn write(
+        &self,
+        at_once: usize,
+        goes_on: impl Fn(usize) -> bool + Clone + Send + 'static,
+    ) -> Result<Vec<Duration>, Failed> {
+        let mut writers = JoinSet::new();
+        for writer in 0..at_once {
+            let (load, goes_on) = (self.clone(), goes_on.clone());
+            writers.spawn(async move { load.customer(writer, at_once, goes_on).await });
+        }
+        let mut times = Vec::new();
+        while let Some(ended) = writers.join_next().await {
+            times.extend(ended??);
+        }
+        // The next message is a number that nobody has taken yet, although each writer took one too many.
+        Ok(times)
+    }
+
+    /// Writes as one customer after another, who are this writer's own.
+    async fn customer(
+        self,
+        writer: usize,
+        at_once: usize,
+        goes_on: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Duration>, Failed> {
+        let mut line = Deliverer::connect(&self.url, Secret::new(SECRET)).await?;
+        let mut times = Vec::new();
+        // Each writer has its own share of the customers of all tenants.
+        let shares = (self.numbers.len() * CUSTOMERS).div_ceil(at_once).max(1);
+        let mut share = 0;
+        loop {
+            let nth = self.next.fetch_add(1, SeqCst);
+            if !goes_on(nth) {
+                return Ok(times);
+            }
+            let customer = writer + at_once * (share % shares);
+            share += 1;
+            let from = format!("1555{customer:07}");
+            let number = &self.numbers[customer % self.numbers.len()];
+            let body = webhook(
+                number,
+                &from,
+                &format!("wamid.T{nth:016}"),
+                "Hello, are you open today, and do you repair bicycles?",
+            );
+            let told = self.quick.sent_to(&from);
+            let began = Instant::now();
+            acknowledged(&mut line, &body).await?;
+            tokio::time::timeout(PATIENCE, told).await??;
+            times.push(began.elapsed());
+        }
+    }
+
+    /// Delivers so many webhooks of new customers as fast as they are acknowledged; returns how long all and each took.
+    async fn burst(&self, burst: usize) -> Result<(Duration, Vec<Duration>), Failed> {
+        let mut lines = JoinSet::new();
+        let began = Instant::now();
+        for line in 0..BURST_LINES {
+            let load = self.clone();
+            lines.spawn(async move {
+                let mut connection = Deliverer::connect(&load.url, Secret::new(SECRET)).await?;
+                let mut times = Vec::new();
+                for nth in (line..burst).step_by(BURST_LINES) {
+                    let number = &load.numbers[nth % load.numbers.len()];
+                    let from = format!("1666{:07}", nth % (load.numbers.len() * CUSTOMERS));
+                    let id = format!("wamid.B{nth:016}");
+                    let body = webhook(number, &from, &id, "Is anybody there?");
+                    let began = Instant::now();
+                    acknowledged(&mut connection, &body).await?;
+                    times.push(began.elapsed());
+                }
+                Ok::<_, Failed>(times)
+            });
+        }
+        let mut times = Vec::new();
+        while let Some(ended) = lines.join_next().await {
+            times.extend(ended??);
+        }
+        Ok((began.elapsed(), times))
+    }
+}
+
+async fn acknowledged(line: &mut Deliverer, body: &[u8]) -> Result<(), Failed> {
+    match line.deliver(body).await? {
+        200 => Ok(()),
+        status => Err(format!("a webhook was answered with {status}").into()),
+    }
+}
+
+/// Returns a percentile of durations, in milliseconds.
+fn percentile(times: &mut [Duration], share: usize) -> f64 {
+    times.sort_unstable();
+    let at = (times.len() * share / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+/// Returns how many bytes of a store's file are in use.
+fn used(path: &Path) -> Result<u64, Failed> {
+    let db = Database::open(path)?;
+    let stats = db.begin_write()?.stats()?;
+    Ok(stats.allocated_pages() * stats.page_size() as u64)
+}
+
+/// Lists the rows and bytes of each table.
+fn tables(path: &Path) -> Result<(), Failed> {
+    let db = Database::open(path)?;
+    let read = db.begin_read()?;
+    for table in read.list_tables()? {
+        let name = table.name().to_owned();
+        let table = read.open_table(TableDefinition::<&[u8], &[u8]>::new(&name))?;
+        let (rows, stats) = (table.len()?, table.stats()?);
+        if rows > 0 {
+            println!(
+                "table={name} rows={rows} stored={} fragmented={} metadata={}",
+                stats.stored_bytes(),
+                stats.fragmented_bytes(),
+                stats.metadata_bytes()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! A database of its own on the server that is measured.
+
+use std::{env, path::PathBuf, str::FromStr as _, sync::Arc};
+
+use konstruct_core::{Embedder, Secret, WorkerId};
+use konstruct_memory::{KeyRing, Postgres, VectorIndex};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
+};
+
+use super::SERVER;
+use crate::Failed;
+
+/// A database with the tables of the store.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+}
+
+impl Database {
+    /// Makes a database with empty tables.
+    ///
+    /// # Errors
+    /// Those of the server; there is none.
+    pub async fn create() -> Result<Self, Failed> {
+        let name = format!("konstruct_bench_{}", &WorkerId::new().to_string()[4..]);
+        admin(&format!("create database {name}")).await?;
+        let database = Self { name };
+        Postgres::migrate(&database.url(None)?).await?;
+        Ok(database)
+    }
+
+    /// Returns its URL, for a role.
+    ///
+    /// # Errors
+    /// There is no server.
+    pub fn url(&self, role: Option<&str>) -> Result<Secret, Failed> {
+        let options = server()?.database(&self.name);
+        let options = match role {
+            Some(role) => options.username(role),
+            None => options,
+        };
+        Ok(Secret::new(options.to_url_lossy().to_string()))
+    }
+
+    /// Connects a store to it.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn connect(&self, embedder: Option<Arc<dyn Embedder>>) -> Result<Postgres, Failed> {
+        let builder = Postgres::builder(self.url(Some("konstruct_app"))?);
+        let builder = builder.key_ring(KeyRing::generate()?);
+        let builder = match embedder {
+            Some(embedder) => builder.embedder(embedder),
+            None => builder,
+        };
+        Ok(builder.connect().await?)
+    }
+
+    /// Returns the folder of the cluster, after a checkpoint.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn files(&self) -> Result<PathBuf, Failed> {
+        admin("checkpoint").await?;
+        let folder = setting("select current_setting('data_directory')").await?;
+        Ok(folder.into())
+    }
+
+    /// Returns how many bytes it takes.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn size(&self) -> Result<u64, Failed> {
+        let mut connection: PgConnection = server()?.connect().await?;
+        let size: i64 = sqlx::query_scalar("select pg_database_size($1)")
+            .bind(&self.name)
+            .fetch_one(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(u64::try_from(size)?)
+    }
+
+    /// Returns the command that dumps it.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn dump(&self) -> Result<(PathBuf, Vec<String>), Failed> {
+        let folder = setting("select setting from pg_config where name = 'BINDIR'").await?;
+        let server = server()?;
+        let host = match server.get_socket() {
+            Some(folder) => folder.display().to_string(),
+            None => server.get_host().to_owned(),
+        };
+        let (port, user) = (server.get_port().to_string(), server.get_username());
+        let arguments = ["-h", &host, "-p", &port, "-U", user, "-d", &self.name];
+        let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
+        Ok((PathBuf::from(folder).join("pg_dump"), arguments))
+    }
+
+    /// Rewrites its files, as its owner does now and then.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn rewrite(&self) -> Result<(), Failed> {
+        Ok(Postgres::rewrite(&self.url(None)?).await?)
+    }
+
+    /// Indexes the vectors of spaces with so many or more.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn index_vectors(&self, least: u64) -> Result<Vec<VectorIndex>, Failed> {
+        Ok(Postgres::index_vectors(&self.url(None)?, least).await?)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn remove(self) -> Result<(), Failed> {
+        admin(&format!("drop database {} with (force)", self.name)).await
+    }
+}
+
+fn server() -> Result<PgConnectOptions, Failed> {
+    let url = env::var(SERVER).map_err(|_| {
+        format!("{SERVER} is not set: start a server with  eval \"$(.ci/postgres start)\"")
+    })?;
+    Ok(PgConnectOptions::from_str(&url)?)
+}
+
+async fn setting(sql: &'static str) -> Result<String, Failed> {
+    let mut connection: PgConnection = server()?.connect().await?;
+    let value = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(value)
+}
+
+async fn admin(sql: &str) -> Result<(), Failed> {
+    let mut connection: PgConnection = server()?.connect().await?;
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The Markdown that models write: translated into the notation that Slack and WhatsApp share, and split into parts.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `translate` | blocks: paragraphs, lists, tables, quotes, code |
+//! | `inline` | emphasis, links and code within a line; escaping |
+//! | `html` | the HTML tags that models write |
+//! | `split` | parts within a limit, cut where nothing breaks |
+
+mod html;
+mod inline;
+mod split;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+use pulldown_cmark::Options;
+
+pub(crate) use self::{
+    split::{Limits, render},
+    translate::translate,
+};
+
+/// The most bytes of Markdown that are parsed. Longer texts are not translated; [`render`] returns what exceeds it as the rest.
+pub(crate) const MAX_SOURCE: usize = 256 * 1024;
+
+const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_TASKLISTS)
+    .union(Options::ENABLE_FOOTNOTES);
+
+/// How a vendor's notation differs from the other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Notation {
+    /// Whether `&`, `<` and `>` are written as entities.
+    pub(crate) entities: bool,
+    /// Whether an address is a link only between `<` and `>`.
+    pub(crate) brackets: bool,
+}
+
+impl Notation {
+    /// Appends text that must be displayed as it is.
+    fn escape(self, text: &str, out: &mut String) {
+        for c in text.chars() {
+            match c {
+                // They reverse what follows, so that an address reads as another one.
+                '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {}
+                '&' if self.entities => out.push_str("&amp;"),
+                '<' if self.entities => out.push_str("&lt;"),
+                '>' if self.entities => out.push_str("&gt;"),
+                c => out.push(c),
+            }
+        }
+    }
+
+    /// Appends an address, which is always displayed.
+    fn address(self, url: &str, out: &mut String) {
+        if self.brackets && is_web(url) {
+            let url = url
+                .replace('|', "%7C")
+                .replace('<', "%3C")
+                .replace('>', "%3E");
+            out.push('<');
+            self.escape(&url, out);
+            out.push('>');
+        } else {
+            self.escape(url, out);
+        }
+    }
+}
+
+fn is_web(url: &str) -> bool {
+    let scheme = |scheme: &str| {
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    scheme("https://") || scheme("http://")
+}

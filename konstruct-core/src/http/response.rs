@@ -1,0 +1,97 @@
+//! An answer: its head, and its body within a bound.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+
+use super::{kind_of, retry_after};
+use crate::{Error, ErrorKind, Result};
+
+/// An answer whose body is not read yet.
+#[derive(Debug)]
+pub struct Response(reqwest::Response);
+
+impl Response {
+    pub(super) fn new(response: reqwest::Response) -> Self {
+        Self(response)
+    }
+
+    /// Returns the status.
+    pub fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    /// Returns whether the status is one of success: 200 to 299.
+    pub fn is_success(&self) -> bool {
+        self.0.status().is_success()
+    }
+
+    /// Returns what a status that is not one of success means, see [`kind_of`].
+    pub fn kind(&self) -> ErrorKind {
+        kind_of(self.status())
+    }
+
+    /// Returns a header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+
+    /// Returns the media type in lower case and without its parameters, such as `application/json`; empty where there is none.
+    pub fn media_type(&self) -> String {
+        let media = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let media = media.split(';').next().unwrap_or_default();
+        media.trim().to_ascii_lowercase()
+    }
+
+    /// Returns how long the server asks to wait, see [`retry_after`].
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(|name| self.header(name))
+    }
+
+    /// Returns the next bytes of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`] when the connection breaks.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, no bytes are lost.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.0.chunk().await.map_err(|error| {
+            Error::new(ErrorKind::Truncated, "the connection broke in mid-answer")
+                .with_source(error.without_url())
+        })
+    }
+
+    /// Reads the whole body, of at most so many bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] when it is larger; [`ErrorKind::Truncated`] when the connection breaks.
+    pub async fn body(mut self, most: usize) -> Result<Bytes> {
+        let too_large = || Error::new(ErrorKind::TooLarge, format!("more than {most} bytes"));
+        let length = self.header(CONTENT_LENGTH.as_str());
+        let length = length.and_then(|length| length.parse::<u64>().ok());
+        if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most))
+        {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > most {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Reads the beginning of the body, of at most so many bytes, into `body`. What was read stays there when the caller stops waiting.
+    pub async fn beginning(mut self, most: usize, body: &mut Vec<u8>) {
+        while body.len() < most
+            && let Ok(Some(chunk)) = self.chunk().await
+        {
+            let room = most - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The `History` trait: logs, conversations and open items, as people and indexes read them.
+
+use std::{fmt, ops::Range};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ConnectionId, ConversationId, ConversationRef, DeliveryState, Result, TenantId, Timestamp,
+    turn::{ItemId, OpenItem, Record},
+};
+
+/// Reads what a store keeps of conversations.
+#[async_trait]
+pub trait History: fmt::Debug + Send + Sync + 'static {
+    /// Reads a part of a conversation's log. A range beyond the end is cut; a conversation that does not exist has an empty
+    /// log.
+    ///
+    /// # Errors
+    /// Those of the store, and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>>;
+
+    /// Lists a tenant's conversations, the one with the latest activity first, from after the cursor on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>>;
+
+    /// Lists a tenant's open items by id, which is about the order in which they were opened.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>>;
+
+    /// Reads a tenant's records in the order in which they were written, after a cursor (0 is the beginning). What was
+    /// answered once is never followed by something that belongs before it: indexes follow this.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
+}
+
+/// A record with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Its index in the conversation's log, from 0.
+    pub index: u64,
+    /// The record. `None` if it can no longer be opened.
+    pub record: Option<Record>,
+    /// For the record that first sent a message: how far the message came, as [`History::read`] knows it.
+    pub delivery: Option<DeliveryState>,
+}
+
+impl Stored {
+    /// A record at an index.
+    pub fn new(index: u64, record: Option<Record>) -> Self {
+        Self {
+            index,
+            record,
+            delivery: None,
+        }
+    }
+}
+
+/// A record of a tenant, as its indexes follow it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fed {
+    /// Where to continue after it.
+    pub cursor: u64,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The record.
+    pub stored: Stored,
+}
+
+/// A conversation, without its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConversationSummary {
+    /// Its id.
+    pub id: ConversationId,
+    /// The connection that it is held through.
+    pub connection: ConnectionId,
+    /// What the channel calls it. `None`: the person of a direct conversation was forgotten.
+    pub place: Option<ConversationRef>,
+    /// The length of its log.
+    pub len: u64,
+    /// How many events wait in its inbox.
+    pub unconsumed: u64,
+    /// When something last came in or was written.
+    pub updated_at: Timestamp,
+}
+
+impl ConversationSummary {
+    /// Returns its place in [`History::list`].
+    pub fn cursor(&self) -> ConversationCursor {
+        ConversationCursor {
+            updated_at: self.updated_at,
+            id: self.id,
+        }
+    }
+}
+
+/// A place in the list of conversations, which is ordered by activity: latest first, ties by id, highest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConversationCursor {
+    /// When something last came in or was written.
+    pub updated_at: Timestamp,
+    /// The conversation.
+    pub id: ConversationId,
+}
+
+/// An open item and its conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ItemEntry {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The item.
+    pub item: OpenItem,
+}

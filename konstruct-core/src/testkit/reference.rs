@@ -1,0 +1,950 @@
+//! The reference store: every rule of the contract in memory, under one lock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
+use tokio::sync::Notify;
+
+use crate::{
+    Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState,
+    Depth, Erase, ErasureReceipt, Error, ErrorKind, LedgerRow, NanoUsd, PersonId, Result,
+    RoutedEvent, TenantId, Timestamp,
+    store::{
+        Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
+        ConversationCursor, ConversationSummary, Exported, Fed, History, InboxItem, ItemChange,
+        ItemEntry, LARGEST_LOAD, Ledger, LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
+        TimerChange, TimerName,
+        rules::{self, Month, Timers},
+    },
+    turn::{ConversationState, ItemId, OpenItem, Record},
+};
+
+/// A store in memory: the oracle that other stores are compared with, and a store for tests. It keeps nothing.
+#[derive(Clone)]
+pub struct ReferenceStore {
+    clock: Arc<dyn Clock>,
+    state: Arc<Mutex<Tenants>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Tenants {
+    tenants: BTreeMap<TenantId, Tenant>,
+    /// The tenants with something ready, in the order in which they are served.
+    ready: VecDeque<TenantId>,
+    fence: u64,
+}
+
+#[derive(Default)]
+struct Tenant {
+    conversations: BTreeMap<ConversationId, Conversation>,
+    ready: VecDeque<ConversationId>,
+    events: HashSet<(ConnectionId, String)>,
+    logical: HashMap<(ConnectionId, String), Twin>,
+    sends: HashMap<String, Send>,
+    feed: BTreeMap<u64, (ConversationId, u64)>,
+    fed: u64,
+    months: BTreeMap<String, Month>,
+    reserved: HashMap<String, (String, NanoUsd)>,
+    ledger: Vec<LedgerRow>,
+    /// The persons who have a key.
+    known: HashSet<PersonId>,
+    /// When persons were erased.
+    erased: HashMap<PersonId, Timestamp>,
+}
+
+#[derive(Clone, Copy)]
+struct Twin {
+    conversation: ConversationId,
+    seq: u64,
+    mention: bool,
+}
+
+/// A message that was sent, or is about to be.
+struct Send {
+    conversation: ConversationId,
+    index: u64,
+    state: Option<DeliveryState>,
+    settled: bool,
+}
+
+struct Conversation {
+    connection: ConnectionId,
+    place: Option<ConversationRef>,
+    /// The person whose address the place is.
+    place_of: Option<PersonId>,
+    /// `None`: erased.
+    log: Vec<Option<Record>>,
+    checkpoint: u64,
+    /// Whether the last append with records was not a checkpoint.
+    open: bool,
+    inbox: BTreeMap<u64, InboxItem>,
+    /// What of the inbox was upgraded since it was last loaded.
+    upgraded: BTreeSet<u64>,
+    next_seq: u64,
+    state: ConversationState,
+    items: BTreeMap<ItemId, OpenItem>,
+    timers: Timers,
+    claim: Option<(u64, Timestamp)>,
+    queued: bool,
+    updated_at: Timestamp,
+}
+
+impl fmt::Debug for ReferenceStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReferenceStore").finish_non_exhaustive()
+    }
+}
+
+impl ReferenceStore {
+    /// Makes an empty store on a clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            state: Arc::default(),
+            changed: Arc::default(),
+        }
+    }
+
+    /// Returns whether a person has a key: whether they were heard, and not erased since.
+    pub fn knows(&self, tenant: TenantId, person: PersonId) -> bool {
+        let state = self.lock();
+        let own = state.tenants.get(&tenant);
+        own.is_some_and(|own| own.known.contains(&person))
+    }
+
+    /// Voids every claim, as the end of a process does with a store of one process.
+    pub fn void_claims(&self) {
+        let mut state = self.lock();
+        let all = state.tenants.iter_mut().flat_map(|(tenant, own)| {
+            let conversations = own.conversations.iter_mut();
+            conversations.map(move |(id, conversation)| (*tenant, *id, conversation))
+        });
+        let mut ready = Vec::new();
+        for (tenant, id, conversation) in all {
+            conversation.claim = None;
+            if conversation.unfinished() {
+                ready.push((tenant, id));
+            }
+        }
+        for (tenant, id) in ready {
+            state.queue(tenant, id);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tenants> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Conversation {
+    fn new(connection: ConnectionId, updated_at: Timestamp) -> Self {
+        Self {
+            connection,
+            place: None,
+            place_of: None,
+            log: Vec::new(),
+            checkpoint: 0,
+            open: false,
+            inbox: BTreeMap::new(),
+            upgraded: BTreeSet::new(),
+            next_seq: 1,
+            state: ConversationState::default(),
+            items: BTreeMap::new(),
+            timers: Timers::new(),
+            claim: None,
+            queued: false,
+            updated_at,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    fn valid(&self, claim: &Claim, now: Timestamp) -> bool {
+        self.claim
+            .is_some_and(|(fence, until)| fence == claim.fence && now < until)
+    }
+
+    /// Whether its worker died in the middle of a turn, or something waits.
+    fn unfinished(&self) -> bool {
+        rules::unfinished(self.open, self.inbox.len() as u64, &self.timers)
+    }
+
+    fn due(&self, now: Timestamp) -> bool {
+        rules::first_due(&self.timers).is_some_and(|at| at <= now)
+    }
+
+    /// Removes what holds a person's words, and returns how many records and events that was.
+    fn forget(&mut self, person: PersonId) -> u64 {
+        let before = self.inbox.len();
+        self.inbox.retain(|_, item| !item.persons.contains(&person));
+        let mut gone = (before - self.inbox.len()) as u64;
+        let sealed_to = |record: &Record| record.persons.contains(&person);
+        for record in &mut self.log {
+            if record.as_ref().is_some_and(sealed_to) {
+                *record = None;
+                gone += 1;
+            }
+        }
+        if self.place_of == Some(person) {
+            self.place = None;
+            gone = gone.max(1);
+        }
+        if gone > 0 {
+            self.claim = None;
+        }
+        gone
+    }
+
+    fn summary(&self, id: ConversationId) -> ConversationSummary {
+        ConversationSummary {
+            id,
+            connection: self.connection,
+            place: self.place.clone(),
+            len: self.len(),
+            unconsumed: self.inbox.len() as u64,
+            updated_at: self.updated_at,
+        }
+    }
+
+    fn stored(&self, range: Range<u64>) -> Vec<Stored> {
+        let to = range.end.min(self.len());
+        (range.start.min(to)..to)
+            .map(|index| Stored::new(index, self.log.get(index as usize).cloned().flatten()))
+            .collect()
+    }
+}
+
+impl From<&ConversationSummary> for Conversation {
+    fn from(summary: &ConversationSummary) -> Self {
+        Self {
+            place: summary.place.clone(),
+            ..Self::new(summary.connection, summary.updated_at)
+        }
+    }
+}
+
+impl Tenants {
+    fn conversation(&mut self, tenant: TenantId, id: ConversationId) -> Option<&mut Conversation> {
+        self.tenants.get_mut(&tenant)?.conversations.get_mut(&id)
+    }
+
+    fn queue(&mut self, tenant: TenantId, id: ConversationId) {
+        let Some(own) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        let Some(conversation) = own
+            .conversations
+            .get_mut(&id)
+            .filter(|conversation| !conversation.queued)
+        else {
+            return;
+        };
+        conversation.queued = true;
+        own.ready.push_back(id);
+        if !self.ready.contains(&tenant) {
+            self.ready.push_back(tenant);
+        }
+    }
+
+    /// Queues what has become ready by time: timers and leases that ran out.
+    fn tick(&mut self, now: Timestamp) {
+        let mut due = Vec::new();
+        for (tenant, own) in &mut self.tenants {
+            for (id, conversation) in &mut own.conversations {
+                let over = conversation.claim.is_some_and(|(_, until)| until <= now);
+                if over {
+                    conversation.claim = None;
+                }
+                if over || conversation.claim.is_none() && conversation.due(now) {
+                    due.push((*tenant, *id));
+                }
+            }
+        }
+        for (tenant, id) in due {
+            self.queue(tenant, id);
+        }
+    }
+}
+
+impl Tenant {
+    /// Accepts an event. Returns also the conversation that is ready because of it.
+    fn accept(
+        &mut self,
+        tenant: TenantId,
+        routed: RoutedEvent,
+        now: Timestamp,
+    ) -> (Accepted, Option<ConversationId>) {
+        let connection = routed.connection;
+        let event = &routed.event;
+        let person = event.sender.id().map(|id| {
+            let name = format!("{}:{id}", event.channel.as_str());
+            PersonId::from_bytes(named(tenant, "person", name.as_bytes()))
+        });
+        let late = |at: &Timestamp| rules::came_before(event.occurred_at, *at);
+        if person.is_some_and(|person| self.erased.get(&person).is_some_and(late)) {
+            return (Accepted::Duplicate, None);
+        }
+        let event_key = (connection, event.id.clone());
+        if !event.id.is_empty() && !self.events.insert(event_key) {
+            return (Accepted::Duplicate, None);
+        }
+        let logical_key = (connection, event.logical_id.clone());
+        let twin = self
+            .logical
+            .get(&logical_key)
+            .copied()
+            .filter(|_| !event.logical_id.is_empty());
+        if let Some(twin) = twin {
+            if rules::twin(twin.mention, event) == rules::Twin::Drop {
+                return (Accepted::Duplicate, None);
+            }
+            if let Some(known) = self.logical.get_mut(&logical_key) {
+                known.mention = true;
+            }
+            if let Some(own) = self.conversations.get_mut(&twin.conversation)
+                && let Some(item) = own.inbox.get_mut(&twin.seq)
+                && let Some(stored) = &mut item.event
+            {
+                stored.event.addressed.mention = true;
+                own.upgraded.insert(twin.seq);
+                return (Accepted::Upgraded, Some(twin.conversation));
+            }
+        }
+        let routed_to = match &event.body {
+            Body::Delivery { key, state, .. } => {
+                let send = key.as_ref().and_then(|key| self.sends.get_mut(key));
+                let Some(send) = send else {
+                    return (Accepted::Folded, None);
+                };
+                let Some(known) = rules::delivery(send.state, send.settled, *state) else {
+                    return (Accepted::Folded, None);
+                };
+                send.state = Some(known.state);
+                if !known.news {
+                    return (Accepted::Folded, None);
+                }
+                Some(send.conversation)
+            }
+            Body::Decision { target, .. } => {
+                if !self.conversations.contains_key(target) {
+                    return (Accepted::Folded, None);
+                }
+                Some(*target)
+            }
+            _ => None,
+        };
+        let place = event
+            .conversation
+            .clone()
+            .unwrap_or_else(|| ConversationRef {
+                id: String::new(),
+                kind: ConversationKind::Direct,
+                thread: None,
+                external: false,
+            });
+        let conversation = routed_to.unwrap_or_else(|| {
+            let bytes = [connection.as_bytes().as_slice(), place.key().as_bytes()].concat();
+            ConversationId::from_bytes(named(tenant, "conversation", &bytes))
+        });
+        self.known.extend(person);
+        let own = self
+            .conversations
+            .entry(conversation)
+            .or_insert_with(|| Conversation::new(connection, now));
+        if routed_to.is_none() && own.place.is_none() {
+            own.place = Some(place);
+            own.place_of = person.filter(|_| rules::place_is_personal(event));
+        }
+        let seq = own.next_seq;
+        own.next_seq += 1;
+        own.updated_at = now;
+        let (mention, wakes) = (event.addressed.mention, rules::wakes(event));
+        let item = InboxItem {
+            seq,
+            accepted_at: now,
+            persons: person.into_iter().collect(),
+            event: Some(routed),
+        };
+        own.inbox.insert(seq, item);
+        let ready = wakes || own.inbox.len() as u64 >= rules::QUIET_EVENTS;
+        if !logical_key.1.is_empty() {
+            self.logical.entry(logical_key).or_insert(Twin {
+                conversation,
+                seq,
+                mention,
+            });
+        }
+        let accepted = Accepted::New { conversation, seq };
+        (accepted, Some(conversation).filter(|_| ready))
+    }
+
+    fn fits(&self, reserve: Option<&crate::store::Reserve>, month: &str) -> bool {
+        let Some(reserve) = reserve.filter(|reserve| !self.reserved.contains_key(&reserve.call))
+        else {
+            return true;
+        };
+        let month = self.months.get(month).copied().unwrap_or_default();
+        month.fits(reserve)
+    }
+
+    fn account(&mut self, charge: Charge, month: &str) {
+        for settle in &charge.settle {
+            let (month, amount) = self
+                .reserved
+                .remove(&settle.call)
+                .unwrap_or_else(|| (month.into(), NanoUsd(0)));
+            let month = self.months.entry(month).or_default();
+            month.settle(amount, settle.cost);
+        }
+        if let Some(reserve) = &charge.reserve
+            && !self.reserved.contains_key(&reserve.call)
+        {
+            self.reserved
+                .insert(reserve.call.clone(), (month.into(), reserve.amount));
+            let month = self.months.entry(month.into()).or_default();
+            month.reserve(reserve.amount);
+        }
+        self.ledger.extend(charge.ledger);
+    }
+
+    fn write(&mut self, claim: &Claim, append: Append, now: Timestamp) {
+        let Some(own) = self.conversations.get_mut(&claim.conversation) else {
+            return;
+        };
+        own.updated_at = now;
+        for record in &append.records {
+            self.fed += 1;
+            self.feed.insert(self.fed, (claim.conversation, own.len()));
+            own.log.push(Some(record.clone()));
+        }
+        if !append.records.is_empty() {
+            own.open = !append.checkpoint;
+        }
+        if append.checkpoint {
+            own.checkpoint = own.len().saturating_sub(1);
+        }
+        if let Some(to) = append.consume_to {
+            own.inbox = own.inbox.split_off(&(to + 1));
+        }
+        if let Some(state) = append.state {
+            own.state = state;
+        }
+        for change in append.items {
+            match change {
+                ItemChange::Put(item) => own.items.insert(item.id.clone(), item),
+                ItemChange::Close(id) => own.items.remove(&id),
+            };
+        }
+        rules::set_timers(&mut own.timers, &append.timers);
+        if let Some(lease) = append.lease {
+            own.claim = Some((claim.fence, now + lease));
+        }
+        for send in append.delivery_keys {
+            self.sends.entry(send.key).or_insert(Send {
+                conversation: claim.conversation,
+                index: send.index,
+                state: None,
+                settled: false,
+            });
+        }
+        for key in &append.settled {
+            if let Some(send) = self.sends.get_mut(key) {
+                send.settled = true;
+            }
+        }
+        let charge = Charge {
+            reserve: append.reserve,
+            settle: append.settle,
+            ledger: append.ledger,
+        };
+        self.account(charge, &rules::month(now));
+    }
+}
+
+#[async_trait]
+impl Mailbox for ReferenceStore {
+    async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let mut outcomes = Vec::with_capacity(events.len());
+        for routed in events {
+            let own = state.tenants.entry(tenant).or_default();
+            let (outcome, ready) = own.accept(tenant, routed, now);
+            if let Some(conversation) = ready
+                && state
+                    .conversation(tenant, conversation)
+                    .is_some_and(|own| own.claim.is_none())
+            {
+                state.queue(tenant, conversation);
+            }
+            outcomes.push(outcome);
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(outcomes)
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.tick(now);
+        let wanted = |tenant: &TenantId| !request.skip.contains(tenant);
+        let next = state.ready.iter().position(wanted);
+        let Some(tenant) = next.and_then(|at| state.ready.remove(at)) else {
+            let unclaimed = state.tenants.values().flat_map(|own| {
+                let conversations = own.conversations.values();
+                conversations.filter(|own| own.claim.is_none())
+            });
+            let next_due = unclaimed.filter_map(|own| rules::first_due(&own.timers));
+            return Ok(Claimed::Nothing {
+                next_due: next_due.min(),
+            });
+        };
+        state.fence += 1;
+        let fence = state.fence;
+        let own = state.tenants.entry(tenant).or_default();
+        let id = own.ready.pop_front();
+        let more = !own.ready.is_empty();
+        let claim = id.and_then(|id| {
+            let conversation = own.conversations.get_mut(&id)?;
+            conversation.queued = false;
+            conversation.claim = Some((fence, now + request.lease));
+            Some(Claim {
+                tenant,
+                conversation: id,
+                worker: request.worker,
+                fence,
+            })
+        });
+        if more {
+            state.ready.push_back(tenant);
+        }
+        Ok(claim.map_or(
+            Claimed::Nothing {
+                next_due: Some(now),
+            },
+            Claimed::Conversation,
+        ))
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(own) = state.conversation(claim.tenant, claim.conversation) else {
+            return Ok(None);
+        };
+        if !own.valid(claim, now) {
+            return Ok(None);
+        }
+        own.upgraded.clear();
+        Ok(Some(Loaded {
+            connection: own.connection,
+            place: own.place.clone(),
+            len: own.len(),
+            records: own.stored(own.checkpoint..u64::MAX),
+            inbox: own.inbox.values().take(LARGEST_LOAD).cloned().collect(),
+            state: own.state.clone(),
+            items: own.items.values().cloned().collect(),
+            due: rules::due(&own.timers, now),
+            now,
+        }))
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(own) = state.conversation(claim.tenant, claim.conversation) else {
+            return Ok(false);
+        };
+        let valid = own.valid(claim, now);
+        if valid {
+            own.claim = Some((claim.fence, now + lease));
+        }
+        Ok(valid)
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        append: Append,
+    ) -> Result<AppendOutcome> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(tenant) = state.tenants.get_mut(&claim.tenant) else {
+            return Ok(AppendOutcome::Lost);
+        };
+        let fits = tenant.fits(append.reserve.as_ref(), &rules::month(now));
+        let Some(own) = tenant.conversations.get_mut(&claim.conversation) else {
+            return Ok(AppendOutcome::Lost);
+        };
+        let fits_log = append.records.is_empty() || own.len() == expected_len;
+        if !own.valid(claim, now) || !fits_log {
+            return Ok(AppendOutcome::Lost);
+        }
+        let stale = |to| own.upgraded.range(..=to).next().is_some();
+        if append.consume_to.is_some_and(stale) {
+            own.claim = None;
+            state.queue(claim.tenant, claim.conversation);
+            return Ok(AppendOutcome::Lost);
+        }
+        let persons = append.records.iter().flat_map(|record| &record.persons);
+        let unknown: BTreeSet<PersonId> = persons
+            .copied()
+            .filter(|person| !tenant.known.contains(person))
+            .collect();
+        if !unknown.is_empty() {
+            return Ok(AppendOutcome::Forgotten(unknown.into_iter().collect()));
+        }
+        if !fits {
+            return Ok(AppendOutcome::OverBudget);
+        }
+        tenant.write(claim, append, now);
+        Ok(AppendOutcome::Appended)
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Some(own) = state.conversation(claim.tenant, claim.conversation) else {
+            return Ok(());
+        };
+        if own.valid(claim, now) {
+            own.claim = None;
+            let newest = own.inbox.keys().next_back();
+            let newer = newest.is_some_and(|newest| *newest > seen);
+            if newer || !own.upgraded.is_empty() || own.due(now) {
+                state.queue(claim.tenant, claim.conversation);
+            }
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+#[async_trait]
+impl History for ReferenceStore {
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let state = self.lock();
+        let Some(own) = state.tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let read = own.conversations.get(&conversation);
+        let mut read = read.map(|own| own.stored(range)).unwrap_or_default();
+        for send in own.sends.values() {
+            if send.conversation == conversation
+                && let Some(stored) = read.iter_mut().find(|stored| stored.index == send.index)
+            {
+                stored.delivery = send.state;
+            }
+        }
+        Ok(read)
+    }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        let state = self.lock();
+        let Some(own) = state.tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let mut all: Vec<_> = own
+            .conversations
+            .iter()
+            .map(|(id, own)| own.summary(*id))
+            .filter(|summary| after.is_none_or(|after| summary.cursor() < after))
+            .collect();
+        all.sort_by_key(|summary| std::cmp::Reverse(summary.cursor()));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>> {
+        let state = self.lock();
+        let Some(own) = state.tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let mut all: Vec<ItemEntry> = own
+            .conversations
+            .iter()
+            .flat_map(|(id, own)| {
+                own.items.values().map(|item| ItemEntry {
+                    conversation: *id,
+                    item: item.clone(),
+                })
+            })
+            .filter(|entry| after.as_ref().is_none_or(|after| entry.item.id > *after))
+            .collect();
+        all.sort_by(|a, b| a.item.id.cmp(&b.item.id));
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        let state = self.lock();
+        let Some(own) = state.tenants.get(&tenant) else {
+            return Ok(Vec::new());
+        };
+        let fed = own.feed.range(after.saturating_add(1)..).take(limit);
+        Ok(fed
+            .filter_map(|(cursor, (conversation, index))| {
+                let log = &own.conversations.get(conversation)?.log;
+                Some(Fed {
+                    cursor: *cursor,
+                    conversation: *conversation,
+                    stored: Stored::new(*index, log.get(*index as usize).cloned().flatten()),
+                })
+            })
+            .collect())
+    }
+}
+
+#[async_trait]
+impl Ledger for ReferenceStore {
+    async fn charge(&self, tenant: TenantId, mut charge: Charge) -> Result<bool> {
+        let month = rules::month(self.clock.now());
+        let mut state = self.lock();
+        let own = state.tenants.entry(tenant).or_default();
+        let reserve = charge.reserve.take();
+        own.account(charge, &month);
+        let fits = own.fits(reserve.as_ref(), &month);
+        if fits {
+            let charge = Charge {
+                reserve,
+                ..Charge::default()
+            };
+            own.account(charge, &month);
+        }
+        Ok(fits)
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        let state = self.lock();
+        let own = state.tenants.get(&tenant);
+        let held = own.and_then(|own| own.reserved.get(call));
+        Ok(held.map(|(_, amount)| *amount))
+    }
+
+    async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage> {
+        let state = self.lock();
+        let Some(own) = state.tenants.get(&tenant) else {
+            return Ok(LedgerPage::default());
+        };
+        let month = own.months.get(&query.month).copied().unwrap_or_default();
+        let rows = (1..).zip(own.ledger.iter().cloned());
+        let after = rows.filter(|(number, _)| *number > query.after);
+        Ok(LedgerPage {
+            spent: month.spent,
+            reserved: month.reserved,
+            rows: after.take(query.limit).collect(),
+        })
+    }
+}
+
+#[async_trait]
+impl Archive for ReferenceStore {
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        let state = self.lock();
+        let mut items = Vec::new();
+        if let Some(own) = state.tenants.get(&tenant) {
+            for (id, conversation) in &own.conversations {
+                items.push(Exported::Conversation(conversation.summary(*id)));
+                items.push(Exported::State(conversation.state.clone()));
+                let records = conversation.stored(0..u64::MAX).into_iter();
+                items.extend(records.map(Exported::Record));
+                items.extend(conversation.inbox.values().cloned().map(Exported::Inbox));
+                items.extend(conversation.items.values().cloned().map(Exported::Item));
+            }
+            items.extend(own.ledger.iter().cloned().map(Exported::Ledger));
+            items.extend(own.months.iter().map(|(month, sums)| Exported::Budget {
+                month: month.clone(),
+                spent: sums.spent,
+                reserved: sums.reserved,
+            }));
+        }
+        Ok(stream::iter(items.into_iter().map(Ok)).boxed())
+    }
+
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        let mut state = self.lock();
+        let own = state.tenants.entry(tenant).or_default();
+        let mut conversations: BTreeMap<ConversationId, Conversation> = BTreeMap::new();
+        let mut persons = HashSet::new();
+        let mut last = None;
+        for item in &items {
+            if let Exported::Conversation(summary) = item {
+                if own.conversations.contains_key(&summary.id)
+                    || conversations.contains_key(&summary.id)
+                {
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        "a conversation exists already",
+                    ));
+                }
+                conversations.insert(summary.id, Conversation::from(summary));
+                last = Some(summary.id);
+                continue;
+            }
+            if matches!(item, Exported::Ledger(_) | Exported::Budget { .. }) {
+                continue;
+            }
+            let place = last
+                .and_then(|last| conversations.get_mut(&last))
+                .ok_or_else(|| Error::invalid("items", "belongs to no conversation"))?;
+            match item {
+                Exported::State(state) => {
+                    place.place_of = state.person;
+                    place.state = state.clone();
+                }
+                Exported::Record(stored) if stored.index == place.len() => {
+                    let record = stored.record.iter();
+                    persons.extend(record.flat_map(|record| record.persons.iter().copied()));
+                    place.log.push(stored.record.clone());
+                }
+                Exported::Inbox(item) => {
+                    persons.extend(item.persons.iter().copied());
+                    place.next_seq = place.next_seq.max(item.seq + 1);
+                    place.inbox.insert(item.seq, item.clone());
+                }
+                Exported::Item(item) => {
+                    if let Some(at) = item.retry_at {
+                        let timer = TimerChange::set(TimerName::item(&item.id), at);
+                        rules::set_timers(&mut place.timers, &[timer]);
+                    }
+                    place.items.insert(item.id.clone(), item.clone());
+                }
+                _ => return Err(Error::invalid("items", "a record is missing")),
+            }
+        }
+        own.known.extend(persons);
+        let mut ready = Vec::new();
+        for (id, mut conversation) in conversations {
+            for index in 0..conversation.len() {
+                own.fed += 1;
+                own.feed.insert(own.fed, (id, index));
+            }
+            conversation.checkpoint = conversation.len().saturating_sub(1);
+            if conversation.unfinished() {
+                ready.push(id);
+            }
+            own.conversations.insert(id, conversation);
+        }
+        for item in items {
+            match item {
+                Exported::Ledger(row) => own.ledger.push(row),
+                Exported::Budget {
+                    month,
+                    spent,
+                    reserved,
+                } => {
+                    own.months.insert(month, Month { spent, reserved });
+                }
+                _ => {}
+            }
+        }
+        for id in ready {
+            state.queue(tenant, id);
+        }
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        let now = self.clock.now();
+        let mut receipt = ErasureReceipt::new(what, depth, now);
+        let mut state = self.lock();
+        let Some(own) = state.tenants.get_mut(&tenant) else {
+            return Ok(receipt);
+        };
+        match what {
+            Erase::Conversation { conversation: id } => {
+                own.ready.retain(|ready| *ready != id);
+                own.sends.retain(|_, send| send.conversation != id);
+                own.feed.retain(|_, (of, _)| *of != id);
+                if let Some(gone) = own.conversations.remove(&id) {
+                    receipt.records = gone.len();
+                }
+            }
+            Erase::Tenant => {
+                let all = own.conversations.values();
+                receipt.records = all.map(Conversation::len).sum();
+                state.tenants.remove(&tenant);
+                state.ready.retain(|ready| *ready != tenant);
+            }
+            Erase::Message {
+                conversation,
+                index,
+            } => {
+                if let Some(own) = own.conversations.get_mut(&conversation)
+                    && let Some(record) = own.log.get_mut(index as usize)
+                {
+                    receipt.records = u64::from(record.take().is_some());
+                    own.claim = None;
+                }
+            }
+            Erase::Person { person } => {
+                own.erased.insert(person, now);
+                receipt.keys = u64::from(own.known.remove(&person));
+                for conversation in own.conversations.values_mut() {
+                    receipt.records += conversation.forget(person);
+                }
+            }
+        }
+        let ready: Vec<_> = state.tenants.get(&tenant).map_or_else(Vec::new, |own| {
+            let free = |own: &Conversation| own.claim.is_none() && own.unfinished();
+            let all = own.conversations.iter();
+            all.filter(|(_, own)| free(own))
+                .map(|(id, _)| *id)
+                .collect()
+        });
+        for id in ready {
+            state.queue(tenant, id);
+        }
+        Ok(receipt)
+    }
+}
+
+/// A stable name for something of a tenant. It keeps no secret: nothing of this store leaves the process.
+fn named(tenant: TenantId, label: &str, bytes: &[u8]) -> [u8; 16] {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let half = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, tenant, label, bytes).hash(&mut hasher);
+        hasher.finish().to_be_bytes()
+    };
+    let mut hash = [0; 16];
+    hash[..8].copy_from_slice(&half(0));
+    hash[8..].copy_from_slice(&half(1));
+    hash
+}

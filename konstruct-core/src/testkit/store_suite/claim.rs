@@ -1,0 +1,445 @@
+//! Claims: one holder at a time, leases that end, fairness, and wake-ups that are not lost.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::try_join_all;
+use tokio::time::timeout;
+
+use super::{
+    Failed, Outcome, StoreSubject, ensure, ensure_eq,
+    world::{LEASE, World, records},
+};
+use crate::{
+    Clock as _, WorkerId,
+    store::{Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
+};
+
+/// In real time: far beyond what a wake-up takes, and soon enough to fail.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) async fn one_holds_at_a_time(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    subject.accept_new(&world, world.message("C1", "a")).await?;
+    let claims = try_join_all((0..16).map(|_| subject.try_claim())).await?;
+    let held: Vec<_> = claims.into_iter().flatten().collect();
+    ensure_eq!(held.len(), 1, "claims of one conversation");
+    subject.accept_new(&world, world.message("C1", "b")).await?;
+    subject
+        .claim_nothing("while the only conversation is claimed")
+        .await?;
+    subject.store.release(&held[0], 0).await?;
+    let next = subject.claim().await?;
+    ensure!(next.fence > held[0].fence, "a later fence is not higher");
+    Ok(())
+}
+
+pub(super) async fn a_lease_ends(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let old = subject.claimed(&world, "C1").await?;
+    subject.append(&old, 0, records(&["before"])).await?;
+    subject.clock.advance(LEASE - Duration::from_micros(1));
+    subject.append(&old, 1, records(&["in time"])).await?;
+    subject.clock.advance(Duration::from_micros(1));
+    let late = |text: &'static str| Append {
+        consume_to: Some(1),
+        timers: vec![TimerChange::set(TimerName::turn(), subject.clock.now())],
+        delivery_keys: super::accept::sends(&["late"]).delivery_keys,
+        ..records(&[text])
+    };
+    let outcome = subject.store.append(&old, 2, late("too late")).await?;
+    ensure_eq!(outcome, AppendOutcome::Lost, "an append after the lease");
+    let new = subject.claim().await?;
+    ensure_eq!(
+        new.conversation,
+        old.conversation,
+        "what is ready after the lease"
+    );
+    ensure!(new.fence > old.fence, "a later fence is not higher");
+    let outcome = subject.store.append(&old, 2, late("stale")).await?;
+    ensure_eq!(outcome, AppendOutcome::Lost, "an append with a stale fence");
+    ensure!(
+        subject.store.load(&old).await?.is_none(),
+        "a stale claim loads"
+    );
+    ensure!(
+        !subject.store.renew(&old, LEASE).await?,
+        "a stale claim is renewed"
+    );
+    subject.store.release(&old, 0).await?;
+    subject
+        .claim_nothing("after the release of a stale claim")
+        .await?;
+    let loaded = subject.load(&new).await?;
+    ensure_eq!(
+        (loaded.len, loaded.inbox.len(), !loaded.due.is_empty()),
+        (2, 1, false),
+        "what a stale append changed"
+    );
+    ensure_eq!(
+        subject.texts(world.tenant, old.conversation).await?,
+        ["before", "in time"],
+        "the log"
+    );
+    subject.append(&new, 2, records(&["after"])).await
+}
+
+pub(super) async fn a_lease_is_renewed(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    for n in 0..5 {
+        subject.clock.advance(LEASE / 2);
+        ensure!(
+            subject.store.renew(&claim, LEASE).await?,
+            "renewal {n} fails"
+        );
+        subject.claim_nothing("while the lease is renewed").await?;
+    }
+    subject.append(&claim, 0, records(&["held"])).await?;
+    subject.clock.advance(LEASE);
+    ensure!(
+        !subject.store.renew(&claim, LEASE).await?,
+        "a lease that is over is renewed"
+    );
+    let next = subject.claim().await?;
+    ensure_eq!(
+        next.conversation,
+        claim.conversation,
+        "what is ready after the lease"
+    );
+    Ok(())
+}
+
+pub(super) async fn a_release_tells_what_was_seen(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    subject.store.release(&claim, 1).await?;
+    subject.claim_nothing("after all was seen").await?;
+    subject.accept_new(&world, world.message("C1", "b")).await?;
+    let claim = subject.claim().await?;
+    ensure_eq!(
+        subject.load(&claim).await?.inbox.len(),
+        2,
+        "what was seen and not consumed"
+    );
+    subject.accept_new(&world, world.message("C1", "c")).await?;
+    subject.store.release(&claim, 2).await?;
+    let claim = subject.claim().await?;
+    let consume = Append {
+        consume_to: Some(3),
+        ..records(&["all of it"])
+    };
+    subject.append(&claim, 0, consume).await?;
+    // What was consumed was seen, whatever the release says.
+    subject.store.release(&claim, 0).await?;
+    subject.claim_nothing("after all was consumed").await?;
+    // A release ends the claim.
+    let outcome = subject.store.append(&claim, 1, records(&["no"])).await?;
+    ensure_eq!(outcome, AppendOutcome::Lost, "an append after the release");
+    subject.clock.advance(2 * LEASE);
+    subject
+        .claim_nothing("when the lease of a released claim is over")
+        .await
+}
+
+pub(super) async fn a_timer_makes_ready(subject: &StoreSubject) -> Outcome {
+    let worlds = [World::new(), World::new()];
+    let now = subject.clock.now();
+    let at = |secs| now + Duration::from_secs(secs);
+    ensure_eq!(subject.next_due().await?, None, "the first timer of none");
+    let mut claims = Vec::new();
+    for (world, secs) in worlds.iter().zip([20, 10]) {
+        let claim = subject.claimed(world, "C1").await?;
+        let wait = Append {
+            consume_to: Some(1),
+            timers: vec![TimerChange::set(TimerName::turn(), at(secs))],
+            ..records(&["wait"])
+        };
+        subject.append(&claim, 0, wait).await?;
+        claims.push(claim);
+    }
+    // The end of a lease is a time to look again at, the timer of a claimed conversation is not.
+    ensure!(
+        subject
+            .next_due()
+            .await?
+            .is_none_or(|due| due >= now + LEASE),
+        "a claimed conversation's timer is waited for"
+    );
+    for claim in &claims {
+        subject.store.release(claim, 1).await?;
+    }
+    subject.claim_nothing("before any timer").await?;
+    ensure_eq!(
+        subject.next_due().await?,
+        Some(at(10)),
+        "the first of two timers"
+    );
+    subject.clock.advance(Duration::from_secs(10));
+    let second = subject.claim().await?;
+    ensure_eq!(second.tenant, worlds[1].tenant, "whose timer came first");
+    ensure!(
+        subject.load(&second).await?.due == [TimerName::turn()],
+        "the timer is not due when it is"
+    );
+    subject.claim_nothing("before the other timer").await?;
+    ensure_eq!(
+        subject.next_due().await?,
+        Some(at(20)),
+        "the timer that nobody holds"
+    );
+    // Due and not taken off: it stays ready. Taken off: it does not.
+    subject.store.release(&second, 1).await?;
+    let second = subject.claim().await?;
+    let clear = Append {
+        timers: vec![TimerChange::clear(TimerName::turn())],
+        ..Append::default()
+    };
+    subject.append(&second, 1, clear).await?;
+    ensure!(
+        subject.load(&second).await?.due.is_empty(),
+        "a timer that was taken off is due"
+    );
+    subject.store.release(&second, 1).await?;
+    subject
+        .claim_nothing("after the timer was taken off")
+        .await?;
+    // Moved: only the new time counts.
+    subject.clock.advance(Duration::from_secs(10));
+    let first = subject.claim().await?;
+    let later = Append {
+        timers: vec![TimerChange::set(TimerName::turn(), at(50))],
+        ..Append::default()
+    };
+    subject.append(&first, 1, later).await?;
+    subject.store.release(&first, 1).await?;
+    subject.claim_nothing("before the new time").await?;
+    ensure_eq!(subject.next_due().await?, Some(at(50)), "the new time");
+    subject.clock.advance(Duration::from_secs(30));
+    let first = subject.claim().await?;
+    ensure_eq!(first.tenant, worlds[0].tenant, "whose timer was moved");
+    Ok(())
+}
+
+pub(super) async fn timers_have_names(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let now = subject.clock.now();
+    let claim = subject.claimed(&world, "C1").await?;
+    let item = TimerName("item:one".into());
+    let wait = Append {
+        consume_to: Some(1),
+        timers: vec![
+            TimerChange::set(TimerName::turn(), now + Duration::from_secs(20)),
+            TimerChange::set(item.clone(), now + Duration::from_secs(10)),
+        ],
+        ..records(&["wait"])
+    };
+    subject.append(&claim, 0, wait).await?;
+    subject.store.release(&claim, 1).await?;
+    subject.clock.advance(Duration::from_secs(10));
+    let claim = subject.claim().await?;
+    ensure_eq!(
+        subject.load(&claim).await?.due,
+        std::slice::from_ref(&item),
+        "the timers that are due"
+    );
+    let clear = Append {
+        timers: vec![TimerChange::clear(item)],
+        ..Append::default()
+    };
+    subject.append(&claim, 1, clear).await?;
+    subject.store.release(&claim, 1).await?;
+    let due = subject.next_due().await?;
+    ensure_eq!(due, Some(now + Duration::from_secs(20)), "the other timer");
+    subject.clock.advance(Duration::from_secs(10));
+    let claim = subject.claim().await?;
+    ensure_eq!(
+        subject.load(&claim).await?.due,
+        [TimerName::turn()],
+        "the timers that are due then"
+    );
+    Ok(())
+}
+
+pub(super) async fn skipped_tenants_wait(subject: &StoreSubject) -> Outcome {
+    let (slow, other) = (World::new(), World::new());
+    for n in 0..3 {
+        let event = slow.message(&format!("C{n}"), &n.to_string());
+        subject.accept_new(&slow, event).await?;
+    }
+    subject.accept_new(&other, other.message("C1", "a")).await?;
+    let claim = async |skip| -> Result<_, Failed> {
+        let request = ClaimRequest {
+            skip,
+            ..ClaimRequest::new(WorkerId::new(), LEASE)
+        };
+        Ok(subject.store.claim(request).await?.conversation())
+    };
+    let first = claim(vec![slow.tenant]).await?;
+    ensure_eq!(
+        first.map(|claim| claim.tenant),
+        Some(other.tenant),
+        "whose conversation is claimed"
+    );
+    ensure!(
+        claim(vec![slow.tenant]).await?.is_none(),
+        "a tenant that is skipped is served"
+    );
+    for _ in 0..3 {
+        let next = claim(vec![other.tenant]).await?;
+        ensure_eq!(
+            next.map(|claim| claim.tenant),
+            Some(slow.tenant),
+            "whose conversation is claimed then"
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn changes_wake(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let journal = &subject.store;
+    let woken = |what: &'static str| async move {
+        timeout(PATIENCE, journal.changed())
+            .await
+            .map_err(|_| format!("nobody was woken by {what}"))
+    };
+    subject.claim_nothing("in an empty journal").await?;
+    subject.accept_new(&world, world.message("C1", "a")).await?;
+    woken("an event that came before the call").await?;
+    let claim = subject.claim().await?;
+    subject.claim_nothing("while all is claimed").await?;
+    // A dropped future takes nothing with it.
+    drop(timeout(Duration::ZERO, journal.changed()).await);
+    let (waiting, accepted) = tokio::join!(
+        woken("an event that came during the call"),
+        subject.accept_new(&world, world.message("C2", "b"))
+    );
+    waiting?;
+    accepted?;
+    let second = subject.claim().await?;
+    subject.claim_nothing("while all is claimed").await?;
+    subject.accept_new(&world, world.message("C1", "c")).await?;
+    let (waiting, released) = tokio::join!(
+        woken("a release with something unseen"),
+        journal.release(&claim, 1)
+    );
+    waiting?;
+    released?;
+    let again = subject.claim().await?;
+    ensure_eq!(again.conversation, claim.conversation, "what was released");
+    subject.store.release(&second, 1).await?;
+    Ok(())
+}
+
+pub(super) async fn tenants_take_turns(subject: &StoreSubject) -> Outcome {
+    let worlds = [World::new(), World::new(), World::new()];
+    for (world, many) in worlds.iter().zip([40, 40, 1]) {
+        for n in 0..many {
+            let event = world.message(&format!("C{n}"), &n.to_string());
+            subject.accept_new(world, event).await?;
+        }
+    }
+    let mut tenants = Vec::new();
+    for _ in 0..81 {
+        tenants.push(subject.claim().await?.tenant);
+    }
+    let first_of = |world: &World| tenants.iter().position(|tenant| *tenant == world.tenant);
+    for world in &worlds {
+        let first = first_of(world).ok_or("a tenant was never served")?;
+        ensure!(
+            first < 8,
+            "a tenant waited for {first} conversations of others"
+        );
+    }
+    let early = tenants[..40]
+        .iter()
+        .filter(|tenant| **tenant == worlds[0].tenant)
+        .count();
+    ensure!(
+        (10..=30).contains(&early),
+        "of two tenants with as much to do, one has {early} of the first 40 claims"
+    );
+    Ok(())
+}
+
+/// Events come in while workers take them: every one is consumed, in order, and nobody waits for ever.
+pub(super) async fn nothing_is_lost_under_load(subject: &StoreSubject) -> Outcome {
+    const EVENTS: usize = 200;
+    let world = World::new();
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        workers.spawn(work(Arc::clone(&subject.store)));
+    }
+    let produce = async {
+        for n in 0..EVENTS {
+            let event = world.message(&format!("C{}", n % 7), &n.to_string());
+            subject.accept_new(&world, event).await?;
+            if n % 5 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok::<_, Failed>(())
+    };
+    produce.await?;
+    let drained = async {
+        loop {
+            let left = subject.store.list(world.tenant, None, 10).await?;
+            if left.iter().all(|conversation| conversation.unconsumed == 0) {
+                return Ok::<_, Failed>(());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, drained)
+        .await
+        .map_err(|_| "events lie unconsumed and no worker is woken")??;
+    workers.abort_all();
+    while let Some(worker) = workers.join_next().await {
+        // A worker ends by being stopped, or by the error that it met.
+        if let Ok(outcome) = worker {
+            outcome?;
+        }
+    }
+    let mut consumed = Vec::new();
+    for conversation in subject.store.list(world.tenant, None, 10).await? {
+        let texts = subject.texts(world.tenant, conversation.id).await?;
+        let numbers: Vec<usize> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+        ensure!(
+            numbers.is_sorted(),
+            "a conversation was worked out of order: {numbers:?}"
+        );
+        consumed.extend(numbers);
+    }
+    consumed.sort_unstable();
+    ensure_eq!(consumed, (0..EVENTS).collect::<Vec<_>>(), "what was worked");
+    Ok(())
+}
+
+/// Consumes whatever is ready, and records the ids.
+async fn work(store: Arc<dyn Store>) -> Outcome {
+    let worker = WorkerId::new();
+    loop {
+        let request = ClaimRequest::new(worker, LEASE);
+        let Some(claim) = store.claim(request).await?.conversation() else {
+            store.changed().await;
+            continue;
+        };
+        let Some(loaded) = store.load(&claim).await? else {
+            return Err("a claim that was just made does not load".into());
+        };
+        let seen = loaded.inbox.last().map_or(0, |item| item.seq);
+        let ids: Vec<&str> = loaded
+            .inbox
+            .iter()
+            .filter_map(|item| Some(item.event.as_ref()?.event.id.as_str()))
+            .collect();
+        tokio::task::yield_now().await;
+        let consume = Append {
+            consume_to: Some(seen),
+            ..records(&ids)
+        };
+        let outcome = store.append(&claim, loaded.len, consume).await?;
+        ensure_eq!(outcome, AppendOutcome::Appended, "a worker's append");
+        store.release(&claim, seen).await?;
+    }
+}

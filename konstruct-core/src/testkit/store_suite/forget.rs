@@ -1,0 +1,504 @@
+//! Forgetting messages and persons, moving a tenant, and money that belongs to no conversation.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Failed, Outcome, StoreSubject, ensure, ensure_eq,
+    world::{World, record, records},
+};
+use crate::{
+    Actor, Basis, ConversationId, Depth, Erase, ErrorKind, IdKind, LedgerRow, NanoUsd, PersonId,
+    RoutedEvent, Usage,
+    store::{
+        Accepted, Append, AppendOutcome, Charge, Claim, Exported, LedgerQuery, Reserve, Settle,
+        Stored, rules,
+    },
+    turn::Record,
+};
+
+/// A record that holds words of these persons.
+fn words(text: &str, persons: &[PersonId]) -> Record {
+    Record {
+        persons: persons.iter().copied().collect::<BTreeSet<_>>(),
+        ..record(text)
+    }
+}
+
+fn from(mut routed: RoutedEvent, user: &str) -> RoutedEvent {
+    routed.event.sender = Actor::human(IdKind::SlackUser, user);
+    routed
+}
+
+/// The readable texts of a log, with `-` for what can no longer be read.
+async fn read(
+    subject: &StoreSubject,
+    world: &World,
+    conversation: ConversationId,
+) -> Result<Vec<String>, Failed> {
+    let log = subject
+        .store
+        .read(world.tenant, conversation, 0..100)
+        .await?;
+    let text = |stored: Stored| {
+        stored
+            .record
+            .map_or_else(|| "-".to_owned(), |record| super::world::text_of(&record))
+    };
+    Ok(log.into_iter().map(text).collect())
+}
+
+pub(super) async fn a_message_is_forgotten(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    let append = records(&["one", "two", "three"]);
+    subject.append(&claim, 0, append).await?;
+    let what = Erase::Message {
+        conversation: claim.conversation,
+        index: 1,
+    };
+    let erase = async || {
+        subject
+            .store
+            .erase(world.tenant, what, Depth::Logical)
+            .await
+    };
+    ensure_eq!(erase().await?.records, 1, "records that went");
+    ensure_eq!(erase().await?.records, 0, "records that went again");
+    ensure_eq!(
+        read(subject, &world, claim.conversation).await?,
+        ["one", "-", "three"],
+        "the log"
+    );
+    let outcome = subject.store.append(&claim, 3, records(&["no"])).await?;
+    ensure_eq!(outcome, AppendOutcome::Lost, "an append by its claim");
+    let fed = subject.store.feed(world.tenant, 0, 10).await?;
+    let cursors: Vec<_> = fed.iter().map(|fed| fed.stored.record.is_some()).collect();
+    ensure_eq!(cursors, [true, false, true], "what of the feed can be read");
+    Ok(())
+}
+
+/// One conversation of two persons, and one in which only the second wrote. Returns both claims and both persons.
+async fn two_persons(
+    subject: &StoreSubject,
+    world: &World,
+) -> Result<([Claim; 2], [PersonId; 2]), Failed> {
+    let event = |place, id, user| from(world.message(place, id), user);
+    subject
+        .accept_new(world, event("C1", "a1", "U-ann"))
+        .await?;
+    subject
+        .accept_new(world, event("C1", "b1", "U-bob"))
+        .await?;
+    let first = subject.claim().await?;
+    let loaded = subject.load(&first).await?;
+    let persons: Vec<PersonId> = loaded
+        .inbox
+        .iter()
+        .flat_map(|item| item.persons.clone())
+        .collect();
+    let [ann, bob] = persons[..] else {
+        return Err(format!("two events are {persons:?}'s").into());
+    };
+    ensure!(ann != bob, "two persons have one id");
+    let append = Append {
+        consume_to: Some(1),
+        records: vec![
+            words("ann", &[ann]),
+            words("both", &[ann, bob]),
+            words("bob", &[bob]),
+        ],
+        ..Append::default()
+    };
+    subject.append(&first, 0, append).await?;
+    subject
+        .accept_new(world, event("C2", "b2", "U-bob"))
+        .await?;
+    let second = subject.claim().await?;
+    subject
+        .append(
+            &second,
+            0,
+            Append {
+                records: vec![words("bob alone", &[bob])],
+                ..Append::default()
+            },
+        )
+        .await?;
+    Ok(([first, second], [ann, bob]))
+}
+
+pub(super) async fn a_person_is_forgotten(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let ([first, second], [_, bob]) = two_persons(subject, &world).await?;
+    // A delivery key, and something of another person that waits.
+    let waiting = from(world.message("C1", "a2"), "U-ann");
+    subject.accept_new(&world, waiting).await?;
+    subject
+        .clock
+        .advance(std::time::Duration::from_secs(31_536_000));
+    let what = Erase::Person { person: bob };
+    let receipt = subject
+        .store
+        .erase(world.tenant, what, Depth::Logical)
+        .await?;
+    // Three records, and two events of the inboxes.
+    ensure_eq!(receipt.records, 5, "records and events that went");
+    ensure_eq!(
+        read(subject, &world, first.conversation).await?,
+        ["ann", "-", "-"],
+        "the log of both"
+    );
+    ensure_eq!(
+        read(subject, &world, second.conversation).await?,
+        ["-"],
+        "the log of one"
+    );
+    for claim in [&first, &second] {
+        let outcome = subject.store.append(claim, 3, records(&["no"])).await?;
+        ensure_eq!(outcome, AppendOutcome::Lost, "a late append");
+    }
+    for (id, when) in [("b1", "redelivered"), ("b3", "delivered late")] {
+        let event = from(world.message("C1", id), "U-bob");
+        let outcome = subject.accept(&world, event).await?;
+        ensure_eq!(outcome, Accepted::Duplicate, "what was said before, {when}");
+    }
+    let mut claim = subject.claim().await?;
+    if claim.conversation == second.conversation {
+        // Its turn is open, and cannot be read any more: it may be worked first.
+        subject.store.release(&claim, 9).await?;
+        claim = subject.claim().await?;
+    }
+    ensure_eq!(claim.conversation, first.conversation, "what is ready");
+    let loaded = subject.load(&claim).await?;
+    let inbox: Vec<_> = loaded
+        .inbox
+        .iter()
+        .map(|item| item.event.as_ref().map(|routed| routed.event.id.as_str()))
+        .collect();
+    ensure_eq!(inbox, [Some("a2")], "what of the inbox is left");
+    subject.append(&claim, 3, records(&["after"])).await?;
+    // What is said from now on is a new person's, and is kept.
+    let mut again = from(world.message("C2", "b4"), "U-bob");
+    again.event.occurred_at = crate::Clock::now(&subject.clock) + std::time::Duration::from_secs(1);
+    let (conversation, _) = subject.accept_new(&world, again).await?;
+    ensure_eq!(conversation, second.conversation, "where it is said again");
+    let claim = subject.claim().await?;
+    let loaded = subject.load(&claim).await?;
+    ensure_eq!(loaded.inbox.len(), 1, "what waits of the person");
+    ensure!(
+        loaded.inbox[0].event.is_some(),
+        "what was said after the erasure cannot be read"
+    );
+    subject
+        .append(
+            &claim,
+            1,
+            Append {
+                records: vec![words("bob again", &[bob])],
+                ..Append::default()
+            },
+        )
+        .await?;
+    ensure_eq!(
+        read(subject, &world, second.conversation).await?,
+        ["-", "bob again"],
+        "the log after"
+    );
+    Ok(())
+}
+
+pub(super) async fn an_import_restores(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let ([first, second], [_, bob]) = two_persons(subject, &world).await?;
+    let forget = Erase::Message {
+        conversation: first.conversation,
+        index: 0,
+    };
+    subject
+        .store
+        .erase(world.tenant, forget, Depth::Logical)
+        .await?;
+    let charge = Charge {
+        reserve: Some(reserve("open", 70, None)),
+        ledger: vec![row("open")],
+        ..Charge::default()
+    };
+    ensure!(subject.store.charge(world.tenant, charge).await?, "no cap");
+    let exported = subject.exported(world.tenant).await?;
+    let before = shown(&exported);
+    // An instance of its own would do; a tenant that was erased whole is one.
+    subject
+        .store
+        .erase(world.tenant, Erase::Tenant, Depth::Logical)
+        .await?;
+    subject.store.import(world.tenant, exported).await?;
+    ensure_eq!(
+        shown(&subject.exported(world.tenant).await?),
+        before,
+        "what is exported after the import"
+    );
+    ensure_eq!(
+        read(subject, &world, first.conversation).await?,
+        ["-", "both", "bob"],
+        "the log"
+    );
+    // What waited waits, under its number, and what comes next is numbered after it.
+    let mut ready = BTreeSet::new();
+    while let Some(claim) = subject.try_claim().await? {
+        let loaded = subject.load(&claim).await?;
+        ready.insert((claim.conversation, loaded.len, loaded.inbox[0].seq));
+        subject.store.release(&claim, 9).await?;
+    }
+    ensure_eq!(
+        ready,
+        BTreeSet::from([(first.conversation, 3, 2), (second.conversation, 1, 1)]),
+        "what is ready"
+    );
+    let (_, seq) = subject
+        .accept_new(&world, from(world.message("C1", "a9"), "U-ann"))
+        .await?;
+    ensure_eq!(seq, 3, "the next number");
+    // Persons are who they were.
+    let what = Erase::Person { person: bob };
+    let erased = subject.store.erase(world.tenant, what, Depth::Logical);
+    ensure_eq!(erased.await?.records, 5, "records and events that went");
+    Ok(())
+}
+
+/// An export as text, without what an import may number anew.
+fn shown(items: &[Exported]) -> Vec<String> {
+    let mut shown: Vec<_> = items
+        .iter()
+        .map(|item| match item {
+            Exported::Conversation(summary) => {
+                format!("{} {:?} {}", summary.id, summary.place, summary.len)
+            }
+            other => format!("{other:?}"),
+        })
+        .collect();
+    shown.sort();
+    shown
+}
+
+pub(super) async fn a_bad_import_changes_nothing(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    subject.append(&claim, 0, records(&["one", "two"])).await?;
+    let exported = subject.exported(world.tenant).await?;
+    let again = subject.store.import(world.tenant, exported.clone()).await;
+    let kind = again.map_err(|error| error.kind());
+    ensure_eq!(kind, Err(ErrorKind::Conflict), "an import of what is there");
+    let other = World::new();
+    let without = |gone: fn(&Exported) -> bool| {
+        let kept = exported.iter().filter(|item| !gone(item));
+        kept.cloned().collect::<Vec<_>>()
+    };
+    let gap = without(|item| matches!(item, Exported::Record(stored) if stored.index == 0));
+    let homeless = without(|item| matches!(item, Exported::Conversation(_)));
+    for (items, what) in [(gap, "a gap"), (homeless, "no conversation")] {
+        let imported = subject.store.import(other.tenant, items).await;
+        let kind = imported.map_err(|error| error.kind());
+        ensure_eq!(kind, Err(ErrorKind::InvalidInput), "an import with {what}");
+    }
+    let left = subject.exported(other.tenant).await?;
+    ensure!(left.is_empty(), "a bad import left {left:?}");
+    Ok(())
+}
+
+fn reserve(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
+    Reserve {
+        call: call.into(),
+        amount: NanoUsd(amount),
+        cap: cap.map(NanoUsd),
+    }
+}
+
+fn row(call: &str) -> LedgerRow {
+    LedgerRow {
+        call: call.into(),
+        provider: "p".into(),
+        model: "m".into(),
+        usage: Usage::default(),
+        cost: Some(NanoUsd(1)),
+        basis: Basis::Reported,
+    }
+}
+
+pub(super) async fn a_charge_is_money(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let charge = async |charge| subject.store.charge(world.tenant, charge).await;
+    let set_aside = |call, amount, cap| Charge {
+        reserve: Some(reserve(call, amount, Some(cap))),
+        ..Charge::default()
+    };
+    ensure!(charge(set_aside("one", 60, 100)).await?, "60 of 100");
+    let too_much = set_aside("two", 41, 100);
+    ensure!(!charge(too_much).await?, "41 of the 40 left");
+    let reserved = async |call| subject.store.reserved(world.tenant, call).await;
+    ensure_eq!(reserved("one").await?, Some(NanoUsd(60)), "what is held");
+    ensure_eq!(reserved("two").await?, None, "what did not fit");
+    let settle = Charge {
+        settle: vec![Settle {
+            call: "one".into(),
+            cost: NanoUsd(30),
+        }],
+        ledger: vec![row("one")],
+        ..Charge::default()
+    };
+    ensure!(charge(settle).await?, "settling");
+    ensure_eq!(reserved("one").await?, None, "what is settled");
+    ensure!(
+        charge(set_aside("three", 70, 100)).await?,
+        "70 of the 70 left"
+    );
+    let budgets = subject.budgets(world.tenant).await?;
+    let sums: Vec<_> = budgets
+        .iter()
+        .map(|(_, spent, held)| (*spent, *held))
+        .collect();
+    ensure_eq!(sums, [(30, 70)], "spent and set aside");
+    let exported = subject.exported(world.tenant).await?;
+    let rows: Vec<_> = exported
+        .iter()
+        .filter_map(|item| match item {
+            Exported::Ledger(row) => Some(row.call.as_str()),
+            _ => None,
+        })
+        .collect();
+    ensure_eq!(rows, ["one"], "rows of the ledger");
+    Ok(())
+}
+
+/// What one person wrote, and what was produced without having been shown it, stays when another is forgotten.
+pub(super) async fn others_are_kept(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let ([first, _], [ann, bob]) = two_persons(subject, &world).await?;
+    // 300 others are heard in the conversation: no record is sealed to all who were ever heard.
+    for n in 0..300 {
+        let event = from(world.message("C1", &format!("o{n}")), &format!("U-{n}"));
+        subject.accept_new(&world, event).await?;
+    }
+    let loaded = subject.load(&first).await?;
+    let others: Vec<PersonId> = loaded
+        .inbox
+        .iter()
+        .flat_map(|item| item.persons.clone())
+        .filter(|person| ![ann, bob].contains(person))
+        .collect();
+    let shown = words("for all of them", &others);
+    ensure!(shown.persons.len() > 200, "{} persons", shown.persons.len());
+    let append = Append {
+        records: vec![shown],
+        ..Append::default()
+    };
+    subject.append(&first, 3, append).await?;
+    let what = Erase::Person { person: bob };
+    let erased = subject.store.erase(world.tenant, what, Depth::Logical);
+    erased.await?;
+    ensure_eq!(
+        read(subject, &world, first.conversation).await?,
+        ["ann", "-", "-", "for all of them"],
+        "the log"
+    );
+    Ok(())
+}
+
+/// The address of a direct conversation is its person's: it is not listed, exported or loaded after they were forgotten.
+pub(super) async fn a_place_is_forgotten(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "4915112345678").await?;
+    let person = subject.load(&claim).await?.inbox[0].persons[0];
+    subject.append(&claim, 0, records(&["one"])).await?;
+    let listed = async || -> Result<_, Failed> {
+        let listed = subject.store.list(world.tenant, None, 9).await?;
+        Ok(listed.into_iter().map(|own| own.place).collect::<Vec<_>>())
+    };
+    let place = listed().await?;
+    ensure!(place.iter().all(Option::is_some), "before: {place:?}");
+    let what = Erase::Person { person };
+    subject
+        .store
+        .erase(world.tenant, what, Depth::Logical)
+        .await?;
+    ensure_eq!(listed().await?, [None], "the place in the list");
+    let exported = format!("{:?}", subject.exported(world.tenant).await?);
+    ensure!(
+        !exported.contains("4915112345678"),
+        "the address is exported: {exported}"
+    );
+    // Who writes again can be answered again.
+    subject.clock.advance(std::time::Duration::from_secs(60));
+    let mut again = world.message("4915112345678", "again");
+    again.event.occurred_at = crate::Clock::now(&subject.clock);
+    let (conversation, _) = subject.accept_new(&world, again).await?;
+    ensure_eq!(conversation, claim.conversation, "where it is said again");
+    let claim = subject.claim().await?;
+    let place = subject.load(&claim).await?.place;
+    ensure_eq!(
+        place.map(|place| place.id),
+        Some("4915112345678".to_owned()),
+        "the place of who writes again"
+    );
+    Ok(())
+}
+
+/// Vendors that give whole seconds: what was said in the second of an erasure may have come after it.
+pub(super) async fn the_second_of_an_erasure(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let now = crate::Clock::now(&subject.clock);
+    let second = crate::Timestamp::from_secs(now.as_micros() / 1_000_000 + 1);
+    let claim = subject.claimed(&world, "C1").await?;
+    let person = subject.load(&claim).await?.inbox[0].persons[0];
+    subject
+        .clock
+        .advance(second.since(now) + std::time::Duration::from_millis(400));
+    let what = Erase::Person { person };
+    subject
+        .store
+        .erase(world.tenant, what, Depth::Logical)
+        .await?;
+    let mut event = world.message("C1", "same second");
+    event.event.occurred_at = second;
+    subject.accept_new(&world, event).await?;
+    let mut event = world.message("C1", "second before");
+    event.event.occurred_at = crate::Timestamp::from_micros(second.as_micros() - 1_000_000);
+    let outcome = subject.accept(&world, event).await?;
+    ensure_eq!(outcome, Accepted::Duplicate, "what was said before");
+    Ok(())
+}
+
+pub(super) async fn a_refused_charge_settles(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let charge = async |charge| subject.store.charge(world.tenant, charge).await;
+    let first = Charge {
+        reserve: Some(reserve("one", 60, Some(100))),
+        ..Charge::default()
+    };
+    ensure!(charge(first).await?, "60 of 100");
+    let refused = Charge {
+        reserve: Some(reserve("two", 81, Some(100))),
+        settle: vec![Settle {
+            call: "one".into(),
+            cost: NanoUsd(20),
+        }],
+        ledger: vec![row("one")],
+    };
+    ensure!(!charge(refused).await?, "81 of the 80 left");
+    let page = subject.store.ledger(
+        world.tenant,
+        LedgerQuery {
+            month: rules::month(crate::Clock::now(&subject.clock)),
+            after: 0,
+            limit: 9,
+        },
+    );
+    let page = page.await?;
+    ensure_eq!(
+        (page.spent, page.reserved),
+        (NanoUsd(20), NanoUsd(0)),
+        "spent and reserved"
+    );
+    let rows: Vec<_> = page.rows.iter().map(|(_, row)| row.call.as_str()).collect();
+    ensure_eq!(rows, ["one"], "rows of the ledger");
+    Ok(())
+}

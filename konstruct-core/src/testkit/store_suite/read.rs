@@ -1,0 +1,444 @@
+//! Reading, exporting and erasing; and that tenants do not see each other.
+
+use super::{
+    Outcome, StoreSubject,
+    append::item,
+    ensure, ensure_eq,
+    world::{World, record, records, text_of},
+};
+use crate::{
+    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Usage,
+    store::{
+        Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, TimerChange,
+        TimerName,
+    },
+    turn::ItemId,
+};
+
+pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    let texts: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    let append = Append {
+        records: texts.iter().map(|text| record(text)).collect(),
+        ..Append::default()
+    };
+    subject.append(&claim, 0, append).await?;
+    #[expect(clippy::reversed_empty_ranges, reason = "it must not matter")]
+    let ranges = [
+        (0..u64::MAX, 0..10),
+        (0..10, 0..10),
+        (3..5, 3..5),
+        (9..100, 9..10),
+        (10..20, 0..0),
+        (u64::MAX..u64::MAX, 0..0),
+        (4..4, 0..0),
+        (5..2, 0..0),
+    ];
+    for (range, expected) in ranges {
+        let read = subject
+            .store
+            .read(world.tenant, claim.conversation, range.clone())
+            .await?;
+        let indices: Vec<u64> = read.iter().map(|stored| stored.index).collect();
+        ensure_eq!(
+            indices,
+            expected.collect::<Vec<_>>(),
+            "the indices of {range:?}"
+        );
+        for stored in read {
+            let expected = record(&stored.index.to_string());
+            ensure_eq!(stored.record, Some(expected), "a record of {range:?}");
+        }
+    }
+    let nothing = subject
+        .store
+        .read(world.tenant, ConversationId::from_bytes([1; 16]), 0..10)
+        .await?;
+    ensure!(
+        nothing.is_empty(),
+        "a conversation that does not exist has a log"
+    );
+    Ok(())
+}
+
+pub(super) async fn the_feed_is_in_order(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claims = [
+        subject.claimed(&world, "C1").await?,
+        subject.claimed(&world, "C2").await?,
+    ];
+    let mut expected = Vec::new();
+    for n in 0..10u64 {
+        let claim = &claims[usize::from(n % 3 == 0)];
+        let log = subject.texts(world.tenant, claim.conversation).await?.len() as u64;
+        let texts = [format!("{n}a"), format!("{n}b")];
+        subject
+            .append(claim, log, records(&[&texts[0], &texts[1]]))
+            .await?;
+        for (index, text) in (log..).zip(texts) {
+            expected.push((claim.conversation, index, text));
+        }
+    }
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = subject.store.feed(world.tenant, after, 3).await?;
+        ensure!(page.len() <= 3, "a page of 3 has {}", page.len());
+        if page.is_empty() {
+            break;
+        }
+        for fed in page {
+            ensure!(
+                fed.cursor > after,
+                "cursor {} comes after {after}",
+                fed.cursor
+            );
+            after = fed.cursor;
+            let record = fed.stored.record.ok_or("a record cannot be read")?;
+            found.push((fed.conversation, fed.stored.index, text_of(&record)));
+        }
+    }
+    ensure_eq!(found, expected, "the feed");
+    let none = subject.store.feed(world.tenant, u64::MAX, 3).await?;
+    ensure!(none.is_empty(), "something is fed after the last cursor");
+    Ok(())
+}
+
+pub(super) async fn conversations_are_listed(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let mut expected = Vec::new();
+    for n in 0..7 {
+        let place = format!("C{n}");
+        let event = world.message(&place, &place);
+        expected.push((subject.accept_new(&world, event).await?.0, place));
+        subject.clock.advance(std::time::Duration::from_secs(1));
+    }
+    // Whatever was active last comes first.
+    let event = world.message("C2", "again");
+    subject.accept_new(&world, event).await?;
+    let active = expected.remove(2);
+    expected.push(active);
+    expected.reverse();
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = subject.store.list(world.tenant, after, 3).await?;
+        ensure!(page.len() <= 3, "a page of 3 has {}", page.len());
+        if page.is_empty() {
+            break;
+        }
+        for summary in page {
+            after = Some(summary.cursor());
+            ensure_eq!(summary.connection, world.connection, "the connection");
+            ensure_eq!(summary.len, 0, "the length");
+            let place = summary.place.ok_or("a place cannot be read")?;
+            found.push((summary.id, place.id));
+        }
+    }
+    ensure_eq!(found, expected, "the conversations by activity");
+    Ok(())
+}
+
+pub(super) async fn items_are_listed(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let mut expected = Vec::new();
+    for n in 0..3 {
+        let claim = subject.claimed(&world, &format!("C{n}")).await?;
+        let ids = [format!("i{n}"), format!("j{n}")];
+        let append = Append {
+            items: ids.iter().map(|id| ItemChange::Put(item(id))).collect(),
+            ..Append::default()
+        };
+        subject.append(&claim, 0, append).await?;
+        expected.extend(ids.into_iter().map(|id| (id, claim.conversation)));
+    }
+    expected.sort();
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().map(|(id, _): &(String, _)| ItemId(id.clone()));
+        let page = subject.store.items(world.tenant, after, 2).await?;
+        ensure!(page.len() <= 2, "a page of 2 has {}", page.len());
+        if page.is_empty() {
+            break;
+        }
+        found.extend(
+            page.into_iter()
+                .map(|entry| (entry.item.id.0, entry.conversation)),
+        );
+    }
+    ensure_eq!(found, expected, "the open items of a tenant");
+    let other = subject.store.items(World::new().tenant, None, 9).await?;
+    ensure!(other.is_empty(), "another tenant's items are {other:?}");
+    Ok(())
+}
+
+/// Two conversations of a tenant: one with an event that waits, one with a log, a timer, money and a delivery key.
+async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::Failed> {
+    let claim = subject.claimed(world, "C1").await?;
+    let append = Append {
+        consume_to: Some(1),
+        timers: vec![TimerChange::set(
+            TimerName::turn(),
+            crate::Timestamp::from_secs(0),
+        )],
+        delivery_keys: super::accept::sends(&["key"]).delivery_keys,
+        items: vec![ItemChange::Put(item("open"))],
+        reserve: Some(Reserve {
+            call: "call".into(),
+            amount: NanoUsd(50),
+            cap: None,
+        }),
+        ledger: vec![LedgerRow {
+            call: "before".into(),
+            provider: "p".into(),
+            model: "m".into(),
+            usage: Usage::default(),
+            cost: None,
+            basis: Basis::Estimated,
+        }],
+        ..records(&["one", "two"])
+    };
+    subject.append(&claim, 0, append).await?;
+    subject.accept_new(world, world.message("C2", "2")).await?;
+    Ok(claim)
+}
+
+pub(super) async fn an_export_is_whole(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = furnish(subject, &world).await?;
+    let (mut conversations, mut logs, mut inboxes, mut ledger) = (vec![], vec![], vec![], 0);
+    for exported in subject.exported(world.tenant).await? {
+        match exported {
+            Exported::Conversation(summary) => conversations.push(summary),
+            Exported::Record(stored) => {
+                let owner = conversations
+                    .last()
+                    .ok_or("a record comes before any conversation")?;
+                let text = stored.record.as_ref().map(text_of);
+                logs.push((owner.id, stored.index, text));
+            }
+            Exported::Inbox(item) => {
+                let owner = conversations
+                    .last()
+                    .ok_or("an event comes before any conversation")?;
+                let id = item.event.map(|event| event.event.id);
+                let place = owner.place.as_ref().map(|place| place.id.clone());
+                inboxes.push((place, id));
+            }
+            Exported::State(_) => {}
+            Exported::Item(open) => {
+                let owner = conversations.last().map(|owner| owner.id);
+                ensure_eq!(owner, Some(claim.conversation), "whose item it is");
+                ensure_eq!(open, item("open"), "the open item");
+            }
+            Exported::Ledger(row) => {
+                ledger += 1;
+                ensure_eq!(row.call, "before", "the row of the ledger");
+            }
+            Exported::Budget {
+                spent, reserved, ..
+            } => {
+                ensure_eq!((spent, reserved), (NanoUsd(0), NanoUsd(50)), "the budget");
+            }
+        }
+    }
+    ensure_eq!(conversations.len(), 2, "conversations");
+    let own = claim.conversation;
+    ensure_eq!(
+        logs,
+        [(own, 0, Some("one".into())), (own, 1, Some("two".into()))],
+        "the logs"
+    );
+    ensure_eq!(
+        inboxes,
+        [(Some("C2".into()), Some("2".into()))],
+        "the inboxes"
+    );
+    ensure_eq!(ledger, 1, "rows of the ledger");
+    let nobody = subject.exported(World::new().tenant).await?;
+    ensure!(nobody.is_empty(), "an export of nobody has {nobody:?}");
+    Ok(())
+}
+
+pub(super) async fn a_conversation_is_erased(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = furnish(subject, &world).await?;
+    let erase = Erase::Conversation {
+        conversation: claim.conversation,
+    };
+    let erased = async || {
+        subject
+            .store
+            .erase(world.tenant, erase, Depth::Logical)
+            .await
+    };
+    ensure_eq!(erased().await?.records, 2, "records that went");
+    ensure_eq!(
+        erased().await?.records,
+        0,
+        "records that went the second time"
+    );
+    let outcome = subject.store.append(&claim, 2, records(&["no"])).await?;
+    ensure_eq!(outcome, AppendOutcome::Lost, "an append to what was erased");
+    ensure!(
+        subject.store.load(&claim).await?.is_none(),
+        "what was erased loads"
+    );
+    ensure!(
+        subject
+            .texts(world.tenant, claim.conversation)
+            .await?
+            .is_empty(),
+        "what was erased is read"
+    );
+    let fed = subject.store.feed(world.tenant, 0, 10).await?;
+    ensure!(fed.is_empty(), "what was erased is fed");
+    let items = subject.store.items(world.tenant, None, 9).await?;
+    ensure!(items.is_empty(), "of what was erased {items:?} are open");
+    let left = subject.store.list(world.tenant, None, 10).await?;
+    ensure_eq!(left.len(), 1, "conversations left");
+    // The other one is as it was, and nothing else is ready.
+    let other = subject.claim().await?;
+    ensure_eq!(other.conversation, left[0].id, "what is ready");
+    subject.claim_nothing("after one was erased").await?;
+    subject.store.release(&other, 1).await?;
+    ensure_eq!(
+        subject.next_due().await?,
+        None,
+        "a timer of what was erased"
+    );
+    // The place can be talked in again.
+    let (again, seq) = subject
+        .accept_new(&world, world.message("C1", "again"))
+        .await?;
+    ensure_eq!(
+        (again, seq),
+        (claim.conversation, 1),
+        "the conversation again"
+    );
+    let claim = subject.claim().await?;
+    let loaded = subject.load(&claim).await?;
+    ensure_eq!(
+        (loaded.len, loaded.inbox.len(), !loaded.due.is_empty()),
+        (0, 1, false),
+        "length, inbox and timer after the erasure"
+    );
+    Ok(())
+}
+
+pub(super) async fn a_tenant_is_erased(subject: &StoreSubject) -> Outcome {
+    let (world, other) = (World::new(), World::new());
+    let claim = furnish(subject, &world).await?;
+    let ready = subject.claim().await?;
+    subject.store.release(&ready, 0).await?;
+    let others = furnish_after(subject, &other, &world).await?;
+    let erased = subject
+        .store
+        .erase(world.tenant, Erase::Tenant, Depth::Logical);
+    ensure_eq!(erased.await?.records, 2, "records that went");
+    let left = subject.exported(world.tenant).await?;
+    ensure!(left.is_empty(), "of an erased tenant {left:?} is left");
+    let outcome = subject.store.append(&claim, 2, records(&["no"])).await?;
+    ensure_eq!(
+        outcome,
+        AppendOutcome::Lost,
+        "an append to an erased tenant"
+    );
+    while let Some(next) = subject.try_claim().await? {
+        ensure_eq!(next.tenant, other.tenant, "whose conversation is ready");
+    }
+    ensure_eq!(
+        subject.texts(other.tenant, others.conversation).await?,
+        ["one", "two"],
+        "another tenant's log"
+    );
+    // Nothing is known of it: what was a duplicate is new.
+    let event = world.message("C1", "first of C1");
+    let outcome = subject.accept(&world, event).await?;
+    ensure!(
+        matches!(outcome, Accepted::New { seq: 1, .. }),
+        "an event of an erased tenant is {outcome:?}"
+    );
+    Ok(())
+}
+
+/// As [`furnish`], while another tenant has something ready.
+async fn furnish_after(
+    subject: &StoreSubject,
+    world: &World,
+    other: &World,
+) -> Result<Claim, super::Failed> {
+    let blocker = subject.claim().await?;
+    ensure_eq!(blocker.tenant, other.tenant, "whose conversation is ready");
+    let claim = furnish(subject, world).await?;
+    subject.store.release(&blocker, 0).await?;
+    Ok(claim)
+}
+
+pub(super) async fn tenants_do_not_see_each_other(subject: &StoreSubject) -> Outcome {
+    let (world, mut other) = (World::new(), World::new());
+    // The same connection and the same names: only the tenant differs.
+    other.connection = world.connection;
+    let claim = furnish(subject, &world).await?;
+    let other_tenant = other.tenant;
+    let blocked = subject.claim().await?;
+    let blind = async |when: &str| -> Outcome {
+        let journal = &subject.store;
+        let id = claim.conversation;
+        let read = journal.read(other_tenant, id, 0..10).await?;
+        ensure!(read.is_empty(), "{when}: a foreign log is read");
+        let items = journal.items(other_tenant, None, 9).await?;
+        ensure!(items.is_empty(), "{when}: foreign items are listed");
+        let fed = journal.feed(other_tenant, 0, 10).await?;
+        ensure!(fed.is_empty(), "{when}: a foreign feed is read");
+        let listed = journal.list(other_tenant, None, 10).await?;
+        ensure!(
+            listed.iter().all(|conversation| conversation.id != id),
+            "{when}: a foreign conversation is listed"
+        );
+        Ok(())
+    };
+    blind("before anything was written").await?;
+    ensure!(
+        subject.exported(other_tenant).await?.is_empty(),
+        "another tenant is exported"
+    );
+    let mut stolen = claim.clone();
+    stolen.tenant = other_tenant;
+    ensure!(
+        subject.store.load(&stolen).await?.is_none(),
+        "a foreign conversation loads"
+    );
+    ensure!(
+        !subject.store.renew(&stolen, super::world::LEASE).await?,
+        "a foreign claim is renewed"
+    );
+    let outcome = subject.store.append(&stolen, 2, records(&["no"])).await?;
+    ensure_eq!(
+        outcome,
+        AppendOutcome::Lost,
+        "an append to a foreign conversation"
+    );
+    let erase = Erase::Conversation {
+        conversation: claim.conversation,
+    };
+    let erased = subject.store.erase(other_tenant, erase, Depth::Logical);
+    ensure_eq!(erased.await?.records, 0, "foreign records that went");
+    // The same event is new to the other tenant, in a conversation with an id and numbers of its own.
+    let event = other.message("C1", "first of C1");
+    let (conversation, seq) = subject.accept_new(&other, event).await?;
+    ensure_eq!(seq, 1, "the number in another tenant's conversation");
+    ensure!(
+        conversation != claim.conversation,
+        "equal names of two tenants have one id"
+    );
+    blind("after the same event came in").await?;
+    ensure_eq!(
+        subject.texts(world.tenant, claim.conversation).await?,
+        ["one", "two"],
+        "the log"
+    );
+    subject.store.release(&blocked, 0).await?;
+    Ok(())
+}

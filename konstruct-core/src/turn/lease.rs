@@ -1,0 +1,66 @@
+//! The lease of a claim, renewed on a schedule of its own, whatever the turn is doing.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicI64, Ordering},
+};
+
+use futures_util::{
+    future::{Either, select},
+    pin_mut,
+};
+
+use super::Driver;
+use crate::{Timestamp, store::Claim};
+
+/// A claim, and when its lease was last renewed.
+pub(super) struct Lease<'a> {
+    driver: &'a Driver,
+    claim: &'a Claim,
+    renewed: AtomicI64,
+}
+
+impl<'a> Lease<'a> {
+    /// The lease of a claim that was just made.
+    pub(super) fn new(driver: &'a Driver, claim: &'a Claim) -> Self {
+        let renewed = AtomicI64::new(driver.clock.now().as_micros());
+        Self {
+            driver,
+            claim,
+            renewed,
+        }
+    }
+
+    pub(super) fn claim(&self) -> &'a Claim {
+        self.claim
+    }
+
+    /// Notes that the lease was extended by a write that began at this time.
+    pub(super) fn renewed(&self, at: Timestamp) {
+        self.renewed.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// Waits for something while the lease is kept; `None` when the lease was lost.
+    pub(super) async fn holding<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        pin_mut!(work);
+        let (clock, length) = (&self.driver.clock, self.driver.lease);
+        loop {
+            let renewed = Timestamp::from_micros(self.renewed.load(Ordering::Relaxed));
+            let tick = clock.sleep_until(renewed + length / 3);
+            match select(work.as_mut(), tick).await {
+                Either::Left((done, _)) => return Some(done),
+                Either::Right(((), _)) => {
+                    let now = clock.now();
+                    match self.driver.store.renew(self.claim, length).await {
+                        Ok(true) => {}
+                        Ok(false) => return None,
+                        // What is under way may have cost money: it continues, and the next write shows whether the lease holds.
+                        Err(error) => tracing::warn!(%error, "the lease was not renewed"),
+                    }
+                    // After a failure, too, the next try comes after a third of the lease.
+                    self.renewed(now);
+                }
+            }
+        }
+    }
+}

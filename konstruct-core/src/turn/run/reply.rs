@@ -1,0 +1,116 @@
+//! Replying: what is said, and the parts that the channel makes of it.
+
+use std::ops::ControlFlow;
+
+use super::{Performed, Run};
+use crate::{
+    Choice, Choices, ConversationId, Outgoing, Rendered, Result, TenantId,
+    store::Store,
+    turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource},
+};
+
+/// The characters of a part where the channel cannot be asked for its limit.
+const PLAIN_PART: usize = 3000;
+
+impl Run<'_> {
+    pub(super) async fn render(&mut self, source: ReplySource) -> Result<Performed> {
+        let Some(outgoing) = self.outgoing(source).await? else {
+            return Ok(ControlFlow::Continue(Event::Rendered {
+                parts: Vec::new(),
+                rest: None,
+            }));
+        };
+        let (claim, started) = (self.lease.claim(), self.state.started());
+        let most = self.staff.employee.limits.reply_parts.max(1) as usize;
+        let channel = self
+            .driver
+            .directory
+            .channel(claim.tenant, started.connection);
+        let rendered = match channel.await {
+            Ok(channel) => channel.render(&outgoing, most),
+            // Its send will fail with the reason, and leave an open item.
+            Err(_) => Rendered::plain(&outgoing, PLAIN_PART, most),
+        };
+        let turn = self.state.turn();
+        let mut said = rendered.parts;
+        if rendered.rest.is_some() {
+            said.push(self.offer());
+        }
+        let parts = said.into_iter().enumerate().map(|(n, what)| ReplyPart {
+            key: format!("{turn}.p{n}"),
+            what,
+        });
+        Ok(ControlFlow::Continue(Event::Rendered {
+            parts: parts.collect(),
+            rest: rendered.rest,
+        }))
+    }
+
+    /// Offers the rest of a long reply.
+    fn offer(&self) -> Outgoing {
+        let employee = &self.staff.employee;
+        let item = ItemId::of(self.state.turn(), self.state.next_item());
+        let choice = Choice::new(item.0, employee.phrases.rest_label.clone());
+        Outgoing::markdown(employee.phrases.rest.clone()).with_choices(Choices::new([choice]))
+    }
+
+    async fn outgoing(&mut self, source: ReplySource) -> Result<Option<Outgoing>> {
+        let employee = &self.staff.employee;
+        let text = match source {
+            ReplySource::Answer => self.state.answer(),
+            ReplySource::Fixed(FallbackReason::Closed) => employee
+                .hours
+                .as_ref()
+                .map_or_else(String::new, |hours| hours.closed_message.clone()),
+            ReplySource::Fixed(FallbackReason::Model | FallbackReason::Blank) => {
+                employee.phrases.deferred.clone()
+            }
+            ReplySource::Fixed(_) => employee.fallback.clone(),
+            ReplySource::Rest(record) => {
+                let claim = self.lease.claim();
+                let place = (claim.tenant, claim.conversation);
+                let found = rendered(&*self.driver.store, place, record).await?;
+                let Some((record, rest)) = found else {
+                    return Ok(None);
+                };
+                self.repeated.extend(record.persons);
+                return Ok(rest);
+            }
+        };
+        Ok(Some(Outgoing::markdown(text.trim())))
+    }
+
+    /// Returns what a part says: of this turn, or of an earlier one. `None`: it can no longer be read.
+    pub(super) async fn part(&self, key: &str, record: Option<u64>) -> Result<Option<Outgoing>> {
+        let Some(record) = record else {
+            return Ok(self.state.part(key).cloned());
+        };
+        let claim = self.lease.claim();
+        let place = (claim.tenant, claim.conversation);
+        let found = rendered(&*self.driver.store, place, record).await?;
+        Ok(found.and_then(|(record, _)| match record.entry {
+            Entry::Event(Event::Rendered { parts, .. }) => parts
+                .into_iter()
+                .find(|part| part.key == key)
+                .map(|part| part.what),
+            _ => None,
+        }))
+    }
+}
+
+/// Reads an earlier reply and its rest.
+async fn rendered(
+    store: &dyn Store,
+    (tenant, conversation): (TenantId, ConversationId),
+    index: u64,
+) -> Result<Option<(Record, Option<Outgoing>)>> {
+    let read = store.read(tenant, conversation, index..index + 1).await?;
+    let record = read.into_iter().next().and_then(|stored| stored.record);
+    Ok(record.and_then(|record| match &record.entry {
+        Entry::Event(Event::Rendered { rest, .. }) => {
+            let rest = rest.clone();
+            Some((record, rest))
+        }
+        _ => None,
+    }))
+}

@@ -1,0 +1,232 @@
+//! What a workforce is made of.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use super::{
+    Memory, Workforce,
+    directory::{Single, connection_id, version},
+};
+use crate::{
+    AccountId, Channel, Clock, ConnectionStates, Directory, Employee, Error, ErrorKind, LlmBackend,
+    MemoryStore, PaidEmbedder, Result, Staff, SystemClock, TenantId,
+    store::Store,
+    tool::{Tool, Toolbox, ToolboxBuilder},
+    turn::{Driver, Worker},
+};
+
+/// Builds a [`Workforce`].
+#[derive(Debug)]
+pub struct WorkforceBuilder {
+    tenant: TenantId,
+    store: Arc<dyn Store>,
+    memory: Option<Memory>,
+    clock: Arc<dyn Clock>,
+    model: Option<Arc<dyn LlmBackend>>,
+    employees: Vec<Employee>,
+    earlier: Vec<Employee>,
+    concurrency: Option<NonZeroUsize>,
+    drain: Option<Duration>,
+    lease: Option<Duration>,
+    tools: ToolboxBuilder,
+    channels: Vec<(AccountId, Arc<dyn Channel>)>,
+    embedder: Option<Arc<PaidEmbedder>>,
+}
+
+impl WorkforceBuilder {
+    pub(super) fn new(store: Arc<dyn Store>, memory: Option<Memory>) -> Self {
+        Self {
+            tenant: TenantId::from_bytes([0; 16]),
+            store,
+            memory,
+            clock: Arc::new(SystemClock),
+            model: None,
+            employees: Vec::new(),
+            earlier: Vec::new(),
+            concurrency: None,
+            drain: None,
+            lease: None,
+            tools: Toolbox::builder(),
+            channels: Vec::new(),
+            embedder: None,
+        }
+    }
+
+    /// Sets the tenant that everything is kept under. The default is the nil tenant.
+    #[must_use]
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// Gives the employee a memory that is not a part of the store. It has to follow the store's
+    /// [feed](crate::store::History::feed) by itself.
+    #[must_use]
+    pub fn memory(mut self, memory: impl MemoryStore) -> Self {
+        self.memory = Some(Memory {
+            memory: Arc::new(memory),
+            of_store: false,
+        });
+        self
+    }
+
+    /// Gives the employee a model to think with.
+    #[must_use]
+    pub fn model(mut self, model: impl LlmBackend) -> Self {
+        self.model = Some(Arc::new(model));
+        self
+    }
+
+    /// Adds a tool. The employee may use it if it is [granted](crate::EmployeeBuilder::tool).
+    #[must_use]
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools = self.tools.tool(tool);
+        self
+    }
+
+    /// Adds a channel, and the account whose events come through it: a Slack team, a WhatsApp phone number id.
+    #[must_use]
+    pub fn channel(mut self, account: impl Into<String>, channel: impl Channel) -> Self {
+        self.channels
+            .push((AccountId(account.into()), Arc::new(channel)));
+        self
+    }
+
+    /// Pays for the embedder that the store was opened with: from the store's ledger, under the employee's cap.
+    #[must_use]
+    pub fn pay_for(mut self, embedder: Arc<PaidEmbedder>) -> Self {
+        self.embedder = Some(embedder);
+        self
+    }
+
+    /// Hires the employee.
+    ///
+    /// Its version follows from its settings, whatever its id is: after a change (also by an update of this crate that adds a
+    /// setting) new turns begin with the new version. A turn that was open at the change is continued only by the version that it
+    /// began with: see [`formerly`](Self::formerly).
+    #[must_use]
+    pub fn hire(mut self, employee: Employee) -> Self {
+        self.employees.push(employee);
+        self
+    }
+
+    /// Keeps an earlier version of the employee, with which its open turns are finished and its turns are replayed. Without it
+    /// they end with a recorded outcome and an open item.
+    #[must_use]
+    pub fn formerly(mut self, employee: Employee) -> Self {
+        self.earlier.push(employee);
+        self
+    }
+
+    /// Sets how many conversations are worked on at a time; the default is that of [`Worker::new`].
+    #[must_use]
+    pub fn concurrency(mut self, concurrency: NonZeroUsize) -> Self {
+        self.concurrency = Some(concurrency);
+        self
+    }
+
+    /// Sets how long open turns may continue after the shutdown; the default is that of [`Worker::new`].
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = Some(drain);
+        self
+    }
+
+    /// Sets how long a conversation is held without being renewed; the default is that of [`Driver::new`].
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Finishes the workforce.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] where the model, the employee or a channel is missing, or a tool is granted that was not
+    /// added; [`ErrorKind::Conflict`] for a second employee or an account that is there twice.
+    pub fn build(self) -> Result<Workforce> {
+        let model = self
+            .model
+            .ok_or_else(|| Error::invalid("model", "give the employee one to think with"))?;
+        let mut employees = self.employees.into_iter();
+        let employee = employees
+            .next()
+            .ok_or_else(|| Error::invalid("hire", "hire an employee"))?;
+        if let Some(second) = employees.next() {
+            let message = format!(
+                "hire: a tenant has one employee; `{}` would be a second",
+                second.name
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let tools = self.tools.build()?;
+        if let Some(missing) = employee
+            .tools
+            .iter()
+            .find(|grant| !tools.names().any(|name| name == *grant))
+        {
+            return Err(Error::invalid(
+                "tools",
+                format!("`{missing}` is granted, and no such tool was added"),
+            ));
+        }
+        if self.channels.is_empty() {
+            return Err(Error::invalid("channel", "add a channel"));
+        }
+        let mut channels = HashMap::new();
+        for (account, channel) in self.channels {
+            let connection = connection_id(&channel.kind(), &account);
+            let key = (channel.kind(), account);
+            if channels.insert(key, (connection, channel)).is_some() {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "channel: an account is there twice",
+                ));
+            }
+        }
+        let (model, tools) = (model, Arc::new(tools));
+        let staff = |employee: Employee| Staff {
+            version: version(&employee),
+            employee: Arc::new(employee),
+            model: Arc::clone(&model),
+            tools: Arc::clone(&tools),
+        };
+        let earlier = self.earlier.into_iter();
+        let directory: Arc<dyn Directory> = Arc::new(Single {
+            tenant: self.tenant,
+            staff: staff(employee),
+            earlier: earlier.map(staff).collect(),
+            channels,
+            states: ConnectionStates::default(),
+        });
+        if let Some(embedder) = self.embedder {
+            embedder.pay_from(&self.store, &directory);
+        }
+        let memory = self.memory.as_ref().map(|own| Arc::clone(&own.memory));
+        let (store, found) = (Arc::clone(&self.store), Arc::clone(&directory));
+        let mut driver = Driver::new(store, found, memory, self.clock);
+        if let Some(lease) = self.lease {
+            driver = driver.with_lease(lease);
+        }
+        let mut worker = Worker::new(driver);
+        if let Some(concurrency) = self.concurrency {
+            worker = worker.with_concurrency(concurrency);
+        }
+        if let Some(drain) = self.drain {
+            worker = worker.with_drain(drain);
+        }
+        Ok(Workforce {
+            tenant: self.tenant,
+            store: self.store,
+            memory: self.memory,
+            directory,
+            worker,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! The roles of a store, each operation handed to the file that does it.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use konstruct_core::{
+    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    store::{
+        Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
+        ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,
+        LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
+    },
+    turn::ItemId,
+};
+
+use super::{Postgres, export};
+use crate::memory;
+
+#[async_trait]
+impl Mailbox for Postgres {
+    async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>> {
+        self.inner.accept(tenant, events).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
+        self.inner.claim(request).await
+    }
+
+    async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        self.inner.load(claim).await
+    }
+
+    async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool> {
+        self.inner.renew(claim, lease).await
+    }
+
+    async fn append(
+        &self,
+        claim: &Claim,
+        expected_len: u64,
+        append: Append,
+    ) -> Result<AppendOutcome> {
+        self.inner.append(claim, expected_len, append).await
+    }
+
+    async fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
+        self.inner.release(claim, seen).await
+    }
+
+    async fn changed(&self) {
+        self.inner.wake.changed().await;
+    }
+}
+
+#[async_trait]
+impl History for Postgres {
+    async fn read(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.inner.read(tenant, conversation, range).await
+    }
+
+    async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<ConversationCursor>,
+        limit: usize,
+    ) -> Result<Vec<ConversationSummary>> {
+        self.inner.list(tenant, after, limit).await
+    }
+
+    async fn items(
+        &self,
+        tenant: TenantId,
+        after: Option<ItemId>,
+        limit: usize,
+    ) -> Result<Vec<ItemEntry>> {
+        self.inner.items(tenant, after, limit).await
+    }
+
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+        self.inner.feed(tenant, after, limit).await
+    }
+}
+
+#[async_trait]
+impl Ledger for Postgres {
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+        self.inner.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.inner.reserved(tenant, call).await
+    }
+
+    async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage> {
+        self.inner.ledger(tenant, query).await
+    }
+}
+
+#[async_trait]
+impl Archive for Postgres {
+    async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>> {
+        export::export(Arc::clone(&self.inner), tenant).await
+    }
+
+    async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
+        self.inner.import(tenant, items).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        memory::forget(&*self.inner, tenant, what, depth).await
+    }
+}

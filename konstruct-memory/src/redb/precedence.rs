@@ -1,0 +1,83 @@
+//! Accepting comes first: while many events wait to be acknowledged, turns and the index wait.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+
+use tokio::sync::Notify;
+
+/// Turns wait while so many callers accept events at a time.
+const MANY: usize = 16;
+/// A turn lets so many of them pass at most, so that it is not held up for ever.
+const LONGEST: u64 = 4_096;
+/// How often those who wait look whether they have waited long enough.
+const EVERY: u64 = 256;
+
+/// Counts the callers who accept events.
+#[derive(Debug, Default)]
+pub(super) struct Precedence {
+    accepting: AtomicUsize,
+    passed: AtomicU64,
+    eased: Notify,
+}
+
+impl Precedence {
+    /// Counts a caller until the answer is dropped.
+    pub(super) fn accept(&self) -> Accepting<'_> {
+        self.accepting.fetch_add(1, SeqCst);
+        Accepting(self)
+    }
+
+    /// Waits until few callers accept events, or enough of them have passed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn give_way(&self) {
+        let began = self.passed.load(SeqCst);
+        loop {
+            let eased = self.eased.notified();
+            let passed = self.passed.load(SeqCst) - began;
+            if self.accepting.load(SeqCst) < MANY || passed >= LONGEST {
+                return;
+            }
+            eased.await;
+        }
+    }
+}
+
+/// A caller who accepts events.
+pub(super) struct Accepting<'a>(&'a Precedence);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        let before = self.0.accepting.fetch_sub(1, SeqCst);
+        let passed = self.0.passed.fetch_add(1, SeqCst);
+        if before <= MANY || passed.is_multiple_of(EVERY) {
+            self.0.eased.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn turns_wait_while_many_accept_and_not_for_ever() {
+        let precedence = Precedence::default();
+        assert!(precedence.give_way().now_or_never().is_some());
+        let mut accepting: Vec<_> = (0..MANY).map(|_| precedence.accept()).collect();
+        let mut turn = Box::pin(precedence.give_way());
+        assert!(turn.as_mut().now_or_never().is_none());
+        accepting.pop();
+        assert!(turn.now_or_never().is_some());
+        // However many come after one another.
+        accepting.push(precedence.accept());
+        let mut turn = Box::pin(precedence.give_way());
+        assert!(turn.as_mut().now_or_never().is_none());
+        for _ in 0..LONGEST + EVERY {
+            drop(precedence.accept());
+        }
+        assert!(turn.now_or_never().is_some());
+    }
+}
