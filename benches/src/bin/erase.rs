@@ -221,7 +221,8 @@ async fn learn(
 ) -> Result<(), Failed> {
     let source = Quote {
         conversation,
-        index: 0,
+        // The turn's first record is that it began.
+        index: 1,
         quote: quote.to_owned(),
     };
     let text = format!("The person keeps {quote}");
@@ -232,7 +233,7 @@ async fn learn(
     store.memory.remember(tenant, fact).await?;
     let summary = NewSummary {
         conversation,
-        to: 1,
+        to: 2,
         text: format!("There was talk of {quote}"),
         persons: vec![person],
         mark: store.memory.mark(tenant).await?,

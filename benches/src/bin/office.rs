@@ -74,8 +74,7 @@ struct Office {
 }
 
 impl Office {
-    fn open(store: &Store) -> Result<Self, Failed> {
-        let clock = VirtualClock::new(SystemClock.now());
+    fn open(store: &Store, clock: VirtualClock) -> Result<Self, Failed> {
         let down = Arc::new(AtomicUsize::new(0));
         let (is_down, answers) = (Arc::clone(&down), AtomicUsize::new(0));
         let model = ScriptedModel::new(move |request: &ModelRequest| {
@@ -346,8 +345,9 @@ async fn leave_open(office: &mut Office, store: &Store) -> Result<usize, Failed>
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failed> {
     let arguments = Arguments::parse();
-    let store = Store::open(arguments.store, None).await?;
-    let mut office = Office::open(&store)?;
+    let clock = VirtualClock::new(SystemClock.now());
+    let store = Store::open_at(arguments.store, None, Arc::new(clock.clone())).await?;
+    let mut office = Office::open(&store, clock)?;
     let tenant = office.tenant;
     live(&mut office, &store, &arguments).await?;
     let open = leave_open(&mut office, &store).await?;

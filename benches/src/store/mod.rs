@@ -6,7 +6,7 @@ mod database;
 use std::{path::PathBuf, sync::Arc};
 
 use clap::ValueEnum;
-use konstruct_core::{Embedder, MemoryStore, SystemClock, store};
+use konstruct_core::{Clock, Embedder, MemoryStore, SystemClock, store};
 use konstruct_memory::{Oracle, Redb};
 use tempfile::TempDir;
 
@@ -47,10 +47,22 @@ impl Store {
     /// # Errors
     /// Those of the store; there is no server.
     pub async fn open(kind: Kind, embedder: Option<Arc<dyn Embedder>>) -> Result<Self, Failed> {
+        Self::open_at(kind, embedder, Arc::new(SystemClock)).await
+    }
+
+    /// Makes an empty store that takes the time from a clock; PostgreSQL has its own.
+    ///
+    /// # Errors
+    /// Those of the store; there is no server.
+    pub async fn open_at(
+        kind: Kind,
+        embedder: Option<Arc<dyn Embedder>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failed> {
         match kind {
             Kind::Redb => {
                 let folder = tempfile::tempdir()?;
-                let builder = Redb::builder();
+                let builder = Redb::builder().clock(clock);
                 let builder = match embedder {
                     Some(embedder) => builder.embedder(embedder),
                     None => builder,
@@ -67,7 +79,7 @@ impl Store {
                 store.database = Some(database);
                 Ok(store)
             }
-            Kind::Oracle => Ok(Self::of(Oracle::new(Arc::new(SystemClock), embedder)?)),
+            Kind::Oracle => Ok(Self::of(Oracle::new(clock, embedder)?)),
         }
     }
 
