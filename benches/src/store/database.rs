@@ -1,6 +1,11 @@
 //! A database of its own on the server that is measured.
 
-use std::{env, path::PathBuf, str::FromStr as _, sync::Arc};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    sync::Arc,
+};
 
 use konstruct_core::{Embedder, Secret, WorkerId};
 use konstruct_memory::{KeyRing, Postgres, VectorIndex};
@@ -55,6 +60,37 @@ impl Database {
             None => builder,
         };
         Ok(builder.connect().await?)
+    }
+
+    /// Returns the folder of the server's socket.
+    ///
+    /// # Errors
+    /// There is no server, or it is not reached by a socket.
+    pub fn socket() -> Result<PathBuf, Failed> {
+        let socket = server()?.get_socket().cloned();
+        Ok(
+            socket
+                .ok_or_else(|| format!("{SERVER} does not name a socket's folder as its host"))?,
+        )
+    }
+
+    /// Connects a store to it through another folder's socket.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn connect_at(&self, folder: &Path) -> Result<Postgres, Failed> {
+        let options = server()?.database(&self.name).username("konstruct_app");
+        let url = options.socket(folder).to_url_lossy().to_string();
+        let builder = Postgres::builder(Secret::new(url)).key_ring(KeyRing::generate()?);
+        Ok(builder.connect().await?)
+    }
+
+    /// Connects to it as the owner of its tables.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn owner(&self) -> Result<PgConnection, Failed> {
+        Ok(server()?.database(&self.name).connect().await?)
     }
 
     /// Returns the folder of the cluster, after a checkpoint.

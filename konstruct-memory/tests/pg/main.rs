@@ -8,6 +8,7 @@
 )]
 
 mod connect;
+mod cost;
 mod counter;
 mod database;
 mod erase;
