@@ -38,6 +38,7 @@
 //! | `memory` | the memory, written once: who may see what, recall, facts, summaries, forgetting; `memory/shelf` is what a store must offer |
 //! | `vector` | exact search among vectors |
 //! | `embed` | the built-in embedder |
+//! | `delivery` | how far a message came, as a number |
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
 //! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the one writer, reading, the tables, the keys of what is sealed, and a fresh file |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
@@ -76,6 +77,9 @@ mod vector;
 mod embed;
 
 mod seal;
+
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod delivery;
 
 #[cfg(feature = "redb")]
 mod redb;

@@ -21,30 +21,17 @@ use super::{
     time::time,
     vault::{self, KeysById, decode_text, item_row, row_in, row_of},
 };
-use crate::seal::TenantKey;
-
-const STATES: [DeliveryState; 5] = [
-    DeliveryState::Accepted,
-    DeliveryState::Sent,
-    DeliveryState::Failed,
-    DeliveryState::Delivered,
-    DeliveryState::Read,
-];
+use crate::{delivery, seal::TenantKey};
 
 /// Writes how far a message came, in the order of the states.
 pub(super) fn write_state(state: DeliveryState) -> i16 {
-    STATES
-        .iter()
-        .position(|known| *known == state)
-        .and_then(|at| i16::try_from(at).ok())
-        .unwrap_or(0)
+    delivery::number(state).map_or(0, i16::from)
 }
 
 /// Reads it back.
 pub(super) fn read_state(state: i64) -> Result<DeliveryState> {
-    let at = usize::try_from(state).ok();
-    at.and_then(|at| STATES.get(at).copied())
-        .ok_or_else(corrupt)
+    let number = usize::try_from(state).ok();
+    number.and_then(delivery::state).ok_or_else(corrupt)
 }
 
 /// The hash of a delivery key.

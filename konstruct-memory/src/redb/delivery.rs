@@ -9,6 +9,7 @@ use super::{
     vault::Vault,
     writer::Batch,
 };
+use crate::delivery;
 
 /// A message that was sent, or is about to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,20 +22,12 @@ pub(super) struct Sent {
     pub(super) settled: bool,
 }
 
-const STATES: [DeliveryState; 5] = [
-    DeliveryState::Accepted,
-    DeliveryState::Sent,
-    DeliveryState::Failed,
-    DeliveryState::Delivered,
-    DeliveryState::Read,
-];
-
 impl Sent {
     fn to_bytes(self) -> Vec<u8> {
         let mut row = self.conversation.as_bytes().to_vec();
         row.extend_from_slice(&self.index.to_be_bytes());
-        let known = STATES.iter().position(|state| Some(*state) == self.state);
-        row.push(known.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(0));
+        let known = self.state.and_then(delivery::number);
+        row.push(known.map_or(0, |number| number + 1));
         row.push(u8::from(self.settled));
         row
     }
@@ -46,7 +39,7 @@ impl Sent {
                 .map(ConversationId::from_bytes)
                 .ok_or_else(corrupt)?,
             index: keys::number(row, 16).ok_or_else(corrupt)?,
-            state: state.checked_sub(1).and_then(|at| STATES.get(at).copied()),
+            state: state.checked_sub(1).and_then(delivery::state),
             settled: row.get(25) == Some(&1),
         })
     }
