@@ -5,7 +5,7 @@ mod reply;
 mod speak;
 mod think;
 
-use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
@@ -18,7 +18,7 @@ use super::{
     step,
 };
 use crate::{
-    PersonId, Result, Staff, Timestamp,
+    Channel, PersonId, Result, Staff, Timestamp,
     store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
 };
 
@@ -75,6 +75,12 @@ impl<'a> Run<'a> {
             repeated: BTreeSet::new(),
             append: Append::default(),
         }
+    }
+
+    /// Returns the channel that the turn came in by.
+    async fn channel(&self) -> Result<Arc<dyn Channel>> {
+        let (tenant, connection) = (self.lease.claim().tenant, self.state.started().connection);
+        self.driver.directory.channel(tenant, connection).await
     }
 
     /// Writes the first record of the turn into the next append, and consumes what it takes.

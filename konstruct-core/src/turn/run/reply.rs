@@ -20,13 +20,8 @@ impl Run<'_> {
                 rest: None,
             }));
         };
-        let (claim, started) = (self.lease.claim(), self.state.started());
         let most = self.staff.employee.limits.reply_parts.max(1) as usize;
-        let channel = self
-            .driver
-            .directory
-            .channel(claim.tenant, started.connection);
-        let rendered = match channel.await {
+        let rendered = match self.channel().await {
             Ok(channel) => channel.render(&outgoing, most),
             // Its send will fail with the reason, and leave an open item.
             Err(_) => Rendered::plain(&outgoing, PLAIN_PART, most),

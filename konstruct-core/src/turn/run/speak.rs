@@ -43,12 +43,11 @@ impl Run<'_> {
             }));
         };
         let started = self.state.started();
-        let directory = &self.driver.directory;
-        let tenant = self.lease.claim().tenant;
-        let channel = match directory.channel(tenant, started.connection).await {
+        let channel = match self.channel().await {
             Ok(channel) => channel,
             Err(error) => return Ok(ControlFlow::Continue(unsent(key, &error))),
         };
+        let (directory, tenant) = (&self.driver.directory, self.lease.claim().tenant);
         let state = directory.connection_state(tenant, started.connection).await;
         if state.is_ok_and(|state| !state.is_active()) {
             let error = Error::new(ErrorKind::Unauthorized, "the connection cannot be used");
@@ -118,11 +117,7 @@ impl Run<'_> {
 
     pub(super) async fn find(&mut self, key: String, since: Timestamp) -> Result<Performed> {
         let started = self.state.started();
-        let channel = self
-            .driver
-            .directory
-            .channel(self.lease.claim().tenant, started.connection)
-            .await?;
+        let channel = self.channel().await?;
         let query = FindQuery {
             to: started.conversation.clone(),
             key: key.clone(),

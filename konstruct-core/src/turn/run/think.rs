@@ -214,11 +214,7 @@ impl Run<'_> {
         let progress =
             async {
                 let started = self.state.started();
-                let channel = self
-                    .driver
-                    .directory
-                    .channel(self.lease.claim().tenant, started.connection)
-                    .await?;
+                let channel = self.channel().await?;
                 if channel.capabilities().progress {
                     let message = self.state.inputs().iter().rev().find_map(|input| {
                         match &input.event.body {
