@@ -14,6 +14,7 @@
 //! * `search` - vectors, and how long each way to search them takes, the others included.
 //! * `search_files` - words in files that must not be there.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
+//! * `staff` - an employee with a scripted model and channel, on such a store.
 //! * `streams` - recorded answers of language models, and what they say as plain JSON.
 //! * `dice` - random numbers that a seed decides.
 
@@ -30,6 +31,7 @@ pub mod search;
 pub mod search_files;
 pub mod sender;
 pub mod server;
+pub mod staff;
 pub mod store;
 pub mod streams;
 pub mod traffic;

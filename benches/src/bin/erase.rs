@@ -7,24 +7,21 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
-use std::{collections::BTreeSet, path::Path, process::Command, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, path::Path, process::Command, time::Instant};
 
 use clap::Parser;
 use futures_util::TryStreamExt as _;
 use konstruct_benches::{
     Failed,
+    staff::Staffed,
     store::{Kind, Store},
 };
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, ConversationId, Depth, Employee, Erase, ErasureReceipt,
-    FactOwner, Find, ModelRequest, NewFact, NewSummary, Part, PersonId, Quote, Recall, Remembered,
-    RoutedEvent, Scope, SystemClock, TenantId, TurnLimits,
+    Audience, Clock as _, ConversationId, Depth, Erase, ErasureReceipt, FactOwner, ModelRequest,
+    NewFact, NewSummary, Part, PersonId, Quote, Recall, Remembered, RoutedEvent, Scope,
+    SystemClock, TenantId,
     store::Exported,
-    testkit::{
-        Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
-    },
-    tool::Toolbox,
-    turn::{Driver, Worker},
+    testkit::{Answer, ScriptedModel, VirtualClock, message},
 };
 
 /// What every canary begins with: it stands nowhere else.
@@ -46,11 +43,7 @@ struct Arguments {
 }
 
 /// A tenant whose employee repeats what it hears.
-struct Office {
-    tenant: TenantId,
-    connection: ConnectionId,
-    worker: Worker,
-}
+struct Office(Staffed);
 
 impl Office {
     fn open(store: &Store) -> Result<Self, Failed> {
@@ -63,28 +56,7 @@ impl Office {
             });
             Answer::text(format!("You said: {}", heard.unwrap_or_default()))
         });
-        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
-        let directory = ScriptedDirectory::default();
-        let employee = Employee::builder("Ava").limits(TurnLimits {
-            burst_ms: 0,
-            window_messages: 2,
-            ..TurnLimits::default()
-        });
-        let tools = Toolbox::builder().build()?;
-        directory.hire(tenant, employee.build()?, Arc::new(model), tools);
-        let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);
-        directory.connect(tenant, connection, channel);
-        let driver = Driver::new(
-            Arc::clone(&store.journal),
-            Arc::new(directory),
-            Some(Arc::clone(&store.memory)),
-            Arc::new(clock),
-        );
-        Ok(Self {
-            tenant,
-            connection,
-            worker: Worker::new(driver),
-        })
+        Ok(Self(Staffed::hire(store, clock, model, 2)?))
     }
 
     /// Somebody says things, each in a thread of its own, and is answered.
@@ -97,12 +69,15 @@ impl Office {
                     conversation.thread = Some(id);
                 }
                 RoutedEvent {
-                    connection: self.connection,
+                    connection: self.0.connection,
                     event,
                 }
             });
-            store.journal.accept(self.tenant, events.collect()).await?;
-            self.worker.run_until_idle().await?;
+            store
+                .journal
+                .accept(self.0.tenant, events.collect())
+                .await?;
+            self.0.worker.run_until_idle().await?;
         }
         Ok(())
     }
@@ -260,7 +235,7 @@ async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
     let store = Store::open(arguments.store, None).await?;
     let office = Office::open(&store)?;
-    let tenant = office.tenant;
+    let tenant = office.0.tenant;
     let canaries: Vec<String> = (0..arguments.canaries).map(canary).collect();
     let secrets = canaries
         .iter()

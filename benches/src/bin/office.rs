@@ -23,17 +23,16 @@ use konstruct_benches::{
     Failed,
     dice::Dice,
     search_files::search_files,
+    staff::Staffed,
     store::{Kind, Store},
 };
 use konstruct_core::{
     AccountId, Actor, Addressing, Body, ChannelKind, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Depth, Employee, Erase, ErrorKind, Find,
-    IdKind, Inbound, ModelRequest, PersonId, Quoted, Remembered, RoutedEvent, SystemClock,
-    TenantId, TurnId, TurnLimits,
+    ConversationId, ConversationKind, ConversationRef, Depth, Erase, ErrorKind, IdKind, Inbound,
+    ModelRequest, PersonId, Quoted, Remembered, RoutedEvent, SystemClock, TenantId, TurnId,
     store::{Exported, Stored},
-    testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World},
-    tool::Toolbox,
-    turn::{Driver, Entry, Event, Worker},
+    testkit::{Answer, ScriptedModel, VirtualClock},
+    turn::{Entry, Event, Worker},
 };
 
 /// What every message of the person begins with who is forgotten, and what is in their ids: it stands nowhere else.
@@ -88,28 +87,16 @@ impl Office {
             let nth = answers.fetch_add(1, SeqCst);
             Answer::text(format!("Answer {nth}, about {quoted}."))
         });
-        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
-        let directory = ScriptedDirectory::default();
-        let employee = Employee::builder("Ava").limits(TurnLimits {
-            burst_ms: 0,
-            window_messages: 4,
-            ..TurnLimits::default()
-        });
-        let tools = Toolbox::builder().build()?;
-        directory.hire(tenant, employee.build()?, Arc::new(model), tools);
-        let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);
-        directory.connect(tenant, connection, channel);
-        let driver = Driver::new(
-            Arc::clone(&store.journal),
-            Arc::new(directory),
-            Some(Arc::clone(&store.memory)),
-            Arc::new(clock.clone()),
-        );
+        let Staffed {
+            tenant,
+            connection,
+            worker,
+        } = Staffed::hire(store, clock.clone(), model, 4)?;
         Ok(Self {
             tenant,
             connection,
             clock,
-            worker: Worker::new(driver),
+            worker,
             down,
             said: 0,
         })

@@ -1,0 +1,59 @@
+//! An employee with a scripted model and channel, on a store that is measured.
+
+use std::sync::Arc;
+
+use konstruct_core::{
+    ConnectionId, Employee, Find, TenantId, TurnLimits,
+    testkit::{ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World},
+    tool::Toolbox,
+    turn::{Driver, Worker},
+};
+
+use crate::{Failed, store::Store};
+
+/// A tenant whose employee answers at once.
+#[derive(Debug)]
+pub struct Staffed {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its channel.
+    pub connection: ConnectionId,
+    /// What does the work.
+    pub worker: Worker,
+}
+
+impl Staffed {
+    /// Hires an employee who is shown so many messages of a conversation.
+    ///
+    /// # Errors
+    /// Those of the employee's settings; there are none.
+    pub fn hire(
+        store: &Store,
+        clock: VirtualClock,
+        model: ScriptedModel,
+        window_messages: u32,
+    ) -> Result<Self, Failed> {
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let directory = ScriptedDirectory::default();
+        let employee = Employee::builder("Ava").limits(TurnLimits {
+            burst_ms: 0,
+            window_messages,
+            ..TurnLimits::default()
+        });
+        let tools = Toolbox::builder().build()?;
+        directory.hire(tenant, employee.build()?, Arc::new(model), tools);
+        let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);
+        directory.connect(tenant, connection, channel);
+        let driver = Driver::new(
+            Arc::clone(&store.journal),
+            Arc::new(directory),
+            Some(Arc::clone(&store.memory)),
+            Arc::new(clock),
+        );
+        Ok(Self {
+            tenant,
+            connection,
+            worker: Worker::new(driver),
+        })
+    }
+}
