@@ -12,17 +12,14 @@ use std::{
 use konstruct_core::{
     Actor, ConnectionId, Depth, Erase, ErasureReceipt, IdKind, PersonId, Remnant, TenantId, Until,
     WorkerId,
-    store::{
-        Accepted, Append, AppendOutcome, Archive as _, Claim, ClaimRequest, History as _,
-        Mailbox as _,
-    },
+    store::{Accepted, Append, AppendOutcome, Archive as _, Claim, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Redb};
 use redb::{ReadableDatabase as _, ReadableTable as _};
 
 use crate::{
+    common::{claimed, message},
     seal::{sent, stands_in},
-    store::message,
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -37,12 +34,7 @@ async fn heard(
     event.event.sender = Actor::human(IdKind::SlackUser, user);
     let outcome = store.accept(tenant, vec![event]).await.unwrap();
     assert!(matches!(outcome[..], [Accepted::New { .. }]));
-    let claim = store
-        .claim(ClaimRequest::new(WorkerId::new(), LEASE))
-        .await
-        .unwrap()
-        .conversation()
-        .unwrap();
+    let claim = claimed(store, LEASE).await.unwrap();
     let loaded = store.load(&claim).await.unwrap().unwrap();
     (claim, loaded.inbox.last().unwrap().persons[0])
 }
@@ -112,11 +104,7 @@ async fn a_late_writer_does_not_bring_it_back() {
             let (store, stop) = (store.clone(), Arc::clone(&stop));
             async move {
                 while !stop.load(Ordering::Relaxed) {
-                    let next = store
-                        .claim(ClaimRequest::new(WorkerId::new(), LEASE))
-                        .await
-                        .unwrap()
-                        .conversation();
+                    let next = claimed(&store, LEASE).await;
                     if let Some(claim) = next
                         && let Some(loaded) = store.load(&claim).await.unwrap()
                     {

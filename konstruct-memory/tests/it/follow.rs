@@ -13,7 +13,7 @@ use konstruct_core::{
 };
 use konstruct_memory::Redb;
 
-use crate::{seal::sent, store::message};
+use crate::{common::message, seal::sent};
 
 /// Fails for some tenants, and never ends for others.
 #[derive(Debug, Default)]

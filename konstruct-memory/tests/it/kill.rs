@@ -12,7 +12,7 @@ use konstruct_core::{
 };
 use konstruct_memory::Redb;
 
-use crate::store::message;
+use crate::common::message;
 
 /// Where the process that will be killed keeps its store; unset in every other run.
 const STORE: &str = "KONSTRUCT_TEST_KILLED_STORE";

@@ -6,6 +6,8 @@
 )]
 
 mod broken;
+#[path = "../common/mod.rs"]
+mod common;
 mod erase;
 mod follow;
 mod kill;

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use konstruct_core::{
-    ConnectionId, ErrorKind, Outgoing, PersonId, TenantId, Timestamp, TurnId, WorkerId,
-    store::{Append, AppendOutcome, Claim, ClaimRequest, DeliveryKey, History as _, Mailbox as _},
+    ConnectionId, ErrorKind, Outgoing, PersonId, TenantId, Timestamp, TurnId,
+    store::{Append, AppendOutcome, Claim, DeliveryKey, History as _, Mailbox as _},
     turn::{Cause, Entry, Event, Record, ReplyPart},
 };
 use konstruct_memory::{KeyRing, Redb};
 
-use crate::store::message;
+use crate::common::{claimed, message};
 
 /// What must not stand in the file.
 const MARKER: &str = "xyzzy-plugh";
@@ -38,12 +38,7 @@ async fn said(store: &Redb, tenant: TenantId, text: &str) -> Claim {
     event.event.sender.ids[0].1 = text.into();
     store.accept(tenant, vec![event]).await.unwrap();
     let lease = Duration::from_secs(60);
-    let claim = store
-        .claim(ClaimRequest::new(WorkerId::new(), lease))
-        .await
-        .unwrap()
-        .conversation()
-        .unwrap();
+    let claim = claimed(store, lease).await.unwrap();
     let loaded = store.load(&claim).await.unwrap().unwrap();
     let append = Append {
         records: vec![sent(&loaded.inbox[0].persons, text)],
@@ -187,12 +182,7 @@ async fn rows_that_changed_places_do_not_open() {
         let events = ["one", "two"].map(|id| message(connection, "C1", id, id));
         store.accept(tenant, events.to_vec()).await.unwrap();
         let lease = Duration::from_secs(60);
-        let claim = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation()
-            .unwrap();
+        let claim = claimed(&store, lease).await.unwrap();
         let append = Append {
             records: vec![sent(&[], "one"), sent(&[], "two")],
             ..Append::default()
@@ -219,12 +209,7 @@ async fn rows_that_changed_places_do_not_open() {
         txn.commit().unwrap();
         drop(db);
         let store = Redb::open(&path).unwrap();
-        let claim = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation()
-            .unwrap();
+        let claim = claimed(&store, lease).await.unwrap();
         let error = store.load(&claim).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{table}");
     }

@@ -3,8 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, sync::Mutex, time::Duration};
 
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, Clock as _, ConnectionId, Content, ConversationRef,
-    IdKind, Inbound, RoutedEvent, TenantId, Timestamp, WorkerId,
+    Clock as _, ConnectionId, TenantId, WorkerId,
     store::{Accepted, Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
     testkit::{
         ReferenceStore, Restart, StoreSubject, VirtualClock, store_restart_suite, store_suite,
@@ -13,6 +12,8 @@ use konstruct_core::{
 };
 use konstruct_memory::Redb;
 use tempfile::TempDir;
+
+use crate::common::{claimed, message};
 
 pub(crate) fn in_memory() -> StoreSubject {
     let clock = VirtualClock::default();
@@ -23,26 +24,6 @@ pub(crate) fn in_memory() -> StoreSubject {
     StoreSubject {
         store: Arc::new(store),
         clock,
-    }
-}
-
-/// A message of a place, with its ids.
-pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &str) -> RoutedEvent {
-    RoutedEvent {
-        connection,
-        event: Inbound::new(
-            ChannelKind::SLACK,
-            AccountId("T1".into()),
-            id,
-            Timestamp::from_secs(1_767_225_600),
-            Body::Message {
-                message: id.into(),
-                content: Content::text(text),
-            },
-        )
-        .with_logical_id(format!("l-{id}"))
-        .in_place(ConversationRef::direct(place))
-        .sent_by(Actor::human(IdKind::SlackUser, "U1")),
     }
 }
 
@@ -173,12 +154,7 @@ async fn late_mention(store: Arc<dyn Store>) {
     mention.event.addressed.mention = true;
     store.accept(tenant, vec![plain]).await.unwrap();
     let lease = Duration::from_secs(30);
-    let claim = store
-        .claim(ClaimRequest::new(WorkerId::new(), lease))
-        .await
-        .unwrap()
-        .conversation()
-        .unwrap();
+    let claim = claimed(&*store, lease).await.unwrap();
     let loaded = store.load(&claim).await.unwrap().unwrap();
     assert!(
         !loaded.inbox[0]
@@ -197,12 +173,7 @@ async fn late_mention(store: Arc<dyn Store>) {
     };
     let outcome = store.append(&claim, 0, consume.clone()).await.unwrap();
     assert_eq!(outcome, AppendOutcome::Lost);
-    let claim = store
-        .claim(ClaimRequest::new(WorkerId::new(), lease))
-        .await
-        .unwrap()
-        .conversation()
-        .unwrap();
+    let claim = claimed(&*store, lease).await.unwrap();
     let loaded = store.load(&claim).await.unwrap().unwrap();
     assert!(
         loaded.inbox[0]

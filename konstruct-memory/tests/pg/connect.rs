@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use konstruct_core::{
     Actor, ConnectionId, Depth, Erase, ErrorKind, IdKind, RoutedEvent, Secret, TenantId, WorkerId,
-    store::{Append, Archive as _, ClaimRequest, DeliveryKey, History as _, Mailbox as _},
+    store::{Append, Archive as _, DeliveryKey, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Postgres};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::{database::Database, event::message};
+use crate::{
+    common::{claimed, message},
+    database::Database,
+};
 
 async fn refused(url: Secret) -> konstruct_core::Error {
     let ring = KeyRing::generate().unwrap();
@@ -170,12 +173,7 @@ async fn no_word_stands_in_the_database() {
             .await
             .unwrap();
         let lease = Duration::from_secs(60);
-        let claim = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation()
-            .unwrap();
+        let claim = claimed(&store, lease).await.unwrap();
         let loaded = store.load(&claim).await.unwrap().unwrap();
         let append = Append {
             delivery_keys: vec![DeliveryKey {
@@ -216,11 +214,7 @@ async fn no_word_stands_in_the_database() {
             "insert into konstruct.inbox select * from public.copied".into(),
         )
         .await;
-        let claim = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation();
+        let claim = claimed(&store, lease).await;
         assert!(claim.is_none(), "nothing is left to do");
         let left = dump(&mut owner).await;
         assert!(left.contains("\\x"), "the copy is back");

@@ -14,8 +14,9 @@ use konstruct_memory::Postgres;
 use sqlx::PgConnection;
 
 use crate::{
+    common::{claimed, message},
     database::Database,
-    event::{message, record},
+    event::record,
 };
 
 /// Whether bytes stand in the file of the log's table.
@@ -44,12 +45,7 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
             panic!("{accepted:?}");
         };
         let lease = Duration::from_secs(60);
-        let claim = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation()
-            .unwrap();
+        let claim = claimed(&store, lease).await.unwrap();
         let append = Append {
             records: vec![record("the words")],
             ..Append::default()
@@ -57,12 +53,7 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
         store.append(&claim, 0, append).await.unwrap();
         let event = message(ConnectionId::new(), "C2", "2", "hello");
         store.accept(tenant, vec![event]).await.unwrap();
-        let other = store
-            .claim(ClaimRequest::new(WorkerId::new(), lease))
-            .await
-            .unwrap()
-            .conversation()
-            .unwrap();
+        let other = claimed(&store, lease).await.unwrap();
         let append = Append {
             records: vec![record("other words")],
             ..Append::default()

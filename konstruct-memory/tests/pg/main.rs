@@ -7,6 +7,8 @@
     reason = "the short ways of a test fail as the test does"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod connect;
 mod cost;
 mod counter;

@@ -11,7 +11,10 @@ use konstruct_core::{
 };
 use konstruct_memory::Postgres;
 
-use crate::{database::Database, event::message};
+use crate::{
+    common::{claimed, message},
+    database::Database,
+};
 
 const LEASE: Duration = Duration::from_secs(60);
 /// In less time than this a worker looks by itself.
@@ -22,27 +25,14 @@ async fn what_one_accepts_wakes_another() {
     Database::with(async |database| {
         let one = database.builder().connect().await.unwrap();
         let other = database.builder().connect().await.unwrap();
-        assert_eq!(
-            other
-                .claim(ClaimRequest::new(WorkerId::new(), LEASE))
-                .await
-                .unwrap()
-                .conversation(),
-            None
-        );
+        assert_eq!(claimed(&other, LEASE).await, None);
         let from = Instant::now();
         let event = message(ConnectionId::new(), "C1", "1", "hello");
         let (accepted, ()) = tokio::join!(
             one.accept(TenantId::new(), vec![event]),
             // It may wake without cause.
             async {
-                while other
-                    .claim(ClaimRequest::new(WorkerId::new(), LEASE))
-                    .await
-                    .unwrap()
-                    .conversation()
-                    .is_none()
-                {
+                while claimed(&other, LEASE).await.is_none() {
                     other.changed().await
                 }
             }

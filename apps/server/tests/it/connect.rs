@@ -86,9 +86,7 @@ fn in_team(office: &Office, team: &str) -> Vec<u8> {
 async fn until_slack_confirms_its_webhooks_get_503_and_nobody_is_taken_for_the_business() {
     let office = Office::open().await;
     let slack = Vendor::open(Word::Refused).await;
-    let mut command = office.command(Wire::OpenAi);
-    command.env("SLACK_API_URL", &slack.url);
-    let server = launch(command).await;
+    let server = launch_beside(&office, &slack).await;
     for word in [Word::Refused, Word::Nothing] {
         slack.says(word);
         for team in ["T1", "T9"] {
@@ -147,6 +145,13 @@ async fn tenant(server: &Server) -> TenantId {
     server.admin().add_tenant(&new).await.unwrap().id
 }
 
+/// Starts a server whose Slack is this one.
+async fn launch_beside(office: &Office, slack: &Vendor) -> Server {
+    let mut command = office.command(Wire::OpenAi);
+    command.env("SLACK_API_URL", &slack.url);
+    launch(command).await
+}
+
 async fn only(server: &Server, tenant: TenantId) -> Connection {
     let mut listed = server.admin().connections(tenant).await.unwrap().items;
     assert_eq!(listed.len(), 1, "{listed:?}");
@@ -157,9 +162,7 @@ async fn only(server: &Server, tenant: TenantId) -> Connection {
 async fn a_tenant_cannot_claim_an_account_without_its_token() {
     let office = Office::open().await;
     let slack = Vendor::open(Word::Team("T1")).await;
-    let mut command = office.command(Wire::OpenAi);
-    command.env("SLACK_API_URL", &slack.url);
-    let server = launch(command).await;
+    let server = launch_beside(&office, &slack).await;
     server.vendors_have_confirmed().await;
     let (admin, tenant) = (server.admin(), tenant(&server).await);
 
@@ -187,9 +190,7 @@ async fn a_tenant_cannot_claim_an_account_without_its_token() {
 async fn a_vendor_that_does_not_answer_is_asked_again() {
     let office = Office::open().await;
     let slack = Vendor::open(Word::Team("T1")).await;
-    let mut command = office.command(Wire::OpenAi);
-    command.env("SLACK_API_URL", &slack.url);
-    let server = launch(command).await;
+    let server = launch_beside(&office, &slack).await;
     server.vendors_have_confirmed().await;
     let (admin, one, two, three) = (
         server.admin(),
@@ -245,11 +246,7 @@ async fn a_vendor_that_does_not_answer_is_asked_again() {
 async fn a_token_that_was_revoked_pauses_the_connection_until_it_works_again() {
     let office = Office::open().await;
     let slack = Vendor::open(Word::Team("T1")).await;
-    let start = async || {
-        let mut command = office.command(Wire::OpenAi);
-        command.env("SLACK_API_URL", &slack.url);
-        launch(command).await
-    };
+    let start = async || launch_beside(&office, &slack).await;
     let server = start().await;
     server.vendors_have_confirmed().await;
     server.kill().await;

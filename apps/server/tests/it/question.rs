@@ -27,6 +27,11 @@ async fn the_question(server: &Server) -> Question {
     found.remove(0)
 }
 
+async fn none_is_open(server: &Server) -> bool {
+    let open = server.admin().questions(BUSINESS_TENANT).await;
+    open.unwrap().items.is_empty()
+}
+
 /// Has a reply refused by the provider: it did not arrive, and another try would not help by itself.
 async fn refused(office: &Office, server: &Server) -> Question {
     office.graph.plan("messages", Fault::StatusBefore(403));
@@ -74,14 +79,7 @@ async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
     let [conversation] = server.worked_off(1).await.try_into().unwrap();
     assert_eq!(office.graph.posts().len(), 1);
     assert_eq!(office.graph.posts()[0].text, "Re: hello");
-    assert!(
-        admin
-            .questions(BUSINESS_TENANT)
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(none_is_open(&server).await);
     assert_eq!(conversation.turns.last().unwrap().outcome, "replied");
 }
 
@@ -95,15 +93,7 @@ async fn a_reply_that_is_dropped_is_never_sent() {
         .decide(BUSINESS_TENANT, &question.key, &decision("drop"))
         .await
         .unwrap();
-    eventually(async || {
-        admin
-            .questions(BUSINESS_TENANT)
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    })
-    .await;
+    eventually(async || none_is_open(&server).await).await;
     server.worked_off(1).await;
     assert_eq!(office.taken(), 0);
 }
@@ -149,14 +139,7 @@ async fn what_the_employee_passes_on_waits_until_it_is_done() {
         .decide(BUSINESS_TENANT, &question.key, &decision("done"))
         .await
         .unwrap();
-    assert!(
-        admin
-            .questions(BUSINESS_TENANT)
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(none_is_open(&server).await);
 }
 
 #[tokio::test]

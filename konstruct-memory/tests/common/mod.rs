@@ -1,0 +1,35 @@
+//! What the tests of both stores begin with: a message, and the claim of what is ready.
+
+use std::time::Duration;
+
+use konstruct_core::{
+    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
+    RoutedEvent, Timestamp, WorkerId,
+    store::{Claim, ClaimRequest, Mailbox},
+};
+
+/// A message of a place, with its ids.
+pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &str) -> RoutedEvent {
+    RoutedEvent {
+        connection,
+        event: Inbound::new(
+            ChannelKind::SLACK,
+            AccountId("T1".into()),
+            id,
+            Timestamp::from_secs(1_767_225_600),
+            Body::Message {
+                message: id.into(),
+                content: Content::text(text),
+            },
+        )
+        .with_logical_id(format!("l-{id}"))
+        .in_place(ConversationRef::direct(place))
+        .sent_by(Actor::human(IdKind::SlackUser, "U1")),
+    }
+}
+
+/// Claims what is ready, if anything is, for a worker of its own.
+pub(crate) async fn claimed(store: &(impl Mailbox + ?Sized), lease: Duration) -> Option<Claim> {
+    let request = ClaimRequest::new(WorkerId::new(), lease);
+    store.claim(request).await.unwrap().conversation()
+}
