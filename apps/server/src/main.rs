@@ -5,7 +5,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Parser, Subcommand};
 use konstruct_core::{Error, ErrorKind, Result};
 use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Server, without_effect};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The signal for a file beyond the limit on its size, on Linux and the BSDs.
@@ -69,25 +69,33 @@ fn exit_code(error: &Error) -> u8 {
 #[tokio::main]
 async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
     let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
-    let stop = async || {
-        let mut terminated = signal(SignalKind::terminate())?;
+    let mut terminated = listen(SignalKind::terminate())?;
+    let mut interrupted = listen(SignalKind::interrupt())?;
+    let mut stop = std::pin::pin!(async {
         tokio::select! {
-            _ = terminated.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
         }
-    };
+    });
     // A write beyond the limit on a file's size is then an error like a full disk's, and does not kill the process.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ)).ok();
-    let server = Server::open(config, started).await?;
-    announce(&server).await?;
-    server
-        .run(async {
-            if let Err(error) = stop().await {
-                tracing::error!(%error, "signals cannot be listened for");
-                std::future::pending::<()>().await;
-            }
-        })
-        .await
+    let start = async {
+        let server = Server::open(config, started).await?;
+        announce(&server).await?;
+        Ok::<_, Error>(server)
+    };
+    let server = tokio::select! {
+        server = start => server?,
+        // Nothing is open yet that would have to be finished.
+        () = &mut stop => return Ok(()),
+    };
+    server.run(stop).await
+}
+
+fn listen(kind: SignalKind) -> Result<Signal> {
+    signal(kind).map_err(|error| {
+        Error::new(ErrorKind::Internal, "signals cannot be listened for").with_source(error)
+    })
 }
 
 /// Says where to talk to the employee, and what is and is not set up.
