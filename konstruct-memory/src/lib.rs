@@ -79,6 +79,9 @@ mod embed;
 mod seal;
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
+mod compact;
+
+#[cfg(any(feature = "redb", feature = "postgres"))]
 mod delivery;
 
 #[cfg(feature = "redb")]

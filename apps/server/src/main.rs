@@ -8,6 +8,10 @@ use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Server, without_effect
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// A turn allocates a thousand times, on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The signal for a file beyond the limit on its size, on Linux and the BSDs.
 const SIGXFSZ: i32 = 25;
 

@@ -14,7 +14,10 @@ use super::{
     error::{corrupt, stored},
     tenant::TenantTx,
 };
-use crate::seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey};
+use crate::{
+    compact::{decode, encode_onto},
+    seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey},
+};
 
 /// How many tenants' keys are kept unwrapped.
 const KEPT: usize = 10_000;
@@ -270,7 +273,9 @@ impl Persons {
         place: (&str, &[u8]),
         value: &T,
     ) -> Result<Vec<u8>> {
-        self.seal_bytes(key, persons, place, &encode(value)?)
+        let mut plain = Vec::new();
+        encode_onto(value, &mut plain)?;
+        self.seal_bytes(key, persons, place, &plain)
     }
 
     /// The same for what is bytes already.
@@ -447,14 +452,5 @@ pub(super) fn encode_text<T: Serialize>(value: &T) -> Result<String> {
 
 /// Reads it back.
 pub(super) fn decode_text<T: DeserializeOwned>(text: &str) -> Result<T> {
-    decode(text.as_bytes())
-}
-
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| corrupt().with_source(error))
+    serde_json::from_str(text).map_err(|error| corrupt().with_source(error))
 }

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 use konstruct_core::{
     ConversationId, LedgerRow, PersonId, Result, TenantId,
     store::{Append, AppendOutcome, Claim, ItemChange, TimerChange, rules},
-    turn::Record,
 };
-
-use crate::seal;
 
 use super::{
     Shared, budget,
     head::{Head, corrupt},
     keys::{self, DUE, FEED, HEADS, INBOX, ITEM_LIST, ITEMS, LEDGER, LOG, TENANTS},
+    log::Prepared,
     snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
@@ -24,8 +22,7 @@ pub(super) struct AppendTo {
     pub(super) claim: Claim,
     pub(super) expected_len: u64,
     pub(super) append: Append,
-    /// The rows of the records, see [`Shared::log_rows`].
-    pub(super) rows: Vec<Option<Vec<u8>>>,
+    pub(super) records: Prepared,
 }
 
 impl Operation for AppendTo {
@@ -42,7 +39,7 @@ impl Operation for AppendTo {
             return Ok(AppendOutcome::Lost);
         };
         let mut vault = shared.vault_or_new(batch, tenant)?;
-        let forgotten = self.forgotten(batch, &mut vault)?;
+        let forgotten = self.records.forgotten(batch, &mut vault)?;
         if !forgotten.is_empty() {
             batch.leave(vault);
             return Ok(AppendOutcome::Forgotten(forgotten));
@@ -97,32 +94,6 @@ impl Operation for AppendTo {
     }
 }
 
-impl AppendTo {
-    /// Returns the persons of the records who have no key, or another one than their records were sealed with.
-    fn forgotten(&mut self, batch: &mut Batch<'_>, vault: &mut Vault) -> Result<Vec<PersonId>> {
-        let mut forgotten = BTreeSet::new();
-        for (record, row) in self.append.records.iter().zip(&mut self.rows) {
-            let mut stale = false;
-            if let Some(row) = row {
-                for id in seal::persons(&row[8..])? {
-                    stale |= !vault.has_this(batch, id)?;
-                }
-            }
-            if stale {
-                *row = None;
-            }
-            if row.is_none() {
-                for person in &record.persons {
-                    if !vault.has_key(batch, *person)? {
-                        forgotten.insert(*person);
-                    }
-                }
-            }
-        }
-        Ok(forgotten.into_iter().collect())
-    }
-}
-
 /// How far a tenant's feed and ledger have come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
@@ -149,33 +120,6 @@ impl Counts {
     }
 }
 
-impl Shared {
-    /// Writes the rows of records without their cursors, where the caller is and not in the writer: their places are known if the
-    /// log is as long as the caller thinks. `None` for a record of a person who has no key yet.
-    pub(super) fn log_rows(
-        &self,
-        claim: &Claim,
-        expected_len: u64,
-        records: &[Record],
-    ) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut rows = vec![None; records.len()];
-        // No log is that long: the writer will say so.
-        let end = expected_len.checked_add(records.len() as u64);
-        if records.is_empty() || end.is_none() {
-            return Ok(rows);
-        }
-        let mut snapshot = self.snapshot()?;
-        let Some(mut vault) = self.vault(&mut snapshot, claim.tenant)? else {
-            return Ok(rows);
-        };
-        for ((index, record), written) in (expected_len..).zip(records).zip(&mut rows) {
-            let key = keys::item(claim.tenant, claim.conversation, index);
-            *written = vault.log_row_known(&mut snapshot, &key, record)?;
-        }
-        Ok(rows)
-    }
-}
-
 fn write_records(
     vault: &mut Vault,
     batch: &mut Batch<'_>,
@@ -188,29 +132,18 @@ fn write_records(
     if records.is_empty() {
         return Ok(());
     }
-    let first = head.len;
-    for (record, row) in records.iter().zip(&mut append.rows) {
-        counts.feed += 1;
-        let key = keys::item(tenant, conversation, head.len);
-        let mut row = match row.take() {
-            Some(row) => row,
-            // All of its persons have keys, see `forgotten`.
-            None => vault
-                .log_row_known(batch, &key, record)?
-                .ok_or_else(corrupt)?,
-        };
-        row.splice(..8, counts.feed.to_be_bytes());
-        batch.put(LOG, key, row);
-        for person in &record.persons {
-            vault.note_words(batch, *person, conversation)?;
-        }
-        head.len += 1;
+    counts.feed += records.len() as u64;
+    head.len += records.len() as u64;
+    let last = head.len - 1;
+    let key = keys::item(tenant, conversation, last);
+    let prepared = std::mem::take(&mut append.records);
+    let row = prepared.write(vault, batch, (&key, counts.feed), records)?;
+    batch.put(LOG, key, row);
+    let persons: BTreeSet<&PersonId> = records.iter().flat_map(|record| &record.persons).collect();
+    for person in persons {
+        vault.note_words(batch, *person, conversation)?;
     }
-    let run = Run {
-        conversation,
-        first,
-        count: head.len - first,
-    };
+    let run = Run { conversation, last };
     run.put(batch, tenant, counts.feed);
     head.open = !append.append.checkpoint;
     if append.append.checkpoint {
@@ -219,21 +152,19 @@ fn write_records(
     Ok(())
 }
 
-/// Records that were written at once: one row of [`FEED`], under the cursor of the last of them.
+/// Records that were written at once, as [`FEED`] names them under the cursor of the last: a row of [`LOG`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) conversation: ConversationId,
-    /// The index of the first.
-    pub(super) first: u64,
-    pub(super) count: u64,
+    /// The index of the last.
+    pub(super) last: u64,
 }
 
 impl Run {
-    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, last: u64) {
+    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, cursor: u64) {
         let mut row = self.conversation.as_bytes().to_vec();
-        row.extend_from_slice(&self.first.to_be_bytes());
-        row.extend_from_slice(&self.count.to_be_bytes());
-        batch.put(FEED, keys::numbered(tenant, last), row);
+        row.extend_from_slice(&self.last.to_be_bytes());
+        batch.put(FEED, keys::numbered(tenant, cursor), row);
     }
 
     pub(super) fn read(row: &[u8]) -> Result<Self> {
@@ -241,8 +172,7 @@ impl Run {
             conversation: keys::id(row, 0)
                 .map(ConversationId::from_bytes)
                 .ok_or_else(corrupt)?,
-            first: keys::number(row, 16).ok_or_else(corrupt)?,
-            count: keys::number(row, 24).ok_or_else(corrupt)?,
+            last: keys::number(row, 16).ok_or_else(corrupt)?,
         })
     }
 }

@@ -14,6 +14,7 @@ use super::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, ITEM_LIST, ITEMS,
         KEYS, LOG, META, PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
     },
+    log::Row,
     rows::OPERATOR,
     snapshot::Rows as _,
     writer::Batch,
@@ -58,7 +59,7 @@ impl Erasure {
             Erase::Message {
                 conversation,
                 index,
-            } => erasure.message(batch, conversation, index)?,
+            } => erasure.message(batch, shared, conversation, index)?,
             Erase::Conversation { conversation } => {
                 erasure.conversation(batch, shared, conversation)?;
             }
@@ -98,14 +99,15 @@ impl Erasure {
     fn message(
         &mut self,
         batch: &mut Batch<'_>,
+        shared: &Shared,
         conversation: ConversationId,
         index: u64,
     ) -> Result<()> {
-        let key = keys::item(self.tenant, conversation, index);
-        if let Some(row) = batch.get(LOG, &key)?
-            && let Some(blank) = head::blanked(&row)
-        {
-            batch.put(LOG, key, blank);
+        let Some(mut vault) = shared.vault(batch, self.tenant)? else {
+            return Ok(());
+        };
+        if let Some((key, row)) = vault.without(batch, conversation, index)? {
+            batch.put(LOG, key, row);
             self.receipt.records = 1;
             self.touched.insert(conversation);
         }
@@ -131,8 +133,9 @@ impl Erasure {
         let mut gone: Vec<(Table, Vec<u8>)> = Vec::new();
         let (mut held, mut persons) = (BTreeSet::new(), BTreeSet::new());
         batch.scan_prefix(LOG, &prefix, &mut |_, row| {
-            gone.extend(keys::number(row, 0).map(|cursor| (FEED, keys::numbered(tenant, cursor))));
-            held.extend(head::sealed_to(row)?);
+            let row = Row::read(row)?;
+            gone.push((FEED, keys::numbered(tenant, row.cursor)));
+            held.extend(row.sealed_to()?);
             Ok(())
         })?;
         batch.scan_prefix(INBOX, &prefix, &mut |_, row| {
@@ -202,19 +205,19 @@ impl Erasure {
         let Some(mut head) = shared.head(batch, self.tenant, conversation)? else {
             return Ok(());
         };
-        for first in (0..head.len).step_by(PAGE) {
-            let from = keys::item(self.tenant, conversation, first);
-            let to = keys::item(self.tenant, conversation, head.len);
-            for (at, row) in batch.page(LOG, &from, &to, PAGE)? {
-                if head::sealed_to(&row)?.contains(&key)
-                    && let Some(blank) = head::blanked(&row)
-                {
-                    batch.put(LOG, at, blank);
-                    self.receipt.records += 1;
+        let prefix = keys::conversation(self.tenant, conversation);
+        let (mut from, end) = (prefix.clone(), keys::end(&prefix));
+        loop {
+            let page = batch.page(LOG, &from, &end, PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            from = [last.as_slice(), &[0]].concat();
+            for (at, row) in page {
+                if let Some((left, gone)) = Row::read(&row)?.without(key)? {
+                    batch.put(LOG, at, left);
+                    self.receipt.records += gone;
                 }
             }
         }
-        let prefix = keys::conversation(self.tenant, conversation);
         for (at, row) in batch.all(INBOX, &prefix)? {
             if head::inbox_persons(&row)?.contains(&person) {
                 batch.delete(INBOX, at);

@@ -9,6 +9,7 @@ use super::{
     budget::{self, Budget},
     head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
+    log,
     snapshot::{Rows as _, Snapshot},
 };
 
@@ -62,7 +63,13 @@ fn walk(
         give(Exported::State(head.state.clone()))?;
         let prefix = keys::conversation(tenant, id);
         pages(snapshot, LOG, &prefix, &mut |rows, key, row| {
-            give(Exported::Record(vault.log_record(rows, key, row)?))
+            let mut records = Vec::new();
+            let row = log::Row::read(row)?;
+            vault.read_row(rows, (key, &row), &(0..u64::MAX), &mut records)?;
+            records
+                .into_iter()
+                .map(Exported::Record)
+                .try_for_each(&mut *give)
         })?;
         pages(snapshot, INBOX, &prefix, &mut |rows, key, row| {
             give(Exported::Inbox(vault.inbox_item(rows, key, row)?))

@@ -7,18 +7,16 @@ use konstruct_core::{
         ConversationSummary, InboxItem, LARGEST_LOAD, Stored, TimerName,
         rules::{self, Timers},
     },
-    turn::{ConversationState, OpenItem, Record},
+    turn::{ConversationState, OpenItem},
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Shared,
-    keys::{self, DELIVERIES, DELIVERIES_OF, HEADS, INBOX, ITEMS, LOG, PLACES},
+    keys::{self, DELIVERIES, DELIVERIES_OF, HEADS, INBOX, ITEMS, PLACES},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
-use crate::seal::{self, KeyId};
 
 /// A conversation's counters, and what outlives its turns: no content, so it is not sealed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -162,19 +160,6 @@ pub(super) struct Held {
     pub(super) place: Option<ConversationRef>,
 }
 
-/// Reads JSON that this store wrote.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, "a stored row does not read back").with_source(error)
-    })
-}
-
-/// Appends JSON.
-pub(super) fn encode_onto<T: Serialize>(value: &T, row: &mut Vec<u8>) -> Result<()> {
-    serde_json::to_writer(row, value)
-        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
-}
-
 pub(super) fn corrupt() -> Error {
     Error::new(ErrorKind::Corrupt, "a stored row is too short")
 }
@@ -198,19 +183,6 @@ pub(super) fn inbox_persons(row: &[u8]) -> Result<Vec<PersonId>> {
         .map(|n| keys::id(row, 9 + 16 * n).map(PersonId::from_bytes))
         .collect::<Option<_>>()
         .ok_or_else(corrupt)
-}
-
-/// The keys that a row of the log is sealed with; none for one that is blank.
-pub(super) fn sealed_to(row: &[u8]) -> Result<Vec<KeyId>> {
-    match row.get(8..).ok_or_else(corrupt)? {
-        [] => Ok(Vec::new()),
-        sealed => seal::persons(sealed),
-    }
-}
-
-/// A row of the log without its record; `None` where there is none any more.
-pub(super) fn blanked(row: &[u8]) -> Option<Vec<u8>> {
-    (row.len() > 8).then(|| row[..8].to_vec())
 }
 
 impl Shared {
@@ -308,67 +280,6 @@ impl Vault {
         rows.page(INBOX, &from, &keys::end(&from), LARGEST_LOAD)?
             .iter()
             .map(|(key, row)| self.inbox_item(rows, key, row))
-            .collect()
-    }
-
-    /// Writes a row of the log: its cursor in the feed, and the sealed record. Persons without a key get one: an import brings
-    /// them.
-    pub(super) fn log_row(
-        &mut self,
-        batch: &mut Batch<'_>,
-        key: &[u8],
-        cursor: u64,
-        record: &Record,
-    ) -> Result<Vec<u8>> {
-        let persons = record.persons.iter().copied().collect::<Vec<_>>();
-        let mut row = cursor.to_be_bytes().to_vec();
-        self.seal_onto(batch, &persons, (LOG, key), record, &mut row)?;
-        Ok(row)
-    }
-
-    /// Writes a row of the log with an empty cursor; `None` for a record of a person who has no key.
-    pub(super) fn log_row_known(
-        &mut self,
-        rows: &mut dyn Rows,
-        key: &[u8],
-        record: &Record,
-    ) -> Result<Option<Vec<u8>>> {
-        let persons = record.persons.iter().copied().collect::<Vec<_>>();
-        let mut row = vec![0; 8];
-        let known = self.seal_known(rows, &persons, (LOG, key), record, &mut row)?;
-        Ok(known.then_some(row))
-    }
-
-    /// Reads a row of the log back.
-    pub(super) fn log_record(
-        &mut self,
-        rows: &mut dyn Rows,
-        key: &[u8],
-        row: &[u8],
-    ) -> Result<Stored> {
-        let index = keys::number(key, 32).ok_or_else(corrupt)?;
-        let record = match row.get(8..).ok_or_else(corrupt)? {
-            [] => None,
-            sealed => self.open(rows, (LOG, key), sealed)?,
-        };
-        Ok(Stored::new(index, record))
-    }
-
-    /// Reads the log from one index to another, the last excluded.
-    pub(super) fn log(
-        &mut self,
-        rows: &mut dyn Rows,
-        conversation: ConversationId,
-        range: std::ops::Range<u64>,
-    ) -> Result<Vec<Stored>> {
-        if range.is_empty() {
-            return Ok(Vec::new());
-        }
-        let from = keys::item(self.tenant(), conversation, range.start);
-        let to = keys::item(self.tenant(), conversation, range.end);
-        rows.page(LOG, &from, &to, usize::MAX)?
-            .iter()
-            .map(|(key, row)| self.log_record(rows, key, row))
             .collect()
     }
 }

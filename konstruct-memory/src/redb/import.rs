@@ -177,21 +177,18 @@ impl Taking {
         }
         self.counts.feed += 1;
         let key = keys::item(self.vault.tenant(), id, stored.index);
-        let row = match &stored.record {
-            Some(record) => {
-                for person in &record.persons {
-                    self.vault.note_words(batch, *person, id)?;
-                }
-                self.name_persons(batch, record);
-                self.vault.log_row(batch, &key, self.counts.feed, record)?
+        if let Some(record) = &stored.record {
+            for person in &record.persons {
+                self.vault.note_words(batch, *person, id)?;
             }
-            None => self.counts.feed.to_be_bytes().to_vec(),
-        };
+            self.name_persons(batch, record);
+        }
+        let at = (&*key, self.counts.feed);
+        let row = self.vault.imported(batch, at, stored.record.as_ref())?;
         batch.put(LOG, key, row);
         let run = Run {
             conversation: id,
-            first: stored.index,
-            count: 1,
+            last: stored.index,
         };
         run.put(batch, self.vault.tenant(), self.counts.feed);
         // What can no longer be read counts as the end of a turn: nothing of it can be gone on with.

@@ -8,126 +8,115 @@ use konstruct_core::{ConversationId, TenantId, Timestamp};
 
 /// A table of this store: bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Table(pub(super) &'static str);
+pub(super) struct Table {
+    /// Its place in [`ALL`].
+    at: u8,
+    pub(super) name: &'static str,
+}
 
 impl Table {
     pub(super) fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-        TableDefinition::new(self.0)
+        TableDefinition::new(self.name)
+    }
+
+    /// Its place in [`ALL`].
+    pub(super) fn at(self) -> usize {
+        usize::from(self.at)
     }
 }
 
-/// name -> value: the file's format, its epoch, and its key ring if none was given.
-pub(super) const META: Table = Table("meta");
-/// (when, tenant, conversation) -> nothing: the timers.
-pub(super) const DUE: Table = Table("due");
-/// tenant -> the numbers that the feed and the ledger have come to.
-pub(super) const TENANTS: Table = Table("tenants");
-/// (tenant, conversation) -> its counters, timers and state, see `Head`.
-pub(super) const HEADS: Table = Table("heads");
-/// (tenant, conversation) -> the connection, and the sealed name that the channel gives it.
-pub(super) const PLACES: Table = Table("places");
-/// (tenant, conversation) -> nothing: those that are ready when the file opens.
-pub(super) const PENDING: Table = Table("pending");
-/// (tenant, conversation, number) -> an event that was not consumed.
-pub(super) const INBOX: Table = Table("inbox");
-/// (tenant, conversation, index) -> its cursor in the feed, and a record.
-pub(super) const LOG: Table = Table("log");
-/// (tenant, cursor of the last) -> conversation, index of the first, count: records that were written at once.
-pub(super) const FEED: Table = Table("feed");
-/// (tenant, hash of connection and event id) -> nothing.
-pub(super) const EVENTS: Table = Table("events");
-/// (tenant, hash of connection and logical id) -> conversation, number, whether it names the employee.
-pub(super) const LOGICAL: Table = Table("logical");
-/// (tenant, hash of delivery key) -> conversation, index of its record, how far it came, whether its send is settled.
-pub(super) const DELIVERIES: Table = Table("deliveries");
-/// (tenant, conversation, index of its record, hash of delivery key) -> nothing.
-pub(super) const DELIVERIES_OF: Table = Table("deliveries_of");
-/// (tenant, conversation, item) -> an open item.
-pub(super) const ITEMS: Table = Table("items");
-/// (tenant, item) -> its conversation.
-pub(super) const ITEM_LIST: Table = Table("item_list");
-/// (tenant, month) -> spent, reserved.
-pub(super) const BUDGETS: Table = Table("budgets");
-/// (tenant, hash of call) -> month, amount.
-pub(super) const RESERVED: Table = Table("reserved");
-/// (tenant, number) -> a row of the ledger.
-pub(super) const LEDGER: Table = Table("ledger");
-/// (tenant, kind, key) -> whom it is sealed to, and a row of the memory.
-pub(super) const MEMORY: Table = Table("memory");
-/// (tenant, person, kind, key) -> nothing: the rows of the memory that are sealed to a person.
-pub(super) const MEMORY_OF: Table = Table("memory_of");
-/// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
-pub(super) const MEMORY_HEADS: Table = Table("memory_heads");
-/// (tenant, space, group, item) -> a unit of the index: what is known of it, and the numbers of its passages.
-pub(super) const UNITS: Table = Table("units");
-/// (tenant, space, group, item) -> the stems of a unit's passages: for taking it out again.
-pub(super) const STEMS: Table = Table("stems");
-/// (tenant, space, stem, block) -> the passages of a block of numbers that hold the stem.
-pub(super) const POSTINGS: Table = Table("postings");
-/// (tenant, space) and (tenant, space, group) -> how many passages, how long all of them are, and for a space the next number.
-pub(super) const SIZES: Table = Table("sizes");
-/// (tenant, space, number) -> whose vector, and the vector of a passage.
-pub(super) const VECTORS: Table = Table("vectors");
-/// (tenant, space, group, item) -> nothing: the units that wait for vectors.
-pub(super) const QUEUE: Table = Table("queue");
-/// (tenant, person, space, group, item) -> nothing: the units that name a person.
-pub(super) const PERSON_UNITS: Table = Table("person_units");
-/// (tenant, when, space, group, item) -> nothing: the units that expire.
-pub(super) const EXPIRY: Table = Table("expiry");
-/// tenant or nil -> the tenant's key, wrapped with the key ring.
-pub(super) const TENANT_KEYS: Table = Table("tenant_keys");
-/// (tenant, person) -> the id of the person's key.
-pub(super) const PERSON_KEYS: Table = Table("person_keys");
-/// (tenant, key id) -> the person, and the person's key, wrapped with the tenant's.
-pub(super) const KEYS: Table = Table("keys");
-/// (tenant, person, conversation) -> nothing: where a person's words may be.
-pub(super) const WORDS: Table = Table("words");
-/// (tenant, person) -> when the person was last erased.
-pub(super) const FORGOTTEN: Table = Table("forgotten");
-/// (tenant, hash of a name) -> the id that it had where it was imported from.
-pub(super) const ALIASES: Table = Table("aliases");
-/// (tenant or nil, table, key) -> a row of the application's own.
-pub(super) const ROWS: Table = Table("rows");
+/// Names the tables, and lists them in [`ALL`].
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident = $name:literal;)*) => {
+        #[expect(clippy::upper_case_acronyms, non_camel_case_types, reason = "counts the tables")]
+        enum At {
+            $($table,)*
+        }
 
-/// Every table.
-pub(super) const ALL: [Table; 36] = [
-    META,
-    DUE,
-    TENANTS,
-    HEADS,
-    PLACES,
-    PENDING,
-    INBOX,
-    LOG,
-    FEED,
-    EVENTS,
-    LOGICAL,
-    DELIVERIES,
-    DELIVERIES_OF,
-    ITEMS,
-    ITEM_LIST,
-    BUDGETS,
-    RESERVED,
-    LEDGER,
-    MEMORY,
-    MEMORY_OF,
-    MEMORY_HEADS,
-    UNITS,
-    STEMS,
-    POSTINGS,
-    SIZES,
-    VECTORS,
-    QUEUE,
-    PERSON_UNITS,
-    EXPIRY,
-    TENANT_KEYS,
-    PERSON_KEYS,
-    KEYS,
-    WORDS,
-    FORGOTTEN,
-    ALIASES,
-    ROWS,
-];
+        $(
+            $(#[$doc])*
+            pub(super) const $table: Table = Table { at: At::$table as u8, name: $name };
+        )*
+
+        /// Every table.
+        pub(super) const ALL: [Table; [$($name),*].len()] = [$($table),*];
+    };
+}
+
+tables! {
+    /// name -> value: the file's format, its epoch, and its key ring if none was given.
+    META = "meta";
+    /// (when, tenant, conversation) -> nothing: the timers.
+    DUE = "due";
+    /// tenant -> the numbers that the feed and the ledger have come to.
+    TENANTS = "tenants";
+    /// (tenant, conversation) -> its counters, timers and state, see `Head`.
+    HEADS = "heads";
+    /// (tenant, conversation) -> the connection, and the sealed name that the channel gives it.
+    PLACES = "places";
+    /// (tenant, conversation) -> nothing: those that are ready when the file opens.
+    PENDING = "pending";
+    /// (tenant, conversation, number) -> an event that was not consumed.
+    INBOX = "inbox";
+    /// (tenant, conversation, index of the last) -> records that were written at once, see `log`.
+    LOG = "log";
+    /// (tenant, cursor of the last) -> conversation, index of the last: records that were written at once.
+    FEED = "feed";
+    /// (tenant, hash of connection and event id) -> nothing.
+    EVENTS = "events";
+    /// (tenant, hash of connection and logical id) -> conversation, number, whether it names the employee.
+    LOGICAL = "logical";
+    /// (tenant, hash of delivery key) -> conversation, index of its record, how far it came, whether its send is settled.
+    DELIVERIES = "deliveries";
+    /// (tenant, conversation, index of its record, hash of delivery key) -> nothing.
+    DELIVERIES_OF = "deliveries_of";
+    /// (tenant, conversation, item) -> an open item.
+    ITEMS = "items";
+    /// (tenant, item) -> its conversation.
+    ITEM_LIST = "item_list";
+    /// (tenant, month) -> spent, reserved.
+    BUDGETS = "budgets";
+    /// (tenant, hash of call) -> month, amount.
+    RESERVED = "reserved";
+    /// (tenant, number) -> a row of the ledger.
+    LEDGER = "ledger";
+    /// (tenant, kind, key) -> whom it is sealed to, and a row of the memory.
+    MEMORY = "memory";
+    /// (tenant, person, kind, key) -> nothing: the rows of the memory that are sealed to a person.
+    MEMORY_OF = "memory_of";
+    /// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
+    MEMORY_HEADS = "memory_heads";
+    /// (tenant, space, group, item) -> a unit of the index: what is known of it, and the numbers of its passages.
+    UNITS = "units";
+    /// (tenant, space, group, item) -> the stems of a unit's passages: for taking it out again.
+    STEMS = "stems";
+    /// (tenant, space, stem, block) -> the passages of a block of numbers that hold the stem.
+    POSTINGS = "postings";
+    /// (tenant, space) and (tenant, space, group) -> how many passages, how long all of them are, and for a space the next number.
+    SIZES = "sizes";
+    /// (tenant, space, number) -> whose vector, and the vector of a passage.
+    VECTORS = "vectors";
+    /// (tenant, space, group, item) -> nothing: the units that wait for vectors.
+    QUEUE = "queue";
+    /// (tenant, person, space, group, item) -> nothing: the units that name a person.
+    PERSON_UNITS = "person_units";
+    /// (tenant, when, space, group, item) -> nothing: the units that expire.
+    EXPIRY = "expiry";
+    /// tenant or nil -> the tenant's key, wrapped with the key ring.
+    TENANT_KEYS = "tenant_keys";
+    /// (tenant, person) -> the id of the person's key.
+    PERSON_KEYS = "person_keys";
+    /// (tenant, key id) -> the person, and the person's key, wrapped with the tenant's.
+    KEYS = "keys";
+    /// (tenant, person, conversation) -> nothing: where a person's words may be.
+    WORDS = "words";
+    /// (tenant, person) -> when the person was last erased.
+    FORGOTTEN = "forgotten";
+    /// (tenant, hash of a name) -> the id that it had where it was imported from.
+    ALIASES = "aliases";
+    /// (tenant or nil, table, key) -> a row of the application's own.
+    ROWS = "rows";
+}
 
 /// Makes a key that begins with a tenant.
 pub(super) fn of(tenant: TenantId, parts: &[&[u8]]) -> Vec<u8> {

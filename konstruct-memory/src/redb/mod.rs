@@ -10,6 +10,7 @@ mod export;
 mod head;
 mod import;
 mod keys;
+mod log;
 mod precedence;
 mod ready;
 mod recover;
@@ -38,7 +39,7 @@ use self::{
     recover::Health,
     rewrite::Noted,
     shelf::{Follower, Tables},
-    snapshot::Rows as _,
+    snapshot::{Latest, Rows as _},
     vault::Keys,
     writer::{Batch, Writer},
 };
@@ -49,7 +50,7 @@ pub use self::{
 use crate::{KeyRing, memory::Embedding};
 
 /// The format of the file that this build writes and reads.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 128 << 20;
@@ -192,6 +193,7 @@ impl RedbBuilder {
         let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
             db: RwLock::new(Arc::new(db)),
+            latest: Latest::default(),
             health,
             path,
             cache: self.cache,
@@ -279,6 +281,7 @@ impl Drop for Inner {
 struct Shared {
     /// Replaced when the file is rewritten, and when it is opened again after a failed write.
     db: RwLock<Arc<Database>>,
+    latest: Latest,
     health: Health,
     /// Where the file is, if it is one.
     path: Option<PathBuf>,

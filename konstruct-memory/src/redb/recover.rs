@@ -116,6 +116,7 @@ impl Shared {
             let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *db, Arc::new(empty))
         };
+        self.forget_committed();
         loop {
             match Arc::try_unwrap(old) {
                 Ok(db) => {
@@ -134,6 +135,7 @@ impl Shared {
     fn open_again(&self) -> Result<()> {
         let db = (self.health.open)()?;
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(db);
+        self.forget_committed();
         self.restore()?;
         self.changes.send_modify(|count| *count += 1);
         Ok(())

@@ -280,6 +280,7 @@ impl Fresh {
         }
         let old = std::mem::replace(&mut *db, Arc::new(self.0));
         drop(db);
+        shared.forget_committed();
         drop(old);
         Ok(())
     }

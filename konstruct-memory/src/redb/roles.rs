@@ -24,6 +24,7 @@ use super::{
     head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
+    log,
     snapshot::Rows,
     vault::Vault,
 };
@@ -70,7 +71,7 @@ impl Mailbox for Redb {
         let append = AppendTo {
             claim: claim.clone(),
             expected_len,
-            rows: shared.log_rows(claim, expected_len, &append.records)?,
+            records: shared.prepare(claim, expected_len, &append.records)?,
             append,
         };
         self.inner.writer()?.submit(append).await
@@ -274,26 +275,31 @@ impl Shared {
         };
         let from = keys::numbered(tenant, after.saturating_add(1));
         let mut fed = Vec::new();
+        let mut records = Vec::new();
         for (key, row) in rows.page(FEED, &from, &keys::end(tenant.as_bytes()), limit)? {
-            let last = keys::number(&key, 16).ok_or_else(corrupt)?;
-            let Run {
-                conversation,
-                first,
-                count,
-            } = Run::read(&row)?;
-            for (cursor, index) in (last + 1 - count..=last).zip(first..) {
-                if cursor <= after || fed.len() >= limit {
-                    continue;
-                }
-                let at = keys::item(tenant, conversation, index);
-                let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
+            let cursor = keys::number(&key, 16).ok_or_else(corrupt)?;
+            let Run { conversation, last } = Run::read(&row)?;
+            let at = keys::item(tenant, conversation, last);
+            let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
+            let row = log::Row::read(&row)?;
+            // The last of its records has the row's cursor.
+            let seen = after
+                .saturating_add(u64::from(row.count))
+                .saturating_sub(cursor);
+            let wanted = (last + 1 + seen).saturating_sub(u64::from(row.count))..last + 1;
+            vault.read_row(rows, (&at, &row), &wanted, &mut records)?;
+            for stored in records.drain(..) {
                 fed.push(Fed {
-                    cursor,
+                    cursor: cursor - (last - stored.index),
                     conversation,
-                    stored: vault.log_record(rows, &at, &row)?,
+                    stored,
                 });
             }
+            if fed.len() >= limit {
+                break;
+            }
         }
+        fed.truncate(limit);
         Ok(fed)
     }
 }

@@ -1,9 +1,8 @@
 //! Reading: one interface to a read transaction and to the writer's own.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     ops::ControlFlow,
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use ::redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
@@ -72,34 +71,85 @@ pub(super) trait Rows {
     }
 }
 
-/// A read transaction: what was committed when it began. The writer never holds it up.
-pub(super) struct Snapshot {
+type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// What was committed last, with the tables that somebody has read of it. Opening them anew for each reader costs more than most
+/// reads.
+struct Committed {
     txn: ReadTransaction,
-    tables: HashMap<Table, ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    tables: [OnceLock<OpenTable>; keys::ALL.len()],
     /// Closed with its last reader, should the file be rewritten meanwhile: whoever reads a closed one fails.
     _db: Arc<Database>,
 }
 
-impl Shared {
-    /// Begins to read.
-    pub(super) fn snapshot(&self) -> Result<Snapshot> {
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(Snapshot {
+impl Committed {
+    fn read(db: &Arc<Database>) -> Result<Self> {
+        Ok(Self {
             txn: db.begin_read().map_err(stored)?,
-            tables: HashMap::new(),
-            _db: Arc::clone(&db),
+            tables: [const { OnceLock::new() }; keys::ALL.len()],
+            _db: Arc::clone(db),
         })
     }
 }
 
+/// The [`Committed`] that readers share, until the next commit.
+#[derive(Default)]
+pub(super) struct Latest(RwLock<Option<Arc<Committed>>>);
+
+impl Latest {
+    fn set(&self, latest: Option<Committed>) {
+        let latest = latest.map(Arc::new);
+        let before = {
+            let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, latest)
+        };
+        // Its tables are closed while nobody waits for the lock.
+        drop(before);
+    }
+}
+
+/// A read transaction: what was committed when it began. The writer never holds it up.
+pub(super) struct Snapshot(Arc<Committed>);
+
+impl Shared {
+    /// Begins to read.
+    pub(super) fn snapshot(&self) -> Result<Snapshot> {
+        let latest = &self.latest.0;
+        if let Some(known) = &*latest.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Snapshot(Arc::clone(known)));
+        }
+        let mut latest = latest.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*latest {
+            return Ok(Snapshot(Arc::clone(known)));
+        }
+        // While the lock is held, no commit is announced: this is none that is older than one that was.
+        let db = Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner));
+        let committed = Arc::new(Committed::read(&db)?);
+        *latest = Some(Arc::clone(&committed));
+        Ok(Snapshot(committed))
+    }
+
+    /// Has readers see what was just committed.
+    pub(super) fn show_committed(&self) {
+        let db = Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner));
+        // Where it cannot be read, the next reader tries again and hears why.
+        self.latest.set(Committed::read(&db).ok());
+    }
+
+    /// Has the next reader begin anew.
+    pub(super) fn forget_committed(&self) {
+        self.latest.set(None);
+    }
+}
+
 impl Snapshot {
-    fn open(&mut self, table: Table) -> Result<&ReadOnlyTable<&'static [u8], &'static [u8]>> {
-        Ok(match self.tables.entry(table) {
-            Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(free) => {
-                free.insert(self.txn.open_table(table.definition()).map_err(stored)?)
-            }
-        })
+    fn open(&self, table: Table) -> Result<&OpenTable> {
+        let Committed { txn, tables, .. } = &*self.0;
+        if let Some(open) = tables[table.at()].get() {
+            return Ok(open);
+        }
+        let open = txn.open_table(table.definition()).map_err(stored)?;
+        Ok(tables[table.at()].get_or_init(|| open))
     }
 }
 

@@ -16,12 +16,15 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Redb, Shared,
-    head::{corrupt, decode, encode_onto},
+    head::corrupt,
     keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
     snapshot::Rows,
     writer::{Batch, Operation},
 };
-use crate::seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey};
+use crate::{
+    compact::{decode, encode_onto},
+    seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey},
+};
 
 /// The ring, and the tenant keys that were unwrapped with it.
 pub(super) struct Keys {
@@ -282,7 +285,7 @@ impl Vault {
     fn place<'a>(&self, table: Table, row: &'a [u8]) -> Place<'a> {
         Place {
             tenant: self.tenant(),
-            table: table.0,
+            table: table.name,
             row,
         }
     }

@@ -417,6 +417,10 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
         job.coming(shared);
     }
     let committed = txn.commit().map_err(stored);
+    match committed {
+        Ok(()) => shared.show_committed(),
+        Err(_) => shared.forget_committed(),
+    }
     // One that failed may be in the file all the same.
     shared.touched.note(touched);
     committed?;

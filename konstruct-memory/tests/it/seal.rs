@@ -183,11 +183,13 @@ async fn rows_that_changed_places_do_not_open() {
         store.accept(tenant, events.to_vec()).await.unwrap();
         let lease = Duration::from_secs(60);
         let claim = claimed(&store, lease).await.unwrap();
-        let append = Append {
-            records: vec![sent(&[], "one"), sent(&[], "two")],
-            ..Append::default()
-        };
-        store.append(&claim, 0, append).await.unwrap();
+        for (len, text) in (0..).zip(["one", "two"]) {
+            let append = Append {
+                records: vec![sent(&[], text)],
+                ..Append::default()
+            };
+            store.append(&claim, len, append).await.unwrap();
+        }
         drop(store);
         let definition = redb::TableDefinition::<&[u8], &[u8]>::new(table);
         let db = redb::Database::open(&path).unwrap();

@@ -41,25 +41,36 @@ pub(super) fn vector_key(tenant: TenantId, space: Space, number: u32) -> Vec<u8>
     keys::of(tenant, &[&space.0, &number.to_be_bytes()])
 }
 
+/// Writes a vector: whose it is, its scale, and two bytes a dimension. What they cannot say of a cosine is below 0.0001.
 pub(super) fn vector_row(embedder: EmbedderKey, vector: &[f32]) -> Vec<u8> {
+    let largest = vector.iter().fold(0.0_f32, |most, at| most.max(at.abs()));
+    let scale = largest / f32::from(i16::MAX);
     let mut row = embedder.0.to_be_bytes().to_vec();
-    for number in vector {
-        row.extend_from_slice(&number.to_le_bytes());
+    row.extend_from_slice(&scale.to_le_bytes());
+    for at in vector {
+        // Of zeros alone the quotient is none, which becomes 0; a largest that is infinite makes zeros of all others.
+        #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+        let step = (at / scale).round() as i16;
+        row.extend_from_slice(&step.to_le_bytes());
     }
     row
 }
 
 /// Reads a vector into a buffer, if it is this embedder's and as long as that. Returns whether it is.
 pub(super) fn read_vector(row: &[u8], embedder: EmbedderKey, into: &mut [f32]) -> bool {
-    let Some((of, numbers)) = row.split_first_chunk() else {
+    let Some((of, rest)) = row.split_first_chunk() else {
         return false;
     };
-    let (numbers, _) = numbers.as_chunks();
-    if u64::from_be_bytes(*of) != embedder.0 || numbers.len() != into.len() {
+    let Some((scale, steps)) = rest.split_first_chunk() else {
+        return false;
+    };
+    let (steps, _) = steps.as_chunks();
+    if u64::from_be_bytes(*of) != embedder.0 || steps.len() != into.len() {
         return false;
     }
-    for (into, number) in into.iter_mut().zip(numbers) {
-        *into = f32::from_le_bytes(*number);
+    let scale = f32::from_le_bytes(*scale);
+    for (into, step) in into.iter_mut().zip(steps) {
+        *into = scale * f32::from(i16::from_le_bytes(*step));
     }
     true
 }
