@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -50,8 +50,6 @@ pub struct Driver {
     pub(super) lessons: Option<Lessons>,
     pub(super) lease: Duration,
     pub(super) stats: Arc<DriverStats>,
-    /// Set when no further turn is to begin.
-    pub(super) draining: Arc<AtomicBool>,
 }
 
 /// Counts of what a driver did since it was made.
@@ -122,7 +120,6 @@ impl Driver {
             lessons: None,
             lease: Duration::from_secs(60),
             stats: Arc::default(),
-            draining: Arc::default(),
         }
     }
 
@@ -146,8 +143,8 @@ impl Driver {
         &self.stats
     }
 
-    /// Works on a claimed conversation: resumes its open turn, begins turns for what came in, until nothing is left or it
-    /// has to wait. Then gives it back.
+    /// Works on a claimed conversation: resumes its open turn, or begins one for what came in, until the turn is over or has to
+    /// wait. Then gives it back; what came in meanwhile makes it ready again.
     ///
     /// # Errors
     /// Those of the store, the directory and the memory store. The conversation is given back anyway, and is ready again
@@ -283,12 +280,11 @@ impl Driver {
                 },
             };
             match stop {
-                Stop::Finished if self.draining.load(Ordering::Relaxed) => {
-                    // Whatever waits is for the next start.
+                Stop::Finished => {
+                    // Whatever waits makes it ready again: its next turn is another claim, after those of others who wait.
                     self.store.release(claim, 0).await?;
                     return Ok(Worked::Released);
                 }
-                Stop::Finished => {}
                 Stop::Forgotten(persons) => forgotten = persons,
                 Stop::Parked => {
                     self.store.release(claim, seen).await?;

@@ -1,15 +1,6 @@
 //! Workers: claim what is ready, drive it, wait for more.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt as _,
@@ -73,10 +64,7 @@ impl Worker {
     ///
     /// # Cancel safety
     /// Dropping the future is like a crash: nothing is lost.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        // The flag is this run's own: other workers of the same driver continue.
-        let draining = Arc::new(AtomicBool::new(false));
-        self.driver.draining = Arc::clone(&draining);
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let clock = Arc::clone(&self.driver.clock);
         let mut slots = Slots::new(self.concurrency.get());
         pin_mut!(shutdown);
@@ -111,7 +99,6 @@ impl Worker {
                 break;
             }
         }
-        draining.store(true, Ordering::Relaxed);
         let late = clock.sleep_until(clock.now() + self.drain);
         let drained = async {
             while slots.held() > 0 {

@@ -76,7 +76,7 @@ async fn the_suite_finds_what_is_broken() {
             false,
             "law 2 (once): event e1 was input to 2 turns",
         ),
-        (Some(Flaw::NoFence), false, "law 2 (once)"),
+        (Some(Flaw::NoFence), false, "law 3 (order)"),
         (Some(Flaw::IntentAfter), false, "law 2 (once)"),
         (None, true, "law 2 (once)"),
     ] {
