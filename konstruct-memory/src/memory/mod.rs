@@ -54,10 +54,14 @@ pub(crate) use self::{
     turns::Turns,
 };
 
-/// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf:
+/// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf, and may have another for what
+/// only reads, and little at a time:
 /// `async fn shelved<T>(&self, work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>) -> Result<T>`.
 macro_rules! memory_store {
     ($store:ty) => {
+        $crate::memory::memory_store!($store, shelved);
+    };
+    ($store:ty, $looked:ident) => {
         const _: () = {
             use async_trait::async_trait;
             use futures_util::stream::BoxStream;
@@ -73,7 +77,7 @@ macro_rules! memory_store {
             #[async_trait]
             impl MemoryStore for $store {
                 async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-                    self.shelved(move |shelf| {
+                    self.$looked(move |shelf| {
                         Box::pin(async move { memory::recall(&*shelf, tenant, query).await })
                     })
                     .await
@@ -85,14 +89,14 @@ macro_rules! memory_store {
                     sources: &[Source],
                 ) -> Result<Vec<Option<Hit>>> {
                     let sources = sources.to_vec();
-                    self.shelved(move |shelf| {
+                    self.$looked(move |shelf| {
                         Box::pin(async move { memory::fetch(&*shelf, tenant, &sources).await })
                     })
                     .await
                 }
 
                 async fn mark(&self, tenant: TenantId) -> Result<Mark> {
-                    self.shelved(move |shelf| {
+                    self.$looked(move |shelf| {
                         Box::pin(async move { memory::mark(&*shelf, tenant).await })
                     })
                     .await
@@ -122,7 +126,7 @@ macro_rules! memory_store {
                 }
 
                 async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
-                    self.shelved(move |shelf| {
+                    self.$looked(move |shelf| {
                         Box::pin(async move { memory::progress(&*shelf, tenant).await })
                     })
                     .await
@@ -256,7 +260,7 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     conversation: ConversationId,
                 ) -> Result<Option<Summary>> {
-                    self.shelved(move |shelf| {
+                    self.$looked(move |shelf| {
                         Box::pin(
                             async move { memory::summary(&*shelf, tenant, conversation).await },
                         )

@@ -23,6 +23,8 @@ pub(super) struct AppendTo {
     pub(super) expected_len: u64,
     pub(super) append: Append,
     pub(super) records: Prepared,
+    /// The key and the row of the records.
+    pub(super) written: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Operation for AppendTo {
@@ -88,7 +90,10 @@ impl Operation for AppendTo {
         if let Some(lease) = self.append.lease {
             shared.renew(&self.claim, lease);
         }
-        if !self.append.records.is_empty() {
+        if let Some((key, row)) = self.written.take() {
+            let records = std::mem::take(&mut self.append.records);
+            let records = records.into_iter().map(Some).collect();
+            shared.keys.keep_records(key, &row, records);
             shared.follower.follow(self.claim.tenant);
         }
     }
@@ -138,6 +143,7 @@ fn write_records(
     let key = keys::item(tenant, conversation, last);
     let prepared = std::mem::take(&mut append.records);
     let row = prepared.write(vault, batch, (&key, counts.feed), records)?;
+    append.written = Some((key.clone(), row.clone()));
     batch.put(LOG, key, row);
     let persons: BTreeSet<&PersonId> = records.iter().flat_map(|record| &record.persons).collect();
     for person in persons {

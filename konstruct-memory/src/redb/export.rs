@@ -9,7 +9,6 @@ use super::{
     budget::{self, Budget},
     head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
-    log,
     snapshot::{Rows as _, Snapshot},
 };
 
@@ -64,8 +63,7 @@ fn walk(
         let prefix = keys::conversation(tenant, id);
         pages(snapshot, LOG, &prefix, &mut |rows, key, row| {
             let mut records = Vec::new();
-            let row = log::Row::read(row)?;
-            vault.read_row(rows, (key, &row), &(0..u64::MAX), &mut records)?;
+            vault.read_row(rows, (key, row), &(0..u64::MAX), &mut records)?;
             records
                 .into_iter()
                 .map(Exported::Record)

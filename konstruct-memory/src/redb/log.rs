@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::{ControlFlow, Range},
+    sync::Arc,
 };
 
 use konstruct_core::{
@@ -18,6 +19,7 @@ use super::{
     Shared,
     head::corrupt,
     keys::{self, LOG},
+    recent::Records,
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
@@ -277,35 +279,39 @@ impl Vault {
     pub(super) fn read_row(
         &mut self,
         rows: &mut dyn Rows,
-        (key, row): (&[u8], &Row<'_>),
+        (key, row): (&[u8], &[u8]),
         wanted: &Range<u64>,
         log: &mut Vec<Stored>,
     ) -> Result<()> {
-        let written = indexes(key, row)?;
-        let wanted = wanted.start.max(written.start)..wanted.end.min(written.end);
-        let before = log.len();
-        log.extend(wanted.clone().map(|index| Stored::new(index, None)));
-        for group in &row.groups {
-            let index = |place: &u16| written.start + u64::from(*place);
-            if !group
-                .places
-                .iter()
-                .any(|place| wanted.contains(&index(place)))
-            {
-                continue;
+        let records = match self.recent.get(key, row) {
+            Some(records) => records,
+            None => {
+                let records = self.open_records(rows, key, &Row::read(row)?)?;
+                self.recent.put(key.to_vec(), row, Arc::clone(&records));
+                records
             }
-            let Some(records) = self.open_group(rows, key, group)? else {
+        };
+        let first = first(key, records.len() as u64)?;
+        let of_range = (first..).zip(records.iter());
+        log.extend(
+            of_range
+                .filter(|(index, _)| wanted.contains(index))
+                .map(|(index, record)| Stored::new(index, record.clone())),
+        );
+        Ok(())
+    }
+
+    fn open_records(&mut self, rows: &mut dyn Rows, key: &[u8], row: &Row<'_>) -> Result<Records> {
+        let mut records = vec![None; usize::from(row.count)];
+        for group in &row.groups {
+            let Some(opened) = self.open_group(rows, key, group)? else {
                 continue;
             };
-            for (place, record) in group.places.iter().zip(records) {
-                let at = index(place).checked_sub(wanted.start);
-                let at = at.and_then(|at| usize::try_from(at).ok());
-                if let Some(stored) = at.and_then(|at| log.get_mut(before + at)) {
-                    stored.record = Some(record);
-                }
+            for (place, record) in group.places.iter().zip(opened) {
+                *records.get_mut(usize::from(*place)).ok_or_else(corrupt)? = Some(record);
             }
         }
-        Ok(())
+        Ok(records.into())
     }
 
     fn open_group(
@@ -339,7 +345,7 @@ impl Vault {
             (tenant, conversation),
             range.start,
             &mut |key, row| {
-                if indexes(key, &Row::read(row)?)?.start >= range.end {
+                if first(key, count_of(row)?)? >= range.end {
                     return Ok(ControlFlow::Break(()));
                 }
                 found.push((key.to_vec(), row.to_vec()));
@@ -348,7 +354,7 @@ impl Vault {
         )?;
         let mut log = Vec::new();
         for (key, row) in &found {
-            self.read_row(rows, (key, &Row::read(row)?), &range, &mut log)?;
+            self.read_row(rows, (key, row), &range, &mut log)?;
         }
         Ok(log)
     }
@@ -374,7 +380,7 @@ impl Vault {
             return Ok(None);
         };
         let mut row = Row::read(&row)?;
-        let place = index.checked_sub(indexes(&key, &row)?.start);
+        let place = index.checked_sub(first(&key, u64::from(row.count))?);
         let place = place.and_then(|place| u16::try_from(place).ok());
         let has = |group: &Group<'_>| place.is_some_and(|place| group.places.contains(&place));
         let Some(at) = row.groups.iter().position(has) else {
@@ -400,12 +406,16 @@ impl Vault {
     }
 }
 
-/// The indexes of a row's records.
-fn indexes(key: &[u8], row: &Row<'_>) -> Result<Range<u64>> {
+/// How many records a row has.
+fn count_of(row: &[u8]) -> Result<u64> {
+    take(&mut row.get(8..).ok_or_else(corrupt)?).map(u64::from)
+}
+
+/// The index of the first of a row's records.
+fn first(key: &[u8], count: u64) -> Result<u64> {
     let end = keys::number(key, 32).and_then(|last| last.checked_add(1));
-    let end = end.ok_or_else(corrupt)?;
-    let first = end.checked_sub(u64::from(row.count)).ok_or_else(corrupt)?;
-    Ok(first..end)
+    end.and_then(|end| end.checked_sub(count))
+        .ok_or_else(corrupt)
 }
 
 /// Walks the rows of a log, from the one with this record on.

@@ -13,6 +13,7 @@ mod keys;
 mod log;
 mod precedence;
 mod ready;
+mod recent;
 mod recover;
 mod rewrite;
 mod roles;
@@ -31,7 +32,7 @@ use std::{
 
 use ::redb::{Database, backends::InMemoryBackend};
 use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, SystemClock};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::{
     precedence::Precedence,
@@ -206,6 +207,9 @@ impl RedbBuilder {
             embedding: Embedding::new(self.embedder),
             touched: Noted::default(),
             precedence: Precedence::default(),
+            searching: Semaphore::new(
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            ),
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
@@ -297,6 +301,8 @@ struct Shared {
     /// What is written while the file is copied.
     touched: Noted,
     precedence: Precedence,
+    /// Lets so many long searches run at a time.
+    searching: Semaphore,
 }
 
 impl Shared {

@@ -24,7 +24,6 @@ use super::{
     head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
-    log,
     snapshot::Rows,
     vault::Vault,
 };
@@ -72,6 +71,7 @@ impl Mailbox for Redb {
             claim: claim.clone(),
             expected_len,
             records: shared.prepare(claim, expected_len, &append.records)?,
+            written: None,
             append,
         };
         self.inner.writer()?.submit(append).await
@@ -281,12 +281,8 @@ impl Shared {
             let Run { conversation, last } = Run::read(&row)?;
             let at = keys::item(tenant, conversation, last);
             let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
-            let row = log::Row::read(&row)?;
-            // The last of its records has the row's cursor.
-            let seen = after
-                .saturating_add(u64::from(row.count))
-                .saturating_sub(cursor);
-            let wanted = (last + 1 + seen).saturating_sub(u64::from(row.count))..last + 1;
+            // The last of its records has the row's cursor, and each before it one less.
+            let wanted = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
             vault.read_row(rows, (&at, &row), &wanted, &mut records)?;
             for stored in records.drain(..) {
                 fed.push(Fed {

@@ -18,6 +18,7 @@ use super::{
     Redb, Shared,
     head::corrupt,
     keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
+    recent::{Recent, Records},
     snapshot::Rows,
     writer::{Batch, Operation},
 };
@@ -26,10 +27,11 @@ use crate::{
     seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey},
 };
 
-/// The ring, and the tenant keys that were unwrapped with it.
+/// The ring, the tenant keys that were unwrapped with it, and what was opened lately.
 pub(super) struct Keys {
     ring: KeyRing,
     tenants: Mutex<HashMap<TenantId, Unwrapped>>,
+    recent: Arc<Recent>,
 }
 
 struct Unwrapped {
@@ -43,6 +45,7 @@ impl Keys {
         Self {
             ring,
             tenants: Mutex::default(),
+            recent: Arc::default(),
         }
     }
 
@@ -58,6 +61,16 @@ impl Keys {
     /// Drops a tenant's key from memory.
     pub(super) fn forget(&self, tenant: TenantId) {
         self.tenants().remove(&tenant);
+    }
+
+    /// Keeps the records of a row that was just written.
+    pub(super) fn keep_records(&self, key: Vec<u8>, row: &[u8], records: Records) {
+        self.recent.put(key, row, records);
+    }
+
+    /// Drops what was opened lately.
+    pub(super) fn forget_records(&self) {
+        self.recent.clear();
     }
 
     fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
@@ -87,13 +100,14 @@ pub(super) struct Vault {
     forgotten: HashMap<PersonId, Option<Timestamp>>,
     /// Where persons' words are known to be noted.
     noted: HashSet<(PersonId, ConversationId)>,
+    pub(super) recent: Arc<Recent>,
 }
 
 impl Shared {
     /// Returns a tenant's keys; `None` for a tenant that nothing is kept of.
     pub(super) fn vault(&self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Option<Vault>> {
         rows.get(TENANT_KEYS, tenant.as_bytes())?
-            .map(|wrapped| Ok(Vault::new(self.keys.unwrap(tenant, wrapped)?)))
+            .map(|wrapped| Ok(Vault::new(self.keys.unwrap(tenant, wrapped)?, &self.keys)))
             .transpose()
     }
 
@@ -107,14 +121,15 @@ impl Shared {
         }
         let (key, wrapped) = TenantKey::generate(&self.keys.ring, tenant)?;
         batch.put(TENANT_KEYS, tenant.as_bytes().to_vec(), wrapped);
-        Ok(Vault::new(Arc::new(key)))
+        Ok(Vault::new(Arc::new(key), &self.keys))
     }
 }
 
 impl Vault {
-    fn new(key: Arc<TenantKey>) -> Self {
+    fn new(key: Arc<TenantKey>, keys: &Keys) -> Self {
         Self {
             key,
+            recent: Arc::clone(&keys.recent),
             known: HashMap::new(),
             persons: HashMap::new(),
             forgotten: HashMap::new(),

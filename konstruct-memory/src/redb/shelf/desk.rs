@@ -31,6 +31,9 @@ use crate::{
     seal::TenantKey,
 };
 
+/// Among so many passages a search takes less time than handing it to another thread.
+const FEW: u64 = 1_000;
+
 /// The store, as the memory sees it.
 #[derive(Clone)]
 pub(in crate::redb) struct Desk {
@@ -51,10 +54,7 @@ impl Redb {
         work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.inner.shared.precedence.give_way().await;
-        let desk = Desk {
-            shared: Arc::clone(&self.inner.shared),
-            writer: self.inner.writer()?.clone(),
-        };
+        let desk = self.desk()?;
         let runtime = tokio::runtime::Handle::current();
         // The store stays open until it is done.
         let held = self.clone();
@@ -64,6 +64,22 @@ impl Redb {
             done
         })
         .await
+    }
+
+    /// Looks something up in the memory, where the caller is.
+    async fn looked<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.inner.shared.precedence.give_way().await;
+        work(Arc::new(self.desk()?)).await
+    }
+
+    fn desk(&self) -> Result<Desk> {
+        Ok(Desk {
+            shared: Arc::clone(&self.inner.shared),
+            writer: self.inner.writer()?.clone(),
+        })
     }
 
     /// Erases something, from the journal and from the memory.
@@ -109,7 +125,7 @@ fn opened(
     Ok(opened.map(Into::into))
 }
 
-memory_store!(Redb);
+memory_store!(Redb, looked);
 
 #[async_trait]
 impl Shelf for Desk {
@@ -222,7 +238,16 @@ impl Shelf for Desk {
     }
 
     async fn search(&self, tenant: TenantId, search: Search) -> Result<Vec<Candidate>> {
-        self.shared.search(tenant, &search)
+        let head = MemoryHead::of(&mut self.shared.snapshot()?, tenant)?;
+        if head.passages <= FEW {
+            return self.shared.search(tenant, &search);
+        }
+        // As many at a time as there are processors: more of them would only take turns, and each wants a thread.
+        let turn = self.shared.searching.acquire().await;
+        let shared = Arc::clone(&self.shared);
+        let found = blocking(move || shared.search(tenant, &search)).await;
+        drop(turn);
+        found
     }
 
     async fn unembedded(
