@@ -86,10 +86,8 @@ tables! {
     MEMORY_OF = "memory_of";
     /// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
     MEMORY_HEADS = "memory_heads";
-    /// (tenant, space, group, item) -> a unit of the index: what is known of it, and the numbers of its passages.
+    /// (tenant, space, group, item) -> a unit of the index: what is known of it, and its passages' numbers and stems.
     UNITS = "units";
-    /// (tenant, space, group, item) -> the stems of a unit's passages: for taking it out again.
-    STEMS = "stems";
     /// (tenant, space, stem, block) -> the passages of a block of numbers that hold the stem.
     POSTINGS = "postings";
     /// (tenant, space) and (tenant, space, group) -> how many passages, how long all of them are, and for a space the next number.

@@ -168,6 +168,11 @@ impl Shared {
         })
     }
 
+    /// How many conversations are held by workers.
+    pub(super) fn working(&self) -> usize {
+        self.ready().claims.len()
+    }
+
     /// Says that something may have become ready.
     fn wake(&self) {
         self.changes.send_modify(|count| *count += 1);

@@ -1,8 +1,8 @@
 //! The one writer: a thread that takes whatever is queued, applies all of it in one transaction, commits, and answers.
 //!
-//! No caller waits for a timer: while one batch is written to the disk, the next one gathers. What nobody waits for rides along with the
-//! next batch. An operation drafts its writes, and they
-//! count only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
+//! While one batch is written to the disk, the next one gathers. What nobody waits for rides along with the next batch, and while many
+//! conversations are worked on, a small batch waits a moment for their next operations. An operation drafts its writes, and they count
+//! only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
 
 use std::{
     collections::HashMap,
@@ -31,6 +31,13 @@ const BATCH: usize = 4096;
 /// How long what rides along waits for a commit that happens anyway, and how often it looks for one.
 const RIDE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(1);
+
+/// While at least so many conversations are worked on, a small batch waits a moment for the next operations: they come anyway, and
+/// a commit costs the same for one as for many.
+const SIBLINGS: usize = 32;
+const MOMENT: Duration = Duration::from_millis(4);
+/// A batch of so many operations does not wait.
+const ENOUGH: usize = 64;
 
 /// Something that the writer does, whole or not at all.
 pub(super) trait Operation: Send + 'static {
@@ -337,6 +344,10 @@ impl<'a> Loop<'a> {
         self.queues.fill(jobs);
         let began = Instant::now();
         while jobs.iter().all(|job| job.rides_along(shared)) && began.elapsed() < RIDE {
+            std::thread::sleep(LOOK);
+            self.queues.fill(jobs);
+        }
+        while jobs.len() < ENOUGH && shared.working() >= SIBLINGS && began.elapsed() < MOMENT {
             std::thread::sleep(LOOK);
             self.queues.fill(jobs);
         }

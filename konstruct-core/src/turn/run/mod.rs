@@ -314,19 +314,20 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Writes what has come together, and holds the lease for at least this long. After anything but `Appended` the append is
-    /// kept.
+    /// Writes what has come together, and holds the lease for at least this long. After `OverBudget` the append is kept.
     async fn write(&mut self, lease: Duration) -> Result<AppendOutcome> {
         let added = self.append.records.len() as u64;
         let at = self.driver.clock.now();
         self.append.lease = Some(lease);
-        let written = self
-            .driver
-            .store
-            .append(self.lease.claim(), self.len, self.append.clone())
-            .await?;
+        // Only after a refused reservation the turn goes on with what was not written.
+        let kept = self.append.reserve.is_some().then(|| self.append.clone());
+        let append = std::mem::take(&mut self.append);
+        let store = &self.driver.store;
+        let written = store.append(self.lease.claim(), self.len, append).await?;
+        if written == AppendOutcome::OverBudget {
+            self.append = kept.unwrap_or_default();
+        }
         if written == AppendOutcome::Appended {
-            self.append = Append::default();
             self.len += added;
             self.lease.renewed(at);
         }

@@ -10,8 +10,8 @@ use super::{
         erase::Erasure,
         head::corrupt,
         keys::{
-            self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, STEMS,
-            UNITS, VECTORS,
+            self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, UNITS,
+            VECTORS,
         },
         snapshot::Rows,
         writer::{Batch, Operation},
@@ -138,7 +138,6 @@ fn apply(
         for table in [
             POSTINGS,
             UNITS,
-            STEMS,
             SIZES,
             VECTORS,
             QUEUE,

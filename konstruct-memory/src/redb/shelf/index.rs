@@ -10,7 +10,7 @@ use konstruct_core::{Error, Result, TenantId, Timestamp};
 use super::{
     super::{
         head::corrupt,
-        keys::{self, EXPIRY, PERSON_UNITS, QUEUE, SIZES, STEMS, UNITS, VECTORS},
+        keys::{self, EXPIRY, PERSON_UNITS, QUEUE, SIZES, UNITS, VECTORS},
         snapshot::Rows,
         writer::Batch,
     },
@@ -102,7 +102,6 @@ impl Changes {
         if unit.passages.iter().any(|passage| passage.vector.is_none()) {
             batch.put(QUEUE, key.clone(), []);
         }
-        batch.put(STEMS, key.clone(), units::stems_to_bytes(unit));
         batch.put(UNITS, key, units::to_bytes(unit, &passages));
         self.steps.push(Step::New {
             unit: unit.key,
@@ -120,13 +119,11 @@ impl Changes {
         tenant: TenantId,
         unit: &UnitKey,
     ) -> Result<bool> {
-        let Some(Kept { info, passages }) = units::unit(batch, tenant, unit)? else {
+        let Some((Kept { info, passages }, stems)) = units::whole(batch, tenant, unit)? else {
             return Ok(false);
         };
         let key = units::unit_key(tenant, unit);
         let space = unit.space;
-        let stems = batch.get(STEMS, &key)?.ok_or_else(corrupt)?;
-        let stems = units::read_stems(&stems, passages.len())?;
         for (Numbered { number, .. }, stems) in passages.iter().zip(stems) {
             for stem in stems {
                 self.edits.remove(space, *number, stem);
@@ -141,7 +138,7 @@ impl Changes {
         if let Some(when) = info.expires_at {
             batch.delete(EXPIRY, units::expiry_key(tenant, when, unit));
         }
-        for table in [QUEUE, STEMS, UNITS] {
+        for table in [QUEUE, UNITS] {
             batch.delete(table, key.clone());
         }
         self.steps.push(Step::Gone { space, passages });

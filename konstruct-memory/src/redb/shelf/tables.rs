@@ -24,6 +24,8 @@ use crate::{
 
 /// What all tables may take together, in bytes.
 const BOUND: usize = 256 << 20;
+/// After so many were added, all are looked at.
+const LOOK: usize = 256;
 /// Which table.
 type Which = (TenantId, Space);
 
@@ -33,11 +35,22 @@ pub(in crate::redb) struct Tables(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    tables: HashMap<Which, (u64, Arc<RwLock<Table>>)>,
+    tables: HashMap<TenantId, HashMap<Space, Kept>>,
+    /// What the tables took together when they were last looked at, and how many were added since.
+    size: usize,
+    added: usize,
     /// What is being committed, or was and is not followed yet, by the revision that it was planned on.
     coming: HashMap<(TenantId, u64), Arc<Coming>>,
     /// Counts up with every use.
     used: u64,
+}
+
+/// A table in memory.
+#[derive(Debug)]
+struct Kept {
+    /// When it was last used, by [`Held::used`].
+    used: u64,
+    table: Arc<RwLock<Table>>,
 }
 
 /// A plan, and what it does to the index.
@@ -116,26 +129,27 @@ impl Tables {
         let mut held = self.held();
         held.used += 1;
         let used = held.used;
-        let (last, table) = held.tables.get_mut(&which)?;
-        *last = used;
-        Some(Arc::clone(table))
+        let kept = held.tables.get_mut(&which.0)?.get_mut(&which.1)?;
+        kept.used = used;
+        Some(Arc::clone(&kept.table))
     }
 
     fn keep(&self, which: Which, table: &Arc<RwLock<Table>>) {
         let mut held = self.held();
         held.used += 1;
-        let used = held.used;
-        held.tables.insert(which, (used, Arc::clone(table)));
-        let size = |table: &Arc<RwLock<Table>>| read(table).bytes();
-        let mut all: usize = held.tables.values().map(|(_, of)| size(of)).sum();
-        while all > BOUND && held.tables.len() > 1 {
-            let oldest = held.tables.iter().min_by_key(|(_, (used, _))| *used);
-            let Some(oldest) = oldest.map(|(which, _)| *which) else {
-                return;
-            };
-            if let Some((_, gone)) = held.tables.remove(&oldest) {
-                all = all.saturating_sub(size(&gone));
-            }
+        let kept = Kept {
+            used: held.used,
+            table: Arc::clone(table),
+        };
+        held.size += kept.bytes();
+        held.added += 1;
+        held.tables
+            .entry(which.0)
+            .or_default()
+            .insert(which.1, kept);
+        // Tables grow, and one that is replaced counted before: now and then all of them are looked at.
+        if held.size > BOUND || held.added > LOOK {
+            held.bound();
         }
     }
 
@@ -160,8 +174,8 @@ impl Tables {
             let Some(coming) = held.coming.get(&key).cloned() else {
                 return;
             };
-            let own = held.tables.iter().filter(|((of, _), _)| *of == tenant);
-            let own = own.map(|((_, space), (_, table))| (*space, Arc::clone(table)));
+            let own = held.tables.get(&tenant).into_iter().flatten();
+            let own = own.map(|(space, kept)| (*space, Arc::clone(&kept.table)));
             (coming, own.collect::<Vec<_>>())
         };
         for (space, table) in own {
@@ -172,7 +186,48 @@ impl Tables {
 
     /// Drops what is in memory of a tenant.
     pub(super) fn drop_tenant(&self, tenant: TenantId) {
-        self.held().tables.retain(|(of, _), _| *of != tenant);
+        self.held().tables.remove(&tenant);
+    }
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        read(&self.table).bytes()
+    }
+}
+
+impl Held {
+    /// Counts what all tables take, and drops those that were not used for longest while it is too much.
+    fn bound(&mut self) {
+        let all = self.tables.values().flat_map(HashMap::values);
+        self.size = all.map(Kept::bytes).sum();
+        self.added = 0;
+        if self.size <= BOUND {
+            return;
+        }
+        let of = |(tenant, own): (&TenantId, &HashMap<Space, Kept>)| {
+            let tenant = *tenant;
+            let which = own
+                .iter()
+                .map(move |(space, kept)| (kept.used, tenant, *space));
+            which.collect::<Vec<_>>()
+        };
+        let mut oldest: Vec<_> = self.tables.iter().flat_map(of).collect();
+        oldest.sort_unstable_by_key(|(used, ..)| *used);
+        // The one that was used last stays, whatever it takes.
+        oldest.pop();
+        for (_, tenant, space) in oldest {
+            if self.size <= BOUND {
+                return;
+            }
+            if let Some(own) = self.tables.get_mut(&tenant) {
+                let gone = own.remove(&space).map_or(0, |gone| gone.bytes());
+                self.size = self.size.saturating_sub(gone);
+                if own.is_empty() {
+                    self.tables.remove(&tenant);
+                }
+            }
+        }
     }
 }
 

@@ -119,6 +119,12 @@ pub(super) fn to_bytes(unit: &Unit, passages: &[Numbered]) -> Vec<u8> {
         row.extend_from_slice(&passage.number.to_be_bytes());
         row.extend_from_slice(&passage.terms.to_be_bytes());
     }
+    for passage in &unit.passages {
+        row.extend_from_slice(&(passage.stems.len() as u32).to_be_bytes());
+        for stem in &passage.stems {
+            row.extend_from_slice(&stem.hash);
+        }
+    }
     row
 }
 
@@ -175,9 +181,13 @@ fn read_info(bytes: &mut Bytes<'_>) -> Result<UnitInfo> {
     })
 }
 
+/// Reads a row without the stems at its end.
 pub(super) fn read_unit(row: &[u8]) -> Result<Kept> {
-    let mut bytes = Bytes(row);
-    let info = read_info(&mut bytes)?;
+    read_front(&mut Bytes(row))
+}
+
+fn read_front(bytes: &mut Bytes<'_>) -> Result<Kept> {
+    let info = read_info(bytes)?;
     let many = bytes.many()?;
     let mut passages = Vec::new();
     for _ in 0..many {
@@ -209,21 +219,22 @@ pub(super) fn unit(rows: &mut dyn Rows, tenant: TenantId, unit: &UnitKey) -> Res
     row.as_deref().map(read_unit).transpose()
 }
 
-/// The stems of a unit's passages, one passage after another.
-pub(super) fn stems_to_bytes(unit: &Unit) -> Vec<u8> {
-    let mut row = Vec::new();
-    for passage in &unit.passages {
-        row.extend_from_slice(&(passage.stems.len() as u32).to_be_bytes());
-        for stem in &passage.stems {
-            row.extend_from_slice(&stem.hash);
-        }
-    }
-    row
-}
+/// The stems of each passage of a unit, for taking it out again.
+type Stems = Vec<Vec<[u8; 16]>>;
 
-/// Reads the stems of so many passages.
-pub(super) fn read_stems(row: &[u8], passages: usize) -> Result<Vec<Vec<[u8; 16]>>> {
-    let mut bytes = Bytes(row);
+/// Reads a unit with its stems.
+pub(super) fn whole(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    unit: &UnitKey,
+) -> Result<Option<(Kept, Stems)>> {
+    let Some(row) = rows.get(UNITS, &unit_key(tenant, unit))? else {
+        return Ok(None);
+    };
+    let mut bytes = Bytes(&row);
+    let kept = read_front(&mut bytes)?;
     let passage = |bytes: &mut Bytes<'_>| (0..bytes.many()?).map(|_| bytes.take()).collect();
-    (0..passages).map(|_| passage(&mut bytes)).collect()
+    let stems = kept.passages.iter().map(|_| passage(&mut bytes));
+    let stems = stems.collect::<Result<_>>()?;
+    Ok(Some((kept, stems)))
 }
