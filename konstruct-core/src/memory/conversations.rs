@@ -36,6 +36,8 @@ pub struct Conversations {
     pub unanswered: Vec<Unanswered>,
     /// How many records say something, also what was edited or deleted since.
     pub said: u64,
+    /// Everyone whose words a record holds that can be read.
+    persons: BTreeSet<PersonId>,
 }
 
 impl Conversations {
@@ -46,10 +48,14 @@ impl Conversations {
     pub async fn read(store: &dyn History, tenant: TenantId) -> Result<Self> {
         let mut talk = Self::default();
         for one in store.list(tenant, None, usize::MAX).await? {
-            let Some(place) = &one.place else { continue };
-            let (id, channel) = (one.id, ChannelRef::of(one.connection, place));
-            let direct = place.kind == ConversationKind::Direct;
+            let id = one.id;
             let log = store.read(tenant, id, 0..u64::MAX).await?;
+            let records = log.iter().filter_map(|stored| stored.record.as_ref());
+            talk.persons
+                .extend(records.flat_map(|record| &record.persons));
+            let Some(place) = &one.place else { continue };
+            let channel = ChannelRef::of(one.connection, place);
+            let direct = place.kind == ConversationKind::Direct;
             let heard = talk.company.entry(channel.clone());
             let heard = heard.or_insert_with(|| Some(BTreeSet::new()));
             *heard = heard.take().filter(|_| direct);
@@ -90,6 +96,11 @@ impl Conversations {
         }
         talk.unanswered.sort_by_key(|one| std::cmp::Reverse(one.at));
         Ok(talk)
+    }
+
+    /// Returns whether a record that can be read is sealed to a person: whether the person was heard, and not erased since.
+    pub fn knows(&self, person: PersonId) -> bool {
+        self.persons.contains(&person)
     }
 
     /// Finds what was said at a place.

@@ -9,6 +9,7 @@
 //! | `forget` | what can be erased, and the receipt |
 //! | `conversations` | what was said and who may see it, for a memory without an index |
 //! | `rules` | the decisions that every memory takes alike |
+//! | `items`, `search`, `scan` | a memory on a database of your own: what you provide, and the memory made of it |
 //! | `language` | the language that texts are analysed in |
 //!
 //! History itself is the store's ([`History::read`](crate::store::History::read)); a memory store indexes it by following
@@ -17,10 +18,13 @@
 mod conversations;
 mod fact;
 mod forget;
+mod items;
 mod knowledge;
 mod language;
 mod recall;
 pub mod rules;
+mod scan;
+mod search;
 mod summary;
 
 use std::fmt;
@@ -33,12 +37,15 @@ pub use self::{
     conversations::{Conversations, Line},
     fact::{Fact, FactOwner, FactStore, Facts, NewFact, Quote},
     forget::{Depth, Erase, ErasureReceipt, Remains, Remnant, Until},
+    items::{ItemChange, ItemKey, ItemStore},
     knowledge::{Document, DocumentFormat, KnowledgeStore, NewDocument, Unanswered},
     language::Language,
     recall::{Audience, ChannelRef, Hit, Neighbour, Recall, SaidBy, Scope, Signals, Source},
+    scan::ScanMemory,
+    search::{Candidate, PassageSearch, Question, Section},
     summary::{Mark, NewSummary, Summary, SummaryStore},
 };
-use crate::{DocumentId, Result, TenantId};
+use crate::{Result, TenantId};
 
 /// Recall over what was said, learned and taught.
 ///
@@ -178,14 +185,4 @@ pub enum Remembered {
         /// The summary.
         summary: Summary,
     },
-}
-
-impl Remembered {
-    /// Returns the document that it is a version of.
-    pub fn document(&self) -> Option<DocumentId> {
-        match self {
-            Self::Document { document, .. } => Some(document.id),
-            _ => None,
-        }
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Erase, Fact, FactOwner, Hit, NewFact, Quote, Remembered, Source};
-use crate::{Error, FactId, PersonId, Result, Timestamp, turn::Said};
+use super::{Erase, Fact, FactOwner, Hit, NewFact, Quote, Remembered, Source, Summary};
+use crate::{ConversationId, Error, FactId, PersonId, Result, Timestamp, turn::Said};
 
 /// The most characters of a fact.
 const TEXT: usize = 1000;
@@ -108,6 +108,18 @@ pub fn after(item: Remembered, erased: &Erase) -> Option<Remembered> {
     }
 }
 
+/// Returns whether an erasure concerns something that was made from these conversations and from the words of these persons: if
+/// it was read before the erasure, it must not be kept after it.
+pub fn concerns(erased: &Erase, conversations: &[ConversationId], persons: &[PersonId]) -> bool {
+    match erased {
+        Erase::Message { conversation, .. } | Erase::Conversation { conversation } => {
+            conversations.contains(conversation)
+        }
+        Erase::Person { person } => persons.contains(person),
+        Erase::Tenant => true,
+    }
+}
+
 /// Shows something that was said.
 pub fn message(source: Source, said: Said) -> Hit {
     Hit {
@@ -128,5 +140,13 @@ pub fn fact(fact: Fact) -> Hit {
         persons: fact.persons,
         learned_from: learned_from.collect(),
         ..Hit::new(Source::Fact { id: fact.id }, fact.text, fact.known_from)
+    }
+}
+
+/// Shows a summary.
+pub fn summary(source: Source, summary: Summary) -> Hit {
+    Hit {
+        persons: summary.persons,
+        ..Hit::new(source, summary.text, summary.made_at)
     }
 }

@@ -59,7 +59,9 @@ impl NewSummary {
 
 /// A moment in the history of a tenant's memory, see [`MemoryStore::mark`](super::MemoryStore::mark). It is counted by the store: no
 /// clock decides what came first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Mark(pub u64);
 

@@ -101,10 +101,7 @@ impl Opened {
             Source::Summary { conversation, to } => {
                 let summary: Option<Summary> = self.row(Kind::Summary, conversation.as_bytes())?;
                 let summary = summary.filter(|summary| summary.to >= to);
-                Ok(summary.map(|summary| Hit {
-                    persons: summary.persons,
-                    ..Hit::new(source, summary.text, summary.made_at)
-                }))
+                Ok(summary.map(|summary| rules::summary(source, summary)))
             }
             _ => Ok(None),
         }

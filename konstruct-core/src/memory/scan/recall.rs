@@ -1,0 +1,168 @@
+//! Questions: what an audience may see of everything, ranked scope by scope.
+
+use async_trait::async_trait;
+
+use super::{
+    super::{
+        Candidate, Conversations, Hit, IndexProgress, ItemKey, Language, Mark, MemoryStore,
+        Neighbour, Question, Recall, Remembered, Scope, Source, rules,
+    },
+    ScanMemory, TRIES, busy, put,
+};
+use crate::{Result, TenantId, Timestamp};
+
+#[async_trait]
+impl MemoryStore for ScanMemory {
+    async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+        let language = self.language(tenant).await?;
+        let talk = self.conversations(tenant).await?;
+        let mut hits = Vec::new();
+        for (scope, limit) in &query.scopes {
+            let candidates = self.candidates(tenant, &talk, (&query, *scope)).await?;
+            let question = Question {
+                tenant,
+                language,
+                recall: &query,
+                limit: *limit,
+            };
+            let mut found = self.search.rank(question, candidates).await?;
+            found.truncate(*limit);
+            hits.extend(found);
+        }
+        for hit in &mut hits {
+            hit.neighbours = neighbours(&talk, hit.source);
+        }
+        Ok(hits)
+    }
+
+    async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
+        let talk = self.conversations(tenant).await?;
+        let mut fetched = Vec::with_capacity(sources.len());
+        for source in sources {
+            fetched.push(self.hit(tenant, &talk, *source).await?);
+        }
+        Ok(fetched)
+    }
+
+    async fn mark(&self, tenant: TenantId) -> Result<Mark> {
+        self.items.mark(tenant).await
+    }
+
+    async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
+        for _ in 0..TRIES {
+            let mark = self.items.mark(tenant).await?;
+            let change = put(mark, [Remembered::Language { language }]);
+            if self.items.commit(tenant, change).await? {
+                return Ok(());
+            }
+        }
+        Err(busy())
+    }
+
+    async fn rebuild(&self, _: TenantId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn catch_up(&self, _: TenantId) -> Result<()> {
+        Ok(())
+    }
+
+    async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
+        let talk = self.conversations(tenant).await?;
+        let facts = self.facts_of(tenant, ItemKey::FACTS).await?.len();
+        let documents = self.newest(tenant).await?;
+        let taught: usize = documents
+            .iter()
+            .map(|(document, text)| self.search.split(document, text).len())
+            .sum();
+        let records = self.store.feed(tenant, 0, usize::MAX).await?.len() as u64;
+        let passages = talk.said + (taught + facts) as u64;
+        Ok(IndexProgress {
+            indexed: records,
+            records,
+            passages,
+            embedded: passages,
+        })
+    }
+}
+
+impl ScanMemory {
+    /// Everything of a scope that the audience may see.
+    async fn candidates(
+        &self,
+        tenant: TenantId,
+        talk: &Conversations,
+        (query, scope): (&Recall, Scope),
+    ) -> Result<Vec<Candidate>> {
+        let now = self.clock.now();
+        let in_time = |at: &Timestamp| query.when.as_ref().is_none_or(|when| when.contains(at));
+        let mut candidates = Vec::new();
+        if scope.knowledge {
+            let documents = self.newest(tenant).await?.into_iter();
+            let current = documents.filter(|(of, _)| of.expires_at.is_none_or(|at| now < at));
+            candidates.extend(current.flat_map(|(of, text)| self.passages(&of, &text)));
+        }
+        if scope.facts {
+            let facts = self.facts_of(tenant, ItemKey::FACTS).await?.into_iter();
+            let seen = facts.filter(|fact| {
+                let holds = fact.holds_at(now) && in_time(&fact.known_from);
+                holds && talk.sees_fact(&query.audience, fact)
+            });
+            candidates.extend(seen.map(|fact| Candidate {
+                hit: rules::fact(fact),
+                heading: String::new(),
+            }));
+        }
+        if scope.history {
+            let seen = talk.lines.iter().filter(|line| {
+                in_time(&line.said.at) && talk.sees(&query.audience, line.conversation, false)
+            });
+            candidates.extend(seen.map(|line| Candidate {
+                hit: line.hit(),
+                heading: line.said.name.clone(),
+            }));
+        }
+        Ok(candidates)
+    }
+
+    /// What is at a place, if it is still there.
+    async fn hit(
+        &self,
+        tenant: TenantId,
+        talk: &Conversations,
+        source: Source,
+    ) -> Result<Option<Hit>> {
+        let key = match source {
+            Source::Document { id, version, .. } => ItemKey::Document { id, version },
+            Source::Fact { id } => ItemKey::Fact { id },
+            Source::Summary { conversation, .. } => ItemKey::Summary { conversation },
+            Source::Message { .. } => return Ok(talk.line(source).map(|line| line.hit())),
+        };
+        Ok(match (self.item(tenant, key).await?, source) {
+            (Some(Remembered::Document { document, text }), Source::Document { chunk, .. }) => {
+                let mut passages = self.passages(&document, &text).into_iter();
+                passages.nth(chunk as usize).map(|passage| passage.hit)
+            }
+            (Some(Remembered::Fact { fact }), _) => Some(rules::fact(fact)),
+            (Some(Remembered::Summary { summary }), Source::Summary { to, .. }) => {
+                (summary.to >= to).then(|| rules::summary(source, summary))
+            }
+            _ => None,
+        })
+    }
+}
+
+/// What was said right before and after something that was said.
+fn neighbours(talk: &Conversations, source: Source) -> Vec<Neighbour> {
+    let Some(at) = talk.lines.iter().position(|line| line.source == source) else {
+        return Vec::new();
+    };
+    let beside = at.checked_sub(1).into_iter().chain([at + 1]);
+    let beside = beside.filter_map(|beside| talk.lines.get(beside));
+    let beside = beside.filter(|line| line.conversation == talk.lines[at].conversation);
+    let neighbour = |line: &super::super::Line| Neighbour {
+        source: line.source,
+        text: line.said.text.clone(),
+    };
+    beside.map(neighbour).collect()
+}
