@@ -8,6 +8,7 @@ mod clock;
 mod crash;
 mod directory;
 mod forward;
+mod items;
 mod llm_suite;
 mod memory_suite;
 mod model;
@@ -31,6 +32,7 @@ pub use self::{
     clock::VirtualClock,
     crash::{CrashPoint, Moment, Write},
     directory::ScriptedDirectory,
+    items::ReferenceItems,
     llm_suite::{LLM_CASES, LlmSubject, llm_case, llm_suite},
     memory_suite::{MEMORY_CASES, MemorySubject, memories_agree, memory_case, memory_suite},
     model::{Answer, Gate, ScriptedModel},

@@ -77,6 +77,10 @@ impl Driver {
         };
         let (mut knowledge, mut facts, mut history) = (Vec::new(), Vec::new(), Vec::new());
         for hit in memory.recall(claim.tenant, query).await? {
+            // A memory that is not the store may forget later than the store.
+            if state.has_forgotten(&hit.persons) {
+                continue;
+            }
             match hit.source {
                 Source::Document { .. } => knowledge.push(hit),
                 Source::Fact { .. } => facts.push(hit),
@@ -94,7 +98,7 @@ impl Driver {
             None
         }
         // One without text only records how far was learned.
-        .filter(|summary| !summary.text.is_empty());
+        .filter(|summary| !summary.text.is_empty() && !state.has_forgotten(&summary.persons));
         let hits = facts.iter().chain(&history);
         gathered.persons.extend(hits.flat_map(|hit| &hit.persons));
         gathered

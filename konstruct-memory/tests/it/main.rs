@@ -10,6 +10,8 @@ mod broken;
 mod common;
 mod erase;
 mod follow;
+#[cfg(feature = "testkit")]
+mod foreign;
 mod kill;
 #[cfg(feature = "testkit")]
 mod learn;

@@ -183,6 +183,7 @@ impl State {
         if let Some(gathered) = &mut self.gathered {
             gathered.persons.retain(|person| !persons.contains(person));
         }
+        self.forgotten.extend(persons);
         self.rounds.clear();
         self.tool_queue.clear();
         let acted = self.tool_calls > 0 || self.parts.iter().any(|part| part.attempts > 0);

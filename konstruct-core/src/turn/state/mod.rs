@@ -35,6 +35,8 @@ pub struct State {
     awaited: u32,
     inputs: Vec<Input>,
     gathered: Option<Gathered>,
+    /// The persons who were forgotten while the turn was open.
+    forgotten: BTreeSet<PersonId>,
     rounds: Vec<Round>,
     tool_queue: VecDeque<ToolCall>,
     calls: u32,
@@ -184,6 +186,7 @@ impl State {
             awaited: started.inputs,
             inputs: Vec::new(),
             gathered: None,
+            forgotten: BTreeSet::new(),
             rounds: Vec::new(),
             tool_queue: VecDeque::new(),
             calls: 0,
@@ -269,6 +272,15 @@ impl State {
         let gathered = self.gathered.iter().flat_map(|gathered| &gathered.persons);
         let inputs = self.inputs.iter().flat_map(|input| &input.persons);
         gathered.chain(inputs).copied().collect()
+    }
+
+    /// Returns whether one of these persons was forgotten while the turn was open: nothing that holds their words is used.
+    pub(crate) fn has_forgotten<'a>(
+        &self,
+        persons: impl IntoIterator<Item = &'a PersonId>,
+    ) -> bool {
+        let mut persons = persons.into_iter();
+        persons.any(|person| self.forgotten.contains(person))
     }
 
     /// Returns what outlives the turn, with the turn's inputs in it.

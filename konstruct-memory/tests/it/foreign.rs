@@ -1,0 +1,260 @@
+//! An employee whose memory is not a part of its store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use konstruct_core::{
+    AccountId, Actor, Addressing, Audience, ChannelKind, ChannelRef, Clock as _, ConversationKind,
+    ConversationRef, Depth, Document, DocumentFormat, Employee, Erase, FactOwner, FactStore as _,
+    Facts, Find, Hit, IdKind, Inbound, KnowledgeStore as _, MemoryStore as _, ModelRequest,
+    NewDocument, NewFact, PersonId, Quote, Recall, Result, Scope, TenantId, Timestamp, TurnLimits,
+    Workforce,
+    learn::Learner,
+    memory::{Candidate, PassageSearch, Question, ScanMemory, Section},
+    store::{Archive as _, History as _},
+    testkit::{
+        Answer, ReferenceItems, ScriptedChannel, ScriptedModel, VirtualClock, World, message,
+    },
+};
+use konstruct_memory::{Oracle, terms};
+
+/// Splits nothing, and finds what shares a word with the question.
+#[derive(Debug)]
+struct Words;
+
+#[async_trait]
+impl PassageSearch for Words {
+    fn read(&self, document: &NewDocument) -> Result<String> {
+        Ok(String::from_utf8_lossy(&document.content).into_owned())
+    }
+
+    fn split(&self, _: &Document, text: &str) -> Vec<Section> {
+        let text = text.to_owned();
+        vec![Section {
+            text,
+            ..Section::default()
+        }]
+    }
+
+    async fn rank(&self, question: Question<'_>, candidates: Vec<Candidate>) -> Result<Vec<Hit>> {
+        let words = |text: &str| terms(question.language, text);
+        let wanted = words(&question.recall.text);
+        let shares = |hit: &Hit| words(&hit.text).iter().any(|word| wanted.contains(word));
+        let hits = candidates.into_iter().map(|candidate| Hit {
+            coverage: 1.0,
+            ..candidate.hit
+        });
+        Ok(hits.filter(shares).take(question.limit).collect())
+    }
+}
+
+struct App {
+    clock: VirtualClock,
+    /// Keeps the conversations, and has a memory of its own that is not used.
+    store: Oracle,
+    memory: ScanMemory,
+    model: ScriptedModel,
+    world: World,
+    workforce: Workforce,
+}
+
+/// The most model calls of a test.
+const MOST_CALLS: usize = 20;
+
+fn app() -> App {
+    let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
+    let store = Oracle::new(Arc::new(clock.clone()), None).unwrap();
+    let memory = ScanMemory::new(
+        Arc::new(store.clone()),
+        Arc::new(ReferenceItems::default()),
+        Arc::new(Words),
+        Arc::new(clock.clone()),
+    );
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let model = ScriptedModel::new(move |request: &ModelRequest| {
+        let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        assert!(call < MOST_CALLS, "the model is asked again and again");
+        if request.system.starts_with("You read what people wrote") {
+            Answer::text(
+                r#"{"facts": [{"message": 1, "quote": "I ride a tandem", "fact": "Rides a tandem"}]}"#,
+            )
+        } else {
+            Answer::text("I see.")
+        }
+    });
+    let world = World::default();
+    let channel = ScriptedChannel::new(world.clone(), Arc::new(clock.clone()), Find::Query);
+    let limits = TurnLimits {
+        burst_ms: 0,
+        question_age_secs: 0,
+        ..TurnLimits::default()
+    };
+    let ava = Employee::builder("Ava").limits(limits).build().unwrap();
+    let workforce = Workforce::builder(store.clone())
+        .memory(memory.clone())
+        .clock(clock.clone())
+        .model(model.clone())
+        .channel("account", channel)
+        .hire(ava)
+        .build()
+        .unwrap();
+    App {
+        clock,
+        store,
+        memory,
+        model,
+        world,
+        workforce,
+    }
+}
+
+impl App {
+    fn tenant(&self) -> TenantId {
+        self.workforce.tenant()
+    }
+
+    async fn happens(&self, event: Inbound) {
+        let kind = ChannelKind::new("scripted");
+        let event = event.on(kind, AccountId("account".into()));
+        self.workforce.accept(event).await.unwrap();
+        self.workforce.run_until_idle().await.unwrap();
+        self.store.catch_up(self.tenant()).await.unwrap();
+    }
+
+    /// Somebody says something to the employee in a channel.
+    async fn says(&self, person: &str, id: &str, text: &str) {
+        let place = ConversationRef {
+            kind: ConversationKind::Channel,
+            ..ConversationRef::direct("C1")
+        };
+        let addressed = Addressing {
+            mention: true,
+            ..Addressing::default()
+        };
+        let event = message("C1", id, text, self.clock.now())
+            .in_place(place)
+            .sent_by(Actor::human(IdKind::SlackUser, person))
+            .addressed(addressed);
+        self.happens(event).await;
+    }
+
+    /// What the model was shown in its last call.
+    fn shown(&self) -> String {
+        format!("{:?}", self.model.calls().pop().unwrap().1)
+    }
+
+    /// The person of the first message, and the channel.
+    async fn first(&self) -> (PersonId, Quote, ChannelRef) {
+        let listed = self.workforce.conversations(None, 9).await.unwrap();
+        let summary = &listed[listed.len() - 1];
+        let log = self.workforce.transcript(summary.id, 0..99).await.unwrap();
+        let said = log.iter().find_map(|stored| {
+            let said = konstruct_core::turn::said(stored.record.as_ref()?)?;
+            Some((stored.index, said))
+        });
+        let (index, said) = said.unwrap();
+        let quote = Quote {
+            conversation: summary.id,
+            index,
+            quote: said.text,
+        };
+        let channel = ChannelRef::of(summary.connection, summary.place.as_ref().unwrap());
+        (said.speaker.unwrap(), quote, channel)
+    }
+}
+
+async fn facts(memory: &dyn konstruct_core::MemoryStore, app: &App, who: Audience) -> Vec<String> {
+    let query = Facts {
+        audience: who,
+        about: None,
+        as_of: None,
+    };
+    let facts = memory.facts(app.tenant(), query).await.unwrap();
+    facts.into_iter().map(|fact| fact.text).collect()
+}
+
+#[tokio::test]
+async fn a_turn_recalls_from_the_memory_that_it_was_given() {
+    let app = app();
+    let document = |text: &str| NewDocument::new("Hours", DocumentFormat::Text, text);
+    let taught = app.workforce.teach(document("We open at nine.")).await;
+    taught.unwrap();
+    assert!(app.store.documents(app.tenant()).await.unwrap().is_empty());
+    let other = document("We open at noon.");
+    app.store.put_document(app.tenant(), other).await.unwrap();
+    let asks = message("P1", "1", "When do you open?", app.clock.now());
+    app.happens(asks).await;
+    assert_eq!(app.world.texts(), ["I see."]);
+    assert!(app.shown().contains("at nine"), "{}", app.shown());
+    assert!(!app.shown().contains("at noon"), "{}", app.shown());
+}
+
+#[tokio::test]
+async fn learning_reaches_it_and_forgetting_reaches_both() {
+    let app = app();
+    let tells = message("P1", "1", "I ride a tandem", app.clock.now());
+    app.happens(tells).await;
+    let (person, quote, _) = app.first().await;
+    let learner = Learner::new(
+        app.workforce.store(),
+        Arc::new(app.memory.clone()),
+        app.workforce.directory(),
+    );
+    let learner = learner.with_every(1);
+    let learned = learner.learn(app.tenant(), quote.conversation).await;
+    assert_eq!(learned.unwrap().facts, 1);
+    let who = Audience::Person { person };
+    assert_eq!(
+        facts(&app.memory, &app, who.clone()).await,
+        ["Rides a tandem"]
+    );
+    assert!(facts(&app.store, &app, who.clone()).await.is_empty());
+    app.happens(message("P1", "2", "What do I ride?", app.clock.now()))
+        .await;
+    assert!(app.shown().contains("Rides a tandem"), "{}", app.shown());
+
+    let what = Erase::Person { person };
+    let receipt = app.workforce.forget(what, Depth::Logical).await.unwrap();
+    assert_eq!(receipt.facts, 1, "{receipt:?}");
+    assert!(receipt.records > 0 && receipt.keys > 0, "{receipt:?}");
+    assert!(facts(&app.memory, &app, who.clone()).await.is_empty());
+    for memory in [
+        &app.memory as &dyn konstruct_core::MemoryStore,
+        &app.store as &dyn konstruct_core::MemoryStore,
+    ] {
+        let query = Recall::new("tandem", who.clone(), Scope::ALL);
+        let found = memory.recall(app.tenant(), query).await.unwrap();
+        assert!(found.is_empty(), "{found:?}");
+    }
+    let log = app.store.read(app.tenant(), quote.conversation, 0..99);
+    let log = log.await.unwrap();
+    let left = log
+        .iter()
+        .filter_map(|stored| konstruct_core::turn::said(stored.record.as_ref()?));
+    assert_eq!(left.count(), 0);
+}
+
+/// Between the erasure from the store and that from the memory, or after the second one failed.
+#[tokio::test]
+async fn what_the_memory_has_not_forgotten_yet_is_not_used() {
+    let app = app();
+    app.says("U1", "1", "I ride a tandem").await;
+    let (person, quote, channel) = app.first().await;
+    let fact = NewFact::new("U1 rides a tandem", FactOwner::Channel, vec![quote]);
+    let kept = app.memory.remember(app.tenant(), fact).await.unwrap();
+    assert_eq!(kept.persons, [person]);
+    let what = Erase::Person { person };
+    app.store
+        .erase(app.tenant(), what, Depth::Logical)
+        .await
+        .unwrap();
+    let who = Audience::Channel { channel };
+    assert_eq!(
+        facts(&app.memory, &app, who).await,
+        ["U1 rides a tandem"],
+        "the memory has not forgotten it"
+    );
+    app.says("U2", "2", "Who rides a tandem?").await;
+    assert_eq!(app.world.texts(), ["I see.", "I see."]);
+    assert!(!app.shown().contains("U1 rides"), "{}", app.shown());
+}
