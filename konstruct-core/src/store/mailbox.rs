@@ -277,9 +277,15 @@ impl TimerName {
     pub fn item(item: &ItemId) -> Self {
         Self(format!("item:{item}"))
     }
+
+    /// Stands for every timer that the conversation has, in a [`TimerChange`]. No timer has this name.
+    pub fn every() -> Self {
+        Self("*".into())
+    }
 }
 
-/// A change of one timer of a conversation.
+/// A change of one timer of a conversation, or of [every](TimerName::every) timer that it has: that change comes first, in whatever
+/// order they are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimerChange {
     /// Which timer.

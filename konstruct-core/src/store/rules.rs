@@ -114,7 +114,14 @@ pub type Timers = BTreeMap<TimerName, Timestamp>;
 
 /// Applies changes to a conversation's timers.
 pub fn set_timers(timers: &mut Timers, changes: &[TimerChange]) {
-    for change in changes {
+    let every = TimerName::every();
+    let (all, named): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.name == every);
+    match all.last().map(|change| change.at) {
+        Some(Some(at)) => timers.values_mut().for_each(|due| *due = at),
+        Some(None) => timers.clear(),
+        None => {}
+    }
+    for change in named {
         match change.at {
             Some(at) => {
                 timers.insert(change.name.clone(), at);

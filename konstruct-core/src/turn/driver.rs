@@ -35,6 +35,8 @@ const LARGEST_TURN: usize = 200;
 const REST: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
 /// How long a conversation waits at least whose connection cannot be used, until it is looked at again.
 const CONNECTION_REST: Duration = Duration::from_secs(30);
+/// How long a conversation rests that cannot be read.
+const UNREADABLE_REST: Duration = Duration::from_secs(3600);
 /// How long an employee or a connection may be missing before the owner is asked.
 const MISSING: Duration = Duration::from_secs(600);
 
@@ -180,7 +182,8 @@ impl Driver {
             Ok(None) => return Ok(()),
             Err(unreadable) => {
                 self.quarantine(claim, &unreadable).await?;
-                return self.store.release(claim, 0).await;
+                // What is in the inbox waits for the timer as well.
+                return self.store.release(claim, u64::MAX).await;
             }
         };
         let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
@@ -219,9 +222,9 @@ impl Driver {
         let (_, item) = open::ended(turn, now, SilenceReason::Broken, 0);
         let append = Append {
             items: item.map(ItemChange::Put).into_iter().collect(),
-            // Which timers are due cannot be read; that of an open turn may be one.
-            timers: [TimerName::rest(), TimerName::turn()]
-                .map(|name| TimerChange::set(name, now + Duration::from_secs(3600)))
+            // Which timers are due cannot be read.
+            timers: [TimerName::every(), TimerName::rest(), TimerName::turn()]
+                .map(|name| TimerChange::set(name, now + UNREADABLE_REST))
                 .into(),
             ..Append::default()
         };

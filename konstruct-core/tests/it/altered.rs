@@ -2,13 +2,16 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, NanoUsd, Result, RoutedEvent, TenantId,
+    ConversationId, Error, ErrorKind, NanoUsd, Result, RoutedEvent, TenantId,
     store::{
         Accepted, Append, AppendOutcome, Charge, Claim, ClaimRequest, Claimed, ConversationCursor,
         ConversationSummary, Fed, History, ItemEntry, Ledger, LedgerPage, LedgerQuery, Loaded,
@@ -30,7 +33,12 @@ pub(crate) enum Alteration {
     Slow(VirtualClock, Duration),
     /// Money is set aside, and whoever asked for it never hears of it.
     Unheard,
+    /// No conversation can be loaded. It counts how often that was tried, and panics when it is tried again and again.
+    Unreadable(Arc<AtomicUsize>),
 }
+
+/// How often a conversation may be loaded that cannot be read.
+const MOST_LOADS: usize = 20;
 
 #[derive(Debug)]
 pub(crate) struct Altered {
@@ -81,6 +89,11 @@ impl Mailbox for Altered {
     }
 
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
+        if let Alteration::Unreadable(loads) = &self.alteration {
+            let before = loads.fetch_add(1, Ordering::Relaxed);
+            assert!(before < MOST_LOADS, "it is loaded again and again");
+            return Err(Error::new(ErrorKind::Corrupt, "a broken row"));
+        }
         let gone = self.gone(claim.tenant, claim.conversation).await?;
         let mut loaded = self.inner.load(claim).await?;
         for stored in loaded.iter_mut().flat_map(|loaded| &mut loaded.records) {

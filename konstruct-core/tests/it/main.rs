@@ -16,4 +16,5 @@ mod outage;
 mod prompt;
 mod replay;
 mod step;
+mod unreadable;
 mod workforce;

@@ -260,6 +260,50 @@ pub(super) async fn timers_have_names(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn every_timer_is_moved_at_once(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let now = subject.clock.now();
+    let after = |secs| now + Duration::from_secs(secs);
+    let claim = subject.claimed(&world, "C1").await?;
+    let (one, two) = (TimerName("item:one".into()), TimerName("item:two".into()));
+    let wait = Append {
+        consume_to: Some(1),
+        timers: vec![
+            TimerChange::set(one.clone(), after(10)),
+            TimerChange::set(two.clone(), after(20)),
+        ],
+        ..records(&["wait"])
+    };
+    subject.append(&claim, 0, wait).await?;
+    let timers = |timers: Vec<TimerChange>| Append {
+        timers,
+        ..Append::default()
+    };
+    // What is named beside it keeps its own time.
+    let moved = timers(vec![
+        TimerChange::set(TimerName::turn(), after(60)),
+        TimerChange::set(TimerName::every(), after(50)),
+    ]);
+    subject.append(&claim, 1, moved).await?;
+    subject.store.release(&claim, 1).await?;
+    ensure_eq!(subject.next_due().await?, Some(after(50)), "the next timer");
+    subject.clock.advance(Duration::from_secs(50));
+    let claim = subject.claim().await?;
+    let due = subject.load(&claim).await?.due;
+    ensure_eq!(due, [one, two], "the timers that are due");
+    let cleared = timers(vec![TimerChange::clear(TimerName::every())]);
+    subject.append(&claim, 1, cleared).await?;
+    // Without timers, there is nothing to move.
+    let moved = timers(vec![TimerChange::set(TimerName::every(), after(50))]);
+    subject.append(&claim, 1, moved).await?;
+    let set = timers(vec![TimerChange::set(TimerName::turn(), after(70))]);
+    subject.append(&claim, 1, set).await?;
+    subject.store.release(&claim, 1).await?;
+    let due = subject.next_due().await?;
+    ensure_eq!(due, Some(after(70)), "the only timer");
+    Ok(())
+}
+
 pub(super) async fn skipped_tenants_wait(subject: &StoreSubject) -> Outcome {
     let (slow, other) = (World::new(), World::new());
     for n in 0..3 {

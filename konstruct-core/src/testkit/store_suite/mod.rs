@@ -80,7 +80,7 @@ cases! {
         numbers_count_up_in_order, events_are_kept_whole, what_has_no_place_has_one,
         statuses_are_folded, decisions_find_their_conversation, reactions_wait;
     claim: one_holds_at_a_time, a_lease_ends, a_lease_is_renewed, a_release_tells_what_was_seen,
-        a_timer_makes_ready, timers_have_names, skipped_tenants_wait, changes_wake, tenants_take_turns, nothing_is_lost_under_load;
+        a_timer_makes_ready, timers_have_names, every_timer_is_moved_at_once, skipped_tenants_wait, changes_wake, tenants_take_turns, nothing_is_lost_under_load;
     append: a_wrong_length_changes_nothing, over_budget_changes_nothing, money_adds_up,
         a_cap_holds_under_concurrency, months_have_their_own_budget, what_is_consumed_is_gone,
         loading_begins_at_the_checkpoint, an_append_extends_the_lease, what_outlives_a_turn_is_kept,

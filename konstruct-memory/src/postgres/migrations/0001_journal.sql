@@ -343,6 +343,18 @@ begin
 end
 $$;
 
+-- The timers of a conversation after a change. The name `*` stands for every timer that there is, and comes first.
+create function changed_timers(timers jsonb, set_timers jsonb, clear_timers text[]) returns jsonb
+    language sql immutable parallel safe set search_path = pg_catalog
+as $$
+    select (case
+        when '*' = any(clear_timers) then '{}'::jsonb
+        when set_timers ? '*' then
+            (select coalesce(jsonb_object_agg(t.name, set_timers -> '*'), '{}') from jsonb_object_keys(timers) t(name))
+        else timers
+    end || (set_timers - '*'::text)) - clear_timers
+$$;
+
 -- Appends to the log of a claimed conversation. Locks are taken in one order by all: keys of persons, the mailbox, the
 -- tenant's counters. The outcome is 0 appended, 1 lost, 2 lost because something below `consume` was changed (the claim is
 -- ended), 3 over budget, 4 the key of a person is not the one that is given, 5 the same of the tenant's. Only after 0 and 2 does the
@@ -377,9 +389,10 @@ begin
         open = case when many > 0 then not is_checkpoint else m.open end,
         consumed = greatest(m.consumed, least(coalesce(consume, 0), m.last)),
         state = coalesce(new_state, m.state),
-        timers = case when set_timers is null then m.timers else (m.timers || set_timers) - clear_timers end,
+        timers = case when set_timers is null then m.timers else
+            konstruct.changed_timers(m.timers, set_timers, clear_timers) end,
         due = case when set_timers is null then m.due else
-            (select min(t.value::bigint) from jsonb_each_text((m.timers || set_timers) - clear_timers) t) end,
+            (select min(t.value::bigint) from jsonb_each_text(konstruct.changed_timers(m.timers, set_timers, clear_timers)) t) end,
         lease_until = coalesce(now + lease, m.lease_until),
         updated_at = now
     where m.tenant = of and m.conversation = at and m.fence = by_fence and m.worker = by_worker and m.lease_until > now

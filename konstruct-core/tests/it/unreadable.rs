@@ -1,0 +1,93 @@
+//! A conversation that the store cannot read back: it waits, and costs no other conversation anything.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use konstruct_core::{
+    Clock as _, ErrorKind, Find, TurnLimits,
+    store::Store,
+    testkit::{Answer, ScriptedModel},
+    turn::{FallbackReason, ItemKind, Worker},
+};
+
+use crate::{
+    altered::{Alteration, Altered},
+    office::Office,
+};
+
+/// An office with a question that is to be answered later, and the switch of its model.
+async fn with_a_question() -> (Office, Arc<AtomicBool>) {
+    let up = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&up);
+    let model = ScriptedModel::new(move |_| {
+        if up.load(Ordering::SeqCst) {
+            Answer::text("We open at nine.")
+        } else {
+            Answer::Refuses(ErrorKind::Unavailable)
+        }
+    });
+    let limits = TurnLimits {
+        burst_ms: 0,
+        ..TurnLimits::default()
+    };
+    let office = Office::with(Find::Query, model, |employee| employee.limits(limits));
+    office.say("P1", "e1", "When do you open?").await;
+    for _ in 0..100 {
+        office.work().await;
+        if !office.items().await.is_empty() {
+            break;
+        }
+        office.clock.advance_to(office.next_due().await.unwrap());
+    }
+    let [item] = office.items().await.try_into().unwrap();
+    assert!(item.item.retry_at.is_some(), "its timer is set");
+    (office, switch)
+}
+
+/// Works as long as the store cannot read any conversation; returns how often one was loaded.
+async fn work_unreadable(office: &Office) -> usize {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let broken = Alteration::Unreadable(Arc::clone(&loads));
+    let broken: Arc<dyn Store> = Arc::new(Altered::new(Arc::clone(&office.store), broken));
+    let worker = Worker::new(office.driver_on(broken));
+    worker.run_until_idle().await.unwrap();
+    loads.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn no_timer_of_it_makes_it_ready_at_once() {
+    let (office, up) = with_a_question().await;
+    office.clock.advance_to(office.next_due().await.unwrap());
+    let now = office.clock.now();
+    assert_eq!(work_unreadable(&office).await, 2, "once, and once to rest");
+    let due = office.next_due().await.unwrap();
+    assert_eq!(due.since(now), Duration::from_secs(3_600), "all timers");
+    let reason = FallbackReason::Broken;
+    let broken = ItemKind::Question { reason };
+    let items = office.items().await;
+    assert_eq!(items.len(), 2, "{items:?}");
+    let told = items.iter().any(|entry| entry.item.kind == broken);
+    assert!(told, "the owner is told: {items:?}");
+    // Once it can be read again, the question is answered.
+    up.store(true, Ordering::SeqCst);
+    office.clock.advance_to(due);
+    office.work().await;
+    assert_eq!(office.world.texts().last().unwrap(), "We open at nine.");
+}
+
+#[tokio::test]
+async fn what_is_in_its_inbox_does_not_make_it_ready_at_once() {
+    let (office, up) = with_a_question().await;
+    up.store(true, Ordering::SeqCst);
+    office.say("P1", "e2", "Hello?").await;
+    assert_eq!(work_unreadable(&office).await, 2, "once, and once to rest");
+    let said = office.world.texts().len();
+    office.clock.advance_to(office.next_due().await.unwrap());
+    office.work().await;
+    assert_eq!(office.world.texts().len(), said + 1, "it is answered later");
+}
