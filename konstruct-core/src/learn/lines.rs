@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use crate::{
     ChannelRef, ConversationId, ConversationKind, PersonId, Result, SaidBy, TenantId,
     store::{Store, Stored},
-    turn::{Action, Entry, Event, said},
+    turn::{Action, Entry, Event, Replacements, said},
 };
 
-/// How many records are read at once, and at most in a pass.
+/// How many records are read at once, and of how many a pass learns at most.
 const PAGE: u64 = 256;
 const MOST: u64 = 4096;
 
-/// What was said from a record on, up to the end of the last turn that is over.
+/// What was said from a record on, up to the end of the last turn that is over, without what was edited or deleted since.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lines {
     pub(super) said: Vec<Line>,
@@ -50,32 +50,45 @@ impl Lines {
         (tenant, conversation): (TenantId, ConversationId),
         from: u64,
     ) -> Result<Self> {
-        let mut lines = Self {
-            to: from,
-            direct: true,
-            ..Self::default()
-        };
-        let (mut at, mut open) = (from, Vec::new());
-        while at < from + MOST {
+        let (mut at, mut log, mut replacements) = (from, Vec::new(), Replacements::default());
+        loop {
             let page = store.read(tenant, conversation, at..at + PAGE).await?;
             let last = (page.len() as u64) < PAGE;
-            for stored in &page {
-                lines.take(conversation, stored, &mut open);
+            page.iter().for_each(|stored| replacements.note(stored));
+            // Beyond that, only what was edited or deleted matters.
+            if at < from + MOST {
+                log.extend(page);
             }
             if last {
                 break;
             }
             at += PAGE;
         }
+        let mut lines = Self {
+            to: from,
+            direct: true,
+            ..Self::default()
+        };
+        let mut open = Vec::new();
+        for stored in &log {
+            let stands = replacements.stands(stored);
+            lines.take(conversation, (stored, stands), &mut open);
+        }
         Ok(lines)
     }
 
-    /// Takes a record in. What an open turn says waits until it is over.
-    fn take(&mut self, conversation: ConversationId, stored: &Stored, open: &mut Vec<Line>) {
+    /// Takes a record in, with whether its words stand. What an open turn says waits until it is over.
+    fn take(
+        &mut self,
+        conversation: ConversationId,
+        (stored, stands): (&Stored, bool),
+        open: &mut Vec<Line>,
+    ) {
         let Some(record) = &stored.record else {
             return;
         };
-        if let Some(said) = said(record)
+        if stands
+            && let Some(said) = said(record)
             && (said.speaker.is_some() || said.by == SaidBy::Employee)
         {
             open.push(Line {

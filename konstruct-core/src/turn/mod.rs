@@ -15,6 +15,7 @@ mod start;
 mod state;
 mod worker;
 
+pub(crate) use self::said::Replacements;
 pub use self::{
     driver::{Driver, DriverStats, Worked},
     gather::Material,

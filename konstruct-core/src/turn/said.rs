@@ -1,6 +1,6 @@
 //! The words of a record: what a memory makes passages of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Entry, Event, Input, Record};
 use crate::{ActorKind, Body, PersonId, SaidBy, Timestamp, store::Stored};
@@ -63,18 +63,36 @@ fn heard(record: &Record, input: &Input) -> Option<Said> {
 
 /// Returns what was said in a log, as it reads now: what was edited or deleted later is left out.
 pub fn standing(log: &[Stored]) -> Vec<(u64, Said)> {
-    let records = || {
-        log.iter()
-            .filter_map(|stored| Some((stored.index, stored.record.as_ref()?)))
-    };
-    let stands = |(index, record): &(u64, &Record)| {
-        let mut later = records().filter(|(at, _)| at > index);
-        !later.any(|(_, later)| replaced(later).is_some_and(|id| holds(record, id)))
-    };
-    let standing = records().filter(stands);
+    let mut replacements = Replacements::default();
+    log.iter().for_each(|stored| replacements.note(stored));
+    let standing = log.iter().filter(|stored| replacements.stands(stored));
     standing
-        .filter_map(|(index, record)| Some((index, said(record)?)))
+        .filter_map(|stored| Some((stored.index, said(stored.record.as_ref()?)?)))
         .collect()
+}
+
+/// Which messages of a log were edited or deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Replacements {
+    /// The index of the last record that replaced a message, by the vendor's id of the message.
+    last: HashMap<String, u64>,
+}
+
+impl Replacements {
+    /// Takes a record in. They may come in any order.
+    pub(crate) fn note(&mut self, stored: &Stored) {
+        if let Some(id) = stored.record.as_ref().and_then(replaced) {
+            let last = self.last.entry(id.to_owned()).or_default();
+            *last = stored.index.max(*last);
+        }
+    }
+
+    /// Returns whether no later record that was taken in replaces what this one holds.
+    pub(crate) fn stands(&self, stored: &Stored) -> bool {
+        let held = stored.record.as_ref().and_then(held);
+        let last = held.and_then(|id| self.last.get(id));
+        last.is_none_or(|last| *last <= stored.index)
+    }
 }
 
 fn received(record: &Record) -> Option<&Body> {
@@ -94,5 +112,12 @@ pub fn replaced(record: &Record) -> Option<&str> {
 
 /// Returns whether a record holds a message, by the vendor's id.
 pub fn holds(record: &Record, id: &str) -> bool {
-    matches!(received(record), Some(Body::Message { message, .. } | Body::Edited { message, .. }) if message == id)
+    held(record) == Some(id)
+}
+
+fn held(record: &Record) -> Option<&str> {
+    match received(record)? {
+        Body::Message { message, .. } | Body::Edited { message, .. } => Some(message),
+        _ => None,
+    }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, Employee, FactStore as _, Facts, Find, MemoryStore as _,
-    ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope, SummaryStore as _, TenantId,
-    Timestamp, TurnLimits,
+    Audience, Body, Clock as _, ConnectionId, Content, Employee, FactStore as _, Facts, Find,
+    Inbound, MemoryStore as _, ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope,
+    SummaryStore as _, TenantId, Timestamp, TurnLimits,
     learn::{Learned, Learner},
     store::{Archive as _, Exported, History as _, Mailbox as _},
     testkit::{
@@ -73,7 +73,18 @@ fn office(notes: impl Fn(&str) -> String + Send + Sync + 'static, cap: Option<Na
 impl Office {
     async fn say(&self, id: &str, text: &str) {
         self.clock.advance(std::time::Duration::from_secs(60));
-        let event = message("P1", id, text, self.clock.now());
+        self.happen(message("P1", id, text, self.clock.now())).await;
+    }
+
+    /// The person edits or deletes a message.
+    async fn change(&self, id: &str, body: Body) {
+        self.clock.advance(std::time::Duration::from_secs(60));
+        let mut event = message("P1", id, "", self.clock.now());
+        event.body = body;
+        self.happen(event).await;
+    }
+
+    async fn happen(&self, event: Inbound) {
         let routed = RoutedEvent {
             connection: self.connection,
             event,
@@ -185,6 +196,61 @@ async fn facts_are_learned_and_superseded_and_only_of_what_people_said() {
         "{}",
         asked.context
     );
+}
+
+#[tokio::test]
+async fn only_what_stands_is_learned() {
+    // The correction of a typing error, and what is taken back: before the first pass, and after it.
+    for learned_before in [false, true] {
+        let office = office(
+            |said| {
+                let wrong = ["Lyon", "7 bikes"].iter().any(|word| said.contains(word));
+                if said.contains("Nice") {
+                    assert!(!wrong, "what was changed is shown: {said}");
+                    fact(1, "I live in Nice", "The person lives in Nice", "home city")
+                } else {
+                    r#"{"facts": []}"#.to_owned()
+                }
+            },
+            None,
+        );
+        office.say("m1", "I live in Lyon").await;
+        office.say("m2", "I have 7 bikes").await;
+        if learned_before {
+            office.learn(1).await.unwrap();
+        }
+        let edited = Body::Edited {
+            message: "m1".into(),
+            content: Content::text("I live in Nice"),
+        };
+        office.change("e1", edited).await;
+        let deleted = Body::Deleted {
+            message: "m2".into(),
+        };
+        office.change("e2", deleted).await;
+        // Something that is answered, so that a turn comes to its end.
+        office.say("m3", "Thanks").await;
+        office.learn(1).await.unwrap();
+        assert_eq!(office.facts().await, ["The person lives in Nice"]);
+    }
+}
+
+#[tokio::test]
+async fn a_summary_that_is_made_late_holds_what_stands() {
+    let office = office(|_| r#"{"facts": []}"#.to_owned(), None);
+    office.say("m0", "my secret is 4711").await;
+    // Looked at, and held by the window: there is no summary yet.
+    assert!(!office.learn(1).await.unwrap().summarised);
+    let message = "m0".into();
+    office.change("e0", Body::Deleted { message }).await;
+    for n in 1..5 {
+        office.say(&format!("m{n}"), "part of a story").await;
+    }
+    assert!(office.learn(1).await.unwrap().summarised);
+    let calls = office.model.calls();
+    let notes = |request: &ModelRequest| request.system.starts_with("You keep the notes");
+    let (_, asked) = calls.iter().find(|(_, request)| notes(request)).unwrap();
+    assert!(!format!("{asked:?}").contains("4711"), "{asked:?}");
 }
 
 #[tokio::test]
