@@ -4,25 +4,38 @@
 //! looks for facts: nothing that was recalled, that a tool returned or that the employee said, so that a mistake does not feed on
 //! itself. A fact is kept if its quote really stands in the message that it names. One of the same topic, person and
 //! audience is superseded, never overwritten.
+//!
+//! | file | what |
+//! |---|---|
+//! | `lines` | what stands of what was said |
+//! | `facts`, `summary` | what is made of it |
+//! | `call` | a model call that belongs to no turn |
+//! | `queue` | whose conversation is next |
 
 mod call;
 mod facts;
 mod lines;
+mod queue;
 mod summary;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::{
     future::{Either, select},
     pin_mut,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::Notify, task::JoinSet};
 
-use self::lines::Lines;
+use self::{lines::Lines, queue::Queue};
 use crate::{ConversationId, Directory, MemoryStore, NewSummary, Result, TenantId, store::Store};
 
-/// How many conversations wait to be learned from; what comes beyond is learned with its next turn.
-const WAITING: usize = 1024;
+/// How many conversations are learned from at a time.
+const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// Learns from conversations.
 #[derive(Clone, Debug)]
@@ -112,18 +125,32 @@ impl Learner {
 
     /// Returns where a driver says what was worked, and the learning itself, to be run beside the worker.
     pub fn lessons(self) -> (Lessons, Learning) {
-        let (lessons, waiting) = mpsc::channel(WAITING);
+        let queue = Arc::new(Waiting::default());
         let learning = Learning {
             learner: self,
-            waiting,
+            lanes: LANES,
+            waiting: Arc::clone(&queue),
         };
-        (Lessons(lessons), learning)
+        (Lessons(queue), learning)
+    }
+}
+
+/// The conversations that wait to be learned from.
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: Mutex<Queue>,
+    added: Notify,
+}
+
+impl Waiting {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Where a driver says which conversations were worked.
 #[derive(Clone)]
-pub struct Lessons(mpsc::Sender<(TenantId, ConversationId)>);
+pub struct Lessons(Arc<Waiting>);
 
 impl fmt::Debug for Lessons {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,37 +159,104 @@ impl fmt::Debug for Lessons {
 }
 
 impl Lessons {
-    /// Notes that a conversation was worked. When too many wait, it is learned from after its next turn.
+    /// Notes that a conversation was worked. None is dropped; one that waits already waits once.
     pub fn worked(&self, tenant: TenantId, conversation: ConversationId) {
-        let _ = self.0.try_send((tenant, conversation));
+        self.0.queue().add(tenant, conversation);
+        self.0.added.notify_one();
     }
 }
 
-/// Learns from what was worked, one conversation after the other.
+/// Learns from what was worked: a limited number of conversations at a time, and one at a time of each tenant. So a tenant whose
+/// model or embedder is slow, or who has much to be learned from, takes one lane, and the others go round among the rest.
 #[derive(Debug)]
 pub struct Learning {
     learner: Learner,
-    waiting: mpsc::Receiver<(TenantId, ConversationId)>,
+    lanes: NonZeroUsize,
+    waiting: Arc<Waiting>,
 }
 
 impl Learning {
-    /// Learns until `shutdown` is ready, and finishes the pass that is under way then: its model call may have been made already.
-    /// What waits is learned after the next turn.
+    /// Sets how many tenants' conversations are learned from at a time; the default is 4.
+    #[must_use]
+    pub fn with_lanes(mut self, lanes: NonZeroUsize) -> Self {
+        self.lanes = lanes;
+        self
+    }
+
+    /// Learns until `shutdown` is ready, and finishes the passes that are under way then: their model calls may have been made
+    /// already. What waits is learned after the next turn.
     ///
     /// # Cancel safety
     /// A pass that is cut off is made again the next time; it may be paid twice.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut passes = JoinSet::new();
         pin_mut!(shutdown);
         loop {
-            let next = self.waiting.recv();
-            pin_mut!(next);
-            let (tenant, conversation) = match select(&mut shutdown, next).await {
-                Either::Right((Some(next), _)) => next,
-                _ => return,
+            self.fill(&mut passes);
+            let changed = async {
+                let added = self.waiting.added.notified();
+                if passes.is_empty() {
+                    return added.await;
+                }
+                let ended = passes.join_next();
+                pin_mut!(added, ended);
+                select(added, ended).await;
             };
-            if let Err(error) = self.learner.learn(tenant, conversation).await {
-                tracing::warn!(%tenant, %conversation, %error, "nothing was learned");
+            pin_mut!(changed);
+            if let Either::Left(_) = select(&mut shutdown, changed).await {
+                break;
             }
         }
+        while passes.join_next().await.is_some() {}
+    }
+
+    /// Learns from what waits now, and returns. For tests and for jobs.
+    pub async fn run_until_idle(&self) {
+        let mut passes = JoinSet::new();
+        loop {
+            self.fill(&mut passes);
+            if passes.join_next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Begins as many passes as there are free lanes.
+    fn fill(&self, passes: &mut JoinSet<()>) {
+        while passes.len() < self.lanes.get() {
+            let Some(turn) = self.next() else { return };
+            passes.spawn(turn.pass(self.learner.clone()));
+        }
+    }
+
+    fn next(&self) -> Option<Turn> {
+        let (tenant, conversation) = self.waiting.queue().next()?;
+        Some(Turn {
+            waiting: Arc::clone(&self.waiting),
+            tenant,
+            conversation,
+        })
+    }
+}
+
+/// A conversation whose turn it is. Its tenant has the next turn when it is dropped, also by a panic.
+struct Turn {
+    waiting: Arc<Waiting>,
+    tenant: TenantId,
+    conversation: ConversationId,
+}
+
+impl Turn {
+    async fn pass(self, learner: Learner) {
+        let (tenant, conversation) = (self.tenant, self.conversation);
+        if let Err(error) = learner.learn(tenant, conversation).await {
+            tracing::warn!(%tenant, %conversation, %error, "nothing was learned");
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.waiting.queue().done(self.tenant);
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::{Driver, Worked};
 use crate::{
     Result, TenantId, Timestamp, WorkerId,
+    learn::Lessons,
     store::{Claim, ClaimRequest, Claimed},
 };
 
@@ -57,6 +58,13 @@ impl Worker {
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Reports processed conversations to a learner, as [`Driver::with_lessons`] does.
+    #[must_use]
+    pub fn with_lessons(mut self, lessons: Lessons) -> Self {
+        self.driver = self.driver.with_lessons(lessons);
         self
     }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     AccountId, Channel, Clock, ConnectionStates, Directory, Employee, Error, ErrorKind, LlmBackend,
     MemoryStore, PaidEmbedder, Result, Staff, SystemClock, TenantId,
+    learn::Learner,
     store::Store,
     tool::{Tool, Toolbox, ToolboxBuilder},
     turn::{Driver, Worker},
@@ -30,6 +31,7 @@ pub struct WorkforceBuilder {
     tools: ToolboxBuilder,
     channels: Vec<(AccountId, Arc<dyn Channel>)>,
     embedder: Option<Arc<PaidEmbedder>>,
+    learn_every: Option<u32>,
 }
 
 impl WorkforceBuilder {
@@ -48,6 +50,7 @@ impl WorkforceBuilder {
             tools: Toolbox::builder(),
             channels: Vec::new(),
             embedder: None,
+            learn_every: None,
         }
     }
 
@@ -95,6 +98,15 @@ impl WorkforceBuilder {
     #[must_use]
     pub fn pay_for(mut self, embedder: Arc<PaidEmbedder>) -> Self {
         self.embedder = Some(embedder);
+        self
+    }
+
+    /// Has the employee learn from conversations: facts about the people, and summaries of what the window does not hold any more. Each
+    /// conversation is looked at after every so many messages, off the reply path. That costs calls of the model, under the
+    /// employee's cap. It needs a memory.
+    #[must_use]
+    pub fn learn_every(mut self, messages: u32) -> Self {
+        self.learn_every = Some(messages);
         self
     }
 
@@ -148,8 +160,8 @@ impl WorkforceBuilder {
     /// Finishes the workforce.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where the model, the employee or a channel is missing, or a tool is granted that was not
-    /// added; [`ErrorKind::Conflict`] for a second employee or an account that is there twice.
+    /// [`ErrorKind::InvalidInput`] where the model, the employee or a channel is missing, a tool is granted that was not added, or
+    /// something is to be learned without a memory; [`ErrorKind::Conflict`] for a second employee or an account that is there twice.
     pub fn build(self) -> Result<Workforce> {
         let model = self
             .model
@@ -210,6 +222,19 @@ impl WorkforceBuilder {
         }
         let memory = self.memory.as_ref().map(|own| Arc::clone(&own.memory));
         let (store, found) = (Arc::clone(&self.store), Arc::clone(&directory));
+        let learner = match (self.learn_every, &memory) {
+            (None, _) => None,
+            (Some(every), Some(memory)) => {
+                let learner = Learner::new(store.clone(), Arc::clone(memory), found.clone());
+                Some(learner.with_every(every))
+            }
+            (Some(_), None) => {
+                return Err(Error::invalid(
+                    "learn_every",
+                    "give the employee a memory to learn into",
+                ));
+            }
+        };
         let mut driver = Driver::new(store, found, memory, self.clock);
         if let Some(lease) = self.lease {
             driver = driver.with_lease(lease);
@@ -227,6 +252,7 @@ impl WorkforceBuilder {
             memory: self.memory,
             directory,
             worker,
+            learner,
         })
     }
 }

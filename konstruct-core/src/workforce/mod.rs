@@ -10,11 +10,15 @@ mod directory;
 
 use std::{future::Future, ops::Range, sync::Arc};
 
+use futures_util::{FutureExt as _, future::join};
+use tokio::sync::oneshot;
+
 pub use self::builder::WorkforceBuilder;
 use crate::{
     ConversationId, Depth, Directory, Document, DocumentId, Erase, ErasureReceipt, Error,
     ErrorKind, Hit, Inbound, MemoryStore, NewDocument, Recall, Result, Route, RoutedEvent,
     TenantId,
+    learn::Learner,
     store::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored,
@@ -30,6 +34,7 @@ pub struct Workforce {
     memory: Option<Memory>,
     directory: Arc<dyn Directory>,
     worker: Worker,
+    learner: Option<Learner>,
 }
 
 /// A memory, and whether it is a part of the store.
@@ -87,17 +92,35 @@ impl Workforce {
             .ok_or_else(|| Error::internal("the store gave no outcome"))
     }
 
-    /// Works until `shutdown` is ready.
+    /// Works until `shutdown` is ready, and learns meanwhile.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.worker.run(shutdown).await;
+        let Some(learner) = self.learner else {
+            return self.worker.run(shutdown).await;
+        };
+        let (lessons, learning) = learner.lessons();
+        let (ended, end) = oneshot::channel::<()>();
+        let working = async {
+            let worker = self.worker.with_lessons(lessons);
+            worker.run(shutdown).await;
+            drop(ended);
+        };
+        // It learns until the worker has ended.
+        join(working, learning.run(end.map(drop))).await;
     }
 
-    /// Works on what is ready now, and returns.
+    /// Works on what is ready now, learns from it, and returns.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn run_until_idle(&self) -> Result<()> {
-        self.worker.run_until_idle().await
+        let Some(learner) = &self.learner else {
+            return self.worker.run_until_idle().await;
+        };
+        let (lessons, learning) = learner.clone().lessons();
+        let worker = self.worker.clone().with_lessons(lessons);
+        worker.run_until_idle().await?;
+        learning.run_until_idle().await;
+        Ok(())
     }
 
     /// Lists the conversations, the one with the latest activity first, from after the cursor on.

@@ -9,7 +9,6 @@ use konstruct_core::{
     Facts, Find, Hit, IdKind, Inbound, KnowledgeStore as _, MemoryStore as _, ModelRequest,
     NewDocument, NewFact, PersonId, Quote, Recall, Result, Scope, TenantId, Timestamp, TurnLimits,
     Workforce,
-    learn::Learner,
     memory::{Candidate, PassageSearch, Question, ScanMemory, Section},
     store::{Archive as _, History as _},
     testkit::{
@@ -61,7 +60,8 @@ struct App {
 /// The most model calls of a test.
 const MOST_CALLS: usize = 20;
 
-fn app() -> App {
+/// The employee learns after each message, if it learns.
+fn app(learns: bool) -> App {
     let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
     let store = Oracle::new(Arc::new(clock.clone()), None).unwrap();
     let memory = ScanMemory::new(
@@ -90,14 +90,16 @@ fn app() -> App {
         ..TurnLimits::default()
     };
     let ava = Employee::builder("Ava").limits(limits).build().unwrap();
-    let workforce = Workforce::builder(store.clone())
+    let mut builder = Workforce::builder(store.clone())
         .memory(memory.clone())
         .clock(clock.clone())
         .model(model.clone())
         .channel("account", channel)
-        .hire(ava)
-        .build()
-        .unwrap();
+        .hire(ava);
+    if learns {
+        builder = builder.learn_every(1);
+    }
+    let workforce = builder.build().unwrap();
     App {
         clock,
         store,
@@ -175,7 +177,7 @@ async fn facts(memory: &dyn konstruct_core::MemoryStore, app: &App, who: Audienc
 
 #[tokio::test]
 async fn a_turn_recalls_from_the_memory_that_it_was_given() {
-    let app = app();
+    let app = app(false);
     let document = |text: &str| NewDocument::new("Hours", DocumentFormat::Text, text);
     let taught = app.workforce.teach(document("We open at nine.")).await;
     taught.unwrap();
@@ -191,18 +193,10 @@ async fn a_turn_recalls_from_the_memory_that_it_was_given() {
 
 #[tokio::test]
 async fn learning_reaches_it_and_forgetting_reaches_both() {
-    let app = app();
+    let app = app(true);
     let tells = message("P1", "1", "I ride a tandem", app.clock.now());
     app.happens(tells).await;
     let (person, quote, _) = app.first().await;
-    let learner = Learner::new(
-        app.workforce.store(),
-        Arc::new(app.memory.clone()),
-        app.workforce.directory(),
-    );
-    let learner = learner.with_every(1);
-    let learned = learner.learn(app.tenant(), quote.conversation).await;
-    assert_eq!(learned.unwrap().facts, 1);
     let who = Audience::Person { person };
     assert_eq!(
         facts(&app.memory, &app, who.clone()).await,
@@ -211,7 +205,11 @@ async fn learning_reaches_it_and_forgetting_reaches_both() {
     assert!(facts(&app.store, &app, who.clone()).await.is_empty());
     app.happens(message("P1", "2", "What do I ride?", app.clock.now()))
         .await;
-    assert!(app.shown().contains("Rides a tandem"), "{}", app.shown());
+    let calls = app.model.calls();
+    let replies = |request: &&ModelRequest| request.system.starts_with("You are Ava");
+    let shown = calls.iter().map(|(_, request)| request).rfind(replies);
+    let shown = format!("{:?}", shown.unwrap());
+    assert!(shown.contains("Rides a tandem"), "{shown}");
 
     let what = Erase::Person { person };
     let receipt = app.workforce.forget(what, Depth::Logical).await.unwrap();
@@ -237,7 +235,7 @@ async fn learning_reaches_it_and_forgetting_reaches_both() {
 /// Between the erasure from the store and that from the memory, or after the second one failed.
 #[tokio::test]
 async fn what_the_memory_has_not_forgotten_yet_is_not_used() {
-    let app = app();
+    let app = app(false);
     app.says("U1", "1", "I ride a tandem").await;
     let (person, quote, channel) = app.first().await;
     let fact = NewFact::new("U1 rides a tandem", FactOwner::Channel, vec![quote]);

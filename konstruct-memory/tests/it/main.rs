@@ -14,6 +14,8 @@ mod follow;
 mod foreign;
 mod kill;
 #[cfg(feature = "testkit")]
+mod lanes;
+#[cfg(feature = "testkit")]
 mod learn;
 #[cfg(feature = "testkit")]
 mod memory;

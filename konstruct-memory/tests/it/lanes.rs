@@ -1,0 +1,156 @@
+//! Learning goes on for all tenants, whatever the model of one of them does.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use konstruct_core::{
+    Clock as _, ConnectionId, Employee, Find, MemoryStore as _, ModelRequest, RoutedEvent,
+    SummaryStore as _, TenantId, TurnLimits,
+    learn::{Learner, Learning},
+    store::{History as _, Mailbox as _},
+    testkit::{
+        Answer, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
+        message,
+    },
+    tool::Toolbox,
+    turn::{Driver, Worker},
+};
+use konstruct_memory::Oracle;
+use tokio::{sync::Semaphore, time::timeout};
+
+/// In virtual time: as soon as nothing else goes on.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+struct Offices {
+    clock: VirtualClock,
+    store: Oracle,
+    directory: ScriptedDirectory,
+    /// Where the models of slow tenants wait.
+    gate: Gate,
+    /// One permit for each time that a model is asked to learn, slow or not.
+    asked: Arc<Semaphore>,
+}
+
+fn learns(request: &ModelRequest) -> bool {
+    request.system.starts_with("You read what people wrote")
+}
+
+impl Offices {
+    fn new() -> Self {
+        let clock = VirtualClock::default();
+        Self {
+            store: Oracle::new(Arc::new(clock.clone()), None).unwrap(),
+            clock,
+            directory: ScriptedDirectory::default(),
+            gate: Gate::default(),
+            asked: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// A tenant with so many conversations.
+    async fn tenant(&self, slow: bool, conversations: usize) -> TenantId {
+        let (tenant, connection) = (TenantId::new(), ConnectionId::new());
+        let (gate, asked) = (self.gate.clone(), Arc::clone(&self.asked));
+        let model = ScriptedModel::new(move |request: &ModelRequest| {
+            if !learns(request) {
+                return Answer::text("I see.");
+            }
+            asked.add_permits(1);
+            let nothing = Answer::text(r#"{"facts": []}"#);
+            if slow {
+                Answer::Waits(gate.clone(), Box::new(nothing))
+            } else {
+                nothing
+            }
+        });
+        let limits = TurnLimits {
+            burst_ms: 0,
+            ..TurnLimits::default()
+        };
+        let employee = Employee::builder("Ava").limits(limits).build().unwrap();
+        let tools = Toolbox::builder().build().unwrap();
+        self.directory
+            .hire(tenant, employee, Arc::new(model), tools);
+        let clock = Arc::new(self.clock.clone());
+        let channel = ScriptedChannel::new(World::default(), clock, Find::Query);
+        self.directory.connect(tenant, connection, channel);
+        for n in 0..conversations {
+            let event = message(&format!("P{n}"), &n.to_string(), "hello", self.clock.now());
+            let routed = RoutedEvent { connection, event };
+            self.store.accept(tenant, vec![routed]).await.unwrap();
+        }
+        tenant
+    }
+
+    /// Works what is ready, and returns what learns from it.
+    async fn learning(&self) -> Learning {
+        let learner = Learner::new(
+            Arc::new(self.store.clone()),
+            Arc::new(self.store.clone()),
+            Arc::new(self.directory.clone()),
+        );
+        let (lessons, learning) = learner.with_every(1).lessons();
+        let driver = Driver::new(
+            Arc::new(self.store.clone()),
+            Arc::new(self.directory.clone()),
+            None,
+            Arc::new(self.clock.clone()),
+        );
+        let worker = Worker::new(driver.with_lessons(lessons));
+        worker.run_until_idle().await.unwrap();
+        learning
+    }
+
+    /// How many of a tenant's conversations were learned from.
+    async fn learned(&self, tenant: TenantId) -> usize {
+        let mut learned = 0;
+        for one in self.store.list(tenant, None, usize::MAX).await.unwrap() {
+            let summary = self.store.summary(tenant, one.id).await.unwrap();
+            learned += usize::from(summary.is_some());
+        }
+        learned
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_tenant_holds_up_the_learning_of_no_other() {
+    let offices = Offices::new();
+    // Slow ones come first, and have much to be learned from.
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        slow.push(offices.tenant(true, 20).await);
+    }
+    let mut quick = Vec::new();
+    for _ in 0..5 {
+        quick.push(offices.tenant(false, 4).await);
+    }
+    let learning = offices.learning().await;
+    // Each slow one is asked once, and waits in its lane.
+    let shutdown = async {
+        let all = offices.asked.acquire_many(3 + 5 * 4);
+        let all = timeout(PATIENCE, all).await;
+        offices.gate.open();
+        assert!(all.is_ok(), "the others are held up");
+    };
+    learning.run(shutdown).await;
+    for tenant in quick {
+        offices.store.catch_up(tenant).await.unwrap();
+        assert_eq!(offices.learned(tenant).await, 4);
+    }
+    for tenant in slow {
+        let learned = offices.learned(tenant).await;
+        assert_eq!(learned, 1, "one conversation of a tenant at a time");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_however_much_waits() {
+    const MANY: usize = 1_500;
+    let offices = Offices::new();
+    let tenant = offices.tenant(false, MANY).await;
+    let learning = offices.learning().await;
+    learning
+        .with_lanes(NonZeroUsize::MIN)
+        .run_until_idle()
+        .await;
+    assert_eq!(offices.learned(tenant).await, MANY);
+}
