@@ -123,6 +123,8 @@ pub struct Config {
     pub embedder: Embedder,
     /// How many conversations are worked at the same time.
     pub concurrency: std::num::NonZeroUsize,
+    /// Of how many tenants it learns at the same time.
+    pub learning_lanes: std::num::NonZeroUsize,
     /// Seconds that open turns may go on after SIGTERM.
     pub drain_secs: u64,
     /// Whether the public demo is served.

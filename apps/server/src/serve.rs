@@ -104,6 +104,7 @@ impl Server {
             .with_drain(drain);
         tasks.spawn("worker", worker.run(ended()));
         if let Some(learning) = app.take_learning() {
+            let learning = learning.with_lanes(app.config.learning_lanes);
             tasks.spawn("learning", learning.run(ended()));
         }
         let confirming = connect::confirm_all(Arc::clone(&app), self.unconfirmed);

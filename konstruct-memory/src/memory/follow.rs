@@ -25,6 +25,9 @@ use crate::seal::TenantKey;
 
 /// How many records are indexed at a time.
 const STEP: usize = 256;
+/// How many times a tenant's records are indexed before others have their turn.
+#[cfg(feature = "postgres")]
+const STEPS: usize = 4;
 /// How many units are embedded at a time.
 const EMBED: usize = 64;
 /// How much of what was said right before is in a message's vector.
@@ -33,9 +36,21 @@ const BEFORE: f32 = 0.5;
 const COVERED: f32 = 0.3;
 
 /// Brings a tenant's index of words up to date in the background, without haste.
+#[cfg(feature = "redb")]
 pub(crate) async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     while index_step(shelf, tenant, true).await? {}
     Ok(())
+}
+
+/// Indexes some of what a tenant's index is behind. Returns whether there may be more.
+#[cfg(feature = "postgres")]
+pub(crate) async fn keep_up_some(shelf: &dyn Shelf, tenant: TenantId) -> Result<bool> {
+    for _ in 0..STEPS {
+        if !index_step(shelf, tenant, true).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Waits until everything that was written before the call is found.
@@ -293,28 +308,53 @@ pub(crate) async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let Some(embedder) = shelf.embedding().of(language) else {
         return Ok(());
     };
+    let mut after = None;
+    loop {
+        after = embed_step(shelf, tenant, (embedder, after)).await?;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Embeds some of the passages that have no vector of the present embedder, from after a unit on. Returns where to continue; `None`
+/// when there are no more.
+#[cfg(feature = "postgres")]
+pub(crate) async fn embed_some(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    after: Option<UnitKey>,
+) -> Result<Option<UnitKey>> {
+    let language = settings(shelf, tenant).await?.language;
+    match shelf.embedding().of(language) {
+        Some(embedder) => embed_step(shelf, tenant, (embedder, after)).await,
+        None => Ok(None),
+    }
+}
+
+async fn embed_step(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    (embedder, after): (&Arc<dyn Embedder>, Option<UnitKey>),
+) -> Result<Option<UnitKey>> {
     let _alone = shelf.embedding().alone(tenant).await;
     let key = embedder_key(&**embedder);
     let mut tries = Tries::default();
-    let mut after = None;
     // The vectors of texts. An embedder takes its time, and much may be said meanwhile: what was paid for is not asked for again.
     let mut known = HashMap::new();
     loop {
         let plan = Plan::on(shelf, tenant).await?;
         let units = shelf.unembedded(tenant, key, after, EMBED).await?;
         let Some(last) = units.last() else {
-            return Ok(());
+            return Ok(None);
         };
         let vectors = vectors(shelf, tenant, (embedder, &mut known), &units).await?;
         let plan = Plan { vectors, ..plan };
         if shelf.commit(tenant, plan).await? {
             // A unit whose text is gone has no vector, and must not be asked for again and again.
-            after = Some(*last);
-            tries = Tries::default();
-            known.clear();
-        } else {
-            tries.again()?;
+            return Ok(Some(*last));
         }
+        tries.again()?;
     }
 }
 

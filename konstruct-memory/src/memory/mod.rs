@@ -44,7 +44,7 @@ pub(crate) use self::{
     archive::{export, import},
     embedding::Embedding,
     fact::{facts, remember, supersede},
-    follow::{catch_up, embed, keep_up, progress},
+    follow::{catch_up, progress},
     forget::forget,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::recall,
@@ -52,6 +52,14 @@ pub(crate) use self::{
     shown::fetch,
     summary::{put_summary, summary},
     turns::Turns,
+};
+
+#[cfg(feature = "redb")]
+pub(crate) use self::follow::{embed, keep_up};
+#[cfg(feature = "postgres")]
+pub(crate) use self::{
+    follow::{embed_some, keep_up_some},
+    shelf::UnitKey,
 };
 
 /// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf, and may have another for what

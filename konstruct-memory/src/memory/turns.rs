@@ -11,10 +11,12 @@ use konstruct_core::TenantId;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Tenants in turn. One that failed waits by itself, and holds up no other.
+/// Tenants in turn, each of which has one turn at a time. One that failed waits by itself, and holds up no other.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     ready: BTreeSet<TenantId>,
+    /// Those whose turn has not ended.
+    busy: BTreeSet<TenantId>,
     /// Until when those wait that failed.
     waiting: BTreeMap<TenantId, Instant>,
     /// How long those waited last that have failed and not succeeded since.
@@ -36,17 +38,36 @@ impl Turns {
         self.last = Some(tenant);
     }
 
-    /// Takes the next tenant, the one after the last.
+    /// Begins the turn of the next tenant, the one after the last: until [`Turns::done`] or [`Turns::failed`].
     pub(crate) fn next(&mut self, now: Instant) -> Option<TenantId> {
         let due = self.waiting.extract_if(.., |_, until| *until <= now);
         self.ready.extend(due.map(|(tenant, _)| tenant));
-        let after = self
-            .last
-            .and_then(|last| self.ready.range(last..).find(|tenant| **tenant != last));
-        let next = after.or(self.ready.first()).copied()?;
-        self.ready.remove(&next);
+        let free = |tenant: &&TenantId| !self.busy.contains(tenant);
+        let after = self.last.and_then(|last| {
+            self.ready
+                .range(last..)
+                .filter(free)
+                .find(|it| **it != last)
+        });
+        let next = after.or(self.ready.iter().find(free)).copied()?;
+        self.begin(next);
         self.last = Some(next);
         Some(next)
+    }
+
+    /// Begins the turn of a tenant that was found otherwise. Returns whether it may: it may not while another one is under way.
+    pub(crate) fn begin(&mut self, tenant: TenantId) -> bool {
+        let free = self.busy.insert(tenant);
+        if free {
+            self.ready.remove(&tenant);
+        }
+        free
+    }
+
+    /// Returns whether the turn of another tenant can begin now.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn has_next(&self) -> bool {
+        self.ready.iter().any(|tenant| !self.busy.contains(tenant))
     }
 
     /// Returns when the next one that waits is due.
@@ -54,16 +75,18 @@ impl Turns {
         self.waiting.values().min().copied()
     }
 
-    /// Notes that all is done for a tenant.
+    /// Ends a tenant's turn. What was added meanwhile is for the next one.
     pub(crate) fn done(&mut self, tenant: TenantId) {
+        self.busy.remove(&tenant);
         self.waited.remove(&tenant);
     }
 
-    /// Notes a failure. Returns how long the tenant waits.
+    /// Ends a tenant's turn with a failure. Returns how long the tenant waits.
     pub(crate) fn failed(&mut self, tenant: TenantId, now: Instant) -> Duration {
         let before = self.waited.get(&tenant);
         let wait = before.map_or(FIRST, |wait| (*wait * 2).min(LONGEST));
         self.waited.insert(tenant, wait);
+        self.busy.remove(&tenant);
         self.ready.remove(&tenant);
         self.waiting.insert(tenant, now + wait);
         wait
@@ -86,9 +109,27 @@ mod tests {
         }
         assert_eq!(turns.next(now), Some(tenant(1)));
         turns.add(tenant(1));
+        turns.done(tenant(1));
         let rest: Vec<_> = std::iter::from_fn(|| turns.next(now)).collect();
         assert_eq!(rest, [tenant(2), tenant(3), tenant(1)]);
         assert_eq!(turns.due(), None);
+    }
+
+    #[test]
+    fn each_has_one_turn_at_a_time() {
+        let (mut turns, now) = (Turns::default(), Instant::now());
+        turns.add(tenant(1));
+        assert_eq!(turns.next(now), Some(tenant(1)));
+        turns.add(tenant(1));
+        assert_eq!(turns.next(now), None, "its turn has not ended");
+        assert!(!turns.begin(tenant(1)));
+        turns.done(tenant(1));
+        assert_eq!(turns.next(now), Some(tenant(1)), "what was added meanwhile");
+        turns.done(tenant(1));
+        assert!(turns.begin(tenant(1)));
+        turns.add(tenant(1));
+        turns.failed(tenant(1), now);
+        assert_eq!(turns.next(now), None, "it waits after a failure");
     }
 
     #[test]

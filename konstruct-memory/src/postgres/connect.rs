@@ -1,6 +1,7 @@
 //! Connecting, and the checks without which nothing is served.
 
 use std::{
+    num::NonZeroUsize,
     str::FromStr as _,
     sync::{Arc, Mutex},
     time::Duration,
@@ -18,7 +19,7 @@ use super::{
     error::stored,
     migrate::{MIGRATIONS, applied},
     queue::Queue,
-    shelf::{embed, follow},
+    shelf,
     tenant::Db,
     time::Time,
     vault::Vault,
@@ -28,6 +29,8 @@ use crate::{KeyRing, memory::Embedding};
 
 /// How many connections a process has unless told otherwise.
 const CONNECTIONS: u32 = 16;
+/// Of how many tenants texts are indexed at a time, and embedded.
+const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// A connection that nobody used for so long is asked whether it is still there.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait for a free connection.
@@ -41,6 +44,7 @@ pub struct PostgresBuilder {
     time: Time,
     embedder: Option<Arc<dyn Embedder>>,
     connections: u32,
+    lanes: NonZeroUsize,
 }
 
 impl PostgresBuilder {
@@ -51,6 +55,7 @@ impl PostgresBuilder {
             time: Time::default(),
             embedder: None,
             connections: CONNECTIONS,
+            lanes: LANES,
         }
     }
 
@@ -79,6 +84,13 @@ impl PostgresBuilder {
     #[must_use]
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = most;
+        self
+    }
+
+    /// Indexes the texts of so many tenants at a time, and embeds those of as many. Unset: 4.
+    #[must_use]
+    pub fn lanes(mut self, lanes: NonZeroUsize) -> Self {
+        self.lanes = lanes;
         self
     }
 
@@ -133,9 +145,7 @@ impl PostgresBuilder {
             vectors: Arc::default(),
             served: Mutex::new(Uuid::nil()),
         });
-        let (fed, vectors) = (Arc::clone(&inner.fed), Arc::clone(&inner.vectors));
-        tokio::spawn(follow(Arc::downgrade(&inner), (fed, Arc::clone(&vectors))));
-        tokio::spawn(embed(Arc::downgrade(&inner), vectors));
+        shelf::start(&inner, self.lanes);
         Ok(Postgres { inner })
     }
 }

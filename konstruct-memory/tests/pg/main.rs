@@ -18,6 +18,7 @@ mod event;
 mod graph;
 mod isolation;
 mod journal;
+mod lanes;
 mod many;
 mod memory;
 mod statements;

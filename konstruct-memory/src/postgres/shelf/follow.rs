@@ -1,8 +1,9 @@
 //! The index follows the feeds that this process adds to, and now and then those that others left behind; vectors follow the index.
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use konstruct_core::{Error, Result, TenantId};
@@ -16,8 +17,21 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How many tenants are read at a time.
 const PAGE: i32 = 1_000;
 
-/// Keeps the indexes of words up until the store is gone.
-pub(in crate::postgres) async fn follow(store: Weak<Inner>, (fed, vectors): (Arc<Fed>, Arc<Fed>)) {
+/// Starts the lanes that keep the indexes of words up, and as many that keep vectors up with them, until the store is gone.
+///
+/// A tenant has one turn at a time, and ends it after some of its work: so one whose embedder is slow, or whose index is far behind,
+/// takes one lane, and the others go round among the rest.
+pub(in crate::postgres) fn start(inner: &Arc<Inner>, lanes: NonZeroUsize) {
+    let (fed, vectors) = (&inner.fed, &inner.vectors);
+    for lane in 0..lanes.get() {
+        let fed = (Arc::clone(fed), Arc::clone(vectors));
+        tokio::spawn(follow(Arc::downgrade(inner), fed, lane == 0));
+        tokio::spawn(embed(Arc::downgrade(inner), Arc::clone(vectors), lane == 0));
+    }
+}
+
+/// Keeps the indexes of words up. The first lane also looks for what others left.
+async fn follow(store: Weak<Inner>, (fed, vectors): (Arc<Fed>, Arc<Fed>), first: bool) {
     let mut after = Uuid::nil();
     loop {
         let grown = fed.next(LOOK).await;
@@ -25,13 +39,20 @@ pub(in crate::postgres) async fn follow(store: Weak<Inner>, (fed, vectors): (Arc
             return;
         };
         let left = match grown {
-            Some(tenant) => Some(tenant),
-            None => left_behind(&inner, &mut after).await,
+            None if first => left_behind(&inner, &mut after).await,
+            grown => grown,
         };
         let Some(tenant) = left else { continue };
-        match memory::keep_up(&*inner, tenant).await {
-            Ok(()) => {
-                fed.turns().done(tenant);
+        if grown.is_none() && !fed.begin(tenant) {
+            continue;
+        }
+        match memory::keep_up_some(&*inner, tenant).await {
+            Ok(true) => {
+                fed.interrupt(tenant, None);
+                vectors.grew(tenant);
+            }
+            Ok(false) => {
+                fed.done(tenant);
                 vectors.grew(tenant);
             }
             Err(error) => fell_behind(&fed, tenant, &error),
@@ -39,9 +60,10 @@ pub(in crate::postgres) async fn follow(store: Weak<Inner>, (fed, vectors): (Arc
     }
 }
 
-/// Keeps vectors up with the indexes until the store is gone: it may take long, and fail for hours.
-pub(in crate::postgres) async fn embed(store: Weak<Inner>, vectors: Arc<Fed>) {
-    if let Some(inner) = store.upgrade()
+/// Keeps vectors up with the indexes: it may take long, and fail for hours. The first lane looks at all tenants first.
+async fn embed(store: Weak<Inner>, vectors: Arc<Fed>, first: bool) {
+    if first
+        && let Some(inner) = store.upgrade()
         && let Err(error) = all(&inner, &vectors).await
     {
         tracing::warn!(%error, "nobody knows whose texts are not embedded");
@@ -53,18 +75,20 @@ pub(in crate::postgres) async fn embed(store: Weak<Inner>, vectors: Arc<Fed>) {
         };
         let Some(tenant) = next else { continue };
         if !inner.embedding.is_there() {
-            vectors.turns().done(tenant);
+            vectors.done(tenant);
             continue;
         }
-        match memory::embed(&*inner, tenant).await {
-            Ok(()) => vectors.turns().done(tenant),
+        let place = vectors.place(tenant);
+        match memory::embed_some(&*inner, tenant, place).await {
+            Ok(None) => vectors.done(tenant),
+            Ok(place) => vectors.interrupt(tenant, place),
             Err(error) => fell_behind(&vectors, tenant, &error),
         }
     }
 }
 
 fn fell_behind(fed: &Fed, tenant: TenantId, error: &Error) {
-    let wait = fed.turns().failed(tenant, Instant::now());
+    let wait = fed.failed(tenant);
     tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
 }
 
@@ -89,9 +113,7 @@ async fn all(inner: &Inner, vectors: &Fed) -> Result<()> {
         tenants.for_each(|tenant| vectors.grew(tenant));
     }
     // Where several processes start at once, each begins elsewhere, and finds done what others did.
-    vectors
-        .turns()
-        .begin_after(TenantId::from_bytes(seal::token()?));
+    vectors.begin_after(TenantId::from_bytes(seal::token()?));
     Ok(())
 }
 

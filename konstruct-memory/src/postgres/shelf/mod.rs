@@ -21,11 +21,7 @@ use konstruct_core::{
 };
 use uuid::Uuid;
 
-pub(super) use self::{
-    commit::advance,
-    follow::{embed, follow},
-    person::forget_units,
-};
+pub(super) use self::{commit::advance, follow::start, person::forget_units};
 use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
