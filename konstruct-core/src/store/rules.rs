@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Reserve, TimerChange, TimerName};
-use crate::{ActorKind, Body, ConversationKind, DeliveryState, Inbound, NanoUsd, Timestamp};
+use crate::{
+    ActorKind, Body, ConversationKind, DeliveryState, Inbound, Lifecycle, NanoUsd, Timestamp,
+};
 
 /// Reactions that wait in an inbox until they make their conversation ready by themselves.
 pub const QUIET_EVENTS: u64 = 64;
@@ -31,6 +33,20 @@ pub fn twin(mentioned: bool, event: &Inbound) -> Twin {
 /// Some vendors give times in whole seconds: an event of the second in which the erasure fell may have come after it, and is kept.
 pub fn came_before(event: Timestamp, erased: Timestamp) -> bool {
     event + Duration::from_secs(1) <= erased
+}
+
+/// Returns the addresses that an event says belong to one person: the one before, and the one from now on. An event says so only if
+/// the vendor does, or an admin.
+///
+/// A store notes the link when it accepts the event, unless somebody was heard under the new address before: these stay two
+/// persons. It removes the link with the person. A late delivery under a linked address counts as the person's.
+pub fn linked(event: &Inbound) -> Option<(&str, &str)> {
+    match &event.body {
+        Body::Lifecycle {
+            change: Lifecycle::IdentityChanged { old, new },
+        } if !old.is_empty() && !new.is_empty() && old != new => Some((old, new)),
+        _ => None,
+    }
 }
 
 /// What a delivery status changes.

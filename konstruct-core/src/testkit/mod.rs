@@ -12,6 +12,7 @@ mod items;
 mod llm_suite;
 mod memory_suite;
 mod model;
+mod persons;
 mod random;
 mod reference;
 mod store_suite;

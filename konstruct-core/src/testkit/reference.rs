@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use tokio::sync::Notify;
 
+use super::persons::Persons;
 use crate::{
     Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState,
-    Depth, Erase, ErasureReceipt, Error, ErrorKind, LedgerRow, NanoUsd, PersonId, Result,
+    Depth, Erase, ErasureReceipt, Error, ErrorKind, Inbound, LedgerRow, NanoUsd, PersonId, Result,
     RoutedEvent, TenantId, Timestamp,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
@@ -23,7 +24,7 @@ use crate::{
         TimerChange, TimerName,
         rules::{self, Month, Timers},
     },
-    turn::{ConversationState, ItemId, OpenItem, Record},
+    turn::{ConversationState, Entry, Event, ItemId, OpenItem, Record},
 };
 
 /// A store in memory: the oracle that other stores are compared with, and a store for tests. It keeps nothing.
@@ -54,10 +55,7 @@ struct Tenant {
     months: BTreeMap<String, Month>,
     reserved: HashMap<String, (String, NanoUsd)>,
     ledger: Vec<LedgerRow>,
-    /// The persons who have a key.
-    known: HashSet<PersonId>,
-    /// When persons were erased.
-    erased: HashMap<PersonId, Timestamp>,
+    persons: Persons,
 }
 
 #[derive(Clone, Copy)]
@@ -117,7 +115,7 @@ impl ReferenceStore {
     pub fn knows(&self, tenant: TenantId, person: PersonId) -> bool {
         let state = self.lock();
         let own = state.tenants.get(&tenant);
-        own.is_some_and(|own| own.known.contains(&person))
+        own.is_some_and(|own| own.persons.knows(person))
     }
 
     /// Voids every claim, as the end of a process does with a store of one process.
@@ -288,12 +286,8 @@ impl Tenant {
     ) -> (Accepted, Option<ConversationId>) {
         let connection = routed.connection;
         let event = &routed.event;
-        let person = event.sender.id().map(|id| {
-            let name = format!("{}:{id}", event.channel.as_str());
-            PersonId::from_bytes(named(tenant, "person", name.as_bytes()))
-        });
-        let late = |at: &Timestamp| rules::came_before(event.occurred_at, *at);
-        if person.is_some_and(|person| self.erased.get(&person).is_some_and(late)) {
+        let address = event.sender.id().map(|id| address(tenant, event, id));
+        if address.is_some_and(|it| self.persons.is_late(it, event.occurred_at)) {
             return (Accepted::Duplicate, None);
         }
         let event_key = (connection, event.id.clone());
@@ -358,7 +352,9 @@ impl Tenant {
             let bytes = [connection.as_bytes().as_slice(), place.key().as_bytes()].concat();
             ConversationId::from_bytes(named(tenant, "conversation", &bytes))
         });
-        self.known.extend(person);
+        self.link(tenant, event, None);
+        let person = address.map(|address| self.persons.of(address));
+        self.persons.know(person);
         let own = self
             .conversations
             .entry(conversation)
@@ -388,6 +384,15 @@ impl Tenant {
         }
         let accepted = Accepted::New { conversation, seq };
         (accepted, Some(conversation).filter(|_| ready))
+    }
+
+    /// Notes that two addresses are of one person, if the event says so.
+    fn link(&mut self, tenant: TenantId, event: &Inbound, person: Option<PersonId>) {
+        if let Some((old, new)) = rules::linked(event) {
+            let old = self.persons.of(address(tenant, event, old));
+            let new = address(tenant, event, new);
+            self.persons.link(new, person.unwrap_or(old));
+        }
     }
 
     fn fits(&self, reserve: Option<&crate::store::Reserve>, month: &str) -> bool {
@@ -603,7 +608,7 @@ impl Mailbox for ReferenceStore {
         let persons = append.records.iter().flat_map(|record| &record.persons);
         let unknown: BTreeSet<PersonId> = persons
             .copied()
-            .filter(|person| !tenant.known.contains(person))
+            .filter(|person| !tenant.persons.knows(*person))
             .collect();
         if !unknown.is_empty() {
             return Ok(AppendOutcome::Forgotten(unknown.into_iter().collect()));
@@ -846,7 +851,22 @@ impl Archive for ReferenceStore {
                 _ => return Err(Error::invalid("items", "a record is missing")),
             }
         }
-        own.known.extend(persons);
+        own.persons.know(persons);
+        for item in &items {
+            let (event, persons) = match item {
+                Exported::Record(stored) => match stored.record.as_ref().map(|it| &it.entry) {
+                    Some(Entry::Event(Event::Received(input))) => (&input.event, &input.persons),
+                    _ => continue,
+                },
+                Exported::Inbox(InboxItem {
+                    event: Some(routed),
+                    persons,
+                    ..
+                }) => (&routed.event, persons),
+                _ => continue,
+            };
+            own.link(tenant, event, persons.first().copied());
+        }
         let mut ready = Vec::new();
         for (id, mut conversation) in conversations {
             for index in 0..conversation.len() {
@@ -914,8 +934,7 @@ impl Archive for ReferenceStore {
                 }
             }
             Erase::Person { person } => {
-                own.erased.insert(person, now);
-                receipt.keys = u64::from(own.known.remove(&person));
+                receipt.keys = u64::from(own.persons.erase(person, now));
                 for conversation in own.conversations.values_mut() {
                     receipt.records += conversation.forget(person);
                 }
@@ -933,6 +952,12 @@ impl Archive for ReferenceStore {
         }
         Ok(receipt)
     }
+}
+
+/// The address of a person, by the vendor's id.
+fn address(tenant: TenantId, event: &Inbound, id: &str) -> PersonId {
+    let name = format!("{}:{id}", event.channel.as_str());
+    PersonId::from_bytes(named(tenant, "person", name.as_bytes()))
 }
 
 /// A stable name for something of a tenant. It keeps no secret: nothing of this store leaves the process.

@@ -9,6 +9,7 @@ mod driver;
 mod edges;
 mod embed;
 mod golden;
+mod identity;
 mod limits;
 mod llm;
 mod office;
