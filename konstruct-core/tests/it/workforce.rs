@@ -169,6 +169,9 @@ async fn what_an_owner_reads_comes_from_the_workforce() {
     let query = Recall::new("hello", konstruct_core::Audience::Tenant, Scope::ALL);
     let refused = built.recall(query).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    let learns = app.start([0, 1], says("Hi.")).hire(ava("guide"));
+    let refused = learns.learn_every(8).build().unwrap_err();
+    assert_eq!(refused.field(), Some("learn_every"));
     let heard = log.iter().find_map(|stored| {
         let record = stored.record.as_ref()?;
         let received = matches!(record.entry, Entry::Event(Event::Received(_)));

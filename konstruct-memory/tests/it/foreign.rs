@@ -1,6 +1,6 @@
 //! An employee whose memory is not a part of its store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
@@ -16,6 +16,7 @@ use konstruct_core::{
     },
 };
 use konstruct_memory::{Oracle, terms};
+use tokio::{sync::Notify, time::timeout};
 
 /// Splits nothing, and finds what shares a word with the question.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ struct App {
     store: Oracle,
     memory: ScanMemory,
     model: ScriptedModel,
+    /// Told when the model is asked to learn.
+    asked: Arc<Notify>,
     world: World,
     workforce: Workforce,
 }
@@ -70,11 +73,14 @@ fn app(learns: bool) -> App {
         Arc::new(Words),
         Arc::new(clock.clone()),
     );
+    let asked = Arc::new(Notify::new());
+    let learns_now = Arc::clone(&asked);
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let model = ScriptedModel::new(move |request: &ModelRequest| {
         let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         assert!(call < MOST_CALLS, "the model is asked again and again");
         if request.system.starts_with("You read what people wrote") {
+            learns_now.notify_one();
             Answer::text(
                 r#"{"facts": [{"message": 1, "quote": "I ride a tandem", "fact": "Rides a tandem"}]}"#,
             )
@@ -105,6 +111,7 @@ fn app(learns: bool) -> App {
         store,
         memory,
         model,
+        asked,
         world,
         workforce,
     }
@@ -230,6 +237,22 @@ async fn learning_reaches_it_and_forgetting_reaches_both() {
         .iter()
         .filter_map(|stored| konstruct_core::turn::said(stored.record.as_ref()?));
     assert_eq!(left.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_workforce_learns_and_finishes_what_it_began_to_learn() {
+    let app = app(true);
+    let kind = ChannelKind::new("scripted");
+    let tells = message("P1", "1", "I ride a tandem", app.clock.now());
+    let tells = tells.on(kind, AccountId("account".into()));
+    app.workforce.accept(tells).await.unwrap();
+    // In virtual time: as soon as nothing else goes on.
+    let asked = timeout(Duration::from_secs(3_600), app.asked.notified());
+    let shutdown = async { asked.await.unwrap() };
+    app.workforce.clone().run(shutdown).await;
+    let (person, ..) = app.first().await;
+    let who = Audience::Person { person };
+    assert_eq!(facts(&app.memory, &app, who).await, ["Rides a tandem"]);
 }
 
 /// Between the erasure from the store and that from the memory, or after the second one failed.
