@@ -6,6 +6,7 @@
 //! * `office` - the fake Slack, Graph API and model that such a server is pointed at.
 //! * `traffic` - what people say in the crash proof, and how it is delivered; `sender` - delivery until it is acknowledged.
 //! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
+//! * `embedder` - an embedder's program on PostgreSQL, which is measured beside the server.
 //! * `quick` - a model, a vendor and a sender that cost next to nothing; `process` - what a process uses.
 //! * `prefill` - a store that is large before anything begins.
 //! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
@@ -21,6 +22,8 @@
 pub mod corpus;
 pub mod dice;
 pub mod distill;
+#[cfg(feature = "postgres")]
+pub mod embedder;
 pub mod office;
 pub mod pool;
 pub mod prefill;

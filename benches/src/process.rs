@@ -9,12 +9,57 @@ use crate::Failed;
 /// # Errors
 /// When there is no such process.
 pub fn cpu(id: u32) -> Result<Duration, Failed> {
+    let fields = fields(id)?;
+    ticks(fields.iter().skip(UTIME).take(2))
+}
+
+/// Returns the processor time that a process, its children and those of its children that have ended have used.
+///
+/// # Errors
+/// When there is no such process.
+pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
+    let mut all = fields(id)?.split_off(UTIME);
+    all.truncate(4);
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // It may have ended just now.
+        if let Ok(fields) = fields(child)
+            && fields.get(PARENT) == Some(&id.into())
+        {
+            all.extend(fields.iter().skip(UTIME).take(2));
+        }
+    }
+    ticks(all.iter())
+}
+
+/// Returns a process's parent.
+///
+/// # Errors
+/// When there is no such process.
+pub fn parent(id: u32) -> Result<u32, Failed> {
+    let parent = fields(id)?.get(PARENT).copied().ok_or("no parent")?;
+    Ok(u32::try_from(parent)?)
+}
+
+/// Where the parent is among the fields, and the four of processor time: own, in the kernel, and both of ended children.
+const PARENT: usize = 0;
+const UTIME: usize = 10;
+
+/// Returns the numbers of a process's state, from its parent on; what is negative or larger is 0.
+fn fields(id: u32) -> Result<Vec<u64>, Failed> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name may hold anything but a line break; the fields that follow it are numbers.
+    // The name may hold anything but a line break; behind it are a letter and numbers.
     let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Ok(Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second())?)
+    let fields = fields.split_whitespace().skip(1);
+    Ok(fields.map(|field| field.parse().unwrap_or(0)).collect())
+}
+
+fn ticks<'a>(ticks: impl Iterator<Item = &'a u64>) -> Result<Duration, Failed> {
+    let second = u32::try_from(rustix::param::clock_ticks_per_second())?;
+    Ok(Duration::from_secs(ticks.sum()) / second)
 }
 
 /// Returns how much memory a process holds, in MB.

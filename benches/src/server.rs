@@ -51,6 +51,7 @@ pub fn binary(given: Option<PathBuf>) -> Result<PathBuf, Failed> {
 #[derive(Debug)]
 pub struct Setup {
     binary: PathBuf,
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     data: PathBuf,
     log: PathBuf,
@@ -77,12 +78,18 @@ impl Setup {
         };
         Ok(Self {
             binary,
+            arguments: Vec::new(),
             environment: Vec::new(),
             data: dir.join("data"),
             log: dir.join("server.log"),
             listen: port()?,
             metrics: port()?,
         })
+    }
+
+    /// Sets its arguments.
+    pub fn arguments(&mut self, arguments: impl IntoIterator<Item = String>) {
+        self.arguments = arguments.into_iter().collect();
     }
 
     /// Sets a variable of its environment.
@@ -145,6 +152,7 @@ impl Setup {
             .append(true)
             .open(&self.log)?;
         let child = Command::new(&self.binary)
+            .args(&self.arguments)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("KONSTRUCT_LISTEN", format!("127.0.0.1:{}", self.listen))

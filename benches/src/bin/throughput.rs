@@ -1,4 +1,5 @@
-//! Whole turns a second: signed webhook, model, send and receipt through the built server, with fakes that answer at once.
+//! Whole turns a second: signed webhook, model, send and receipt, with fakes that answer at once: through the built server on redb,
+//! or through an embedder's program on PostgreSQL.
 //!
 //! Ends with `turns_per_s=N p50_ms=N p99_ms=N cpu_us_per_turn=N bytes_per_turn=N`, and with `--burst` with
 //! `burst_accepted_per_s=N burst_p99_ms=N`.
@@ -6,7 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -15,15 +16,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueEnum};
 use konstruct_admin_api::{EmployeeSettings, NewConnection, NewTenant};
 use konstruct_benches::{
-    Failed,
+    Failed, embedder,
     process::{cpu, resident},
     quick::{Deliverer, Quick, webhook},
     server::{self, Setup},
+    store::Database as Postgres,
 };
 use konstruct_core::Secret;
+use konstruct_memory::KeyRing;
 use redb::{
     Database, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition, TableHandle as _,
 };
@@ -43,6 +46,11 @@ const BURST_LINES: usize = 64;
 /// Whole turns a second.
 #[derive(Parser)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Where the conversations are kept.
+    #[arg(long, value_enum, default_value = "redb")]
+    store: On,
     /// How many turns are measured.
     #[arg(long, default_value_t = 6_000)]
     turns: usize,
@@ -58,7 +66,7 @@ struct Arguments {
     /// Delivers a burst of so many webhooks while every worker is busy, and measures their acknowledgement.
     #[arg(long, default_missing_value = "6000", num_args = 0..=1)]
     burst: Option<usize>,
-    /// The server's binary. Without it, the one beside this program.
+    /// The server's binary on redb. Without it, the one beside this program.
     #[arg(long)]
     server: Option<PathBuf>,
     /// Keeps the store and the server's log here.
@@ -69,14 +77,52 @@ struct Arguments {
     tables: bool,
 }
 
+/// Where the conversations are kept, and by which program.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum On {
+    /// A file of redb, by the built server.
+    Redb,
+    /// A database of its own on the server that `KONSTRUCT_TEST_DATABASE_URL` names, by an embedder's program.
+    Postgres,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// The embedder's program, which the bench starts.
+    #[command(hide = true)]
+    Embedder {
+        /// How many tenants there are.
+        tenants: usize,
+    },
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
+    if let Some(Command::Embedder { tenants }) = arguments.command {
+        return embedder::serve(tenants).await;
+    }
     let temporary = tempfile::tempdir()?;
     let dir = arguments.keep.as_deref().unwrap_or(temporary.path());
     fs::create_dir_all(dir)?;
     let quick = Quick::start().await?;
-    let mut setup = Setup::new(server::binary(arguments.server.clone())?, dir)?;
+    let (mut setup, kept) = match arguments.store {
+        On::Redb => {
+            let setup = Setup::new(server::binary(arguments.server.clone())?, dir)?;
+            let kept = Kept::File(setup.store());
+            (setup, kept)
+        }
+        On::Postgres => {
+            let database = Postgres::create().await?;
+            let mut setup = Setup::new(env::current_exe()?, dir)?;
+            setup.arguments(["embedder".into(), arguments.tenants.to_string()]);
+            let url = database.url(Some("konstruct_app"))?;
+            setup.set("DATABASE_URL", url.expose());
+            let ring = KeyRing::generate()?.to_secret();
+            setup.set("KONSTRUCT_MASTER_KEY", ring.expose());
+            (setup, Kept::Database(database))
+        }
+    };
     for (name, value) in [
         ("KONSTRUCT_DEMO", "off"),
         ("KONSTRUCT_MODEL", "openai/fake"),
@@ -92,7 +138,10 @@ async fn main() -> Result<(), Failed> {
     }
     let mut server = setup.start()?;
     server.listening().await?;
-    let numbers = hire(&setup, arguments.tenants).await?;
+    let numbers = match kept {
+        Kept::File(_) => hire(&setup, arguments.tenants).await?,
+        Kept::Database(_) => (0..arguments.tenants).map(embedder::number).collect(),
+    };
     let load = Load {
         quick: quick.clone(),
         url: setup.url(),
@@ -102,17 +151,19 @@ async fn main() -> Result<(), Failed> {
     };
     load.run(arguments.at_once, WARM_UP).await?;
     server.terminate().await?;
-    let before = used(&setup.store())?;
+    let before = kept.used().await?;
     let mut server = setup.start()?;
     server.listening().await?;
     let id = server.id().ok_or("the server has ended")?;
     load.run(arguments.at_once, WARM_UP).await?;
-    let (memory, calls, used_cpu, began) =
-        (resident(id)?, quick.counts(), cpu(id)?, Instant::now());
+    let (memory, calls) = (resident(id)?, quick.counts());
+    let database_cpu = kept.cpu().await?;
+    let (used_cpu, began) = (cpu(id)?, Instant::now());
     let last = match arguments.burst {
         None => {
             let mut times = load.run(arguments.at_once, arguments.turns).await?;
             let (took, used_cpu) = (began.elapsed(), cpu(id)? - used_cpu);
+            let database_cpu = kept.cpu().await? - database_cpu;
             let (sends, called) = quick.counts();
             let turns = sends - calls.0;
             println!(
@@ -120,10 +171,20 @@ async fn main() -> Result<(), Failed> {
                 called - calls.1,
                 resident(id)?
             );
+            let behind = kept.catch_up().await?;
             server.terminate().await?;
-            let after = used(&setup.store())?;
-            let file = fs::metadata(setup.store())?.len();
-            println!("file_mb={} used_mb={}", file >> 20, after >> 20);
+            let after = kept.used().await?;
+            match &kept {
+                Kept::File(path) => {
+                    let file = fs::metadata(path)?.len();
+                    println!("file_mb={} used_mb={}", file >> 20, after >> 20);
+                }
+                Kept::Database(_) => println!(
+                    "database_mb={} database_cpu_us_per_turn={:.0} records_to_index={behind}",
+                    after >> 20,
+                    database_cpu.as_micros() as f64 / turns as f64
+                ),
+            }
             format!(
                 "turns_per_s={:.0} p50_ms={:.1} p99_ms={:.1} cpu_us_per_turn={:.0} bytes_per_turn={}",
                 turns as f64 / took.as_secs_f64(),
@@ -155,10 +216,70 @@ async fn main() -> Result<(), Failed> {
         }
     };
     if arguments.tables {
-        tables(&setup.store())?;
+        kept.tables().await?;
     }
+    kept.remove().await?;
     println!("{last}");
     Ok(())
+}
+
+/// What the measured program writes to.
+enum Kept {
+    File(PathBuf),
+    Database(Postgres),
+}
+
+impl Kept {
+    /// Returns how many bytes are in use.
+    async fn used(&self) -> Result<u64, Failed> {
+        match self {
+            Self::File(path) => used(path),
+            Self::Database(database) => database.size().await,
+        }
+    }
+
+    /// Returns the processor time that the database's server has used.
+    async fn cpu(&self) -> Result<Duration, Failed> {
+        match self {
+            Self::File(_) => Ok(Duration::ZERO),
+            Self::Database(database) => database.cpu().await,
+        }
+    }
+
+    /// Waits until the index has followed the log; returns how many records it was behind.
+    async fn catch_up(&self) -> Result<u64, Failed> {
+        let Self::Database(database) = self else {
+            return Ok(0);
+        };
+        let (behind, began) = (database.behind().await?, Instant::now());
+        while database.behind().await? > 0 {
+            if began.elapsed() > PATIENCE {
+                return Err("the index does not follow".into());
+            }
+            tokio::time::sleep(server::LOOK).await;
+        }
+        Ok(behind)
+    }
+
+    /// Lists what each table holds.
+    async fn tables(&self) -> Result<(), Failed> {
+        match self {
+            Self::File(path) => tables(path),
+            Self::Database(database) => {
+                for (name, rows, bytes, indexes) in database.tables().await? {
+                    println!("table={name} rows={rows} stored={bytes} indexes={indexes}");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn remove(self) -> Result<(), Failed> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Database(database) => database.remove().await,
+        }
+    }
 }
 
 /// Adds tenants, each with an employee and a number; returns the numbers.
@@ -172,7 +293,7 @@ async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
         let name = format!("Shop {nth}");
         let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
         admin.hire(tenant, &settings).await?;
-        let number = format!("10654035{nth:07}");
+        let number = embedder::number(nth);
         let connection = NewConnection {
             channel: "whatsapp".into(),
             account: number.clone(),

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr as _,
     sync::Arc,
+    time::Duration,
 };
 
 use konstruct_core::{Embedder, Secret, WorkerId};
@@ -14,7 +15,7 @@ use sqlx::{
 };
 
 use super::SERVER;
-use crate::Failed;
+use crate::{Failed, process};
 
 /// A database with the tables of the store.
 #[derive(Debug)]
@@ -115,6 +116,48 @@ impl Database {
             .await?;
         connection.close().await?;
         Ok(u64::try_from(size)?)
+    }
+
+    /// Returns the processor time that all processes of its server have used: the server runs on this machine.
+    ///
+    /// # Errors
+    /// Those of the server; it runs elsewhere.
+    pub async fn cpu(&self) -> Result<Duration, Failed> {
+        let mut connection: PgConnection = server()?.connect().await?;
+        let backend: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await?;
+        let server = process::parent(u32::try_from(backend)?)?;
+        connection.close().await?;
+        process::family_cpu(server)
+    }
+
+    /// Returns how many records the index has still to follow.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn behind(&self) -> Result<u64, Failed> {
+        let behind: i64 = sqlx::query_scalar(
+            "select coalesce(sum(c.feed - coalesce(h.indexed, 0)), 0)::bigint
+             from konstruct.counters c left join konstruct.memory_heads h using (tenant)",
+        )
+        .fetch_one(&mut self.owner().await?)
+        .await?;
+        Ok(u64::try_from(behind)?)
+    }
+
+    /// Returns the tables with something in them, the largest first: the name, about how many rows, the bytes of the table and those
+    /// of its indexes.
+    ///
+    /// # Errors
+    /// Those of the server.
+    pub async fn tables(&self) -> Result<Vec<(String, i64, i64, i64)>, Failed> {
+        Ok(sqlx::query_as(
+            "select relname::text, n_live_tup, pg_table_size(relid), pg_indexes_size(relid) from pg_stat_user_tables
+             where schemaname = 'konstruct' and n_live_tup > 0 order by pg_total_relation_size(relid) desc",
+        )
+        .fetch_all(&mut self.owner().await?)
+        .await?)
     }
 
     /// Returns the command that dumps it.
