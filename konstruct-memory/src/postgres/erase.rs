@@ -246,11 +246,11 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
              returning conversation
          ), records as (
              update konstruct.log set sealed = null
-             where tenant = $1 and conversation = any($2) and sealed is not null and $4 = any(konstruct.key_ids(sealed))
+             where tenant = $1 and conversation = any($2) and exists (select from konstruct.key_ids(sealed) of(id) where of.id = $4)
              returning conversation
          ), places as (
              update konstruct.conversations set sealed = null
-             where tenant = $1 and conversation = any($2) and sealed is not null and $4 = any(konstruct.key_ids(sealed))
+             where tenant = $1 and conversation = any($2) and exists (select from konstruct.key_ids(sealed) of(id) where of.id = $4)
              returning conversation
          ), gone as (
              select conversation, count(*) as many from (table events union all table records) g(conversation) group by 1
@@ -265,7 +265,8 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     .await
     .map_err(stored)?;
     sqlx::query(
-        "delete from konstruct.rows where tenant = $1 and $2 = any(konstruct.key_ids(sealed))",
+        "delete from konstruct.rows
+         where tenant = $1 and exists (select from konstruct.key_ids(sealed) of(id) where of.id = $2)",
     )
     .bind(id)
     .bind(key)

@@ -69,9 +69,9 @@ with now as (
         select * from konstruct.inbox i
         where i.tenant = $1 and i.conversation = $2 and i.seq > h.consumed order by i.seq limit $6) i
 ), ids as (
-    select unnest(konstruct.key_ids(sealed)) as id from place where sealed is not null
-    union select unnest(konstruct.key_ids(sealed)) from log where sealed is not null
-    union select unnest(konstruct.key_ids(sealed)) from inbox
+    select k.id from place, konstruct.key_ids(sealed) k(id)
+    union select k.id from log, konstruct.key_ids(sealed) k(id)
+    union select k.id from inbox, konstruct.key_ids(sealed) k(id)
 )
 select 0, 0::bigint, 0::bigint, null::uuid, null::uuid, null::uuid[], wrapped, null::text
 from konstruct.tenant_keys where tenant = $1 and exists (select from held)
@@ -104,7 +104,7 @@ with log as materialized (
 select 0, 0::bigint, wrapped, null::uuid, null::uuid, null::smallint from konstruct.tenant_keys where tenant = $1
 union all
 select 1, 0, k.wrapped, k.person, k.key, null from konstruct.person_keys k
-where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+where k.tenant = $1 and k.key = any(array(select of.id from log, konstruct.key_ids(sealed) of(id)))
 union all
 select * from (
     select 2, l.index, l.sealed, null::uuid, null::uuid, (
@@ -385,7 +385,7 @@ pub(super) async fn log(
              where tenant = $1 and conversation = $2 and index >= $3 and index < $4
          )
          select null::bigint, k.wrapped, k.person, k.key from konstruct.person_keys k
-         where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+         where k.tenant = $1 and k.key = any(array(select of.id from log, konstruct.key_ids(sealed) of(id)))
          union all
          select * from (select index, sealed, null::uuid, null::uuid from log order by index) log",
     )
@@ -434,7 +434,7 @@ pub(super) async fn feed(
              where tenant = $1 and cursor > $2 order by cursor limit $3
          )
          select null::bigint, k.person, null::bigint, k.wrapped, k.key from konstruct.person_keys k
-         where k.tenant = $1 and k.key = any(array(select unnest(konstruct.key_ids(sealed)) from log where sealed is not null))
+         where k.tenant = $1 and k.key = any(array(select of.id from log, konstruct.key_ids(sealed) of(id)))
          union all
          select * from (select cursor, conversation, index, sealed, null::uuid from log order by cursor) log",
     )

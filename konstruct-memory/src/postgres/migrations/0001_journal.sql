@@ -5,10 +5,11 @@
 -- indexes serve under row-level security. Columns called `sealed` are encrypted; no word of a person is stored elsewhere.
 --
 -- The functions run with the rights of their caller, so row-level security applies inside them too. They exist to do the work of
--- an operation in one round trip.
+-- an operation in one round trip. The names in a `return` are resolved when the function is made; such a function has no `set`, with
+-- which PostgreSQL could not inline it and would parse and plan it in every statement.
 
 create function now_us() returns bigint
-    language sql volatile parallel safe set search_path = pg_catalog
+    language sql volatile parallel safe
     return (extract(epoch from clock_timestamp()) * 1000000)::bigint;
 
 -- The tenant's key, wrapped by the key ring. Its row is locked while events of the tenant are accepted.
@@ -176,11 +177,10 @@ begin
 end
 $$;
 
--- The partition of a time.
+-- The partition of a time: the months of a year are whole rounds of four.
 create function month_of(at bigint) returns smallint
-    language sql immutable parallel safe set search_path = pg_catalog
-    return ((extract(year from to_timestamp(at / 1000000) at time zone 'UTC') * 12
-        + extract(month from to_timestamp(at / 1000000) at time zone 'UTC'))::integer % 4)::smallint;
+    language sql immutable parallel safe
+    return (extract(month from to_timestamp(at / 1000000) at time zone 'UTC')::integer % 4)::smallint;
 
 -- The invoice. A row is sealed to its token.
 create table ledger (
@@ -210,11 +210,13 @@ create table reservations (
 
 create sequence fences;
 
--- The ids of the keys that sealed bytes need: a version, a count of two bytes, and the ids.
-create function key_ids(sealed bytea) returns uuid[]
-    language sql immutable strict parallel safe set search_path = pg_catalog
-    return array(select encode(substring(sealed from 4 + 16 * n for 16), 'hex')::uuid
-                 from generate_series(0, get_byte(sealed, 1) * 256 + get_byte(sealed, 2) - 1) n);
+-- The ids of the keys that sealed bytes need: a version, a count of two bytes, and the ids. To be called in `from`.
+create function key_ids(sealed bytea) returns setof uuid
+    language sql immutable parallel safe
+    begin atomic
+        select encode(substring(sealed from 4 + 16 * n for 16), 'hex')::uuid
+        from generate_series(0, get_byte(sealed, 1) * 256 + get_byte(sealed, 2) - 1) n;
+    end;
 
 -- Looks up what is known of events by their names, if the tenant's key is still the one whose row is given, and notes their ids.
 -- Persons who are new get the keys that are given. Nobody else accepts events of the tenant until the transaction ends.
@@ -226,6 +228,7 @@ as $$
 #variable_conflict use_column
 declare
     known uuid[];
+    this_month smallint := konstruct.month_of(coalesce(given, konstruct.now_us()));
 begin
     perform from konstruct.tenant_keys k where k.tenant = of and k.wrapped = of_wrapped for no key update;
     if not found then
@@ -234,8 +237,7 @@ begin
     return query select 0, null::uuid, null::uuid, 0::bigint, 0::bigint, false, null::bytea;
     return query
         insert into konstruct.events as e (tenant, event, month)
-        select of, n.event, konstruct.month_of(coalesce(given, konstruct.now_us()))
-        from unnest(event_names) n(event)
+        select of, n.event, this_month from unnest(event_names) n(event)
         where not exists (select from konstruct.events k where k.tenant = of and k.event = n.event)
         on conflict do nothing
         returning 1, e.event, null::uuid, 0::bigint, 0::bigint, false, null::bytea;
@@ -321,7 +323,7 @@ $$;
 
 -- The months of a time, such as `2026-11`.
 create function month_name(at bigint) returns text
-    language sql immutable parallel safe set search_path = pg_catalog
+    language sql immutable parallel safe
     return to_char(to_timestamp(at / 1000000) at time zone 'UTC', 'YYYY-MM');
 
 -- Moves money that belongs to no conversation, and writes rows of the ledger. Returns whether the reservation fits.

@@ -27,8 +27,8 @@ with wanted_rows as materialized (
         select l.index, l.sealed from konstruct.log l
         where l.tenant = $1 and l.conversation = w.conversation and l.index >= w.first and l.index < w.last offset 0) l
 ), ids as (
-    select unnest(konstruct.key_ids(sealed)) as id from wanted_rows
-    union select unnest(konstruct.key_ids(sealed)) from wanted_logs where sealed is not null
+    select k.id from wanted_rows, konstruct.key_ids(sealed) k(id)
+    union select k.id from wanted_logs, konstruct.key_ids(sealed) k(id)
 )
 select 0, 0::bigint, 0::bigint, k.wrapped, k.person, k.key
 from konstruct.person_keys k where k.tenant = $1 and k.key = any(array(select id from ids))
