@@ -199,3 +199,18 @@ impl Database {
         owner.close().await.unwrap();
     }
 }
+
+/// Waits until every other connection to the database is closed: what they did is counted then.
+pub(crate) async fn others_closed(owner: &mut PgConnection) {
+    loop {
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut *owner)
+        .await
+        .unwrap();
+        if open == 0 {
+            return;
+        }
+    }
+}

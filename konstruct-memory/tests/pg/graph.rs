@@ -10,7 +10,7 @@ use konstruct_memory::Postgres;
 use sqlx::PgConnection;
 
 use crate::{
-    database::Database,
+    database::{Database, others_closed},
     isolation::audit,
     memory::{Dice, Words},
 };
@@ -45,17 +45,7 @@ async fn ask(store: &Postgres, tenant: TenantId, question: &str) -> Vec<Hit> {
 
 /// How often graphs were looked into by connections that are closed.
 async fn scans(owner: &mut PgConnection) -> i64 {
-    loop {
-        let open: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
-        )
-        .fetch_one(&mut *owner)
-        .await
-        .unwrap();
-        if open == 0 {
-            break;
-        }
-    }
+    others_closed(owner).await;
     sqlx::query_scalar(
         "select coalesce(sum(idx_scan), 0)::bigint from pg_stat_user_indexes where indexrelname like 'graph\\_%'",
     )

@@ -220,6 +220,9 @@ create function key_ids(sealed bytea) returns setof uuid
 
 -- Looks up what is known of events by their names, if the tenant's key is still the one whose row is given, and notes their ids.
 -- Persons who are new get the keys that are given. Nobody else accepts events of the tenant until the transaction ends.
+--
+-- Here and below `offset 0` has a table looked up by its key for each row before it. Without it the planner may read all of the
+-- tenant's rows: a plan is made once for each connection, when the table may be small.
 create function look_up(of uuid, of_wrapped bytea, given bigint, event_names uuid[], twin_names uuid[],
         delivery_names uuid[], conversation_names uuid[], targets uuid[], person_names uuid[], new_keys uuid[], new_wrapped bytea[])
     returns table (kind integer, id uuid, other uuid, number bigint, more bigint, flag boolean, bytes bytea)
@@ -238,15 +241,15 @@ begin
     return query
         insert into konstruct.events as e (tenant, event, month)
         select of, n.event, this_month from unnest(event_names) n(event)
-        where not exists (select from konstruct.events k where k.tenant = of and k.event = n.event)
+        where not exists (select from konstruct.events k where k.tenant = of and k.event = n.event offset 0)
         on conflict do nothing
         returning 1, e.event, null::uuid, 0::bigint, 0::bigint, false, null::bytea;
     if cardinality(new_keys) > 0 then
         insert into konstruct.person_keys as k (tenant, person, key, wrapped)
         select of, n.person, n.key, n.wrapped from unnest(person_names, new_keys, new_wrapped) n(person, key, wrapped)
         where n.key is not null
-            and not exists (select from konstruct.erased_persons e where e.tenant = of and e.person = n.person)
-            and not exists (select from konstruct.person_names a where a.tenant = of and a.name = n.person)
+            and not exists (select from konstruct.erased_persons e where e.tenant = of and e.person = n.person offset 0)
+            and not exists (select from konstruct.person_names a where a.tenant = of and a.name = n.person offset 0)
         order by n.person on conflict (tenant, person) do nothing;
     end if;
     known := person_names || array(
@@ -380,10 +383,10 @@ begin
         return 5;
     end if;
     if cardinality(persons) > 0 then
-        select count(*) into known from (
-            select from unnest(persons, keys) p(person, key)
-            join konstruct.person_keys k on k.tenant = of and k.person = p.person and k.key = p.key
-            order by p.person for key share of k) there;
+        select count(*) into known
+        from (select p.person, p.key from unnest(persons, keys) p(person, key) order by p.person) p cross join lateral (
+            select from konstruct.person_keys k where k.tenant = of and k.person = p.person and k.key = p.key
+            offset 0 for key share) k;
     end if;
     update konstruct.mailboxes m set
         len = m.len + many,
