@@ -359,9 +359,20 @@ async fn embed_step(
 }
 
 /// What is embedded of a unit: for each passage its text, and what was said right before.
+#[derive(Default)]
 struct Texts {
     passages: Vec<String>,
     before: Option<String>,
+}
+
+impl Texts {
+    fn of((said, before): said::Spoken) -> Self {
+        let parts = unit::parts(&said.text).into_iter();
+        Self {
+            passages: parts.map(str::to_owned).collect(),
+            before: before.map(|before| before.text),
+        }
+    }
 }
 
 async fn vectors(
@@ -370,18 +381,16 @@ async fn vectors(
     (embedder, known): (&Arc<dyn Embedder>, &mut HashMap<String, Vec<f32>>),
     units: &[UnitKey],
 ) -> Result<Vec<VectorPut>> {
-    let mut texts = Vec::with_capacity(units.len());
+    let texts = texts_of(shelf, tenant, units).await?;
     let mut wanted: Vec<String> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
-    for unit in units {
-        let of = texts_of(shelf, tenant, unit).await?;
+    for of in &texts {
         for text in of.passages.iter().chain(&of.before) {
             let there = known.contains_key(text) || text.trim().is_empty();
             if !there && seen.insert(text.clone()) {
                 wanted.push(text.clone());
             }
         }
-        texts.push(of);
     }
     if !wanted.is_empty() {
         let context = EmbedContext::new(tenant, EmbedKind::Document, call(&**embedder, units));
@@ -448,32 +457,30 @@ pub(super) fn unit_length(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Reads the texts of a unit, as many as it has passages.
-async fn texts_of(shelf: &dyn Shelf, tenant: TenantId, unit: &UnitKey) -> Result<Texts> {
+/// Reads what is embedded of units: those of messages at once, the others one by one.
+async fn texts_of(shelf: &dyn Shelf, tenant: TenantId, units: &[UnitKey]) -> Result<Vec<Texts>> {
     // The id of a document or a fact begins with the time.
-    if unit.item[..8] != [0; 8] {
-        let texts = match knowledge::texts(shelf, tenant, unit).await? {
+    let is_message = |unit: &&UnitKey| unit.item[..8] == [0; 8];
+    let messages = units.iter().filter(is_message);
+    let places: Vec<_> = messages
+        .map(|unit| (ConversationId::from_bytes(unit.group.0), unit.index()))
+        .collect();
+    let mut spoken = said::with_before(shelf, tenant, &places).await?.into_iter();
+    let mut texts = Vec::with_capacity(units.len());
+    for unit in units {
+        if is_message(&unit) {
+            let spoken = spoken.next().flatten();
+            texts.push(spoken.map(Texts::of).unwrap_or_default());
+            continue;
+        }
+        let passages = match knowledge::texts(shelf, tenant, unit).await? {
             Some(texts) => texts,
             None => fact::texts(shelf, tenant, unit).await?,
         };
-        return Ok(Texts {
-            passages: texts,
+        texts.push(Texts {
+            passages,
             before: None,
         });
     }
-    let place = (tenant, ConversationId::from_bytes(unit.group.0));
-    let Some(said) = said::at(shelf, place, unit.index()).await? else {
-        return Ok(Texts {
-            passages: Vec::new(),
-            before: None,
-        });
-    };
-    let before = said::before(shelf, place, unit.index(), None).await?;
-    Ok(Texts {
-        passages: unit::parts(&said.text)
-            .iter()
-            .map(|part| (*part).to_owned())
-            .collect(),
-        before: before.map(|(_, before)| before.text),
-    })
+    Ok(texts)
 }

@@ -2,10 +2,11 @@
 
 use konstruct_core::{
     ConversationId, PersonId, Result, TenantId,
+    store::Stored,
     turn::{Record, Said, holds, said},
 };
 
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Wanted};
 
 /// How many records are read at once while one is looked for.
 const PAGE: u64 = 32;
@@ -19,10 +20,60 @@ pub(super) async fn before(
     index: u64,
     without: Option<PersonId>,
 ) -> Result<Option<(u64, Said)>> {
-    look_back(shelf, (tenant, conversation), index, |record| {
+    look_back(shelf, (tenant, conversation), back(index), |record| {
         said(record).filter(|said| without.is_none_or(|person| !said.persons.contains(&person)))
     })
     .await
+}
+
+/// What a record says, and what was said right before it.
+pub(super) type Spoken = (Said, Option<Said>);
+
+/// Finds what records say and what was said right before each of them; `None` for one that says nothing. Almost always, one read
+/// finds all of it.
+pub(super) async fn with_before(
+    shelf: &dyn Shelf,
+    tenant: TenantId,
+    places: &[(ConversationId, u64)],
+) -> Result<Vec<Option<Spoken>>> {
+    let mut sorted = places.to_vec();
+    sorted.sort_unstable();
+    let mut wanted = Wanted::default();
+    for (conversation, index) in sorted {
+        let (from, to) = (index.saturating_sub(PAGE), index.saturating_add(1));
+        match wanted.logs.last_mut() {
+            Some((of, range)) if *of == conversation && from <= range.end => range.end = to,
+            _ => wanted.logs.push((conversation, from..to)),
+        }
+    }
+    let (_, logs) = shelf.read(tenant, &wanted).await?;
+    let mut all = Vec::with_capacity(places.len());
+    for (conversation, index) in places {
+        let part = wanted.logs.iter().zip(&logs);
+        let mut part = part.filter(|((of, range), _)| of == conversation && range.contains(index));
+        let Some(((_, range), log)) = part.next() else {
+            all.push(None);
+            continue;
+        };
+        let (earlier, rest) = log.split_at(log.partition_point(|stored| stored.index < *index));
+        let says = |stored: &Stored| said(stored.record.as_ref()?);
+        let own = rest.first().filter(|stored| stored.index == *index);
+        let Some(own) = own.and_then(says) else {
+            all.push(None);
+            continue;
+        };
+        let (_, lowest) = back(*index);
+        let near = earlier.iter().rev();
+        let near = near.take_while(|stored| stored.index >= lowest);
+        let mut before = near.filter_map(says).next();
+        if before.is_none() {
+            let place = (tenant, *conversation);
+            let found = look_back(shelf, place, (range.start, lowest), said).await?;
+            before = found.map(|(_, said)| said);
+        }
+        all.push(Some((own, before)));
+    }
+    Ok(all)
 }
 
 /// Finds the record before one that holds a message, by the provider's id.
@@ -32,22 +83,26 @@ pub(super) async fn holder(
     index: u64,
     id: &str,
 ) -> Result<Option<u64>> {
-    let found = look_back(shelf, place, index, |record| {
+    let found = look_back(shelf, place, back(index), |record| {
         holds(record, id).then_some(())
     })
     .await?;
     Ok(found.map(|(index, ())| index))
 }
 
+/// From where it is looked back from a place in a log, and how far.
+fn back(index: u64) -> (u64, u64) {
+    (index, index.saturating_sub(FARTHEST))
+}
+
 async fn look_back<T>(
     shelf: &dyn Shelf,
     (tenant, conversation): (TenantId, ConversationId),
-    index: u64,
+    (mut to, lowest): (u64, u64),
     wanted: impl Fn(&Record) -> Option<T>,
 ) -> Result<Option<(u64, T)>> {
-    let mut to = index;
-    while to > index.saturating_sub(FARTHEST) {
-        let from = to.saturating_sub(PAGE);
+    while to > lowest {
+        let from = to.saturating_sub(PAGE).max(lowest);
         let page = shelf.log(tenant, conversation, from..to).await?;
         let found = page.into_iter().rev().find_map(|stored| {
             let found = wanted(stored.record.as_ref()?)?;
