@@ -25,15 +25,16 @@ pub fn number(nth: usize) -> String {
     format!("10654035{nth:07}")
 }
 
-/// Serves so many tenants until SIGTERM.
+/// Serves so many tenants until SIGTERM, with so many connections to the database.
 ///
 /// # Errors
 /// A variable is missing or wrong; those of the database.
-pub async fn serve(tenants: usize) -> std::result::Result<(), Failed> {
+pub async fn serve(tenants: usize, connections: u32) -> std::result::Result<(), Failed> {
     let mut terminated = signal(SignalKind::terminate())?;
     let store = Postgres::builder(Secret::new(variable("DATABASE_URL")?))
         .key_ring(KeyRing::parse(&variable("KONSTRUCT_MASTER_KEY")?)?)
         .embedder(Arc::new(StaticEmbedder::new()))
+        .connections(connections)
         .connect()
         .await?;
     let (store, memory): (Arc<dyn Store>, Arc<dyn MemoryStore>) =

@@ -63,6 +63,9 @@ struct Arguments {
     /// How many conversations the server works on at a time.
     #[arg(long, default_value_t = 1_024)]
     concurrency: usize,
+    /// How many connections the embedder's program has to PostgreSQL.
+    #[arg(long, default_value_t = 16)]
+    connections: u32,
     /// Delivers a burst of so many webhooks while every worker is busy, and measures their acknowledgement.
     #[arg(long, default_missing_value = "6000", num_args = 0..=1)]
     burst: Option<usize>,
@@ -93,14 +96,20 @@ enum Command {
     Embedder {
         /// How many tenants there are.
         tenants: usize,
+        /// How many connections it has to the database.
+        connections: u32,
     },
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
-    if let Some(Command::Embedder { tenants }) = arguments.command {
-        return embedder::serve(tenants).await;
+    if let Some(Command::Embedder {
+        tenants,
+        connections,
+    }) = arguments.command
+    {
+        return embedder::serve(tenants, connections).await;
     }
     let temporary = tempfile::tempdir()?;
     let dir = arguments.keep.as_deref().unwrap_or(temporary.path());
@@ -115,7 +124,12 @@ async fn main() -> Result<(), Failed> {
         On::Postgres => {
             let database = Postgres::create().await?;
             let mut setup = Setup::new(env::current_exe()?, dir)?;
-            setup.arguments(["embedder".into(), arguments.tenants.to_string()]);
+            let (tenants, connections) = (arguments.tenants, arguments.connections);
+            setup.arguments([
+                "embedder".into(),
+                tenants.to_string(),
+                connections.to_string(),
+            ]);
             let url = database.url(Some("konstruct_app"))?;
             setup.set("DATABASE_URL", url.expose());
             let ring = KeyRing::generate()?.to_secret();
