@@ -195,11 +195,16 @@ impl Intake {
             return None;
         }
         tally.accepted += 1;
-        let folded = (after.duplicate + after.upgraded) - (before.duplicate + before.upgraded);
-        if folded > 0 {
-            tally
-                .notes
-                .push(format!("{row}: {folded} of its events repeat others of it"));
+        let repeated = (after.duplicate + after.upgraded) - (before.duplicate + before.upgraded);
+        for (count, what) in [
+            (repeated, "repeat others of it"),
+            (after.folded - before.folded, "report sends of others"),
+        ] {
+            if count > 0 {
+                tally
+                    .notes
+                    .push(format!("{row}: {count} of its events {what}"));
+            }
         }
         Some(Promise {
             row,
@@ -407,6 +412,9 @@ mod tests {
     async fn what_cannot_be_kept_is_lost() {
         let rows = br#"{"payload":{"object":"whatsapp_business_account"}}"#;
         check("heldout_whatsapp.jsonl", rows, [1, 1, 0, 1, 0]).await;
+        let status = br#"{"payload":{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"messaging_product":"whatsapp","metadata":{"phone_number_id":"2"},"statuses":[{"id":"wamid.1","status":"delivered","timestamp":"1","recipient_id":"3"}]}}]}]}}"#;
+        let notes = check("whatsapp_webhooks.jsonl", status, [1, 1, 0, 0, 0]).await;
+        assert_eq!(notes, ["row 1: 1 of its events report sends of others"]);
         let nothing = br#"{"payload":{"object":"whatsapp_business_account","entry":[]}}"#;
         check("whatsapp_webhooks.jsonl", nothing, [1, 1, 0, 0, 0]).await;
     }

@@ -157,6 +157,7 @@ struct Counters {
     accepted: AtomicU64,
     duplicate: AtomicU64,
     upgraded: AtomicU64,
+    folded: AtomicU64,
     unknown_account: AtomicU64,
     rejected_signature: AtomicU64,
     unsupported: AtomicU64,
@@ -169,6 +170,7 @@ impl Counters {
         match outcome {
             Accepted::Duplicate => &self.duplicate,
             Accepted::Upgraded => &self.upgraded,
+            Accepted::Folded => &self.folded,
             _ => &self.accepted,
         }
     }
@@ -178,6 +180,7 @@ impl Counters {
             accepted: self.accepted.load(Relaxed),
             duplicate: self.duplicate.load(Relaxed),
             upgraded: self.upgraded.load(Relaxed),
+            folded: self.folded.load(Relaxed),
             unknown_account: self.unknown_account.load(Relaxed),
             rejected_signature: self.rejected_signature.load(Relaxed),
             unsupported: self.unsupported.load(Relaxed),
@@ -203,6 +206,8 @@ pub struct GatewayCounts {
     pub duplicate: u64,
     /// Events that told more about one that was there already.
     pub upgraded: u64,
+    /// Reports about messages that changed a delivery state, or were about messages of others.
+    pub folded: u64,
     /// Events of accounts that nobody here has.
     pub unknown_account: u64,
     /// Requests whose signature did not fit.

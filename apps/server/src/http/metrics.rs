@@ -35,6 +35,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
             ("{outcome=\"accepted\"}", events.accepted),
             ("{outcome=\"duplicate\"}", events.duplicate),
             ("{outcome=\"upgraded\"}", events.upgraded),
+            ("{outcome=\"folded\"}", events.folded),
             ("{outcome=\"unknown_account\"}", events.unknown_account),
             ("{outcome=\"undecodable\"}", events.undecodable),
         ],
