@@ -9,7 +9,7 @@ use konstruct_core::{
     AccountId, Actor, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
     ConversationId, ConversationKind, ConversationRef, Find, IdKind, Inbound, Outgoing, PersonId,
     RoutedEvent, SystemClock, TenantId, Timestamp, TurnId, WorkerId,
-    store::{Append, AppendOutcome, ClaimRequest, InboxItem, Store},
+    store::{Append, AppendOutcome, Claim, ClaimRequest, InboxItem, Store},
     turn::{
         Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,
         PinnedModel, RECORD_VERSION, Record, ReplyPart, Started,
@@ -82,29 +82,48 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
         .await?
         .conversation()
         .ok_or("nothing is ready")?;
-    let loaded = journal
-        .load(&claim)
-        .await?
-        .ok_or("a valid claim does not load")?;
-    let seen = loaded.inbox.last().map(|item| item.seq);
-    let (records, places) = records(chat, (connection, &place), loaded.inbox)?;
-    let append = Append {
+    // A load returns a part of a long inbox.
+    let mut inbox = Vec::new();
+    let len = loop {
+        let loaded = journal.load(&claim).await?;
+        let loaded = loaded.ok_or("a valid claim does not load")?;
+        let Some(last) = loaded.inbox.last() else {
+            break loaded.len;
+        };
+        let consumed = Append {
+            consume_to: Some(last.seq),
+            ..Append::default()
+        };
+        append(journal, &claim, loaded.len, consumed).await?;
+        inbox.extend(loaded.inbox);
+    };
+    let seen = inbox.last().map_or(0, |item| item.seq);
+    let (records, places) = records(chat, (connection, &place), inbox)?;
+    let said = Append {
         records,
-        consume_to: seen,
         checkpoint: true,
         ..Append::default()
     };
-    let outcome = journal.append(&claim, loaded.len, append).await?;
-    if outcome != AppendOutcome::Appended {
-        return Err(format!("an append is {outcome:?}").into());
-    }
-    journal.release(&claim, seen.unwrap_or(0)).await?;
+    append(journal, &claim, len, said).await?;
+    journal.release(&claim, seen).await?;
     Ok(Fed {
         channel,
         tenant,
         conversation: claim.conversation,
         places,
     })
+}
+
+async fn append(
+    journal: &dyn Store,
+    claim: &Claim,
+    len: u64,
+    append: Append,
+) -> Result<(), Failed> {
+    match journal.append(claim, len, append).await? {
+        AppendOutcome::Appended => Ok(()),
+        outcome => Err(format!("an append is {outcome:?}").into()),
+    }
 }
 
 fn micros(since: Duration) -> Timestamp {
