@@ -36,8 +36,6 @@ use tokio::task::JoinSet;
 const SECRET: &str = "a secret of the vendors";
 /// How many customers write to each tenant in turn.
 const CUSTOMERS: usize = 40;
-/// How many turns run before anything is measured.
-const WARM_UP: usize = 500;
 /// How long a turn may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// On how many connections a burst is delivered.
@@ -54,6 +52,9 @@ struct Arguments {
     /// How many turns are measured.
     #[arg(long, default_value_t = 6_000)]
     turns: usize,
+    /// How many turns run before anything is measured, at each of the two starts.
+    #[arg(long, default_value_t = 500)]
+    warm_up: usize,
     /// How many tenants there are.
     #[arg(long, default_value_t = 50)]
     tenants: usize,
@@ -163,13 +164,13 @@ async fn main() -> Result<(), Failed> {
         next: Arc::default(),
         over: Arc::default(),
     };
-    load.run(arguments.at_once, WARM_UP).await?;
+    load.run(arguments.at_once, arguments.warm_up).await?;
     server.terminate().await?;
     let before = kept.used().await?;
     let mut server = setup.start()?;
     server.listening().await?;
     let id = server.id().ok_or("the server has ended")?;
-    load.run(arguments.at_once, WARM_UP).await?;
+    load.run(arguments.at_once, arguments.warm_up).await?;
     let (memory, calls) = (resident(id)?, quick.counts());
     let database_cpu = kept.cpu().await?;
     let (used_cpu, began) = (cpu(id)?, Instant::now());
@@ -206,7 +207,7 @@ async fn main() -> Result<(), Failed> {
                 percentile(&mut times, 99),
                 used_cpu.as_micros() as f64 / turns as f64,
                 // The second warm-up lies between the two looks as well.
-                after.saturating_sub(before) / (turns + WARM_UP as u64),
+                after.saturating_sub(before) / (turns + arguments.warm_up as u64),
             )
         }
         Some(burst) => {
