@@ -81,7 +81,7 @@ impl Erasure {
 
     /// Lets go of what was held back, or forgets it.
     pub(super) fn committed(&self, shared: &Shared) {
-        shared.keys.forget_records();
+        shared.keys.forget_persons();
         for id in &self.touched {
             shared.let_go((self.tenant, *id), !self.whole);
         }

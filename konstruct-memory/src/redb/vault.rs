@@ -1,7 +1,7 @@
 //! A tenant's keys as one transaction sees them: they are rows like all others, and commit with what they seal.
 //!
-//! Nothing is kept of a person's key beyond the transaction that read it, so a destroyed key is gone at once. A tenant's key
-//! is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there.
+//! A key is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there. An erasure drops all
+//! that is kept of persons.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,6 +32,37 @@ pub(super) struct Keys {
     ring: KeyRing,
     tenants: Mutex<HashMap<TenantId, Unwrapped>>,
     recent: Arc<Recent>,
+    persons: Arc<Persons>,
+}
+
+/// How many persons' keys are kept unwrapped.
+const KEPT: usize = 10_000;
+
+/// Persons' keys, each with the row that it was unwrapped from.
+#[derive(Debug, Default)]
+struct Persons(Mutex<HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>>);
+
+impl Persons {
+    fn kept(&self) -> MutexGuard<'_, HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unwrap(&self, tenant: &TenantKey, id: KeyId, row: Vec<u8>) -> Result<PersonKey> {
+        let at = (tenant.tenant(), id);
+        if let Some((wrapped, key)) = self.kept().get(&at)
+            && *wrapped == row
+        {
+            return Ok(key.clone());
+        }
+        let (person, wrapped) = row.split_first_chunk().ok_or_else(corrupt)?;
+        let key = tenant.unwrap_person(PersonId::from_bytes(*person), id, wrapped)?;
+        let mut kept = self.kept();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(at, (row, key.clone()));
+        Ok(key)
+    }
 }
 
 struct Unwrapped {
@@ -46,6 +77,7 @@ impl Keys {
             ring,
             tenants: Mutex::default(),
             recent: Arc::default(),
+            persons: Arc::default(),
         }
     }
 
@@ -68,9 +100,10 @@ impl Keys {
         self.recent.put(key, row, records);
     }
 
-    /// Drops what was opened lately.
-    pub(super) fn forget_records(&self) {
+    /// Drops what was opened lately, and the keys of persons.
+    pub(super) fn forget_persons(&self) {
         self.recent.clear();
+        self.persons.kept().clear();
     }
 
     fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
@@ -101,6 +134,7 @@ pub(super) struct Vault {
     /// Where persons' words are known to be noted.
     noted: HashSet<(PersonId, ConversationId)>,
     pub(super) recent: Arc<Recent>,
+    kept: Arc<Persons>,
 }
 
 impl Shared {
@@ -130,6 +164,7 @@ impl Vault {
         Self {
             key,
             recent: Arc::clone(&keys.recent),
+            kept: Arc::clone(&keys.persons),
             known: HashMap::new(),
             persons: HashMap::new(),
             forgotten: HashMap::new(),
@@ -311,11 +346,7 @@ impl Vault {
         }
         let row = rows.get(KEYS, &keys::of(self.tenant(), &[id.as_bytes()]))?;
         let key = row
-            .map(|row| {
-                let (person, wrapped) = row.split_first_chunk().ok_or_else(corrupt)?;
-                self.key
-                    .unwrap_person(PersonId::from_bytes(*person), id, wrapped)
-            })
+            .map(|row| self.kept.unwrap(&self.key, id, row))
             .transpose()?;
         self.known.insert(id, key.clone());
         Ok(key)
