@@ -54,7 +54,7 @@ use crate::{KeyRing, memory::Embedding};
 const FORMAT: u64 = 5;
 
 /// How much of the file is kept in memory unless told otherwise.
-const CACHE: usize = 128 << 20;
+const CACHE: usize = 64 << 20;
 
 /// The embedded store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
 /// file. A clone is another handle to it.
@@ -151,7 +151,7 @@ impl RedbBuilder {
         self
     }
 
-    /// Keeps at most so many bytes of the file in memory. Unset: 128 MiB.
+    /// Keeps at most so many bytes of the file in memory. Unset: 64 MiB.
     #[must_use]
     pub fn cache_size(mut self, bytes: usize) -> Self {
         self.cache = bytes;
