@@ -17,6 +17,7 @@
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
 //! * `staff` - an employee with a scripted model and channel, on such a store.
 //! * `streams` - recorded answers of language models, and what they say as plain JSON.
+//! * `webhooks` - how long webhooks of a tenant take while something else goes on.
 //! * `dice` - random numbers that a seed decides.
 
 pub mod corpus;
@@ -39,6 +40,7 @@ pub mod store;
 pub mod streams;
 pub mod traffic;
 pub mod verdict;
+pub mod webhooks;
 
 /// What a bench ends with when it cannot go on.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
