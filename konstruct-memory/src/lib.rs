@@ -44,10 +44,10 @@
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
 //! | `redb/roles`, `accept`, `arrival`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
 //! | `redb/recover` | what happens after a failed write |
-//! | `redb/shelf/` | the index, vectors in memory, the search, and the thread that follows the feed |
+//! | `redb/shelf/` | the index, vectors in memory, the search, and the lanes that follow the feed |
 //! | `redb/rows` | rows of the application's own |
 //! | `postgres/connect`, `migrate`, `tenant`, `vault` | what is refused at the start, the tables and their policies, the one door to a tenant's rows, the keys |
-//! | `postgres/roles`, `accept`, `queue`, `claim`, `append`, `fed`, `read`, `budget`, `erase`, `export`, `import`, `prune`, `wake` | the store of turns |
+//! | `postgres/roles`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `prune`, `wake` | the store of turns |
 //! | `postgres/shelf/` | the index, and the search: postings and cosines by number, added up here |
 //! | `postgres/graph/` | approximate indexes of large spaces, made by the owner |
 //! | `postgres/rewrap`, `rewrite` | keys wrapped anew, files written anew |

@@ -26,7 +26,6 @@ use crate::seal::TenantKey;
 /// How many records are indexed at a time.
 const STEP: usize = 256;
 /// How many times a tenant's records are indexed before others have their turn.
-#[cfg(feature = "postgres")]
 const STEPS: usize = 4;
 /// How many units are embedded at a time.
 const EMBED: usize = 64;
@@ -35,15 +34,7 @@ const BEFORE: f32 = 0.5;
 /// A question whose best passage covers less of its weight has found nothing.
 const COVERED: f32 = 0.3;
 
-/// Brings a tenant's index of words up to date in the background, without haste.
-#[cfg(feature = "redb")]
-pub(crate) async fn keep_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    while index_step(shelf, tenant, true).await? {}
-    Ok(())
-}
-
 /// Indexes some of what a tenant's index is behind. Returns whether there may be more.
-#[cfg(feature = "postgres")]
 pub(crate) async fn keep_up_some(shelf: &dyn Shelf, tenant: TenantId) -> Result<bool> {
     for _ in 0..STEPS {
         if !index_step(shelf, tenant, true).await? {
@@ -303,7 +294,7 @@ pub(super) fn unit_of(
 }
 
 /// Embeds every passage that has no vector of the present embedder.
-pub(crate) async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
     let language = settings(shelf, tenant).await?.language;
     let Some(embedder) = shelf.embedding().of(language) else {
         return Ok(());
@@ -319,7 +310,6 @@ pub(crate) async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
 
 /// Embeds some of the passages that have no vector of the present embedder, from after a unit on. Returns where to continue; `None`
 /// when there are no more.
-#[cfg(feature = "postgres")]
 pub(crate) async fn embed_some(
     shelf: &dyn Shelf,
     tenant: TenantId,

@@ -13,13 +13,15 @@
 //! | `shown` | what a hit shows |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
 //! | `forget`, `archive` | erasing; exporting and importing |
-//! | `turns` | whose index and whose vectors are brought up to date next |
+//! | `turns`, `fed` | whose index and whose vectors are brought up to date next |
 //! | `settings` | what is kept of a tenant besides |
 //! | `oracle` | a shelf in memory that searches everything, to compare stores with |
 
 mod archive;
 mod embedding;
 mod fact;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod fed;
 mod follow;
 mod forget;
 pub(crate) mod fuse;
@@ -51,15 +53,12 @@ pub(crate) use self::{
     settings::{mark, rebuild, set_language, unknown_person},
     shown::fetch,
     summary::{put_summary, summary},
-    turns::Turns,
 };
 
-#[cfg(feature = "redb")]
-pub(crate) use self::follow::{embed, keep_up};
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "redb", feature = "postgres"))]
 pub(crate) use self::{
+    fed::Fed,
     follow::{embed_some, keep_up_some},
-    shelf::UnitKey,
 };
 
 /// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf, and may have another for what

@@ -65,7 +65,6 @@ impl Turns {
     }
 
     /// Returns whether the turn of another tenant can begin now.
-    #[cfg(feature = "postgres")]
     pub(crate) fn has_next(&self) -> bool {
         self.ready.iter().any(|tenant| !self.busy.contains(tenant))
     }

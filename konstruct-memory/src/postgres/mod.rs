@@ -8,7 +8,6 @@ mod connect;
 mod erase;
 mod error;
 mod export;
-mod fed;
 mod graph;
 mod import;
 mod migrate;
@@ -34,8 +33,8 @@ use konstruct_core::{Result, Secret};
 use uuid::Uuid;
 
 pub use self::{connect::PostgresBuilder, graph::VectorIndex};
-use self::{fed::Fed, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
-use crate::memory::Embedding;
+use self::{queue::Queue, tenant::Db, vault::Vault, wake::Wake};
+use crate::memory::{Embedding, Fed};
 
 /// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
 /// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.

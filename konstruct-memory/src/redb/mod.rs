@@ -25,6 +25,7 @@ mod writer;
 
 use std::{
     fmt,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     thread::JoinHandle,
@@ -55,6 +56,9 @@ const FORMAT: u64 = 5;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 64 << 20;
+
+/// For how many tenants texts are embedded at a time unless told otherwise.
+const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// The embedded store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
 /// file. A clone is another handle to it.
@@ -105,6 +109,7 @@ impl Redb {
             key_ring: None,
             embedder: None,
             cache: CACHE,
+            lanes: LANES,
         }
     }
 }
@@ -122,6 +127,7 @@ pub struct RedbBuilder {
     key_ring: Option<KeyRing>,
     embedder: Option<Arc<dyn Embedder>>,
     cache: usize,
+    lanes: NonZeroUsize,
 }
 
 impl RedbBuilder {
@@ -155,6 +161,13 @@ impl RedbBuilder {
     #[must_use]
     pub fn cache_size(mut self, bytes: usize) -> Self {
         self.cache = bytes;
+        self
+    }
+
+    /// Embeds the texts of so many tenants at a time. Unset: 4.
+    #[must_use]
+    pub fn lanes(mut self, lanes: NonZeroUsize) -> Self {
+        self.lanes = lanes;
         self
     }
 
@@ -208,12 +221,12 @@ impl RedbBuilder {
             touched: Noted::default(),
             precedence: Precedence::default(),
             searching: Semaphore::new(
-                std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+                std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             ),
         });
         shared.restore()?;
         let (writer, writing) = Writer::start(Arc::clone(&shared))?;
-        let mut threads = Follower::start(&shared, &writer)?;
+        let mut threads = Follower::start(&shared, &writer, self.lanes)?;
         threads.push(writing);
         Ok(Redb {
             inner: Arc::new(Inner {

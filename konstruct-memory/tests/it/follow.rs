@@ -1,6 +1,7 @@
 //! The index follows in the background, whatever the embedder does.
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,14 +13,24 @@ use konstruct_core::{
     store::{Append, ClaimRequest, Mailbox as _},
 };
 use konstruct_memory::Redb;
+use tokio::sync::Semaphore;
 
 use crate::{common::message, seal::sent};
 
-/// Fails for some tenants, and never ends for others.
+/// Fails for some tenants, never ends for others, or waits, and notes for whom it is asked.
 #[derive(Debug, Default)]
 struct Picky {
     fails: Mutex<Vec<TenantId>>,
     hangs: Mutex<Vec<TenantId>>,
+    asked: Mutex<Vec<TenantId>>,
+    /// Where every call waits for a permit.
+    gate: Option<Semaphore>,
+}
+
+impl Picky {
+    fn asked(&self) -> Vec<TenantId> {
+        self.asked.lock().unwrap().clone()
+    }
 }
 
 #[async_trait]
@@ -33,6 +44,10 @@ impl Embedder for Picky {
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        self.asked.lock().unwrap().push(context.tenant);
+        if let Some(gate) = &self.gate {
+            let _permit = gate.acquire().await.unwrap();
+        }
         if self.fails.lock().unwrap().contains(&context.tenant) {
             return Err(Error::new(ErrorKind::QuotaExhausted, "scripted"));
         }
@@ -116,6 +131,64 @@ async fn words_do_not_wait_for_an_embedder_that_never_ends() {
     }
     // Nor does the end of the store.
     drop(store);
+}
+
+#[tokio::test]
+async fn tenants_whose_embedder_hangs_hold_up_no_other() {
+    let picky = Arc::new(Picky::default());
+    let builder = Redb::builder().embedder(Arc::clone(&picky) as _);
+    let store = builder.in_memory().unwrap();
+    let tenants: Vec<TenantId> = (0..8).map(|_| TenantId::new()).collect();
+    // Those that hang are the first to have their turn.
+    let (hanging, well) = tenants.split_at(3);
+    picky.hangs.lock().unwrap().extend(hanging);
+    for tenant in &tenants {
+        fill(&store, *tenant).await;
+    }
+    for tenant in well {
+        until(&store, *tenant, |progress| progress.is_complete()).await;
+    }
+    let asked = picky.asked();
+    for tenant in hanging {
+        let asked = asked.iter().filter(|asked| *asked == tenant).count();
+        assert_eq!(asked, 1, "one turn of a tenant at a time");
+    }
+    // The end of the store ends every lane.
+    drop(store);
+}
+
+#[tokio::test]
+async fn a_big_backlog_is_embedded_in_turns_with_others() {
+    let picky = Arc::new(Picky {
+        gate: Some(Semaphore::new(0)),
+        ..Picky::default()
+    });
+    let builder = Redb::builder().embedder(Arc::clone(&picky) as _);
+    let store = builder.lanes(NonZeroUsize::MIN).in_memory().unwrap();
+    let [first, big, small, last] = [1, 2, 3, 4].map(|n| TenantId::from_bytes([n; 16]));
+    // Has the only lane until the gate opens.
+    let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
+    store.put_document(first, faq).await.unwrap();
+    for n in 0..150 {
+        let (title, text) = (format!("Bike {n}"), format!("It costs {n} euros."));
+        let document = NewDocument::new(title, DocumentFormat::Text, text);
+        store.put_document(big, document).await.unwrap();
+    }
+    fill(&store, small).await;
+    // Words are indexed in turn: when the last one's are, those of the others are known to wait for vectors.
+    fill(&store, last).await;
+    until(&store, last, |it| {
+        it.records > 0 && it.indexed == it.records
+    })
+    .await;
+    if let Some(gate) = &picky.gate {
+        gate.add_permits(1);
+    }
+    for tenant in [big, small, last] {
+        until(&store, tenant, |progress| progress.is_complete()).await;
+    }
+    let asked = picky.asked();
+    assert_eq!(asked[..3], [first, big, small], "one after the other");
 }
 
 /// Writes something of the tenant's while texts are embedded, and counts how often they are.

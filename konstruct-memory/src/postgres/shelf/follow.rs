@@ -9,8 +9,11 @@ use std::{
 use konstruct_core::{Error, Result, TenantId};
 use uuid::Uuid;
 
-use super::super::{Inner, error::stored, fed::Fed};
-use crate::{memory, seal};
+use super::super::{Inner, error::stored};
+use crate::{
+    memory::{self, Fed},
+    seal,
+};
 
 /// How long after the last work it looks for what others left.
 const LOOK: Duration = Duration::from_secs(30);

@@ -1,13 +1,10 @@
-//! The threads that keep the index up with the feed, and vectors up with the index.
+//! The lanes that keep the index up with the feed, and vectors up with the index.
 
-use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, pin::pin, sync::Arc, thread::JoinHandle, time::Duration};
 
+use futures_util::future::join_all;
 use konstruct_core::{Error, Result, TenantId};
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     super::{
@@ -18,167 +15,143 @@ use super::{
     },
     Desk,
 };
-use crate::memory::{Turns, embed, keep_up};
+use crate::memory::{Fed, embed_some, keep_up_some};
 
-/// How long a thread sleeps that waits for nothing in particular.
+/// How long a lane sleeps that waits for nothing in particular.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// What the threads are to do: one indexes words, the other has texts embedded, which may take long or fail for hours.
+/// The tenants whose words are to be indexed, and those whose texts are to be embedded, which may take long or fail for hours.
 #[derive(Debug, Default)]
 pub(in crate::redb) struct Follower {
-    words: Line,
-    vectors: Line,
-}
-
-/// The tenants of a thread.
-#[derive(Debug, Default)]
-struct Line {
-    state: Mutex<State>,
-    wake: Condvar,
-    stopped: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    turns: Turns,
-    stopped: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Task {
-    Words,
-    Vectors,
+    words: Fed,
+    vectors: Fed,
+    stopped: watch::Sender<bool>,
 }
 
 impl Follower {
-    /// Starts the threads; [`Follower::stop`] ends them.
+    /// Starts one thread for words, which is busy while it works, and one with so many lanes for vectors, which mostly wait for the
+    /// embedder. [`Follower::stop`] ends them.
+    ///
+    /// A tenant has one turn at a time, and ends it after some of its work: so one whose embedder is slow, or whose index is far
+    /// behind, takes one lane, and the others go round among the rest.
     pub(in crate::redb) fn start(
         shared: &Arc<Shared>,
         writer: &Writer,
+        lanes: NonZeroUsize,
     ) -> Result<Vec<JoinHandle<()>>> {
-        let tasks = [(Task::Words, "redb-words"), (Task::Vectors, "redb-vectors")];
-        let started = tasks.into_iter().map(|(task, name)| {
-            let desk = Desk {
-                shared: Arc::clone(shared),
-                writer: writer.clone(),
-            };
-            // An embedder may need the runtime that the store was opened in.
-            let runtime = Handle::try_current();
-            let work = move || match runtime {
-                Ok(runtime) => run(&desk, task, |work| runtime.block_on(work)),
-                Err(_) => match own_runtime() {
-                    Ok(runtime) => run(&desk, task, |work| runtime.block_on(work)),
-                    Err(error) => tracing::warn!(%error, "the index follows nothing"),
-                },
-            };
-            let thread = std::thread::Builder::new().name(name.into());
-            thread.spawn(work).map_err(|error| {
-                Error::internal("the follower thread did not start").with_source(error)
-            })
-        });
-        started.collect()
+        let desk = Desk {
+            shared: Arc::clone(shared),
+            writer: writer.clone(),
+        };
+        let words = thread("redb-words", desk.clone(), async |desk| {
+            if let Err(error) = desk.shared.find_behind() {
+                tracing::warn!(%error, "could not read which tenants' indexes are behind");
+            }
+            index(desk).await;
+        })?;
+        if !shared.embedding.is_there() {
+            return Ok(vec![words]);
+        }
+        // An embedder may need the runtime that the store was opened in.
+        let runtime = Handle::try_current().ok();
+        let vectors = thread("redb-vectors", desk, async move |desk| {
+            join_all((0..lanes.get()).map(|_| embed(desk, runtime.as_ref()))).await;
+        })?;
+        Ok(vec![words, vectors])
     }
 
     /// Notes that a tenant's feed has grown.
     pub(in crate::redb) fn follow(&self, tenant: TenantId) {
-        self.words.add(tenant);
+        self.words.grew(tenant);
     }
 
+    /// Ends all lanes, whatever they wait for.
     pub(in crate::redb) fn stop(&self) {
-        self.words.stop();
-        self.vectors.stop();
+        self.stopped.send_replace(true);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.words.state().stopped
-    }
-
-    fn line(&self, task: Task) -> &Line {
-        match task {
-            Task::Words => &self.words,
-            Task::Vectors => &self.vectors,
-        }
+        *self.stopped.borrow()
     }
 }
 
-impl Line {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, tenant: TenantId) {
-        self.state().turns.add(tenant);
-        self.wake.notify_one();
-    }
-
-    fn stop(&self) {
-        self.state().stopped = true;
-        self.wake.notify_one();
-        self.stopped.notify_one();
-    }
-
-    /// Waits for a tenant's turn; `None` when stopped.
-    fn next(&self) -> Option<TenantId> {
-        let mut state = self.state();
-        while !state.stopped {
-            let now = Instant::now();
-            if let Some(next) = state.turns.next(now) {
-                return Some(next);
-            }
-            let due = state.turns.due().unwrap_or(now + IDLE);
-            let wait = due.saturating_duration_since(now);
-            let waited = self.wake.wait_timeout(state, wait);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        None
-    }
-}
-
-fn own_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Runs this on a thread with a runtime of its own until the follower is stopped.
+fn thread(
+    name: &str,
+    desk: Desk,
+    work: impl AsyncFnOnce(&Desk) + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let failed = |error| Error::internal("the follower thread did not start").with_source(error);
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-}
-
-type Work<'a> = std::pin::Pin<Box<dyn Future<Output = Option<Result<()>>> + 'a>>;
-
-fn run(desk: &Desk, task: Task, block_on: impl Fn(Work<'_>) -> Option<Result<()>>) {
-    let follower = &desk.shared.follower;
-    if matches!(task, Task::Words)
-        && let Err(error) = desk.shared.find_behind()
-    {
-        tracing::warn!(%error, "the index does not know what it has missed");
-    }
-    let line = follower.line(task);
-    while let Some(tenant) = line.next() {
-        let work = async {
-            let done = async {
-                desk.shared.precedence.give_way().await;
-                match task {
-                    Task::Words => keep_up(desk, tenant).await,
-                    Task::Vectors => embed(desk, tenant).await,
-                }
-            };
+        .map_err(failed)?;
+    let run = move || {
+        let mut stopped = desk.shared.follower.stopped.subscribe();
+        runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = line.stopped.notified() => None,
-                done = done => Some(done),
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+                () = work(&desk) => {}
             }
+        });
+    };
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(run).map_err(failed)
+}
+
+/// Keeps the indexes of words up.
+async fn index(desk: &Desk) {
+    let Follower { words, vectors, .. } = &desk.shared.follower;
+    loop {
+        let Some(tenant) = words.next(IDLE).await else {
+            continue;
         };
-        match block_on(Box::pin(work)) {
-            None => return,
-            Some(Ok(())) => {
-                line.state().turns.done(tenant);
-                if matches!(task, Task::Words) {
-                    follower.vectors.add(tenant);
-                }
-            }
-            Some(Err(error)) => {
-                let wait = line.state().turns.failed(tenant, Instant::now());
-                tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
+        desk.shared.precedence.give_way().await;
+        match keep_up_some(desk, tenant).await {
+            Ok(true) => words.interrupt(tenant, None),
+            Ok(false) => words.done(tenant),
+            Err(error) => {
+                fell_behind(words, tenant, &error);
+                continue;
             }
         }
+        if desk.shared.embedding.is_there() {
+            vectors.grew(tenant);
+        }
     }
+}
+
+/// Keeps vectors up with the indexes.
+async fn embed(desk: &Desk, runtime: Option<&Handle>) {
+    let vectors = &desk.shared.follower.vectors;
+    loop {
+        let Some(tenant) = vectors.next(IDLE).await else {
+            continue;
+        };
+        desk.shared.precedence.give_way().await;
+        let place = vectors.place(tenant);
+        match within(runtime, embed_some(desk, tenant, place)).await {
+            Ok(None) => vectors.done(tenant),
+            Ok(place) => vectors.interrupt(tenant, place),
+            Err(error) => fell_behind(vectors, tenant, &error),
+        }
+    }
+}
+
+fn fell_behind(fed: &Fed, tenant: TenantId, error: &Error) {
+    let wait = fed.failed(tenant);
+    tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
+}
+
+/// Polls a future with another runtime as the current one, whose timers and sockets it uses then.
+async fn within<T>(runtime: Option<&Handle>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        let _entered = runtime.map(Handle::enter);
+        work.as_mut().poll(context)
+    })
+    .await
 }
 
 impl Shared {

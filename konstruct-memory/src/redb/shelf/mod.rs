@@ -9,7 +9,7 @@
 //! | `postings` | which passages hold a stem, in blocks |
 //! | `tables` | passages in memory, with their vectors in a byte a number |
 //! | `search` | questions |
-//! | `follower` | the threads that keep the index up with the feed, and vectors up with the index |
+//! | `follower` | the lanes that keep the index up with the feed, and vectors up with the index |
 
 mod commit;
 mod desk;

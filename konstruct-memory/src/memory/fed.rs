@@ -12,11 +12,11 @@ use std::{
 use konstruct_core::TenantId;
 use tokio::{sync::Notify, time::timeout};
 
-use crate::memory::{Turns, UnitKey};
+use super::{shelf::UnitKey, turns::Turns};
 
 /// The tenants of a task.
 #[derive(Debug, Default)]
-pub(super) struct Fed {
+pub(crate) struct Fed {
     turns: Mutex<Turns>,
     /// Those whose feeds have grown in a turn that is still under way.
     growing: Mutex<HashSet<TenantId>>,
@@ -44,23 +44,13 @@ impl Fed {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the next tenant be the one after this.
-    pub(super) fn begin_after(&self, tenant: TenantId) {
-        self.turns().begin_after(tenant);
-    }
-
-    /// Begins the turn of a tenant that was found otherwise. Returns whether it may.
-    pub(super) fn begin(&self, tenant: TenantId) -> bool {
-        self.turns().begin(tenant)
-    }
-
     /// Returns after what the work on a tenant continues.
-    pub(super) fn place(&self, tenant: TenantId) -> Option<UnitKey> {
+    pub(crate) fn place(&self, tenant: TenantId) -> Option<UnitKey> {
         self.places().entry(tenant).or_default().after
     }
 
     /// Ends a tenant's turn before all is done. It has another one when all others that wait had theirs.
-    pub(super) fn interrupt(&self, tenant: TenantId, after: Option<UnitKey>) {
+    pub(crate) fn interrupt(&self, tenant: TenantId, after: Option<UnitKey>) {
         if let Some(place) = self.places().get_mut(&tenant) {
             place.after = after;
         }
@@ -69,7 +59,7 @@ impl Fed {
     }
 
     /// Ends a tenant's turn, with all done that was there when its work began.
-    pub(super) fn done(&self, tenant: TenantId) {
+    pub(crate) fn done(&self, tenant: TenantId) {
         let place = self.places().remove(&tenant);
         if place.is_some_and(|place| place.grew) {
             self.turns().add(tenant);
@@ -83,7 +73,7 @@ impl Fed {
     }
 
     /// Ends a tenant's turn with a failure. Returns how long the tenant waits.
-    pub(super) fn failed(&self, tenant: TenantId) -> Duration {
+    pub(crate) fn failed(&self, tenant: TenantId) -> Duration {
         self.places().remove(&tenant);
         let wait = self.turns().failed(tenant, Instant::now());
         self.wake();
@@ -98,7 +88,7 @@ impl Fed {
     }
 
     /// Notes that there is something to do for a tenant.
-    pub(super) fn grew(&self, tenant: TenantId) {
+    pub(crate) fn grew(&self, tenant: TenantId) {
         self.growing().remove(&tenant);
         if let Some(place) = self.places().get_mut(&tenant) {
             place.grew = true;
@@ -107,30 +97,12 @@ impl Fed {
         self.grew.notify_one();
     }
 
-    /// Notes that there will be something to do for a tenant.
-    pub(super) fn will_grow(&self, tenant: TenantId) {
-        self.growing().insert(tenant);
-    }
-
-    /// Notes that there is something to do for a tenant, if there was to be.
-    pub(super) fn grew_meanwhile(&self, tenant: TenantId) {
-        if self.growing().remove(&tenant) {
-            self.grew(tenant);
-        }
-    }
-
     fn growing(&self) -> MutexGuard<'_, HashSet<TenantId>> {
         self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes all that wait, because the store is gone: each wakes the next.
-    pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-        self.grew.notify_one();
-    }
-
     /// Waits for a tenant's turn for so long; `None` if there is none by then, or the store is gone.
-    pub(super) async fn next(&self, patience: Duration) -> Option<TenantId> {
+    pub(crate) async fn next(&self, patience: Duration) -> Option<TenantId> {
         let until = Instant::now() + patience;
         while !self.ended.load(Ordering::Relaxed) {
             let now = Instant::now();
@@ -150,5 +122,37 @@ impl Fed {
         }
         self.grew.notify_one();
         None
+    }
+}
+
+/// What a store needs whose tenants are served by several processes, and whose lanes end by themselves.
+#[cfg(feature = "postgres")]
+impl Fed {
+    /// Has the next tenant be the one after this.
+    pub(crate) fn begin_after(&self, tenant: TenantId) {
+        self.turns().begin_after(tenant);
+    }
+
+    /// Begins the turn of a tenant that was found otherwise. Returns whether it may.
+    pub(crate) fn begin(&self, tenant: TenantId) -> bool {
+        self.turns().begin(tenant)
+    }
+
+    /// Notes that there will be something to do for a tenant.
+    pub(crate) fn will_grow(&self, tenant: TenantId) {
+        self.growing().insert(tenant);
+    }
+
+    /// Notes that there is something to do for a tenant, if there was to be.
+    pub(crate) fn grew_meanwhile(&self, tenant: TenantId) {
+        if self.growing().remove(&tenant) {
+            self.grew(tenant);
+        }
+    }
+
+    /// Wakes all that wait, because the store is gone: each wakes the next.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.grew.notify_one();
     }
 }
