@@ -42,7 +42,7 @@
 //! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
 //! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the one writer, reading, the tables, the keys of what is sealed, and a fresh file |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
-//! | `redb/roles`, `accept`, `arrival`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
+//! | `redb/roles`, `accept`, `arrival`, `linked`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
 //! | `redb/recover` | what happens after a failed write |
 //! | `redb/shelf/` | the index, vectors in memory, the search, and the lanes that follow the feed |
 //! | `redb/rows` | rows of the application's own |

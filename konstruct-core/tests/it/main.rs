@@ -9,7 +9,6 @@ mod driver;
 mod edges;
 mod embed;
 mod golden;
-mod identity;
 mod limits;
 mod llm;
 mod office;

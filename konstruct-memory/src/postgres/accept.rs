@@ -35,24 +35,39 @@ impl Inner {
         events: Vec<RoutedEvent>,
     ) -> Result<Vec<Accepted>> {
         let mut tx = self.db.tenant(tenant, Mode::Write).await?;
-        let (key, names, mut known) = self.look_up(&mut tx, &events).await?;
-        known.make_missing(&mut tx, &key, &events, &names).await?;
         let mut outcomes = Vec::with_capacity(events.len());
-        let mut writes = Writes::default();
-        for (routed, names) in events.into_iter().zip(names) {
-            let outcome = known
-                .accept(&mut tx, &key, routed, names, &mut writes)
-                .await?;
-            outcomes.push(outcome);
+        let mut keys = Vec::new();
+        for part in parted(events) {
+            let (accepted, persons) = self.accept_part(&mut tx, part).await?;
+            outcomes.extend(accepted);
+            keys.push(persons);
         }
-        let changed = !writes.new.is_empty() || outcomes.contains(&Accepted::Upgraded);
-        writes.write(&mut tx, &key, &known).await?;
         tx.commit().await?;
-        self.vault.keep(tenant, known.keys.iter());
-        if changed {
+        for persons in &keys {
+            self.vault.keep(tenant, persons.iter());
+        }
+        let changes = |it: &Accepted| matches!(it, Accepted::New { .. } | Accepted::Upgraded);
+        if outcomes.iter().any(changes) {
             self.wake.arrived();
         }
         Ok(outcomes)
+    }
+
+    async fn accept_part(
+        &self,
+        tx: &mut TenantTx,
+        events: Vec<RoutedEvent>,
+    ) -> Result<(Vec<Accepted>, Persons)> {
+        let (key, names, mut known) = self.look_up(tx, &events).await?;
+        known.make_missing(tx, &key, &events, &names).await?;
+        let mut outcomes = Vec::with_capacity(events.len());
+        let mut writes = Writes::default();
+        for (routed, names) in events.into_iter().zip(names) {
+            let outcome = known.accept(tx, &key, routed, names, &mut writes).await?;
+            outcomes.push(outcome);
+        }
+        writes.write(tx, &key, &known).await?;
+        Ok((outcomes, known.keys))
     }
 
     /// Names events, and looks up what is known of the names. The key that they are hashed with is the one that was seen last;
@@ -70,11 +85,14 @@ impl Inner {
                 None => self.vault.key_or_new_and_row(tx).await?,
             };
             let names: Vec<_> = events.iter().map(|event| Names::of(&key, event)).collect();
-            let persons: BTreeSet<_> = names.iter().filter_map(|names| names.person).collect();
+            let persons: BTreeSet<_> = names.iter().flat_map(Names::addresses).collect();
+            let linked: BTreeSet<_> = names.iter().flat_map(Names::linked).collect();
             let had = self.vault.kept_of(tx.tenant(), &persons);
-            let new = persons.into_iter().map(|person| match had.get(person) {
-                Some(_) => Ok((person, None)),
-                None => PersonKey::random().map(|key| (person, Some(key))),
+            let new = persons.into_iter().map(|person| {
+                if had.get(person).is_some() || linked.contains(&person) {
+                    return Ok((person, None));
+                }
+                PersonKey::random().map(|key| (person, Some(key)))
             });
             let new = new.collect::<Result<Vec<_>>>()?;
             if let Some(known) = Known::read(tx, &key, &names, &new, &wrapped).await? {
@@ -87,6 +105,21 @@ impl Inner {
     }
 }
 
+/// Parts a batch where an event links addresses: whose they are is looked up for all events of a part at once.
+fn parted(events: Vec<RoutedEvent>) -> Vec<Vec<RoutedEvent>> {
+    let mut parts: Vec<Vec<RoutedEvent>> = Vec::new();
+    let mut after_link = true;
+    for routed in events {
+        let links = rules::linked(&routed.event).is_some();
+        match parts.last_mut() {
+            Some(part) if !links && !after_link => part.push(routed),
+            _ => parts.push(vec![routed]),
+        }
+        after_link = links;
+    }
+    parts
+}
+
 /// What an event is known by: keyed hashes.
 struct Names {
     event: Option<Uuid>,
@@ -95,7 +128,10 @@ struct Names {
     /// The conversation that a decision names.
     target: Option<Uuid>,
     conversation: Uuid,
+    /// The address of its sender.
     person: Option<PersonId>,
+    /// The addresses that it links: the one before, and the one from now on.
+    link: Option<(PersonId, PersonId)>,
 }
 
 impl Names {
@@ -105,6 +141,7 @@ impl Names {
             let bytes = [routed.connection.as_bytes().as_slice(), id.as_bytes()].concat();
             (!id.is_empty()).then(|| Uuid::from_bytes(key.hash(label, &bytes)))
         };
+        let address = |id: &str| key.person(event.channel.as_str(), id);
         let place = event.conversation.as_ref().map(ConversationRef::key);
         let place = place.as_deref().unwrap_or("");
         let (sent, target) = match &event.body {
@@ -118,11 +155,18 @@ impl Names {
             delivery: sent.map(|of| delivery(key, of)),
             target,
             conversation: conversation_name(key, routed.connection, place),
-            person: event
-                .sender
-                .id()
-                .map(|id| key.person(event.channel.as_str(), id)),
+            person: event.sender.id().map(address),
+            link: rules::linked(event).map(|(old, new)| (address(old), address(new))),
         }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = PersonId> {
+        self.person.into_iter().chain(self.linked())
+    }
+
+    /// The addresses that it links: nobody has a key for being named.
+    fn linked(&self) -> impl Iterator<Item = PersonId> + use<> {
+        self.link.into_iter().flat_map(|(old, new)| [old, new])
     }
 }
 
@@ -271,19 +315,31 @@ impl Known {
         Ok(())
     }
 
-    /// Returns who sent an event, under the id that they had elsewhere if they were imported.
-    fn sender(&self, names: &Names) -> Option<PersonId> {
-        let person = names.person?;
-        if self.keys.get(person).is_some() {
-            return Some(person);
-        }
-        Some(self.persons.get(&person).copied().unwrap_or(person))
+    /// Returns whose an address is: a person's with a key of their own, or one's that it was linked to or imported with.
+    fn person(&self, address: PersonId) -> PersonId {
+        let known = self.persons.get(&address).copied();
+        known
+            .filter(|_| self.keys.get(address).is_none())
+            .unwrap_or(address)
     }
 
-    /// Whether the event happened before its person was erased.
-    fn is_late(&self, routed: &RoutedEvent, person: Option<PersonId>) -> bool {
-        let erased = person.and_then(|person| self.erased.get(&person));
-        erased.is_some_and(|at| rules::came_before(routed.event.occurred_at, *at))
+    /// Returns who sent an event. What an event links is linked already.
+    fn sender(&self, names: &Names) -> Option<PersonId> {
+        let address = names.person?;
+        Some(match names.link {
+            Some((old, new)) if new == address && self.keys.get(new).is_none() => self.person(old),
+            _ => self.person(address),
+        })
+    }
+
+    /// Whether the event was sent before its person was erased, or its address with its person.
+    fn is_late(&self, routed: &RoutedEvent, names: &Names) -> bool {
+        let ids = names.person.into_iter();
+        let mut ids = ids.flat_map(|address| [address, self.person(address)]);
+        ids.any(|id| {
+            let erased = self.erased.get(&id);
+            erased.is_some_and(|at| rules::came_before(routed.event.occurred_at, *at))
+        })
     }
 
     /// Makes the keys of persons who write again after they were erased.
@@ -300,7 +356,7 @@ impl Known {
             .filter_map(|(routed, names)| {
                 let person = self.sender(names)?;
                 let missing = self.keys.get(person).is_none();
-                (missing && !self.is_late(routed, Some(person))).then_some(person)
+                (missing && !self.is_late(routed, names)).then_some(person)
             })
             .collect();
         if missing.is_empty() {
@@ -318,8 +374,7 @@ impl Known {
         names: Names,
         writes: &mut Writes,
     ) -> Result<Accepted> {
-        let person = self.sender(&names);
-        if self.is_late(&routed, person) {
+        if self.is_late(&routed, &names) {
             return Ok(Accepted::Duplicate);
         }
         if names.event.is_some_and(|event| !self.fresh.remove(&event)) {
@@ -353,6 +408,10 @@ impl Known {
         let Some(conversation) = self.target(&routed, &names, writes) else {
             return Ok(Accepted::Folded);
         };
+        let person = self.sender(&names);
+        if let Some((old, new)) = names.link {
+            self.link(new, self.person(old), writes);
+        }
         let seq = self.last.entry(conversation).or_insert(0);
         *seq += 1;
         let seq = *seq;
@@ -376,6 +435,15 @@ impl Known {
             conversation: ConversationId::from_bytes(*conversation.as_bytes()),
             seq: seq.cast_unsigned(),
         })
+    }
+
+    /// Has an address be the person's. One under which somebody was heard before stays a person of its own: what was sealed to
+    /// them is not sealed again.
+    fn link(&mut self, address: PersonId, person: PersonId, writes: &mut Writes) {
+        if address != person && self.keys.get(address).is_none() {
+            self.persons.insert(address, person);
+            writes.links.push((address, person));
+        }
     }
 
     /// Decides where an event goes, and advances the delivery state that it reports. `None`: to no inbox.
@@ -454,6 +522,8 @@ struct Writes {
     /// Logical ids that are known to mention the employee now.
     mentioned: Vec<Uuid>,
     delivered: BTreeMap<Uuid, DeliveryState>,
+    /// Addresses and whose they are from now on.
+    links: Vec<(PersonId, PersonId)>,
 }
 
 /// Writes all of it: numbers the mailboxes and makes them ready unless they are claimed (then the release will see) or only
@@ -564,7 +634,27 @@ impl Writes {
             .bind(states.collect::<Vec<_>>())
             .execute(tx.db())
             .await
-            .map(drop)
-            .map_err(stored)
+            .map_err(stored)?;
+        link(tx, self.links).await
     }
+}
+
+/// Notes whose addresses are.
+async fn link(tx: &mut TenantTx, links: Vec<(PersonId, PersonId)>) -> Result<()> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let (addresses, persons): (Vec<_>, Vec<_>) = links.into_iter().unzip();
+    sqlx::query(
+        "insert into konstruct.person_names (tenant, name, person)
+         select $1, n.name, n.person from unnest($2::uuid[], $3::uuid[]) n(name, person)
+         on conflict (tenant, name) do update set person = excluded.person",
+    )
+    .bind(tx.id())
+    .bind(uuids(&addresses))
+    .bind(uuids(&persons))
+    .execute(tx.db())
+    .await
+    .map(drop)
+    .map_err(stored)
 }

@@ -204,8 +204,13 @@ async fn conversation_whole(tx: &mut TenantTx, conversation: Uuid) -> Result<u64
 /// Returns how many records and events went, and how many keys.
 async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u64)> {
     let (id, person) = (tx.id(), Uuid::from_bytes(*person.as_bytes()));
+    // With the person, the addresses that were linked to them: a late delivery under each is dropped.
     sqlx::query(
-        "insert into konstruct.erased_persons (tenant, person, at) values ($1, $2, $3)
+        "with addresses as (
+             delete from konstruct.person_names where tenant = $1 and person = $2 returning name
+         )
+         insert into konstruct.erased_persons (tenant, person, at)
+         select $1, a.person, $3 from (select name from addresses union select $2) a(person)
          on conflict (tenant, person) do update set at = excluded.at",
     )
     .bind(id)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
     Error, ErrorKind, Inbound, LedgerRow, PersonId, Result, TenantId,
-    store::{ConversationSummary, Exported, InboxItem, Stored, TimerName},
+    store::{ConversationSummary, Exported, InboxItem, Stored, TimerName, rules},
     turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };
 use uuid::Uuid;
@@ -306,15 +306,22 @@ async fn put_item(
     .map_err(stored)
 }
 
-/// Notes under which ids the senders of events are known, where their names hash otherwise: under another key of the tenant.
+/// Notes under which ids the senders of events are known, where their names hash otherwise: under another key of the tenant. And
+/// links addresses again, but those under which somebody else was heard.
 async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Result<()> {
     let mut names: BTreeMap<PersonId, PersonId> = BTreeMap::new();
+    let mut links = Vec::new();
     let mut name = |persons: &[PersonId], event: &Inbound| {
-        if let ([person], Some(id)) = (persons, event.sender.id()) {
-            let name = key.person(event.channel.as_str(), id);
-            if name != *person {
-                names.insert(name, *person);
-            }
+        let address = |id: &str| key.person(event.channel.as_str(), id);
+        if let ([person], Some(name)) = (persons, event.sender.id().map(address))
+            && name != *person
+        {
+            names.insert(name, *person);
+        }
+        if let Some((old, new)) = rules::linked(event) {
+            let old = address(old);
+            let known = persons.first().or(names.get(&old)).copied();
+            links.push((address(new), known.unwrap_or(old)));
         }
     };
     for part in parts {
@@ -334,17 +341,33 @@ async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Res
             }
         }
     }
-    if names.is_empty() {
+    if !names.is_empty() {
+        let (names, persons): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+        sqlx::query(
+            "insert into konstruct.person_names (tenant, name, person)
+             select $1, n.name, n.person from unnest($2::uuid[], $3::uuid[]) n(name, person)
+             on conflict (tenant, name) do update set person = excluded.person",
+        )
+        .bind(tx.id())
+        .bind(uuids(&names))
+        .bind(uuids(&persons))
+        .execute(tx.db())
+        .await
+        .map_err(stored)?;
+    }
+    links.retain(|(address, person)| address != person);
+    if links.is_empty() {
         return Ok(());
     }
-    let (names, persons): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    let (addresses, persons): (Vec<_>, Vec<_>) = links.into_iter().unzip();
     sqlx::query(
         "insert into konstruct.person_names (tenant, name, person)
          select $1, n.name, n.person from unnest($2::uuid[], $3::uuid[]) n(name, person)
-         on conflict (tenant, name) do update set person = excluded.person",
+         where not exists (select from konstruct.person_keys k where k.tenant = $1 and k.person = n.name)
+         on conflict (tenant, name) do nothing",
     )
     .bind(tx.id())
-    .bind(uuids(&names))
+    .bind(uuids(&addresses))
     .bind(uuids(&persons))
     .execute(tx.db())
     .await

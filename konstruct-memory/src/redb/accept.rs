@@ -111,11 +111,11 @@ fn accept(
     (upgraded, ready): (&mut Vec<Twin>, &mut BTreeSet<ConversationId>),
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
-    let person = vault.sender(batch, arrival.person)?;
-    if let Some(person) = person
-        && vault.was_forgotten(batch, person, event.occurred_at)?
-    {
-        return Ok(Accepted::Duplicate);
+    let mut person = vault.sender(batch, &arrival)?;
+    for id in arrival.person.iter().chain(&person) {
+        if vault.was_forgotten(batch, *id, event.occurred_at)? {
+            return Ok(Accepted::Duplicate);
+        }
     }
     if let Some(key) = arrival.event.take() {
         if batch.get(EVENTS, &key)?.is_some() {
@@ -152,6 +152,11 @@ fn accept(
         Target::Place => None,
         Target::Conversation(conversation) => Some(conversation),
     };
+    if let Some((old, new)) = arrival.link {
+        let whose = vault.person(batch, old)?;
+        vault.link(batch, new, whose)?;
+        person = vault.sender(batch, &arrival)?;
+    }
     let arrived = (person, arrival, target);
     let (conversation, seq, is_ready) = deliver(shared, batch, vault, routed, arrived)?;
     if is_ready {
@@ -322,19 +327,15 @@ impl Vault {
         ConversationId::from_bytes(self.key.hash("conversation", &name))
     }
 
-    /// Returns who sent an event, under the id that they had elsewhere if they were imported.
-    fn sender(&self, batch: &mut Batch<'_>, person: Option<PersonId>) -> Result<Option<PersonId>> {
-        let Some(person) = person else {
-            return Ok(None);
-        };
-        if self.has_key(batch, person)? {
-            return Ok(Some(person));
-        }
-        let alias = self.alias(batch, person.as_bytes())?;
-        Ok(Some(alias.map_or(person, PersonId::from_bytes)))
+    /// Returns who sent an event.
+    fn sender(&self, batch: &mut Batch<'_>, arrival: &Arrival) -> Result<Option<PersonId>> {
+        let address = arrival.person;
+        address
+            .map(|address| self.person(batch, address))
+            .transpose()
     }
 
-    fn alias(&self, batch: &mut Batch<'_>, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
+    pub(super) fn alias(&self, batch: &mut Batch<'_>, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
         let row = batch.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
         row.map(|row| keys::id(&row, 0).ok_or_else(corrupt))
             .transpose()

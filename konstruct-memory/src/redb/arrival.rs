@@ -5,7 +5,7 @@
 
 use konstruct_core::{
     ConversationId, ConversationRef, PersonId, Result, RoutedEvent, TenantId, Timestamp,
-    store::InboxItem,
+    store::{InboxItem, rules},
 };
 
 use super::{
@@ -29,6 +29,8 @@ pub(super) struct Arrival {
     pub(super) logical: Option<Vec<u8>>,
     /// Who sent it, by its name alone.
     pub(super) person: Option<PersonId>,
+    /// The addresses that it links: the one before, and the one from now on.
+    pub(super) link: Option<(PersonId, PersonId)>,
     /// Where it belongs, by its place alone.
     pub(super) conversation: ConversationId,
     envelope: Option<Envelope>,
@@ -73,13 +75,12 @@ impl Vault {
             (!id.is_empty()).then(|| self.named(label, &bytes))
         };
         let place = event.conversation.as_ref().map(ConversationRef::key);
+        let address = |id: &str| self.key.person(event.channel.as_str(), id);
         Arrival {
             event: name("event", &event.id),
             logical: name("logical", &event.logical_id),
-            person: event
-                .sender
-                .id()
-                .map(|id| self.key.person(event.channel.as_str(), id)),
+            person: event.sender.id().map(address),
+            link: rules::linked(event).map(|(old, new)| (address(old), address(new))),
             conversation: self.conversation(routed.connection, place.as_deref().unwrap_or("")),
             envelope: None,
         }

@@ -14,6 +14,7 @@ use super::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, ITEM_LIST, ITEMS,
         KEYS, LOG, META, PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
     },
+    linked::unlink,
     log::Row,
     rows::OPERATOR,
     snapshot::Rows as _,
@@ -178,6 +179,7 @@ impl Erasure {
         }
         let when = self.receipt.at.as_micros().to_be_bytes();
         batch.put(FORGOTTEN, own.clone(), when);
+        unlink(batch, self.tenant, person, self.receipt.at)?;
         let Some(row) = batch.get(PERSON_KEYS, &own)? else {
             return Ok(());
         };

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use konstruct_core::{
     ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId, WorkerId,
     store::{
-        Claim, ConversationSummary, Exported, InboxItem, ItemChange, Stored, TimerChange, TimerName,
+        Claim, ConversationSummary, Exported, InboxItem, ItemChange, Stored, TimerChange,
+        TimerName, rules,
     },
     turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };
@@ -36,11 +37,13 @@ impl Operation for Import {
             vault: shared.vault_or_new(batch, self.tenant)?,
             counts: Counts::of(batch, self.tenant)?,
             heads: BTreeMap::new(),
+            links: Vec::new(),
             at: None,
         };
         for item in &self.items {
             taking.item(batch, shared, item)?;
         }
+        taking.link(batch)?;
         let Taking { counts, heads, .. } = taking;
         counts.put(batch, self.tenant);
         for (id, mut head) in heads {
@@ -66,6 +69,8 @@ struct Taking {
     vault: Vault,
     counts: Counts,
     heads: BTreeMap<ConversationId, Head>,
+    /// Addresses that were linked to persons.
+    links: Vec<(PersonId, PersonId)>,
     /// The conversation that the next records belong to.
     at: Option<ConversationId>,
 }
@@ -181,7 +186,9 @@ impl Taking {
             for person in &record.persons {
                 self.vault.note_words(batch, *person, id)?;
             }
-            self.name_persons(batch, record);
+            if let Entry::Event(Event::Received(input)) = &record.entry {
+                self.name_persons(batch, record.persons.iter().copied(), &input.event)?;
+            }
         }
         let at = (&*key, self.counts.feed);
         let row = self.vault.imported(batch, at, stored.record.as_ref())?;
@@ -228,7 +235,7 @@ impl Taking {
             self.vault.note_words(batch, *person, id)?;
         }
         let (at, persons) = (item.accepted_at, &item.persons);
-        self.name_sender(batch, persons.iter().copied(), [&routed.event]);
+        self.name_persons(batch, persons.iter().copied(), &routed.event)?;
         let row = self
             .vault
             .inbox_row(batch, (id, item.seq), (at, persons), routed, None)?;
@@ -236,32 +243,36 @@ impl Taking {
         Ok(())
     }
 
-    fn name_persons(&self, batch: &mut Batch<'_>, record: &Record) {
-        if let Entry::Event(Event::Received(input)) = &record.entry {
-            self.name_sender(batch, record.persons.iter().copied(), [&input.event]);
-        }
-    }
-
-    /// Notes under which id the sender of events is known, where it can be told: there is one of each.
-    fn name_sender<'a>(
-        &self,
+    /// Notes under which id the sender of an event is known, where it can be told, and whose another address is.
+    fn name_persons(
+        &mut self,
         batch: &mut Batch<'_>,
         mut persons: impl Iterator<Item = PersonId>,
-        events: impl IntoIterator<Item = &'a Inbound>,
-    ) {
-        let names: BTreeSet<PersonId> = events
-            .into_iter()
-            .filter_map(|event| {
-                let id = event.sender.id()?;
-                Some(self.vault.key.person(event.channel.as_str(), id))
-            })
-            .collect();
-        let mut names = names.into_iter();
-        if let (Some(person), None, Some(name), None) =
-            (persons.next(), persons.next(), names.next(), names.next())
-        {
+        event: &Inbound,
+    ) -> Result<()> {
+        let address = |id: &str| self.vault.key.person(event.channel.as_str(), id);
+        let (person, more) = (persons.next(), persons.next());
+        if let (Some(person), None, Some(name)) = (person, more, event.sender.id().map(address)) {
             self.alias(batch, *name.as_bytes(), *person.as_bytes());
         }
+        if let Some((old, new)) = rules::linked(event) {
+            let person = match person {
+                Some(person) => person,
+                None => self.vault.person(batch, address(old))?,
+            };
+            self.links.push((address(new), person));
+        }
+        Ok(())
+    }
+
+    /// Links addresses again, but those under which somebody else was heard.
+    fn link(&self, batch: &mut Batch<'_>) -> Result<()> {
+        for (address, person) in &self.links {
+            if self.vault.alias(batch, address.as_bytes())?.is_none() {
+                self.vault.link(batch, *address, *person)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes that what is named so has another id. Under another tenant's key, or another key of this one, names hash otherwise.

@@ -110,7 +110,7 @@ tables! {
     WORDS = "words";
     /// (tenant, person) -> when the person was last erased.
     FORGOTTEN = "forgotten";
-    /// (tenant, hash of a name) -> the id that it had where it was imported from.
+    /// (tenant, hash of a name) -> the id that it had where it was imported from, or for an address the person it was linked to.
     ALIASES = "aliases";
     /// (tenant or nil, table, key) -> a row of the application's own.
     ROWS = "rows";

@@ -10,6 +10,7 @@ mod export;
 mod head;
 mod import;
 mod keys;
+mod linked;
 mod log;
 mod precedence;
 mod ready;

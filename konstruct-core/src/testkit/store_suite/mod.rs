@@ -4,6 +4,7 @@ mod accept;
 mod append;
 mod claim;
 mod forget;
+mod identity;
 mod model;
 mod read;
 mod restart;
@@ -90,6 +91,9 @@ cases! {
     forget: a_message_is_forgotten, a_person_is_forgotten, others_are_kept, a_place_is_forgotten, the_second_of_an_erasure,
         an_import_restores, a_bad_import_changes_nothing,
         a_charge_is_money, a_refused_charge_settles;
+    identity: a_linked_address_is_the_persons, a_link_is_the_tenants, two_who_were_heard_stay_two_persons,
+        a_link_holds_within_a_batch, a_link_may_come_from_the_new_address,
+        a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant;
 }
 
 /// Runs every case, each on a fresh store.

@@ -28,7 +28,8 @@ create table person_keys (
 );
 create unique index person_keys_key on person_keys (tenant, key);
 
--- Under which id the owner of a name is known, where an import brought another one than the hash of the name.
+-- Under which id the owner of a name is known, where an import brought another one than the hash of the name, or where the address
+-- was linked to a person.
 create table person_names (
     tenant uuid not null,
     name uuid not null,
