@@ -38,12 +38,15 @@ pub(super) struct Keys {
 /// How many persons' keys are kept unwrapped.
 const KEPT: usize = 10_000;
 
-/// Persons' keys, each with the row that it was unwrapped from.
+/// Keys, each with the row that it was unwrapped from.
+type KeptKeys = HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>;
+
+/// Persons' keys.
 #[derive(Debug, Default)]
-struct Persons(Mutex<HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>>);
+struct Persons(Mutex<KeptKeys>);
 
 impl Persons {
-    fn kept(&self) -> MutexGuard<'_, HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>> {
+    fn kept(&self) -> MutexGuard<'_, KeptKeys> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
