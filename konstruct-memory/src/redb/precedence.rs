@@ -26,6 +26,11 @@ impl Precedence {
         Accepting(self)
     }
 
+    /// Whether many callers accept events.
+    pub(super) fn is_needed(&self) -> bool {
+        self.accepting.load(SeqCst) >= MANY
+    }
+
     /// Waits until few callers accept events, or enough of them have passed.
     ///
     /// # Cancel safety
@@ -35,7 +40,7 @@ impl Precedence {
         loop {
             let eased = self.eased.notified();
             let passed = self.passed.load(SeqCst) - began;
-            if self.accepting.load(SeqCst) < MANY || passed >= LONGEST {
+            if !self.is_needed() || passed >= LONGEST {
                 return;
             }
             eased.await;

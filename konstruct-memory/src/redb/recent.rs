@@ -12,7 +12,7 @@ use std::{
 use konstruct_core::turn::Record;
 
 /// How many bytes of rows a generation has; opened they take some seven times as much. There are two generations.
-const GENERATION: usize = 8 << 20;
+const GENERATION: usize = 2 << 20;
 
 /// The records of a row, in their order; `None` for what was erased.
 pub(super) type Records = Arc<[Option<Record>]>;

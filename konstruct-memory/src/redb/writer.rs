@@ -347,7 +347,11 @@ impl<'a> Loop<'a> {
             std::thread::sleep(LOOK);
             self.queues.fill(jobs);
         }
-        while jobs.len() < ENOUGH && shared.working() >= SIBLINGS && began.elapsed() < MOMENT {
+        let may_wait = |jobs: &Vec<_>| {
+            let few = jobs.len() < ENOUGH && began.elapsed() < MOMENT;
+            few && !shared.precedence.is_needed() && shared.working() >= SIBLINGS
+        };
+        while may_wait(jobs) {
             std::thread::sleep(LOOK);
             self.queues.fill(jobs);
         }
