@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Fact, FactId, PersonId, Remains, Remnant, Result,
-    Summary, TenantId, Until,
+    ConversationId, Depth, Erase, ErasureReceipt, Fact, FactId, Language, PersonId, Remains,
+    Remnant, Result, Summary, TenantId, Until,
 };
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
 };
 use crate::seal::TenantKey;
 
-/// Erases something from the journal and from the memory, in one transaction.
+/// Erases something from the journal and from the memory.
+///
+/// A person of whom much is indexed is taken out of the index first, in several [parts](Shelf::part), for the index is not sealed with the
+/// person's key: once that is destroyed, nothing of the person may be found.
 pub(crate) async fn forget(
     shelf: &dyn Shelf,
     tenant: TenantId,
@@ -26,6 +29,8 @@ pub(crate) async fn forget(
 ) -> Result<ErasureReceipt> {
     let key = shelf.tenant_key(tenant).await?;
     let mut tries = Tries::default();
+    let (mut passages, mut facts) = (0, 0);
+    let mut prepared = false;
     loop {
         let mut planner = Planner {
             shelf,
@@ -40,15 +45,30 @@ pub(crate) async fn forget(
                 index,
             } => planner.message(conversation, index).await?,
             Erase::Conversation { conversation } => planner.conversation(conversation).await?,
-            Erase::Person { person } => planner.person(person).await?,
+            Erase::Person { person } => {
+                if let Some(part) = planner.person(person).await? {
+                    if !prepared {
+                        shelf.prepare_to_erase(tenant, person, depth).await?;
+                        prepared = true;
+                    }
+                    if shelf.commit(tenant, planner.plan).await? {
+                        passages += part;
+                        facts += planner.facts.len() as u64;
+                        tries = Tries::default();
+                    } else {
+                        tries.again()?;
+                    }
+                    continue;
+                }
+            }
             // Of a tenant everything goes.
             _ => {}
         }
-        let Planner { plan, facts, .. } = planner;
-        let passages = plan.take_out.len() as u64;
-        if let Some(mut receipt) = shelf.erase_with(tenant, what, depth, plan).await? {
-            receipt.facts += facts.len() as u64;
-            receipt.passages += passages;
+        let last = (planner.plan.take_out.len(), planner.facts.len());
+        let erased = shelf.erase_with(tenant, what, depth, planner.plan);
+        if let Some(mut receipt) = erased.await? {
+            receipt.facts += facts + last.1 as u64;
+            receipt.passages += passages + last.0 as u64;
             index_remains(shelf, &mut receipt);
             return Ok(receipt);
         }
@@ -144,12 +164,43 @@ impl Planner<'_> {
     }
 
     /// The store itself removes what names the person; what others said right after stays, and is not found by the person's
-    /// words any more.
-    async fn person(&mut self, person: PersonId) -> Result<()> {
+    /// words any more. If that is too much for one plan, this one is for a part of it: returns how many units of it go.
+    async fn person(&mut self, person: PersonId) -> Result<Option<u64>> {
         let (shelf, tenant) = (self.shelf, self.tenant);
-        self.plan.erases(*person.as_bytes())?;
+        let most = shelf.part().unwrap_or(usize::MAX);
         let language = settings(shelf, tenant).await?.language;
-        for unit in shelf.units_of(tenant, person).await? {
+        let mut units = shelf
+            .units_of(tenant, person, most.saturating_add(1))
+            .await?;
+        if units.len() > most {
+            units.truncate(most);
+            self.units(person, language, &units).await?;
+            self.plan.take_out.extend(units);
+            return Ok(Some(most as u64));
+        }
+        let all = rows::<Fact>(shelf, tenant, Kind::Fact, &[]).await?;
+        let mut facts = all.iter().map(|(_, fact)| fact);
+        let mut facts = facts.by_ref().filter(|fact| fact.persons.contains(&person));
+        for fact in facts.by_ref().take(most) {
+            self.fact_goes(fact).await?;
+        }
+        if facts.next().is_some() {
+            return Ok(Some(self.plan.take_out.len() as u64));
+        }
+        self.units(person, language, &units).await?;
+        self.plan.erases(*person.as_bytes())?;
+        Ok(None)
+    }
+
+    /// Analyses again what others said, of these units, without what the person said before.
+    async fn units(
+        &mut self,
+        person: PersonId,
+        language: Language,
+        units: &[UnitKey],
+    ) -> Result<()> {
+        let (shelf, tenant) = (self.shelf, self.tenant);
+        for unit in units {
             if unit.item[..8] != [0; 8] {
                 continue;
             }
@@ -161,13 +212,8 @@ impl Planner<'_> {
                 continue;
             }
             let before = said::before(shelf, place, unit.index(), Some(person)).await?;
-            let unit = unit_of(self.key, language, unit, &said, before.as_ref());
+            let unit = unit_of(self.key, language, *unit, &said, before.as_ref());
             self.plan.put_in.push(unit);
-        }
-        for (_, fact) in rows::<Fact>(shelf, tenant, Kind::Fact, &[]).await? {
-            if fact.persons.contains(&person) {
-                self.fact_goes(&fact).await?;
-            }
         }
         Ok(())
     }

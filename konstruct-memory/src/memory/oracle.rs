@@ -313,13 +313,19 @@ impl Shelf for Oracle {
         Ok(units.take(limit).map(|unit| unit.key).collect())
     }
 
-    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+    async fn units_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
         let tenants = self.tenants();
         let units = tenants.get(&tenant).map(|own| own.units.values());
         let units = units.into_iter().flatten();
         Ok(units
             .filter(|unit| unit.about.persons.contains(&person))
             .map(|unit| unit.key)
+            .take(limit)
             .collect())
     }
 

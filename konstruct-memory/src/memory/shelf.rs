@@ -107,8 +107,13 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<UnitKey>>;
 
-    /// Lists the units that name a person.
-    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>>;
+    /// Lists the first units that name a person, by key.
+    async fn units_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>>;
 
     /// Lists the units that have expired.
     async fn expired(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>>;
@@ -122,8 +127,21 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
     /// Returns whether each of these persons has a key: they were heard, and not erased since.
     async fn known(&self, tenant: TenantId, persons: &[PersonId]) -> Result<bool>;
 
-    /// Erases from the journal, the rows and the index at once, with its tombstone, and then commits the plan, all in one
-    /// transaction and only if the tenant's revision is still the plan's; `None` if it is not. Of a
+    /// Returns how many units or facts one plan of a person's erasure should change at most; what is more goes in plans before it.
+    /// `None`: everything goes in one.
+    fn part(&self) -> Option<usize> {
+        None
+    }
+
+    /// Notes durably that a person is going to be erased, before the first of several plans: should the process end before
+    /// [`erase_with`](Shelf::erase_with), the next one erases the person. Only called where there are [parts](Shelf::part).
+    async fn prepare_to_erase(&self, _: TenantId, _: PersonId, _: Depth) -> Result<()> {
+        Ok(())
+    }
+
+    /// Erases from the journal, the rows and the index, with its tombstone, and commits the plan, only if the tenant's revision is still
+    /// the plan's; `None` if it is not. From one transaction on nothing of it can be read; a store may remove rows that cannot be read
+    /// in later ones, before it answers. Of a
     /// * message: its record's content goes; the plan says what of the index and the rows does;
     /// * conversation: its log, inbox and places go; the plan says what of the index and the rows does;
     /// * person: their keys are destroyed; every record, event, row and unit that names them goes;

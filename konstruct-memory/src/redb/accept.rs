@@ -13,6 +13,7 @@ use super::{
     arrival::Arrival,
     head::{Held, corrupt},
     keys::{self, ALIASES, EVENTS, HEADS, INBOX, LOGICAL},
+    slices::Erasing,
     snapshot::Rows as _,
     vault::Vault,
     writer::{Batch, Operation},
@@ -59,6 +60,10 @@ impl Twin {
 
 impl Operation for Accept {
     type Answer = Vec<Accepted>;
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
 
     fn comes_first(&self) -> bool {
         true

@@ -12,6 +12,7 @@ use super::{
     head::{Head, corrupt},
     keys::{self, DUE, FEED, HEADS, INBOX, ITEM_LIST, ITEMS, LEDGER, LOG, TENANTS},
     log::Prepared,
+    slices::Erasing,
     snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
@@ -29,6 +30,10 @@ pub(super) struct AppendTo {
 
 impl Operation for AppendTo {
     type Answer = AppendOutcome;
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.claim.tenant)
+    }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<AppendOutcome> {
         let (tenant, conversation) = (self.claim.tenant, self.claim.conversation);

@@ -190,6 +190,13 @@ impl Vault {
     }
 }
 
+/// The keys that the event of an inbox item is sealed with.
+pub(super) fn inbox_keys(row: &[u8]) -> Result<Vec<KeyId>> {
+    let persons = super::head::inbox_persons(row)?.len();
+    let sealed = row.get(9 + 16 * persons + TAGGED..).ok_or_else(corrupt)?;
+    seal::persons(sealed)
+}
+
 /// What an event is sealed to: its conversation and its token.
 fn sealed_to(tenant: TenantId, conversation: ConversationId, token: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[conversation.as_bytes(), token])

@@ -10,6 +10,7 @@ use super::{
     append::{Counts, write_ledger},
     head::corrupt,
     keys::{self, BUDGETS, RESERVED},
+    slices::Erasing,
     snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
@@ -129,6 +130,10 @@ pub(super) struct ChargeOf {
 
 impl Operation for ChargeOf {
     type Answer = bool;
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;

@@ -9,38 +9,42 @@ use konstruct_core::{
 
 use super::{
     Shared,
-    head::{self, Head, corrupt},
+    head::{self, corrupt},
     keys::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, ITEM_LIST, ITEMS,
-        KEYS, LOG, META, PENDING, PERSON_KEYS, PLACES, ROWS, TENANT_KEYS, Table, WORDS,
+        KEYS, LOG, MEMORY_HEADS, PENDING, PERSON_KEYS, PLACES, TENANT_KEYS, Table, WORDS,
     },
     linked::unlink,
     log::Row,
     rows::OPERATOR,
-    snapshot::Rows as _,
+    slices::{self, Slices, Unfinished, Whose},
+    snapshot::Rows,
     writer::Batch,
 };
 use crate::seal::KeyId;
 
-/// How much of a log is looked at in one go.
-const PAGE: usize = 256;
-
-/// What an erasure does to the journal, drafted into a batch.
+/// What an erasure does to the journal, drafted into a batch; that of a person or a tenant goes on in [later](Slices) ones.
 ///
 /// What remains of a conversation are the keyed hashes of its events' ids, so that a late redelivery does not bring it back,
 /// and the tenant's ledger, which is the invoice. Of a tenant nothing remains.
 #[derive(Debug)]
 pub(super) struct Erasure {
-    tenant: TenantId,
+    pub(super) tenant: TenantId,
     /// The conversations that nobody may work until it is committed.
     touched: BTreeSet<ConversationId>,
     /// Whether these go whole.
     whole: bool,
     pub(super) receipt: ErasureReceipt,
+    /// How far it has come that is done in parts.
+    slices: Option<Slices>,
+    /// How far it will have come when this is committed.
+    drafted: Option<Slices>,
+    /// Whether the first part is committed.
+    begun: bool,
 }
 
 impl Erasure {
-    /// Drafts it. [`Erasure::committed`] or [`Erasure::undone`] must follow.
+    /// Drafts it, or the first part of it. [`Erasure::committed`] or [`Erasure::undone`] must follow.
     pub(super) fn draft(
         batch: &mut Batch<'_>,
         shared: &Shared,
@@ -53,48 +57,58 @@ impl Erasure {
             touched: BTreeSet::new(),
             whole: matches!(what, Erase::Conversation { .. } | Erase::Tenant),
             receipt: ErasureReceipt::new(what, depth, shared.clock.now()),
+            slices: None,
+            drafted: None,
+            begun: false,
         };
         // What it knows of keys and of words is not true any more.
         drop(batch.take_vault(tenant));
-        match what {
+        let drafted = match what {
             Erase::Message {
                 conversation,
                 index,
-            } => erasure.message(batch, shared, conversation, index)?,
+            } => erasure.message(batch, shared, conversation, index),
             Erase::Conversation { conversation } => {
-                erasure.conversation(batch, shared, conversation)?;
+                erasure.conversation(batch, shared, conversation)
             }
-            Erase::Person { person } => erasure.person(batch, shared, person)?,
-            Erase::Tenant => erasure.all(batch)?,
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "this store does not know what to erase",
-                ));
-            }
-        }
+            Erase::Person { person } => erasure.person(batch, shared, person),
+            Erase::Tenant => erasure.all(batch, shared),
+            _ => Err(Error::new(
+                ErrorKind::Unsupported,
+                "this store does not know what to erase",
+            )),
+        };
         for id in &erasure.touched {
             shared.hold_back((tenant, *id));
         }
-        erasure.remains(shared.keys.current_id());
-        Ok(erasure)
+        match drafted {
+            Ok(()) => Ok(erasure),
+            Err(error) => {
+                erasure.undone(shared);
+                Err(error)
+            }
+        }
     }
 
     /// Lets go of what was held back, or forgets it.
     pub(super) fn committed(&self, shared: &Shared) {
-        shared.keys.forget_persons();
-        for id in &self.touched {
-            shared.let_go((self.tenant, *id), !self.whole);
-        }
-        if matches!(self.receipt.what, Erase::Tenant) {
-            shared.keys.forget(self.tenant);
+        self.destroyed(shared);
+        self.let_go(shared, !self.whole);
+    }
+
+    /// Lets go of what was held back, unless its first part is committed: the next process finishes that.
+    pub(super) fn undone(&self, shared: &Shared) {
+        if !self.begun {
+            self.let_go(shared, true);
         }
     }
 
-    /// Lets go of what was held back.
-    pub(super) fn undone(&self, shared: &Shared) {
+    fn let_go(&self, shared: &Shared, is_left: bool) {
         for id in &self.touched {
-            shared.let_go((self.tenant, *id), true);
+            shared.let_go((self.tenant, *id), is_left);
+        }
+        if let Some(slices) = &self.slices {
+            shared.let_go_for(slices.of, is_left);
         }
     }
 
@@ -172,8 +186,10 @@ impl Erasure {
         Ok(())
     }
 
+    /// Destroys a person's key: from this commit on nothing that is sealed with it can be read.
     fn person(&mut self, batch: &mut Batch<'_>, shared: &Shared, person: PersonId) -> Result<()> {
         let own = keys::of(self.tenant, &[person.as_bytes()]);
+        slices::is_erased(batch, (self.tenant, person));
         if batch.get(TENANT_KEYS, self.tenant.as_bytes())?.is_none() {
             return Ok(());
         }
@@ -184,116 +200,194 @@ impl Erasure {
             return Ok(());
         };
         let id = KeyId::from_bytes(keys::id(&row, 0).ok_or_else(corrupt)?);
-        batch.delete(PERSON_KEYS, own.clone());
+        self.begin(batch, shared, Whose::Person(person, id))?;
+        batch.delete(PERSON_KEYS, own);
         batch.delete(KEYS, keys::of(self.tenant, &[id.as_bytes()]));
         self.receipt.keys = 1;
-        for (key, _) in batch.all(WORDS, &own)? {
-            let conversation = keys::id(&key, 32).ok_or_else(corrupt)?;
-            let conversation = ConversationId::from_bytes(conversation);
-            batch.delete(WORDS, key);
-            self.words(batch, shared, conversation, (person, id))?;
-            self.touched.insert(conversation);
-        }
-        Ok(())
+        self.go_on(batch, shared)
     }
 
-    /// Takes a person's words out of a conversation.
-    fn words(
-        &mut self,
-        batch: &mut Batch<'_>,
-        shared: &Shared,
-        conversation: ConversationId,
-        (person, key): (PersonId, KeyId),
-    ) -> Result<()> {
-        let Some(mut head) = shared.head(batch, self.tenant, conversation)? else {
-            return Ok(());
-        };
-        let prefix = keys::conversation(self.tenant, conversation);
-        let (mut from, end) = (prefix.clone(), keys::end(&prefix));
-        loop {
-            let page = batch.page(LOG, &from, &end, PAGE)?;
-            let Some((last, _)) = page.last() else { break };
-            from = [last.as_slice(), &[0]].concat();
-            for (at, row) in page {
-                if let Some((left, gone)) = Row::read(&row)?.without(key)? {
-                    batch.put(LOG, at, left);
-                    self.receipt.records += gone;
-                }
-            }
-        }
-        for (at, row) in batch.all(INBOX, &prefix)? {
-            if head::inbox_persons(&row)?.contains(&person) {
-                batch.delete(INBOX, at);
-                self.receipt.records += 1;
-                head.gone += 1;
-            }
-        }
-        if head.unconsumed() == 0 {
-            (head.consumed, head.gone) = (head.last, 0);
-        }
-        shared.keep_pending(batch, (self.tenant, conversation), &mut head);
-        batch.put(HEADS, prefix, head.to_bytes());
-        Ok(())
-    }
-
-    fn all(&mut self, batch: &mut Batch<'_>) -> Result<()> {
+    /// Destroys a tenant's key: from this commit on nothing of the tenant can be read.
+    fn all(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         let tenant = self.tenant;
-        for (key, row) in batch.all(HEADS, tenant.as_bytes())? {
-            let id = keys::id(&key, 16).ok_or_else(corrupt)?;
-            let (id, head) = (ConversationId::from_bytes(id), Head::read(&row)?);
-            self.touched.insert(id);
-            self.receipt.records += head.len;
-            if let Some(when) = head.first_due() {
-                batch.delete(DUE, keys::due(when, tenant, id));
-            }
+        self.begin(batch, shared, Whose::Tenant)?;
+        if tenant == OPERATOR {
+            // It keeps its key, so all of it goes at once.
+            batch.part = usize::MAX;
+        } else if batch.get(TENANT_KEYS, tenant.as_bytes())?.is_some() {
+            batch.delete(TENANT_KEYS, tenant.as_bytes().to_vec());
+            self.receipt.keys = 1;
         }
-        for table in [TENANT_KEYS, KEYS] {
-            batch.scan_prefix(table, tenant.as_bytes(), &mut |_, _| {
-                self.receipt.keys += u64::from(tenant != OPERATOR);
-                Ok(())
-            })?;
-        }
-        for table in keys::ALL {
-            let operators = [ROWS, TENANT_KEYS].contains(&table) && tenant == OPERATOR;
-            if table != META && table != DUE && !operators {
-                batch.clear(table, tenant.as_bytes().to_vec());
+        batch.delete(MEMORY_HEADS, tenant.as_bytes().to_vec());
+        self.go_on(batch, shared)
+    }
+
+    /// Begins what is done in parts.
+    fn begin(&mut self, batch: &mut Batch<'_>, shared: &Shared, whose: Whose) -> Result<()> {
+        let of = Unfinished {
+            tenant: self.tenant,
+            whose,
+        };
+        self.slices = Some(Slices::new(of));
+        self.touched = touched(batch, of)?;
+        shared.erasing.begin(of);
+        shared.hold_for(of);
+        of.put(batch, self.receipt.depth);
+        Ok(())
+    }
+
+    /// Returns the erasures that the last process, or a commit that seemed to fail, has left unfinished. Nobody may work their
+    /// conversations from then on.
+    pub(super) fn unfinished(shared: &Shared) -> Result<Vec<Self>> {
+        let mut snapshot = shared.snapshot()?;
+        let mut all = Vec::new();
+        for (of, depth) in Unfinished::all(&mut snapshot)? {
+            if shared.erasing.has(of) {
+                continue;
             }
+            let erasure = Self {
+                tenant: of.tenant,
+                touched: touched(&mut snapshot, of)?,
+                whole: of.whose == Whose::Tenant,
+                receipt: ErasureReceipt::new(of.what(), depth, shared.clock.now()),
+                slices: Some(Slices::new(of)),
+                drafted: None,
+                begun: true,
+            };
+            shared.erasing.begin(of);
+            shared.hold_for(of);
+            for id in &erasure.touched {
+                shared.hold_back((of.tenant, *id));
+            }
+            all.push(erasure);
+        }
+        Ok(all)
+    }
+
+    /// Whether its first transaction is committed.
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Drafts the next part.
+    pub(super) fn go_on(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+        if let Some(mut slices) = self.slices.clone() {
+            slices.go_on(batch, shared)?;
+            self.drafted = Some(slices);
         }
         Ok(())
     }
 
-    /// Says what remains, and until when.
-    fn remains(&mut self, ring_key: &str) {
-        let (records, keys) = (self.receipt.records, self.receipt.keys);
-        let retired = Until::RingKeyRetired {
-            key: ring_key.to_owned(),
-        };
-        if self.receipt.depth == Depth::Logical {
-            self.left(Remnant::SealedRecords, records, Until::Rewritten);
-            self.left(Remnant::WrappedKeys, keys, Until::Rewritten);
+    /// Whether there is more to do after the part that was drafted last.
+    pub(super) fn goes_on(&self) -> bool {
+        let last = self.drafted.as_ref().or(self.slices.as_ref());
+        last.is_some_and(|slices| !slices.is_done())
+    }
+
+    /// Called after a part was committed, and it is not the last.
+    pub(super) fn in_between(&mut self, shared: &Shared) {
+        if !self.begun {
+            self.begun = true;
+            self.destroyed(shared);
         }
-        // An older copy of the file has the records too; whoever has it and the ring of its time can read them.
-        if keys > 0 {
-            self.left(Remnant::SealedRecords, records, retired.clone());
-            self.left(Remnant::WrappedKeys, keys, retired);
-        } else {
-            self.left(Remnant::SealedRecords, records, Until::BackupsExpire);
-        }
-        if records > 0 && !matches!(self.receipt.what, Erase::Tenant) {
-            for what in [Remnant::EventHashes, Remnant::Ledger] {
-                self.receipt.remains.push(Remains {
-                    what,
-                    count: None,
-                    until: Until::TenantErased,
-                });
-            }
+        self.slices = self.drafted.take();
+    }
+
+    /// Called when a later part was not written: whether it is tried again.
+    pub(super) fn tries_again(&mut self) -> bool {
+        self.drafted = None;
+        self.begun
+    }
+
+    /// Drops what is in memory of what can no longer be read.
+    fn destroyed(&self, shared: &Shared) {
+        shared.keys.forget_persons();
+        if matches!(self.receipt.what, Erase::Tenant) {
+            shared.keys.forget(self.tenant);
         }
     }
 
-    fn left(&mut self, what: Remnant, count: u64, until: Until) {
-        if count > 0 {
-            let count = Some(count);
-            self.receipt.remains.push(Remains { what, count, until });
+    /// What is told of it, as far as it has come.
+    pub(super) fn told(&self, shared: &Shared) -> ErasureReceipt {
+        let mut receipt = self.receipt.clone();
+        if let Some(slices) = self.drafted.as_ref().or(self.slices.as_ref()) {
+            receipt.records += slices.records;
+            receipt.keys += slices.keys;
         }
+        remains(&mut receipt, shared.keys.current_id());
+        receipt
+    }
+}
+
+/// The conversations that hold a person's words.
+fn touched(rows: &mut dyn Rows, of: Unfinished) -> Result<BTreeSet<ConversationId>> {
+    let mut touched = BTreeSet::new();
+    if let Whose::Person(person, _) = of.whose {
+        let own = keys::of(of.tenant, &[person.as_bytes()]);
+        rows.scan_prefix(WORDS, &own, &mut |key, _| {
+            let id = keys::id(key, 32).ok_or_else(corrupt)?;
+            touched.insert(ConversationId::from_bytes(id));
+            Ok(())
+        })?;
+    }
+    Ok(touched)
+}
+
+impl Shared {
+    /// Has nobody work what is erased: neither the conversations of a tenant nor the opened rows of a person's.
+    fn hold_for(&self, of: Unfinished) {
+        match of.whose {
+            Whose::Tenant => self.hold_back_all(of.tenant),
+            Whose::Person(..) => self.keys.close_records(of.tenant),
+        }
+    }
+
+    /// Ends what [`Shared::hold_for`] has begun.
+    fn let_go_for(&self, of: Unfinished, is_left: bool) {
+        match of.whose {
+            Whose::Tenant => self.let_go_all(of.tenant, is_left),
+            Whose::Person(..) => self.keys.open_records(of.tenant),
+        }
+        self.erasing.end(of);
+    }
+}
+
+/// Says what remains, and until when.
+fn remains(receipt: &mut ErasureReceipt, ring_key: &str) {
+    let (records, keys) = (receipt.records, receipt.keys);
+    let retired = Until::RingKeyRetired {
+        key: ring_key.to_owned(),
+    };
+    if receipt.depth == Depth::Logical {
+        left(receipt, Remnant::SealedRecords, records, Until::Rewritten);
+        left(receipt, Remnant::WrappedKeys, keys, Until::Rewritten);
+    }
+    // An older copy of the file has the records too; whoever has it and the ring of its time can read them.
+    if keys > 0 {
+        left(receipt, Remnant::SealedRecords, records, retired.clone());
+        left(receipt, Remnant::WrappedKeys, keys, retired);
+    } else {
+        left(
+            receipt,
+            Remnant::SealedRecords,
+            records,
+            Until::BackupsExpire,
+        );
+    }
+    if records > 0 && !matches!(receipt.what, Erase::Tenant) {
+        for what in [Remnant::EventHashes, Remnant::Ledger] {
+            receipt.remains.push(Remains {
+                what,
+                count: None,
+                until: Until::TenantErased,
+            });
+        }
+    }
+}
+
+fn left(receipt: &mut ErasureReceipt, what: Remnant, count: u64, until: Until) {
+    if count > 0 {
+        let count = Some(count);
+        receipt.remains.push(Remains { what, count, until });
     }
 }

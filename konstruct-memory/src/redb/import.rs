@@ -17,6 +17,7 @@ use super::{
     budget::{self, Budget},
     head::{Head, Held},
     keys::{self, ALIASES, HEADS, INBOX, LOG},
+    slices::Erasing,
     vault::Vault,
     writer::{Batch, Operation},
 };
@@ -31,6 +32,10 @@ pub(super) struct Import {
 
 impl Operation for Import {
     type Answer = ();
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         let mut taking = Taking {

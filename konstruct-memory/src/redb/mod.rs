@@ -20,6 +20,7 @@ mod rewrite;
 mod roles;
 mod rows;
 mod shelf;
+mod slices;
 mod snapshot;
 mod vault;
 mod writer;
@@ -37,11 +38,13 @@ use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::{Semaphore, watch};
 
 use self::{
+    erase::Erasure,
     precedence::Precedence,
     ready::Ready,
     recover::Health,
     rewrite::Noted,
     shelf::{Follower, Tables},
+    slices::Erasing,
     snapshot::{Latest, Rows as _},
     vault::Keys,
     writer::{Batch, Writer},
@@ -220,13 +223,16 @@ impl RedbBuilder {
             tables: Tables::default(),
             embedding: Embedding::new(self.embedder),
             touched: Noted::default(),
+            erasing: Erasing::default(),
             precedence: Precedence::default(),
             searching: Semaphore::new(
                 std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             ),
         });
+        // Before anything is ready: nobody works what is being erased.
+        let unfinished = Erasure::unfinished(&shared)?;
         shared.restore()?;
-        let (writer, writing) = Writer::start(Arc::clone(&shared))?;
+        let (writer, writing) = Writer::start(Arc::clone(&shared), unfinished)?;
         let mut threads = Follower::start(&shared, &writer, self.lanes)?;
         threads.push(writing);
         Ok(Redb {
@@ -314,6 +320,8 @@ struct Shared {
     embedding: Embedding,
     /// What is written while the file is copied.
     touched: Noted,
+    /// What is erased in parts.
+    erasing: Erasing,
     precedence: Precedence,
     /// Lets so many long searches run at a time.
     searching: Semaphore,

@@ -36,6 +36,8 @@ pub(super) struct Ready {
     leases: BTreeSet<(Timestamp, Of)>,
     /// What is being erased from, and whether it was or has become ready.
     held_back: HashMap<Of, bool>,
+    /// The tenants that are being erased, and which of their conversations were or have become ready.
+    held_tenants: HashMap<TenantId, HashSet<ConversationId>>,
     fence: u64,
     /// Timers up to and with this were looked at.
     scanned: Option<Timestamp>,
@@ -61,6 +63,7 @@ impl Ready {
             claims: HashMap::new(),
             leases: BTreeSet::new(),
             held_back: HashMap::new(),
+            held_tenants: HashMap::new(),
             // Fences of this opening are above all of those before.
             fence: epoch << 40,
             scanned: None,
@@ -72,6 +75,10 @@ impl Ready {
     fn enqueue(&mut self, of: Of) -> bool {
         if let Some(ready) = self.held_back.get_mut(&of) {
             *ready = true;
+            return false;
+        }
+        if let Some(ready) = self.held_tenants.get_mut(&of.0) {
+            ready.insert(of.1);
             return false;
         }
         if self.claims.contains_key(&of) || !self.queued.insert(of) {
@@ -106,6 +113,13 @@ impl Ready {
                 return next;
             }
         }
+    }
+
+    /// Whether somebody holds it, or it is being erased from.
+    fn is_held(&self, of: &Of) -> bool {
+        self.claims.contains_key(of)
+            || self.held_back.contains_key(of)
+            || self.held_tenants.contains_key(&of.0)
     }
 
     /// Ends a claim, whoever holds it.
@@ -200,6 +214,33 @@ impl Shared {
         let queued = ready.queued.remove(&of);
         ready.end(of);
         *ready.held_back.entry(of).or_default() |= claimed || queued;
+    }
+
+    /// As [`Shared::hold_back`], for all of a tenant until [`Shared::let_go_all`].
+    pub(super) fn hold_back_all(&self, tenant: TenantId) {
+        let mut ready = self.ready();
+        let own = |of: &Of| of.0 == tenant;
+        let mut held: HashSet<Of> = ready.queued.extract_if(own).collect();
+        held.extend(ready.claims.keys().filter(|of| own(of)));
+        for of in &held {
+            ready.end(*of);
+        }
+        let held = held.into_iter().map(|(_, conversation)| conversation);
+        ready.held_tenants.entry(tenant).or_default().extend(held);
+    }
+
+    /// Makes ready again what was, unless all was removed.
+    pub(super) fn let_go_all(&self, tenant: TenantId, is_left: bool) {
+        let mut ready = self.ready();
+        let held = ready.held_tenants.remove(&tenant).unwrap_or_default();
+        let mut woken = false;
+        for conversation in held.into_iter().filter(|_| is_left) {
+            woken |= ready.enqueue((tenant, conversation));
+        }
+        drop(ready);
+        if woken {
+            self.wake();
+        }
     }
 
     /// Makes ready again what was, unless it was removed.
@@ -359,9 +400,7 @@ impl Shared {
         self.snapshot()?
             .scan(DUE, &[], &keys::end(&[]), &mut |key, _| {
                 next = keys::read_due(key)
-                    .filter(|(_, tenant, conversation)| {
-                        !ready.claims.contains_key(&(*tenant, *conversation))
-                    })
+                    .filter(|(_, tenant, conversation)| !ready.is_held(&(*tenant, *conversation)))
                     .map(|(when, ..)| when);
                 Ok(if next.is_some() {
                     ControlFlow::Break(())

@@ -2,14 +2,16 @@
 //! next turns of their conversation.
 //!
 //! What is here counts only while its row stands in the file byte for byte, so what was erased is not found, and an erasure clears
-//! all of it.
+//! all of it. While a person is erased in parts, rows stand that must not be read any more: meanwhile nothing of the tenant is found.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use konstruct_core::turn::Record;
+use konstruct_core::{TenantId, turn::Record};
+
+use super::keys;
 
 /// How many bytes of rows a generation has; opened they take some seven times as much. There are two generations.
 const GENERATION: usize = 2 << 20;
@@ -26,6 +28,8 @@ struct Generations {
     old: HashMap<Vec<u8>, Opened>,
     /// The bytes of the young one's rows.
     size: usize,
+    /// The tenants of whom nothing is kept, and how many erasures want that.
+    closed: HashMap<TenantId, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +46,9 @@ impl Recent {
     /// Returns the records of a row, if they are those of these bytes.
     pub(super) fn get(&self, key: &[u8], row: &[u8]) -> Option<Records> {
         let mut held = self.held();
+        if held.is_closed(key) {
+            return None;
+        }
         if let Some(opened) = held.young.get(key) {
             return (*opened.row == *row).then(|| Arc::clone(&opened.records));
         }
@@ -57,16 +64,44 @@ impl Recent {
             row: row.into(),
             records,
         };
-        self.held().keep(key, opened);
+        let mut held = self.held();
+        if !held.is_closed(&key) {
+            held.keep(key, opened);
+        }
     }
 
     /// Forgets all.
     pub(super) fn clear(&self) {
-        *self.held() = Generations::default();
+        let mut held = self.held();
+        let closed = std::mem::take(&mut held.closed);
+        *held = Generations {
+            closed,
+            ..Generations::default()
+        };
+    }
+
+    /// Finds and keeps nothing of a tenant, until [`Recent::open`] is called as often.
+    pub(super) fn close(&self, tenant: TenantId) {
+        *self.held().closed.entry(tenant).or_default() += 1;
+    }
+
+    pub(super) fn open(&self, tenant: TenantId) {
+        let mut held = self.held();
+        if let Some(many) = held.closed.get_mut(&tenant) {
+            *many -= 1;
+            if *many == 0 {
+                held.closed.remove(&tenant);
+            }
+        }
     }
 }
 
 impl Generations {
+    fn is_closed(&self, key: &[u8]) -> bool {
+        let tenant = || keys::id(key, 0).map(TenantId::from_bytes);
+        !self.closed.is_empty() && tenant().is_some_and(|tenant| self.closed.contains_key(&tenant))
+    }
+
     fn keep(&mut self, key: Vec<u8>, opened: Opened) {
         if self.size >= GENERATION {
             self.old = std::mem::take(&mut self.young);

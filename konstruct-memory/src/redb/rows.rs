@@ -8,6 +8,7 @@ use super::{
     Redb, Shared, blocking,
     head::corrupt,
     keys::{self, ROWS},
+    slices::Erasing,
     snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
@@ -185,6 +186,11 @@ struct WriteRows {
 impl Operation for WriteRows {
     type Answer = bool;
 
+    fn waits(&self, erasing: &Erasing) -> bool {
+        let mut owners = self.changes.iter().filter_map(|change| change.tenant);
+        owners.any(|tenant| erasing.all_of(tenant))
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
         for (change, key) in self.changes.iter().zip(&self.keys) {
             let as_expected = match &change.expect {
@@ -219,6 +225,11 @@ struct Delete {
 impl Operation for Delete {
     type Answer = bool;
 
+    fn waits(&self, erasing: &Erasing) -> bool {
+        let tenant = keys::id(&self.key, 0).map(TenantId::from_bytes);
+        tenant.is_some_and(|tenant| erasing.all_of(tenant))
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<bool> {
         let found = batch.get(ROWS, &self.key)?.is_some();
         batch.delete(ROWS, self.key.clone());
@@ -236,11 +247,11 @@ impl Shared {
         let Some(row) = rows.get(ROWS, key)? else {
             return Ok(None);
         };
-        let vault = self.vault(rows, owner(tenant))?;
-        vault
-            .ok_or_else(closed)?
-            .open_row(rows, key, &row)
-            .map(Some)
+        // Without a key it is of a tenant that is being erased.
+        match self.vault(rows, owner(tenant))? {
+            Some(mut vault) => vault.open_row(rows, key, &row).map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     head::corrupt,
     keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
     recent::{Recent, Records},
+    slices::Erasing,
     snapshot::Rows,
     writer::{Batch, Operation},
 };
@@ -107,6 +108,15 @@ impl Keys {
     pub(super) fn forget_persons(&self) {
         self.recent.clear();
         self.persons.kept().clear();
+    }
+
+    /// Keeps nothing opened of a tenant until [`Keys::open_records`]: a row whose key was destroyed may stand as it was.
+    pub(super) fn close_records(&self, tenant: TenantId) {
+        self.recent.close(tenant);
+    }
+
+    pub(super) fn open_records(&self, tenant: TenantId) {
+        self.recent.open(tenant);
     }
 
     fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
@@ -397,6 +407,10 @@ pub(super) struct MakeKeys(pub(super) TenantId);
 
 impl Operation for MakeKeys {
     type Answer = ();
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.0)
+    }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         shared.vault_or_new(batch, self.0).map(drop)

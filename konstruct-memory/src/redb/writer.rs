@@ -5,7 +5,7 @@
 //! only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
@@ -17,9 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared,
+    erase::Erasure,
     keys::{self, Table},
     recover::is_io,
     rewrite::{self, Copying, Fresh, Touched},
+    shelf::EraseWith,
+    slices::Erasing,
     snapshot::{Rows, Step},
     stored,
     vault::Vault,
@@ -62,6 +65,24 @@ pub(super) trait Operation: Send + 'static {
         false
     }
 
+    /// Whether it is of a tenant that is being erased: it waits until that is done, for nothing of it may be erased too.
+    fn waits(&self, _erasing: &Erasing) -> bool {
+        false
+    }
+
+    /// Whether it goes on after this commit: it is applied again in a later transaction, and answered after the last one.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// Called after each commit after which it goes on.
+    fn in_between(&mut self, _shared: &Shared) {}
+
+    /// Called when a part of it was not written: whether that part is tried again. Otherwise it is answered with the error.
+    fn tries_again(&mut self) -> bool {
+        false
+    }
+
     /// Called before the commit: from then on a reader may see what was drafted.
     fn coming(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 
@@ -72,8 +93,15 @@ pub(super) trait Operation: Send + 'static {
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 }
 
-/// How many operations that do not come first share a transaction with those that do.
+/// How many operations that do not come first share a transaction with those that do, and how many rows an operation that goes on
+/// writes beside them.
 const BESIDE: usize = 64;
+
+/// How many rows an operation that goes on writes in a transaction in which nothing comes first.
+const PART: usize = 256;
+
+/// How long the next part of an operation waits after one that could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The sending end of the writer.
 #[derive(Clone, Debug)]
@@ -83,22 +111,33 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it ends when the last `Writer` is gone and everything queued is done.
-    pub(super) fn start(shared: Arc<Shared>) -> Result<(Self, std::thread::JoinHandle<()>)> {
+    /// Starts the thread, with the erasures that the last process has not finished; it ends when the last `Writer` is gone and
+    /// everything queued is done.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        unfinished: Vec<Erasure>,
+    ) -> Result<(Self, std::thread::JoinHandle<()>)> {
+        let (writer, queues) = Self::queues();
+        let failed = |error| Error::internal("the writer thread did not start").with_source(error);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = runtime.map_err(failed)?;
+        let thread = std::thread::Builder::new()
+            .name("redb-writer".into())
+            .spawn(move || Loop::new(&shared, queues, unfinished).run(&runtime))
+            .map_err(failed)?;
+        Ok((writer, thread))
+    }
+
+    fn queues() -> (Self, Queues) {
         let (first, firsts) = mpsc::channel(2 * BATCH);
         let (jobs, others) = mpsc::channel(2 * BATCH);
-        let failed = |error| Error::internal("the writer thread did not start").with_source(error);
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(failed)?;
         let queues = Queues {
             first: firsts,
             others,
         };
-        let thread = std::thread::Builder::new()
-            .name("redb-writer".into())
-            .spawn(move || Loop::new(&shared, queues).run(&runtime))
-            .map_err(failed)?;
-        Ok((Self { first, jobs }, thread))
+        (Self { first, jobs }, queues)
     }
 
     /// Queues an operation and waits for its answer. Dropping the future does not take it back.
@@ -145,6 +184,12 @@ trait Job: Send {
     fn committed(&mut self, shared: &Shared);
     fn comes_first(&self) -> bool;
     fn rewrites(&self) -> bool;
+    fn waits(&self, shared: &Shared) -> bool;
+    /// Whether it was applied last with an error.
+    fn has_failed(&self) -> bool;
+    fn goes_on(&self) -> bool;
+    fn in_between(&mut self, shared: &Shared);
+    fn tries_again(&mut self) -> bool;
     /// Answers: whether the batch was committed, and whether the file was rewritten after it, if that was asked for.
     fn answer(
         self: Box<Self>,
@@ -192,7 +237,31 @@ impl<O: Operation> Job for Queued<O> {
     }
 
     fn rewrites(&self) -> bool {
-        self.operation.rewrites() && matches!(self.answer, Some(Ok(_)))
+        self.operation.rewrites() && !self.has_failed()
+    }
+
+    fn waits(&self, shared: &Shared) -> bool {
+        self.operation.waits(&shared.erasing)
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.answer, Some(Err(_)))
+    }
+
+    fn goes_on(&self) -> bool {
+        self.operation.goes_on() && !self.has_failed()
+    }
+
+    fn in_between(&mut self, shared: &Shared) {
+        self.operation.in_between(shared);
+    }
+
+    fn tries_again(&mut self) -> bool {
+        let again = self.operation.tries_again();
+        if again && let Some(Err(error)) = &self.answer {
+            tracing::error!(%error, "a part of an erasure was not written; it is tried again");
+        }
+        again
     }
 
     fn answer(
@@ -284,28 +353,51 @@ struct Loop<'a> {
     copying: Option<(Copying, Vec<Box<dyn Job>>)>,
     /// Who waits for the next one: what they erased was committed after the one under way had begun.
     waiting: Vec<Box<dyn Job>>,
+    /// What is done in parts, one of them in each transaction.
+    going: VecDeque<Box<dyn Job>>,
+    /// What waits until its tenant is erased.
+    parked: Vec<Box<dyn Job>>,
+    /// When a part is tried again that could not be written.
+    again: Option<Instant>,
 }
 
 /// What the writer does next.
 enum Next {
     Job(Box<dyn Job>),
+    /// The next part of what is done in parts, or what was parked.
+    GoOn,
     /// The copy has caught up, or failed.
     Copied(Result<Fresh>),
     End,
 }
 
 impl<'a> Loop<'a> {
-    fn new(shared: &'a Arc<Shared>, queues: Queues) -> Self {
-        Self {
+    fn new(shared: &'a Arc<Shared>, queues: Queues, unfinished: Vec<Erasure>) -> Self {
+        let mut own = Self {
             shared,
             queues,
             copying: None,
             waiting: Vec::new(),
+            going: VecDeque::new(),
+            parked: Vec::new(),
+            again: None,
+        };
+        own.resume(unfinished);
+        own
+    }
+
+    /// Goes on with erasures that nobody waits for any more.
+    fn resume(&mut self, unfinished: Vec<Erasure>) {
+        for erasure in unfinished {
+            let (job, _) = queued(EraseWith::unfinished(erasure));
+            self.going.push_back(job);
         }
     }
 
     fn run(mut self, runtime: &tokio::runtime::Runtime) {
         match rewrite::is_owed(self.shared) {
+            // It is copied once that is done.
+            Ok(true) if self.going.iter().any(|job| job.rewrites()) => {}
             Ok(true) => self.copy(),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "whether the file is to be rewritten is unknown"),
@@ -317,9 +409,15 @@ impl<'a> Loop<'a> {
                     jobs.push(job);
                     self.batch(&mut jobs);
                 }
+                Next::GoOn => self.batch(&mut jobs),
                 Next::Copied(fresh) => self.copied(fresh),
                 Next::End => break,
             }
+        }
+        self.again = None;
+        // What cannot be written now is left to the next process.
+        while self.again.is_none() && self.may_go_on() {
+            self.batch(&mut jobs);
         }
         // Whoever asked for it does not wait any more, but it was promised.
         while let Some((copying, _)) = &mut self.copying {
@@ -329,39 +427,73 @@ impl<'a> Loop<'a> {
     }
 
     async fn next(&mut self) -> Next {
-        let Some((copying, _)) = &mut self.copying else {
-            return self.queues.next().await.map_or(Next::End, Next::Job);
+        let (may_go_on, again) = (self.may_go_on(), self.again);
+        let copying = &mut self.copying;
+        let copied = async {
+            match copying {
+                Some((copying, _)) => copying.done().await,
+                None => std::future::pending().await,
+            }
+        };
+        let go_on = async {
+            match again {
+                _ if !may_go_on => std::future::pending().await,
+                Some(again) => tokio::time::sleep_until(again.into()).await,
+                None => {}
+            }
         };
         tokio::select! {
             biased;
-            fresh = copying.done() => Next::Copied(fresh),
+            fresh = copied => Next::Copied(fresh),
             job = self.queues.next() => job.map_or(Next::End, Next::Job),
+            () = go_on => Next::GoOn,
         }
+    }
+
+    /// Whether there is something to do that is not queued.
+    fn may_go_on(&self) -> bool {
+        let shared = self.shared;
+        !self.going.is_empty() || self.parked.iter().any(|job| !job.waits(shared))
     }
 
     fn batch(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         let shared = self.shared;
+        jobs.extend(self.parked.extract_if(.., |job| !job.waits(shared)));
         self.queues.fill(jobs);
         let began = Instant::now();
-        while jobs.iter().all(|job| job.rides_along(shared)) && began.elapsed() < RIDE {
+        while self.going.is_empty()
+            && jobs.iter().all(|job| job.rides_along(shared))
+            && began.elapsed() < RIDE
+        {
             std::thread::sleep(LOOK);
             self.queues.fill(jobs);
         }
+        let idle = self.going.is_empty();
         let may_wait = |jobs: &Vec<_>| {
             let few = jobs.len() < ENOUGH && began.elapsed() < MOMENT;
-            few && !shared.precedence.is_needed() && shared.working() >= SIBLINGS
+            idle && few && !shared.precedence.is_needed() && shared.working() >= SIBLINGS
         };
         while may_wait(jobs) {
             std::thread::sleep(LOOK);
             self.queues.fill(jobs);
         }
-        let written = write(shared, jobs);
+        if self.again.is_none_or(|again| again <= began) {
+            self.again = None;
+            jobs.extend(self.going.pop_front());
+        }
+        let written = write(shared, jobs, &mut self.parked);
         let failed = written.as_ref().err().map(ToString::to_string);
         let reopens = written.as_ref().is_err_and(is_io);
         let committed = written.map_err(|error| format!("the batch was not written: {error}"));
         shared.health.written(shared.clock.now(), failed);
-        for job in jobs.drain(..) {
-            if committed.is_ok() && job.rewrites() {
+        for mut job in jobs.drain(..) {
+            let done = committed.is_ok() && !job.has_failed();
+            if done && job.goes_on() {
+                self.going.push_back(job);
+            } else if !done && job.tries_again() {
+                self.going.push_front(job);
+                self.again = Some(Instant::now() + AGAIN);
+            } else if done && job.rewrites() {
                 self.waiting.push(job);
             } else {
                 job.answer(shared, &committed, &Ok(()));
@@ -372,6 +504,11 @@ impl<'a> Loop<'a> {
         }
         if reopens {
             shared.reopen();
+            // One that was not committed may be in the file all the same.
+            match Erasure::unfinished(shared) {
+                Ok(unfinished) => self.resume(unfinished),
+                Err(error) => tracing::error!(%error, "which erasures are unfinished is unknown"),
+            }
         }
     }
 
@@ -387,10 +524,11 @@ impl<'a> Loop<'a> {
     /// Replaces the file by its copy, and begins the next one if it was asked for meanwhile.
     fn copied(&mut self, fresh: Result<Fresh>) {
         let jobs = self.copying.take().map(|(_, jobs)| jobs);
-        let owed = !self.waiting.is_empty();
+        let waits = !self.waiting.is_empty();
+        let owed = waits || self.going.iter().any(|job| job.rewrites());
         let replaced = fresh.and_then(|fresh| fresh.replace(self.shared, owed));
         self.rewritten(jobs.unwrap_or_default(), replaced);
-        if owed {
+        if waits {
             self.copy();
         }
     }
@@ -407,7 +545,12 @@ impl<'a> Loop<'a> {
     }
 }
 
-fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
+/// Writes a batch. Leaves what waits for the end of an erasure in `parked`.
+fn write(
+    shared: &Shared,
+    jobs: &mut Vec<Box<dyn Job>>,
+    parked: &mut Vec<Box<dyn Job>>,
+) -> Result<()> {
     shared.health.check()?;
     let mut txn = {
         let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
@@ -417,13 +560,23 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
     batch.touched = shared.touched.is_noted().then(Touched::default);
-    for job in &mut *jobs {
+    if jobs.iter().any(|job| job.comes_first()) {
+        batch.part = BESIDE;
+    }
+    let mut at = 0;
+    while let Some(job) = jobs.get_mut(at) {
+        // An erasure may have begun in this batch.
+        if job.waits(shared) {
+            parked.push(jobs.remove(at));
+            continue;
+        }
         job.apply(&mut batch, shared);
         if job.rewrites() {
             // Should the process end before it is rewritten, the next one does it.
             rewrite::owe(&mut batch);
         }
         batch.gather()?;
+        at += 1;
     }
     batch.flush()?;
     let touched = batch.touched.take();
@@ -440,8 +593,12 @@ fn write(shared: &Shared, jobs: &mut [Box<dyn Job>]) -> Result<()> {
     shared.touched.note(touched);
     committed?;
     // From now on nobody reads what was erased: those who wait for the file only wait for its free pages.
-    for job in jobs.iter_mut().filter(|job| job.rewrites()) {
-        job.committed(shared);
+    for job in jobs {
+        if job.goes_on() {
+            job.in_between(shared);
+        } else if job.rewrites() {
+            job.committed(shared);
+        }
     }
     Ok(())
 }
@@ -466,6 +623,8 @@ pub(super) struct Batch<'txn> {
     vaults: HashMap<TenantId, Vault>,
     /// What is written, for a copy of the file that is under way.
     touched: Option<Touched>,
+    /// How many rows an operation that is done in parts may write.
+    pub(super) part: usize,
 }
 
 impl<'txn> Batch<'txn> {
@@ -478,6 +637,7 @@ impl<'txn> Batch<'txn> {
             cleared: Vec::new(),
             vaults: HashMap::new(),
             touched: None,
+            part: PART,
         }
     }
 

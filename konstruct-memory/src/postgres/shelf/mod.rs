@@ -139,9 +139,14 @@ impl Shelf for Inner {
         self.without_vector(tenant, embedder, after, limit).await
     }
 
-    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+    async fn units_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
-        let units = person::units_of(&mut tx, person).await?;
+        let units = person::units_of(&mut tx, person, limit).await?;
         tx.commit().await?;
         Ok(units)
     }

@@ -9,13 +9,18 @@ use super::{
 };
 
 /// Lists the units that name a person.
-pub(super) async fn units_of(tx: &mut TenantTx, person: PersonId) -> Result<Vec<UnitKey>> {
+pub(super) async fn units_of(
+    tx: &mut TenantTx,
+    person: PersonId,
+    limit: usize,
+) -> Result<Vec<UnitKey>> {
     let rows = sqlx::query_as(
         "select space, grp, item from konstruct.unit_persons
-         where tenant = $1 and person = $2 order by space, grp, item",
+         where tenant = $1 and person = $2 order by space, grp, item limit $3",
     )
     .bind(tx.id())
     .bind(Uuid::from_bytes(*person.as_bytes()))
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
@@ -24,7 +29,7 @@ pub(super) async fn units_of(tx: &mut TenantTx, person: PersonId) -> Result<Vec<
 
 /// Takes out the units that name a person, and returns how many they were.
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
-    let units = units_of(tx, person).await?;
+    let units = units_of(tx, person, usize::MAX).await?;
     let keys: Keys = units.iter().collect();
     index::take_out_units(tx, keys).await?;
     Ok(units.len() as u64)

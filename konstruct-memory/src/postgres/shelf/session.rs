@@ -202,8 +202,13 @@ impl Shelf for Session {
         self.inner.unembedded(tenant, embedder, after, limit).await
     }
 
-    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
-        self.inner.units_of(tenant, person).await
+    async fn units_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
+        self.inner.units_of(tenant, person, limit).await
     }
 
     async fn expired(&self, tenant: TenantId, now: Timestamp) -> Result<Vec<UnitKey>> {

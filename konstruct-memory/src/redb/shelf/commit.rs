@@ -13,15 +13,19 @@ use super::{
             self, MEMORY, MEMORY_HEADS, MEMORY_OF, PERSON_UNITS, POSTINGS, QUEUE, SIZES, UNITS,
             VECTORS,
         },
+        slices::{self, Erasing},
         snapshot::Rows,
         writer::{Batch, Operation},
     },
     index::{Changes, Step},
     units,
 };
-use crate::memory::{
-    shelf::{EmbedderKey, Kind, Plan},
-    unknown_person,
+use crate::{
+    memory::{
+        shelf::{EmbedderKey, Kind, Plan},
+        unknown_person,
+    },
+    seal::{self, KeyId},
 };
 
 /// What is counted of a tenant's memory.
@@ -82,6 +86,10 @@ impl Commit {
 
 impl Operation for Commit {
     type Answer = bool;
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
         let head = MemoryHead::of(batch, self.tenant)?;
@@ -223,6 +231,10 @@ pub(super) struct Requeue {
 impl Operation for Requeue {
     type Answer = ();
 
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<()> {
         let mut head = MemoryHead::of(batch, self.tenant)?;
         if head.embedder == self.embedder.0 {
@@ -237,8 +249,34 @@ impl Operation for Requeue {
     }
 }
 
-/// Erases from the journal, the rows and the index, and then writes a plan, all in one transaction.
-pub(super) struct EraseWith {
+/// The keys that a row of the memory is sealed with.
+pub(in crate::redb) fn sealed_to(row: &[u8]) -> Result<Vec<KeyId>> {
+    seal::persons(parted(row)?.1)
+}
+
+/// Notes that a person is going to be erased, before the index is emptied.
+pub(super) struct Prepare {
+    pub(super) tenant: TenantId,
+    pub(super) person: PersonId,
+    pub(super) depth: Depth,
+}
+
+impl Operation for Prepare {
+    type Answer = ();
+
+    fn waits(&self, erasing: &Erasing) -> bool {
+        erasing.all_of(self.tenant)
+    }
+
+    fn apply(&mut self, batch: &mut Batch<'_>, _: &Shared) -> Result<()> {
+        slices::prepare(batch, (self.tenant, self.person), self.depth);
+        Ok(())
+    }
+}
+
+/// Erases from the journal, the rows and the index, and writes a plan: what makes it unreadable in one transaction with the plan, and
+/// what is left of a person's or a tenant's rows in as many as it takes.
+pub(in crate::redb) struct EraseWith {
     pub(super) tenant: TenantId,
     pub(super) what: Erase,
     pub(super) depth: Depth,
@@ -249,7 +287,15 @@ pub(super) struct EraseWith {
 impl Operation for EraseWith {
     type Answer = Option<ErasureReceipt>;
 
+    fn waits(&self, erasing: &Erasing) -> bool {
+        !self.is_begun() && erasing.all_of(self.tenant)
+    }
+
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Option<ErasureReceipt>> {
+        if let Some(erasure) = self.erasure.as_mut().filter(|erasure| erasure.is_begun()) {
+            erasure.go_on(batch, shared)?;
+            return Ok(Some(erasure.told(shared)));
+        }
         let tenant = self.tenant;
         let head = MemoryHead::of(batch, tenant)?;
         if head.revision != self.plan.revision {
@@ -257,8 +303,7 @@ impl Operation for EraseWith {
         }
         // Kept before anything else can fail: what it holds back must be let go of then.
         let erasure = Erasure::draft(batch, shared, tenant, self.what, self.depth)?;
-        let mut receipt = erasure.receipt.clone();
-        self.erasure = Some(erasure);
+        let erasure = self.erasure.insert(erasure);
         let mut changes = Changes::default();
         match self.what {
             Erase::Tenant => {}
@@ -267,18 +312,30 @@ impl Operation for EraseWith {
                 for (key, _) in batch.all(PERSON_UNITS, &own)? {
                     let unit = units::read_key(&key, 32)?;
                     let there = changes.take_out(batch, tenant, &unit)?;
-                    receipt.passages += u64::from(there);
+                    erasure.receipt.passages += u64::from(there);
                 }
-                for (key, _) in batch.all(MEMORY_OF, &own)? {
-                    let row = keys::of(tenant, &[key.get(32..).ok_or_else(corrupt)?]);
-                    batch.delete(MEMORY, row);
-                    batch.delete(MEMORY_OF, key);
-                }
-                self.write(batch, shared, head, &mut changes)?;
+                apply(batch, shared, tenant, &self.plan, head, &mut changes)?;
             }
-            _ => self.write(batch, shared, head, &mut changes)?,
+            _ => apply(batch, shared, tenant, &self.plan, head, &mut changes)?,
         }
-        Ok(Some(receipt))
+        Ok(Some(erasure.told(shared)))
+    }
+
+    fn goes_on(&self) -> bool {
+        self.erasure.as_ref().is_some_and(Erasure::goes_on)
+    }
+
+    fn in_between(&mut self, shared: &Shared) {
+        if let Some(erasure) = &mut self.erasure {
+            if !erasure.is_begun() {
+                shared.tables.drop_tenant(self.tenant);
+            }
+            erasure.in_between(shared);
+        }
+    }
+
+    fn tries_again(&mut self) -> bool {
+        self.erasure.as_mut().is_some_and(Erasure::tries_again)
     }
 
     fn rewrites(&self) -> bool {
@@ -300,14 +357,19 @@ impl Operation for EraseWith {
 }
 
 impl EraseWith {
-    fn write(
-        &self,
-        batch: &mut Batch<'_>,
-        shared: &Shared,
-        head: MemoryHead,
-        changes: &mut Changes,
-    ) -> Result<()> {
-        apply(batch, shared, self.tenant, &self.plan, head, changes)
+    /// Goes on with one that is begun.
+    pub(in crate::redb) fn unfinished(erasure: Erasure) -> Self {
+        Self {
+            tenant: erasure.tenant,
+            what: erasure.receipt.what,
+            depth: erasure.receipt.depth,
+            plan: Plan::default(),
+            erasure: Some(erasure),
+        }
+    }
+
+    fn is_begun(&self) -> bool {
+        self.erasure.as_ref().is_some_and(Erasure::is_begun)
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
         vault::{MakeKeys, Vault},
         writer::Writer,
     },
-    commit::{Commit, EraseWith, MemoryHead, Requeue, parted, row_key},
+    commit::{Commit, EraseWith, MemoryHead, Prepare, Requeue, parted, row_key},
     units,
 };
 use crate::{
@@ -33,6 +33,9 @@ use crate::{
 
 /// Among so many passages a search takes less time than handing it to another thread.
 const FEW: u64 = 1_000;
+
+/// How many units one plan of a person's erasure changes: each touches as many rows of postings as it has words.
+const PART: usize = 32;
 
 /// The store, as the memory sees it.
 #[derive(Clone)]
@@ -276,9 +279,15 @@ impl Shelf for Desk {
             .collect()
     }
 
-    async fn units_of(&self, tenant: TenantId, person: PersonId) -> Result<Vec<UnitKey>> {
+    async fn units_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        limit: usize,
+    ) -> Result<Vec<UnitKey>> {
         let prefix = keys::of(tenant, &[person.as_bytes()]);
-        let rows = self.shared.snapshot()?.all(PERSON_UNITS, &prefix)?;
+        let (mut snapshot, end) = (self.shared.snapshot()?, keys::end(&prefix));
+        let rows = snapshot.page(PERSON_UNITS, &prefix, &end, limit)?;
         rows.iter()
             .map(|(key, _)| units::read_key(key, 32))
             .collect()
@@ -328,6 +337,24 @@ impl Shelf for Desk {
             }
         }
         Ok(true)
+    }
+
+    fn part(&self) -> Option<usize> {
+        Some(PART)
+    }
+
+    async fn prepare_to_erase(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        depth: Depth,
+    ) -> Result<()> {
+        let prepare = Prepare {
+            tenant,
+            person,
+            depth,
+        };
+        self.writer.submit(prepare).await
     }
 
     async fn erase_with(

@@ -3,13 +3,14 @@
 use std::{num::NonZeroUsize, pin::pin, sync::Arc, thread::JoinHandle, time::Duration};
 
 use futures_util::future::join_all;
-use konstruct_core::{Error, Result, TenantId};
+use konstruct_core::{Erase, Error, Result, TenantId};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     super::{
         Shared,
         keys::{self, TENANTS},
+        slices,
         snapshot::Rows as _,
         writer::Writer,
     },
@@ -46,6 +47,9 @@ impl Follower {
         let words = thread("redb-words", desk.clone(), async |desk| {
             if let Err(error) = desk.shared.find_behind() {
                 tracing::warn!(%error, "could not read which tenants' indexes are behind");
+            }
+            if let Err(error) = finish_erasures(desk).await {
+                tracing::error!(%error, "could not finish a prepared erasure; the next start tries again");
             }
             index(desk).await;
         })?;
@@ -152,6 +156,16 @@ async fn within<T>(runtime: Option<&Handle>, work: impl Future<Output = T>) -> T
         work.as_mut().poll(context)
     })
     .await
+}
+
+/// Erases the persons whose erasure the last process has only prepared.
+async fn finish_erasures(desk: &Desk) -> Result<()> {
+    let prepared = slices::all_prepared(&mut desk.shared.snapshot()?)?;
+    for (tenant, person, depth) in prepared {
+        let what = Erase::Person { person };
+        crate::memory::forget(desk, tenant, what, depth).await?;
+    }
+    Ok(())
 }
 
 impl Shared {

@@ -20,4 +20,9 @@ mod search;
 mod tables;
 mod units;
 
-pub(super) use self::{desk::Desk, follower::Follower, tables::Tables};
+pub(super) use self::{
+    commit::{EraseWith, sealed_to},
+    desk::Desk,
+    follower::Follower,
+    tables::Tables,
+};

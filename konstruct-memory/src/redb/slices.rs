@@ -1,0 +1,413 @@
+//! Erasing a person or a tenant in parts, each in a transaction of its own, so that events of others are accepted in between.
+//!
+//! The first transaction destroys the keys: from that commit on nothing of it is readable, although rows are left. It also writes a row
+//! of [`META`] that the last part deletes, so the next process finishes what this one does not. A part only touches what is sealed with a
+//! destroyed key, or what stood before the tenant's erasure: whatever writes for that tenant [waits](Erasing) until the last part.
+
+use std::{
+    collections::HashSet,
+    ops::ControlFlow,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use konstruct_core::{ConversationId, Depth, Erase, ErrorKind, PersonId, Result, TenantId};
+
+use super::{
+    Shared,
+    arrival::inbox_keys,
+    head::{Head, corrupt},
+    keys::{
+        self, DUE, HEADS, INBOX, KEYS, LOG, MEMORY, MEMORY_OF, META, PERSON_KEYS, ROWS,
+        TENANT_KEYS, Table, WORDS,
+    },
+    log::Row,
+    rows::OPERATOR,
+    shelf::sealed_to,
+    snapshot::Rows,
+    writer::Batch,
+};
+use crate::seal::KeyId;
+
+/// How much of a log is looked at in one go.
+const PAGE: usize = 256;
+
+/// What the rows of [`META`] begin with that are there while an erasure is unfinished, and while one is prepared.
+const UNFINISHED: &[u8] = b"erasing";
+const PREPARED: &[u8] = b"to-erase";
+
+/// What is erased in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Whose {
+    /// All of a tenant.
+    Tenant,
+    /// What is sealed with a person's destroyed key.
+    Person(PersonId, KeyId),
+}
+
+/// An erasure whose keys are destroyed, and whose rows are not all gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unfinished {
+    pub(super) tenant: TenantId,
+    pub(super) whose: Whose,
+}
+
+impl Unfinished {
+    fn key(self) -> Vec<u8> {
+        let mut key = [UNFINISHED, self.tenant.as_bytes()].concat();
+        if let Whose::Person(person, id) = self.whose {
+            key.extend_from_slice(person.as_bytes());
+            key.extend_from_slice(id.as_bytes());
+        }
+        key
+    }
+
+    fn read(key: &[u8]) -> Result<Self> {
+        let key = key.get(UNFINISHED.len()..).ok_or_else(corrupt)?;
+        let id = |at| keys::id(key, at).ok_or_else(corrupt);
+        let whose = match key.len() {
+            16 => Whose::Tenant,
+            _ => Whose::Person(PersonId::from_bytes(id(16)?), KeyId::from_bytes(id(32)?)),
+        };
+        Ok(Self {
+            tenant: TenantId::from_bytes(id(0)?),
+            whose,
+        })
+    }
+
+    /// Notes that it is unfinished.
+    pub(super) fn put(self, batch: &mut Batch<'_>, depth: Depth) {
+        batch.put(META, self.key(), depth_row(depth));
+    }
+
+    /// Returns those that the file names.
+    pub(super) fn all(rows: &mut dyn Rows) -> Result<Vec<(Self, Depth)>> {
+        let rows = rows.all(META, UNFINISHED)?;
+        let read = |(key, row): &(Vec<u8>, Vec<u8>)| Ok((Self::read(key)?, read_depth(row)));
+        rows.iter().map(read).collect()
+    }
+
+    pub(super) fn what(self) -> Erase {
+        match self.whose {
+            Whose::Tenant => Erase::Tenant,
+            Whose::Person(person, _) => Erase::Person { person },
+        }
+    }
+}
+
+fn depth_row(depth: Depth) -> [u8; 1] {
+    [u8::from(depth == Depth::Physical)]
+}
+
+fn read_depth(row: &[u8]) -> Depth {
+    match row {
+        [1] => Depth::Physical,
+        _ => Depth::Logical,
+    }
+}
+
+/// The row of [`META`] that is there while a person's index is emptied and the person's key stands.
+fn prepared(tenant: TenantId, person: PersonId) -> Vec<u8> {
+    [PREPARED, tenant.as_bytes(), person.as_bytes()].concat()
+}
+
+/// Notes that a person is going to be erased, before the first part of the index is emptied.
+pub(super) fn prepare(batch: &mut Batch<'_>, (tenant, person): (TenantId, PersonId), depth: Depth) {
+    batch.put(META, prepared(tenant, person), depth_row(depth));
+}
+
+/// Deletes what [`prepare`] has noted.
+pub(super) fn is_erased(batch: &mut Batch<'_>, (tenant, person): (TenantId, PersonId)) {
+    batch.delete(META, prepared(tenant, person));
+}
+
+/// Returns whose erasure was prepared and not begun.
+pub(super) fn all_prepared(rows: &mut dyn Rows) -> Result<Vec<(TenantId, PersonId, Depth)>> {
+    let rows = rows.all(META, PREPARED)?;
+    let read = |(key, row): &(Vec<u8>, Vec<u8>)| {
+        let id = |at| keys::id(key, PREPARED.len() + at).ok_or_else(corrupt);
+        let (tenant, person) = (id(0)?, id(16)?);
+        Ok((
+            TenantId::from_bytes(tenant),
+            PersonId::from_bytes(person),
+            read_depth(row),
+        ))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// The erasures that this process has begun and not finished.
+#[derive(Debug, Default)]
+pub(super) struct Erasing(Mutex<HashSet<Unfinished>>);
+
+impl Erasing {
+    fn held(&self) -> MutexGuard<'_, HashSet<Unfinished>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all of a tenant is being erased.
+    pub(super) fn all_of(&self, tenant: TenantId) -> bool {
+        let whose = Whose::Tenant;
+        let held = self.held();
+        !held.is_empty() && held.contains(&Unfinished { tenant, whose })
+    }
+
+    /// Whether it is among them.
+    pub(super) fn has(&self, unfinished: Unfinished) -> bool {
+        self.held().contains(&unfinished)
+    }
+
+    pub(super) fn begin(&self, unfinished: Unfinished) {
+        self.held().insert(unfinished);
+    }
+
+    pub(super) fn end(&self, unfinished: Unfinished) {
+        self.held().remove(&unfinished);
+    }
+}
+
+/// How far an erasure has come.
+#[derive(Clone, Debug)]
+pub(super) struct Slices {
+    pub(super) of: Unfinished,
+    at: At,
+    /// The records that are gone, and the keys besides those that the first transaction destroyed.
+    pub(super) records: u64,
+    pub(super) keys: u64,
+}
+
+/// What comes next.
+#[derive(Clone, Debug)]
+enum At {
+    /// The conversations that hold a person's words, from this row of [`WORDS`] on, and the log of the first from this row on.
+    Words(Vec<u8>, Option<Vec<u8>>),
+    /// The rows of the memory that are sealed to a person, from this row of [`MEMORY_OF`] on.
+    Memory(Vec<u8>),
+    /// The tables of a tenant, by their places.
+    Tables(usize),
+    Done,
+}
+
+impl Slices {
+    pub(super) fn new(of: Unfinished) -> Self {
+        let at = match of.whose {
+            Whose::Tenant => At::Tables(0),
+            Whose::Person(person, _) => At::Words(keys::of(of.tenant, &[person.as_bytes()]), None),
+        };
+        Self {
+            of,
+            at,
+            records: 0,
+            keys: 0,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.at, At::Done)
+    }
+
+    /// Drafts the next part, of about as many rows as the batch allows.
+    pub(super) fn go_on(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+        let mut left = batch.part;
+        while left > 0 && !self.is_done() {
+            let (at, spent) = match (self.at.clone(), self.of.whose) {
+                (At::Words(from, log), Whose::Person(person, key)) => {
+                    let next = self.words(batch, shared, (person, key), (from, log), left)?;
+                    (next.0, next.1)
+                }
+                (At::Memory(from), Whose::Person(person, key)) => {
+                    self.memory(batch, (person, key), from, left)?
+                }
+                (At::Tables(at), _) => self.table(batch, at, left)?,
+                (At::Words(..) | At::Memory(_) | At::Done, _) => (At::Done, 0),
+            };
+            self.at = at;
+            left = left.saturating_sub(spent);
+        }
+        if self.is_done() {
+            self.end(batch)?;
+        }
+        Ok(())
+    }
+
+    fn end(&self, batch: &mut Batch<'_>) -> Result<()> {
+        let Unfinished { tenant, whose } = self.of;
+        batch.delete(META, self.of.key());
+        if whose == Whose::Tenant {
+            for begins in [UNFINISHED, PREPARED] {
+                let prefix = [begins, tenant.as_bytes()].concat();
+                for (key, _) in batch.all(META, &prefix)? {
+                    batch.delete(META, key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a person's words out of a conversation, or out of a part of its log. Returns what comes next, and how many rows it was.
+    fn words(
+        &mut self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        (person, key): (PersonId, KeyId),
+        (from, log): (Vec<u8>, Option<Vec<u8>>),
+        most: usize,
+    ) -> Result<(At, usize)> {
+        let tenant = self.of.tenant;
+        let own = keys::of(tenant, &[person.as_bytes()]);
+        let Some((words, _)) = batch.page(WORDS, &from, &keys::end(&own), 1)?.pop() else {
+            return Ok((At::Memory(own), 1));
+        };
+        let conversation = ConversationId::from_bytes(keys::id(&words, 32).ok_or_else(corrupt)?);
+        let prefix = keys::conversation(tenant, conversation);
+        let (mut at, end) = (log.unwrap_or_else(|| prefix.clone()), keys::end(&prefix));
+        let mut spent = 1;
+        loop {
+            let many = PAGE.min(most.saturating_sub(spent));
+            if many == 0 {
+                return Ok((At::Words(words, Some(at)), spent));
+            }
+            let page = batch.page(LOG, &at, &end, many)?;
+            let Some((last, _)) = page.last() else { break };
+            at = after(last);
+            spent += page.len();
+            for (at, row) in page {
+                let left = legible(Row::read(&row).and_then(|row| row.without(key)))?;
+                if let Some((left, gone)) = left.flatten() {
+                    batch.put(LOG, at, left);
+                    self.records += gone;
+                }
+            }
+        }
+        spent += self.inbox(batch, shared, conversation, key)?;
+        let next = after(&words);
+        // One who has a key again may have said something there since.
+        if batch.get(PERSON_KEYS, &own)?.is_none() {
+            batch.delete(WORDS, words);
+        }
+        Ok((At::Words(next, None), spent))
+    }
+
+    /// Takes a person's events out of an inbox. Returns how many rows it was.
+    fn inbox(
+        &mut self,
+        batch: &mut Batch<'_>,
+        shared: &Shared,
+        conversation: ConversationId,
+        key: KeyId,
+    ) -> Result<usize> {
+        let tenant = self.of.tenant;
+        let prefix = keys::conversation(tenant, conversation);
+        let (mut looked, mut gone) = (1, 0);
+        for (at, row) in batch.all(INBOX, &prefix)? {
+            looked += 1;
+            let sealed_to = legible(inbox_keys(&row))?;
+            if sealed_to.is_some_and(|keys| keys.contains(&key)) {
+                batch.delete(INBOX, at);
+                gone += 1;
+            }
+        }
+        self.records += gone;
+        if gone > 0
+            && let Some(mut head) = shared.head(batch, tenant, conversation)?
+        {
+            head.gone += gone;
+            if head.unconsumed() == 0 {
+                (head.consumed, head.gone) = (head.last, 0);
+            }
+            shared.keep_pending(batch, (tenant, conversation), &mut head);
+            batch.put(HEADS, prefix, head.to_bytes());
+        }
+        Ok(looked)
+    }
+
+    /// Removes rows of the memory that are sealed to a person.
+    fn memory(
+        &mut self,
+        batch: &mut Batch<'_>,
+        (person, key): (PersonId, KeyId),
+        from: Vec<u8>,
+        most: usize,
+    ) -> Result<(At, usize)> {
+        let tenant = self.of.tenant;
+        let end = keys::end(&keys::of(tenant, &[person.as_bytes()]));
+        let page = batch.page(MEMORY_OF, &from, &end, most)?;
+        let next = match page.last() {
+            Some((last, _)) if page.len() == most => At::Memory(after(last)),
+            _ => At::Done,
+        };
+        let spent = page.len() + 1;
+        for (of, _) in page {
+            let at = keys::of(tenant, &[of.get(32..).ok_or_else(corrupt)?]);
+            let row = batch.get(MEMORY, &at)?;
+            let keys = row.as_deref().map(sealed_to).map(legible).transpose()?;
+            // It may have been written again since, sealed with a new key.
+            if keys.flatten().is_none_or(|keys| keys.contains(&key)) {
+                batch.delete(MEMORY, at);
+                batch.delete(MEMORY_OF, of);
+            }
+        }
+        Ok((next, spent))
+    }
+
+    /// Empties a table of the tenant, or a part of it.
+    fn table(&mut self, batch: &mut Batch<'_>, at: usize, most: usize) -> Result<(At, usize)> {
+        let tenant = self.of.tenant;
+        let Some(table) = keys::ALL.get(at).copied() else {
+            return Ok((At::Done, 0));
+        };
+        if is_kept(table, tenant) {
+            return Ok((At::Tables(at + 1), 0));
+        }
+        let mut gone = Vec::new();
+        let mut heads = Vec::new();
+        let end = keys::end(tenant.as_bytes());
+        batch.scan(table, tenant.as_bytes(), &end, &mut |key, row| {
+            if gone.len() >= most {
+                return Ok(ControlFlow::Break(()));
+            }
+            gone.push(key.to_vec());
+            if table == HEADS {
+                heads.extend(legible(Head::read(row))?.map(|head| (key.to_vec(), head)));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (key, head) in heads {
+            self.records += head.len;
+            let id = ConversationId::from_bytes(keys::id(&key, 16).ok_or_else(corrupt)?);
+            if let Some(when) = head.first_due() {
+                batch.delete(DUE, keys::due(when, tenant, id));
+            }
+        }
+        if table == KEYS && tenant != OPERATOR {
+            self.keys += gone.len() as u64;
+        }
+        let spent = gone.len();
+        for key in gone {
+            batch.delete(table, key);
+        }
+        let next = if spent == most { at } else { at + 1 };
+        Ok((At::Tables(next), spent))
+    }
+}
+
+/// What the first transaction deletes, and what is not the tenant's or stands under other keys.
+fn is_kept(table: Table, tenant: TenantId) -> bool {
+    [META, DUE, TENANT_KEYS].contains(&table) || (table == ROWS && tenant == OPERATOR)
+}
+
+/// The least key after this one.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// What a row says; `None` for one that is damaged: nobody can read it, and it must not hold up the erasure of the others.
+fn legible<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::error!(%error, "an erasure left out a damaged row");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
