@@ -70,7 +70,10 @@ const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 /// # Contract
 /// * One process has the file open at a time; opening it voids every claim.
 /// * Every write goes through one thread, which commits whatever is queued at once. Readers never wait for it.
-/// * Dropping the last handle waits until everything queued is written.
+/// * A person or a tenant is erased in several transactions, beside which events are accepted. The first one destroys the keys, so
+///   from then on nothing of it is readable; the receipt comes after the last one. Should the process end in between, the next one
+///   finishes. Calls that write for a tenant that is being erased wait until it is.
+/// * Dropping the last handle waits until everything queued is written, and every erasure that was begun is finished.
 /// * Its futures need a tokio runtime.
 ///
 /// ```
@@ -114,6 +117,7 @@ impl Redb {
             embedder: None,
             cache: CACHE,
             lanes: LANES,
+            part: writer::PART,
         }
     }
 }
@@ -132,6 +136,8 @@ pub struct RedbBuilder {
     embedder: Option<Arc<dyn Embedder>>,
     cache: usize,
     lanes: NonZeroUsize,
+    /// How many rows a part of an erasure has.
+    part: usize,
 }
 
 impl RedbBuilder {
@@ -208,6 +214,27 @@ impl RedbBuilder {
     }
 
     fn start(self, db: Database, path: Option<PathBuf>, health: Health) -> Result<Redb> {
+        let lanes = self.lanes;
+        let (shared, unfinished) = self.share(db, path, health)?;
+        let (writer, writing) = Writer::start(Arc::clone(&shared), unfinished)?;
+        let mut threads = Follower::start(&shared, &writer, lanes)?;
+        threads.push(writing);
+        Ok(Redb {
+            inner: Arc::new(Inner {
+                shared,
+                writer: Some(writer),
+                threads,
+            }),
+        })
+    }
+
+    /// Prepares what the threads share, and finds what the last process has left unfinished.
+    fn share(
+        self,
+        db: Database,
+        path: Option<PathBuf>,
+        health: Health,
+    ) -> Result<(Arc<Shared>, Vec<Erasure>)> {
         let (epoch, ring) = prepare(&db, self.key_ring)?;
         let shared = Arc::new(Shared {
             db: RwLock::new(Arc::new(db)),
@@ -215,6 +242,7 @@ impl RedbBuilder {
             health,
             path,
             cache: self.cache,
+            part: self.part,
             keys: Keys::new(ring),
             clock: self.clock,
             ready: Mutex::new(Ready::new(epoch)),
@@ -232,16 +260,7 @@ impl RedbBuilder {
         // Before anything is ready: nobody works what is being erased.
         let unfinished = Erasure::unfinished(&shared)?;
         shared.restore()?;
-        let (writer, writing) = Writer::start(Arc::clone(&shared), unfinished)?;
-        let mut threads = Follower::start(&shared, &writer, self.lanes)?;
-        threads.push(writing);
-        Ok(Redb {
-            inner: Arc::new(Inner {
-                shared,
-                writer: Some(writer),
-                threads,
-            }),
-        })
+        Ok((shared, unfinished))
     }
 }
 
@@ -310,6 +329,7 @@ struct Shared {
     /// Where the file is, if it is one.
     path: Option<PathBuf>,
     cache: usize,
+    part: usize,
     keys: Keys,
     clock: Arc<dyn Clock>,
     ready: Mutex<Ready>,

@@ -260,7 +260,7 @@ impl Slices {
         let conversation = ConversationId::from_bytes(keys::id(&words, 32).ok_or_else(corrupt)?);
         let prefix = keys::conversation(tenant, conversation);
         let (mut at, end) = (log.unwrap_or_else(|| prefix.clone()), keys::end(&prefix));
-        let mut spent = 1;
+        let mut spent = 0;
         loop {
             let many = PAGE.min(most.saturating_sub(spent));
             if many == 0 {
@@ -411,3 +411,6 @@ fn legible<T>(read: Result<T>) -> Result<Option<T>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,7 @@ pub(super) trait Operation: Send + 'static {
 const BESIDE: usize = 64;
 
 /// How many rows an operation that goes on writes in a transaction in which nothing comes first.
-const PART: usize = 256;
+pub(super) const PART: usize = 256;
 
 /// How long the next part of an operation waits after one that could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -130,7 +130,8 @@ impl Writer {
         Ok((writer, thread))
     }
 
-    fn queues() -> (Self, Queues) {
+    /// A writer, and what its loop is fed from.
+    pub(super) fn queues() -> (Self, Queues) {
         let (first, firsts) = mpsc::channel(2 * BATCH);
         let (jobs, others) = mpsc::channel(2 * BATCH);
         let queues = Queues {
@@ -307,7 +308,7 @@ impl Operation for Flush {
 }
 
 /// What waits for the writer.
-struct Queues {
+pub(super) struct Queues {
     /// What comes first.
     first: mpsc::Receiver<Box<dyn Job>>,
     others: mpsc::Receiver<Box<dyn Job>>,
@@ -346,7 +347,7 @@ impl Queues {
 }
 
 /// The writer's thread.
-struct Loop<'a> {
+pub(super) struct Loop<'a> {
     shared: &'a Arc<Shared>,
     queues: Queues,
     /// The copy that is under way, and who waits for it.
@@ -372,7 +373,7 @@ enum Next {
 }
 
 impl<'a> Loop<'a> {
-    fn new(shared: &'a Arc<Shared>, queues: Queues, unfinished: Vec<Erasure>) -> Self {
+    pub(super) fn new(shared: &'a Arc<Shared>, queues: Queues, unfinished: Vec<Erasure>) -> Self {
         let mut own = Self {
             shared,
             queues,
@@ -402,28 +403,31 @@ impl<'a> Loop<'a> {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "whether the file is to be rewritten is unknown"),
         }
-        let mut jobs = Vec::new();
-        loop {
-            match runtime.block_on(self.next()) {
-                Next::Job(job) => {
-                    jobs.push(job);
-                    self.batch(&mut jobs);
-                }
-                Next::GoOn => self.batch(&mut jobs),
-                Next::Copied(fresh) => self.copied(fresh),
-                Next::End => break,
-            }
-        }
+        while runtime.block_on(self.step()) {}
         self.again = None;
         // What cannot be written now is left to the next process.
         while self.again.is_none() && self.may_go_on() {
-            self.batch(&mut jobs);
+            self.batch(Vec::new());
         }
         // Whoever asked for it does not wait any more, but it was promised.
         while let Some((copying, _)) = &mut self.copying {
             let fresh = runtime.block_on(copying.done());
             self.copied(fresh);
         }
+    }
+
+    /// Waits for something to do, and does it: a batch, mostly. Returns whether there may be more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn step(&mut self) -> bool {
+        match self.next().await {
+            Next::Job(job) => self.batch(vec![job]),
+            Next::GoOn => self.batch(Vec::new()),
+            Next::Copied(fresh) => self.copied(fresh),
+            Next::End => return false,
+        }
+        true
     }
 
     async fn next(&mut self) -> Next {
@@ -456,17 +460,17 @@ impl<'a> Loop<'a> {
         !self.going.is_empty() || self.parked.iter().any(|job| !job.waits(shared))
     }
 
-    fn batch(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+    fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let shared = self.shared;
         jobs.extend(self.parked.extract_if(.., |job| !job.waits(shared)));
-        self.queues.fill(jobs);
+        self.queues.fill(&mut jobs);
         let began = Instant::now();
         while self.going.is_empty()
             && jobs.iter().all(|job| job.rides_along(shared))
             && began.elapsed() < RIDE
         {
             std::thread::sleep(LOOK);
-            self.queues.fill(jobs);
+            self.queues.fill(&mut jobs);
         }
         let idle = self.going.is_empty();
         let may_wait = |jobs: &Vec<_>| {
@@ -475,18 +479,18 @@ impl<'a> Loop<'a> {
         };
         while may_wait(jobs) {
             std::thread::sleep(LOOK);
-            self.queues.fill(jobs);
+            self.queues.fill(&mut jobs);
         }
         if self.again.is_none_or(|again| again <= began) {
             self.again = None;
             jobs.extend(self.going.pop_front());
         }
-        let written = write(shared, jobs, &mut self.parked);
+        let written = write(shared, &mut jobs, &mut self.parked);
         let failed = written.as_ref().err().map(ToString::to_string);
         let reopens = written.as_ref().is_err_and(is_io);
         let committed = written.map_err(|error| format!("the batch was not written: {error}"));
         shared.health.written(shared.clock.now(), failed);
-        for mut job in jobs.drain(..) {
+        for mut job in jobs {
             let done = committed.is_ok() && !job.has_failed();
             if done && job.goes_on() {
                 self.going.push_back(job);
@@ -560,9 +564,11 @@ fn write(
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
     batch.touched = shared.touched.is_noted().then(Touched::default);
-    if jobs.iter().any(|job| job.comes_first()) {
-        batch.part = BESIDE;
-    }
+    batch.part = if jobs.iter().any(|job| job.comes_first()) {
+        shared.part.min(BESIDE)
+    } else {
+        shared.part
+    };
     let mut at = 0;
     while let Some(job) = jobs.get_mut(at) {
         // An erasure may have begun in this batch.
@@ -637,7 +643,7 @@ impl<'txn> Batch<'txn> {
             cleared: Vec::new(),
             vaults: HashMap::new(),
             touched: None,
-            part: PART,
+            part: usize::MAX,
         }
     }
 

@@ -340,7 +340,7 @@ impl Shelf for Desk {
     }
 
     fn part(&self) -> Option<usize> {
-        Some(PART)
+        Some(PART.min(self.shared.part))
     }
 
     async fn prepare_to_erase(
