@@ -473,11 +473,11 @@ impl<'a> Loop<'a> {
             self.queues.fill(&mut jobs);
         }
         let idle = self.going.is_empty();
-        let may_wait = |jobs: &Vec<_>| {
-            let few = jobs.len() < ENOUGH && began.elapsed() < MOMENT;
+        let may_wait = |many| {
+            let few = many < ENOUGH && began.elapsed() < MOMENT;
             idle && few && !shared.precedence.is_needed() && shared.working() >= SIBLINGS
         };
-        while may_wait(jobs) {
+        while may_wait(jobs.len()) {
             std::thread::sleep(LOOK);
             self.queues.fill(&mut jobs);
         }
