@@ -98,7 +98,7 @@ pub(super) trait Operation: Send + 'static {
 const BESIDE: usize = 64;
 
 /// How many rows an operation that goes on writes in a transaction in which nothing comes first.
-pub(super) const PART: usize = 256;
+pub(super) const PART: usize = 48;
 
 /// How long the next part of an operation waits after one that could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
