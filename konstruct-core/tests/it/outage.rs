@@ -35,7 +35,7 @@ fn office(model: ScriptedModel) -> Office {
 }
 
 /// A model that is down until told otherwise, and the switch.
-fn flaky() -> (ScriptedModel, Arc<AtomicBool>) {
+pub(crate) fn flaky() -> (ScriptedModel, Arc<AtomicBool>) {
     let up = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&up);
     let model = ScriptedModel::new(move |_| {

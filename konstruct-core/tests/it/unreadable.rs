@@ -9,28 +9,20 @@ use std::{
 };
 
 use konstruct_core::{
-    Clock as _, ErrorKind, Find, TurnLimits,
+    Clock as _, Find, TurnLimits,
     store::Store,
-    testkit::{Answer, ScriptedModel},
     turn::{FallbackReason, ItemKind, Worker},
 };
 
 use crate::{
     altered::{Alteration, Altered},
     office::Office,
+    outage::flaky,
 };
 
 /// An office with a question that is to be answered later, and the switch of its model.
 async fn with_a_question() -> (Office, Arc<AtomicBool>) {
-    let up = Arc::new(AtomicBool::new(false));
-    let switch = Arc::clone(&up);
-    let model = ScriptedModel::new(move |_| {
-        if up.load(Ordering::SeqCst) {
-            Answer::text("We open at nine.")
-        } else {
-            Answer::Refuses(ErrorKind::Unavailable)
-        }
-    });
+    let (model, switch) = flaky();
     let limits = TurnLimits {
         burst_ms: 0,
         ..TurnLimits::default()

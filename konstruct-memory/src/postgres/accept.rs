@@ -639,8 +639,8 @@ impl Writes {
     }
 }
 
-/// Notes whose addresses are.
-async fn link(tx: &mut TenantTx, links: Vec<(PersonId, PersonId)>) -> Result<()> {
+/// Notes whose addresses these are, whatever was noted of them before.
+pub(super) async fn link(tx: &mut TenantTx, links: Vec<(PersonId, PersonId)>) -> Result<()> {
     if links.is_empty() {
         return Ok(());
     }

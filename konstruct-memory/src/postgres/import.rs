@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Inner,
-    accept::conversation_name,
+    accept::{conversation_name, link},
     append::count,
     budget::{self, Money},
     claim::{signed, uuid},
@@ -341,20 +341,7 @@ async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Res
             }
         }
     }
-    if !names.is_empty() {
-        let (names, persons): (Vec<_>, Vec<_>) = names.into_iter().unzip();
-        sqlx::query(
-            "insert into konstruct.person_names (tenant, name, person)
-             select $1, n.name, n.person from unnest($2::uuid[], $3::uuid[]) n(name, person)
-             on conflict (tenant, name) do update set person = excluded.person",
-        )
-        .bind(tx.id())
-        .bind(uuids(&names))
-        .bind(uuids(&persons))
-        .execute(tx.db())
-        .await
-        .map_err(stored)?;
-    }
+    link(tx, names.into_iter().collect()).await?;
     links.retain(|(address, person)| address != person);
     if links.is_empty() {
         return Ok(());

@@ -98,7 +98,7 @@ impl Operation for AppendTo {
         if let Some((key, row)) = self.written.take() {
             let records = std::mem::take(&mut self.append.records);
             let records = records.into_iter().map(Some).collect();
-            shared.keys.keep_records(key, &row, records);
+            shared.keys.keep_records(key, row, records);
             shared.follower.follow(self.claim.tenant);
         }
     }

@@ -287,7 +287,8 @@ impl Vault {
             Some(records) => records,
             None => {
                 let records = self.open_records(rows, key, &Row::read(row)?)?;
-                self.recent.put(key.to_vec(), row, Arc::clone(&records));
+                self.recent
+                    .put(key.to_vec(), row.to_vec(), Arc::clone(&records));
                 records
             }
         };

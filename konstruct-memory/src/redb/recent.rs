@@ -32,9 +32,9 @@ struct Generations {
     closed: HashMap<TenantId, usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Opened {
-    row: Arc<[u8]>,
+    row: Vec<u8>,
     records: Records,
 }
 
@@ -50,20 +50,17 @@ impl Recent {
             return None;
         }
         if let Some(opened) = held.young.get(key) {
-            return (*opened.row == *row).then(|| Arc::clone(&opened.records));
+            return (opened.row == row).then(|| Arc::clone(&opened.records));
         }
         let (key, opened) = held.old.remove_entry(key)?;
-        let found = (*opened.row == *row).then(|| Arc::clone(&opened.records));
+        let found = (opened.row == row).then(|| Arc::clone(&opened.records));
         held.keep(key, opened);
         found
     }
 
     /// Keeps the records of a row.
-    pub(super) fn put(&self, key: Vec<u8>, row: &[u8], records: Records) {
-        let opened = Opened {
-            row: row.into(),
-            records,
-        };
+    pub(super) fn put(&self, key: Vec<u8>, row: Vec<u8>, records: Records) {
+        let opened = Opened { row, records };
         let mut held = self.held();
         if !held.is_closed(&key) {
             held.keep(key, opened);
@@ -123,7 +120,7 @@ mod tests {
     #[test]
     fn a_row_that_changed_is_not_found() {
         let recent = Recent::default();
-        recent.put(b"key".into(), b"row", records(2));
+        recent.put(b"key".into(), b"row".into(), records(2));
         assert_eq!(recent.get(b"key", b"row").map(|found| found.len()), Some(2));
         assert!(recent.get(b"key", b"other").is_none());
         assert!(recent.get(b"other", b"row").is_none());
@@ -134,10 +131,10 @@ mod tests {
     #[test]
     fn what_is_read_again_stays_and_the_rest_goes() {
         let recent = Recent::default();
-        recent.put(b"kept".into(), b"row", records(1));
+        recent.put(b"kept".into(), b"row".into(), records(1));
         let large = vec![0; GENERATION / 4];
         for n in 0..100_u8 {
-            recent.put(vec![n], &large, records(1));
+            recent.put(vec![n], large.clone(), records(1));
             assert!(recent.get(b"kept", b"row").is_some(), "after {n}");
         }
         assert!(recent.get(&[0], &large).is_none());

@@ -100,7 +100,7 @@ impl Keys {
     }
 
     /// Keeps the records of a row that was just written.
-    pub(super) fn keep_records(&self, key: Vec<u8>, row: &[u8], records: Records) {
+    pub(super) fn keep_records(&self, key: Vec<u8>, row: Vec<u8>, records: Records) {
         self.recent.put(key, row, records);
     }
 
