@@ -1,6 +1,6 @@
 //! The `History` trait: logs, conversations and open items, as people and indexes read them.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,20 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>>;
+
+    /// Reads a part of a conversation's log for what was said in it. Records that [say nothing](Record::says_something) may be `None`, as if
+    /// they could not be opened, and how far messages came need not be told.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), which is what this does where a store does not save anything by it.
+    async fn read_said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.read(tenant, conversation, range).await
+    }
 
     /// Lists a tenant's conversations, the one with the latest activity first, from after the cursor on.
     ///
@@ -61,17 +75,17 @@ pub struct Stored {
     /// Its index in the conversation's log, from 0.
     pub index: u64,
     /// The record. `None` if it can no longer be opened.
-    pub record: Option<Record>,
+    pub record: Option<Arc<Record>>,
     /// For the record that first sent a message: how far the message came, as [`History::read`] knows it.
     pub delivery: Option<DeliveryState>,
 }
 
 impl Stored {
     /// A record at an index.
-    pub fn new(index: u64, record: Option<Record>) -> Self {
+    pub fn new(index: u64, record: Option<impl Into<Arc<Record>>>) -> Self {
         Self {
             index,
-            record,
+            record: record.map(Into::into),
             delivery: None,
         }
     }

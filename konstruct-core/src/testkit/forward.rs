@@ -41,6 +41,15 @@ macro_rules! forward_history {
                     self.inner()?.read(tenant, conversation, range).await
                 }
 
+                async fn read_said(
+                    &self,
+                    tenant: TenantId,
+                    conversation: ConversationId,
+                    range: std::ops::Range<u64>,
+                ) -> Result<Vec<Stored>> {
+                    self.inner()?.read_said(tenant, conversation, range).await
+                }
+
                 async fn list(
                     &self,
                     tenant: TenantId,

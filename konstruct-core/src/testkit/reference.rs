@@ -79,7 +79,7 @@ struct Conversation {
     /// The person whose address the place is.
     place_of: Option<PersonId>,
     /// `None`: erased.
-    log: Vec<Option<Record>>,
+    log: Vec<Option<Arc<Record>>>,
     checkpoint: u64,
     /// Whether the last append with records was not a checkpoint.
     open: bool,
@@ -190,7 +190,7 @@ impl Conversation {
         let mut gone = (before - self.inbox.len()) as u64;
         let sealed_to = |record: &Record| record.persons.contains(&person);
         for record in &mut self.log {
-            if record.as_ref().is_some_and(sealed_to) {
+            if record.as_deref().is_some_and(sealed_to) {
                 *record = None;
                 gone += 1;
             }
@@ -216,10 +216,14 @@ impl Conversation {
         }
     }
 
+    fn record(&self, index: u64) -> Option<Arc<Record>> {
+        self.log.get(index as usize).cloned().flatten()
+    }
+
     fn stored(&self, range: Range<u64>) -> Vec<Stored> {
         let to = range.end.min(self.len());
         (range.start.min(to)..to)
-            .map(|index| Stored::new(index, self.log.get(index as usize).cloned().flatten()))
+            .map(|index| Stored::new(index, self.record(index)))
             .collect()
     }
 }
@@ -432,7 +436,7 @@ impl Tenant {
         for record in &append.records {
             self.fed += 1;
             self.feed.insert(self.fed, (claim.conversation, own.len()));
-            own.log.push(Some(record.clone()));
+            own.log.push(Some(Arc::new(record.clone())));
         }
         if !append.records.is_empty() {
             own.open = !append.checkpoint;
@@ -668,6 +672,20 @@ impl History for ReferenceStore {
         Ok(read)
     }
 
+    async fn read_said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let mut read = self.read(tenant, conversation, range).await?;
+        for stored in &mut read {
+            let says = |record: &Arc<Record>| record.says_something();
+            *stored = Stored::new(stored.index, stored.record.take().filter(says));
+        }
+        Ok(read)
+    }
+
     async fn list(
         &self,
         tenant: TenantId,
@@ -723,11 +741,11 @@ impl History for ReferenceStore {
         let fed = own.feed.range(after.saturating_add(1)..).take(limit);
         Ok(fed
             .filter_map(|(cursor, (conversation, index))| {
-                let log = &own.conversations.get(conversation)?.log;
+                let record = own.conversations.get(conversation)?.record(*index);
                 Some(Fed {
                     cursor: *cursor,
                     conversation: *conversation,
-                    stored: Stored::new(*index, log.get(*index as usize).cloned().flatten()),
+                    stored: Stored::new(*index, record),
                 })
             })
             .collect())

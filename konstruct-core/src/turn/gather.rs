@@ -131,7 +131,7 @@ impl Driver {
         let mut material = Material {
             window: self
                 .store
-                .read(claim.tenant, claim.conversation, shown)
+                .read_said(claim.tenant, claim.conversation, shown)
                 .await?,
             question: self.question(claim, state.question()).await?,
             ..Material::default()
@@ -169,8 +169,8 @@ impl Driver {
         let inputs = records.into_iter().filter_map(|stored| stored.record);
         Ok(inputs
             .take_while(|record| Some(record.turn) == turn)
-            .filter_map(|record| match record.entry {
-                Entry::Event(Event::Received(input)) => Some(*input),
+            .filter_map(|record| match &record.entry {
+                Entry::Event(Event::Received(input)) => Some(Input::clone(input)),
                 _ => None,
             })
             .collect())
@@ -206,7 +206,9 @@ async fn window(
     let (mut from, mut window) = (turn_from, Vec::new());
     while from > 0 {
         let page = from.saturating_sub(PAGE)..from;
-        let page = store.read(claim.tenant, claim.conversation, page).await?;
+        let page = store
+            .read_said(claim.tenant, claim.conversation, page)
+            .await?;
         for stored in page.into_iter().rev() {
             let (count, size) = prompt::weight(&stored);
             messages = messages.saturating_add(count);

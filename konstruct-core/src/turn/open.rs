@@ -32,7 +32,10 @@ pub(super) fn turn(loaded: &Loaded) -> Open {
     if open.is_empty() {
         return Open::None;
     }
-    let whole: Option<Vec<Record>> = open.iter().map(|stored| stored.record.clone()).collect();
+    let whole: Option<Vec<Record>> = open
+        .iter()
+        .map(|stored| stored.record.as_deref().cloned())
+        .collect();
     whole.map_or_else(
         || {
             let mut readable = open.iter().filter_map(|stored| stored.record.as_ref());

@@ -42,6 +42,18 @@ pub struct Record {
     pub entry: Entry,
 }
 
+impl Record {
+    /// Whether it says something: what a person or the employee said, or changed of what was said before.
+    pub fn says_something(&self) -> bool {
+        let sent_again = |record: Option<u64>| record.is_some();
+        match &self.entry {
+            Entry::Event(Event::Received(_) | Event::Rendered { .. }) => true,
+            Entry::Action(Action::Send { record, .. }) => sent_again(*record),
+            _ => false,
+        }
+    }
+}
+
 /// Who caused a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -81,7 +81,7 @@ pub(crate) struct Replacements {
 impl Replacements {
     /// Takes a record in. They may come in any order.
     pub(crate) fn note(&mut self, stored: &Stored) {
-        if let Some(id) = stored.record.as_ref().and_then(replaced) {
+        if let Some(id) = stored.record.as_deref().and_then(replaced) {
             let last = self.last.entry(id.to_owned()).or_default();
             *last = stored.index.max(*last);
         }
@@ -89,7 +89,7 @@ impl Replacements {
 
     /// Returns whether no later record that was taken in replaces what this one holds.
     pub(crate) fn stands(&self, stored: &Stored) -> bool {
-        let held = stored.record.as_ref().and_then(held);
+        let held = stored.record.as_deref().and_then(held);
         let last = held.and_then(|id| self.last.get(id));
         last.is_none_or(|last| *last <= stored.index)
     }

@@ -731,7 +731,10 @@ async fn many_workers_on_one_journal_do_each_event_once() {
                 .read(*tenant, conversation.id, 0..u64::MAX)
                 .await
                 .unwrap();
-            let log: Vec<_> = log.into_iter().filter_map(|stored| stored.record).collect();
+            let log: Vec<_> = log
+                .into_iter()
+                .filter_map(|stored| stored.record.map(Arc::unwrap_or_clone))
+                .collect();
             taken.extend(ids(&log));
         }
         taken.sort();

@@ -160,7 +160,7 @@ impl Office {
             let Exported::Record(stored) = item else {
                 continue;
             };
-            let record = stored.record.unwrap();
+            let record = Arc::unwrap_or_clone(stored.record.unwrap());
             match turns.last_mut() {
                 Some(turn) if turn[0].turn == record.turn => turn.push(record),
                 _ => turns.push(vec![record]),

@@ -4,9 +4,16 @@
 //! dictionary, and an id takes 17 bytes instead of its 32 digits. A file that holds a value needs the dictionary with which it was
 //! written, so one that was released never changes.
 
-use konstruct_core::{Error, ErrorKind, Result};
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
+
+use konstruct_core::{Error, ErrorKind};
 use lz4_flex::block::{compress_into_with_dict, decompress_with_dict, get_maximum_output_size};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer as _, Serialize,
+    de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor},
+};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// JSON as it is.
 const PLAIN: u8 = 0;
@@ -53,13 +60,64 @@ pub(crate) fn encode_onto(value: &impl Serialize, row: &mut Vec<u8>) -> Result<(
 /// # Errors
 /// [`ErrorKind::Corrupt`] where it is none.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(&json(bytes)?).map_err(damaged)
+}
+
+/// Reads those values of a list that are wanted; the others are skipped, which costs much less.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] where it is no such list, or has another length.
+pub(crate) fn decode_some<T: DeserializeOwned>(
+    bytes: &[u8],
+    wanted: &[bool],
+) -> Result<Vec<Option<Arc<T>>>> {
+    let json = json(bytes)?;
+    let mut from = serde_json::Deserializer::from_slice(&json);
+    let wanted = Wanted::<T> {
+        wanted,
+        of: PhantomData,
+    };
+    let read = from.deserialize_seq(wanted);
+    read.and_then(|read| from.end().map(|()| read))
+        .map_err(damaged)
+}
+
+struct Wanted<'a, T> {
+    wanted: &'a [bool],
+    of: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Wanted<'_, T> {
+    type Value = Vec<Option<Arc<T>>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of {}", self.wanted.len())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::with_capacity(self.wanted.len());
+        for wanted in self.wanted {
+            let next = if *wanted {
+                list.next_element()?.map(|value| Some(Arc::new(value)))
+            } else {
+                list.next_element()?.map(|IgnoredAny| None)
+            };
+            read.push(next.ok_or_else(|| A::Error::invalid_length(read.len(), &self))?);
+        }
+        Ok(read)
+    }
+}
+
+/// Reads the JSON of a value.
+fn json(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     match bytes {
-        [PLAIN, json @ ..] => read(json),
+        [PLAIN, json @ ..] => Ok(Cow::Borrowed(json)),
         [LZ4_1, rest @ ..] => {
             let (len, compressed) = rest.split_first_chunk().ok_or_else(|| damaged("short"))?;
             let len = u32::from_le_bytes(*len) as usize;
             let packed = decompress_with_dict(compressed, len, DICTIONARY).map_err(damaged)?;
-            read(&unpack(&packed).ok_or_else(|| damaged("short"))?)
+            let json = unpack(&packed).ok_or_else(|| damaged("short"))?;
+            Ok(Cow::Owned(json))
         }
         _ => Err(damaged("of an unknown form")),
     }
@@ -110,10 +168,6 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     }
     json.extend_from_slice(rest);
     Some(json)
-}
-
-fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(damaged)
 }
 
 fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -192,6 +246,20 @@ mod tests {
             assert_eq!(unpack(&packed).unwrap(), json.as_bytes(), "{text}");
         }
         assert_eq!(pack(id.as_bytes()).len(), 21);
+    }
+
+    #[test]
+    fn of_a_list_is_read_what_is_wanted() {
+        let row = encoded(&json!(["a", {"b": [1, "2"]}, "c"]));
+        let read = |wanted: &[bool]| decode_some::<String>(&row, wanted);
+        let found: Vec<_> = read(&[true, false, true]).unwrap();
+        let texts: Vec<_> = found.iter().map(Option::as_deref).collect();
+        assert_eq!(texts, [Some(&"a".to_owned()), None, Some(&"c".to_owned())]);
+        // One that is no text, and lists that are longer and shorter.
+        for wanted in [&[true, true, true][..], &[false; 4], &[false; 2]] {
+            let error = read(wanted).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{wanted:?}");
+        }
     }
 
     proptest! {

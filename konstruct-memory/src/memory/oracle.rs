@@ -219,6 +219,15 @@ impl Shelf for Oracle {
         self.store.read(tenant, conversation, range).await
     }
 
+    async fn said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.store.read_said(tenant, conversation, range).await
+    }
+
     async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.store.feed(tenant, after, limit).await
     }

@@ -8,8 +8,10 @@ use konstruct_core::{
 
 use super::shelf::{Shelf, Wanted};
 
-/// How many records are read at once while one is looked for.
+/// How many records are read at once while one is looked for, and how many at first: a turn's question mostly follows the answer of the
+/// turn before so closely.
 const PAGE: u64 = 32;
+const NEAR: u64 = 8;
 /// How far is looked for what was said right before or after.
 const FARTHEST: u64 = 256;
 
@@ -40,7 +42,7 @@ pub(super) async fn with_before(
     sorted.sort_unstable();
     let mut wanted = Wanted::default();
     for (conversation, index) in sorted {
-        let (from, to) = (index.saturating_sub(PAGE), index.saturating_add(1));
+        let (from, to) = (index.saturating_sub(NEAR), index.saturating_add(1));
         match wanted.logs.last_mut() {
             Some((of, range)) if *of == conversation && from <= range.end => range.end = to,
             _ => wanted.logs.push((conversation, from..to)),
@@ -101,9 +103,11 @@ async fn look_back<T>(
     (mut to, lowest): (u64, u64),
     wanted: impl Fn(&Record) -> Option<T>,
 ) -> Result<Option<(u64, T)>> {
+    let mut page = NEAR;
     while to > lowest {
-        let from = to.saturating_sub(PAGE).max(lowest);
-        let page = shelf.log(tenant, conversation, from..to).await?;
+        let from = to.saturating_sub(std::mem::replace(&mut page, PAGE));
+        let from = from.max(lowest);
+        let page = shelf.said(tenant, conversation, from..to).await?;
         let found = page.into_iter().rev().find_map(|stored| {
             let found = wanted(stored.record.as_ref()?)?;
             Some((stored.index, found))
@@ -123,7 +127,7 @@ pub(super) async fn after(
     (index, mut from): (u64, u64),
 ) -> Result<Option<(u64, Said)>> {
     while from <= index + FARTHEST {
-        let page = shelf.log(tenant, conversation, from..from + PAGE).await?;
+        let page = shelf.said(tenant, conversation, from..from + PAGE).await?;
         let last = (page.len() as u64) < PAGE;
         let found = page.into_iter().find_map(|stored| {
             let said = said(stored.record.as_ref()?)?;
@@ -144,7 +148,7 @@ pub(super) async fn at(
     index: u64,
 ) -> Result<Option<Said>> {
     let end = index.saturating_add(1);
-    let read = shelf.log(tenant, conversation, index..end).await?;
+    let read = shelf.said(tenant, conversation, index..end).await?;
     Ok(read
         .first()
         .and_then(|stored| said(stored.record.as_ref()?)))

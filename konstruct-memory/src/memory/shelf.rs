@@ -39,6 +39,16 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
         range: Range<u64>,
     ) -> Result<Vec<Stored>>;
 
+    /// Reads what was said in a part of a log, as [`History::read_said`](konstruct_core::store::History::read_said) does.
+    async fn said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.log(tenant, conversation, range).await
+    }
+
     /// Reads the tenant's feed, as [`History::feed`](konstruct_core::store::History::feed) does.
     async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
 
@@ -51,7 +61,8 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
     /// Reads a row, opened. `None`: there is none, or it can no longer be opened.
     async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
-    /// Reads rows and parts of logs, in the order in which they are wanted, as [`get`](Shelf::get) and [`log`](Shelf::log) do.
+    /// Reads rows and what was said in parts of logs, in the order in which they are wanted, as [`get`](Shelf::get) and
+    /// [`said`](Shelf::said) do.
     ///
     /// A recall reads here all that its hits show. This one reads each by itself, side by side; a store where a transaction or the
     /// way to it costs something reads all of it in one.
@@ -59,7 +70,8 @@ pub(crate) trait Shelf: fmt::Debug + Send + Sync + 'static {
         let rows = wanted.rows.iter();
         let rows = try_join_all(rows.map(|(kind, key)| self.get(tenant, *kind, key))).await?;
         let logs = wanted.logs.iter();
-        let logs = logs.map(|(conversation, range)| self.log(tenant, *conversation, range.clone()));
+        let logs =
+            logs.map(|(conversation, range)| self.said(tenant, *conversation, range.clone()));
         Ok((rows, try_join_all(logs).await?))
     }
 

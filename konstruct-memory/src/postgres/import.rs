@@ -198,7 +198,7 @@ async fn fill(
     for stored in &part.records {
         let index = signed(stored.index);
         indices.push(index);
-        sealed.push(match &stored.record {
+        sealed.push(match stored.record.as_deref() {
             Some(record) => {
                 let row = row_in(conversation, index);
                 let of = record.persons.iter().copied();
@@ -232,7 +232,7 @@ async fn fill(
         .filter_map(|item| Some((TimerName::item(&item.id).0, item.retry_at?.as_micros())))
         .collect();
     // What can no longer be read counts as the end of a turn: nothing of it can be continued.
-    let is_end = |stored: &&Stored| stored.record.as_ref().is_none_or(is_end);
+    let is_end = |stored: &&Stored| stored.record.as_deref().is_none_or(is_end);
     let end = part.records.iter().rfind(is_end);
     let last = part.records.last();
     let state = part.state.as_ref().map(encode_text).transpose()?;

@@ -266,7 +266,7 @@ impl Inner {
                 (2, index, sealed, _, _, state) => {
                     let row = row_in(uuid(conversation), index);
                     let opened = sealed.map(|sealed| keys.open(&key, ("log", &row), &sealed));
-                    let record = opened.transpose()?.flatten();
+                    let record: Option<Record> = opened.transpose()?.flatten();
                     let mut stored = Stored::new(index.cast_unsigned(), record);
                     stored.delivery = state.map(|state| read_state(state.into())).transpose()?;
                     records.push(stored);
@@ -405,7 +405,7 @@ pub(super) async fn log(
             (Some(index), sealed, ..) => {
                 let row = row_in(conversation, index);
                 let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
-                let record = opened.transpose()?.flatten();
+                let record: Option<Record> = opened.transpose()?.flatten();
                 records.push(Stored::new(index.cast_unsigned(), record));
             }
             _ => return Err(corrupt()),
@@ -453,10 +453,11 @@ pub(super) async fn feed(
             (Some(cursor), Some(conversation), Some(index), sealed, _) => {
                 let row = row_in(conversation, index);
                 let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
+                let record: Option<Record> = opened.transpose()?.flatten();
                 fed.push(Fed {
                     cursor: cursor.cast_unsigned(),
                     conversation: ConversationId::from_bytes(*conversation.as_bytes()),
-                    stored: Stored::new(index.cast_unsigned(), opened.transpose()?.flatten()),
+                    stored: Stored::new(index.cast_unsigned(), record),
                 });
             }
             _ => return Err(corrupt()),

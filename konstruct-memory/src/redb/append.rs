@@ -11,7 +11,7 @@ use super::{
     Shared, budget,
     head::{Head, corrupt},
     keys::{self, DUE, FEED, HEADS, INBOX, ITEM_LIST, ITEMS, LEDGER, LOG, TENANTS},
-    log::Prepared,
+    log::{Prepared, Written},
     slices::Erasing,
     snapshot::Rows,
     vault::Vault,
@@ -24,8 +24,8 @@ pub(super) struct AppendTo {
     pub(super) expected_len: u64,
     pub(super) append: Append,
     pub(super) records: Prepared,
-    /// The key and the row of the records.
-    pub(super) written: Option<(Vec<u8>, Vec<u8>)>,
+    /// The row of the records.
+    pub(super) written: Option<Written>,
 }
 
 impl Operation for AppendTo {
@@ -95,10 +95,9 @@ impl Operation for AppendTo {
         if let Some(lease) = self.append.lease {
             shared.renew(&self.claim, lease);
         }
-        if let Some((key, row)) = self.written.take() {
+        if let Some(written) = self.written.take() {
             let records = std::mem::take(&mut self.append.records);
-            let records = records.into_iter().map(Some).collect();
-            shared.keys.keep_records(key, row, records);
+            shared.keys.keep_records(written, records);
             shared.follower.follow(self.claim.tenant);
         }
     }
@@ -147,8 +146,8 @@ fn write_records(
     let last = head.len - 1;
     let key = keys::item(tenant, conversation, last);
     let prepared = std::mem::take(&mut append.records);
-    let row = prepared.write(vault, batch, (&key, counts.feed), records)?;
-    append.written = Some((key.clone(), row.clone()));
+    let (row, written) = prepared.write(vault, batch, (&key, counts.feed), records)?;
+    append.written = Some(written);
     batch.put(LOG, key, row);
     let persons: BTreeSet<&PersonId> = records.iter().flat_map(|record| &record.persons).collect();
     for person in persons {

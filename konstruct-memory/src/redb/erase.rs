@@ -299,6 +299,15 @@ impl Erasure {
         self.begun
     }
 
+    /// Goes on from the beginning: parts that were written may be lost.
+    pub(super) fn starts_over(&mut self) {
+        if self.begun
+            && let Some(slices) = &mut self.slices
+        {
+            slices.start_over();
+        }
+    }
+
     /// Drops what is in memory of what can no longer be read.
     fn destroyed(&self, shared: &Shared) {
         shared.keys.forget_persons();

@@ -9,6 +9,7 @@ use super::{
     budget::{self, Budget},
     head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
+    log::Wanted,
     snapshot::{Rows as _, Snapshot},
 };
 
@@ -63,7 +64,12 @@ fn walk(
         let prefix = keys::conversation(tenant, id);
         pages(snapshot, LOG, &prefix, &mut |rows, key, row| {
             let mut records = Vec::new();
-            vault.read_row(rows, (key, row), &(0..u64::MAX), &mut records)?;
+            vault.read_row(
+                rows,
+                (key, row),
+                (&(0..u64::MAX), Wanted::All),
+                &mut records,
+            )?;
             records
                 .into_iter()
                 .map(Exported::Record)

@@ -196,7 +196,7 @@ impl Taking {
             }
         }
         let at = (&*key, self.counts.feed);
-        let row = self.vault.imported(batch, at, stored.record.as_ref())?;
+        let row = self.vault.imported(batch, at, stored.record.as_deref())?;
         batch.put(LOG, key, row);
         let run = Run {
             conversation: id,
@@ -204,7 +204,7 @@ impl Taking {
         };
         run.put(batch, self.vault.tenant(), self.counts.feed);
         // What can no longer be read counts as the end of a turn: nothing of it can be gone on with.
-        let end = stored.record.as_ref().is_none_or(is_end);
+        let end = stored.record.as_deref().is_none_or(is_end);
         head.open = !end;
         if end {
             head.checkpoint = Some(stored.index);

@@ -1,7 +1,8 @@
 //! The log of a conversation: records that were written at once stand in one row, in groups that are sealed to the same persons.
 //!
 //! A row stands under the index of its last record: `cursor of the last | how many records | groups`, and a group is `how many |
-//! which of the records | length | sealed`. What was erased is in no group any more.
+//! which of the records | length | sealed`. The highest bit of a record's place tells whether it says something, so that who only
+//! wants to know what was said opens nothing else. What was erased is in no group any more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +20,15 @@ use super::{
     Shared,
     head::corrupt,
     keys::{self, LOG},
-    recent::Records,
+    recent::{Recent, Records},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
-use crate::seal::{self, KeyId};
+use crate::{
+    compact::decode_some,
+    seal::{self, KeyId},
+};
 
 /// A row as it is stored.
 #[derive(Clone, Debug)]
@@ -35,10 +39,45 @@ pub(super) struct Row<'a> {
     groups: Vec<Group<'a>>,
 }
 
+/// Which records of a log are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    All,
+    /// Those that [say something](Record::says_something); the others are `None`.
+    Said,
+}
+
+/// The bit of a place that tells whether its record says something.
+const SAYS: u16 = 1 << 15;
+
+/// The place of a record in its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct At {
+    place: u16,
+    says: bool,
+}
+
+impl At {
+    fn read(bits: u16) -> Self {
+        Self {
+            place: bits & !SAYS,
+            says: bits & SAYS != 0,
+        }
+    }
+
+    fn bits(self) -> u16 {
+        self.place | if self.says { SAYS } else { 0 }
+    }
+
+    fn is_of(self, wanted: Wanted) -> bool {
+        self.says || wanted == Wanted::All
+    }
+}
+
 /// Records that are sealed to the same persons, by their places in the row.
 #[derive(Clone, Debug)]
 struct Group<'a> {
-    places: Vec<u16>,
+    places: Vec<At>,
     sealed: std::borrow::Cow<'a, [u8]>,
 }
 
@@ -50,7 +89,8 @@ impl<'a> Row<'a> {
         let mut groups = Vec::new();
         while !rest.is_empty() {
             let many = take(&mut rest)?;
-            let places = (0..many).map(|_| take(&mut rest)).collect::<Result<_>>()?;
+            let places = (0..many).map(|_| take(&mut rest).map(At::read));
+            let places = places.collect::<Result<_>>()?;
             let (len, after) = rest.split_first_chunk().ok_or_else(corrupt)?;
             let len = u32::from_be_bytes(*len) as usize;
             let (sealed, after) = after.split_at_checked(len).ok_or_else(corrupt)?;
@@ -113,15 +153,16 @@ fn take(rest: &mut &[u8]) -> Result<u16> {
 }
 
 fn count(len: usize) -> Result<u16> {
-    u16::try_from(len).map_err(|_| Error::invalid("records", "at most 65,535 an append"))
+    let few = u16::try_from(len).ok().filter(|len| *len < SAYS);
+    few.ok_or_else(|| Error::invalid("records", "at most 32,767 an append"))
 }
 
-fn bytes(places: &[u16]) -> impl Iterator<Item = u8> {
-    places.iter().flat_map(|place| place.to_be_bytes())
+fn bytes(places: &[At]) -> impl Iterator<Item = u8> {
+    places.iter().flat_map(|at| at.bits().to_be_bytes())
 }
 
 /// Where a group stands: none opens in the place of another.
-fn place_of(key: &[u8], places: &[u16]) -> Vec<u8> {
+fn place_of(key: &[u8], places: &[At]) -> Vec<u8> {
     let mut place = key.to_vec();
     place.extend(bytes(places));
     place
@@ -134,16 +175,18 @@ pub(super) struct Prepared(Vec<ToSeal>);
 #[derive(Debug)]
 struct ToSeal {
     persons: Vec<PersonId>,
-    places: Vec<u16>,
+    places: Vec<At>,
     /// `None`: one of the persons had no key yet.
     sealed: Option<Vec<u8>>,
 }
 
 impl Prepared {
     fn group(records: &[Record]) -> Result<Self> {
-        let mut groups: BTreeMap<&BTreeSet<PersonId>, Vec<u16>> = BTreeMap::new();
+        let mut groups: BTreeMap<&BTreeSet<PersonId>, Vec<At>> = BTreeMap::new();
         for (place, record) in (0..count(records.len())?).zip(records) {
-            groups.entry(&record.persons).or_default().push(place);
+            let says = record.says_something();
+            let group = groups.entry(&record.persons).or_default();
+            group.push(At { place, says });
         }
         let unsealed = |(persons, places): (&BTreeSet<PersonId>, _)| ToSeal {
             persons: persons.iter().copied().collect(),
@@ -180,14 +223,14 @@ impl Prepared {
         Ok(forgotten.into_iter().collect())
     }
 
-    /// Writes the row, and seals what could not be sealed before. All persons must have keys.
+    /// Writes the row, and seals what could not be sealed before. All persons must have keys. Returns the row and what was written.
     pub(super) fn write(
         self,
         vault: &mut Vault,
         rows: &mut dyn Rows,
         (key, cursor): (&[u8], u64),
         records: &[Record],
-    ) -> Result<Vec<u8>> {
+    ) -> Result<(Vec<u8>, Written)> {
         let mut groups = Vec::with_capacity(self.0.len());
         for group in self.0 {
             let sealed = match group.sealed {
@@ -206,7 +249,36 @@ impl Prepared {
             count: count(records.len())?,
             groups,
         };
-        row.to_bytes()
+        let bytes = row.to_bytes()?;
+        let written = row.groups.into_iter().map(|group| WrittenGroup {
+            place: place_of(key, &group.places),
+            places: group.places,
+            sealed: group.sealed.into_owned(),
+        });
+        Ok((bytes, Written(written.collect())))
+    }
+}
+
+/// The groups of a row that was written.
+#[derive(Debug, Default)]
+pub(super) struct Written(Vec<WrittenGroup>);
+
+#[derive(Debug)]
+struct WrittenGroup {
+    place: Vec<u8>,
+    places: Vec<At>,
+    sealed: Vec<u8>,
+}
+
+impl Written {
+    /// Keeps the records opened.
+    pub(super) fn keep(self, recent: &Recent, records: Vec<Record>) {
+        let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+        for group in self.0 {
+            let of = |at: &At| records.get(usize::from(at.place)).map(Arc::clone);
+            let records = group.places.iter().map(of).collect();
+            recent.put(group.place, group.sealed, records);
+        }
     }
 }
 
@@ -245,7 +317,7 @@ impl Vault {
         group: &ToSeal,
         records: &[Record],
     ) -> Result<Option<Vec<u8>>> {
-        let of = |place: &u16| records.get(usize::from(*place));
+        let of = |at: &At| records.get(usize::from(at.place));
         let records: Vec<&Record> = group.places.iter().filter_map(of).collect();
         let place = place_of(key, &group.places);
         let mut sealed = Vec::new();
@@ -263,9 +335,14 @@ impl Vault {
         let mut groups = Vec::new();
         if let Some(record) = record {
             let persons: Vec<PersonId> = record.persons.iter().copied().collect();
-            let (places, place) = (vec![0], place_of(key, &[0]));
-            let sealed = self.seal(batch, &persons, (LOG, &place), &[record])?.into();
-            groups.push(Group { places, sealed });
+            let says = record.says_something();
+            let places = vec![At { place: 0, says }];
+            let place = place_of(key, &places);
+            let sealed = self.seal(batch, &persons, (LOG, &place), &[record])?;
+            groups.push(Group {
+                places,
+                sealed: sealed.into(),
+            });
         }
         let row = Row {
             cursor,
@@ -280,53 +357,54 @@ impl Vault {
         &mut self,
         rows: &mut dyn Rows,
         (key, row): (&[u8], &[u8]),
-        wanted: &Range<u64>,
+        (range, wanted): (&Range<u64>, Wanted),
         log: &mut Vec<Stored>,
     ) -> Result<()> {
-        let records = match self.recent.get(key, row) {
-            Some(records) => records,
-            None => {
-                let records = self.open_records(rows, key, &Row::read(row)?)?;
-                self.recent
-                    .put(key.to_vec(), row.to_vec(), Arc::clone(&records));
-                records
+        let row = Row::read(row)?;
+        let mut records = vec![None; usize::from(row.count)];
+        for group in &row.groups {
+            if !group.places.iter().any(|at| at.is_of(wanted)) {
+                continue;
             }
-        };
-        let first = first(key, records.len() as u64)?;
-        let of_range = (first..).zip(records.iter());
-        log.extend(
-            of_range
-                .filter(|(index, _)| wanted.contains(index))
-                .map(|(index, record)| Stored::new(index, record.clone())),
-        );
+            let Some(opened) = self.open_group(rows, key, group, wanted)? else {
+                continue;
+            };
+            for (at, record) in group.places.iter().zip(&*opened) {
+                let own = records.get_mut(usize::from(at.place));
+                own.ok_or_else(corrupt)?.clone_from(record);
+            }
+        }
+        let first = first(key, u64::from(row.count))?;
+        let stored = (first..)
+            .zip(records)
+            .filter(|(index, _)| range.contains(index));
+        log.extend(stored.map(|(index, record)| Stored::new(index, record)));
         Ok(())
     }
 
-    fn open_records(&mut self, rows: &mut dyn Rows, key: &[u8], row: &Row<'_>) -> Result<Records> {
-        let mut records = vec![None; usize::from(row.count)];
-        for group in &row.groups {
-            let Some(opened) = self.open_group(rows, key, group)? else {
-                continue;
-            };
-            for (place, record) in group.places.iter().zip(opened) {
-                *records.get_mut(usize::from(*place)).ok_or_else(corrupt)? = Some(record);
-            }
-        }
-        Ok(records.into())
-    }
-
+    /// Opens a group, at least as far as it is wanted; `None` where it can no longer be opened.
     fn open_group(
         &mut self,
         rows: &mut dyn Rows,
         key: &[u8],
         group: &Group<'_>,
-    ) -> Result<Option<Vec<Record>>> {
+        wanted: Wanted,
+    ) -> Result<Option<Records>> {
         let place = place_of(key, &group.places);
-        let records: Option<Vec<Record>> = self.open(rows, (LOG, &place), &group.sealed)?;
-        match records {
-            Some(records) if records.len() != group.places.len() => Err(corrupt()),
-            records => Ok(records),
+        let has = |(record, at): (&Option<_>, &At)| record.is_some() || !at.is_of(wanted);
+        if let Some(known) = self.recent.get(&place, &group.sealed)
+            && known.iter().zip(&group.places).all(has)
+        {
+            return Ok(Some(known));
         }
+        let Some(plain) = self.open_bytes(rows, (LOG, &place), &group.sealed)? else {
+            return Ok(None);
+        };
+        let records: Vec<bool> = group.places.iter().map(|at| at.is_of(wanted)).collect();
+        let opened: Records = decode_some(&plain, &records)?.into();
+        let sealed = group.sealed.to_vec();
+        self.recent.put(place, sealed, Arc::clone(&opened));
+        Ok(Some(opened))
     }
 
     /// Reads the log from one index to another, the last excluded.
@@ -334,7 +412,7 @@ impl Vault {
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
-        range: Range<u64>,
+        (range, wanted): (Range<u64>, Wanted),
     ) -> Result<Vec<Stored>> {
         if range.is_empty() {
             return Ok(Vec::new());
@@ -355,7 +433,7 @@ impl Vault {
         )?;
         let mut log = Vec::new();
         for (key, row) in &found {
-            self.read_row(rows, (key, row), &range, &mut log)?;
+            self.read_row(rows, (key, row), (&range, wanted), &mut log)?;
         }
         Ok(log)
     }
@@ -383,22 +461,27 @@ impl Vault {
         let mut row = Row::read(&row)?;
         let place = index.checked_sub(first(&key, u64::from(row.count))?);
         let place = place.and_then(|place| u16::try_from(place).ok());
-        let has = |group: &Group<'_>| place.is_some_and(|place| group.places.contains(&place));
+        let is_it = |at: &At| Some(at.place) == place;
+        let has = |group: &Group<'_>| group.places.iter().any(is_it);
         let Some(at) = row.groups.iter().position(has) else {
             return Ok(None);
         };
         let group = row.groups.remove(at);
-        if let Some(records) = self.open_group(rows, &key, &group)? {
-            let others = group.places.into_iter().zip(records);
-            let (places, records): (Vec<u16>, Vec<Record>) =
-                others.filter(|(other, _)| Some(*other) != place).unzip();
+        if let Some(records) = self.open_group(rows, &key, &group, Wanted::All)? {
+            let others = group.places.iter().zip(&*records);
+            let (places, records): (Vec<At>, Vec<&Record>) = others
+                .filter(|(other, _)| !is_it(other))
+                .filter_map(|(other, record)| Some((*other, record.as_deref()?)))
+                .unzip();
             if let Some(first) = records.first() {
                 let persons: Vec<PersonId> = first.persons.iter().copied().collect();
                 let mut sealed = Vec::new();
                 let at = place_of(&key, &places);
                 if self.seal_known(rows, &persons, (LOG, &at), &records, &mut sealed)? {
-                    let sealed = sealed.into();
-                    row.groups.push(Group { places, sealed });
+                    row.groups.push(Group {
+                        places,
+                        sealed: sealed.into(),
+                    });
                 }
             }
         }

@@ -56,7 +56,7 @@ pub use self::{
 use crate::{KeyRing, memory::Embedding};
 
 /// The format of the file that this build writes and reads.
-const FORMAT: u64 = 5;
+const FORMAT: u64 = 6;
 
 /// How much of the file is kept in memory unless told otherwise.
 const CACHE: usize = 64 << 20;

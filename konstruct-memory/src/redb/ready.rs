@@ -18,6 +18,7 @@ use super::{
     Shared,
     head::{Head, Held},
     keys::{self, DUE, PENDING},
+    log::Wanted,
     snapshot::Rows as _,
 };
 
@@ -338,7 +339,7 @@ impl Shared {
             connection,
             place,
             len: head.len,
-            records: vault.log(&mut snapshot, conversation, records)?,
+            records: vault.log(&mut snapshot, conversation, (records, Wanted::All))?,
             inbox: match head.unconsumed() {
                 0 => Vec::new(),
                 _ => vault.inbox(&mut snapshot, conversation)?,

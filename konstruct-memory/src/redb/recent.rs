@@ -1,8 +1,8 @@
-//! Rows of logs that were written or read lately, opened: a turn's records are read again by the next steps, by the index, and by the
-//! next turns of their conversation.
+//! Groups of records that were written or read lately, opened: they are read again by the index, and by the next turns of their
+//! conversation.
 //!
-//! What is here counts only while its row stands in the file byte for byte, so what was erased is not found, and an erasure clears
-//! all of it. While a person is erased in parts, rows stand that must not be read any more: meanwhile nothing of the tenant is found.
+//! What is here counts only while its group stands in the file byte for byte, so what was erased is not found, and an erasure clears
+//! all of it. While a person is erased in parts, groups stand that must not be read any more: meanwhile nothing of the tenant is found.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,11 @@ use konstruct_core::{TenantId, turn::Record};
 
 use super::keys;
 
-/// How many bytes of rows a generation has; opened they take some seven times as much. There are two generations.
+/// How many bytes of groups a generation has; opened they take some seven times as much. There are two generations.
 const GENERATION: usize = 2 << 20;
 
-/// The records of a row, in their order; `None` for what was erased.
-pub(super) type Records = Arc<[Option<Record>]>;
+/// The records of a group, in their order; `None` for those that nobody has wanted so far.
+pub(super) type Records = Arc<[Option<Arc<Record>>]>;
 
 #[derive(Debug, Default)]
 pub(super) struct Recent(Mutex<Generations>);
@@ -26,7 +26,7 @@ pub(super) struct Recent(Mutex<Generations>);
 struct Generations {
     young: HashMap<Vec<u8>, Opened>,
     old: HashMap<Vec<u8>, Opened>,
-    /// The bytes of the young one's rows.
+    /// The bytes of the young one's groups.
     size: usize,
     /// The tenants of whom nothing is kept, and how many erasures want that.
     closed: HashMap<TenantId, usize>,
@@ -34,7 +34,7 @@ struct Generations {
 
 #[derive(Debug)]
 struct Opened {
-    row: Vec<u8>,
+    sealed: Vec<u8>,
     records: Records,
 }
 
@@ -43,27 +43,27 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the records of a row, if they are those of these bytes.
-    pub(super) fn get(&self, key: &[u8], row: &[u8]) -> Option<Records> {
+    /// Returns the records of the group at a place, if they are those of these bytes.
+    pub(super) fn get(&self, place: &[u8], sealed: &[u8]) -> Option<Records> {
         let mut held = self.held();
-        if held.is_closed(key) {
+        if held.is_closed(place) {
             return None;
         }
-        if let Some(opened) = held.young.get(key) {
-            return (opened.row == row).then(|| Arc::clone(&opened.records));
+        if let Some(opened) = held.young.get(place) {
+            return (opened.sealed == sealed).then(|| Arc::clone(&opened.records));
         }
-        let (key, opened) = held.old.remove_entry(key)?;
-        let found = (opened.row == row).then(|| Arc::clone(&opened.records));
-        held.keep(key, opened);
+        let (place, opened) = held.old.remove_entry(place)?;
+        let found = (opened.sealed == sealed).then(|| Arc::clone(&opened.records));
+        held.keep(place, opened);
         found
     }
 
-    /// Keeps the records of a row.
-    pub(super) fn put(&self, key: Vec<u8>, row: Vec<u8>, records: Records) {
-        let opened = Opened { row, records };
+    /// Keeps the records of a group.
+    pub(super) fn put(&self, place: Vec<u8>, sealed: Vec<u8>, records: Records) {
+        let opened = Opened { sealed, records };
         let mut held = self.held();
-        if !held.is_closed(&key) {
-            held.keep(key, opened);
+        if !held.is_closed(&place) {
+            held.keep(place, opened);
         }
     }
 
@@ -94,18 +94,18 @@ impl Recent {
 }
 
 impl Generations {
-    fn is_closed(&self, key: &[u8]) -> bool {
-        let tenant = || keys::id(key, 0).map(TenantId::from_bytes);
+    fn is_closed(&self, place: &[u8]) -> bool {
+        let tenant = || keys::id(place, 0).map(TenantId::from_bytes);
         !self.closed.is_empty() && tenant().is_some_and(|tenant| self.closed.contains_key(&tenant))
     }
 
-    fn keep(&mut self, key: Vec<u8>, opened: Opened) {
+    fn keep(&mut self, place: Vec<u8>, opened: Opened) {
         if self.size >= GENERATION {
             self.old = std::mem::take(&mut self.young);
             self.size = 0;
         }
-        self.size += key.len() + opened.row.len();
-        self.young.insert(key, opened);
+        self.size += place.len() + opened.sealed.len();
+        self.young.insert(place, opened);
     }
 }
 
@@ -113,29 +113,29 @@ impl Generations {
 mod tests {
     use super::*;
 
-    fn records(count: usize) -> Records {
-        vec![None; count].into()
+    fn records() -> Records {
+        Arc::new([])
     }
 
     #[test]
-    fn a_row_that_changed_is_not_found() {
+    fn a_group_that_changed_is_not_found() {
         let recent = Recent::default();
-        recent.put(b"key".into(), b"row".into(), records(2));
-        assert_eq!(recent.get(b"key", b"row").map(|found| found.len()), Some(2));
-        assert!(recent.get(b"key", b"other").is_none());
-        assert!(recent.get(b"other", b"row").is_none());
+        recent.put(b"place".into(), b"sealed".into(), records());
+        assert!(recent.get(b"place", b"sealed").is_some());
+        assert!(recent.get(b"place", b"other").is_none());
+        assert!(recent.get(b"other", b"sealed").is_none());
         recent.clear();
-        assert!(recent.get(b"key", b"row").is_none());
+        assert!(recent.get(b"place", b"sealed").is_none());
     }
 
     #[test]
     fn what_is_read_again_stays_and_the_rest_goes() {
         let recent = Recent::default();
-        recent.put(b"kept".into(), b"row".into(), records(1));
+        recent.put(b"kept".into(), b"sealed".into(), records());
         let large = vec![0; GENERATION / 4];
         for n in 0..100_u8 {
-            recent.put(vec![n], large.clone(), records(1));
-            assert!(recent.get(b"kept", b"row").is_some(), "after {n}");
+            recent.put(vec![n], large.clone(), records());
+            assert!(recent.get(b"kept", b"sealed").is_some(), "after {n}");
         }
         assert!(recent.get(&[0], &large).is_none());
         let held = recent.held();

@@ -23,8 +23,8 @@ use super::{
     writer::Batch,
 };
 
-/// How many bytes are copied in a transaction.
-const PART: usize = 4 << 20;
+/// How many bytes are copied in a transaction. Whatever else is synced meanwhile waits for the disk to take them.
+const PART: usize = 512 << 10;
 
 /// How often what was written meanwhile is copied, and how little of it may be left for the end.
 const ROUNDS: usize = 8;

@@ -24,6 +24,7 @@ use super::{
     head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
+    log::Wanted,
     snapshot::Rows,
     vault::Vault,
 };
@@ -94,18 +95,18 @@ impl History for Redb {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let shared = Arc::clone(&self.inner.shared);
-        shared.precedence.give_way().await;
-        let mut snapshot = shared.snapshot()?;
-        let head = shared.head(&mut snapshot, tenant, conversation)?;
-        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
-        let Some(mut vault) = shared.vault(&mut snapshot, tenant)? else {
-            return Ok(Vec::new());
-        };
-        if range.end.saturating_sub(range.start) <= SHORT {
-            return vault.history(&mut snapshot, conversation, range);
-        }
-        blocking(move || vault.history(&mut snapshot, conversation, range)).await
+        self.read_log((tenant, conversation), range, Vault::history)
+            .await
+    }
+
+    async fn read_said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.read_log((tenant, conversation), range, Vault::said)
+            .await
     }
 
     async fn list(
@@ -131,6 +132,31 @@ impl History for Redb {
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || shared.feed(&mut shared.snapshot()?, tenant, after, limit)).await
+    }
+}
+
+/// Reads a part of a log.
+type ReadLog = fn(&mut Vault, &mut dyn Rows, ConversationId, Range<u64>) -> Result<Vec<Stored>>;
+
+impl Redb {
+    async fn read_log(
+        &self,
+        (tenant, conversation): (TenantId, ConversationId),
+        range: Range<u64>,
+        read: ReadLog,
+    ) -> Result<Vec<Stored>> {
+        let shared = Arc::clone(&self.inner.shared);
+        shared.precedence.give_way().await;
+        let mut snapshot = shared.snapshot()?;
+        let head = shared.head(&mut snapshot, tenant, conversation)?;
+        let range = range.start..range.end.min(head.map_or(0, |head| head.len));
+        let Some(mut vault) = shared.vault(&mut snapshot, tenant)? else {
+            return Ok(Vec::new());
+        };
+        if range.end.saturating_sub(range.start) <= SHORT {
+            return read(&mut vault, &mut snapshot, conversation, range);
+        }
+        blocking(move || read(&mut vault, &mut snapshot, conversation, range)).await
     }
 }
 
@@ -282,8 +308,8 @@ impl Shared {
             let at = keys::item(tenant, conversation, last);
             let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
             // The last of its records has the row's cursor, and each before it one less.
-            let wanted = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
-            vault.read_row(rows, (&at, &row), &wanted, &mut records)?;
+            let range = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
+            vault.read_row(rows, (&at, &row), (&range, Wanted::All), &mut records)?;
             for stored in records.drain(..) {
                 fed.push(Fed {
                     cursor: cursor - (last - stored.index),
@@ -308,8 +334,18 @@ impl Vault {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let mut log = self.log(rows, conversation, range)?;
+        let mut log = self.log(rows, conversation, (range, Wanted::All))?;
         self.deliveries(rows, conversation, &mut log)?;
         Ok(log)
+    }
+
+    /// Reads what was said in a part of a log.
+    fn said(
+        &mut self,
+        rows: &mut dyn Rows,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.log(rows, conversation, (range, Wanted::Said))
     }
 }

@@ -201,6 +201,15 @@ impl Slices {
         }
     }
 
+    /// Goes on from the beginning. What it counts may count twice then.
+    pub(super) fn start_over(&mut self) {
+        *self = Self {
+            records: self.records,
+            keys: self.keys,
+            ..Self::new(self.of)
+        };
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.at, At::Done)
     }

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use konstruct_core::{
     ConversationId, Error, ErrorKind, PersonId, Result, TenantId, Timestamp, store::rules,
+    turn::Record,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -18,7 +19,8 @@ use super::{
     Redb, Shared,
     head::corrupt,
     keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
-    recent::{Recent, Records},
+    log::Written,
+    recent::Recent,
     slices::Erasing,
     snapshot::Rows,
     writer::{Batch, Operation},
@@ -100,8 +102,8 @@ impl Keys {
     }
 
     /// Keeps the records of a row that was just written.
-    pub(super) fn keep_records(&self, key: Vec<u8>, row: Vec<u8>, records: Records) {
-        self.recent.put(key, row, records);
+    pub(super) fn keep_records(&self, written: Written, records: Vec<Record>) {
+        written.keep(&self.recent, records);
     }
 
     /// Drops what was opened lately, and the keys of persons.

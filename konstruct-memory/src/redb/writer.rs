@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redb::{ReadableTable as _, WriteTransaction};
+use ::redb::{Durability, ReadableTable as _, WriteTransaction};
 use konstruct_core::{Error, Result, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,9 +38,9 @@ const LOOK: Duration = Duration::from_millis(1);
 /// While at least so many conversations are worked on, a small batch waits a moment for the next operations: they come anyway, and
 /// a commit costs the same for one as for many.
 const SIBLINGS: usize = 32;
-const MOMENT: Duration = Duration::from_millis(4);
+const MOMENT: Duration = Duration::from_millis(8);
 /// A batch of so many operations does not wait.
-const ENOUGH: usize = 64;
+const ENOUGH: usize = 128;
 
 /// Something that the writer does, whole or not at all.
 pub(super) trait Operation: Send + 'static {
@@ -83,6 +83,9 @@ pub(super) trait Operation: Send + 'static {
         false
     }
 
+    /// Called when parts of it that were written may be lost: it goes on from its second part.
+    fn starts_over(&mut self) {}
+
     /// Called before the commit: from then on a reader may see what was drafted.
     fn coming(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 
@@ -93,12 +96,21 @@ pub(super) trait Operation: Send + 'static {
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 }
 
-/// How many operations that do not come first share a transaction with those that do, and how many rows an operation that goes on
-/// writes beside them.
+/// How many operations that do not come first share a transaction with those that do.
 const BESIDE: usize = 64;
 
-/// How many rows an operation that goes on writes in a transaction in which nothing comes first.
+/// How many rows an operation that goes on writes in a transaction.
 pub(super) const PART: usize = 48;
+
+/// Its parts are written while nothing comes first, or after so long, so that it ends however much comes in.
+const PART_WAITS: Duration = Duration::from_millis(20);
+
+/// How long the next part waits after one while there is something that comes first.
+const PART_RESTS: Duration = Duration::from_millis(2);
+
+/// Parts that nobody waits for need not be on the disk before the next one: so many are synced at once. If they are lost, they are
+/// written again.
+const SYNCED_AT_ONCE: u32 = 4;
 
 /// How long the next part of an operation waits after one that could not be written.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -191,6 +203,7 @@ trait Job: Send {
     fn goes_on(&self) -> bool;
     fn in_between(&mut self, shared: &Shared);
     fn tries_again(&mut self) -> bool;
+    fn starts_over(&mut self);
     /// Answers: whether the batch was committed, and whether the file was rewritten after it, if that was asked for.
     fn answer(
         self: Box<Self>,
@@ -263,6 +276,10 @@ impl<O: Operation> Job for Queued<O> {
             tracing::error!(%error, "a part of an erasure was not written; it is tried again");
         }
         again
+    }
+
+    fn starts_over(&mut self) {
+        self.operation.starts_over();
     }
 
     fn answer(
@@ -360,6 +377,11 @@ pub(super) struct Loop<'a> {
     parked: Vec<Box<dyn Job>>,
     /// When a part is tried again that could not be written.
     again: Option<Instant>,
+    /// When the last part was written, and how many there were since the last sync.
+    part_at: Instant,
+    unsynced: u32,
+    /// When something came first lately.
+    first_at: Option<Instant>,
 }
 
 /// What the writer does next.
@@ -382,6 +404,9 @@ impl<'a> Loop<'a> {
             going: VecDeque::new(),
             parked: Vec::new(),
             again: None,
+            part_at: Instant::now(),
+            unsynced: 0,
+            first_at: None,
         };
         own.resume(unfinished);
         own
@@ -431,7 +456,9 @@ impl<'a> Loop<'a> {
     }
 
     async fn next(&mut self) -> Next {
-        let (may_go_on, again) = (self.may_go_on(), self.again);
+        let may_go_on = self.may_go_on();
+        let is_busy = self.first_at.is_some_and(|at| at.elapsed() < PART_WAITS);
+        let again = self.again.or(is_busy.then(|| self.part_at + PART_RESTS));
         let copying = &mut self.copying;
         let copied = async {
             match copying {
@@ -481,14 +508,27 @@ impl<'a> Loop<'a> {
             std::thread::sleep(LOOK);
             self.queues.fill(&mut jobs);
         }
-        if self.again.is_none_or(|again| again <= began) {
+        let only_part = jobs.is_empty();
+        let comes_first = jobs.iter().any(|job| job.comes_first());
+        if comes_first {
+            self.first_at = Some(began);
+        }
+        let may_have_part = !comes_first || began.duration_since(self.part_at) >= PART_WAITS;
+        if may_have_part && self.again.is_none_or(|again| again <= began) {
             self.again = None;
+            self.part_at = began;
             jobs.extend(self.going.pop_front());
         }
-        let written = write(shared, &mut jobs, &mut self.parked);
+        let may_sync_later = only_part && self.unsynced < SYNCED_AT_ONCE;
+        let written = write(shared, &mut jobs, &mut self.parked, may_sync_later);
+        self.unsynced = match &written {
+            Ok(Synced::Later) => self.unsynced + 1,
+            _ => 0,
+        };
         let failed = written.as_ref().err().map(ToString::to_string);
         let reopens = written.as_ref().is_err_and(is_io);
-        let committed = written.map_err(|error| format!("the batch was not written: {error}"));
+        let committed = written.map(drop);
+        let committed = committed.map_err(|error| format!("the batch was not written: {error}"));
         shared.health.written(shared.clock.now(), failed);
         for mut job in jobs {
             let done = committed.is_ok() && !job.has_failed();
@@ -508,11 +548,19 @@ impl<'a> Loop<'a> {
         }
         if reopens {
             shared.reopen();
+            self.start_over();
             // One that was not committed may be in the file all the same.
             match Erasure::unfinished(shared) {
                 Ok(unfinished) => self.resume(unfinished),
                 Err(error) => tracing::error!(%error, "which erasures are unfinished is unknown"),
             }
+        }
+    }
+
+    /// Has what is done in parts begin again: some of what was written may be lost.
+    pub(super) fn start_over(&mut self) {
+        for job in &mut self.going {
+            job.starts_over();
         }
     }
 
@@ -549,12 +597,20 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// Writes a batch. Leaves what waits for the end of an erasure in `parked`.
+/// Whether what was committed is on the disk.
+enum Synced {
+    Now,
+    /// With the next commit that is.
+    Later,
+}
+
+/// Writes a batch. Leaves what waits for the end of an erasure in `parked`. What only goes on may be synced later.
 fn write(
     shared: &Shared,
     jobs: &mut Vec<Box<dyn Job>>,
     parked: &mut Vec<Box<dyn Job>>,
-) -> Result<()> {
+    may_sync_later: bool,
+) -> Result<Synced> {
     shared.health.check()?;
     let mut txn = {
         let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
@@ -564,11 +620,7 @@ fn write(
     txn.set_quick_repair(true);
     let mut batch = Batch::new(&txn);
     batch.touched = shared.touched.is_noted().then(Touched::default);
-    batch.part = if jobs.iter().any(|job| job.comes_first()) {
-        shared.part.min(BESIDE)
-    } else {
-        shared.part
-    };
+    batch.part = shared.part;
     let mut at = 0;
     while let Some(job) = jobs.get_mut(at) {
         // An erasure may have begun in this batch.
@@ -590,6 +642,12 @@ fn write(
     for job in &mut *jobs {
         job.coming(shared);
     }
+    let synced = if may_sync_later && jobs.iter().all(|job| job.goes_on()) {
+        txn.set_durability(Durability::None).map_err(stored)?;
+        Synced::Later
+    } else {
+        Synced::Now
+    };
     let committed = txn.commit().map_err(stored);
     match committed {
         Ok(()) => shared.show_committed(),
@@ -606,7 +664,7 @@ fn write(
             job.committed(shared);
         }
     }
-    Ok(())
+    Ok(synced)
 }
 
 type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;

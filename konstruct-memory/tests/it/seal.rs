@@ -1,6 +1,6 @@
 //! Nothing that is said or named stands in the file, and nobody without the keys reads it.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use konstruct_core::{
     ConnectionId, ErrorKind, Outgoing, PersonId, TenantId, Timestamp, TurnId,
@@ -58,7 +58,7 @@ async fn said(store: &Redb, tenant: TenantId, text: &str) -> Claim {
 
 async fn texts(store: &Redb, claim: &Claim) -> Vec<String> {
     let log = store.read(claim.tenant, claim.conversation, 0..9).await;
-    let text = |record: Record| match record.entry {
+    let text = |record: Arc<Record>| match &record.entry {
         Entry::Event(Event::Rendered { parts, .. }) => parts[0].what.text.clone(),
         _ => String::new(),
     };

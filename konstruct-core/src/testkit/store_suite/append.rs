@@ -302,7 +302,7 @@ pub(super) async fn loading_begins_at_the_checkpoint(subject: &StoreSubject) -> 
         let texts = loaded
             .records
             .iter()
-            .filter_map(|stored| stored.record.as_ref().map(text_of))
+            .filter_map(|stored| stored.record.as_deref().map(text_of))
             .collect::<Vec<_>>();
         let first = loaded.records.first().map(|stored| stored.index);
         Ok::<_, Failed>((loaded.len, first, texts.join(" ")))

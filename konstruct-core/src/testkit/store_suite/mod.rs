@@ -86,7 +86,7 @@ cases! {
         a_cap_holds_under_concurrency, months_have_their_own_budget, what_is_consumed_is_gone,
         loading_begins_at_the_checkpoint, an_append_extends_the_lease, what_outlives_a_turn_is_kept,
         a_stranger_is_refused, loading_has_a_bound;
-    read: ranges_are_cut, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_whole,
+    read: ranges_are_cut, what_was_said_is_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_whole,
         a_conversation_is_erased, a_tenant_is_erased, tenants_do_not_see_each_other;
     forget: a_message_is_forgotten, a_person_is_forgotten, others_are_kept, a_place_is_forgotten, the_second_of_an_erasure,
         an_import_restores, a_bad_import_changes_nothing,

@@ -522,7 +522,7 @@ async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Out
     ensure_eq!(found, own.feed, "the feed of {tenant}");
     for fed in feed {
         let expected = &own.conversations[&fed.conversation].log[fed.stored.index as usize];
-        let found = fed.stored.record.as_ref().map(text_of);
+        let found = fed.stored.record.as_deref().map(text_of);
         ensure_eq!(found.as_ref(), Some(expected), "a record of the feed");
     }
     let spent = subject.budgets(tenant).await?;

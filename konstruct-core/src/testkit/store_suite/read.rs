@@ -7,12 +7,12 @@ use super::{
     world::{World, record, records, text_of},
 };
 use crate::{
-    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Usage,
+    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Outgoing, Usage,
     store::{
-        Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, TimerChange,
+        Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, Stored, TimerChange,
         TimerName,
     },
-    turn::ItemId,
+    turn::{Entry, Event, ItemId, Record, ReplyPart},
 };
 
 pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
@@ -48,7 +48,11 @@ pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
         );
         for stored in read {
             let expected = record(&stored.index.to_string());
-            ensure_eq!(stored.record, Some(expected), "a record of {range:?}");
+            ensure_eq!(
+                stored.record.as_deref(),
+                Some(&expected),
+                "a record of {range:?}"
+            );
         }
     }
     let nothing = subject
@@ -59,6 +63,60 @@ pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
         nothing.is_empty(),
         "a conversation that does not exist has a log"
     );
+    Ok(())
+}
+
+pub(super) async fn what_was_said_is_read(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let claim = subject.claimed(&world, "C1").await?;
+    let says = |text: &str| Record {
+        entry: Entry::Event(Event::Rendered {
+            parts: vec![ReplyPart {
+                key: text.into(),
+                what: Outgoing::markdown(text),
+            }],
+            rest: None,
+        }),
+        ..record(text)
+    };
+    // In an append of its own, beside others, and on both sides of the ends of the range.
+    let appends = [
+        vec![record("0"), says("1")],
+        vec![says("2")],
+        vec![record("3")],
+        vec![says("4"), record("5"), says("6")],
+    ];
+    let mut log = Vec::new();
+    for records in appends {
+        let append = Append {
+            records: records.clone(),
+            ..Append::default()
+        };
+        let len = log.len() as u64;
+        subject.append(&claim, len, append).await?;
+        log.extend(records);
+    }
+    for range in [0..u64::MAX, 0..4, 2..6, 4..5, 5..9] {
+        let read = subject
+            .store
+            .read_said(world.tenant, claim.conversation, range.clone())
+            .await?;
+        let all = subject
+            .store
+            .read(world.tenant, claim.conversation, range.clone())
+            .await?;
+        let indices = |read: &[Stored]| -> Vec<u64> { read.iter().map(|it| it.index).collect() };
+        ensure_eq!(indices(&read), indices(&all), "the indices of {range:?}");
+        for stored in read {
+            let expected = &log[stored.index as usize];
+            match stored.record.as_deref() {
+                None if !expected.says_something() => {}
+                found => {
+                    ensure_eq!(found, Some(expected), "record {}", stored.index);
+                }
+            }
+        }
+    }
     Ok(())
 }
 
@@ -215,7 +273,7 @@ pub(super) async fn an_export_is_whole(subject: &StoreSubject) -> Outcome {
                 let owner = conversations
                     .last()
                     .ok_or("a record comes before any conversation")?;
-                let text = stored.record.as_ref().map(text_of);
+                let text = stored.record.as_deref().map(text_of);
                 logs.push((owner.id, stored.index, text));
             }
             Exported::Inbox(item) => {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use futures_util::TryStreamExt as _;
@@ -78,6 +79,7 @@ pub(super) async fn laws(
                 let record = stored
                     .record
                     .ok_or_else(|| Broken::law(8, "a record is unreadable"))?;
+                let record = Arc::unwrap_or_clone(record);
                 match turns.last_mut() {
                     Some((turn, records)) if *turn == record.turn => records.push(record),
                     _ => turns.push((record.turn, vec![record])),

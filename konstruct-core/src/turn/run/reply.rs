@@ -1,6 +1,6 @@
 //! Replying: what is said, and the parts that the channel makes of it.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use super::{Performed, Run};
 use crate::{
@@ -68,7 +68,7 @@ impl Run<'_> {
                 let Some((record, rest)) = found else {
                     return Ok(None);
                 };
-                self.repeated.extend(record.persons);
+                self.repeated.extend(&record.persons);
                 return Ok(rest);
             }
         };
@@ -83,11 +83,11 @@ impl Run<'_> {
         let claim = self.lease.claim();
         let place = (claim.tenant, claim.conversation);
         let found = rendered(&*self.driver.store, place, record).await?;
-        Ok(found.and_then(|(record, _)| match record.entry {
+        Ok(found.and_then(|(record, _)| match &record.entry {
             Entry::Event(Event::Rendered { parts, .. }) => parts
-                .into_iter()
+                .iter()
                 .find(|part| part.key == key)
-                .map(|part| part.what),
+                .map(|part| part.what.clone()),
             _ => None,
         }))
     }
@@ -98,7 +98,7 @@ async fn rendered(
     store: &dyn Store,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
-) -> Result<Option<(Record, Option<Outgoing>)>> {
+) -> Result<Option<(Arc<Record>, Option<Outgoing>)>> {
     let read = store.read(tenant, conversation, index..index + 1).await?;
     let record = read.into_iter().next().and_then(|stored| stored.record);
     Ok(record.and_then(|record| match &record.entry {

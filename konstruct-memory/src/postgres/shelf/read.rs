@@ -1,6 +1,6 @@
 //! All that the hits of a recall show, in one transaction.
 
-use konstruct_core::{Result, TenantId, store::Stored};
+use konstruct_core::{Result, TenantId, store::Stored, turn::Record};
 use uuid::Uuid;
 
 use super::{
@@ -95,7 +95,7 @@ pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &Wanted) -> 
                 let conversation = conversations.get(number).ok_or_else(corrupt)?;
                 let row = row_in(*conversation, index);
                 let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
-                let record = opened.transpose()?.flatten();
+                let record: Option<Record> = opened.transpose()?.flatten();
                 logs[number].push(Stored::new(index.cast_unsigned(), record));
             }
             _ => return Err(corrupt()),

@@ -338,6 +338,12 @@ impl Operation for EraseWith {
         self.erasure.as_mut().is_some_and(Erasure::tries_again)
     }
 
+    fn starts_over(&mut self) {
+        if let Some(erasure) = &mut self.erasure {
+            erasure.starts_over();
+        }
+    }
+
     fn rewrites(&self) -> bool {
         self.depth == Depth::Physical
     }

@@ -16,6 +16,7 @@ use super::{
         blocking,
         head::corrupt,
         keys::{self, EXPIRY, MEMORY, PERSON_UNITS, QUEUE, TENANTS},
+        log,
         snapshot::{Rows as _, Snapshot},
         vault::{MakeKeys, Vault},
         writer::Writer,
@@ -35,7 +36,7 @@ use crate::{
 const FEW: u64 = 1_000;
 
 /// How many units one plan of a person's erasure changes: each touches as many rows of postings as it has words.
-const PART: usize = 32;
+const PART: usize = 8;
 
 /// The store, as the memory sees it.
 #[derive(Clone)]
@@ -106,11 +107,23 @@ impl Desk {
         snapshot: &mut Snapshot,
         vault: &mut Vault,
         (tenant, conversation): (TenantId, ConversationId),
-        range: Range<u64>,
+        (range, wanted): (Range<u64>, log::Wanted),
     ) -> Result<Vec<Stored>> {
         let head = self.shared.head(snapshot, tenant, conversation)?;
         let range = range.start..range.end.min(head.map_or(0, |head| head.len));
-        vault.log(snapshot, conversation, range)
+        vault.log(snapshot, conversation, (range, wanted))
+    }
+
+    fn logged_alone(
+        &self,
+        place: (TenantId, ConversationId),
+        wanted: (Range<u64>, log::Wanted),
+    ) -> Result<Vec<Stored>> {
+        let mut snapshot = self.shared.snapshot()?;
+        match self.shared.vault(&mut snapshot, place.0)? {
+            Some(mut vault) => self.logged(&mut snapshot, &mut vault, place, wanted),
+            None => Ok(Vec::new()),
+        }
     }
 }
 
@@ -146,13 +159,16 @@ impl Shelf for Desk {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let mut snapshot = self.shared.snapshot()?;
-        match self.shared.vault(&mut snapshot, tenant)? {
-            Some(mut vault) => {
-                self.logged(&mut snapshot, &mut vault, (tenant, conversation), range)
-            }
-            None => Ok(Vec::new()),
-        }
+        self.logged_alone((tenant, conversation), (range, log::Wanted::All))
+    }
+
+    async fn said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        self.logged_alone((tenant, conversation), (range, log::Wanted::Said))
     }
 
     async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
@@ -197,7 +213,8 @@ impl Shelf for Desk {
         }
         for (conversation, range) in &wanted.logs {
             let place = (tenant, *conversation);
-            logs.push(self.logged(&mut snapshot, &mut vault, place, range.clone())?);
+            let wanted = (range.clone(), log::Wanted::Said);
+            logs.push(self.logged(&mut snapshot, &mut vault, place, wanted)?);
         }
         Ok((rows, logs))
     }

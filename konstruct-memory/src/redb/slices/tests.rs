@@ -310,6 +310,43 @@ async fn a_person_is_unreadable_after_each_part_and_the_next_start_finishes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_starts_over_ends_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, clock) = (folder.path().join("store"), clock());
+    let ann = fill(&path, &clock).await;
+    for (name, what) in [
+        ("person", Erase::Person { person: ann }),
+        ("tenant", Erase::Tenant),
+    ] {
+        let (expected, whole) = at_once(&path, &clock, what).await;
+        let path = path.with_extension(name);
+        std::fs::copy(folder.path().join("store"), &path).unwrap();
+        let mut stepped = Stepped::open(path, &clock, 4);
+        let (mut writer, store) = stepped.parts();
+        let erasing = {
+            let store = store.clone();
+            tokio::spawn(async move { store.erase(TENANT, what, Depth::Logical).await })
+        };
+        let mut erasing = std::pin::pin!(erasing);
+        let mut many = 0;
+        let receipt = loop {
+            tokio::select! {
+                biased;
+                receipt = &mut erasing => break receipt.unwrap().unwrap(),
+                more = writer.step() => assert!(more),
+            }
+            many += 1;
+            if many < 100 && many % 7 == 0 {
+                writer.start_over();
+            }
+        };
+        assert_eq!(receipt, expected, "{name}");
+        assert_eq!(doors(&store).await, doors(&whole).await, "{name}");
+        assert_eq!(unfinished(&store), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_unreadable_after_each_part_and_the_next_start_finishes() {
     let folder = tempfile::tempdir().unwrap();
     let (path, clock) = (folder.path().join("store"), clock());

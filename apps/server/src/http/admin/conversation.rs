@@ -98,7 +98,7 @@ async fn read(
         .collect();
     let records: Vec<Record> = stored
         .into_iter()
-        .filter_map(|stored| stored.record)
+        .filter_map(|stored| stored.record.map(Arc::unwrap_or_clone))
         .collect();
     let turns = turns(&records)
         .map(|turn| shown(turn, &delivered))
@@ -168,7 +168,7 @@ pub(super) async fn records(
     let stored = stored(app, tenant, conversation).await?;
     Ok(stored
         .into_iter()
-        .filter_map(|stored| stored.record)
+        .filter_map(|stored| stored.record.map(Arc::unwrap_or_clone))
         .collect())
 }
 

@@ -246,7 +246,7 @@ async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Ques
     let (kind, choices) = choices(&item);
     let range = item.record..item.record + LARGEST_QUESTION;
     let records = app.journal.read(tenant, conversation, range).await?;
-    let records: Vec<Record> = records
+    let records: Vec<Arc<Record>> = records
         .into_iter()
         .filter_map(|stored| stored.record)
         .collect();
