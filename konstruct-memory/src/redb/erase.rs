@@ -313,6 +313,7 @@ impl Erasure {
         shared.keys.forget_persons();
         if matches!(self.receipt.what, Erase::Tenant) {
             shared.keys.forget(self.tenant);
+            shared.rows.clear();
         }
     }
 

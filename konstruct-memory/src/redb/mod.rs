@@ -43,6 +43,7 @@ use self::{
     ready::Ready,
     recover::Health,
     rewrite::Noted,
+    rows::OpenedRows,
     shelf::{Follower, Tables},
     slices::Erasing,
     snapshot::{Latest, Rows as _},
@@ -252,6 +253,7 @@ impl RedbBuilder {
             embedding: Embedding::new(self.embedder),
             touched: Noted::default(),
             erasing: Erasing::default(),
+            rows: OpenedRows::default(),
             precedence: Precedence::default(),
             searching: Semaphore::new(
                 std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -342,6 +344,7 @@ struct Shared {
     touched: Noted,
     /// What is erased in parts.
     erasing: Erasing,
+    rows: OpenedRows,
     precedence: Precedence,
     /// Lets so many long searches run at a time.
     searching: Semaphore,

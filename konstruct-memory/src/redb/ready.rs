@@ -4,11 +4,12 @@
 //! alone, however many there are.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     ops::ControlFlow,
     time::Duration,
 };
 
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
     ConversationId, Result, TenantId, Timestamp, WorkerId,
     store::{Claim, ClaimRequest, Claimed, Loaded, rules},

@@ -4,17 +4,15 @@
 //! What is here counts only while its group stands in the file byte for byte, so what was erased is not found, and an erasure clears
 //! all of it. While a person is erased in parts, groups stand that must not be read any more: meanwhile nothing of the tenant is found.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use konstruct_core::{TenantId, turn::Record};
 
 use super::keys;
 
 /// How many bytes of groups a generation has; opened they take some seven times as much. There are two generations.
-const GENERATION: usize = 2 << 20;
+const GENERATION: usize = 6 << 20;
 
 /// The records of a group, in their order; `None` for those that nobody has wanted so far.
 pub(super) type Records = Arc<[Option<Arc<Record>>]>;

@@ -1,7 +1,8 @@
 //! Rows of the application's own: a small table of documents by key, a tenant's or the operator's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
 
 use super::{
@@ -90,7 +91,17 @@ impl Redb {
     ) -> Result<Option<Vec<u8>>> {
         let shared = &self.inner.shared;
         let key = row_key(tenant, table, key)?;
-        shared.row(&mut shared.snapshot()?, tenant, &key)
+        let read_from = shared.rows.now();
+        let mut snapshot = shared.snapshot()?;
+        let Some((sealed, mut vault)) = shared.sealed_row(&mut snapshot, tenant, &key)? else {
+            return Ok(None);
+        };
+        if let Some(plain) = shared.rows.get(&key, &sealed) {
+            return Ok(Some(plain));
+        }
+        let plain = vault.open_row(&mut snapshot, &key, &sealed)?;
+        shared.rows.put(read_from, key, (sealed, plain.clone()));
+        Ok(Some(plain))
     }
 
     /// Deletes a row. Returns whether there was one.
@@ -216,6 +227,12 @@ impl Operation for WriteRows {
         }
         Ok(true)
     }
+
+    fn committed(&mut self, shared: &Shared, changed: &bool) {
+        if *changed {
+            shared.rows.forget(&self.keys);
+        }
+    }
 }
 
 struct Delete {
@@ -235,6 +252,76 @@ impl Operation for Delete {
         batch.delete(ROWS, self.key.clone());
         Ok(found)
     }
+
+    fn committed(&mut self, shared: &Shared, _: &bool) {
+        shared.rows.forget(std::slice::from_ref(&self.key));
+    }
+}
+
+/// Rows that were read lately, opened: an application reads the same few for every message.
+///
+/// What is here counts only while its row stands in the file byte for byte, and nothing is kept of a row that was changed or deleted.
+#[derive(Debug, Default)]
+pub(super) struct OpenedRows(Mutex<Opened>);
+
+/// How many rows are kept opened.
+const KEPT: usize = 4096;
+/// Larger ones are not.
+const LARGEST: usize = 16 << 10;
+
+#[derive(Debug, Default)]
+struct Opened {
+    /// Sealed and opened, by their keys.
+    rows: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
+    /// How often something was forgotten.
+    forgotten: u64,
+}
+
+/// When a reader began to read.
+#[derive(Clone, Copy, Debug)]
+struct Moment(u64);
+
+impl OpenedRows {
+    fn held(&self) -> MutexGuard<'_, Opened> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.held().forgotten)
+    }
+
+    fn get(&self, key: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let held = self.held();
+        let (of, plain) = held.rows.get(key)?;
+        (of == sealed).then(|| plain.clone())
+    }
+
+    /// Keeps a row, unless something was forgotten since it was read: it could be that row.
+    fn put(&self, read_from: Moment, key: Vec<u8>, row: (Vec<u8>, Vec<u8>)) {
+        let mut held = self.held();
+        if held.forgotten != read_from.0 || row.0.len() > LARGEST {
+            return;
+        }
+        if held.rows.len() >= KEPT {
+            held.rows.clear();
+        }
+        held.rows.insert(key, row);
+    }
+
+    fn forget(&self, keys: &[Vec<u8>]) {
+        let mut held = self.held();
+        held.forgotten += 1;
+        for key in keys {
+            held.rows.remove(key);
+        }
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&self) {
+        let mut held = self.held();
+        held.forgotten += 1;
+        held.rows.clear();
+    }
 }
 
 impl Shared {
@@ -244,14 +331,24 @@ impl Shared {
         tenant: Option<TenantId>,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>> {
+        match self.sealed_row(rows, tenant, key)? {
+            Some((sealed, mut vault)) => vault.open_row(rows, key, &sealed).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn sealed_row(
+        &self,
+        rows: &mut dyn Rows,
+        tenant: Option<TenantId>,
+        key: &[u8],
+    ) -> Result<Option<(Vec<u8>, Vault)>> {
         let Some(row) = rows.get(ROWS, key)? else {
             return Ok(None);
         };
         // Without a key it is of a tenant that is being erased.
-        match self.vault(rows, owner(tenant))? {
-            Some(mut vault) => vault.open_row(rows, key, &row).map(Some),
-            None => Ok(None),
-        }
+        let vault = self.vault(rows, owner(tenant))?;
+        Ok(vault.map(|vault| (row, vault)))
     }
 }
 
@@ -292,4 +389,55 @@ fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> 
     let mut row = table_key(tenant, table)?;
     row.extend_from_slice(key.as_bytes());
     Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_not_kept() {
+        let rows = OpenedRows::default();
+        let key = || b"key".to_vec();
+        let row = || (b"sealed".to_vec(), b"plain".to_vec());
+        rows.put(rows.now(), key(), row());
+        assert_eq!(rows.get(b"key", b"sealed"), Some(row().1));
+        assert_eq!(rows.get(b"key", b"another"), None);
+        // One who read it before it was changed comes late.
+        let before = rows.now();
+        rows.forget(&[key()]);
+        rows.put(before, key(), row());
+        assert!(rows.held().rows.is_empty());
+        rows.put(rows.now(), key(), (vec![0; LARGEST + 1], Vec::new()));
+        assert!(rows.held().rows.is_empty());
+        rows.put(rows.now(), key(), row());
+        rows.clear();
+        assert!(rows.held().rows.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_stays_opened_nowhere() {
+        let store = Redb::in_memory().unwrap();
+        let tenants = [TenantId::new(), TenantId::new()];
+        let read = || async {
+            for tenant in tenants {
+                store.get_row(Some(tenant), "table", "key").await.unwrap();
+            }
+        };
+        let kept = || store.inner.shared.rows.held().rows.len();
+        for tenant in tenants {
+            let put = store.put_row(Some(tenant), "table", "key", b"secret");
+            put.await.unwrap();
+        }
+        read().await;
+        assert_eq!(kept(), 2);
+        let deleted = store.delete_row(Some(tenants[0]), "table", "key");
+        assert!(deleted.await.unwrap());
+        assert_eq!(kept(), 1);
+        use konstruct_core::{Depth, Erase, store::Archive as _};
+        let erased = store.erase(tenants[1], Erase::Tenant, Depth::Logical);
+        erased.await.unwrap();
+        read().await;
+        assert_eq!(kept(), 0);
+    }
 }

@@ -3,12 +3,10 @@
 //! A key is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there. An erasure drops all
 //! that is kept of persons.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
     ConversationId, Error, ErrorKind, PersonId, Result, TenantId, Timestamp, store::rules,
     turn::Record,

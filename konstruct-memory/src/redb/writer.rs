@@ -5,13 +5,14 @@
 //! only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use ::redb::{Durability, ReadableTable as _, WriteTransaction};
+use foldhash::{HashMap, HashMapExt as _};
 use konstruct_core::{Error, Result, TenantId};
 use tokio::sync::{mpsc, oneshot};
 
