@@ -2,7 +2,7 @@
 
 mod stop;
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use konstruct_core::Language;
 use rust_stemmers::{Algorithm, Stemmer};
@@ -35,12 +35,19 @@ fn algorithm(language: Language) -> Algorithm {
 /// ```
 pub fn terms(language: Language, text: &str) -> Vec<String> {
     let stemmer = Stemmer::create(algorithm(language));
-    words(text)
-        .flat_map(|word| elided(language, word))
-        .map(|word| spelled(language, word))
-        .filter(|word| !is_stop_word(language, &plain(word)))
-        .map(|word| plain(&stemmer.stem(&word)))
-        .collect()
+    let mut terms = Vec::new();
+    for word in words(text).flat_map(|word| elided(language, word)) {
+        let word = spelled(language, word);
+        if !is_stop_word(language, &plain(&word)) {
+            let stem = stemmer.stem(&word);
+            let term = match plain(&stem) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(plain) => Some(plain),
+            };
+            terms.push(term.unwrap_or_else(|| stem.into_owned()));
+        }
+    }
+    terms
 }
 
 /// Counts terms.
@@ -56,6 +63,10 @@ pub(crate) fn count(terms: Vec<String>) -> HashMap<String, u32> {
 fn words(text: &str) -> impl Iterator<Item = String> {
     let part = |c: char| !c.is_alphanumeric() && !is_combining_mark(c) && !matches!(c, '\'' | '’');
     text.split(part).filter_map(|word| {
+        if word.is_ascii() {
+            let word = word.trim_matches('\'');
+            return (!word.is_empty()).then(|| word.to_ascii_lowercase());
+        }
         let word: String = word.to_lowercase().replace('’', "'").nfc().collect();
         let word = word.trim_matches('\'');
         (!word.is_empty()).then(|| word.to_owned())
@@ -64,16 +75,17 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 
 /// What an apostrophe does: in French and Italian it ends a word (`l'adresse`), elsewhere it joins: `don't` is `dont`, `Acme's` is
 /// `acme`.
-fn elided(language: Language, word: String) -> Vec<String> {
+fn elided(language: Language, word: String) -> impl Iterator<Item = String> {
+    let (mut whole, mut parts) = (None, Vec::new());
     if !word.contains('\'') {
-        return vec![word];
+        whole = Some(word);
+    } else if matches!(language, Language::French | Language::Italian) {
+        let some = word.split('\'').filter(|part| !part.is_empty());
+        parts.extend(some.map(str::to_owned));
+    } else {
+        whole = Some(word.strip_suffix("'s").unwrap_or(&word).replace('\'', ""));
     }
-    if matches!(language, Language::French | Language::Italian) {
-        let parts = word.split('\'').filter(|part| !part.is_empty());
-        return parts.map(str::to_owned).collect();
-    }
-    let joined = word.strip_suffix("'s").unwrap_or(&word).replace('\'', "");
-    vec![joined]
+    whole.into_iter().chain(parts)
 }
 
 /// A word as the stemmer knows it: many leave out the accents that it looks for, or write an umlaut as two letters.
@@ -84,7 +96,10 @@ fn spelled(language: Language, word: String) -> String {
         Language::Portuguese => ended("cao", "ção").or_else(|| ended("coes", "ções")),
         Language::German => return umlauts(&word),
         // English words have no accents of their own.
-        Language::English => Some(plain(&word)),
+        Language::English => match plain(&word) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(plain) => Some(plain),
+        },
         _ => None,
     }
     .unwrap_or(word)
@@ -116,9 +131,9 @@ fn umlauts(word: &str) -> String {
 }
 
 /// A word without accents.
-fn plain(word: &str) -> String {
+fn plain(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
-        return word.to_owned();
+        return Cow::Borrowed(word);
     }
     let mut out = String::with_capacity(word.len());
     for letter in word.nfd().filter(|letter| !is_combining_mark(*letter)) {
@@ -131,7 +146,7 @@ fn plain(word: &str) -> String {
             _ => out.push(letter),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 /// How many words a text has.

@@ -99,7 +99,8 @@ impl Generations {
 
     fn keep(&mut self, place: Vec<u8>, opened: Opened) {
         if self.size >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
             self.size = 0;
         }
         self.size += place.len() + opened.sealed.len();

@@ -37,11 +37,19 @@ const RIDE: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// While at least so many conversations are worked on, a small batch waits a moment for the next operations: they come anyway, and
-/// a commit costs the same for one as for many.
+/// a commit of many costs little more than one of few. The more are worked on, the longer each of them waits for the others anyway.
 const SIBLINGS: usize = 32;
-const MOMENT: Duration = Duration::from_millis(8);
+const MOMENT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(4)..=Duration::from_millis(16);
 /// A batch of so many operations does not wait.
-const ENOUGH: usize = 128;
+const ENOUGH: usize = 256;
+
+fn moment(working: usize) -> Duration {
+    let siblings = u32::try_from(working / SIBLINGS).unwrap_or(u32::MAX);
+    Duration::from_millis(1)
+        .saturating_mul(siblings)
+        .clamp(*MOMENT.start(), *MOMENT.end())
+}
 
 /// Something that the writer does, whole or not at all.
 pub(super) trait Operation: Send + 'static {
@@ -383,6 +391,8 @@ pub(super) struct Loop<'a> {
     unsynced: u32,
     /// When something came first lately.
     first_at: Option<Instant>,
+    /// The maps of the last batch, empty.
+    spare: Changes,
 }
 
 /// What the writer does next.
@@ -408,6 +418,7 @@ impl<'a> Loop<'a> {
             part_at: Instant::now(),
             unsynced: 0,
             first_at: None,
+            spare: Changes::default(),
         };
         own.resume(unfinished);
         own
@@ -502,8 +513,9 @@ impl<'a> Loop<'a> {
         }
         let idle = self.going.is_empty();
         let may_wait = |many| {
-            let few = many < ENOUGH && began.elapsed() < MOMENT;
-            idle && few && !shared.precedence.is_needed() && shared.working() >= SIBLINGS
+            let working = shared.working();
+            let few = many < ENOUGH && began.elapsed() < moment(working);
+            idle && few && !shared.precedence.is_needed() && working >= SIBLINGS
         };
         while may_wait(jobs.len()) {
             std::thread::sleep(LOOK);
@@ -521,7 +533,7 @@ impl<'a> Loop<'a> {
             jobs.extend(self.going.pop_front());
         }
         let may_sync_later = only_part && self.unsynced < SYNCED_AT_ONCE;
-        let written = write(shared, &mut jobs, &mut self.parked, may_sync_later);
+        let written = self.write(&mut jobs, may_sync_later);
         self.unsynced = match &written {
             Ok(Synced::Later) => self.unsynced + 1,
             _ => 0,
@@ -556,6 +568,68 @@ impl<'a> Loop<'a> {
                 Err(error) => tracing::error!(%error, "which erasures are unfinished is unknown"),
             }
         }
+    }
+
+    /// Writes a batch. Leaves what waits for the end of an erasure in `parked`. What only goes on may be synced later.
+    fn write(&mut self, jobs: &mut Vec<Box<dyn Job>>, may_sync_later: bool) -> Result<Synced> {
+        let shared = self.shared;
+        shared.health.check()?;
+        let mut txn = {
+            let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
+            db.begin_write().map_err(stored)?
+        };
+        // Without it, opening a large file after a kill walks all of it.
+        txn.set_quick_repair(true);
+        let mut batch = Batch::new(&txn);
+        batch.gathered = std::mem::take(&mut self.spare);
+        batch.touched = shared.touched.is_noted().then(Touched::default);
+        batch.part = shared.part;
+        let mut at = 0;
+        while let Some(job) = jobs.get_mut(at) {
+            // An erasure may have begun in this batch.
+            if job.waits(shared) {
+                self.parked.push(jobs.remove(at));
+                continue;
+            }
+            job.apply(&mut batch, shared);
+            if job.rewrites() {
+                // Should the process end before it is rewritten, the next one does it.
+                rewrite::owe(&mut batch);
+            }
+            batch.gather()?;
+            at += 1;
+        }
+        batch.flush()?;
+        let touched = batch.touched.take();
+        self.spare = std::mem::take(&mut batch.gathered);
+        self.spare.retain(|_, rows| rows.capacity() <= SPARED);
+        drop(batch);
+        for job in &mut *jobs {
+            job.coming(shared);
+        }
+        let synced = if may_sync_later && jobs.iter().all(|job| job.goes_on()) {
+            txn.set_durability(Durability::None).map_err(stored)?;
+            Synced::Later
+        } else {
+            Synced::Now
+        };
+        let committed = txn.commit().map_err(stored);
+        match committed {
+            Ok(()) => shared.show_committed(),
+            Err(_) => shared.forget_committed(),
+        }
+        // One that failed may be in the file all the same.
+        shared.touched.note(touched);
+        committed?;
+        // From now on nobody reads what was erased: those who wait for the file only wait for its free pages.
+        for job in jobs {
+            if job.goes_on() {
+                job.in_between(shared);
+            } else if job.rewrites() {
+                job.committed(shared);
+            }
+        }
+        Ok(synced)
     }
 
     /// Has what is done in parts begin again: some of what was written may be lost.
@@ -599,76 +673,17 @@ impl<'a> Loop<'a> {
 }
 
 /// Whether what was committed is on the disk.
+#[derive(Clone, Copy)]
 enum Synced {
     Now,
     /// With the next commit that is.
     Later,
 }
 
-/// Writes a batch. Leaves what waits for the end of an erasure in `parked`. What only goes on may be synced later.
-fn write(
-    shared: &Shared,
-    jobs: &mut Vec<Box<dyn Job>>,
-    parked: &mut Vec<Box<dyn Job>>,
-    may_sync_later: bool,
-) -> Result<Synced> {
-    shared.health.check()?;
-    let mut txn = {
-        let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
-        db.begin_write().map_err(stored)?
-    };
-    // Without it, opening a large file after a kill walks all of it.
-    txn.set_quick_repair(true);
-    let mut batch = Batch::new(&txn);
-    batch.touched = shared.touched.is_noted().then(Touched::default);
-    batch.part = shared.part;
-    let mut at = 0;
-    while let Some(job) = jobs.get_mut(at) {
-        // An erasure may have begun in this batch.
-        if job.waits(shared) {
-            parked.push(jobs.remove(at));
-            continue;
-        }
-        job.apply(&mut batch, shared);
-        if job.rewrites() {
-            // Should the process end before it is rewritten, the next one does it.
-            rewrite::owe(&mut batch);
-        }
-        batch.gather()?;
-        at += 1;
-    }
-    batch.flush()?;
-    let touched = batch.touched.take();
-    drop(batch);
-    for job in &mut *jobs {
-        job.coming(shared);
-    }
-    let synced = if may_sync_later && jobs.iter().all(|job| job.goes_on()) {
-        txn.set_durability(Durability::None).map_err(stored)?;
-        Synced::Later
-    } else {
-        Synced::Now
-    };
-    let committed = txn.commit().map_err(stored);
-    match committed {
-        Ok(()) => shared.show_committed(),
-        Err(_) => shared.forget_committed(),
-    }
-    // One that failed may be in the file all the same.
-    shared.touched.note(touched);
-    committed?;
-    // From now on nobody reads what was erased: those who wait for the file only wait for its free pages.
-    for job in jobs {
-        if job.goes_on() {
-            job.in_between(shared);
-        } else if job.rewrites() {
-            job.committed(shared);
-        }
-    }
-    Ok(synced)
-}
-
 type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
+
+/// For how many rows of a table a batch leaves room to the next one.
+const SPARED: usize = 16 << 10;
 
 /// What is to stand under the keys of a table: `None` for nothing.
 type Changes = HashMap<Table, HashMap<Vec<u8>, Option<Vec<u8>>>>;
@@ -766,13 +781,14 @@ impl<'txn> Batch<'txn> {
     }
 
     fn write_out(&mut self) -> Result<()> {
-        for (table, rows) in std::mem::take(&mut self.gathered) {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for (table, rows) in gathered.iter_mut().filter(|(_, rows)| !rows.is_empty()) {
             if let Some(touched) = &mut self.touched {
-                touched.put(table, rows.keys());
+                touched.put(*table, rows.keys());
             }
-            let mut rows: Vec<_> = rows.into_iter().collect();
+            let mut rows: Vec<_> = rows.drain().collect();
             rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-            let table = self.open(table)?;
+            let table = self.open(*table)?;
             for (key, value) in rows {
                 match value {
                     Some(value) => drop(table.insert(&*key, &*value).map_err(stored)?),
@@ -780,6 +796,7 @@ impl<'txn> Batch<'txn> {
                 }
             }
         }
+        self.gathered = gathered;
         Ok(())
     }
 
