@@ -118,7 +118,7 @@ pub enum Op {
         /// What: one of the parts that [`Channel::render`] returned. The channel translates and escapes it.
         outgoing: Outgoing,
     },
-    /// Shows that the employee is at work; it is gone by itself. Best effort: it fails only if the credentials are refused.
+    /// Shows that the employee is at work; it is gone by itself. Asked for once a model has been thinking for 0.3 seconds. Best effort: it fails only if the credentials are refused.
     Progress {
         /// Where.
         to: ConversationRef,

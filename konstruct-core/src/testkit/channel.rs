@@ -103,7 +103,10 @@ impl Channel for ScriptedChannel {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (to, key, text) = match op {
             Op::Send { to, key, outgoing } => (to, key, outgoing.text),
-            Op::Progress { .. } => return Ok(Receipt::default()),
+            Op::Progress { .. } => {
+                self.world.show_progress();
+                return Ok(Receipt::default());
+            }
         };
         let now = self.clock.now();
         let lost = || Err(Error::new(ErrorKind::Ambiguous, "the answer was lost"));

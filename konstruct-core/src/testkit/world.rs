@@ -19,6 +19,7 @@ pub struct World(Arc<Mutex<Seen>>);
 struct Seen {
     arrived: Vec<Arrived>,
     effects: Vec<Effected>,
+    progress: usize,
 }
 
 /// A message that the provider took.
@@ -66,6 +67,15 @@ impl World {
     /// Returns how often tools ran, in order. Running twice with one key is one effect of a tool that is idempotent.
     pub fn effects(&self) -> Vec<Effected> {
         self.lock().effects.clone()
+    }
+
+    /// Returns how often an employee was shown to be at work.
+    pub fn progress(&self) -> usize {
+        self.lock().progress
+    }
+
+    pub(super) fn show_progress(&self) {
+        self.lock().progress += 1;
     }
 
     pub(super) fn arrive(

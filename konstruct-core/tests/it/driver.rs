@@ -209,6 +209,41 @@ async fn interrupted(mid_turn: MidTurn) -> Office {
 }
 
 #[tokio::test]
+async fn who_waits_is_shown_that_the_employee_is_at_work() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let model = ScriptedModel::new(move |_| {
+        Answer::Waits(held.clone(), Box::new(Answer::text("At nine.")))
+    });
+    let office = Office::new(Find::Query, model);
+    let channel = office
+        .channel
+        .clone()
+        .with(|channel| channel.progress = true);
+    office
+        .directory
+        .connect(office.tenant, office.connection, channel);
+    office.say("P1", "e1", "When?").await;
+    {
+        let worker = Worker::new(office.driver());
+        let work = worker.run_until_idle();
+        futures_util::pin_mut!(work);
+        assert!(work.as_mut().now_or_never().is_none());
+        assert_eq!(office.world.progress(), 0);
+        office.clock.advance(Duration::from_millis(300));
+        assert!(work.as_mut().now_or_never().is_none());
+        assert_eq!(office.world.progress(), 1);
+        gate.open();
+        work.await.unwrap();
+    }
+    // This one is answered at once.
+    office.say("P1", "e2", "And on Sunday?").await;
+    office.work().await;
+    assert_eq!(office.world.texts(), ["At nine.", "At nine."]);
+    assert_eq!(office.world.progress(), 1);
+}
+
+#[tokio::test]
 async fn what_comes_in_mid_turn_is_folded_in_or_queued() {
     let folded = interrupted(MidTurn::Fold).await;
     assert_eq!(folded.world.texts(), ["I read 2."]);

@@ -20,6 +20,8 @@ use crate::{
 
 /// How much longer a backend is waited for that does not keep to the time of a call.
 const MODEL_GRACE: Duration = Duration::from_secs(2);
+/// Who is answered sooner need not be shown that the employee is at work: it would cost a request to the vendor.
+const SHOWN_AFTER: Duration = Duration::from_millis(300);
 
 impl Run<'_> {
     async fn request(&mut self) -> Result<ModelRequest> {
@@ -209,10 +211,12 @@ impl Run<'_> {
         Some(price.worst_case(request.input_bound(), u64::from(request.max_tokens)))
     }
 
-    /// Shows that the employee is at work while it thinks, as far as the channel can.
+    /// Shows that the employee is at work, as far as the channel can, unless it is done at once.
     async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
+        let clock = &self.driver.clock;
         let progress =
             async {
+                clock.sleep_until(clock.now() + SHOWN_AFTER).await;
                 let started = self.state.started();
                 let channel = self.channel().await?;
                 if channel.capabilities().progress {
