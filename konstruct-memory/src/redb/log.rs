@@ -277,7 +277,7 @@ impl Written {
         for group in self.0 {
             let of = |at: &At| records.get(usize::from(at.place)).map(Arc::clone);
             let records = group.places.iter().map(of).collect();
-            recent.put(group.place, group.sealed, records);
+            recent.put(group.place, &group.sealed, records);
         }
     }
 }
@@ -391,10 +391,8 @@ impl Vault {
         wanted: Wanted,
     ) -> Result<Option<Records>> {
         let place = place_of(key, &group.places);
-        let has = |(record, at): (&Option<_>, &At)| record.is_some() || !at.is_of(wanted);
-        if let Some(known) = self.recent.get(&place, &group.sealed)
-            && known.iter().zip(&group.places).all(has)
-        {
+        let is_wanted = |at: usize| group.places.get(at).is_some_and(|at| at.is_of(wanted));
+        if let Some(known) = self.recent.get(&place, &group.sealed, is_wanted) {
             return Ok(Some(known));
         }
         let Some(plain) = self.open_bytes(rows, (LOG, &place), &group.sealed)? else {
@@ -402,8 +400,7 @@ impl Vault {
         };
         let records: Vec<bool> = group.places.iter().map(|at| at.is_of(wanted)).collect();
         let opened: Records = decode_some(&plain, &records)?.into();
-        let sealed = group.sealed.to_vec();
-        self.recent.put(place, sealed, Arc::clone(&opened));
+        self.recent.put(place, &group.sealed, Arc::clone(&opened));
         Ok(Some(opened))
     }
 

@@ -1,8 +1,9 @@
-//! Groups of records that were written or read lately, opened: they are read again by the index, and by the next turns of their
-//! conversation.
+//! Groups of records that were written or read lately, opened: they are read again by the index, and what they say by the next turns of
+//! their conversation.
 //!
-//! What is here counts only while its group stands in the file byte for byte, so what was erased is not found, and an erasure clears
-//! all of it. While a person is erased in parts, groups stand that must not be read any more: meanwhile nothing of the tenant is found.
+//! What is here counts only while its group stands in the file as it was sealed, which its tag tells, so what was erased is not found,
+//! and an erasure clears all of it. While a person is erased in parts, groups stand that must not be read any more: meanwhile nothing
+//! of the tenant is found.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,11 +11,12 @@ use foldhash::HashMap;
 use konstruct_core::{TenantId, turn::Record};
 
 use super::keys;
+use crate::seal::TAG;
 
-/// How many bytes of groups a generation has; opened they take some seven times as much. There are two generations.
-const GENERATION: usize = 6 << 20;
+/// How many bytes of memory a generation takes, about. There are two generations.
+const GENERATION: usize = 32 << 20;
 
-/// The records of a group, in their order; `None` for those that nobody has wanted so far.
+/// The records of a group, in their order; `None` for those that nobody has wanted lately.
 pub(super) type Records = Arc<[Option<Arc<Record>>]>;
 
 #[derive(Debug, Default)]
@@ -24,7 +26,7 @@ pub(super) struct Recent(Mutex<Generations>);
 struct Generations {
     young: HashMap<Vec<u8>, Opened>,
     old: HashMap<Vec<u8>, Opened>,
-    /// The bytes of the young one's groups.
+    /// What the young one takes.
     size: usize,
     /// The tenants of whom nothing is kept, and how many erasures want that.
     closed: HashMap<TenantId, usize>,
@@ -32,8 +34,39 @@ struct Generations {
 
 #[derive(Debug)]
 struct Opened {
-    sealed: Vec<u8>,
+    tag: Tag,
+    /// The bytes that were sealed.
+    sealed: usize,
     records: Records,
+}
+
+type Tag = [u8; TAG];
+
+/// The end of what was sealed: no other value has the same, nor the same value sealed again.
+fn tag(sealed: &[u8]) -> Option<Tag> {
+    sealed.last_chunk().copied()
+}
+
+impl Opened {
+    /// About how much memory it takes: what is opened takes some three times as much as what was sealed.
+    fn size(&self) -> usize {
+        let kept = self.records.iter().flatten().count();
+        let words = 3 * self.sealed * kept / self.records.len().max(1);
+        256 + kept * size_of::<Record>() + words
+    }
+
+    fn has(&self, wanted: impl Fn(usize) -> bool) -> bool {
+        let mut all = self.records.iter().enumerate();
+        all.all(|(at, record)| record.is_some() || !wanted(at))
+    }
+
+    /// Lets go of what is not wanted.
+    fn keep_only(&mut self, wanted: impl Fn(usize) -> bool) {
+        let kept = |(at, record): (usize, &Option<_>)| record.clone().filter(|_| wanted(at));
+        if (0..self.records.len()).any(|at| !wanted(at)) {
+            self.records = self.records.iter().enumerate().map(kept).collect();
+        }
+    }
 }
 
 impl Recent {
@@ -41,24 +74,40 @@ impl Recent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the records of the group at a place, if they are those of these bytes.
-    pub(super) fn get(&self, place: &[u8], sealed: &[u8]) -> Option<Records> {
+    /// Returns the records of the group at a place, if those that are wanted are there and as they were sealed.
+    pub(super) fn get(
+        &self,
+        place: &[u8],
+        sealed: &[u8],
+        wanted: impl Fn(usize) -> bool,
+    ) -> Option<Records> {
+        let tag = tag(sealed)?;
         let mut held = self.held();
         if held.is_closed(place) {
             return None;
         }
+        let is_it = |opened: &Opened| opened.tag == tag && opened.has(&wanted);
         if let Some(opened) = held.young.get(place) {
-            return (opened.sealed == sealed).then(|| Arc::clone(&opened.records));
+            return is_it(opened).then(|| Arc::clone(&opened.records));
         }
-        let (place, opened) = held.old.remove_entry(place)?;
-        let found = (opened.sealed == sealed).then(|| Arc::clone(&opened.records));
+        let (place, mut opened) = held.old.remove_entry(place)?;
+        if !is_it(&opened) {
+            return None;
+        }
+        opened.keep_only(wanted);
+        let found = Arc::clone(&opened.records);
         held.keep(place, opened);
-        found
+        Some(found)
     }
 
     /// Keeps the records of a group.
-    pub(super) fn put(&self, place: Vec<u8>, sealed: Vec<u8>, records: Records) {
-        let opened = Opened { sealed, records };
+    pub(super) fn put(&self, place: Vec<u8>, sealed: &[u8], records: Records) {
+        let Some(tag) = tag(sealed) else { return };
+        let opened = Opened {
+            tag,
+            sealed: sealed.len(),
+            records,
+        };
         let mut held = self.held();
         if !held.is_closed(&place) {
             held.keep(place, opened);
@@ -103,41 +152,62 @@ impl Generations {
             self.young.clear();
             self.size = 0;
         }
-        self.size += place.len() + opened.sealed.len();
+        self.size += opened.size();
         self.young.insert(place, opened);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use konstruct_core::{
+        Timestamp, TurnId,
+        turn::{Action, Cause, Entry},
+    };
+
     use super::*;
 
-    fn records() -> Records {
-        Arc::new([])
+    const ALL: fn(usize) -> bool = |_| true;
+
+    fn records(count: usize) -> Records {
+        let record = Arc::new(Record {
+            v: 1,
+            turn: TurnId::from_bytes([1; 16]),
+            at: Timestamp::from_secs(0),
+            cause: Cause::Rule,
+            persons: Default::default(),
+            entry: Entry::Action(Action::Gather),
+        });
+        vec![Some(record); count].into()
     }
 
     #[test]
     fn a_group_that_changed_is_not_found() {
         let recent = Recent::default();
-        recent.put(b"place".into(), b"sealed".into(), records());
-        assert!(recent.get(b"place", b"sealed").is_some());
-        assert!(recent.get(b"place", b"other").is_none());
-        assert!(recent.get(b"other", b"sealed").is_none());
+        let (sealed, other) = ([1; TAG], [2; TAG]);
+        recent.put(b"place".into(), &sealed, records(1));
+        assert!(recent.get(b"place", &sealed, ALL).is_some());
+        assert!(recent.get(b"place", &other, ALL).is_none());
+        assert!(recent.get(b"place", &sealed[1..], ALL).is_none());
+        assert!(recent.get(b"other", &sealed, ALL).is_none());
         recent.clear();
-        assert!(recent.get(b"place", b"sealed").is_none());
+        assert!(recent.get(b"place", &sealed, ALL).is_none());
     }
 
     #[test]
     fn what_is_read_again_stays_and_the_rest_goes() {
         let recent = Recent::default();
-        recent.put(b"kept".into(), b"sealed".into(), records());
-        let large = vec![0; GENERATION / 4];
+        let large = vec![0; GENERATION / 9];
+        recent.put(b"kept".into(), &[1; TAG], records(2));
         for n in 0..100_u8 {
-            recent.put(vec![n], large.clone(), records());
-            assert!(recent.get(b"kept", b"sealed").is_some(), "after {n}");
+            recent.put(vec![n], &large, records(1));
+            let found = recent.get(b"kept", &[1; TAG], |at| at == 0);
+            let kept = found.unwrap().iter().flatten().count();
+            // What nobody wanted is let go of with the generation.
+            assert_eq!(kept, if n < 3 { 2 } else { 1 }, "after {n}");
         }
-        assert!(recent.get(&[0], &large).is_none());
+        assert!(recent.get(b"kept", &[1; TAG], ALL).is_none());
+        assert!(recent.get(&[0], &large, ALL).is_none());
         let held = recent.held();
-        assert!(held.young.len() + held.old.len() <= 12);
+        assert!(held.young.len() + held.old.len() <= 8);
     }
 }

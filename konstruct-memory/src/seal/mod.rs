@@ -34,7 +34,7 @@ pub(crate) use self::{
 /// The length of a nonce.
 const NONCE: usize = 24;
 /// The length of a tag.
-const TAG: usize = 16;
+pub(crate) const TAG: usize = 16;
 
 /// A key. It does not print, and its memory is cleared when it goes.
 #[derive(Clone)]
