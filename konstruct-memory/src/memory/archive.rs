@@ -107,7 +107,7 @@ pub(crate) async fn import(
         }
     }
     let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         for item in &items {
@@ -136,7 +136,7 @@ pub(crate) async fn import(
         if shelf.commit(tenant, plan).await? {
             return Ok(());
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 

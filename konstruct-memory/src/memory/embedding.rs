@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use konstruct_core::{EmbedContext, EmbedKind, Embedder, Language, Recall, TenantId};
@@ -15,6 +16,8 @@ use super::{
 
 /// How many questions are remembered: a turn asks one several times, of its documents, its facts and its history.
 const RECENT: usize = 64;
+/// How long the index waits for its turn at most.
+const SOON: Duration = Duration::from_millis(20);
 
 /// A store's embedder, if it has one.
 #[derive(Debug, Default)]
@@ -22,7 +25,27 @@ pub(crate) struct Embedding {
     embedder: Option<Arc<dyn Embedder>>,
     recent: Mutex<VecDeque<Question>>,
     /// The tenants whose texts are embedded now.
-    busy: Mutex<HashMap<TenantId, Weak<tokio::sync::Mutex<()>>>>,
+    busy: Locks,
+    /// The tenants whose memory is being changed by one who must not be overtaken.
+    turns: Locks,
+}
+
+/// A lock for each tenant.
+#[derive(Debug, Default)]
+struct Locks(Mutex<HashMap<TenantId, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Locks {
+    async fn lock(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            held.retain(|_, lock| lock.strong_count() > 0);
+            let lock = held.get(&tenant).and_then(Weak::upgrade);
+            let lock = lock.unwrap_or_default();
+            held.insert(tenant, Arc::downgrade(&lock));
+            lock
+        };
+        lock.lock_owned().await
+    }
 }
 
 #[derive(Debug)]
@@ -81,15 +104,18 @@ impl Embedding {
 
     /// Waits until nobody else embeds a tenant's texts, and keeps others from it.
     pub(super) async fn alone(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            busy.retain(|_, lock| lock.strong_count() > 0);
-            let lock = busy.get(&tenant).and_then(Weak::upgrade);
-            let lock = lock.unwrap_or_default();
-            busy.insert(tenant, Arc::downgrade(&lock));
-            lock
-        };
-        lock.lock_owned().await
+        self.busy.lock(tenant).await
+    }
+
+    /// Waits for the turn to change a tenant's memory, and has the index and whoever else was overtaken wait meanwhile.
+    pub(super) async fn turn(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
+        self.turns.lock(tenant).await
+    }
+
+    /// Waits a moment for the turn.
+    pub(super) async fn turn_soon(&self, tenant: TenantId) -> Option<OwnedMutexGuard<()>> {
+        let turn = tokio::time::timeout(SOON, self.turn(tenant));
+        turn.await.ok()
     }
 
     /// Returns what came of a question a moment ago. Where the embedder failed, only the same call does not try again.

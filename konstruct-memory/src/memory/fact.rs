@@ -17,14 +17,14 @@ use crate::seal::TenantKey;
 
 /// Remembers a fact.
 pub(crate) async fn remember(shelf: &dyn Shelf, tenant: TenantId, new: NewFact) -> Result<Fact> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let fact = add(shelf, tenant, &mut plan, &new).await?;
         if shelf.commit(tenant, plan).await? {
             return Ok(fact);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn supersede(
     new: Option<NewFact>,
 ) -> Result<Option<Fact>> {
     let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let kept: Option<Fact> = row(shelf, tenant, Kind::Fact, old.as_bytes()).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn supersede(
         if shelf.commit(tenant, plan).await? {
             return Ok(fact);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 

@@ -37,6 +37,10 @@ const COVERED: f32 = 0.3;
 /// Indexes some of what a tenant's index is behind. Returns whether there may be more.
 pub(crate) async fn keep_up_some(shelf: &dyn Shelf, tenant: TenantId) -> Result<bool> {
     for _ in 0..STEPS {
+        // Whoever has the turn may keep it for long, and other tenants wait as well.
+        let Some(_turn) = shelf.embedding().turn_soon(tenant).await else {
+            return Ok(true);
+        };
         if !index_step(shelf, tenant, true).await? {
             return Ok(false);
         }
@@ -46,7 +50,12 @@ pub(crate) async fn keep_up_some(shelf: &dyn Shelf, tenant: TenantId) -> Result<
 
 /// Waits until everything that was written before the call is found.
 pub(crate) async fn catch_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    while index_step(shelf, tenant, false).await? {}
+    loop {
+        let _turn = shelf.embedding().turn(tenant).await;
+        if !index_step(shelf, tenant, false).await? {
+            break;
+        }
+    }
     embed(shelf, tenant).await
 }
 
@@ -85,7 +94,8 @@ pub(super) fn embedder_key(embedder: &dyn Embedder) -> EmbedderKey {
     EmbedderKey(u64::from_be_bytes(first))
 }
 
-/// Indexes the next records of a tenant. Returns whether there may be more.
+/// Indexes the next records of a tenant. Returns whether there may be more. The caller has the tenant's turn, and waited for it before a
+/// session takes a connection: who has the turn needs some.
 async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Result<bool> {
     let mut tries = Tries::default();
     let store = shelf;
@@ -126,7 +136,7 @@ async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Resul
         if shelf.commit(tenant, plan).await? {
             return Ok(full);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 
@@ -344,7 +354,7 @@ async fn embed_step(
             // A unit whose text is gone has no vector, and must not be asked for again and again.
             return Ok(Some(*last));
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 

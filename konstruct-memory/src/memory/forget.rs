@@ -28,7 +28,7 @@ pub(crate) async fn forget(
     depth: Depth,
 ) -> Result<ErasureReceipt> {
     let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     let (mut passages, mut facts) = (0, 0);
     let mut prepared = false;
     loop {
@@ -54,9 +54,9 @@ pub(crate) async fn forget(
                     if shelf.commit(tenant, planner.plan).await? {
                         passages += part;
                         facts += planner.facts.len() as u64;
-                        tries = Tries::default();
+                        tries.reset();
                     } else {
-                        tries.again()?;
+                        tries.again().await?;
                     }
                     continue;
                 }
@@ -72,7 +72,7 @@ pub(crate) async fn forget(
             index_remains(shelf, &mut receipt);
             return Ok(receipt);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 

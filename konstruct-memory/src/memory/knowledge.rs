@@ -125,7 +125,7 @@ pub(crate) async fn put_document(
     let text = read_document(&new)?;
     let key = shelf.tenant_key(tenant).await?;
     let title = title_key(&key, new.title.trim());
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let known: Option<DocumentId> = row(shelf, tenant, Kind::Title, &title).await?;
@@ -138,7 +138,7 @@ pub(crate) async fn put_document(
         if shelf.commit(tenant, plan).await? {
             return Ok(document);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) async fn delete_document(
     id: DocumentId,
 ) -> Result<bool> {
     let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
@@ -243,7 +243,7 @@ pub(crate) async fn delete_document(
         if shelf.commit(tenant, plan).await? {
             return Ok(true);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 

@@ -89,13 +89,13 @@ async fn shown(
 
 /// Takes out what has expired, so that it neither is found nor counts.
 async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         plan.take_out = shelf.expired(tenant, shelf.now().await?).await?;
         if plan.take_out.is_empty() || shelf.commit(tenant, plan).await? {
             return Ok(());
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }

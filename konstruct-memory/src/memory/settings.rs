@@ -4,6 +4,7 @@ use konstruct_core::{
     ConversationId, Error, ErrorKind, Language, Mark, PersonId, Result, TenantId,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::sync::OwnedMutexGuard;
 
 use super::{
     fact, knowledge,
@@ -12,6 +13,8 @@ use super::{
 
 /// How often a change is planned anew because something else was committed meanwhile.
 const TRIES: u32 = 64;
+/// After how many of them it takes the tenant's turn.
+const OVERTAKEN: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settings {
@@ -79,7 +82,7 @@ pub(crate) fn unknown_person() -> Error {
 }
 
 async fn analyse(shelf: &dyn Shelf, tenant: TenantId, language: Option<Language>) -> Result<()> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let before = settings(shelf, tenant).await?;
@@ -95,25 +98,48 @@ async fn analyse(shelf: &dyn Shelf, tenant: TenantId, language: Option<Language>
         if shelf.commit(tenant, plan).await? {
             return Ok(());
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }
 
-/// Counts how often a change was planned.
-#[derive(Debug, Default)]
-pub(super) struct Tries(u32);
+/// Counts how often a change was planned. One that was overtaken a few times takes the tenant's turn, so that the index, which has
+/// something to commit again and again after an import, does not overtake it for ever.
+#[derive(Default)]
+pub(super) struct Tries<'a> {
+    many: u32,
+    of: Option<(&'a dyn Shelf, TenantId)>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
 
-impl Tries {
-    /// Allows another try, or fails.
-    pub(super) fn again(&mut self) -> Result<()> {
-        self.0 += 1;
-        if self.0 < TRIES {
-            return Ok(());
+impl<'a> Tries<'a> {
+    pub(super) fn new(shelf: &'a dyn Shelf, tenant: TenantId) -> Self {
+        Self {
+            of: Some((shelf, tenant)),
+            ..Self::default()
         }
-        Err(Error::new(
-            ErrorKind::Conflict,
-            "the tenant's memory kept changing meanwhile",
-        ))
+    }
+
+    /// Allows another try, or fails.
+    pub(super) async fn again(&mut self) -> Result<()> {
+        self.many += 1;
+        if self.many >= TRIES {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the tenant's memory kept changing meanwhile",
+            ));
+        }
+        if let Some((shelf, tenant)) = self.of
+            && self.many >= OVERTAKEN
+            && self.turn.is_none()
+        {
+            self.turn = Some(shelf.embedding().turn(tenant).await);
+        }
+        Ok(())
+    }
+
+    /// Begins to count anew, and keeps the turn.
+    pub(super) fn reset(&mut self) {
+        self.many = 0;
     }
 }
 
@@ -195,4 +221,35 @@ pub(super) fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| {
         Error::new(ErrorKind::Corrupt, "a row of the memory does not read").with_source(error)
     })
+}
+
+#[cfg(all(test, feature = "redb"))]
+mod tests {
+    use super::*;
+    use crate::{Redb, memory::keep_up_some};
+
+    #[tokio::test]
+    async fn who_was_overtaken_takes_the_turn() {
+        let store = Redb::in_memory().unwrap();
+        let shelf = store.desk().unwrap();
+        let [tenant, other] = [TenantId::new(), TenantId::new()];
+        let is_free = async |tenant| shelf.embedding().turn_soon(tenant).await.is_some();
+        let mut tries = Tries::new(&shelf, tenant);
+        for _ in 1..OVERTAKEN {
+            tries.again().await.unwrap();
+        }
+        assert!(is_free(tenant).await);
+        tries.again().await.unwrap();
+        assert!(!is_free(tenant).await && is_free(other).await);
+        // The index does not wait for it, but comes again.
+        assert!(keep_up_some(&shelf, tenant).await.unwrap());
+        for _ in OVERTAKEN..TRIES - 1 {
+            tries.again().await.unwrap();
+        }
+        let error = tries.again().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        drop(tries);
+        assert!(is_free(tenant).await);
+        assert!(!keep_up_some(&shelf, tenant).await.unwrap());
+    }
 }

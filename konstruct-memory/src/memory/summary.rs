@@ -23,7 +23,7 @@ pub(crate) async fn put_summary(
     new: NewSummary,
 ) -> Result<bool> {
     let id = new.conversation.as_bytes();
-    let mut tries = Tries::default();
+    let mut tries = Tries::new(shelf, tenant);
     loop {
         let mut plan = Plan::on(shelf, tenant).await?;
         let known = summary(shelf, tenant, new.conversation).await?;
@@ -40,6 +40,6 @@ pub(crate) async fn put_summary(
         if shelf.commit(tenant, plan).await? {
             return Ok(true);
         }
-        tries.again()?;
+        tries.again().await?;
     }
 }

@@ -40,7 +40,7 @@ const PART: usize = 8;
 
 /// The store, as the memory sees it.
 #[derive(Clone)]
-pub(in crate::redb) struct Desk {
+pub(crate) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
 }
@@ -79,7 +79,7 @@ impl Redb {
         work(Arc::new(self.desk()?)).await
     }
 
-    fn desk(&self) -> Result<Desk> {
+    pub(crate) fn desk(&self) -> Result<Desk> {
         Ok(Desk {
             shared: Arc::clone(&self.inner.shared),
             writer: self.inner.writer()?.clone(),
