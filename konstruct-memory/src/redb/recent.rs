@@ -24,13 +24,17 @@ pub(super) struct Recent(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Vec<u8>, Opened>,
-    old: HashMap<Vec<u8>, Opened>,
+    young: Groups,
+    old: Groups,
     /// What the young one takes.
     size: usize,
+    /// Empty, with the room of one that is gone.
+    spare: Groups,
     /// The tenants of whom nothing is kept, and how many erasures want that.
     closed: HashMap<TenantId, usize>,
 }
+
+type Groups = HashMap<Vec<u8>, Opened>;
 
 #[derive(Debug)]
 struct Opened {
@@ -96,7 +100,9 @@ impl Recent {
         }
         opened.keep_only(wanted);
         let found = Arc::clone(&opened.records);
-        held.keep(place, opened);
+        let gone = held.keep(place, opened);
+        drop(held);
+        self.drop_groups(gone);
         Some(found)
     }
 
@@ -110,7 +116,17 @@ impl Recent {
         };
         let mut held = self.held();
         if !held.is_closed(&place) {
-            held.keep(place, opened);
+            let gone = held.keep(place, opened);
+            drop(held);
+            self.drop_groups(gone);
+        }
+    }
+
+    /// Drops a generation while nobody waits for the lock: it takes milliseconds.
+    fn drop_groups(&self, gone: Option<Groups>) {
+        if let Some(mut gone) = gone {
+            gone.clear();
+            self.held().spare = gone;
         }
     }
 
@@ -146,14 +162,18 @@ impl Generations {
         !self.closed.is_empty() && tenant().is_some_and(|tenant| self.closed.contains_key(&tenant))
     }
 
-    fn keep(&mut self, place: Vec<u8>, opened: Opened) {
+    /// Returns the old generation when a new one begins.
+    fn keep(&mut self, place: Vec<u8>, opened: Opened) -> Option<Groups> {
+        let mut gone = None;
         if self.size >= GENERATION {
-            std::mem::swap(&mut self.old, &mut self.young);
-            self.young.clear();
+            let young = std::mem::take(&mut self.spare);
+            let old = std::mem::replace(&mut self.young, young);
+            gone = Some(std::mem::replace(&mut self.old, old));
             self.size = 0;
         }
         self.size += opened.size();
         self.young.insert(place, opened);
+        gone
     }
 }
 
