@@ -45,12 +45,14 @@ pub struct Record {
 impl Record {
     /// Whether it says something: what a person or the employee said, or changed of what was said before.
     pub fn says_something(&self) -> bool {
-        let sent_again = |record: Option<u64>| record.is_some();
-        match &self.entry {
-            Entry::Event(Event::Received(_) | Event::Rendered { .. }) => true,
-            Entry::Action(Action::Send { record, .. }) => sent_again(*record),
-            _ => false,
-        }
+        matches!(
+            &self.entry,
+            Entry::Event(Event::Received(_) | Event::Rendered { .. })
+                | Entry::Action(Action::Send {
+                    record: Some(_),
+                    ..
+                })
+        )
     }
 }
 

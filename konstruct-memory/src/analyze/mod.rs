@@ -39,12 +39,7 @@ pub fn terms(language: Language, text: &str) -> Vec<String> {
     for word in words(text).flat_map(|word| elided(language, word)) {
         let word = spelled(language, word);
         if !is_stop_word(language, &plain(&word)) {
-            let stem = stemmer.stem(&word);
-            let term = match plain(&stem) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(plain) => Some(plain),
-            };
-            terms.push(term.unwrap_or_else(|| stem.into_owned()));
+            terms.push(made_plain(stemmer.stem(&word).into_owned()));
         }
     }
     terms
@@ -96,10 +91,7 @@ fn spelled(language: Language, word: String) -> String {
         Language::Portuguese => ended("cao", "ção").or_else(|| ended("coes", "ções")),
         Language::German => return umlauts(&word),
         // English words have no accents of their own.
-        Language::English => match plain(&word) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(plain) => Some(plain),
-        },
+        Language::English => return made_plain(word),
         _ => None,
     }
     .unwrap_or(word)
@@ -147,6 +139,14 @@ fn plain(word: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// The same, without a copy of a word that has none.
+fn made_plain(word: String) -> String {
+    if word.is_ascii() {
+        return word;
+    }
+    plain(&word).into_owned()
 }
 
 /// How many words a text has.

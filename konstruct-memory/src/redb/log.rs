@@ -260,7 +260,7 @@ impl Prepared {
 }
 
 /// The groups of a row that was written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Written(Vec<WrittenGroup>);
 
 #[derive(Debug)]

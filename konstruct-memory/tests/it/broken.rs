@@ -44,6 +44,8 @@ enum Fault {
     NoTimers,
     /// It wakes nobody.
     NoWaking,
+    /// It leaves out the last of what was said.
+    LostWords,
 }
 
 #[derive(Debug)]
@@ -200,6 +202,21 @@ impl History for Broken {
         Ok(Vec::new())
     }
 
+    async fn read_said(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        range: Range<u64>,
+    ) -> Result<Vec<Stored>> {
+        let mut read = self.inner.read_said(tenant, conversation, range).await?;
+        if self.fault == Fault::LostWords
+            && let Some(last) = read.iter_mut().rfind(|stored| says_something(stored))
+        {
+            last.record = None;
+        }
+        Ok(read)
+    }
+
     async fn list(
         &self,
         tenant: TenantId,
@@ -221,6 +238,11 @@ impl History for Broken {
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.inner.feed(tenant, after, limit).await
     }
+}
+
+fn says_something(stored: &Stored) -> bool {
+    let record = stored.record.as_ref();
+    record.is_some_and(|record| record.says_something())
 }
 
 /// The cases that fail on a store with a fault. A case that waits for what never comes is given up soon.
@@ -295,6 +317,11 @@ async fn a_store_that_writes_by_halves_fails() {
 async fn a_store_without_timers_fails() {
     let cases = ["a_timer_makes_ready", "agrees_with_a_model"];
     check(Fault::NoTimers, &cases).await;
+}
+
+#[tokio::test]
+async fn a_store_that_leaves_out_what_was_said_fails() {
+    check(Fault::LostWords, &["what_was_said_is_read"]).await;
 }
 
 #[tokio::test(start_paused = true)]
