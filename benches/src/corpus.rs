@@ -14,8 +14,10 @@ use konstruct_channels::{
     testkit::{signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Body, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory,
-    Error, Result, Route, Secret, Staff, SystemClock, TenantId,
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Secret,
+    SystemClock, TenantId,
+    directory::{ConnectionState, Route, Staff},
+    message::Body,
     store::{Exported, Store},
 };
 use serde_json::Value;

@@ -6,9 +6,13 @@ use std::{collections::HashMap, env, num::NonZeroUsize, sync::Arc};
 use async_trait::async_trait;
 use konstruct_channels::{Gateway, WhatsApp, WhatsAppWebhook, routes};
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, Clock, ConnectionId, ConnectionState, ConnectionStates,
-    Directory, Employee, Error, LlmBackend, MemoryStore, Result, Route, Secret, Staff, SystemClock,
-    TenantId, learn::Learner, store::Store, tool::Toolbox, turn::Driver, turn::Worker,
+    AccountId, Channel, ChannelKind, Clock, ConnectionId, Directory, Employee, Error, LlmBackend,
+    MemoryStore, Result, Secret, SystemClock, TenantId,
+    directory::{ConnectionState, ConnectionStates, Route, Staff},
+    learn::Learner,
+    store::Store,
+    tool::Toolbox,
+    turn::{Driver, Worker},
 };
 use konstruct_llm::{Deployment, OpenAi, Pool};
 use konstruct_memory::{KeyRing, Postgres, StaticEmbedder};

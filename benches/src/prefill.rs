@@ -4,8 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use konstruct_channels::slack;
 use konstruct_core::{
-    Clock as _, ConnectionId, Result, RoutedEvent, SystemClock, TenantId, Timestamp, TurnId,
-    WorkerId,
+    Clock as _, ConnectionId, Result, SystemClock, TenantId, Timestamp, TurnId,
+    id::WorkerId,
+    message::RoutedEvent,
     store::{Append, ClaimRequest, Mailbox as _},
     turn::{Action, Cause, Entry, Event, Outcome, RECORD_VERSION, Record, SilenceReason},
 };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    ConnectionId, Employee, Find, TenantId, TurnLimits,
+    ConnectionId, Employee, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     testkit::{ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World},
     tool::Toolbox,
     turn::{Driver, Worker},

@@ -7,7 +7,8 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Body, ConversationId, DeliveryState, Error, Result, TenantId, Timestamp,
+    ConversationId, Error, Result, TenantId, Timestamp,
+    message::{Body, DeliveryState},
     store::{Archive as _, Exported},
     turn::{Action, Entry, Event, Input, ItemKind, Outcome, Record},
 };

@@ -9,7 +9,8 @@ use std::{
 };
 
 use konstruct_core::{
-    Clock as _, ConnectionId, RoutedEvent, SystemClock, TenantId, store::Store, testkit::message,
+    Clock as _, ConnectionId, SystemClock, TenantId, message::RoutedEvent, store::Store,
+    testkit::message,
 };
 
 use crate::Failed;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use konstruct_core::{Choices, Outgoing};
+use konstruct_core::{Outgoing, outgoing::Choices};
 
 /// The limits of a vendor's control, in characters.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,9 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, Body, ChannelKind, Clock, Directory, Inbound, Result, Route, RoutedEvent, TenantId,
+    AccountId, ChannelKind, Clock, Directory, Inbound, Result, TenantId,
+    directory::Route,
+    message::{Body, RoutedEvent},
     store::{Accepted, Store},
 };
 use tracing::Instrument as _;

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 /// # Contract
 /// * The signature is verified over the raw bytes, before anything in them is believed.
 /// * Decoding is total: any verified bytes give events, never a panic and never an error. What the channel does not know
-///   becomes [`Body::Unsupported`](konstruct_core::Body::Unsupported).
+///   becomes [`Body::Unsupported`](konstruct_core::message::Body::Unsupported).
 /// * The same bytes give the same events with the same ids, at every delivery.
 pub trait Webhook: fmt::Debug + Send + Sync + 'static {
     /// Verifies and decodes a request that came in at `now`.

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attachment, ChannelKind, ConversationRef, Outgoing, Rendered, Result, Timestamp};
+use crate::{
+    ChannelKind, ConversationRef, Outgoing, Result, Timestamp, message::Attachment,
+    outgoing::Rendered,
+};
 
 /// A way to talk to people.
 ///

@@ -107,7 +107,8 @@ impl ConnectionState {
 ///
 /// ```
 /// use konstruct_core::{
-///     ConnectionId, ConnectionState, ConnectionStates, ErrorKind, TenantId, Timestamp,
+///     ConnectionId, ErrorKind, TenantId, Timestamp,
+///     directory::{ConnectionState, ConnectionStates},
 /// };
 ///
 /// let (states, tenant, connection) = (ConnectionStates::default(), TenantId::new(), ConnectionId::new());

@@ -481,7 +481,7 @@ pub enum Body {
     Action {
         /// The provider's kind of interaction, such as `block_actions`.
         kind: String,
-        /// What was pressed: for [`Choices`](crate::Choices) the option's id.
+        /// What was pressed: for [`Choices`](crate::outgoing::Choices) the option's id.
         action: String,
         /// The value that came with it. What the person saw is [`Inbound::label`].
         value: String,

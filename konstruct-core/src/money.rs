@@ -138,7 +138,7 @@ impl Rates {
 /// The price of a model: its rates, and the rates of long requests where they differ.
 ///
 /// ```
-/// use konstruct_core::{NanoUsd, Price, Rates, Usage};
+/// use konstruct_core::{NanoUsd, money::{Price, Rates, Usage}};
 ///
 /// // $0.40 and $1.60 per million tokens.
 /// let price = Price::from(Rates::flat(400_000_000, 1_600_000_000));

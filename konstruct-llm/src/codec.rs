@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::ControlFlow};
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
+use konstruct_core::{Error, ErrorKind, Result, llm::ModelEvent};
 use serde::Deserialize;
 
 /// Splits a provider's bytes into frames. The same bytes give the same frames however they are cut.

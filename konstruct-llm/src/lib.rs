@@ -23,7 +23,7 @@
 //! # async fn main() -> konstruct_core::Result<()> {
 //! # #[cfg(feature = "extract")] {
 //! use std::time::Duration;
-//! use konstruct_core::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role, TenantId};
+//! use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role}};
 //! use konstruct_llm::Extract;
 //!
 //! let request = ModelRequest {

@@ -1,6 +1,6 @@
 //! How far a message came, as the stores keep it: a number in the order of the states.
 
-use konstruct_core::DeliveryState;
+use konstruct_core::message::DeliveryState;
 
 const STATES: [DeliveryState; 5] = [
     DeliveryState::Accepted,

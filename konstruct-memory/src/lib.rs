@@ -6,7 +6,7 @@
 //!
 //! # Example
 //! ```
-//! use konstruct_core::{Audience, DocumentFormat, KnowledgeStore as _, MemoryStore as _, NewDocument, Recall, Scope, TenantId};
+//! use konstruct_core::{Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, TenantId, memory::{KnowledgeStore as _, Scope}};
 //! use konstruct_memory::Redb;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

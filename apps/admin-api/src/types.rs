@@ -1,8 +1,8 @@
 //! What goes over the wire, resource by resource.
 
 use konstruct_core::{
-    Choices, ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId,
-    TurnId,
+    ConnectionId, ConversationId, DocumentId, EmployeeId, PersonId, TenantId, TurnId, id::FactId,
+    outgoing::Choices,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use konstruct_core::{
-    AccountId, ChannelKind, Clock as _, ConnectionId, ConnectionState, Error, ErrorKind, Result,
-    SystemClock, TenantId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, Error, ErrorKind, Result, SystemClock,
+    TenantId, directory::ConnectionState,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use konstruct_core::{Embedder, Error, PaidEmbedder, Result};
+use konstruct_core::{Embedder, Error, Result, embed::PaidEmbedder};
 use konstruct_llm::{OllamaEmbedder, OpenAiEmbedder, PriceTable};
 use konstruct_memory::StaticEmbedder;
 

@@ -15,8 +15,10 @@ use std::{
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
-    PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, ChannelKind, ConnectionId, ConversationRef, Inbound, PersonId, TenantId, Timestamp,
+    TurnId,
+    id::WorkerId,
+    message::{Actor, Body, Content, IdKind, RoutedEvent},
     store::{Append, AppendOutcome, Claim, ClaimRequest, History as _, Mailbox as _},
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };

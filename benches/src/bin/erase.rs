@@ -25,9 +25,10 @@ use konstruct_benches::{
     webhooks::{Times, Webhooks},
 };
 use konstruct_core::{
-    Audience, Clock as _, ConversationId, Depth, Erase, ErasureReceipt, FactOwner, ModelRequest,
-    NewFact, NewSummary, Part, PersonId, Quote, Recall, Remembered, RoutedEvent, Scope,
-    SystemClock, TenantId,
+    Audience, Clock as _, ConversationId, Depth, Erase, PersonId, Recall, SystemClock, TenantId,
+    llm::{ModelRequest, Part},
+    memory::{ErasureReceipt, FactOwner, NewFact, NewSummary, Quote, Remembered, Scope},
+    message::RoutedEvent,
     store::Exported,
     testkit::{Answer, ScriptedModel, VirtualClock, message},
 };

@@ -7,9 +7,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use konstruct_core::{
-    Audience, CallContext, DocumentFormat, KnowledgeStore as _, LlmBackendExt as _,
-    MemoryStore as _, ModelMessage, ModelRequest, NewDocument, Passage, Recall, Result, Role,
-    Scope, TenantId,
+    Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, Result, TenantId,
+    llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, Passage, Role},
+    memory::{KnowledgeStore as _, Scope},
 };
 use konstruct_llm::{Extract, extract};
 use konstruct_memory::Redb;

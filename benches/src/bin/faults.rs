@@ -11,8 +11,8 @@ use std::{
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    CallContext, ErrorKind, LlmBackend, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak,
-    Role, Secret, TenantId,
+    ErrorKind, LlmBackend, Secret, TenantId,
+    llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak, Role},
 };
 use konstruct_llm::{
     Anthropic, Deployment, Ollama, OpenAi, Pool, Timeouts,

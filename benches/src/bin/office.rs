@@ -27,9 +27,11 @@ use konstruct_benches::{
     store::{Kind, Store},
 };
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Depth, Erase, ErrorKind, IdKind, Inbound,
-    ModelRequest, PersonId, Quoted, Remembered, RoutedEvent, SystemClock, TenantId, TurnId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, ConversationId, ConversationRef, Depth,
+    Erase, ErrorKind, Inbound, PersonId, SystemClock, TenantId, TurnId,
+    llm::ModelRequest,
+    memory::Remembered,
+    message::{Actor, Addressing, Body, Content, ConversationKind, IdKind, Quoted, RoutedEvent},
     store::{Exported, Stored},
     testkit::{Answer, ScriptedModel, VirtualClock},
     turn::{Entry, Event, Worker},

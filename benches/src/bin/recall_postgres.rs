@@ -13,7 +13,10 @@ use konstruct_benches::{
     search::recall::{PASSAGES, document, words},
     store::{Kind, Store},
 };
-use konstruct_core::{Audience, MemoryStore, Recall, Scope, Source, TenantId};
+use konstruct_core::{
+    Audience, MemoryStore, Recall, TenantId,
+    memory::{Scope, Source},
+};
 use konstruct_memory::StaticEmbedder;
 
 /// How long a recall takes on PostgreSQL.

@@ -11,8 +11,11 @@ use konstruct_benches::{
     sender,
 };
 use konstruct_core::{
-    CallContext, ErrorKind, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, NanoUsd,
-    Role, Secret, TenantId, ToolSpec, limit::LocalBudget,
+    ErrorKind, NanoUsd, Secret, TenantId,
+    limit::LocalBudget,
+    llm::{
+        CallContext, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Role, ToolSpec,
+    },
 };
 use konstruct_llm::{
     Catalog as _, Deployment, OpenAi, Pool, PriceTable,
@@ -329,7 +332,7 @@ async fn pool(proxy: &Server, (first, key): (&str, &str), asked: &str) -> Result
     let budget = Arc::new(LocalBudget::new(Some(NanoUsd(1_000_000_000))));
     let call = call()
         .with_budget(budget.clone())
-        .on_break(konstruct_core::OnBreak::Restart);
+        .on_break(konstruct_core::llm::OnBreak::Restart);
     let answer = pool.complete(ask(asked), &call).await?;
     told(answer.text().as_str(), &TEXT)?;
     told(budget.reserved(), &NanoUsd(0))?;

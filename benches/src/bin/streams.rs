@@ -10,7 +10,10 @@ use konstruct_benches::{
     dice::Dice,
     streams::{Content, Expected, Wire, recordings},
 };
-use konstruct_core::{Error, Finish, ModelEvent};
+use konstruct_core::{
+    Error,
+    llm::{Finish, ModelEvent},
+};
 
 /// A stream of at most so many bytes is cut everywhere, a larger one at 200 places.
 const SMALL: usize = 6_000;

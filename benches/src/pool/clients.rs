@@ -11,8 +11,9 @@ use std::{
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    CallContext, LlmBackend, ModelEvent, ModelMessage, ModelRequest, NanoUsd, Role, Secret,
-    TenantId, limit::LocalBudget,
+    LlmBackend, NanoUsd, Secret, TenantId,
+    limit::LocalBudget,
+    llm::{CallContext, ModelEvent, ModelMessage, ModelRequest, Role},
 };
 use konstruct_llm::{Deployment, OpenAi, Pool, PriceTable};
 use serde_json::json;

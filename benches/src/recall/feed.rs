@@ -6,9 +6,12 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Find, IdKind, Inbound, Outgoing, PersonId,
-    RoutedEvent, SystemClock, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, ConversationId, ConversationRef, Inbound,
+    Outgoing, PersonId, SystemClock, TenantId, Timestamp, TurnId,
+    channel::Find,
+    id::WorkerId,
+    memory::ChannelRef,
+    message::{Actor, Body, Content, ConversationKind, IdKind, RoutedEvent},
     store::{Append, AppendOutcome, Claim, ClaimRequest, InboxItem, Store},
     turn::{
         Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use konstruct_core::{Audience, MemoryStore, Recall, Scope, Source};
+use konstruct_core::{
+    Audience, MemoryStore, Recall,
+    memory::{Scope, Source},
+};
 
 use super::{Chat, Fed, Question};
 use crate::Failed;

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use konstruct_core::{Audience, DocumentFormat, MemoryStore, NewDocument, Recall, Scope, TenantId};
+use konstruct_core::{
+    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId, memory::Scope,
+};
 use konstruct_memory::StaticEmbedder;
 
 use crate::{

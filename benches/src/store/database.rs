@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{Embedder, Secret, WorkerId};
+use konstruct_core::{Embedder, Secret, id::WorkerId};
 use konstruct_memory::{KeyRing, Postgres, VectorIndex};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,

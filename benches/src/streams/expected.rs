@@ -1,6 +1,6 @@
 //! What a recording says, read as plain JSON and by nothing of the codecs.
 
-use konstruct_core::{Finish, Usage};
+use konstruct_core::{llm::Finish, money::Usage};
 use serde_json::Value;
 
 use super::Wire;

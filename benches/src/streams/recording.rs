@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use konstruct_core::{ModelEvent, Result};
+use konstruct_core::{Result, llm::ModelEvent};
 use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder};
 use serde_json::Value;
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use konstruct_core::{Outgoing, Rendered};
+use konstruct_core::{Outgoing, outgoing::Rendered};
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Parser, Tag};
 use unicode_segmentation::UnicodeSegmentation as _;
 

@@ -1,8 +1,11 @@
 //! Callbacks of Slack's Events API.
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, DeliveryState, IdKind, Inbound, Lifecycle, Quoted,
+    ConversationRef, Inbound,
+    message::{
+        Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
+        DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::Value;
 

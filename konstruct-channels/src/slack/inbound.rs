@@ -4,7 +4,8 @@
 //! or at last of the SHA-256 of the payload.
 
 use konstruct_core::{
-    AccountId, Body, ChannelKind, ConversationKind, ConversationRef, Inbound, Lifecycle, Timestamp,
+    AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Body, ConversationKind, Lifecycle},
 };
 use serde_json::{Value, value::RawValue};
 

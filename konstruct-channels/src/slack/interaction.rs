@@ -1,7 +1,8 @@
 //! What people do with the employee's buttons, forms, shortcuts and slash commands.
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Body, ConversationKind, ConversationRef, IdKind, Inbound, Quoted,
+    ConversationRef, Inbound,
+    message::{Actor, ActorKind, Addressing, Body, ConversationKind, IdKind, Quoted},
 };
 use serde_json::Value;
 

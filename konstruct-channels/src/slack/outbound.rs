@@ -5,8 +5,10 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationRef, Error, ErrorKind,
-    Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::Attachment,
+    outgoing::{Choices, Rendered},
 };
 use serde_json::{Value, json};
 
@@ -73,7 +75,7 @@ const PAGE: &str = "200";
 ///
 /// ```
 /// use konstruct_channels::Slack;
-/// use konstruct_core::{Channel, Find, Secret};
+/// use konstruct_core::{Channel, Secret, channel::Find};
 ///
 /// let slack = Slack::builder(Secret::new("xoxb-1")).build()?;
 /// assert_eq!(slack.capabilities().find, Find::Query);

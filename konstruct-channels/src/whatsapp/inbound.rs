@@ -4,8 +4,8 @@
 //! the SHA-256 of the account, the time and the text of the change.
 
 use konstruct_core::{
-    AccountId, Actor, ActorKind, Body, ChannelKind, ConversationRef, IdKind, Inbound, Lifecycle,
-    ProviderError, Timestamp,
+    AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Actor, ActorKind, Body, IdKind, Lifecycle, ProviderError},
 };
 use serde_json::{Value, value::RawValue};
 

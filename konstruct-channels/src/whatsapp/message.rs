@@ -1,8 +1,11 @@
 //! Messages of every type: what a customer sends, and what a person of the business answers from the phone app.
 
 use konstruct_core::{
-    ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, IdKind, Inbound, Lifecycle, Quoted, Referral,
+    ConversationRef, Inbound,
+    message::{
+        ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind, IdKind,
+        Lifecycle, Quoted, Referral,
+    },
 };
 use serde_json::{Value, value::RawValue};
 

@@ -5,8 +5,10 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationKind, ConversationRef,
-    Error, ErrorKind, Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::{Attachment, ConversationKind},
+    outgoing::{Choices, Rendered},
 };
 
 use serde_json::{Value, json};
@@ -60,7 +62,7 @@ const MAX_PROMPT: usize = 20;
 ///
 /// ```
 /// use konstruct_channels::WhatsApp;
-/// use konstruct_core::{Channel, Find, Secret};
+/// use konstruct_core::{Channel, Secret, channel::Find};
 ///
 /// let whatsapp = WhatsApp::builder("106540352242922", Secret::new("EAAG1")).build()?;
 /// assert_eq!(whatsapp.capabilities().find, Find::Event);

@@ -1,6 +1,9 @@
 //! Statuses: what became of a message that we sent.
 
-use konstruct_core::{Body, ConversationKind, ConversationRef, DeliveryState, Inbound};
+use konstruct_core::{
+    ConversationRef, Inbound,
+    message::{Body, ConversationKind, DeliveryState},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use konstruct_channels::{
     Received, SlackWebhook, Webhook as _, WebhookRequest, WhatsAppWebhook, slack, testkit, whatsapp,
 };
-use konstruct_core::{Body, Inbound, Secret, Timestamp};
+use konstruct_core::{Inbound, Secret, Timestamp, message::Body};
 use serde_json::Value;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);

@@ -11,8 +11,9 @@ use konstruct_channels::{
     testkit::{FakeGraph, FakeSlack, deliver, redelivered, signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory, Error,
-    Result, Route, Secret, Staff, TenantId, Timestamp,
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Secret,
+    TenantId, Timestamp,
+    directory::{ConnectionState, Route, Staff},
     store::History as _,
     testkit::{ReferenceStore, VirtualClock},
 };

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use konstruct_channels::{Slack, WhatsApp};
-use konstruct_core::{Channel, Choice, Choices, Outgoing, Secret};
+use konstruct_core::{
+    Channel, Outgoing, Secret,
+    outgoing::{Choice, Choices},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// Pieces of which models and attackers make texts. Words are numbered, so that each can be found again.

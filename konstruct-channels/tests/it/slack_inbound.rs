@@ -4,8 +4,10 @@ use konstruct_channels::{
     Received, SlackWebhook, Webhook as _, WebhookRequest, slack, testkit::signed_slack,
 };
 use konstruct_core::{
-    ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Quoted, Secret, Timestamp,
+    Inbound, Secret, Timestamp,
+    message::{
+        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::{Value, json};
 

@@ -7,8 +7,10 @@ use konstruct_channels::{
     testkit::{FakeSlack, Fault},
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationKind,
-    ConversationRef, ErrorKind, FindQuery, Op, Outgoing, Secret, Timestamp,
+    Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
+    channel::{FindQuery, Op},
+    message::{Attachment, AttachmentKind, Body, ConversationKind},
+    outgoing::{Choice, Choices},
 };
 
 async fn fake() -> (FakeSlack, Slack) {

@@ -2,8 +2,10 @@
 
 use konstruct_channels::whatsapp;
 use konstruct_core::{
-    ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Quoted, Timestamp,
+    Inbound, Timestamp,
+    message::{
+        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::{Value, json};
 

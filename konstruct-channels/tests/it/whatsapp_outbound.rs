@@ -8,8 +8,10 @@ use konstruct_channels::{
     whatsapp,
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationRef, ErrorKind,
-    FindQuery, Op, Outgoing, Secret, Timestamp,
+    Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
+    channel::{FindQuery, Op},
+    message::{Attachment, AttachmentKind, Body},
+    outgoing::{Choice, Choices},
 };
 
 async fn fake() -> (FakeGraph, WhatsApp) {

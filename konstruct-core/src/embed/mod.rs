@@ -11,7 +11,7 @@ pub use self::{
     context::{EmbedContext, EmbedKind},
     paid::PaidEmbedder,
 };
-use crate::{Language, Result};
+use crate::{Result, memory::Language};
 
 /// Turns texts into vectors.
 ///

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{EmbedContext, Embedder};
 use crate::{
-    Directory, Error, ErrorKind, Language, Result,
+    Directory, Error, ErrorKind, Result,
+    memory::Language,
     store::{Charge, Store},
     turn::{CallBudget, pay_lost},
 };

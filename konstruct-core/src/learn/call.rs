@@ -4,9 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::Learner;
 use crate::{
-    Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
-    NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
+    NanoUsd, Result, TenantId,
+    directory::Staff,
     limit::{Budget, over_cap, unknown_price},
+    llm::{
+        CallContext, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest, OnBreak, Purpose,
+        Role,
+    },
+    money::{Basis, LedgerRow, Usage},
     store::{Charge, Reserve, Settle},
     turn::{CallBudget, Paid, pay_lost},
 };

@@ -9,8 +9,9 @@ use super::{
     lines::{Line, Lines},
 };
 use crate::{
-    Audience, ErrorKind, Fact, FactOwner, Facts, Mark, NewFact, PersonId, Quote, Result, Staff,
-    TenantId,
+    Audience, ErrorKind, PersonId, Result, TenantId,
+    directory::Staff,
+    memory::{Fact, FactOwner, Facts, Mark, NewFact, Quote},
 };
 
 const SYSTEM: &str = "You read what people wrote to a business, and note what is worth remembering about them for next time: \

@@ -1,7 +1,7 @@
 //! The rolling summary: what the window does not hold any more.
 
 use super::{Learner, lines::Lines};
-use crate::{Result, Staff, TenantId, llm::estimate_tokens};
+use crate::{Result, TenantId, directory::Staff, llm::estimate_tokens};
 
 const SYSTEM: &str = "You keep the notes of a conversation between a business's employee and the people it talks to. You are given \
 the notes so far and what was said since. Write the new notes: at most 150 words, plain sentences, what matters for going on with the \

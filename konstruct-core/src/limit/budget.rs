@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Basis, Error, ErrorKind, LedgerRow, NanoUsd, Result, Usage};
+use crate::{
+    Error, ErrorKind, NanoUsd, Result,
+    money::{Basis, LedgerRow, Usage},
+};
 
 /// An attempt at a provider that is about to be made for a call.
 #[derive(Clone, Debug, PartialEq, Eq)]

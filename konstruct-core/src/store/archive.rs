@@ -7,7 +7,9 @@ use futures_util::stream::BoxStream;
 
 use super::{ConversationSummary, InboxItem, Stored};
 use crate::{
-    Depth, Erase, ErasureReceipt, LedgerRow, NanoUsd, Result, TenantId,
+    Depth, Erase, NanoUsd, Result, TenantId,
+    memory::ErasureReceipt,
+    money::LedgerRow,
     turn::{ConversationState, OpenItem},
 };
 

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectionId, ConversationId, ConversationRef, DeliveryState, Result, TenantId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, Result, TenantId, Timestamp,
+    message::DeliveryState,
     turn::{ItemId, OpenItem, Record},
 };
 

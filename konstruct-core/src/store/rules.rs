@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Reserve, TimerChange, TimerName};
 use crate::{
-    ActorKind, Body, ConversationKind, DeliveryState, Inbound, Lifecycle, NanoUsd, Timestamp,
+    Inbound, NanoUsd, Timestamp,
+    message::{ActorKind, Body, ConversationKind, DeliveryState, Lifecycle},
 };
 
 /// Reactions that wait in an inbox until they make their conversation ready by themselves.

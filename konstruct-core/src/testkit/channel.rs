@@ -12,8 +12,10 @@ use bytes::Bytes;
 
 use super::World;
 use crate::{
-    Attachment, Capabilities, Channel, ChannelKind, Clock, Error, ErrorKind, Find, FindQuery, Op,
-    Outgoing, Receipt, Rendered, Result,
+    Channel, ChannelKind, Clock, Error, ErrorKind, Outgoing, Result,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::Attachment,
+    outgoing::Rendered,
 };
 
 /// What becomes of one send.

@@ -116,7 +116,8 @@ macro_rules! forward_archive {
     ($wrapper:ty) => {
         const _: () = {
             use $crate::{
-                Depth, Erase, ErasureReceipt, Result, TenantId,
+                Depth, Erase, Result, TenantId,
+                memory::ErasureReceipt,
                 store::{Archive, Exported},
                 testkit::{BoxStream, async_trait},
             };

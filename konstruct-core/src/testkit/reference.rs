@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 
 use super::persons::Persons;
 use crate::{
-    Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState,
-    Depth, Erase, ErasureReceipt, Error, ErrorKind, Inbound, LedgerRow, NanoUsd, PersonId, Result,
-    RoutedEvent, TenantId, Timestamp,
+    Clock, ConnectionId, ConversationId, ConversationRef, Depth, Erase, Error, ErrorKind, Inbound,
+    NanoUsd, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
+    message::{Body, ConversationKind, DeliveryState, RoutedEvent},
+    money::LedgerRow,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, Fed, History, InboxItem, ItemChange,

@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Body, ChannelKind, ConversationRef, DeliveryState, Inbound, Timestamp, tool::Effect};
+use crate::{
+    ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Body, DeliveryState},
+    tool::Effect,
+};
 
 /// What a provider and the tools of a test really did, as a person would see it. Clones share it.
 ///

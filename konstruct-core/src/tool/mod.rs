@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     ChannelKind, ConnectionId, ConversationId, ConversationRef, EmployeeId, PersonId, Result,
-    TenantId, ToolSpec, TurnId,
+    TenantId, TurnId, llm::ToolSpec,
 };
 
 /// What a tool does to the world: decides what happens to a call that a crash left open.

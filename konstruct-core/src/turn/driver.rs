@@ -21,9 +21,11 @@ use super::{
     start::{follow_up, start},
 };
 use crate::{
-    Body, Clock, ConnectionId, ConnectionState, Directory, Error, ErrorKind, Lifecycle,
-    MemoryStore, PersonId, Result, Staff, TenantId, Timestamp, TurnId,
+    Clock, ConnectionId, Directory, Error, ErrorKind, MemoryStore, PersonId, Result, TenantId,
+    Timestamp, TurnId,
+    directory::{ConnectionState, Staff},
     learn::Lessons,
+    message::{Body, Lifecycle},
     store::{
         Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
     },
@@ -624,7 +626,7 @@ pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
 
 /// The persons that the beginning of a turn is sealed to: the address of a direct conversation is that of its person.
 fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<PersonId> {
-    if started.conversation.kind != crate::ConversationKind::Direct {
+    if started.conversation.kind != crate::message::ConversationKind::Direct {
         return BTreeSet::new();
     }
     let wrote = inputs.iter().flat_map(|input| input.persons.clone());

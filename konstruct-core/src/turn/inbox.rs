@@ -2,7 +2,9 @@
 
 use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
 use crate::{
-    Body, ConversationRef, DeliveryState, ErrorKind, Receipt, Result, RoutedEvent, Timestamp,
+    ConversationRef, ErrorKind, Result, Timestamp,
+    channel::Receipt,
+    message::{Body, DeliveryState, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -41,7 +43,7 @@ pub(super) fn asks(loaded: &Loaded) -> bool {
         let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
             return false;
         };
-        let to_it = event.addressed != crate::Addressing::default();
+        let to_it = event.addressed != crate::message::Addressing::default();
         match event.body {
             Body::Message { .. } | Body::Command { .. } | Body::Action { .. } => to_it,
             Body::Decision { .. } => true,

@@ -8,8 +8,9 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Basis, LedgerRow, NanoUsd, Result, TenantId, Usage,
+    NanoUsd, Result, TenantId,
     limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
+    money::{Basis, LedgerRow, Usage},
     store::{Charge, Ledger, Reserve, Settle, Store},
 };
 

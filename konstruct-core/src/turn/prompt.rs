@@ -4,8 +4,12 @@ use std::collections::HashMap;
 
 use super::{Action, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason, State};
 use crate::{
-    ActorKind, Body, CacheLifetime, Content, ConversationKind, Employee, Hit, Inbound,
-    ModelMessage, ModelRequest, Part, Passage, Role, SaidBy, ToolSpec, llm::estimate_tokens,
+    Employee, Hit, Inbound,
+    llm::{
+        CacheLifetime, ModelMessage, ModelRequest, Part, Passage, Role, ToolSpec, estimate_tokens,
+    },
+    memory::SaidBy,
+    message::{ActorKind, Body, Content, ConversationKind},
     store::Stored,
 };
 

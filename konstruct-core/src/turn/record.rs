@@ -14,8 +14,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Find, Inbound, ModelAnswer, Outgoing,
-    PersonId, Price, Receipt, Source, Timestamp, TurnId, tool::Effect,
+    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
+    TurnId,
+    channel::{Find, Receipt},
+    llm::ModelAnswer,
+    memory::Source,
+    money::Price,
+    tool::Effect,
 };
 
 /// The version of the record format that this build writes.

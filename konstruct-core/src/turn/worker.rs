@@ -11,7 +11,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Driver, Worked};
 use crate::{
-    Result, TenantId, Timestamp, WorkerId,
+    Result, TenantId, Timestamp,
+    id::WorkerId,
     learn::Lessons,
     store::{Claim, ClaimRequest, Claimed},
 };

@@ -7,8 +7,10 @@ use super::{
     directory::{Single, connection_id, version},
 };
 use crate::{
-    AccountId, Channel, Clock, ConnectionStates, Directory, Employee, Error, ErrorKind, LlmBackend,
-    MemoryStore, PaidEmbedder, Result, Staff, SystemClock, TenantId,
+    AccountId, Channel, Clock, Directory, Employee, Error, ErrorKind, LlmBackend, MemoryStore,
+    Result, SystemClock, TenantId,
+    directory::{ConnectionStates, Staff},
+    embed::PaidEmbedder,
     learn::Learner,
     store::Store,
     tool::{Tool, Toolbox, ToolboxBuilder},

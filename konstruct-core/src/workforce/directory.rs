@@ -5,8 +5,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, ConnectionStates, Directory,
-    Employee, EmployeeId, Error, Result, Route, Staff, TenantId,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, EmployeeId, Error, Result,
+    TenantId,
+    directory::{ConnectionState, ConnectionStates, Route, Staff},
 };
 
 /// Derives the id of a connection from its kind and account, so that it is the same at every start, in whatever order the

@@ -15,10 +15,12 @@ use tokio::sync::oneshot;
 
 pub use self::builder::WorkforceBuilder;
 use crate::{
-    ConversationId, Depth, Directory, Document, DocumentId, Erase, ErasureReceipt, Error,
-    ErrorKind, Hit, Inbound, MemoryStore, NewDocument, Recall, Result, Route, RoutedEvent,
-    TenantId,
+    ConversationId, Depth, Directory, Document, DocumentId, Erase, Error, ErrorKind, Hit, Inbound,
+    MemoryStore, NewDocument, Recall, Result, TenantId,
+    directory::Route,
     learn::Learner,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored,
@@ -174,7 +176,7 @@ impl Workforce {
     /// Teaches a document, or a new version of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] without a memory, and those of [`put_document`](crate::KnowledgeStore::put_document).
+    /// [`ErrorKind::Unsupported`] without a memory, and those of [`put_document`](crate::memory::KnowledgeStore::put_document).
     pub async fn teach(&self, document: NewDocument) -> Result<Document> {
         self.memory()?.put_document(self.tenant, document).await
     }

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
-    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, SystemClock, TenantId, TurnLimits,
-    Usage,
+    ErrorKind, NanoUsd, SystemClock, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     limit::{Attempt, Budget as _},
+    llm::ModelRequest,
+    money::{Basis, Price, Rates, Usage},
     store::{Charge, Store},
     testkit::{Answer, CrashPoint, Moment, ReferenceStore, ScriptedModel, Write},
     turn::{CallBudget, FallbackReason, Outcome, Worker},

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    ActorKind, Body, ConnectionId, Content, ConversationId, ConversationRef, Decision,
-    DeliveryState, Employee, ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Outgoing,
-    Part, PersonId, Price, Receipt, Timestamp, ToolCall, TurnId, TurnLimits, Unresolved,
-    WorkingHours,
+    ConnectionId, ConversationId, ConversationRef, Employee, ErrorKind, NanoUsd, Outgoing,
+    PersonId, Timestamp, TurnId,
+    channel::{Find, Receipt},
+    employee::{MidTurn, TurnLimits, Unresolved, WorkingHours},
+    llm::{Finish, ModelAnswer, Part, ToolCall},
+    message::{ActorKind, Body, Content, Decision, DeliveryState},
+    money::Price,
     testkit::message,
     tool::Effect,
     turn::{

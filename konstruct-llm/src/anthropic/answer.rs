@@ -1,6 +1,10 @@
 //! From the wire's events, or its one document, to ours.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 

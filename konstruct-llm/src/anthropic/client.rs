@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
-    Price, Result, Secret,
+    Error, ErrorKind, LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use konstruct_core::Ability;
+use konstruct_core::llm::Ability;
 
 /// A model of Claude's line, as far as its name tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! From a [`ModelRequest`] to the wire's request.
 
 use konstruct_core::{
-    Ability, CacheLifetime, Effort, Error, ErrorKind, Media, ModelInfo, ModelRequest, Part, Result,
-    Role, ToolChoice,
+    Error, ErrorKind, Result,
+    llm::{Ability, CacheLifetime, Effort, Media, ModelInfo, ModelRequest, Part, Role, ToolChoice},
 };
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ fn cache_control(lifetime: CacheLifetime) -> CacheControl {
     }
 }
 
-fn tool(tool: &konstruct_core::ToolSpec) -> Cached<Tool<'_>> {
+fn tool(tool: &konstruct_core::llm::ToolSpec) -> Cached<Tool<'_>> {
     Cached::from(Tool {
         name: &tool.name,
         description: &tool.description,

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    Basis, EmbedContext, Price, Result, Usage,
+    Result,
+    embed::EmbedContext,
     limit::{Attempt, Budget, Spent},
+    money::{Basis, Price, Usage},
 };
 
 use super::{Answered, Model};

@@ -5,7 +5,11 @@ mod bill;
 use std::{fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, EmbedKind, Error, ErrorKind, Price, Result};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    embed::{EmbedContext, EmbedKind},
+    money::Price,
+};
 
 use tokio::time::timeout;
 use tracing::Instrument as _;

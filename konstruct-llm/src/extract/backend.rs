@@ -3,8 +3,12 @@
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    BlockKind, CallContext, Finish, LlmBackend, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
-    ModelStream, Part, Price, Result, Role, Usage,
+    LlmBackend, Result,
+    llm::{
+        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
+        ModelStream, Part, Role,
+    },
+    money::{Price, Usage},
 };
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! Which passage answers a question, if any does.
 
-use konstruct_core::Passage;
+use konstruct_core::llm::Passage;
 
 use super::{
     quote::quote,
@@ -35,7 +35,7 @@ pub struct Choice {
 /// what was asked for (an amount for "how much", a time for "when").
 ///
 /// ```
-/// use konstruct_core::Passage;
+/// use konstruct_core::llm::Passage;
 /// use konstruct_llm::extract::choose;
 ///
 /// let passages = [Passage {

@@ -1,6 +1,6 @@
 //! Who is asked, and with which credential.
 
-use konstruct_core::{ModelInfo, http::Url};
+use konstruct_core::{http::Url, llm::ModelInfo};
 use sha2::{Digest as _, Sha256};
 
 /// Says in a model's description where it is asked and with which credential.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result, http::Response};
+use konstruct_core::{Error, ErrorKind, Result, http::Response, llm::ModelEvent};
 use tokio::time::{Instant, timeout_at};
 
 use super::silent;

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    CallContext, Error, ErrorKind, ModelEvent, ModelInfo, ModelStream, Result, http::Response,
+    Error, ErrorKind, Result,
+    http::Response,
+    llm::{CallContext, ModelEvent, ModelInfo, ModelStream},
 };
 use serde::Serialize;
 use tokio::time::Instant;

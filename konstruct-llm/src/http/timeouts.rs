@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a provider may take. The whole call is bounded by [`CallContext::timeout`](konstruct_core::CallContext::timeout).
+/// How long a provider may take. The whole call is bounded by [`CallContext::timeout`](konstruct_core::llm::CallContext::timeout).
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,6 +1,10 @@
 //! From the wire's lines, or its one document, to events.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 use serde_json::Value;
 
 use super::{

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
-    Price, Result, Secret,
+    Error, ErrorKind, LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 
 use super::{
@@ -32,11 +33,11 @@ pub(super) const LOCAL: &str = "http://127.0.0.1:11434";
 /// others are told nothing. One that is told not to, such as Qwen 3, may let a `</think>` slip into its text: the tag is taken out.
 ///
 /// The wire knows no choice of tools. Where none may be called none are offered; that one must be called
-/// ([`ToolChoice::Required`](konstruct_core::ToolChoice)) or that only one may be at once is
+/// ([`ToolChoice::Required`](konstruct_core::llm::ToolChoice)) or that only one may be at once is
 /// [`ErrorKind::Unsupported`].
 ///
 /// ```
-/// use konstruct_core::{LlmBackend, Price};
+/// use konstruct_core::{LlmBackend, money::Price};
 /// use konstruct_llm::Ollama;
 ///
 /// let model = Ollama::new("llama3.2").base_url("127.0.0.1:11434");

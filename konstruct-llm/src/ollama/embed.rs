@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
-use konstruct_core::{EmbedContext, Embedder, Price, Result, Secret};
+use konstruct_core::{Embedder, Result, Secret, embed::EmbedContext, money::Price};
 use serde::{Deserialize, Serialize};
 
 use super::client::{LOCAL, base_url, refused};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{Ability, Effort};
+use konstruct_core::llm::{Ability, Effort};
 
 use super::wire::Think;
 

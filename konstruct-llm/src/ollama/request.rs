@@ -1,8 +1,8 @@
 //! From a [`ModelRequest`] to the wire's request.
 
 use konstruct_core::{
-    Ability, Error, ErrorKind, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role,
-    ToolChoice,
+    Error, ErrorKind, Result,
+    llm::{Ability, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice},
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result, Secret,
+    LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 use serde::Serialize;
 

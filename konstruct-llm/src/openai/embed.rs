@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use konstruct_core::http::{Guard, Headers};
-use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Price, Result, Secret};
+use konstruct_core::{
+    Embedder, Error, ErrorKind, Result, Secret, embed::EmbedContext, money::Price,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{client::OFFICIAL, error::refused};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{Ability, Effort};
+use konstruct_core::llm::{Ability, Effort};
 
 /// A model of OpenAI's, as far as its name tells. Of a name that is not known it can call tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

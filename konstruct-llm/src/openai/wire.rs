@@ -9,7 +9,7 @@ use serde::{
 use serde_json::Value;
 
 /// An image as it goes into a request: a data URL.
-pub(super) fn data_url(media: &konstruct_core::Media) -> String {
+pub(super) fn data_url(media: &konstruct_core::llm::Media) -> String {
     format!("data:{};base64,{}", media.media_type, media.base64())
 }
 

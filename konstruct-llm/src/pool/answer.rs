@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, ModelEvent, ModelMessage, ModelRequest, OnBreak,
-    Result, Role,
+    Error, ErrorKind, Result,
+    llm::{BlockKind, CallContext, ModelEvent, ModelMessage, ModelRequest, OnBreak, Role},
 };
 use tokio::time::Instant;
 

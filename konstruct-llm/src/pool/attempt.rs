@@ -4,8 +4,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, ModelEvent, ModelRequest, ModelStream, OnBreak,
-    Result, limit::Unmetered,
+    Error, ErrorKind, Result,
+    limit::Unmetered,
+    llm::{BlockKind, CallContext, ModelEvent, ModelRequest, ModelStream, OnBreak},
 };
 use tokio::time::{Instant, timeout_at};
 

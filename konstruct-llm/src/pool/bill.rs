@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    Basis, Error, ErrorKind, ModelEvent, ModelInfo, NanoUsd, Price, Result, Usage,
+    Error, ErrorKind, NanoUsd, Result,
     limit::{Attempt, Budget, Spent},
+    llm::{ModelEvent, ModelInfo},
+    money::{Basis, Price, Usage},
 };
 
 /// Returns whether an error, as the first thing that is heard of a request, says that nothing was done: there is nothing to pay.

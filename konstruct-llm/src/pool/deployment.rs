@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use konstruct_core::{LlmBackend, ModelInfo, Purpose};
+use konstruct_core::{
+    LlmBackend,
+    llm::{ModelInfo, Purpose},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +17,7 @@ use super::{
 /// A backend in a pool: one model at one place with one credential.
 ///
 /// ```
-/// use konstruct_core::{Purpose, Secret};
+/// use konstruct_core::{Secret, llm::Purpose};
 /// use konstruct_llm::{Anthropic, Deployment};
 ///
 /// let model = Anthropic::new(Secret::new("sk-ant-1"), "claude-haiku-4-5");

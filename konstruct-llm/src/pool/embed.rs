@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Language, Result};
+use konstruct_core::{Embedder, Error, ErrorKind, Result, embed::EmbedContext, memory::Language};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{

@@ -36,9 +36,10 @@ use futures_util::{
     stream::{self, FuturesUnordered},
 };
 #[cfg(doc)]
-use konstruct_core::OnBreak;
+use konstruct_core::llm::OnBreak;
 use konstruct_core::{
-    CallContext, Error, LlmBackend, ModelInfo, ModelRequest, ModelStream, Result, llm::Ability,
+    Error, LlmBackend, Result,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -61,7 +62,7 @@ use crate::telemetry::{CallMetrics, Observed};
 /// # What it does
 /// * Before the first content of an answer, an error leads to another deployment, unseen; the same one is asked again only where that can
 ///   help, after a wait, and within a bound. A request that a provider refuses as invalid is tried once at another provider.
-/// * After that, [`CallContext::on_break`](konstruct_core::CallContext) decides. A stream never ends without a finish or an error.
+/// * After that, [`CallContext::on_break`](konstruct_core::llm::CallContext) decides. A stream never ends without a finish or an error.
 /// * What fails is skipped until a probe succeeds: a credential after a refused key or a used-up quota, a deployment after its rate limit
 ///   or an unknown model, an endpoint after other failures.
 /// * Every attempt is paid for by the call's budget: its worst case is reserved, and what the provider reports is settled.

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{CallContext, Error, ErrorKind, ModelRequest, Part, Result};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{CallContext, ModelRequest, Part},
+};
 use tokio::time::Instant;
 
 use super::{

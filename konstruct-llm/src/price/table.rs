@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use konstruct_core::{Error, Price, Rates, Result};
+use konstruct_core::{
+    Error, Result,
+    money::{Price, Rates},
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The table that this version was built with.
@@ -18,7 +21,7 @@ static BUILT_IN: LazyLock<PriceTable> =
 /// A file of one's own has the same form, with prices in US dollars per million tokens as text, so that no digit is lost:
 ///
 /// ```
-/// use konstruct_core::{NanoUsd, Usage};
+/// use konstruct_core::{NanoUsd, money::Usage};
 /// use konstruct_llm::PriceTable;
 ///
 /// let table = PriceTable::read(r#"{

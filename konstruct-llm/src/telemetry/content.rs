@@ -1,6 +1,6 @@
 //! What is asked and said, in the form that the conventions give for it. Only where the operator asks for it.
 
-use konstruct_core::{ModelMessage, ModelRequest, Part, Role};
+use konstruct_core::llm::{ModelMessage, ModelRequest, Part, Role};
 use serde_json::{Value, json};
 
 /// Writes the messages of a request.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{ModelInfo, Usage};
+use konstruct_core::{llm::ModelInfo, money::Usage};
 
 use super::histogram::Histogram;
 

@@ -5,8 +5,9 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo, ModelRequest,
-    ModelStream, Result, Usage, llm::Collector,
+    Error, ErrorKind, LlmBackend, Result,
+    llm::{CallContext, Collector, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream},
+    money::Usage,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
@@ -21,7 +22,7 @@ use super::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use konstruct_core::ModelInfo;
+/// use konstruct_core::llm::ModelInfo;
 /// use konstruct_llm::{CallMetrics, Observed, testkit::{Scripted, says}};
 ///
 /// let metrics = Arc::new(CallMetrics::default());

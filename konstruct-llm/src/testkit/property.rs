@@ -1,6 +1,6 @@
 //! What must be true of every decoder, whatever the bytes.
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
+use konstruct_core::{Error, ErrorKind, Result, llm::ModelEvent};
 
 use crate::codec::{Decoder, Wire};
 

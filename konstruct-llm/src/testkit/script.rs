@@ -10,8 +10,9 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo,
-    ModelRequest, ModelStream, Result, Usage,
+    Error, ErrorKind, LlmBackend, Result,
+    llm::{BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream},
+    money::Usage,
 };
 
 /// One thing that a scripted backend does.
@@ -103,7 +104,7 @@ type Script = dyn Fn(usize, &ModelRequest) -> Vec<Beat> + Send + Sync;
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use std::time::Duration;
-/// use konstruct_core::{CallContext, LlmBackendExt as _, ModelInfo, ModelRequest, TenantId};
+/// use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt as _, ModelInfo, ModelRequest}};
 /// use konstruct_llm::testkit::{Scripted, says};
 ///
 /// let model = Scripted::new(ModelInfo::new("scripted", "m"), |_, _| says("Hello there.", None));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::Passage;
+use konstruct_core::llm::Passage;
 use konstruct_llm::extract::{choose, expand};
 use rust_stemmers::{Algorithm, Stemmer};
 

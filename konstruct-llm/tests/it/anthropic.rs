@@ -1,9 +1,12 @@
 //! Anthropic's Messages in all their oddity: what is asked, and what comes back.
 
 use konstruct_core::{
-    Ability, CacheLifetime, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media,
-    ModelEvent, ModelMessage, ModelRequest, OutputSchema, Part, Result, Role, Secret, ToolCall,
-    ToolChoice, ToolSpec, Usage, llm::Collector,
+    ErrorKind, LlmBackend as _, Result, Secret,
+    llm::{
+        Ability, CacheLifetime, Collector, Effort, Finish, LlmBackendExt as _, Media, ModelEvent,
+        ModelMessage, ModelRequest, OutputSchema, Part, Role, ToolCall, ToolChoice, ToolSpec,
+    },
+    money::Usage,
 };
 use konstruct_llm::{
     Anthropic, AnthropicDecoder,

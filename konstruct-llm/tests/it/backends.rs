@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Basis, Error, ErrorKind, Finish, LlmBackend, LlmBackendExt as _, ModelAnswer, NanoUsd, Price,
-    Rates, Result, Secret, Usage, limit::LocalBudget,
+    Error, ErrorKind, LlmBackend, NanoUsd, Result, Secret,
+    limit::LocalBudget,
+    llm::{Finish, LlmBackendExt as _, ModelAnswer},
+    money::{Basis, Price, Rates, Usage},
 };
 use konstruct_llm::{
     Anthropic, Deployment, Ollama, OpenAi, Pool, Timeouts, probe,

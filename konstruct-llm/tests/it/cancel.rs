@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use konstruct_core::{LlmBackend, ModelEvent, Secret};
+use konstruct_core::{LlmBackend, Secret, llm::ModelEvent};
 use konstruct_llm::{Anthropic, Deployment, Ollama, OpenAi, Pool};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

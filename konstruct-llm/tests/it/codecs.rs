@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf};
 
 use konstruct_core::{
-    ErrorKind, Finish, ModelAnswer, ModelEvent, Part, Result, Usage, llm::Collector,
+    ErrorKind, Result,
+    llm::{Collector, Finish, ModelAnswer, ModelEvent, Part},
+    money::Usage,
 };
 use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder};
 use proptest::prelude::*;

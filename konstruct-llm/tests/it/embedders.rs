@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Basis, EmbedContext, EmbedKind, Embedder, ErrorKind, NanoUsd, Price, Rates, Secret, TenantId,
+    Embedder, ErrorKind, NanoUsd, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
     limit::LocalBudget,
+    money::{Basis, Price, Rates},
 };
 use konstruct_llm::{
     EmbedderPool, OllamaEmbedder, OpenAiEmbedder, Timeouts,

@@ -2,8 +2,10 @@
 
 use konstruct_core::LlmBackend as _;
 use konstruct_core::{
-    Finish, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Part, Passage, Price,
-    Role, Usage,
+    llm::{
+        Finish, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Part, Passage, Role,
+    },
+    money::{Price, Usage},
 };
 use konstruct_llm::Extract;
 

@@ -1,8 +1,10 @@
 //! Every backend and embedder keeps to its guard, which is tested in konstruct-core.
 
 use konstruct_core::{
-    EmbedContext, EmbedKind, Embedder, ErrorKind, LlmBackend, LlmBackendExt as _, Secret, TenantId,
+    Embedder, ErrorKind, LlmBackend, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
     http::Guard,
+    llm::LlmBackendExt as _,
 };
 use konstruct_llm::{Anthropic, Ollama, OllamaEmbedder, OpenAi, OpenAiEmbedder, Timeouts};
 use tokio::net::TcpListener;

@@ -10,9 +10,12 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    Basis, BlockKind, CallContext, Error, ErrorKind, Finish, LedgerRow, LlmBackend, ModelEvent,
-    ModelInfo, ModelRequest, ModelStream, NanoUsd, OnBreak, Price, Rates, Result, TenantId, Usage,
+    Error, ErrorKind, LlmBackend, NanoUsd, Result, TenantId,
     limit::Budget,
+    llm::{
+        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, OnBreak,
+    },
+    money::{Basis, LedgerRow, Price, Rates, Usage},
     store::{Charge, Exported, Reserve, Store},
     testkit::{ReferenceStore, VirtualClock},
     turn::{CallBudget, Paid, settle_lost},

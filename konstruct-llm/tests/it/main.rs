@@ -26,7 +26,10 @@ mod telemetry;
 
 use std::time::Duration;
 
-use konstruct_core::{CallContext, ModelMessage, ModelRequest, Role, TenantId, ToolSpec};
+use konstruct_core::{
+    TenantId,
+    llm::{CallContext, ModelMessage, ModelRequest, Role, ToolSpec},
+};
 use serde_json::json;
 
 fn call() -> CallContext {

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media, ModelEvent,
-    ModelRequest, OutputSchema, Part, Result, Secret, ToolChoice, Usage,
+    ErrorKind, LlmBackend as _, Result, Secret,
+    llm::{
+        Ability, Effort, Finish, LlmBackendExt as _, Media, ModelEvent, ModelRequest, OutputSchema,
+        Part, ToolChoice,
+    },
+    money::Usage,
 };
 use konstruct_llm::{LocalState, Ollama, OllamaDecoder, Timeouts, testkit::FakeProvider};
 use serde_json::{Value, json};

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, Basis, BlockKind, CallContext, ConversationId, EmbedContext, EmbedKind, Embedder,
-    Error, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo,
-    ModelMessage, ModelRequest, NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role,
-    TenantId, Usage,
+    ConversationId, Embedder, Error, ErrorKind, LlmBackend as _, NanoUsd, Result, TenantId,
+    embed::{EmbedContext, EmbedKind},
     limit::{Budget, LocalBudget},
+    llm::{
+        Ability, BlockKind, CallContext, Finish, LlmBackendExt as _, ModelEvent, ModelInfo,
+        ModelMessage, ModelRequest, OnBreak, Part, Purpose, Role,
+    },
+    money::{Basis, Price, Rates, Usage},
 };
 use konstruct_llm::{
     Deployment, EmbedderPool, Pool,
@@ -675,12 +678,12 @@ async fn the_purpose_and_the_needs_decide_who_is_asked() {
     assert_eq!(for_purpose(Purpose::Fast).await, "fast is here.");
     assert_eq!(for_purpose(Purpose::Quality).await, "I see.");
     let mut request = ask("What is this?");
-    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    let image = konstruct_core::llm::Media::new("image/png", &b"\x89PNG"[..]);
     request.messages[0].parts.push(Part::Image(image));
     let fast = call().for_purpose(Purpose::Fast);
     let answer = pool.complete(request.clone(), &fast).await;
     assert_eq!(answer.unwrap().text(), "I see.", "only this one can");
-    request.output = Some(konstruct_core::OutputSchema {
+    request.output = Some(konstruct_core::llm::OutputSchema {
         name: "it".into(),
         schema: serde_json::json!({"type": "object"}),
     });
@@ -925,7 +928,7 @@ async fn a_tenants_own_model_drains_no_retries_of_others() {
         .build()
         .unwrap();
     let mut request = ask("What is this?");
-    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    let image = konstruct_core::llm::Media::new("image/png", &b"\x89PNG"[..]);
     request.messages[0].parts.push(Part::Image(image));
     for _ in 0..40 {
         // Only its own model can do this, so that the shared one is not asked.

@@ -1,8 +1,8 @@
 //! What goes over the wire: a conversation with tools and thoughts, as each provider gets it.
 
 use konstruct_core::{
-    LlmBackend, LlmBackendExt as _, ModelMessage, ModelRequest, Part, Passage, Role, Secret,
-    ToolCall,
+    LlmBackend, Secret,
+    llm::{LlmBackendExt as _, ModelMessage, ModelRequest, Part, Passage, Role, ToolCall},
 };
 use konstruct_llm::{
     Anthropic, Ollama, OpenAi,

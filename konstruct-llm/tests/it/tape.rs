@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use konstruct_core::{ErrorKind, LlmBackend, LlmBackendExt as _, Secret};
+use konstruct_core::{ErrorKind, LlmBackend, Secret, llm::LlmBackendExt as _};
 use konstruct_llm::{
     Anthropic, Ollama, OpenAi,
     testkit::{FakeProvider, Fault, Reply, Tape},

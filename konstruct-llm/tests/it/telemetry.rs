@@ -11,8 +11,10 @@ use std::{
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    EmbedContext, EmbedKind, Embedder as _, ErrorKind, LlmBackend as _, LlmBackendExt as _,
-    ModelInfo, Secret, TenantId, Usage,
+    Embedder as _, ErrorKind, LlmBackend as _, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
+    llm::{LlmBackendExt as _, ModelInfo},
+    money::Usage,
 };
 use konstruct_llm::{
     CallMetrics, Deployment, Observed, OpenAiEmbedder, Pool,

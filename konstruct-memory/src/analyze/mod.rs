@@ -4,7 +4,7 @@ mod stop;
 
 use std::{borrow::Cow, collections::HashMap};
 
-use konstruct_core::Language;
+use konstruct_core::memory::Language;
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
@@ -26,7 +26,7 @@ fn algorithm(language: Language) -> Algorithm {
 /// Cuts a text into terms, in their order. People leave accents out when they chat, so words are equal without them.
 ///
 /// ```
-/// use konstruct_core::Language;
+/// use konstruct_core::memory::Language;
 /// use konstruct_memory::terms;
 ///
 /// assert_eq!(terms(Language::English, "Hi! When are you OPENING on Saturdays?"), ["open", "saturday"]);

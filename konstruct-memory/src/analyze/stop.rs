@@ -1,6 +1,6 @@
 //! Words that say nothing about what a text is about, among them the small talk around a question. They stand without accents, in order.
 
-use konstruct_core::Language;
+use konstruct_core::memory::Language;
 
 /// Returns whether a word without accents says nothing.
 pub(super) fn is_stop_word(language: Language, word: &str) -> bool {

@@ -6,7 +6,7 @@ mod token;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, Embedder, Language, Result};
+use konstruct_core::{Embedder, Result, embed::EmbedContext, memory::Language};
 
 use self::table::Table;
 
@@ -75,7 +75,7 @@ impl Embedder for StaticEmbedder {
 
 #[cfg(test)]
 mod tests {
-    use konstruct_core::{EmbedKind, TenantId};
+    use konstruct_core::{TenantId, embed::EmbedKind};
     use sha2::{Digest as _, Sha256};
 
     use super::*;

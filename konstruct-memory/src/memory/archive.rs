@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{
-    Document, DocumentId, Error, ErrorKind, Fact, Language, PersonId, Remembered, Result, Summary,
-    TenantId,
+    Document, DocumentId, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{Fact, Language, Remembered, Summary},
 };
 use serde::de::DeserializeOwned;
 

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{EmbedContext, EmbedKind, Embedder, Language, Recall, TenantId};
+use konstruct_core::{
+    Embedder, Recall, TenantId,
+    embed::{EmbedContext, EmbedKind},
+    memory::Language,
+};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{

@@ -1,9 +1,12 @@
 //! Facts: remembered with the words that they stand on, superseded and never changed.
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, Quote, Result, Scope,
-    TenantId,
-    memory::rules::{Ground, grounded},
+    ConversationId, Error, ErrorKind, Result, TenantId,
+    id::FactId,
+    memory::{
+        Fact, Facts, Language, NewFact, Quote, Scope,
+        rules::{Ground, grounded},
+    },
 };
 
 use super::{

@@ -6,8 +6,9 @@ use std::{
 };
 
 use konstruct_core::{
-    ConversationId, EmbedContext, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language,
-    Result, TenantId,
+    ConversationId, Embedder, Error, ErrorKind, Result, TenantId,
+    embed::{EmbedContext, EmbedKind},
+    memory::{IndexProgress, Language},
     store::Fed,
     turn::{Entry, Event, Gathered, Record, Said, replaced, said as says},
 };
@@ -235,7 +236,7 @@ impl Reader<'_> {
         let speaker = said.and_then(|said| said.speaker);
         let kind = match started(record) {
             Some(started) => started.conversation.kind,
-            None => konstruct_core::ConversationKind::Direct,
+            None => konstruct_core::message::ConversationKind::Direct,
         };
         *company = company.and(kind, speaker);
         Ok(())

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Fact, FactId, Language, PersonId, Remains,
-    Remnant, Result, Summary, TenantId, Until,
+    ConversationId, Depth, Erase, PersonId, Result, TenantId,
+    id::FactId,
+    memory::{ErasureReceipt, Fact, Language, Remains, Remnant, Summary, Until},
 };
 
 use super::{

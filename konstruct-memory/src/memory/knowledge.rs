@@ -1,8 +1,8 @@
 //! Documents, their versions and their passages.
 
 use konstruct_core::{
-    Document, DocumentId, Error, Hit, Language, NewDocument, Result, SaidBy, Source, TenantId,
-    Unanswered,
+    Document, DocumentId, Error, Hit, NewDocument, Result, TenantId,
+    memory::{Language, SaidBy, Source, Unanswered},
 };
 use serde::{Deserialize, Serialize};
 

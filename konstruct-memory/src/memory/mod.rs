@@ -73,10 +73,14 @@ macro_rules! memory_store {
             use async_trait::async_trait;
             use futures_util::stream::BoxStream;
             use konstruct_core::{
-                ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId,
-                FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark,
-                MemoryArchive, MemoryStore, NewDocument, NewFact, NewSummary, Recall, Remembered,
-                Result, Source, Summary, SummaryStore, TenantId, Unanswered,
+                ConversationId, Depth, Document, DocumentId, Erase, Hit, MemoryStore, NewDocument,
+                Recall, Result, TenantId,
+                id::FactId,
+                memory::{
+                    ErasureReceipt, Fact, FactStore, Facts, IndexProgress, KnowledgeStore,
+                    Language, Mark, MemoryArchive, NewFact, NewSummary, Remembered, Source,
+                    Summary, SummaryStore, Unanswered,
+                },
             };
 
             use $crate::memory;

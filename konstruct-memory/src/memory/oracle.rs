@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
-    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
-    TenantId, Timestamp,
+    Clock, ConversationId, Depth, Embedder, Erase, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Claim, ClaimRequest, Claimed, Exported, Fed,
         History as _, Loaded, Mailbox, Store, Stored,

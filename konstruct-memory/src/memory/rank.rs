@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::{SaidBy, Timestamp};
+use konstruct_core::{Timestamp, memory::SaidBy};
 
 use super::shelf::{Candidate, Group, Space, UnitKey, What};
 

@@ -1,7 +1,8 @@
 //! What is kept of a tenant's memory besides: its language, and how far the index has come.
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Language, Mark, PersonId, Result, TenantId,
+    ConversationId, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{Language, Mark},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::sync::OwnedMutexGuard;

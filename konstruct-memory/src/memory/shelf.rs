@@ -9,7 +9,8 @@ use std::{fmt, ops::Range, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, SaidBy, TenantId, Timestamp,
+    ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
+    memory::{ErasureReceipt, SaidBy},
     store::{Fed, Stored},
 };
 

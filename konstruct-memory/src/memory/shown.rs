@@ -3,9 +3,9 @@
 use std::{collections::HashMap, ops::Range};
 
 use konstruct_core::{
-    ConversationId, DocumentId, Fact, FactId, Hit, Neighbour, Recall, Result, Signals, Source,
-    Summary, TenantId,
-    memory::rules,
+    ConversationId, DocumentId, Hit, Recall, Result, TenantId,
+    id::FactId,
+    memory::{Fact, Neighbour, Signals, Source, Summary, rules},
     store::Stored,
     turn::{Said, said},
 };

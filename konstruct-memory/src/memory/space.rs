@@ -4,8 +4,9 @@
 //! belongs to. A document stands in the space of the tenant. An audience sees whole spaces, or one group of one.
 
 use konstruct_core::{
-    Audience, ChannelRef, ConversationId, ConversationKind, FactOwner, PersonId, Quote, Result,
-    Scope, TenantId,
+    Audience, ConversationId, PersonId, Result, TenantId,
+    memory::{ChannelRef, FactOwner, Quote, Scope},
+    message::ConversationKind,
     turn::{Entry, Event, Record, Started},
 };
 use serde::{Deserialize, Serialize};

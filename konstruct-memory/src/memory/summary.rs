@@ -1,6 +1,9 @@
 //! Summaries of conversations.
 
-use konstruct_core::{ConversationId, NewSummary, Result, Summary, TenantId};
+use konstruct_core::{
+    ConversationId, Result, TenantId,
+    memory::{NewSummary, Summary},
+};
 
 use super::{
     settings::{Tries, may_keep, row},

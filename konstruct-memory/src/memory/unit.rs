@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::{Language, turn::Said};
+use konstruct_core::{memory::Language, turn::Said};
 
 use super::shelf::{Passage, Stem};
 use crate::{

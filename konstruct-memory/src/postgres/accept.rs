@@ -9,8 +9,8 @@ use std::{
 };
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState, PersonId,
-    Result, RoutedEvent, TenantId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
+    message::{Body, ConversationKind, DeliveryState, RoutedEvent},
     store::{Accepted, rules},
 };
 use uuid::Uuid;
@@ -484,7 +484,7 @@ impl Known {
 }
 
 /// How an event that is kept is addressed, once its twin mentions the employee.
-pub(super) fn named(kept: &RoutedEvent, twin: &RoutedEvent) -> konstruct_core::Addressing {
+pub(super) fn named(kept: &RoutedEvent, twin: &RoutedEvent) -> konstruct_core::message::Addressing {
     let (mut addressed, twin) = (kept.event.addressed, twin.event.addressed);
     addressed.mention = true;
     addressed.direct |= twin.direct;

@@ -1,7 +1,8 @@
 //! Money: what is spent and reserved in a calendar month, so that the two together never exceed the cap, and the ledger.
 
 use konstruct_core::{
-    LedgerRow, NanoUsd, Result, TenantId,
+    NanoUsd, Result, TenantId,
+    money::LedgerRow,
     store::{Charge, LedgerPage, LedgerQuery, Reserve, Settle},
 };
 use uuid::Uuid;

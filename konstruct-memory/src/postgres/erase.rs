@@ -4,8 +4,8 @@
 //! write-ahead log and backups. They are sealed there; those of a person have no key any more.
 
 use konstruct_core::{
-    Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant, Result, TenantId,
-    Until,
+    Depth, Erase, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{ErasureReceipt, Remains, Remnant, Until},
 };
 use uuid::Uuid;
 

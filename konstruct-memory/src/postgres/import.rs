@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    Error, ErrorKind, Inbound, LedgerRow, PersonId, Result, TenantId,
+    Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    money::LedgerRow,
     store::{ConversationSummary, Exported, InboxItem, Stored, TimerName, rules},
     turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };

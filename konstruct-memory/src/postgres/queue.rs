@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use konstruct_core::{Error, ErrorKind, Result, RoutedEvent, TenantId, store::Accepted};
+use konstruct_core::{Error, ErrorKind, Result, TenantId, message::RoutedEvent, store::Accepted};
 use tokio::sync::oneshot;
 
 use super::Inner;

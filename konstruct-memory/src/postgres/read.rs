@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use konstruct_core::{
-    ConnectionId, ConversationId, DeliveryState, PersonId, Result, TenantId,
+    ConnectionId, ConversationId, PersonId, Result, TenantId,
+    message::DeliveryState,
     store::{
         Claim, ConversationCursor, ConversationSummary, Fed, InboxItem, ItemEntry, LARGEST_LOAD,
         Loaded, Stored, TimerName,

@@ -5,7 +5,9 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    ConversationId, Depth, Erase, NanoUsd, Result, TenantId,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,

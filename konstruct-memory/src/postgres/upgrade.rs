@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{PersonId, Result, RoutedEvent};
+use konstruct_core::{PersonId, Result, message::RoutedEvent};
 use uuid::Uuid;
 
 use super::{

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, PersonId, Result,
-    RoutedEvent, TenantId,
+    ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId,
+    message::{Body, ConversationKind, RoutedEvent},
     store::{Accepted, rules},
 };
 

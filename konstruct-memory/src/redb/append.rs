@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, LedgerRow, PersonId, Result, TenantId,
+    ConversationId, PersonId, Result, TenantId,
+    money::LedgerRow,
     store::{Append, AppendOutcome, Claim, ItemChange, TimerChange, rules},
 };
 

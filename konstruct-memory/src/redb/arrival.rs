@@ -4,7 +4,8 @@
 //! token to the row with a keyed hash.
 
 use konstruct_core::{
-    ConversationId, ConversationRef, PersonId, Result, RoutedEvent, TenantId, Timestamp,
+    ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
+    message::RoutedEvent,
     store::{InboxItem, rules},
 };
 

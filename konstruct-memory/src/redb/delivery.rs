@@ -1,6 +1,6 @@
 //! Messages that were sent: which record sent them, and how far they came.
 
-use konstruct_core::{ConversationId, DeliveryState, Result, store::DeliveryKey};
+use konstruct_core::{ConversationId, Result, message::DeliveryState, store::DeliveryKey};
 
 use super::{
     head::corrupt,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant,
-    Result, TenantId, Until,
+    ConversationId, Depth, Erase, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{ErasureReceipt, Remains, Remnant, Until},
 };
 
 use super::{

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId, WorkerId,
+    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    id::WorkerId,
     store::{
         Claim, ConversationSummary, Exported, InboxItem, ItemChange, Stored, TimerChange,
         TimerName, rules,

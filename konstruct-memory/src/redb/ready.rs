@@ -11,7 +11,8 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
-    ConversationId, Result, TenantId, Timestamp, WorkerId,
+    ConversationId, Result, TenantId, Timestamp,
+    id::WorkerId,
     store::{Claim, ClaimRequest, Claimed, Loaded, rules},
 };
 

@@ -209,7 +209,9 @@ mod tests {
 
     use ::redb::{BackendError, StorageBackend, backends::FileBackend};
     use konstruct_core::{
-        ConnectionId, ErrorKind, RoutedEvent, TenantId, WorkerId,
+        ConnectionId, ErrorKind, TenantId,
+        id::WorkerId,
+        message::RoutedEvent,
         store::{Accepted, ClaimRequest, Mailbox as _},
     };
 

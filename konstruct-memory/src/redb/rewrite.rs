@@ -306,8 +306,9 @@ fn failed(error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use konstruct_core::{
-        Clock as _, ConnectionId, Depth, DocumentFormat, Erase, KnowledgeStore as _, NewDocument,
-        RoutedEvent, SystemClock, TenantId,
+        Clock as _, ConnectionId, Depth, DocumentFormat, Erase, NewDocument, SystemClock, TenantId,
+        memory::KnowledgeStore as _,
+        message::RoutedEvent,
         store::{Archive as _, Mailbox as _},
         testkit::message,
     };

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
-    RoutedEvent, Timestamp, WorkerId,
+    AccountId, ChannelKind, ConnectionId, ConversationRef, Inbound, Timestamp,
+    id::WorkerId,
+    message::{Actor, Body, Content, IdKind, RoutedEvent},
     store::{Claim, ClaimRequest, Mailbox},
 };
 

@@ -12,7 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, Result, RoutedEvent, TenantId,
+    ConversationId, Result, TenantId,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, ConversationCursor,
         ConversationSummary, Fed, History, ItemEntry, Loaded, Mailbox, Store, Stored,

@@ -10,8 +10,10 @@ use std::{
 };
 
 use konstruct_core::{
-    Actor, ConnectionId, Depth, Erase, ErasureReceipt, IdKind, PersonId, Remnant, TenantId, Until,
-    WorkerId,
+    ConnectionId, Depth, Erase, PersonId, TenantId,
+    id::WorkerId,
+    memory::{ErasureReceipt, Remnant, Until},
+    message::{Actor, IdKind},
     store::{Accepted, Append, AppendOutcome, Archive as _, Claim, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Redb};

@@ -8,8 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConnectionId, DocumentFormat, EmbedContext, Embedder, Error, ErrorKind, IndexProgress,
-    KnowledgeStore as _, MemoryStore as _, NewDocument, Result, TenantId, WorkerId,
+    ConnectionId, DocumentFormat, Embedder, Error, ErrorKind, MemoryStore as _, NewDocument,
+    Result, TenantId,
+    embed::EmbedContext,
+    id::WorkerId,
+    memory::{IndexProgress, KnowledgeStore as _},
     store::{Append, ClaimRequest, Mailbox as _},
 };
 use konstruct_memory::Redb;

@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Actor, Addressing, Audience, ChannelKind, ChannelRef, Clock as _, ConversationKind,
-    ConversationRef, Depth, Document, DocumentFormat, Employee, Erase, FactOwner, FactStore as _,
-    Facts, Find, Hit, IdKind, Inbound, KnowledgeStore as _, MemoryStore as _, ModelRequest,
-    NewDocument, NewFact, PersonId, Quote, Recall, Result, Scope, TenantId, Timestamp, TurnLimits,
-    Workforce,
-    memory::{Candidate, PassageSearch, Question, ScanMemory, Section},
+    AccountId, Audience, ChannelKind, Clock as _, ConversationRef, Depth, Document, DocumentFormat,
+    Employee, Erase, Hit, Inbound, MemoryStore as _, NewDocument, PersonId, Recall, Result,
+    TenantId, Timestamp, Workforce,
+    channel::Find,
+    employee::TurnLimits,
+    llm::ModelRequest,
+    memory::{
+        Candidate, ChannelRef, FactOwner, FactStore as _, Facts, KnowledgeStore as _, NewFact,
+        PassageSearch, Question, Quote, ScanMemory, Scope, Section,
+    },
+    message::{Actor, Addressing, ConversationKind, IdKind},
     store::{Archive as _, History as _},
     testkit::{
         Answer, ReferenceItems, ScriptedChannel, ScriptedModel, VirtualClock, World, message,

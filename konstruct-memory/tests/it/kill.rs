@@ -7,7 +7,8 @@ use std::{
 };
 
 use konstruct_core::{
-    ConnectionId, TenantId, WorkerId,
+    ConnectionId, TenantId,
+    id::WorkerId,
     store::{Accepted, ClaimRequest, History as _, Mailbox as _},
 };
 use konstruct_memory::Redb;

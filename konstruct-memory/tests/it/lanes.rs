@@ -3,9 +3,13 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Clock as _, ConnectionId, Employee, Find, MemoryStore as _, ModelRequest, RoutedEvent,
-    SummaryStore as _, TenantId, TurnLimits,
+    Clock as _, ConnectionId, Employee, MemoryStore as _, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     learn::{Learner, Learning},
+    llm::ModelRequest,
+    memory::SummaryStore as _,
+    message::RoutedEvent,
     store::{History as _, Mailbox as _},
     testkit::{
         Answer, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Body, Clock as _, ConnectionId, Content, Employee, FactStore as _, Facts, Find,
-    Inbound, MemoryStore as _, ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope,
-    SummaryStore as _, TenantId, Timestamp, TurnLimits,
+    Audience, Clock as _, ConnectionId, Employee, Inbound, MemoryStore as _, NanoUsd, PersonId,
+    Recall, TenantId, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
     learn::{Learned, Learner},
+    llm::ModelRequest,
+    memory::{FactStore as _, Facts, Scope, SummaryStore as _},
+    message::{Body, Content, RoutedEvent},
     store::{Archive as _, Exported, History as _, Mailbox as _},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,

@@ -8,10 +8,12 @@ use std::sync::{
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Basis, Directory, DocumentFormat, EmbedContext, Embedder, Employee, Error, ErrorKind,
-    KnowledgeStore as _, MemoryStore as _, NanoUsd, NewDocument, PaidEmbedder, Recall, Result,
-    Scope, TenantId, Usage,
+    Audience, Directory, DocumentFormat, Embedder, Employee, Error, ErrorKind, MemoryStore as _,
+    NanoUsd, NewDocument, Recall, Result, TenantId,
+    embed::{EmbedContext, PaidEmbedder},
     limit::Spent,
+    memory::{KnowledgeStore as _, Scope},
+    money::{Basis, Usage},
     store::{Exported, Store},
     testkit::{Answer, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, sync::Mutex, time::Duration};
 
 use konstruct_core::{
-    Clock as _, ConnectionId, TenantId, WorkerId,
+    Clock as _, ConnectionId, TenantId,
+    id::WorkerId,
     store::{Accepted, Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
     testkit::{
         ReferenceStore, Restart, StoreSubject, VirtualClock, store_restart_suite, store_suite,

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    Clock as _, ConnectionId, ConversationKind, ConversationRef, Employee, Find, MemoryStore,
-    ModelRequest, RoutedEvent, TenantId, Timestamp, TurnLimits,
+    Clock as _, ConnectionId, ConversationRef, Employee, MemoryStore, TenantId, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
+    llm::ModelRequest,
+    message::{ConversationKind, RoutedEvent},
     store::Store,
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    Actor, ConnectionId, Depth, Erase, ErrorKind, IdKind, RoutedEvent, Secret, TenantId, WorkerId,
+    ConnectionId, Depth, Erase, ErrorKind, Secret, TenantId,
+    id::WorkerId,
+    message::{Actor, IdKind, RoutedEvent},
     store::{Append, Archive as _, DeliveryKey, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Postgres};

@@ -3,9 +3,14 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use konstruct_core::{
-    ConnectionId, DeliveryState, Directory, DocumentFormat, Employee, Find, KnowledgeStore as _,
-    NanoUsd, NewDocument, Price, Rates, RoutedEvent, SystemClock, TenantId, TurnId, TurnLimits,
-    WorkerId,
+    ConnectionId, Directory, DocumentFormat, Employee, NanoUsd, NewDocument, SystemClock, TenantId,
+    TurnId,
+    channel::Find,
+    employee::TurnLimits,
+    id::WorkerId,
+    memory::KnowledgeStore as _,
+    message::{DeliveryState, RoutedEvent},
+    money::{Price, Rates},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Mailbox as _, Store},
     testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
     tool::Toolbox,

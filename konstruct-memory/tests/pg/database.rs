@@ -8,7 +8,8 @@ use std::{
 };
 
 use konstruct_core::{
-    Secret, Timestamp, WorkerId,
+    Secret, Timestamp,
+    id::WorkerId,
     testkit::{MemorySubject, StoreSubject, VirtualClock},
 };
 use konstruct_memory::{KeyRing, Postgres, PostgresBuilder};

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Actor, Clock as _, ConnectionId, Depth, Erase, ErrorKind, IdKind, Remnant, RoutedEvent,
-    TenantId, Timestamp, Until, WorkerId,
+    Clock as _, ConnectionId, Depth, Erase, ErrorKind, TenantId, Timestamp,
+    id::WorkerId,
+    memory::{Remnant, Until},
+    message::{Actor, IdKind, RoutedEvent},
     store::{
         Accepted, Append, AppendOutcome, Archive as _, ClaimRequest, History as _, Mailbox as _,
     },

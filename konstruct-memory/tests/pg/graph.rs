@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    Audience, Depth, DocumentFormat, Erase, ErrorKind, Hit, KnowledgeStore as _, MemoryStore as _,
-    NewDocument, Recall, Scope, TenantId, Timestamp, store::Archive as _,
+    Audience, Depth, DocumentFormat, Erase, ErrorKind, Hit, MemoryStore as _, NewDocument, Recall,
+    TenantId, Timestamp,
+    memory::{KnowledgeStore as _, Scope},
+    store::Archive as _,
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;

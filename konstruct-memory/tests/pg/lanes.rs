@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    DocumentFormat, EmbedContext, Embedder, KnowledgeStore as _, MemoryStore as _, NewDocument,
-    Result, TenantId,
+    DocumentFormat, Embedder, MemoryStore as _, NewDocument, Result, TenantId, embed::EmbedContext,
+    memory::KnowledgeStore as _,
 };
 use konstruct_memory::Postgres;
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use konstruct_core::{
-    ConnectionId, ConversationId, TenantId, WorkerId,
+    ConnectionId, ConversationId, TenantId,
+    id::WorkerId,
     store::{Append, AppendOutcome, ClaimRequest, History as _, Mailbox as _},
 };
 use konstruct_memory::Postgres;

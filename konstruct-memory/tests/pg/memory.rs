@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Audience, DocumentFormat, EmbedContext, Embedder, Hit, KnowledgeStore as _, MemoryStore,
-    NewDocument, Recall, Result, Scope, TenantId, Timestamp,
+    Audience, DocumentFormat, Embedder, Hit, MemoryStore, NewDocument, Recall, Result, TenantId,
+    Timestamp,
+    embed::EmbedContext,
+    memory::{KnowledgeStore as _, Scope},
     testkit::{MemorySubject, VirtualClock, memories_agree, memory_suite},
 };
 use konstruct_memory::Oracle;

@@ -4,8 +4,8 @@
 //! route, which exists once an account, is written with the confirmation and not before.
 
 use konstruct_core::{
-    AccountId, ChannelKind, ConnectionId, ConnectionState, Error, ErrorKind, Result, Route, Secret,
-    TenantId,
+    AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Result, Secret, TenantId,
+    directory::{ConnectionState, Route},
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};

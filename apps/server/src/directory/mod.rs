@@ -16,8 +16,10 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, Directory, Error, ErrorKind,
-    LlmBackend, Result, Route, Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
+    TenantId,
+    directory::{ConnectionState, Route, Staff},
+    tool::Toolbox,
 };
 use konstruct_memory::Redb;
 use serde::{Serialize, de::DeserializeOwned};

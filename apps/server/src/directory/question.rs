@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Clock as _, ConversationId, Result, SystemClock, TenantId, Timestamp, ToolSpec, TurnId,
+    Clock as _, ConversationId, Result, SystemClock, TenantId, Timestamp, TurnId,
+    llm::ToolSpec,
     tool::{Effect, Tool, ToolContext, ToolError, function},
 };
 use konstruct_memory::Redb;

@@ -1,6 +1,9 @@
 //! A model of a tenant's own account at a provider.
 
-use konstruct_core::{Error, ErrorKind, ModelInfo, Purpose, Result, Secret};
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    llm::{ModelInfo, Purpose},
+};
 use konstruct_llm::{Deployment, Pool};
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use konstruct_core::{Error, Purpose, Result, Secret};
+use konstruct_core::{Error, Result, Secret, llm::Purpose};
 use konstruct_llm::{CallMetrics, Deployment, Extract, Pool, PoolBuilder, PriceTable, probe};
 
 use super::Provider;

@@ -8,8 +8,8 @@ use std::{
 use axum::{Json, Router, extract, http::StatusCode, routing::any};
 use konstruct_admin_api::{Connection, ConnectionState, NewConnection, NewTenant};
 use konstruct_core::{
-    AccountId, ChannelKind, ConnectionId, ConnectionState as State, Directory as _, ErrorKind,
-    Secret, TenantId, Timestamp,
+    AccountId, ChannelKind, ConnectionId, Directory as _, ErrorKind, Secret, TenantId, Timestamp,
+    directory::ConnectionState as State,
 };
 use konstruct_server::{App, BUSINESS_TENANT, Config};
 use serde_json::{Value, json};

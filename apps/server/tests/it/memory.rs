@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt as _;
 use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
 use konstruct_core::{
-    Basis, NanoUsd,
+    NanoUsd,
+    money::Basis,
     store::{Archive as _, Exported},
 };
 use konstruct_server::BUSINESS_TENANT;

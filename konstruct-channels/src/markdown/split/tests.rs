@@ -1,4 +1,7 @@
-use konstruct_core::{Choice, Choices, Outgoing, Rendered};
+use konstruct_core::{
+    Outgoing,
+    outgoing::{Choice, Choices, Rendered},
+};
 
 use super::{
     super::{MAX_SOURCE, Notation, translate},

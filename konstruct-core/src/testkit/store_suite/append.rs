@@ -9,7 +9,8 @@ use super::{
     world::{LEASE, World, records, text_of},
 };
 use crate::{
-    Basis, Clock as _, LedgerRow, NanoUsd, PersonId, TenantId, Timestamp, TurnId, Usage,
+    Clock as _, NanoUsd, PersonId, TenantId, Timestamp, TurnId,
+    money::{Basis, LedgerRow, Usage},
     store::{
         Append, AppendOutcome, Claim, Exported, ItemChange, LARGEST_LOAD, Reserve, Settle,
         TimerChange, TimerName,

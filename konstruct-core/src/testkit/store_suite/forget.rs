@@ -7,8 +7,9 @@ use super::{
     world::{World, record, records},
 };
 use crate::{
-    Actor, Basis, ConversationId, Depth, Erase, ErrorKind, IdKind, LedgerRow, NanoUsd, PersonId,
-    RoutedEvent, Usage,
+    ConversationId, Depth, Erase, ErrorKind, NanoUsd, PersonId,
+    message::{Actor, IdKind, RoutedEvent},
+    money::{Basis, LedgerRow, Usage},
     store::{
         Accepted, Append, AppendOutcome, Charge, Claim, Exported, LedgerQuery, Reserve, Settle,
         Stored, rules,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Failed, Outcome, StoreSubject, ensure, ensure_eq, world::World};
 use crate::{
-    Actor, Body, Clock as _, Depth, Erase, IdKind, Lifecycle, PersonId, RoutedEvent,
+    Clock as _, Depth, Erase, PersonId,
+    message::{Actor, Body, IdKind, Lifecycle, RoutedEvent},
     store::{Accepted, Exported, InboxItem},
 };
 

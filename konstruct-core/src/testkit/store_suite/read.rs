@@ -7,7 +7,8 @@ use super::{
     world::{World, record, records, text_of},
 };
 use crate::{
-    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Outgoing, Usage,
+    ConversationId, Depth, Erase, NanoUsd, Outgoing,
+    money::{Basis, LedgerRow, Usage},
     store::{
         Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, Stored, TimerChange,
         TimerName,

@@ -18,7 +18,8 @@ use super::{
     step,
 };
 use crate::{
-    Channel, PersonId, Result, Staff, Timestamp,
+    Channel, PersonId, Result, Timestamp,
+    directory::Staff,
     store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
 };
 

@@ -4,7 +4,8 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use super::{Performed, Run};
 use crate::{
-    Choice, Choices, ConversationId, Outgoing, Rendered, Result, TenantId,
+    ConversationId, Outgoing, Result, TenantId,
+    outgoing::{Choice, Choices, Rendered},
     store::Store,
     turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource},
 };

@@ -9,7 +9,9 @@ use futures_util::{
 
 use super::{Performed, Run, Stop, count};
 use crate::{
-    ConnectionState, Error, ErrorKind, FindQuery, Op, Result, Timestamp,
+    Error, ErrorKind, Result, Timestamp,
+    channel::{FindQuery, Op},
+    directory::ConnectionState,
     store::AppendOutcome,
     turn::{Event, Evidence, Failure, inbox::evidence},
 };

@@ -10,10 +10,12 @@ use futures_util::{
 
 use super::{Performed, Run, Stop, count};
 use crate::{
-    Basis, Body, CallContext, Error, ErrorKind, LedgerRow, ModelAnswer, ModelRequest, NanoUsd,
-    OnBreak, Op, Result, Timestamp, Usage,
+    Error, ErrorKind, NanoUsd, Result, Timestamp,
+    channel::Op,
     limit::Budget,
-    llm::Collector,
+    llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
+    message::Body,
+    money::{Basis, LedgerRow, Usage},
     store::{AppendOutcome, Reserve, Settle},
     turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
 };

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::{Part, Phase, SEND_ATTEMPTS, State};
 use crate::{
-    ActorKind, Body, Employee, ErrorKind, Find, Finish, MidTurn, Timestamp, Unresolved,
+    Employee, ErrorKind, Timestamp,
+    channel::Find,
+    employee::{MidTurn, Unresolved},
+    llm::Finish,
+    message::{ActorKind, Body},
     turn::{
         Action, CloseReason, Failure, FallbackReason, ItemId, ItemKind, OpenItem, OpenReason,
         Outcome, ReplySource, SilenceReason, WaitReason,
@@ -238,7 +242,7 @@ impl State {
         }
     }
 
-    fn tool(&self, employee: &Employee, call: &crate::ToolCall) -> Action {
+    fn tool(&self, employee: &Employee, call: &crate::llm::ToolCall) -> Action {
         let skip = |content: &str| Action::SkipTool {
             id: call.id.clone(),
             content: content.into(),

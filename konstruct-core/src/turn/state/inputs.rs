@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::{
-    ActorKind, Body, ConversationKind, Decision, DeliveryState,
+    message::{ActorKind, Body, ConversationKind, Decision, DeliveryState},
     turn::{CloseReason, Input, ItemKind, OpenItem},
 };
 

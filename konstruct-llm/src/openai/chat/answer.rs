@@ -1,6 +1,10 @@
 //! From the wire's chunks, or its one document, to events.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 
 use super::{
     super::{error::in_stream, wire::Content},

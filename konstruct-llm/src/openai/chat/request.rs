@@ -1,8 +1,10 @@
 //! From a [`ModelRequest`] to the wire's request.
 
 use konstruct_core::{
-    Ability, Error, Media, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role,
-    llm::ToolChoice as Choice,
+    Error, Result,
+    llm::{
+        Ability, Media, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice as Choice,
+    },
 };
 
 use super::{

@@ -1,7 +1,8 @@
 //! From a [`ModelRequest`] to the wire's request.
 
 use konstruct_core::{
-    Ability, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role, llm::ToolChoice as Choice,
+    Result,
+    llm::{Ability, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice as Choice},
 };
 use serde_json::value::RawValue;
 

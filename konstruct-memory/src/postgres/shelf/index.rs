@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use konstruct_core::{Error, ErrorKind, Result, SaidBy};
+use konstruct_core::{Error, ErrorKind, Result, memory::SaidBy};
 use uuid::Uuid;
 
 use super::{

@@ -16,7 +16,8 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
     store::{Fed, Stored},
 };
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use konstruct_core::{PersonId, Result, SaidBy, TenantId};
+use konstruct_core::{PersonId, Result, TenantId, memory::SaidBy};
 use sqlx::{FromRow, Row as _, postgres::PgRow};
 use uuid::Uuid;
 

@@ -4,7 +4,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, PersonId, Result, TenantId, Timestamp,
+    ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
     store::{Fed, Stored},
 };
 use tokio::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use konstruct_core::{Depth, Erase, ErasureReceipt, PersonId, Result, TenantId};
+use konstruct_core::{Depth, Erase, PersonId, Result, TenantId, memory::ErasureReceipt};
 
 use super::{
     super::{
@@ -384,7 +384,9 @@ mod tests {
     use std::time::Duration;
 
     use konstruct_core::{
-        Clock as _, ConnectionId, RoutedEvent, SystemClock, WorkerId,
+        Clock as _, ConnectionId, SystemClock,
+        id::WorkerId,
+        message::RoutedEvent,
         store::{Accepted, ClaimRequest, Mailbox as _},
         testkit::message,
     };

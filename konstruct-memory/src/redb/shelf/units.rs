@@ -1,6 +1,6 @@
 //! The rows of units and of vectors.
 
-use konstruct_core::{PersonId, Result, SaidBy, TenantId, Timestamp};
+use konstruct_core::{PersonId, Result, TenantId, Timestamp, memory::SaidBy};
 
 use super::super::{
     head::corrupt,

@@ -9,9 +9,12 @@ use std::{
 use ::redb::Database;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, Employee, ErasureReceipt, FactOwner, FactStore as _, Find,
-    MemoryStore as _, ModelRequest, NewFact, Part, Quote, Recall, RoutedEvent, Scope, Timestamp,
-    TurnLimits,
+    Audience, Clock as _, ConnectionId, Employee, MemoryStore as _, Recall, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
+    llm::{ModelRequest, Part},
+    memory::{ErasureReceipt, FactOwner, FactStore as _, NewFact, Quote, Scope},
+    message::RoutedEvent,
     store::{Accepted, Archive as _, History as _, Mailbox as _},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,

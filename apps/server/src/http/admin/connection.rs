@@ -98,7 +98,7 @@ async fn remove(
 }
 
 fn shown(connection: directory::Connection) -> Connection {
-    use konstruct_core::ConnectionState as Core;
+    use konstruct_core::directory::ConnectionState as Core;
     let (state, reason, since) = match connection.state {
         Core::Pending => (ConnectionState::Pending, None, None),
         Core::Paused { reason, since } => {

@@ -14,7 +14,8 @@ use axum::{
 };
 use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
 use konstruct_core::{
-    ActorKind, Body, ConversationId, DeliveryState, Error, PersonId, TenantId, Timestamp, TurnId,
+    ConversationId, Error, PersonId, TenantId, Timestamp, TurnId,
+    message::{ActorKind, Body, DeliveryState},
     store::{ConversationCursor, Stored},
     turn::{self, Action, Entry, Event, Input, Outcome, Record},
 };

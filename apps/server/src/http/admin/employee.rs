@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
-    Employee, Error, Language, NanoUsd, OpenSpan, Phrases, TenantId, TurnLimits, Unresolved,
-    WorkingHours,
+    Employee, Error, NanoUsd, TenantId,
+    employee::{OpenSpan, Phrases, TurnLimits, Unresolved, WorkingHours},
+    memory::Language,
 };
 
 use super::{Input, Problem, input::InTenant};

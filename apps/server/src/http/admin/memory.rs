@@ -9,8 +9,8 @@ use axum::{
 };
 use konstruct_admin_api::{self as api, Erasure, Fact, FactSource, MemoryStatus, Unanswered};
 use konstruct_core::{
-    Audience, ChannelRef, ConversationId, Depth, Erase, ErasureReceipt, Error, Facts, PersonId,
-    Remnant, TenantId,
+    Audience, ConversationId, Depth, Erase, Error, PersonId, TenantId,
+    memory::{ChannelRef, ErasureReceipt, Facts, Remnant},
     turn::{Entry, Event},
 };
 
@@ -124,7 +124,7 @@ async fn person_of(
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     let direct = records.any(|record| {
         matches!(&record.entry, Entry::Event(Event::Started(started))
-            if started.conversation.kind == konstruct_core::ConversationKind::Direct)
+            if started.conversation.kind == konstruct_core::message::ConversationKind::Direct)
     });
     if !direct {
         return Ok(None);
@@ -136,7 +136,7 @@ async fn person_of(
     }))
 }
 
-fn shown(fact: konstruct_core::Fact) -> Fact {
+fn shown(fact: konstruct_core::memory::Fact) -> Fact {
     Fact {
         id: fact.id,
         text: fact.text,

@@ -10,8 +10,8 @@ use axum::{
 };
 use konstruct_admin_api::{Decided, Decision, DecisionForAll, Page, Question};
 use konstruct_core::{
-    Body, Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, RoutedEvent,
-    SystemClock, TenantId,
+    Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, SystemClock, TenantId,
+    message::{Body, RoutedEvent},
     store::{Accepted, ItemEntry},
     turn::{Entry, Event, ItemId, ItemKind, OpenItem, OpenReason, Record},
 };
@@ -123,10 +123,10 @@ async fn send_decision(
     decision: &str,
 ) -> Result<bool, Problem> {
     let decided = match decision {
-        "arrived" => konstruct_core::Decision::Arrived,
-        "resend" => konstruct_core::Decision::Resend,
-        "answer" => konstruct_core::Decision::Answer,
-        _ => konstruct_core::Decision::Drop,
+        "arrived" => konstruct_core::message::Decision::Arrived,
+        "resend" => konstruct_core::message::Decision::Resend,
+        "answer" => konstruct_core::message::Decision::Answer,
+        _ => konstruct_core::message::Decision::Drop,
     };
     let ItemEntry { conversation, item } = entry;
     let connection = connection_of(app, tenant, conversation, &item).await?;
