@@ -1,6 +1,6 @@
 //! The `Channel` trait: what the engine needs of Slack, WhatsApp, or a channel of your own.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -146,4 +146,32 @@ pub struct FindQuery {
     pub key: String,
     /// When its intent was recorded: it cannot be older.
     pub since: Timestamp,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<C: Channel + ?Sized> Channel for Arc<C> {
+    fn kind(&self) -> ChannelKind {
+        (**self).kind()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        (**self).render(outgoing, max_parts)
+    }
+
+    async fn perform(&self, op: Op) -> Result<Receipt> {
+        (**self).perform(op).await
+    }
+
+    async fn find(&self, query: FindQuery) -> Result<Option<Receipt>> {
+        (**self).find(query).await
+    }
+
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes> {
+        (**self).fetch_media(attachment, max_bytes).await
+    }
 }

@@ -72,7 +72,9 @@ impl Learner {
         });
         let shown = shown.collect::<Vec<_>>().join("\n");
         let call = format!("{}.facts.{}", first.conversation, lines.to);
-        let text = self.ask(tenant, staff, (&call, SYSTEM, shown)).await?;
+        let text = self
+            .ask((tenant, first.conversation), staff, (&call, SYSTEM, shown))
+            .await?;
         let Some(answer) = json(&text) else {
             tracing::debug!(%tenant, "the model noted nothing that can be read");
             return Ok((0, 1));

@@ -41,7 +41,9 @@ impl Learner {
             text.push_str(&format!("{name}: {}\n", line.text));
         }
         let call = format!("{}.summary.{}", first.conversation, lines.to);
-        let mut notes = self.ask(tenant, staff, (&call, SYSTEM, text)).await?;
+        let mut notes = self
+            .ask((tenant, first.conversation), staff, (&call, SYSTEM, text))
+            .await?;
         if let Some((at, _)) = notes.char_indices().nth(LONGEST) {
             notes.truncate(at);
         }

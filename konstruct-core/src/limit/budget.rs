@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Error, ErrorKind, NanoUsd, Result,
+    Clock as _, Error, ErrorKind, NanoUsd, Result, SystemClock, Timestamp,
     money::{Basis, LedgerRow, Usage},
 };
 
@@ -34,16 +34,13 @@ impl Attempt {
         attempt_key(&self.call, self.number)
     }
 
-    /// Returns its row of the ledger.
-    pub fn row(&self, spent: Spent) -> LedgerRow {
-        LedgerRow {
-            call: self.key(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            usage: spent.usage,
-            cost: spent.cost,
-            basis: spent.basis,
-        }
+    /// Returns its row of the ledger, settled at this time.
+    pub fn row(&self, spent: Spent, at: Timestamp) -> LedgerRow {
+        LedgerRow::new(self.key(), at, &*self.provider, &*self.model).costing(
+            spent.cost,
+            spent.usage,
+            spent.basis,
+        )
     }
 }
 
@@ -184,7 +181,7 @@ impl Budget for LocalBudget {
         let mut book = self.book();
         book.open.remove(&attempt.key());
         book.spent = book.spent.saturating_add(spent.cost.unwrap_or_default());
-        book.rows.push(attempt.row(spent));
+        book.rows.push(attempt.row(spent, SystemClock.now()));
     }
 }
 

@@ -71,7 +71,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A record with its place.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// Its index in the conversation's log, from 0.
     pub index: u64,

@@ -277,7 +277,7 @@ async fn who_stops_waiting_for_money_leaves_none_set_aside() {
     let held = async |call: &str| journal.reserved(tenant, call).await.unwrap();
     assert_eq!(held("call.a0").await, Some(NanoUsd(100)));
     assert_eq!(held("call.a1").await, Some(NanoUsd(100)));
-    let paid = budget.close();
+    let paid = budget.close(konstruct_core::Timestamp::from_secs(1));
     assert!(paid.rows.iter().all(|row| row.cost == Some(NanoUsd(0))));
     let charge = Charge {
         reserve: None,

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    Error, ErrorKind, LlmBackend, NanoUsd, Result, TenantId,
+    Clock as _, Error, ErrorKind, LlmBackend, NanoUsd, Result, SystemClock, TenantId,
     limit::Budget,
     llm::{
         BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, OnBreak,
@@ -300,7 +300,9 @@ impl Office {
                         std::mem::forget(stream);
                         std::mem::forget(budget);
                         let model = ("billed", "m", true);
-                        let paid = settle_lost(&*self.journal, self.tenant, key, model).await;
+                        let paid =
+                            settle_lost(&*self.journal, self.tenant, key, model, SystemClock.now())
+                                .await;
                         self.book(paid.unwrap()).await;
                         return whole;
                     }
@@ -310,11 +312,11 @@ impl Office {
         let paid = if matches!(caller, Caller::DiesAfter(_)) {
             std::mem::forget(budget);
             let model = ("billed", "m", true);
-            settle_lost(&*self.journal, self.tenant, key, model)
+            settle_lost(&*self.journal, self.tenant, key, model, SystemClock.now())
                 .await
                 .unwrap()
         } else {
-            budget.close()
+            budget.close(SystemClock.now())
         };
         self.book(paid).await;
         whole

@@ -119,14 +119,11 @@ fn reservation(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
 }
 
 fn ledger_row(call: &str) -> LedgerRow {
-    LedgerRow {
-        call: call.into(),
-        provider: "p".into(),
-        model: "m".into(),
-        usage: Usage::default(),
-        cost: Some(NanoUsd(30)),
-        basis: Basis::Reported,
-    }
+    LedgerRow::new(call, Timestamp::from_secs(1), "p", "m").costing(
+        NanoUsd(30),
+        Usage::default(),
+        Basis::Reported,
+    )
 }
 
 /// Sets aside under a cap of 100. Returns whether it fits.

@@ -7,7 +7,7 @@ use super::{
     world::{World, record, records, text_of},
 };
 use crate::{
-    ConversationId, Depth, Erase, NanoUsd, Outgoing,
+    ConversationId, Depth, Erase, NanoUsd, Outgoing, Timestamp,
     money::{Basis, LedgerRow, Usage},
     store::{
         Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, Stored, TimerChange,
@@ -237,10 +237,7 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
     let claim = subject.claimed(world, "C1").await?;
     let append = Append {
         consume_to: Some(1),
-        timers: vec![TimerChange::set(
-            TimerName::turn(),
-            crate::Timestamp::from_secs(0),
-        )],
+        timers: vec![TimerChange::set(TimerName::turn(), Timestamp::from_secs(0))],
         delivery_keys: super::accept::sends(&["key"]).delivery_keys,
         items: vec![ItemChange::Put(item("open"))],
         reserve: Some(Reserve {
@@ -248,14 +245,11 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
             amount: NanoUsd(50),
             cap: None,
         }),
-        ledger: vec![LedgerRow {
-            call: "before".into(),
-            provider: "p".into(),
-            model: "m".into(),
-            usage: Usage::default(),
-            cost: None,
-            basis: Basis::Estimated,
-        }],
+        ledger: vec![
+            LedgerRow::new("before", Timestamp::from_secs(1), "p", "m")
+                .costing(None, Usage::default(), Basis::Estimated)
+                .in_conversation(claim.conversation),
+        ],
         ..records(&["one", "two"])
     };
     subject.append(&claim, 0, append).await?;

@@ -93,7 +93,7 @@ impl Run<'_> {
         let Some(answer) = self.lease.holding(answering).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
-        let paid = budget.close();
+        let paid = budget.close(self.driver.clock.now());
         if paid.rows.is_empty() {
             self.pay(key, &answer, worst);
         } else {
@@ -139,14 +139,12 @@ impl Run<'_> {
             call: key.clone(),
             cost,
         });
-        let row = LedgerRow {
-            call: key,
-            provider: info.provider.clone(),
-            model: info.model.clone(),
-            usage: usage.unwrap_or_default(),
+        let now = self.driver.clock.now();
+        let row = LedgerRow::new(key, now, &*info.provider, &*info.model).costing(
             cost,
+            usage.unwrap_or_default(),
             basis,
-        };
+        );
         self.book(Paid {
             settle: settle.into_iter().collect(),
             rows: vec![row],
@@ -155,7 +153,11 @@ impl Run<'_> {
 
     fn book(&mut self, paid: Paid) {
         self.append.settle.extend(paid.settle);
-        self.append.ledger.extend(paid.rows);
+        let conversation = self.lease.claim().conversation;
+        let rows = paid.rows.into_iter();
+        self.append
+            .ledger
+            .extend(rows.map(|row| row.in_conversation(conversation)));
     }
 
     async fn answer(
@@ -249,8 +251,8 @@ impl Run<'_> {
         let key = format!("{}.m{call}", self.state.turn());
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        let tenant = self.lease.claim().tenant;
-        let paid = settle_lost(&*self.driver.store, tenant, &key, model).await?;
+        let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());
+        let paid = settle_lost(&*self.driver.store, tenant, &key, model, now).await?;
         self.book(paid);
         Ok(())
     }

@@ -418,7 +418,10 @@ impl State {
         let reason = self
             .fallback
             .filter(|reason| *reason != FallbackReason::Closed && !self.wrapped_up)?;
-        let again = matches!(reason, FallbackReason::Model | FallbackReason::Blank);
+        let again = matches!(
+            reason,
+            FallbackReason::Model | FallbackReason::Blank | FallbackReason::Budget
+        );
         let young = employee.limits.question_age_secs > 0;
         let retry_at = (again && young).then(|| at + FIRST_RETRY);
         let kind = ItemKind::Question { reason };
