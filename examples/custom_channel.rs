@@ -41,7 +41,7 @@ impl Channel for Terminal {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (key, text) = match op {
             Op::Send { key, outgoing, .. } => (key, outgoing.text),
-            Op::Progress { .. } => {
+            Op::Progress { .. } | Op::MarkRead { .. } => {
                 return Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"));
             }
         };

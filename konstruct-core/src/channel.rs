@@ -74,6 +74,11 @@ pub struct Capabilities {
     pub progress: bool,
     /// Whether it has threads.
     pub threads: bool,
+    /// Whether people write in bursts: a turn then begins after a moment of quiet, see
+    /// [`TurnLimits::burst_ms`](crate::employee::TurnLimits::burst_ms).
+    pub bursts: bool,
+    /// Whether [`Op::MarkRead`] shows a person that their message was read.
+    pub read_receipts: bool,
     /// How long one request may take.
     pub request_timeout: Duration,
     /// How long after that the provider may still carry it out.
@@ -88,6 +93,8 @@ impl Capabilities {
             max_text,
             progress: false,
             threads: false,
+            bursts: true,
+            read_receipts: false,
             request_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         }
@@ -127,6 +134,14 @@ pub enum Op {
         to: ConversationRef,
         /// The message that is being worked on.
         message: Option<String>,
+    },
+    /// Shows a person that their message was read, for a reply that came too fast for [`Op::Progress`]. Asked for only with
+    /// [`Capabilities::read_receipts`]. Best effort: it fails only if the credentials are refused.
+    MarkRead {
+        /// Where.
+        to: ConversationRef,
+        /// The message.
+        message: String,
     },
 }
 

@@ -22,7 +22,7 @@ pub mod store;
 pub mod testkit;
 pub mod tool;
 pub mod turn;
-mod workforce;
+pub mod workforce;
 
 // Types of these crates are in signatures of this one.
 pub use async_trait::async_trait;
@@ -31,7 +31,7 @@ pub use {bytes, futures_util, jiff, schemars, serde_json};
 pub use self::{
     channel::Channel,
     clock::{Clock, SystemClock, Timestamp},
-    directory::Directory,
+    directory::{Directory, LocalDirectory},
     embed::Embedder,
     employee::{Employee, EmployeeBuilder},
     error::{Error, ErrorKind, Result},
@@ -44,5 +44,5 @@ pub use self::{
     money::NanoUsd,
     outgoing::Outgoing,
     secret::Secret,
-    workforce::{Workforce, WorkforceBuilder},
+    workforce::{Answer, Proactive, Workforce, WorkforceBuilder},
 };

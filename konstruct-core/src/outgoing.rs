@@ -60,6 +60,18 @@ impl Outgoing {
     }
 }
 
+impl From<&str> for Outgoing {
+    fn from(text: &str) -> Self {
+        Self::markdown(text)
+    }
+}
+
+impl From<String> for Outgoing {
+    fn from(text: String) -> Self {
+        Self::markdown(text)
+    }
+}
+
 /// Options of which the person picks one: buttons where the channel has enough of them, otherwise a list, otherwise numbered
 /// lines of text.
 ///

@@ -337,6 +337,10 @@ impl Channel for Slack {
         match op {
             Op::Send { to, key, outgoing } => self.send(&to, &key, outgoing).await,
             Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
+            Op::MarkRead { .. } => Err(Error::new(
+                ErrorKind::Unsupported,
+                "slack shows nobody that a message was read",
+            )),
         }
     }
 

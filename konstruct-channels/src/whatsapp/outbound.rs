@@ -125,6 +125,7 @@ impl WhatsAppBuilder {
         let api = http::base_url("api_url", &self.api_url)?;
         let mut capabilities = Capabilities::new(Find::Event, MAX_TEXT);
         capabilities.progress = true;
+        capabilities.read_receipts = true;
         capabilities.request_timeout = self.timeout;
         Ok(WhatsApp {
             graph: Graph {
@@ -244,14 +245,14 @@ impl WhatsApp {
         }
     }
 
-    /// Marks the message as read and shows that somebody types; where Meta refuses, nothing is lost.
-    async fn progress(&self, message: Option<&str>) -> Result<Receipt> {
+    /// Marks the message as read, and shows the typing indicator if it `types`. A refusal by Meta is ignored: nothing is lost.
+    async fn progress(&self, message: Option<&str>, types: bool) -> Result<Receipt> {
         if let Some(message_id) = message {
             let reading = Reading {
                 messaging_product: "whatsapp",
                 status: "read",
                 message_id,
-                typing_indicator: Typing { kind: "text" },
+                typing_indicator: types.then_some(Typing { kind: "text" }),
             };
             let path = [self.number.as_str(), "messages"];
             if let Err(error) = self.graph.post(&path, &reading).await {
@@ -327,7 +328,8 @@ impl Channel for WhatsApp {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
             Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing).await,
-            Op::Progress { message, .. } => self.progress(message.as_deref()).await,
+            Op::Progress { message, .. } => self.progress(message.as_deref(), true).await,
+            Op::MarkRead { message, .. } => self.progress(Some(&message), false).await,
         }
     }
 

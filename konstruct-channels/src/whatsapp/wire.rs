@@ -60,7 +60,8 @@ pub(super) struct Reading<'a> {
     pub(super) messaging_product: &'static str,
     pub(super) status: &'static str,
     pub(super) message_id: &'a str,
-    pub(super) typing_indicator: Typing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) typing_indicator: Option<Typing>,
 }
 
 /// How somebody types.

@@ -105,6 +105,10 @@ impl Channel for ScriptedChannel {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (to, key, text) = match op {
             Op::Send { to, key, outgoing } => (to, key, outgoing.text),
+            Op::MarkRead { message, .. } => {
+                self.world.mark_read(message);
+                return Ok(Receipt::default());
+            }
             Op::Progress { .. } => {
                 self.world.show_progress();
                 return Ok(Receipt::default());

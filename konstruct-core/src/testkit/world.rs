@@ -24,6 +24,7 @@ struct Seen {
     arrived: Vec<Arrived>,
     effects: Vec<Effected>,
     progress: usize,
+    read: Vec<String>,
 }
 
 /// A message that the provider took.
@@ -76,6 +77,15 @@ impl World {
     /// Returns how often an employee was shown to be at work.
     pub fn progress(&self) -> usize {
         self.lock().progress
+    }
+
+    /// Returns the messages that people were shown as read, in order.
+    pub fn read(&self) -> Vec<String> {
+        self.lock().read.clone()
+    }
+
+    pub(super) fn mark_read(&self, message: String) {
+        self.lock().read.push(message);
     }
 
     pub(super) fn show_progress(&self) {

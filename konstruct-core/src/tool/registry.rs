@@ -46,6 +46,11 @@ pub struct ToolboxBuilder {
 }
 
 impl ToolboxBuilder {
+    /// Returns whether no tool was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+
     /// Adds a tool.
     #[must_use]
     pub fn tool(self, tool: impl Tool) -> Self {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use konstruct_core::{
-    ConnectionId, ConversationId, PersonId, Result, TenantId,
+    ChannelKind, ConnectionId, ConversationId, PersonId, Result, TenantId,
     message::DeliveryState,
     store::{
         Claim, ConversationCursor, ConversationSummary, Fed, InboxItem, ItemEntry, LARGEST_LOAD,
@@ -276,6 +276,59 @@ impl Inner {
             }
         }
         Ok(records)
+    }
+
+    pub(super) async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(None);
+        };
+        let found: Vec<Head> = sqlx::query_as(
+            "select m.conversation, c.connection, c.sealed, m.len, m.updated_at,
+                 (select count(*) from konstruct.inbox i where i.tenant = $1 and i.conversation = m.conversation), m.state
+             from konstruct.mailboxes m
+             join konstruct.conversations c on c.tenant = $1 and c.conversation = m.conversation
+             where m.tenant = $1 and m.conversation = $2",
+        )
+        .bind(tx.id())
+        .bind(uuid(conversation))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let found = summaries(&mut tx, &key, found).await?;
+        tx.commit().await?;
+        Ok(found.into_iter().map(|(summary, _)| summary).next())
+    }
+
+    pub(super) async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(None);
+        };
+        let address = key.person(channel.as_str(), address);
+        // A person with a key of their own comes before one that the address was linked to.
+        let found: Option<Uuid> = sqlx::query_scalar(
+            "select k.person from konstruct.person_keys k
+             where k.tenant = $1 and (k.person = $2
+                 or k.person = (select n.person from konstruct.person_names n where n.tenant = $1 and n.name = $2))
+             order by k.person <> $2 limit 1",
+        )
+        .bind(tx.id())
+        .bind(Uuid::from_bytes(*address.as_bytes()))
+        .fetch_optional(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(found.map(|person| PersonId::from_bytes(*person.as_bytes())))
     }
 
     pub(super) async fn list(

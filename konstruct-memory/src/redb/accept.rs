@@ -14,7 +14,7 @@ use super::{
     head::{Held, corrupt},
     keys::{self, ALIASES, EVENTS, HEADS, INBOX, LOGICAL},
     slices::Erasing,
-    snapshot::Rows as _,
+    snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
 };
@@ -340,8 +340,8 @@ impl Vault {
             .transpose()
     }
 
-    pub(super) fn alias(&self, batch: &mut Batch<'_>, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
-        let row = batch.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
+    pub(super) fn alias(&self, rows: &mut dyn Rows, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
+        let row = rows.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
         row.map(|row| keys::id(&row, 0).ok_or_else(corrupt))
             .transpose()
     }

@@ -5,18 +5,18 @@ use konstruct_core::{PersonId, Result, TenantId, Timestamp};
 use super::{
     head::corrupt,
     keys::{self, ALIASES, FORGOTTEN},
-    snapshot::Rows as _,
+    snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
 
 impl Vault {
     /// Returns whose an address is.
-    pub(super) fn person(&self, batch: &mut Batch<'_>, address: PersonId) -> Result<PersonId> {
-        if self.has_key(batch, address)? {
+    pub(super) fn person(&self, rows: &mut dyn Rows, address: PersonId) -> Result<PersonId> {
+        if self.has_key(rows, address)? {
             return Ok(address);
         }
-        let alias = self.alias(batch, address.as_bytes())?;
+        let alias = self.alias(rows, address.as_bytes())?;
         Ok(alias.map_or(address, PersonId::from_bytes))
     }
 

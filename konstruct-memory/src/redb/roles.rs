@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, NanoUsd, Result, TenantId,
+    ChannelKind, ConversationId, Depth, Erase, NanoUsd, PersonId, Result, TenantId,
     memory::ErasureReceipt,
     message::RoutedEvent,
     store::{
@@ -109,6 +109,39 @@ impl History for Redb {
     ) -> Result<Vec<Stored>> {
         self.read_log((tenant, conversation), range, Vault::said)
             .await
+    }
+
+    async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let shared = &self.inner.shared;
+        let mut snapshot = shared.snapshot()?;
+        let Some(head) = shared.head(&mut snapshot, tenant, conversation)? else {
+            return Ok(None);
+        };
+        let vault = shared.vault(&mut snapshot, tenant)?;
+        vault
+            .map(|mut vault| vault.summary(&mut snapshot, conversation, &head))
+            .transpose()
+    }
+
+    async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let shared = &self.inner.shared;
+        let mut snapshot = shared.snapshot()?;
+        let Some(vault) = shared.vault(&mut snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let address = vault.key.person(channel.as_str(), address);
+        let person = vault.person(&mut snapshot, address)?;
+        let known = vault.has_key(&mut snapshot, person)?;
+        Ok(known.then_some(person))
     }
 
     async fn list(

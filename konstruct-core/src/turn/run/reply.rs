@@ -53,6 +53,9 @@ impl Run<'_> {
     async fn outgoing(&mut self, source: ReplySource) -> Result<Option<Outgoing>> {
         let employee = &self.staff.employee;
         let text = match source {
+            ReplySource::Proactive => {
+                return Ok(self.state.proactive().map(|(outgoing, _)| outgoing.clone()));
+            }
             ReplySource::Answer => self.state.answer(),
             ReplySource::Fixed(FallbackReason::Closed) => employee
                 .hours

@@ -1,6 +1,11 @@
 //! Thinking: the call of the model, and what it costs.
 
-use std::{future::Future, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{
     StreamExt as _,
@@ -14,7 +19,6 @@ use crate::{
     channel::Op,
     limit::Budget,
     llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
-    message::Body,
     money::{Basis, LedgerRow, Usage},
     store::{AppendOutcome, Reserve, Settle},
     turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
@@ -218,27 +222,17 @@ impl Run<'_> {
     /// Shows that the employee is at work, as far as the channel can, unless it is done at once.
     async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.driver.clock;
-        let progress =
-            async {
-                clock.sleep_until(clock.now() + SHOWN_AFTER).await;
-                let started = self.state.started();
-                let channel = self.channel().await?;
-                if channel.capabilities().progress {
-                    let message = self.state.inputs().iter().rev().find_map(|input| {
-                        match &input.event.body {
-                            Body::Message { message, .. } => Some(message.clone()),
-                            _ => None,
-                        }
-                    });
-                    channel
-                        .perform(Op::Progress {
-                            to: started.conversation.clone(),
-                            message,
-                        })
-                        .await?;
-                }
-                Ok::<_, Error>(())
-            };
+        let progress = async {
+            clock.sleep_until(clock.now() + SHOWN_AFTER).await;
+            let started = self.state.started();
+            let channel = self.channel().await?;
+            if channel.capabilities().progress {
+                self.marked_read.store(true, Ordering::Relaxed);
+                let (to, message) = (started.conversation.clone(), self.latest_message());
+                channel.perform(Op::Progress { to, message }).await?;
+            }
+            Ok::<_, Error>(())
+        };
         pin_mut!(work, progress);
         match select(work, progress).await {
             Either::Left((done, _)) => done,

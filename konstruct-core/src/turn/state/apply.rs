@@ -246,6 +246,7 @@ impl State {
             .fallback
             .is_some_and(|reason| reason != FallbackReason::Closed);
         !fixed
+            && self.proactive().is_none()
             && self
                 .parts
                 .iter()

@@ -96,6 +96,16 @@ impl State {
         if let Some((keys, record)) = self.undelivered.front() {
             return self.open_send(at, OpenReason::NotDelivered, keys.clone(), *record);
         }
+        if let Some((_, expires_at)) = self.proactive() {
+            return match expires_at {
+                Some(expires_at) if expires_at < at => {
+                    self.silent(employee, at, SilenceReason::Expired)
+                }
+                _ => Action::Reply {
+                    source: ReplySource::Proactive,
+                },
+            };
+        }
         match self.asks() {
             Some(ActorKind::Bot)
                 if self.started.state.bot_turns >= employee.limits.bot_turns

@@ -1,4 +1,6 @@
-//! The `Directory` trait: from an account to its tenant, and from a tenant to who works there.
+//! The `Directory` trait: from an account to its tenant, and from a tenant to its employee and channels.
+
+mod local;
 
 use std::{
     collections::HashMap,
@@ -9,6 +11,8 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::local::LocalDirectory;
+pub(crate) use self::local::connection_id;
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Employee, ErrorKind, LlmBackend, Result,
     TenantId, Timestamp, tool::Toolbox,
@@ -23,7 +27,62 @@ pub struct Route {
     pub connection: ConnectionId,
 }
 
-/// Finds tenants, employees and channels. Static for embedders, a store for the hosted service.
+/// Finds tenants, employees and channels.
+///
+/// [`LocalDirectory`] keeps them in memory; the hosted service implements the trait over its database. A directory of your own finds
+/// each tenant's employee wherever you keep it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use konstruct_core::{
+///     AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result, TenantId,
+///     async_trait, directory::{ConnectionState, ConnectionStates, Route, Staff}, tool::Toolbox,
+/// };
+///
+/// /// Every WhatsApp number belongs to the shop of the same row of a table.
+/// #[derive(Debug)]
+/// struct Shops {
+///     rows: Vec<(TenantId, AccountId, ConnectionId, Arc<dyn Channel>, Employee)>,
+///     model: Arc<dyn LlmBackend>,
+///     states: ConnectionStates,
+/// }
+///
+/// #[async_trait]
+/// impl Directory for Shops {
+///     async fn route(&self, channel: &ChannelKind, account: &AccountId) -> Result<Option<Route>> {
+///         let row = self.rows.iter().find(|row| row.1 == *account && *channel == ChannelKind::WHATSAPP);
+///         Ok(row.map(|row| Route { tenant: row.0, connection: row.2 }))
+///     }
+///
+///     async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff> {
+///         // One version only: a change needs a new version, and turns that are open are finished with the old one.
+///         let row = self.rows.iter().find(|row| row.0 == tenant && version.is_none_or(|version| version == 1));
+///         let row = row.ok_or_else(|| Error::not_found("employee"))?;
+///         Ok(Staff {
+///             employee: Arc::new(row.4.clone()),
+///             version: 1,
+///             model: Arc::clone(&self.model),
+///             tools: Arc::new(Toolbox::default()),
+///         })
+///     }
+///
+///     async fn channel(&self, tenant: TenantId, connection: ConnectionId) -> Result<Arc<dyn Channel>> {
+///         let row = self.rows.iter().find(|row| row.0 == tenant && row.2 == connection);
+///         Ok(Arc::clone(&row.ok_or_else(|| Error::not_found("connection"))?.3))
+///     }
+///
+///     async fn connection_state(&self, tenant: TenantId, connection: ConnectionId) -> Result<ConnectionState> {
+///         Ok(self.states.get(tenant, connection))
+///     }
+///
+///     async fn set_connection_state(
+///         &self, tenant: TenantId, connection: ConnectionId, state: ConnectionState,
+///     ) -> Result<()> {
+///         self.states.set(tenant, connection, state);
+///         Ok(())
+///     }
+/// }
+/// ```
 ///
 /// # Contract
 /// A version of an employee never changes: what a turn was pinned to can be had for as long as its log.
@@ -151,4 +210,43 @@ pub struct Staff {
     pub model: Arc<dyn LlmBackend>,
     /// The tools that exist; which of them it may use, the employee says.
     pub tools: Arc<Toolbox>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<D: Directory + ?Sized> Directory for Arc<D> {
+    async fn route(&self, channel: &ChannelKind, account: &AccountId) -> Result<Option<Route>> {
+        (**self).route(channel, account).await
+    }
+
+    async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff> {
+        (**self).staff(tenant, version).await
+    }
+
+    async fn channel(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<Arc<dyn Channel>> {
+        (**self).channel(tenant, connection).await
+    }
+
+    async fn connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<ConnectionState> {
+        (**self).connection_state(tenant, connection).await
+    }
+
+    async fn set_connection_state(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        state: ConnectionState,
+    ) -> Result<()> {
+        (**self)
+            .set_connection_state(tenant, connection, state)
+            .await
+    }
 }
