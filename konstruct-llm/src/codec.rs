@@ -34,8 +34,8 @@ pub trait Wire: fmt::Debug + Default + Send + 'static {
     /// Handles the end of the bytes without the terminal frame: completes an answer that has already given its finish reason, and
     /// does nothing otherwise.
     ///
+    /// # Errors
     /// Those of [`Wire::frame`].
-    /// As [`Wire::frame`].
     fn end(&mut self, _events: &mut Vec<ModelEvent>) -> Result<()> {
         Ok(())
     }

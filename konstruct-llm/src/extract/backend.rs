@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     choose::choose,
-    talk::{self, Talk},
+    small_talk::{self, SmallTalk},
 };
 
 /// The tool that forwards a question to a person.
@@ -104,25 +104,25 @@ fn answer(request: &ModelRequest) -> Answer {
     let offered = before
         .last()
         .is_some_and(|message| text_of(message).contains(OFFER));
-    match talk::read(&asked) {
-        Some(Talk::Yes) if offered && can_pass_on => {
+    match small_talk::read(&asked) {
+        Some(SmallTalk::Yes) if offered && can_pass_on => {
             return Answer::PassOn(last_words(&before[..before.len() - 1]).0);
         }
-        Some(Talk::Yes) if offered => {
+        Some(SmallTalk::Yes) if offered => {
             return Answer::Say(
                 "I cannot pass it on from here. Please contact the team directly.".into(),
             );
         }
-        Some(Talk::No) => {
+        Some(SmallTalk::No) => {
             return Answer::Say("All right. Ask me anything else about the business.".into());
         }
-        Some(Talk::Greeting) => {
+        Some(SmallTalk::Greeting) => {
             return Answer::Say(
                 "Hello! Ask me about the business. I am an AI and answer from its documents."
                     .into(),
             );
         }
-        Some(Talk::Thanks | Talk::Yes) => {
+        Some(SmallTalk::Thanks | SmallTalk::Yes) => {
             return Answer::Say("You're welcome! Ask me if there is anything else.".into());
         }
         None => {}

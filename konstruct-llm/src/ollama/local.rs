@@ -89,7 +89,7 @@ impl Ollama {
             .http
             .document("ollama", self.post("/api/show", &named)?, LIST)
             .await?;
-        self.info.can = model::said(&shown.capabilities);
+        self.info.can = model::reported(&shown.capabilities);
         Ok(self)
     }
 

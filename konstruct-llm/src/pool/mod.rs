@@ -318,10 +318,10 @@ impl Inner {
                 let now = Instant::now();
                 if now >= total {
                     // An attempt without time left would cost money, and be blamed for its silence.
-                    return Err(route.over(now));
+                    return Err(route.exhausted(now));
                 }
                 match route.step(now, total, RetryBudget::take) {
-                    Step::Over => return Err(route.over(now)),
+                    Step::Over => return Err(route.exhausted(now)),
                     Step::Wait(until) => {
                         sleep_until(until).await;
                         continue;
@@ -345,7 +345,7 @@ impl Inner {
                 Some((place, outcome)) = running.next() => match outcome {
                     // Attempts still running are dropped, which settles them.
                     Ok(opened) => {
-                        if let Some(deployment) = route.refuser() {
+                        if let Some(deployment) = route.rejected_by() {
                             tracing::warn!(
                                 deployment,
                                 "rejected a request as invalid that another provider accepted; check its balance and its model"
@@ -360,7 +360,7 @@ impl Inner {
                 },
                 () = late => {
                     hedge = None;
-                    if let Some(another) = route.another(Instant::now())
+                    if let Some(another) = route.hedge_candidate(Instant::now())
                         && another.1.retries.take()
                     {
                         running.extend(self.attempt(route, another, asked, total).await);
@@ -387,11 +387,11 @@ impl Inner {
         let bill = match Bill::open(&call.budget, key, candidate.info(), bounds).await {
             Ok(bill) => bill,
             Err(error) => {
-                route.refused(place, error);
+                route.unaffordable(place, error);
                 return None;
             }
         };
-        route.asked(place);
+        route.started(place);
         let asked = (request.clone(), call.clone());
         let attempt = attempt::open(candidate, (permits, bill), asked, total);
         Some(attempt.map(move |outcome| (place, outcome)).boxed())
