@@ -20,7 +20,7 @@ use crate::{
     connect::ConfiguredConnection,
     demo,
     directory::{Endpoints, ServerDirectory},
-    embedder::{self, Chosen},
+    embedder::{self, ChosenEmbedder},
     model::Models,
     secrets,
     simulator::{Sessions, Simulator},
@@ -74,7 +74,7 @@ impl App {
         started: Instant,
     ) -> Result<Arc<Self>> {
         let models = Models::open(&config).await?;
-        let Chosen { embedder, paid } = embedder::choose(&config, models.prices()).await?;
+        let ChosenEmbedder { embedder, paid } = embedder::choose(&config, models.prices()).await?;
         let store = open_store(&config.data_dir, &config.master_key, embedder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Store> = Arc::new(store.clone());

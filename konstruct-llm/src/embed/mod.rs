@@ -197,7 +197,7 @@ pub(crate) fn checked(
     (texts, dim): (usize, Option<usize>),
 ) -> Result<Vec<Vec<f32>>> {
     let wrong =
-        |what: String| Error::new(ErrorKind::Protocol, format!("{provider} answered {what}"));
+        |what: String| Error::new(ErrorKind::Protocol, format!("{provider} returned {what}"));
     if vectors.len() != texts {
         let count = vectors.len();
         return Err(wrong(format!("{count} vectors for {texts} texts")));
