@@ -99,7 +99,7 @@ async fn an_unknown_price_is_unknown_and_refused_under_a_cap() {
     office.say("P1", "e1", "hello").await;
     office.settle().await;
     assert!(office.model.calls().is_empty() && office.ledger().await.is_empty());
-    assert_eq!(office.world.texts(), ["Sorry."]);
+    assert_eq!(office.world.texts(), ["Cap reached."]);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
     office.settle().await;
     let rows = office.ledger().await;
     assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!(office.world.texts(), ["Sorry."]);
+    assert_eq!(office.world.texts(), ["Cap reached."]);
     let (spent, reserved) = office.budget().await;
     assert!(spent <= request_and_a_half && reserved == NanoUsd(0));
 }

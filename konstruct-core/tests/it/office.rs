@@ -7,7 +7,7 @@ use konstruct_core::{
     Clock as _, ConnectionId, Directory as _, Employee, EmployeeBuilder, Inbound, NanoUsd,
     TenantId, Timestamp,
     channel::Find,
-    employee::TurnLimits,
+    employee::{Phrases, TurnLimits},
     id::WorkerId,
     message::RoutedEvent,
     money::LedgerRow,
@@ -72,7 +72,13 @@ impl Office {
             tenant,
             connection,
         };
-        let employee = Employee::builder("Ava").fallback("Sorry.").limits(limits());
+        let employee = Employee::builder("Ava")
+            .fallback("Sorry.")
+            .limits(limits())
+            .phrases(Phrases {
+                cap_reached: "Cap reached.".into(),
+                ..Phrases::default()
+            });
         office.hire(change(employee).build().unwrap());
         office
             .directory

@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a failed unwrap is how a test fails; what accuracy missed is worth reading"
+    reason = "a failed unwrap is how a test fails; the accuracy test prints its misses"
 )]
 
 mod accuracy;

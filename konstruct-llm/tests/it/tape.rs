@@ -1,4 +1,4 @@
-//! What was recorded plays again, without the provider.
+//! Recorded exchanges can be replayed without the provider.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn backends(url: &str) -> Vec<Box<dyn LlmBackend>> {
 }
 
 #[tokio::test]
-async fn a_tape_answers_like_the_provider() {
+async fn a_tape_responds_like_the_provider() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tape.jsonl");
     let fake = FakeProvider::default();

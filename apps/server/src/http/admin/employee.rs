@@ -54,7 +54,7 @@ async fn change(
     read(State(app), InTenant(tenant)).await
 }
 
-/// Has the tenant's texts analysed in the employee's first language.
+/// Sets the tenant's text analysis to the employee's first language.
 async fn analyse(app: &App, tenant: TenantId, employee: &Employee) -> Result<(), Error> {
     let first = employee.languages.first();
     let language = first.and_then(|tag| Language::from_tag(tag));

@@ -1,4 +1,4 @@
-//! Reading JSON in which any field may be missing, blank, or of another type than it was yesterday.
+//! Parses JSON in which any field may be missing, blank, or of an unexpected type.
 
 use std::collections::HashMap;
 
@@ -6,27 +6,27 @@ use serde_json::{Value, value::RawValue};
 
 static NULL: Value = Value::Null;
 
-/// Reads fields without insisting. A path is made of keys with dots between them.
-pub(crate) trait Loose {
-    /// Returns what stands at a path, or null.
+/// Reads fields leniently. A path consists of keys separated by dots.
+pub(crate) trait LenientJson {
+    /// Returns the value at a path, or null.
     fn at(&self, path: &str) -> &Value;
 
     /// Returns a text, or a number as text; `None` if it is blank.
     fn text(&self, path: &str) -> Option<String>;
 
-    /// Returns the first of several paths that has a text.
+    /// Returns the first text among several paths.
     fn first(&self, paths: &[&str]) -> Option<String> {
         paths.iter().find_map(|path| self.text(path))
     }
 
-    /// Returns whether it is true, also as text.
+    /// Returns whether the value is true; the texts `true` and `1` and the number 1 count as true.
     fn flag(&self, path: &str) -> bool;
 
-    /// Returns a list's items; none if it is no list.
+    /// Returns a list's items, or none if the value is not a list.
     fn items(&self, path: &str) -> &[Value];
 }
 
-impl Loose for Value {
+impl LenientJson for Value {
     fn at(&self, path: &str) -> &Value {
         path.split('.')
             .try_fold(self, |value, key| value.get(key))
@@ -60,17 +60,18 @@ pub(crate) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Takes the outline of JSON text; `None` if it is not JSON.
+/// Checks that a text is JSON without parsing its contents; `None` if it is not JSON.
 pub(crate) fn outline(text: &str) -> Option<&RawValue> {
     serde_json::from_str(text).ok()
 }
 
-/// Returns an object's fields as they were written; none if it is no object.
+/// Returns an object's fields as raw JSON, or none if the value is not an object.
 pub(crate) fn fields(raw: &RawValue) -> HashMap<String, &RawValue> {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// Reads a value. Half a surrogate pair, which a cut emoji leaves behind, becomes U+FFFD; `None` if it is nested too deep.
+/// Parses a value. Half a surrogate pair, which a truncated emoji leaves behind, becomes U+FFFD. Returns `None` if the value is
+/// nested too deeply.
 pub(crate) fn value(raw: &RawValue) -> Option<Value> {
     serde_json::from_str(raw.get())
         .or_else(|_| serde_json::from_str(&mend_surrogates(raw.get())))
@@ -101,7 +102,7 @@ fn mend_surrogates(json: &str) -> String {
     mended
 }
 
-/// Returns the UTF-16 unit that text begins with, written as `\uXXXX`.
+/// Returns the UTF-16 code unit at the start of a text, if it is written as `\uXXXX`.
 fn unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_type_reads_as_text_or_as_nothing() {
+    fn any_type_reads_as_text_or_none() {
         let json = serde_json::json!({"a": {"b": 7, "c": " ", "d": "x"}, "t": "true", "l": [1]});
         assert_eq!(json.text("a.b").as_deref(), Some("7"));
         assert_eq!(json.text("a.c"), None);
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_does_not_lose_the_message() {
+    fn half_a_surrogate_pair_is_replaced() {
         let check = |json: &str, expected: &str| {
             let raw = outline(json).expect("an outline");
             assert_eq!(

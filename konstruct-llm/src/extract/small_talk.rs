@@ -1,8 +1,8 @@
-//! What a person says that is no question: a greeting, thanks, yes and no.
+//! Recognises messages that are not questions: a greeting, thanks, yes and no.
 
-/// What the last message of a person is, apart from a question.
+/// What a message is, if it is not a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Talk {
+pub(super) enum SmallTalk {
     Greeting,
     Thanks,
     Yes,
@@ -16,8 +16,8 @@ const YES: &str = "yes yeah yep yup sure ok okay please do go ahead of course ab
     pass it on ask them the team fine sounds i would like id love sí ja y alright right yea to my question can could just so kindly for me";
 const NO: &str = "no nope nah not thanks thank you dont never mind need its fine that thats ok okay now really alright it bother worry";
 
-/// Reads a message that is made of nothing but such words.
-pub(super) fn read(text: &str) -> Option<Talk> {
+/// Recognises a message that consists only of such words.
+pub(super) fn read(text: &str) -> Option<SmallTalk> {
     let words: Vec<String> = text
         .to_lowercase()
         .replace(['\'', '’'], "")
@@ -32,22 +32,22 @@ pub(super) fn read(text: &str) -> Option<Talk> {
     };
     let first = words.first()?.as_str();
     match first {
-        "no" | "nope" | "nah" | "never" | "dont" if only(NO) => Some(Talk::No),
+        "no" | "nope" | "nah" | "never" | "dont" if only(NO) => Some(SmallTalk::No),
         "hi" | "hello" | "hey" | "hiya" | "howdy" | "greetings" | "moin" | "hola"
             if only(GREETING) =>
         {
-            Some(Talk::Greeting)
+            Some(SmallTalk::Greeting)
         }
-        "good" if words.len() > 1 && only(GREETING) => Some(Talk::Greeting),
+        "good" if words.len() > 1 && only(GREETING) => Some(SmallTalk::Greeting),
         "yes" | "yeah" | "yep" | "yup" | "sure" | "please" | "ok" | "okay" | "go"
         | "absolutely" | "definitely" | "of" | "that" | "sounds" | "alright" | "ja" | "sí"
         | "y" | "yea" | "do" | "fine" | "pass" | "ask" | "perfect" | "great" | "lovely" | "can"
         | "could"
             if only(YES) =>
         {
-            Some(Talk::Yes)
+            Some(SmallTalk::Yes)
         }
-        _ if only(THANKS) && !text.contains('?') => Some(Talk::Thanks),
+        _ if only(THANKS) && !text.contains('?') => Some(SmallTalk::Thanks),
         _ => None,
     }
 }
@@ -59,14 +59,14 @@ mod tests {
     #[test]
     fn talk() {
         let check = |text, expected| assert_eq!(read(text), expected, "{text}");
-        check("Hi there!", Some(Talk::Greeting));
-        check("good morning", Some(Talk::Greeting));
+        check("Hi there!", Some(SmallTalk::Greeting));
+        check("good morning", Some(SmallTalk::Greeting));
         check("hello, are you open today?", None);
-        check("Thanks a lot!", Some(Talk::Thanks));
-        check("yes please", Some(Talk::Yes));
-        check("Sure, go ahead", Some(Talk::Yes));
+        check("Thanks a lot!", Some(SmallTalk::Thanks));
+        check("yes please", Some(SmallTalk::Yes));
+        check("Sure, go ahead", Some(SmallTalk::Yes));
         check("Yes, and when do you open?", None);
-        check("No, thank you", Some(Talk::No));
+        check("No, thank you", Some(SmallTalk::No));
         check("no refund?", None);
         check("", None);
     }

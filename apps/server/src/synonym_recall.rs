@@ -1,4 +1,4 @@
-//! The recall that suits the extractive backend.
+//! Recall with synonyms, for the extractive backend.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use konstruct_core::{
 };
 use konstruct_llm::extract;
 
-/// Recall for the extractive backend: a question is searched with its words and with others for the same.
+/// A memory for the extractive backend: it searches documents with a question's words and their synonyms.
 #[derive(Debug)]
-pub(crate) struct ExpandingMemory(pub(crate) Arc<dyn MemoryStore>);
+pub(crate) struct SynonymMemory(pub(crate) Arc<dyn MemoryStore>);
 
-fn expands(scope: Scope) -> bool {
+fn uses_synonyms(scope: Scope) -> bool {
     scope == Scope::KNOWLEDGE
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl MemoryStore for ExpandingMemory {
+impl MemoryStore for SynonymMemory {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
         let mut hits = Vec::new();
-        // Only documents are searched with other words: what stands beside them is asked for in one question each.
+        // Only documents are searched with synonyms; other scopes get a separate query each.
         for scopes in query
             .scopes
-            .chunk_by(|(a, _), (b, _)| expands(*a) == expands(*b))
+            .chunk_by(|(a, _), (b, _)| uses_synonyms(*a) == uses_synonyms(*b))
         {
             let mut part = Recall {
                 scopes: scopes.to_vec(),
                 ..query.clone()
             };
-            if scopes.iter().any(|(scope, _)| expands(*scope)) {
+            if scopes.iter().any(|(scope, _)| uses_synonyms(*scope)) {
                 part.text = extract::expand(&query.text).join(" ");
             }
             hits.extend(self.0.recall(tenant, part).await?);
@@ -73,7 +73,7 @@ impl MemoryStore for ExpandingMemory {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl MemoryArchive for ExpandingMemory {
+impl MemoryArchive for SynonymMemory {
     async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         self.0.forget(tenant, what, depth).await
     }
@@ -92,7 +92,7 @@ impl MemoryArchive for ExpandingMemory {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl KnowledgeStore for ExpandingMemory {
+impl KnowledgeStore for SynonymMemory {
     async fn put_document(&self, tenant: TenantId, document: NewDocument) -> Result<Document> {
         self.0.put_document(tenant, document).await
     }
@@ -121,7 +121,7 @@ impl KnowledgeStore for ExpandingMemory {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl FactStore for ExpandingMemory {
+impl FactStore for SynonymMemory {
     async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact> {
         self.0.remember(tenant, fact).await
     }
@@ -142,7 +142,7 @@ impl FactStore for ExpandingMemory {
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl SummaryStore for ExpandingMemory {
+impl SummaryStore for SynonymMemory {
     async fn summary(
         &self,
         tenant: TenantId,

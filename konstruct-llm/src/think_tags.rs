@@ -1,8 +1,8 @@
-//! Tags of thoughts that leak into the text.
+//! Separates thinking tags that tags into the text.
 
-/// What begins a thought.
+/// Opening tags.
 const OPEN: [&str; 4] = ["<think>", "<thinking>", "<thought>", "<reasoning>"];
-/// What ends the thought that the tag of the same place begins.
+/// Closing tags, in the order of the opening tags.
 const CLOSE: [&str; 4] = ["</think>", "</thinking>", "</thought>", "</reasoning>"];
 
 /// A piece of the content.
@@ -12,34 +12,34 @@ pub(crate) enum Piece {
     Thought(String),
 }
 
-/// Separates a model's thoughts from its answer where the server did not: a server that does not know the model's template passes
-/// `<think>…</think>` through, and a model that was told not to think may still say `</think>` on a line of its own. A tag within a line
-/// is text. A thought that does not end is a thought.
+/// Separates a model's thoughts from its answer where the server did not. A server that does not know the model's template passes
+/// `<think>…</think>` through, and a model with thinking disabled may still write `</think>` on a line of its own. A tag inside a
+/// line is text. An unterminated thought is a thought.
 #[derive(Debug, Default)]
-pub(crate) struct Leak {
+pub(crate) struct ThinkTags {
     state: State,
-    /// What may still become a tag.
+    /// Content that may still become a tag.
     held: String,
-    /// Whether something stands on the line that is being written.
-    amid_line: bool,
+    /// Whether the current line already has non-blank characters.
+    mid_line: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing but blanks so far.
+    /// Only blanks so far.
     #[default]
     Begin,
-    /// Until this tag.
+    /// In a thought, until this tag.
     Thought(&'static str),
     Text,
-    /// A tag has ended a thought: blanks are skipped.
-    Gap,
-    /// No tag is looked for any more.
-    Rest,
+    /// After a closing tag; blanks are skipped.
+    AfterTag,
+    /// No more tags are searched.
+    Done,
 }
 
-impl Leak {
-    /// Takes content, and returns what is certain of it.
+impl ThinkTags {
+    /// Accepts content and returns the part that is certain.
     pub(crate) fn push(&mut self, content: &str) -> Vec<Piece> {
         self.held.push_str(content);
         let mut pieces = Vec::new();
@@ -47,18 +47,18 @@ impl Leak {
         pieces
     }
 
-    /// Returns what was held back, when nothing more comes.
+    /// Ends the content and returns the part that was held back.
     pub(crate) fn end(&mut self) -> Option<Piece> {
         let held = std::mem::take(&mut self.held);
         match self.state {
             _ if held.is_empty() => None,
-            State::Gap => None,
+            State::AfterTag => None,
             State::Thought(_) => Some(Piece::Thought(held)),
             _ => Some(Piece::Text(held)),
         }
     }
 
-    /// Goes on by one step; returns whether there may be another.
+    /// Performs one step and returns whether another may follow.
     fn step(&mut self, pieces: &mut Vec<Piece>) -> bool {
         match self.state {
             State::Begin => {
@@ -87,14 +87,14 @@ impl Leak {
                 Some((at, close)) => self.close(at, close, pieces, Piece::Text),
                 None => self.release(&CLOSE, pieces, Piece::Text),
             },
-            State::Gap => {
+            State::AfterTag => {
                 self.held = self.held.trim_start().to_owned();
                 if !self.held.is_empty() {
-                    self.state = State::Rest;
+                    self.state = State::Done;
                 }
-                self.state == State::Rest
+                self.state == State::Done
             }
-            State::Rest => {
+            State::Done => {
                 let held = std::mem::take(&mut self.held);
                 pieces.extend((!held.is_empty()).then_some(Piece::Text(held)));
                 false
@@ -114,7 +114,7 @@ impl Leak {
         let at_line = found.filter(|(at, _)| {
             let line = self.held[..*at].rsplit('\n').next().unwrap_or_default();
             let first = !self.held[..*at].contains('\n');
-            line.trim().is_empty() && !(first && self.amid_line)
+            line.trim().is_empty() && !(first && self.mid_line)
         });
         at_line.min()
     }
@@ -129,11 +129,11 @@ impl Leak {
         let rest = self.held.split_off(at)[close.len()..].to_owned();
         let before = std::mem::replace(&mut self.held, rest);
         pieces.extend((!before.is_empty()).then(|| piece(before)));
-        self.state = State::Gap;
+        self.state = State::AfterTag;
         true
     }
 
-    /// Returns all that cannot be the beginning of a closing tag.
+    /// Emits everything that cannot be the beginning of a closing tag.
     fn release(
         &mut self,
         closes: &[&str],
@@ -148,9 +148,9 @@ impl Leak {
         let kept = self.held.split_off(self.held.len() - keep);
         let free = std::mem::replace(&mut self.held, kept);
         if let Some((_, line)) = free.rsplit_once('\n') {
-            self.amid_line = !line.trim().is_empty();
+            self.mid_line = !line.trim().is_empty();
         } else {
-            self.amid_line |= !free.trim().is_empty();
+            self.mid_line |= !free.trim().is_empty();
         }
         pieces.extend((!free.is_empty()).then(|| piece(free)));
         false
@@ -161,14 +161,14 @@ impl Leak {
 mod tests {
     use super::*;
 
-    /// Joins what was said and what was thought.
+    /// Joins the text and the thoughts.
     fn parted<'a>(contents: impl IntoIterator<Item = &'a str>) -> (String, String) {
-        let mut leak = Leak::default();
+        let mut tags = ThinkTags::default();
         let mut pieces: Vec<Piece> = Vec::new();
         for content in contents {
-            pieces.extend(leak.push(content));
+            pieces.extend(tags.push(content));
         }
-        pieces.extend(leak.end());
+        pieces.extend(tags.end());
         let (mut text, mut thought) = (String::new(), String::new());
         for piece in pieces {
             match piece {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_parted_at_every_split() {
+    fn tags_are_recognised_at_every_split() {
         let check = |content: &str, text: &str, thought: &str| {
             let expected = (text.to_owned(), thought.to_owned());
             for (at, _) in content.char_indices() {
@@ -206,7 +206,7 @@ mod tests {
         check("<thought>Hm.</thought>Hello", "Hello", "Hm.");
         check("Hm.\n</thinking>\nHello", "Hm.\nHello", "");
         check("<th", "<th", "");
-        // What was told of the tag, and what only looks like it.
+        // Mentions of the tag, and similar strings.
         check(
             "End it with </think> always",
             "End it with </think> always",
