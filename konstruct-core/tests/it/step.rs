@@ -645,7 +645,7 @@ fn hours_and_fallbacks() {
             .then(
                 1,
                 done(&part(0)),
-                "open question Budget; replied 1 as Budget",
+                "open question Budget, again at 31; replied 1 as Budget",
             ),
         path(
             "an unknown price under a cap",
@@ -658,7 +658,7 @@ fn hours_and_fallbacks() {
         .then(
             1,
             done(&part(0)),
-            "open question Budget; replied 1 as Budget",
+            "open question Budget, again at 31; replied 1 as Budget",
         ),
         asked("an unknown price without a cap")
             .started(|started| started.model.price = None)
