@@ -43,10 +43,11 @@ impl Answer {
 
 impl Workforce {
     /// Asks the employee, and waits for the answer. `person` is your app's id of who asks: the employee remembers each person's
-    /// conversation, and tells nobody what another one said.
+    /// conversation, and does not reveal one person's conversation to another.
     ///
-    /// The question is a turn like any other: durable before it is worked on, replayable, under the cap, with memory and tools. It is
-    /// worked on by [`run`](Self::run) if that is running, otherwise by this call. There is no time limit beyond the employee's
+    /// The question is a turn like any other: durable before it is processed, replayable, under the cap, with memory and tools. It is
+    /// processed by [`run`](Self::run) if that is running, otherwise by this call. Questions that one person asks at the same time are
+    /// answered together, as in a chat. There is no time limit beyond the employee's
     /// [`deadline_secs`](crate::employee::TurnLimits::deadline_secs), after which the answer is a fixed sentence
     /// ([`Answer::fallback`]).
     ///

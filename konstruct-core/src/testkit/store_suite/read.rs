@@ -121,6 +121,23 @@ pub(super) async fn what_was_said_is_read(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn a_conversation_is_found(subject: &StoreSubject) -> Outcome {
+    let (world, other) = (World::new(), World::new());
+    let (id, _) = subject.accept_new(&world, world.message("C1", "1")).await?;
+    subject.accept_new(&world, world.message("C2", "2")).await?;
+    let listed = subject.store.list(world.tenant, None, 9).await?;
+    let listed = listed.into_iter().find(|found| found.id == id);
+    let found = subject.store.conversation(world.tenant, id).await?;
+    ensure!(found.is_some(), "a conversation is not found");
+    ensure_eq!(found, listed, "the conversation");
+    let foreign = subject.store.conversation(other.tenant, id).await?;
+    ensure!(foreign.is_none(), "another tenant finds it");
+    subject.accept_new(&other, other.message("C1", "1")).await?;
+    let foreign = subject.store.conversation(other.tenant, id).await?;
+    ensure!(foreign.is_none(), "another tenant finds it");
+    Ok(())
+}
+
 pub(super) async fn the_feed_is_in_order(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claims = [
