@@ -66,9 +66,9 @@ impl Inner {
                     if !append.records.is_empty() {
                         // The records of a turn are indexed when it ends or waits.
                         if append.checkpoint {
-                            self.fed.grew(claim.tenant);
+                            self.to_index.notify(claim.tenant);
                         } else {
-                            self.fed.will_grow(claim.tenant);
+                            self.to_index.announce(claim.tenant);
                         }
                     }
                     return Ok(AppendOutcome::Appended);

@@ -91,7 +91,7 @@ impl Inner {
         .await
         .map_err(stored)?;
         tx.commit().await?;
-        self.fed.grew_meanwhile(claim.tenant);
+        self.to_index.notify_if_announced(claim.tenant);
         // Also for a timer alone: it may come before the one that others sleep until.
         if wakes == Some(true) {
             self.wake.arrived();

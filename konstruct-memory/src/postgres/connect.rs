@@ -17,15 +17,15 @@ use uuid::Uuid;
 use super::{
     Inner, Postgres,
     error::stored,
+    index,
     migrate::{MIGRATIONS, applied},
     queue::Queue,
-    shelf,
     tenant::Db,
     time::Time,
     vault::Vault,
     wake::Wake,
 };
-use crate::{KeyRing, memory::Embedding};
+use crate::{KeyRing, memory::MemoryEmbedder};
 
 /// How many connections a process has unless told otherwise.
 const CONNECTIONS: u32 = 16;
@@ -140,12 +140,12 @@ impl PostgresBuilder {
             vault: Vault::new(ring),
             wake,
             queue: Queue::default(),
-            embedding: Embedding::new(self.embedder),
-            fed: Arc::default(),
-            vectors: Arc::default(),
+            embedder: MemoryEmbedder::new(self.embedder),
+            to_index: Arc::default(),
+            to_embed: Arc::default(),
             served: Mutex::new(Uuid::nil()),
         });
-        shelf::start(&inner, self.lanes);
+        index::start(&inner, self.lanes);
         Ok(Postgres { inner })
     }
 }

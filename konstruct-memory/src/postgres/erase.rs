@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::{
     Inner,
+    backend::{advance, forget_units},
     claim::{signed, uuid, void},
     error::stored,
-    shelf::{advance, forget_units},
     tenant::{Mode, TenantTx},
     time::time,
 };
-use crate::memory::shelf::Plan;
+use crate::memory::backend::Plan;
 
 /// The tables that a conversation's rows stand in.
 macro_rules! of_conversation {

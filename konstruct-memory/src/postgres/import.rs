@@ -99,7 +99,7 @@ impl Inner {
         }
         tx.commit().await?;
         self.wake.arrived();
-        self.fed.grew(tenant);
+        self.to_index.notify(tenant);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod graph;
 mod import;
+mod index;
 mod migrate;
 mod prune;
 mod queue;
@@ -17,7 +18,6 @@ mod read;
 mod rewrap;
 mod rewrite;
 mod roles;
-mod shelf;
 mod tenant;
 mod time;
 mod upgrade;
@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 pub use self::{connect::PostgresBuilder, graph::VectorIndex};
 use self::{queue::Queue, tenant::Db, vault::Vault, wake::Wake};
-use crate::memory::{Embedding, Fed};
+use crate::memory::{MemoryEmbedder, TenantQueue};
 
 /// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
 /// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
@@ -59,9 +59,9 @@ struct Inner {
     vault: Vault,
     wake: Wake,
     queue: Queue,
-    embedding: Embedding,
-    fed: Arc<Fed>,
-    vectors: Arc<Fed>,
+    embedder: MemoryEmbedder,
+    to_index: Arc<TenantQueue>,
+    to_embed: Arc<TenantQueue>,
     /// The tenant that was served last: the next claim goes to one after it.
     served: Mutex<Uuid>,
 }
@@ -148,8 +148,8 @@ impl Postgres {
 /// The follower of the feeds ends by itself, at once if nothing else is on.
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.fed.end();
-        self.vectors.end();
+        self.to_index.close();
+        self.to_embed.close();
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     budget::{self, Budget},
     head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
-    log::Wanted,
+    log::Filter,
     snapshot::{Rows as _, Snapshot},
 };
 
@@ -67,7 +67,7 @@ fn walk(
             vault.read_row(
                 rows,
                 (key, row),
-                (&(0..u64::MAX), Wanted::All),
+                (&(0..u64::MAX), Filter::All),
                 &mut records,
             )?;
             records

@@ -41,7 +41,7 @@ pub(super) struct Row<'a> {
 
 /// Which records of a log are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Filter {
     All,
     /// Those that [say something](Record::says_something); the others are `None`.
     Said,
@@ -69,8 +69,8 @@ impl At {
         self.place | if self.says { SAYS } else { 0 }
     }
 
-    fn is_of(self, wanted: Wanted) -> bool {
-        self.says || wanted == Wanted::All
+    fn is_of(self, wanted: Filter) -> bool {
+        self.says || wanted == Filter::All
     }
 }
 
@@ -357,7 +357,7 @@ impl Vault {
         &mut self,
         rows: &mut dyn Rows,
         (key, row): (&[u8], &[u8]),
-        (range, wanted): (&Range<u64>, Wanted),
+        (range, wanted): (&Range<u64>, Filter),
         log: &mut Vec<Stored>,
     ) -> Result<()> {
         let row = Row::read(row)?;
@@ -388,7 +388,7 @@ impl Vault {
         rows: &mut dyn Rows,
         key: &[u8],
         group: &Group<'_>,
-        wanted: Wanted,
+        wanted: Filter,
     ) -> Result<Option<Records>> {
         let place = place_of(key, &group.places);
         let is_wanted = |at: usize| group.places.get(at).is_some_and(|at| at.is_of(wanted));
@@ -409,7 +409,7 @@ impl Vault {
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
-        (range, wanted): (Range<u64>, Wanted),
+        (range, wanted): (Range<u64>, Filter),
     ) -> Result<Vec<Stored>> {
         if range.is_empty() {
             return Ok(Vec::new());
@@ -464,7 +464,7 @@ impl Vault {
             return Ok(None);
         };
         let group = row.groups.remove(at);
-        if let Some(records) = self.open_group(rows, &key, &group, Wanted::All)? {
+        if let Some(records) = self.open_group(rows, &key, &group, Filter::All)? {
             let others = group.places.iter().zip(&*records);
             let (places, records): (Vec<At>, Vec<&Record>) = others
                 .filter(|(other, _)| !is_it(other))

@@ -9,6 +9,7 @@ mod erase;
 mod export;
 mod head;
 mod import;
+mod index;
 mod keys;
 mod linked;
 mod log;
@@ -19,7 +20,6 @@ mod recover;
 mod rewrite;
 mod roles;
 mod rows;
-mod shelf;
 mod slices;
 mod snapshot;
 mod vault;
@@ -39,12 +39,12 @@ use tokio::sync::{Semaphore, watch};
 
 use self::{
     erase::Erasure,
+    index::{Follower, Tables},
     precedence::Precedence,
     ready::Ready,
     recover::Health,
     rewrite::Noted,
     rows::OpenedRows,
-    shelf::{Follower, Tables},
     slices::Erasing,
     snapshot::{Latest, Rows as _},
     vault::Keys,
@@ -54,7 +54,7 @@ pub use self::{
     recover::FailedWrite,
     rows::{Expect, RowChange},
 };
-use crate::{KeyRing, memory::Embedding};
+use crate::{KeyRing, memory::MemoryEmbedder};
 
 /// The format of the file that this build writes and reads.
 const FORMAT: u64 = 6;
@@ -250,7 +250,7 @@ impl RedbBuilder {
             changes: watch::Sender::new(0),
             follower: Follower::default(),
             tables: Tables::default(),
-            embedding: Embedding::new(self.embedder),
+            embedder: MemoryEmbedder::new(self.embedder),
             touched: Noted::default(),
             erasing: Erasing::default(),
             rows: OpenedRows::default(),
@@ -339,7 +339,7 @@ struct Shared {
     changes: watch::Sender<u64>,
     follower: Follower,
     tables: Tables,
-    embedding: Embedding,
+    embedder: MemoryEmbedder,
     /// What is written while the file is copied.
     touched: Noted,
     /// What is erased in parts.

@@ -24,7 +24,7 @@ use super::{
     head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
-    log::Wanted,
+    log::Filter,
     snapshot::Rows,
     vault::Vault,
 };
@@ -309,7 +309,7 @@ impl Shared {
             let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
             // The last of its records has the row's cursor, and each before it one less.
             let range = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
-            vault.read_row(rows, (&at, &row), (&range, Wanted::All), &mut records)?;
+            vault.read_row(rows, (&at, &row), (&range, Filter::All), &mut records)?;
             for stored in records.drain(..) {
                 fed.push(Fed {
                     cursor: cursor - (last - stored.index),
@@ -334,7 +334,7 @@ impl Vault {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let mut log = self.log(rows, conversation, (range, Wanted::All))?;
+        let mut log = self.log(rows, conversation, (range, Filter::All))?;
         self.deliveries(rows, conversation, &mut log)?;
         Ok(log)
     }
@@ -346,6 +346,6 @@ impl Vault {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.log(rows, conversation, (range, Wanted::Said))
+        self.log(rows, conversation, (range, Filter::Said))
     }
 }

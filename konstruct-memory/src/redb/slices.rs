@@ -16,13 +16,13 @@ use super::{
     Shared,
     arrival::inbox_keys,
     head::{Head, corrupt},
+    index::sealed_to,
     keys::{
         self, DUE, HEADS, INBOX, KEYS, LOG, MEMORY, MEMORY_OF, META, PERSON_KEYS, ROWS,
         TENANT_KEYS, Table, WORDS,
     },
     log::Row,
     rows::OPERATOR,
-    shelf::sealed_to,
     snapshot::Rows,
     writer::Batch,
 };

@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     erase::Erasure,
+    index::EraseWith,
     keys::{self, Table},
     recover::is_io,
     rewrite::{self, Copying, Fresh, Touched},
-    shelf::EraseWith,
     slices::Erasing,
     snapshot::{Rows, Step},
     stored,

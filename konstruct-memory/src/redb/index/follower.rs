@@ -14,9 +14,9 @@ use super::{
         snapshot::Rows as _,
         writer::Writer,
     },
-    Desk,
+    RedbBackend,
 };
-use crate::memory::{Fed, embed_some, keep_up_some};
+use crate::memory::{TenantQueue, embed_some, keep_up_some};
 
 /// How long a lane sleeps that waits for nothing in particular.
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -24,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(3_600);
 /// The tenants whose words are to be indexed, and those whose texts are to be embedded, which may take long or fail for hours.
 #[derive(Debug, Default)]
 pub(in crate::redb) struct Follower {
-    words: Fed,
-    vectors: Fed,
+    to_index: TenantQueue,
+    to_embed: TenantQueue,
     stopped: watch::Sender<bool>,
 }
 
@@ -40,33 +40,33 @@ impl Follower {
         writer: &Writer,
         lanes: NonZeroUsize,
     ) -> Result<Vec<JoinHandle<()>>> {
-        let desk = Desk {
+        let backend = RedbBackend {
             shared: Arc::clone(shared),
             writer: writer.clone(),
         };
-        let words = thread("redb-words", desk.clone(), async |desk| {
-            if let Err(error) = desk.shared.find_behind() {
+        let words = thread("redb-words", backend.clone(), async |backend| {
+            if let Err(error) = backend.shared.find_behind() {
                 tracing::warn!(%error, "could not read which tenants' indexes are behind");
             }
-            if let Err(error) = finish_erasures(desk).await {
+            if let Err(error) = finish_erasures(backend).await {
                 tracing::error!(%error, "could not finish a prepared erasure; the next start tries again");
             }
-            index(desk).await;
+            index(backend).await;
         })?;
-        if !shared.embedding.is_there() {
+        if !shared.embedder.is_configured() {
             return Ok(vec![words]);
         }
         // An embedder may need the runtime that the store was opened in.
         let runtime = Handle::try_current().ok();
-        let vectors = thread("redb-vectors", desk, async move |desk| {
-            join_all((0..lanes.get()).map(|_| embed(desk, runtime.as_ref()))).await;
+        let vectors = thread("redb-vectors", backend, async move |backend| {
+            join_all((0..lanes.get()).map(|_| embed(backend, runtime.as_ref()))).await;
         })?;
         Ok(vec![words, vectors])
     }
 
     /// Notes that a tenant's feed has grown.
     pub(in crate::redb) fn follow(&self, tenant: TenantId) {
-        self.words.grew(tenant);
+        self.to_index.notify(tenant);
     }
 
     /// Ends all lanes, whatever they wait for.
@@ -82,8 +82,8 @@ impl Follower {
 /// Runs this on a thread with a runtime of its own until the follower is stopped.
 fn thread(
     name: &str,
-    desk: Desk,
-    work: impl AsyncFnOnce(&Desk) + Send + 'static,
+    backend: RedbBackend,
+    work: impl AsyncFnOnce(&RedbBackend) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
     let failed = |error| Error::internal("the follower thread did not start").with_source(error);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,12 +91,12 @@ fn thread(
         .build()
         .map_err(failed)?;
     let run = move || {
-        let mut stopped = desk.shared.follower.stopped.subscribe();
+        let mut stopped = backend.shared.follower.stopped.subscribe();
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => {}
-                () = work(&desk) => {}
+                () = work(&backend) => {}
             }
         });
     };
@@ -105,46 +105,48 @@ fn thread(
 }
 
 /// Keeps the indexes of words up.
-async fn index(desk: &Desk) {
-    let Follower { words, vectors, .. } = &desk.shared.follower;
+async fn index(backend: &RedbBackend) {
+    let Follower {
+        to_index, to_embed, ..
+    } = &backend.shared.follower;
     loop {
-        let Some(tenant) = words.next(IDLE).await else {
+        let Some(tenant) = to_index.next(IDLE).await else {
             continue;
         };
-        desk.shared.precedence.give_way().await;
-        match keep_up_some(desk, tenant).await {
-            Ok(true) => words.interrupt(tenant, None),
-            Ok(false) => words.done(tenant),
+        backend.shared.precedence.give_way().await;
+        match keep_up_some(backend, tenant).await {
+            Ok(true) => to_index.requeue(tenant, None),
+            Ok(false) => to_index.done(tenant),
             Err(error) => {
-                fell_behind(words, tenant, &error);
+                fell_behind(to_index, tenant, &error);
                 continue;
             }
         }
-        if desk.shared.embedding.is_there() {
-            vectors.grew(tenant);
+        if backend.shared.embedder.is_configured() {
+            to_embed.notify(tenant);
         }
     }
 }
 
 /// Keeps vectors up with the indexes.
-async fn embed(desk: &Desk, runtime: Option<&Handle>) {
-    let vectors = &desk.shared.follower.vectors;
+async fn embed(backend: &RedbBackend, runtime: Option<&Handle>) {
+    let to_embed = &backend.shared.follower.to_embed;
     loop {
-        let Some(tenant) = vectors.next(IDLE).await else {
+        let Some(tenant) = to_embed.next(IDLE).await else {
             continue;
         };
-        desk.shared.precedence.give_way().await;
-        let place = vectors.place(tenant);
-        match within(runtime, embed_some(desk, tenant, place)).await {
-            Ok(None) => vectors.done(tenant),
-            Ok(place) => vectors.interrupt(tenant, place),
-            Err(error) => fell_behind(vectors, tenant, &error),
+        backend.shared.precedence.give_way().await;
+        let place = to_embed.resume_after(tenant);
+        match within(runtime, embed_some(backend, tenant, place)).await {
+            Ok(None) => to_embed.done(tenant),
+            Ok(place) => to_embed.requeue(tenant, place),
+            Err(error) => fell_behind(to_embed, tenant, &error),
         }
     }
 }
 
-fn fell_behind(fed: &Fed, tenant: TenantId, error: &Error) {
-    let wait = fed.failed(tenant);
+fn fell_behind(queue: &TenantQueue, tenant: TenantId, error: &Error) {
+    let wait = queue.failed(tenant);
     tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
 }
 
@@ -159,11 +161,11 @@ async fn within<T>(runtime: Option<&Handle>, work: impl Future<Output = T>) -> T
 }
 
 /// Erases the persons whose erasure the last process has only prepared.
-async fn finish_erasures(desk: &Desk) -> Result<()> {
-    let prepared = slices::all_prepared(&mut desk.shared.snapshot()?)?;
+async fn finish_erasures(backend: &RedbBackend) -> Result<()> {
+    let prepared = slices::all_prepared(&mut backend.shared.snapshot()?)?;
     for (tenant, person, depth) in prepared {
         let what = Erase::Person { person };
-        crate::memory::forget(desk, tenant, what, depth).await?;
+        crate::memory::forget(backend, tenant, what, depth).await?;
     }
     Ok(())
 }

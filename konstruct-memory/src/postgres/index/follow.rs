@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::{Inner, error::stored};
 use crate::{
-    memory::{self, Fed},
+    memory::{self, TenantQueue},
     seal,
 };
 
@@ -25,19 +25,27 @@ const PAGE: i32 = 1_000;
 /// A tenant has one turn at a time, and ends it after some of its work: so one whose embedder is slow, or whose index is far behind,
 /// takes one lane, and the others go round among the rest.
 pub(in crate::postgres) fn start(inner: &Arc<Inner>, lanes: NonZeroUsize) {
-    let (fed, vectors) = (&inner.fed, &inner.vectors);
+    let (to_index, to_embed) = (&inner.to_index, &inner.to_embed);
     for lane in 0..lanes.get() {
-        let fed = (Arc::clone(fed), Arc::clone(vectors));
-        tokio::spawn(follow(Arc::downgrade(inner), fed, lane == 0));
-        tokio::spawn(embed(Arc::downgrade(inner), Arc::clone(vectors), lane == 0));
+        let queues = (Arc::clone(to_index), Arc::clone(to_embed));
+        tokio::spawn(follow(Arc::downgrade(inner), queues, lane == 0));
+        tokio::spawn(embed(
+            Arc::downgrade(inner),
+            Arc::clone(to_embed),
+            lane == 0,
+        ));
     }
 }
 
 /// Keeps the indexes of words up. The first lane also looks for what others left.
-async fn follow(store: Weak<Inner>, (fed, vectors): (Arc<Fed>, Arc<Fed>), first: bool) {
+async fn follow(
+    store: Weak<Inner>,
+    (to_index, to_embed): (Arc<TenantQueue>, Arc<TenantQueue>),
+    first: bool,
+) {
     let mut after = Uuid::nil();
     loop {
-        let grown = fed.next(LOOK).await;
+        let grown = to_index.next(LOOK).await;
         let Some(inner) = store.upgrade() else {
             return;
         };
@@ -46,58 +54,58 @@ async fn follow(store: Weak<Inner>, (fed, vectors): (Arc<Fed>, Arc<Fed>), first:
             grown => grown,
         };
         let Some(tenant) = left else { continue };
-        if grown.is_none() && !fed.begin(tenant) {
+        if grown.is_none() && !to_index.begin(tenant) {
             continue;
         }
         match memory::keep_up_some(&*inner, tenant).await {
             Ok(true) => {
-                fed.interrupt(tenant, None);
-                vectors.grew(tenant);
+                to_index.requeue(tenant, None);
+                to_embed.notify(tenant);
             }
             Ok(false) => {
-                fed.done(tenant);
-                vectors.grew(tenant);
+                to_index.done(tenant);
+                to_embed.notify(tenant);
             }
-            Err(error) => fell_behind(&fed, tenant, &error),
+            Err(error) => fell_behind(&to_index, tenant, &error),
         }
     }
 }
 
 /// Keeps vectors up with the indexes: it may take long, and fail for hours. The first lane looks at all tenants first.
-async fn embed(store: Weak<Inner>, vectors: Arc<Fed>, first: bool) {
+async fn embed(store: Weak<Inner>, to_embed: Arc<TenantQueue>, first: bool) {
     if first
         && let Some(inner) = store.upgrade()
-        && let Err(error) = all(&inner, &vectors).await
+        && let Err(error) = all(&inner, &to_embed).await
     {
         tracing::warn!(%error, "nobody knows whose texts are not embedded");
     }
     loop {
-        let next = vectors.next(LOOK).await;
+        let next = to_embed.next(LOOK).await;
         let Some(inner) = store.upgrade() else {
             return;
         };
         let Some(tenant) = next else { continue };
-        if !inner.embedding.is_there() {
-            vectors.done(tenant);
+        if !inner.embedder.is_configured() {
+            to_embed.done(tenant);
             continue;
         }
-        let place = vectors.place(tenant);
+        let place = to_embed.resume_after(tenant);
         match memory::embed_some(&*inner, tenant, place).await {
-            Ok(None) => vectors.done(tenant),
-            Ok(place) => vectors.interrupt(tenant, place),
-            Err(error) => fell_behind(&vectors, tenant, &error),
+            Ok(None) => to_embed.done(tenant),
+            Ok(place) => to_embed.requeue(tenant, place),
+            Err(error) => fell_behind(&to_embed, tenant, &error),
         }
     }
 }
 
-fn fell_behind(fed: &Fed, tenant: TenantId, error: &Error) {
-    let wait = fed.failed(tenant);
+fn fell_behind(queue: &TenantQueue, tenant: TenantId, error: &Error) {
+    let wait = queue.failed(tenant);
     tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
 }
 
 /// Has every tenant looked at, for the embedder may be another than before.
-async fn all(inner: &Inner, vectors: &Fed) -> Result<()> {
-    if !inner.embedding.is_there() {
+async fn all(inner: &Inner, to_embed: &TenantQueue) -> Result<()> {
+    if !inner.embedder.is_configured() {
         return Ok(());
     }
     let mut after = Uuid::nil();
@@ -113,10 +121,10 @@ async fn all(inner: &Inner, vectors: &Fed) -> Result<()> {
         };
         after = *last;
         let tenants = page.iter().map(|it| TenantId::from_bytes(*it.as_bytes()));
-        tenants.for_each(|tenant| vectors.grew(tenant));
+        tenants.for_each(|tenant| to_embed.notify(tenant));
     }
     // Where several processes start at once, each begins elsewhere, and finds done what others did.
-    vectors.begin_after(TenantId::from_bytes(seal::token()?));
+    to_embed.begin_after(TenantId::from_bytes(seal::token()?));
     Ok(())
 }
 

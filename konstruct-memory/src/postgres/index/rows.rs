@@ -10,15 +10,15 @@ use super::{
         tenant::{Mode, TenantTx},
         vault::{self, Persons},
     },
-    Kind, Plan,
+    Plan, RowKind,
 };
-use crate::{memory::shelf::RowPut, seal::TenantKey};
+use crate::{memory::backend::RowPut, seal::TenantKey};
 
 impl Inner {
     pub(super) async fn row(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
@@ -46,7 +46,7 @@ impl Inner {
     pub(super) async fn rows(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -65,7 +65,7 @@ impl Inner {
 pub(super) async fn get(
     tx: &mut TenantTx,
     of: &TenantKey,
-    kind: Kind,
+    kind: RowKind,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>> {
     let sealed: Option<Vec<u8>> = sqlx::query_scalar(
@@ -89,7 +89,7 @@ pub(super) async fn get(
 pub(super) async fn scan(
     tx: &mut TenantTx,
     of: &TenantKey,
-    kind: Kind,
+    kind: RowKind,
     (prefix, after): (&[u8], Option<&[u8]>),
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -134,7 +134,7 @@ pub(super) async fn scan(
 }
 
 /// The row that a value is sealed to.
-pub(super) fn place(kind: Kind, key: &[u8]) -> Vec<u8> {
+pub(super) fn place(kind: RowKind, key: &[u8]) -> Vec<u8> {
     [[kind as u8].as_slice(), key].concat()
 }
 

@@ -7,7 +7,7 @@ use super::super::{
     keys::{self, UNITS},
     snapshot::Rows,
 };
-use crate::memory::shelf::{EmbedderKey, Group, Space, Unit, UnitInfo, UnitKey, What};
+use crate::memory::backend::{EmbedderKey, Group, Space, Unit, UnitInfo, UnitKey, UnitKind};
 
 pub(super) fn unit_key(tenant: TenantId, unit: &UnitKey) -> Vec<u8> {
     keys::of(tenant, &[&unit.space.0, &unit.group.0, &unit.item])
@@ -150,9 +150,9 @@ impl Bytes<'_> {
 
 fn read_info(bytes: &mut Bytes<'_>) -> Result<UnitInfo> {
     let what = match bytes.take()? {
-        [0] => What::Knowledge,
-        [1] => What::History,
-        [2] => What::Fact,
+        [0] => UnitKind::Knowledge,
+        [1] => UnitKind::History,
+        [2] => UnitKind::Fact,
         _ => return Err(corrupt()),
     };
     let version = u32::from_be_bytes(bytes.take()?);

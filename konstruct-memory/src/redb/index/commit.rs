@@ -17,12 +17,12 @@ use super::{
         snapshot::Rows,
         writer::{Batch, Operation},
     },
-    index::{Changes, Step},
+    changes::{Changes, Step},
     units,
 };
 use crate::{
     memory::{
-        shelf::{EmbedderKey, Kind, Plan},
+        backend::{EmbedderKey, Plan, RowKind},
         unknown_person,
     },
     seal::{self, KeyId},
@@ -58,7 +58,7 @@ impl MemoryHead {
 }
 
 /// The key of a row of the memory.
-pub(super) fn row_key(tenant: TenantId, kind: Kind, key: &[u8]) -> Vec<u8> {
+pub(super) fn row_key(tenant: TenantId, kind: RowKind, key: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[&[kind as u8], key])
 }
 
@@ -142,7 +142,7 @@ fn apply(
         }
     }
     head.revision += 1;
-    if plan.take_out_all {
+    if plan.clear_index {
         for table in [
             POSTINGS,
             UNITS,
@@ -167,15 +167,15 @@ fn apply(
     for (kind, key) in &plan.remove {
         remove_row(batch, tenant, &row_key(tenant, *kind, key))?;
     }
-    for (space, group) in &plan.take_out_groups {
+    for (space, group) in &plan.remove_groups {
         let prefix = keys::of(tenant, &[&space.0, &group.0]);
         for (key, _) in batch.all(UNITS, &prefix)? {
             let unit = units::read_key(&key, 16)?;
-            changes.take_out(batch, tenant, &unit)?;
+            changes.remove_units(batch, tenant, &unit)?;
         }
     }
-    for unit in &plan.take_out {
-        changes.take_out(batch, tenant, unit)?;
+    for unit in &plan.remove_units {
+        changes.remove_units(batch, tenant, unit)?;
     }
     for put in &plan.put {
         let key = row_key(tenant, put.kind, &put.key);
@@ -188,9 +188,9 @@ fn apply(
         row.extend(vault.seal_bytes(batch, &put.persons, (MEMORY, &key), &put.value)?);
         batch.put(MEMORY, key, row);
     }
-    for (which, unit) in plan.put_in.iter().enumerate() {
-        changes.take_out(batch, tenant, &unit.key)?;
-        changes.put_in(batch, tenant, (which, unit))?;
+    for (which, unit) in plan.add_units.iter().enumerate() {
+        changes.remove_units(batch, tenant, &unit.key)?;
+        changes.add_units(batch, tenant, (which, unit))?;
     }
     changes.put_vectors(batch, tenant, &plan.vectors)?;
     changes.write(batch, tenant)?;
@@ -311,7 +311,7 @@ impl Operation for EraseWith {
                 let own = keys::of(tenant, &[person.as_bytes()]);
                 for (key, _) in batch.all(PERSON_UNITS, &own)? {
                     let unit = units::read_key(&key, 32)?;
-                    let there = changes.take_out(batch, tenant, &unit)?;
+                    let there = changes.remove_units(batch, tenant, &unit)?;
                     erasure.receipt.passages += u64::from(there);
                 }
                 apply(batch, shared, tenant, &self.plan, head, &mut changes)?;
@@ -390,7 +390,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Redb, memory::shelf::RowPut};
+    use crate::{Redb, memory::backend::RowPut};
 
     #[tokio::test]
     async fn a_failed_erasure_lets_go_of_what_it_held_back() {
@@ -410,7 +410,7 @@ mod tests {
         });
         let plan = Plan {
             put: vec![RowPut {
-                kind: Kind::Erased,
+                kind: RowKind::Erased,
                 key: Vec::new(),
                 value: Vec::new(),
                 persons: persons.collect(),

@@ -1,8 +1,8 @@
-//! The memory's shelf on redb: sealed rows, the index, and one search.
+//! The memory's backend on redb: sealed rows, the index, and one search.
 //!
 //! | file | what |
 //! |---|---|
-//! | `desk` | the shelf itself: what a handle and the follower do the memory's work with |
+//! | `backend` | the backend itself: what a handle and the follower do the memory's work with |
 //! | `commit` | plans of changes, written whole |
 //! | `index` | what a plan changes in the index |
 //! | `units` | the rows of units and vectors |
@@ -11,18 +11,18 @@
 //! | `search` | questions |
 //! | `follower` | the lanes that keep the index up with the feed, and vectors up with the index |
 
+mod backend;
+mod changes;
 mod commit;
-mod desk;
 mod follower;
-mod index;
 mod postings;
 mod search;
 mod tables;
 mod units;
 
 pub(super) use self::{
+    backend::RedbBackend,
     commit::{EraseWith, sealed_to},
-    desk::Desk,
     follower::Follower,
     tables::Tables,
 };

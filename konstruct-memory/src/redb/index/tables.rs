@@ -14,11 +14,11 @@ use super::{
         keys::{self, UNITS, VECTORS},
         snapshot::Rows,
     },
-    index::Step,
+    changes::Step,
     units::{self, Numbered},
 };
 use crate::{
-    memory::shelf::{EmbedderKey, Group, Plan, Space, UnitKey},
+    memory::backend::{EmbedderKey, Group, Plan, Space, UnitKey},
     vector::Arena,
 };
 
@@ -265,7 +265,7 @@ impl Table {
         let prefix = keys::of(tenant, &[&space.0]);
         rows.scan_prefix(UNITS, &prefix, &mut |key, row| {
             let (unit, kept) = (units::read_key(key, 16)?, units::read_unit(row)?);
-            table.put_in(unit, kept.info.at, &kept.passages);
+            table.add_units(unit, kept.info.at, &kept.passages);
             Ok(())
         })?;
         let Some((embedder, dim)) = embedder else {
@@ -329,7 +329,7 @@ impl Table {
         embedder.is_none() || embedder == self.vectors.as_ref().map(of)
     }
 
-    fn put_in(&mut self, unit: UnitKey, at: Timestamp, passages: &[Numbered]) {
+    fn add_units(&mut self, unit: UnitKey, at: Timestamp, passages: &[Numbered]) {
         for (passage, of) in (0..).zip(passages) {
             let number = of.number as usize;
             if self.passages.len() <= number {
@@ -349,7 +349,7 @@ impl Table {
             return;
         }
         self.revision += 1;
-        if plan.take_out_all {
+        if plan.clear_index {
             self.passages.clear();
             self.terms.clear();
             if let Some(vectors) = &mut self.vectors {
@@ -379,8 +379,8 @@ impl Table {
                 passages,
                 which,
             } => {
-                self.put_in(*unit, *at, passages);
-                let made = plan.put_in.get(*which).map(|unit| &unit.passages);
+                self.add_units(*unit, *at, passages);
+                let made = plan.add_units.get(*which).map(|unit| &unit.passages);
                 for (of, made) in passages.iter().zip(made.into_iter().flatten()) {
                     if let Some((embedder, vector)) = &made.vector {
                         self.set_vector(of.number, *embedder, vector);

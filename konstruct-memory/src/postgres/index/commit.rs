@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     super::{Inner, claim::signed, error::stored, tenant::TenantTx, vault::Persons},
-    Kind, Plan, index, rows,
+    Plan, RowKind, index, rows,
 };
 use crate::{memory::unknown_person, seal::TenantKey};
 
@@ -64,10 +64,10 @@ impl Inner {
         first: i64,
     ) -> Result<()> {
         rows::remove(tx, &plan).await?;
-        index::take_out(tx, &plan).await?;
+        changes::remove_units(tx, &plan).await?;
         rows::put(tx, &key, &persons, &plan.put).await?;
-        index::put_in(tx, &plan.put_in, first).await?;
-        index::put_vectors(tx, &plan).await
+        changes::add_units(tx, &plan.add_units, first).await?;
+        changes::put_vectors(tx, &plan).await
     }
 }
 
@@ -79,11 +79,11 @@ pub(in crate::postgres) async fn advance(
     wrapped: Option<&[u8]>,
 ) -> Result<Option<i64>> {
     let many = plan
-        .put_in
+        .add_units
         .iter()
         .map(|unit| unit.passages.len())
         .sum::<usize>();
-    let settings = plan.put.iter().rfind(|row| row.kind == Kind::Settings);
+    let settings = plan.put.iter().rfind(|row| row.kind == RowKind::Settings);
     let indexed: Option<Indexed> = settings.and_then(|row| serde_json::from_slice(&row.value).ok());
     let indexed = indexed.map(|settings| signed(settings.indexed));
     if plan.revision == 0 {

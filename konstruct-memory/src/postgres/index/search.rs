@@ -22,8 +22,8 @@ use super::{
 use crate::{
     bm25::{Collection, Posting},
     memory::{
+        backend::{SearchArea, UnitInfo, UnitKind},
         fuse::{self, Postings, Spread},
-        shelf::{Place, UnitInfo, What},
     },
 };
 
@@ -85,8 +85,8 @@ struct Places {
     groups: Vec<Option<Uuid>>,
 }
 
-impl<'a> FromIterator<(usize, &'a Place)> for Places {
-    fn from_iter<I: IntoIterator<Item = (usize, &'a Place)>>(iter: I) -> Self {
+impl<'a> FromIterator<(usize, &'a SearchArea)> for Places {
+    fn from_iter<I: IntoIterator<Item = (usize, &'a SearchArea)>>(iter: I) -> Self {
         let mut places = Self::default();
         for (at, place) in iter {
             places.of.push(at);
@@ -329,8 +329,9 @@ async fn by_meaning(
     let Some((embedder, question)) = &search.vector else {
         return Ok(Spread::of([], 0));
     };
-    let has_graph =
-        |place: &Place| place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0));
+    let has_graph = |place: &SearchArea| {
+        place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0))
+    };
     let (with, without): (Vec<_>, Vec<_>) = search
         .places
         .iter()
@@ -435,9 +436,9 @@ fn about(row: &PgRow) -> Result<UnitInfo> {
     let before: Option<i64> = row.try_get("before").map_err(stored)?;
     Ok(UnitInfo {
         what: match what {
-            0 => What::Knowledge,
-            1 => What::History,
-            2 => What::Fact,
+            0 => UnitKind::Knowledge,
+            1 => UnitKind::History,
+            2 => UnitKind::Fact,
             _ => return Err(corrupt()),
         },
         version: u32::try_from(version).map_err(|_| corrupt())?,

@@ -12,7 +12,7 @@ use super::super::{
     snapshot::Rows,
     writer::Batch,
 };
-use crate::memory::shelf::{Space, Stem};
+use crate::memory::backend::{Space, Stem};
 
 /// How many numbers a block has: a row of a stem that stands everywhere takes 2.5 kB, and is written for every message.
 const BLOCK: u32 = 512;

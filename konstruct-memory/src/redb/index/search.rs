@@ -22,8 +22,8 @@ use super::{
 use crate::{
     bm25::{Collection, Posting},
     memory::{
+        backend::{Candidate, Search, SearchArea, Space, UnitKey},
         fuse::{self, Lexical, Postings, Spread},
-        shelf::{Candidate, Place, Search, Space, UnitKey},
     },
     vector::dot,
 };
@@ -59,7 +59,7 @@ impl Shared {
         let embedder = search.vector.as_ref();
         let embedder = embedder.map(|(key, question)| (*key, question.len()));
         let mut tables: Vec<(Space, Arc<RwLock<Table>>)> = Vec::new();
-        for Place { space, .. } in &search.places {
+        for SearchArea { space, .. } in &search.places {
             if tables.iter().any(|(known, _)| known == space) {
                 continue;
             }
@@ -90,7 +90,7 @@ struct Sight<'a> {
 
 /// A place: its table, and the slot of its number 0.
 struct Look<'a> {
-    place: &'a Place,
+    place: &'a SearchArea,
     table: &'a Table,
     first: usize,
 }
@@ -198,7 +198,7 @@ impl<'a> Sight<'a> {
     ) -> Result<Spread> {
         let mut size = Collection::default();
         for Look { place, .. } in &self.looks {
-            let of = index::size(snapshot, tenant, place)?;
+            let of = changes::size(snapshot, tenant, place)?;
             size.chunks += of.chunks;
             size.terms += of.terms;
         }

@@ -9,14 +9,14 @@ use super::{
     super::{claim::signed, error::stored, tenant::TenantTx, vault::uuids},
     EmbedderKey, Keys, Plan, UnitKey,
 };
-use crate::memory::shelf::Unit;
+use crate::memory::backend::Unit;
 
 /// The most dimensions of a vector: its row must fit into a page.
 const DIMENSIONS: usize = 3_900;
 
 /// Takes out what a plan takes out, and what it puts in anew.
-pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
-    if plan.take_out_all {
+pub(super) async fn remove_units(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
+    if plan.clear_index {
         for sql in [
             "delete from konstruct.postings where tenant = $1",
             "delete from konstruct.vectors where tenant = $1",
@@ -33,11 +33,11 @@ pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
         }
         return Ok(());
     }
-    let anew = plan.put_in.iter().map(|unit| &unit.key);
-    let mut keys: Keys = plan.take_out.iter().chain(anew).collect();
-    if !plan.take_out_groups.is_empty() {
+    let anew = plan.add_units.iter().map(|unit| &unit.key);
+    let mut keys: Keys = plan.remove_units.iter().chain(anew).collect();
+    if !plan.remove_groups.is_empty() {
         let (spaces, groups): (Vec<_>, Vec<_>) = plan
-            .take_out_groups
+            .remove_groups
             .iter()
             .map(|(space, group)| (Uuid::from_bytes(space.0), Uuid::from_bytes(group.0)))
             .unzip();
@@ -110,7 +110,7 @@ pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> 
 }
 
 /// Puts units in, their passages numbered from the first on; of two with one key, the last one.
-pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit], first: i64) -> Result<()> {
+pub(super) async fn add_units(tx: &mut TenantTx, units: &[Unit], first: i64) -> Result<()> {
     let units: BTreeMap<UnitKey, &Unit> = units.iter().map(|unit| (unit.key, unit)).collect();
     if units.is_empty() {
         return Ok(());
@@ -306,7 +306,7 @@ impl<'a> Vectors<'a> {
 /// Puts vectors to the passages that are there; of two for one passage, the last one.
 pub(super) async fn put_vectors(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
     let mut last: BTreeMap<(UnitKey, u32), (EmbedderKey, &[f32])> = BTreeMap::new();
-    for unit in &plan.put_in {
+    for unit in &plan.add_units {
         for (n, passage) in (0..).zip(&unit.passages) {
             if let Some((embedder, vector)) = &passage.vector {
                 last.insert((unit.key, n), (*embedder, vector));

@@ -1,4 +1,4 @@
-//! The shelf itself: what the memory's work is done with, on a thread that may block.
+//! The backend itself: what the memory's work is done with, on a thread that may block.
 
 use std::{ops::Range, sync::Arc};
 
@@ -26,8 +26,12 @@ use super::{
 };
 use crate::{
     memory::{
-        Embedding, memory_store,
-        shelf::{Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted},
+        MemoryEmbedder,
+        backend::{
+            Candidate, EmbedderKey, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search,
+            UnitKey,
+        },
+        memory_store,
     },
     seal::TenantKey,
 };
@@ -40,30 +44,30 @@ const PART: usize = 8;
 
 /// The store, as the memory sees it.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct RedbBackend {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for RedbBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
+        f.debug_struct("RedbBackend").finish_non_exhaustive()
     }
 }
 
 impl Redb {
     /// Does something with the memory, on a thread that may block.
-    async fn shelved<T: Send + 'static>(
+    async fn with_backend<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.inner.shared.precedence.give_way().await;
-        let desk = self.desk()?;
+        let backend = self.backend()?;
         let runtime = tokio::runtime::Handle::current();
         // The store stays open until it is done.
         let held = self.clone();
         blocking(move || {
-            let done = runtime.block_on(work(Arc::new(desk)));
+            let done = runtime.block_on(work(Arc::new(backend)));
             drop(held);
             done
         })
@@ -71,16 +75,16 @@ impl Redb {
     }
 
     /// Looks something up in the memory, where the caller is.
-    async fn looked<T: Send + 'static>(
+    async fn with_reader<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.inner.shared.precedence.give_way().await;
-        work(Arc::new(self.desk()?)).await
+        work(Arc::new(self.backend()?)).await
     }
 
-    pub(crate) fn desk(&self) -> Result<Desk> {
-        Ok(Desk {
+    pub(crate) fn backend(&self) -> Result<RedbBackend> {
+        Ok(RedbBackend {
             shared: Arc::clone(&self.inner.shared),
             writer: self.inner.writer()?.clone(),
         })
@@ -93,21 +97,21 @@ impl Redb {
         what: Erase,
         depth: Depth,
     ) -> Result<ErasureReceipt> {
-        self.shelved(move |shelf| {
-            Box::pin(async move { crate::memory::forget(&*shelf, tenant, what, depth).await })
+        self.with_backend(move |backend| {
+            Box::pin(async move { crate::memory::forget(&*backend, tenant, what, depth).await })
         })
         .await
     }
 }
 
-impl Desk {
+impl RedbBackend {
     /// Reads a part of a log, as far as it goes.
     fn logged(
         &self,
         snapshot: &mut Snapshot,
         vault: &mut Vault,
         (tenant, conversation): (TenantId, ConversationId),
-        (range, wanted): (Range<u64>, log::Wanted),
+        (range, wanted): (Range<u64>, log::Filter),
     ) -> Result<Vec<Stored>> {
         let head = self.shared.head(snapshot, tenant, conversation)?;
         let range = range.start..range.end.min(head.map_or(0, |head| head.len));
@@ -117,7 +121,7 @@ impl Desk {
     fn logged_alone(
         &self,
         place: (TenantId, ConversationId),
-        wanted: (Range<u64>, log::Wanted),
+        wanted: (Range<u64>, log::Filter),
     ) -> Result<Vec<Stored>> {
         let mut snapshot = self.shared.snapshot()?;
         match self.shared.vault(&mut snapshot, place.0)? {
@@ -131,7 +135,7 @@ impl Desk {
 fn opened(
     snapshot: &mut Snapshot,
     vault: &mut Vault,
-    (kind, key): (Kind, &[u8]),
+    (kind, key): (RowKind, &[u8]),
 ) -> Result<Option<Vec<u8>>> {
     let key = row_key(vault.tenant(), kind, key);
     let Some(row) = snapshot.get(MEMORY, &key)? else {
@@ -141,12 +145,12 @@ fn opened(
     Ok(opened.map(Into::into))
 }
 
-memory_store!(Redb, looked);
+memory_store!(Redb, with_reader);
 
 #[async_trait]
-impl Shelf for Desk {
-    fn embedding(&self) -> &Embedding {
-        &self.shared.embedding
+impl MemoryBackend for RedbBackend {
+    fn embedder(&self) -> &MemoryEmbedder {
+        &self.shared.embedder
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -159,7 +163,7 @@ impl Shelf for Desk {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Wanted::All))
+        self.logged_alone((tenant, conversation), (range, log::Filter::All))
     }
 
     async fn said(
@@ -168,10 +172,10 @@ impl Shelf for Desk {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Wanted::Said))
+        self.logged_alone((tenant, conversation), (range, log::Filter::Said))
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         let mut snapshot = self.shared.snapshot()?;
         self.shared.feed(&mut snapshot, tenant, after, limit)
     }
@@ -191,7 +195,7 @@ impl Shelf for Desk {
         Ok(MemoryHead::of(&mut self.shared.snapshot()?, tenant)?.revision)
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut snapshot = self.shared.snapshot()?;
         match self.shared.vault(&mut snapshot, tenant)? {
             Some(mut vault) => opened(&mut snapshot, &mut vault, (kind, key)),
@@ -199,7 +203,7 @@ impl Shelf for Desk {
         }
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         let mut snapshot = self.shared.snapshot()?;
         let Some(mut vault) = self.shared.vault(&mut snapshot, tenant)? else {
             return Ok((
@@ -213,7 +217,7 @@ impl Shelf for Desk {
         }
         for (conversation, range) in &wanted.logs {
             let place = (tenant, *conversation);
-            let wanted = (range.clone(), log::Wanted::Said);
+            let wanted = (range.clone(), log::Filter::Said);
             logs.push(self.logged(&mut snapshot, &mut vault, place, wanted)?);
         }
         Ok((rows, logs))
@@ -222,7 +226,7 @@ impl Shelf for Desk {
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -356,7 +360,7 @@ impl Shelf for Desk {
         Ok(true)
     }
 
-    fn part(&self) -> Option<usize> {
+    fn erasure_batch(&self) -> Option<usize> {
         Some(PART.min(self.shared.part))
     }
 

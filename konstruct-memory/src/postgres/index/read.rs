@@ -11,7 +11,7 @@ use super::{
         tenant::{Mode, TenantTx},
         vault::{KeysById, row_in},
     },
-    Read, Wanted,
+    Read, ReadRequest,
     rows::place,
 };
 use crate::seal::TenantKey;
@@ -41,7 +41,7 @@ type Row = (i32, i64, i64, Option<Vec<u8>>, Option<Uuid>, Option<Uuid>);
 
 impl Inner {
     /// Reads rows and parts of logs.
-    pub(super) async fn read_all(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    pub(super) async fn read_all(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
         let Some(key) = self.vault.key(&mut tx).await? else {
             let logs = wanted.logs.iter().map(|_| Vec::new()).collect();
@@ -57,7 +57,7 @@ fn at(number: i64) -> Result<usize> {
 }
 
 /// Reads rows and parts of logs.
-pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &Wanted) -> Result<Read> {
+pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &ReadRequest) -> Result<Read> {
     let mut rows = vec![None; wanted.rows.len()];
     let mut logs: Vec<Vec<Stored>> = wanted.logs.iter().map(|_| Vec::new()).collect();
     if rows.is_empty() && logs.is_empty() {

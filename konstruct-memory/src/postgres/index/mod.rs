@@ -1,9 +1,9 @@
-//! The store as a shelf that the memory is kept on.
+//! The store as a backend that the memory is kept on.
 
+mod changes;
 mod commit;
 mod follow;
 mod found;
-mod index;
 mod near;
 mod person;
 mod read;
@@ -25,10 +25,12 @@ pub(super) use self::{commit::advance, follow::start, person::forget_units};
 use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
-        Embedding, memory_store,
-        shelf::{
-            Candidate, EmbedderKey, Group, Kind, Plan, Read, Search, Shelf, Space, UnitKey, Wanted,
+        MemoryEmbedder,
+        backend::{
+            Candidate, EmbedderKey, Group, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search,
+            Space, UnitKey,
         },
+        memory_store,
     },
     seal::TenantKey,
 };
@@ -36,10 +38,10 @@ use crate::{
 memory_store!(Postgres);
 
 impl Postgres {
-    /// Does something with the shelf.
-    pub(super) async fn shelved<T>(
+    /// Does something with the backend.
+    pub(super) async fn with_backend<T>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>>,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
         work(inner).await
@@ -47,13 +49,17 @@ impl Postgres {
 }
 
 #[async_trait]
-impl Shelf for Inner {
-    async fn session(&self, tenant: TenantId, writes: bool) -> Result<Option<Box<dyn Shelf>>> {
+impl MemoryBackend for Inner {
+    async fn session(
+        &self,
+        tenant: TenantId,
+        writes: bool,
+    ) -> Result<Option<Box<dyn MemoryBackend>>> {
         self.begin_session(tenant, writes).await
     }
 
-    fn embedding(&self) -> &Embedding {
-        &self.embedding
+    fn embedder(&self) -> &MemoryEmbedder {
+        &self.embedder
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -74,7 +80,7 @@ impl Shelf for Inner {
         self.read(tenant, conversation, range).await
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.feed(tenant, after, limit).await
     }
 
@@ -102,18 +108,18 @@ impl Shelf for Inner {
         Ok(revision.unwrap_or(0).cast_unsigned())
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.row(tenant, kind, key).await
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         self.read_all(tenant, wanted).await
     }
 
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -253,7 +259,7 @@ impl Inner {
         self.apply(&mut tx, plan, prepared, first).await?;
         tx.commit().await?;
         if leaves_work {
-            self.fed.grew(tenant);
+            self.to_index.notify(tenant);
         }
         Ok(true)
     }

@@ -19,12 +19,12 @@ use super::{
         time::time,
         vault::KeysById,
     },
-    Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted, advance, read, rows,
-    search,
+    Candidate, EmbedderKey, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search, UnitKey,
+    advance, read, rows, search,
 };
-use crate::{memory::Embedding, seal::TenantKey};
+use crate::{memory::MemoryEmbedder, seal::TenantKey};
 
-/// The shelf of one task.
+/// The backend of one task.
 struct Session {
     inner: Arc<Inner>,
     /// Until something was committed; from then on, everything has a transaction of its own.
@@ -57,7 +57,7 @@ impl Inner {
         &self,
         tenant: TenantId,
         writes: bool,
-    ) -> Result<Option<Box<dyn Shelf>>> {
+    ) -> Result<Option<Box<dyn MemoryBackend>>> {
         let Some(inner) = self.own.upgrade() else {
             return Ok(None);
         };
@@ -67,7 +67,7 @@ impl Inner {
         let start: Option<Start> = sqlx::query_as(START)
             .bind(tx.id())
             .bind(tx.given())
-            .bind(Kind::Settings as i16)
+            .bind(RowKind::Settings as i16)
             .fetch_optional(tx.db())
             .await
             .map_err(stored)?;
@@ -75,7 +75,7 @@ impl Inner {
             return Ok(None);
         };
         let key = self.vault.unwrap(tenant, wrapped.clone())?;
-        let row = rows::place(Kind::Settings, &[]);
+        let row = rows::place(RowKind::Settings, &[]);
         let open = |sealed: Vec<u8>| KeysById::default().open_bytes(&key, ("rows", &row), &sealed);
         let settings = sealed.map(open).transpose()?.flatten().map(Into::into);
         Ok(Some(Box::new(Session {
@@ -92,9 +92,9 @@ impl Inner {
 }
 
 #[async_trait]
-impl Shelf for Session {
-    fn embedding(&self) -> &Embedding {
-        self.inner.embedding()
+impl MemoryBackend for Session {
+    fn embedder(&self) -> &MemoryEmbedder {
+        self.inner.embedder()
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -114,10 +114,10 @@ impl Shelf for Session {
         }
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         match &mut *self.tx.lock().await {
             Some(tx) => logs::feed(tx, &self.key, after, limit).await,
-            None => self.inner.fed(tenant, after, limit).await,
+            None => self.inner.feed(tenant, after, limit).await,
         }
     }
 
@@ -129,8 +129,8 @@ impl Shelf for Session {
         Ok(self.revision)
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if kind == Kind::Settings {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if kind == RowKind::Settings {
             return Ok(self.settings.clone());
         }
         match &mut *self.tx.lock().await {
@@ -139,7 +139,7 @@ impl Shelf for Session {
         }
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         match &mut *self.tx.lock().await {
             Some(tx) => read::all(tx, &self.key, wanted).await,
             None => self.inner.read_all(tenant, wanted).await,
@@ -149,7 +149,7 @@ impl Shelf for Session {
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,

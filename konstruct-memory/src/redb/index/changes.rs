@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     bm25::Collection,
-    memory::shelf::{Group, Place, Space, Unit, UnitKey, VectorPut},
+    memory::backend::{Group, SearchArea, Space, Unit, UnitKey, VectorPut},
 };
 
 /// What is changed in a tenant's index by one plan. [`Changes::write`] must follow.
@@ -67,7 +67,7 @@ struct Size {
 
 impl Changes {
     /// Puts in the unit at this place of a plan.
-    pub(super) fn put_in(
+    pub(super) fn add_units(
         &mut self,
         batch: &mut Batch<'_>,
         tenant: TenantId,
@@ -113,7 +113,7 @@ impl Changes {
     }
 
     /// Takes a unit out, if it is there.
-    pub(super) fn take_out(
+    pub(super) fn remove_units(
         &mut self,
         batch: &mut Batch<'_>,
         tenant: TenantId,
@@ -279,6 +279,10 @@ fn read_size(rows: &mut dyn Rows, key: &[u8]) -> Result<Size> {
 }
 
 /// The size of a place.
-pub(super) fn size(rows: &mut dyn Rows, tenant: TenantId, place: &Place) -> Result<Collection> {
+pub(super) fn size(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    place: &SearchArea,
+) -> Result<Collection> {
     Ok(read_size(rows, &size_key(tenant, place.space, place.group))?.of)
 }

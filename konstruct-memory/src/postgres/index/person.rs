@@ -31,6 +31,6 @@ pub(super) async fn units_of(
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
     let units = units_of(tx, person, usize::MAX).await?;
     let keys: Keys = units.iter().collect();
-    index::take_out_units(tx, keys).await?;
+    changes::take_out_units(tx, keys).await?;
     Ok(units.len() as u64)
 }
