@@ -133,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_made_of_words_and_marks(text in ".{0,200}") {
-            let kept: Vec<String> = text.split_whitespace().map(plain).collect();
+            let kept: Vec<String> = text.split_whitespace().map(normalized).collect();
             for piece in kept {
                 let together: String = parts(&piece).collect();
                 prop_assert_eq!(together, piece);

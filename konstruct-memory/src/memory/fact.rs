@@ -3,7 +3,7 @@
 use konstruct_core::{
     ConversationId, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, Quote, Result, Scope,
     TenantId,
-    memory::rules::{Evidence, grounded},
+    memory::rules::{Ground, grounded},
 };
 
 use super::{
@@ -160,7 +160,7 @@ async fn read_evidence(
     key: &TenantKey,
     owner: Option<(Owner, Group)>,
     quote: &Quote,
-) -> Result<Option<Evidence>> {
+) -> Result<Option<Ground>> {
     let place = (tenant, quote.conversation);
     let Some(said) = messages::at(backend, place, quote.index).await? else {
         return Ok(None);
@@ -183,7 +183,7 @@ async fn read_evidence(
         }
         Some((Owner::Tenant, _)) | None => false,
     };
-    Ok(Some(Evidence { said, seen }))
+    Ok(Some(Ground { said, seen }))
 }
 
 /// Returns the key of a fact's unit in the index.

@@ -166,8 +166,8 @@ impl Tenant {
         fuse::lexical(size, stems, |passage, stem| {
             lexical.entry(passage).or_default().add(stem);
         });
-        let words = fuse::Spread::of(lexical.values().map(|one| one.score), size.chunks);
-        let meaning = fuse::Spread::of(cosines.values().copied(), cosines.len() as u64);
+        let words = fuse::Distribution::of(lexical.values().map(|one| one.score), size.chunks);
+        let meaning = fuse::Distribution::of(cosines.values().copied(), cosines.len() as u64);
         let mut found: Vec<Candidate> = Vec::new();
         let keys = lexical.keys().chain(cosines.keys());
         let keys: std::collections::BTreeSet<_> = keys.copied().collect();

@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_change_with_conflicts_takes_the_lock() {
         let store = Redb::in_memory().unwrap();
-        let backend = store.desk().unwrap();
+        let backend = store.backend().unwrap();
         let [tenant, other] = [TenantId::new(), TenantId::new()];
         let is_free = async |tenant| backend.embedder().turn_soon(tenant).await.is_some();
         let mut tries = Retries::new(&backend, tenant);

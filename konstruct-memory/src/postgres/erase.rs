@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::{
     Inner,
-    backend::{advance, forget_units},
     claim::{signed, uuid, void},
     error::stored,
+    index::{advance, forget_units},
     tenant::{Mode, TenantTx},
     time::time,
 };

@@ -56,7 +56,7 @@ pub(super) async fn remove_units(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
             keys.push(&super::unit_key(row));
         }
     }
-    take_out_units(tx, keys).await
+    remove_by_keys(tx, keys).await
 }
 
 /// `offset 0` has each table looked up by its key for each row before it, whatever the planner knows of the tables yet.
@@ -94,7 +94,7 @@ delete from konstruct.unit_persons where ctid = any(array(
         where p.tenant = $1 and p.person = g.person and p.space = g.space and p.grp = g.grp and p.item = g.item offset 0) p))";
 
 /// Takes units out with all that they have.
-pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> {
+pub(super) async fn remove_by_keys(tx: &mut TenantTx, keys: Keys) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }

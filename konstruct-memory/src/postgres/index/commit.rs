@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     super::{Inner, claim::signed, error::stored, tenant::TenantTx, vault::Persons},
-    Plan, RowKind, index, rows,
+    Plan, RowKind, changes, rows,
 };
 use crate::{memory::unknown_person, seal::TenantKey};
 

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::memory::fuse::{Lexical, Spread};
+use crate::memory::fuse::{Distribution, Lexical};
 
 /// A passage: the place that it was found in, and what it scores by its words and by its meaning.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The sum of the z-scores.
-    pub(super) fn fused(&self, words: Spread, meaning: Spread) -> f32 {
+    pub(super) fn fused(&self, words: Distribution, meaning: Distribution) -> f32 {
         words.z(self.lexical.score) + self.cosine.map_or(0.0, |cosine| meaning.z(cosine))
     }
 }
@@ -48,8 +48,8 @@ impl Sums {
     }
 
     /// The mean and the deviation.
-    pub(super) fn spread(&self) -> Spread {
-        Spread::of_sums(self.sum, self.squares, self.many)
+    pub(super) fn spread(&self) -> Distribution {
+        Distribution::of_sums(self.sum, self.squares, self.many)
     }
 }
 

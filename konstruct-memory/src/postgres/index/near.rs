@@ -16,7 +16,7 @@ use super::{
     },
     found::{Slots, Sums, best},
 };
-use crate::memory::fuse::Spread;
+use crate::memory::fuse::Distribution;
 
 /// So many times what is wanted is asked for.
 const SPARE: usize = 4;
@@ -51,7 +51,7 @@ cross join lateral (
 pub(super) struct Near<'a> {
     /// The embedder, and the question's vector.
     pub(super) question: (i64, &'a [f32]),
-    pub(super) words: Spread,
+    pub(super) words: Distribution,
     /// How many are wanted.
     pub(super) limit: usize,
 }
@@ -65,7 +65,7 @@ impl Near<'_> {
         spaces: HashMap<usize, Uuid>,
         others: &Sums,
         slots: &mut Slots,
-    ) -> Result<Option<Spread>> {
+    ) -> Result<Option<Distribution>> {
         let asked = (self.limit * SPARE).min(MOST);
         sqlx::raw_sql(by_graph(asked))
             .execute(tx.db())

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{error::stored, tenant::TenantTx},
-    Keys, UnitKey, index, unit_key,
+    Keys, UnitKey, changes, unit_key,
 };
 
 /// Lists the units that name a person.
@@ -31,6 +31,6 @@ pub(super) async fn units_of(
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
     let units = units_of(tx, person, usize::MAX).await?;
     let keys: Keys = units.iter().collect();
-    changes::take_out_units(tx, keys).await?;
+    changes::remove_by_keys(tx, keys).await?;
     Ok(units.len() as u64)
 }

@@ -23,7 +23,7 @@ use crate::{
     bm25::{Collection, Posting},
     memory::{
         backend::{SearchArea, UnitInfo, UnitKind},
-        fuse::{self, Postings, Spread},
+        fuse::{self, Distribution, Postings},
     },
 };
 
@@ -130,8 +130,8 @@ pub(super) async fn find(tx: &mut TenantTx, search: &Search) -> Result<Vec<Candi
 /// What one search has found before its passages are read.
 struct Scored {
     slots: Slots,
-    words: Spread,
-    meaning: Spread,
+    words: Distribution,
+    meaning: Distribution,
     best: Vec<i64>,
 }
 
@@ -307,7 +307,7 @@ async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> 
 }
 
 /// Scores the passages in the places that hold one of the stems.
-fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Spread {
+fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Distribution {
     let most = stems.iter().map(|stem| stem.passages.len()).max();
     slots.reserve(most.unwrap_or(0));
     fuse::lexical(size, stems, |(n, place), stem| {
@@ -316,18 +316,18 @@ fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Spread {
         slot.lexical.add(stem);
     });
     let scores = slots.values().map(|slot| slot.lexical.score);
-    Spread::of(scores, size.chunks)
+    Distribution::of(scores, size.chunks)
 }
 
 /// Finds cosines: of what may be among the best by graphs, where there are any, and else of every passage that has a vector.
 async fn by_meaning(
     tx: &mut TenantTx,
     search: &Search,
-    (graphs, words): (&[Uuid], Spread),
+    (graphs, words): (&[Uuid], Distribution),
     slots: &mut Slots,
-) -> Result<Spread> {
+) -> Result<Distribution> {
     let Some((embedder, question)) = &search.vector else {
-        return Ok(Spread::of([], 0));
+        return Ok(Distribution::of([], 0));
     };
     let has_graph = |place: &SearchArea| {
         place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0))
@@ -411,7 +411,11 @@ async fn of_time(tx: &mut TenantTx, search: &Search) -> Result<Option<HashSet<i6
     Ok(Some(numbers.into_iter().collect()))
 }
 
-fn candidate(row: &PgRow, slots: &Slots, (words, meaning): (Spread, Spread)) -> Result<Candidate> {
+fn candidate(
+    row: &PgRow,
+    slots: &Slots,
+    (words, meaning): (Distribution, Distribution),
+) -> Result<Candidate> {
     let (n, space, group, item, passage): (i64, Uuid, Uuid, Uuid, i32) =
         FromRow::from_row(row).map_err(stored)?;
     let slot = slots.get(&n).ok_or_else(corrupt)?;

@@ -1,4 +1,4 @@
-//! The backend itself: what the memory's work is done with, on a thread that may block.
+//! The memory's backend on redb. Handles run it on a thread that may block.
 
 use std::{ops::Range, sync::Arc};
 
@@ -36,13 +36,13 @@ use crate::{
     seal::TenantKey,
 };
 
-/// Among so many passages a search takes less time than handing it to another thread.
+/// Searches with fewer passages run on the caller's thread: they take less time than handing them over.
 const FEW: u64 = 1_000;
 
-/// How many units one plan of a person's erasure changes: each touches as many rows of postings as it has words.
+/// The number of units that one plan of a person's erasure changes: each unit touches as many posting rows as it has words.
 const PART: usize = 8;
 
-/// The store, as the memory sees it.
+/// The store as the memory accesses it.
 #[derive(Clone)]
 pub(crate) struct RedbBackend {
     pub(super) shared: Arc<Shared>,
@@ -56,7 +56,7 @@ impl std::fmt::Debug for RedbBackend {
 }
 
 impl Redb {
-    /// Does something with the memory, on a thread that may block.
+    /// Runs a task with the backend, on a thread that may block.
     async fn with_backend<T: Send + 'static>(
         &self,
         work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
@@ -64,7 +64,7 @@ impl Redb {
         self.inner.shared.precedence.give_way().await;
         let backend = self.backend()?;
         let runtime = tokio::runtime::Handle::current();
-        // The store stays open until it is done.
+        // Keeps the store open until the task is done.
         let held = self.clone();
         blocking(move || {
             let done = runtime.block_on(work(Arc::new(backend)));
@@ -74,7 +74,7 @@ impl Redb {
         .await
     }
 
-    /// Looks something up in the memory, where the caller is.
+    /// Runs a short read with the backend on the caller's thread.
     async fn with_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
@@ -90,7 +90,7 @@ impl Redb {
         })
     }
 
-    /// Erases something, from the journal and from the memory.
+    /// Erases something from the log and from the memory.
     pub(in crate::redb) async fn forget(
         &self,
         tenant: TenantId,
@@ -105,8 +105,8 @@ impl Redb {
 }
 
 impl RedbBackend {
-    /// Reads a part of a log, as far as it goes.
-    fn logged(
+    /// Reads a range of a log, up to its end.
+    fn log_in(
         &self,
         snapshot: &mut Snapshot,
         vault: &mut Vault,
@@ -118,20 +118,20 @@ impl RedbBackend {
         vault.log(snapshot, conversation, (range, wanted))
     }
 
-    fn logged_alone(
+    fn read_log(
         &self,
         place: (TenantId, ConversationId),
         wanted: (Range<u64>, log::Filter),
     ) -> Result<Vec<Stored>> {
         let mut snapshot = self.shared.snapshot()?;
         match self.shared.vault(&mut snapshot, place.0)? {
-            Some(mut vault) => self.logged(&mut snapshot, &mut vault, place, wanted),
+            Some(mut vault) => self.log_in(&mut snapshot, &mut vault, place, wanted),
             None => Ok(Vec::new()),
         }
     }
 }
 
-/// Reads a row, and opens it.
+/// Reads and opens a row.
 fn opened(
     snapshot: &mut Snapshot,
     vault: &mut Vault,
@@ -163,7 +163,7 @@ impl MemoryBackend for RedbBackend {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Filter::All))
+        self.read_log((tenant, conversation), (range, log::Filter::All))
     }
 
     async fn said(
@@ -172,7 +172,7 @@ impl MemoryBackend for RedbBackend {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Filter::Said))
+        self.read_log((tenant, conversation), (range, log::Filter::Messages))
     }
 
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
@@ -188,7 +188,9 @@ impl MemoryBackend for RedbBackend {
             }
             self.writer.submit(MakeKeys(tenant)).await?;
         }
-        Err(konstruct_core::Error::internal("the tenant's key is gone"))
+        Err(konstruct_core::Error::internal(
+            "the tenant's key is missing",
+        ))
     }
 
     async fn revision(&self, tenant: TenantId) -> Result<u64> {
@@ -217,8 +219,8 @@ impl MemoryBackend for RedbBackend {
         }
         for (conversation, range) in &wanted.logs {
             let place = (tenant, *conversation);
-            let wanted = (range.clone(), log::Filter::Said);
-            logs.push(self.logged(&mut snapshot, &mut vault, place, wanted)?);
+            let wanted = (range.clone(), log::Filter::Messages);
+            logs.push(self.log_in(&mut snapshot, &mut vault, place, wanted)?);
         }
         Ok((rows, logs))
     }
@@ -237,7 +239,7 @@ impl MemoryBackend for RedbBackend {
         };
         let end = keys::end(&row_key(tenant, kind, prefix));
         let mut from = match after {
-            // The least key after one has a byte more.
+            // The next possible key is longer by one byte.
             Some(after) => row_key(tenant, kind, &[after, &[0]].concat()),
             None => row_key(tenant, kind, prefix),
         };
@@ -266,7 +268,7 @@ impl MemoryBackend for RedbBackend {
         if head.passages <= FEW {
             return self.shared.search(tenant, &search);
         }
-        // As many at a time as there are processors: more of them would only take turns, and each wants a thread.
+        // At most one search per processor: more would only compete, and each needs a thread.
         let turn = self.shared.searching.acquire().await;
         let shared = Arc::clone(&self.shared);
         let found = blocking(move || shared.search(tenant, &search)).await;

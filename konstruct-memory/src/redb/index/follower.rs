@@ -1,4 +1,4 @@
-//! The lanes that keep the index up with the feed, and vectors up with the index.
+//! Background lanes that index the feed, and embed what is indexed.
 
 use std::{num::NonZeroUsize, pin::pin, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -18,10 +18,10 @@ use super::{
 };
 use crate::memory::{TenantQueue, embed_some, keep_up_some};
 
-/// How long a lane sleeps that waits for nothing in particular.
+/// The longest sleep of an idle lane.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// The tenants whose words are to be indexed, and those whose texts are to be embedded, which may take long or fail for hours.
+/// The tenants to index, and the tenants to embed. Embedding may take long or fail for hours.
 #[derive(Debug, Default)]
 pub(in crate::redb) struct Follower {
     to_index: TenantQueue,
@@ -30,11 +30,11 @@ pub(in crate::redb) struct Follower {
 }
 
 impl Follower {
-    /// Starts one thread for words, which is busy while it works, and one with so many lanes for vectors, which mostly wait for the
+    /// Starts one thread for indexing, which is CPU-bound, and one with this many lanes for embedding, which mostly wait for the
     /// embedder. [`Follower::stop`] ends them.
     ///
-    /// A tenant has one turn at a time, and ends it after some of its work: so one whose embedder is slow, or whose index is far
-    /// behind, takes one lane, and the others go round among the rest.
+    /// A tenant has one turn at a time, and ends it after a part of its work. A tenant with a slow embedder, or with much to
+    /// index, occupies one lane while the other lanes serve the other tenants.
     pub(in crate::redb) fn start(
         shared: &Arc<Shared>,
         writer: &Writer,
@@ -56,7 +56,7 @@ impl Follower {
         if !shared.embedder.is_configured() {
             return Ok(vec![words]);
         }
-        // An embedder may need the runtime that the store was opened in.
+        // An embedder may need the runtime in which the store was opened.
         let runtime = Handle::try_current().ok();
         let vectors = thread("redb-vectors", backend, async move |backend| {
             join_all((0..lanes.get()).map(|_| embed(backend, runtime.as_ref()))).await;
@@ -64,12 +64,12 @@ impl Follower {
         Ok(vec![words, vectors])
     }
 
-    /// Notes that a tenant's feed has grown.
+    /// Queues a tenant whose feed has grown.
     pub(in crate::redb) fn follow(&self, tenant: TenantId) {
         self.to_index.notify(tenant);
     }
 
-    /// Ends all lanes, whatever they wait for.
+    /// Ends all lanes, even waiting ones.
     pub(in crate::redb) fn stop(&self) {
         self.stopped.send_replace(true);
     }
@@ -79,13 +79,13 @@ impl Follower {
     }
 }
 
-/// Runs this on a thread with a runtime of its own until the follower is stopped.
+/// Runs a task on a thread with a runtime of its own until the follower is stopped.
 fn thread(
     name: &str,
     backend: RedbBackend,
     work: impl AsyncFnOnce(&RedbBackend) + Send + 'static,
 ) -> Result<JoinHandle<()>> {
-    let failed = |error| Error::internal("the follower thread did not start").with_source(error);
+    let failed = |error| Error::internal("could not start the follower thread").with_source(error);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -104,7 +104,7 @@ fn thread(
     thread.spawn(run).map_err(failed)
 }
 
-/// Keeps the indexes of words up.
+/// Indexes the feeds of queued tenants.
 async fn index(backend: &RedbBackend) {
     let Follower {
         to_index, to_embed, ..
@@ -128,7 +128,7 @@ async fn index(backend: &RedbBackend) {
     }
 }
 
-/// Keeps vectors up with the indexes.
+/// Embeds the indexed units of queued tenants.
 async fn embed(backend: &RedbBackend, runtime: Option<&Handle>) {
     let to_embed = &backend.shared.follower.to_embed;
     loop {
@@ -147,10 +147,10 @@ async fn embed(backend: &RedbBackend, runtime: Option<&Handle>) {
 
 fn fell_behind(queue: &TenantQueue, tenant: TenantId, error: &Error) {
     let wait = queue.failed(tenant);
-    tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
+    tracing::warn!(%tenant, %error, ?wait, "could not update the index; it will be retried");
 }
 
-/// Polls a future with another runtime as the current one, whose timers and sockets it uses then.
+/// Polls a future inside another runtime, so that it uses that runtime's timers and sockets.
 async fn within<T>(runtime: Option<&Handle>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     std::future::poll_fn(|context| {
@@ -160,7 +160,7 @@ async fn within<T>(runtime: Option<&Handle>, work: impl Future<Output = T>) -> T
     .await
 }
 
-/// Erases the persons whose erasure the last process has only prepared.
+/// Erases persons whose erasure the last process has prepared but not begun.
 async fn finish_erasures(backend: &RedbBackend) -> Result<()> {
     let prepared = slices::all_prepared(&mut backend.shared.snapshot()?)?;
     for (tenant, person, depth) in prepared {
@@ -171,7 +171,7 @@ async fn finish_erasures(backend: &RedbBackend) -> Result<()> {
 }
 
 impl Shared {
-    /// Notes the tenants whose index may have been left behind by the end of the last process.
+    /// Queues the tenants whose index may be behind since the last process.
     fn find_behind(&self) -> Result<()> {
         let tenants = self.snapshot()?.all(TENANTS, &[])?;
         for (key, _) in tenants {

@@ -1,15 +1,15 @@
-//! The memory's backend on redb: sealed rows, the index, and one search.
+//! The memory's backend on redb: sealed rows, the index and the search.
 //!
 //! | file | what |
 //! |---|---|
-//! | `backend` | the backend itself: what a handle and the follower do the memory's work with |
-//! | `commit` | plans of changes, written whole |
-//! | `index` | what a plan changes in the index |
+//! | `backend` | the backend that handles and the follower use |
+//! | `commit` | commits plans atomically |
+//! | `changes` | changes of the index by a plan |
 //! | `units` | the rows of units and vectors |
-//! | `postings` | which passages hold a stem, in blocks |
-//! | `tables` | passages in memory, with their vectors in a byte a number |
-//! | `search` | questions |
-//! | `follower` | the lanes that keep the index up with the feed, and vectors up with the index |
+//! | `postings` | the passages that contain a stem, in blocks |
+//! | `tables` | passages in memory, with quantized vectors |
+//! | `search` | the search |
+//! | `follower` | background lanes that index the feed, and embed what is indexed |
 
 mod backend;
 mod changes;
