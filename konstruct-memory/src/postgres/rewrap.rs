@@ -1,4 +1,4 @@
-//! Wrapping the tenants' and persons' keys with another key of the ring.
+//! Wraps the tenants' and persons' keys with another key of the ring.
 
 use konstruct_core::{PersonId, Result, TenantId};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Inner, error::stored, tenant::Mode};
 use crate::seal::{KeyId, TenantKey};
 
-/// How many tenants are listed at a time.
+/// The number of tenants listed at a time.
 const PAGE: i32 = 1000;
 
 impl Inner {

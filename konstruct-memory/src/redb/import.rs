@@ -145,7 +145,7 @@ impl Importer {
         head.state = state.clone();
         self.heads.insert(id, head);
         if let Some(person) = state.person {
-            let held = self.vault.location(batch, id)?;
+            let location = self.vault.location(batch, id)?;
             self.vault
                 .put_location(batch, id, &location, Some(person))?;
             self.vault.note_words(batch, person, id)?;

@@ -404,7 +404,7 @@ impl Vault {
         };
         let records: Vec<bool> = group.places.iter().map(|at| at.matches(wanted)).collect();
         let opened: Records = decode_some(&plain, &records)?.into();
-        self.recent.put(place, &group.sealed, Arc::clone(&opened));
+        self.cache.put(place, &group.sealed, Arc::clone(&opened));
         Ok(Some(opened))
     }
 

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_group_that_changed_is_not_found() {
-        let recent = RecordCache::default();
+        let cache = RecordCache::default();
         let (sealed, other) = ([1; TAG], [2; TAG]);
         cache.put(b"place".into(), &sealed, records(1));
         assert!(cache.get(b"place", &sealed, ALL).is_some());
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn only_records_that_are_read_again_stay() {
-        let recent = RecordCache::default();
+        let cache = RecordCache::default();
         let large = vec![0; GENERATION / 9];
         cache.put(b"kept".into(), &[1; TAG], records(2));
         for n in 0..100_u8 {

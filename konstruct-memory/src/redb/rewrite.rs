@@ -121,7 +121,7 @@ pub(super) struct Copying {
 impl Copying {
     /// Starts to copy what is committed now. Later commits are tracked and copied afterwards.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
-        *shared.touched.noted() = Some(ChangedKeys::default());
+        *shared.touched.active() = Some(ChangedKeys::default());
         let mut snapshot = shared.snapshot()?;
         let (tell, done) = oneshot::channel();
         let shared = Arc::clone(shared);
@@ -383,7 +383,7 @@ mod tests {
         };
         txn.set_quick_repair(true);
         let mut batch = Batch::new(&txn);
-        owe(&mut batch);
+        mark_pending(&mut batch);
         batch.flush().unwrap();
         drop(batch);
         txn.commit().unwrap();

@@ -1,4 +1,5 @@
-//! The index follows the feeds that this process adds to, and now and then those that others left behind; vectors follow the index.
+//! Background lanes that index the feeds of this process, now and then those that other processes left behind, and embed what is
+//! indexed.
 
 use std::{
     num::NonZeroUsize,
@@ -15,15 +16,15 @@ use crate::{
     seal,
 };
 
-/// How long after the last work it looks for what others left.
-const LOOK: Duration = Duration::from_secs(30);
-/// How many tenants are read at a time.
+/// The idle time after which the first lane looks for feeds that others left behind.
+const POLL: Duration = Duration::from_secs(30);
+/// The number of tenants read at a time.
 const PAGE: i32 = 1_000;
 
-/// Starts the lanes that keep the indexes of words up, and as many that keep vectors up with them, until the store is gone.
+/// Starts the lanes for indexing, and as many for embedding. They run until the store is dropped.
 ///
-/// A tenant has one turn at a time, and ends it after some of its work: so one whose embedder is slow, or whose index is far behind,
-/// takes one lane, and the others go round among the rest.
+/// A tenant has one turn at a time, and ends it after a part of its work. A tenant with a slow embedder, or with much to index,
+/// occupies one lane while the other lanes serve the other tenants.
 pub(in crate::postgres) fn start(inner: &Arc<Inner>, lanes: NonZeroUsize) {
     let (to_index, to_embed) = (&inner.to_index, &inner.to_embed);
     for lane in 0..lanes.get() {
@@ -37,7 +38,7 @@ pub(in crate::postgres) fn start(inner: &Arc<Inner>, lanes: NonZeroUsize) {
     }
 }
 
-/// Keeps the indexes of words up. The first lane also looks for what others left.
+/// Indexes the feeds of queued tenants. The first lane also looks for feeds that others left behind.
 async fn follow(
     store: Weak<Inner>,
     (to_index, to_embed): (Arc<TenantQueue>, Arc<TenantQueue>),
@@ -45,7 +46,7 @@ async fn follow(
 ) {
     let mut after = Uuid::nil();
     loop {
-        let grown = to_index.next(LOOK).await;
+        let grown = to_index.next(POLL).await;
         let Some(inner) = store.upgrade() else {
             return;
         };
@@ -71,16 +72,17 @@ async fn follow(
     }
 }
 
-/// Keeps vectors up with the indexes: it may take long, and fail for hours. The first lane looks at all tenants first.
+/// Embeds the indexed units of queued tenants. This may take long or fail for hours. The first lane begins by queueing all
+/// tenants.
 async fn embed(store: Weak<Inner>, to_embed: Arc<TenantQueue>, first: bool) {
     if first
         && let Some(inner) = store.upgrade()
         && let Err(error) = all(&inner, &to_embed).await
     {
-        tracing::warn!(%error, "nobody knows whose texts are not embedded");
+        tracing::warn!(%error, "could not list the tenants for embedding");
     }
     loop {
-        let next = to_embed.next(LOOK).await;
+        let next = to_embed.next(POLL).await;
         let Some(inner) = store.upgrade() else {
             return;
         };
@@ -100,10 +102,10 @@ async fn embed(store: Weak<Inner>, to_embed: Arc<TenantQueue>, first: bool) {
 
 fn fell_behind(queue: &TenantQueue, tenant: TenantId, error: &Error) {
     let wait = queue.failed(tenant);
-    tracing::warn!(%tenant, %error, ?wait, "the index fell behind");
+    tracing::warn!(%tenant, %error, ?wait, "could not update the index; it will be retried");
 }
 
-/// Has every tenant looked at, for the embedder may be another than before.
+/// Queues every tenant, because the embedder may have changed.
 async fn all(inner: &Inner, to_embed: &TenantQueue) -> Result<()> {
     if !inner.embedder.is_configured() {
         return Ok(());
@@ -123,12 +125,12 @@ async fn all(inner: &Inner, to_embed: &TenantQueue) -> Result<()> {
         let tenants = page.iter().map(|it| TenantId::from_bytes(*it.as_bytes()));
         tenants.for_each(|tenant| to_embed.notify(tenant));
     }
-    // Where several processes start at once, each begins elsewhere, and finds done what others did.
+    // Each of several starting processes begins at a random tenant, and skips what the others have done.
     to_embed.begin_after(TenantId::from_bytes(seal::token()?));
     Ok(())
 }
 
-/// The next tenant whose index is behind its feed: its process ended, or is busy with it.
+/// Returns the next tenant whose index is behind its feed: its process ended, or is busy with it.
 async fn left_behind(inner: &Inner, after: &mut Uuid) -> Option<TenantId> {
     let found: std::result::Result<Option<Uuid>, _> =
         sqlx::query_scalar("select konstruct.behind($1, 1)")
@@ -141,7 +143,7 @@ async fn left_behind(inner: &Inner, after: &mut Uuid) -> Option<TenantId> {
             found.map(|tenant| TenantId::from_bytes(*tenant.as_bytes()))
         }
         Err(error) => {
-            tracing::warn!(%error, "nobody knows whose index is behind");
+            tracing::warn!(%error, "could not read which tenants' indexes are behind");
             None
         }
     }

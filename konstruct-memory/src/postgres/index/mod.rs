@@ -1,4 +1,4 @@
-//! The store as a backend that the memory is kept on.
+//! The backend of the memory on PostgreSQL.
 
 mod changes;
 mod commit;
@@ -38,7 +38,7 @@ use crate::{
 memory_store!(Postgres);
 
 impl Postgres {
-    /// Does something with the backend.
+    /// Runs a task with the backend.
     pub(super) async fn with_backend<T>(
         &self,
         work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>>,
@@ -210,7 +210,7 @@ impl MemoryBackend for Inner {
     }
 }
 
-/// Unit keys as a statement binds them: an array for each part.
+/// Unit keys as bound by a statement: an array for each part.
 #[derive(Debug, Default)]
 struct Keys {
     spaces: Vec<Uuid>,
@@ -275,7 +275,7 @@ impl Inner {
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-        // Nothing was written, and its end is not waited for.
+        // Nothing was written; do not wait for the end of the transaction.
         drop(tx);
         Ok(rows.into_iter().map(unit_key).collect())
     }

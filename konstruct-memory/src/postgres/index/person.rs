@@ -1,4 +1,4 @@
-//! What of the index and the rows names a person.
+//! The index entries that name a person.
 
 use konstruct_core::{PersonId, Result};
 use uuid::Uuid;
@@ -27,7 +27,7 @@ pub(super) async fn units_of(
     Ok(rows.into_iter().map(unit_key).collect())
 }
 
-/// Takes out the units that name a person, and returns how many they were.
+/// Removes the units that name a person. Returns their number.
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
     let units = units_of(tx, person, usize::MAX).await?;
     let keys: Keys = units.iter().collect();

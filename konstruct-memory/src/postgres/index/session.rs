@@ -1,4 +1,4 @@
-//! A session: what one recall or one step of the index reads, and what the step writes, in one transaction.
+//! A session: the reads of one recall or of one indexing step, and the writes of the step, in one transaction.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -27,7 +27,7 @@ use crate::{memory::MemoryEmbedder, seal::TenantKey};
 /// The backend of one task.
 struct Session {
     inner: Arc<Inner>,
-    /// Until something was committed; from then on, everything has a transaction of its own.
+    /// The transaction until the first commit. After that, each call has a transaction of its own.
     tx: Mutex<Option<TenantTx>>,
     wrapped: Vec<u8>,
     key: Arc<TenantKey>,
@@ -44,7 +44,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What is known from the start: the tenant's key, the time, the revision, the settings, and whether anything has expired.
+/// Read at the start: the tenant's key, the time, the revision, the settings, and whether anything has expired.
 const START: &str = "
 select k.wrapped, t.now, (select h.revision from konstruct.memory_heads h where h.tenant = $1),
     (select r.sealed from konstruct.rows r where r.tenant = $1 and r.kind = $3 and r.key = ''),
@@ -52,7 +52,7 @@ select k.wrapped, t.now, (select h.revision from konstruct.memory_heads h where 
 from konstruct.tenant_keys k, (select coalesce($2, konstruct.now_us()) as now) t where k.tenant = $1";
 
 impl Inner {
-    /// Begins a session; `None` for a tenant of which nothing is stored.
+    /// Begins a session; `None` for a tenant without data.
     pub(super) async fn begin_session(
         &self,
         tenant: TenantId,

@@ -249,8 +249,8 @@ fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
 impl IndexChange {
     fn space(&self) -> Space {
         match self {
-            Self::Gone { space, .. } | Self::Vector { space, .. } => *space,
-            Self::New { unit, .. } => unit.space,
+            Self::Removed { space, .. } | Self::Vector { space, .. } => *space,
+            Self::Added { unit, .. } => unit.space,
         }
     }
 }
