@@ -55,25 +55,25 @@ impl Inner {
         for (person, key, wrapped) in persons {
             let id = KeyId::from_bytes(*key.as_bytes());
             let of = PersonId::from_bytes(*person.as_bytes());
-            if let Some(anew) = own.rewrap_person(of, id, &wrapped)? {
+            if let Some(rewrapped) = own.rewrap_person(of, id, &wrapped)? {
                 sqlx::query(
                     "update konstruct.person_keys set wrapped = $3 where tenant = $1 and person = $2",
                 )
                 .bind(tx.id())
                 .bind(person)
-                .bind(anew)
+                .bind(rewrapped)
                 .execute(tx.db())
                 .await
                 .map_err(stored)?;
             }
         }
-        let Some(anew) = TenantKey::rewrap(self.vault.ring(), tenant, &wrapped)? else {
+        let Some(rewrapped) = TenantKey::rewrap(self.vault.ring(), tenant, &wrapped)? else {
             tx.commit().await?;
             return Ok(false);
         };
         sqlx::query("update konstruct.tenant_keys set wrapped = $2 where tenant = $1")
             .bind(tx.id())
-            .bind(anew)
+            .bind(rewrapped)
             .execute(tx.db())
             .await
             .map_err(stored)?;

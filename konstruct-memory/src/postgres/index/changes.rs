@@ -33,8 +33,8 @@ pub(super) async fn remove_units(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
         }
         return Ok(());
     }
-    let anew = plan.add_units.iter().map(|unit| &unit.key);
-    let mut keys: Keys = plan.remove_units.iter().chain(anew).collect();
+    let replaced = plan.add_units.iter().map(|unit| &unit.key);
+    let mut keys: Keys = plan.remove_units.iter().chain(replaced).collect();
     if !plan.remove_groups.is_empty() {
         let (spaces, groups): (Vec<_>, Vec<_>) = plan
             .remove_groups

@@ -179,7 +179,7 @@ fn rows(store: &Redb, table: Table, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// Returns everything that the store returns about the tenant, except by searching.
 async fn doors(store: &Redb) -> String {
-    let journal: Vec<_> = store
+    let exported: Vec<_> = store
         .export(TENANT)
         .await
         .unwrap()
@@ -189,7 +189,7 @@ async fn doors(store: &Redb) -> String {
     let feed = store.feed(TENANT, 0, 1_000).await.unwrap();
     let list = store.list(TENANT, None, 1_000).await.unwrap();
     let row = store.get_row(Some(TENANT), "table", "key").await.unwrap();
-    format!("{journal:?}{feed:?}{list:?}{row:?}")
+    format!("{exported:?}{feed:?}{list:?}{row:?}")
 }
 
 /// Returns the search results of Ann and Bob, with scores.
