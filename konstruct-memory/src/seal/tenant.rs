@@ -269,6 +269,9 @@ mod tests {
         assert_eq!(read.key.as_bytes(), own.key.as_bytes());
         let lost = held.unwrap_person(person, own.id, &in_an_old_copy);
         assert_eq!(lost.unwrap_err().kind(), ErrorKind::Unauthorized);
-        assert_eq!(held.rewrap_person(person, own.id, &rewrapped).unwrap(), None);
+        assert_eq!(
+            held.rewrap_person(person, own.id, &rewrapped).unwrap(),
+            None
+        );
     }
 }
