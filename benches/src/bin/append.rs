@@ -3,7 +3,8 @@
 //!
 //! Ends with `accepts=N appends=N raw=N ratio=R seal_us=N open_us=N`, and the latency of reads without load, beside busy threads
 //! without a store, and beside appends:
-//! `idle_p50_us=N idle_p99_us=N idle_run_p99_us=N spin_p50_us=N spin_p99_us=N spin_run_p99_us=N busy_p50_us=N busy_p99_us=N busy_run_p99_us=N busy_to_spin=R busy_to_idle_run=R`.
+//! `idle_p50_us=N idle_p99_us=N idle_run_p99_us=N spin_p50_us=N spin_p99_us=N spin_run_p99_us=N busy_p50_us=N busy_p99_us=N
+//! busy_run_p99_us=N busy_to_spin=R busy_to_idle_run=R`.
 
 use std::{
     path::{Path, PathBuf},

@@ -258,7 +258,7 @@ fn print_times(during: &str, times: &Times) {
 /// Times webhooks without an erasure.
 async fn idle_times(webhooks: &Webhooks, when: &str) -> Result<Times, Failed> {
     let ((), times) = webhooks.during(tokio::time::sleep(IDLE)).await?;
-    tell_times(when, &times);
+    print_times(when, &times);
     Ok(times)
 }
 
