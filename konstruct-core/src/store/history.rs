@@ -91,8 +91,8 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
                 };
                 let event = &input.event;
                 let linked = super::rules::linked(event).is_some_and(|(_, new)| new == address);
-                let same = event.channel == *channel
-                    && (linked || event.sender.id() == Some(address));
+                let same =
+                    event.channel == *channel && (linked || event.sender.id() == Some(address));
                 input.persons.first().copied().filter(|_| same)
             });
             if found.is_some() {

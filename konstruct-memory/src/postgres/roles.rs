@@ -1,4 +1,4 @@
-//! The roles of a store, each operation handed to the file that does it.
+//! Implements the traits of a store. The other files implement the operations.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 

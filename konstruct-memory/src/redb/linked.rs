@@ -1,4 +1,5 @@
-//! Whose an address is: a keyed hash of it is the person's id, unless it was linked to somebody, or imported with another id.
+//! The person of an address. Its id is a keyed hash of the address, unless the address was linked to another person, or imported
+//! with another id.
 
 use konstruct_core::{PersonId, Result, TenantId, Timestamp};
 
@@ -11,7 +12,7 @@ use super::{
 };
 
 impl Vault {
-    /// Returns whose an address is.
+    /// Returns the person of an address.
     pub(super) fn person(&self, rows: &mut dyn Rows, address: PersonId) -> Result<PersonId> {
         if self.has_key(rows, address)? {
             return Ok(address);
@@ -20,8 +21,8 @@ impl Vault {
         Ok(alias.map_or(address, PersonId::from_bytes))
     }
 
-    /// Has an address be the person's. One under which somebody was heard before stays a person of its own: what was sealed to
-    /// them is not sealed again.
+    /// Links an address to a person. An address with earlier messages remains a person of its own, because what is sealed to it
+    /// is not sealed again.
     pub(super) fn link(
         &self,
         batch: &mut Batch<'_>,
@@ -36,7 +37,7 @@ impl Vault {
     }
 }
 
-/// Removes what tells that addresses are a person's, and notes that they were erased with the person.
+/// Removes the links of a person's addresses, and records that they were erased with the person.
 pub(super) fn unlink(
     batch: &mut Batch<'_>,
     tenant: TenantId,

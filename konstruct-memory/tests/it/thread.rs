@@ -1,4 +1,4 @@
-//! What the first turn of a thread recalls, through the driver.
+//! The first turn of a thread and its recall, through the driver.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use konstruct_core::{
 };
 use konstruct_memory::{Oracle, Redb};
 
-/// Says something in a place, by its channel and its thread, and has it answered.
+/// Accepts messages by channel and thread, and has them answered.
 struct Office {
     clock: VirtualClock,
     store: Arc<dyn Store>,

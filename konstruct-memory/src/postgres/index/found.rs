@@ -1,13 +1,13 @@
-//! What a search has found so far, by the numbers of passages.
+//! Intermediate results of a search, by passage number.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::memory::fuse::{Lexical, Spread};
+use crate::memory::fuse::{Distribution, Lexical};
 
-/// A passage: the place that it was found in, and what it scores by its words and by its meaning.
+/// A passage: the area in which it was found, its lexical score and its cosine.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
     /// Counted from 0.
@@ -17,13 +17,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// The sum of the z-scores.
-    pub(super) fn fused(&self, words: Spread, meaning: Spread) -> f32 {
+    /// Returns the sum of the z-scores.
+    pub(super) fn fused(&self, words: Distribution, meaning: Distribution) -> f32 {
         words.z(self.lexical.score) + self.cosine.map_or(0.0, |cosine| meaning.z(cosine))
     }
 }
 
-/// Sums of cosines: their z-scores are reckoned with them.
+/// Sums of cosines, from which their z-scores are computed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     pub(super) sum: f64,
@@ -32,7 +32,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Counts a cosine.
+    /// Adds a cosine.
     pub(super) fn count(&mut self, cosine: f32) {
         let cosine = f64::from(cosine);
         self.sum += cosine;
@@ -40,23 +40,23 @@ impl Sums {
         self.many += 1;
     }
 
-    /// Adds others.
+    /// Adds other sums.
     pub(super) fn add(&mut self, other: &Self) {
         self.sum += other.sum;
         self.squares += other.squares;
         self.many += other.many;
     }
 
-    /// The mean and the deviation.
-    pub(super) fn spread(&self) -> Spread {
-        Spread::of_sums(self.sum, self.squares, self.many)
+    /// Returns the mean and the deviation.
+    pub(super) fn distribution(&self) -> Distribution {
+        Distribution::of_sums(self.sum, self.squares, self.many)
     }
 }
 
 /// Passages by number.
 pub(super) type Slots = HashMap<i64, Slot, BuildHasherDefault<ByNumber>>;
 
-/// Numbers are given one after the other: they need no better hash.
+/// Hashes numbers by identity: they are sequential.
 #[derive(Debug, Default)]
 pub(super) struct ByNumber(u64);
 
@@ -80,7 +80,7 @@ impl Hasher for ByNumber {
     }
 }
 
-/// The best of some numbers, and all that are as good as the last of them.
+/// Returns the best numbers, and all that are as good as the last of them.
 pub(super) fn best(mut scored: Vec<(f32, i64)>, limit: usize) -> Vec<(f32, i64)> {
     if limit == 0 {
         return Vec::new();
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_are_all_that_are_as_good_as_the_last() {
+    fn the_best_include_all_that_equal_the_last() {
         for (scores, limit, expected) in [
             (&[][..], 3, &[][..]),
             (&[1.0, 2.0], 3, &[1.0, 2.0]),

@@ -1,4 +1,4 @@
-//! All that the hits of a recall show, in one transaction.
+//! Reads the content of all hits of a recall in one transaction.
 
 use konstruct_core::{Result, TenantId, store::Stored, turn::Record};
 use uuid::Uuid;
@@ -11,12 +11,12 @@ use super::{
         tenant::{Mode, TenantTx},
         vault::{KeysById, row_in},
     },
-    Read, Wanted,
+    Read, ReadRequest,
     rows::place,
 };
 use crate::seal::TenantKey;
 
-/// Each row by its key, each part of a log, by the place where it is wanted, and the keys that they are sealed with.
+/// Each row by its key, each range of a log, by its position in the request, and the keys that they are sealed with.
 const ALL: &str = "
 with wanted_rows as materialized (
     select w.i, r.sealed from unnest($2::smallint[], $3::bytea[]) with ordinality w(kind, key, i) cross join lateral (
@@ -40,8 +40,8 @@ select * from (select 2, i, index, sealed, null::uuid, null::uuid from wanted_lo
 type Row = (i32, i64, i64, Option<Vec<u8>>, Option<Uuid>, Option<Uuid>);
 
 impl Inner {
-    /// Reads rows and parts of logs.
-    pub(super) async fn read_all(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    /// Reads rows and ranges of logs.
+    pub(super) async fn read_all(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
         let Some(key) = self.vault.key(&mut tx).await? else {
             let logs = wanted.logs.iter().map(|_| Vec::new()).collect();
@@ -51,13 +51,13 @@ impl Inner {
     }
 }
 
-/// The place of something that is counted from 1.
+/// Converts a position that is counted from 1.
 fn at(number: i64) -> Result<usize> {
     usize::try_from(number - 1).map_err(|_| corrupt())
 }
 
-/// Reads rows and parts of logs.
-pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &Wanted) -> Result<Read> {
+/// Reads rows and ranges of logs.
+pub(super) async fn all(tx: &mut TenantTx, key: &TenantKey, wanted: &ReadRequest) -> Result<Read> {
     let mut rows = vec![None; wanted.rows.len()];
     let mut logs: Vec<Vec<Stored>> = wanted.logs.iter().map(|_| Vec::new()).collect();
     if rows.is_empty() && logs.is_empty() {

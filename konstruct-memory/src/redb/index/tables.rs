@@ -1,4 +1,4 @@
-//! Passages in memory: a table for each space that was searched lately, within a bound. Words are looked up in the file.
+//! Passages in memory: a table for each recently searched space, with bounded size. Words are looked up in the file.
 
 use std::{
     cmp::Ordering,
@@ -14,58 +14,58 @@ use super::{
         keys::{self, UNITS, VECTORS},
         snapshot::Rows,
     },
-    index::Step,
+    changes::IndexChange,
     units::{self, Numbered},
 };
 use crate::{
-    memory::shelf::{EmbedderKey, Group, Plan, Space, UnitKey},
+    memory::backend::{EmbedderKey, Group, Plan, Space, UnitKey},
     vector::Arena,
 };
 
-/// What all tables may take together, in bytes.
-const BOUND: usize = 256 << 20;
-/// After so many were added, all are looked at.
+/// The most bytes of all tables.
+const MAX_BYTES: usize = 256 << 20;
+/// The number of new tables after which the total size is counted again.
 const LOOK: usize = 256;
-/// Which table.
-type Which = (TenantId, Space);
+/// The key of a table.
+type TableKey = (TenantId, Space);
 
 /// The tables in memory.
 #[derive(Debug, Default)]
-pub(in crate::redb) struct Tables(Mutex<Held>);
+pub(in crate::redb) struct Tables(Mutex<Cache>);
 
 #[derive(Debug, Default)]
-struct Held {
-    tables: HashMap<TenantId, HashMap<Space, Kept>>,
-    /// What the tables took together when they were last looked at, and how many were added since.
+struct Cache {
+    tables: HashMap<TenantId, HashMap<Space, CachedTable>>,
+    /// The total size at the last count, and the number of tables added since.
     size: usize,
     added: usize,
-    /// What is being committed, or was and is not followed yet, by the revision that it was planned on.
-    coming: HashMap<(TenantId, u64), Arc<Coming>>,
-    /// Counts up with every use.
+    /// Commits that are in progress or not applied to the tables yet, by the revision they were planned on.
+    pending: HashMap<(TenantId, u64), Arc<PendingCommit>>,
+    /// Incremented with every use.
     used: u64,
 }
 
 /// A table in memory.
 #[derive(Debug)]
-struct Kept {
-    /// When it was last used, by [`Held::used`].
+struct CachedTable {
+    /// The value of [`Cache::used`] at its last use.
     used: u64,
     table: Arc<RwLock<Table>>,
 }
 
-/// A plan, and what it does to the index.
+/// A plan, and its changes of the index.
 #[derive(Debug)]
-struct Coming {
+struct PendingCommit {
     plan: Arc<Plan>,
-    steps: Vec<Step>,
+    applied: Vec<IndexChange>,
 }
 
-/// The passages of a space by their numbers, as of a revision, and their vectors by one embedder.
+/// The passages of a space by number, as of a revision, and their vectors of one embedder.
 #[derive(Debug)]
 pub(super) struct Table {
     revision: u64,
     passages: Vec<Option<Passage>>,
-    /// How many terms each has.
+    /// The number of terms of each.
     pub(super) terms: Vec<u16>,
     vectors: Option<Vectors>,
 }
@@ -80,22 +80,22 @@ pub(super) struct Passage {
 #[derive(Debug)]
 struct Vectors {
     embedder: EmbedderKey,
-    /// By number; zeros where there is none.
+    /// By number; zeros for passages without a vector.
     arena: Arena,
     there: Vec<bool>,
 }
 
 impl Tables {
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the table of a space at a revision, with vectors of this embedder and dimension; `None` if the one in memory is
-    /// newer, and then the caller takes another snapshot.
+    /// Returns the table of a space at a revision, with vectors of this embedder and dimension. `None` if the table in memory is
+    /// newer: the caller then takes another snapshot.
     pub(super) fn of(
         &self,
         rows: &mut dyn Rows,
-        which: Which,
+        which: TableKey,
         revision: u64,
         embedder: Option<(EmbedderKey, usize)>,
     ) -> Result<Option<Arc<RwLock<Table>>>> {
@@ -110,12 +110,12 @@ impl Tables {
                 Ordering::Equal => break,
                 Ordering::Less => {}
             }
-            // It is committed already, and the writer is about to tell.
-            let coming = self.held().coming.get(&(which.0, present)).cloned();
-            match coming {
-                Some(coming) => write(&table).follow(which.1, &coming),
+            // It is committed, but the writer has not applied it yet.
+            let pending = self.cache().pending.get(&(which.0, present)).cloned();
+            match pending {
+                Some(pending) => write(&table).apply_commit(which.1, &pending),
                 None if read(&table).revision == present => break,
-                // The writer has told meanwhile.
+                // The writer applied it meanwhile.
                 None => {}
             }
         }
@@ -125,87 +125,93 @@ impl Tables {
         Ok(Some(table))
     }
 
-    fn find(&self, which: Which) -> Option<Arc<RwLock<Table>>> {
-        let mut held = self.held();
-        held.used += 1;
-        let used = held.used;
-        let kept = held.tables.get_mut(&which.0)?.get_mut(&which.1)?;
+    fn find(&self, which: TableKey) -> Option<Arc<RwLock<Table>>> {
+        let mut cache = self.cache();
+        cache.used += 1;
+        let used = cache.used;
+        let kept = cache.tables.get_mut(&which.0)?.get_mut(&which.1)?;
         kept.used = used;
         Some(Arc::clone(&kept.table))
     }
 
-    fn keep(&self, which: Which, table: &Arc<RwLock<Table>>) {
-        let mut held = self.held();
-        held.used += 1;
-        let kept = Kept {
-            used: held.used,
+    fn keep(&self, which: TableKey, table: &Arc<RwLock<Table>>) {
+        let mut cache = self.cache();
+        cache.used += 1;
+        let kept = CachedTable {
+            used: cache.used,
             table: Arc::clone(table),
         };
-        held.size += kept.bytes();
-        held.added += 1;
-        held.tables
+        cache.size += kept.bytes();
+        cache.added += 1;
+        cache
+            .tables
             .entry(which.0)
             .or_default()
             .insert(which.1, kept);
-        // Tables grow, and one that is replaced counted before: now and then all of them are looked at.
-        if held.size > BOUND || held.added > LOOK {
-            held.bound();
+        // Tables grow, and replaced ones are still counted: count again now and then.
+        if cache.size > MAX_BYTES || cache.added > LOOK {
+            cache.evict();
         }
     }
 
-    /// Notes what a plan does that is about to be committed: who sees it committed may follow it.
-    pub(super) fn coming(&self, tenant: TenantId, plan: &Arc<Plan>, steps: Vec<Step>) {
+    /// Registers the changes of a plan before it is committed: a reader of the new revision may apply them.
+    pub(super) fn add_pending(
+        &self,
+        tenant: TenantId,
+        plan: &Arc<Plan>,
+        applied: Vec<IndexChange>,
+    ) {
         let key = (tenant, plan.revision);
         let plan = Arc::clone(plan);
-        let coming = Arc::new(Coming { plan, steps });
-        self.held().coming.insert(key, coming);
+        let pending = Arc::new(PendingCommit { plan, applied });
+        self.cache().pending.insert(key, pending);
     }
 
-    /// Forgets a plan that was not committed.
-    pub(super) fn undone(&self, tenant: TenantId, revision: u64) {
-        self.held().coming.remove(&(tenant, revision));
+    /// Drops a plan that was not committed.
+    pub(super) fn drop_pending(&self, tenant: TenantId, revision: u64) {
+        self.cache().pending.remove(&(tenant, revision));
     }
 
-    /// Follows the plan that was committed on a revision.
-    pub(super) fn follow(&self, tenant: TenantId, revision: u64) {
+    /// Applies a committed plan to the tables.
+    pub(super) fn apply_commit(&self, tenant: TenantId, revision: u64) {
         let key = (tenant, revision);
-        let (coming, own) = {
-            let held = self.held();
-            let Some(coming) = held.coming.get(&key).cloned() else {
+        let (pending, own) = {
+            let cache = self.cache();
+            let Some(pending) = cache.pending.get(&key).cloned() else {
                 return;
             };
-            let own = held.tables.get(&tenant).into_iter().flatten();
+            let own = cache.tables.get(&tenant).into_iter().flatten();
             let own = own.map(|(space, kept)| (*space, Arc::clone(&kept.table)));
-            (coming, own.collect::<Vec<_>>())
+            (pending, own.collect::<Vec<_>>())
         };
         for (space, table) in own {
-            write(&table).follow(space, &coming);
+            write(&table).apply_commit(space, &pending);
         }
-        self.held().coming.remove(&key);
+        self.cache().pending.remove(&key);
     }
 
-    /// Drops what is in memory of a tenant.
+    /// Drops the tables of a tenant.
     pub(super) fn drop_tenant(&self, tenant: TenantId) {
-        self.held().tables.remove(&tenant);
+        self.cache().tables.remove(&tenant);
     }
 }
 
-impl Kept {
+impl CachedTable {
     fn bytes(&self) -> usize {
         read(&self.table).bytes()
     }
 }
 
-impl Held {
-    /// Counts what all tables take, and drops those that were not used for longest while it is too much.
-    fn bound(&mut self) {
+impl Cache {
+    /// Counts the size of all tables, and drops the least recently used while it is too large.
+    fn evict(&mut self) {
         let all = self.tables.values().flat_map(HashMap::values);
-        self.size = all.map(Kept::bytes).sum();
+        self.size = all.map(CachedTable::bytes).sum();
         self.added = 0;
-        if self.size <= BOUND {
+        if self.size <= MAX_BYTES {
             return;
         }
-        let of = |(tenant, own): (&TenantId, &HashMap<Space, Kept>)| {
+        let of = |(tenant, own): (&TenantId, &HashMap<Space, CachedTable>)| {
             let tenant = *tenant;
             let which = own
                 .iter()
@@ -214,10 +220,10 @@ impl Held {
         };
         let mut oldest: Vec<_> = self.tables.iter().flat_map(of).collect();
         oldest.sort_unstable_by_key(|(used, ..)| *used);
-        // The one that was used last stays, whatever it takes.
+        // The most recently used table stays, whatever its size.
         oldest.pop();
         for (_, tenant, space) in oldest {
-            if self.size <= BOUND {
+            if self.size <= MAX_BYTES {
                 return;
             }
             if let Some(own) = self.tables.get_mut(&tenant) {
@@ -231,7 +237,7 @@ impl Held {
     }
 }
 
-/// Takes a reader's hold of a table.
+/// Locks a table for reading.
 pub(super) fn read(table: &RwLock<Table>) -> RwLockReadGuard<'_, Table> {
     table.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -240,11 +246,11 @@ fn write(table: &RwLock<Table>) -> RwLockWriteGuard<'_, Table> {
     table.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Step {
+impl IndexChange {
     fn space(&self) -> Space {
         match self {
-            Self::Gone { space, .. } | Self::Vector { space, .. } => *space,
-            Self::New { unit, .. } => unit.space,
+            Self::Removed { space, .. } | Self::Vector { space, .. } => *space,
+            Self::Added { unit, .. } => unit.space,
         }
     }
 }
@@ -252,7 +258,7 @@ impl Step {
 impl Table {
     fn load(
         rows: &mut dyn Rows,
-        (tenant, space): Which,
+        (tenant, space): TableKey,
         revision: u64,
         embedder: Option<(EmbedderKey, usize)>,
     ) -> Result<Self> {
@@ -265,7 +271,7 @@ impl Table {
         let prefix = keys::of(tenant, &[&space.0]);
         rows.scan_prefix(UNITS, &prefix, &mut |key, row| {
             let (unit, kept) = (units::read_key(key, 16)?, units::read_unit(row)?);
-            table.put_in(unit, kept.info.at, &kept.passages);
+            table.add_unit(unit, kept.info.at, &kept.passages);
             Ok(())
         })?;
         let Some((embedder, dim)) = embedder else {
@@ -292,23 +298,23 @@ impl Table {
         self.revision
     }
 
-    /// How many numbers there may be.
+    /// Returns the number of slots.
     pub(super) fn len(&self) -> usize {
         self.passages.len()
     }
 
-    /// The passage that has a number.
+    /// Returns the passage with a number.
     pub(super) fn passage(&self, number: usize) -> Option<&Passage> {
         self.passages.get(number)?.as_ref()
     }
 
-    /// Whether a passage is in a group.
+    /// Returns whether a passage is in a group.
     pub(super) fn is_in(&self, number: usize, group: Option<Group>) -> bool {
         let passage = self.passage(number);
         passage.is_some_and(|passage| group.is_none_or(|group| passage.key.0.group == group))
     }
 
-    /// The cosine of every passage with a question, by number; none where there is no vector of its embedder.
+    /// Returns the cosines with a question, by number, of the passages that have a vector of its embedder.
     pub(super) fn cosines(
         &self,
         embedder: EmbedderKey,
@@ -329,7 +335,7 @@ impl Table {
         embedder.is_none() || embedder == self.vectors.as_ref().map(of)
     }
 
-    fn put_in(&mut self, unit: UnitKey, at: Timestamp, passages: &[Numbered]) {
+    fn add_unit(&mut self, unit: UnitKey, at: Timestamp, passages: &[Numbered]) {
         for (passage, of) in (0..).zip(passages) {
             let number = of.number as usize;
             if self.passages.len() <= number {
@@ -342,28 +348,32 @@ impl Table {
         }
     }
 
-    /// Follows what a plan did to the space, if the table is of the revision that it was planned on.
-    fn follow(&mut self, space: Space, coming: &Coming) {
-        let plan = &coming.plan;
+    /// Applies a plan's changes to this space, if the table has the revision that the plan is based on.
+    fn apply_commit(&mut self, space: Space, pending: &PendingCommit) {
+        let plan = &pending.plan;
         if self.revision != plan.revision {
             return;
         }
         self.revision += 1;
-        if plan.take_out_all {
+        if plan.clear_index {
             self.passages.clear();
             self.terms.clear();
             if let Some(vectors) = &mut self.vectors {
                 vectors.there.fill(false);
             }
         }
-        for step in coming.steps.iter().filter(|step| step.space() == space) {
-            self.apply(plan, step);
+        for change in pending
+            .applied
+            .iter()
+            .filter(|change| change.space() == space)
+        {
+            self.apply(plan, change);
         }
     }
 
-    fn apply(&mut self, plan: &Plan, step: &Step) {
-        match step {
-            Step::Gone { passages, .. } => {
+    fn apply(&mut self, plan: &Plan, change: &IndexChange) {
+        match change {
+            IndexChange::Removed { passages, .. } => {
                 for Numbered { number, .. } in passages {
                     if let Some(passage) = self.passages.get_mut(*number as usize) {
                         *passage = None;
@@ -373,21 +383,21 @@ impl Table {
                     }
                 }
             }
-            Step::New {
+            IndexChange::Added {
                 unit,
                 at,
                 passages,
                 which,
             } => {
-                self.put_in(*unit, *at, passages);
-                let made = plan.put_in.get(*which).map(|unit| &unit.passages);
+                self.add_unit(*unit, *at, passages);
+                let made = plan.add_units.get(*which).map(|unit| &unit.passages);
                 for (of, made) in passages.iter().zip(made.into_iter().flatten()) {
                     if let Some((embedder, vector)) = &made.vector {
                         self.set_vector(of.number, *embedder, vector);
                     }
                 }
             }
-            Step::Vector { number, which, .. } => {
+            IndexChange::Vector { number, which, .. } => {
                 if let Some(put) = plan.vectors.get(*which) {
                     self.set_vector(*number, put.embedder, &put.vector);
                 }
@@ -400,7 +410,7 @@ impl Table {
             if vectors.embedder == embedder && vectors.arena.dim() == vector.len() {
                 vectors.set(number as usize, vector);
             } else {
-                // It replaces the one that was there.
+                // It replaces the previous vector.
                 vectors.remove(number as usize);
             }
         }

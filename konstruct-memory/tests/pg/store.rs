@@ -1,16 +1,16 @@
-//! The hosted store as a journal.
+//! The hosted store under the conformance suites.
 
 use konstruct_core::testkit::{store_restart_suite, store_suite, turn_suite};
 
 use crate::database::Database;
 
 #[tokio::test]
-async fn postgres_is_a_journal() {
+async fn postgres_is_a_store() {
     Database::with(async |database| store_suite(async || database.fresh().await).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn postgres_is_a_journal_on_many_threads() {
+async fn postgres_is_a_store_on_many_threads() {
     Database::with(async |database| store_suite(async || database.fresh().await).await).await;
 }
 
@@ -19,7 +19,7 @@ async fn postgres_keeps_what_it_answered() {
     Database::with(async |database| {
         store_restart_suite(
             async || database.fresh().await,
-            // Another process: the claims of the one that ended go on until their lease is over.
+            // As another process: claims of the previous one continue until their lease expires.
             async |subject, _| database.subject(subject.clock).await,
         )
         .await;

@@ -1,7 +1,7 @@
-//! Cosines by graphs: of those that may be among the best, and of no others.
+//! Cosines by graphs, only of passages that may be among the best.
 //!
-//! A graph tells the nearest. Of what holds a stem, a cosine is looked up where it could lift the passage among the best. What is left
-//! then scores less, whatever its cosine is; where that is not so, the graphs do not do.
+//! A graph returns the nearest vectors. For passages with a stem, a cosine is looked up if it could lift the passage among the
+//! best. All others score less whatever their cosine is; if that cannot be shown, the graphs are not used.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,20 +11,20 @@ use uuid::Uuid;
 use super::{
     super::{
         error::stored,
-        graph::{Graph, MOST, by_graph},
+        graph::{Graph, MOST, use_graphs},
         tenant::TenantTx,
     },
     found::{Slots, Sums, best},
 };
-use crate::memory::fuse::Spread;
+use crate::memory::fuse::Distribution;
 
-/// So many times what is wanted is asked for.
+/// The ratio of requested to needed vectors.
 const SPARE: usize = 4;
-/// More than this part of a graph's vectors is not looked up one by one: to scan them is faster.
+/// If more than one in this many vectors of a graph would be looked up one by one, a scan is faster.
 const PART: usize = 8;
 
-/// The mean cosine of all vectors of a graph with a question, and that of the squares, by its moments. The question is rounded as it is
-/// where it meets a vector.
+/// The mean cosine of all vectors of a graph with a question, and the mean of the squares, from its moments. The question is
+/// rounded to half precision where it meets a vector.
 const MOMENTS: &str = "
 with q as materialized (
     select $3::real[]::halfvec::vector as question, $3::real[]::halfvec::vector::real[] as numbers
@@ -48,26 +48,26 @@ cross join lateral (
         and v.embedder = $4 offset 0) v";
 
 /// A search by graphs.
-pub(super) struct Near<'a> {
+pub(super) struct GraphSearch<'a> {
     /// The embedder, and the question's vector.
     pub(super) question: (i64, &'a [f32]),
-    pub(super) words: Spread,
-    /// How many are wanted.
+    pub(super) words: Distribution,
+    /// The number of passages needed.
     pub(super) limit: usize,
 }
 
-impl Near<'_> {
-    /// Finds the cosines of what may be among the best of spaces that have a graph, by their places; removes what cannot be.
-    /// `None`: nobody knows whether that is all, and cosines are not to be relied on.
+impl GraphSearch<'_> {
+    /// Finds the cosines of possible best passages of spaces that have a graph, by area, and removes the other passages. `None`
+    /// if that may be incomplete; the cosines are then not usable.
     pub(super) async fn find(
         &self,
         tx: &mut TenantTx,
         spaces: HashMap<usize, Uuid>,
         others: &Sums,
         slots: &mut Slots,
-    ) -> Result<Option<Spread>> {
+    ) -> Result<Option<Distribution>> {
         let asked = (self.limit * SPARE).min(MOST);
-        sqlx::raw_sql(by_graph(asked))
+        sqlx::raw_sql(use_graphs(asked))
             .execute(tx.db())
             .await
             .map_err(stored)?;
@@ -90,8 +90,8 @@ impl Near<'_> {
                 slot.cosine = Some(cosine);
             }
         }
-        let meaning = sums.spread();
-        // What is no nearer than the last that a graph told of scores no more than this.
+        let meaning = sums.distribution();
+        // The highest score of a passage that is not nearer than the last vector from the graph.
         let most = |place: &usize, lexical: f32| {
             let last = least.get(place).map_or(0.0, |last| meaning.z(*last));
             self.words.z(lexical) + last.max(0.0)
@@ -137,7 +137,7 @@ impl Near<'_> {
         Ok(Some(meaning))
     }
 
-    /// The sums over all vectors of a space, as they were when its graph was looked at last.
+    /// Returns the sums over all vectors of a space at the last run of the graph.
     async fn moments(&self, tx: &mut TenantTx, space: Uuid) -> Result<Option<Sums>> {
         let found: Option<(i64, Option<f64>, Option<f64>)> = sqlx::query_as(MOMENTS)
             .bind(tx.id())

@@ -1,6 +1,7 @@
-//! Which passages hold a stem, in blocks: of the numbers of a space's passages, so many stand in a row of their own for each stem.
+//! Postings: the passages that contain a stem, in blocks. Each block of passage numbers has one row for each stem.
 //!
-//! A passage takes five bytes of a row: where in the block it is, and how often the stem stands in its text and in its heading.
+//! A passage takes five bytes of a row: its position in the block, and the occurrences of the stem in its text and in its
+//! heading.
 
 use std::collections::HashMap;
 
@@ -12,29 +13,29 @@ use super::super::{
     snapshot::Rows,
     writer::Batch,
 };
-use crate::memory::shelf::{Space, Stem};
+use crate::memory::backend::{Space, Stem};
 
-/// How many numbers a block has: a row of a stem that stands everywhere takes 2.5 kB, and is written for every message.
+/// The number of passages of a block. A row of a stem in all of them takes 2.5 kB, and is rewritten for every message.
 const BLOCK: u32 = 512;
 /// The bytes of a passage.
 const ENTRY: usize = 5;
 
-/// How often a stem stands in a passage.
+/// The occurrences of a stem in a passage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) text: u16,
     pub(super) heading: u8,
 }
 
-/// A block of a stem's passages: the space, the stem and the number of the block.
-type Place = ([u8; 16], [u8; 16], u32);
+/// The key of a block: the space, the stem and the number of the block.
+type BlockKey = ([u8; 16], [u8; 16], u32);
 
-/// What is to change in the blocks, gathered so that each is written once.
+/// Pending edits of blocks, collected so that each block is written once.
 #[derive(Debug, Default)]
-pub(super) struct Edits(HashMap<Place, Vec<(u16, Option<Counts>)>>);
+pub(super) struct Edits(HashMap<BlockKey, Vec<(u16, Option<Counts>)>>);
 
 impl Edits {
-    /// Adds a passage to those of a stem.
+    /// Adds a passage to a stem.
     pub(super) fn add(&mut self, space: Space, number: u32, stem: &Stem) {
         let counts = Counts {
             text: stem.text,
@@ -43,7 +44,7 @@ impl Edits {
         self.edit(space, number, (stem.hash, Some(counts)));
     }
 
-    /// Removes a passage from those of a stem.
+    /// Removes a passage from a stem.
     pub(super) fn remove(&mut self, space: Space, number: u32, stem: [u8; 16]) {
         self.edit(space, number, (stem, None));
     }
@@ -53,7 +54,7 @@ impl Edits {
         block.push(((number % BLOCK) as u16, counts));
     }
 
-    /// Writes what was gathered.
+    /// Writes the edits.
     pub(super) fn write(&mut self, batch: &mut Batch<'_>, tenant: TenantId) -> Result<()> {
         for ((space, stem, block), edits) in self.0.drain() {
             let key = keys::of(tenant, &[&space, &stem, &block.to_be_bytes()]);
@@ -71,7 +72,7 @@ impl Edits {
     }
 }
 
-/// Sets the counts of a passage in a row, or takes it out.
+/// Sets the counts of a passage in a row, or removes it.
 fn edit(row: &mut Vec<u8>, at: u16, counts: Option<Counts>) {
     let (entries, _) = row.as_chunks::<ENTRY>();
     let slot = entries.partition_point(|entry| read(entry).0 < at);
@@ -93,7 +94,7 @@ fn read([a, b, c, d, heading]: &[u8; ENTRY]) -> (u16, Counts) {
     (u16::from_be_bytes([*a, *b]), counts)
 }
 
-/// Walks the passages of a space that hold a stem, by number.
+/// Visits the passages of a space that contain a stem, by number.
 pub(super) fn walk(
     rows: &mut dyn Rows,
     tenant: TenantId,

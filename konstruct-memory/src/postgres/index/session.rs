@@ -1,4 +1,4 @@
-//! A session: what one recall or one step of the index reads, and what the step writes, in one transaction.
+//! A session: the reads of one recall or of one indexing step, and the writes of the step, in one transaction.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -20,15 +20,15 @@ use super::{
         time::time,
         vault::KeysById,
     },
-    Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted, advance, read, rows,
-    search,
+    Candidate, EmbedderKey, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search, UnitKey,
+    advance, read, rows, search,
 };
-use crate::{memory::Embedding, seal::TenantKey};
+use crate::{memory::MemoryEmbedder, seal::TenantKey};
 
-/// The shelf of one task.
+/// The backend of one task.
 struct Session {
     inner: Arc<Inner>,
-    /// Until something was committed; from then on, everything has a transaction of its own.
+    /// The transaction until the first commit. After that, each call has a transaction of its own.
     tx: Mutex<Option<TenantTx>>,
     wrapped: Vec<u8>,
     key: Arc<TenantKey>,
@@ -45,7 +45,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What is known from the start: the tenant's key, the time, the revision, the settings, and whether anything has expired.
+/// Read at the start: the tenant's key, the time, the revision, the settings, and whether anything has expired.
 const START: &str = "
 select k.wrapped, t.now, (select h.revision from konstruct.memory_heads h where h.tenant = $1),
     (select r.sealed from konstruct.rows r where r.tenant = $1 and r.kind = $3 and r.key = ''),
@@ -53,12 +53,12 @@ select k.wrapped, t.now, (select h.revision from konstruct.memory_heads h where 
 from konstruct.tenant_keys k, (select coalesce($2, konstruct.now_us()) as now) t where k.tenant = $1";
 
 impl Inner {
-    /// Begins a session; `None` for a tenant of which nothing is stored.
+    /// Begins a session; `None` for a tenant without data.
     pub(super) async fn begin_session(
         &self,
         tenant: TenantId,
         writes: bool,
-    ) -> Result<Option<Box<dyn Shelf>>> {
+    ) -> Result<Option<Box<dyn MemoryBackend>>> {
         let Some(inner) = self.own.upgrade() else {
             return Ok(None);
         };
@@ -68,7 +68,7 @@ impl Inner {
         let start: Option<Start> = sqlx::query_as(START)
             .bind(tx.id())
             .bind(tx.given())
-            .bind(Kind::Settings as i16)
+            .bind(RowKind::Settings as i16)
             .fetch_optional(tx.db())
             .await
             .map_err(stored)?;
@@ -76,7 +76,7 @@ impl Inner {
             return Ok(None);
         };
         let key = self.vault.unwrap(tenant, wrapped.clone())?;
-        let row = rows::place(Kind::Settings, &[]);
+        let row = rows::place(RowKind::Settings, &[]);
         let open = |sealed: Vec<u8>| KeysById::default().open_bytes(&key, ("rows", &row), &sealed);
         let settings = sealed.map(open).transpose()?.flatten().map(Into::into);
         Ok(Some(Box::new(Session {
@@ -93,9 +93,9 @@ impl Inner {
 }
 
 #[async_trait]
-impl Shelf for Session {
-    fn embedding(&self) -> &Embedding {
-        self.inner.embedding()
+impl MemoryBackend for Session {
+    fn embedder(&self) -> &MemoryEmbedder {
+        self.inner.embedder()
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -115,10 +115,10 @@ impl Shelf for Session {
         }
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         match &mut *self.tx.lock().await {
             Some(tx) => logs::feed(tx, &self.key, after, limit).await,
-            None => self.inner.fed(tenant, after, limit).await,
+            None => self.inner.feed(tenant, after, limit).await,
         }
     }
 
@@ -130,8 +130,8 @@ impl Shelf for Session {
         Ok(self.revision)
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        if kind == Kind::Settings {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if kind == RowKind::Settings {
             return Ok(self.settings.clone());
         }
         match &mut *self.tx.lock().await {
@@ -140,7 +140,7 @@ impl Shelf for Session {
         }
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         match &mut *self.tx.lock().await {
             Some(tx) => read::all(tx, &self.key, wanted).await,
             None => self.inner.read_all(tenant, wanted).await,
@@ -150,7 +150,7 @@ impl Shelf for Session {
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,

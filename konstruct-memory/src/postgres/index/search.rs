@@ -1,4 +1,4 @@
-//! The search: postings and cosines come from the database by number, and are added up here.
+//! The search: the database returns postings and cosines by number, and they are combined here.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,21 +16,21 @@ use super::{
     },
     Candidate, Search,
     found::{Slots, Sums, best},
-    near::Near,
+    near::GraphSearch,
     unit_key,
 };
 use crate::{
     bm25::{Collection, Posting},
     memory::{
-        fuse::{self, Postings, Spread},
-        shelf::{Place, UnitInfo, What},
+        backend::{SearchArea, UnitInfo, UnitKind},
+        fuse::{self, Distribution, Postings},
     },
 };
 
-/// How many passages there are in each place, their terms, and whether its space has a graph of the question's embedder.
+/// The number of passages in each area, their terms, and whether its space has a graph of the question's embedder.
 ///
-/// Here and below `offset 0` has each table looked up by its key for each of the few rows before it, whatever the planner knows of
-/// it yet.
+/// Here and below, `offset 0` makes each table be looked up by key for each of the few rows before it, whatever the planner's
+/// statistics are.
 const SIZE: &str = "
 select l.i, z.passages, z.terms, exists (select from konstruct.graphs g
     where g.tenant = $1 and g.space = l.space and g.embedder = $4 and g.dim = $5)
@@ -39,7 +39,7 @@ from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i) cross join 
     from (select * from konstruct.sizes z
           where z.tenant = $1 and z.space = l.space and (l.grp is null or z.grp = l.grp) offset 0) z) z";
 
-/// The postings of each stem in each place.
+/// The postings of each stem in each area.
 const POSTINGS: &str = "
 select l.i, s.i, p.n, p.text, p.heading, p.terms
 from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i)
@@ -50,7 +50,7 @@ from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i)
               where p.tenant = $1 and p.space = l.space and p.stem = s.stem and (l.grp is null or p.grp = l.grp) offset 0) p) p
 where p.n is not null";
 
-/// The dot product of the question with every vector of its embedder in each place.
+/// The dot product of the question with every vector of its embedder in each area.
 const COSINES: &str = "
 select l.i, v.n, v.cosine
 from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i) cross join lateral (
@@ -59,7 +59,7 @@ from unnest($2::uuid[], $3::uuid[]) with ordinality l(space, grp, i) cross join 
           where v.tenant = $1 and v.space = l.space and (l.grp is null or v.grp = l.grp) and v.embedder = $5 offset 0) v) v
 where v.n is not null";
 
-/// The passages in places that are of a time.
+/// The passages in areas that are of a time.
 const TIMED: &str = "
 select p.n from unnest($2::uuid[], $3::uuid[]) l(space, grp) cross join lateral (
     select * from konstruct.units u
@@ -68,7 +68,7 @@ cross join lateral (
     select p.n from konstruct.passages p
     where p.tenant = $1 and p.space = u.space and p.grp = u.grp and p.item = u.item offset 0) p";
 
-/// What passages are.
+/// The metadata of passages.
 const PASSAGES: &str = "
 select p.n, p.space, p.grp, p.item, p.passage, u.what, u.version, u.at, u.said_by, u.persons, u.expires_at, u.before
 from unnest($2::bigint[]) w(n) cross join lateral (
@@ -76,17 +76,17 @@ from unnest($2::bigint[]) w(n) cross join lateral (
 cross join lateral (
     select * from konstruct.units u where u.tenant = $1 and u.space = p.space and u.grp = p.grp and u.item = p.item offset 0) u";
 
-/// Places as a statement binds them: an array for each part.
+/// Areas as bound by a statement: an array for each part.
 #[derive(Debug, Default)]
-struct Places {
-    /// Where each stands among the places of the search.
+struct Areas {
+    /// The position of each area in the search.
     of: Vec<usize>,
     spaces: Vec<Uuid>,
     groups: Vec<Option<Uuid>>,
 }
 
-impl<'a> FromIterator<(usize, &'a Place)> for Places {
-    fn from_iter<I: IntoIterator<Item = (usize, &'a Place)>>(iter: I) -> Self {
+impl<'a> FromIterator<(usize, &'a SearchArea)> for Areas {
+    fn from_iter<I: IntoIterator<Item = (usize, &'a SearchArea)>>(iter: I) -> Self {
         let mut places = Self::default();
         for (at, place) in iter {
             places.of.push(at);
@@ -98,15 +98,15 @@ impl<'a> FromIterator<(usize, &'a Place)> for Places {
     }
 }
 
-impl Places {
-    /// The place among those of the search of one that a statement counted from 1.
+impl Areas {
+    /// Converts an area number of a statement, counted from 1, to its position in the search.
     fn of(&self, number: i64) -> Result<usize> {
         let at = usize::try_from(number - 1).map_err(|_| corrupt())?;
         self.of.get(at).copied().ok_or_else(corrupt)
     }
 }
 
-/// What is searched as a whole.
+/// The size of the searched collection.
 struct Size {
     collection: Collection,
     /// The spaces that have a graph.
@@ -114,7 +114,7 @@ struct Size {
 }
 
 impl Inner {
-    /// Finds the best passages. All statements of it see the same.
+    /// Finds the best passages. All its statements see the same snapshot.
     pub(super) async fn find(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
         let mut tx = self.db.tenant(tenant, Mode::Snapshot).await?;
         find(&mut tx, search).await
@@ -127,15 +127,15 @@ pub(super) async fn find(tx: &mut TenantTx, search: &Search) -> Result<Vec<Candi
     Ok(found.pop().unwrap_or_default())
 }
 
-/// What one search has found before its passages are read.
+/// The result of one search before its passages are read.
 struct Scored {
     slots: Slots,
-    words: Spread,
-    meaning: Spread,
+    words: Distribution,
+    meaning: Distribution,
     best: Vec<i64>,
 }
 
-/// Makes several searches: sizes, postings and passages of all of them are read at once.
+/// Runs several searches. Sizes, postings and passages of all of them are read together.
 pub(super) async fn find_each(
     tx: &mut TenantTx,
     searches: &[Search],
@@ -148,8 +148,8 @@ pub(super) async fn find_each(
     let mut all = Vec::with_capacity(searches.len());
     for ((search, size), stems) in searches.iter().zip(&sizes).zip(postings) {
         let mut slots = Slots::default();
-        let words = by_words(size.collection, stems, &mut slots);
-        let meaning = by_meaning(tx, search, (&size.graphs, words), &mut slots).await?;
+        let words = score_words(size.collection, stems, &mut slots);
+        let meaning = score_vectors(tx, search, (&size.graphs, words), &mut slots).await?;
         let of_time = of_time(tx, search).await?;
         let scored = slots.iter().filter(|(n, slot)| {
             let timed = search
@@ -199,21 +199,21 @@ pub(super) async fn find_each(
     each.collect()
 }
 
-/// The places of all searches, one after the other.
-fn all_places(searches: &[Search]) -> Places {
+/// Returns the areas of all searches, concatenated.
+fn all_areas(searches: &[Search]) -> Areas {
     let places = searches.iter().flat_map(|search| &search.places);
     places.enumerate().collect()
 }
 
-/// Tells for each of the places of all searches which search it belongs to, and its place there.
+/// Returns for each of the areas of all searches its search and its position there.
 fn belonging(searches: &[Search]) -> Vec<(usize, usize)> {
     let of = |(n, search): (usize, &Search)| (0..search.places.len()).map(move |at| (n, at));
     searches.iter().enumerate().flat_map(of).collect()
 }
 
 async fn sizes(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Size>> {
-    let (places, of) = (all_places(searches), belonging(searches));
-    // A graph does not know of time.
+    let (places, of) = (all_areas(searches), belonging(searches));
+    // Graphs cannot filter by time.
     let by_graph = |search: &Search| search.when.is_none() && search.limit <= graph::MOST;
     let vector = searches.iter().find_map(|search| search.vector.as_ref());
     let rows: Vec<(i64, i64, i64, bool)> = sqlx::query_as(SIZE)
@@ -246,12 +246,12 @@ async fn sizes(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Size>> {
     Ok(sizes)
 }
 
-/// The postings of each stem of a search, each with its passage and the place that it is in.
+/// The postings of each stem of a search, each with its passage and area.
 type Stems = Vec<Postings<(i64, usize)>>;
 
-/// Reads the postings of the stems of searches in their places.
+/// Reads the postings of the searches' stems in their areas.
 async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> {
-    let (places, of) = (all_places(searches), belonging(searches));
+    let (places, of) = (all_areas(searches), belonging(searches));
     let stems: BTreeSet<[u8; 16]> = searches
         .iter()
         .flat_map(|search| search.stems.iter().copied())
@@ -289,7 +289,7 @@ async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> 
         let (search, place) = of.get(places.of(place)?).copied().ok_or_else(corrupt)?;
         let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
         let hash = stems.get(stem).ok_or_else(corrupt)?;
-        // Another search may have asked for it.
+        // It may belong to another search.
         let Some(stem) = all[search].iter_mut().find(|stem| stem.hash == *hash) else {
             continue;
         };
@@ -306,8 +306,8 @@ async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> 
     Ok(all)
 }
 
-/// Scores the passages in the places that hold one of the stems.
-fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Spread {
+/// Scores the passages that contain one of the stems.
+fn score_words(size: Collection, stems: Stems, slots: &mut Slots) -> Distribution {
     let most = stems.iter().map(|stem| stem.passages.len()).max();
     slots.reserve(most.unwrap_or(0));
     fuse::lexical(size, stems, |(n, place), stem| {
@@ -316,33 +316,34 @@ fn by_words(size: Collection, stems: Stems, slots: &mut Slots) -> Spread {
         slot.lexical.add(stem);
     });
     let scores = slots.values().map(|slot| slot.lexical.score);
-    Spread::of(scores, size.chunks)
+    Distribution::of(scores, size.chunks)
 }
 
-/// Finds cosines: of what may be among the best by graphs, where there are any, and else of every passage that has a vector.
-async fn by_meaning(
+/// Finds cosines: of possible best passages by graphs where they exist, otherwise of all passages with a vector.
+async fn score_vectors(
     tx: &mut TenantTx,
     search: &Search,
-    (graphs, words): (&[Uuid], Spread),
+    (graphs, words): (&[Uuid], Distribution),
     slots: &mut Slots,
-) -> Result<Spread> {
+) -> Result<Distribution> {
     let Some((embedder, question)) = &search.vector else {
-        return Ok(Spread::of([], 0));
+        return Ok(Distribution::of([], 0));
     };
-    let has_graph =
-        |place: &Place| place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0));
+    let has_graph = |place: &SearchArea| {
+        place.group.is_none() && graphs.contains(&Uuid::from_bytes(place.space.0))
+    };
     let (with, without): (Vec<_>, Vec<_>) = search
         .places
         .iter()
         .enumerate()
         .partition(|(_, place)| has_graph(place));
     let question = (embedder.0.cast_signed(), question.as_slice());
-    let without: Places = without.into_iter().collect();
+    let without: Areas = without.into_iter().collect();
     let mut sums = cosines(tx, &without, question, slots).await?;
     if with.is_empty() {
-        return Ok(sums.spread());
+        return Ok(sums.distribution());
     }
-    let near = Near {
+    let near = GraphSearch {
         question,
         words,
         limit: search.limit,
@@ -353,15 +354,15 @@ async fn by_meaning(
     if let Some(spread) = near.find(tx, spaces.collect(), &sums, slots).await? {
         return Ok(spread);
     }
-    let with: Places = with.into_iter().collect();
+    let with: Areas = with.into_iter().collect();
     sums.add(&cosines(tx, &with, question, slots).await?);
-    Ok(sums.spread())
+    Ok(sums.distribution())
 }
 
-/// Finds the cosine of every passage in some places that has a vector.
+/// Finds the cosine of every passage with a vector in some areas.
 async fn cosines(
     tx: &mut TenantTx,
-    places: &Places,
+    places: &Areas,
     (embedder, question): (i64, &[f32]),
     slots: &mut Slots,
 ) -> Result<Sums> {
@@ -391,13 +392,13 @@ async fn cosines(
     Ok(sums)
 }
 
-/// The passages of the time that is asked for, in the places where it applies; `None`: of any.
+/// Returns the passages of the requested time in the areas to which it applies; `None` if any time is allowed.
 async fn of_time(tx: &mut TenantTx, search: &Search) -> Result<Option<HashSet<i64>>> {
     let Some((from, to)) = search.when else {
         return Ok(None);
     };
     let timed = search.places.iter().enumerate();
-    let places: Places = timed.filter(|(_, place)| place.timed).collect();
+    let places: Areas = timed.filter(|(_, place)| place.timed).collect();
     let numbers: Vec<i64> = sqlx::query_scalar(TIMED)
         .bind(tx.id())
         .bind(places.spaces)
@@ -410,7 +411,11 @@ async fn of_time(tx: &mut TenantTx, search: &Search) -> Result<Option<HashSet<i6
     Ok(Some(numbers.into_iter().collect()))
 }
 
-fn candidate(row: &PgRow, slots: &Slots, (words, meaning): (Spread, Spread)) -> Result<Candidate> {
+fn candidate(
+    row: &PgRow,
+    slots: &Slots,
+    (words, meaning): (Distribution, Distribution),
+) -> Result<Candidate> {
     let (n, space, group, item, passage): (i64, Uuid, Uuid, Uuid, i32) =
         FromRow::from_row(row).map_err(stored)?;
     let slot = slots.get(&n).ok_or_else(corrupt)?;
@@ -435,9 +440,9 @@ fn about(row: &PgRow) -> Result<UnitInfo> {
     let before: Option<i64> = row.try_get("before").map_err(stored)?;
     Ok(UnitInfo {
         what: match what {
-            0 => What::Knowledge,
-            1 => What::History,
-            2 => What::Fact,
+            0 => UnitKind::Knowledge,
+            1 => UnitKind::History,
+            2 => UnitKind::Fact,
             _ => return Err(corrupt()),
         },
         version: u32::try_from(version).map_err(|_| corrupt())?,

@@ -1,7 +1,7 @@
-//! The index: units put in and taken out, with their numbers, postings, sizes and vectors.
+//! Changes of the index: adds and removes units, with their numbers, postings, sizes and vectors.
 //!
-//! A passage has a number in its space, so that it can be counted in an array. A number that was given back is given again by the
-//! same plan, or if it was the last; one between others is not, until the index is rebuilt.
+//! A passage has a number in its space, so that scores can be kept in an array. A freed number is reused by the same plan, or if
+//! it was the last one. Other freed numbers stay unused until the index is rebuilt.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,38 +19,38 @@ use super::{
 };
 use crate::{
     bm25::Collection,
-    memory::shelf::{Group, Place, Space, Unit, UnitKey, VectorPut},
+    memory::backend::{Group, SearchArea, Space, Unit, UnitKey, VectorPut},
 };
 
-/// What is changed in a tenant's index by one plan. [`Changes::write`] must follow.
+/// The changes of one plan to a tenant's index. [`Changes::write`] must be called last.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// The passages that there are more, or less.
+    /// The change of the number of passages.
     pub(super) passages: i64,
-    /// What was done, for what is in memory.
-    pub(super) steps: Vec<Step>,
+    /// The applied changes, for the tables in memory.
+    pub(super) applied: Vec<IndexChange>,
     edits: Edits,
     sizes: BTreeMap<(Space, Option<Group>), Size>,
-    /// The numbers that were given back.
+    /// Freed numbers.
     free: HashMap<Space, Vec<u32>>,
 }
 
-/// Something that was done to the passages of a space.
+/// A change to the passages of a space.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// They were taken out.
-    Gone {
+pub(super) enum IndexChange {
+    /// Passages were removed.
+    Removed {
         space: Space,
         passages: Vec<Numbered>,
     },
-    /// A unit was put in: the one at this place of the plan.
-    New {
+    /// The unit at this position of the plan was added.
+    Added {
         unit: UnitKey,
         at: Timestamp,
         passages: Vec<Numbered>,
         which: usize,
     },
-    /// One got the vector at this place of the plan.
+    /// A passage got the vector at this position of the plan.
     Vector {
         space: Space,
         number: u32,
@@ -58,7 +58,7 @@ pub(super) enum Step {
     },
 }
 
-/// How many passages there are, how long all of them are, and the next number.
+/// The number of passages, their total length, and the next free number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     of: Collection,
@@ -66,8 +66,8 @@ struct Size {
 }
 
 impl Changes {
-    /// Puts in the unit at this place of a plan.
-    pub(super) fn put_in(
+    /// Adds the unit at this position of a plan.
+    pub(super) fn add_unit(
         &mut self,
         batch: &mut Batch<'_>,
         tenant: TenantId,
@@ -103,7 +103,7 @@ impl Changes {
             batch.put(QUEUE, key.clone(), []);
         }
         batch.put(UNITS, key, units::to_bytes(unit, &passages));
-        self.steps.push(Step::New {
+        self.applied.push(IndexChange::Added {
             unit: unit.key,
             at: unit.about.at,
             passages,
@@ -112,8 +112,8 @@ impl Changes {
         Ok(())
     }
 
-    /// Takes a unit out, if it is there.
-    pub(super) fn take_out(
+    /// Removes a unit if it is in the index.
+    pub(super) fn remove_unit(
         &mut self,
         batch: &mut Batch<'_>,
         tenant: TenantId,
@@ -141,11 +141,11 @@ impl Changes {
         for table in [QUEUE, UNITS] {
             batch.delete(table, key.clone());
         }
-        self.steps.push(Step::Gone { space, passages });
+        self.applied.push(IndexChange::Removed { space, passages });
         Ok(true)
     }
 
-    /// Gives the vectors of a plan to passages that are in the index.
+    /// Writes the vectors of a plan for passages in the index.
     pub(super) fn put_vectors(
         &mut self,
         batch: &mut Batch<'_>,
@@ -169,7 +169,7 @@ impl Changes {
             let row = units::vector_row(put.embedder, &put.vector);
             batch.put(VECTORS, units::vector_key(tenant, space, number), row);
             batch.delete(QUEUE, units::unit_key(tenant, &put.unit));
-            self.steps.push(Step::Vector {
+            self.applied.push(IndexChange::Vector {
                 space,
                 number,
                 which,
@@ -203,16 +203,16 @@ impl Changes {
         Ok(())
     }
 
-    /// The next free number of a space.
+    /// Returns the next free number of a space.
     fn number(&mut self, batch: &mut Batch<'_>, tenant: TenantId, space: Space) -> Result<u32> {
         if let Some(number) = self.free.get_mut(&space).and_then(Vec::pop) {
             return Ok(number);
         }
         let size = self.size(batch, tenant, (space, None))?;
         let number = size.next;
-        size.next = number.checked_add(1).ok_or_else(|| {
-            Error::internal("the numbers of passages are used up: rebuild the index")
-        })?;
+        size.next = number
+            .checked_add(1)
+            .ok_or_else(|| Error::internal("no passage numbers left: rebuild the index"))?;
         Ok(number)
     }
 
@@ -229,7 +229,7 @@ impl Changes {
         })
     }
 
-    /// Adds passages to the sizes of a unit's space and group, or takes them from those.
+    /// Adds passages to the sizes of a unit's space and group, or subtracts them.
     fn resize(
         &mut self,
         batch: &mut Batch<'_>,
@@ -278,7 +278,11 @@ fn read_size(rows: &mut dyn Rows, key: &[u8]) -> Result<Size> {
     })
 }
 
-/// The size of a place.
-pub(super) fn size(rows: &mut dyn Rows, tenant: TenantId, place: &Place) -> Result<Collection> {
+/// Returns the size of a search area.
+pub(super) fn size(
+    rows: &mut dyn Rows,
+    tenant: TenantId,
+    place: &SearchArea,
+) -> Result<Collection> {
     Ok(read_size(rows, &size_key(tenant, place.space, place.group))?.of)
 }

@@ -1,4 +1,4 @@
-//! Questions: postings by words, every vector by meaning, and the best of both.
+//! Search: postings for words, all vectors for meaning, and the best of both.
 
 use std::{
     collections::BinaryHeap,
@@ -14,30 +14,31 @@ use super::{
         keys::VECTORS,
         snapshot::{Rows as _, Snapshot},
     },
+    changes,
     commit::MemoryHead,
-    index, postings,
+    postings,
     tables::{Table, read},
     units,
 };
 use crate::{
     bm25::{Collection, Posting},
     memory::{
-        fuse::{self, Lexical, Postings, Spread},
-        shelf::{Candidate, Place, Search, Space, UnitKey},
+        backend::{Candidate, Search, SearchArea, Space, UnitKey},
+        fuse::{self, Distribution, Lexical, Postings},
     },
     vector::dot,
 };
 
-/// How often a question is asked anew because the tenant's memory was written to meanwhile.
-const TRIES: usize = 16;
+/// The most attempts of a search while the tenant's memory is being written.
+const MAX_ATTEMPTS: usize = 16;
 
-/// How far a cosine by the bytes of a vector may be from its own.
-const ROUNDED: f32 = 0.01;
+/// The largest error of a cosine that is computed with a quantized vector.
+const QUANTIZATION_ERROR: f32 = 0.01;
 
 impl Shared {
     /// Finds the best passages for a question.
     pub(super) fn search(&self, tenant: TenantId, search: &Search) -> Result<Vec<Candidate>> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let mut snapshot = self.snapshot()?;
             if let Some(found) = self.search_in(&mut snapshot, tenant, search)? {
                 return Ok(found);
@@ -45,7 +46,7 @@ impl Shared {
         }
         Err(Error::new(
             ErrorKind::Unavailable,
-            "the tenant's memory is written to all the time",
+            "the tenant's memory is being written continuously",
         ))
     }
 
@@ -59,7 +60,7 @@ impl Shared {
         let embedder = search.vector.as_ref();
         let embedder = embedder.map(|(key, question)| (*key, question.len()));
         let mut tables: Vec<(Space, Arc<RwLock<Table>>)> = Vec::new();
-        for Place { space, .. } in &search.places {
+        for SearchArea { space, .. } in &search.places {
             if tables.iter().any(|(known, _)| known == space) {
                 continue;
             }
@@ -76,33 +77,33 @@ impl Shared {
         if tables.iter().any(|(_, table)| table.revision() != revision) {
             return Ok(None);
         }
-        let found = Sight::new(search, &tables).candidates(snapshot, tenant)?;
+        let found = Scorer::new(search, &tables).candidates(snapshot, tenant)?;
         Ok(Some(found))
     }
 }
 
-/// What a question looks at: its places, and their passages in one row of slots.
-struct Sight<'a> {
+/// The areas of a search, with the slots of their passages in one array.
+struct Scorer<'a> {
     search: &'a Search,
-    looks: Vec<Look<'a>>,
+    areas: Vec<AreaTable<'a>>,
     slots: usize,
 }
 
-/// A place: its table, and the slot of its number 0.
-struct Look<'a> {
-    place: &'a Place,
+/// An area: its table, and the slot of its passage number 0.
+struct AreaTable<'a> {
+    search_area: &'a SearchArea,
     table: &'a Table,
     first: usize,
 }
 
-/// What a passage scores by its words, and its cosine by the vector's bytes.
+/// The lexical score of a passage, and its cosine by the quantized vector.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     lexical: Lexical,
     cosine: Option<f32>,
 }
 
-/// One of the best so far. The greatest is the worst of them.
+/// One of the best passages so far. The greatest is the worst.
 struct Found {
     score: f32,
     key: (UnitKey, u32),
@@ -130,14 +131,14 @@ impl PartialEq for Found {
 
 impl Eq for Found {}
 
-impl<'a> Sight<'a> {
+impl<'a> Scorer<'a> {
     fn new(search: &'a Search, tables: &'a [(Space, RwLockReadGuard<'_, Table>)]) -> Self {
-        let (mut looks, mut slots) = (Vec::with_capacity(search.places.len()), 0);
-        for place in &search.places {
-            if let Some((_, table)) = tables.iter().find(|(space, _)| *space == place.space) {
+        let (mut areas, mut slots) = (Vec::with_capacity(search.places.len()), 0);
+        for search_area in &search.places {
+            if let Some((_, table)) = tables.iter().find(|(space, _)| *space == search_area.space) {
                 let table: &Table = table;
-                looks.push(Look {
-                    place,
+                areas.push(AreaTable {
+                    search_area,
                     table,
                     first: slots,
                 });
@@ -146,20 +147,20 @@ impl<'a> Sight<'a> {
         }
         Self {
             search,
-            looks,
+            areas,
             slots,
         }
     }
 
     fn candidates(&self, snapshot: &mut Snapshot, tenant: TenantId) -> Result<Vec<Candidate>> {
         let mut slots = vec![Slot::default(); self.slots];
-        let words = self.by_words(snapshot, tenant, &mut slots)?;
-        let meaning = self.by_meaning(&mut slots);
+        let words = self.score_words(snapshot, tenant, &mut slots)?;
+        let meaning = self.score_vectors(&mut slots);
         let mut best = self.best(&slots, (words, meaning), 2 * self.search.limit + 16);
         best.sort_unstable();
         if let Some(last) = best.get(self.search.limit.saturating_sub(1)) {
-            // What lies further behind the last one that is wanted cannot come before it.
-            let least = last.score - (meaning.z(2.0 * ROUNDED) - meaning.z(0.0));
+            // A passage further behind the last requested one cannot overtake it with its exact vector.
+            let least = last.score - (meaning.z(2.0 * QUANTIZATION_ERROR) - meaning.z(0.0));
             best.retain(|found| found.score >= least);
         }
         let mut scored = Vec::with_capacity(best.len());
@@ -189,33 +190,33 @@ impl<'a> Sight<'a> {
         scored.into_iter().map(candidate).collect()
     }
 
-    /// Scores the passages in the places that hold one of the stems.
-    fn by_words(
+    /// Scores the passages that contain one of the stems.
+    fn score_words(
         &self,
         snapshot: &mut Snapshot,
         tenant: TenantId,
         slots: &mut [Slot],
-    ) -> Result<Spread> {
+    ) -> Result<Distribution> {
         let mut size = Collection::default();
-        for Look { place, .. } in &self.looks {
-            let of = index::size(snapshot, tenant, place)?;
+        for AreaTable { search_area, .. } in &self.areas {
+            let of = changes::size(snapshot, tenant, search_area)?;
             size.chunks += of.chunks;
             size.terms += of.terms;
         }
         let mut stems = Vec::with_capacity(self.search.stems.len());
         for hash in &self.search.stems {
             let mut passages: Vec<(usize, Posting)> = Vec::new();
-            for look in &self.looks {
-                let space = look.place.space;
+            for area in &self.areas {
+                let space = area.search_area.space;
                 postings::walk(snapshot, tenant, (space, hash), |number, counts| {
                     let number = number as usize;
-                    if look.sees(number) {
+                    if area.contains(number) {
                         let posting = Posting {
                             text: counts.text,
                             heading: counts.heading,
-                            terms: look.table.terms[number],
+                            terms: area.table.terms[number],
                         };
-                        passages.push((look.first + number, posting));
+                        passages.push((area.first + number, posting));
                     }
                 })?;
             }
@@ -228,33 +229,38 @@ impl<'a> Sight<'a> {
             slots[slot].lexical.add(stem)
         });
         let scores = slots.iter().map(|slot| slot.lexical.score);
-        Ok(Spread::of(scores, size.chunks))
+        Ok(Distribution::of(scores, size.chunks))
     }
 
-    /// Finds the cosine of every passage in the places that has a vector.
-    fn by_meaning(&self, slots: &mut [Slot]) -> Spread {
+    /// Scores every passage that has a vector.
+    fn score_vectors(&self, slots: &mut [Slot]) -> Distribution {
         let mut cosines = Vec::new();
         if let Some((embedder, question)) = &self.search.vector {
-            for look in &self.looks {
-                for (number, cosine) in look.table.cosines(*embedder, question) {
-                    if look.sees(number) {
-                        slots[look.first + number].cosine = Some(cosine);
+            for area in &self.areas {
+                for (number, cosine) in area.table.cosines(*embedder, question) {
+                    if area.contains(number) {
+                        slots[area.first + number].cosine = Some(cosine);
                         cosines.push(cosine);
                     }
                 }
             }
         }
         let many = cosines.len() as u64;
-        Spread::of(cosines, many)
+        Distribution::of(cosines, many)
     }
 
-    /// The best by words and by the bytes of their vectors, of those that are of the time that is asked for.
-    fn best(&self, slots: &[Slot], (words, meaning): (Spread, Spread), many: usize) -> Vec<Found> {
+    /// Returns the best passages by words and quantized vectors, of the requested time.
+    fn best(
+        &self,
+        slots: &[Slot],
+        (words, meaning): (Distribution, Distribution),
+        many: usize,
+    ) -> Vec<Found> {
         let mut best: BinaryHeap<Found> = BinaryHeap::with_capacity(many + 1);
         let mut least = f32::NEG_INFINITY;
-        for look in &self.looks {
-            let when = self.search.when.filter(|_| look.place.timed);
-            let own = &slots[look.first..look.first + look.table.len()];
+        for area in &self.areas {
+            let when = self.search.when.filter(|_| area.search_area.timed);
+            let own = &slots[area.first..area.first + area.table.len()];
             for (number, slot) in own.iter().enumerate() {
                 if slot.lexical.stems == 0 && slot.cosine.is_none() {
                     continue;
@@ -264,7 +270,7 @@ impl<'a> Sight<'a> {
                 if score < least {
                     continue;
                 }
-                let Some(passage) = look.table.passage(number) else {
+                let Some(passage) = area.table.passage(number) else {
                     continue;
                 };
                 if when.is_some_and(|(from, to)| !(from..to).contains(&passage.at)) {
@@ -273,7 +279,7 @@ impl<'a> Sight<'a> {
                 best.push(Found {
                     score,
                     key: passage.key,
-                    slot: look.first + number,
+                    slot: area.first + number,
                 });
                 if best.len() > many {
                     best.pop();
@@ -284,22 +290,22 @@ impl<'a> Sight<'a> {
         best.into_vec()
     }
 
-    /// The cosine by the vector as it is.
+    /// Returns the cosine by the exact vector.
     fn cosine(
         &self,
         snapshot: &mut Snapshot,
         tenant: TenantId,
         slot: usize,
     ) -> Result<Option<f32>> {
-        let look = self.looks.iter().rfind(|look| look.first <= slot);
-        let (Some(look), Some((embedder, question))) = (look, &self.search.vector) else {
+        let area = self.areas.iter().rfind(|area| area.first <= slot);
+        let (Some(area), Some((embedder, question))) = (area, &self.search.vector) else {
             return Ok(None);
         };
-        let number = u32::try_from(slot - look.first).map_err(|_| corrupt())?;
+        let number = u32::try_from(slot - area.first).map_err(|_| corrupt())?;
         let mut vector = vec![0.0; question.len()];
         let mut cosine = None;
-        let key = units::vector_key(tenant, look.place.space, number);
-        snapshot.look(VECTORS, &key, &mut |row| {
+        let key = units::vector_key(tenant, area.search_area.space, number);
+        snapshot.visit(VECTORS, &key, &mut |row| {
             if units::read_vector(row, *embedder, &mut vector) {
                 cosine = Some(dot(question, &vector));
             }
@@ -309,9 +315,9 @@ impl<'a> Sight<'a> {
     }
 }
 
-impl Look<'_> {
-    /// Whether a passage is in the place.
-    fn sees(&self, number: usize) -> bool {
-        self.table.is_in(number, self.place.group)
+impl AreaTable<'_> {
+    /// Returns whether a passage is in the area.
+    fn contains(&self, number: usize) -> bool {
+        self.table.is_in(number, self.search_area.group)
     }
 }

@@ -1,4 +1,4 @@
-//! What hits show: their texts, and what stands beside them, read in one go.
+//! Loads hits: their texts and neighbours, in one read.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -12,29 +12,33 @@ use konstruct_core::{
 use serde::de::DeserializeOwned;
 
 use super::{
+    backend::{MemoryBackend, ReadRequest, RowKind, UnitKind},
     knowledge,
+    messages::after,
     rank::Ranked,
-    said::after,
     settings,
-    shelf::{Kind, Shelf, Wanted, What},
 };
 
-/// So many records after a message are read with it: what was said next is mostly among them, and each is to be opened.
+/// The number of records that are read after a message. The next message is usually among them, and each must be decrypted.
 const NEXT: u64 = 12;
-/// What was said right before a message is read with it if it stands so near.
+/// The previous message is read together with a message if it is at most this far away.
 const BEFORE: u64 = 8;
 
-/// What was read of the rows and the logs.
-pub(super) struct Opened {
-    rows: HashMap<(Kind, Vec<u8>), Vec<u8>>,
+/// The rows and logs that were read.
+pub(super) struct Fetched {
+    rows: HashMap<(RowKind, Vec<u8>), Vec<u8>>,
     logs: Vec<(ConversationId, Range<u64>, Vec<Stored>)>,
 }
 
-impl Opened {
-    async fn read(shelf: &dyn Shelf, tenant: TenantId, mut wanted: Wanted) -> Result<Self> {
+impl Fetched {
+    async fn read(
+        backend: &dyn MemoryBackend,
+        tenant: TenantId,
+        mut wanted: ReadRequest,
+    ) -> Result<Self> {
         wanted.rows.sort_unstable();
         wanted.rows.dedup();
-        let (rows, logs) = shelf.read(tenant, &wanted).await?;
+        let (rows, logs) = backend.read(tenant, &wanted).await?;
         let rows = wanted.rows.into_iter().zip(rows);
         let logs = wanted.logs.into_iter().zip(logs);
         Ok(Self {
@@ -46,20 +50,20 @@ impl Opened {
     }
 
     /// Returns a row that was read.
-    pub(super) fn row<T: DeserializeOwned>(&self, kind: Kind, key: &[u8]) -> Result<Option<T>> {
+    pub(super) fn row<T: DeserializeOwned>(&self, kind: RowKind, key: &[u8]) -> Result<Option<T>> {
         let row = self.rows.get(&(kind, key.to_vec()));
         row.map(|row| settings::read(row)).transpose()
     }
 
-    /// What a record says that was read.
+    /// Returns the message of a record that was read.
     fn said(&self, conversation: ConversationId, index: u64) -> Option<Said> {
         let mut logs = self.logs.iter();
         let (.., log) =
             logs.find(|(of, range, _)| *of == conversation && range.contains(&index))?;
-        said(of_index(log, index)?.record.as_ref()?)
+        said(record_at(log, index)?.record.as_ref()?)
     }
 
-    /// What was said next among the records that were read with a message; an error is where to look on.
+    /// Returns the next message among the records that were read with a message. An error is the index at which to continue.
     fn next(
         &self,
         conversation: ConversationId,
@@ -83,7 +87,7 @@ impl Opened {
         }
     }
 
-    /// What stands at a place; `None` where that is gone.
+    /// Returns the hit for a source; `None` if it is gone.
     fn at(&self, source: Source) -> Result<Option<Hit>> {
         match source {
             Source::Document { id, version, chunk } => knowledge::hit(self, (id, version, chunk)),
@@ -95,11 +99,12 @@ impl Opened {
                 Ok(said.map(|said| rules::message(source, said)))
             }
             Source::Fact { id } => {
-                let fact: Option<Fact> = self.row(Kind::Fact, id.as_bytes())?;
+                let fact: Option<Fact> = self.row(RowKind::Fact, id.as_bytes())?;
                 Ok(fact.map(rules::fact))
             }
             Source::Summary { conversation, to } => {
-                let summary: Option<Summary> = self.row(Kind::Summary, conversation.as_bytes())?;
+                let summary: Option<Summary> =
+                    self.row(RowKind::Summary, conversation.as_bytes())?;
                 let summary = summary.filter(|summary| summary.to >= to);
                 Ok(summary.map(|summary| rules::summary(source, summary)))
             }
@@ -108,14 +113,14 @@ impl Opened {
     }
 }
 
-fn of_index(log: &[Stored], index: u64) -> Option<&Stored> {
+fn record_at(log: &[Stored], index: u64) -> Option<&Stored> {
     log.iter().find(|stored| stored.index == index)
 }
 
-/// Wants what stands at a place.
-fn want(wanted: &mut Wanted, source: Source) {
+/// Requests the content of a source.
+fn request(wanted: &mut ReadRequest, source: Source) {
     match source {
-        Source::Document { id, version, chunk } => knowledge::want(wanted, (id, version, chunk)),
+        Source::Document { id, version, chunk } => knowledge::request(wanted, (id, version, chunk)),
         Source::Message {
             conversation,
             index,
@@ -123,46 +128,46 @@ fn want(wanted: &mut Wanted, source: Source) {
             let end = index.saturating_add(1);
             wanted.logs.push((conversation, index..end));
         }
-        Source::Fact { id } => wanted.rows.push((Kind::Fact, id.as_bytes().to_vec())),
+        Source::Fact { id } => wanted.rows.push((RowKind::Fact, id.as_bytes().to_vec())),
         Source::Summary { conversation, .. } => {
             let key = conversation.as_bytes().to_vec();
-            wanted.rows.push((Kind::Summary, key));
+            wanted.rows.push((RowKind::Summary, key));
         }
         _ => {}
     }
 }
 
-/// Returns what stands at these places.
+/// Returns the content of these sources.
 pub(crate) async fn fetch(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     sources: &[Source],
 ) -> Result<Vec<Option<Hit>>> {
-    let mut wanted = Wanted::default();
+    let mut wanted = ReadRequest::default();
     for source in sources {
-        want(&mut wanted, *source);
+        request(&mut wanted, *source);
     }
-    let opened = Opened::read(shelf, tenant, wanted).await?;
-    sources.iter().map(|source| opened.at(*source)).collect()
+    let fetched = Fetched::read(backend, tenant, wanted).await?;
+    sources.iter().map(|source| fetched.at(*source)).collect()
 }
 
-/// Shows what was found, in its order; `None` for what was erased since.
-pub(super) async fn show(
-    shelf: &dyn Shelf,
+/// Loads hits in the given order; `None` for content that was erased meanwhile.
+pub(super) async fn load(
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     ranked: &[Ranked],
     query: &Recall,
 ) -> Result<Vec<Option<Hit>>> {
-    let mut wanted = Wanted::default();
+    let mut wanted = ReadRequest::default();
     for ranked in ranked {
-        want_around(&mut wanted, ranked);
+        request_with_neighbours(&mut wanted, ranked);
     }
-    let opened = Opened::read(shelf, tenant, wanted).await?;
+    let fetched = Fetched::read(backend, tenant, wanted).await?;
     let mut hits = Vec::with_capacity(ranked.len());
     for ranked in ranked {
         let best = &ranked.best;
         let source = source(ranked);
-        let Some(mut hit) = opened.at(source)? else {
+        let Some(mut hit) = fetched.at(source)? else {
             hits.push(None);
             continue;
         };
@@ -181,10 +186,10 @@ pub(super) async fn show(
                 index,
             } => {
                 let place = (tenant, conversation);
-                said_beside(shelf, &opened, place, (best.about.before, index)).await?
+                message_neighbours(backend, &fetched, place, (best.about.before, index)).await?
             }
             Source::Document { id, version, chunk } => {
-                passages_beside(&opened, (id, version, chunk))?
+                passage_neighbours(&fetched, (id, version, chunk))?
             }
             _ => Vec::new(),
         };
@@ -201,27 +206,27 @@ fn rounded(score: f64) -> f32 {
 fn source(ranked: &Ranked) -> Source {
     let best = &ranked.best;
     match best.about.what {
-        What::Knowledge => Source::Document {
+        UnitKind::Knowledge => Source::Document {
             id: DocumentId::from_bytes(best.unit.item),
             version: best.about.version,
             chunk: best.passage,
         },
-        What::Fact => Source::Fact {
+        UnitKind::Fact => Source::Fact {
             id: FactId::from_bytes(best.unit.item),
         },
-        What::History => Source::Message {
+        UnitKind::History => Source::Message {
             conversation: ConversationId::from_bytes(best.unit.group.0),
             index: best.unit.index(),
         },
     }
 }
 
-/// Wants a hit and what stands beside it.
-fn want_around(wanted: &mut Wanted, ranked: &Ranked) {
+/// Requests a hit and its neighbours.
+fn request_with_neighbours(wanted: &mut ReadRequest, ranked: &Ranked) {
     match source(ranked) {
         Source::Document { id, version, chunk } => {
             for chunk in chunk.saturating_sub(1)..=chunk.saturating_add(1) {
-                knowledge::want(wanted, (id, version, chunk));
+                knowledge::request(wanted, (id, version, chunk));
             }
         }
         Source::Message {
@@ -239,25 +244,25 @@ fn want_around(wanted: &mut Wanted, ranked: &Ranked) {
             let end = index.saturating_add(1 + NEXT);
             wanted.logs.push((conversation, from..end));
         }
-        other => want(wanted, other),
+        other => request(wanted, other),
     }
 }
 
-async fn said_beside(
-    shelf: &dyn Shelf,
-    opened: &Opened,
+async fn message_neighbours(
+    backend: &dyn MemoryBackend,
+    fetched: &Fetched,
     (tenant, conversation): (TenantId, ConversationId),
     (before, index): (Option<u64>, u64),
 ) -> Result<Vec<Neighbour>> {
     let mut beside = Vec::new();
     if let Some(before) = before
-        && let Some(said) = opened.said(conversation, before)
+        && let Some(said) = fetched.said(conversation, before)
     {
         beside.push((before, said));
     }
-    beside.extend(match opened.next(conversation, index) {
+    beside.extend(match fetched.next(conversation, index) {
         Ok(next) => next,
-        Err(from) => after(shelf, (tenant, conversation), (index, from)).await?,
+        Err(from) => after(backend, (tenant, conversation), (index, from)).await?,
     });
     let neighbour = |(index, said): (u64, Said)| Neighbour {
         source: Source::Message {
@@ -269,13 +274,13 @@ async fn said_beside(
     Ok(beside.into_iter().map(neighbour).collect())
 }
 
-fn passages_beside(
-    opened: &Opened,
+fn passage_neighbours(
+    fetched: &Fetched,
     (id, version, chunk): (DocumentId, u32, u32),
 ) -> Result<Vec<Neighbour>> {
     let mut neighbours = Vec::new();
     for chunk in chunk.checked_sub(1).into_iter().chain(chunk.checked_add(1)) {
-        if let Some(hit) = knowledge::hit(opened, (id, version, chunk))? {
+        if let Some(hit) = knowledge::hit(fetched, (id, version, chunk))? {
             neighbours.push(Neighbour {
                 source: hit.source,
                 text: hit.text,

@@ -1,4 +1,4 @@
-//! The shelf itself: what the memory's work is done with, on a thread that may block.
+//! The memory's backend on redb. Handles run it on a thread that may block.
 
 use std::{ops::Range, sync::Arc};
 
@@ -27,112 +27,116 @@ use super::{
 };
 use crate::{
     memory::{
-        Embedding, memory_store,
-        shelf::{Candidate, EmbedderKey, Kind, Plan, Read, Search, Shelf, UnitKey, Wanted},
+        MemoryEmbedder,
+        backend::{
+            Candidate, EmbedderKey, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search,
+            UnitKey,
+        },
+        memory_store,
     },
     seal::TenantKey,
 };
 
-/// Among so many passages a search takes less time than handing it to another thread.
+/// Searches with fewer passages run on the caller's thread: they take less time than handing them over.
 const FEW: u64 = 1_000;
 
-/// How many units one plan of a person's erasure changes: each touches as many rows of postings as it has words.
+/// The number of units that one plan of a person's erasure changes: each unit touches as many posting rows as it has words.
 const PART: usize = 8;
 
-/// The store, as the memory sees it.
+/// The store as the memory accesses it.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct RedbBackend {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Writer,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for RedbBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
+        f.debug_struct("RedbBackend").finish_non_exhaustive()
     }
 }
 
 impl Redb {
-    /// Does something with the memory, on a thread that may block.
-    async fn shelved<T: Send + 'static>(
+    /// Runs a task with the backend, on a thread that may block.
+    async fn with_backend<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.inner.shared.precedence.give_way().await;
-        let desk = self.desk()?;
+        let backend = self.backend()?;
         let runtime = tokio::runtime::Handle::current();
-        // The store stays open until it is done.
+        // Keeps the store open until the task is done.
         let held = self.clone();
         blocking(move || {
-            let done = runtime.block_on(work(Arc::new(desk)));
+            let done = runtime.block_on(work(Arc::new(backend)));
             drop(held);
             done
         })
         .await
     }
 
-    /// Looks something up in the memory, where the caller is.
-    async fn looked<T: Send + 'static>(
+    /// Runs a short read with the backend on the caller's thread.
+    async fn with_reader<T: Send + 'static>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.inner.shared.precedence.give_way().await;
-        work(Arc::new(self.desk()?)).await
+        work(Arc::new(self.backend()?)).await
     }
 
-    pub(crate) fn desk(&self) -> Result<Desk> {
-        Ok(Desk {
+    pub(crate) fn backend(&self) -> Result<RedbBackend> {
+        Ok(RedbBackend {
             shared: Arc::clone(&self.inner.shared),
             writer: self.inner.writer()?.clone(),
         })
     }
 
-    /// Erases something, from the journal and from the memory.
+    /// Erases something from the log and from the memory.
     pub(in crate::redb) async fn forget(
         &self,
         tenant: TenantId,
         what: Erase,
         depth: Depth,
     ) -> Result<ErasureReceipt> {
-        self.shelved(move |shelf| {
-            Box::pin(async move { crate::memory::forget(&*shelf, tenant, what, depth).await })
+        self.with_backend(move |backend| {
+            Box::pin(async move { crate::memory::forget(&*backend, tenant, what, depth).await })
         })
         .await
     }
 }
 
-impl Desk {
-    /// Reads a part of a log, as far as it goes.
-    fn logged(
+impl RedbBackend {
+    /// Reads a range of a log, up to its end.
+    fn log_in(
         &self,
         snapshot: &mut Snapshot,
         vault: &mut Vault,
         (tenant, conversation): (TenantId, ConversationId),
-        (range, wanted): (Range<u64>, log::Wanted),
+        (range, wanted): (Range<u64>, log::Filter),
     ) -> Result<Vec<Stored>> {
         let head = self.shared.head(snapshot, tenant, conversation)?;
         let range = range.start..range.end.min(head.map_or(0, |head| head.len));
         vault.log(snapshot, conversation, (range, wanted))
     }
 
-    fn logged_alone(
+    fn read_log(
         &self,
         place: (TenantId, ConversationId),
-        wanted: (Range<u64>, log::Wanted),
+        wanted: (Range<u64>, log::Filter),
     ) -> Result<Vec<Stored>> {
         let mut snapshot = self.shared.snapshot()?;
         match self.shared.vault(&mut snapshot, place.0)? {
-            Some(mut vault) => self.logged(&mut snapshot, &mut vault, place, wanted),
+            Some(mut vault) => self.log_in(&mut snapshot, &mut vault, place, wanted),
             None => Ok(Vec::new()),
         }
     }
 }
 
-/// Reads a row, and opens it.
+/// Reads and opens a row.
 fn opened(
     snapshot: &mut Snapshot,
     vault: &mut Vault,
-    (kind, key): (Kind, &[u8]),
+    (kind, key): (RowKind, &[u8]),
 ) -> Result<Option<Vec<u8>>> {
     let key = row_key(vault.tenant(), kind, key);
     let Some(row) = snapshot.get(MEMORY, &key)? else {
@@ -142,12 +146,12 @@ fn opened(
     Ok(opened.map(Into::into))
 }
 
-memory_store!(Redb, looked);
+memory_store!(Redb, with_reader);
 
 #[async_trait]
-impl Shelf for Desk {
-    fn embedding(&self) -> &Embedding {
-        &self.shared.embedding
+impl MemoryBackend for RedbBackend {
+    fn embedder(&self) -> &MemoryEmbedder {
+        &self.shared.embedder
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -160,7 +164,7 @@ impl Shelf for Desk {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Wanted::All))
+        self.read_log((tenant, conversation), (range, log::Filter::All))
     }
 
     async fn said(
@@ -169,10 +173,10 @@ impl Shelf for Desk {
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.logged_alone((tenant, conversation), (range, log::Wanted::Said))
+        self.read_log((tenant, conversation), (range, log::Filter::Messages))
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         let mut snapshot = self.shared.snapshot()?;
         self.shared.feed(&mut snapshot, tenant, after, limit)
     }
@@ -185,14 +189,16 @@ impl Shelf for Desk {
             }
             self.writer.submit(MakeKeys(tenant)).await?;
         }
-        Err(konstruct_core::Error::internal("the tenant's key is gone"))
+        Err(konstruct_core::Error::internal(
+            "the tenant's key is missing",
+        ))
     }
 
     async fn revision(&self, tenant: TenantId) -> Result<u64> {
         Ok(MemoryHead::of(&mut self.shared.snapshot()?, tenant)?.revision)
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut snapshot = self.shared.snapshot()?;
         match self.shared.vault(&mut snapshot, tenant)? {
             Some(mut vault) => opened(&mut snapshot, &mut vault, (kind, key)),
@@ -200,7 +206,7 @@ impl Shelf for Desk {
         }
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         let mut snapshot = self.shared.snapshot()?;
         let Some(mut vault) = self.shared.vault(&mut snapshot, tenant)? else {
             return Ok((
@@ -214,8 +220,8 @@ impl Shelf for Desk {
         }
         for (conversation, range) in &wanted.logs {
             let place = (tenant, *conversation);
-            let wanted = (range.clone(), log::Wanted::Said);
-            logs.push(self.logged(&mut snapshot, &mut vault, place, wanted)?);
+            let wanted = (range.clone(), log::Filter::Messages);
+            logs.push(self.log_in(&mut snapshot, &mut vault, place, wanted)?);
         }
         Ok((rows, logs))
     }
@@ -223,7 +229,7 @@ impl Shelf for Desk {
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -234,7 +240,7 @@ impl Shelf for Desk {
         };
         let end = keys::end(&row_key(tenant, kind, prefix));
         let mut from = match after {
-            // The least key after one has a byte more.
+            // The next possible key is longer by one byte.
             Some(after) => row_key(tenant, kind, &[after, &[0]].concat()),
             None => row_key(tenant, kind, prefix),
         };
@@ -263,7 +269,7 @@ impl Shelf for Desk {
         if head.passages <= FEW {
             return self.shared.search(tenant, &search);
         }
-        // As many at a time as there are processors: more of them would only take turns, and each wants a thread.
+        // At most one search per processor: more would only compete, and each needs a thread.
         let turn = self.shared.searching.acquire().await;
         let shared = Arc::clone(&self.shared);
         let found = blocking(move || shared.search(tenant, &search)).await;
@@ -357,7 +363,7 @@ impl Shelf for Desk {
         Ok(true)
     }
 
-    fn part(&self) -> Option<usize> {
+    fn erasure_batch(&self) -> Option<usize> {
         Some(PART.min(self.shared.part))
     }
 

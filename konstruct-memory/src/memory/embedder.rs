@@ -1,4 +1,4 @@
-//! What a store embeds with: each text once, as far as can be.
+//! The embedder of a store. It embeds each text only once where possible.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,23 +14,23 @@ use konstruct_core::{
 use tokio::sync::OwnedMutexGuard;
 
 use super::{
+    backend::EmbedderKey,
     follow::{embedder_key, unit_length},
-    shelf::EmbedderKey,
 };
 
-/// How many questions are remembered: a turn asks one several times, of its documents, its facts and its history.
+/// The number of recent questions that are cached: a turn searches its documents, facts and history with the same question.
 const RECENT: usize = 64;
-/// How long the index waits for its turn at most.
+/// The longest that the index waits for the tenant's lock.
 const SOON: Duration = Duration::from_millis(20);
 
 /// A store's embedder, if it has one.
 #[derive(Debug, Default)]
-pub(crate) struct Embedding {
+pub(crate) struct MemoryEmbedder {
     embedder: Option<Arc<dyn Embedder>>,
     recent: Mutex<VecDeque<Question>>,
-    /// The tenants whose texts are embedded now.
+    /// Tenants whose texts are being embedded.
     busy: Locks,
-    /// The tenants whose memory is being changed by one who must not be overtaken.
+    /// Tenants with a change in progress that must not be overtaken.
     turns: Locks,
 }
 
@@ -57,11 +57,11 @@ struct Question {
     tenant: TenantId,
     text: String,
     call: String,
-    /// `None` where the embedder failed.
+    /// `None` if the embedder failed.
     vector: Option<Vec<f32>>,
 }
 
-impl Embedding {
+impl MemoryEmbedder {
     pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>) -> Self {
         Self {
             embedder,
@@ -69,24 +69,24 @@ impl Embedding {
         }
     }
 
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn is_configured(&self) -> bool {
         self.embedder.is_some()
     }
 
-    /// Returns the embedder for texts of a language.
-    pub(super) fn of(&self, language: Language) -> Option<&Arc<dyn Embedder>> {
+    /// Returns the embedder, if it supports the language.
+    pub(super) fn for_language(&self, language: Language) -> Option<&Arc<dyn Embedder>> {
         self.embedder
             .as_ref()
             .filter(|embedder| embedder.speaks(language))
     }
 
-    /// Returns a question's vector. Without one, what is found by its words is found.
+    /// Returns a question's vector. Without it, the search uses only words.
     pub(super) async fn question(
         &self,
         (tenant, language): (TenantId, Language),
         query: &Recall,
     ) -> Option<(EmbedderKey, Vec<f32>)> {
-        let embedder = self.of(language)?;
+        let embedder = self.for_language(language)?;
         let key = embedder_key(&**embedder);
         let vector = match self.known(tenant, query) {
             Some(known) => known,
@@ -94,7 +94,7 @@ impl Embedding {
                 let context = EmbedContext::new(tenant, EmbedKind::Query, &*query.call);
                 let embedded = embedder.embed(&context, &[&query.text]).await;
                 let embedded = embedded.inspect_err(|error| {
-                    tracing::warn!(%error, "a question was searched by its words alone");
+                    tracing::warn!(%error, "could not embed a question; searching only by words");
                 });
                 let vector = embedded.ok().and_then(|vectors| vectors.into_iter().next());
                 let vector = vector.filter(|vector| vector.len() == embedder.dim());
@@ -106,23 +106,23 @@ impl Embedding {
         Some((key, vector?))
     }
 
-    /// Waits until nobody else embeds a tenant's texts, and keeps others from it.
+    /// Waits until no other task embeds the tenant's texts, and keeps others from it.
     pub(super) async fn alone(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
         self.busy.lock(tenant).await
     }
 
-    /// Waits for the turn to change a tenant's memory, and has the index and whoever else was overtaken wait meanwhile.
+    /// Waits for the tenant's lock on changes. While it is held, the index and other overtaken changes wait.
     pub(super) async fn turn(&self, tenant: TenantId) -> OwnedMutexGuard<()> {
         self.turns.lock(tenant).await
     }
 
-    /// Waits a moment for the turn.
+    /// Waits a short time for the lock of [`turn`](Self::turn).
     pub(super) async fn turn_soon(&self, tenant: TenantId) -> Option<OwnedMutexGuard<()>> {
         let turn = tokio::time::timeout(SOON, self.turn(tenant));
         turn.await.ok()
     }
 
-    /// Returns what came of a question a moment ago. Where the embedder failed, only the same call does not try again.
+    /// Returns the cached result of a question. A failure of the embedder is cached only for the same call.
     fn known(&self, tenant: TenantId, query: &Recall) -> Option<Option<Vec<f32>>> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let known = recent.iter().find(|it| {

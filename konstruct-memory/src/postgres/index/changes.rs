@@ -1,4 +1,4 @@
-//! The index: units, passages, postings and vectors.
+//! Changes of the index: units, passages, postings and vectors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use super::{
     super::{claim::signed, error::stored, tenant::TenantTx, vault::uuids},
     EmbedderKey, Keys, Plan, UnitKey,
 };
-use crate::memory::shelf::Unit;
+use crate::memory::backend::Unit;
 
 /// The most dimensions of a vector: its row must fit into a page.
 const DIMENSIONS: usize = 3_900;
 
-/// Takes out what a plan takes out, and what it puts in anew.
-pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
-    if plan.take_out_all {
+/// Removes the units that a plan removes, and those that it replaces.
+pub(super) async fn remove_units(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
+    if plan.clear_index {
         for sql in [
             "delete from konstruct.postings where tenant = $1",
             "delete from konstruct.vectors where tenant = $1",
@@ -33,11 +33,11 @@ pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
         }
         return Ok(());
     }
-    let anew = plan.put_in.iter().map(|unit| &unit.key);
-    let mut keys: Keys = plan.take_out.iter().chain(anew).collect();
-    if !plan.take_out_groups.is_empty() {
+    let replaced = plan.add_units.iter().map(|unit| &unit.key);
+    let mut keys: Keys = plan.remove_units.iter().chain(replaced).collect();
+    if !plan.remove_groups.is_empty() {
         let (spaces, groups): (Vec<_>, Vec<_>) = plan
-            .take_out_groups
+            .remove_groups
             .iter()
             .map(|(space, group)| (Uuid::from_bytes(space.0), Uuid::from_bytes(group.0)))
             .unzip();
@@ -56,11 +56,11 @@ pub(super) async fn take_out(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
             keys.push(&super::unit_key(row));
         }
     }
-    take_out_units(tx, keys).await
+    remove_by_keys(tx, keys).await
 }
 
-/// `offset 0` has each table looked up by its key for each row before it, whatever the planner knows of the tables yet.
-const TAKE_OUT: &str = "
+/// `offset 0` makes each table be looked up by key for each row before it, whatever the planner's statistics are.
+const REMOVE: &str = "
 with gone as (
     delete from konstruct.units where ctid = any(array(
         select u.at from unnest($2::uuid[], $3::uuid[], $4::uuid[]) k(space, grp, item) cross join lateral (
@@ -93,12 +93,12 @@ delete from konstruct.unit_persons where ctid = any(array(
         select p.ctid as at from konstruct.unit_persons p
         where p.tenant = $1 and p.person = g.person and p.space = g.space and p.grp = g.grp and p.item = g.item offset 0) p))";
 
-/// Takes units out with all that they have.
-pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> {
+/// Removes units with all their data.
+pub(super) async fn remove_by_keys(tx: &mut TenantTx, keys: Keys) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
-    sqlx::query(TAKE_OUT)
+    sqlx::query(REMOVE)
         .bind(tx.id())
         .bind(keys.spaces)
         .bind(keys.groups)
@@ -109,8 +109,8 @@ pub(super) async fn take_out_units(tx: &mut TenantTx, keys: Keys) -> Result<()> 
         .map_err(stored)
 }
 
-/// Puts units in, their passages numbered from the first on; of two with one key, the last one.
-pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit], first: i64) -> Result<()> {
+/// Adds units, with their passages numbered from `first`. Of two units with the same key, the last one counts.
+pub(super) async fn add_units(tx: &mut TenantTx, units: &[Unit], first: i64) -> Result<()> {
     let units: BTreeMap<UnitKey, &Unit> = units.iter().map(|unit| (unit.key, unit)).collect();
     if units.is_empty() {
         return Ok(());
@@ -122,9 +122,9 @@ pub(super) async fn put_in(tx: &mut TenantTx, units: &[Unit], first: i64) -> Res
     rows.write(tx, &units).await
 }
 
-/// Writes units with their persons, their passages and postings, and adds the passages to the sizes of their groups: what it costs
-/// depends on what is put in, and not on what is there.
-const PUT_IN: &str = "
+/// Writes units with their persons, passages and postings, and adds the passages to the sizes of their groups. The cost depends
+/// on the added units, not on the size of the index.
+const ADD: &str = "
 with person as (
     select n, array_agg(person order by at) persons
     from unnest($11::bigint[], $12::uuid[]) with ordinality p(n, person, at) group by n
@@ -160,11 +160,11 @@ from unnest($21::uuid[], $22::uuid[], $23::uuid[], $24::uuid[], $25::integer[], 
     $28::integer[], $29::bigint[]) p(space, stem, grp, item, passage, text, heading, terms, n)
 order by p.space, p.stem, p.grp, p.item, p.passage";
 
-/// Units as the statement binds them: an array for each column.
+/// Units as bound by the statement: an array for each column.
 #[derive(Debug, Default)]
 struct Rows {
     keys: Keys,
-    /// Which unit each person and each stem belongs to.
+    /// The unit of each person and of each stem.
     person_of: Vec<i64>,
     persons: Vec<Uuid>,
     stem_of: Vec<i64>,
@@ -202,7 +202,7 @@ impl Rows {
         }
     }
 
-    /// Passages are numbered from the first on.
+    /// Adds passages, numbered from `first`.
     fn put_passages(&mut self, units: &[&Unit], first: i64) {
         let mut number = first;
         for unit in units {
@@ -229,7 +229,7 @@ impl Rows {
         let about = |pick: fn(&Unit) -> Option<i64>| {
             units.iter().map(|unit| pick(unit)).collect::<Vec<_>>()
         };
-        sqlx::query(PUT_IN)
+        sqlx::query(ADD)
             .bind(tx.id())
             .bind(self.keys.spaces)
             .bind(self.keys.groups)
@@ -273,7 +273,7 @@ fn said_by(who: SaidBy) -> i64 {
     }
 }
 
-/// Vectors of one embedder, one after the other.
+/// Vectors of one embedder, concatenated.
 #[derive(Default)]
 struct Vectors<'a> {
     keys: Keys,
@@ -289,7 +289,7 @@ impl<'a> Vectors<'a> {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
-                    "a vector has {} dimensions, and may have 1 to {DIMENSIONS}",
+                    "a vector has {} dimensions; allowed are 1 to {DIMENSIONS}",
                     vector.len()
                 ),
             ));
@@ -303,10 +303,10 @@ impl<'a> Vectors<'a> {
     }
 }
 
-/// Puts vectors to the passages that are there; of two for one passage, the last one.
+/// Writes the vectors of existing passages. Of two for one passage, the last one counts.
 pub(super) async fn put_vectors(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
     let mut last: BTreeMap<(UnitKey, u32), (EmbedderKey, &[f32])> = BTreeMap::new();
-    for unit in &plan.put_in {
+    for unit in &plan.add_units {
         for (n, passage) in (0..).zip(&unit.passages) {
             if let Some((embedder, vector)) = &passage.vector {
                 last.insert((unit.key, n), (*embedder, vector));

@@ -1,9 +1,9 @@
-//! The store as a shelf that the memory is kept on.
+//! The backend of the memory on PostgreSQL.
 
+mod changes;
 mod commit;
 mod follow;
 mod found;
-mod index;
 mod near;
 mod person;
 mod read;
@@ -26,10 +26,12 @@ pub(super) use self::{commit::advance, follow::start, person::forget_units};
 use super::{Inner, Postgres, error::stored, tenant::Mode, time::time};
 use crate::{
     memory::{
-        Embedding, memory_store,
-        shelf::{
-            Candidate, EmbedderKey, Group, Kind, Plan, Read, Search, Shelf, Space, UnitKey, Wanted,
+        MemoryEmbedder,
+        backend::{
+            Candidate, EmbedderKey, Group, MemoryBackend, Plan, Read, ReadRequest, RowKind, Search,
+            Space, UnitKey,
         },
+        memory_store,
     },
     seal::TenantKey,
 };
@@ -37,10 +39,10 @@ use crate::{
 memory_store!(Postgres);
 
 impl Postgres {
-    /// Does something with the shelf.
-    pub(super) async fn shelved<T>(
+    /// Runs a task with the backend.
+    pub(super) async fn with_backend<T>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>>,
     ) -> Result<T> {
         let inner = Arc::clone(&self.inner);
         work(inner).await
@@ -48,13 +50,17 @@ impl Postgres {
 }
 
 #[async_trait]
-impl Shelf for Inner {
-    async fn session(&self, tenant: TenantId, writes: bool) -> Result<Option<Box<dyn Shelf>>> {
+impl MemoryBackend for Inner {
+    async fn session(
+        &self,
+        tenant: TenantId,
+        writes: bool,
+    ) -> Result<Option<Box<dyn MemoryBackend>>> {
         self.begin_session(tenant, writes).await
     }
 
-    fn embedding(&self) -> &Embedding {
-        &self.embedding
+    fn embedder(&self) -> &MemoryEmbedder {
+        &self.embedder
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -75,7 +81,7 @@ impl Shelf for Inner {
         self.read(tenant, conversation, range).await
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.feed(tenant, after, limit).await
     }
 
@@ -103,18 +109,18 @@ impl Shelf for Inner {
         Ok(revision.unwrap_or(0).cast_unsigned())
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.row(tenant, kind, key).await
     }
 
-    async fn read(&self, tenant: TenantId, wanted: &Wanted) -> Result<Read> {
+    async fn read(&self, tenant: TenantId, wanted: &ReadRequest) -> Result<Read> {
         self.read_all(tenant, wanted).await
     }
 
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -205,7 +211,7 @@ impl Shelf for Inner {
     }
 }
 
-/// Unit keys as a statement binds them: an array for each part.
+/// Unit keys as bound by a statement: an array for each part.
 #[derive(Debug, Default)]
 struct Keys {
     spaces: Vec<Uuid>,
@@ -254,7 +260,7 @@ impl Inner {
         self.apply(&mut tx, plan, prepared, first).await?;
         tx.commit().await?;
         if leaves_work {
-            self.fed.grew(tenant);
+            self.to_index.notify(tenant);
         }
         Ok(true)
     }
@@ -270,7 +276,7 @@ impl Inner {
         .fetch_all(tx.db())
         .await
         .map_err(stored)?;
-        // Nothing was written, and its end is not waited for.
+        // Nothing was written; do not wait for the end of the transaction.
         drop(tx);
         Ok(rows.into_iter().map(unit_key).collect())
     }

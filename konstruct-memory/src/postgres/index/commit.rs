@@ -1,4 +1,4 @@
-//! Committing a plan: if nothing else was committed meanwhile, and then whole.
+//! Commits a plan atomically, unless something else was committed meanwhile.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     super::{Inner, claim::signed, error::stored, tenant::TenantTx, vault::Persons},
-    Kind, Plan, index, rows,
+    Plan, RowKind, changes, rows,
 };
 use crate::{memory::unknown_person, seal::TenantKey};
 
@@ -17,7 +17,7 @@ pub(in crate::postgres) struct Prepared {
     persons: Persons,
 }
 
-/// How far the feed is indexed, as the memory keeps it. The number stands beside the revision too, so that the database can tell
+/// The cursor up to which the feed is indexed. It is also stored next to the revision, so that the database can find tenants
 /// whose index is behind.
 #[derive(Deserialize)]
 struct Indexed {
@@ -25,7 +25,7 @@ struct Indexed {
 }
 
 impl Inner {
-    /// Reads and makes the keys that a plan needs, before anything is locked.
+    /// Reads and creates the keys that a plan needs, before anything is locked.
     pub(in crate::postgres) async fn prepare(
         &self,
         tx: &mut TenantTx,
@@ -35,7 +35,7 @@ impl Inner {
         self.prepare_with(tx, plan, key).await
     }
 
-    /// The same with a tenant's key that was read.
+    /// Reads and creates the keys that a plan needs, with a given tenant key.
     pub(in crate::postgres) async fn prepare_with(
         &self,
         tx: &mut TenantTx,
@@ -48,7 +48,7 @@ impl Inner {
         if !persons.is_empty() {
             keys.read(tx, &key, &persons).await?;
         }
-        // Only accepting makes the key of a person.
+        // Only accepting an event creates the key of a person.
         if persons.iter().any(|person| keys.get(*person).is_none()) {
             return Err(unknown_person());
         }
@@ -64,26 +64,26 @@ impl Inner {
         first: i64,
     ) -> Result<()> {
         rows::remove(tx, &plan).await?;
-        index::take_out(tx, &plan).await?;
+        changes::remove_units(tx, &plan).await?;
         rows::put(tx, &key, &persons, &plan.put).await?;
-        index::put_in(tx, &plan.put_in, first).await?;
-        index::put_vectors(tx, &plan).await
+        changes::add_units(tx, &plan.add_units, first).await?;
+        changes::put_vectors(tx, &plan).await
     }
 }
 
-/// Counts the revision up, if it is the plan's, and the tenant's key is the one whose row is given, if any is. Returns the number of
-/// the first of the plan's passages; `None` if it was not. No one else commits until the transaction ends.
+/// Increments the revision if it is the plan's, and if the tenant's key still has the given row, if any. Returns the number of
+/// the plan's first passage, or `None` if it does not match. Other commits wait until the transaction ends.
 pub(in crate::postgres) async fn advance(
     tx: &mut TenantTx,
     plan: &Plan,
     wrapped: Option<&[u8]>,
 ) -> Result<Option<i64>> {
     let many = plan
-        .put_in
+        .add_units
         .iter()
         .map(|unit| unit.passages.len())
         .sum::<usize>();
-    let settings = plan.put.iter().rfind(|row| row.kind == Kind::Settings);
+    let settings = plan.put.iter().rfind(|row| row.kind == RowKind::Settings);
     let indexed: Option<Indexed> = settings.and_then(|row| serde_json::from_slice(&row.value).ok());
     let indexed = indexed.map(|settings| signed(settings.indexed));
     if plan.revision == 0 {

@@ -1,4 +1,4 @@
-//! Plans, written whole: the rows, the index and the vectors, if nothing else was written meanwhile.
+//! Commits plans atomically: rows, index and vectors, unless something else was committed meanwhile.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use super::{
         snapshot::Rows,
         writer::{Batch, Operation},
     },
-    index::{Changes, Step},
+    changes::{Changes, IndexChange},
     units,
 };
 use crate::{
     memory::{
-        shelf::{EmbedderKey, Kind, Plan},
+        backend::{EmbedderKey, Plan, RowKind},
         unknown_person,
     },
     seal::{self, KeyId},
 };
 
-/// What is counted of a tenant's memory.
+/// The counters of a tenant's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::redb) struct MemoryHead {
     pub(super) revision: u64,
     pub(super) passages: u64,
-    /// Whose vectors the queue of units waits for; 0: nobody's.
+    /// The embedder whose vectors the queued units wait for; 0 if there is none.
     pub(super) embedder: u64,
 }
 
@@ -57,8 +57,8 @@ impl MemoryHead {
     }
 }
 
-/// The key of a row of the memory.
-pub(super) fn row_key(tenant: TenantId, kind: Kind, key: &[u8]) -> Vec<u8> {
+/// Returns the key of a row of the memory.
+pub(super) fn row_key(tenant: TenantId, kind: RowKind, key: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[&[kind as u8], key])
 }
 
@@ -67,11 +67,11 @@ fn of_key(tenant: TenantId, person: PersonId, row: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[person.as_bytes(), row.get(16..).unwrap_or(&[])])
 }
 
-/// Writes a plan, if the revision is still the plan's.
+/// Writes a plan if the revision is still that of the plan.
 pub(super) struct Commit {
     tenant: TenantId,
     plan: Arc<Plan>,
-    steps: Vec<Step>,
+    applied: Vec<IndexChange>,
 }
 
 impl Commit {
@@ -79,7 +79,7 @@ impl Commit {
         Self {
             tenant,
             plan: Arc::new(plan),
-            steps: Vec::new(),
+            applied: Vec::new(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Commit {
 impl Operation for Commit {
     type Answer = bool;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
@@ -98,28 +98,28 @@ impl Operation for Commit {
         }
         let mut changes = Changes::default();
         apply(batch, shared, self.tenant, &self.plan, head, &mut changes)?;
-        self.steps = changes.steps;
+        self.applied = changes.applied;
         Ok(true)
     }
 
-    fn rides_along(&self, shared: &Shared) -> bool {
+    fn is_lazy(&self, shared: &Shared) -> bool {
         self.plan.patient && !shared.follower.is_stopped()
     }
 
-    fn coming(&mut self, shared: &Shared, written: &bool) {
+    fn before_commit(&mut self, shared: &Shared, written: &bool) {
         if *written {
-            let steps = std::mem::take(&mut self.steps);
-            shared.tables.coming(self.tenant, &self.plan, steps);
+            let applied = std::mem::take(&mut self.applied);
+            shared.tables.add_pending(self.tenant, &self.plan, applied);
         }
     }
 
-    fn undone(&mut self, shared: &Shared) {
-        shared.tables.undone(self.tenant, self.plan.revision);
+    fn aborted(&mut self, shared: &Shared) {
+        shared.tables.drop_pending(self.tenant, self.plan.revision);
     }
 
     fn committed(&mut self, shared: &Shared, written: &bool) {
         if *written {
-            shared.tables.follow(self.tenant, self.plan.revision);
+            shared.tables.apply_commit(self.tenant, self.plan.revision);
             if self.plan.leaves_work() {
                 shared.follower.follow(self.tenant);
             }
@@ -142,7 +142,7 @@ fn apply(
         }
     }
     head.revision += 1;
-    if plan.take_out_all {
+    if plan.clear_index {
         for table in [
             POSTINGS,
             UNITS,
@@ -154,7 +154,7 @@ fn apply(
         ] {
             batch.clear(table, tenant.as_bytes().to_vec());
         }
-        // What is read below must see that.
+        // The reads below must see this.
         batch.flush()?;
         head.passages = 0;
         *changes = Changes::default();
@@ -167,15 +167,15 @@ fn apply(
     for (kind, key) in &plan.remove {
         remove_row(batch, tenant, &row_key(tenant, *kind, key))?;
     }
-    for (space, group) in &plan.take_out_groups {
+    for (space, group) in &plan.remove_groups {
         let prefix = keys::of(tenant, &[&space.0, &group.0]);
         for (key, _) in batch.all(UNITS, &prefix)? {
             let unit = units::read_key(&key, 16)?;
-            changes.take_out(batch, tenant, &unit)?;
+            changes.remove_unit(batch, tenant, &unit)?;
         }
     }
-    for unit in &plan.take_out {
-        changes.take_out(batch, tenant, unit)?;
+    for unit in &plan.remove_units {
+        changes.remove_unit(batch, tenant, unit)?;
     }
     for put in &plan.put {
         let key = row_key(tenant, put.kind, &put.key);
@@ -188,9 +188,9 @@ fn apply(
         row.extend(vault.seal_bytes(batch, &put.persons, (MEMORY, &key), &put.value)?);
         batch.put(MEMORY, key, row);
     }
-    for (which, unit) in plan.put_in.iter().enumerate() {
-        changes.take_out(batch, tenant, &unit.key)?;
-        changes.put_in(batch, tenant, (which, unit))?;
+    for (which, unit) in plan.add_units.iter().enumerate() {
+        changes.remove_unit(batch, tenant, &unit.key)?;
+        changes.add_unit(batch, tenant, (which, unit))?;
     }
     changes.put_vectors(batch, tenant, &plan.vectors)?;
     changes.write(batch, tenant)?;
@@ -199,7 +199,7 @@ fn apply(
     Ok(())
 }
 
-/// Parts a row of the memory into whom it is sealed to and the sealed bytes.
+/// Splits a row of the memory into the persons it is sealed to, and the sealed bytes.
 pub(super) fn parted(row: &[u8]) -> Result<(Vec<PersonId>, &[u8])> {
     let (many, rest) = row.split_first_chunk().ok_or_else(corrupt)?;
     let many = u32::from_be_bytes(*many) as usize;
@@ -210,7 +210,7 @@ pub(super) fn parted(row: &[u8]) -> Result<(Vec<PersonId>, &[u8])> {
     Ok((persons.collect(), sealed))
 }
 
-/// Removes a row, and the notes of whose words it holds.
+/// Removes a row, and its entries by person.
 fn remove_row(batch: &mut Batch<'_>, tenant: TenantId, key: &[u8]) -> Result<()> {
     let Some(row) = batch.get(MEMORY, key)? else {
         return Ok(());
@@ -222,7 +222,7 @@ fn remove_row(batch: &mut Batch<'_>, tenant: TenantId, key: &[u8]) -> Result<()>
     Ok(())
 }
 
-/// Has every unit wait for a vector of another embedder.
+/// Queues every unit for a vector of another embedder.
 pub(super) struct Requeue {
     pub(super) tenant: TenantId,
     pub(super) embedder: EmbedderKey,
@@ -231,7 +231,7 @@ pub(super) struct Requeue {
 impl Operation for Requeue {
     type Answer = ();
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
@@ -249,12 +249,12 @@ impl Operation for Requeue {
     }
 }
 
-/// The keys that a row of the memory is sealed with.
+/// Returns the ids of the keys that a row of the memory is sealed with.
 pub(in crate::redb) fn sealed_to(row: &[u8]) -> Result<Vec<KeyId>> {
     seal::persons(parted(row)?.1)
 }
 
-/// Notes that a person is going to be erased, before the index is emptied.
+/// Records that a person is going to be erased, before units are removed from the index.
 pub(super) struct Prepare {
     pub(super) tenant: TenantId,
     pub(super) person: PersonId,
@@ -264,7 +264,7 @@ pub(super) struct Prepare {
 impl Operation for Prepare {
     type Answer = ();
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
@@ -274,8 +274,8 @@ impl Operation for Prepare {
     }
 }
 
-/// Erases from the journal, the rows and the index, and writes a plan: what makes it unreadable in one transaction with the plan, and
-/// what is left of a person's or a tenant's rows in as many as it takes.
+/// Erases from the log, the rows and the index, and writes a plan. One transaction with the plan makes everything unreadable. The
+/// remaining rows of a person or a tenant are deleted in as many transactions as it takes.
 pub(in crate::redb) struct EraseWith {
     pub(super) tenant: TenantId,
     pub(super) what: Erase,
@@ -287,21 +287,21 @@ pub(in crate::redb) struct EraseWith {
 impl Operation for EraseWith {
     type Answer = Option<ErasureReceipt>;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         !self.is_begun() && erasing.all_of(self.tenant)
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Option<ErasureReceipt>> {
         if let Some(erasure) = self.erasure.as_mut().filter(|erasure| erasure.is_begun()) {
-            erasure.go_on(batch, shared)?;
-            return Ok(Some(erasure.told(shared)));
+            erasure.next_part(batch, shared)?;
+            return Ok(Some(erasure.current_receipt(shared)));
         }
         let tenant = self.tenant;
         let head = MemoryHead::of(batch, tenant)?;
         if head.revision != self.plan.revision {
             return Ok(None);
         }
-        // Kept before anything else can fail: what it holds back must be let go of then.
+        // Stored before anything can fail, so that a failure unblocks what the draft blocks.
         let erasure = Erasure::draft(batch, shared, tenant, self.what, self.depth)?;
         let erasure = self.erasure.insert(erasure);
         let mut changes = Changes::default();
@@ -311,36 +311,36 @@ impl Operation for EraseWith {
                 let own = keys::of(tenant, &[person.as_bytes()]);
                 for (key, _) in batch.all(PERSON_UNITS, &own)? {
                     let unit = units::read_key(&key, 32)?;
-                    let there = changes.take_out(batch, tenant, &unit)?;
+                    let there = changes.remove_unit(batch, tenant, &unit)?;
                     erasure.receipt.passages += u64::from(there);
                 }
                 apply(batch, shared, tenant, &self.plan, head, &mut changes)?;
             }
             _ => apply(batch, shared, tenant, &self.plan, head, &mut changes)?,
         }
-        Ok(Some(erasure.told(shared)))
+        Ok(Some(erasure.current_receipt(shared)))
     }
 
-    fn goes_on(&self) -> bool {
-        self.erasure.as_ref().is_some_and(Erasure::goes_on)
+    fn has_more(&self) -> bool {
+        self.erasure.as_ref().is_some_and(Erasure::has_more)
     }
 
-    fn in_between(&mut self, shared: &Shared) {
+    fn after_part(&mut self, shared: &Shared) {
         if let Some(erasure) = &mut self.erasure {
             if !erasure.is_begun() {
                 shared.tables.drop_tenant(self.tenant);
             }
-            erasure.in_between(shared);
+            erasure.after_part(shared);
         }
     }
 
-    fn tries_again(&mut self) -> bool {
-        self.erasure.as_mut().is_some_and(Erasure::tries_again)
+    fn retries(&mut self) -> bool {
+        self.erasure.as_mut().is_some_and(Erasure::retries)
     }
 
-    fn starts_over(&mut self) {
+    fn restart(&mut self) {
         if let Some(erasure) = &mut self.erasure {
-            erasure.starts_over();
+            erasure.restart();
         }
     }
 
@@ -355,15 +355,15 @@ impl Operation for EraseWith {
         }
     }
 
-    fn undone(&mut self, shared: &Shared) {
+    fn aborted(&mut self, shared: &Shared) {
         if let Some(erasure) = &self.erasure {
-            erasure.undone(shared);
+            erasure.aborted(shared);
         }
     }
 }
 
 impl EraseWith {
-    /// Goes on with one that is begun.
+    /// Continues an erasure that was begun.
     pub(in crate::redb) fn unfinished(erasure: Erasure) -> Self {
         Self {
             tenant: erasure.tenant,
@@ -392,10 +392,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Redb, memory::shelf::RowPut};
+    use crate::{Redb, memory::backend::RowPut};
 
     #[tokio::test]
-    async fn a_failed_erasure_lets_go_of_what_it_held_back() {
+    async fn a_failed_erasure_unblocks_its_conversations() {
         let store = Redb::in_memory().unwrap();
         let tenant = TenantId::new();
         let event = message("place", "1", "hello", SystemClock.now());
@@ -404,7 +404,7 @@ mod tests {
         let Accepted::New { conversation, .. } = accepted.await.unwrap()[0] else {
             panic!("it is new");
         };
-        // More persons than an envelope holds: the rows that go with the erasure cannot be written.
+        // More persons than an envelope can have: the rows of the erasure cannot be written.
         let persons = (0..=u32::from(u16::MAX)).map(|n| {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&n.to_be_bytes());
@@ -412,7 +412,7 @@ mod tests {
         });
         let plan = Plan {
             put: vec![RowPut {
-                kind: Kind::Erased,
+                kind: RowKind::Erased,
                 key: Vec::new(),
                 value: Vec::new(),
                 persons: persons.collect(),

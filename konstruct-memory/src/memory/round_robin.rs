@@ -1,4 +1,4 @@
-//! Whose turn it is: the tenants that something is to be done for, and those that wait after a failure.
+//! Round-robin scheduling of tenants, with delays after failures.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,38 +7,38 @@ use std::{
 
 use konstruct_core::TenantId;
 
-/// How long a tenant waits after its first failure. Twice as long after each one more, up to [`LONGEST`].
+/// The delay after a tenant's first failure. It doubles with each further failure, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Tenants in turn, each of which has one turn at a time. One that failed waits by itself, and holds up no other.
+/// Tenants take turns, one at a time each. A failed tenant waits by itself and does not delay others.
 #[derive(Debug, Default)]
-pub(crate) struct Turns {
+pub(crate) struct RoundRobin {
     ready: BTreeSet<TenantId>,
-    /// Those whose turn has not ended.
+    /// Tenants whose turn has not ended.
     busy: BTreeSet<TenantId>,
-    /// Until when those wait that failed.
+    /// Failed tenants, with the time of the next attempt.
     waiting: BTreeMap<TenantId, Instant>,
-    /// How long those waited last that have failed and not succeeded since.
+    /// The last delay of tenants that have failed and not succeeded since.
     waited: BTreeMap<TenantId, Duration>,
     last: Option<TenantId>,
 }
 
-impl Turns {
-    /// Notes that there is something to do for a tenant. One that waits goes on waiting.
+impl RoundRobin {
+    /// Adds a tenant with pending work. A failed tenant still waits for its delay.
     pub(crate) fn add(&mut self, tenant: TenantId) {
         if !self.waiting.contains_key(&tenant) {
             self.ready.insert(tenant);
         }
     }
 
-    /// Has the next tenant be the one after this.
+    /// Makes the next turn that of the tenant after this one.
     #[cfg(feature = "postgres")]
     pub(crate) fn begin_after(&mut self, tenant: TenantId) {
         self.last = Some(tenant);
     }
 
-    /// Begins the turn of the next tenant, the one after the last: until [`Turns::done`] or [`Turns::failed`].
+    /// Begins the turn of the next tenant after the last one. It ends with [`RoundRobin::done`] or [`RoundRobin::failed`].
     pub(crate) fn next(&mut self, now: Instant) -> Option<TenantId> {
         let due = self.waiting.extract_if(.., |_, until| *until <= now);
         self.ready.extend(due.map(|(tenant, _)| tenant));
@@ -55,7 +55,7 @@ impl Turns {
         Some(next)
     }
 
-    /// Begins the turn of a tenant that was found otherwise. Returns whether it may: it may not while another one is under way.
+    /// Begins the turn of a tenant that was found in another way. Returns `false` if its turn is already in progress.
     pub(crate) fn begin(&mut self, tenant: TenantId) -> bool {
         let free = self.busy.insert(tenant);
         if free {
@@ -64,23 +64,23 @@ impl Turns {
         free
     }
 
-    /// Returns whether the turn of another tenant can begin now.
+    /// Returns whether a tenant is ready that is not in progress.
     pub(crate) fn has_next(&self) -> bool {
         self.ready.iter().any(|tenant| !self.busy.contains(tenant))
     }
 
-    /// Returns when the next one that waits is due.
+    /// Returns when the next failed tenant is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.waiting.values().min().copied()
     }
 
-    /// Ends a tenant's turn. What was added meanwhile is for the next one.
+    /// Ends a tenant's turn. Work that was added meanwhile is for its next turn.
     pub(crate) fn done(&mut self, tenant: TenantId) {
         self.busy.remove(&tenant);
         self.waited.remove(&tenant);
     }
 
-    /// Ends a tenant's turn with a failure. Returns how long the tenant waits.
+    /// Ends a tenant's turn with a failure. Returns the delay.
     pub(crate) fn failed(&mut self, tenant: TenantId, now: Instant) -> Duration {
         let before = self.waited.get(&tenant);
         let wait = before.map_or(FIRST, |wait| (*wait * 2).min(LONGEST));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn each_in_turn() {
-        let (mut turns, now) = (Turns::default(), Instant::now());
+        let (mut turns, now) = (RoundRobin::default(), Instant::now());
         for number in [3, 1, 2] {
             turns.add(tenant(number));
         }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn each_has_one_turn_at_a_time() {
-        let (mut turns, now) = (Turns::default(), Instant::now());
+        let (mut turns, now) = (RoundRobin::default(), Instant::now());
         turns.add(tenant(1));
         assert_eq!(turns.next(now), Some(tenant(1)));
         turns.add(tenant(1));
@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_waits_longer_each_time_and_holds_up_nobody() {
-        let (mut turns, mut now) = (Turns::default(), Instant::now());
+    fn a_failed_tenant_waits_longer_each_time_and_delays_nobody() {
+        let (mut turns, mut now) = (RoundRobin::default(), Instant::now());
         turns.add(tenant(1));
         for secs in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             assert_eq!(turns.next(now), Some(tenant(1)));

@@ -10,15 +10,15 @@ use super::{
         tenant::{Mode, TenantTx},
         vault::{self, Persons},
     },
-    Kind, Plan,
+    Plan, RowKind,
 };
-use crate::{memory::shelf::RowPut, seal::TenantKey};
+use crate::{memory::backend::RowPut, seal::TenantKey};
 
 impl Inner {
     pub(super) async fn row(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
@@ -38,7 +38,7 @@ impl Inner {
         let of = self.vault.unwrap(tenant, wrapped)?;
         let rows = [(place(kind, key), Some(sealed))];
         let opened = vault::open_bytes(&mut tx, &of, "rows", &rows).await?.pop();
-        // What was only read need not be committed: undoing it is not waited for.
+        // Nothing was written; do not wait for the end of the transaction.
         drop(tx);
         Ok(opened.flatten().map(Into::into))
     }
@@ -46,7 +46,7 @@ impl Inner {
     pub(super) async fn rows(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
@@ -65,7 +65,7 @@ impl Inner {
 pub(super) async fn get(
     tx: &mut TenantTx,
     of: &TenantKey,
-    kind: Kind,
+    kind: RowKind,
     key: &[u8],
 ) -> Result<Option<Vec<u8>>> {
     let sealed: Option<Vec<u8>> = sqlx::query_scalar(
@@ -85,16 +85,16 @@ pub(super) async fn get(
     Ok(opened.flatten().map(Into::into))
 }
 
-/// Reads rows whose keys begin so and come after one.
+/// Reads rows whose keys have a prefix and come after a key.
 pub(super) async fn scan(
     tx: &mut TenantTx,
     of: &TenantKey,
-    kind: Kind,
+    kind: RowKind,
     (prefix, after): (&[u8], Option<&[u8]>),
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let (mut found, mut after) = (Vec::new(), after.map(<[u8]>::to_vec));
-    // Rows that no longer open are left out, and fewer than asked for says that there are no more.
+    // Unreadable rows are skipped, so continue until the page is full: a shorter page means that there are no more.
     while found.len() < limit {
         let wanted = limit - found.len();
         let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
@@ -133,12 +133,12 @@ pub(super) async fn scan(
     Ok(found)
 }
 
-/// The row that a value is sealed to.
-pub(super) fn place(kind: Kind, key: &[u8]) -> Vec<u8> {
+/// Returns the row id that a value is sealed to.
+pub(super) fn place(kind: RowKind, key: &[u8]) -> Vec<u8> {
     [[kind as u8].as_slice(), key].concat()
 }
 
-/// The least key that does not begin so and comes after all that do; `None`: there is none.
+/// Returns the least key after all keys with a prefix; `None` if there is none.
 fn end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -184,7 +184,7 @@ pub(super) async fn remove(tx: &mut TenantTx, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Writes rows; of two with one key, the last one.
+/// Writes rows. Of two with the same key, the last one counts.
 pub(super) async fn put(
     tx: &mut TenantTx,
     key: &TenantKey,
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_ends_where_the_next_begins() {
+    fn the_end_of_a_prefix_is_the_next_prefix() {
         for (prefix, expected) in [
             (&b""[..], None),
             (b"a", Some(&b"b"[..])),

@@ -1,4 +1,4 @@
-//! The rows of units and of vectors.
+//! The rows of units and vectors.
 
 use konstruct_core::{PersonId, Result, TenantId, Timestamp, memory::SaidBy};
 
@@ -7,13 +7,13 @@ use super::super::{
     keys::{self, UNITS},
     snapshot::Rows,
 };
-use crate::memory::shelf::{EmbedderKey, Group, Space, Unit, UnitInfo, UnitKey, What};
+use crate::memory::backend::{EmbedderKey, Group, Space, Unit, UnitInfo, UnitKey, UnitKind};
 
 pub(super) fn unit_key(tenant: TenantId, unit: &UnitKey) -> Vec<u8> {
     keys::of(tenant, &[&unit.space.0, &unit.group.0, &unit.item])
 }
 
-/// Reads the last bytes of a key as a unit's.
+/// Reads a unit's key from the end of a row key.
 pub(super) fn read_key(key: &[u8], at: usize) -> Result<UnitKey> {
     Ok(UnitKey {
         space: Space(keys::id(key, at).ok_or_else(corrupt)?),
@@ -41,14 +41,15 @@ pub(super) fn vector_key(tenant: TenantId, space: Space, number: u32) -> Vec<u8>
     keys::of(tenant, &[&space.0, &number.to_be_bytes()])
 }
 
-/// Writes a vector: whose it is, its scale, and a byte a dimension. A cosine by it is off by less than a thousandth as a rule.
+/// Writes a vector: its embedder, its scale, and a byte a dimension. A cosine computed with it is usually off by less than a
+/// thousandth.
 pub(super) fn vector_row(embedder: EmbedderKey, vector: &[f32]) -> Vec<u8> {
     let largest = vector.iter().fold(0.0_f32, |most, at| most.max(at.abs()));
     let scale = largest / f32::from(i8::MAX);
     let mut row = embedder.0.to_be_bytes().to_vec();
     row.extend_from_slice(&scale.to_le_bytes());
     for at in vector {
-        // A vector of zeros has no quotients; they become 0.
+        // For a zero vector, NaN casts to 0.
         #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
         let step = (at / scale).round() as i8;
         row.extend_from_slice(&step.to_le_bytes());
@@ -56,7 +57,7 @@ pub(super) fn vector_row(embedder: EmbedderKey, vector: &[f32]) -> Vec<u8> {
     row
 }
 
-/// Reads a vector into a buffer, if it is this embedder's and as long as that. Returns whether it is.
+/// Reads a vector into a buffer if it is of this embedder and length. Returns whether it is.
 pub(super) fn read_vector(row: &[u8], embedder: EmbedderKey, into: &mut [f32]) -> bool {
     let Some((of, rest)) = row.split_first_chunk() else {
         return false;
@@ -79,11 +80,11 @@ pub(super) fn read_vector(row: &[u8], embedder: EmbedderKey, into: &mut [f32]) -
 pub(super) struct Numbered {
     /// Its number in its space.
     pub(super) number: u32,
-    /// How many terms it has.
+    /// Its number of terms.
     pub(super) terms: u16,
 }
 
-/// What is kept of a unit besides its stems.
+/// A unit without its stems.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) info: UnitInfo,
@@ -127,7 +128,7 @@ pub(super) fn to_bytes(unit: &Unit, passages: &[Numbered]) -> Vec<u8> {
     row
 }
 
-/// Takes bytes off the front of a row.
+/// Reads bytes from the front of a row.
 struct Bytes<'a>(&'a [u8]);
 
 impl Bytes<'_> {
@@ -150,9 +151,9 @@ impl Bytes<'_> {
 
 fn read_info(bytes: &mut Bytes<'_>) -> Result<UnitInfo> {
     let what = match bytes.take()? {
-        [0] => What::Knowledge,
-        [1] => What::History,
-        [2] => What::Fact,
+        [0] => UnitKind::Knowledge,
+        [1] => UnitKind::History,
+        [2] => UnitKind::Fact,
         _ => return Err(corrupt()),
     };
     let version = u32::from_be_bytes(bytes.take()?);
@@ -198,14 +199,14 @@ fn read_front(bytes: &mut Bytes<'_>) -> Result<Kept> {
     Ok(Kept { info, passages })
 }
 
-/// Reads what is known of a unit besides its words.
+/// Reads the metadata of a unit.
 pub(super) fn info(
     rows: &mut dyn Rows,
     tenant: TenantId,
     unit: &UnitKey,
 ) -> Result<Option<UnitInfo>> {
     let mut info = None;
-    rows.look(UNITS, &unit_key(tenant, unit), &mut |row| {
+    rows.visit(UNITS, &unit_key(tenant, unit), &mut |row| {
         info = Some(read_info(&mut Bytes(row))?);
         Ok(())
     })?;
@@ -218,7 +219,7 @@ pub(super) fn unit(rows: &mut dyn Rows, tenant: TenantId, unit: &UnitKey) -> Res
     row.as_deref().map(read_unit).transpose()
 }
 
-/// The stems of each passage of a unit, for taking it out again.
+/// The stems of each passage of a unit, needed to remove it.
 type Stems = Vec<Vec<[u8; 16]>>;
 
 /// Reads a unit with its stems.

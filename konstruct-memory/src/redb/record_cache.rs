@@ -1,9 +1,9 @@
-//! Groups of records that were written or read lately, opened: they are read again by the index, and what they say by the next turns of
-//! their conversation.
+//! A cache of opened groups of records that were recently written or read: the index reads them again, and the next turns of
+//! their conversation read their messages.
 //!
-//! What is here counts only while its group stands in the file as it was sealed, which its tag tells, so what was erased is not found,
-//! and an erasure clears all of it. While a person is erased in parts, groups stand that must not be read any more: meanwhile nothing
-//! of the tenant is found.
+//! An entry is valid only while the group in the file has the same tag, so erased groups are not found. An erasure also clears
+//! the cache. While a person is erased in parts, unreadable groups are still in the file; meanwhile the cache is closed for that
+//! tenant.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,46 +13,46 @@ use konstruct_core::{TenantId, turn::Record};
 use super::keys;
 use crate::seal::TAG;
 
-/// How many bytes of memory a generation takes, about. There are two generations.
+/// The approximate bytes of a generation. There are two generations.
 const GENERATION: usize = 32 << 20;
 
-/// The records of a group, in their order; `None` for those that nobody has wanted lately.
+/// The records of a group in order; `None` for those that were not requested recently.
 pub(super) type Records = Arc<[Option<Arc<Record>>]>;
 
 #[derive(Debug, Default)]
-pub(super) struct Recent(Mutex<Generations>);
+pub(super) struct RecordCache(Mutex<Generations>);
 
 #[derive(Debug, Default)]
 struct Generations {
     young: Groups,
     old: Groups,
-    /// What the young one takes.
+    /// The size of the young generation.
     size: usize,
-    /// Empty, with the room of one that is gone.
+    /// An empty map with the capacity of a dropped generation.
     spare: Groups,
-    /// The tenants of whom nothing is kept, and how many erasures want that.
+    /// The tenants that are not cached, with the number of erasures in progress.
     closed: HashMap<TenantId, usize>,
 }
 
-type Groups = HashMap<Vec<u8>, Opened>;
+type Groups = HashMap<Vec<u8>, CachedGroup>;
 
 #[derive(Debug)]
-struct Opened {
+struct CachedGroup {
     tag: Tag,
-    /// The bytes that were sealed.
+    /// The length of the sealed bytes.
     sealed: usize,
     records: Records,
 }
 
 type Tag = [u8; TAG];
 
-/// The end of what was sealed: no other value has the same, nor the same value sealed again.
+/// Returns the authentication tag at the end of sealed bytes. It is unique, even if the same value is sealed again.
 fn tag(sealed: &[u8]) -> Option<Tag> {
     sealed.last_chunk().copied()
 }
 
-impl Opened {
-    /// About how much memory it takes: what is opened takes some three times as much as what was sealed.
+impl CachedGroup {
+    /// Estimates its memory: opened records take about three times as much as sealed ones.
     fn size(&self) -> usize {
         let kept = self.records.iter().flatten().count();
         let words = 3 * self.sealed * kept / self.records.len().max(1);
@@ -64,7 +64,7 @@ impl Opened {
         all.all(|(at, record)| record.is_some() || !wanted(at))
     }
 
-    /// Lets go of what is not wanted.
+    /// Drops records that are not requested.
     fn keep_only(&mut self, wanted: impl Fn(usize) -> bool) {
         let kept = |(at, record): (usize, &Option<_>)| record.clone().filter(|_| wanted(at));
         if (0..self.records.len()).any(|at| !wanted(at)) {
@@ -73,12 +73,12 @@ impl Opened {
     }
 }
 
-impl Recent {
+impl RecordCache {
     fn held(&self) -> MutexGuard<'_, Generations> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the records of the group at a place, if those that are wanted are there and as they were sealed.
+    /// Returns the records of the group at a place, if the requested ones are cached and the group is unchanged.
     pub(super) fn get(
         &self,
         place: &[u8],
@@ -90,7 +90,7 @@ impl Recent {
         if held.is_closed(place) {
             return None;
         }
-        let is_it = |opened: &Opened| opened.tag == tag && opened.has(&wanted);
+        let is_it = |opened: &CachedGroup| opened.tag == tag && opened.has(&wanted);
         if let Some(opened) = held.young.get(place) {
             return is_it(opened).then(|| Arc::clone(&opened.records));
         }
@@ -106,10 +106,10 @@ impl Recent {
         Some(found)
     }
 
-    /// Keeps the records of a group.
+    /// Caches the records of a group.
     pub(super) fn put(&self, place: Vec<u8>, sealed: &[u8], records: Records) {
         let Some(tag) = tag(sealed) else { return };
-        let opened = Opened {
+        let opened = CachedGroup {
             tag,
             sealed: sealed.len(),
             records,
@@ -122,7 +122,7 @@ impl Recent {
         }
     }
 
-    /// Drops a generation while nobody waits for the lock: it takes milliseconds.
+    /// Drops a generation without holding the lock: it takes milliseconds.
     fn drop_groups(&self, gone: Option<Groups>) {
         if let Some(mut gone) = gone {
             gone.clear();
@@ -130,7 +130,7 @@ impl Recent {
         }
     }
 
-    /// Forgets all.
+    /// Clears the cache.
     pub(super) fn clear(&self) {
         let mut held = self.held();
         let closed = std::mem::take(&mut held.closed);
@@ -140,7 +140,7 @@ impl Recent {
         };
     }
 
-    /// Finds and keeps nothing of a tenant, until [`Recent::open`] is called as often.
+    /// Disables the cache for a tenant until [`RecordCache::open`] is called as often.
     pub(super) fn close(&self, tenant: TenantId) {
         *self.held().closed.entry(tenant).or_default() += 1;
     }
@@ -163,7 +163,7 @@ impl Generations {
     }
 
     /// Returns the old generation when a new one begins.
-    fn keep(&mut self, place: Vec<u8>, opened: Opened) -> Option<Groups> {
+    fn keep(&mut self, place: Vec<u8>, opened: CachedGroup) -> Option<Groups> {
         let mut gone = None;
         if self.size >= GENERATION {
             let young = std::mem::take(&mut self.spare);
@@ -202,32 +202,32 @@ mod tests {
 
     #[test]
     fn a_group_that_changed_is_not_found() {
-        let recent = Recent::default();
+        let cache = RecordCache::default();
         let (sealed, other) = ([1; TAG], [2; TAG]);
-        recent.put(b"place".into(), &sealed, records(1));
-        assert!(recent.get(b"place", &sealed, ALL).is_some());
-        assert!(recent.get(b"place", &other, ALL).is_none());
-        assert!(recent.get(b"place", &sealed[1..], ALL).is_none());
-        assert!(recent.get(b"other", &sealed, ALL).is_none());
-        recent.clear();
-        assert!(recent.get(b"place", &sealed, ALL).is_none());
+        cache.put(b"place".into(), &sealed, records(1));
+        assert!(cache.get(b"place", &sealed, ALL).is_some());
+        assert!(cache.get(b"place", &other, ALL).is_none());
+        assert!(cache.get(b"place", &sealed[1..], ALL).is_none());
+        assert!(cache.get(b"other", &sealed, ALL).is_none());
+        cache.clear();
+        assert!(cache.get(b"place", &sealed, ALL).is_none());
     }
 
     #[test]
-    fn what_is_read_again_stays_and_the_rest_goes() {
-        let recent = Recent::default();
+    fn only_records_that_are_read_again_stay() {
+        let cache = RecordCache::default();
         let large = vec![0; GENERATION / 9];
-        recent.put(b"kept".into(), &[1; TAG], records(2));
+        cache.put(b"kept".into(), &[1; TAG], records(2));
         for n in 0..100_u8 {
-            recent.put(vec![n], &large, records(1));
-            let found = recent.get(b"kept", &[1; TAG], |at| at == 0);
+            cache.put(vec![n], &large, records(1));
+            let found = cache.get(b"kept", &[1; TAG], |at| at == 0);
             let kept = found.unwrap().iter().flatten().count();
-            // What nobody wanted is let go of with the generation.
+            // Records that were not requested are dropped with the generation.
             assert_eq!(kept, if n < 3 { 2 } else { 1 }, "after {n}");
         }
-        assert!(recent.get(b"kept", &[1; TAG], ALL).is_none());
-        assert!(recent.get(&[0], &large, ALL).is_none());
-        let held = recent.held();
+        assert!(cache.get(b"kept", &[1; TAG], ALL).is_none());
+        assert!(cache.get(&[0], &large, ALL).is_none());
+        let held = cache.held();
         assert!(held.young.len() + held.old.len() <= 8);
     }
 }

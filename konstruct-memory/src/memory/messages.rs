@@ -1,4 +1,4 @@
-//! What was said at, before and after a place in a log.
+//! Finds messages at, before and after a place in a log.
 
 use konstruct_core::{
     ConversationId, PersonId, Result, TenantId,
@@ -6,41 +6,40 @@ use konstruct_core::{
     turn::{Record, Said, holds, said},
 };
 
-use super::shelf::{Shelf, Wanted};
+use super::backend::{MemoryBackend, ReadRequest};
 
-/// How many records are read at once while one is looked for, and how many at first: a turn's question mostly follows the answer of the
-/// turn before so closely.
+/// The number of records read at a time, and in the first read: the previous message is usually this close.
 const PAGE: u64 = 32;
 const NEAR: u64 = 8;
-/// How far is looked for what was said right before or after.
+/// The farthest that a message is searched for.
 const FARTHEST: u64 = 256;
 
-/// Finds what was said right before a record, and its index. What names one of `without` counts as not there.
+/// Returns the message directly before a record, with its index. Messages that name the person `without` are skipped.
 pub(super) async fn before(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
     without: Option<PersonId>,
 ) -> Result<Option<(u64, Said)>> {
-    look_back(shelf, (tenant, conversation), back(index), |record| {
+    look_back(backend, (tenant, conversation), back(index), |record| {
         said(record).filter(|said| without.is_none_or(|person| !said.persons.contains(&person)))
     })
     .await
 }
 
-/// What a record says, and what was said right before it.
-pub(super) type Spoken = (Said, Option<Said>);
+/// A message, and the one directly before it.
+pub(super) type WithPrevious = (Said, Option<Said>);
 
-/// Finds what records say and what was said right before each of them; `None` for one that says nothing. Almost always, one read
-/// finds all of it.
+/// Returns the messages of records, each with the message directly before it; `None` for a record without a message. Usually
+/// needs one read.
 pub(super) async fn with_before(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     places: &[(ConversationId, u64)],
-) -> Result<Vec<Option<Spoken>>> {
+) -> Result<Vec<Option<WithPrevious>>> {
     let mut sorted = places.to_vec();
     sorted.sort_unstable();
-    let mut wanted = Wanted::default();
+    let mut wanted = ReadRequest::default();
     for (conversation, index) in sorted {
         let (from, to) = (index.saturating_sub(NEAR), index.saturating_add(1));
         match wanted.logs.last_mut() {
@@ -48,7 +47,7 @@ pub(super) async fn with_before(
             _ => wanted.logs.push((conversation, from..to)),
         }
     }
-    let (_, logs) = shelf.read(tenant, &wanted).await?;
+    let (_, logs) = backend.read(tenant, &wanted).await?;
     let mut all = Vec::with_capacity(places.len());
     for (conversation, index) in places {
         let part = wanted.logs.iter().zip(&logs);
@@ -70,7 +69,7 @@ pub(super) async fn with_before(
         let mut before = near.filter_map(says).next();
         if before.is_none() {
             let place = (tenant, *conversation);
-            let found = look_back(shelf, place, (range.start, lowest), said).await?;
+            let found = look_back(backend, place, (range.start, lowest), said).await?;
             before = found.map(|(_, said)| said);
         }
         all.push(Some((own, before)));
@@ -78,27 +77,27 @@ pub(super) async fn with_before(
     Ok(all)
 }
 
-/// Finds the record before one that holds a message, by the provider's id.
+/// Returns the index of the earlier record that contains a message with the provider's id.
 pub(super) async fn holder(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     place: (TenantId, ConversationId),
     index: u64,
     id: &str,
 ) -> Result<Option<u64>> {
-    let found = look_back(shelf, place, back(index), |record| {
+    let found = look_back(backend, place, back(index), |record| {
         holds(record, id).then_some(())
     })
     .await?;
     Ok(found.map(|(index, ())| index))
 }
 
-/// From where it is looked back from a place in a log, and how far.
+/// Returns where the search backwards from an index begins, and its lowest index.
 fn back(index: u64) -> (u64, u64) {
     (index, index.saturating_sub(FARTHEST))
 }
 
 async fn look_back<T>(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     (mut to, lowest): (u64, u64),
     wanted: impl Fn(&Record) -> Option<T>,
@@ -107,7 +106,7 @@ async fn look_back<T>(
     while to > lowest {
         let from = to.saturating_sub(std::mem::replace(&mut page, PAGE));
         let from = from.max(lowest);
-        let page = shelf.said(tenant, conversation, from..to).await?;
+        let page = backend.said(tenant, conversation, from..to).await?;
         let found = page.into_iter().rev().find_map(|stored| {
             let found = wanted(stored.record.as_ref()?)?;
             Some((stored.index, found))
@@ -120,14 +119,16 @@ async fn look_back<T>(
     Ok(None)
 }
 
-/// Finds what was said right after a record, and its index, if it is known not to stand before `from`.
+/// Returns the message directly after a record, with its index. The search begins at `from`.
 pub(super) async fn after(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     (index, mut from): (u64, u64),
 ) -> Result<Option<(u64, Said)>> {
     while from <= index + FARTHEST {
-        let page = shelf.said(tenant, conversation, from..from + PAGE).await?;
+        let page = backend
+            .said(tenant, conversation, from..from + PAGE)
+            .await?;
         let last = (page.len() as u64) < PAGE;
         let found = page.into_iter().find_map(|stored| {
             let said = said(stored.record.as_ref()?)?;
@@ -141,14 +142,14 @@ pub(super) async fn after(
     Ok(None)
 }
 
-/// Reads what a record says.
+/// Returns the message of a record.
 pub(super) async fn at(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
 ) -> Result<Option<Said>> {
     let end = index.saturating_add(1);
-    let read = shelf.said(tenant, conversation, index..end).await?;
+    let read = backend.said(tenant, conversation, index..end).await?;
     Ok(read
         .first()
         .and_then(|stored| said(stored.record.as_ref()?)))

@@ -1,11 +1,11 @@
-//! What of the index and the rows names a person.
+//! The index entries that name a person.
 
 use konstruct_core::{PersonId, Result};
 use uuid::Uuid;
 
 use super::{
     super::{error::stored, tenant::TenantTx},
-    Keys, UnitKey, index, unit_key,
+    Keys, UnitKey, changes, unit_key,
 };
 
 /// Lists the units that name a person.
@@ -27,10 +27,10 @@ pub(super) async fn units_of(
     Ok(rows.into_iter().map(unit_key).collect())
 }
 
-/// Takes out the units that name a person, and returns how many they were.
+/// Removes the units that name a person. Returns their number.
 pub(in crate::postgres) async fn forget_units(tx: &mut TenantTx, person: PersonId) -> Result<u64> {
     let units = units_of(tx, person, usize::MAX).await?;
     let keys: Keys = units.iter().collect();
-    index::take_out_units(tx, keys).await?;
+    changes::remove_by_keys(tx, keys).await?;
     Ok(units.len() as u64)
 }
