@@ -312,7 +312,7 @@ mod tests {
                 "{error}"
             );
         };
-        check(b"", "no PDF");
+        check(b"", "not a PDF");
         check(b"%PDF-1.5\n", "cannot be read");
         check(&pdf(&["q Q"], false), "scan");
         let many = "BT /F1 9 Tf (many more words) Tj ET\n".repeat(120_000);
