@@ -128,7 +128,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Those of the store.
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>>;
 }
 
 /// A record with its place.
@@ -155,7 +155,7 @@ impl Stored {
 
 /// A record of a tenant, as its indexes follow it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Fed {
+pub struct FeedEntry {
     /// Where to continue after it.
     pub cursor: u64,
     /// The conversation.

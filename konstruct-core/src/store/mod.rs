@@ -13,7 +13,7 @@ pub mod rules;
 
 pub use self::{
     archive::{Archive, Exported},
-    history::{ConversationCursor, ConversationSummary, Fed, History, ItemEntry, Stored},
+    history::{ConversationCursor, ConversationSummary, FeedEntry, History, ItemEntry, Stored},
     ledger::{Charge, Ledger, LedgerPage, LedgerQuery, Reserve, Settle},
     mailbox::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, DeliveryKey, InboxItem,

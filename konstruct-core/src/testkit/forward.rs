@@ -25,7 +25,9 @@ macro_rules! forward_history {
         const _: () = {
             use $crate::{
                 ChannelKind, ConversationId, PersonId, Result, TenantId,
-                store::{ConversationCursor, ConversationSummary, Fed, History, ItemEntry, Stored},
+                store::{
+                    ConversationCursor, ConversationSummary, FeedEntry, History, ItemEntry, Stored,
+                },
                 testkit::async_trait,
                 turn::ItemId,
             };
@@ -90,7 +92,7 @@ macro_rules! forward_history {
                     tenant: TenantId,
                     after: u64,
                     limit: usize,
-                ) -> Result<Vec<Fed>> {
+                ) -> Result<Vec<FeedEntry>> {
                     self.inner()?.feed(tenant, after, limit).await
                 }
             }

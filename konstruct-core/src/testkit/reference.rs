@@ -21,9 +21,9 @@ use crate::{
     money::LedgerRow,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
-        ConversationCursor, ConversationSummary, Exported, Fed, History, InboxItem, ItemChange,
-        ItemEntry, LARGEST_LOAD, Ledger, LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
-        TimerChange, TimerName,
+        ConversationCursor, ConversationSummary, Exported, FeedEntry, History, InboxItem,
+        ItemChange, ItemEntry, LARGEST_LOAD, Ledger, LedgerPage, LedgerQuery, Loaded, Mailbox,
+        Stored, TimerChange, TimerName,
         rules::{self, Month, Timers},
     },
     turn::{ConversationState, Entry, Event, ItemId, OpenItem, Record},
@@ -762,7 +762,7 @@ impl History for ReferenceStore {
         Ok(all)
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         let state = self.lock();
         let Some(own) = state.tenants.get(&tenant) else {
             return Ok(Vec::new());
@@ -771,7 +771,7 @@ impl History for ReferenceStore {
         Ok(fed
             .filter_map(|(cursor, (conversation, index))| {
                 let record = own.conversations.get(conversation)?.record(*index);
-                Some(Fed {
+                Some(FeedEntry {
                     cursor: *cursor,
                     conversation: *conversation,
                     stored: Stored::new(*index, record),

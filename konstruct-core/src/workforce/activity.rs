@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Workforce;
 use crate::{
     Clock, ConversationId, Result, TenantId, Timestamp, TurnId,
-    store::{Fed, Store},
+    store::{FeedEntry, Store},
     tool::Effect,
     turn::{Action, CloseReason, Entry, Event, ItemId, OpenItem, Outcome, Said, said},
 };
@@ -61,7 +61,7 @@ pub enum ActivityKind {
 }
 
 impl Activity {
-    fn of(entry: &Fed) -> Option<Self> {
+    fn of(entry: &FeedEntry) -> Option<Self> {
         let record = entry.stored.record.as_deref()?;
         let kind = match &record.entry {
             Entry::Event(Event::Received(_) | Event::Rendered { .. }) => {

@@ -15,8 +15,8 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Charge, Claim, ClaimRequest, Claimed, ConversationCursor,
-        ConversationSummary, Fed, History, ItemEntry, Ledger, LedgerPage, LedgerQuery, Loaded,
-        Mailbox, Store, Stored,
+        ConversationSummary, FeedEntry, History, ItemEntry, Ledger, LedgerPage, LedgerQuery,
+        Loaded, Mailbox, Store, Stored,
     },
     testkit::VirtualClock,
     turn::{Action, Entry, ItemId},
@@ -169,7 +169,7 @@ impl History for Altered {
         self.inner.items(tenant, after, limit).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         self.inner.feed(tenant, after, limit).await
     }
 }

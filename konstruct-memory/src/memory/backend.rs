@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use konstruct_core::{
     ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
     memory::{ErasureReceipt, SaidBy},
-    store::{Fed, Stored},
+    store::{FeedEntry, Stored},
 };
 
 use super::MemoryEmbedder;
@@ -55,7 +55,7 @@ pub(crate) trait MemoryBackend: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Reads the tenant's feed, as [`History::feed`](konstruct_core::store::History::feed) does.
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>>;
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>>;
 
     /// Returns the tenant's key, for hashes of names. Creates it for a new tenant.
     async fn tenant_key(&self, tenant: TenantId) -> Result<Arc<TenantKey>>;

@@ -9,7 +9,7 @@ use konstruct_core::{
     ConversationId, Embedder, Error, ErrorKind, Result, TenantId,
     embed::{EmbedContext, EmbedKind},
     memory::{IndexProgress, Language},
-    store::Fed,
+    store::FeedEntry,
     turn::{Entry, Event, Gathered, Record, Said, replaced, said as says},
 };
 
@@ -160,7 +160,7 @@ struct Indexer<'a> {
 }
 
 impl Indexer<'_> {
-    async fn index(&mut self, plan: &mut Plan, fed: &Fed) -> Result<()> {
+    async fn index(&mut self, plan: &mut Plan, fed: &FeedEntry) -> Result<()> {
         let Some(record) = fed.stored.record.as_ref() else {
             return Ok(());
         };
@@ -260,7 +260,7 @@ impl Indexer<'_> {
     }
 
     /// Stores a question that the documents did not answer.
-    fn note_unanswered(&self, plan: &mut Plan, fed: &Fed, gathered: &Gathered) -> Result<()> {
+    fn note_unanswered(&self, plan: &mut Plan, fed: &FeedEntry, gathered: &Gathered) -> Result<()> {
         let found = |coverage: f32| coverage >= COVERED;
         if gathered.knowledge.iter().any(|cited| found(cited.coverage)) {
             return Ok(());

@@ -15,8 +15,8 @@ use konstruct_core::{
     memory::ErasureReceipt,
     message::RoutedEvent,
     store::{
-        Accepted, Append, AppendOutcome, Archive, Claim, ClaimRequest, Claimed, Exported, Fed,
-        History as _, Loaded, Mailbox, Store, Stored,
+        Accepted, Append, AppendOutcome, Archive, Claim, ClaimRequest, Claimed, Exported,
+        FeedEntry, History as _, Loaded, Mailbox, Store, Stored,
     },
     testkit::ReferenceStore,
 };
@@ -231,7 +231,7 @@ impl MemoryBackend for Oracle {
         self.store.read_said(tenant, conversation, range).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         self.store.feed(tenant, after, limit).await
     }
 

@@ -6,8 +6,8 @@ use konstruct_core::{
     ChannelKind, ConnectionId, ConversationId, PersonId, Result, TenantId,
     message::DeliveryState,
     store::{
-        Claim, ConversationCursor, ConversationSummary, Fed, InboxItem, ItemEntry, LARGEST_LOAD,
-        Loaded, Stored, TimerName,
+        Claim, ConversationCursor, ConversationSummary, FeedEntry, InboxItem, ItemEntry,
+        LARGEST_LOAD, Loaded, Stored, TimerName,
         rules::{self, Timers},
     },
     turn::{ItemId, OpenItem, Record},
@@ -401,7 +401,7 @@ impl Inner {
         tenant: TenantId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Fed>> {
+    ) -> Result<Vec<FeedEntry>> {
         let mut tx = self.db.tenant(tenant, Mode::Read).await?;
         let Some(key) = self.vault.key(&mut tx).await? else {
             return Ok(Vec::new());
@@ -474,7 +474,7 @@ pub(super) async fn feed(
     key: &TenantKey,
     after: u64,
     limit: usize,
-) -> Result<Vec<Fed>> {
+) -> Result<Vec<FeedEntry>> {
     type Row = (
         Option<i64>,
         Option<Uuid>,
@@ -508,7 +508,7 @@ pub(super) async fn feed(
                 let row = row_in(conversation, index);
                 let opened = sealed.map(|sealed| keys.open(key, ("log", &row), &sealed));
                 let record: Option<Record> = opened.transpose()?.flatten();
-                fed.push(Fed {
+                fed.push(FeedEntry {
                     cursor: cursor.cast_unsigned(),
                     conversation: ConversationId::from_bytes(*conversation.as_bytes()),
                     stored: Stored::new(index.cast_unsigned(), record),

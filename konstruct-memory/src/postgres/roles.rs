@@ -10,7 +10,7 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
-        ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,
+        ConversationCursor, ConversationSummary, Exported, FeedEntry, History, ItemEntry, Ledger,
         LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
     },
     turn::ItemId,
@@ -101,7 +101,7 @@ impl History for Postgres {
         self.inner.items(tenant, after, limit).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         self.inner.feed(tenant, after, limit).await
     }
 }

@@ -10,7 +10,7 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
-        ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,
+        ConversationCursor, ConversationSummary, Exported, FeedEntry, History, ItemEntry, Ledger,
         LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
     },
     turn::ItemId,
@@ -164,7 +164,7 @@ impl History for Redb {
         blocking(move || shared.items(tenant, after, limit)).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         let shared = Arc::clone(&self.inner.shared);
         blocking(move || shared.feed(&mut shared.snapshot()?, tenant, after, limit)).await
     }
@@ -329,7 +329,7 @@ impl Shared {
         tenant: TenantId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Fed>> {
+    ) -> Result<Vec<FeedEntry>> {
         let Some(mut vault) = self.vault(rows, tenant)? else {
             return Ok(Vec::new());
         };
@@ -345,7 +345,7 @@ impl Shared {
             let range = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
             vault.read_row(rows, (&at, &row), (&range, Filter::All), &mut records)?;
             for stored in records.drain(..) {
-                fed.push(Fed {
+                fed.push(FeedEntry {
                     cursor: cursor - (last - stored.index),
                     conversation,
                     stored,

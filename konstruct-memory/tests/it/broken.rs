@@ -16,7 +16,7 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, ConversationCursor,
-        ConversationSummary, Fed, History, ItemEntry, Loaded, Mailbox, Store, Stored,
+        ConversationSummary, FeedEntry, History, ItemEntry, Loaded, Mailbox, Store, Stored,
     },
     testkit::{STORE_CASES, StoreSubject, store_case},
     turn::ItemId,
@@ -236,7 +236,7 @@ impl History for Broken {
         self.inner.items(tenant, after, limit).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         self.inner.feed(tenant, after, limit).await
     }
 }

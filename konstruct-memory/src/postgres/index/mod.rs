@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use konstruct_core::{
     ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
     memory::ErasureReceipt,
-    store::{Fed, Stored},
+    store::{FeedEntry, Stored},
 };
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ impl MemoryBackend for Inner {
         self.read(tenant, conversation, range).await
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         self.feed(tenant, after, limit).await
     }
 

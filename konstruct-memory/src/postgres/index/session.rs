@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use konstruct_core::{
     ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
     memory::ErasureReceipt,
-    store::{Fed, Stored},
+    store::{FeedEntry, Stored},
 };
 use tokio::sync::Mutex;
 
@@ -115,7 +115,7 @@ impl MemoryBackend for Session {
         }
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         match &mut *self.tx.lock().await {
             Some(tx) => logs::feed(tx, &self.key, after, limit).await,
             None => self.inner.feed(tenant, after, limit).await,

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use konstruct_core::{
     ConversationId, Depth, Erase, PersonId, Result, TenantId, Timestamp,
     memory::ErasureReceipt,
-    store::{Fed, Stored},
+    store::{FeedEntry, Stored},
 };
 
 use super::{
@@ -176,7 +176,7 @@ impl MemoryBackend for RedbBackend {
         self.read_log((tenant, conversation), (range, log::Filter::Messages))
     }
 
-    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>> {
         let mut snapshot = self.shared.snapshot()?;
         self.shared.feed(&mut snapshot, tenant, after, limit)
     }
