@@ -12,36 +12,36 @@ use proptest::{
 /// Tests a decoder: it is total and deterministic, its events have ids and survive serialization, and duplicates of one message
 /// share a logical id.
 ///
-/// `samples` are bodies that decode to at least one event; `twins` are pairs of bodies for the same message.
+/// `samples` are bodies that decode to at least one event; `duplicates` are pairs of bodies for the same message.
 ///
 /// # Panics
 /// If a guarantee is violated.
 pub fn decoding_suite(
     samples: &[&[u8]],
-    twins: &[(&[u8], &[u8])],
+    duplicates: &[(&[u8], &[u8])],
     decode: impl Fn(&[u8]) -> Vec<Inbound>,
 ) {
     for sample in samples {
         check_sample(sample, &decode);
     }
-    for (one, other) in twins {
+    for (one, other) in duplicates {
         let (one, other) = (decode(one), decode(other));
         assert!(
             one.len() == 1 && other.len() == 1,
-            "each twin must decode to one event: {one:?} {other:?}"
+            "each duplicate must decode to one event: {one:?} {other:?}"
         );
         assert!(
             !one[0].logical_id.is_empty(),
-            "a twin has no logical id: {one:?}"
+            "a duplicate has no logical id: {one:?}"
         );
         assert_eq!(
             one[0].logical_id, other[0].logical_id,
-            "twins must share their logical id"
+            "duplicates must share their logical id"
         );
-        assert_ne!(one[0].id, other[0].id, "twins must have different ids");
+        assert_ne!(one[0].id, other[0].id, "duplicates must have different ids");
         assert_eq!(
             one[0].conversation, other[0].conversation,
-            "twins must share their conversation"
+            "duplicates must share their conversation"
         );
     }
     check_total(samples, &decode);

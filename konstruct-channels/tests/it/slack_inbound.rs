@@ -131,14 +131,14 @@ fn a_message_has_its_sender_and_conversation() {
 }
 
 #[test]
-fn twins_share_the_logical_id_and_edits_do_not() {
+fn duplicates_share_the_logical_id_and_edits_do_not() {
     let message = json!({"type": "message", "channel": "C1", "user": "U1", "ts": "1.2", "text": "<@UBOT> hi"});
-    let mut twin = message.clone();
-    twin["type"] = "app_mention".into();
-    let (message, twin) = (event(message), event(twin));
+    let mut mention = message.clone();
+    mention["type"] = "app_mention".into();
+    let (message, mention) = (event(message), event(mention));
     assert_eq!(message.logical_id, "C1:1.2");
-    assert_eq!(message.logical_id, twin.logical_id);
-    assert_eq!(message.conversation, twin.conversation);
+    assert_eq!(message.logical_id, mention.logical_id);
+    assert_eq!(message.conversation, mention.conversation);
     let edit = event(
         json!({"type": "message", "subtype": "message_changed", "channel": "C1", "event_ts": "2.0",
         "message": {"user": "U1", "ts": "1.2", "text": "hello", "edited": {"user": "U1", "ts": "2.0"}},

@@ -10,10 +10,10 @@ const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 #[test]
 fn slack_passes() {
-    let mut twin = json!({"type": "message", "channel": "C1", "user": "U1", "ts": "1.2", "text": "<@UBOT> `a` <b|c> &amp;"});
-    let message = callback(twin.clone());
-    twin["type"] = "app_mention".into();
-    let mention = String::from_utf8(callback(twin))
+    let mut duplicate = json!({"type": "message", "channel": "C1", "user": "U1", "ts": "1.2", "text": "<@UBOT> `a` <b|c> &amp;"});
+    let message = callback(duplicate.clone());
+    duplicate["type"] = "app_mention".into();
+    let mention = String::from_utf8(callback(duplicate))
         .unwrap()
         .replace("Ev1", "Ev2")
         .into_bytes();

@@ -13,7 +13,7 @@ pub const QUIET_EVENTS: u64 = 64;
 
 /// What to do about an event whose logical id is known already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
+pub enum LogicalDuplicate {
     /// Drop it.
     Drop,
     /// Note on the stored event that it mentions the employee; if that one is consumed, accept this one.
@@ -21,11 +21,11 @@ pub enum Twin {
 }
 
 /// Decides about a second event of one logical id: `mentioned` tells whether the stored one is known to mention the employee.
-pub fn twin(mentioned: bool, event: &Inbound) -> Twin {
+pub fn logical_duplicate(mentioned: bool, event: &Inbound) -> LogicalDuplicate {
     if mentioned || !event.addressed.mention {
-        Twin::Drop
+        LogicalDuplicate::Drop
     } else {
-        Twin::Upgrade
+        LogicalDuplicate::Upgrade
     }
 }
 

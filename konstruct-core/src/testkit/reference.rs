@@ -50,7 +50,7 @@ struct Tenant {
     conversations: BTreeMap<ConversationId, Conversation>,
     ready: VecDeque<ConversationId>,
     events: HashSet<(ConnectionId, String)>,
-    logical: HashMap<(ConnectionId, String), Twin>,
+    logical: HashMap<(ConnectionId, String), LogicalEvent>,
     sends: HashMap<String, Send>,
     feed: BTreeMap<u64, (ConversationId, u64)>,
     fed: u64,
@@ -61,7 +61,7 @@ struct Tenant {
 }
 
 #[derive(Clone, Copy)]
-struct Twin {
+struct LogicalEvent {
     conversation: ConversationId,
     seq: u64,
     mention: bool,
@@ -304,25 +304,25 @@ impl Tenant {
             return (Accepted::Duplicate, None);
         }
         let logical_key = (connection, event.logical_id.clone());
-        let twin = self
+        let known = self
             .logical
             .get(&logical_key)
             .copied()
             .filter(|_| !event.logical_id.is_empty());
-        if let Some(twin) = twin {
-            if rules::twin(twin.mention, event) == rules::Twin::Drop {
+        if let Some(known) = known {
+            if rules::logical_duplicate(known.mention, event) == rules::LogicalDuplicate::Drop {
                 return (Accepted::Duplicate, None);
             }
             if let Some(known) = self.logical.get_mut(&logical_key) {
                 known.mention = true;
             }
-            if let Some(own) = self.conversations.get_mut(&twin.conversation)
-                && let Some(item) = own.inbox.get_mut(&twin.seq)
+            if let Some(own) = self.conversations.get_mut(&known.conversation)
+                && let Some(item) = own.inbox.get_mut(&known.seq)
                 && let Some(stored) = &mut item.event
             {
                 stored.event.addressed.mention = true;
-                own.upgraded.insert(twin.seq);
-                return (Accepted::Upgraded, Some(twin.conversation));
+                own.upgraded.insert(known.seq);
+                return (Accepted::Upgraded, Some(known.conversation));
             }
         }
         let routed_to = match &event.body {
@@ -385,7 +385,7 @@ impl Tenant {
         own.inbox.insert(seq, item);
         let ready = wakes || own.inbox.len() as u64 >= rules::QUIET_EVENTS;
         if !logical_key.1.is_empty() {
-            self.logical.entry(logical_key).or_insert(Twin {
+            self.logical.entry(logical_key).or_insert(LogicalEvent {
                 conversation,
                 seq,
                 mention,

@@ -99,24 +99,24 @@ async fn somebody_who_never_pauses_is_answered_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_twin_that_comes_during_the_burst_is_not_lost() {
+async fn a_mention_that_arrives_during_the_burst_is_not_lost() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
         employee.limits(TurnLimits::default())
     });
-    let twin = |id: &str, mention| {
+    let delivery = |id: &str, mention| {
         let mut event = message("P1", id, "@ava hello", office.clock.now());
         event.logical_id = "C1/17".into();
         event.addressed.direct = false;
         event.addressed.mention = mention;
         event
     };
-    office.accept(twin("message", false)).await;
+    office.accept(delivery("message", false)).await;
     let worker = Worker::new(office.driver());
     let work = worker.run_until_idle();
     futures_util::pin_mut!(work);
     assert!(work.as_mut().now_or_never().is_none());
     assert_eq!(
-        office.accept(twin("app_mention", true)).await,
+        office.accept(delivery("app_mention", true)).await,
         Accepted::Upgraded
     );
     office.clock.advance(Duration::from_millis(300));

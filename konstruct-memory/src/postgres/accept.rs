@@ -385,7 +385,9 @@ impl Known {
             .logical
             .and_then(|name| self.logical_events.get_mut(&name))
         {
-            if rules::twin(known.mention, &routed.event) == rules::Twin::Drop {
+            if rules::logical_duplicate(known.mention, &routed.event)
+                == rules::LogicalDuplicate::Drop
+            {
                 return Ok(Accepted::Duplicate);
             }
             let upgraded = match known.new.and_then(|at| writes.new.get_mut(at)) {

@@ -133,7 +133,7 @@ fn accept(
         && let Some(row) = batch.get(LOGICAL, key)?
     {
         let original = LogicalEvent::read(&row)?;
-        if rules::twin(original.mention, event) == rules::Twin::Drop {
+        if rules::logical_duplicate(original.mention, event) == rules::LogicalDuplicate::Drop {
             return Ok(Accepted::Duplicate);
         }
         match upgrade(shared, batch, vault, routed, original)? {

@@ -272,7 +272,7 @@ async fn the_wrapper_itself_breaks_nothing() {
 async fn a_store_without_dedupe_fails() {
     let cases = [
         "redelivery_is_taken_once",
-        "twins_fold",
+        "logical_duplicates_fold",
         "a_batch_is_deduped_within",
         "agrees_with_a_model",
     ];

@@ -66,18 +66,18 @@ async fn fifty_deliveries_are_one_message() {
     let office = Office::open().await;
     let server = office.start().await;
     let whatsapp = office.graph.message(NUMBER, CUSTOMER, "again and again");
-    let twins = office.slack.mention("C1", "U1", "to both of us");
+    let deliveries = office.slack.mention("C1", "U1", "to both of us");
     for _ in 0..25 {
         assert_eq!(server.whatsapp(&whatsapp).await, 200);
-        for twin in &twins {
-            assert_eq!(server.slack(twin).await, 200);
+        for delivery in &deliveries {
+            assert_eq!(server.slack(delivery).await, 200);
         }
     }
     office.wait_for_accepted(2).await;
     for _ in 0..25 {
         assert_eq!(server.whatsapp(&whatsapp).await, 200);
-        for twin in &twins {
-            assert_eq!(server.slack(twin).await, 200);
+        for delivery in &deliveries {
+            assert_eq!(server.slack(delivery).await, 200);
         }
     }
     let conversations = server.wait_until_processed(2).await;

@@ -17,7 +17,7 @@ pub(super) async fn redelivery_is_taken_once(subject: &StoreSubject) -> Outcome 
     let world = World::new();
     // All at once, as when a provider loses patience; the ids differ from event to event.
     for round in 0..3 {
-        let event = world.twin("C1", &format!("e{round}"), &format!("l{round}"), false);
+        let event = world.logical_event("C1", &format!("e{round}"), &format!("l{round}"), false);
         let outcomes = try_join_all((0..50).map(|_| subject.accept(&world, event.clone()))).await?;
         let new = outcomes
             .iter()
@@ -40,26 +40,26 @@ pub(super) async fn redelivery_is_taken_once(subject: &StoreSubject) -> Outcome 
     };
     subject.append(&claim, 0, consume).await?;
     let again = subject
-        .accept(&world, world.twin("C1", "e0", "l0", false))
+        .accept(&world, world.logical_event("C1", "e0", "l0", false))
         .await?;
     ensure_eq!(again, Accepted::Duplicate, "a consumed event again");
     Ok(())
 }
 
-pub(super) async fn twins_fold(subject: &StoreSubject) -> Outcome {
+pub(super) async fn logical_duplicates_fold(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     subject
-        .accept_new(&world, world.twin("C1", "message", "L1", false))
+        .accept_new(&world, world.logical_event("C1", "message", "L1", false))
         .await?;
-    let mention = world.twin("C1", "mention", "L1", true);
+    let mention = world.logical_event("C1", "mention", "L1", true);
     let outcome = subject.accept(&world, mention.clone()).await?;
     ensure_eq!(outcome, Accepted::Upgraded, "a mention after its message");
     let outcome = subject.accept(&world, mention).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "the mention again");
     subject
-        .accept_new(&world, world.twin("C1", "mention 2", "L2", true))
+        .accept_new(&world, world.logical_event("C1", "mention 2", "L2", true))
         .await?;
-    let message = world.twin("C1", "message 2", "L2", false);
+    let message = world.logical_event("C1", "message 2", "L2", false);
     let outcome = subject.accept(&world, message).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "a message after its mention");
     let claim = subject.claim().await?;
@@ -76,10 +76,12 @@ pub(super) async fn twins_fold(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn a_consumed_twin_does_not_hide_a_mention(subject: &StoreSubject) -> Outcome {
+pub(super) async fn a_consumed_duplicate_does_not_hide_a_mention(
+    subject: &StoreSubject,
+) -> Outcome {
     let world = World::new();
     subject
-        .accept_new(&world, world.twin("C1", "message", "L1", false))
+        .accept_new(&world, world.logical_event("C1", "message", "L1", false))
         .await?;
     let claim = subject.claim().await?;
     let consume = Append {
@@ -87,7 +89,7 @@ pub(super) async fn a_consumed_twin_does_not_hide_a_mention(subject: &StoreSubje
         ..Append::default()
     };
     subject.append(&claim, 0, consume).await?;
-    let mention = world.twin("C1", "mention", "L1", true);
+    let mention = world.logical_event("C1", "mention", "L1", true);
     let (conversation, seq) = subject.accept_new(&world, mention.clone()).await?;
     ensure_eq!(
         (conversation, seq),
@@ -96,7 +98,7 @@ pub(super) async fn a_consumed_twin_does_not_hide_a_mention(subject: &StoreSubje
     );
     let outcome = subject.accept(&world, mention).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "the mention again");
-    let other = world.twin("C1", "mention 2", "L1", true);
+    let other = world.logical_event("C1", "mention 2", "L1", true);
     let outcome = subject.accept(&world, other).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "another mention of the same");
     Ok(())
@@ -110,10 +112,10 @@ pub(super) async fn empty_ids_are_no_keys(subject: &StoreSubject) -> Outcome {
     }
     // Without an event id, the logical one is a key alone.
     subject
-        .accept_new(&world, world.twin("C1", "", "L1", false))
+        .accept_new(&world, world.logical_event("C1", "", "L1", false))
         .await?;
     let outcome = subject
-        .accept(&world, world.twin("C1", "", "L1", false))
+        .accept(&world, world.logical_event("C1", "", "L1", false))
         .await?;
     ensure_eq!(outcome, Accepted::Duplicate, "an equal logical id");
     Ok(())
@@ -124,8 +126,8 @@ pub(super) async fn a_batch_is_deduped_within(subject: &StoreSubject) -> Outcome
     let events = vec![
         world.message("C1", "a"),
         world.message("C1", "a"),
-        world.twin("C2", "b", "L", false),
-        world.twin("C2", "c", "L", true),
+        world.logical_event("C2", "b", "L", false),
+        world.logical_event("C2", "c", "L", true),
         world.message("C1", "d"),
     ];
     let outcomes = subject.store.accept(world.tenant, events).await?;
@@ -163,7 +165,7 @@ pub(super) async fn ids_are_a_connections_own(subject: &StoreSubject) -> Outcome
         tenant: world.tenant,
         ..World::new()
     };
-    let event = |world: &World| world.twin("C1", "e1", "l1", false);
+    let event = |world: &World| world.logical_event("C1", "e1", "l1", false);
     let (here, _) = subject.accept_new(&world, event(&world)).await?;
     let (there, seq) = subject.accept_new(&elsewhere, event(&elsewhere)).await?;
     ensure_eq!(seq, 1, "the number in another connection's conversation");
@@ -202,7 +204,7 @@ pub(super) async fn numbers_count_up_in_order(subject: &StoreSubject) -> Outcome
 pub(super) async fn events_are_kept_whole(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let now = subject.clock.now();
-    let mut event = world.twin("C1", "e1", "l1", true);
+    let mut event = world.logical_event("C1", "e1", "l1", true);
     event.event.sender.name = Some("Übermäßig 🎉 \u{0} \"quoted\"".into());
     event.event.redelivery = 3;
     subject.accept_new(&world, event.clone()).await?;

@@ -76,7 +76,7 @@ macro_rules! cases {
 }
 
 cases! {
-    accept: redelivery_is_taken_once, twins_fold, a_consumed_twin_does_not_hide_a_mention,
+    accept: redelivery_is_taken_once, logical_duplicates_fold, a_consumed_duplicate_does_not_hide_a_mention,
         empty_ids_are_no_keys, a_batch_is_deduped_within, ids_are_a_connections_own,
         numbers_count_up_in_order, events_are_kept_whole, what_has_no_place_has_one,
         statuses_are_folded, decisions_find_their_conversation, reactions_wait;

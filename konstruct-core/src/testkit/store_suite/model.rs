@@ -246,7 +246,7 @@ async fn perform(
         } => {
             let world = &worlds[tenant];
             let logical_id = logical.map_or(String::new(), |n| format!("l{n}"));
-            let routed = world.twin(
+            let routed = world.logical_event(
                 &format!("C{place}"),
                 &format!("e{event}"),
                 &logical_id,

@@ -81,15 +81,15 @@ async fn answers_survive(
     };
     subject.append(&claim, 0, append).await?;
     subject
-        .accept_new(&world, world.twin("C1", "e2", "l2", false))
+        .accept_new(&world, world.logical_event("C1", "e2", "l2", false))
         .await?;
     let before = state(&subject, &world).await?;
     let subject = again(subject).await;
     ensure_eq!(state(&subject, &world).await?, before, "what is kept");
     for event in [
         world.message("C1", "first of C1"),
-        world.twin("C1", "e2", "", false),
-        world.twin("C1", "other", "l2", false),
+        world.logical_event("C1", "e2", "", false),
+        world.logical_event("C1", "other", "l2", false),
     ] {
         let outcome = subject.accept(&world, event).await?;
         ensure_eq!(outcome, Accepted::Duplicate, "an event that was known");

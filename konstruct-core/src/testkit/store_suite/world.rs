@@ -62,7 +62,13 @@ impl World {
     }
 
     /// The same with a logical id, and whether it names the employee.
-    pub(super) fn twin(&self, place: &str, id: &str, logical: &str, mention: bool) -> RoutedEvent {
+    pub(super) fn logical_event(
+        &self,
+        place: &str,
+        id: &str,
+        logical: &str,
+        mention: bool,
+    ) -> RoutedEvent {
         let mut routed = self.message(place, id);
         routed.event.logical_id = logical.into();
         routed.event.addressed.mention = mention;
