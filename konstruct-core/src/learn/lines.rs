@@ -7,7 +7,7 @@ use crate::{
     memory::{ChannelRef, SaidBy},
     message::ConversationKind,
     store::{Store, Stored},
-    turn::{Action, Entry, Event, Replacements, said},
+    turn::{Action, Entry, Event, Replacements, spoken_message},
 };
 
 /// How many records are read at once, and of how many a pass learns at most.
@@ -73,8 +73,8 @@ impl Lines {
         };
         let mut open = Vec::new();
         for stored in &log {
-            let stands = replacements.stands(stored);
-            lines.take(conversation, (stored, stands), &mut open);
+            let is_current = replacements.is_current(stored);
+            lines.take(conversation, (stored, is_current), &mut open);
         }
         Ok(lines)
     }
@@ -83,14 +83,14 @@ impl Lines {
     fn take(
         &mut self,
         conversation: ConversationId,
-        (stored, stands): (&Stored, bool),
+        (stored, is_current): (&Stored, bool),
         open: &mut Vec<Line>,
     ) {
         let Some(record) = &stored.record else {
             return;
         };
-        if stands
-            && let Some(said) = said(record)
+        if is_current
+            && let Some(said) = spoken_message(record)
             && (said.speaker.is_some() || said.by == SaidBy::Employee)
         {
             open.push(Line {

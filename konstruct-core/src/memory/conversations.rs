@@ -10,7 +10,7 @@ use crate::{
     ConversationId, Hit, PersonId, Result, TenantId,
     message::ConversationKind,
     store::History,
-    turn::{Entry, Event, Said, said, standing},
+    turn::{Entry, Event, SpokenMessage, current_messages, spoken_message},
 };
 
 /// Something that was said, and where.
@@ -21,7 +21,7 @@ pub struct Line {
     /// Where.
     pub source: Source,
     /// What.
-    pub said: Said,
+    pub said: SpokenMessage,
 }
 
 /// A tenant's conversations as they read now, and who may see what was said in them: for a memory that keeps no index, and to
@@ -65,7 +65,7 @@ impl Conversations {
                 .iter()
                 .filter_map(|of| Some((of.index, of.record.as_ref()?)))
             {
-                if let Some(said) = said(record) {
+                if let Some(said) = spoken_message(record) {
                     talk.said += 1;
                     if let Some(heard) = heard {
                         heard.extend(said.speaker);
@@ -85,15 +85,18 @@ impl Conversations {
                 }
             }
             talk.channels.insert(id, channel);
-            talk.lines
-                .extend(standing(&log).into_iter().map(|(index, said)| Line {
-                    conversation: id,
-                    source: Source::Message {
+            talk.lines.extend(
+                current_messages(&log)
+                    .into_iter()
+                    .map(|(index, said)| Line {
                         conversation: id,
-                        index,
-                    },
-                    said,
-                }));
+                        source: Source::Message {
+                            conversation: id,
+                            index,
+                        },
+                        said,
+                    }),
+            );
         }
         talk.unanswered.sort_by_key(|one| std::cmp::Reverse(one.at));
         Ok(talk)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Erase, Fact, FactOwner, Hit, NewFact, Quote, Remembered, Source, Summary};
-use crate::{ConversationId, Error, PersonId, Result, Timestamp, id::FactId, turn::Said};
+use crate::{ConversationId, Error, PersonId, Result, Timestamp, id::FactId, turn::SpokenMessage};
 
 /// The most characters of a fact.
 const TEXT: usize = 1000;
@@ -14,7 +14,7 @@ const SOURCES: usize = 32;
 #[derive(Clone, Debug)]
 pub struct Ground {
     /// What is said there.
-    pub said: Said,
+    pub said: SpokenMessage,
     /// Whether the fact's owner may see it.
     pub seen: bool,
 }
@@ -121,7 +121,7 @@ pub fn concerns(erased: &Erase, conversations: &[ConversationId], persons: &[Per
 }
 
 /// Shows something that was said.
-pub fn message(source: Source, said: Said) -> Hit {
+pub fn message(source: Source, said: SpokenMessage) -> Hit {
     Hit {
         name: said.name,
         said_by: Some(said.by),

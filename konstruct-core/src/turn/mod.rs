@@ -10,12 +10,12 @@ mod prompt;
 mod record;
 mod replay;
 mod run;
-mod said;
+mod spoken;
 mod start;
 mod state;
 mod worker;
 
-pub(crate) use self::said::Replacements;
+pub(crate) use self::spoken::Replacements;
 pub use self::{
     driver::{Driver, DriverStats, Worked},
     gather::Material,
@@ -28,7 +28,9 @@ pub use self::{
         ReplySource, SilenceReason, Started, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
-    said::{Said, holds, replaced, said, standing},
+    spoken::{
+        SpokenMessage, contains_message, current_messages, replaced_message_id, spoken_message,
+    },
     state::{Resume, State, begin, decide, step},
     worker::Worker,
 };

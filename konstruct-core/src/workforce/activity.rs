@@ -10,7 +10,9 @@ use crate::{
     Clock, ConversationId, Result, TenantId, Timestamp, TurnId,
     store::{FeedEntry, Store},
     tool::Effect,
-    turn::{Action, CloseReason, Entry, Event, ItemId, OpenItem, Outcome, Said, said},
+    turn::{
+        Action, CloseReason, Entry, Event, ItemId, OpenItem, Outcome, SpokenMessage, spoken_message,
+    },
 };
 
 /// How many records are read at once.
@@ -39,7 +41,7 @@ pub struct Activity {
 #[non_exhaustive]
 pub enum ActivityKind {
     /// A person or the employee said something.
-    Said(Said),
+    Message(SpokenMessage),
     /// The model called a tool.
     ToolCalled {
         /// The tool.
@@ -65,7 +67,7 @@ impl Activity {
         let record = entry.stored.record.as_deref()?;
         let kind = match &record.entry {
             Entry::Event(Event::Received(_) | Event::Rendered { .. }) => {
-                ActivityKind::Said(said(record)?)
+                ActivityKind::Message(spoken_message(record)?)
             }
             Entry::Action(Action::CallTool { name, effect, .. }) => ActivityKind::ToolCalled {
                 tool: name.clone(),
@@ -145,7 +147,7 @@ impl Workforce {
     /// let mut said = Vec::new();
     /// while let Some(activity) = activities.next().await {
     ///     match activity?.kind {
-    ///         ActivityKind::Said(message) => said.push(message.text),
+    ///         ActivityKind::Message(message) => said.push(message.text),
     ///         ActivityKind::Ended(_) => break,
     ///         _ => {}
     ///     }

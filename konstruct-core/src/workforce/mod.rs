@@ -268,7 +268,7 @@ impl Workforce {
         self.store.list(self.tenant, after, limit).await
     }
 
-    /// Reads a part of a conversation's log; [`said`](crate::turn::said) returns what a record says.
+    /// Reads a part of a conversation's log; [`spoken_message`](crate::turn::spoken_message) returns the message in a record.
     ///
     /// # Errors
     /// Those of the store.

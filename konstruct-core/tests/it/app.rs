@@ -438,7 +438,7 @@ async fn activities_are_followed_from_a_cursor() {
     let (answer, first) = tokio::join!(workforce.ask("user", "hello"), live.next());
     answer.unwrap();
     let first = first.unwrap().unwrap();
-    let ActivityKind::Said(said) = &first.kind else {
+    let ActivityKind::Message(said) = &first.kind else {
         panic!("{first:?}");
     };
     assert_eq!(said.text, "hello");
@@ -447,7 +447,7 @@ async fn activities_are_followed_from_a_cursor() {
     let kinds = rest
         .into_iter()
         .map(|activity| match activity.unwrap().kind {
-            ActivityKind::Said(said) => said.text,
+            ActivityKind::Message(said) => said.text,
             ActivityKind::ToolCalled { tool, .. } => tool,
             ActivityKind::Ended(Outcome::Replied { .. }) => "ended".into(),
             other => panic!("{other:?}"),

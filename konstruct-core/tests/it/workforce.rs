@@ -12,7 +12,7 @@ use konstruct_core::{
     testkit::{
         Answer, ReferenceStore, ScriptedChannel, ScriptedModel, VirtualClock, World, message,
     },
-    turn::{Entry, Event, said},
+    turn::{Entry, Event, spoken_message},
 };
 
 use crate::office::{limits, says};
@@ -159,7 +159,7 @@ async fn what_an_owner_reads_comes_from_the_workforce() {
     assert_eq!(listed.len(), 1);
     let log = built.transcript(listed[0].id, 0..99).await.unwrap();
     let records = log.iter().filter_map(|stored| stored.record.as_ref());
-    let texts = records.filter_map(|record| Some(said(record)?.text));
+    let texts = records.filter_map(|record| Some(spoken_message(record)?.text));
     assert_eq!(texts.collect::<Vec<_>>(), ["hello", "Hi."]);
     let query = LedgerQuery {
         month: "2026-01".into(),
@@ -188,6 +188,6 @@ async fn what_an_owner_reads_comes_from_the_workforce() {
     let log = built.transcript(listed[0].id, 0..99).await.unwrap();
     let left = log
         .iter()
-        .filter_map(|stored| said(stored.record.as_ref()?));
+        .filter_map(|stored| spoken_message(stored.record.as_ref()?));
     assert_eq!(left.count(), 0);
 }

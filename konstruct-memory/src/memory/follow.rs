@@ -10,7 +10,7 @@ use konstruct_core::{
     embed::{EmbedContext, EmbedKind},
     memory::{IndexProgress, Language},
     store::FeedEntry,
-    turn::{Entry, Event, Gathered, Record, Said, replaced, said as says},
+    turn::{Entry, Event, Gathered, Record, SpokenMessage, replaced_message_id, spoken_message},
 };
 
 use super::{
@@ -154,7 +154,7 @@ struct Indexer<'a> {
     key: &'a TenantKey,
     language: Language,
     /// The last message of each conversation, with its index.
-    said: HashMap<ConversationId, (u64, Said)>,
+    said: HashMap<ConversationId, (u64, SpokenMessage)>,
     memberships: BTreeMap<ChannelKey, (Option<Membership>, Membership)>,
     homes: HashMap<ConversationId, Option<ChannelKey>>,
 }
@@ -168,8 +168,8 @@ impl Indexer<'_> {
         if let Entry::Event(Event::Gathered(gathered)) = &record.entry {
             return self.note_unanswered(plan, fed, gathered);
         }
-        let said = says(record);
-        let replaced = replaced(record);
+        let said = spoken_message(record);
+        let replaced = replaced_message_id(record);
         if said.is_none() && replaced.is_none() && started(record).is_none() {
             return Ok(());
         }
@@ -229,7 +229,7 @@ impl Indexer<'_> {
         &mut self,
         channel: ChannelKey,
         record: &Record,
-        said: Option<&Said>,
+        said: Option<&SpokenMessage>,
     ) -> Result<()> {
         if !self.memberships.contains_key(&channel) {
             let known = row(self.backend, self.tenant, RowKind::Channel, &channel.0).await?;
@@ -252,7 +252,7 @@ impl Indexer<'_> {
         &mut self,
         conversation: ConversationId,
         index: u64,
-    ) -> Result<Option<(u64, Said)>> {
+    ) -> Result<Option<(u64, SpokenMessage)>> {
         match self.said.get(&conversation) {
             Some(known) => Ok(Some(known.clone())),
             None => messages::before(self.backend, (self.tenant, conversation), index, None).await,
@@ -290,8 +290,8 @@ pub(super) fn unit_of(
     key: &TenantKey,
     language: Language,
     place: UnitKey,
-    said: &Said,
-    before: Option<&(u64, Said)>,
+    said: &SpokenMessage,
+    before: Option<&(u64, SpokenMessage)>,
 ) -> Unit {
     let mut persons = said.persons.clone();
     persons.extend(before.iter().flat_map(|(_, before)| &before.persons));

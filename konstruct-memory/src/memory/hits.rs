@@ -7,7 +7,7 @@ use konstruct_core::{
     id::FactId,
     memory::{Fact, Neighbour, Signals, Source, Summary, rules},
     store::Stored,
-    turn::{Said, said},
+    turn::{SpokenMessage, spoken_message},
 };
 use serde::de::DeserializeOwned;
 
@@ -56,11 +56,11 @@ impl Fetched {
     }
 
     /// Returns the message of a record that was read.
-    fn said(&self, conversation: ConversationId, index: u64) -> Option<Said> {
+    fn said(&self, conversation: ConversationId, index: u64) -> Option<SpokenMessage> {
         let mut logs = self.logs.iter();
         let (.., log) =
             logs.find(|(of, range, _)| *of == conversation && range.contains(&index))?;
-        said(record_at(log, index)?.record.as_ref()?)
+        spoken_message(record_at(log, index)?.record.as_ref()?)
     }
 
     /// Returns the next message among the records that were read with a message. An error is the index at which to continue.
@@ -68,7 +68,7 @@ impl Fetched {
         &self,
         conversation: ConversationId,
         index: u64,
-    ) -> std::result::Result<Option<(u64, Said)>, u64> {
+    ) -> std::result::Result<Option<(u64, SpokenMessage)>, u64> {
         let from = index + 1;
         let mut logs = self.logs.iter();
         let Some((_, range, log)) = logs.find(|(of, range, _)| {
@@ -79,7 +79,7 @@ impl Fetched {
         let found = log
             .iter()
             .filter(|stored| stored.index >= from)
-            .find_map(|stored| Some((stored.index, said(stored.record.as_ref()?)?)));
+            .find_map(|stored| Some((stored.index, spoken_message(stored.record.as_ref()?)?)));
         let whole = log.last().is_some_and(|last| last.index + 1 == range.end);
         match found {
             None if whole => Err(range.end),
@@ -264,7 +264,7 @@ async fn message_neighbours(
         Ok(next) => next,
         Err(from) => after(backend, (tenant, conversation), (index, from)).await?,
     });
-    let neighbour = |(index, said): (u64, Said)| Neighbour {
+    let neighbour = |(index, said): (u64, SpokenMessage)| Neighbour {
         source: Source::Message {
             conversation,
             index,

@@ -3,7 +3,7 @@
 use konstruct_core::{
     ConversationId, PersonId, Result, TenantId,
     store::Stored,
-    turn::{Record, Said, holds, said},
+    turn::{Record, SpokenMessage, contains_message, spoken_message},
 };
 
 use super::backend::{MemoryBackend, ReadRequest};
@@ -20,15 +20,16 @@ pub(super) async fn before(
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
     without: Option<PersonId>,
-) -> Result<Option<(u64, Said)>> {
+) -> Result<Option<(u64, SpokenMessage)>> {
     look_back(backend, (tenant, conversation), back(index), |record| {
-        said(record).filter(|said| without.is_none_or(|person| !said.persons.contains(&person)))
+        spoken_message(record)
+            .filter(|said| without.is_none_or(|person| !said.persons.contains(&person)))
     })
     .await
 }
 
 /// A message, and the one directly before it.
-pub(super) type WithPrevious = (Said, Option<Said>);
+pub(super) type WithPrevious = (SpokenMessage, Option<SpokenMessage>);
 
 /// Returns the messages of records, each with the message directly before it; `None` for a record without a message. Usually
 /// needs one read.
@@ -57,7 +58,7 @@ pub(super) async fn with_before(
             continue;
         };
         let (earlier, rest) = log.split_at(log.partition_point(|stored| stored.index < *index));
-        let says = |stored: &Stored| said(stored.record.as_ref()?);
+        let says = |stored: &Stored| spoken_message(stored.record.as_ref()?);
         let own = rest.first().filter(|stored| stored.index == *index);
         let Some(own) = own.and_then(says) else {
             all.push(None);
@@ -69,7 +70,7 @@ pub(super) async fn with_before(
         let mut before = near.filter_map(says).next();
         if before.is_none() {
             let place = (tenant, *conversation);
-            let found = look_back(backend, place, (range.start, lowest), said).await?;
+            let found = look_back(backend, place, (range.start, lowest), spoken_message).await?;
             before = found.map(|(_, said)| said);
         }
         all.push(Some((own, before)));
@@ -85,7 +86,7 @@ pub(super) async fn holder(
     id: &str,
 ) -> Result<Option<u64>> {
     let found = look_back(backend, place, back(index), |record| {
-        holds(record, id).then_some(())
+        contains_message(record, id).then_some(())
     })
     .await?;
     Ok(found.map(|(index, ())| index))
@@ -124,14 +125,14 @@ pub(super) async fn after(
     backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     (index, mut from): (u64, u64),
-) -> Result<Option<(u64, Said)>> {
+) -> Result<Option<(u64, SpokenMessage)>> {
     while from <= index + FARTHEST {
         let page = backend
             .said(tenant, conversation, from..from + PAGE)
             .await?;
         let last = (page.len() as u64) < PAGE;
         let found = page.into_iter().find_map(|stored| {
-            let said = said(stored.record.as_ref()?)?;
+            let said = spoken_message(stored.record.as_ref()?)?;
             Some((stored.index, said))
         });
         if found.is_some() || last {
@@ -147,10 +148,10 @@ pub(super) async fn at(
     backend: &dyn MemoryBackend,
     (tenant, conversation): (TenantId, ConversationId),
     index: u64,
-) -> Result<Option<Said>> {
+) -> Result<Option<SpokenMessage>> {
     let end = index.saturating_add(1);
     let read = backend.said(tenant, conversation, index..end).await?;
     Ok(read
         .first()
-        .and_then(|stored| said(stored.record.as_ref()?)))
+        .and_then(|stored| spoken_message(stored.record.as_ref()?)))
 }

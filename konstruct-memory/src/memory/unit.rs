@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::{memory::Language, turn::Said};
+use konstruct_core::{memory::Language, turn::SpokenMessage};
 
 use super::backend::{Passage, Stem};
 use crate::{
@@ -52,8 +52,8 @@ pub(super) fn stem_hash(key: &TenantKey, stem: &str) -> [u8; 16] {
 pub(super) fn message(
     key: &TenantKey,
     language: Language,
-    said: &Said,
-    before: Option<&Said>,
+    said: &SpokenMessage,
+    before: Option<&SpokenMessage>,
 ) -> Vec<Passage> {
     let before = before.map_or("", |before| last_words(&before.text, BEFORE_WORDS));
     parts(&said.text)

@@ -163,7 +163,7 @@ impl App {
         let summary = &listed[listed.len() - 1];
         let log = self.workforce.transcript(summary.id, 0..99).await.unwrap();
         let said = log.iter().find_map(|stored| {
-            let said = konstruct_core::turn::said(stored.record.as_ref()?)?;
+            let said = konstruct_core::turn::spoken_message(stored.record.as_ref()?)?;
             Some((stored.index, said))
         });
         let (index, said) = said.unwrap();
@@ -240,7 +240,7 @@ async fn learning_writes_to_it_and_forgetting_erases_from_both() {
     let log = log.await.unwrap();
     let left = log
         .iter()
-        .filter_map(|stored| konstruct_core::turn::said(stored.record.as_ref()?));
+        .filter_map(|stored| konstruct_core::turn::spoken_message(stored.record.as_ref()?));
     assert_eq!(left.count(), 0);
 }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct SpokenMessage {
     /// The name of who said it; empty for the employee, and where the name is unknown.
     pub name: String,
     /// The text.
@@ -28,13 +28,13 @@ pub struct Said {
 }
 
 /// Returns what a record says; `None` for one that says nothing.
-pub fn said(record: &Record) -> Option<Said> {
+pub fn spoken_message(record: &Record) -> Option<SpokenMessage> {
     match &record.entry {
-        Entry::Event(Event::Received(input)) => heard(record, input),
+        Entry::Event(Event::Received(input)) => received_message(record, input),
         Entry::Event(Event::Rendered { parts, .. }) => {
             let texts: Vec<&str> = parts.iter().map(|part| part.what.text.as_str()).collect();
             let text = texts.join("\n\n");
-            (!text.trim().is_empty()).then(|| Said {
+            (!text.trim().is_empty()).then(|| SpokenMessage {
                 name: String::new(),
                 text,
                 by: SaidBy::Employee,
@@ -47,7 +47,7 @@ pub fn said(record: &Record) -> Option<Said> {
     }
 }
 
-fn heard(record: &Record, input: &Input) -> Option<Said> {
+fn received_message(record: &Record, input: &Input) -> Option<SpokenMessage> {
     let event = &input.event;
     let (Body::Message { content, .. } | Body::Edited { content, .. }) = &event.body else {
         return None;
@@ -56,7 +56,7 @@ fn heard(record: &Record, input: &Input) -> Option<Said> {
         return None;
     }
     let human = event.sender.kind == ActorKind::Human;
-    Some(Said {
+    Some(SpokenMessage {
         name: event.sender.name.clone().unwrap_or_default(),
         text: content.text.clone(),
         by: SaidBy::Person,
@@ -67,12 +67,12 @@ fn heard(record: &Record, input: &Input) -> Option<Said> {
 }
 
 /// Returns what was said in a log, as it reads now: what was edited or deleted later is left out.
-pub fn standing(log: &[Stored]) -> Vec<(u64, Said)> {
+pub fn current_messages(log: &[Stored]) -> Vec<(u64, SpokenMessage)> {
     let mut replacements = Replacements::default();
     log.iter().for_each(|stored| replacements.note(stored));
-    let standing = log.iter().filter(|stored| replacements.stands(stored));
-    standing
-        .filter_map(|stored| Some((stored.index, said(stored.record.as_ref()?)?)))
+    let current = log.iter().filter(|stored| replacements.is_current(stored));
+    current
+        .filter_map(|stored| Some((stored.index, spoken_message(stored.record.as_ref()?)?)))
         .collect()
 }
 
@@ -86,16 +86,16 @@ pub(crate) struct Replacements {
 impl Replacements {
     /// Takes a record in. They may come in any order.
     pub(crate) fn note(&mut self, stored: &Stored) {
-        if let Some(id) = stored.record.as_deref().and_then(replaced) {
+        if let Some(id) = stored.record.as_deref().and_then(replaced_message_id) {
             let last = self.last.entry(id.to_owned()).or_default();
             *last = stored.index.max(*last);
         }
     }
 
     /// Returns whether no later record that was taken in replaces what this one holds.
-    pub(crate) fn stands(&self, stored: &Stored) -> bool {
-        let held = stored.record.as_deref().and_then(held);
-        let last = held.and_then(|id| self.last.get(id));
+    pub(crate) fn is_current(&self, stored: &Stored) -> bool {
+        let id = stored.record.as_deref().and_then(message_id);
+        let last = id.and_then(|id| self.last.get(id));
         last.is_none_or(|last| *last <= stored.index)
     }
 }
@@ -108,7 +108,7 @@ fn received(record: &Record) -> Option<&Body> {
 }
 
 /// Returns the message that a record's event replaces or takes back, by the vendor's id.
-pub fn replaced(record: &Record) -> Option<&str> {
+pub fn replaced_message_id(record: &Record) -> Option<&str> {
     match received(record)? {
         Body::Edited { message, .. } | Body::Deleted { message } => Some(message),
         _ => None,
@@ -116,11 +116,11 @@ pub fn replaced(record: &Record) -> Option<&str> {
 }
 
 /// Returns whether a record holds a message, by the vendor's id.
-pub fn holds(record: &Record, id: &str) -> bool {
-    held(record) == Some(id)
+pub fn contains_message(record: &Record, id: &str) -> bool {
+    message_id(record) == Some(id)
 }
 
-fn held(record: &Record) -> Option<&str> {
+fn message_id(record: &Record) -> Option<&str> {
     match received(record)? {
         Body::Message { message, .. } | Body::Edited { message, .. } => Some(message),
         _ => None,
