@@ -65,8 +65,8 @@ pub async fn serve(tenants: usize, connections: u32) -> std::result::Result<(), 
         Arc::clone(&memory),
         Arc::clone(&directory),
     );
-    let (lessons, learning) = learner.lessons();
-    let driver = Driver::new(store, directory, Some(memory), clock).with_lessons(lessons);
+    let (learn_queue, learn_loop) = learner.into_queue_and_loop();
+    let driver = Driver::new(store, directory, Some(memory), clock).with_learn_queue(learn_queue);
     let concurrency: NonZeroUsize = variable("KONSTRUCT_CONCURRENCY")?.parse()?;
     let worker = Worker::new(driver).with_concurrency(concurrency);
 
@@ -75,7 +75,7 @@ pub async fn serve(tenants: usize, connections: u32) -> std::result::Result<(), 
         // An error means that the sender was dropped, which also ends the program.
         let _ = stopped.changed().await;
     };
-    let learning = tokio::spawn(learning.run(ended(stopped.clone())));
+    let learning = tokio::spawn(learn_loop.run(ended(stopped.clone())));
     let working = tokio::spawn(worker.run(ended(stopped)));
     terminated.recv().await;
     drop(stop);

@@ -9,7 +9,7 @@ use std::{
 use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
 use konstruct_core::{
     ChannelKind, Clock, MemoryStore, Result, Secret, SystemClock,
-    learn::{Learner, Learning},
+    learn::{LearnLoop, Learner},
     store::Store,
     turn::Driver,
 };
@@ -48,7 +48,7 @@ pub struct App {
     /// Runs turns.
     pub driver: Driver,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
-    pub(crate) learning: Mutex<Option<Learning>>,
+    pub(crate) learning: Mutex<Option<LearnLoop>>,
     /// The configured connections, until they are confirmed.
     pub(crate) configured: Mutex<Vec<ConfiguredConnection>>,
     /// The operator's bearer token.
@@ -141,9 +141,9 @@ impl App {
         // A model that only quotes cannot learn.
         if !quotes_only {
             let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);
-            let (lessons, work) = learner.lessons();
-            driver = driver.with_lessons(lessons);
-            learning = Some(work);
+            let (learn_queue, learn_loop) = learner.into_queue_and_loop();
+            driver = driver.with_learn_queue(learn_queue);
+            learning = Some(learn_loop);
         }
         Ok(Arc::new(Self {
             config,
@@ -166,7 +166,7 @@ impl App {
 
 impl App {
     /// Takes the learner's background work; returns it once.
-    pub(crate) fn take_learning(&self) -> Option<Learning> {
+    pub(crate) fn take_learning(&self) -> Option<LearnLoop> {
         self.learning
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -50,7 +50,7 @@ pub struct Learner {
 
 /// What a pass learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Learned {
+pub struct LearnReport {
     /// How many messages it looked at; 0: there were too few new ones.
     pub messages: u32,
     /// How many facts are new.
@@ -87,13 +87,17 @@ impl Learner {
     ///
     /// # Errors
     /// Those of the stores and the directory, and of the model: what was to be learned is learned the next time.
-    pub async fn learn(&self, tenant: TenantId, conversation: ConversationId) -> Result<Learned> {
+    pub async fn learn(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<LearnReport> {
         // What is erased from now on must not come back by what is made of it.
         let mark = self.memory.mark(tenant).await?;
         let before = self.memory.summary(tenant, conversation).await?;
         let from = before.as_ref().map_or(0, |before| before.to);
         let lines = Lines::read(&*self.store, (tenant, conversation), from).await?;
-        let mut learned = Learned::default();
+        let mut learned = LearnReport::default();
         if lines.said.len() < self.every as usize {
             return Ok(learned);
         }
@@ -126,14 +130,14 @@ impl Learner {
     }
 
     /// Returns where a driver says what was worked, and the learning itself, to be run beside the worker.
-    pub fn lessons(self) -> (Lessons, Learning) {
+    pub fn into_queue_and_loop(self) -> (LearnQueue, LearnLoop) {
         let queue = Arc::new(Waiting::default());
-        let learning = Learning {
+        let learning = LearnLoop {
             learner: self,
             lanes: LANES,
             waiting: Arc::clone(&queue),
         };
-        (Lessons(queue), learning)
+        (LearnQueue(queue), learning)
     }
 }
 
@@ -152,17 +156,17 @@ impl Waiting {
 
 /// Where a driver says which conversations were worked.
 #[derive(Clone)]
-pub struct Lessons(Arc<Waiting>);
+pub struct LearnQueue(Arc<Waiting>);
 
-impl fmt::Debug for Lessons {
+impl fmt::Debug for LearnQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lessons").finish_non_exhaustive()
+        f.debug_struct("LearnQueue").finish_non_exhaustive()
     }
 }
 
-impl Lessons {
+impl LearnQueue {
     /// Notes that a conversation was worked. None is dropped; one that waits already waits once.
-    pub fn worked(&self, tenant: TenantId, conversation: ConversationId) {
+    pub fn push(&self, tenant: TenantId, conversation: ConversationId) {
         self.0.queue().add(tenant, conversation);
         self.0.added.notify_one();
     }
@@ -171,13 +175,13 @@ impl Lessons {
 /// Learns from what was worked: a limited number of conversations at a time, and one at a time of each tenant. So a tenant whose
 /// model or embedder is slow, or who has much to be learned from, takes one lane, and the others go round among the rest.
 #[derive(Debug)]
-pub struct Learning {
+pub struct LearnLoop {
     learner: Learner,
     lanes: NonZeroUsize,
     waiting: Arc<Waiting>,
 }
 
-impl Learning {
+impl LearnLoop {
     /// Sets how many tenants' conversations are learned from at a time; the default is 4.
     #[must_use]
     pub fn with_lanes(mut self, lanes: NonZeroUsize) -> Self {

@@ -25,7 +25,7 @@ use crate::{
     Clock, ConnectionId, Directory, Error, ErrorKind, MemoryStore, PersonId, Result, TenantId,
     Timestamp, TurnId,
     directory::{ConnectionState, Staff},
-    learn::Lessons,
+    learn::LearnQueue,
     message::{Body, Lifecycle},
     store::{
         Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
@@ -52,7 +52,7 @@ pub struct Driver {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(super) lessons: Option<Lessons>,
+    pub(super) learn_queue: Option<LearnQueue>,
     /// Counts the conversations that were processed, for whoever waits in this process.
     pub(super) processed: Arc<watch::Sender<u64>>,
     pub(super) lease: Duration,
@@ -124,7 +124,7 @@ impl Driver {
             directory,
             memory,
             clock,
-            lessons: None,
+            learn_queue: None,
             processed: Arc::new(watch::Sender::new(0)),
             lease: Duration::from_secs(60),
             stats: Arc::default(),
@@ -141,8 +141,8 @@ impl Driver {
 
     /// Reports processed conversations to a learner.
     #[must_use]
-    pub fn with_lessons(mut self, lessons: Lessons) -> Self {
-        self.lessons = Some(lessons);
+    pub fn with_learn_queue(mut self, learn_queue: LearnQueue) -> Self {
+        self.learn_queue = Some(learn_queue);
         self
     }
 
@@ -173,8 +173,8 @@ impl Driver {
         self.processed.send_modify(|count| *count += 1);
         match &result {
             Ok(Worked::Released) => {
-                if let Some(lessons) = &self.lessons {
-                    lessons.worked(claim.tenant, claim.conversation);
+                if let Some(learn_queue) = &self.learn_queue {
+                    learn_queue.push(claim.tenant, claim.conversation);
                 }
             }
             Ok(Worked::Lost) => {}

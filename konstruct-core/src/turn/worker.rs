@@ -13,7 +13,7 @@ use super::{Driver, DriverStats, Worked};
 use crate::{
     Result, TenantId, Timestamp,
     id::WorkerId,
-    learn::Lessons,
+    learn::LearnQueue,
     store::{Claim, ClaimRequest, Claimed},
 };
 
@@ -71,10 +71,10 @@ impl Worker {
         &self.driver
     }
 
-    /// Reports processed conversations to a learner, as [`Driver::with_lessons`] does.
+    /// Reports processed conversations to a learner, as [`Driver::with_learn_queue`] does.
     #[must_use]
-    pub fn with_lessons(mut self, lessons: Lessons) -> Self {
-        self.driver = self.driver.with_lessons(lessons);
+    pub fn with_learn_queue(mut self, learn_queue: LearnQueue) -> Self {
+        self.driver = self.driver.with_learn_queue(learn_queue);
         self
     }
 

@@ -212,15 +212,15 @@ impl Workforce {
         let Some(learner) = self.learner else {
             return self.worker.run(shutdown).await;
         };
-        let (lessons, learning) = learner.lessons();
+        let (learn_queue, learn_loop) = learner.into_queue_and_loop();
         let (ended, end) = oneshot::channel::<()>();
         let working = async {
-            let worker = self.worker.with_lessons(lessons);
+            let worker = self.worker.with_learn_queue(learn_queue);
             worker.run(shutdown).await;
             drop(ended);
         };
         // It learns until the worker has ended.
-        join(working, learning.run(end.map(drop))).await;
+        join(working, learn_loop.run(end.map(drop))).await;
     }
 
     /// Processes what is ready now, of all tenants, learns from it, and returns.
@@ -231,10 +231,10 @@ impl Workforce {
         let Some(learner) = &self.learner else {
             return self.worker.run_until_idle().await;
         };
-        let (lessons, learning) = learner.clone().lessons();
-        let worker = self.worker.clone().with_lessons(lessons);
+        let (learn_queue, learn_loop) = learner.clone().into_queue_and_loop();
+        let worker = self.worker.clone().with_learn_queue(learn_queue);
         worker.run_until_idle().await?;
-        learning.run_until_idle().await;
+        learn_loop.run_until_idle().await;
         Ok(())
     }
 

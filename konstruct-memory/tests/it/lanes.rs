@@ -6,7 +6,7 @@ use konstruct_core::{
     Clock as _, ConnectionId, Employee, MemoryStore as _, TenantId,
     channel::Find,
     employee::TurnLimits,
-    learn::{Learner, Learning},
+    learn::{LearnLoop, Learner},
     llm::ModelRequest,
     memory::SummaryStore as _,
     message::RoutedEvent,
@@ -86,22 +86,22 @@ impl Offices {
     }
 
     /// Processes what is ready, and returns the learner.
-    async fn learning(&self) -> Learning {
+    async fn learn_loop(&self) -> LearnLoop {
         let learner = Learner::new(
             Arc::new(self.store.clone()),
             Arc::new(self.store.clone()),
             Arc::new(self.directory.clone()),
         );
-        let (lessons, learning) = learner.with_every(1).lessons();
+        let (learn_queue, learn_loop) = learner.with_every(1).into_queue_and_loop();
         let driver = Driver::new(
             Arc::new(self.store.clone()),
             Arc::new(self.directory.clone()),
             None,
             Arc::new(self.clock.clone()),
         );
-        let worker = Worker::new(driver.with_lessons(lessons));
+        let worker = Worker::new(driver.with_learn_queue(learn_queue));
         worker.run_until_idle().await.unwrap();
-        learning
+        learn_loop
     }
 
     /// Counts a tenant's conversations that were learned from.
@@ -127,7 +127,7 @@ async fn a_slow_tenant_does_not_delay_the_learning_of_others() {
     for _ in 0..5 {
         quick.push(offices.tenant(false, 4).await);
     }
-    let learning = offices.learning().await;
+    let learn_loop = offices.learn_loop().await;
     // Each slow model is called once, and its call waits in its lane.
     let shutdown = async {
         let all = offices.asked.acquire_many(3 + 5 * 4);
@@ -135,7 +135,7 @@ async fn a_slow_tenant_does_not_delay_the_learning_of_others() {
         offices.gate.open();
         assert!(all.is_ok(), "the others are delayed");
     };
-    learning.run(shutdown).await;
+    learn_loop.run(shutdown).await;
     for tenant in quick {
         offices.store.catch_up(tenant).await.unwrap();
         assert_eq!(offices.learned(tenant).await, 4);
@@ -151,8 +151,8 @@ async fn a_long_queue_drops_nothing() {
     const MANY: usize = 1_500;
     let offices = Offices::new();
     let tenant = offices.tenant(false, MANY).await;
-    let learning = offices.learning().await;
-    learning
+    let learn_loop = offices.learn_loop().await;
+    learn_loop
         .with_lanes(NonZeroUsize::MIN)
         .run_until_idle()
         .await;

@@ -8,7 +8,7 @@ use konstruct_core::{
     Recall, TenantId, Timestamp,
     channel::Find,
     employee::TurnLimits,
-    learn::{Learned, Learner},
+    learn::{LearnReport, Learner},
     llm::ModelRequest,
     memory::{FactStore as _, Facts, Scope, SummaryStore as _},
     message::{Body, Content, RoutedEvent},
@@ -104,7 +104,7 @@ impl Office {
         self.store.catch_up(self.tenant).await.unwrap();
     }
 
-    async fn learn(&self, every: u32) -> konstruct_core::Result<Learned> {
+    async fn learn(&self, every: u32) -> konstruct_core::Result<LearnReport> {
         let conversations = self.store.list(self.tenant, None, 9).await?;
         let learner = Learner::new(
             Arc::new(self.store.clone()),
@@ -166,7 +166,7 @@ async fn facts_are_learned_and_superseded_only_from_what_people_said() {
     office.say("1", "I live in Lyon").await;
     assert_eq!(
         office.learn(8).await.unwrap(),
-        Learned::default(),
+        LearnReport::default(),
         "too few"
     );
     let learned = office.learn(1).await.unwrap();
@@ -177,7 +177,7 @@ async fn facts_are_learned_and_superseded_only_from_what_people_said() {
     assert_eq!(office.facts().await, ["The person lives in Lyon"]);
     assert_eq!(
         office.learn(1).await.unwrap(),
-        Learned::default(),
+        LearnReport::default(),
         "nothing new"
     );
     office.say("2", "I moved to Nice").await;
