@@ -104,7 +104,7 @@ impl DriverStats {
 /// How the work on a claimed conversation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Worked {
+pub enum WorkOutcome {
     /// Nothing is left to do now: it is given back, and a timer or an event makes it ready again.
     Released,
     /// Somebody else holds it now.
@@ -165,19 +165,19 @@ impl Driver {
     ///
     /// # Cancel safety
     /// A dropped future is like a crash: the next claim resumes the turn where its records end.
-    pub async fn work(&self, claim: Claim) -> Result<Worked> {
+    pub async fn work(&self, claim: Claim) -> Result<WorkOutcome> {
         DriverStats::count(&self.stats.claims);
         self.stats.first_claim.get_or_init(Instant::now);
         let span = tracing::info_span!("conversation", tenant = %claim.tenant, conversation = %claim.conversation);
         let result = self.turns(&claim).instrument(span).await;
         self.processed.send_modify(|count| *count += 1);
         match &result {
-            Ok(Worked::Released) => {
+            Ok(WorkOutcome::Released) => {
                 if let Some(learn_queue) = &self.learn_queue {
                     learn_queue.push(claim.tenant, claim.conversation);
                 }
             }
-            Ok(Worked::Lost) => {}
+            Ok(WorkOutcome::Lost) => {}
             Err(error) => {
                 DriverStats::count(&self.stats.failures);
                 tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "the turn rests");
@@ -272,12 +272,12 @@ impl Driver {
         self.ended(claim, loaded, append).await
     }
 
-    async fn turns(&self, claim: &Claim) -> Result<Worked> {
+    async fn turns(&self, claim: &Claim) -> Result<WorkOutcome> {
         let lease = Lease::new(self, claim);
         let mut forgotten = BTreeSet::new();
         loop {
             let Some(loaded) = self.store.load(claim).await? else {
-                return Ok(Worked::Lost);
+                return Ok(WorkOutcome::Lost);
             };
             let seen = loaded.newest();
             let stop = match open::turn(&loaded) {
@@ -298,14 +298,14 @@ impl Driver {
                 Stop::Finished => {
                     // Whatever waits makes it ready again: its next turn is another claim, after those of others who wait.
                     self.store.release(claim, 0).await?;
-                    return Ok(Worked::Released);
+                    return Ok(WorkOutcome::Released);
                 }
                 Stop::Forgotten(persons) => forgotten = persons,
                 Stop::Parked => {
                     self.store.release(claim, seen).await?;
-                    return Ok(Worked::Released);
+                    return Ok(WorkOutcome::Released);
                 }
-                Stop::Lost => return Ok(Worked::Lost),
+                Stop::Lost => return Ok(WorkOutcome::Lost),
             }
         }
     }

@@ -17,7 +17,7 @@ mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
-    driver::{Driver, DriverStats, Worked},
+    driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
     pay::{CallBudget, Paid, pay_lost, settle_lost},
     prompt::{Recalled, question, render},

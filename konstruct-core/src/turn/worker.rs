@@ -9,7 +9,7 @@ use futures_util::{
 };
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Driver, DriverStats, Worked};
+use super::{Driver, DriverStats, WorkOutcome};
 use crate::{
     Result, TenantId, Timestamp,
     id::WorkerId,
@@ -194,7 +194,7 @@ impl Worker {
 /// The conversations that are worked on, and whose they are.
 struct Slots {
     size: usize,
-    working: JoinSet<Result<Worked>>,
+    working: JoinSet<Result<WorkOutcome>>,
     tenant_of: HashMap<Id, TenantId>,
     held: HashMap<TenantId, usize>,
 }
@@ -245,7 +245,7 @@ impl Slots {
         }
     }
 
-    fn end(&mut self, ended: Result<(Id, Result<Worked>), JoinError>) {
+    fn end(&mut self, ended: Result<(Id, Result<WorkOutcome>), JoinError>) {
         let id = match ended {
             // The driver has logged its own failures.
             Ok((id, _)) => id,

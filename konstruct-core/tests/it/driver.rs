@@ -17,7 +17,7 @@ use konstruct_core::{
     tool::{Effect, Toolbox},
     turn::{
         Action, Driver, Entry, Event, FallbackReason, ItemKind, OpenReason, Outcome, SilenceReason,
-        Worked, Worker,
+        WorkOutcome, Worker,
     },
 };
 
@@ -141,7 +141,7 @@ async fn a_burst_outlives_a_short_lease() {
         assert!(work.as_mut().now_or_never().is_none());
         office.clock.advance(Duration::from_secs(1));
     }
-    assert_eq!(work.await.unwrap(), Worked::Released);
+    assert_eq!(work.await.unwrap(), WorkOutcome::Released);
     assert_eq!(office.outcomes().await, [REPLIED]);
 }
 
@@ -838,7 +838,7 @@ async fn a_driver_that_lost_its_lease_before_the_send_sends_nothing() {
     let driver: Driver = office.driver_on(fenced);
     let claim = office.claim(60).await;
     let worked = driver.work(claim.unwrap()).await.unwrap();
-    assert_eq!(worked, Worked::Lost);
+    assert_eq!(worked, WorkOutcome::Lost);
     assert!(office.world.texts().is_empty());
     office.memory.void_claims();
     office.settle().await;

@@ -14,7 +14,7 @@ use konstruct_core::{
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Mailbox as _, Store},
     testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
     tool::Toolbox,
-    turn::{Cause, Driver, Entry, Event, RECORD_VERSION, Record, Worked},
+    turn::{Cause, Driver, Entry, Event, RECORD_VERSION, Record, WorkOutcome},
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;
@@ -136,7 +136,7 @@ impl Scene {
         assert!(matches!(accepted.unwrap()[..], [Accepted::New { .. }]));
         let claim = self.claim().await;
         let worked = self.driver.work(claim).await.unwrap();
-        assert_eq!(worked, Worked::Released);
+        assert_eq!(worked, WorkOutcome::Released);
         self.settle().await;
         self.counter.take()
     }

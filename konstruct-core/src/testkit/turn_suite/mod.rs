@@ -14,7 +14,7 @@ use self::{
 use super::{CrashPoint, Gate, Moment, StoreSubject, Write, message};
 use crate::{
     Clock as _, channel::Find, employee::Unresolved, id::WorkerId, message::DeliveryState,
-    store::ClaimRequest, turn::Worked,
+    store::ClaimRequest, turn::WorkOutcome,
 };
 
 /// Kills a turn with tools of every effect and a reply of two parts at each of its writes, before and after they took
@@ -164,7 +164,7 @@ async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Resu
     scene.settle(subject.store.clone(), &subject.clock).await?;
     gate.open();
     let worked = slow.await;
-    if !matches!(worked, Ok(Worked::Lost)) {
+    if !matches!(worked, Ok(WorkOutcome::Lost)) {
         return Err(Broken::law(
             3,
             format!("a worker whose lease was over went on: {worked:?}"),
