@@ -309,7 +309,7 @@ impl Dice {
                 left.state = state.conversation().clone();
                 return records;
             };
-            if let Event::Heard { inputs } = &event {
+            if let Event::InboxRead { inputs } = &event {
                 awaited = *inputs;
             }
             *at = *at + std::time::Duration::from_millis(self.below(500));
@@ -370,7 +370,7 @@ impl Dice {
                     error: n == 1,
                 },
             },
-            Action::Listen => Event::Heard {
+            Action::Listen => Event::InboxRead {
                 inputs: u32::try_from(self.below(3)).unwrap_or(0),
             },
             Action::Reply { source } => {

@@ -138,7 +138,7 @@ pub enum Event {
         id: String,
     },
     /// The inbox was read before another model call. As many [`Event::Received`] follow.
-    Heard {
+    InboxRead {
         /// How many events had come in.
         inputs: u32,
     },
@@ -211,7 +211,7 @@ macro_rules! names {
 
 names!(Event:
     Started "started", Received "received", Gathered "gathered", Answered "answered", CallFailed "call_failed",
-    CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", Heard "heard",
+    CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", InboxRead "inbox_read",
     Rendered "rendered", SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous",
     NotFound "not_found", FindFailed "find_failed", Due "due", Forgotten "forgotten",
 );

@@ -336,7 +336,7 @@ fn events() -> Vec<Event> {
             error: false,
         },
         Event::ToolLost { id },
-        Event::Heard { inputs: 1 },
+        Event::InboxRead { inputs: 1 },
         Event::Rendered {
             parts: vec![part()],
             rest: Some(outgoing()),

@@ -354,7 +354,7 @@ impl Path {
     fn hears(mut self, at: u64, inputs: Vec<Input>, expected: &'static str) -> Self {
         let count = u32::try_from(inputs.len()).unwrap();
         let received = inputs.into_iter().map(Box::new).map(Event::Received);
-        let events = std::iter::once(Event::Heard { inputs: count }).chain(received);
+        let events = std::iter::once(Event::InboxRead { inputs: count }).chain(received);
         self.events.push((at, events.collect(), expected));
         self
     }

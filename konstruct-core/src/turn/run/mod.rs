@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
                 persons.extend(&self.repeated);
                 (Cause::Employee, persons)
             }
-            Event::Gathered(_) | Event::Heard { .. } | Event::Due | Event::Forgotten { .. } => {
+            Event::Gathered(_) | Event::InboxRead { .. } | Event::Due | Event::Forgotten { .. } => {
                 (Cause::Rule, BTreeSet::new())
             }
             _ => (Cause::Vendor, BTreeSet::new()),
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
             while let Some(open) = action {
                 // Each action's future is boxed: the states of a turn differ in size by orders of magnitude.
                 match self.perform(open).boxed().await? {
-                    ControlFlow::Continue(Event::Heard { inputs: _ }) => {
+                    ControlFlow::Continue(Event::InboxRead { inputs: _ }) => {
                         action = self.hear().await?;
                     }
                     ControlFlow::Continue(event) => action = self.feed(event)?,
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
                 effect,
                 key,
             } => self.call_tool(id, name, arguments, effect, key).await,
-            Action::Listen => Ok(ControlFlow::Continue(Event::Heard { inputs: 0 })),
+            Action::Listen => Ok(ControlFlow::Continue(Event::InboxRead { inputs: 0 })),
             Action::Reply { source } => self.render(source).await,
             Action::Send {
                 key,
@@ -305,7 +305,7 @@ impl<'a> Run<'a> {
         let claim = self.lease.claim();
         let Some(loaded) = self.driver.store.load(claim).await? else {
             // The next write finds that the claim is lost.
-            return self.feed(Event::Heard { inputs: 0 });
+            return self.feed(Event::InboxRead { inputs: 0 });
         };
         // What the turn began with was consumed before its first call of the model.
         let to = match inbox::consume_to(&loaded, usize::MAX) {
@@ -319,7 +319,7 @@ impl<'a> Run<'a> {
             self.append.consume_to = Some(to);
         }
         let count = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
-        let mut action = self.feed(Event::Heard { inputs: count })?;
+        let mut action = self.feed(Event::InboxRead { inputs: count })?;
         for input in inputs {
             action = self.feed(Event::Received(Box::new(input)))?;
         }

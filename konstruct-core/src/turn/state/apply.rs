@@ -133,7 +133,7 @@ impl State {
                 self.tool_result(call, unknown.into(), true);
                 Phase::Answered
             }
-            (Phase::Listening, Event::Heard { inputs }) => {
+            (Phase::Listening, Event::InboxRead { inputs }) => {
                 self.awaited = *inputs;
                 let from = self.inputs.len();
                 let to = from + usize::try_from(*inputs).unwrap_or(0);
