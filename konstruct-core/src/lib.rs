@@ -1,4 +1,6 @@
-//! Vocabulary, traits and the durable turn engine of Konstruct: AI employees in Slack and WhatsApp.
+//! Konstruct runs AI employees in Slack and WhatsApp. This crate contains its data types, its traits and the durable turn engine.
+//!
+//! A *turn* is one reaction of an employee to new messages: it reads them, calls a model and tools, and sends a reply.
 
 pub mod channel;
 mod clock;
@@ -24,7 +26,7 @@ pub mod tool;
 pub mod turn;
 pub mod workforce;
 
-// Types of these crates are in signatures of this one.
+// These crates have types in the public API of this one.
 pub use async_trait::async_trait;
 pub use {bytes, futures_util, jiff, schemars, serde_json};
 

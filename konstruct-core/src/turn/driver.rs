@@ -1,4 +1,4 @@
-//! The driver: takes a claimed conversation as far as it goes now.
+//! The driver: processes a claimed conversation until it has to wait.
 
 use std::{
     collections::BTreeSet,
@@ -32,20 +32,21 @@ use crate::{
     },
 };
 
-/// The most events of one turn; the others come next.
+/// The most events of one turn; later events are left for the next turn.
 const LARGEST_TURN: usize = 200;
-/// How long a conversation rests after a failure of a store or a directory: as long as it has waited already, within these limits.
+/// How long a conversation pauses after a failure of a store or a directory: as long as it has already waited, within these
+/// limits.
 const REST: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
-/// How long a conversation waits at least whose connection cannot be used, until it is looked at again.
+/// The shortest pause of a conversation whose connection cannot be used.
 const CONNECTION_REST: Duration = Duration::from_secs(30);
-/// How long a conversation rests that cannot be read.
+/// How long a conversation pauses if it cannot be read.
 const UNREADABLE_REST: Duration = Duration::from_secs(3600);
-/// How long an employee or a connection may be missing before the owner is asked.
+/// How long an employee or a connection may be missing before an item is opened for the owner.
 const MISSING: Duration = Duration::from_secs(600);
 
-/// Performs turns: one conversation at a time, as often as it is called.
+/// Runs the turns of claimed conversations, one conversation for each call of [`work`](Self::work).
 ///
-/// Cloning is cheap; any number of drivers, in any number of processes, may use one store.
+/// Cloning is cheap. Any number of drivers, in any number of processes, may use one store.
 #[derive(Clone, Debug)]
 pub struct Driver {
     pub(super) store: Arc<dyn Store>,
@@ -53,31 +54,31 @@ pub struct Driver {
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) learn_queue: Option<LearnQueue>,
-    /// Counts the conversations that were processed, for whoever waits in this process.
+    /// Counts processed conversations, so that code in this process can wait for them.
     pub(super) processed: Arc<watch::Sender<u64>>,
     pub(super) lease: Duration,
     pub(super) stats: Arc<DriverStats>,
 }
 
-/// Counts of what a driver did since it was made.
+/// Counters of a driver since it was created.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct DriverStats {
-    /// Conversations that were claimed.
+    /// Claimed conversations.
     pub claims: AtomicU64,
     /// Turns that ended with a reply.
     pub replied: AtomicU64,
-    /// Turns that ended in silence.
+    /// Turns that ended without a reply.
     pub silent: AtomicU64,
-    /// Turns that ended with a question to a person.
+    /// Turns that ended with an open item for a person, because the outcome of a send is unknown.
     pub asked: AtomicU64,
-    /// Model calls that were made.
+    /// Model calls.
     pub model_calls: AtomicU64,
-    /// Tool calls that were made.
+    /// Tool calls.
     pub tool_calls: AtomicU64,
-    /// Send requests that were made.
+    /// Send requests.
     pub sends: AtomicU64,
-    /// Claims that ended with a failure of a store, a directory or a log.
+    /// Claims that ended with an error of a store, a directory or a log.
     pub failures: AtomicU64,
     first_claim: OnceLock<Instant>,
 }
@@ -101,18 +102,18 @@ impl DriverStats {
     }
 }
 
-/// How the work on a claimed conversation ended.
+/// The result of processing a claimed conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkOutcome {
-    /// Nothing is left to do now: it is given back, and a timer or an event makes it ready again.
+    /// Nothing is left to do now. The claim was released; a timer or an event makes the conversation ready again.
     Released,
-    /// Somebody else holds it now.
+    /// The claim was lost to another worker.
     Lost,
 }
 
 impl Driver {
-    /// Makes a driver. Without a memory store the employee knows the window of history and nothing else.
+    /// Creates a driver. Without a memory store, the employee sees only the most recent history.
     pub fn new(
         store: Arc<dyn Store>,
         directory: Arc<dyn Directory>,
@@ -131,15 +132,15 @@ impl Driver {
         }
     }
 
-    /// Sets how long a claim lasts without being renewed; the default is a minute. Before a send it is extended beyond the
-    /// channel's request and its grace, whatever is set here.
+    /// Sets how long a claim lasts without being renewed; the default is a minute. Before a send it is always extended to cover
+    /// the channel's request timeout and grace period.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Reports processed conversations to a learner.
+    /// Adds processed conversations to a learner's queue.
     #[must_use]
     pub fn with_learn_queue(mut self, learn_queue: LearnQueue) -> Self {
         self.learn_queue = Some(learn_queue);
@@ -151,20 +152,20 @@ impl Driver {
         self.processed.subscribe()
     }
 
-    /// Returns the counts.
+    /// Returns the counters.
     pub fn stats(&self) -> &Arc<DriverStats> {
         &self.stats
     }
 
-    /// Works on a claimed conversation: resumes its open turn, or begins one for what came in, until the turn is over or has to
-    /// wait. Then gives it back; what came in meanwhile makes it ready again.
+    /// Processes a claimed conversation: resumes its open turn, or begins one for new events, and runs it until it ends or has to
+    /// wait. Then releases the claim. Events that arrived meanwhile make the conversation ready again.
     ///
     /// # Errors
-    /// Those of the store, the directory and the memory store. The conversation is given back anyway, and is ready again
-    /// after a rest.
+    /// Those of the store, the directory and the memory store. The claim is released anyway, and the conversation is ready again
+    /// after a pause.
     ///
     /// # Cancel safety
-    /// A dropped future is like a crash: the next claim resumes the turn where its records end.
+    /// Dropping the future has the effect of a crash: the next claim resumes the turn from its records.
     pub async fn work(&self, claim: Claim) -> Result<WorkOutcome> {
         DriverStats::count(&self.stats.claims);
         self.stats.first_claim.get_or_init(Instant::now);
@@ -180,21 +181,21 @@ impl Driver {
             Ok(WorkOutcome::Lost) => {}
             Err(error) => {
                 DriverStats::count(&self.stats.failures);
-                tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "the turn rests");
+                tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "could not process the conversation; it is retried after a pause");
                 self.rest(&claim, error).await?;
             }
         }
         result
     }
 
-    /// Gives a conversation back after a failure: to be resumed in a while, or ended where waiting cannot help.
+    /// Releases a claim after a failure. The conversation is retried after a pause, or ended if a retry cannot help.
     async fn rest(&self, claim: &Claim, error: &Error) -> Result<()> {
         let loaded = match self.store.load(claim).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
             Err(unreadable) => {
                 self.quarantine(claim, &unreadable).await?;
-                // What is in the inbox waits for the timer as well.
+                // Events in the inbox wait for the timer as well.
                 return self.store.release(claim, u64::MAX).await;
             }
         };
@@ -214,8 +215,8 @@ impl Driver {
         } else {
             let rest = waited.clamp(*REST.start(), *REST.end());
             let until = loaded.now + rest;
-            // What is due now waits as well: else the conversation would be ready again at once. An open turn's own timer is
-            // set again when it is resumed, see `resume`.
+            // Due timers are postponed as well; otherwise the conversation would be ready again immediately. `resume` sets the
+            // timer of an open turn again.
             let due = loaded.due.into_iter().chain([TimerName::rest()]);
             let append = Append {
                 timers: due.map(|name| TimerChange::set(name, until)).collect(),
@@ -226,15 +227,15 @@ impl Driver {
         self.store.release(claim, seen).await
     }
 
-    /// Leaves a conversation alone that cannot be read, and tells the owner once.
+    /// Pauses a conversation that cannot be read, and opens one item for the owner.
     async fn quarantine(&self, claim: &Claim, error: &Error) -> Result<()> {
-        tracing::error!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "a conversation cannot be read");
+        tracing::error!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "could not read a conversation");
         let now = self.clock.now();
         let turn = TurnId::from_bytes(*claim.conversation.as_bytes());
         let (_, item) = open::ended(turn, now, SilenceReason::Broken, 0);
         let append = Append {
             items: item.map(ItemChange::Put).into_iter().collect(),
-            // Which timers are due cannot be read.
+            // The due timers cannot be read.
             timers: [TimerName::every(), TimerName::rest(), TimerName::turn()]
                 .map(|name| TimerChange::set(name, now + UNREADABLE_REST))
                 .into(),
@@ -243,7 +244,7 @@ impl Driver {
         self.store.append(claim, 0, append).await.map(drop)
     }
 
-    /// Ends what is open or waits, where trying again cannot help, with an item for the owner.
+    /// Ends the open turn, or the events that wait, with an item for the owner. Called when a retry cannot help.
     async fn end_broken(&self, claim: &Claim, loaded: &Loaded) -> Result<Stop> {
         let readable = |stored: &crate::store::Stored| Some(stored.record.as_ref()?.turn);
         if !matches!(open::turn(loaded), Open::None) {
@@ -296,7 +297,8 @@ impl Driver {
             };
             match stop {
                 Stop::Finished => {
-                    // Whatever waits makes it ready again: its next turn is another claim, after those of others who wait.
+                    // If more events wait, the conversation is ready again. Its next turn needs another claim, after those of
+                    // other conversations.
                     self.store.release(claim, 0).await?;
                     return Ok(WorkOutcome::Released);
                 }
@@ -310,7 +312,7 @@ impl Driver {
         }
     }
 
-    /// Does what comes next while no turn is open; `None` when the conversation has to be loaded again.
+    /// Takes the next step while no turn is open; `None` if the conversation has to be loaded again.
     async fn next(&self, lease: &Lease<'_>, loaded: Loaded) -> Result<Option<Stop>> {
         if loaded
             .inbox
@@ -321,7 +323,7 @@ impl Driver {
         }
         let item = follow_up(&loaded);
         if item.is_none() {
-            // What is left needs no turn: reports about messages that are settled, and timers of what is over.
+            // Nothing here needs a turn: delivery statuses of settled messages, and timers of finished turns.
             let timers = loaded.due.iter().cloned().map(TimerChange::clear).collect();
             if !loaded.inbox.is_empty() || !loaded.due.is_empty() {
                 let append = Append {
@@ -337,7 +339,7 @@ impl Driver {
         self.start(lease, staff, loaded, item).await
     }
 
-    /// Resumes a turn that a crash, a wait or another worker left open.
+    /// Resumes a turn that was left open by a crash, a wait or another worker.
     async fn resume(
         &self,
         lease: &Lease<'_>,
@@ -352,7 +354,7 @@ impl Driver {
             }
             Some(Entry::Event(Event::Started(started))) => {
                 let message = format!(
-                    "a turn of engine {} cannot be continued by engine {ENGINE_VERSION}",
+                    "a turn of engine version {} cannot be resumed by engine version {ENGINE_VERSION}",
                     started.engine
                 );
                 return Err(Error::new(ErrorKind::Unsupported, message));
@@ -360,7 +362,7 @@ impl Driver {
             _ => {
                 return Err(Error::new(
                     ErrorKind::Corrupt,
-                    "an open turn that does not begin with `started`",
+                    "the first record of the open turn is not `started`",
                 ));
             }
         };
@@ -374,8 +376,8 @@ impl Driver {
             Resume::Feed(Event::Forgotten { persons: forgotten })
         };
         if let Resume::Park(until) = resume {
-            // A rest may have changed the timer, or the store's clock is ahead of this one: the turn waits for as long as
-            // it still has to, in the store's time.
+            // A pause may have changed the timer, or the store's clock is ahead of this one: the turn waits for its remaining
+            // time, by the store's clock.
             if !loaded.due.is_empty() {
                 let at = loaded.now + until.since(now);
                 let mut timers: Vec<_> =
@@ -411,7 +413,7 @@ impl Driver {
         }
     }
 
-    /// Ends an open turn that cannot be read any more, or not continued.
+    /// Ends an open turn that cannot be read or continued.
     async fn end(
         &self,
         claim: &Claim,
@@ -448,7 +450,7 @@ impl Driver {
         Ok(Stop::Finished)
     }
 
-    /// Begins a turn for what came in; `None` when more came in while the burst was waited for.
+    /// Begins a turn for new events; `None` if more events arrived during the wait for the end of the burst.
     async fn begin(&self, lease: &Lease<'_>, loaded: Loaded) -> Result<Option<Stop>> {
         let staff = self.directory.staff(lease.claim().tenant, None).await?;
         let Some(loaded) = self.burst_over(lease, loaded, &staff).await? else {
@@ -482,7 +484,7 @@ impl Driver {
         let inputs = inputs(&*self.store, claim, &loaded, latest, consume_to).await?;
         let now = self.clock.now();
         let Some(started) = start(&staff, &*channel, &loaded, (&inputs, follow_up), now) else {
-            // The person of a direct conversation was forgotten: there is nobody to talk to.
+            // The person of a direct conversation was forgotten, so there is no recipient.
             let timers = loaded.due.iter().cloned().map(TimerChange::clear).collect();
             let append = Append {
                 consume_to: Some(consume_to).filter(|to| *to > 0),
@@ -505,7 +507,7 @@ impl Driver {
         run.drive(action).await.map(Some)
     }
 
-    /// Records what the vendor reports about the connection.
+    /// Updates the connection's state from lifecycle events of the provider.
     async fn note_lifecycle(&self, claim: &Claim, loaded: &Loaded) -> Result<()> {
         for item in &loaded.inbox {
             let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
@@ -523,7 +525,7 @@ impl Driver {
                 },
                 Lifecycle::Reconnected => ConnectionState::Active,
                 Lifecycle::RateLimited => {
-                    tracing::warn!(tenant = %claim.tenant, connection = %loaded.connection, "the vendor holds events back: its limit of events is reached");
+                    tracing::warn!(tenant = %claim.tenant, connection = %loaded.connection, "the provider is withholding events because its event limit is reached");
                     continue;
                 }
                 _ => continue,
@@ -545,17 +547,17 @@ impl Driver {
             return Ok(());
         }
         if state.is_active() {
-            tracing::info!(%tenant, %connection, "the connection can be used again");
+            tracing::info!(%tenant, %connection, "the connection is active again");
         } else {
-            tracing::error!(%tenant, %connection, ?state, "the connection cannot be used: nothing is sent and no model is called until it is repaired");
+            tracing::error!(%tenant, %connection, ?state, "the connection cannot be used; nothing is sent and no model is called until it is repaired");
         }
         directory
             .set_connection_state(tenant, connection, state)
             .await
     }
 
-    /// Whether nothing can be sent through the connection at the moment: nothing is paid for an answer then. The conversation
-    /// is looked at again after a rest.
+    /// Returns whether the connection cannot send at the moment, in which case no model call is paid for. The conversation is
+    /// checked again after a pause.
     async fn is_paused(&self, claim: &Claim, loaded: &Loaded) -> Result<bool> {
         let state = self
             .directory
@@ -575,7 +577,7 @@ impl Driver {
         Ok(true)
     }
 
-    /// Waits until nobody has said anything for a moment; `None` when something came in meanwhile, else what is known then.
+    /// Waits until no message has arrived for a moment. Returns what is loaded then; `None` if a message arrived meanwhile.
     async fn burst_over(
         &self,
         lease: &Lease<'_>,
@@ -602,7 +604,7 @@ impl Driver {
         let (Some(oldest), Some(last)) = (times().min(), times().max()) else {
             return Ok(Some(loaded));
         };
-        // Somebody who never pauses is answered anyway.
+        // A person who never pauses is answered after ten such intervals.
         let over = (last + quiet).min(oldest + quiet * 10);
         let left = over.since(loaded.now);
         if left.is_zero() || loaded.inbox.len() >= LARGEST_TURN {
@@ -612,7 +614,7 @@ impl Driver {
         if lease.holding(quiet).await.is_none() {
             return Ok(None);
         }
-        // Even where nothing new came in, a twin may have reported meanwhile that a message mentions the employee.
+        // Even without new events, a duplicate delivery may have marked a message as a mention of the employee.
         let again = self.store.load(lease.claim()).await?;
         Ok(again.filter(|again| again.newest() == loaded.newest()))
     }
@@ -622,7 +624,7 @@ impl Driver {
     }
 }
 
-/// The record of an input: it is sealed to whoever wrote it, and to nobody else.
+/// Returns the record of an input. It is sealed only to the person who wrote it.
 pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
     let cause = match (&input.event.body, input.persons.first()) {
         (Body::Proactive { .. }, _) => Cause::Rule,
@@ -639,7 +641,7 @@ pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
     }
 }
 
-/// The persons that the beginning of a turn is sealed to: the address of a direct conversation is that of its person.
+/// Returns the persons that the first record of a turn is sealed to. In a direct conversation the address identifies the person.
 fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<PersonId> {
     if started.conversation.kind != crate::message::ConversationKind::Direct {
         return BTreeSet::new();
@@ -648,7 +650,7 @@ fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<Perso
     wrote.chain(started.state.person).collect()
 }
 
-/// Returns the item of a timer.
+/// Returns the open question that a timer belongs to.
 pub(super) fn item_of<'a>(items: &'a [OpenItem], timer: &TimerName) -> Option<&'a OpenItem> {
     items
         .iter()
@@ -656,7 +658,7 @@ pub(super) fn item_of<'a>(items: &'a [OpenItem], timer: &TimerName) -> Option<&'
         .find(|item| TimerName::item(&item.id) == *timer)
 }
 
-/// Returns the ids of the questions that are open.
+/// Returns the ids of the open questions.
 pub(super) fn questions(items: &[OpenItem]) -> Vec<ItemId> {
     let questions = items
         .iter()

@@ -1,4 +1,4 @@
-//! Gathering: which part of the history a turn shows to the model, and what it recalls.
+//! Gathering: selects the part of the history that the model is shown, and recalls passages from memory.
 
 use std::collections::BTreeSet;
 
@@ -12,28 +12,28 @@ use crate::{
     store::{Claim, Store, Stored},
 };
 
-/// How many passages of knowledge a model is shown, how many earlier messages, and how many facts.
+/// The most passages of knowledge, earlier messages and facts that a model is shown.
 const KNOWLEDGE: usize = 8;
 const HISTORY: usize = 4;
 const FACTS: usize = 6;
-/// How many records are read at once while the window is measured.
+/// The number of records read at a time while the size of the window is measured.
 const PAGE: u64 = 64;
-/// The most records of a question that is answered later.
+/// The most records of an earlier turn that are read for its question.
 const LARGEST_QUESTION: u64 = 256;
 
-/// What the model is shown beside the turn itself: the words behind a [`Gathered`].
+/// What the model is shown besides the turn itself: the texts that a [`Gathered`] refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Material {
-    /// The records of earlier turns that are shown.
+    /// The records of earlier turns in the window.
     pub window: Vec<Stored>,
     /// What was recalled.
     pub recalled: Recalled,
-    /// The inputs of an earlier turn whose question is answered now.
+    /// The inputs of the earlier turn whose question is answered now.
     pub question: Vec<Input>,
 }
 
 impl Driver {
-    /// Chooses what the model will be shown. `turn_from` is the index of the turn's first record.
+    /// Selects what the model will be shown. `turn_from` is the index of the turn's first record.
     pub(super) async fn gather(
         &self,
         claim: &Claim,
@@ -78,14 +78,14 @@ impl Driver {
         };
         let (mut knowledge, mut facts, mut history) = (Vec::new(), Vec::new(), Vec::new());
         for hit in memory.recall(claim.tenant, query).await? {
-            // A memory that is not the store may forget later than the store.
+            // A memory other than the store may forget later than the store does.
             if state.has_forgotten(&hit.persons) {
                 continue;
             }
             match hit.source {
                 Source::Document { .. } => knowledge.push(hit),
                 Source::Fact { .. } => facts.push(hit),
-                // What the window shows already is not recalled as well.
+                // Messages in the window are not recalled again.
                 Source::Message {
                     conversation,
                     index,
@@ -98,7 +98,7 @@ impl Driver {
         } else {
             None
         }
-        // One without text only records how far was learned.
+        // A summary without text only records how far the log was learned from.
         .filter(|summary| !summary.text.is_empty() && !state.has_forgotten(&summary.persons));
         let hits = facts.iter().chain(&history);
         gathered.persons.extend(hits.flat_map(|hit| &hit.persons));
@@ -118,7 +118,7 @@ impl Driver {
         Ok((gathered, material))
     }
 
-    /// Reads what was gathered before this process continued the turn.
+    /// Reads what an earlier process gathered for this turn.
     pub(super) async fn gathered(
         &self,
         claim: &Claim,
@@ -141,7 +141,7 @@ impl Driver {
             return Ok(material);
         };
         let summary = match gathered.summary {
-            // A summary that reaches further says the same of what this one covered.
+            // A later summary also covers the records of this one.
             Some(_) => memory.summary(claim.tenant, claim.conversation).await?,
             None => None,
         };
@@ -154,7 +154,7 @@ impl Driver {
         Ok(material)
     }
 
-    /// Reads the inputs of the turn that an open question is about.
+    /// Reads the inputs of the turn that an open question belongs to.
     async fn question(&self, claim: &Claim, item: Option<&OpenItem>) -> Result<Vec<Input>> {
         let Some(item) = item else {
             return Ok(Vec::new());
@@ -178,7 +178,7 @@ impl Driver {
     }
 }
 
-/// Who will see what the turn says: the one person of a one-to-one conversation, or everyone in the channel.
+/// Returns who will read the reply: the one person of a direct conversation, or everyone in the channel.
 fn audience(state: &State) -> Audience {
     let humans = state
         .inputs()
@@ -196,7 +196,7 @@ fn audience(state: &State) -> Audience {
     }
 }
 
-/// Reads the history that fits into the employee's window, and returns from which index on it does.
+/// Reads the history that fits into the employee's window, and returns the index of its first record.
 async fn window(
     store: &dyn Store,
     claim: &Claim,

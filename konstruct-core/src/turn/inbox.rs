@@ -1,4 +1,4 @@
-//! The inbox, as a turn takes it: in order, with what a turn has to know about each event.
+//! Reads the inbox for a turn: the events in order, each with the open item that it concerns.
 
 use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
 use crate::{
@@ -9,11 +9,12 @@ use crate::{
     turn::ItemKind,
 };
 
-/// How many records are read at once while a send is looked for, and how far back.
+/// The number of records read at a time while looking for a sent message, and how far back the search goes.
 const PAGE: u64 = 64;
 const FARTHEST: u64 = 1024;
 
-/// Returns where to speak: where somebody last said something. A report about a send may come from anywhere.
+/// Returns where to reply: the place of the last message, command, button press or proactive message. A delivery status may come
+/// from elsewhere.
 pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
     let said = loaded.inbox.iter().rev().find_map(|item| {
         let event = &item.event.as_ref()?.event;
@@ -29,7 +30,7 @@ pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
     said.or_else(|| loaded.place.clone())
 }
 
-/// Returns whether an event needs a turn: a report about a send whose outcome is known and recorded does not.
+/// Returns whether an event needs a turn. The status of a send whose outcome is already recorded does not.
 pub(super) fn needs_turn(loaded: &Loaded, item: &InboxItem) -> bool {
     match item.event.as_ref().map(|routed| &routed.event.body) {
         Some(Body::Delivery { key, state, .. }) => {
@@ -40,7 +41,8 @@ pub(super) fn needs_turn(loaded: &Loaded, item: &InboxItem) -> bool {
     }
 }
 
-/// Returns whether anything in the inbox may be answered: a turn that says nothing needs no working connection.
+/// Returns whether the inbox contains anything that may be answered. A turn that sends nothing does not need a working
+/// connection.
 pub(super) fn asks(loaded: &Loaded) -> bool {
     loaded.inbox.iter().any(|item| {
         let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
@@ -55,8 +57,8 @@ pub(super) fn asks(loaded: &Loaded) -> bool {
     })
 }
 
-/// Returns up to where a turn consumes the inbox. A proactive message is a turn of its own, so that nobody's question waits for its
-/// parts and no model is asked about it.
+/// Returns the inbox number up to which a turn consumes. A proactive message gets a turn of its own: no question waits until its
+/// parts are sent, and no model is called for it.
 pub(super) fn consume_to(loaded: &Loaded, most: usize) -> u64 {
     let mut items: Vec<&InboxItem> = loaded.inbox.iter().take(most).collect();
     items.sort_by_key(|item| item.seq);
@@ -87,7 +89,7 @@ fn about<'a>(items: &'a [OpenItem], key: Option<&str>) -> Option<&'a OpenItem> {
     })
 }
 
-/// Puts what came in into the order in which it is processed: by the vendor's time, ties by arrival.
+/// Sorts the new events into the order in which they are processed: by the provider's time, then by arrival.
 pub(super) async fn inputs(
     store: &dyn Store,
     claim: &Claim,
@@ -101,7 +103,7 @@ pub(super) async fn inputs(
             continue;
         };
         if !matches!(event.body, Body::Unsupported { .. }) {
-            // What was understood needs no second copy; what was not is kept as it came.
+            // A decoded event does not need its raw JSON; an unsupported one keeps it.
             event.raw = None;
         }
         let by_id = |id: &str| loaded.items.iter().find(|item| item.id.0 == id).cloned();
@@ -137,7 +139,7 @@ pub(super) async fn inputs(
     Ok(inputs)
 }
 
-/// Looks back in the log for the record that holds what was sent under a key.
+/// Searches the log backwards for the record that contains the message sent under a key.
 async fn sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
     let mut to = len;
     while to > len.saturating_sub(FARTHEST) {
@@ -162,7 +164,7 @@ fn holds(stored: &Stored, key: &str) -> bool {
     }
 }
 
-/// Looks for the vendor's report about a send among what came in. The event itself stays for later.
+/// Looks for the provider's report about a send in the inbox. The event is not consumed here.
 pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
     let mut words = loaded.inbox.iter().filter_map(|item| {
         let event = &item.event.as_ref()?.event;

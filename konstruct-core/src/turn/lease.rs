@@ -1,4 +1,4 @@
-//! The lease of a claim, renewed on a schedule of its own, whatever the turn is doing.
+//! The lease of a claim, renewed in the background while a turn runs.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use futures_util::{
 use super::Driver;
 use crate::{Timestamp, store::Claim};
 
-/// A claim, and when its lease was last renewed.
+/// A claim and the time at which its lease was last renewed.
 pub(super) struct Lease<'a> {
     driver: &'a Driver,
     claim: &'a Claim,
@@ -21,7 +21,7 @@ pub(super) struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// The lease of a claim that was just made.
+    /// Creates the lease of a new claim.
     pub(super) fn new(driver: &'a Driver, claim: &'a Claim) -> Self {
         let renewed = AtomicI64::new(driver.clock.now().as_micros());
         Self {
@@ -35,12 +35,12 @@ impl<'a> Lease<'a> {
         self.claim
     }
 
-    /// Notes that the lease was extended by a write that began at this time.
+    /// Notes that a write that began at this time extended the lease.
     pub(super) fn renewed(&self, at: Timestamp) {
         self.renewed.fetch_max(at.as_micros(), Ordering::Relaxed);
     }
 
-    /// Waits for something while the lease is kept; `None` when the lease was lost.
+    /// Runs a future while renewing the lease; `None` if the lease was lost.
     pub(super) async fn holding<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         pin_mut!(work);
         let (clock, length) = (&self.driver.clock, self.driver.lease);
@@ -54,10 +54,11 @@ impl<'a> Lease<'a> {
                     match self.driver.store.renew(self.claim, length).await {
                         Ok(true) => {}
                         Ok(false) => return None,
-                        // What is under way may have cost money: it continues, and the next write shows whether the lease holds.
-                        Err(error) => tracing::warn!(%error, "the lease was not renewed"),
+                        // The work may have cost money already, so it continues; the next write shows whether the lease is still
+                        // held.
+                        Err(error) => tracing::warn!(%error, "could not renew the lease"),
                     }
-                    // After a failure, too, the next try comes after a third of the lease.
+                    // After a failure too, the next attempt follows after a third of the lease.
                     self.renewed(now);
                 }
             }

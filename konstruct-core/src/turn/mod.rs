@@ -1,4 +1,4 @@
-//! The durable turn: a pure state machine, its records, and the driver that performs them.
+//! The durable turn engine: a pure state machine, the records that it writes, and the driver that performs its actions.
 
 mod driver;
 mod gather;

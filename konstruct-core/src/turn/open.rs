@@ -1,4 +1,4 @@
-//! What a conversation's log leaves open at its end.
+//! Finds the open turn at the end of a conversation's log.
 
 use super::{
     Action, Cause, Entry, FallbackReason, ItemId, ItemKind, OpenItem, Outcome, RECORD_VERSION,
@@ -11,19 +11,19 @@ use crate::{
 
 /// What is open at the end of a log.
 pub(super) enum Open {
-    /// Nothing.
+    /// No turn is open.
     None,
-    /// A turn, with its records.
+    /// A turn with its records.
     Turn(Vec<Record>),
-    /// A turn that cannot be read any more. Its id, if any of its records can.
+    /// A turn with records that can no longer be read, and its id if at least one record can.
     Forgotten(Option<TurnId>),
 }
 
-/// Returns the turn that is open, if one is.
+/// Returns the open turn, if there is one.
 pub(super) fn turn(loaded: &Loaded) -> Open {
     let records = &loaded.records;
-    // A log is loaded from its last checkpoint on, which is the end of a turn even where it cannot be read any more;
-    // only a first turn begins with the log.
+    // A log is loaded from its last checkpoint, which is the end of a turn even if it can no longer be read. Only a first turn
+    // begins at index 0.
     let from = match records.iter().rposition(finishes) {
         Some(end) => end + 1,
         None => usize::from(records.first().is_some_and(|first| first.index > 0)),
@@ -50,7 +50,7 @@ fn finishes(stored: &Stored) -> bool {
     matches!(entry, Some(Entry::Action(Action::Finish { .. })))
 }
 
-/// A turn that ends by rule: the record of its silence, and an item where a person must look at it.
+/// Returns the records that end a turn without an answer, and an open item if a person must look at it.
 pub(super) fn ended(
     turn: TurnId,
     at: Timestamp,

@@ -1,4 +1,4 @@
-//! How the attempts of one model call are paid for from the journal.
+//! Pays for the attempts of a model call from the ledger of the store.
 
 use std::{
     collections::BTreeMap,
@@ -14,32 +14,35 @@ use crate::{
     store::{Charge, Ledger, Reserve, Settle, Store},
 };
 
-/// The budget of one call, over a [`Ledger`]. The cost of the first attempt was reserved with the call's intent; what goes beyond is reserved
-/// in transactions of its own. What it cost in the end is written by the caller, with the answer: [`CallBudget::close`].
+/// The budget of one model call, backed by a [`Ledger`].
 ///
-/// A call that no process lived to close is settled by [`settle_lost`].
+/// The cost of the first attempt is reserved together with the call's intent. Further attempts are reserved in transactions of
+/// their own. [`CallBudget::close`] returns the final cost, which the caller writes together with the answer.
+///
+/// If the process ends before the call is closed, [`settle_lost`] settles it.
 #[derive(Debug)]
 pub struct CallBudget {
     store: Arc<dyn Store>,
     tenant: TenantId,
     call: String,
     cap: Option<NanoUsd>,
-    /// What was set aside with the intent.
+    /// The amount that was reserved with the intent.
     intended: Option<NanoUsd>,
     attempts: Mutex<BTreeMap<u32, (Attempt, Option<Spent>)>>,
 }
 
-/// What a call has cost, attempt by attempt. Empty where the backend makes no attempts of its own: the caller settles then.
+/// The cost of a call by attempt. Empty if the backend does not report attempts; the caller then settles the call as a whole.
 #[derive(Debug, Default)]
 pub struct Paid {
-    /// What frees the money that was set aside.
+    /// The settlements that free the reserved money.
     pub settle: Vec<Settle>,
-    /// The rows of the ledger.
+    /// The rows for the ledger.
     pub rows: Vec<LedgerRow>,
 }
 
 impl CallBudget {
-    /// A budget for a call. `intended` is what was set aside for its first attempt already, under the call's own key.
+    /// Creates the budget of a call. `intended` is the amount that was already reserved for its first attempt, under the call's
+    /// own key.
     pub fn new(
         store: &Arc<dyn Store>,
         tenant: TenantId,
@@ -56,7 +59,7 @@ impl CallBudget {
         }
     }
 
-    /// Sums up a call that is over. An attempt that nobody settled has cost the most that it can.
+    /// Returns the cost of a finished call. An attempt that was not settled is charged at its maximum.
     pub fn close(&self, at: Timestamp) -> Paid {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut paid = Paid::default();
@@ -91,11 +94,11 @@ impl CallBudget {
         attempts.insert(attempt.number, (attempt.clone(), spent));
     }
 
-    /// Returns what has to be set aside for an attempt, beyond what the intent did.
+    /// Returns what must be reserved for an attempt beyond the amount reserved with the intent.
     fn wanted(&self, attempt: &Attempt) -> Option<(String, NanoUsd)> {
         let worst = attempt.worst.unwrap_or_default();
         if attempt.number > 0 {
-            // Of a free attempt too: after a crash this is what tells that it was made.
+            // Free attempts are reserved too: after a crash, the reservation is the only trace of the attempt.
             return Some((attempt.key(), worst));
         }
         let more = worst.saturating_sub(self.intended.unwrap_or_default());
@@ -109,7 +112,8 @@ impl Budget for CallBudget {
         if attempt.worst.is_none() && self.cap.is_some() {
             return Err(unknown_price());
         }
-        // Until it is allowed it costs nothing. Whoever stops waiting here may have the money set aside all the same: it is freed at the end.
+        // An attempt costs nothing until its reservation is granted. If the caller is dropped here, the money may be reserved
+        // anyway; `close` frees it.
         self.note(
             attempt,
             Some(Spent {
@@ -139,8 +143,8 @@ impl Budget for CallBudget {
     }
 }
 
-/// Returns what a call has cost that a crash cut off: all that is set aside for its attempts. `known` tells whether its price is known: what
-/// has no price is not free.
+/// Returns the cost of a call that a crash interrupted: everything that is reserved for its attempts. `known` is whether the
+/// model has a known price; without one, the cost is unknown rather than zero.
 ///
 /// # Errors
 /// Those of the store.
@@ -163,7 +167,7 @@ pub async fn settle_lost(
         }));
     };
     let first = ledger.reserved(tenant, call).await?;
-    // A call that is known to be free has nothing set aside.
+    // Nothing is reserved for a call that is known to be free.
     add(call, first.or(known.then_some(NanoUsd(0))));
     let more = top_up_key(call);
     if let Some(amount) = ledger.reserved(tenant, &more).await? {
@@ -179,7 +183,8 @@ pub async fn settle_lost(
     Ok(paid)
 }
 
-/// Pays for a call that an earlier process made and did not live to settle, if it did: before the same call is made again.
+/// Settles a call that an earlier process made but did not settle, if there is one. Must be called before the same call is made
+/// again.
 ///
 /// # Errors
 /// Those of the store.
@@ -205,7 +210,7 @@ pub async fn pay_lost(
     ledger.charge(tenant, charge).await.map(drop)
 }
 
-/// The key of what the first attempt may cost beyond what was set aside with the intent.
+/// Returns the key under which the first attempt reserves what it may cost beyond the amount reserved with the intent.
 fn top_up_key(call: &str) -> String {
     format!("{call}.a0")
 }

@@ -1,4 +1,4 @@
-//! What the model is shown: a pure function of the employee, the window of history, what was recalled, and the turn.
+//! Renders the model's prompt, as a pure function of the employee, the history window, the recalled passages and the turn.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
     store::Stored,
 };
 
-/// What was recalled for a turn, each passage with the coverage that was recorded.
+/// The passages recalled for a turn, each with the coverage that was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Recalled {
     /// Passages of knowledge, best first.
@@ -22,18 +22,18 @@ pub struct Recalled {
     pub history: Vec<(Hit, f32)>,
     /// Facts.
     pub facts: Vec<(Hit, f32)>,
-    /// What was said before the window, in short.
+    /// The summary of the messages before the window.
     pub summary: Option<String>,
 }
 
-/// What a model is told after an answer that was cut off.
+/// The instruction after an answer that was cut off.
 const CONTINUE: &str =
     "[Your answer was cut off here. Continue exactly where it ends, without repeating anything.]";
 
 /// Renders the request of a turn's next model call.
 ///
-/// `material` holds what was gathered from outside the turn, `items` the open items of the conversation; the turn's own words come
-/// from its state.
+/// `material` contains the content gathered from outside the turn, `items` the open items of the conversation. The turn's own
+/// messages come from its state.
 pub fn render(
     employee: &Employee,
     state: &State,
@@ -94,7 +94,7 @@ pub fn render(
     }
 }
 
-/// Returns the text that a turn's inputs ask about, for recall.
+/// Returns the text of a turn's inputs that is used as the query for recall.
 pub fn question(inputs: &[Input]) -> String {
     let texts: Vec<&str> = inputs
         .iter()
@@ -108,7 +108,7 @@ pub fn question(inputs: &[Input]) -> String {
     texts.join("\n")
 }
 
-/// Counts what a record adds to the window: messages and tokens.
+/// Returns how many messages and tokens a record adds to the window.
 pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     let size = |text: &str| (1, estimate_tokens(text));
     match stored.record.as_ref().map(|record| &record.entry) {
@@ -123,7 +123,7 @@ pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     }
 }
 
-/// What holds in every turn.
+/// Returns the instructions that are the same in every turn.
 fn system(employee: &Employee) -> String {
     let mut lines = vec![format!(
         "You are {}, {}. You are an AI employee, and say so when somebody asks whether you are a person.",
@@ -167,7 +167,7 @@ fn system(employee: &Employee) -> String {
     lines.join("\n")
 }
 
-/// What bears on this turn alone.
+/// Returns the context that is relevant only to this turn.
 fn context(state: &State, window: &[Stored], recalled: &Recalled, items: &[OpenItem]) -> String {
     let latest = state.conversation().latest;
     let mut lines = vec![format!("The last message was written at {latest}.")];
@@ -206,8 +206,8 @@ fn context(state: &State, window: &[Stored], recalled: &Recalled, items: &[OpenI
     lines.join("\n")
 }
 
-/// The name of the person of a direct conversation, as the channel gave it last. It is what somebody chose to be called, so it is
-/// quoted.
+/// Returns the name of the person of a direct conversation, as the channel last reported it. It is quoted, because the person
+/// chose it.
 fn name_of_person(state: &State, window: &[Stored]) -> Option<String> {
     if state.started().conversation.kind != ConversationKind::Direct {
         return None;
@@ -231,7 +231,7 @@ fn name_of_person(state: &State, window: &[Stored]) -> Option<String> {
     (!name.is_empty()).then(|| format!("The person's profile name is \"{name}\"."))
 }
 
-/// Something remembered, as one line: when, who, what.
+/// Returns a recalled passage as one line: date, speaker, text.
 fn remembered(hit: &Hit) -> String {
     let date: String = hit.at.to_string().chars().take(10).collect();
     let text = hit.text.replace('\n', " ");
@@ -242,11 +242,11 @@ fn remembered(hit: &Hit) -> String {
     }
 }
 
-/// The conversation as it reads now: what was edited since says what it says now, and what was deleted is left out.
+/// The messages of a conversation in their current version: edits are applied, and deleted messages are omitted.
 struct Talk<'a> {
     many: bool,
     messages: Vec<Option<ModelMessage>>,
-    /// Where a person's message stands, by the provider's id, and one of the employee's, by its delivery key.
+    /// The positions of persons' messages by the provider's id, and of the employee's messages by their delivery keys.
     heard: HashMap<&'a str, usize>,
     sent: HashMap<&'a str, usize>,
 }
@@ -265,7 +265,7 @@ impl<'a> Talk<'a> {
         self.messages.push(Some(message));
     }
 
-    /// Takes the records of earlier turns.
+    /// Adds the records of earlier turns.
     fn window(&mut self, window: &'a [Stored], items: &[OpenItem]) {
         for stored in window {
             match stored.record.as_ref().map(|record| &record.entry) {
@@ -278,7 +278,7 @@ impl<'a> Talk<'a> {
                         self.say(ModelMessage::text(Role::Assistant, &part.what.text));
                     }
                 }
-                // What a person had sent again is where it was said last.
+                // A message that was sent again moves to its new position.
                 Some(Entry::Action(Action::Send {
                     key,
                     attempt: 1,
@@ -339,7 +339,7 @@ impl<'a> Talk<'a> {
     }
 }
 
-/// What an input says to the model: a person's or another bot's words, or a colleague's as if the employee had said them.
+/// Returns the message of an input: as a user message for a person or another bot, and as an assistant message for a colleague.
 fn said(input: &Input, many: bool) -> Option<ModelMessage> {
     let text = match &input.event.body {
         Body::Message { content, .. } => spoken(content) + &noted(&input.event),
@@ -372,7 +372,7 @@ fn spoken(content: &Content) -> String {
     text
 }
 
-/// What the provider says about a message, each on a line below it.
+/// Returns notes on what the provider reports about a message, each on a line of its own.
 fn noted(event: &Inbound) -> String {
     let mut notes = String::new();
     if event.quoted.is_some() {
@@ -392,7 +392,7 @@ fn noted(event: &Inbound) -> String {
     notes
 }
 
-/// Where many people talk, a message says whose it is.
+/// Puts the sender's name in front of a message, if the conversation has many participants.
 fn named(input: &Input, text: &str, many: bool) -> String {
     let sender = &input.event.sender;
     match sender.name.as_deref().or(sender.id()) {

@@ -1,10 +1,12 @@
-//! What a turn writes: the events that came in and the actions that were decided, in their order.
+//! The records that a turn writes to a conversation's log: events that happened and actions that were decided, in order.
 //!
-//! The log of a conversation is the only truth about it: what makes a turn durable is also its history, its audit trail and
-//! its replay. Records are externally tagged JSON; golden files prove that released versions can still be read.
+//! The log is the single source of truth about a conversation. It makes turns durable, and it is also the history, the audit
+//! trail and the input of a replay. Records are externally tagged JSON; golden files prove that released versions can still be
+//! read.
 //!
-//! A record is sealed to the persons whose words it holds. What one person wrote is a record of its own ([`Event::Received`]);
-//! what the employee produced is sealed to everyone whose words it was shown. All other records hold ids, numbers and references.
+//! A record is sealed to the persons whose words it contains. A message of one person is a record of its own
+//! ([`Event::Received`]); output of the employee is sealed to everyone whose words the model was shown. All other records contain
+//! only ids, numbers and references.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,21 +28,22 @@ use crate::{
 /// The version of the record format that this build writes.
 pub const RECORD_VERSION: u16 = 1;
 
-/// The version of the state machine that this build runs; a turn is finished and replayed by the version that it began under.
+/// The version of the state machine in this build. A turn is finished and replayed by the version that it began under.
 pub const ENGINE_VERSION: u16 = 1;
 
-/// One record of a conversation's log. Its index in the log is the store's.
+/// One record of a conversation's log. The store assigns its index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The version of the format, see [`RECORD_VERSION`].
     pub v: u16,
-    /// The turn that it belongs to.
+    /// The turn.
     pub turn: TurnId,
+    /// When it happened, by the driver's clock.
     /// When it happened, by the driver's clock.
     pub at: Timestamp,
     /// Who caused it.
     pub cause: Cause,
-    /// The persons that it is sealed to: it can be read while the keys of all of them exist.
+    /// The persons to whose keys the record is sealed. It can be read while all of these keys exist.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub persons: BTreeSet<PersonId>,
     /// What happened or was decided.
@@ -48,7 +51,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether it says something: what a person or the employee said, or changed of what was said before.
+    /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
     pub fn says_something(&self) -> bool {
         matches!(
             &self.entry,
@@ -66,17 +69,17 @@ impl Record {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// The AI employee: what its model answered, and the actions that follow from it.
+    /// The AI employee: the model's answers and the actions that follow from them.
     Employee,
     /// A person.
     Person(PersonId),
     /// A rule of the engine or a setting of the owner.
     Rule,
-    /// A vendor: a channel, a model provider or a tool.
+    /// An external system: a channel, a model provider or a tool.
     Vendor,
 }
 
-/// What happened, or what was decided because of it.
+/// An event or an action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
@@ -86,41 +89,41 @@ pub enum Entry {
     Action(Action),
 }
 
-/// What happens to a turn: the inputs of [`step`](super::step).
+/// An event of a turn: the input of [`step`](super::step).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The turn began. As many [`Event::Received`] follow as [`Started::inputs`] says.
+    /// The turn began. [`Started::inputs`] is the number of [`Event::Received`] that follow.
     Started(Box<Started>),
     /// An accepted event became input to the turn.
     Received(Box<Input>),
-    /// What the model will be shown was chosen.
+    /// The content that the model will be shown was selected.
     Gathered(Gathered),
     /// The model answered.
     Answered {
-        /// Which call.
+        /// The number of the call.
         call: u32,
-        /// The whole answer.
+        /// The complete answer.
         answer: ModelAnswer,
     },
     /// A model call failed.
     CallFailed {
-        /// Which call.
+        /// The number of the call.
         call: u32,
-        /// How.
+        /// The reason.
         failure: Failure,
     },
     /// The process ended while a model call was open; its answer is lost.
     CallLost {
-        /// Which call.
+        /// The number of the call.
         call: u32,
     },
     /// A model call was not made.
     CallRefused {
-        /// Which call.
+        /// The number of the call.
         call: u32,
-        /// Why not.
+        /// The reason.
         reason: Refusal,
     },
     /// A tool returned.
@@ -129,77 +132,77 @@ pub enum Event {
         id: String,
         /// The result that the model is shown.
         content: String,
-        /// Whether it failed.
+        /// Whether the result is an error.
         error: bool,
     },
-    /// The process ended while a tool ran that must not be repeated, or it timed out.
+    /// The process ended while a tool ran that must not be repeated, or the tool timed out.
     ToolLost {
         /// The model's id of the call.
         id: String,
     },
     /// The inbox was read before another model call. As many [`Event::Received`] follow.
     InboxRead {
-        /// How many events had come in.
+        /// The number of new events.
         inputs: u32,
     },
     /// The channel split the reply into the parts that it can send.
     Rendered {
         /// The parts, in order.
         parts: Vec<ReplyPart>,
-        /// What exceeds the most parts of one reply.
+        /// The remaining text of a reply that exceeds the maximum number of parts.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rest: Option<Outgoing>,
     },
-    /// A part of the reply was accepted by the vendor.
+    /// The provider accepted a part of the reply.
     SendDone {
         /// Its delivery key.
         key: String,
-        /// What the vendor returned.
+        /// The provider's receipt.
         receipt: Receipt,
-        /// How it is known.
+        /// How the outcome is known.
         evidence: Evidence,
     },
-    /// A part of the reply was certainly not sent.
+    /// A part of the reply was definitely not sent.
     SendFailed {
         /// Its delivery key.
         key: String,
-        /// How.
+        /// The reason.
         failure: Failure,
     },
-    /// It is unknown whether a part of the reply was accepted: its answer was lost, or the process ended.
+    /// It is unknown whether a part of the reply was accepted, because the response was lost or the process ended.
     SendAmbiguous {
         /// Its delivery key.
         key: String,
     },
-    /// The vendor reports that a part never arrived.
+    /// The provider reports that a part did not arrive.
     NotFound {
         /// Its delivery key.
         key: String,
     },
-    /// The vendor could not be asked about a part.
+    /// The provider could not be queried about a part.
     FindFailed {
         /// Its delivery key.
         key: String,
-        /// How.
+        /// The reason.
         failure: Failure,
     },
-    /// The time that the turn waited for has come.
+    /// The time that the turn waited for was reached.
     Due,
-    /// Persons whose words the model was shown were forgotten: what it produced is void.
+    /// Persons whose words the model was shown were forgotten. Its output is discarded.
     Forgotten {
-        /// Who.
+        /// The forgotten persons.
         persons: BTreeSet<PersonId>,
     },
 }
 
-/// Names the variants of a record as they stand in its JSON; a new variant does not compile without a name.
+/// Defines the JSON names of an enum's variants. A new variant does not compile without a name.
 macro_rules! names {
     ($type:ident: $($variant:ident $name:literal),+ $(,)?) => {
         impl $type {
-            /// The names of all variants, as they stand in JSON.
+            /// The names of all variants in JSON.
             pub const NAMES: &'static [&'static str] = &[$($name),+];
 
-            /// Returns the variant's name, as it stands in JSON.
+            /// Returns the variant's name in JSON.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant { .. } => $name,)+
@@ -221,38 +224,38 @@ names!(Action:
     Send "send", Find "find", Wait "wait", Open "open", Close "close", Finish "finish",
 );
 
-/// What a turn decides: the outputs of [`step`](super::step).
+/// An action that a turn decides on: the output of [`step`](super::step).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
-    /// Choose what the model will be shown.
+    /// Select what the model will be shown.
     Gather,
-    /// Call the model. The request is not here: it follows from the employee, [`Gathered`] and the records before.
+    /// Call the model. The request is not recorded; it follows from the employee, [`Gathered`] and the earlier records.
     CallModel {
         /// The number of the call, from 1.
         call: u32,
-        /// The same when the same call is made again after a crash.
+        /// The idempotency key, which stays the same when the call is repeated after a crash.
         key: String,
-        /// The most tokens of the answer.
+        /// The most tokens that the answer may have.
         max_tokens: u32,
-        /// When the call is given up.
+        /// The deadline of the call.
         give_up_at: Timestamp,
     },
     /// Run a tool.
     CallTool {
         /// The model's id of the call.
         id: String,
-        /// The tool.
+        /// The name of the tool.
         name: String,
         /// The arguments, as the model wrote them.
         arguments: String,
-        /// What it does to the world.
+        /// The tool's effect on the outside world.
         effect: Effect,
-        /// The idempotency key that the tool receives.
+        /// The idempotency key that is passed to the tool.
         key: String,
     },
-    /// A tool call that the model asked for is not made.
+    /// A tool call that the model requested is not made.
     SkipTool {
         /// The model's id of the call.
         id: String,
@@ -261,54 +264,54 @@ pub enum Action {
     },
     /// Read the inbox before another model call.
     Listen,
-    /// Have the channel split a reply into parts.
+    /// Let the channel split a reply into parts.
     Reply {
-        /// What is said.
+        /// The source of the text.
         source: ReplySource,
     },
     /// Send a part of the reply.
     Send {
         /// Its delivery key.
         key: String,
-        /// Which try, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
-        /// The index of the [`Event::Rendered`] that holds the part, where that is not in this turn.
+        /// The index of the [`Event::Rendered`] that contains the part, if it belongs to an earlier turn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         record: Option<u64>,
-        /// When the request is given up. After this and the channel's grace, it can no longer be in flight.
+        /// The deadline of the request. After it and the channel's grace period, the request can no longer be in flight.
         give_up_at: Timestamp,
     },
-    /// Ask the vendor whether a part arrived.
+    /// Query the provider whether a part arrived.
     Find {
         /// Its delivery key.
         key: String,
-        /// When its first intent was recorded.
+        /// When the first attempt was recorded.
         since: Timestamp,
     },
-    /// Wait: a record and a timer, not a task.
+    /// Wait. This is a record and a timer, not a running task.
     Wait {
-        /// Until when.
+        /// When the wait ends.
         until: Timestamp,
-        /// For what.
+        /// What the turn waits for.
         reason: WaitReason,
     },
-    /// Open an item for a person, or change one that is open.
+    /// Open an item for a person, or update an open one.
     Open(OpenItem),
     /// Close an open item.
     Close {
-        /// Which.
+        /// The item.
         item: ItemId,
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
-    /// The turn is over.
+    /// End the turn.
     Finish {
         /// How it ended.
         outcome: Outcome,
     },
 }
 
-/// What a turn begins with. Everything that could change under it is pinned here.
+/// The first record of a turn. It pins everything that could change while the turn runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     /// The version of the state machine.
@@ -317,32 +320,32 @@ pub struct Started {
     pub employee: u32,
     /// The index of this record in the log.
     pub first: u64,
-    /// The model that it thinks with.
+    /// The employee's model.
     pub model: PinnedModel,
-    /// The channel that it speaks through.
+    /// The channel of the conversation.
     pub channel: PinnedChannel,
     /// The connection.
     pub connection: ConnectionId,
     /// The conversation, as the channel names it.
     pub conversation: ConversationRef,
-    /// The tools that exist and are granted, with what they do to the world.
+    /// The tools that exist and are granted, with their effects on the outside world.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, Effect>,
-    /// Whether it is outside the employee's hours.
+    /// Whether the turn began outside the employee's hours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
-    /// How many inputs follow.
+    /// The number of inputs that follow.
     pub inputs: u32,
-    /// What the turns before left.
+    /// The state that earlier turns left.
     #[serde(default)]
     pub state: ConversationState,
-    /// Questions of this conversation that are open: a reply closes them.
+    /// The open questions of this conversation, which a reply closes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<ItemId>,
-    /// The question that this turn tries to answer again.
+    /// The question that this turn answers again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_up: Option<OpenItem>,
-    /// By when the person should have heard something.
+    /// The time by which the person should receive a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
 }
@@ -354,89 +357,89 @@ pub struct PinnedModel {
     pub provider: String,
     /// The model.
     pub model: String,
-    /// Its price at that time. `None`: unknown.
+    /// Its price at that time; `None` if unknown.
     pub price: Option<Price>,
 }
 
-/// What the channel could do when the turn began.
+/// The channel's capabilities when the turn began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PinnedChannel {
-    /// Its kind.
+    /// The kind of channel.
     pub kind: ChannelKind,
-    /// How it reports whether a send arrived.
+    /// How the channel reports whether a send arrived.
     pub find: Find,
-    /// How long one request may take, in milliseconds.
+    /// The timeout of a request, in milliseconds.
     pub timeout_ms: u64,
-    /// How long after that it may still be carried out, in milliseconds.
+    /// How long after the timeout a request may still be carried out, in milliseconds.
     pub grace_ms: u64,
 }
 
-/// One accepted event, as a turn's input.
+/// One accepted event as an input of a turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// Its number in the conversation's inbox.
     pub seq: u64,
     /// When it was accepted, by the store's clock.
     pub accepted_at: Timestamp,
-    /// Whether an event that happened after it was processed before it.
+    /// Whether an event with a later time was processed before this one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
-    /// Whose words it holds.
+    /// The persons whose words it contains.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
     /// The open item that it answers or settles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<OpenItem>,
-    /// For an event that reports a failed delivery: the index of the [`Event::Rendered`] that holds the message.
+    /// The index of the [`Event::Rendered`] that contains the message, if this event reports its failed delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undelivered: Option<u64>,
     /// The event.
     pub event: Inbound,
 }
 
-/// What the model will be shown, by reference.
+/// References to the content that the model will be shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gathered {
-    /// The index of the first record of the history that is shown. Records before this turn from there on are the window.
+    /// The index of the first record of the history that is shown. The window is from there to the beginning of this turn.
     pub window_from: u64,
     /// The passages of knowledge, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub knowledge: Vec<Cited>,
-    /// What was said earlier than the window and is relevant to the question.
+    /// Messages from before the window that are relevant to the question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Cited>,
     /// Facts that are relevant to the question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Cited>,
-    /// The summary of what was said before the window: the index of the first record that it does not cover.
+    /// The summary of the messages before the window, as the index of the first record that it does not cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<u64>,
-    /// The persons whose words all of this holds.
+    /// The persons whose words any of this contains.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub persons: BTreeSet<PersonId>,
 }
 
-/// A passage by reference.
+/// A reference to a passage.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cited {
-    /// Where it is stored.
+    /// Where the passage is stored.
     pub source: Source,
     /// How much of the question's weight it covers, from 0 to 1.
     pub coverage: f32,
 }
 
-/// A failure, as far as the turn has to know it.
+/// A failure, reduced to what the turn's decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What went wrong.
     pub kind: ErrorKind,
-    /// How long the other side asks to wait, in milliseconds.
+    /// How long the remote side asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
 impl Failure {
-    /// A failure of a kind.
+    /// Creates a failure of a kind.
     pub fn of(kind: ErrorKind) -> Self {
         Self {
             kind,
@@ -462,38 +465,38 @@ impl From<&crate::Error> for Failure {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Its worst case does not fit under the cap.
+    /// The maximum cost of the call does not fit under the cap.
     OverBudget,
 }
 
-/// How it is known that a part arrived.
+/// How the outcome of a send is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Evidence {
-    /// The vendor answered the send.
+    /// The response to the send request.
     Answer,
-    /// The vendor was asked.
+    /// The answer to a query.
     Query,
-    /// An event in the inbox reports it; the event itself is consumed later.
+    /// An event in the inbox, which is consumed later.
     Event {
         /// Its number in the inbox.
         seq: u64,
     },
 }
 
-/// What a reply says.
+/// The source of a reply's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReplySource {
     /// The model's answer.
     Answer,
-    /// A fixed sentence of the employee.
+    /// A fixed phrase of the employee.
     Fixed(FallbackReason),
-    /// The rest of an earlier reply: the index of its [`Event::Rendered`].
+    /// The rest of an earlier reply, as the index of its [`Event::Rendered`].
     Rest(u64),
-    /// The proactive message that the turn's input holds.
+    /// The proactive message in the turn's input.
     Proactive,
 }
 
@@ -504,53 +507,53 @@ pub enum ReplySource {
 pub enum WaitReason {
     /// To call the model again.
     ModelRetry,
-    /// To send again what was certainly not sent.
+    /// To repeat a send that definitely failed.
     SendRetry,
-    /// For a connection whose credentials the vendor refuses.
+    /// For a connection whose credentials the provider refuses.
     Connection,
     /// Until a request can no longer be in flight.
     InFlight,
-    /// For the vendor's report about a send.
+    /// For the provider's report about a send.
     Receipt,
-    /// To ask the vendor again.
+    /// To query the provider again.
     FindRetry,
 }
 
-/// How a turn ended: one of the three outcomes of law 2.
+/// How a turn ended. Every turn ends with exactly one of these outcomes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// One reply, in so many parts.
+    /// A reply was sent.
     Replied {
-        /// How many parts.
+        /// The number of parts.
         parts: u32,
-        /// Whether the reply was a fixed sentence, and why.
+        /// The reason, if the reply was a fixed phrase.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<FallbackReason>,
     },
-    /// Recorded silence.
+    /// The turn ended without a reply.
     Silent {
-        /// Why.
+        /// The reason.
         reason: SilenceReason,
     },
-    /// A send whose outcome a person must settle.
+    /// The outcome of a send is unknown or needs a decision, so a person must settle it.
     Asked {
         /// The open item.
         item: ItemId,
     },
 }
 
-/// Why a fixed sentence was sent.
+/// Why a fixed phrase was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FallbackReason {
     /// It is outside the employee's hours.
     Closed,
-    /// The model did not answer in time, failed too often, or declined without a word.
+    /// The model did not answer in time, failed too often, or declined without a text.
     Model,
-    /// The model's answer was cut off each time.
+    /// The model's answer was truncated each time.
     Cut,
     /// The model's answer was blank each time.
     Blank,
@@ -558,45 +561,45 @@ pub enum FallbackReason {
     Limit,
     /// The cap is reached, or a cap is set and the price is unknown.
     Budget,
-    /// The question is too old to be answered unasked, because the connection or the service was down.
+    /// The question is too old to be answered without asking a person, because the connection or the service was down.
     Late,
-    /// The conversation could not be processed: its employee or connection is gone, or its log cannot be read.
+    /// The conversation could not be processed: its employee or connection is missing, or its log cannot be read.
     Broken,
 }
 
-/// Why the employee said nothing.
+/// Why a turn ended without a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SilenceReason {
-    /// Nothing was said to it.
+    /// No message was addressed to the employee.
     NotAddressed,
-    /// Another bot has had its turns.
+    /// Another bot has reached its limit of consecutive turns.
     BotLoop,
     /// A person decided that an item needs no answer.
     Dropped,
-    /// A person was forgotten while the turn was open: it cannot be read any more, and is not continued.
+    /// A person was forgotten while the turn was open, so it cannot be read and is not continued.
     Forgotten,
-    /// A question that was tried again still cannot be answered.
+    /// A question that was retried could still not be answered.
     Unanswered,
-    /// The question waits for a person, see the open item.
+    /// The question waits for a decision of a person, see the open item.
     Late,
     /// The conversation could not be processed, see the open item.
     Broken,
-    /// A proactive message could not be sent before it expired.
+    /// A proactive message expired before it could be sent.
     Expired,
 }
 
-/// What outlives a turn, beside the log and the open items. It holds no words.
+/// The state of a conversation between turns, besides the log and the open items. It contains no message text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConversationState {
-    /// The latest time, by the vendor's clock, of anything processed so far.
+    /// The latest time, by the provider's clock, of any event processed so far.
     #[serde(default)]
     pub latest: Timestamp,
-    /// How many turns in a row another bot has caused.
+    /// How many consecutive turns were caused by another bot.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bot_turns: u32,
-    /// Whether the employee has spoken here.
+    /// Whether the employee has sent a message in this conversation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spoke: bool,
     /// The person of a direct conversation.
@@ -608,13 +611,13 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// The id of an open item: that of the turn that opened it, and a number.
+/// The id of an open item: the id of the turn that opened it, and a number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ItemId(pub String);
 
 impl ItemId {
-    /// The n-th item of a turn.
+    /// Returns the id of the n-th item of a turn.
     pub fn of(turn: TurnId, n: u32) -> Self {
         Self(format!("{turn}.i{n}"))
     }
@@ -626,45 +629,45 @@ impl fmt::Display for ItemId {
     }
 }
 
-/// Something that a turn left for a person, a time or the customer to decide. It holds no words.
+/// Something that a turn left for a person, a timer or the customer to settle. It contains no message text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenItem {
-    /// Its id. Opening again after an answer gives a new one.
+    /// The item's id. An item that is opened again after an answer gets a new id.
     pub id: ItemId,
-    /// What it is.
+    /// What the item is about.
     pub kind: ItemKind,
-    /// The turn that it is about.
+    /// The turn that the item belongs to.
     pub turn: TurnId,
-    /// The index of the record that it is about: an [`Event::Rendered`] for messages, an [`Event::Started`] for a question.
+    /// The index of the record that the item is about: an [`Event::Rendered`] for messages, an [`Event::Started`] for a question.
     pub record: u64,
-    /// When it was opened.
+    /// When the item was opened.
     pub opened_at: Timestamp,
-    /// How often the employee has tried to answer by itself.
+    /// How often the employee has retried the question.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
-    /// When the employee tries to answer by itself. `None`: only a person can close it.
+    /// When the employee retries the question. `None`: only a person can close the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
 }
 
-/// What an open item is.
+/// The kind of an open item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ItemKind {
-    /// Messages whose fate a person must settle: the first of these, and those that were to follow it.
+    /// Messages whose outcome a person must settle: the first key is the message in question, the others were to follow it.
     Send {
-        /// Why it is open.
+        /// The reason.
         reason: OpenReason,
         /// The delivery keys, in order.
         keys: Vec<String>,
     },
     /// A question that was not answered.
     Question {
-        /// Why not.
+        /// The reason.
         reason: FallbackReason,
     },
-    /// The rest of a long reply, which the customer can ask for.
+    /// The rest of a long reply, which the customer can request.
     Rest,
 }
 
@@ -673,11 +676,11 @@ pub enum ItemKind {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// It is unknown whether it arrived.
+    /// It is unknown whether the message arrived.
     Unresolved,
-    /// It did not arrive, and another try would not help by itself.
+    /// The message did not arrive, and a retry would not help.
     Failed(ErrorKind),
-    /// The vendor accepted it, and reported later that it did not arrive.
+    /// The provider accepted the message and later reported that it did not arrive.
     NotDelivered,
 }
 
@@ -686,13 +689,13 @@ pub enum OpenReason {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// A person decided.
+    /// A person made a decision.
     Decided,
-    /// The vendor reported the outcome.
+    /// The provider reported the outcome.
     Settled,
     /// The employee answered.
     Answered,
-    /// Too many items of the conversation were open: the oldest made room.
+    /// The conversation had too many open items, so its oldest was closed.
     Displaced,
 }
 
@@ -701,6 +704,6 @@ pub enum CloseReason {
 pub struct ReplyPart {
     /// The delivery key.
     pub key: String,
-    /// What it says.
+    /// The content.
     pub what: Outgoing,
 }

@@ -1,12 +1,12 @@
-//! Replay: `step` is run again on what a turn recorded, and must decide the same, byte for byte.
+//! Replay: runs `step` again on the recorded events of a turn and compares the decisions byte for byte.
 
 use super::{Action, ENGINE_VERSION, Entry, Event, Record, State, state};
 use crate::{Employee, Error, ErrorKind, Result, Timestamp};
 
-/// The step to replay with: [`step`](super::step), or another one to see what differs.
+/// The step function of a replay: [`step`](super::step), or a changed one to see what it decides differently.
 pub type Step = fn(&Employee, &mut State, Timestamp, &Event) -> Result<Vec<Action>>;
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Replay {
@@ -17,28 +17,28 @@ pub enum Replay {
     },
     /// A decision differs.
     Differs {
-        /// The position, among the turn's records, of the first one that differs.
+        /// The position of the first record that differs, among the records of the turn.
         at: usize,
-        /// The canonical JSON of the action that was recorded; empty where there was none.
+        /// The canonical JSON of the recorded action; empty if there was none.
         recorded: String,
-        /// The canonical JSON of the action that was decided now; empty where there is none.
+        /// The canonical JSON of the action decided by the replay; empty if there is none.
         decided: String,
     },
 }
 
-/// Replays one turn under the employee version that it is pinned to.
+/// Replays one turn with the employee version that it is pinned to.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] for a turn of another engine version, [`ErrorKind::Corrupt`] for records that are no turn, and
-/// [`ErrorKind::Protocol`] where an event does not fit what was decided now.
+/// [`ErrorKind::Unsupported`] for a turn of another engine version, [`ErrorKind::Corrupt`] for records that do not begin a turn,
+/// and [`ErrorKind::Protocol`] if an event does not fit the state that the replay reached.
 pub fn replay(employee: &Employee, records: &[Record]) -> Result<Replay> {
     replay_with(super::step, employee, records)
 }
 
-/// Replays one turn with a step of your own.
+/// Replays one turn with another step function.
 ///
 /// # Errors
-/// Those of [`replay`].
+/// The same as for [`replay`].
 pub fn replay_with(step: Step, employee: &Employee, records: &[Record]) -> Result<Replay> {
     let Some(Record {
         turn,
@@ -49,7 +49,7 @@ pub fn replay_with(step: Step, employee: &Employee, records: &[Record]) -> Resul
     else {
         return Err(Error::new(
             ErrorKind::Corrupt,
-            "a turn that does not begin with `started`",
+            "the first record of the turn is not `started`",
         ));
     };
     if started.engine != ENGINE_VERSION {
@@ -109,5 +109,5 @@ pub fn replay_with(step: Step, employee: &Employee, records: &[Record]) -> Resul
 
 fn canonical(action: &Action) -> Result<String> {
     serde_json::to_string(action)
-        .map_err(|error| Error::internal("an action cannot be written").with_source(error))
+        .map_err(|error| Error::internal("could not serialize an action").with_source(error))
 }

@@ -1,4 +1,4 @@
-//! The words of a record: what a memory makes passages of.
+//! The message in a record: its text, its speaker and its time. Memory stores index these.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,24 +10,24 @@ use crate::{
     store::Stored,
 };
 
-/// What a record says.
+/// A message of a person or of the employee, as a record contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpokenMessage {
-    /// The name of who said it; empty for the employee, and where the name is unknown.
+    /// The name of the sender; empty for the employee and where the name is unknown.
     pub name: String,
     /// The text.
     pub text: String,
-    /// Who said it.
+    /// Whether a person or the employee sent it.
     pub by: SaidBy,
-    /// When.
+    /// When it was sent.
     pub at: Timestamp,
-    /// The human who said it.
+    /// The human who sent it.
     pub speaker: Option<PersonId>,
-    /// The persons that the record is sealed to.
+    /// The persons to whose keys the record is sealed.
     pub persons: BTreeSet<PersonId>,
 }
 
-/// Returns what a record says; `None` for one that says nothing.
+/// Returns the message in a record; `None` if the record does not contain one.
 pub fn spoken_message(record: &Record) -> Option<SpokenMessage> {
     match &record.entry {
         Entry::Event(Event::Received(input)) => received_message(record, input),
@@ -66,7 +66,7 @@ fn received_message(record: &Record, input: &Input) -> Option<SpokenMessage> {
     })
 }
 
-/// Returns what was said in a log, as it reads now: what was edited or deleted later is left out.
+/// Returns the messages of a log with their indices, without those that were edited or deleted later.
 pub fn current_messages(log: &[Stored]) -> Vec<(u64, SpokenMessage)> {
     let mut replacements = Replacements::default();
     log.iter().for_each(|stored| replacements.note(stored));
@@ -76,15 +76,15 @@ pub fn current_messages(log: &[Stored]) -> Vec<(u64, SpokenMessage)> {
         .collect()
 }
 
-/// Which messages of a log were edited or deleted.
+/// Tracks which messages of a log were edited or deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Replacements {
-    /// The index of the last record that replaced a message, by the vendor's id of the message.
+    /// The index of the last record that edited or deleted a message, by the provider's message id.
     last: HashMap<String, u64>,
 }
 
 impl Replacements {
-    /// Takes a record in. They may come in any order.
+    /// Adds a record. Records may be added in any order.
     pub(crate) fn note(&mut self, stored: &Stored) {
         if let Some(id) = stored.record.as_deref().and_then(replaced_message_id) {
             let last = self.last.entry(id.to_owned()).or_default();
@@ -92,7 +92,7 @@ impl Replacements {
         }
     }
 
-    /// Returns whether no later record that was taken in replaces what this one holds.
+    /// Returns whether no later record among those that were added edits or deletes the message in this one.
     pub(crate) fn is_current(&self, stored: &Stored) -> bool {
         let id = stored.record.as_deref().and_then(message_id);
         let last = id.and_then(|id| self.last.get(id));
@@ -107,7 +107,7 @@ fn received(record: &Record) -> Option<&Body> {
     }
 }
 
-/// Returns the message that a record's event replaces or takes back, by the vendor's id.
+/// Returns the provider's id of the message that a record edits or deletes.
 pub fn replaced_message_id(record: &Record) -> Option<&str> {
     match received(record)? {
         Body::Edited { message, .. } | Body::Deleted { message } => Some(message),
@@ -115,7 +115,7 @@ pub fn replaced_message_id(record: &Record) -> Option<&str> {
     }
 }
 
-/// Returns whether a record holds a message, by the vendor's id.
+/// Returns whether a record contains the message with this provider's id.
 pub fn contains_message(record: &Record, id: &str) -> bool {
     message_id(record) == Some(id)
 }

@@ -1,4 +1,4 @@
-//! The beginning of a turn: everything that could change under it is pinned.
+//! The first record of a turn, which pins everything that could change while the turn runs.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{Channel, Timestamp, directory::Staff, store::Loaded};
 
-/// Returns the question that the employee tries again now, if one is due.
+/// Returns the open question that the employee retries now, if one is due.
 pub(super) fn follow_up(loaded: &Loaded) -> Option<OpenItem> {
     let mut due = loaded.due.iter();
     due.find_map(|timer| item_of(&loaded.items, timer)).cloned()
 }
 
-/// Pins what a turn begins with; `None` when the conversation can no longer be addressed.
+/// Pins what a turn starts with; `None` if the conversation can no longer be addressed.
 pub(super) fn start(
     staff: &Staff,
     channel: &dyn Channel,

@@ -1,4 +1,4 @@
-//! Workers: claim what is ready, drive it, wait for more.
+//! Workers claim ready conversations, process them and wait for more.
 
 use std::{collections::HashMap, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -17,17 +17,18 @@ use crate::{
     store::{Claim, ClaimRequest, Claimed},
 };
 
-/// How long to wait after the store failed to claim.
+/// The delay after a failed claim.
 const REST: Duration = Duration::from_secs(1);
-/// The shortest wait between two looks at the store, where the store's clock is behind this one.
+/// The shortest delay between two claims, in case the store's clock is behind this one.
 const MOMENT: Duration = Duration::from_millis(50);
-/// A conversation that waits for a model or a vendor is a task of a few kilobytes: many may wait at a time.
+/// A conversation that waits for a model or a provider is a task of a few kilobytes, so many can wait at a time.
 const CONCURRENCY: usize = 1024;
 
-/// Works on conversations, a limited number at a time.
+/// Processes conversations, a limited number at a time.
 ///
-/// A tenant may hold another slot only while more slots are free than it holds already. So one tenant whose model is slow fills at
-/// most half of the slots, two of them a third each, and there is always room for a tenant that holds none.
+/// A tenant may take another slot only while more slots are free than it already holds. One tenant with a slow model can
+/// therefore fill at most half of the slots, two such tenants a third each, and there is always a slot for a tenant that holds
+/// none.
 #[derive(Clone, Debug)]
 pub struct Worker {
     driver: Driver,
@@ -37,7 +38,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Makes a worker of 1,024 conversations at a time that drains for ten seconds.
+    /// Creates a worker with 1,024 slots that drains for ten seconds after the shutdown.
     pub fn new(driver: Driver) -> Self {
         let concurrency = NonZeroUsize::new(CONCURRENCY).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -48,21 +49,22 @@ impl Worker {
         }
     }
 
-    /// Sets how many conversations are worked on at a time.
+    /// Sets how many conversations are processed at a time.
     #[must_use]
     pub fn with_concurrency(mut self, concurrency: NonZeroUsize) -> Self {
         self.concurrency = concurrency;
         self
     }
 
-    /// Sets how long open turns may continue after the shutdown. What is open then is resumed by the next start.
+    /// Sets how long open turns may continue after the shutdown. Turns that are still open after that are resumed at the next
+    /// start.
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
         self
     }
 
-    /// Returns the counts of what the worker and its clones did.
+    /// Returns the counters of this worker and its clones.
     pub fn stats(&self) -> &Arc<DriverStats> {
         self.driver.stats()
     }
@@ -71,17 +73,17 @@ impl Worker {
         &self.driver
     }
 
-    /// Reports processed conversations to a learner, as [`Driver::with_learn_queue`] does.
+    /// Adds processed conversations to a learner's queue, like [`Driver::with_learn_queue`].
     #[must_use]
     pub fn with_learn_queue(mut self, learn_queue: LearnQueue) -> Self {
         self.driver = self.driver.with_learn_queue(learn_queue);
         self
     }
 
-    /// Works until `shutdown` is ready, then lets open turns finish or park.
+    /// Processes conversations until `shutdown` completes, then lets open turns finish or wait in the store.
     ///
     /// # Cancel safety
-    /// Dropping the future is like a crash: nothing is lost.
+    /// Dropping the future has the effect of a crash: nothing is lost.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let clock = Arc::clone(&self.driver.clock);
         let mut slots = Slots::new(self.concurrency.get());
@@ -93,15 +95,15 @@ impl Worker {
             }
         };
         pin_mut!(late, drained);
-        // What is still open is aborted with the set.
+        // Tasks that are still running are aborted when the set is dropped.
         select(drained, late).await;
     }
 
-    /// Works until `done` is ready, and returns its output at once. Conversations that are being worked on then are finished in the
-    /// background.
+    /// Processes conversations until `done` completes, and returns its output immediately. Conversations that are in progress
+    /// then are finished in the background.
     ///
     /// # Cancel safety
-    /// Dropping the future is like a crash: nothing is lost.
+    /// Dropping the future has the effect of a crash: nothing is lost.
     pub async fn run_until<T>(&self, done: impl Future<Output = T>) -> T {
         let mut slots = Slots::new(self.concurrency.get());
         let output = self.work_until(&mut slots, done).await;
@@ -132,7 +134,7 @@ impl Worker {
                 if slots.held() == 0 {
                     return woken.await;
                 }
-                // A slot that becomes free may be one that a skipped tenant waits for.
+                // A free slot may be the one that a skipped tenant waits for.
                 let freed = slots.freed();
                 pin_mut!(woken, freed);
                 select(woken, freed).await;
@@ -144,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// Waits until something may be ready: an event, a release, a timer, or the end of a lease whose worker died.
+    /// Waits until a conversation may be ready: after an event, a release, a timer, or the end of a dead worker's lease.
     async fn wake(&self, next_due: Option<Timestamp>) {
         let clock = &self.driver.clock;
         let now = clock.now();
@@ -155,7 +157,7 @@ impl Worker {
         select(timer, woken).await;
     }
 
-    /// Asks for a conversation; `None` when no slot is free or the store failed.
+    /// Claims a conversation; `None` if no slot is free or the store failed.
     async fn claim(&self, slots: &Slots) -> Option<Claimed> {
         if slots.free() == 0 {
             return None;
@@ -167,7 +169,7 @@ impl Worker {
         match self.driver.store.claim(request).await {
             Ok(claimed) => Some(claimed),
             Err(error) => {
-                tracing::error!(%error, "no conversation could be claimed");
+                tracing::error!(%error, "could not claim a conversation");
                 let clock = &self.driver.clock;
                 clock.sleep_until(clock.now() + REST).await;
                 None
@@ -175,23 +177,23 @@ impl Worker {
         }
     }
 
-    /// Works on whatever is ready, one conversation after the other, until nothing is. For tests and for jobs.
+    /// Processes ready conversations one after the other until none is ready. For tests and batch jobs.
     ///
     /// # Errors
-    /// Those of the store's claims; failures of a turn are left to its rest.
+    /// Those of the store when claiming. A failed turn is retried later and is not reported here.
     pub async fn run_until_idle(&self) -> Result<()> {
         loop {
             let request = ClaimRequest::new(self.id, self.driver.lease);
             let Some(claim) = self.driver.store.claim(request).await?.conversation() else {
                 return Ok(());
             };
-            // The driver has logged the failure, and the conversation is ready again after its rest.
+            // The driver has logged the error, and schedules the conversation again.
             let _ = self.driver.work(claim).await;
         }
     }
 }
 
-/// The conversations that are worked on, and whose they are.
+/// The conversations in progress and their tenants.
 struct Slots {
     size: usize,
     working: JoinSet<Result<WorkOutcome>>,
@@ -217,10 +219,10 @@ impl Slots {
         self.size.saturating_sub(self.held())
     }
 
-    /// Returns the tenants that hold as many slots as are free, or more.
+    /// Returns the tenants that hold at least as many slots as are free.
     fn at_their_share(&self) -> Vec<TenantId> {
         let free = self.free();
-        // Alone with every other slot free, nobody is at their share.
+        // A tenant that holds one slot while all others are free is not at its share.
         let full = self.held.iter().filter(|(_, held)| **held >= free);
         full.map(|(tenant, _)| *tenant).collect()
     }
@@ -232,7 +234,7 @@ impl Slots {
         *self.held.entry(tenant).or_default() += 1;
     }
 
-    /// Waits until a conversation is done with.
+    /// Waits until a conversation in progress ends.
     async fn freed(&mut self) {
         if let Some(ended) = self.working.join_next_with_id().await {
             self.end(ended);
@@ -247,10 +249,10 @@ impl Slots {
 
     fn end(&mut self, ended: Result<(Id, Result<WorkOutcome>), JoinError>) {
         let id = match ended {
-            // The driver has logged its own failures.
+            // The driver has already logged its errors.
             Ok((id, _)) => id,
             Err(error) => {
-                tracing::error!(%error, "a turn panicked: it is resumed when its lease ends");
+                tracing::error!(%error, "a turn panicked; it is resumed when its lease ends");
                 error.id()
             }
         };
