@@ -36,13 +36,14 @@ use crate::{
 const LARGEST_TURN: usize = 200;
 /// How long a conversation pauses after a failure of a store or a directory: as long as it has already waited, within these
 /// limits.
-const REST: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(300);
+const BACKOFF: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(5)..=Duration::from_secs(300);
 /// The shortest pause of a conversation whose connection cannot be used.
-const CONNECTION_REST: Duration = Duration::from_secs(30);
+const CONNECTION_BACKOFF: Duration = Duration::from_secs(30);
 /// How long a conversation pauses if it cannot be read.
-const UNREADABLE_REST: Duration = Duration::from_secs(3600);
+const UNREADABLE_BACKOFF: Duration = Duration::from_secs(3600);
 /// How long an employee or a connection may be missing before an item is opened for the owner.
-const MISSING: Duration = Duration::from_secs(600);
+const MISSING_GRACE: Duration = Duration::from_secs(600);
 
 /// Runs the turns of claimed conversations, one conversation for each call of [`work`](Self::work).
 ///
@@ -170,7 +171,7 @@ impl Driver {
         DriverStats::count(&self.stats.claims);
         self.stats.first_claim.get_or_init(Instant::now);
         let span = tracing::info_span!("conversation", tenant = %claim.tenant, conversation = %claim.conversation);
-        let result = self.turns(&claim).instrument(span).await;
+        let result = self.run_turns(&claim).instrument(span).await;
         self.processed.send_modify(|count| *count += 1);
         match &result {
             Ok(WorkOutcome::Released) => {
@@ -182,14 +183,14 @@ impl Driver {
             Err(error) => {
                 DriverStats::count(&self.stats.failures);
                 tracing::warn!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "could not process the conversation; it is retried after a pause");
-                self.rest(&claim, error).await?;
+                self.back_off(&claim, error).await?;
             }
         }
         result
     }
 
     /// Releases a claim after a failure. The conversation is retried after a pause, or ended if a retry cannot help.
-    async fn rest(&self, claim: &Claim, error: &Error) -> Result<()> {
+    async fn back_off(&self, claim: &Claim, error: &Error) -> Result<()> {
         let loaded = match self.store.load(claim).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
@@ -205,7 +206,7 @@ impl Driver {
         let waited = loaded.now.since(since);
         let lasting = match error.kind() {
             ErrorKind::Corrupt | ErrorKind::Unsupported => true,
-            ErrorKind::NotFound => waited >= MISSING,
+            ErrorKind::NotFound => waited >= MISSING_GRACE,
             _ => false,
         };
         let mut seen = loaded.newest();
@@ -213,8 +214,8 @@ impl Driver {
             self.end_broken(claim, &loaded).await?;
             seen = 0;
         } else {
-            let rest = waited.clamp(*REST.start(), *REST.end());
-            let until = loaded.now + rest;
+            let pause = waited.clamp(*BACKOFF.start(), *BACKOFF.end());
+            let until = loaded.now + pause;
             // Due timers are postponed as well; otherwise the conversation would be ready again immediately. `resume` sets the
             // timer of an open turn again.
             let due = loaded.due.into_iter().chain([TimerName::rest()]);
@@ -232,12 +233,12 @@ impl Driver {
         tracing::error!(tenant = %claim.tenant, conversation = %claim.conversation, %error, "could not read a conversation");
         let now = self.clock.now();
         let turn = TurnId::from_bytes(*claim.conversation.as_bytes());
-        let (_, item) = open::ended(turn, now, SilenceReason::Broken, 0);
+        let (_, item) = open::closing_records(turn, now, SilenceReason::Broken, 0);
         let append = Append {
             items: item.map(ItemChange::Put).into_iter().collect(),
             // The due timers cannot be read.
             timers: [TimerName::every(), TimerName::rest(), TimerName::turn()]
-                .map(|name| TimerChange::set(name, now + UNREADABLE_REST))
+                .map(|name| TimerChange::set(name, now + UNREADABLE_BACKOFF))
                 .into(),
             ..Append::default()
         };
@@ -260,7 +261,7 @@ impl Driver {
             .into_iter()
             .map(|input| received(turn, now, input))
             .collect();
-        let (end, item) = open::ended(turn, now, SilenceReason::Broken, loaded.len);
+        let (end, item) = open::closing_records(turn, now, SilenceReason::Broken, loaded.len);
         records.extend(end);
         let append = Append {
             records,
@@ -273,7 +274,7 @@ impl Driver {
         self.ended(claim, loaded, append).await
     }
 
-    async fn turns(&self, claim: &Claim) -> Result<WorkOutcome> {
+    async fn run_turns(&self, claim: &Claim) -> Result<WorkOutcome> {
         let lease = Lease::new(self, claim);
         let mut forgotten = BTreeSet::new();
         loop {
@@ -286,7 +287,7 @@ impl Driver {
                     let forgotten = std::mem::take(&mut forgotten);
                     self.resume(&lease, loaded, records, forgotten).await?
                 }
-                Open::Forgotten(turn) => {
+                Open::Unreadable(turn) => {
                     self.end(claim, &loaded, turn, SilenceReason::Forgotten)
                         .await?
                 }
@@ -369,7 +370,9 @@ impl Driver {
         let staff = self.directory.staff(claim.tenant, Some(version)).await?;
         let state = State::fold(&records)?;
         let now = self.clock.now();
-        let reported = state.awaits().and_then(|key| inbox::evidence(&loaded, key));
+        let reported = state
+            .awaits()
+            .and_then(|key| inbox::delivery_report(&loaded, key));
         let resume = if forgotten.is_empty() {
             reported.map_or_else(|| state.resume(now), Resume::Feed)
         } else {
@@ -427,7 +430,7 @@ impl Driver {
             record.is_some_and(|record| record.turn == turn)
         });
         let at = first.map_or(loaded.len, |first| first.index);
-        let (records, item) = open::ended(turn, self.clock.now(), reason, at);
+        let (records, item) = open::closing_records(turn, self.clock.now(), reason, at);
         let append = Append {
             records,
             items: item.map(ItemChange::Put).into_iter().collect(),
@@ -453,7 +456,7 @@ impl Driver {
     /// Begins a turn for new events; `None` if more events arrived during the wait for the end of the burst.
     async fn begin(&self, lease: &Lease<'_>, loaded: Loaded) -> Result<Option<Stop>> {
         let staff = self.directory.staff(lease.claim().tenant, None).await?;
-        let Some(loaded) = self.burst_over(lease, loaded, &staff).await? else {
+        let Some(loaded) = self.wait_for_burst(lease, loaded, &staff).await? else {
             return Ok(None);
         };
         self.start(lease, staff, loaded, None).await
@@ -468,8 +471,8 @@ impl Driver {
     ) -> Result<Option<Stop>> {
         let claim = lease.claim();
         self.note_lifecycle(claim, &loaded).await?;
-        let speaks = follow_up.is_some() || inbox::asks(&loaded);
-        if speaks && self.is_paused(claim, &loaded).await? {
+        let replies = follow_up.is_some() || inbox::expects_reply(&loaded);
+        if replies && self.is_paused(claim, &loaded).await? {
             return Ok(Some(Stop::Parked));
         }
         let channel = self
@@ -567,10 +570,10 @@ impl Driver {
             return Ok(false);
         }
         let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
-        let waited = waits.map_or(CONNECTION_REST, |since| loaded.now.since(since));
-        let rest = waited.clamp(CONNECTION_REST, *REST.end());
+        let waited = waits.map_or(CONNECTION_BACKOFF, |since| loaded.now.since(since));
+        let pause = waited.clamp(CONNECTION_BACKOFF, *BACKOFF.end());
         let append = Append {
-            timers: vec![TimerChange::set(TimerName::rest(), loaded.now + rest)],
+            timers: vec![TimerChange::set(TimerName::rest(), loaded.now + pause)],
             ..Append::default()
         };
         self.store.append(claim, loaded.len, append).await?;
@@ -578,7 +581,7 @@ impl Driver {
     }
 
     /// Waits until no message has arrived for a moment. Returns what is loaded then; `None` if a message arrived meanwhile.
-    async fn burst_over(
+    async fn wait_for_burst(
         &self,
         lease: &Lease<'_>,
         loaded: Loaded,
@@ -592,13 +595,13 @@ impl Driver {
         if quiet.is_zero() || channel.is_ok_and(|channel| !channel.capabilities().bursts) {
             return Ok(Some(loaded));
         }
-        let said = |item: &&InboxItem| {
+        let is_message = |item: &&InboxItem| {
             item.event
                 .as_ref()
                 .is_some_and(|routed| matches!(routed.event.body, Body::Message { .. }))
         };
         let times = || {
-            let messages = loaded.inbox.iter().filter(said);
+            let messages = loaded.inbox.iter().filter(is_message);
             messages.map(|item| item.accepted_at)
         };
         let (Some(oldest), Some(last)) = (times().min(), times().max()) else {
@@ -611,7 +614,7 @@ impl Driver {
             return Ok(Some(loaded));
         }
         let quiet = self.clock.sleep_until(self.clock.now() + left);
-        if lease.holding(quiet).await.is_none() {
+        if lease.keep_while(quiet).await.is_none() {
             return Ok(None);
         }
         // Even without new events, a duplicate delivery may have marked a message as a mention of the employee.

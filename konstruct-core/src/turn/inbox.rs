@@ -15,8 +15,8 @@ const FARTHEST: u64 = 1024;
 
 /// Returns where to reply: the place of the last message, command, button press or proactive message. A delivery status may come
 /// from elsewhere.
-pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
-    let said = loaded.inbox.iter().rev().find_map(|item| {
+pub(super) fn reply_to(loaded: &Loaded) -> Option<ConversationRef> {
+    let last = loaded.inbox.iter().rev().find_map(|item| {
         let event = &item.event.as_ref()?.event;
         let says = matches!(
             event.body,
@@ -27,7 +27,7 @@ pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
         );
         event.conversation.clone().filter(|_| says)
     });
-    said.or_else(|| loaded.place.clone())
+    last.or_else(|| loaded.place.clone())
 }
 
 /// Returns whether an event needs a turn. The status of a send whose outcome is already recorded does not.
@@ -43,7 +43,7 @@ pub(super) fn needs_turn(loaded: &Loaded, item: &InboxItem) -> bool {
 
 /// Returns whether the inbox contains anything that may be answered. A turn that sends nothing does not need a working
 /// connection.
-pub(super) fn asks(loaded: &Loaded) -> bool {
+pub(super) fn expects_reply(loaded: &Loaded) -> bool {
     loaded.inbox.iter().any(|item| {
         let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
             return false;
@@ -112,7 +112,7 @@ pub(super) async fn inputs(
             Body::Delivery { state, key, .. } => {
                 about = self::about(&loaded.items, key.as_deref()).cloned();
                 if let (DeliveryState::Failed, None, Some(key)) = (state, &about, key) {
-                    undelivered = sent(store, claim, loaded.len, key).await?;
+                    undelivered = find_sent(store, claim, loaded.len, key).await?;
                 }
             }
             Body::Decision { item, .. } => about = by_id(&item.0),
@@ -140,14 +140,14 @@ pub(super) async fn inputs(
 }
 
 /// Searches the log backwards for the record that contains the message sent under a key.
-async fn sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
+async fn find_sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
     let mut to = len;
     while to > len.saturating_sub(FARTHEST) {
         let from = to.saturating_sub(PAGE);
         let page = store
             .read(claim.tenant, claim.conversation, from..to)
             .await?;
-        if let Some(found) = page.iter().find(|stored| holds(stored, key)) {
+        if let Some(found) = page.iter().find(|stored| contains_part(stored, key)) {
             return Ok(Some(found.index));
         }
         to = from;
@@ -155,7 +155,7 @@ async fn sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<O
     Ok(None)
 }
 
-fn holds(stored: &Stored, key: &str) -> bool {
+fn contains_part(stored: &Stored, key: &str) -> bool {
     match stored.record.as_ref().map(|record| &record.entry) {
         Some(Entry::Event(Event::Rendered { parts, .. })) => {
             parts.iter().any(|part| part.key == key)
@@ -165,8 +165,8 @@ fn holds(stored: &Stored, key: &str) -> bool {
 }
 
 /// Looks for the provider's report about a send in the inbox. The event is not consumed here.
-pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
-    let mut words = loaded.inbox.iter().filter_map(|item| {
+pub(super) fn delivery_report(loaded: &Loaded, key: &str) -> Option<Event> {
+    let mut reports = loaded.inbox.iter().filter_map(|item| {
         let event = &item.event.as_ref()?.event;
         match &event.body {
             Body::Delivery {
@@ -178,7 +178,7 @@ pub(super) fn evidence(loaded: &Loaded, key: &str) -> Option<Event> {
             _ => None,
         }
     });
-    let (seq, message, state) = words.next()?;
+    let (seq, message, state) = reports.next()?;
     Some(if state == DeliveryState::Failed {
         Event::SendFailed {
             key: key.to_owned(),

@@ -41,7 +41,7 @@ impl<'a> Lease<'a> {
     }
 
     /// Runs a future while renewing the lease; `None` if the lease was lost.
-    pub(super) async fn holding<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn keep_while<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         pin_mut!(work);
         let (clock, length) = (&self.driver.clock, self.driver.lease);
         loop {

@@ -16,7 +16,7 @@ pub(super) enum Open {
     /// A turn with its records.
     Turn(Vec<Record>),
     /// A turn with records that can no longer be read, and its id if at least one record can.
-    Forgotten(Option<TurnId>),
+    Unreadable(Option<TurnId>),
 }
 
 /// Returns the open turn, if there is one.
@@ -39,7 +39,7 @@ pub(super) fn turn(loaded: &Loaded) -> Open {
     whole.map_or_else(
         || {
             let mut readable = open.iter().filter_map(|stored| stored.record.as_ref());
-            Open::Forgotten(readable.next().map(|record| record.turn))
+            Open::Unreadable(readable.next().map(|record| record.turn))
         },
         Open::Turn,
     )
@@ -51,7 +51,7 @@ fn finishes(stored: &Stored) -> bool {
 }
 
 /// Returns the records that end a turn without an answer, and an open item if a person must look at it.
-pub(super) fn ended(
+pub(super) fn closing_records(
     turn: TurnId,
     at: Timestamp,
     reason: SilenceReason,

@@ -43,14 +43,14 @@ pub fn render(
 ) -> ModelRequest {
     let recalled = &material.recalled;
     let many = state.started().conversation.kind != ConversationKind::Direct;
-    let mut talk = Talk::new(many);
-    talk.window(&material.window, items);
-    talk.take(&material.question);
-    talk.take(state.first_inputs());
+    let mut transcript = Transcript::new(many);
+    transcript.add_window(&material.window, items);
+    transcript.add_inputs(&material.question);
+    transcript.add_inputs(state.first_inputs());
     for round in state.rounds() {
         let blank = round.answer.parts.is_empty();
         if !blank {
-            talk.say(ModelMessage {
+            transcript.push(ModelMessage {
                 role: Role::Assistant,
                 parts: round.answer.parts.clone(),
             });
@@ -62,15 +62,15 @@ pub fn render(
                 content: result.content.clone(),
                 error: result.error,
             });
-            talk.say(ModelMessage {
+            transcript.push(ModelMessage {
                 role: Role::Tool,
                 parts: results.collect(),
             });
         }
         if round.is_cut() && !blank {
-            talk.say(ModelMessage::text(Role::User, CONTINUE));
+            transcript.push(ModelMessage::text(Role::User, CONTINUE));
         }
-        talk.take(&state.inputs()[round.heard.clone()]);
+        transcript.add_inputs(&state.inputs()[round.inputs.clone()]);
     }
     ModelRequest {
         system: system(employee),
@@ -85,7 +85,7 @@ pub fn render(
                 confidence: *coverage,
             })
             .collect(),
-        messages: talk.messages.into_iter().flatten().collect(),
+        messages: transcript.messages.into_iter().flatten().collect(),
         tools,
         cache: Some(CacheLifetime::FiveMinutes),
         max_tokens: employee.limits.answer_tokens,
@@ -112,7 +112,7 @@ pub fn question(inputs: &[Input]) -> String {
 pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     let size = |text: &str| (1, estimate_tokens(text));
     match stored.record.as_ref().map(|record| &record.entry) {
-        Some(Entry::Event(Event::Received(input))) if said(input, false).is_some() => {
+        Some(Entry::Event(Event::Received(input))) if model_message(input, false).is_some() => {
             size(&question(std::slice::from_ref(input)))
         }
         Some(Entry::Event(Event::Rendered { parts, .. })) => {
@@ -198,7 +198,7 @@ fn context(state: &State, window: &[Stored], recalled: &Recalled, items: &[OpenI
     let mut list = |heading: &str, hits: &[(Hit, f32)]| {
         if !hits.is_empty() {
             lines.push(heading.into());
-            lines.extend(hits.iter().map(|(hit, _)| remembered(hit)));
+            lines.extend(hits.iter().map(|(hit, _)| recalled_line(hit)));
         }
     };
     list("What you remember:", &recalled.facts);
@@ -232,7 +232,7 @@ fn name_of_person(state: &State, window: &[Stored]) -> Option<String> {
 }
 
 /// Returns a recalled passage as one line: date, speaker, text.
-fn remembered(hit: &Hit) -> String {
+fn recalled_line(hit: &Hit) -> String {
     let date: String = hit.at.to_string().chars().take(10).collect();
     let text = hit.text.replace('\n', " ");
     match hit.said_by {
@@ -243,39 +243,39 @@ fn remembered(hit: &Hit) -> String {
 }
 
 /// The messages of a conversation in their current version: edits are applied, and deleted messages are omitted.
-struct Talk<'a> {
+struct Transcript<'a> {
     many: bool,
     messages: Vec<Option<ModelMessage>>,
     /// The positions of persons' messages by the provider's id, and of the employee's messages by their delivery keys.
-    heard: HashMap<&'a str, usize>,
+    received: HashMap<&'a str, usize>,
     sent: HashMap<&'a str, usize>,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> Transcript<'a> {
     fn new(many: bool) -> Self {
         Self {
             many,
             messages: Vec::new(),
-            heard: HashMap::new(),
+            received: HashMap::new(),
             sent: HashMap::new(),
         }
     }
 
-    fn say(&mut self, message: ModelMessage) {
+    fn push(&mut self, message: ModelMessage) {
         self.messages.push(Some(message));
     }
 
     /// Adds the records of earlier turns.
-    fn window(&mut self, window: &'a [Stored], items: &[OpenItem]) {
+    fn add_window(&mut self, window: &'a [Stored], items: &[OpenItem]) {
         for stored in window {
             match stored.record.as_ref().map(|record| &record.entry) {
                 Some(Entry::Event(Event::Received(input))) => {
-                    self.take(std::slice::from_ref(input));
+                    self.add_inputs(std::slice::from_ref(input));
                 }
                 Some(Entry::Event(Event::Rendered { parts, .. })) => {
                     for part in parts {
                         self.sent.insert(&part.key, self.messages.len());
-                        self.say(ModelMessage::text(Role::Assistant, &part.what.text));
+                        self.push(ModelMessage::text(Role::Assistant, &part.what.text));
                     }
                 }
                 // A message that was sent again moves to its new position.
@@ -288,7 +288,7 @@ impl<'a> Talk<'a> {
                     let before = self.sent.get(key.as_str()).copied();
                     if let Some(message) = before.and_then(|at| self.messages[at].take()) {
                         self.sent.insert(key, self.messages.len());
-                        self.say(message);
+                        self.push(message);
                     }
                 }
                 _ => {}
@@ -313,25 +313,27 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn take(&mut self, inputs: &'a [Input]) {
+    fn add_inputs(&mut self, inputs: &'a [Input]) {
         for input in inputs {
             match &input.event.body {
-                Body::Edited { message, content } if self.heard.contains_key(message.as_str()) => {
-                    let text = named(input, &spoken(content), self.many);
-                    let at = self.heard[message.as_str()];
+                Body::Edited { message, content }
+                    if self.received.contains_key(message.as_str()) =>
+                {
+                    let text = with_sender(input, &text_of(content), self.many);
+                    let at = self.received[message.as_str()];
                     self.messages[at] = Some(ModelMessage::text(Role::User, text));
                 }
                 Body::Deleted { message } => {
-                    if let Some(at) = self.heard.get(message.as_str()) {
+                    if let Some(at) = self.received.get(message.as_str()) {
                         self.messages[*at] = None;
                     }
                 }
                 body => {
-                    if let Some(message) = said(input, self.many) {
+                    if let Some(message) = model_message(input, self.many) {
                         if let Body::Message { message: id, .. } = body {
-                            self.heard.insert(id, self.messages.len());
+                            self.received.insert(id, self.messages.len());
                         }
-                        self.say(message);
+                        self.push(message);
                     }
                 }
             }
@@ -340,17 +342,18 @@ impl<'a> Talk<'a> {
 }
 
 /// Returns the message of an input: as a user message for a person or another bot, and as an assistant message for a colleague.
-fn said(input: &Input, many: bool) -> Option<ModelMessage> {
+fn model_message(input: &Input, many: bool) -> Option<ModelMessage> {
     let text = match &input.event.body {
-        Body::Message { content, .. } => spoken(content) + &noted(&input.event),
+        Body::Message { content, .. } => text_of(content) + &notes_on(&input.event),
         Body::Command { name, arguments } => format!("{name} {arguments}"),
         Body::Action { value, .. } => input.event.label.as_ref().unwrap_or(value).clone(),
         _ => return None,
     };
     match input.event.sender.kind {
-        ActorKind::Human | ActorKind::Bot => {
-            Some(ModelMessage::text(Role::User, named(input, &text, many)))
-        }
+        ActorKind::Human | ActorKind::Bot => Some(ModelMessage::text(
+            Role::User,
+            with_sender(input, &text, many),
+        )),
         ActorKind::Operator => Some(ModelMessage::text(
             Role::Assistant,
             format!("[A colleague of yours wrote:] {text}"),
@@ -359,7 +362,7 @@ fn said(input: &Input, many: bool) -> Option<ModelMessage> {
     }
 }
 
-fn spoken(content: &Content) -> String {
+fn text_of(content: &Content) -> String {
     let mut text = content.text.clone();
     for attachment in &content.attachments {
         let kind = format!("{:?}", attachment.kind).to_lowercase();
@@ -373,7 +376,7 @@ fn spoken(content: &Content) -> String {
 }
 
 /// Returns notes on what the provider reports about a message, each on a line of its own.
-fn noted(event: &Inbound) -> String {
+fn notes_on(event: &Inbound) -> String {
     let mut notes = String::new();
     if event.quoted.is_some() {
         notes.push_str("\n[in reply to an earlier message]");
@@ -393,7 +396,7 @@ fn noted(event: &Inbound) -> String {
 }
 
 /// Puts the sender's name in front of a message, if the conversation has many participants.
-fn named(input: &Input, text: &str, many: bool) -> String {
+fn with_sender(input: &Input, text: &str, many: bool) -> String {
     let sender = &input.event.sender;
     match sender.name.as_deref().or(sender.id()) {
         Some(name) if many => format!("{name}: {text}"),

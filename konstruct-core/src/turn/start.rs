@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     ENGINE_VERSION, Input, OpenItem, PinnedChannel, PinnedModel, Started,
     driver::{item_of, questions},
-    inbox::place,
+    inbox::reply_to,
 };
 use crate::{Channel, Timestamp, directory::Staff, store::Loaded};
 
@@ -50,7 +50,7 @@ pub(super) fn start(
             grace_ms: millis(capabilities.grace),
         },
         connection: loaded.connection,
-        conversation: place(loaded)?,
+        conversation: reply_to(loaded)?,
         tools,
         closed: employee
             .hours

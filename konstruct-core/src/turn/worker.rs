@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// The delay after a failed claim.
-const REST: Duration = Duration::from_secs(1);
+const CLAIM_BACKOFF: Duration = Duration::from_secs(1);
 /// The shortest delay between two claims, in case the store's clock is behind this one.
-const MOMENT: Duration = Duration::from_millis(50);
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 /// A conversation that waits for a model or a provider is a task of a few kilobytes, so many can wait at a time.
 const CONCURRENCY: usize = 1024;
 
@@ -150,8 +150,8 @@ impl Worker {
     async fn wake(&self, next_due: Option<Timestamp>) {
         let clock = &self.driver.clock;
         let now = clock.now();
-        let latest = now + self.driver.lease.max(MOMENT);
-        let look = next_due.map_or(latest, |due| due.clamp(now + MOMENT, latest));
+        let latest = now + self.driver.lease.max(SHORTEST_WAIT);
+        let look = next_due.map_or(latest, |due| due.clamp(now + SHORTEST_WAIT, latest));
         let (timer, woken) = (clock.sleep_until(look), self.driver.store.changed());
         pin_mut!(timer, woken);
         select(timer, woken).await;
@@ -171,7 +171,7 @@ impl Worker {
             Err(error) => {
                 tracing::error!(%error, "could not claim a conversation");
                 let clock = &self.driver.clock;
-                clock.sleep_until(clock.now() + REST).await;
+                clock.sleep_until(clock.now() + CLAIM_BACKOFF).await;
                 None
             }
         }

@@ -1,4 +1,4 @@
-//! Acting: the call of a tool.
+//! Runs the tool calls of a turn.
 
 use std::{ops::ControlFlow, panic::AssertUnwindSafe};
 
@@ -17,7 +17,7 @@ use crate::{
     turn::Event,
 };
 
-/// How many bytes of a tool's result the model is shown.
+/// The most bytes of a tool's result that the model is shown.
 const LARGEST_RESULT: usize = 32 * 1024;
 
 impl Run<'_> {
@@ -75,7 +75,7 @@ impl Run<'_> {
             pin_mut!(call, late);
             match select(call, late).await {
                 Either::Left((Ok(result), _)) => Some(result),
-                // A tool that panics may have done anything, as one that is late.
+                // A tool that panics may have had its effect, like one that timed out.
                 Either::Left((Err(_), _)) if effect == Effect::Once => None,
                 Either::Left((Err(_), _)) => Some(Err(ToolError::internal(
                     "The tool failed.",
@@ -84,7 +84,7 @@ impl Run<'_> {
                 Either::Right(_) => None,
             }
         };
-        let Some(result) = self.lease.holding(call).await else {
+        let Some(result) = self.lease.keep_while(call).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
         Ok(ControlFlow::Continue(match result {

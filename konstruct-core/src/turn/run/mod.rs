@@ -1,4 +1,4 @@
-//! A turn under way: its records on their way to the store, and the performing of its actions.
+//! A running turn: performs its actions and writes its records to the store.
 
 mod act;
 mod reply;
@@ -29,23 +29,23 @@ use crate::{
     store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
 };
 
-/// Why a run stops.
+/// Why a run stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The turn is over.
     Finished,
-    /// It waits: its timer is set.
+    /// The turn waits, and its timer is set.
     Parked,
     /// The claim is no longer valid.
     Lost,
-    /// Persons were forgotten whose words the turn holds: it must be resumed without them.
+    /// Persons were forgotten whose words the turn contains. The turn must be resumed without them.
     Forgotten(BTreeSet<PersonId>),
 }
 
-/// What performing an action leads to: the event that it caused, or the end of the run.
+/// The result of performing an action: the event that it caused, or the end of the run.
 type Performed = ControlFlow<Stop, Event>;
 
-/// A turn under way.
+/// A turn that is running.
 pub(super) struct Run<'a> {
     driver: &'a Driver,
     lease: &'a Lease<'a>,
@@ -54,11 +54,11 @@ pub(super) struct Run<'a> {
     len: u64,
     turn_from: u64,
     items: Vec<OpenItem>,
-    /// What was gathered in this run, so that it is not read again.
+    /// The content that was gathered in this run, so that it is not read again.
     material: Option<Material>,
-    /// Persons of an earlier reply that this one repeats.
+    /// The persons of an earlier reply that this one repeats.
     repeated: BTreeSet<PersonId>,
-    /// Whether the person was shown in this run that their message was read.
+    /// Whether the person's message was marked as read in this run.
     marked_read: AtomicBool,
     append: Append,
 }
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Returns the vendor's id of the latest message that the turn answers.
+    /// Returns the provider's id of the latest message that the turn answers.
     fn latest_message(&self) -> Option<String> {
         let mut inputs = self.state.inputs().iter().rev();
         inputs.find_map(|input| match &input.event.body {
@@ -96,13 +96,13 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Returns the channel that the turn came in by.
+    /// Returns the channel of the turn's connection.
     async fn channel(&self) -> Result<Arc<dyn Channel>> {
         let (tenant, connection) = (self.lease.claim().tenant, self.state.started().connection);
         self.driver.directory.channel(tenant, connection).await
     }
 
-    /// Writes the first record of the turn into the next append, and consumes what it takes.
+    /// Adds the first record of the turn to the next append, and consumes its events.
     pub(super) fn begin(
         &mut self,
         at: Timestamp,
@@ -129,7 +129,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Writes what was decided into the next append; returns the action that is open now, if one is.
+    /// Adds decided actions to the next append. Returns the action that is open now, if there is one.
     pub(super) fn decided(&mut self, at: Timestamp, actions: Vec<Action>) -> Option<Action> {
         let open = actions.last().cloned();
         for action in actions {
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         open
     }
 
-    /// Takes along what an action changes beside the log.
+    /// Adds the changes of timers, items and delivery keys that belong to an action.
     fn note(&mut self, action: &Action) {
         let append = &mut self.append;
         match action {
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Feeds an event; returns the action that follows, unless inputs are still to be fed.
+    /// Applies an event. Returns the next action, unless more inputs must be applied first.
     pub(super) fn feed(&mut self, event: Event) -> Result<Option<Action>> {
         let at = self.driver.clock.now();
         let actions = step(&self.staff.employee, &mut self.state, at, &event)?;
@@ -226,22 +226,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Performs an action and all that follow from it, until the turn is over or has to wait.
+    /// Performs an action and all that follow from it, until the turn ends or has to wait.
     pub(super) async fn drive(mut self, action: Option<Action>) -> Result<Stop> {
         let span = Driver::turn_span(self.lease.claim().tenant, self.state.turn());
         async move {
             let mut action = action;
             while let Some(open) = action {
-                // Each action's future is boxed: the states of a turn differ in size by orders of magnitude.
+                // Each action's future is boxed, because their sizes differ by orders of magnitude.
                 match self.perform(open).boxed().await? {
                     ControlFlow::Continue(Event::InboxRead { inputs: _ }) => {
-                        action = self.hear().await?;
+                        action = self.read_inbox().await?;
                     }
                     ControlFlow::Continue(event) => action = self.feed(event)?,
                     ControlFlow::Break(stop) => return Ok(stop),
                 }
             }
-            Err(crate::Error::internal("a turn that decides nothing"))
+            Err(crate::Error::internal("the turn decided on no action"))
         }
         .instrument(span)
         .await
@@ -280,9 +280,9 @@ impl<'a> Run<'a> {
                 }
                 Some(stop) => stop,
             })),
-            // These are never open: `step` applies them and decides on.
+            // These are never open: `step` applies them and continues to decide.
             Action::SkipTool { .. } | Action::Open(_) | Action::Close { .. } => {
-                Err(crate::Error::internal("an action that is never open"))
+                Err(crate::Error::internal("this action is never open"))
             }
         }
     }
@@ -292,7 +292,7 @@ impl<'a> Run<'a> {
         let gathering =
             self.driver
                 .gather(claim, &self.staff.employee, &self.state, self.turn_from);
-        let Some(gathered) = self.lease.holding(gathering).await else {
+        let Some(gathered) = self.lease.keep_while(gathering).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
         let (gathered, material) = gathered?;
@@ -300,14 +300,14 @@ impl<'a> Run<'a> {
         Ok(ControlFlow::Continue(Event::Gathered(gathered)))
     }
 
-    /// Reads the inbox, and feeds what came in since.
-    async fn hear(&mut self) -> Result<Option<Action>> {
+    /// Reads the inbox and applies the new events.
+    async fn read_inbox(&mut self) -> Result<Option<Action>> {
         let claim = self.lease.claim();
         let Some(loaded) = self.driver.store.load(claim).await? else {
-            // The next write finds that the claim is lost.
+            // The next write reports that the claim is lost.
             return self.feed(Event::InboxRead { inputs: 0 });
         };
-        // What the turn began with was consumed before its first call of the model.
+        // The first inputs of the turn were consumed before its first model call.
         let to = match inbox::consume_to(&loaded, usize::MAX) {
             // A proactive message waits until this turn is over.
             _ if inbox::starts_proactive(&loaded) => 0,
@@ -326,7 +326,7 @@ impl<'a> Run<'a> {
         Ok(action)
     }
 
-    /// Writes what has come together; returns why the run stops if it was not written.
+    /// Writes the next append. Returns why the run stops if it was not written.
     async fn flush(&mut self) -> Result<Option<Stop>> {
         Ok(match self.write(self.driver.lease).await? {
             AppendOutcome::Appended => None,
@@ -337,12 +337,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Writes what has come together, and holds the lease for at least this long. After `OverBudget` the append is kept.
+    /// Writes the next append and extends the lease to at least this long. After `OverBudget` the append is kept.
     async fn write(&mut self, lease: Duration) -> Result<AppendOutcome> {
         let added = self.append.records.len() as u64;
         let at = self.driver.clock.now();
         self.append.lease = Some(lease);
-        // Only after a refused reservation the turn goes on with what was not written.
+        // Only a refused reservation lets the turn continue with what was not written.
         let kept = self.append.reserve.is_some().then(|| self.append.clone());
         let append = std::mem::take(&mut self.append);
         let store = &self.driver.store;
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Counts what a driver did.
+/// Increments a counter of the driver.
 fn count(counter: &std::sync::atomic::AtomicU64) {
     DriverStats::count(counter);
 }

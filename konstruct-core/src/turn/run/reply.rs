@@ -1,4 +1,4 @@
-//! Replying: what is said, and the parts that the channel makes of it.
+//! Renders a reply into the parts that the channel can send.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource},
 };
 
-/// The characters of a part where the channel cannot be asked for its limit.
+/// The characters of a part if the channel is not available to render it.
 const PLAIN_PART: usize = 3000;
 
 impl Run<'_> {
@@ -24,7 +24,7 @@ impl Run<'_> {
         let most = self.staff.employee.limits.reply_parts.max(1) as usize;
         let rendered = match self.channel().await {
             Ok(channel) => channel.render(&outgoing, most),
-            // Its send will fail with the reason, and leave an open item.
+            // The send will fail with this error and leave an open item.
             Err(_) => Rendered::plain(&outgoing, PLAIN_PART, most),
         };
         let turn = self.state.turn();
@@ -42,7 +42,7 @@ impl Run<'_> {
         }))
     }
 
-    /// Offers the rest of a long reply.
+    /// Returns the message that offers the rest of a long reply.
     fn offer(&self) -> Outgoing {
         let employee = &self.staff.employee;
         let item = ItemId::of(self.state.turn(), self.state.next_item());
@@ -88,7 +88,7 @@ impl Run<'_> {
         Ok(Some(Outgoing::markdown(text.trim())))
     }
 
-    /// Returns what a part says: of this turn, or of an earlier one. `None`: it can no longer be read.
+    /// Returns the content of a part of this turn, or of an earlier one. `None` if it can no longer be read.
     pub(super) async fn part(&self, key: &str, record: Option<u64>) -> Result<Option<Outgoing>> {
         let Some(record) = record else {
             return Ok(self.state.part(key).cloned());

@@ -1,4 +1,4 @@
-//! Speaking: the send of a part, and the doubts about one.
+//! Sends the parts of a reply, and finds out whether they arrived.
 
 use std::{ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     channel::{FindQuery, Op},
     directory::ConnectionState,
     store::AppendOutcome,
-    turn::{Event, Evidence, Failure, inbox::evidence},
+    turn::{Event, Evidence, Failure, inbox::delivery_report},
 };
 
-/// By how much the lease outlives a send's request and its grace.
+/// How much longer the lease lasts than a send's request and grace period.
 const SEND_MARGIN: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
@@ -26,7 +26,7 @@ impl Run<'_> {
         record: Option<u64>,
         give_up_at: Timestamp,
     ) -> Result<Performed> {
-        // The lease outlives the request and its grace, so that nobody else can believe it lost while it is in flight.
+        // The lease outlives the request and its grace period, so that no other worker can resume the turn while it is in flight.
         let pinned = &self.state.started().channel;
         let flight = Duration::from_millis(pinned.timeout_ms.saturating_add(pinned.grace_ms));
         let lease = self.driver.lease.max(flight + SEND_MARGIN);
@@ -47,20 +47,20 @@ impl Run<'_> {
         let started = self.state.started();
         let channel = match self.channel().await {
             Ok(channel) => channel,
-            Err(error) => return Ok(ControlFlow::Continue(unsent(key, &error))),
+            Err(error) => return Ok(ControlFlow::Continue(send_not_made(key, &error))),
         };
         let (directory, tenant) = (&self.driver.directory, self.lease.claim().tenant);
         let state = directory.connection_state(tenant, started.connection).await;
         if state.is_ok_and(|state| !state.is_active()) {
             let error = Error::new(ErrorKind::Unauthorized, "the connection cannot be used");
-            return Ok(ControlFlow::Continue(unsent(key, &error)));
+            return Ok(ControlFlow::Continue(send_not_made(key, &error)));
         }
         if self.driver.clock.now() >= give_up_at {
             let error = Error::new(
                 ErrorKind::Unavailable,
-                "the time to send was over before it began",
+                "the deadline of the send passed before it began",
             );
-            return Ok(ControlFlow::Continue(unsent(key, &error)));
+            return Ok(ControlFlow::Continue(send_not_made(key, &error)));
         }
         count(&self.driver.stats.sends);
         let op = Op::Send {
@@ -78,7 +78,7 @@ impl Run<'_> {
                 Either::Left((sent, _)) => sent,
                 Either::Right(_) => Err(Error::new(
                     ErrorKind::Ambiguous,
-                    "the channel did not answer in time",
+                    "the channel did not respond in time",
                 )),
             }
         };
@@ -86,7 +86,7 @@ impl Run<'_> {
         if let Err(error) = &sent
             && error.kind() == ErrorKind::Unauthorized
         {
-            self.refused().await?;
+            self.pause_connection().await?;
         }
         Ok(ControlFlow::Continue(match sent {
             Ok(receipt) => Event::SendDone {
@@ -95,11 +95,11 @@ impl Run<'_> {
                 evidence: Evidence::Answer,
             },
             Err(error) if error.kind() == ErrorKind::Ambiguous => {
-                tracing::warn!(%error, "it is not known whether the message arrived");
+                tracing::warn!(%error, "it is unknown whether the message arrived");
                 Event::SendAmbiguous { key }
             }
             Err(error) => {
-                tracing::warn!(%error, "the message was not sent");
+                tracing::warn!(%error, "could not send the message");
                 Event::SendFailed {
                     key,
                     failure: Failure::from(&error),
@@ -108,8 +108,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Shows that the message was read, unless that was shown while the model was thinking. It runs beside the send, which does not wait
-    /// for it.
+    /// Marks the message as read, unless that was done while the model was thinking. Runs concurrently with the send, which does
+    /// not wait for it.
     async fn mark_read(&self, channel: &dyn Channel, give_up_at: Timestamp) {
         if !channel.capabilities().read_receipts || self.marked_read.swap(true, Ordering::Relaxed) {
             return;
@@ -122,12 +122,13 @@ impl Run<'_> {
         let late = self.driver.clock.sleep_until(give_up_at);
         pin_mut!(marking, late);
         if let Either::Left((Err(error), _)) = select(marking, late).await {
-            tracing::debug!(%error, "the message was not marked as read");
+            tracing::debug!(%error, "could not mark the message as read");
         }
     }
 
-    /// The vendor refuses the credentials: the connection is paused, so that no other turn is paid for in vain.
-    async fn refused(&self) -> Result<()> {
+    /// Pauses the connection after the provider refused its credentials, so that no other turn is paid for without a way to
+    /// reply.
+    async fn pause_connection(&self) -> Result<()> {
         let state = ConnectionState::Paused {
             reason: ErrorKind::Unauthorized,
             since: self.driver.clock.now(),
@@ -155,11 +156,11 @@ impl Run<'_> {
                 Either::Left((found, _)) => found,
                 Either::Right(_) => Err(Error::new(
                     ErrorKind::Unavailable,
-                    "the channel did not answer in time",
+                    "the channel did not respond in time",
                 )),
             }
         };
-        let Some(found) = self.lease.holding(asking).await else {
+        let Some(found) = self.lease.keep_while(asking).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
         Ok(ControlFlow::Continue(match found {
@@ -170,7 +171,7 @@ impl Run<'_> {
             },
             Ok(None) => Event::NotFound { key },
             Err(error) => {
-                tracing::warn!(%error, "the channel could not be asked about a message");
+                tracing::warn!(%error, "could not query the channel about a message");
                 Event::FindFailed {
                     key,
                     failure: Failure::from(&error),
@@ -180,13 +181,13 @@ impl Run<'_> {
     }
 
     pub(super) async fn wait(&mut self, until: Timestamp) -> Result<Performed> {
-        // The vendor's report may have come in while the request was open, or while the process was down. What comes in
-        // after this look brings the conversation up again by itself.
+        // The provider's report may have arrived while the request was open or the process was down. A report that arrives after
+        // this check makes the conversation ready again.
         if let Some(key) = self.state.awaits() {
             let Some(loaded) = self.driver.store.load(self.lease.claim()).await? else {
                 return Ok(ControlFlow::Break(Stop::Lost));
             };
-            if let Some(reported) = evidence(&loaded, key) {
+            if let Some(reported) = delivery_report(&loaded, key) {
                 return Ok(ControlFlow::Continue(reported));
             }
         }
@@ -200,9 +201,9 @@ impl Run<'_> {
     }
 }
 
-/// A send that was certainly not made, because its channel was not to be had or its time was over.
-fn unsent(key: String, error: &Error) -> Event {
-    tracing::warn!(%error, "the message was not sent");
+/// Returns the event of a send that was definitely not made, because its channel was unavailable or its deadline had passed.
+fn send_not_made(key: String, error: &Error) -> Event {
+    tracing::warn!(%error, "could not send the message");
     let mut failure = Failure::from(error);
     let lasting = matches!(
         failure.kind,

@@ -1,4 +1,4 @@
-//! Thinking: the call of the model, and what it costs.
+//! Calls the model and accounts for its cost.
 
 use std::{
     future::Future,
@@ -24,9 +24,9 @@ use crate::{
     turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
 };
 
-/// How much longer a backend is waited for that does not keep to the time of a call.
+/// How long to wait for a backend that exceeds the timeout of a call.
 const MODEL_GRACE: Duration = Duration::from_secs(2);
-/// Who is answered sooner need not be shown that the employee is at work: it would cost a request to the vendor.
+/// How long a model call must take before the employee is shown as working. That costs a request to the provider.
 const SHOWN_AFTER: Duration = Duration::from_millis(300);
 
 impl Run<'_> {
@@ -89,24 +89,24 @@ impl Run<'_> {
         let time = give_up_at.since(self.driver.clock.now());
         let context = CallContext::new(claim.tenant, &key, time)
             .in_conversation(claim.conversation)
-            // Nothing is shown before the answer is whole and recorded.
+            // Nothing is shown before the answer is complete and recorded.
             .on_break(OnBreak::Restart)
             .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
         let answering =
             self.with_progress(self.in_time(give_up_at, self.answer(request, &context)));
-        let Some(answer) = self.lease.holding(answering).await else {
+        let Some(answer) = self.lease.keep_while(answering).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
         let paid = budget.close(self.driver.clock.now());
         if paid.rows.is_empty() {
             self.pay(key, &answer, worst);
         } else {
-            self.book(paid);
+            self.record_payment(paid);
         }
         Ok(ControlFlow::Continue(match answer {
             Ok(answer) => {
                 if answer.text().trim().is_empty() && answer.tool_calls().next().is_none() {
-                    tracing::warn!(call, finish = ?answer.finish, "the model's answer is blank");
+                    tracing::warn!(call, finish = ?answer.finish, "the model returned a blank answer");
                 }
                 Event::Answered { call, answer }
             }
@@ -120,7 +120,7 @@ impl Run<'_> {
         }))
     }
 
-    /// Pays for a call of a backend that keeps no account of its own.
+    /// Accounts for a call of a backend that does not report its attempts.
     fn pay(
         &mut self,
         key: String,
@@ -129,7 +129,7 @@ impl Run<'_> {
     ) {
         let free = worst == Some(NanoUsd(0));
         let (usage, basis) = match &answer {
-            // Servers that do not count say zero, which is not what anything costs.
+            // Servers that do not count tokens report zero, which is not a real usage.
             Ok(ModelAnswer {
                 usage: Some(usage), ..
             }) if usage.all_input() > 0 || free => (Some(*usage), Basis::Reported),
@@ -149,13 +149,13 @@ impl Run<'_> {
             usage.unwrap_or_default(),
             basis,
         );
-        self.book(Paid {
+        self.record_payment(Paid {
             settle: settle.into_iter().collect(),
             rows: vec![row],
         });
     }
 
-    fn book(&mut self, paid: Paid) {
+    fn record_payment(&mut self, paid: Paid) {
         self.append.settle.extend(paid.settle);
         let conversation = self.lease.claim().conversation;
         let rows = paid.rows.into_iter();
@@ -175,7 +175,7 @@ impl Run<'_> {
             .stream(request, call)
             .await
             .map_err(|error| {
-                // A backend that cannot say whether its request was carried out cannot say that it was free.
+                // A backend that does not know whether its request was carried out does not know that it was free.
                 let open = matches!(error.kind(), ErrorKind::Ambiguous | ErrorKind::Truncated);
                 let spent = if open { Spent::Unknown } else { Spent::Nothing };
                 (error, spent)
@@ -190,12 +190,15 @@ impl Run<'_> {
             }
         }
         Err((
-            Error::new(ErrorKind::Truncated, "the stream ended without a finish"),
+            Error::new(
+                ErrorKind::Truncated,
+                "the stream ended without a finish event",
+            ),
             Spent::Unknown,
         ))
     }
 
-    /// Cuts a call whose backend does not keep to its timeout.
+    /// Cancels a call whose backend exceeds its timeout.
     async fn in_time(
         &self,
         give_up_at: Timestamp,
@@ -207,19 +210,19 @@ impl Run<'_> {
         match select(answering, late).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
-                let error = Error::new(ErrorKind::Truncated, "the model did not end in time");
+                let error = Error::new(ErrorKind::Truncated, "the model did not answer in time");
                 Err((error, Spent::Unknown))
             }
         }
     }
 
-    /// Returns the most that a request can cost; `None` where the price is unknown.
+    /// Returns the maximum cost of a request; `None` if the price is unknown.
     fn worst_case(&self, request: &ModelRequest) -> Option<NanoUsd> {
         let price = self.state.started().model.price.as_ref()?;
         Some(price.worst_case(request.input_bound(), u64::from(request.max_tokens)))
     }
 
-    /// Shows that the employee is at work, as far as the channel can, unless it is done at once.
+    /// Shows that the employee is working, if the channel supports it and the work does not finish at once.
     async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.driver.clock;
         let progress = async {
@@ -240,19 +243,19 @@ impl Run<'_> {
         }
     }
 
-    /// Settles a call whose answer was lost: it has cost the most that it can have, which is what was set aside for it.
+    /// Settles a call whose answer was lost at its maximum cost, which is the reserved amount.
     pub(in crate::turn) async fn settle_lost(&mut self, call: u32) -> Result<()> {
         let key = format!("{}.m{call}", self.state.turn());
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
         let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());
         let paid = settle_lost(&*self.driver.store, tenant, &key, model, now).await?;
-        self.book(paid);
+        self.record_payment(paid);
         Ok(())
     }
 }
 
-/// Whether a failed call can have cost something.
+/// Whether a failed call may have cost money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spent {
     Nothing,

@@ -1,8 +1,8 @@
-//! Applying: what an event or an action changes in a state. It depends on no settings.
+//! Applies events and actions to a state, without reading any settings.
 
 use std::collections::BTreeSet;
 
-use super::{Part, Phase, Round, State, ToolOutcome, misfit};
+use super::{Part, Phase, Round, State, ToolOutcome, protocol_error};
 use crate::{
     PersonId, Result, Timestamp,
     llm::{ModelAnswer, ToolCall},
@@ -61,9 +61,9 @@ impl State {
                 self.items += 1;
                 match &item.kind {
                     ItemKind::Send { keys, .. } => {
-                        self.asked = Some(item.id.clone());
+                        self.send_item = Some(item.id.clone());
                         self.undelivered.retain(|(first, _)| first != keys);
-                        // Those of failed deliveries are opened first, before anything else is decided.
+                        // The items of failed deliveries are opened first, before any other decision.
                         self.wrapped_up |= self.phase != Phase::Begin;
                     }
                     ItemKind::Question { .. } => self.wrapped_up = true,
@@ -85,12 +85,12 @@ impl State {
     }
 
     pub(super) fn apply_event(&mut self, event: &Event) -> Result<()> {
-        self.take_event(event)?;
+        self.apply_to_phase(event)?;
         self.records += 1;
         Ok(())
     }
 
-    fn take_event(&mut self, event: &Event) -> Result<()> {
+    fn apply_to_phase(&mut self, event: &Event) -> Result<()> {
         if let Event::SendDone { key, .. }
         | Event::SendFailed { key, .. }
         | Event::SendAmbiguous { key }
@@ -98,11 +98,11 @@ impl State {
         | Event::FindFailed { key, .. } = event
             && self.current().is_none_or(|part| part.key != *key)
         {
-            return Err(misfit("a report about another part"));
+            return Err(protocol_error("the report is about another part"));
         }
         if self.awaited > 0 {
             let Event::Received(input) = event else {
-                return Err(misfit("an input is missing"));
+                return Err(protocol_error("expected another input"));
             };
             self.awaited -= 1;
             self.receive(input);
@@ -118,7 +118,7 @@ impl State {
                 Phase::Thinking
             }
             (Phase::Calling, Event::Answered { answer, .. }) => {
-                self.take_answer(answer);
+                self.add_answer(answer);
                 Phase::Answered
             }
             (Phase::Calling, Event::CallFailed { failure, .. }) => Phase::CallFailed(*failure),
@@ -138,7 +138,7 @@ impl State {
                 let from = self.inputs.len();
                 let to = from + usize::try_from(*inputs).unwrap_or(0);
                 if let Some(round) = self.rounds.last_mut() {
-                    round.heard = from..to;
+                    round.inputs = from..to;
                 }
                 Phase::Thinking
             }
@@ -157,7 +157,7 @@ impl State {
                 }
                 Phase::Speaking
             }
-            (Phase::Sending, Event::SendAmbiguous { .. }) => Phase::Doubtful,
+            (Phase::Sending, Event::SendAmbiguous { .. }) => Phase::Ambiguous,
             (Phase::Sending | Phase::Waiting(..), Event::SendFailed { failure, .. }) => {
                 Phase::SendFailed(*failure)
             }
@@ -166,21 +166,21 @@ impl State {
             (Phase::Waiting(_, reason), Event::Due) => match reason {
                 WaitReason::ModelRetry => Phase::Thinking,
                 WaitReason::SendRetry | WaitReason::Connection => Phase::Speaking,
-                WaitReason::InFlight | WaitReason::FindRetry => Phase::Doubtful,
+                WaitReason::InFlight | WaitReason::FindRetry => Phase::Ambiguous,
                 WaitReason::Receipt => Phase::Unreported,
             },
             (phase, _) => {
                 self.phase = phase;
-                return Err(misfit("an event that does not fit the turn's state"));
+                return Err(protocol_error("the event does not fit the turn's state"));
             }
         };
         Ok(())
     }
 
-    /// What the model produced is void: it is asked again, unless something of it has had an effect already.
+    /// Discards the model's output. The model is called again, unless its output has already had an effect.
     fn forget(&mut self, persons: &BTreeSet<PersonId>) -> Result<()> {
         if matches!(self.phase, Phase::Finished(_)) {
-            return Err(misfit("a turn that is over"));
+            return Err(protocol_error("the turn is over"));
         }
         if let Some(gathered) = &mut self.gathered {
             gathered.persons.retain(|person| !persons.contains(person));
@@ -200,12 +200,12 @@ impl State {
         Ok(())
     }
 
-    fn take_answer(&mut self, answer: &ModelAnswer) {
+    fn add_answer(&mut self, answer: &ModelAnswer) {
         self.tool_queue.extend(answer.tool_calls().cloned());
         self.rounds.push(Round {
             answer: answer.clone(),
             results: Vec::new(),
-            heard: 0..0,
+            inputs: 0..0,
         });
     }
 
@@ -222,25 +222,25 @@ impl State {
 
     fn next_call(&mut self) -> Result<ToolCall> {
         let next = self.tool_queue.pop_front();
-        next.ok_or_else(|| misfit("a tool call that no answer asked for"))
+        next.ok_or_else(|| protocol_error("no answer requested this tool call"))
     }
 
     fn part_mut(&mut self) -> Result<&mut Part> {
         self.current_mut()
-            .ok_or_else(|| misfit("a send without a part"))
+            .ok_or_else(|| protocol_error("there is no part to send"))
     }
 
-    /// Takes the outcome into what outlives the turn.
+    /// Updates the state that outlives the turn.
     fn end(&mut self, outcome: &Outcome) {
         if matches!(outcome, Outcome::Replied { .. } | Outcome::Asked { .. }) {
             self.started.state.spoke = true;
-            if self.asks() == Some(ActorKind::Bot) {
+            if self.asked_by() == Some(ActorKind::Bot) {
                 self.started.state.bot_turns += 1;
             }
         }
     }
 
-    /// Whether the turn's reply answers the questions that are open.
+    /// Returns whether the turn's reply answers the open questions.
     pub(super) fn answers_questions(&self) -> bool {
         let fixed = self
             .fallback
@@ -253,7 +253,7 @@ impl State {
                 .any(|part| part.what.is_some() && part.done)
     }
 
-    /// Closes an item; returns whether it was not being closed already.
+    /// Closes an item. Returns whether it was not being closed already.
     pub(super) fn close(&mut self, item: &OpenItem, reason: CloseReason) -> bool {
         let new = !self.closing.iter().any(|(id, _)| *id == item.id);
         if new {

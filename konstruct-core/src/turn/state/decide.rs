@@ -1,4 +1,4 @@
-//! Deciding: what follows from a state. Every setting of the employee is evaluated here, once, and the result is recorded.
+//! Decides what follows from a state. Every setting of the employee is evaluated once, here, and the result is recorded.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ use crate::{
     },
 };
 
-/// How often the vendor is asked about a part before a person is.
+/// How often the provider is queried about a part before a person is asked.
 const FIND_ATTEMPTS: u32 = 6;
-/// The longest wait between two tries.
+/// The longest delay between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-/// The longest wait between two looks at a connection whose credentials are refused.
+/// The longest delay between two checks of a connection whose credentials are refused.
 const LONGEST_CONNECTION_WAIT: Duration = Duration::from_secs(600);
-/// How long one model call may take when nobody waits at a deadline.
+/// The timeout of a model call without a deadline.
 const MODEL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The shortest time that a model call is given.
+/// The shortest timeout of a model call.
 const SHORTEST_CALL: Duration = Duration::from_secs(5);
-/// How often an answer that was cut off is continued, and how often a blank one is asked for again.
+/// How often a truncated answer is continued, and how often a blank one is requested again.
 const CONTINUATIONS: usize = 2;
 const BLANK_RETRIES: usize = 1;
-/// How long the employee waits before it tries a question again: doubled with each try.
+/// The delay before a question is retried; doubled with each attempt.
 const FIRST_RETRY: Duration = Duration::from_secs(30);
 const LONGEST_RETRY: Duration = Duration::from_secs(600);
 
-/// Returns what follows from a state: the next action, or nothing while an action is open.
+/// Returns the next action; `None` while an action is open.
 pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Action> {
     if state.awaited > 0 || matches!(state.phase, Phase::Finished(_)) {
         return None;
@@ -51,7 +51,7 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
         Phase::Answered => Some(state.answered(employee, at)),
         Phase::Speaking => Some(state.send(employee, at)),
         Phase::SendFailed(failure) => Some(state.send_failed(employee, at, *failure)),
-        Phase::Doubtful => state.doubt(employee, at),
+        Phase::Ambiguous => state.resolve_ambiguity(employee, at),
         Phase::NotFound => {
             let again = state
                 .current()
@@ -106,7 +106,7 @@ impl State {
                 },
             };
         }
-        match self.asks() {
+        match self.asked_by() {
             Some(ActorKind::Bot)
                 if self.started.state.bot_turns >= employee.limits.bot_turns
                     && self.current().is_none() =>
@@ -119,7 +119,7 @@ impl State {
             Some(_) if self.is_late(employee, at) => self.silent(employee, at, SilenceReason::Late),
             Some(_) => Action::Gather,
             None if self.current().is_some() => self.send(employee, at),
-            None if let Some(item) = &self.asked => Action::Finish {
+            None if let Some(item) = &self.send_item => Action::Finish {
                 outcome: Outcome::Asked { item: item.clone() },
             },
             None => {
@@ -135,7 +135,7 @@ impl State {
         }
     }
 
-    /// Whether everything that was asked is so old that a person decides whether it is still answered.
+    /// Returns whether all inputs are so old that a person must decide whether to answer them.
     fn is_late(&self, employee: &Employee, at: Timestamp) -> bool {
         if employee.limits.question_age_secs == 0 {
             return false;
@@ -160,7 +160,7 @@ impl State {
         if employee.monthly_cap.is_some() && self.started.model.price.is_none() {
             return self.unanswered(employee, at, FallbackReason::Budget);
         }
-        // After a crash the deadline may be over: an answer now is better than a promise.
+        // After a crash the deadline may have passed. A late answer is better than a promise.
         let patience = Duration::from_secs(u64::from(employee.limits.deadline_secs));
         let give_up_at = match self.deadline() {
             Some(deadline) if deadline > at => deadline,
@@ -176,14 +176,14 @@ impl State {
         }
     }
 
-    /// By when the person should have heard something. A turn that has used a tool is not cut short: its effects would be lost.
+    /// The deadline for a reply. A turn that has called a tool is not cut short, because the effects of the tool would be lost.
     fn deadline(&self) -> Option<Timestamp> {
         self.started.deadline.filter(|_| self.tool_calls == 0)
     }
 
     fn call_failed(&self, employee: &Employee, at: Timestamp, failure: Failure) -> Action {
         let retry_at = at + backoff(self.calls, failure);
-        // A question that is tried again by itself is tried once each time.
+        // A scheduled retry makes a single attempt.
         let in_time = self.started.follow_up.is_none()
             && self.deadline().is_none_or(|deadline| retry_at < deadline);
         if self.calls < employee.limits.model_calls && may_retry(failure.kind) && in_time {
@@ -198,7 +198,7 @@ impl State {
         }
     }
 
-    /// The employee cannot answer: it says so, except where it has said so already.
+    /// Sends the fixed phrase for an unanswered question, unless it was sent before.
     fn unanswered(&self, employee: &Employee, at: Timestamp, reason: FallbackReason) -> Action {
         if self.question().is_some() {
             return self.silent(employee, at, SilenceReason::Unanswered);
@@ -294,7 +294,7 @@ impl State {
 
     fn send_failed(&self, employee: &Employee, at: Timestamp, failure: Failure) -> Action {
         if failure.kind == ErrorKind::Cancelled {
-            // Its text was erased: nobody can send it any more.
+            // The text was erased, so it can no longer be sent.
             return self.silent(employee, at, SilenceReason::Forgotten);
         }
         let attempts = self.current().map_or(0, |part| part.attempts);
@@ -308,7 +308,7 @@ impl State {
                 reason: WaitReason::SendRetry,
             };
         }
-        // A reply is kept for a connection that is repaired while it is still worth sending.
+        // The reply waits for the connection to be repaired, as long as it is still worth sending.
         let until = at + connection_wait(attempts);
         let most = Duration::from_secs(u64::from(employee.limits.question_age_secs));
         if failure.kind == ErrorKind::Unauthorized && until < self.began_at + most {
@@ -320,8 +320,8 @@ impl State {
         self.ask(at, OpenReason::Failed(failure.kind))
     }
 
-    /// What to do about a part of which it is unknown whether it arrived.
-    fn doubt(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
+    /// Decides how to find out whether a part arrived.
+    fn resolve_ambiguity(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
         let part = self.current()?;
         let landed = part.give_up_at + Duration::from_millis(self.started.channel.grace_ms);
         Some(match self.started.channel.find {
@@ -334,7 +334,7 @@ impl State {
                 since: part.since,
             },
             Find::Event => {
-                // While the process was down it received no report: the silence is counted from now on.
+                // No reports arrive while the process is down, so the deadline is counted from now.
                 let silence = Duration::from_secs(u64::from(employee.limits.receipt_deadline_secs));
                 Action::Wait {
                     until: landed.max(at) + silence,
@@ -361,9 +361,9 @@ impl State {
         }
     }
 
-    /// Ends the turn with an open item about the current part and all after it.
+    /// Ends the turn with an open item about the current part and all later ones.
     fn ask(&self, at: Timestamp, reason: OpenReason) -> Action {
-        if let Some(item) = self.asked.as_ref().filter(|_| self.wrapped_up) {
+        if let Some(item) = self.send_item.as_ref().filter(|_| self.wrapped_up) {
             return Action::Finish {
                 outcome: Outcome::Asked { item: item.clone() },
             };
@@ -374,7 +374,7 @@ impl State {
             .and_then(|part| part.record)
             .or(self.rendered_at)
             .unwrap_or(self.started.first);
-        // Parts of two replies are never in one item: each item has one record.
+        // An item refers to one record, so parts of two replies are never in one item.
         let own = open
             .iter()
             .filter(|part| part.record.is_none() == open[0].record.is_none());
@@ -410,7 +410,7 @@ impl State {
         })
     }
 
-    /// Returns the item that must be opened or closed before the turn can end, if one is left.
+    /// Returns the next action that opens or closes an item before the turn can end, if there is one.
     fn wrap_up(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
         if self.has_rest
             && let Some(record) = self.rendered_at
@@ -452,7 +452,7 @@ impl State {
                 };
                 self.open(at, kind, self.started.first, None)
             }
-            // An item that a person has decided about is closed: the question is open again under a new id.
+            // The item that a person decided on is closed, so the question is opened again under a new id.
             SilenceReason::Unanswered => match (&self.started.follow_up, self.question()) {
                 (Some(item), _) => Action::Open(retried(employee, item, at)),
                 (None, Some(item)) => self.open(at, item.kind.clone(), item.record, None),
@@ -463,7 +463,7 @@ impl State {
     }
 }
 
-/// Returns a question that could not be answered again, with the next time to try it.
+/// Returns the item of a question that could not be answered again, with the time of the next attempt.
 fn retried(employee: &Employee, item: &OpenItem, at: Timestamp) -> OpenItem {
     let tries = item.tries.saturating_add(1);
     let wait = (FIRST_RETRY * 2_u32.saturating_pow(tries.min(8))).min(LONGEST_RETRY);
@@ -487,7 +487,7 @@ fn may_retry(kind: ErrorKind) -> bool {
     )
 }
 
-/// One second, doubled with each try, or what the other side asks for.
+/// Returns one second, doubled with each attempt, or the longer delay that the remote side requests.
 fn backoff(tries: u32, failure: Failure) -> Duration {
     let own = Duration::from_secs(1 << tries.saturating_sub(1).min(6)).min(LONGEST_BACKOFF);
     failure
@@ -495,7 +495,7 @@ fn backoff(tries: u32, failure: Failure) -> Duration {
         .map_or(own, |asked| Duration::from_millis(asked).max(own))
 }
 
-/// Fifteen seconds, doubled with each try.
+/// Returns fifteen seconds, doubled with each attempt.
 fn connection_wait(tries: u32) -> Duration {
     (Duration::from_secs(15) * 2_u32.saturating_pow(tries.saturating_sub(1).min(8)))
         .min(LONGEST_CONNECTION_WAIT)

@@ -1,4 +1,4 @@
-//! Inputs: what a turn's events change before anything is decided, and who asks the employee something.
+//! Applies the inputs of a turn, and determines whether anyone asked the employee something.
 
 use super::State;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl State {
-    /// Adds an input: the latest time, the speaker, deliveries and decisions.
+    /// Adds an input, and updates the latest time, the person, the deliveries and the decisions.
     pub(super) fn receive(&mut self, input: &Input) {
         let event = &input.event;
         let state = &mut self.started.state;
@@ -30,9 +30,9 @@ impl State {
         }
         match (&event.body, &input.about) {
             (Body::Delivery { key, state, .. }, about) => {
-                self.take_delivery(key.as_deref(), *state, about.as_ref(), input.undelivered);
+                self.apply_delivery(key.as_deref(), *state, about.as_ref(), input.undelivered);
             }
-            (Body::Decision { decision, .. }, Some(item)) => self.take_decision(item, *decision),
+            (Body::Decision { decision, .. }, Some(item)) => self.apply_decision(item, *decision),
             (Body::Action { .. }, Some(item)) if item.kind == ItemKind::Rest => {
                 self.close(item, CloseReason::Answered);
             }
@@ -41,8 +41,8 @@ impl State {
         self.inputs.push(input.clone());
     }
 
-    /// A vendor's report about a send that a person was asked about, or one that failed after it was accepted.
-    fn take_delivery(
+    /// Applies the provider's report about a send that has an open item, or that failed after it was accepted.
+    fn apply_delivery(
         &mut self,
         key: Option<&str>,
         state: DeliveryState,
@@ -57,7 +57,7 @@ impl State {
                 ..
             }) = about
             {
-                // What a person was asked about is certain now: a new item takes the place of the old one.
+                // The outcome is now known, so a new item replaces the open one.
                 self.undelivered.push_back((keys.clone(), *record));
             } else if let Some(record) = undelivered {
                 self.undelivered.push_back((vec![key.to_owned()], record));
@@ -75,12 +75,12 @@ impl State {
                 self.queue(&after, item.record);
             }
         }
-        // A person had it sent again, and before that could begin the vendor reported that it had arrived.
+        // A person decided to send the message again, but the provider reported its arrival before that began.
         self.parts
             .retain(|part| part.key != key || part.attempts > 0 || part.what.is_some());
     }
 
-    fn take_decision(&mut self, item: &OpenItem, decision: Decision) {
+    fn apply_decision(&mut self, item: &OpenItem, decision: Decision) {
         if !self.close(item, CloseReason::Decided) {
             return;
         }
@@ -110,7 +110,7 @@ impl State {
             })
     }
 
-    /// Returns the question that a person wants the employee to answer now, or that it tries again by itself.
+    /// Returns the question that a person wants answered now, or that the employee retries.
     pub(crate) fn question(&self) -> Option<&OpenItem> {
         let wanted = self
             .inputs
@@ -127,7 +127,7 @@ impl State {
             .filter(|item| matches!(item.kind, ItemKind::Question { .. }))
     }
 
-    /// Returns the rest of a reply that the customer asks for.
+    /// Returns the record of the reply whose rest the customer requests.
     pub(super) fn wanted_rest(&self) -> Option<u64> {
         let rest = self.inputs.iter().find_map(|input| {
             let pressed = matches!(input.event.body, Body::Action { .. });
@@ -137,7 +137,7 @@ impl State {
         rest.filter(|_| !self.says_more())
     }
 
-    /// Whether a person says something beside pressing a button for the rest.
+    /// Returns whether a person did more than press the button for the rest.
     fn says_more(&self) -> bool {
         self.inputs.iter().any(|input| {
             input.about.is_none()
@@ -148,19 +148,20 @@ impl State {
         })
     }
 
-    /// Returns who asks the employee something in this turn's inputs: a person before a bot, nobody if nothing is for it.
-    pub(super) fn asks(&self) -> Option<ActorKind> {
+    /// Returns who asked the employee something in this turn's inputs: a person before a bot, `None` if nothing was addressed to
+    /// it.
+    pub(super) fn asked_by(&self) -> Option<ActorKind> {
         if self.question().is_some() {
             return Some(ActorKind::Human);
         }
-        let taken_back = |id: &str| {
+        let deleted = |id: &str| {
             self.inputs.iter().any(
                 |input| matches!(&input.event.body, Body::Deleted { message } if message == id),
             )
         };
         let kinds = self.inputs.iter().filter_map(|input| {
             let event = &input.event;
-            if matches!(&event.body, Body::Message { message, .. } if taken_back(message)) {
+            if matches!(&event.body, Body::Message { message, .. } if deleted(message)) {
                 return None;
             }
             let to_it = event.addressed.direct

@@ -1,8 +1,9 @@
-//! The turn as a pure state machine: `step(state, event) -> actions`. No clock, no randomness, no IO.
+//! The turn as a pure state machine: `step(state, event) -> actions`. It has no clock, no randomness and no IO.
 //!
-//! A turn is its records. [`State::apply`] folds a record that exists and needs no settings: every choice that depends on the
-//! employee's settings is made once, in [`decide`], and its result is recorded. [`step`] is both: it applies an event, decides
-//! until an action is open, and applies what it decided. Resuming only folds; replaying steps and compares.
+//! The state of a turn is a fold of its records. [`State::apply`] folds a record without reading any settings. All choices that
+//! depend on the employee's settings are made once, in [`decide`], and their results are recorded. [`step`] applies an event,
+//! then decides and applies actions until an action is open. Resuming a turn only folds its records; a replay runs `step` and
+//! compares.
 
 mod apply;
 mod decide;
@@ -21,18 +22,18 @@ use crate::{
     tool::Effect,
 };
 
-/// How often a part is tried before a person is asked.
+/// How often a part is sent before a person is asked.
 const SEND_ATTEMPTS: u32 = 6;
 
-/// What is known of a turn after some of its records.
+/// The state of a turn after some of its records.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     turn: TurnId,
     began_at: Timestamp,
     started: Started,
-    /// How many records were folded.
+    /// The number of records that were folded.
     records: u64,
-    /// How many inputs were announced and have not been folded yet.
+    /// The number of inputs that were announced but not folded yet.
     awaited: u32,
     inputs: Vec<Input>,
     gathered: Option<Gathered>,
@@ -47,29 +48,29 @@ pub struct State {
     rendered_at: Option<u64>,
     has_rest: bool,
     fallback: Option<FallbackReason>,
-    /// Items that are to be closed.
+    /// Items to close.
     closing: VecDeque<(ItemId, CloseReason)>,
-    /// Sends that the inputs report as failed: an item is to be opened for each.
+    /// Sends that the inputs report as failed. An item is opened for each.
     undelivered: VecDeque<(Vec<String>, u64)>,
     /// The number of the next item that the turn opens.
     items: u32,
-    /// Whether the items that follow from the end are opened.
+    /// Whether the items at the end of the turn were opened.
     wrapped_up: bool,
-    /// The latest item that was opened for a send.
-    asked: Option<ItemId>,
+    /// The last item that was opened for a send.
+    send_item: Option<ItemId>,
     phase: Phase,
 }
 
-/// A model's answer and what its tools returned.
+/// A model's answer and the results of its tool calls.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Round {
     pub(crate) answer: ModelAnswer,
     pub(crate) results: Vec<ToolOutcome>,
-    /// What came in after the tools returned, as indices of [`State::inputs`].
-    pub(crate) heard: std::ops::Range<usize>,
+    /// The events that arrived during the tool calls, as indices of [`State::inputs`].
+    pub(crate) inputs: std::ops::Range<usize>,
 }
 
-/// What came of one tool call, as the model is shown it.
+/// The result of a tool call, as the model is shown it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ToolOutcome {
     pub(crate) id: String,
@@ -78,71 +79,72 @@ pub(crate) struct ToolOutcome {
     pub(crate) error: bool,
 }
 
-/// A part of the reply, and how far it is.
+/// A part of the reply and its progress.
 #[derive(Clone, Debug, PartialEq)]
 struct Part {
     key: String,
-    /// What it says. `None`: an earlier turn's [`Event::Rendered`] holds it, at `record`.
+    /// The content; `None` if the [`Event::Rendered`] at `record`, of an earlier turn, contains it.
     what: Option<Outgoing>,
     record: Option<u64>,
     attempts: u32,
     finds: u32,
-    /// When its first intent was recorded, and when its last request is given up.
+    /// When its first attempt was recorded, and the deadline of its last attempt.
     since: Timestamp,
     give_up_at: Timestamp,
     done: bool,
 }
 
-/// Where a turn stands. A phase with an open action waits for that action's event; in the others, `decide` has the word.
+/// The progress of a turn. A phase with an open action waits for that action's event; in the others, `decide` chooses the next
+/// action.
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
-    /// What do the inputs ask for?
+    /// Decide on the first action.
     Begin,
     Gathering,
-    /// Should the model be called?
+    /// Decide whether to call the model.
     Thinking,
     Calling,
     CallFailed(Failure),
     CallRefused,
-    /// What does the model's answer ask for?
+    /// Decide on the model's answer.
     Answered,
     Acting(ToolCall, Effect),
     Listening,
     Replying(ReplySource),
-    /// Send the next part, or end.
+    /// Send the next part, or end the turn.
     Speaking,
     Sending,
     SendFailed(Failure),
     /// It is unknown whether the part arrived.
-    Doubtful,
+    Ambiguous,
     Finding,
     FindFailed(Failure),
     NotFound,
-    /// The vendor did not report about the part in time.
+    /// The provider did not report about the part in time.
     Unreported,
     Waiting(Timestamp, WaitReason),
-    /// The turn has to end so.
+    /// The turn must end with this reason.
     Ending(SilenceReason),
     Finished(Outcome),
 }
 
-/// What a driver has to do about an action that was open when its process ended.
+/// What a driver does about an action that was open when its process ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resume {
-    /// Perform it: it has not happened, or may happen again.
+    /// Perform the action: it did not happen, or may be repeated.
     Perform(Action),
-    /// Feed this event: what happened is not known, or was known before.
+    /// Apply the event: the outcome is unknown, or was known before.
     Feed(Event),
-    /// Wait until then.
+    /// Wait until this time.
     Park(Timestamp),
-    /// Nothing: the turn is over.
+    /// The turn is over.
     Over,
 }
 
 /// Applies an event and decides what follows.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] for an event that does not fit the state: a defect of the driver, or a log of another engine.
+/// [`ErrorKind::Protocol`] for an event that does not fit the state: a defect of the driver, or a log of another engine version.
 pub fn step(
     employee: &Employee,
     state: &mut State,
@@ -153,7 +155,7 @@ pub fn step(
     settle(employee, state, at)
 }
 
-/// Begins a turn: its first event is [`Event::Started`]; the inputs that it announces must be stepped next.
+/// Begins a turn. Its first event is [`Event::Started`]; the inputs that it announces must follow.
 ///
 /// # Errors
 /// Those of [`step`].
@@ -168,7 +170,7 @@ pub fn begin(
     Ok((state, actions))
 }
 
-/// Decides, and applies what was decided, until an action is open.
+/// Decides on actions and applies them until one is open.
 fn settle(employee: &Employee, state: &mut State, at: Timestamp) -> Result<Vec<Action>> {
     let mut actions = Vec::new();
     while let Some(action) = decide(employee, state, at) {
@@ -200,7 +202,7 @@ impl State {
             undelivered: VecDeque::new(),
             items: 0,
             wrapped_up: false,
-            asked: None,
+            send_item: None,
             phase: Phase::Begin,
             started,
         }
@@ -209,19 +211,19 @@ impl State {
     /// Folds the records of one turn, from its [`Event::Started`] on.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] when they are not one turn's records in their order.
+    /// [`ErrorKind::Corrupt`] if they are not the records of one turn, in order.
     pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<Self> {
         let mut records = records.into_iter();
         let first = records
             .next()
-            .ok_or_else(|| corrupt("a turn without records"))?;
+            .ok_or_else(|| corrupt("the turn has no records"))?;
         let Entry::Event(Event::Started(started)) = &first.entry else {
-            return Err(corrupt("a turn that does not begin with `started`"));
+            return Err(corrupt("the first record of the turn is not `started`"));
         };
         let mut state = Self::new(first.turn, first.at, (**started).clone());
         for record in records {
             if record.turn != state.turn {
-                return Err(corrupt("records of two turns are mixed"));
+                return Err(corrupt("the records belong to more than one turn"));
             }
             state.apply(record)?;
         }
@@ -231,7 +233,7 @@ impl State {
     /// Folds one more record.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] for a record that does not fit.
+    /// [`ErrorKind::Protocol`] for a record that does not fit the state.
     pub fn apply(&mut self, record: &Record) -> Result<()> {
         match &record.entry {
             Entry::Event(event) => self.apply_event(event),
@@ -244,22 +246,22 @@ impl State {
         self.turn
     }
 
-    /// Returns what it began with.
+    /// Returns the turn's first record.
     pub fn started(&self) -> &Started {
         &self.started
     }
 
-    /// Returns its inputs so far.
+    /// Returns the turn's inputs so far.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
-    /// Returns what the model is shown, once it was chosen.
+    /// Returns the content that the model is shown, once it was selected.
     pub fn gathered(&self) -> Option<&Gathered> {
         self.gathered.as_ref()
     }
 
-    /// Returns how it ended, if it has.
+    /// Returns the outcome of the turn, if it has ended.
     pub fn outcome(&self) -> Option<&Outcome> {
         if let Phase::Finished(outcome) = &self.phase {
             Some(outcome)
@@ -268,14 +270,15 @@ impl State {
         }
     }
 
-    /// Returns the persons whose words the model was shown so far: what it produces is sealed to them.
+    /// Returns the persons whose words the model was shown so far. Its output is sealed to them.
     pub fn shown(&self) -> BTreeSet<PersonId> {
         let gathered = self.gathered.iter().flat_map(|gathered| &gathered.persons);
         let inputs = self.inputs.iter().flat_map(|input| &input.persons);
         gathered.chain(inputs).copied().collect()
     }
 
-    /// Returns whether one of these persons was forgotten while the turn was open: nothing that holds their words is used.
+    /// Returns whether one of these persons was forgotten while the turn was open, so that content with their words must not be
+    /// used.
     pub(crate) fn has_forgotten<'a>(
         &self,
         persons: impl IntoIterator<Item = &'a PersonId>,
@@ -284,28 +287,28 @@ impl State {
         persons.any(|person| self.forgotten.contains(person))
     }
 
-    /// Returns what outlives the turn, with the turn's inputs in it.
+    /// Returns the state that outlives the turn, updated with the turn's inputs.
     pub fn conversation(&self) -> &ConversationState {
         &self.started.state
     }
 
-    /// Returns what one of the turn's own parts says.
+    /// Returns the content of one of the turn's own parts.
     pub(crate) fn part(&self, key: &str) -> Option<&Outgoing> {
         let part = self.parts.iter().find(|part| part.key == key)?;
         part.what.as_ref()
     }
 
-    /// Whether the reply is a fixed sentence of the employee.
+    /// Returns whether the reply is a fixed phrase of the employee.
     pub(crate) fn says_fixed(&self) -> bool {
         self.fallback.is_some()
     }
 
-    /// Returns the number of the item that the turn opens next.
+    /// Returns the number of the next item that the turn opens.
     pub(crate) fn next_item(&self) -> u32 {
         self.items + 1
     }
 
-    /// Returns the person who asks, if it is one person.
+    /// Returns the person whose input came last.
     pub(crate) fn requester(&self) -> Option<PersonId> {
         let mut persons = self.inputs.iter().rev().flat_map(|input| &input.persons);
         persons.next().copied().or(self.started.state.person)
@@ -321,7 +324,7 @@ impl State {
         &self.inputs[..first.min(self.inputs.len())]
     }
 
-    /// Returns the model's answer: the text of its last call, with what was cut off before it in front.
+    /// Returns the model's answer: the text of its last call, with the truncated answers before it prepended.
     pub(crate) fn answer(&self) -> String {
         let mut from = self.rounds.len().saturating_sub(1);
         while from > 0 && self.rounds[from - 1].is_cut() {
@@ -331,16 +334,16 @@ impl State {
         rounds.map(|round| round.answer.text()).collect()
     }
 
-    /// Counts the last rounds of which something holds.
-    fn trailing(&self, holds: impl Fn(&Round) -> bool) -> usize {
+    /// Counts how many of the last rounds match.
+    fn trailing(&self, matches: impl Fn(&Round) -> bool) -> usize {
         self.rounds
             .iter()
             .rev()
-            .take_while(|round| holds(round))
+            .take_while(|round| matches(round))
             .count()
     }
 
-    /// Returns the delivery key whose outcome a report of the vendor can settle now, if there is one.
+    /// Returns the delivery key whose outcome a report of the provider can settle now, if there is one.
     pub fn awaits(&self) -> Option<&str> {
         matches!(
             self.phase,
@@ -379,7 +382,7 @@ impl State {
             }),
             Phase::Waiting(until, _) if *until <= at => Resume::Feed(Event::Due),
             Phase::Waiting(until, _) => Resume::Park(*until),
-            // `step` never leaves the others: it decides until an action is open.
+            // `step` never stops in the other phases: it decides until an action is open.
             _ => Resume::Over,
         }
     }
@@ -416,7 +419,7 @@ impl Round {
         self.answer.tool_calls().next().is_some()
     }
 
-    /// Whether the answer ended before it was whole, and the model can continue it.
+    /// Returns whether the answer is incomplete and the model can continue it.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.answer.finish, Finish::Length | Finish::Pause) && !self.calls_tools()
     }
@@ -441,7 +444,7 @@ impl From<ReplyPart> for Part {
     }
 }
 
-fn misfit(message: &str) -> Error {
+fn protocol_error(message: &str) -> Error {
     Error::new(ErrorKind::Protocol, message)
 }
 
