@@ -1,4 +1,4 @@
-//! A tenant's conversations, as a memory without an index reads them.
+//! The conversations of a tenant, for a memory without an index.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,31 +13,31 @@ use crate::{
     turn::{Entry, Event, SpokenMessage, current_messages, spoken_message},
 };
 
-/// Something that was said, and where.
+/// A message and its location.
 #[derive(Clone, Debug)]
 pub struct Line {
     /// The conversation.
     pub conversation: ConversationId,
-    /// Where.
+    /// The location of the message.
     pub source: Source,
-    /// What.
+    /// The message.
     pub said: SpokenMessage,
 }
 
-/// A tenant's conversations as they read now, and who may see what was said in them: for a memory that keeps no index, and to
-/// compare one that does with.
+/// The current messages of a tenant's conversations, and who may see them. Serves a memory without an index, and the comparison
+/// with one that has an index.
 #[derive(Clone, Debug, Default)]
 pub struct Conversations {
-    /// What was said, conversation by conversation.
+    /// The messages, grouped by conversation.
     pub lines: Vec<Line>,
     channels: HashMap<ConversationId, ChannelRef>,
-    /// Who was heard in a channel; `None` where others may listen.
-    company: HashMap<ChannelRef, Option<BTreeSet<PersonId>>>,
-    /// The questions that found nothing in the documents, the newest first.
+    /// The persons who wrote in a channel; `None` if others may read it.
+    members: HashMap<ChannelRef, Option<BTreeSet<PersonId>>>,
+    /// The questions for which no document was found, newest first.
     pub unanswered: Vec<Unanswered>,
-    /// How many records say something, also what was edited or deleted since.
+    /// The number of messages, including edited and deleted ones.
     pub said: u64,
-    /// Everyone whose words a record holds that can be read.
+    /// The persons of all records that can be read.
     persons: BTreeSet<PersonId>,
 }
 
@@ -47,28 +47,28 @@ impl Conversations {
     /// # Errors
     /// Those of the store.
     pub async fn read(store: &dyn History, tenant: TenantId) -> Result<Self> {
-        let mut talk = Self::default();
+        let mut all = Self::default();
         for one in store.list(tenant, None, usize::MAX).await? {
             let id = one.id;
             let log = store.read(tenant, id, 0..u64::MAX).await?;
             let records = log.iter().filter_map(|stored| stored.record.as_ref());
-            talk.persons
+            all.persons
                 .extend(records.flat_map(|record| &record.persons));
             let Some(place) = &one.place else { continue };
             let channel = ChannelRef::of(one.connection, place);
             let direct = place.kind == ConversationKind::Direct;
-            let heard = talk.company.entry(channel.clone());
-            let heard = heard.or_insert_with(|| Some(BTreeSet::new()));
-            *heard = heard.take().filter(|_| direct);
+            let members = all.members.entry(channel.clone());
+            let members = members.or_insert_with(|| Some(BTreeSet::new()));
+            *members = members.take().filter(|_| direct);
             let mut last = None;
             for (index, record) in log
                 .iter()
                 .filter_map(|of| Some((of.index, of.record.as_ref()?)))
             {
                 if let Some(said) = spoken_message(record) {
-                    talk.said += 1;
-                    if let Some(heard) = heard {
-                        heard.extend(said.speaker);
+                    all.said += 1;
+                    if let Some(members) = members {
+                        members.extend(said.speaker);
                     }
                     last = Some((index, said));
                 } else if let Entry::Event(Event::Gathered(gathered)) = &record.entry
@@ -76,7 +76,7 @@ impl Conversations {
                     && gathered.knowledge.iter().all(|cited| cited.coverage < 0.3)
                 {
                     let (conversation, text, at) = (id, said.text, said.at);
-                    talk.unanswered.push(Unanswered {
+                    all.unanswered.push(Unanswered {
                         conversation,
                         index,
                         text,
@@ -84,8 +84,8 @@ impl Conversations {
                     });
                 }
             }
-            talk.channels.insert(id, channel);
-            talk.lines.extend(
+            all.channels.insert(id, channel);
+            all.lines.extend(
                 current_messages(&log)
                     .into_iter()
                     .map(|(index, said)| Line {
@@ -98,30 +98,30 @@ impl Conversations {
                     }),
             );
         }
-        talk.unanswered.sort_by_key(|one| std::cmp::Reverse(one.at));
-        Ok(talk)
+        all.unanswered.sort_by_key(|one| std::cmp::Reverse(one.at));
+        Ok(all)
     }
 
-    /// Returns whether a record that can be read is sealed to a person: whether the person was heard, and not erased since.
+    /// Returns whether a readable record is sealed to a person, which means that the person is known and was not erased.
     pub fn knows(&self, person: PersonId) -> bool {
         self.persons.contains(&person)
     }
 
-    /// Finds what was said at a place.
+    /// Returns the message at a location.
     pub fn line(&self, source: Source) -> Option<&Line> {
         self.lines.iter().find(|line| line.source == source)
     }
 
-    /// Whether a person is alone with the employee in a channel.
-    fn alone(&self, person: PersonId, channel: &ChannelRef) -> bool {
-        let heard = self.company.get(channel).and_then(Option::as_ref);
-        heard.is_some_and(|heard| heard.len() == 1 && heard.contains(&person))
+    /// Returns whether a channel is direct for a person.
+    fn is_direct_for(&self, person: PersonId, channel: &ChannelRef) -> bool {
+        let members = self.members.get(channel).and_then(Option::as_ref);
+        members.is_some_and(|members| members.len() == 1 && members.contains(&person))
     }
 
-    /// Whether an audience sees what belongs to a conversation, or to the whole channel that it is in.
-    pub fn sees(&self, eye: &Audience, conversation: ConversationId, whole: bool) -> bool {
-        match (eye, self.channels.get(&conversation)) {
-            (Audience::Person { person }, Some(own)) => self.alone(*person, own),
+    /// Returns whether an audience may see content of a conversation, or of its whole channel if `whole` is set.
+    pub fn sees(&self, audience: &Audience, conversation: ConversationId, whole: bool) -> bool {
+        match (audience, self.channels.get(&conversation)) {
+            (Audience::Person { person }, Some(own)) => self.is_direct_for(*person, own),
             (Audience::Channel { channel }, Some(own)) => channel == own,
             (
                 Audience::Conversation {
@@ -133,12 +133,12 @@ impl Conversations {
         }
     }
 
-    /// Whether an audience sees a fact.
-    pub fn sees_fact(&self, eye: &Audience, fact: &Fact) -> bool {
+    /// Returns whether an audience may see a fact.
+    pub fn sees_fact(&self, audience: &Audience, fact: &Fact) -> bool {
         match fact.owner {
-            FactOwner::Person { person } => *eye == Audience::Person { person },
+            FactOwner::Person { person } => *audience == Audience::Person { person },
             owner => self.sees(
-                eye,
+                audience,
                 fact.sources[0].conversation,
                 owner == FactOwner::Channel,
             ),
@@ -157,7 +157,7 @@ impl Conversations {
             let channel = self.channels.get(&conversation)?;
             let seen = match new.owner {
                 FactOwner::Person { person } => {
-                    line.said.speaker == Some(person) || self.alone(person, channel)
+                    line.said.speaker == Some(person) || self.is_direct_for(person, channel)
                 }
                 FactOwner::Conversation => conversation == first,
                 _ => Some(channel) == self.channels.get(&first),
@@ -170,7 +170,7 @@ impl Conversations {
 }
 
 impl Line {
-    /// Shows it.
+    /// Returns the message as a hit.
     pub fn hit(&self) -> Hit {
         rules::message(self.source, self.said.clone())
     }

@@ -1,4 +1,4 @@
-//! Facts: what was learned from what was said, each with the words that it stands on.
+//! Facts learned from messages, each with quotes of its sources.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use serde::{Deserialize, Serialize};
 use super::{Audience, Mark};
 use crate::{ConversationId, PersonId, Result, TenantId, Timestamp, id::FactId};
 
-/// Keeps facts.
+/// Stores facts.
 ///
 /// # Contract
-/// A fact is never changed in silence: it is superseded, and stays to be seen as of an earlier time. It is gone with the last of
-/// its sources.
+/// A fact is never modified. It can be superseded, and remains visible in queries as of an earlier time. It is deleted together
+/// with the last of its sources.
 #[async_trait]
 pub trait FactStore: fmt::Debug + Send + Sync + 'static {
-    /// Remembers a fact.
+    /// Stores a fact.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field: no text, no source, a quote that does not
-    /// stand in its source, or a source that the fact's owner may not see. [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a
-    /// fact that names a person who was never heard or was erased, or whose sources or persons something was erased of since its
-    /// [`mark`](NewFact::mark). Nothing is stored then.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), with the field's name, for an empty text, a missing source, a
+    /// quote that is not in its source, or a source that the fact's owner may not see.
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) for a fact that names an unknown or erased person, or if anything of
+    /// its sources or persons was erased since its [`mark`](NewFact::mark). Nothing is stored then.
     async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact>;
 
-    /// Ends a fact, and puts another in its place if there is one. Returns the new one.
+    /// Ends the validity of a fact, and replaces it with a new fact if one is given. Returns the new fact.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when there is no such fact, [`ErrorKind::Conflict`](crate::ErrorKind::Conflict)
-    /// when it was superseded before, and those of [`FactStore::remember`].
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if the fact does not exist,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if it was superseded before, and those of [`FactStore::remember`].
     async fn supersede(
         &self,
         tenant: TenantId,
@@ -36,56 +36,56 @@ pub trait FactStore: fmt::Debug + Send + Sync + 'static {
         new: Option<NewFact>,
     ) -> Result<Option<Fact>>;
 
-    /// Lists facts, the newest first.
+    /// Lists facts, newest first.
     ///
     /// # Errors
     /// Those of the store.
     async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>>;
 }
 
-/// Which facts to list.
+/// A query for facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Who will see them.
+    /// Who will see the facts.
     pub audience: Audience,
-    /// Only those about this person.
+    /// Returns only facts about this person.
     pub about: Option<PersonId>,
-    /// As of when: those that held then and were known then. `None`: now.
+    /// Returns the facts that were known and valid at this time; `None` for now.
     pub as_of: Option<Timestamp>,
 }
 
-/// A fact to remember.
+/// A fact to store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewFact {
-    /// What is so, 1 to 1,000 characters.
+    /// The statement, 1 to 1,000 characters.
     pub text: String,
-    /// What it is about, in a few words, such as `home city`. A fact that is learned of the same topic, person and owner
+    /// The topic in a few words, such as `home city`. A fact that is learned later with the same topic, person and owner
     /// supersedes this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Whose it is, and so who may see it.
+    /// The owner, which determines who may see the fact.
     pub owner: FactOwner,
-    /// Whom it is about.
+    /// The person that the fact is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<PersonId>,
-    /// The words that it is based on: at least one.
+    /// Quotes of the messages that the fact is based on; at least one.
     pub sources: Vec<Quote>,
-    /// Everyone else whose words its maker was shown: it is sealed to them as well.
+    /// Other persons whose words the author of the fact was shown. The fact is sealed to them as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<PersonId>,
-    /// The moment before its maker read what it is made from. `None`: it is made from its sources as they are now.
+    /// The mark from before the author read the sources. `None`: the fact is based on the current sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<Mark>,
-    /// From when on it holds. `None`: from the time of the first source.
+    /// When the fact becomes valid; `None` for the time of the first source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_from: Option<Timestamp>,
-    /// From when on it is not recalled any more.
+    /// When the fact is no longer recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
 impl NewFact {
-    /// Makes a fact of its sources.
+    /// Creates a fact from its sources.
     pub fn new(text: impl Into<String>, owner: FactOwner, sources: Vec<Quote>) -> Self {
         Self {
             text: text.into(),
@@ -101,70 +101,70 @@ impl NewFact {
     }
 }
 
-/// Whose a fact is.
+/// The owner of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FactOwner {
-    /// A person: it is seen by no one else.
+    /// A person. Only this person may see the fact.
     Person {
         /// The person.
         person: PersonId,
     },
-    /// The one conversation that all of its sources are in.
+    /// The conversation that contains all sources.
     Conversation,
-    /// The channel that all of its sources are in.
+    /// The channel that contains all sources.
     Channel,
 }
 
-/// Words that stand in a message.
+/// A quote of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// The conversation.
     pub conversation: ConversationId,
     /// The index of the record.
     pub index: u64,
-    /// The words, as they stand there; white space and case may differ.
+    /// The quoted words. White space and case may differ from the message.
     pub quote: String,
 }
 
-/// A fact, current or not.
+/// A stored fact, which may be superseded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     /// Its id.
     pub id: FactId,
-    /// What is so.
+    /// The statement.
     pub text: String,
-    /// What it is about, in a few words.
+    /// The topic in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// Whose it is, and so who may see it.
+    /// The owner, which determines who may see the fact.
     pub owner: FactOwner,
-    /// Whom it is about.
+    /// The person that the fact is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<PersonId>,
-    /// What it stands on. A source that was erased is gone from here.
+    /// The quotes that the fact is based on. Erased sources are removed from the list.
     pub sources: Vec<Quote>,
-    /// Everyone whose words it may hold: it is sealed to all of them.
+    /// The persons whose words the fact may contain. It is sealed to all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
-    /// When it was remembered.
+    /// When the fact was stored.
     pub known_from: Timestamp,
-    /// From when on it holds.
+    /// When the fact becomes valid.
     pub valid_from: Timestamp,
     /// When it was superseded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_to: Option<Timestamp>,
-    /// From when on it is not recalled any more.
+    /// When the fact is no longer recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// What stands in its place.
+    /// The fact that superseded this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<FactId>,
 }
 
 impl Fact {
-    /// Returns whether it was known and held at a time.
+    /// Returns whether the fact was known and valid at a time.
     pub fn holds_at(&self, when: Timestamp) -> bool {
         self.known_from <= when
             && self.valid_from <= when

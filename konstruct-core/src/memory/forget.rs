@@ -1,4 +1,4 @@
-//! Forgetting: what can be erased, how thoroughly, and the receipt.
+//! Erasure: what can be erased, how thoroughly, and the receipt.
 
 use std::fmt;
 
@@ -23,13 +23,13 @@ pub enum Erase {
         /// The conversation.
         conversation: ConversationId,
     },
-    /// A person: every record that may hold their words, whoever else's it holds. The records keep their indexes and read as
-    /// `None`. Late deliveries of what the person said before are dropped; what they say from now on is a new person's.
+    /// A person: every record that may contain their words, even together with those of others. The records keep their indices
+    /// and read as `None`. Late deliveries of earlier messages are dropped; later messages belong to a new person.
     Person {
         /// The person.
         person: PersonId,
     },
-    /// All that is kept of the tenant.
+    /// All data of the tenant.
     Tenant,
 }
 
@@ -38,14 +38,14 @@ pub enum Erase {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Depth {
-    /// Nothing of it can be reached through the store. Destroyed keys make a person's bytes unreadable wherever they are.
+    /// The data can no longer be read through the store. Destroyed keys make a person's bytes unreadable in all copies.
     #[default]
     Logical,
-    /// Its bytes are gone from the store's own files too.
+    /// The bytes are also removed from the store's own files.
     Physical,
 }
 
-/// What was erased, and what remains where.
+/// A receipt of what was erased and what remains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasureReceipt {
     /// What was erased.
@@ -54,20 +54,20 @@ pub struct ErasureReceipt {
     pub depth: Depth,
     /// When, by the store's clock.
     pub at: Timestamp,
-    /// How many records of logs, and events that were not worked yet, can no longer be read.
+    /// The number of log records and unprocessed events that can no longer be read.
     pub records: u64,
-    /// How many passages are no longer found.
+    /// The number of passages that can no longer be found.
     pub passages: u64,
-    /// How many facts went with their last source or their person.
+    /// The number of facts that were erased with their last source or their person.
     pub facts: u64,
-    /// How many keys were destroyed.
+    /// The number of keys that were destroyed.
     pub keys: u64,
-    /// What remains, and until when.
+    /// The data that remains, and until when.
     pub remains: Vec<Remains>,
 }
 
 impl ErasureReceipt {
-    /// Makes a receipt that counts nothing.
+    /// Creates a receipt with zero counts.
     pub fn new(what: Erase, depth: Depth, at: Timestamp) -> Self {
         Self {
             what,
@@ -82,52 +82,52 @@ impl ErasureReceipt {
     }
 }
 
-/// Something that an erasure leaves.
+/// Data that remains after an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remains {
-    /// What.
+    /// The kind of data.
     pub what: Remnant,
-    /// How many. `None`: not counted.
+    /// The count; `None` if not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Until when.
+    /// When the data disappears.
     pub until: Until,
 }
 
-/// What an erasure may leave.
+/// A kind of data that an erasure may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remnant {
-    /// Sealed bytes that no key opens any more.
+    /// Sealed bytes whose key was destroyed.
     SealedRecords,
-    /// The destroyed key itself, wrapped, in old copies of the store: it opens only with the key ring of that time.
+    /// The destroyed key itself, wrapped, in old copies of the store. Only the key ring of that time can open it.
     WrappedKeys,
     /// Keyed hashes of word stems.
     TermHashes,
     /// Vectors.
     Vectors,
-    /// Keyed hashes of event ids, so that a late delivery does not bring it back.
+    /// Keyed hashes of event ids, which prevent a late delivery from restoring the data.
     EventHashes,
-    /// Rows of the ledger, which is the invoice: they hold no words.
+    /// Rows of the ledger, which the invoice is made from. They contain no message text.
     Ledger,
 }
 
-/// Until when something remains.
+/// When remaining data disappears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Until {
-    /// Until the store's files are rewritten: a physical erasure of redb, or `VACUUM` of PostgreSQL.
+    /// When the store's files are rewritten: by a physical erasure of redb, or by `VACUUM` of PostgreSQL.
     Rewritten,
-    /// Until the write-ahead log and the backups of that time are gone.
+    /// When the write-ahead log and the backups of that time are deleted.
     BackupsExpire,
-    /// Until this key of the ring is retired.
+    /// When this key of the key ring is retired.
     RingKeyRetired {
         /// The key's id.
         key: String,
     },
-    /// For as long as the tenant is kept.
+    /// When the tenant is erased.
     TenantErased,
 }
 

@@ -1,4 +1,4 @@
-//! What is remembered, as items that a database of your own keeps.
+//! The items of a memory, as stored in a database of your own.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -7,26 +7,26 @@ use async_trait::async_trait;
 use super::{Erase, Mark, Remembered};
 use crate::{ConversationId, DocumentId, PersonId, Result, TenantId, id::FactId};
 
-/// Keeps the items that are remembered of tenants: what a database of your own has to do for a
+/// Stores the items that a memory keeps of tenants. Implement this for your own database to use it with a
 /// [`ScanMemory`](super::ScanMemory).
 ///
-/// Three tables are enough: the items under their keys, the erasures under their marks, and one mark for each tenant.
-/// [`Remembered`] is serialisable, and [`ItemKey::to_bytes`] returns a key for a column. A store that encrypts an item per person
-/// finds them in [`Remembered::persons`].
+/// Three tables are enough: the items by key, the erasures by mark, and one mark for each tenant. [`Remembered`] is serialisable,
+/// and [`ItemKey::to_bytes`] returns a key for a column. A store that encrypts items per person finds the persons in
+/// [`Remembered::persons`].
 ///
 /// # Contract
-/// * Nothing of one tenant is returned for another.
+/// * Data of one tenant is never returned for another.
 /// * A commit is atomic and durable when it returns, and is visible to every call that begins afterwards.
-/// * What a commit removed or replaced is not returned again.
+/// * Items that a commit removed or replaced are not returned again.
 #[async_trait]
 pub trait ItemStore: fmt::Debug + Send + Sync + 'static {
-    /// Returns the number of the tenant's last commit; 0 before the first. It never decreases, also not by erasing the tenant.
+    /// Returns the number of the tenant's last commit; 0 before the first. It never decreases, even when the tenant is erased.
     ///
     /// # Errors
     /// Those of the database.
     async fn mark(&self, tenant: TenantId) -> Result<Mark>;
 
-    /// Returns the items whose keys are in a range, in the order of their keys.
+    /// Returns the items with keys in a range, ordered by key.
     ///
     /// # Errors
     /// Those of the database.
@@ -36,34 +36,34 @@ pub trait ItemStore: fmt::Debug + Send + Sync + 'static {
         keys: RangeInclusive<ItemKey>,
     ) -> Result<Vec<Remembered>>;
 
-    /// Returns the erasures that were committed after a mark, in their order.
+    /// Returns the erasures that were committed after a mark, in order.
     ///
     /// # Errors
     /// Those of the database.
     async fn erased(&self, tenant: TenantId, since: Mark) -> Result<Vec<Erase>>;
 
-    /// Commits all of a change, and returns `true`. It changes nothing and returns `false` if the tenant's mark is not
-    /// [`ItemChange::after`] any more.
+    /// Commits a change atomically and returns `true`. Changes nothing and returns `false` if the tenant's mark is no longer
+    /// [`ItemChange::after`].
     ///
     /// # Errors
-    /// Those of the database; nothing was changed then.
+    /// Those of the database. Nothing was changed then.
     async fn commit(&self, tenant: TenantId, change: ItemChange) -> Result<bool>;
 }
 
-/// A change of a tenant's items.
+/// A change to a tenant's items.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ItemChange {
     /// The mark that the change was computed from. The change gets the next number.
     pub after: Mark,
-    /// The items to add or to replace, each under its [key](Remembered::key).
+    /// The items to add or replace, by their [keys](Remembered::key).
     pub put: Vec<Remembered>,
-    /// The keys of the items to remove. One that is not there is ignored.
+    /// The keys of the items to remove. Missing keys are ignored.
     pub remove: Vec<ItemKey>,
-    /// The erasure that the change belongs to, to be returned by [`ItemStore::erased`] under the change's number.
+    /// The erasure that the change performs. [`ItemStore::erased`] returns it under the change's number.
     pub erase: Option<Erase>,
 }
 
-/// What an item is kept under. Keys are ordered as an export is.
+/// The key of an item. Keys are ordered like an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ItemKey {
@@ -73,7 +73,7 @@ pub enum ItemKey {
     Document {
         /// The document.
         id: DocumentId,
-        /// Which version, from 1.
+        /// The version, from 1.
         version: u32,
     },
     /// A fact.
@@ -117,7 +117,7 @@ impl ItemKey {
         version(0)..=version(u32::MAX)
     }
 
-    /// Returns bytes that are ordered as the keys are.
+    /// Returns bytes that sort like the key.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Language => vec![0],
@@ -131,7 +131,7 @@ impl ItemKey {
 }
 
 impl Remembered {
-    /// Returns what the item is kept under.
+    /// Returns the key of the item.
     pub fn key(&self) -> ItemKey {
         match self {
             Self::Language { .. } => ItemKey::Language,
@@ -146,7 +146,7 @@ impl Remembered {
         }
     }
 
-    /// Returns everyone whose words the item may hold.
+    /// Returns the persons whose words the item may contain.
     pub fn persons(&self) -> &[PersonId] {
         match self {
             Self::Fact { fact } => &fact.persons,

@@ -1,4 +1,4 @@
-//! Knowledge: documents that the tenant teaches its employee.
+//! Knowledge: documents that the tenant provides for its employee.
 
 use std::fmt;
 
@@ -7,23 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConversationId, DocumentId, Result, TenantId, Timestamp};
 
-/// Keeps the documents of a tenant, for everyone it talks to.
+/// Stores the documents of a tenant, which everyone who talks to the employee may see.
 #[async_trait]
 pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds a document, or a new version of it: a title that is equal, but for the space around it, replaces.
+    /// Adds a document, or a new version of the document with the same title. White space around titles is ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field; nothing is stored then.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with the field's name. Nothing is stored then.
     async fn put_document(&self, tenant: TenantId, document: NewDocument) -> Result<Document>;
 
-    /// Lists the documents, the newest first.
+    /// Lists the documents, newest first.
     ///
     /// # Errors
     /// Those of the store.
     async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>>;
 
-    /// Returns one version of a document with its text, as it was read; `None` where there is no such document. Unless a
-    /// version is named, it is the newest.
+    /// Returns one version of a document, the newest by default, with its extracted text; `None` if the document does not exist.
     ///
     /// # Errors
     /// Those of the store.
@@ -34,36 +33,36 @@ pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
         version: Option<u32>,
     ) -> Result<Option<(Document, String)>>;
 
-    /// Removes a document and all of its versions. Returns whether there was one.
+    /// Removes a document with all of its versions. Returns whether it existed.
     ///
     /// # Errors
     /// Those of the store.
     async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool>;
 
-    /// Lists what was asked and found nothing in the documents, the newest first: what is worth teaching next.
+    /// Lists the questions for which no document was found, newest first. They show which documents to add.
     ///
     /// # Errors
     /// Those of the store.
     async fn unanswered(&self, tenant: TenantId, limit: usize) -> Result<Vec<Unanswered>>;
 }
 
-/// A document to learn.
+/// A document to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDocument {
-    /// Its title, 1 to 200 characters: what an answer names as its source.
+    /// The title, 1 to 200 characters. Answers cite it as their source.
     pub title: String,
-    /// How to read the content.
+    /// The format of the content.
     pub format: DocumentFormat,
-    /// The content, at most 10 MiB, of which at most 1 MiB is text.
+    /// The content, at most 10 MiB, with at most 1 MiB of text.
     pub content: Vec<u8>,
-    /// Where it is from, for a link.
+    /// The address of the original, for a link.
     pub url: Option<String>,
-    /// From when on it is not recalled any more.
+    /// When the document is no longer recalled.
     pub expires_at: Option<Timestamp>,
 }
 
 impl NewDocument {
-    /// Makes a document.
+    /// Creates a document.
     pub fn new(
         title: impl Into<String>,
         format: DocumentFormat,
@@ -78,7 +77,7 @@ impl NewDocument {
         }
     }
 
-    /// The version of it that follows `before`, without chunks.
+    /// Returns the version that follows `before`, without a chunk count.
     pub fn version(&self, before: Option<&Document>, now: Timestamp) -> Document {
         Document {
             id: before.map_or_else(DocumentId::new, |before| before.id),
@@ -93,54 +92,54 @@ impl NewDocument {
     }
 }
 
-/// How to read a document.
+/// The format of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DocumentFormat {
-    /// Paragraphs, parted by blank lines.
+    /// Paragraphs that are separated by blank lines.
     Text,
-    /// Markdown: a chunk keeps the headings that it stands under. In an FAQ a heading is a question.
+    /// Markdown. A chunk keeps the headings above it. In an FAQ, a heading is a question.
     Markdown,
-    /// A web page: headings are kept; scripts, styles and navigation are left out.
+    /// A web page. Headings are kept; scripts, styles and navigation are removed.
     Html,
-    /// A PDF with text in it: each page is a heading.
+    /// A PDF with a text layer. Each page becomes a heading.
     Pdf,
-    /// Comma-separated values with a row of column names: each row is a passage.
+    /// Comma-separated values with a header row. Each row becomes a passage.
     Csv,
     /// Pairs of questions and answers: `Q:` and `A:` lines, or a JSON array of objects with `question` and `answer`.
     Faq,
 }
 
-/// A version of a document, without its text.
+/// A version of a document without its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Its id.
     pub id: DocumentId,
     /// Its title.
     pub title: String,
-    /// What it was read from.
+    /// The format of the original.
     pub format: DocumentFormat,
-    /// Which version, from 1.
+    /// The number of the version, from 1.
     pub version: u32,
-    /// How many chunks it has.
+    /// The number of chunks.
     pub chunks: u32,
     /// When this version was added.
     pub updated_at: Timestamp,
-    /// Where it is from.
+    /// The address of the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// From when on it is not recalled any more.
+    /// When the document is no longer recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
-/// Something that was asked and found nothing.
+/// A question for which no document was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unanswered {
     /// The conversation.
     pub conversation: ConversationId,
-    /// The index of the record that holds the question.
+    /// The index of the record that contains the question.
     pub index: u64,
     /// The question.
     pub text: String,

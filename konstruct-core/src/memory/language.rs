@@ -1,8 +1,8 @@
-//! The language that texts are analysed in.
+//! The language in which texts are analysed.
 
 use serde::{Deserialize, Serialize};
 
-/// The language that a tenant's texts and questions are analysed in: they must be analysed alike.
+/// The language in which a tenant's texts and queries are analysed. Both must use the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -25,7 +25,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// Every language.
+    /// All languages.
     pub const ALL: [Self; 7] = [
         Self::English,
         Self::German,
@@ -36,7 +36,7 @@ impl Language {
         Self::Dutch,
     ];
 
-    /// Returns the language of a BCP 47 tag such as `de` or `pt-BR`, if it is one of these.
+    /// Returns the language of a BCP 47 tag such as `de` or `pt-BR`; `None` if it is not supported.
     ///
     /// ```
     /// use konstruct_core::memory::Language;
@@ -51,7 +51,7 @@ impl Language {
             .find(|language| language.tag().eq_ignore_ascii_case(primary))
     }
 
-    /// Returns its BCP 47 tag.
+    /// Returns the language's BCP 47 tag.
     pub fn tag(self) -> &'static str {
         match self {
             Self::English => "en",

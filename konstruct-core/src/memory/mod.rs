@@ -1,19 +1,19 @@
-//! The memory traits: what the employee remembers, what it knows, and how it forgets.
+//! The memory traits: recall, knowledge, facts, summaries and erasure.
 //!
 //! | file | what |
 //! |---|---|
-//! | `recall` | the question, and what is found |
-//! | `knowledge` | documents that the tenant teaches |
-//! | `fact` | facts that were learned from what was said |
-//! | `summary` | what was said before the window, in short |
+//! | `recall` | queries and their hits |
+//! | `knowledge` | documents that the tenant provides |
+//! | `fact` | facts that were learned from messages |
+//! | `summary` | summaries of the messages before the window |
 //! | `forget` | what can be erased, and the receipt |
-//! | `conversations` | what was said and who may see it, for a memory without an index |
-//! | `rules` | the decisions that every memory takes alike |
-//! | `items`, `search`, `scan` | a memory on a database of your own: what you provide, and the memory made of it |
-//! | `language` | the language that texts are analysed in |
+//! | `conversations` | messages and who may see them, for a memory without an index |
+//! | `rules` | the decisions that every memory makes in the same way |
+//! | `items`, `search`, `scan` | a memory on a database of your own |
+//! | `language` | the language in which texts are analysed |
 //!
-//! History itself is the store's ([`History::read`](crate::store::History::read)); a memory store indexes it by following
-//! [`History::feed`](crate::store::History::feed) and never holds up a reply.
+//! The store keeps the history itself ([`History::read`](crate::store::History::read)). A memory indexes it by following
+//! [`History::feed`](crate::store::History::feed), and never delays a reply.
 
 mod conversations;
 mod fact;
@@ -47,112 +47,112 @@ pub use self::{
 };
 use crate::{Result, TenantId};
 
-/// Recall over what was said, learned and taught.
+/// Searches messages, facts and documents of a tenant.
 ///
 /// # Contract
-/// * What an audience may see is defined at [`Audience`]; nothing else is returned, whatever the question. What one audience
-///   may not see changes neither its results nor their scores.
-/// * A message is found once the index has come to it: it follows the feed in the background, and [`MemoryStore::catch_up`]
-///   waits for it. A document or a fact is found as soon as the call that stored it has returned.
-/// * What is deleted, superseded, expired or erased is not found from then on: it is left out before the best are chosen, so
-///   it costs no hit.
-/// * Equal questions to an unchanged store get equal answers, in an equal order.
+/// * [`Audience`] defines what an audience may see; nothing else is returned. Content that an audience may not see affects
+///   neither its results nor their scores.
+/// * A message is found once it is indexed. The index follows the feed in the background, and [`MemoryStore::catch_up`] waits for
+///   it. A document or a fact is found as soon as the call that stored it has returned.
+/// * Deleted, superseded, expired and erased content is no longer found. It is filtered out before the best hits are selected, so
+///   it does not reduce their number.
+/// * Equal queries to an unchanged store return equal hits in the same order.
 #[async_trait]
 pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore + MemoryArchive {
-    /// Finds what is relevant to a text: the hits of each scope of the question in its order, best first.
+    /// Finds what is relevant to a query: the hits of each of its scopes in order, best first.
     ///
     /// # Errors
-    /// Those of the store. An embedder that fails does not: what is found by words is returned then.
+    /// Those of the store. A failing embedder is not an error; only matches by words are returned then.
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>>;
 
-    /// Returns what stands at these places, in their order; `None` for what is gone. What a [`Hit`] says of a score and a
-    /// coverage is zero here, and it has neither neighbours nor signals.
+    /// Returns the content of these sources, in order; `None` for a source that no longer exists. The score and coverage of these
+    /// [`Hit`]s are zero, and they have no neighbours and no signals.
     ///
     /// # Errors
     /// Those of the store.
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>>;
 
-    /// Returns a moment to hand back with what is made from words that are read after it: if something of them was erased
-    /// meanwhile, it is refused.
+    /// Returns a mark to store with what is derived from content that is read after this call. If any of that content was erased
+    /// since the mark, the derived item is refused.
     ///
     /// # Errors
     /// Those of the store.
     async fn mark(&self, tenant: TenantId) -> Result<Mark>;
 
-    /// Says in which language the tenant's texts and questions are analysed. English, unless said. A change analyses
-    /// everything anew.
+    /// Sets the language in which the tenant's texts and queries are analysed; English by default. A change re-indexes
+    /// everything.
     ///
     /// # Errors
     /// Those of the store.
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()>;
 
-    /// Throws the index of a tenant away and makes it again, from the log and from what is kept. Recall misses what the new index
-    /// has not come to yet.
+    /// Discards a tenant's index and rebuilds it from the log and the stored items. Until it is complete, recall misses what is
+    /// not indexed yet.
     ///
     /// # Errors
     /// Those of the store.
     async fn rebuild(&self, tenant: TenantId) -> Result<()>;
 
-    /// Waits until everything that was written before the call is found, by its words and by its meaning.
+    /// Waits until everything that was written before the call can be found, by words and by meaning.
     ///
     /// # Errors
     /// Those of the store and of the embedder.
     async fn catch_up(&self, tenant: TenantId) -> Result<()>;
 
-    /// Returns how far the index has come.
+    /// Returns the progress of the index.
     ///
     /// # Errors
     /// Those of the store.
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress>;
 }
 
-/// Moves and erases what is remembered of a tenant.
+/// Exports, imports and erases what a memory keeps of a tenant.
 #[async_trait]
 pub trait MemoryArchive: fmt::Debug + Send + Sync + 'static {
-    /// Streams everything that is remembered and cannot be made again from the logs.
+    /// Streams everything that the memory keeps and cannot rebuild from the logs.
     ///
     /// # Errors
-    /// Those of the store; each item may fail as well.
+    /// Those of the store. Each item may fail as well.
     async fn export_memory(
         &self,
         tenant: TenantId,
     ) -> Result<BoxStream<'static, Result<Remembered>>>;
 
-    /// Imports what [`MemoryArchive::export_memory`] gave, under the same ids. The conversations come first: only their import
-    /// makes persons known.
+    /// Imports the items of [`MemoryArchive::export_memory`] under the same ids. The conversations must be imported first,
+    /// because that makes their persons known.
     ///
     /// # Errors
-    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when something with its id is there, or names a
-    /// person who is not known. Nothing was imported then.
+    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if an item with the same id exists, or if an item
+    /// names an unknown person. Nothing was imported then.
     async fn import_memory(&self, tenant: TenantId, items: Vec<Remembered>) -> Result<()>;
 
-    /// Erases what is remembered of something, and returns what remains. A store that keeps the conversations too erases from both:
-    /// it is [`Archive::erase`](crate::store::Archive::erase).
+    /// Erases something from the memory, and returns what remains. A store that also keeps the conversations erases from both,
+    /// like [`Archive::erase`](crate::store::Archive::erase).
     ///
     /// # Contract
-    /// When it has returned, nothing of it is found, fetched, read or exported, and nobody who read it before can write it
-    /// again. A person who writes again is new.
+    /// After the call has returned, the erased content is not found, fetched, read or exported, and a caller that read it before
+    /// cannot write it again. A person who writes again becomes a new person.
     ///
     /// # Errors
-    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that it has not.
+    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that the store does not support.
     async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
 }
 
-/// How far an index has come.
+/// The progress of an index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexProgress {
-    /// The cursor of the feed up to which records are found by their words.
+    /// The cursor of the feed up to which records can be found by words.
     pub indexed: u64,
     /// The cursor of the last record.
     pub records: u64,
-    /// How many passages there are: of messages, facts and documents.
+    /// The number of passages of messages, facts and documents.
     pub passages: u64,
-    /// How many of them have a vector of the present embedder; all of them, where there is no embedder.
+    /// The number of passages with a vector of the current embedder; all passages if there is no embedder.
     pub embedded: u64,
 }
 
 impl IndexProgress {
-    /// Returns whether nothing is left to do.
+    /// Returns whether the index is up to date.
     pub fn is_complete(&self) -> bool {
         self.indexed == self.records && self.embedded == self.passages
     }
@@ -163,19 +163,19 @@ impl IndexProgress {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remembered {
-    /// The language that the tenant's texts are analysed in.
+    /// The language in which the tenant's texts are analysed.
     Language {
-        /// Which.
+        /// The language.
         language: Language,
     },
     /// A version of a document.
     Document {
         /// The version.
         document: Document,
-        /// Its text, as it was read.
+        /// Its extracted text.
         text: String,
     },
-    /// A fact, current or not.
+    /// A fact, which may be superseded.
     Fact {
         /// The fact.
         fact: Fact,

@@ -1,4 +1,4 @@
-//! The question to a memory, and what is found.
+//! Queries to a memory, and their hits.
 
 use std::ops::{BitOr, Range};
 
@@ -9,7 +9,7 @@ use crate::{
     ConnectionId, ConversationId, ConversationRef, DocumentId, PersonId, Timestamp, id::FactId,
 };
 
-/// What to recall, and for whom.
+/// A query to a memory, and its audience.
 ///
 /// ```
 /// use konstruct_core::{Audience, Recall, memory::Scope};
@@ -20,23 +20,23 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recall {
-    /// The question.
+    /// The text of the query.
     pub text: String,
-    /// Who will see what is found.
+    /// Who will see the hits.
     pub audience: Audience,
-    /// Where to look, each with the most hits. Each is searched and ranked by itself: what one scope holds changes nothing in another.
+    /// The scopes to search, each with its maximum number of hits. Scopes are searched and ranked independently of each other.
     pub scopes: Vec<(Scope, usize)>,
-    /// Only what was said, or learned, at such a time; documents are of every time.
+    /// Returns only messages and facts from this time range. Documents are not filtered.
     pub when: Option<Range<Timestamp>>,
-    /// Whether each hit tells how it came to its score.
+    /// Whether each hit explains its score.
     pub explain: bool,
-    /// What the ledger calls the request that embeds the question, where that is paid for: a key that stays the same when the same question
-    /// is asked again after a crash. A new one by default.
+    /// The ledger key of the request that embeds the query, if it is paid for. Must stay the same when the same query is repeated
+    /// after a crash. A random key by default.
     pub call: String,
 }
 
 impl Recall {
-    /// Makes a question in one scope, with at most 8 hits.
+    /// Creates a query in one scope, with at most 8 hits.
     pub fn new(text: impl Into<String>, audience: Audience, scope: Scope) -> Self {
         Self {
             text: text.into(),
@@ -48,7 +48,7 @@ impl Recall {
         }
     }
 
-    /// Sets the most hits of the scope that was added last.
+    /// Sets the maximum number of hits of the last scope.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         if let Some((_, last)) = self.scopes.last_mut() {
@@ -57,7 +57,7 @@ impl Recall {
         self
     }
 
-    /// Adds a scope.
+    /// Adds a scope with its maximum number of hits.
     #[must_use]
     pub fn and(mut self, scope: Scope, limit: usize) -> Self {
         self.scopes.push((scope, limit));
@@ -65,18 +65,17 @@ impl Recall {
     }
 }
 
-/// A channel: what conversations are parts of that have an equal connection and an equal [`ConversationRef::id`], whatever their
-/// thread.
+/// A channel: all conversations with the same connection and the same [`ConversationRef::id`], regardless of their threads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelRef {
     /// The connection.
     pub connection: ConnectionId,
-    /// What the vendor calls it: [`ConversationRef::id`].
+    /// The provider's id of the channel, as in [`ConversationRef::id`].
     pub place: String,
 }
 
 impl ChannelRef {
-    /// The channel of a conversation.
+    /// Returns the channel of a conversation.
     pub fn of(connection: ConnectionId, conversation: &ConversationRef) -> Self {
         Self {
             connection,
@@ -85,69 +84,68 @@ impl ChannelRef {
     }
 }
 
-/// Who will see what is recalled: never more than they may.
+/// Who will see the hits of a query. Hits are limited to what this audience may see.
 ///
-/// It names the channel as the vendor does, so that the first message of a thread sees its channel: no log has to be read to know
-/// who may see what. A channel is *direct* for a person when every conversation in it is one-to-one and that person is the only
-/// human who was heard there.
+/// An audience names the channel by the provider's id. The first message of a thread therefore sees its channel, and no log has
+/// to be read to determine what is visible. A channel is *direct* for a person if all of its conversations are one-to-one and no
+/// other human has written in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Audience {
-    /// Only one person. They see what is theirs, what was said and learned in channels that are direct for them, and what
-    /// the tenant shares with everyone.
+    /// One person. They see their own facts, messages and facts of channels that are direct for them, and what the tenant shares
+    /// with everyone.
     Person {
         /// The person.
         person: PersonId,
     },
-    /// Those who take part in one conversation. They see what was said and learned in it, and what the tenant shares with
-    /// everyone.
+    /// The participants of one conversation. They see its messages and facts, and what the tenant shares with everyone.
     Conversation {
-        /// The channel that it is part of.
+        /// The channel of the conversation.
         channel: ChannelRef,
         /// The conversation.
         conversation: ConversationId,
     },
-    /// Everyone in a channel. They see what was said and learned in all of its conversations, and what the tenant shares with
+    /// Everyone in a channel. They see the messages and facts of all of its conversations, and what the tenant shares with
     /// everyone.
     Channel {
         /// The channel.
         channel: ChannelRef,
     },
-    /// Everyone: they see what the tenant shares.
+    /// Everyone. They see only what the tenant shares with everyone.
     Tenant,
 }
 
-/// Where to look.
+/// What to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// In knowledge documents.
+    /// Search the documents.
     pub knowledge: bool,
-    /// In what was said.
+    /// Search the messages.
     pub history: bool,
-    /// In facts.
+    /// Search the facts.
     pub facts: bool,
 }
 
 impl Scope {
-    /// In knowledge documents.
+    /// Only documents.
     pub const KNOWLEDGE: Self = Self {
         knowledge: true,
         history: false,
         facts: false,
     };
-    /// In what was said.
+    /// Only messages.
     pub const HISTORY: Self = Self {
         knowledge: false,
         history: true,
         facts: false,
     };
-    /// In facts.
+    /// Only facts.
     pub const FACTS: Self = Self {
         knowledge: false,
         history: false,
         facts: true,
     };
-    /// Everywhere.
+    /// Documents, messages and facts.
     pub const ALL: Self = Self {
         knowledge: true,
         history: true,
@@ -167,45 +165,45 @@ impl BitOr for Scope {
     }
 }
 
-/// Something found.
+/// A passage that was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
-    /// Where it stands.
+    /// Where the passage is stored.
     pub source: Source,
-    /// The name of where it stands: the document's title and the heading within, or who said it.
+    /// The name of the source: the document's title and the section's heading, or the sender of the message.
     pub name: String,
-    /// The heading or question that it stands under, if any.
+    /// The heading or question above the passage; empty if there is none.
     pub title: String,
     /// The text.
     pub text: String,
     /// The score, comparable only within one recall.
     pub score: f32,
-    /// How much of the question's weight it covers by its words, from 0 to 1: comparable between recalls.
+    /// The share of the query's weight that the passage covers by words, from 0 to 1. Comparable between recalls.
     pub coverage: f32,
-    /// When it was said, learned or added.
+    /// When the message was sent, the fact was learned or the document was added.
     pub at: Timestamp,
-    /// Who said it, for what was said.
+    /// Who sent the message, if the passage is from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said_by: Option<SaidBy>,
-    /// Everyone whose words it may hold: what is made of it is sealed to them too.
+    /// The persons whose words the passage may contain. Content that is derived from it is sealed to them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
-    /// What it was learned from, for a fact.
+    /// The sources of a fact.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learned_from: Vec<Source>,
-    /// Where the document is from.
+    /// The address of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// What stands right before and after it, in their order.
+    /// The passages directly before and after this one, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbours: Vec<Neighbour>,
-    /// How it came to its score, if that was asked.
+    /// How the score was computed, if the query asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signals: Option<Signals>,
 }
 
 impl Hit {
-    /// Makes a hit that has only a place, a name, a title, a text and a time.
+    /// Creates a hit with only a source, a text and a time.
     pub fn new(source: Source, text: impl Into<String>, at: Timestamp) -> Self {
         Self {
             source,
@@ -225,57 +223,57 @@ impl Hit {
     }
 }
 
-/// What stands beside a hit.
+/// A passage next to a hit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {
-    /// Where it stands.
+    /// Where the passage is stored.
     pub source: Source,
     /// The text.
     pub text: String,
 }
 
-/// Who said something.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SaidBy {
-    /// Somebody who talks with the employee.
+    /// A person who talks to the employee.
     Person,
     /// The employee.
     Employee,
 }
 
-/// How a hit came to its score.
+/// The parts of a hit's score.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signals {
-    /// The score by its words: BM25.
+    /// The BM25 score.
     pub lexical: f32,
-    /// How many of the question's words it holds.
+    /// The number of the query's words that the passage contains.
     pub terms: u32,
-    /// The cosine to the question. `None`: it has no vector yet, or there is no embedder.
+    /// The cosine similarity to the query; `None` if the passage has no vector yet or there is no embedder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine: Option<f32>,
-    /// What the two give together, in standard deviations.
+    /// The combined score of words and meaning, in standard deviations.
     pub fused: f32,
-    /// What who said it, when, and what stands beside it add, in standard deviations.
+    /// The contribution of the sender, the time and the neighbours, in standard deviations.
     pub context: f32,
 }
 
-/// Where a hit stands. A record keeps this, never the text.
+/// The location of a passage. Records store this instead of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Source {
-    /// In a version of a document.
+    /// A chunk of a document.
     Document {
         /// The document.
         id: DocumentId,
-        /// Which version, from 1.
+        /// The version, from 1.
         version: u32,
-        /// Which chunk of it, from 0.
+        /// The chunk, from 0.
         chunk: u32,
     },
-    /// In a conversation's log.
+    /// A message in a conversation's log.
     Message {
         /// The conversation.
         conversation: ConversationId,

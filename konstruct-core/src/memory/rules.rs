@@ -1,4 +1,4 @@
-//! The decisions that every memory takes alike, as pure functions.
+//! The decisions that every memory makes in the same way, as pure functions.
 
 use std::collections::BTreeSet;
 
@@ -10,20 +10,20 @@ const TEXT: usize = 1000;
 /// The most sources of a fact.
 const SOURCES: usize = 32;
 
-/// A source of a new fact: what is said there, and whether the fact's owner may see it.
+/// A source of a new fact: its message, and whether the fact's owner may see it.
 #[derive(Clone, Debug)]
 pub struct Ground {
-    /// What is said there.
+    /// The message.
     pub said: SpokenMessage,
     /// Whether the fact's owner may see it.
     pub seen: bool,
 }
 
-/// Makes a fact, if its sources say what it quotes of them. `grounds` are its sources in their order; `None` where there is no such
-/// message. Whether its persons are known is for the store to decide.
+/// Creates a fact after checking that its sources contain the quoted words. `grounds` are the sources in order; `None` for a
+/// message that does not exist. The store must check that the persons are known.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the field.
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with the field's name.
 pub fn grounded(new: &NewFact, grounds: &[Option<Ground>], now: Timestamp) -> Result<Fact> {
     let characters = new.text.chars().count();
     if new.text.trim().is_empty() || characters > TEXT {
@@ -41,7 +41,7 @@ pub fn grounded(new: &NewFact, grounds: &[Option<Ground>], now: Timestamp) -> Re
     for (index, quote) in new.sources.iter().enumerate() {
         let refuse = |what, why| Error::invalid(&format!("sources[{index}]{what}"), why);
         let ground = grounds.get(index).and_then(Option::as_ref);
-        let ground = ground.ok_or_else(|| refuse("", "there is no such message"))?;
+        let ground = ground.ok_or_else(|| refuse("", "the message does not exist"))?;
         let wanted = plain(&quote.quote);
         if wanted.is_empty() || !plain(&ground.said.text).contains(&wanted) {
             return Err(refuse(".quote", "is not in the message"));
@@ -68,13 +68,13 @@ pub fn grounded(new: &NewFact, grounds: &[Option<Ground>], now: Timestamp) -> Re
     })
 }
 
-/// A text as it is compared: without case, and with one space where there is any.
+/// Returns a text for comparison: in lower case, with single spaces.
 fn plain(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ")
 }
 
-/// Returns what is left of something after an erasure; `None` where nothing is.
+/// Returns an item without the erased content; `None` if nothing is left of it.
 pub fn after(item: Remembered, erased: &Erase) -> Option<Remembered> {
     let gone = |quote: &Quote| match *erased {
         Erase::Message {
@@ -108,8 +108,8 @@ pub fn after(item: Remembered, erased: &Erase) -> Option<Remembered> {
     }
 }
 
-/// Returns whether an erasure concerns something that was made from these conversations and from the words of these persons: if
-/// it was read before the erasure, it must not be kept after it.
+/// Returns whether an erasure affects something that was derived from these conversations and persons. If it was read before the
+/// erasure, it must not be stored afterwards.
 pub fn concerns(erased: &Erase, conversations: &[ConversationId], persons: &[PersonId]) -> bool {
     match erased {
         Erase::Message { conversation, .. } | Erase::Conversation { conversation } => {
@@ -120,7 +120,7 @@ pub fn concerns(erased: &Erase, conversations: &[ConversationId], persons: &[Per
     }
 }
 
-/// Shows something that was said.
+/// Returns a message as a hit.
 pub fn message(source: Source, said: SpokenMessage) -> Hit {
     Hit {
         name: said.name,
@@ -130,7 +130,7 @@ pub fn message(source: Source, said: SpokenMessage) -> Hit {
     }
 }
 
-/// Shows a fact.
+/// Returns a fact as a hit.
 pub fn fact(fact: Fact) -> Hit {
     let learned_from = fact.sources.iter().map(|quote| Source::Message {
         conversation: quote.conversation,
@@ -143,7 +143,7 @@ pub fn fact(fact: Fact) -> Hit {
     }
 }
 
-/// Shows a summary.
+/// Returns a summary as a hit.
 pub fn summary(source: Source, summary: Summary) -> Hit {
     Hit {
         persons: summary.persons,

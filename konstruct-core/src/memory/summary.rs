@@ -1,4 +1,4 @@
-//! The rolling summary of a conversation: what was said before the window, in short.
+//! The rolling summary of a conversation, which covers the messages before the window.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConversationId, PersonId, Result, TenantId, Timestamp};
 
-/// Keeps the newest summary of each conversation.
+/// Stores the latest summary of each conversation.
 #[async_trait]
 pub trait SummaryStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a conversation's summary, if there is one.
@@ -20,16 +20,16 @@ pub trait SummaryStore: fmt::Debug + Send + Sync + 'static {
         conversation: ConversationId,
     ) -> Result<Option<Summary>>;
 
-    /// Replaces a conversation's summary by one that reaches further. Returns whether it did: one that does not reach further, that
-    /// names a person who was never heard or was erased, or whose conversation or persons something was erased of since its
-    /// [`mark`](NewSummary::mark), is not stored.
+    /// Replaces a conversation's summary with one that covers more records. Returns whether it was stored. A summary is not
+    /// stored if it does not cover more, if it names an unknown or erased person, or if anything of its conversation or persons
+    /// was erased since its [`mark`](NewSummary::mark).
     ///
     /// # Errors
     /// Those of the store.
     async fn put_summary(&self, tenant: TenantId, summary: NewSummary) -> Result<bool>;
 }
 
-/// A summary to keep.
+/// A summary to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSummary {
     /// The conversation.
@@ -38,14 +38,14 @@ pub struct NewSummary {
     pub to: u64,
     /// The text.
     pub text: String,
-    /// Everyone whose words it may hold: it is sealed to all of them.
+    /// The persons whose words the summary may contain. It is sealed to all of them.
     pub persons: Vec<PersonId>,
-    /// The moment before its maker read what it is made from.
+    /// The mark from before the author read the records.
     pub mark: Mark,
 }
 
 impl NewSummary {
-    /// The summary that is kept of it.
+    /// Returns the stored summary.
     pub fn made_at(self, now: Timestamp) -> Summary {
         Summary {
             conversation: self.conversation,
@@ -57,15 +57,15 @@ impl NewSummary {
     }
 }
 
-/// A moment in the history of a tenant's memory, see [`MemoryStore::mark`](super::MemoryStore::mark). It is counted by the store: no
-/// clock decides what came first.
+/// A position in the history of a tenant's memory, see [`MemoryStore::mark`](super::MemoryStore::mark). The store counts marks,
+/// so their order does not depend on a clock.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Mark(pub u64);
 
-/// What was said in the first part of a conversation, in short.
+/// A stored summary of the first part of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The conversation.
@@ -74,7 +74,7 @@ pub struct Summary {
     pub to: u64,
     /// The text.
     pub text: String,
-    /// Everyone whose words it may hold: it is sealed to all of them.
+    /// The persons whose words the summary may contain. It is sealed to all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
     /// When it was stored, by the store's clock.

@@ -1,4 +1,4 @@
-//! The `Archive` trait: a tenant's data leaves, arrives, and is erased.
+//! The `Archive` trait: export, import and erasure of a tenant's data.
 
 use std::fmt;
 
@@ -14,62 +14,63 @@ use crate::{
     turn::{ConversationState, OpenItem},
 };
 
-/// Moves and erases what a store keeps of a tenant.
+/// Exports, imports and erases what a store keeps of a tenant.
 #[async_trait]
 pub trait Archive: fmt::Debug + Send + Sync + 'static {
-    /// Streams everything that is kept of a tenant.
+    /// Streams everything that the store keeps of a tenant.
     ///
     /// # Errors
-    /// Those of the store; each item may fail as well.
+    /// Those of the store. Each item may fail as well.
     async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>>;
 
-    /// Imports what [`Archive::export`] gave, under the same ids. An import may be continued by another call.
+    /// Imports the items of [`Archive::export`] under the same ids. Several calls may import one export.
     ///
     /// # Errors
-    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when a record exists already, and
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a record that belongs to no conversation before it or
-    /// leaves a gap. Nothing was imported then.
+    /// Those of the store; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if a record already exists, and
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a record without a conversation before it or with a gap
+    /// before its index. Nothing is imported then.
     async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()>;
 
-    /// Removes something from the logs and from all that the same store derives from them, and reports what remains. A claim of a
-    /// conversation that it touches is void. What does not exist is erased with a receipt that counts nothing.
+    /// Erases something from the logs and from everything that the same store derives from them, and reports what remains. The
+    /// claims of affected conversations become invalid. Erasing something that does not exist returns a receipt with zero counts.
     ///
-    /// A conversation is removed with all of its rows, except the hashes that recognise a late delivery. Of a message, or of the records
-    /// that are sealed to a person, only the content goes: the record keeps its index and reads as `None`. Events of an inbox
-    /// that hold words of the person are removed and count as consumed, and the place of a direct conversation with the person
-    /// can no longer be read. Records of others stay. Late deliveries of what a person wrote before the erasure are
-    /// [dropped](super::rules::came_before).
+    /// * A conversation is removed with all of its rows, except the hashes that detect a late delivery.
+    /// * A message, or a record that is sealed to a person, loses its content; the record keeps its index and reads as `None`.
+    ///   Records of other persons stay.
+    /// * Inbox events with words of the person are removed and count as consumed.
+    /// * The place of a direct conversation with the person can no longer be read.
+    /// * Late deliveries of what the person wrote before the erasure are [dropped](super::rules::came_before).
     ///
     /// # Errors
-    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that it does not have.
+    /// Those of the store; [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for a depth that the store does not support.
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
 }
 
-/// An item of an export. As JSON, each is an object with one key, such as `{"record": …}`: a line of a file.
+/// An item of an export. In JSON it is an object with one key, such as `{"record": …}`, which is one line of an export file.
 #[expect(clippy::large_enum_variant, reason = "one at a time is exported")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Exported {
-    /// A conversation; what follows up to the next one belongs to it.
+    /// A conversation. The items up to the next conversation belong to it.
     Conversation(ConversationSummary),
-    /// What outlives its turns.
+    /// The state that outlives its turns.
     State(ConversationState),
     /// A record of its log.
     Record(Stored),
-    /// An event of its inbox that was not consumed yet.
+    /// An unconsumed event of its inbox.
     Inbox(InboxItem),
-    /// An item of it that is open.
+    /// An open item of it.
     Item(OpenItem),
     /// A row of the tenant's ledger.
     Ledger(LedgerRow),
-    /// What was spent and is reserved in a month, such as `2026-11`.
+    /// The sums of a month, such as `2026-11`.
     Budget {
         /// The month.
         month: String,
-        /// What was spent.
+        /// The amount spent.
         spent: NanoUsd,
-        /// What is reserved.
+        /// The amount reserved.
         reserved: NanoUsd,
     },
 }

@@ -1,4 +1,4 @@
-//! The `History` trait: logs, conversations and open items, as people and indexes read them.
+//! The `History` trait: read access to logs, conversations and open items.
 
 use std::{fmt, ops::Range, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     turn::{Entry, Event, ItemId, OpenItem, Record},
 };
 
-/// How many rows the default implementations read at once.
+/// The number of rows that the default implementations read at a time.
 const PAGE: usize = 256;
 
-/// Reads what a store keeps of conversations.
+/// Reads the conversations that a store keeps.
 #[async_trait]
 pub trait History: fmt::Debug + Send + Sync + 'static {
-    /// Reads a part of a conversation's log. A range beyond the end is cut; a conversation that does not exist has an empty
-    /// log.
+    /// Reads a range of a conversation's log. A range beyond the end is truncated; the log of a conversation that does not exist
+    /// is empty.
     ///
     /// # Errors
     /// Those of the store, and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
@@ -30,11 +30,11 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         range: Range<u64>,
     ) -> Result<Vec<Stored>>;
 
-    /// Reads a part of a conversation's log for what was said in it. Records that [say nothing](Record::says_something) may be `None`, as if
-    /// they could not be opened, and how far messages came need not be told.
+    /// Reads the messages in a range of a conversation's log. Other records, for which [`Record::says_something`] is false, may
+    /// be `None`, as if they could not be read. [`Stored::delivery`] may be missing.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read), which is what this does where a store does not save anything by it.
+    /// Those of [`read`](Self::read), which is the default implementation.
     async fn read_said(
         &self,
         tenant: TenantId,
@@ -44,7 +44,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         self.read(tenant, conversation, range).await
     }
 
-    /// Returns a conversation; `None` if there is none with this id.
+    /// Returns a conversation; `None` if it does not exist.
     ///
     /// # Errors
     /// Those of the store. The default searches the [list](Self::list).
@@ -66,8 +66,8 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Returns the person whom a channel knows by an address: the provider's id of the person, such as a Slack user id or the digits
-    /// of a phone number. `None` if nobody wrote from it, or they were forgotten.
+    /// Returns the person behind an address of a channel: the provider's id of the person, such as a Slack user id or the digits
+    /// of a phone number. `None` if no message came from the address, or the person was forgotten.
     ///
     /// # Errors
     /// Those of the store. The default searches the [feed](Self::feed).
@@ -84,8 +84,8 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
                 return Ok(None);
             };
             after = last.cursor;
-            let found = page.iter().find_map(|fed| {
-                let record = fed.stored.record.as_deref()?;
+            let found = page.iter().find_map(|entry| {
+                let record = entry.stored.record.as_deref()?;
                 let Entry::Event(Event::Received(input)) = &record.entry else {
                     return None;
                 };
@@ -101,7 +101,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Lists a tenant's conversations, the one with the latest activity first, from after the cursor on.
+    /// Lists a tenant's conversations after a cursor, most recently active first.
     ///
     /// # Errors
     /// Those of the store.
@@ -112,7 +112,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ConversationSummary>>;
 
-    /// Lists a tenant's open items by id, which is about the order in which they were opened.
+    /// Lists a tenant's open items by id, which is roughly the order in which they were opened.
     ///
     /// # Errors
     /// Those of the store.
@@ -123,27 +123,27 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<ItemEntry>>;
 
-    /// Reads a tenant's records in the order in which they were written, after a cursor (0 is the beginning). What was
-    /// answered once is never followed by something that belongs before it: indexes follow this.
+    /// Reads a tenant's records in the order in which they were written, after a cursor (0 is the beginning). Indexes follow this
+    /// feed: a record never appears before one that was already returned.
     ///
     /// # Errors
     /// Those of the store.
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>>;
 }
 
-/// A record with its place.
+/// A record with its index in a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// Its index in the conversation's log, from 0.
     pub index: u64,
-    /// The record. `None` if it can no longer be opened.
+    /// The record; `None` if it can no longer be read.
     pub record: Option<Arc<Record>>,
-    /// For the record that first sent a message: how far the message came, as [`History::read`] knows it.
+    /// The delivery state of the message that this record sent first, as returned by [`History::read`].
     pub delivery: Option<DeliveryState>,
 }
 
 impl Stored {
-    /// A record at an index.
+    /// Creates a record at an index.
     pub fn new(index: u64, record: Option<impl Into<Arc<Record>>>) -> Self {
         Self {
             index,
@@ -153,10 +153,10 @@ impl Stored {
     }
 }
 
-/// A record of a tenant, as its indexes follow it.
+/// A record of a tenant's feed, see [`History::feed`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedEntry {
-    /// Where to continue after it.
+    /// The cursor after this record.
     pub cursor: u64,
     /// The conversation.
     pub conversation: ConversationId,
@@ -164,25 +164,25 @@ pub struct FeedEntry {
     pub stored: Stored,
 }
 
-/// A conversation, without its content.
+/// A conversation without its content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConversationSummary {
     /// Its id.
     pub id: ConversationId,
-    /// The connection that it is held through.
+    /// The connection of the conversation.
     pub connection: ConnectionId,
-    /// What the channel calls it. `None`: the person of a direct conversation was forgotten.
+    /// The channel's address of the conversation; `None` if it is direct and its person was forgotten.
     pub place: Option<ConversationRef>,
     /// The length of its log.
     pub len: u64,
-    /// How many events wait in its inbox.
+    /// The number of events that wait in its inbox.
     pub unconsumed: u64,
-    /// When something last came in or was written.
+    /// When an event was last accepted or a record was last written.
     pub updated_at: Timestamp,
 }
 
 impl ConversationSummary {
-    /// Returns its place in [`History::list`].
+    /// Returns the cursor of this conversation for [`History::list`].
     pub fn cursor(&self) -> ConversationCursor {
         ConversationCursor {
             updated_at: self.updated_at,
@@ -191,16 +191,16 @@ impl ConversationSummary {
     }
 }
 
-/// A place in the list of conversations, which is ordered by activity: latest first, ties by id, highest first.
+/// A position in the list of conversations, which is ordered by latest activity and then by highest id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConversationCursor {
-    /// When something last came in or was written.
+    /// When an event was last accepted or a record was last written.
     pub updated_at: Timestamp,
     /// The conversation.
     pub id: ConversationId,
 }
 
-/// An open item and its conversation.
+/// An open item with its conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ItemEntry {
     /// The conversation.

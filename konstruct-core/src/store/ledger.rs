@@ -1,4 +1,4 @@
-//! The `Ledger` trait: reservations, what was spent, and the rows that the invoice is made of.
+//! The `Ledger` trait: reservations, spending, and the rows that invoices are made from.
 
 use std::fmt;
 
@@ -6,27 +6,28 @@ use async_trait::async_trait;
 
 use crate::{NanoUsd, Result, TenantId, money::LedgerRow};
 
-/// The money of tenants. What belongs to a turn moves in [`Append`](super::Append), in the transaction of its records.
+/// Accounts for the money of tenants. The money of a turn moves in an [`Append`](super::Append), in the same transaction as its
+/// records.
 ///
 /// # Contract
-/// In every calendar month (UTC) and at every instant, what is spent and reserved does not exceed the cap of the latest reservation
-/// that was granted.
+/// At every instant, the sum of what is spent and reserved in the calendar month (UTC) does not exceed the cap of the latest
+/// granted reservation.
 #[async_trait]
 pub trait Ledger: fmt::Debug + Send + Sync + 'static {
-    /// Pays for a call that belongs to no conversation's log, such as one that embeds or summarises. Settlements and rows are
-    /// always written. Returns whether the reservation fits under the cap.
+    /// Accounts for a call outside of any turn, such as one that embeds or summarises. Settlements and rows are always written.
+    /// Returns whether the reservation fits under the cap.
     ///
     /// # Errors
     /// Those of the store.
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool>;
 
-    /// Returns what is reserved for a call; `None` when nothing is, because it is settled or was never reserved.
+    /// Returns the amount that is reserved for a call; `None` if the call is settled or nothing was reserved.
     ///
     /// # Errors
     /// Those of the store.
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>>;
 
-    /// Reads a month's sums and a page of the ledger's rows, in the order in which they were written.
+    /// Returns the sums of a month and a page of the ledger's rows, in the order in which they were written.
     ///
     /// # Errors
     /// Those of the store.
@@ -36,52 +37,52 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
 /// Money to reserve for a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reserve {
-    /// The call's key. A reservation that exists already stays as it is.
+    /// The call's key. An existing reservation under this key is left unchanged.
     pub call: String,
-    /// The most that it can cost.
+    /// The maximum cost of the call.
     pub amount: NanoUsd,
     /// The most that may be spent and reserved in this calendar month (UTC).
     pub cap: Option<NanoUsd>,
 }
 
-/// What a call cost.
+/// The cost of a finished call, which replaces its reservation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settle {
     /// The call's key.
     pub call: String,
-    /// What it cost.
+    /// The cost.
     pub cost: NanoUsd,
 }
 
-/// Money that moves for a call that belongs to no conversation's log.
+/// The money of a call outside of any turn.
 #[derive(Clone, Debug, Default)]
 pub struct Charge {
     /// Money to reserve.
     pub reserve: Option<Reserve>,
-    /// Calls that are over.
+    /// Finished calls to settle.
     pub settle: Vec<Settle>,
-    /// Rows of the ledger.
+    /// Rows to add to the ledger.
     pub ledger: Vec<LedgerRow>,
 }
 
-/// What to read of a ledger.
+/// A query of the ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerQuery {
-    /// The month whose sums are wanted, such as `2026-11`.
+    /// The month of the sums, such as `2026-11`.
     pub month: String,
-    /// The rows after this number, which is 0 for the beginning.
+    /// The number after which rows are returned, or 0 to start at the beginning.
     pub after: u64,
-    /// The most rows.
+    /// The most rows to return.
     pub limit: usize,
 }
 
-/// A part of a ledger.
+/// A page of the ledger.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LedgerPage {
-    /// What was spent in the month.
+    /// The amount spent in the month.
     pub spent: NanoUsd,
-    /// What is reserved in the month.
+    /// The amount reserved in the month.
     pub reserved: NanoUsd,
-    /// Rows with their numbers.
+    /// The rows with their numbers.
     pub rows: Vec<(u64, LedgerRow)>,
 }

@@ -1,4 +1,4 @@
-//! The `Mailbox` trait: events are accepted, conversations are claimed, and turns are written.
+//! The `Mailbox` trait: accepts events, claims conversations and writes turns.
 
 use std::{fmt, time::Duration};
 
@@ -20,45 +20,47 @@ pub const LARGEST_LOAD: usize = 256;
 /// A durable mailbox and log for every conversation of every tenant.
 ///
 /// # Contract
-/// * Each operation is one transaction. What `accept` and `append` have answered survives a kill at any later instant. Claims,
-///   renewals and releases need not be durable.
-/// * Time is the store's: callers pass durations. No operation assumes that there is one process.
-/// * A conversation has at most one valid claim. A claim ends by `release`, by the end of its lease, or by the next claim; a
-///   call with an invalid claim changes nothing and answers [`AppendOutcome::Lost`].
-/// * A conversation is *ready* when it is not claimed and events are unconsumed that the last release had not seen, or one of its
-///   timers is due. A conversation whose claim ended without a release is ready. `claim` is fair between tenants.
-/// * A tenant's names, events, records, keys, budget and cursors reveal nothing about another's; a foreign id answers like a
-///   missing one.
-/// * A record is sealed to the persons that it names, an event and the place of a direct conversation to their sender. Only
-///   `accept` creates the key of a person. What can no longer be opened reads as `None` and keeps its index.
+/// * Each operation is one transaction. Once `accept` or `append` has returned, its effect survives a crash. Claims, renewals and
+///   releases need not be durable.
+/// * The store keeps the time; callers pass durations. No operation assumes that there is only one process.
+/// * A conversation has at most one valid claim. A claim ends by `release`, by the end of its lease, or by the next claim. A call
+///   with an invalid claim changes nothing and returns [`AppendOutcome::Lost`].
+/// * A conversation is *ready* if it is not claimed, and either has unconsumed events that the last release had not seen or a
+///   timer that is due. A conversation whose claim ended without a release is ready. `claim` is fair between tenants.
+/// * A tenant's names, events, records, keys, budget and cursors reveal nothing about those of another. An id of another tenant
+///   behaves like one that does not exist.
+/// * A record is sealed to the persons that it names; an event and the place of a direct conversation are sealed to their sender.
+///   Only `accept` creates the key of a person. Content that can no longer be opened reads as `None` and keeps its index.
 #[async_trait]
 pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
-    /// Accepts events: dedupes, numbers and stores them, and makes their conversations ready. All events or none.
+    /// Accepts events: deduplicates, numbers and stores them, and makes their conversations ready. Accepts all events or none.
     ///
-    /// The answer has an outcome for each event, in their order. The keys of deduplication are (connection, event id) and
-    /// (connection, logical id); an empty id is not a key. An event without a conversation goes to the connection's own; a
-    /// decision goes to the conversation that it names. A twin that mentions the employee upgrades an unconsumed event: it is
-    /// ready again, and an append that would consume it as it was loaded before is lost. A delivery status is
-    /// [folded](Accepted::Folded) unless it is [news](super::rules::delivery). A reaction waits in the inbox for the next turn and
-    /// makes its conversation ready only together with others.
+    /// Returns an outcome for each event, in order. The keys of deduplication are (connection, event id) and (connection, logical
+    /// id); an empty id is not a key. An event without a conversation goes to the connection's own conversation; a decision goes
+    /// to the conversation that it names.
+    ///
+    /// A duplicate delivery of a logical event that mentions the employee upgrades the unconsumed event: the conversation is
+    /// ready again, and an append that would consume the event as it was loaded before is lost. A delivery status is
+    /// [folded](Accepted::Folded) unless it is [news](super::rules::delivery). A reaction waits in the inbox for the next turn,
+    /// and makes its conversation ready only together with others.
     ///
     /// # Errors
-    /// Those of the store; nothing was accepted then, and the caller must not acknowledge.
+    /// Those of the store. No event was accepted then, and the caller must not acknowledge any to the provider.
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>>;
 
-    /// Claims a ready conversation. The answer holds no content.
+    /// Claims a ready conversation. The claim contains no content.
     ///
     /// # Errors
     /// Those of the store.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
-    /// Reads what the worker of a claimed conversation needs; `None` if the claim is no longer valid.
+    /// Reads the data that the worker of a claimed conversation needs; `None` if the claim is no longer valid.
     ///
     /// # Errors
     /// Those of the store, and [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt).
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>>;
 
-    /// Extends the lease to this long from now. Returns whether the claim was still valid.
+    /// Extends the lease to end this long from now. Returns whether the claim was still valid.
     ///
     /// # Errors
     /// Those of the store.
@@ -66,11 +68,11 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
 
     /// Writes to a claimed conversation, all or nothing, and extends its lease.
     ///
-    /// `expected_len` is the length of the log that the caller knows; with another length the append is lost, because somebody else
-    /// wrote.
+    /// `expected_len` is the length of the log as the caller knows it. If the log has another length, the append is lost, because
+    /// another worker wrote to it.
     ///
     /// # Errors
-    /// Those of the store. Whether it was written is then unknown: the caller must give up the claim and load again.
+    /// Those of the store. It is unknown then whether the append was written: the caller must give up the claim and load again.
     async fn append(
         &self,
         claim: &Claim,
@@ -78,53 +80,53 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
         append: Append,
     ) -> Result<AppendOutcome>;
 
-    /// Gives a conversation back. It stays ready if anything came in after `seen`, the highest number of the inbox that
-    /// the worker knew of, or if a timer is due. An invalid claim is ignored.
+    /// Releases a claim. The conversation stays ready if an event arrived after `seen`, the highest number of the inbox that the
+    /// worker knew of, or if a timer is due. An invalid claim is ignored.
     ///
     /// # Errors
     /// Those of the store.
     async fn release(&self, claim: &Claim, seen: u64) -> Result<()>;
 
-    /// Waits until something may have become ready by `accept` or `release`. May return without cause; never misses a
-    /// change that came after the call began or after the last return of `claim` without a conversation.
+    /// Waits until `accept` or `release` may have made a conversation ready. May return without cause. Never misses a change that
+    /// follows the call or the last `claim` that returned no conversation.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no wake-up.
+    /// Dropping the future does not lose a wake-up.
     async fn changed(&self);
 }
 
-/// What became of one event.
+/// What happened to an accepted event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Accepted {
-    /// It is durable, and is input to exactly one turn.
+    /// The event is durable, and becomes input of exactly one turn.
     New {
-        /// The conversation that it belongs to.
+        /// Its conversation.
         conversation: ConversationId,
-        /// Its number there, from 1.
+        /// Its number in the conversation, from 1.
         seq: u64,
     },
-    /// It was accepted before.
+    /// The event was accepted before.
     Duplicate,
-    /// Its twin was accepted before, is unconsumed, and is now known to mention the employee.
+    /// The same logical event was accepted before and is unconsumed. It is now marked as a mention of the employee.
     Upgraded,
-    /// It changed the delivery state of a message, or reports a message that is not ours; it starts no turn.
+    /// The event changed the delivery state of a message, or reports a message of another sender. It starts no turn.
     Folded,
 }
 
-/// A request for work.
+/// A request to claim a conversation.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
-    /// Who will hold the conversation.
+    /// The worker that will hold the claim.
     pub worker: WorkerId,
     /// How long the claim lasts without being renewed.
     pub lease: Duration,
-    /// Tenants whose conversations are not wanted now, because they already use their share of the worker.
+    /// Tenants to skip, because they already use their share of the worker.
     pub skip: Vec<TenantId>,
 }
 
 impl ClaimRequest {
-    /// A request for a conversation of any tenant.
+    /// Creates a request for a conversation of any tenant.
     pub fn new(worker: WorkerId, lease: Duration) -> Self {
         Self {
             worker,
@@ -134,14 +136,14 @@ impl ClaimRequest {
     }
 }
 
-/// The answer to a [`ClaimRequest`].
+/// The result of a [`ClaimRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// A conversation.
+    /// A conversation was claimed.
     Conversation(Claim),
-    /// None is ready that was asked for.
+    /// No requested conversation is ready.
     Nothing {
-        /// When the next timer of an unclaimed conversation is due, or a lease ends, as far as the store knows.
+        /// When the next timer of an unclaimed conversation is due or a lease ends, as far as the store knows.
         next_due: Option<Timestamp>,
     },
 }
@@ -163,136 +165,137 @@ pub struct Claim {
     pub tenant: TenantId,
     /// The conversation.
     pub conversation: ConversationId,
-    /// Who holds it.
+    /// The worker that holds it.
     pub worker: WorkerId,
-    /// Higher than that of every claim before it.
+    /// A fencing number, higher than that of every earlier claim.
     pub fence: u64,
 }
 
-/// What a worker must know of a conversation.
+/// A claimed conversation, as its worker needs it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The connection that it is held through.
+    /// The connection of the conversation.
     pub connection: ConnectionId,
-    /// What the channel calls it. `None`: the person of a direct conversation was forgotten, and it can no longer be addressed.
+    /// The channel's address of the conversation; `None` if it is direct and its person was forgotten, so that it can no longer
+    /// be addressed.
     pub place: Option<ConversationRef>,
     /// The length of the log.
     pub len: u64,
-    /// The last record that an [`Append::checkpoint`] was made with, and all after it.
+    /// The record of the last [checkpoint](Append::checkpoint) and all later ones.
     pub records: Vec<Stored>,
-    /// The first [`LARGEST_LOAD`] events that were not consumed, by number.
+    /// The first [`LARGEST_LOAD`] unconsumed events, by number.
     pub inbox: Vec<InboxItem>,
-    /// What outlives a turn.
+    /// The state that outlives a turn.
     pub state: ConversationState,
-    /// The items that wait for a person or a time, oldest first.
+    /// The open items, oldest first.
     pub items: Vec<OpenItem>,
     /// The timers that are due, by name.
     pub due: Vec<TimerName>,
-    /// The store's time.
+    /// The current time of the store.
     pub now: Timestamp,
 }
 
 impl Loaded {
-    /// Returns the highest number of the inbox that was loaded.
+    /// Returns the highest number of the loaded inbox; 0 if it is empty.
     pub fn newest(&self) -> u64 {
         self.inbox.iter().map(|item| item.seq).max().unwrap_or(0)
     }
 }
 
-/// An event that was accepted.
+/// An accepted event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InboxItem {
     /// Its number in the conversation, from 1.
     pub seq: u64,
     /// When it was accepted, by the store's clock.
     pub accepted_at: Timestamp,
-    /// Whose words it holds.
+    /// The persons whose words it contains.
     pub persons: Vec<PersonId>,
-    /// The event. `None` if it can no longer be opened.
+    /// The event; `None` if it can no longer be read.
     pub event: Option<RoutedEvent>,
 }
 
-/// What is written in one transaction. Everything may be left empty.
+/// Changes that are written in one transaction. Every field may be empty.
 #[derive(Clone, Debug, Default)]
 pub struct Append {
-    /// What is added to the log.
+    /// Records to add to the log.
     pub records: Vec<Record>,
-    /// The inbox is consumed up to and with this number.
+    /// The number up to which the inbox is consumed, inclusive.
     pub consume_to: Option<u64>,
-    /// What outlives the turn, if it changed.
+    /// The state that outlives the turn, if it changed.
     pub state: Option<ConversationState>,
-    /// Open items that are added, changed or closed.
+    /// Open items to add, change or close.
     pub items: Vec<ItemChange>,
-    /// Timers that are set or cleared.
+    /// Timers to set or clear.
     pub timers: Vec<TimerChange>,
     /// Sends that are about to be made, by their delivery keys.
     pub delivery_keys: Vec<DeliveryKey>,
-    /// Delivery keys whose outcome is known now: a later status is folded unless it is a failure.
+    /// Delivery keys whose outcome is now known. A later status is folded unless it is a failure.
     pub settled: Vec<String>,
-    /// Money to reserve before a call. If it does not fit, nothing of this append is written.
+    /// Money to reserve before a call. If it does not fit under the cap, nothing of this append is written.
     pub reserve: Option<Reserve>,
-    /// Calls that are over: their reservations are freed, and what they cost is spent.
+    /// Finished calls: their reservations are freed, and their costs are spent.
     pub settle: Vec<Settle>,
-    /// Rows of the ledger.
+    /// Rows to add to the ledger.
     pub ledger: Vec<LedgerRow>,
-    /// Whether the last of these records is where the next `load` may begin.
+    /// Whether the next `load` may begin at the last of these records.
     pub checkpoint: bool,
-    /// How long the claim lasts from now on; `None` leaves its end where it is.
+    /// How long the claim lasts from now; `None` leaves its end unchanged.
     pub lease: Option<Duration>,
 }
 
-/// A change of a conversation's open items.
+/// A change to a conversation's open items.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemChange {
     /// Adds an item, or replaces the one with the same id.
     Put(OpenItem),
-    /// Closes an item. Closing one that is not open changes nothing.
+    /// Closes an item. Closing an item that is not open changes nothing.
     Close(ItemId),
 }
 
-/// A delivery key, and the record that it belongs to.
+/// A delivery key and the record that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryKey {
     /// The key.
     pub key: String,
-    /// The index of the record that sends it. A key that is registered keeps its first index.
+    /// The index of the record with the send. A key that is already registered keeps its first index.
     pub index: u64,
 }
 
-/// The name of a timer of a conversation.
+/// The name of a conversation's timer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TimerName(pub String);
 
 impl TimerName {
-    /// The timer that the open turn waits for.
+    /// Returns the timer that the open turn waits for.
     pub fn turn() -> Self {
         Self("turn".into())
     }
 
-    /// The timer after which a conversation is looked at again that could not be worked on.
+    /// Returns the timer after which a conversation is retried that could not be processed.
     pub fn rest() -> Self {
         Self("rest".into())
     }
 
-    /// The timer of an open item.
+    /// Returns the timer of an open item.
     pub fn item(item: &ItemId) -> Self {
         Self(format!("item:{item}"))
     }
 
-    /// Stands for every timer that the conversation has, in a [`TimerChange`]. No timer has this name.
+    /// Returns a name that matches every timer of the conversation, for use in a [`TimerChange`]. No timer has this name.
     pub fn every() -> Self {
         Self("*".into())
     }
 }
 
-/// A change of one timer of a conversation, or of [every](TimerName::every) timer that it has: that change comes first, in whatever
-/// order they are given.
+/// A change to one timer of a conversation, or to [every](TimerName::every) timer that it has. A change to every timer is applied
+/// first, regardless of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimerChange {
-    /// Which timer.
+    /// The timer.
     pub name: TimerName,
-    /// When it is due from now on. `None`: it is cleared.
+    /// The new due time; `None` to clear the timer.
     pub at: Option<Timestamp>,
 }
 
@@ -308,16 +311,16 @@ impl TimerChange {
     }
 }
 
-/// What became of an append.
+/// The result of an append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppendOutcome {
-    /// It is written.
+    /// The append was written.
     Appended,
-    /// The claim is no longer valid, or the log has another length; nothing was written.
+    /// The claim is no longer valid, or the log has another length. Nothing was written.
     Lost,
-    /// The reservation does not fit under the cap; nothing was written.
+    /// The reservation does not fit under the cap. Nothing was written.
     OverBudget,
-    /// Records name persons who were forgotten; nothing was written.
+    /// The records name persons who were forgotten. Nothing was written.
     Forgotten(Vec<PersonId>),
 }

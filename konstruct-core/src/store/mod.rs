@@ -1,8 +1,8 @@
-//! What a store keeps of tenants' conversations, by role, and the decisions that every store takes alike.
+//! The store traits: durable mailboxes, logs and ledgers for the conversations of tenants.
 //!
-//! A store implements four small traits. [`Mailbox`] is what makes a turn durable, [`History`] is read by people and indexes,
-//! [`Ledger`] holds the money, [`Archive`] moves and erases data. [`Store`] is all four; it is implemented for every type
-//! that has them. The rules that need no IO (deduplication, delivery states, budgets, late arrivals of erased persons) are the
+//! A store implements four small traits. [`Mailbox`] makes turns durable, [`History`] serves readers and indexes, [`Ledger`]
+//! accounts for money, and [`Archive`] exports and erases data. [`Store`] combines all four; it is implemented for every type
+//! that has them. The rules that need no IO (deduplication, delivery states, budgets, late deliveries of erased persons) are the
 //! pure functions of [`rules`], so that stores differ only in how they read and write rows.
 
 mod archive;
@@ -21,7 +21,7 @@ pub use self::{
     },
 };
 
-/// Everything that the turn engine, the server and the memory need of a store.
+/// A store: everything that the turn engine, the server and the memory need.
 pub trait Store: Mailbox + History + Ledger + Archive {}
 
 impl<T: Mailbox + History + Ledger + Archive> Store for T {}

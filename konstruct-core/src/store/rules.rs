@@ -1,4 +1,4 @@
-//! The decisions that every store takes alike, as pure functions.
+//! The decisions that every store makes in the same way, as pure functions.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,19 +8,19 @@ use crate::{
     message::{ActorKind, Body, ConversationKind, DeliveryState, Lifecycle},
 };
 
-/// Reactions that wait in an inbox until they make their conversation ready by themselves.
+/// How many reactions wait in an inbox until they make their conversation ready by themselves.
 pub const QUIET_EVENTS: u64 = 64;
 
-/// What to do about an event whose logical id is known already.
+/// What to do with an event whose logical id is already known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogicalDuplicate {
-    /// Drop it.
+    /// Drop the event.
     Drop,
-    /// Note on the stored event that it mentions the employee; if that one is consumed, accept this one.
+    /// Mark the stored event as a mention of the employee. If it is already consumed, accept the new event.
     Upgrade,
 }
 
-/// Decides about a second event of one logical id: `mentioned` tells whether the stored one is known to mention the employee.
+/// Decides on a duplicate delivery of a logical event. `mentioned` is whether the stored event is known to mention the employee.
 pub fn logical_duplicate(mentioned: bool, event: &Inbound) -> LogicalDuplicate {
     if mentioned || !event.addressed.mention {
         LogicalDuplicate::Drop
@@ -29,18 +29,17 @@ pub fn logical_duplicate(mentioned: bool, event: &Inbound) -> LogicalDuplicate {
     }
 }
 
-/// Returns whether an event certainly happened before a person was erased, so that it is dropped as a late delivery.
+/// Returns whether an event definitely happened before a person was erased, so that it is dropped as a late delivery.
 ///
-/// Some vendors give times in whole seconds: an event of the second in which the erasure fell may have come after it, and is kept.
+/// Some providers report times in whole seconds. An event in the second of the erasure may have happened after it, and is kept.
 pub fn came_before(event: Timestamp, erased: Timestamp) -> bool {
     event + Duration::from_secs(1) <= erased
 }
 
-/// Returns the addresses that an event says belong to one person: the one before, and the one from now on. An event says so only if
-/// the vendor does, or an admin.
+/// Returns the old and the new address that an event reports as one person's. Only the provider or an admin can report that.
 ///
-/// A store notes the link when it accepts the event, unless somebody was heard under the new address before: these stay two
-/// persons. It removes the link with the person. A late delivery under a linked address counts as the person's.
+/// A store links the addresses when it accepts the event, unless a message already came from the new address: these stay two
+/// persons. It removes the link together with the person. A late delivery from a linked address counts as the person's.
 pub fn linked(event: &Inbound) -> Option<(&str, &str)> {
     match &event.body {
         Body::Lifecycle {
@@ -50,17 +49,17 @@ pub fn linked(event: &Inbound) -> Option<(&str, &str)> {
     }
 }
 
-/// What a delivery status changes.
+/// The change that a delivery status makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// How far the message has come now.
+    /// The new delivery state of the message.
     pub state: DeliveryState,
-    /// Whether the conversation's worker must see the event: it settles an open send, or reports a failure.
+    /// Whether the conversation's worker must see the event, because it settles an open send or reports a failure.
     pub news: bool,
 }
 
-/// Decides about a delivery status. `known` is how far the message had come, `settled` whether the outcome of its send is known.
-/// `None`: nothing changes.
+/// Decides on a delivery status. `known` is the message's delivery state so far, `settled` is whether the outcome of its send is
+/// known. Returns `None` if nothing changes.
 pub fn delivery(
     known: Option<DeliveryState>,
     settled: bool,
@@ -80,8 +79,8 @@ pub fn wakes(event: &Inbound) -> bool {
     !matches!(event.body, Body::Reaction { .. })
 }
 
-/// Returns whether the place of an event's conversation is the address of its sender, or of the person that a proactive message is
-/// for, so that it is sealed to them.
+/// Returns whether the place of an event's conversation is the address of its sender, or of the recipient of a proactive message,
+/// so that it is sealed to that person.
 pub fn place_is_personal(event: &Inbound) -> bool {
     let direct = |kind| kind == ConversationKind::Direct;
     let person = event.sender.kind == ActorKind::Human
@@ -93,12 +92,12 @@ pub fn place_is_personal(event: &Inbound) -> bool {
             .is_some_and(|place| direct(place.kind))
 }
 
-/// What was spent and is reserved in a month.
+/// The amounts spent and reserved in a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Month {
-    /// Spent.
+    /// The amount spent.
     pub spent: NanoUsd,
-    /// Reserved.
+    /// The amount reserved.
     pub reserved: NanoUsd,
 }
 
@@ -117,7 +116,7 @@ impl Month {
         self.reserved = self.reserved.saturating_add(amount);
     }
 
-    /// Frees what was reserved for a call, and spends what it cost.
+    /// Frees the reservation of a call and adds its cost to the amount spent.
     pub fn settle(&mut self, reserved: NanoUsd, cost: NanoUsd) {
         self.reserved = self.reserved.saturating_sub(reserved);
         self.spent = self.spent.saturating_add(cost);
@@ -129,7 +128,7 @@ pub fn month(at: Timestamp) -> String {
     at.to_string().chars().take(7).collect()
 }
 
-/// The timers of a conversation.
+/// The timers of a conversation, by name.
 pub type Timers = BTreeMap<TimerName, Timestamp>;
 
 /// Applies changes to a conversation's timers.
@@ -159,12 +158,13 @@ pub fn due(timers: &Timers, now: Timestamp) -> Vec<TimerName> {
     due.map(|(name, _)| name.clone()).collect()
 }
 
-/// Returns when the first timer is due.
+/// Returns when the next timer is due.
 pub fn first_due(timers: &Timers) -> Option<Timestamp> {
     timers.values().min().copied()
 }
 
-/// Returns whether a conversation has work without a timer: `open` tells whether a turn is open, and events are unconsumed.
+/// Returns whether a conversation has work that does not wait for a timer. `open` is whether a turn is open, `unconsumed` the
+/// number of unconsumed events.
 pub fn unfinished(open: bool, unconsumed: u64, timers: &Timers) -> bool {
     unconsumed > 0 || (open && !timers.contains_key(&TimerName::turn()))
 }

@@ -1,4 +1,4 @@
-//! Exporting, importing and erasing.
+//! Export, import and erasure.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
     super::{Depth, Erase, ErasureReceipt, ItemChange, ItemKey, MemoryArchive, Remembered, rules},
-    ScanMemory, TRIES, busy, put, unknown_person,
+    ATTEMPTS, ScanMemory, busy, put, unknown_person,
 };
 use crate::{Error, ErrorKind, Result, TenantId};
 
@@ -22,11 +22,11 @@ impl MemoryArchive for ScanMemory {
     }
 
     async fn import_memory(&self, tenant: TenantId, items: Vec<Remembered>) -> Result<()> {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
-            let talk = self.conversations(tenant).await?;
+            let all = self.conversations(tenant).await?;
             let mut persons = items.iter().flat_map(Remembered::persons);
-            if !persons.all(|person| talk.knows(*person)) {
+            if !persons.all(|person| all.knows(*person)) {
                 return Err(unknown_person());
             }
             let known = self.items.items(tenant, ItemKey::ALL).await?;
@@ -35,7 +35,7 @@ impl MemoryArchive for ScanMemory {
             if !items.iter().all(|item| keys.insert(item.key())) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    "something of the import is there already",
+                    "an item of the import already exists",
                 ));
             }
             let change = put(mark, items.iter().cloned());
@@ -48,7 +48,7 @@ impl MemoryArchive for ScanMemory {
 
     async fn forget(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let mut receipt = self.store.erase(tenant, what, depth).await?;
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let after = self.items.mark(tenant).await?;
             let mut change = ItemChange {
                 after,

@@ -1,17 +1,17 @@
-//! Facts: remembered with their sources, and superseded, never changed.
+//! Facts: stored with their sources, and superseded instead of modified.
 
 use async_trait::async_trait;
 
 use super::{
     super::{Fact, FactStore, Facts, ItemKey, Mark, NewFact, Remembered, rules},
-    ScanMemory, TRIES, busy, put, unknown_person,
+    ATTEMPTS, ScanMemory, busy, put, unknown_person,
 };
 use crate::{ConversationId, Error, ErrorKind, Result, TenantId, id::FactId};
 
 #[async_trait]
 impl FactStore for ScanMemory {
     async fn remember(&self, tenant: TenantId, new: NewFact) -> Result<Fact> {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let fact = self.grounded(tenant, &new, mark).await?;
             let item = Remembered::Fact { fact: fact.clone() };
@@ -29,7 +29,7 @@ impl FactStore for ScanMemory {
         new: Option<NewFact>,
     ) -> Result<Option<Fact>> {
         let key = ItemKey::Fact { id: old };
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let known = self.facts_of(tenant, key..=key).await?.pop();
             let mut known = known.ok_or_else(|| Error::not_found("fact"))?;
@@ -55,12 +55,12 @@ impl FactStore for ScanMemory {
     }
 
     async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>> {
-        let talk = self.conversations(tenant).await?;
+        let all = self.conversations(tenant).await?;
         let when = query.as_of.unwrap_or_else(|| self.clock.now());
         let mut facts = self.facts_of(tenant, ItemKey::FACTS).await?;
         facts.retain(|fact| {
             let about = query.about.is_none_or(|person| fact.about == Some(person));
-            about && fact.holds_at(when) && talk.sees_fact(&query.audience, fact)
+            about && fact.holds_at(when) && all.sees_fact(&query.audience, fact)
         });
         facts.sort_by_key(|fact| std::cmp::Reverse((fact.known_from, fact.id)));
         Ok(facts)
@@ -68,15 +68,15 @@ impl FactStore for ScanMemory {
 }
 
 impl ScanMemory {
-    /// Makes a fact, if its sources say what it quotes and it may be kept at `mark`.
+    /// Creates a fact after checking its sources, and that it may be stored at `mark`.
     async fn grounded(&self, tenant: TenantId, new: &NewFact, mark: Mark) -> Result<Fact> {
-        let talk = self.conversations(tenant).await?;
-        let fact = rules::grounded(new, &talk.grounds(new), self.clock.now())?;
+        let all = self.conversations(tenant).await?;
+        let fact = rules::grounded(new, &all.grounds(new), self.clock.now())?;
         let sources = fact.sources.iter().map(|of| of.conversation);
         let sources: Vec<ConversationId> = sources.collect();
         let of = (&*sources, &*fact.persons);
         let since = new.mark.unwrap_or(mark);
-        if !self.may_keep((tenant, &talk), of, since).await? {
+        if !self.may_store((tenant, &all), of, since).await? {
             return Err(unknown_person());
         }
         Ok(fact)

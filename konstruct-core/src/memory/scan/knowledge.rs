@@ -1,4 +1,4 @@
-//! Documents: every version is kept, and the newest one is found.
+//! Documents: all versions are kept, and the newest is searched.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
         Candidate, Document, Hit, ItemChange, ItemKey, KnowledgeStore, NewDocument, Remembered,
         Section, Source, Unanswered,
     },
-    ScanMemory, TRIES, busy, put,
+    ATTEMPTS, ScanMemory, busy, put,
 };
 use crate::{DocumentId, Result, TenantId};
 
@@ -17,7 +17,7 @@ use crate::{DocumentId, Result, TenantId};
 impl KnowledgeStore for ScanMemory {
     async fn put_document(&self, tenant: TenantId, new: NewDocument) -> Result<Document> {
         let text = self.search.read(&new)?;
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let documents = self.newest(tenant).await?;
             let before = documents
@@ -62,7 +62,7 @@ impl KnowledgeStore for ScanMemory {
     }
 
     async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool> {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let after = self.items.mark(tenant).await?;
             let versions = self.items.items(tenant, ItemKey::versions(id)).await?;
             if versions.is_empty() {
@@ -88,17 +88,17 @@ impl KnowledgeStore for ScanMemory {
 }
 
 impl ScanMemory {
-    /// The newest version of each document, with its text.
+    /// Returns the newest version of each document with its text.
     pub(super) async fn newest(&self, tenant: TenantId) -> Result<Vec<(Document, String)>> {
         let versions = self.items.items(tenant, ItemKey::DOCUMENTS).await?;
         let versions = versions.into_iter().filter_map(document);
-        // Versions follow each other: the last one stays.
+        // Versions are sorted, so the last one of a document remains.
         let newest: BTreeMap<DocumentId, (Document, String)> =
             versions.map(|version| (version.0.id, version)).collect();
         Ok(newest.into_values().collect())
     }
 
-    /// The passages of a document, in their order.
+    /// Returns the passages of a document, in order.
     pub(super) fn passages(&self, document: &Document, text: &str) -> Vec<Candidate> {
         let sections = (0..).zip(self.search.split(document, text));
         let passage = |(chunk, section): (u32, Section)| {

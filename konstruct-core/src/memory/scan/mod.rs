@@ -2,9 +2,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `recall` | questions, and who may see what is found |
+//! | `recall` | queries, and who may see their hits |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
-//! | `archive` | exporting, importing and erasing |
+//! | `archive` | export, import and erasure |
 
 mod archive;
 mod fact;
@@ -20,17 +20,17 @@ use super::{
 };
 use crate::{Clock, ConversationId, Error, ErrorKind, PersonId, Result, TenantId, store::Store};
 
-/// How often a change is computed again because another one was committed meanwhile.
-const TRIES: u32 = 64;
+/// How often a change is recomputed because another one was committed meanwhile.
+const ATTEMPTS: u32 = 64;
 
-/// A memory without an index: it reads a tenant's conversations and items for every question.
+/// A memory without an index, which reads all conversations and items of a tenant for every query.
 ///
-/// It is complete: it decides who may see what, keeps versions, supersedes facts and forgets. You provide where items are kept (an
-/// [`ItemStore`]) and how passages are ranked (a [`PassageSearch`]). A question costs as much time as the tenant has conversations,
-/// which is fine for some thousands of messages; beyond that, a memory with an index is needed.
+/// It is complete: it decides who may see what, keeps versions, supersedes facts and erases. You provide the storage of its items
+/// (an [`ItemStore`]) and the ranking of passages (a [`PassageSearch`]). The time of a query is proportional to the tenant's
+/// conversations, which is fine for some thousands of messages; larger tenants need a memory with an index.
 ///
-/// [`MemoryArchive::forget`](super::MemoryArchive::forget) erases from the conversations first, and then from the items. If it
-/// fails in between, it is to be called again.
+/// [`MemoryArchive::forget`](super::MemoryArchive::forget) erases the conversations first and then the items. If it fails in
+/// between, it must be called again.
 #[derive(Clone, Debug)]
 pub struct ScanMemory {
     store: Arc<dyn Store>,
@@ -40,7 +40,7 @@ pub struct ScanMemory {
 }
 
 impl ScanMemory {
-    /// Makes a memory of the conversations of a store.
+    /// Creates a memory of the conversations in a store.
     pub fn new(
         store: Arc<dyn Store>,
         items: Arc<dyn ItemStore>,
@@ -79,21 +79,21 @@ impl ScanMemory {
         })
     }
 
-    /// Whether something may be kept that was made of these conversations and persons after `mark`: all of the persons are known,
-    /// and nothing of any of them was erased since.
-    async fn may_keep(
+    /// Returns whether something derived from these conversations and persons after `mark` may be stored: all persons are known,
+    /// and nothing of the conversations or persons was erased since.
+    async fn may_store(
         &self,
-        (tenant, talk): (TenantId, &Conversations),
+        (tenant, all): (TenantId, &Conversations),
         (conversations, persons): (&[ConversationId], &[PersonId]),
         mark: Mark,
     ) -> Result<bool> {
         let erased = self.items.erased(tenant, mark).await?;
-        let fine = |erase: &_| !rules::concerns(erase, conversations, persons);
-        Ok(persons.iter().all(|person| talk.knows(*person)) && erased.iter().all(fine))
+        let unaffected = |erase: &_| !rules::concerns(erase, conversations, persons);
+        Ok(persons.iter().all(|person| all.knows(*person)) && erased.iter().all(unaffected))
     }
 }
 
-/// A change after a mark that only adds or replaces.
+/// Returns a change after a mark that only adds or replaces items.
 fn put(after: Mark, items: impl IntoIterator<Item = Remembered>) -> ItemChange {
     ItemChange {
         after,
@@ -102,18 +102,18 @@ fn put(after: Mark, items: impl IntoIterator<Item = Remembered>) -> ItemChange {
     }
 }
 
-/// The refusal of a change after too many tries.
+/// Returns the error for a change that failed too many times.
 fn busy() -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        "too many changes of the memory at the same time; try again",
+        "too many concurrent changes to the memory; try again",
     )
 }
 
-/// The refusal of something that names a person who is not known.
+/// Returns the error for an item that names an unknown person.
 fn unknown_person() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "persons: names a person who was never heard, or was erased since it was read",
+        "persons: contains a person who is unknown or was erased since the sources were read",
     )
 }

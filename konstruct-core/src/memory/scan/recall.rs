@@ -1,4 +1,4 @@
-//! Questions: what an audience may see of everything, ranked scope by scope.
+//! Queries: selects what an audience may see, and ranks it scope by scope.
 
 use async_trait::async_trait;
 
@@ -7,7 +7,7 @@ use super::{
         Candidate, Conversations, Hit, IndexProgress, ItemKey, Language, Mark, MemoryStore,
         Neighbour, Question, Recall, Remembered, Scope, Source, rules,
     },
-    ScanMemory, TRIES, busy, put,
+    ATTEMPTS, ScanMemory, busy, put,
 };
 use crate::{Result, TenantId, Timestamp};
 
@@ -15,10 +15,10 @@ use crate::{Result, TenantId, Timestamp};
 impl MemoryStore for ScanMemory {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
         let language = self.language(tenant).await?;
-        let talk = self.conversations(tenant).await?;
+        let all = self.conversations(tenant).await?;
         let mut hits = Vec::new();
         for (scope, limit) in &query.scopes {
-            let candidates = self.candidates(tenant, &talk, (&query, *scope)).await?;
+            let candidates = self.candidates(tenant, &all, (&query, *scope)).await?;
             let question = Question {
                 tenant,
                 language,
@@ -30,16 +30,16 @@ impl MemoryStore for ScanMemory {
             hits.extend(found);
         }
         for hit in &mut hits {
-            hit.neighbours = neighbours(&talk, hit.source);
+            hit.neighbours = neighbours(&all, hit.source);
         }
         Ok(hits)
     }
 
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>> {
-        let talk = self.conversations(tenant).await?;
+        let all = self.conversations(tenant).await?;
         let mut fetched = Vec::with_capacity(sources.len());
         for source in sources {
-            fetched.push(self.hit(tenant, &talk, *source).await?);
+            fetched.push(self.hit(tenant, &all, *source).await?);
         }
         Ok(fetched)
     }
@@ -49,7 +49,7 @@ impl MemoryStore for ScanMemory {
     }
 
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let change = put(mark, [Remembered::Language { language }]);
             if self.items.commit(tenant, change).await? {
@@ -68,7 +68,7 @@ impl MemoryStore for ScanMemory {
     }
 
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
-        let talk = self.conversations(tenant).await?;
+        let all = self.conversations(tenant).await?;
         let facts = self.facts_of(tenant, ItemKey::FACTS).await?.len();
         let documents = self.newest(tenant).await?;
         let taught: usize = documents
@@ -76,7 +76,7 @@ impl MemoryStore for ScanMemory {
             .map(|(document, text)| self.search.split(document, text).len())
             .sum();
         let records = self.store.feed(tenant, 0, usize::MAX).await?.len() as u64;
-        let passages = talk.said + (taught + facts) as u64;
+        let passages = all.said + (taught + facts) as u64;
         Ok(IndexProgress {
             indexed: records,
             records,
@@ -87,11 +87,11 @@ impl MemoryStore for ScanMemory {
 }
 
 impl ScanMemory {
-    /// Everything of a scope that the audience may see.
+    /// Returns everything of a scope that the audience may see.
     async fn candidates(
         &self,
         tenant: TenantId,
-        talk: &Conversations,
+        all: &Conversations,
         (query, scope): (&Recall, Scope),
     ) -> Result<Vec<Candidate>> {
         let now = self.clock.now();
@@ -106,7 +106,7 @@ impl ScanMemory {
             let facts = self.facts_of(tenant, ItemKey::FACTS).await?.into_iter();
             let seen = facts.filter(|fact| {
                 let holds = fact.holds_at(now) && in_time(&fact.known_from);
-                holds && talk.sees_fact(&query.audience, fact)
+                holds && all.sees_fact(&query.audience, fact)
             });
             candidates.extend(seen.map(|fact| Candidate {
                 hit: rules::fact(fact),
@@ -114,8 +114,8 @@ impl ScanMemory {
             }));
         }
         if scope.history {
-            let seen = talk.lines.iter().filter(|line| {
-                in_time(&line.said.at) && talk.sees(&query.audience, line.conversation, false)
+            let seen = all.lines.iter().filter(|line| {
+                in_time(&line.said.at) && all.sees(&query.audience, line.conversation, false)
             });
             candidates.extend(seen.map(|line| Candidate {
                 hit: line.hit(),
@@ -125,18 +125,18 @@ impl ScanMemory {
         Ok(candidates)
     }
 
-    /// What is at a place, if it is still there.
+    /// Returns the hit at a location, if it still exists.
     async fn hit(
         &self,
         tenant: TenantId,
-        talk: &Conversations,
+        all: &Conversations,
         source: Source,
     ) -> Result<Option<Hit>> {
         let key = match source {
             Source::Document { id, version, .. } => ItemKey::Document { id, version },
             Source::Fact { id } => ItemKey::Fact { id },
             Source::Summary { conversation, .. } => ItemKey::Summary { conversation },
-            Source::Message { .. } => return Ok(talk.line(source).map(|line| line.hit())),
+            Source::Message { .. } => return Ok(all.line(source).map(|line| line.hit())),
         };
         Ok(match (self.item(tenant, key).await?, source) {
             (Some(Remembered::Document { document, text }), Source::Document { chunk, .. }) => {
@@ -152,14 +152,14 @@ impl ScanMemory {
     }
 }
 
-/// What was said right before and after something that was said.
-fn neighbours(talk: &Conversations, source: Source) -> Vec<Neighbour> {
-    let Some(at) = talk.lines.iter().position(|line| line.source == source) else {
+/// Returns the messages directly before and after a message.
+fn neighbours(all: &Conversations, source: Source) -> Vec<Neighbour> {
+    let Some(at) = all.lines.iter().position(|line| line.source == source) else {
         return Vec::new();
     };
     let beside = at.checked_sub(1).into_iter().chain([at + 1]);
-    let beside = beside.filter_map(|beside| talk.lines.get(beside));
-    let beside = beside.filter(|line| line.conversation == talk.lines[at].conversation);
+    let beside = beside.filter_map(|beside| all.lines.get(beside));
+    let beside = beside.filter(|line| line.conversation == all.lines[at].conversation);
     let neighbour = |line: &super::super::Line| Neighbour {
         source: line.source,
         text: line.said.text.clone(),

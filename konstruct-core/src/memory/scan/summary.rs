@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     super::{ItemKey, NewSummary, Remembered, Summary, SummaryStore},
-    ScanMemory, TRIES, busy, put,
+    ATTEMPTS, ScanMemory, busy, put,
 };
 use crate::{ConversationId, Result, TenantId};
 
@@ -23,15 +23,15 @@ impl SummaryStore for ScanMemory {
     }
 
     async fn put_summary(&self, tenant: TenantId, new: NewSummary) -> Result<bool> {
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let known = self.summary(tenant, new.conversation).await?;
             if known.is_some_and(|known| known.to >= new.to) {
                 return Ok(false);
             }
-            let talk = self.conversations(tenant).await?;
+            let all = self.conversations(tenant).await?;
             let of = (&[new.conversation][..], &*new.persons);
-            if !self.may_keep((tenant, &talk), of, new.mark).await? {
+            if !self.may_store((tenant, &all), of, new.mark).await? {
                 return Ok(false);
             }
             let summary = new.clone().made_at(self.clock.now());
