@@ -1,4 +1,4 @@
-//! On whose behalf texts are embedded, what for, and who pays.
+//! The context of an embedding call: the tenant, the purpose and the budget.
 
 use std::sync::{
     Arc,
@@ -10,17 +10,17 @@ use crate::{
     limit::{Attempt, Budget, Unmetered},
 };
 
-/// What a text is embedded for; some models want to know.
+/// The purpose of an embedding, which some models take into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EmbedKind {
-    /// A question to search with.
+    /// A search query.
     Query,
     /// A text to be found.
     Document,
 }
 
-/// On whose behalf texts are embedded, what for, and who pays for it.
+/// The context of an embedding call: the tenant, the purpose and the budget.
 ///
 /// ```
 /// use konstruct_core::{TenantId, embed::{EmbedContext, EmbedKind}};
@@ -33,16 +33,16 @@ pub enum EmbedKind {
 pub struct EmbedContext {
     /// The tenant.
     pub tenant: TenantId,
-    /// What for.
+    /// The purpose.
     pub kind: EmbedKind,
-    /// A key that stays the same when the same texts are embedded again after a crash. It names the call in the ledger too.
+    /// A key that stays the same when the same texts are embedded again after a crash. It is also the call's key in the ledger.
     pub idempotency_key: String,
-    /// Who pays. [`Unmetered`] unless told otherwise.
+    /// The budget that pays for the call; [`Unmetered`] by default.
     pub budget: Arc<dyn Budget>,
     made: Arc<Made>,
 }
 
-/// What was made of a call so far.
+/// The progress of a call.
 #[derive(Debug, Default)]
 struct Made {
     attempts: AtomicU32,
@@ -50,7 +50,7 @@ struct Made {
 }
 
 impl EmbedContext {
-    /// A call that nobody meters.
+    /// Creates the context of a call that is not metered.
     pub fn new(tenant: TenantId, kind: EmbedKind, idempotency_key: impl Into<String>) -> Self {
         Self {
             tenant,
@@ -61,18 +61,18 @@ impl EmbedContext {
         }
     }
 
-    /// Says who pays.
+    /// Sets the budget that pays for the call.
     #[must_use]
     pub fn with_budget(mut self, budget: Arc<dyn Budget>) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Sets aside the most that the call's next request to a provider can cost; `None` where its price is unknown. Who made the request has
-    /// to settle it, by the budget.
+    /// Reserves the maximum cost of the call's next request to a provider; `None` if its price is unknown. The caller must settle
+    /// the request with the budget.
     ///
     /// # Errors
-    /// Those of [`Budget::reserve`]: the request must not be made.
+    /// Those of [`Budget::reserve`]. The request must not be made then.
     pub async fn reserve(
         &self,
         (provider, model): (&str, &str),
@@ -94,7 +94,8 @@ impl EmbedContext {
         }
     }
 
-    /// Returns whether the budget refused a request of this call: then no other embedder helps, and none is to blame.
+    /// Returns whether the budget refused a request of this call. Another embedder would be refused as well, and the embedder did
+    /// not fail.
     pub fn is_refused(&self) -> bool {
         self.made.refused.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Embedders: text to vectors, and who pays for them.
+//! Embedders, which turn texts into vectors, and their budgets.
 
 mod context;
 mod paid;
@@ -16,19 +16,19 @@ use crate::{Result, memory::Language};
 /// Turns texts into vectors.
 ///
 /// # Contract
-/// * `embed` returns one vector of [`Embedder::dim`] numbers a text, in their order; equal texts give equal vectors for as long
-///   as [`Embedder::id`] is the same.
-/// * What is not free is paid for: [`EmbedContext::reserve`] before each request to a provider, and the budget's
+/// * `embed` returns one vector of [`Embedder::dim`] numbers for each text, in order. Equal texts have equal vectors as long as
+///   [`Embedder::id`] is the same.
+/// * Requests that cost money call [`EmbedContext::reserve`] before each request to a provider, and the budget's
 ///   [`settle`](crate::limit::Budget::settle) after it.
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
-    /// Returns what the vectors are kept under: `provider/model`, and what else makes them others.
+    /// Returns the id under which vectors are stored: `provider/model`, and anything else that changes the vectors.
     fn id(&self) -> &str;
 
     /// Returns the number of dimensions.
     fn dim(&self) -> usize;
 
-    /// Returns whether it makes sense of a language; one that does not is left out for tenants of that language.
+    /// Returns whether the embedder supports a language. It is not used for tenants of other languages.
     fn speaks(&self, _language: Language) -> bool {
         true
     }
@@ -36,7 +36,7 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     /// Embeds texts.
     ///
     /// # Errors
-    /// Those of the backend; none is stored.
+    /// Those of the backend. No vector is stored then.
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
 }
 

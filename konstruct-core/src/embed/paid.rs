@@ -12,11 +12,11 @@ use crate::{
     turn::{CallBudget, pay_lost},
 };
 
-/// An embedder whose requests are rows of the ledger: the most that each can cost is set aside before it, under the cap of the tenant's
-/// employee, and settled after it.
+/// An embedder whose requests are recorded in the tenant's ledger. The maximum cost of each request is reserved under the cap of
+/// the tenant's employee, and settled after the request.
 ///
-/// A store is opened with its embedder and usually holds the ledger too, so the payer is set afterwards by
-/// [`PaidEmbedder::pay_from`]. Before that, and when the store or the directory are gone, nothing is embedded.
+/// A store is opened with its embedder and usually contains the ledger too, so the payer is set later with
+/// [`PaidEmbedder::pay_from`]. Before that, and after the store or the directory was dropped, nothing is embedded.
 #[derive(Debug)]
 pub struct PaidEmbedder {
     embedder: Arc<dyn Embedder>,
@@ -24,7 +24,7 @@ pub struct PaidEmbedder {
 }
 
 impl PaidEmbedder {
-    /// An embedder that nobody pays for yet.
+    /// Creates an embedder without a payer.
     pub fn new(embedder: Arc<dyn Embedder>) -> Self {
         Self {
             embedder,
@@ -32,7 +32,8 @@ impl PaidEmbedder {
         }
     }
 
-    /// Sets the store that it is paid from, and the directory that knows the caps. The first call counts. Neither is kept alive.
+    /// Sets the store that pays, and the directory that contains the caps. Only the first call has an effect. The embedder holds
+    /// weak references to both.
     pub fn pay_from(&self, store: &Arc<dyn Store>, directory: &Arc<dyn Directory>) {
         let _ = self
             .payer
@@ -42,7 +43,7 @@ impl PaidEmbedder {
     fn payer(&self) -> Result<(Arc<dyn Store>, Arc<dyn Directory>)> {
         let both = self.payer.get();
         both.and_then(|(store, directory)| Some((store.upgrade()?, directory.upgrade()?)))
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "nobody pays for vectors"))
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the embedder has no payer: call `pay_from`, and keep the store and the directory"))
     }
 }
 
@@ -65,7 +66,7 @@ impl Embedder for PaidEmbedder {
         let embedder = Arc::clone(&self.embedder);
         let context = context.clone();
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        // Whoever stops waiting does not keep the request from being settled.
+        // The task settles the request even if the caller is dropped.
         let paid = tokio::spawn(async move {
             let tenant = context.tenant;
             let key = context.idempotency_key.as_str();
@@ -95,6 +96,6 @@ impl Embedder for PaidEmbedder {
             answer
         });
         paid.await
-            .map_err(|error| Error::internal("the embedder broke down").with_source(error))?
+            .map_err(|error| Error::internal("the embedder panicked").with_source(error))?
     }
 }

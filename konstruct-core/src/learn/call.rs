@@ -1,4 +1,4 @@
-//! A model call that belongs to no turn: set aside before, settled after, a row of the ledger each.
+//! Model calls outside of any turn, which are reserved, settled and recorded in the ledger.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +16,14 @@ use crate::{
     turn::{CallBudget, Paid, pay_lost},
 };
 
-/// How long a call may take: nobody waits for it.
+/// The timeout of a call. Nobody waits for it.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// The most tokens of an answer.
 const ANSWER: u32 = 1024;
 
 impl Learner {
-    /// Asks the employee's model, and pays.
-    pub(super) async fn ask(
+    /// Calls the employee's model and pays for the call.
+    pub(super) async fn call_model(
         &self,
         (tenant, conversation): (TenantId, ConversationId),
         staff: &Staff,
@@ -70,10 +70,10 @@ impl Learner {
         let mut paid = budget.close(SystemClock.now());
         if paid.rows.is_empty() {
             let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
-            // Servers that do not count say zero, which is not what anything costs.
+            // Servers that do not count tokens report zero, which is not a real usage.
             let free = worst == Some(NanoUsd(0));
             let usage = usage.filter(|usage| usage.all_input() > 0 || free);
-            paid = alone(call, info, usage, worst);
+            paid = unmetered(call, info, usage, worst);
         }
         self.charge(tenant, conversation, paid).await?;
         Ok(answer?.text())
@@ -95,8 +95,8 @@ impl Learner {
     }
 }
 
-/// What a call of a backend costs that keeps no account of its own.
-fn alone(call: &str, info: ModelInfo, usage: Option<Usage>, worst: Option<NanoUsd>) -> Paid {
+/// Returns the cost of a call of a backend that does not report its attempts.
+fn unmetered(call: &str, info: ModelInfo, usage: Option<Usage>, worst: Option<NanoUsd>) -> Paid {
     let cost = match usage {
         Some(usage) => info.price.map(|price| price.of(&usage)),
         None => worst,

@@ -1,4 +1,4 @@
-//! Facts: what people said about themselves and what they want, each with the words that it stands on.
+//! Extracts facts that people said about themselves or what they want, each with a quote.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     Learner,
-    lines::{Line, Lines},
+    messages::{Message, Messages},
 };
 use crate::{
     Audience, ErrorKind, PersonId, Result, TenantId,
@@ -24,11 +24,11 @@ answer {\"facts\": []}.";
 #[derive(Debug, Default, Deserialize)]
 struct Answer {
     #[serde(default)]
-    facts: Vec<Noted>,
+    facts: Vec<ExtractedFact>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Noted {
+struct ExtractedFact {
     message: usize,
     quote: String,
     fact: String,
@@ -36,116 +36,125 @@ struct Noted {
     topic: Option<String>,
 }
 
-/// What became of something that was noted.
-enum Kept {
+/// The result of storing an extracted fact.
+enum FactOutcome {
     New,
     Known,
-    /// It has no such quote, or nothing to quote.
+    /// The message does not contain the quote, or does not exist.
     MadeUp,
-    /// Something that it is made from was erased meanwhile.
+    /// A source was erased in the meantime.
     Erased,
 }
 
 impl Learner {
-    /// Looks for facts. Returns how many are new, and how many the model made up.
+    /// Extracts facts. Returns the number of new ones, and the number that the model made up.
     pub(super) async fn facts(
         &self,
         tenant: TenantId,
         staff: &Staff,
-        (lines, mark): (&Lines, Mark),
+        (messages, mark): (&Messages, Mark),
     ) -> Result<(u32, u32)> {
-        let people: Vec<&Line> = lines
-            .said
+        let people: Vec<&Message> = messages
+            .list
             .iter()
-            .filter(|line| line.speaker.is_some())
+            .filter(|message| message.speaker.is_some())
             .collect();
         let Some(first) = people.first() else {
             return Ok((0, 0));
         };
-        let shown = people.iter().enumerate().map(|(number, line)| {
+        let shown = people.iter().enumerate().map(|(number, message)| {
             format!(
                 "{}. {}: {}",
                 number + 1,
-                line.name,
-                line.text.replace('\n', " ")
+                message.name,
+                message.text.replace('\n', " ")
             )
         });
         let shown = shown.collect::<Vec<_>>().join("\n");
-        let call = format!("{}.facts.{}", first.conversation, lines.to);
+        let call = format!("{}.facts.{}", first.conversation, messages.to);
         let text = self
-            .ask((tenant, first.conversation), staff, (&call, SYSTEM, shown))
+            .call_model((tenant, first.conversation), staff, (&call, SYSTEM, shown))
             .await?;
         let Some(answer) = json(&text) else {
-            tracing::debug!(%tenant, "the model noted nothing that can be read");
+            tracing::debug!(%tenant, "the model's answer is not valid JSON");
             return Ok((0, 1));
         };
-        // The model was shown the words of all of them.
-        let shown: BTreeSet<PersonId> = people.iter().flat_map(|line| line.persons()).collect();
-        let made = Made {
+        // The model was shown the words of all these persons.
+        let shown: BTreeSet<PersonId> = people
+            .iter()
+            .flat_map(|message| message.persons())
+            .collect();
+        let provenance = Provenance {
             shown: shown.into_iter().collect(),
             mark,
         };
         let (mut new, mut refused) = (0, 0);
-        for noted in answer.facts {
-            let line = noted.message.checked_sub(1).and_then(|at| people.get(at));
-            let kept = match line {
-                Some(line) => self.keep(tenant, (lines, line), noted, &made).await?,
-                None => Kept::MadeUp,
+        for extracted in answer.facts {
+            let message = extracted
+                .message
+                .checked_sub(1)
+                .and_then(|at| people.get(at));
+            let outcome = match message {
+                Some(message) => {
+                    self.store_fact(tenant, (messages, message), extracted, &provenance)
+                        .await?
+                }
+                None => FactOutcome::MadeUp,
             };
-            match kept {
-                Kept::New => new += 1,
-                Kept::Known | Kept::Erased => {}
-                Kept::MadeUp => refused += 1,
+            match outcome {
+                FactOutcome::New => new += 1,
+                FactOutcome::Known | FactOutcome::Erased => {}
+                FactOutcome::MadeUp => refused += 1,
             }
         }
         Ok((new, refused))
     }
 
-    /// Remembers what was noted, unless it is known.
-    async fn keep(
+    /// Stores an extracted fact, unless it is known.
+    async fn store_fact(
         &self,
         tenant: TenantId,
-        (lines, line): (&Lines, &Line),
-        noted: Noted,
-        made: &Made,
-    ) -> Result<Kept> {
-        let (owner, audience) = match (line.speaker, &lines.channel) {
-            (Some(person), _) if lines.direct && lines.speakers().len() == 1 => {
+        (messages, message): (&Messages, &Message),
+        extracted: ExtractedFact,
+        provenance: &Provenance,
+    ) -> Result<FactOutcome> {
+        let (owner, audience) = match (message.speaker, &messages.channel) {
+            (Some(person), _) if messages.direct && messages.speakers().len() == 1 => {
                 (FactOwner::Person { person }, Audience::Person { person })
             }
             (_, Some(channel)) => {
                 let channel = channel.clone();
                 (FactOwner::Channel, Audience::Channel { channel })
             }
-            // The place can no longer be read.
-            (_, None) => return Ok(Kept::Erased),
+            // The place of the conversation can no longer be read.
+            (_, None) => return Ok(FactOutcome::Erased),
         };
         let quote = Quote {
-            conversation: line.conversation,
-            index: line.index,
-            quote: noted.quote,
+            conversation: message.conversation,
+            index: message.index,
+            quote: extracted.quote,
         };
         let new = NewFact {
-            topic: noted.topic.map(|topic| plain(&topic)),
-            about: line.speaker,
-            shown: made.shown.clone(),
-            mark: Some(made.mark),
-            ..NewFact::new(noted.fact, owner, vec![quote])
+            topic: extracted.topic.map(|topic| normalized(&topic)),
+            about: message.speaker,
+            shown: provenance.shown.clone(),
+            mark: Some(provenance.mark),
+            ..NewFact::new(extracted.fact, owner, vec![quote])
         };
         let query = Facts {
             audience,
-            about: line.speaker,
+            about: message.speaker,
             as_of: None,
         };
         let known = self.memory.facts(tenant, query).await?;
         if known
             .iter()
-            .any(|known| plain(&known.text) == plain(&new.text))
+            .any(|known| normalized(&known.text) == normalized(&new.text))
         {
-            return Ok(Kept::Known);
+            return Ok(FactOutcome::Known);
         }
         let same = |known: &&Fact| known.topic.is_some() && known.topic == new.topic;
-        let kept = match known.iter().find(same) {
+        let outcome = match known.iter().find(same) {
             Some(old) => self
                 .memory
                 .supersede(tenant, old.id, Some(new))
@@ -153,37 +162,37 @@ impl Learner {
                 .map(drop),
             None => self.memory.remember(tenant, new).await.map(drop),
         };
-        match kept {
-            Ok(()) => Ok(Kept::New),
+        match outcome {
+            Ok(()) => Ok(FactOutcome::New),
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                tracing::debug!(%tenant, %error, "the model made a fact up");
-                Ok(Kept::MadeUp)
+                tracing::debug!(%tenant, %error, "the model made up a fact");
+                Ok(FactOutcome::MadeUp)
             }
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                tracing::debug!(%tenant, %error, "a fact came too late");
-                Ok(Kept::Erased)
+                tracing::debug!(%tenant, %error, "a source of the fact was erased in the meantime");
+                Ok(FactOutcome::Erased)
             }
             Err(error) => Err(error),
         }
     }
 }
 
-/// How the facts of a pass were made.
-struct Made {
-    /// Whose words the model was shown.
+/// The context in which the facts of a pass were extracted.
+struct Provenance {
+    /// The persons whose words the model was shown.
     shown: Vec<PersonId>,
-    /// The moment before they were read.
+    /// The mark from before they were read.
     mark: Mark,
 }
 
-/// Reads the JSON of an answer, whatever stands around it.
+/// Parses the JSON of an answer and ignores any text around it.
 fn json(text: &str) -> Option<Answer> {
     let (from, to) = (text.find('{')?, text.rfind('}')?);
     serde_json::from_str(text.get(from..=to)?).ok()
 }
 
-/// A text as it is compared: without case, marks at the end and more than one space.
-fn plain(text: &str) -> String {
+/// Returns a text for comparison: in lower case, with single spaces and without final punctuation.
+fn normalized(text: &str) -> String {
     let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ").trim_end_matches(['.', '!']).to_owned()
 }

@@ -1,20 +1,20 @@
-//! Learning: facts and summaries, made of what was said, off the reply path.
+//! Learning: extracts facts and summaries from conversations, in the background.
 //!
-//! A pass looks at what was said in a conversation since the last one. Only people's own words are shown to the model that
-//! looks for facts: nothing that was recalled, that a tool returned or that the employee said, so that a mistake does not feed on
-//! itself. A fact is kept if its quote really stands in the message that it names. One of the same topic, person and
-//! audience is superseded, never overwritten.
+//! A pass reads the messages of a conversation since the last pass. Only people's own messages are shown to the model that
+//! extracts facts: no recalled passages, tool results or messages of the employee, so that errors do not reinforce themselves. A
+//! fact is stored only if the message that it names contains its quote. A fact with the same topic, person and audience is
+//! superseded, never overwritten.
 //!
 //! | file | what |
 //! |---|---|
-//! | `lines` | what stands of what was said |
-//! | `facts`, `summary` | what is made of it |
-//! | `call` | a model call that belongs to no turn |
-//! | `queue` | whose conversation is next |
+//! | `messages` | the messages to learn from |
+//! | `facts`, `summary` | what is learned |
+//! | `call` | model calls outside of any turn |
+//! | `queue` | which conversation is next |
 
 mod call;
 mod facts;
-mod lines;
+mod messages;
 mod queue;
 mod summary;
 
@@ -31,15 +31,15 @@ use futures_util::{
 };
 use tokio::{sync::Notify, task::JoinSet};
 
-use self::{lines::Lines, queue::Queue};
+use self::{messages::Messages, queue::Queue};
 use crate::{
     ConversationId, Directory, MemoryStore, Result, TenantId, memory::NewSummary, store::Store,
 };
 
-/// How many conversations are learned from at a time.
+/// The default number of conversations that are learned from at a time.
 const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// Learns from conversations.
+/// Extracts facts and summaries from conversations.
 #[derive(Clone, Debug)]
 pub struct Learner {
     store: Arc<dyn Store>,
@@ -51,18 +51,18 @@ pub struct Learner {
 /// What a pass learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LearnReport {
-    /// How many messages it looked at; 0: there were too few new ones.
+    /// The number of messages in the pass; 0 if there were too few new ones.
     pub messages: u32,
-    /// How many facts are new.
+    /// The number of new facts.
     pub facts: u32,
-    /// How many facts the model made up: no such quote, or nothing to quote.
+    /// The number of facts that the model made up: their quotes are not in the message, or the message does not exist.
     pub refused: u32,
-    /// Whether the summary reaches further.
+    /// Whether the summary changed.
     pub summarised: bool,
 }
 
 impl Learner {
-    /// Makes a learner that looks at a conversation after every eighth message.
+    /// Creates a learner that starts a pass after every eighth message.
     pub fn new(
         store: Arc<dyn Store>,
         memory: Arc<dyn MemoryStore>,
@@ -76,62 +76,62 @@ impl Learner {
         }
     }
 
-    /// Says after how many messages a conversation is looked at again.
+    /// Sets after how many new messages a conversation is learned from again.
     #[must_use]
     pub fn with_every(mut self, messages: u32) -> Self {
         self.every = messages.max(1);
         self
     }
 
-    /// Learns from what was said in a conversation since the last time, if it is enough.
+    /// Learns from the messages of a conversation since the last pass, if there are enough.
     ///
     /// # Errors
-    /// Those of the stores and the directory, and of the model: what was to be learned is learned the next time.
+    /// Those of the stores, the directory and the model. The next pass covers the same messages then.
     pub async fn learn(
         &self,
         tenant: TenantId,
         conversation: ConversationId,
     ) -> Result<LearnReport> {
-        // What is erased from now on must not come back by what is made of it.
+        // Content that is erased from now on must not return through derived items.
         let mark = self.memory.mark(tenant).await?;
         let before = self.memory.summary(tenant, conversation).await?;
         let from = before.as_ref().map_or(0, |before| before.to);
-        let lines = Lines::read(&*self.store, (tenant, conversation), from).await?;
+        let messages = Messages::read(&*self.store, (tenant, conversation), from).await?;
         let mut learned = LearnReport::default();
-        if lines.said.len() < self.every as usize {
+        if messages.list.len() < self.every as usize {
             return Ok(learned);
         }
-        // What a fact quotes must be found by then.
+        // The sources of new facts must be indexed before they are stored.
         self.memory.catch_up(tenant).await?;
-        learned.messages = u32::try_from(lines.said.len()).unwrap_or(u32::MAX);
+        learned.messages = u32::try_from(messages.list.len()).unwrap_or(u32::MAX);
         let staff = self.directory.staff(tenant, None).await?;
-        (learned.facts, learned.refused) = self.facts(tenant, &staff, (&lines, mark)).await?;
+        (learned.facts, learned.refused) = self.facts(tenant, &staff, (&messages, mark)).await?;
         let old = before.as_ref().map_or("", |before| &before.text);
         let text = if old.is_empty() && from > 0 {
-            // Not summarised so far, for the window held all of it.
-            let all = Lines::read(&*self.store, (tenant, conversation), 0).await?;
+            // There is no summary yet, because the whole conversation fitted into the window.
+            let all = Messages::read(&*self.store, (tenant, conversation), 0).await?;
             self.summarise(tenant, &staff, old, &all).await?
         } else {
-            self.summarise(tenant, &staff, old, &lines).await?
+            self.summarise(tenant, &staff, old, &messages).await?
         };
         learned.summarised = text != old;
-        let mut persons = lines.persons();
+        let mut persons = messages.persons();
         persons.extend(before.iter().flat_map(|before| &before.persons));
         let summary = NewSummary {
             conversation,
-            to: lines.to,
+            to: messages.to,
             text,
             persons: persons.into_iter().collect(),
             mark,
         };
-        // If somebody was forgotten meanwhile, it is made again without them.
+        // If a person was forgotten meanwhile, the next pass makes the summary again without them.
         self.memory.put_summary(tenant, summary).await?;
         Ok(learned)
     }
 
-    /// Returns where a driver says what was worked, and the learning itself, to be run beside the worker.
+    /// Returns the queue for a driver, and the loop that learns from it. Run the loop next to the worker.
     pub fn into_queue_and_loop(self) -> (LearnQueue, LearnLoop) {
-        let queue = Arc::new(Waiting::default());
+        let queue = Arc::new(SharedQueue::default());
         let learning = LearnLoop {
             learner: self,
             lanes: LANES,
@@ -141,22 +141,22 @@ impl Learner {
     }
 }
 
-/// The conversations that wait to be learned from.
+/// The queue and its notification, shared by the queue handle and the loop.
 #[derive(Debug, Default)]
-struct Waiting {
+struct SharedQueue {
     queue: Mutex<Queue>,
     added: Notify,
 }
 
-impl Waiting {
+impl SharedQueue {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a driver says which conversations were worked.
+/// A handle that adds conversations to the queue of a [`LearnLoop`].
 #[derive(Clone)]
-pub struct LearnQueue(Arc<Waiting>);
+pub struct LearnQueue(Arc<SharedQueue>);
 
 impl fmt::Debug for LearnQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,35 +165,35 @@ impl fmt::Debug for LearnQueue {
 }
 
 impl LearnQueue {
-    /// Notes that a conversation was worked. None is dropped; one that waits already waits once.
+    /// Adds a conversation. Nothing is dropped; a conversation that is already queued is queued only once.
     pub fn push(&self, tenant: TenantId, conversation: ConversationId) {
         self.0.queue().add(tenant, conversation);
         self.0.added.notify_one();
     }
 }
 
-/// Learns from what was worked: a limited number of conversations at a time, and one at a time of each tenant. So a tenant whose
-/// model or embedder is slow, or who has much to be learned from, takes one lane, and the others go round among the rest.
+/// Learns from queued conversations, a limited number at a time and one at a time of each tenant. A tenant with a slow model or a
+/// long queue therefore occupies only one lane; the other tenants share the remaining ones.
 #[derive(Debug)]
 pub struct LearnLoop {
     learner: Learner,
     lanes: NonZeroUsize,
-    waiting: Arc<Waiting>,
+    waiting: Arc<SharedQueue>,
 }
 
 impl LearnLoop {
-    /// Sets how many tenants' conversations are learned from at a time; the default is 4.
+    /// Sets how many tenants are learned from at a time; the default is 4.
     #[must_use]
     pub fn with_lanes(mut self, lanes: NonZeroUsize) -> Self {
         self.lanes = lanes;
         self
     }
 
-    /// Learns until `shutdown` is ready, and finishes the passes that are under way then: their model calls may have been made
-    /// already. What waits is learned after the next turn.
+    /// Learns until `shutdown` completes, then finishes the passes in progress, whose model calls may already have been made. A
+    /// conversation that is still queued is learned from after its next turn.
     ///
     /// # Cancel safety
-    /// A pass that is cut off is made again the next time; it may be paid twice.
+    /// An interrupted pass is repeated the next time, and its model calls may be paid for twice.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut passes = JoinSet::new();
         pin_mut!(shutdown);
@@ -216,7 +216,7 @@ impl LearnLoop {
         while passes.join_next().await.is_some() {}
     }
 
-    /// Learns from what waits now, and returns. For tests and for jobs.
+    /// Learns from everything in the queue, and returns. For tests and batch jobs.
     pub async fn run_until_idle(&self) {
         let mut passes = JoinSet::new();
         loop {
@@ -227,17 +227,17 @@ impl LearnLoop {
         }
     }
 
-    /// Begins as many passes as there are free lanes.
+    /// Starts a pass in every free lane.
     fn fill(&self, passes: &mut JoinSet<()>) {
         while passes.len() < self.lanes.get() {
-            let Some(turn) = self.next() else { return };
-            passes.spawn(turn.pass(self.learner.clone()));
+            let Some(pass) = self.next() else { return };
+            passes.spawn(pass.run(self.learner.clone()));
         }
     }
 
-    fn next(&self) -> Option<Turn> {
+    fn next(&self) -> Option<Pass> {
         let (tenant, conversation) = self.waiting.queue().next()?;
-        Some(Turn {
+        Some(Pass {
             waiting: Arc::clone(&self.waiting),
             tenant,
             conversation,
@@ -245,23 +245,23 @@ impl LearnLoop {
     }
 }
 
-/// A conversation whose turn it is. Its tenant has the next turn when it is dropped, also by a panic.
-struct Turn {
-    waiting: Arc<Waiting>,
+/// A pass over a conversation. Dropping it, also by a panic, lets the tenant have its next pass.
+struct Pass {
+    waiting: Arc<SharedQueue>,
     tenant: TenantId,
     conversation: ConversationId,
 }
 
-impl Turn {
-    async fn pass(self, learner: Learner) {
+impl Pass {
+    async fn run(self, learner: Learner) {
         let (tenant, conversation) = (self.tenant, self.conversation);
         if let Err(error) = learner.learn(tenant, conversation).await {
-            tracing::warn!(%tenant, %conversation, %error, "nothing was learned");
+            tracing::warn!(%tenant, %conversation, %error, "could not learn from a conversation");
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for Pass {
     fn drop(&mut self) {
         self.waiting.queue().done(self.tenant);
     }

@@ -1,16 +1,16 @@
-//! Whose conversation is learned from next: tenants in turn, one conversation at a time of each.
+//! The order of learning: tenants take turns, with one conversation at a time of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{ConversationId, TenantId};
 
-/// The conversations that wait, each once.
+/// Conversations that wait, each of them once.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<TenantId, BTreeSet<ConversationId>>,
-    /// The tenants of whom one is being learned from.
+    /// The tenants that are being learned from.
     busy: BTreeSet<TenantId>,
-    /// The last one that was handed out, and the last one of each tenant that waits or is busy.
+    /// The last tenant, and the last conversation of each tenant that waits or is busy.
     last: Option<TenantId>,
     last_of: BTreeMap<TenantId, ConversationId>,
 }
@@ -20,7 +20,7 @@ impl Queue {
         self.waiting.entry(tenant).or_default().insert(conversation);
     }
 
-    /// Hands out a conversation of the next tenant that is not busy, which is busy from then on.
+    /// Returns a conversation of the next tenant that is not busy, and marks the tenant as busy.
     pub(super) fn next(&mut self) -> Option<(TenantId, ConversationId)> {
         let free = |tenant: &&TenantId| !self.busy.contains(tenant);
         let after = |tenant: &&TenantId| self.last.is_none_or(|last| **tenant > last);
@@ -42,7 +42,7 @@ impl Queue {
         Some((tenant, conversation))
     }
 
-    /// Notes that nothing is being learned of a tenant any more.
+    /// Marks a tenant as no longer busy.
     pub(super) fn done(&mut self, tenant: TenantId) {
         self.busy.remove(&tenant);
         if !self.waiting.contains_key(&tenant) {
@@ -92,7 +92,7 @@ mod tests {
         for _ in 0..4 {
             let (tenant, conversation) = queue.next().unwrap();
             order.push(conversation.as_bytes()[0]);
-            // It is always worked again.
+            // New messages are always processed meanwhile.
             queue.add(tenant, conversation);
             queue.done(tenant);
         }

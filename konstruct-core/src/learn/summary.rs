@@ -1,6 +1,6 @@
-//! The rolling summary: what the window does not hold any more.
+//! The rolling summary, which covers what the window no longer contains.
 
-use super::{Learner, lines::Lines};
+use super::{Learner, messages::Messages};
 use crate::{Result, TenantId, directory::Staff, llm::estimate_tokens};
 
 const SYSTEM: &str = "You keep the notes of a conversation between a business's employee and the people it talks to. You are given \
@@ -12,37 +12,38 @@ you. Answer with the notes alone.";
 const LONGEST: usize = 4000;
 
 impl Learner {
-    /// Returns the summary with what was said since. A conversation that the window holds whole keeps the one that it has.
+    /// Returns the summary updated with the new messages. If the whole conversation fits into the window, the summary stays
+    /// unchanged.
     pub(super) async fn summarise(
         &self,
         tenant: TenantId,
         staff: &Staff,
         old: &str,
-        lines: &Lines,
+        messages: &Messages,
     ) -> Result<String> {
-        let tokens: u32 = lines
-            .said
+        let tokens: u32 = messages
+            .list
             .iter()
-            .map(|line| estimate_tokens(&line.text))
+            .map(|message| estimate_tokens(&message.text))
             .sum();
-        let messages = u32::try_from(lines.said.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(messages.list.len()).unwrap_or(u32::MAX);
         let limits = &staff.employee.limits;
-        let held = tokens <= limits.window_tokens && messages <= limits.window_messages;
-        let Some(first) = lines.said.first().filter(|_| !held || !old.is_empty()) else {
+        let held = tokens <= limits.window_tokens && count <= limits.window_messages;
+        let Some(first) = messages.list.first().filter(|_| !held || !old.is_empty()) else {
             return Ok(old.to_owned());
         };
         let mut text = format!("Notes so far:\n{old}\n\nSaid since:\n");
-        for line in &lines.said {
-            let name = match line.speaker {
+        for message in &messages.list {
+            let name = match message.speaker {
                 None => "Employee",
-                Some(_) if line.name.is_empty() => "Person",
-                Some(_) => &line.name,
+                Some(_) if message.name.is_empty() => "Person",
+                Some(_) => &message.name,
             };
-            text.push_str(&format!("{name}: {}\n", line.text));
+            text.push_str(&format!("{name}: {}\n", message.text));
         }
-        let call = format!("{}.summary.{}", first.conversation, lines.to);
+        let call = format!("{}.summary.{}", first.conversation, messages.to);
         let mut notes = self
-            .ask((tenant, first.conversation), staff, (&call, SYSTEM, text))
+            .call_model((tenant, first.conversation), staff, (&call, SYSTEM, text))
             .await?;
         if let Some((at, _)) = notes.char_indices().nth(LONGEST) {
             notes.truncate(at);

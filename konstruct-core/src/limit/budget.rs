@@ -1,4 +1,4 @@
-//! Who pays for the attempts of a call: set aside before each, settled after it.
+//! Budgets for the attempts of a call: money is reserved before each attempt and settled after it.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use crate::{
     money::{Basis, LedgerRow, Usage},
 };
 
-/// An attempt at a provider that is about to be made for a call.
+/// An attempt of a call at one provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The call's key.
@@ -24,17 +24,18 @@ pub struct Attempt {
     pub provider: String,
     /// The model.
     pub model: String,
-    /// The most that it can cost; `None` where the price is unknown.
+    /// The maximum cost; `None` if the price is unknown.
     pub worst: Option<NanoUsd>,
 }
 
 impl Attempt {
-    /// Returns its key in the ledger: the call's own for the first, then with `.a1`, `.a2` behind it.
+    /// Returns the attempt's key in the ledger: the key of the call for the first attempt, with `.a1`, `.a2` and so on appended
+    /// for later ones.
     pub fn key(&self) -> String {
         attempt_key(&self.call, self.number)
     }
 
-    /// Returns its row of the ledger, settled at this time.
+    /// Returns the attempt's ledger row, settled at a time.
     pub fn row(&self, spent: Spent, at: Timestamp) -> LedgerRow {
         LedgerRow::new(self.key(), at, &*self.provider, &*self.model).costing(
             spent.cost,
@@ -58,31 +59,33 @@ pub(crate) fn attempt_key(call: &str, number: u32) -> String {
 pub struct Spent {
     /// The tokens.
     pub usage: Usage,
-    /// The amount; `None` where the price is unknown.
+    /// The amount; `None` if the price is unknown.
     pub cost: Option<NanoUsd>,
-    /// How it is known.
+    /// How the amount is known.
     pub basis: Basis,
 }
 
 /// Pays for the attempts of a call.
 ///
 /// # Contract
-/// * Who makes attempts (a pool) asks before each one, and makes none that was refused.
-/// * Each attempt that was allowed is settled exactly once, also when its stream is dropped.
-/// * Attempts of a call are numbered from 0 without a gap. Several may be open at once.
+/// * A backend that makes attempts, such as a pool, calls `reserve` before each attempt, and does not make an attempt that was
+///   refused.
+/// * Each granted attempt is settled exactly once, even if its stream is dropped.
+/// * The attempts of a call are numbered from 0 without gaps. Several may be open at a time.
 #[async_trait]
 pub trait Budget: fmt::Debug + Send + Sync + 'static {
-    /// Sets aside the most that an attempt can cost.
+    /// Reserves the maximum cost of an attempt.
     ///
     /// # Errors
-    /// [`ErrorKind::QuotaExhausted`] when it does not fit under a cap, or when its price is unknown and there is one; the store's own.
+    /// [`ErrorKind::QuotaExhausted`] if the amount does not fit under a cap, or if there is a cap and the price is unknown; and
+    /// those of the store.
     async fn reserve(&self, attempt: &Attempt) -> Result<()>;
 
-    /// Takes what an attempt has cost, and frees what was set aside for it. It does not wait: it is called in a drop too.
+    /// Records the cost of an attempt and frees its reservation. Does not block, because it is also called while dropping.
     fn settle(&self, attempt: &Attempt, spent: Spent);
 }
 
-/// Allows everything and keeps no rows: nobody meters the calls.
+/// A budget that grants everything and keeps no records, for calls that are not metered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unmetered;
 
@@ -95,7 +98,7 @@ impl Budget for Unmetered {
     fn settle(&self, _: &Attempt, _: Spent) {}
 }
 
-/// A budget in memory, for many calls: for embedders without a store, and for tests.
+/// A budget in memory, for many calls. For programs without a store, and for tests.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -123,7 +126,7 @@ struct Book {
 }
 
 impl LocalBudget {
-    /// A budget with a cap, or without.
+    /// Creates a budget with an optional cap.
     pub fn new(cap: Option<NanoUsd>) -> Self {
         Self {
             cap,
@@ -131,17 +134,17 @@ impl LocalBudget {
         }
     }
 
-    /// Returns what was spent.
+    /// Returns the amount spent.
     pub fn spent(&self) -> NanoUsd {
         self.book().spent
     }
 
-    /// Returns what is set aside for attempts that are not over.
+    /// Returns the amount reserved for open attempts.
     pub fn reserved(&self) -> NanoUsd {
         self.book().reserved()
     }
 
-    /// Returns the ledger so far.
+    /// Returns the ledger rows so far.
     pub fn rows(&self) -> Vec<LedgerRow> {
         self.book().rows.clone()
     }
@@ -188,13 +191,13 @@ impl Budget for LocalBudget {
 pub(crate) fn unknown_price() -> Error {
     Error::new(
         ErrorKind::QuotaExhausted,
-        "the model's price is unknown, and there is a cap",
+        "the model's price is unknown, so the cap cannot be enforced",
     )
 }
 
 pub(crate) fn over_cap() -> Error {
     Error::new(
         ErrorKind::QuotaExhausted,
-        "the most that the call can cost does not fit under the cap",
+        "the maximum cost of the call does not fit under the cap",
     )
 }

@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use crate::{Error, Result, Timestamp};
 
-/// How many in what time, and how many at once.
+/// A rate with a burst size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Quota {
-    /// The time between two of a steady flow, in microseconds.
+    /// The time between two requests at the steady rate, in microseconds.
     interval_us: u64,
-    /// How many may come at once.
+    /// The burst size.
     burst: u32,
 }
 
 impl Quota {
-    /// `count` in every `per`, as many of them at once as `burst`.
+    /// Creates a rate of `count` requests per `per`, of which up to `burst` may arrive at once.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) where a number is zero or the rate is above one a microsecond.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a number is zero or the rate exceeds one request per
+    /// microsecond.
     ///
     /// ```
     /// use konstruct_core::limit::Quota;
@@ -34,7 +35,7 @@ impl Quota {
         if interval_us == 0 {
             return Err(Error::invalid(
                 "count",
-                "must be at least 1, and at most one a microsecond",
+                "must be at least 1, and at most one per microsecond",
             ));
         }
         if burst == 0 {
@@ -44,15 +45,15 @@ impl Quota {
     }
 }
 
-/// The state of one key: when the flow will have been paid off.
+/// The state of one key: the time at which it will be idle again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gcra(Timestamp);
 
 impl Gcra {
-    /// Takes one at this time: the new state, or how long to wait.
+    /// Counts a request at a time. Returns the new state.
     ///
     /// # Errors
-    /// How long to wait until one more is allowed.
+    /// The time to wait until another request is allowed.
     pub fn take(self, quota: Quota, now: Timestamp) -> Result<Self, Duration> {
         let paid_off = self.0.max(now) + Duration::from_micros(quota.interval_us);
         let allowance =
@@ -65,7 +66,7 @@ impl Gcra {
         }
     }
 
-    /// Returns whether it is as if it had never been used.
+    /// Returns whether the state equals that of an unused key.
     pub fn is_idle(self, now: Timestamp) -> bool {
         self.0 <= now
     }
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn never_more_than_the_quota_in_any_window() {
-        // One try every 7 ms for 10 s against 20 a second with a burst of 5.
+        // One request every 7 ms for 10 s, with a limit of 20 per second and a burst of 5.
         let quota = Quota::new(20, Duration::from_secs(1), 5).unwrap();
         let mut state = Gcra::default();
         let mut taken = Vec::new();

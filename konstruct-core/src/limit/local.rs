@@ -1,4 +1,4 @@
-//! A limiter for one process.
+//! A rate limiter for one process.
 
 use std::{
     collections::HashMap,
@@ -10,18 +10,18 @@ use async_trait::async_trait;
 use super::{Decision, Gcra, LimitKey, Quota, RateLimiter};
 use crate::{Clock, Result};
 
-/// Counts in this process's memory. A restart forgets them.
+/// A rate limiter in memory. A restart resets it.
 #[derive(Debug)]
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
     states: Mutex<HashMap<LimitKey, Gcra>>,
 }
 
-/// Idle keys are dropped when there are this many.
+/// The number of keys at which idle ones are removed.
 const SWEEP_AT: usize = 10_000;
 
 impl LocalLimiter {
-    /// Makes a limiter that reads this clock.
+    /// Creates a limiter with a clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -38,7 +38,7 @@ impl RateLimiter for LocalLimiter {
         let mut next: Vec<(&LimitKey, Gcra)> = Vec::with_capacity(keys.len());
         let mut refused: Option<Decision> = None;
         for (i, (key, quota)) in keys.iter().enumerate() {
-            // A key that is there twice is taken twice.
+            // A key that occurs twice is counted twice.
             let taken = next.iter().rev().find(|(taken, _)| *taken == key);
             let state = taken
                 .map(|(_, state)| *state)

@@ -1,4 +1,4 @@
-//! Limits: how much of something a tenant or a channel may do in a time, and what it may cost.
+//! Limits on rates and on costs.
 
 mod budget;
 mod gcra;
@@ -16,39 +16,39 @@ pub use self::{
 };
 use crate::{Result, TenantId};
 
-/// What is limited.
+/// The subject of a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LimitKey {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Of what: `turns`, or a connection's id.
+    /// What is limited: `turns`, or a connection's id.
     pub of: String,
 }
 
-/// The answer of a limiter.
+/// The decision of a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Go ahead; it was counted.
+    /// The request is allowed and was counted.
     Allowed,
-    /// Come back later; nothing was counted.
+    /// The request is refused and was not counted.
     Limited {
-        /// Which of the keys is the one to wait longest for.
+        /// The index of the key with the longest wait.
         key: usize,
         /// How long to wait.
         retry_after: Duration,
     },
 }
 
-/// Counts, and says when it is too much.
+/// Limits rates.
 ///
 /// # Contract
-/// All keys or none: a refusal by one counts against no other. A limiter may lose its counts (it is never the record of
-/// money), and then allows more rather than less.
+/// A request counts against all of its keys or none: a refusal by one key does not count against the others. A limiter may lose
+/// its state, and then allows more rather than less. It is therefore not used to account for money.
 #[async_trait]
 pub trait RateLimiter: fmt::Debug + Send + Sync + 'static {
-    /// Takes one of each key, or none.
+    /// Counts a request against each key, or against none.
     ///
     /// # Errors
-    /// When the counts could not be reached.
+    /// Those of the limiter's storage.
     async fn check(&self, keys: &[(LimitKey, Quota)]) -> Result<Decision>;
 }

@@ -1,4 +1,4 @@
-//! A whole answer, and how a stream becomes one.
+//! Complete answers, and how a stream of events is collected into one.
 
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 use super::{BlockKind, Finish, ModelEvent, ModelStream, Part, ToolCall};
 use crate::{Error, ErrorKind, Result, money::Usage};
 
-/// A whole answer.
+/// A complete answer of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelAnswer {
     /// The model that answered.
     pub model: String,
     /// Its blocks in order: text, reasoning and tool calls.
     pub parts: Vec<Part>,
-    /// Why it ended.
+    /// Why the answer ended.
     pub finish: Finish,
-    /// The tokens, if the provider reported them.
+    /// The token counts, if the provider reported them.
     pub usage: Option<Usage>,
 }
 
 impl ModelAnswer {
-    /// Returns all text blocks, joined.
+    /// Returns the text of all text blocks, concatenated.
     pub fn text(&self) -> String {
         self.parts
             .iter()
@@ -34,8 +34,8 @@ impl ModelAnswer {
             .collect()
     }
 
-    /// Returns whether there is nothing in it for a person or a tool: no tool call, and no text but white space and invisible
-    /// characters. An answer of which only reasoning came is blank.
+    /// Returns whether the answer contains nothing for a person or a tool: no tool call, and no text except white space and
+    /// invisible characters. An answer with only reasoning is blank.
     pub fn is_blank(&self) -> bool {
         let invisible = |c: char| {
             c.is_whitespace()
@@ -64,7 +64,7 @@ impl ModelAnswer {
 /// Collects a stream into an answer.
 ///
 /// # Errors
-/// The stream's own error; [`ErrorKind::Protocol`] where a backend breaks the contract.
+/// The stream's own error; [`ErrorKind::Protocol`] if a backend violates the contract.
 pub async fn collect(mut stream: ModelStream) -> Result<ModelAnswer> {
     let mut answer = Collector::default();
     while let Some(event) = stream.next().await {
@@ -74,11 +74,11 @@ pub async fn collect(mut stream: ModelStream) -> Result<ModelAnswer> {
     }
     Err(Error::new(
         ErrorKind::Truncated,
-        "the stream ended without a finish",
+        "the stream ended without a finish event",
     ))
 }
 
-/// Folds events into an answer, one by one.
+/// Collects events into an answer, one by one.
 #[derive(Debug, Default)]
 pub struct Collector {
     model: String,
@@ -87,10 +87,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Takes an event; returns the answer when it was the last.
+    /// Adds an event. Returns the answer if the event was the last one.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] when a delta names no block of its kind.
+    /// [`ErrorKind::Protocol`] if a delta belongs to no open block of its kind.
     pub fn push(&mut self, event: ModelEvent) -> Result<Option<ModelAnswer>> {
         match event {
             ModelEvent::Start { model, .. } => self.model = model,
@@ -143,13 +143,13 @@ impl Collector {
         Ok(None)
     }
 
-    /// Returns the tokens that were reported so far, for a stream that broke.
+    /// Returns the token counts reported so far, for a stream that failed.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
     fn block(&mut self, index: u32) -> Result<&mut Option<Part>> {
-        // The last block of an index is the open one: indices may come back after a restart of the provider's own.
+        // The last block of an index is the open one, because the provider may reuse indices when it starts over.
         self.blocks
             .iter_mut()
             .rev()
@@ -161,7 +161,7 @@ impl Collector {
     fn stray(index: u32) -> Error {
         Error::new(
             ErrorKind::Protocol,
-            format!("a delta for block {index}, which is not open"),
+            format!("received a delta for block {index}, which is not open"),
         )
     }
 

@@ -1,4 +1,4 @@
-//! On whose behalf a model is called, what for, and who pays.
+//! The context of a model call: the tenant, the purpose, the timeout and the budget.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// On whose behalf a call is made, how long it may take, and who pays for it.
+/// The context of a model call: the tenant, the purpose, the timeout and the budget.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,27 +23,28 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub struct CallContext {
     /// The tenant.
     pub tenant: TenantId,
-    /// A key that stays the same when the same call is made again after a crash. It names the call in the ledger too.
+    /// A key that stays the same when the same call is repeated after a crash. It is also the call's key in the ledger.
     pub idempotency_key: String,
-    /// The longest that the whole call may take, all its attempts together.
+    /// The timeout of the whole call with all of its attempts.
     pub timeout: Duration,
-    /// What the answer is for.
+    /// The purpose of the answer.
     pub purpose: Purpose,
-    /// The conversation that it belongs to, if any.
+    /// The conversation that the call belongs to, if any.
     pub conversation: Option<ConversationId>,
-    /// What a pool does when a provider breaks off in mid-answer.
+    /// What a pool does if a provider fails in the middle of an answer.
     pub on_break: OnBreak,
-    /// Who pays. [`Unmetered`] unless told otherwise.
+    /// The budget that pays for the call; [`Unmetered`] by default.
     pub budget: Arc<dyn Budget>,
 }
 
 impl CallContext {
-    /// A call that takes a year at most, of the best quality, which fails where a provider breaks off in mid-answer, and which nobody meters.
+    /// Creates the context of a call of the highest quality that is not metered and fails if a provider fails in the middle of an
+    /// answer. The timeout is limited to a year.
     pub fn new(tenant: TenantId, idempotency_key: impl Into<String>, timeout: Duration) -> Self {
         Self {
             tenant,
             idempotency_key: idempotency_key.into(),
-            // A point in time that cannot be reckoned is none.
+            // Prevents an overflow when the deadline is computed.
             timeout: timeout.min(YEAR),
             purpose: Purpose::Quality,
             conversation: None,
@@ -52,28 +53,28 @@ impl CallContext {
         }
     }
 
-    /// Says what the answer is for.
+    /// Sets the purpose of the answer.
     #[must_use]
     pub fn for_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
         self
     }
 
-    /// Says which conversation it belongs to.
+    /// Sets the conversation that the call belongs to.
     #[must_use]
     pub fn in_conversation(mut self, conversation: ConversationId) -> Self {
         self.conversation = Some(conversation);
         self
     }
 
-    /// Says what a pool does when a provider breaks off in mid-answer.
+    /// Sets what a pool does if a provider fails in the middle of an answer.
     #[must_use]
     pub fn on_break(mut self, on_break: OnBreak) -> Self {
         self.on_break = on_break;
         self
     }
 
-    /// Says who pays.
+    /// Sets the budget that pays for the call.
     #[must_use]
     pub fn with_budget(mut self, budget: Arc<dyn Budget>) -> Self {
         self.budget = budget;
@@ -81,26 +82,27 @@ impl CallContext {
     }
 }
 
-/// What an answer is for: a pool chooses its models by it.
+/// The purpose of an answer, by which a pool selects models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Small work, such as summaries, where speed and price count.
+    /// Small tasks, such as summaries, where speed and price matter.
     Fast,
-    /// What a person reads.
+    /// Answers that a person reads.
     #[default]
     Quality,
 }
 
-/// What a pool does when a provider breaks off after it has begun to say something.
+/// What a pool does if a provider fails after it has yielded part of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnBreak {
-    /// The call fails: what was yielded may have been shown, and a second version must not replace it.
+    /// The call fails. The partial answer may have been shown, and must not be replaced by a second version.
     #[default]
     Fail,
-    /// The answer begins anew, after a [`ModelEvent::Restart`](super::ModelEvent::Restart). Only for callers who show nothing before the end.
+    /// The answer starts over after a [`ModelEvent::Restart`](super::ModelEvent::Restart). Only for callers that show nothing
+    /// before the end.
     Restart,
-    /// The answer goes on behind the text that was yielded. Where a tool call had begun, the call fails.
+    /// The answer continues after the text that was yielded. If a tool call had begun, the call fails.
     Continue,
 }

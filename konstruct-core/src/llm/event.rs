@@ -1,65 +1,65 @@
-//! What a stream yields, and how it ends.
+//! The events of a model's stream.
 
 use serde::{Deserialize, Serialize};
 
 use crate::money::Usage;
 
-/// What a stream yields.
+/// An event of a model's stream.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ModelEvent {
-    /// The provider has begun.
+    /// The provider started the answer.
     Start {
         /// The provider's id of the answer.
         id: String,
-        /// The model that answers, by the provider's name.
+        /// The provider's name of the model that answers.
         model: String,
     },
-    /// A block begins.
+    /// A block starts.
     BlockStart {
-        /// Its index in this answer.
+        /// The block's index in this answer.
         index: u32,
-        /// What it is.
+        /// The kind of block.
         kind: BlockKind,
     },
-    /// More of a text block.
+    /// A piece of a text block.
     Text {
-        /// Which block.
+        /// The block's index.
         index: u32,
-        /// What is added.
+        /// The text to append.
         delta: String,
     },
-    /// More of a reasoning block.
+    /// A piece of a reasoning block.
     Reasoning {
-        /// Which block.
+        /// The block's index.
         index: u32,
-        /// What is added.
+        /// The text to append.
         delta: String,
     },
     /// The signature of a reasoning block.
     Signature {
-        /// Which block.
+        /// The block's index.
         index: u32,
-        /// The whole signature.
+        /// The complete signature.
         signature: String,
-        /// Who signed it, see [`ModelInfo::origin`](super::ModelInfo::origin).
+        /// Where it was signed, see [`ModelInfo::origin`](super::ModelInfo::origin).
         origin: Option<String>,
     },
-    /// More of a tool call's arguments.
+    /// A piece of a tool call's arguments.
     ToolArguments {
-        /// Which block.
+        /// The block's index.
         index: u32,
-        /// What is added to the JSON text.
+        /// The JSON text to append.
         delta: String,
     },
     /// A block is complete.
     BlockEnd {
-        /// Which block.
+        /// The block's index.
         index: u32,
     },
-    /// The tokens so far; replaces what was reported before.
+    /// The token counts so far. Replaces earlier counts.
     Usage(Usage),
-    /// The connection is alive.
+    /// A sign that the connection is alive.
     Heartbeat,
     /// All that was yielded is void: the answer begins anew. A pool says this when it turns to another provider, and a
     /// provider's codec where the provider itself starts over; either only before any text was shown.
@@ -68,52 +68,52 @@ pub enum ModelEvent {
     Finish(Finish),
 }
 
-/// What a block is.
+/// The kind of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BlockKind {
-    /// Text for the person.
+    /// Text for the reader.
     Text,
-    /// What the model thinks.
+    /// Reasoning of the model.
     Reasoning,
     /// A tool call.
     ToolCall {
         /// The call's id.
         id: String,
-        /// The tool.
+        /// The tool's name.
         name: String,
     },
-    /// A block that this version does not know, by the provider's name.
+    /// An unknown kind of block, by the provider's name.
     Other(String),
 }
 
-/// Why an answer is complete.
+/// Why an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Finish {
     /// The model was done.
     Stop,
-    /// The model said one of the texts at which it stops.
+    /// The model generated one of the stop texts.
     StopSequence,
     /// The token limit was reached.
     Length,
-    /// The model wants tools to run.
+    /// The model requests tool calls.
     ToolCalls,
-    /// A filter cut it.
+    /// A content filter stopped the answer.
     ContentFilter,
-    /// The model declines.
+    /// The model refused to answer.
     Refusal,
-    /// The provider paused a long answer: asked again with what there is, it goes on.
+    /// The provider paused a long answer. It continues when the request is repeated with the partial answer.
     Pause,
-    /// The context is full.
+    /// The context window is full.
     ContextWindow,
-    /// Anything else, by the provider's name.
+    /// Another reason, by the provider's name.
     Other(String),
 }
 
 impl Finish {
-    /// Returns whether the answer stops before its end because there was no more room: its last sentence or tool call is cut.
+    /// Returns whether the answer is truncated because it reached a limit. Its last sentence or tool call may be incomplete.
     ///
     /// ```
     /// use konstruct_core::llm::Finish;

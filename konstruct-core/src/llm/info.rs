@@ -1,32 +1,32 @@
-//! Which model a backend is, and what it can do.
+//! The model of a backend and its abilities.
 
 use std::collections::BTreeSet;
 
 use crate::money::Price;
 
-/// Which model, and what it can do.
+/// A model and its abilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelInfo {
-    /// The provider, by its OpenTelemetry name: `openai`, `anthropic`, `ollama`, `extract`.
+    /// The provider's OpenTelemetry name: `openai`, `anthropic`, `ollama`, `extract`.
     pub provider: String,
     /// The provider's name of the model.
     pub model: String,
-    /// Where it is asked, as `host:port`; `None` where nothing is asked.
+    /// The server as `host:port`; `None` if there is none.
     pub server: Option<String>,
-    /// Who is asked with which credential: the provider's name and a fingerprint, such as `openai/1a2b3c4d`. Reasoning that was signed or
-    /// encrypted for one origin means nothing to another.
+    /// The provider's name and a fingerprint of the credential, such as `openai/1a2b3c4d`. Reasoning that was signed or encrypted
+    /// for one origin cannot be used with another.
     pub origin: Option<String>,
-    /// What it can do.
+    /// What the model can do.
     pub can: BTreeSet<Ability>,
-    /// The most tokens of input and output together, if that is known.
+    /// The most tokens of input and output together, if known.
     pub context_window: Option<u64>,
-    /// What it costs. `None`: unknown, which is not free.
+    /// The price; `None` if unknown, which does not mean free.
     pub price: Option<Price>,
 }
 
 impl ModelInfo {
-    /// A model that calls tools and whose price is unknown.
+    /// Creates a model that can call tools and whose price is unknown.
     pub fn new(provider: impl Into<String>, model: impl Into<String>) -> Self {
         Self {
             provider: provider.into(),
@@ -39,35 +39,35 @@ impl ModelInfo {
         }
     }
 
-    /// Says what it costs.
+    /// Sets the price.
     #[must_use]
     pub fn with_price(mut self, price: Price) -> Self {
         self.price = Some(price);
         self
     }
 
-    /// Says where it is asked, as `host:port`.
+    /// Sets the server, as `host:port`.
     #[must_use]
     pub fn with_server(mut self, server: impl Into<String>) -> Self {
         self.server = Some(server.into());
         self
     }
 
-    /// Says who signs its reasoning, see [`ModelInfo::origin`].
+    /// Sets the origin of signed reasoning, see [`ModelInfo::origin`].
     #[must_use]
     pub fn with_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// Says all that it can do.
+    /// Replaces all abilities.
     #[must_use]
     pub fn with_abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
         self.can = can.into_iter().collect();
         self
     }
 
-    /// Says how many tokens input and output may have together.
+    /// Sets the most tokens of input and output together.
     #[must_use]
     pub fn with_context_window(mut self, tokens: u64) -> Self {
         self.context_window = Some(tokens);
@@ -75,18 +75,18 @@ impl ModelInfo {
     }
 }
 
-/// Something that not every model can do.
+/// An ability that not every model has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Ability {
-    /// Calls tools.
+    /// The model calls tools.
     Tools,
-    /// Takes images.
+    /// The model accepts images.
     Images,
-    /// Takes audio.
+    /// The model accepts audio.
     Audio,
-    /// Answers by a JSON Schema.
+    /// The model answers according to a JSON Schema.
     Schema,
-    /// Thinks before it answers.
+    /// The model reasons before it answers.
     Reasoning,
 }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// The bytes of an image or a recording, and what they are.
+/// An image or a recording, with its media type.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     /// The media type, such as `image/png` or `audio/wav`.
@@ -17,7 +17,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// Media of a type.
+    /// Creates media of a type.
     pub fn new(media_type: impl Into<String>, data: impl Into<Bytes>) -> Self {
         Self {
             media_type: media_type.into(),
@@ -25,7 +25,7 @@ impl Media {
         }
     }
 
-    /// Returns the bytes as base64, as every provider's JSON wants them.
+    /// Returns the bytes as base64, which the JSON of every provider uses.
     pub fn base64(&self) -> String {
         STANDARD.encode(&self.data)
     }

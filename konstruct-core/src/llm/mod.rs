@@ -1,4 +1,4 @@
-//! The `LlmBackend` trait: streaming first, object safe, one ending.
+//! The `LlmBackend` trait for language models: object safe, and streaming by default.
 
 mod answer;
 mod call;
@@ -28,14 +28,15 @@ use crate::Result;
 /// A language model, or a pool of them.
 ///
 /// # Contract
-/// * A stream yields exactly one [`ModelEvent::Finish`] or one error, and nothing after it. The end of the provider's bytes
-///   without its own terminal event is [`ErrorKind::Truncated`](crate::ErrorKind::Truncated), never a finish.
-/// * Blocks begin and end once, and a delta names a block that is open.
-/// * [`ModelEvent::Usage`] holds the totals so far: the last one counts.
-/// * Dropping the stream stops the request.
-/// * What the request needs and the model cannot do is refused ([`ModelRequest::check`]), never left out unseen.
-/// * The model is shown the request's context and passages: [`ModelRequest::told`].
-/// * A backend of one attempt leaves [`CallContext::budget`] alone: its caller pays. One that makes several, a pool, pays for each.
+/// * A stream yields exactly one [`ModelEvent::Finish`] or one error, and nothing after it. If the provider's data ends without
+///   the provider's own terminal event, the error is [`ErrorKind::Truncated`](crate::ErrorKind::Truncated).
+/// * Each block starts and ends once, and a delta belongs to an open block.
+/// * [`ModelEvent::Usage`] contains the totals so far; the last one counts.
+/// * Dropping the stream cancels the request.
+/// * A request that needs an ability the model does not have is refused ([`ModelRequest::check`]). Nothing is dropped silently.
+/// * The model is shown the request's context and passages, see [`ModelRequest::told`].
+/// * A backend that makes a single attempt ignores [`CallContext::budget`]; its caller pays. A backend that makes several, such
+///   as a pool, pays for each.
 #[async_trait]
 pub trait LlmBackend: fmt::Debug + Send + Sync + 'static {
     /// Describes the model.
@@ -44,26 +45,26 @@ pub trait LlmBackend: fmt::Debug + Send + Sync + 'static {
     /// Starts an answer.
     ///
     /// # Errors
-    /// What the provider said before the stream began. Nothing was generated then.
+    /// The provider's error before the stream started. Nothing was generated then.
     ///
     /// # Cancel safety
-    /// Dropping the future gives up the request; it may have cost money.
+    /// Dropping the future cancels the request, which may have cost money.
     async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream>;
 }
 
-/// A stream of events, with one ending.
+/// A stream of events that ends with a finish or an error.
 pub type ModelStream = BoxStream<'static, Result<ModelEvent>>;
 
-/// Estimates the tokens of a text before a model has counted them: one for every four bytes, rounded up. Budgets of what is
-/// shown are reckoned with it; money never is.
+/// Estimates the number of tokens of a text: one for every four bytes, rounded up. Used to limit what a model is shown, never to
+/// compute costs.
 pub fn estimate_tokens(text: &str) -> u32 {
     u32::try_from(text.len().div_ceil(4)).unwrap_or(u32::MAX)
 }
 
-/// Conveniences for every [`LlmBackend`].
+/// Convenience methods for every [`LlmBackend`].
 #[async_trait]
 pub trait LlmBackendExt: LlmBackend {
-    /// Returns the whole answer.
+    /// Returns the complete answer.
     ///
     /// # Errors
     /// Those of [`LlmBackend::stream`] and of the stream.

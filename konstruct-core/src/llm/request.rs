@@ -1,4 +1,4 @@
-//! What a model is asked, in no provider's terms.
+//! Model requests, independent of any provider.
 
 use std::{collections::BTreeSet, io};
 
@@ -8,48 +8,49 @@ use serde_json::Value;
 use super::{Ability, Media, ModelInfo};
 use crate::{Error, ErrorKind, Result};
 
-/// What a model is asked.
+/// A request to a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {
-    /// Who the employee is and what it must keep to: the same from one turn to the next.
+    /// The employee's role and rules, which stay the same from one turn to the next.
     pub system: String,
-    /// What bears on this request alone, such as the time and what is remembered: see [`ModelRequest::told`].
+    /// Context that is relevant only to this request, such as the time and recalled facts, see [`ModelRequest::told`].
     #[serde(default)]
     pub context: String,
-    /// Passages of the tenant's own knowledge, best first. They are shown behind the context.
+    /// Passages of the tenant's documents, best first. They are shown after the context.
     pub passages: Vec<Passage>,
     /// The conversation so far, oldest first.
     pub messages: Vec<ModelMessage>,
-    /// The tools that it may call.
+    /// The tools that the model may call.
     pub tools: Vec<ToolSpec>,
-    /// Whether it must call one.
+    /// Whether the model must call a tool.
     #[serde(default)]
     pub tool_choice: ToolChoice,
-    /// Whether it may call several at once; `None` is the provider's default.
+    /// Whether the model may call several tools at once; `None` for the provider's default.
     #[serde(default)]
     pub parallel_tools: Option<bool>,
-    /// The JSON that the answer must be.
+    /// The JSON Schema that the answer must match.
     #[serde(default)]
     pub output: Option<OutputSchema>,
-    /// How much it thinks; `None` is the provider's default.
+    /// How much the model reasons; `None` for the provider's default.
     #[serde(default)]
     pub reasoning: Option<Effort>,
-    /// For how long the provider is to keep the beginning of this request (system, tools, messages) for the next one, where it wants to be told.
+    /// How long the provider caches the prefix of this request (system, tools, messages) for the next one, if the provider
+    /// requires that to be set.
     #[serde(default)]
     pub cache: Option<CacheLifetime>,
-    /// Texts at which it stops.
+    /// Texts at which the model stops.
     #[serde(default)]
     pub stop: Vec<String>,
-    /// The most tokens of the answer. Always set: it bounds what the call can cost.
+    /// The most tokens of the answer. Always set, because it limits the cost of the call.
     pub max_tokens: u32,
-    /// Randomness, from 0; `None` is the provider's default.
+    /// The sampling temperature, from 0; `None` for the provider's default.
     pub temperature: Option<f32>,
 }
 
 impl ModelRequest {
-    /// Puts the context and the passages behind what a person said last, marked as data. A backend does so before it makes its wire's
-    /// request: what comes before is the same from one turn to the next, so a provider's cache of it holds, and no word of a person or of a
-    /// document stands among the instructions.
+    /// Appends the context and the passages to the last user message, marked as data. A backend calls this before it converts the
+    /// request to its wire format. The text before that point stays the same from one turn to the next, so the provider can cache
+    /// it, and no text of a person or a document is among the instructions.
     ///
     /// ```
     /// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
@@ -84,9 +85,9 @@ impl ModelRequest {
         self
     }
 
-    /// Returns an upper bound of the input's tokens: no tokenizer makes more tokens than there are bytes. What a wire adds of its own (a
-    /// chat template, the provider's prompt about tools) is bounded by 1,024, and an image, whose tokens go by its size in pixels, by
-    /// 16,384.
+    /// Returns an upper bound of the input's tokens. A tokenizer never produces more tokens than there are bytes. What a wire
+    /// format adds (a chat template, the provider's prompt for tools) is bounded by 1,024 tokens. An image, whose tokens depend
+    /// on its size in pixels, is bounded by 16,384.
     pub fn input_bound(&self) -> u64 {
         const WIRE: u64 = 1_024;
         const IMAGE: u64 = 16_384;
@@ -99,22 +100,23 @@ impl ModelRequest {
         }
     }
 
-    /// Checks that a model can do what this needs: a backend asks before it sends anything, so that nothing is left out unseen.
+    /// Checks that a model has the abilities that this request needs. A backend calls this before it sends anything, so that
+    /// nothing is dropped silently.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) with what it cannot do.
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), with the missing ability.
     pub fn check(&self, model: &ModelInfo) -> Result<()> {
         let needs = self.needs();
         match needs.difference(&model.can).next() {
             None => Ok(()),
             Some(ability) => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("{} cannot do this: {ability:?}", model.model),
+                format!("{} does not support {ability:?}", model.model),
             )),
         }
     }
 
-    /// Returns what a model must be able to do for this.
+    /// Returns the abilities that a model needs for this request.
     pub fn needs(&self) -> BTreeSet<Ability> {
         let parts = self.messages.iter().flat_map(|message| &message.parts);
         let mut needs: BTreeSet<Ability> = parts
@@ -134,7 +136,7 @@ impl ModelRequest {
     }
 }
 
-/// Writes context and passages between marks that neither can end.
+/// Writes the context and the passages between markers that their text cannot close.
 fn framed(context: &str, passages: &[Passage]) -> String {
     let inside = |text: &str| {
         text.replace("</context", "< /context")
@@ -159,7 +161,7 @@ fn framed(context: &str, passages: &[Passage]) -> String {
     text
 }
 
-/// Counts what is written to it.
+/// A writer that only counts bytes.
 struct Counted(u64);
 
 impl io::Write for Counted {
@@ -178,7 +180,7 @@ impl io::Write for Counted {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ToolChoice {
-    /// It may.
+    /// The model may call tools.
     #[default]
     Auto,
     /// It must not.
@@ -189,65 +191,65 @@ pub enum ToolChoice {
     Tool(String),
 }
 
-/// The JSON that an answer must be.
+/// The JSON Schema of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutputSchema {
-    /// Its name: letters, digits, `_` and `-`, at most 64.
+    /// The schema's name: letters, digits, `_` and `-`, at most 64.
     pub name: String,
-    /// JSON Schema; an object, without additional properties and with all properties required, which every provider takes.
+    /// A JSON Schema of an object that requires all of its properties and allows no others. Every provider supports this.
     pub schema: Value,
 }
 
-/// How much a model thinks before it answers.
+/// How much a model reasons before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Effort {
-    /// Not at all, where it can be told so.
+    /// No reasoning, if the provider can switch it off.
     Off,
-    /// A little.
+    /// A little reasoning.
     Low,
-    /// As the provider thinks right for most.
+    /// The provider's recommended amount.
     Medium,
-    /// As much as it takes.
+    /// As much reasoning as needed.
     High,
 }
 
-/// For how long a provider keeps the beginning of a request.
+/// How long a provider caches the prefix of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CacheLifetime {
-    /// For five minutes after it was last used.
+    /// Five minutes after the last use.
     FiveMinutes,
-    /// For an hour after it was last used.
+    /// An hour after the last use.
     OneHour,
 }
 
-/// A passage of knowledge that was recalled for a request.
+/// A passage of a document that was recalled for a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passage {
-    /// What to name it by: the document's title, and the heading within.
+    /// The name to cite: the document's title and the heading.
     pub source: String,
-    /// The heading or question that it stands under, if any.
+    /// The heading or question above the passage; empty if there is none.
     pub title: String,
-    /// Its text.
+    /// The text.
     pub text: String,
-    /// How sure the recall is that this answers the question, from 0 to 1, comparable between questions.
+    /// How likely the passage answers the question, from 0 to 1. Comparable between questions.
     pub confidence: f32,
 }
 
 /// One message of a conversation with a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelMessage {
-    /// Who says it.
+    /// The sender of the message.
     pub role: Role,
-    /// What.
+    /// The content.
     pub parts: Vec<Part>,
 }
 
 impl ModelMessage {
-    /// A message of one text.
+    /// Creates a message with one text.
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self {
             role,
@@ -256,12 +258,12 @@ impl ModelMessage {
     }
 }
 
-/// Who says something to a model.
+/// The sender of a message to or from a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Role {
-    /// A person, or the outside world.
+    /// A person or another external source.
     User,
     /// The model.
     Assistant,
@@ -279,53 +281,53 @@ pub enum Part {
         /// The text.
         text: String,
     },
-    /// What the model thought. Goes back to the provider that signed it, and to no other.
+    /// Reasoning of the model. Sent back only to the provider that signed it.
     Reasoning {
-        /// The text, as far as the provider shows it.
+        /// The text, as far as the provider reveals it.
         text: String,
         /// The provider's signature or encrypted form.
         signature: Option<String>,
-        /// Who signed it, see [`ModelInfo::origin`](super::ModelInfo::origin).
+        /// Where it was signed, see [`ModelInfo::origin`](super::ModelInfo::origin).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<String>,
     },
     /// An image.
     Image(Media),
-    /// A recording.
+    /// An audio recording.
     Audio(Media),
-    /// The model calls a tool.
+    /// A tool call of the model.
     ToolCall(ToolCall),
-    /// What came of a tool call.
+    /// The result of a tool call.
     ToolResult {
         /// The call's id.
         id: String,
         /// The tool.
         name: String,
-        /// Its result, as the model sees it.
+        /// The result as the model is shown it.
         content: String,
-        /// Whether it failed.
+        /// Whether the result is an error.
         error: bool,
     },
 }
 
-/// A call of a tool, as the model made it.
+/// A tool call of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// The provider's id of the call, or one of ours where it gives none.
+    /// The provider's id of the call, or a generated one if the provider returned none.
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// The arguments as JSON text, which the model may have got wrong. No arguments is `{}`.
+    /// The arguments as JSON text, which may be invalid. `{}` if there are none.
     pub arguments: String,
 }
 
-/// A tool as a model sees it.
+/// The description of a tool for a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// Its name: letters, digits, `_` and `-`, at most 64.
+    /// The tool's name: letters, digits, `_` and `-`, at most 64.
     pub name: String,
-    /// What it does and when to use it.
+    /// What the tool does and when to use it.
     pub description: String,
-    /// JSON Schema of the arguments.
+    /// The JSON Schema of the arguments.
     pub parameters: Value,
 }

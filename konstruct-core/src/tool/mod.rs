@@ -1,4 +1,4 @@
-//! Tools: what an employee can do besides talking.
+//! Tools, which an employee can call to read data or to act.
 
 mod registry;
 mod typed;
@@ -18,44 +18,44 @@ use crate::{
     TenantId, TurnId, llm::ToolSpec,
 };
 
-/// What a tool does to the world: decides what happens to a call that a crash left open.
+/// The effect of a tool on the outside world. It determines what happens to a call that was interrupted by a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// It only looks. It may run again.
+    /// The tool only reads. An interrupted call is repeated.
     Read,
-    /// Repeating it with the same idempotency key has the effect of doing it once. It is repeated with that key.
+    /// Repeating a call with the same idempotency key has no further effect. An interrupted call is repeated with that key.
     Idempotent,
-    /// It must not be repeated. After a crash the model is told that the outcome is unknown.
+    /// The call must not be repeated. After a crash, the model is told that the outcome is unknown.
     Once,
 }
 
-/// Something that an employee can do.
+/// A tool that an employee can call.
 ///
 /// # Contract
-/// A call of an [`Effect::Idempotent`] tool may be repeated with the same key, and must then have no further effect; a call
-/// of an [`Effect::Once`] tool is made at most once.
+/// A call of an [`Effect::Idempotent`] tool may be repeated with the same key, and must then have no further effect. A call of an
+/// [`Effect::Once`] tool is made at most once.
 #[async_trait]
 pub trait Tool: fmt::Debug + Send + Sync + 'static {
     /// Describes the tool to the model.
     fn spec(&self) -> &ToolSpec;
 
-    /// Returns what it does to the world.
+    /// Returns the tool's effect on the outside world.
     fn effect(&self) -> Effect;
 
-    /// Returns how long a call may take. After it an [`Effect::Once`] tool's outcome is unknown.
+    /// Returns the timeout of a call. After it, the outcome of an [`Effect::Once`] tool is unknown.
     fn timeout(&self) -> Duration {
         Duration::from_secs(30)
     }
 
-    /// Runs it.
+    /// Runs the tool.
     ///
     /// # Errors
-    /// What the model is told, and what the operator is told; see [`ToolError`].
+    /// A text for the model and one for the operator, see [`ToolError`].
     async fn call(&self, call: &ToolContext, arguments: Value) -> Result<Value, ToolError>;
 }
 
-/// For whom a tool is called, and the key of the call.
+/// The context of a tool call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ToolContext {
@@ -65,22 +65,22 @@ pub struct ToolContext {
     pub conversation: ConversationId,
     /// The turn.
     pub turn: TurnId,
-    /// The person whose message the turn answers: the last one, where several wrote.
+    /// The person whose message the turn answers; the last one if several persons wrote.
     pub person: Option<PersonId>,
-    /// The kind of channel that the turn speaks through.
+    /// The kind of channel that the turn replies through.
     pub channel: Option<ChannelKind>,
-    /// The connection of the tenant.
+    /// The tenant's connection to the channel.
     pub connection: Option<ConnectionId>,
-    /// Where the turn speaks, as the channel names it.
+    /// The place where the turn replies, as the channel identifies it.
     pub place: Option<ConversationRef>,
     /// The employee.
     pub employee: Option<EmployeeId>,
-    /// The same for every repetition of this call, across retries and crashes; different for every other call.
+    /// A key that is the same for every repetition of this call, across retries and crashes, and different for every other call.
     pub idempotency_key: String,
 }
 
 impl ToolContext {
-    /// Makes a context, as the engine does and as the tests of a tool do.
+    /// Creates a context. Used by the engine and by tests of tools.
     pub fn new(
         tenant: TenantId,
         conversation: ConversationId,
@@ -101,7 +101,7 @@ impl ToolContext {
     }
 }
 
-/// Why a tool failed: one text for the model, another for the operator.
+/// A tool's error, with one text for the model and another for the operator.
 #[derive(Debug, thiserror::Error)]
 #[error("{operator}")]
 pub struct ToolError {
@@ -110,7 +110,7 @@ pub struct ToolError {
 }
 
 impl ToolError {
-    /// A failure that the model may know all about.
+    /// Creates an error whose text both the model and the operator see.
     pub fn new(message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
@@ -119,7 +119,7 @@ impl ToolError {
         }
     }
 
-    /// A failure whose cause is for the operator alone.
+    /// Creates an error whose cause only the operator sees.
     pub fn internal(model: impl Into<String>, operator: impl fmt::Display) -> Self {
         Self {
             model: model.into(),
@@ -127,7 +127,7 @@ impl ToolError {
         }
     }
 
-    /// Returns what the model is told.
+    /// Returns the text for the model.
     pub fn for_model(&self) -> &str {
         &self.model
     }

@@ -1,30 +1,30 @@
-//! The toolbox: which tools there are.
+//! The toolbox: the registry of all tools.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Tool;
 use crate::{Error, ErrorKind, Result, llm::ToolSpec};
 
-/// The tools that exist, by name. Which of them an employee may use is the employee's own list.
+/// All tools by name. Each employee has a list of the tools that it may use.
 #[derive(Clone, Debug, Default)]
 pub struct Toolbox {
     tools: BTreeMap<String, Arc<dyn Tool>>,
 }
 
 impl Toolbox {
-    /// Starts a toolbox.
+    /// Starts building a toolbox.
     pub fn builder() -> ToolboxBuilder {
         ToolboxBuilder::default()
     }
 
-    /// Returns the tool of a name, if it exists and is granted.
+    /// Returns the tool with a name, if it exists and is granted.
     pub fn granted(&self, grants: &[String], name: &str) -> Option<&Arc<dyn Tool>> {
         self.tools
             .get(name)
             .filter(|_| grants.iter().any(|grant| grant == name))
     }
 
-    /// Returns what a model is shown: the granted tools, by name.
+    /// Returns the specs of the granted tools, sorted by name.
     pub fn specs(&self, grants: &[String]) -> Vec<ToolSpec> {
         self.tools
             .iter()
@@ -57,17 +57,17 @@ impl ToolboxBuilder {
         self.shared(Arc::new(tool))
     }
 
-    /// Adds a tool that is shared.
+    /// Adds a shared tool.
     #[must_use]
     pub fn shared(mut self, tool: Arc<dyn Tool>) -> Self {
         self.tools.push(tool);
         self
     }
 
-    /// Finishes the toolbox.
+    /// Builds the toolbox.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a name that no provider takes, [`ErrorKind::Conflict`] for one that is there twice.
+    /// [`ErrorKind::InvalidInput`] for a name that providers do not accept, [`ErrorKind::Conflict`] for a duplicate name.
     pub fn build(self) -> Result<Toolbox> {
         let mut tools = BTreeMap::new();
         for tool in self.tools {
@@ -79,13 +79,13 @@ impl ToolboxBuilder {
             if !fits {
                 return Err(Error::invalid(
                     "tool.name",
-                    format!("`{name}` must be 1 to 64 of letters, digits, `_`, `-`"),
+                    format!("`{name}` must be 1 to 64 letters, digits, `_` or `-`"),
                 ));
             }
             if tools.insert(name.clone(), tool).is_some() {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    format!("tool.name: `{name}` is there twice"),
+                    format!("tool.name: `{name}` exists twice"),
                 ));
             }
         }

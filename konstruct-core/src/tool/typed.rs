@@ -1,4 +1,4 @@
-//! A tool made of an async function and an argument struct.
+//! Tools made from an async function and an argument struct.
 
 use std::{fmt, future::Future, marker::PhantomData, time::Duration};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Effect, Tool, ToolContext, ToolError};
 use crate::{Result, llm::ToolSpec};
 
-/// Makes a tool of an async function. Its schema comes from the argument struct.
+/// Creates a tool from an async function. The JSON Schema of its arguments is derived from the argument struct.
 ///
 /// ```
 /// use konstruct_core::tool::{Effect, Tool, ToolContext, ToolError, function};
@@ -55,7 +55,7 @@ where
     }
 }
 
-/// A tool made by [`function`].
+/// A tool that [`function`] created.
 pub struct FunctionTool<F, A> {
     spec: ToolSpec,
     effect: Effect,
@@ -65,7 +65,7 @@ pub struct FunctionTool<F, A> {
 }
 
 impl<F, A> FunctionTool<F, A> {
-    /// Says how long a call may take.
+    /// Sets the timeout of a call.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

@@ -1,4 +1,4 @@
-//! What was said in a conversation, line by line.
+//! The messages of a conversation that a pass learns from.
 
 use std::collections::BTreeSet;
 
@@ -10,43 +10,43 @@ use crate::{
     turn::{Action, Entry, Event, Replacements, spoken_message},
 };
 
-/// How many records are read at once, and of how many a pass learns at most.
+/// The number of records read at a time, and the most records of a pass.
 const PAGE: u64 = 256;
 const MOST: u64 = 4096;
 
-/// What was said from a record on, up to the end of the last turn that is over, without what was edited or deleted since.
+/// The current messages from a record up to the end of the last finished turn, without those that were edited or deleted later.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Lines {
-    pub(super) said: Vec<Line>,
+pub(super) struct Messages {
+    pub(super) list: Vec<Message>,
     /// The index of the first record that was not read.
     pub(super) to: u64,
-    /// Whether it is a conversation with one person.
+    /// Whether the conversation is with one person.
     pub(super) direct: bool,
-    /// The channel that it is part of.
+    /// The channel of the conversation.
     pub(super) channel: Option<ChannelRef>,
 }
 
-/// Something that was said.
+/// A message.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct Message {
     pub(super) conversation: ConversationId,
     pub(super) index: u64,
-    /// Who said it: a person, or `None` for the employee.
+    /// The person who sent it; `None` for the employee.
     pub(super) speaker: Option<PersonId>,
     pub(super) name: String,
     pub(super) text: String,
-    /// Whose words it may hold.
+    /// The persons whose words it may contain.
     persons: BTreeSet<PersonId>,
 }
 
-impl Line {
-    /// Everyone whose words it may hold.
+impl Message {
+    /// Returns the persons whose words it may contain.
     pub(super) fn persons(&self) -> impl Iterator<Item = PersonId> {
         self.persons.iter().copied()
     }
 }
 
-impl Lines {
+impl Messages {
     pub(super) async fn read(
         store: &dyn Store,
         (tenant, conversation): (TenantId, ConversationId),
@@ -57,7 +57,7 @@ impl Lines {
             let page = store.read(tenant, conversation, at..at + PAGE).await?;
             let last = (page.len() as u64) < PAGE;
             page.iter().for_each(|stored| replacements.note(stored));
-            // Beyond that, only what was edited or deleted matters.
+            // Later records only show what was edited or deleted.
             if at < from + MOST {
                 log.extend(page);
             }
@@ -66,7 +66,7 @@ impl Lines {
             }
             at += PAGE;
         }
-        let mut lines = Self {
+        let mut messages = Self {
             to: from,
             direct: true,
             ..Self::default()
@@ -74,17 +74,18 @@ impl Lines {
         let mut open = Vec::new();
         for stored in &log {
             let is_current = replacements.is_current(stored);
-            lines.take(conversation, (stored, is_current), &mut open);
+            messages.add(conversation, (stored, is_current), &mut open);
         }
-        Ok(lines)
+        Ok(messages)
     }
 
-    /// Takes a record in, with whether its words stand. What an open turn says waits until it is over.
-    fn take(
+    /// Adds a record. `is_current` is whether its message was not edited or deleted later. Messages of an open turn are held back
+    /// until it ends.
+    fn add(
         &mut self,
         conversation: ConversationId,
         (stored, is_current): (&Stored, bool),
-        open: &mut Vec<Line>,
+        open: &mut Vec<Message>,
     ) {
         let Some(record) = &stored.record else {
             return;
@@ -93,7 +94,7 @@ impl Lines {
             && let Some(said) = spoken_message(record)
             && (said.speaker.is_some() || said.by == SaidBy::Employee)
         {
-            open.push(Line {
+            open.push(Message {
                 conversation,
                 index: stored.index,
                 speaker: said.speaker,
@@ -108,20 +109,23 @@ impl Lines {
                 self.channel = Some(ChannelRef::of(started.connection, &started.conversation));
             }
             Entry::Action(Action::Finish { .. }) => {
-                self.said.append(open);
+                self.list.append(open);
                 self.to = stored.index + 1;
             }
             _ => {}
         }
     }
 
-    /// Everyone whose words it may hold.
+    /// Returns the persons whose words the messages may contain.
     pub(super) fn persons(&self) -> BTreeSet<PersonId> {
-        self.said.iter().flat_map(Line::persons).collect()
+        self.list.iter().flat_map(Message::persons).collect()
     }
 
-    /// The humans who speak.
+    /// Returns the humans who sent messages.
     pub(super) fn speakers(&self) -> BTreeSet<PersonId> {
-        self.said.iter().filter_map(|line| line.speaker).collect()
+        self.list
+            .iter()
+            .filter_map(|message| message.speaker)
+            .collect()
     }
 }
