@@ -1,4 +1,4 @@
-//! The `Channel` trait: what the engine needs of Slack, WhatsApp, or a channel of your own.
+//! The `Channel` trait, which connects the engine to Slack, WhatsApp, or your own channel.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,82 +11,81 @@ use crate::{
     outgoing::Rendered,
 };
 
-/// A way to talk to people.
+/// A channel through which the employee talks to people.
 ///
 /// # Contract
-/// * An error of [`perform`](Channel::perform) says whether anything can have happened: only
-///   [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous) leaves it open, every other kind promises that nothing was done.
-/// * A request is given up after [`Capabilities::request_timeout`], and cannot take effect later than
-///   [`Capabilities::grace`] after that.
+/// * The kind of an error of [`perform`](Channel::perform) tells whether the operation may have taken effect: after
+///   [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous) that is unknown, every other kind guarantees that it had no effect.
+/// * A request times out after [`Capabilities::request_timeout`], and cannot take effect later than [`Capabilities::grace`] after
+///   that.
 /// * A channel never repeats a send by itself.
-/// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that nothing of this connection will succeed until its
-///   credentials or its account are put in order; [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) is about one place or
-///   one recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) carries how long to wait, if the provider says so.
+/// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that no request of this connection will succeed until its
+///   credentials or its account are repaired. [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) concerns one place or one
+///   recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) includes the time to wait, if the provider reports it.
 #[async_trait]
 pub trait Channel: fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of channel.
     fn kind(&self) -> ChannelKind;
 
-    /// Returns what this channel can do.
+    /// Returns the channel's capabilities.
     fn capabilities(&self) -> &Capabilities;
 
-    /// Splits what is said into messages that fit the channel's limits, at most `max_parts`; the remainder is
-    /// [`Rendered::rest`].
+    /// Splits a message into at most `max_parts` parts that fit the channel's limits. The remaining text is [`Rendered::rest`].
     ///
-    /// Pure: the same value gives the same parts. The parts are not translated; [`perform`](Channel::perform) translates
-    /// each when it is sent. The quote is in the first part and the choices are in the last.
-    /// [`Rendered::plain`] suits a channel that shows the text as it is.
+    /// Pure: equal messages have equal parts. The parts are not translated yet; [`perform`](Channel::perform) translates each
+    /// when it is sent. The first part contains the quote, and the last contains the choices. [`Rendered::plain`] is suitable for
+    /// a channel that shows the text unchanged.
     fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered;
 
     /// Performs one operation, once.
     ///
     /// # Errors
-    /// As the contract says; a kind that this channel cannot do is
-    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported).
+    /// See the contract. [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) for an operation that this channel does not
+    /// support.
     ///
     /// # Cancel safety
-    /// None: a dropped future leaves the outcome open.
+    /// Not cancel safe: after dropping the future, the outcome is unknown.
     async fn perform(&self, op: Op) -> Result<Receipt>;
 
-    /// Asks the provider whether a send with this key arrived.
+    /// Queries the provider whether a send with a key arrived.
     ///
     /// # Errors
-    /// When the provider could not be asked, and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) unless
-    /// [`Capabilities::find`] is [`Find::Query`].
+    /// Those of the query, and [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) unless [`Capabilities::find`] is
+    /// [`Find::Query`].
     async fn find(&self, query: FindQuery) -> Result<Option<Receipt>>;
 
-    /// Fetches what was attached to a message.
+    /// Fetches the content of an attachment.
     ///
     /// # Errors
-    /// When it is gone, larger than `max_bytes`, or its digest is not the one announced.
+    /// If the attachment no longer exists, is larger than `max_bytes`, or does not match the announced digest.
     async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes>;
 }
 
-/// What a channel can do. The engine asks this instead of trying.
+/// What a channel supports. The engine checks this before it uses a feature.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// How to learn whether a send arrived.
+    /// How to find out whether a send arrived.
     pub find: Find,
-    /// The most characters of one message; longer texts are sent in parts.
+    /// The most characters of a message. Longer texts are sent in parts.
     pub max_text: usize,
-    /// Whether it can show that the employee is at work.
+    /// Whether the channel can show that the employee is working.
     pub progress: bool,
-    /// Whether it has threads.
+    /// Whether the channel has threads.
     pub threads: bool,
-    /// Whether people write in bursts: a turn then begins after a moment of quiet, see
+    /// Whether people send several messages in a row. A turn then begins after a moment of silence, see
     /// [`TurnLimits::burst_ms`](crate::employee::TurnLimits::burst_ms).
     pub bursts: bool,
-    /// Whether [`Op::MarkRead`] shows a person that their message was read.
+    /// Whether [`Op::MarkRead`] marks a message as read for its sender.
     pub read_receipts: bool,
-    /// How long one request may take.
+    /// The timeout of a request.
     pub request_timeout: Duration,
-    /// How long after that the provider may still carry it out.
+    /// How long after the timeout the provider may still carry out the request.
     pub grace: Duration,
 }
 
 impl Capabilities {
-    /// A channel that sends texts of at most `max_text` characters and can do nothing else.
+    /// Creates the capabilities of a channel that only sends texts of at most `max_text` characters.
     pub fn new(find: Find, max_text: usize) -> Self {
         Self {
             find,
@@ -101,65 +100,66 @@ impl Capabilities {
     }
 }
 
-/// How a channel tells whether a send arrived.
+/// How a channel reports whether a send arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Find {
-    /// It can be asked, and its "no" can be relied on once the request can no longer be in flight.
+    /// The provider can be queried. A negative answer is reliable once the request can no longer be in flight.
     Query,
-    /// It tells by an event that carries the delivery key; silence means nothing.
+    /// The provider reports it in an event that contains the delivery key. No event means that the outcome is unknown.
     Event,
-    /// It never tells.
+    /// The provider never reports it.
     None,
 }
 
 /// An operation on a channel.
 ///
-/// The enum is exhaustive on purpose: a channel matches every operation, so that a new one is never silently dropped.
+/// The enum is deliberately exhaustive: a channel must handle every operation, so that a new one is never ignored silently.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Says something.
+    /// Sends a message.
     Send {
-        /// Where.
+        /// The recipient.
         to: ConversationRef,
-        /// The key that this send is known by, the same at every repetition. At most 64 characters of `[a-z0-9_.]`.
+        /// The delivery key, which is the same for every attempt of this send. At most 64 characters of `[a-z0-9_.]`.
         key: String,
-        /// What: one of the parts that [`Channel::render`] returned. The channel translates and escapes it.
+        /// One of the parts that [`Channel::render`] returned. The channel translates and escapes it.
         outgoing: Outgoing,
     },
-    /// Shows that the employee is at work; it is gone by itself. Asked for once a model has been thinking for 0.3 seconds. Best effort: it fails only if the credentials are refused.
+    /// Shows that the employee is working; the indicator disappears by itself. Requested once a model has been running for 0.3
+    /// seconds. Best effort: fails only if the credentials are refused.
     Progress {
-        /// Where.
+        /// The recipient.
         to: ConversationRef,
-        /// The message that is being worked on.
+        /// The message that is being processed.
         message: Option<String>,
     },
-    /// Shows a person that their message was read, for a reply that came too fast for [`Op::Progress`]. Asked for only with
-    /// [`Capabilities::read_receipts`]. Best effort: it fails only if the credentials are refused.
+    /// Marks a message as read, when the reply comes too fast for [`Op::Progress`]. Requested only with
+    /// [`Capabilities::read_receipts`]. Best effort: fails only if the credentials are refused.
     MarkRead {
-        /// Where.
+        /// The recipient.
         to: ConversationRef,
         /// The message.
         message: String,
     },
 }
 
-/// What a channel gives back for a send that the provider took.
+/// The provider's receipt for a send that it accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The provider's id of the message; `None` for operations that make none.
+    /// The provider's id of the message; `None` for operations that create none.
     pub message: Option<String>,
 }
 
-/// Which send is looked for.
+/// A query for a send.
 #[derive(Clone, Debug)]
 pub struct FindQuery {
-    /// Where it was sent to.
+    /// The recipient.
     pub to: ConversationRef,
-    /// Its key.
+    /// The delivery key.
     pub key: String,
-    /// When its intent was recorded: it cannot be older.
+    /// When the send was recorded. The message cannot be older.
     pub since: Timestamp,
 }
 

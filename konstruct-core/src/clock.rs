@@ -1,4 +1,4 @@
-//! Time as an argument: a timestamp, and the clock that gives it.
+//! Timestamps, and the clock that provides them.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// A point in time: microseconds since 1970-01-01 UTC, which is as fine as Slack's `ts`.
+/// A point in time, in microseconds since 1970-01-01 UTC. Slack's `ts` has the same precision.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -20,12 +20,12 @@ use crate::{Error, Result};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// Makes a timestamp of microseconds since 1970.
+    /// Creates a timestamp from microseconds since 1970.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Makes a timestamp of seconds since 1970.
+    /// Creates a timestamp from seconds since 1970.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000))
     }
@@ -40,7 +40,7 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Returns the time from `earlier` until this, or zero.
+    /// Returns the duration from `earlier` to this time, or zero.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -71,7 +71,7 @@ impl Sub<Duration> for Timestamp {
 impl FromStr for Timestamp {
     type Err = Error;
 
-    /// Reads an RFC 3339 time, to the microsecond.
+    /// Parses an RFC 3339 time with microsecond precision.
     fn from_str(text: &str) -> Result<Self> {
         text.parse::<jiff::Timestamp>()
             .map(|at| Self::from_micros(at.as_microsecond()))
@@ -80,7 +80,7 @@ impl FromStr for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// Writes RFC 3339 in UTC, or the bare microseconds where the calendar ends.
+    /// Writes RFC 3339 in UTC, or plain microseconds for a time outside the calendar.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(time) => fmt::Display::fmt(&time, f),
@@ -89,23 +89,23 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where the time comes from.
+/// A source of time, which tests can replace.
 ///
 /// # Contract
-/// `now` never runs backwards by more than the system's clock does; `sleep_until` returns at or after the given time.
+/// `now` runs backwards only if the system's clock does. `sleep_until` returns at or after the given time.
 #[async_trait]
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 
-    /// Waits until the time has come.
+    /// Waits until a time.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     async fn sleep_until(&self, when: Timestamp);
 }
 
-/// The system's clock.
+/// The system clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

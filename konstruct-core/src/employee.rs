@@ -1,4 +1,4 @@
-//! The AI employee: who it is, what it may do, and when it works.
+//! The AI employee: its role, its tools, its working hours and its limits.
 
 use jiff::{civil::Time, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -26,42 +26,42 @@ use crate::{EmployeeId, Error, NanoUsd, Result, Timestamp};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Employee {
-    /// Its id.
+    /// The employee's id.
     pub id: EmployeeId,
-    /// Its name, 1 to 80 characters.
+    /// The name, 1 to 80 characters.
     pub name: String,
-    /// What it is employed as.
+    /// The role in the business.
     pub role: String,
-    /// How it speaks.
+    /// The manner of speaking.
     pub persona: String,
-    /// What of the business it may talk about. WhatsApp's terms forbid general-purpose assistants.
+    /// The subjects that it may talk about. WhatsApp's terms forbid general-purpose assistants.
     pub scope: String,
-    /// Instructions in your own words, shown to the model with the rules above: what to ask first, what never to promise, when to hand
-    /// over. At most 20,000 characters.
+    /// Free-form instructions, which are shown to the model in addition to the fields above: what to ask first, what never to
+    /// promise, when to hand over. At most 20,000 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub instructions: String,
-    /// The languages it answers in, as BCP 47 tags, the first by default. Empty: that of the person.
+    /// The languages of its answers, as BCP 47 tags; the first is the default. Empty: the language of the person.
     #[serde(default)]
     pub languages: Vec<String>,
-    /// When it works. `None`: always.
+    /// The working hours; `None` for always.
     #[serde(default)]
     pub hours: Option<WorkingHours>,
-    /// The names of the tools that it may use. What is not here does not run, whatever a model says.
+    /// The names of the tools that it may use. Other tools are never run, even if a model requests them.
     #[serde(default)]
     pub tools: Vec<String>,
-    /// What its model calls may cost in a calendar month (UTC). `None`: no cap.
+    /// The most that its model calls may cost in a calendar month (UTC); `None` for no cap.
     #[serde(default)]
     pub monthly_cap: Option<NanoUsd>,
-    /// The sampling temperature of its answers, 0 to 2; models that take none ignore it. `None`: the provider's default.
+    /// The sampling temperature of its answers, 0 to 2, which models without one ignore; `None` for the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
-    /// What it says when it cannot answer: the turn then leaves an open item for a person.
+    /// The reply if the employee cannot answer. The turn then leaves an open item for a person.
     #[serde(default = "default_fallback")]
     pub fallback: String,
-    /// Other fixed sentences.
+    /// Other fixed phrases.
     #[serde(default)]
     pub phrases: Phrases,
-    /// How far one turn may go.
+    /// The limits of a turn.
     #[serde(default)]
     pub limits: TurnLimits,
 }
@@ -70,18 +70,18 @@ fn default_fallback() -> String {
     "I'm sorry, I can't answer that right now. Please try again in a while.".into()
 }
 
-/// Fixed sentences that an employee says, in the language of the business.
+/// Fixed phrases of an employee, in the language of the business.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Phrases {
-    /// What it says when the model does not answer in time: it will answer by itself later.
+    /// Sent if the model does not answer in time. The employee answers by itself later.
     pub deferred: String,
-    /// What it says when the monthly cap leaves no money for an answer: a person has the question in the list of open items, and it is
-    /// answered by itself if the cap is raised in time.
+    /// Sent if the monthly cap leaves no money for an answer. A person finds the question in the list of open items. The employee
+    /// answers it by itself if the cap is raised in time.
     pub cap_reached: String,
-    /// What it says after the last part of a long reply that is sent.
+    /// Sent after the last part of a long reply that has a rest.
     pub rest: String,
-    /// The label of the choice with which the rest is asked for, at most 20 characters.
+    /// The label of the button that requests the rest, at most 20 characters.
     pub rest_label: String,
 }
 
@@ -98,35 +98,36 @@ impl Default for Phrases {
     }
 }
 
-/// How far one turn may go.
+/// The limits of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TurnLimits {
-    /// Model calls, failed ones included.
+    /// The most model calls, including failed ones.
     pub model_calls: u32,
-    /// Tool calls.
+    /// The most tool calls.
     pub tool_calls: u32,
-    /// Tokens of one answer.
+    /// The most tokens of an answer.
     pub answer_tokens: u32,
-    /// Messages of history that a model is shown.
+    /// The most messages of history that a model is shown.
     pub window_messages: u32,
-    /// Tokens of history that a model is shown, as [`estimate_tokens`](crate::llm::estimate_tokens) counts them.
+    /// The most tokens of history that a model is shown, as counted by [`estimate_tokens`](crate::llm::estimate_tokens).
     pub window_tokens: u32,
-    /// Milliseconds of quiet after a message before its turn begins, so that a burst becomes one turn. At most 10,000.
+    /// Milliseconds of silence after a message before its turn begins, so that several messages in a row become one turn. At most
+    /// 10,000.
     pub burst_ms: u32,
-    /// Turns in a row that another bot may cause.
+    /// The most consecutive turns that another bot may cause.
     pub bot_turns: u32,
-    /// Seconds to wait for word of a send whose outcome is unknown, before a person is asked.
+    /// Seconds to wait for the provider's report about a send with an unknown outcome, before a person is asked.
     pub receipt_deadline_secs: u32,
-    /// Seconds after which a person is told that the answer will come later, if the model has not answered. At least 5.
+    /// Seconds after which the person is told that the answer will come later, if the model has not answered. At least 5.
     pub deadline_secs: u32,
-    /// Seconds for which the employee answers a question by itself that it could not answer at once; 0: never.
+    /// Seconds for which the employee retries a question that it could not answer; 0 to never retry.
     pub question_age_secs: u32,
-    /// The most messages of one reply; the rest is offered.
+    /// The most messages of a reply. The rest is offered.
     pub reply_parts: u32,
-    /// What becomes of a send whose outcome is unknown.
+    /// What happens to a send with an unknown outcome.
     pub unresolved: Unresolved,
-    /// What becomes of a message that arrives in mid-turn.
+    /// What happens to a message that arrives during a turn.
     pub mid_turn: MidTurn,
 }
 
@@ -150,55 +151,56 @@ impl Default for TurnLimits {
     }
 }
 
-/// What becomes of a send whose outcome nobody can tell, past the deadline.
+/// What happens to a send whose outcome is still unknown after the deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unresolved {
-    /// A person is asked, and it is never sent again unasked.
+    /// A person is asked. The message is never sent again without a decision.
     #[default]
     Ask,
-    /// It is sent again: the owner would rather say a thing twice than not at all.
+    /// The message is sent again, which may deliver it twice.
     Resend,
 }
 
-/// What becomes of a message that arrives while a turn is open.
+/// What happens to a message that arrives while a turn is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MidTurn {
-    /// It joins the turn if the model will be called again anyway; otherwise the next turn takes it.
+    /// The message joins the turn if the model will be called again anyway; otherwise it is left for the next turn.
     #[default]
     Fold,
-    /// The next turn takes it.
+    /// The message is left for the next turn.
     Queue,
 }
 
-/// When an employee works.
+/// The working hours of an employee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkingHours {
-    /// IANA name of the time zone, such as `Europe/Berlin`.
+    /// The IANA name of the time zone, such as `Europe/Berlin`.
     pub time_zone: String,
-    /// The open spans; days that are not named are closed.
+    /// The open spans. Days without a span are closed.
     pub open: Vec<OpenSpan>,
-    /// What to say outside of them, once a turn, instead of answering. Empty: answer all the same, knowing that it is closed.
+    /// The reply outside of the working hours, at most once per turn. Empty: the model answers, and knows that the business is
+    /// closed.
     #[serde(default)]
     pub closed_message: String,
 }
 
-/// A span of a weekday.
+/// An open span on a weekday.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenSpan {
-    /// 1 is Monday, 7 is Sunday.
+    /// The weekday, from 1 (Monday) to 7 (Sunday).
     pub weekday: u8,
-    /// `HH:MM`, inclusive.
+    /// The start, `HH:MM`, inclusive.
     pub from: Time,
-    /// `HH:MM`, exclusive.
+    /// The end, `HH:MM`, exclusive.
     pub to: Time,
 }
 
 impl WorkingHours {
-    /// Returns whether it is open at this time.
+    /// Returns whether a time is within the working hours.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown time zone.
@@ -239,7 +241,7 @@ impl WorkingHours {
 }
 
 impl Employee {
-    /// Starts to describe an employee.
+    /// Starts building an employee.
     pub fn builder(name: impl Into<String>) -> EmployeeBuilder {
         EmployeeBuilder {
             employee: Self {
@@ -261,10 +263,10 @@ impl Employee {
         }
     }
 
-    /// Checks every field.
+    /// Validates every field.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the first field that is wrong.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), with the name of the first invalid field.
     pub fn validate(&self) -> Result<()> {
         length("name", &self.name, 1, 80)?;
         length("role", &self.role, 1, 500)?;
@@ -323,35 +325,35 @@ fn length(field: &str, text: &str, least: usize, most: usize) -> Result<()> {
     }
 }
 
-/// Describes an employee, field by field.
+/// Builds an [`Employee`].
 #[derive(Clone, Debug)]
 pub struct EmployeeBuilder {
     employee: Employee,
 }
 
 impl EmployeeBuilder {
-    /// Says what it is employed as.
+    /// Sets the role in the business.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.employee.role = role.into();
         self
     }
 
-    /// Says how it speaks.
+    /// Sets the manner of speaking.
     #[must_use]
     pub fn persona(mut self, persona: impl Into<String>) -> Self {
         self.employee.persona = persona.into();
         self
     }
 
-    /// Says what of the business it may talk about.
+    /// Sets the subjects that it may talk about.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.employee.scope = scope.into();
         self
     }
 
-    /// Adds instructions in your own words, on a line of their own after those before.
+    /// Adds free-form instructions as a new line after the previous ones.
     #[must_use]
     pub fn instructions(mut self, text: impl AsRef<str>) -> Self {
         let own = &mut self.employee.instructions;
@@ -369,59 +371,59 @@ impl EmployeeBuilder {
         self
     }
 
-    /// Adds a language that it answers in.
+    /// Adds a language of its answers.
     #[must_use]
     pub fn language(mut self, tag: impl Into<String>) -> Self {
         self.employee.languages.push(tag.into());
         self
     }
 
-    /// Says when it works.
+    /// Sets the working hours.
     #[must_use]
     pub fn hours(mut self, hours: WorkingHours) -> Self {
         self.employee.hours = Some(hours);
         self
     }
 
-    /// Grants a tool by its name.
+    /// Grants a tool by name.
     #[must_use]
     pub fn tool(mut self, name: impl Into<String>) -> Self {
         self.employee.tools.push(name.into());
         self
     }
 
-    /// Caps what its model calls may cost in a month.
+    /// Sets the most that its model calls may cost in a month.
     #[must_use]
     pub fn monthly_cap(mut self, cap: NanoUsd) -> Self {
         self.employee.monthly_cap = Some(cap);
         self
     }
 
-    /// Says what it says when no model can be had.
+    /// Sets the reply if the employee cannot answer.
     #[must_use]
     pub fn fallback(mut self, text: impl Into<String>) -> Self {
         self.employee.fallback = text.into();
         self
     }
 
-    /// Sets the other fixed sentences.
+    /// Sets the other fixed phrases.
     #[must_use]
     pub fn phrases(mut self, phrases: Phrases) -> Self {
         self.employee.phrases = phrases;
         self
     }
 
-    /// Says how far one turn may go.
+    /// Sets the limits of a turn.
     #[must_use]
     pub fn limits(mut self, limits: TurnLimits) -> Self {
         self.employee.limits = limits;
         self
     }
 
-    /// Finishes the employee.
+    /// Builds the employee.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) that names the first field that is wrong.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput), with the name of the first invalid field.
     pub fn build(self) -> Result<Employee> {
         self.employee.validate()?;
         Ok(self.employee)

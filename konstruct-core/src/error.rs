@@ -1,46 +1,46 @@
-//! The one error of Konstruct.
+//! The error type of Konstruct.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-/// Shorthand for a result with Konstruct's [`Error`].
+/// A result with Konstruct's [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in terms a caller can act on.
+/// The kind of an error, which tells a caller how to react.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The caller's input is wrong; the message names the field. Repeating it cannot help.
+    /// The input is invalid; the message names the field. Repeating the request does not help.
     InvalidInput,
     /// The credentials are missing, wrong, expired or revoked.
     Unauthorized,
-    /// The credentials are right and do not allow this.
+    /// The credentials are valid but do not permit the request.
     Forbidden,
-    /// It does not exist, or belongs to another tenant: the two look the same.
+    /// The resource does not exist, or belongs to another tenant. The two cannot be told apart.
     NotFound,
-    /// It clashes with what exists already.
+    /// The request conflicts with existing data.
     Conflict,
-    /// Too many requests; `retry_after` says when to come back, if it is known.
+    /// Too many requests. `retry_after` is the time to wait, if known.
     RateLimited,
-    /// A quota or a balance is used up: waiting a little will not help.
+    /// A quota or balance is used up. A short wait does not help.
     QuotaExhausted,
-    /// The other side was not reached, or refused without doing anything.
+    /// The remote side was not reached, or refused the request without performing it.
     Unavailable,
     /// The request may or may not have been carried out.
     Ambiguous,
     /// A stream ended before its terminal event, or stalled.
     Truncated,
-    /// The other side said something that its protocol does not allow.
+    /// The remote side violated its protocol.
     Protocol,
     /// A limit on size was exceeded.
     TooLarge,
-    /// The operation is not one that this backend can do.
+    /// The backend does not support the operation.
     Unsupported,
-    /// The caller gave up.
+    /// The caller cancelled the request.
     Cancelled,
-    /// Stored data cannot be read back.
+    /// Stored data cannot be read.
     Corrupt,
-    /// A fault of this program or of its store.
+    /// A defect of this program or its store.
     Internal,
 }
 
@@ -68,9 +68,9 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// An error with a kind to act on, a message for the operator, and the cause as its source.
+/// An error with a kind for the program, a message for the operator, and a source.
 ///
-/// The message never holds a secret, a header or the text of a person's message.
+/// The message never contains a secret, a header or the text of a person's message.
 ///
 /// ```
 /// use konstruct_core::{Error, ErrorKind};
@@ -104,28 +104,28 @@ impl Error {
         }
     }
 
-    /// Adds the cause.
+    /// Sets the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Names the field of the input that the error is about, as a path such as `hours.open[0].to`.
+    /// Sets the input field that the error is about, as a path such as `hours.open[0].to`.
     #[must_use]
     pub fn with_field(mut self, field: &str) -> Self {
         self.field = Some(field.into());
         self
     }
 
-    /// Says how long to wait before the next try.
+    /// Sets how long to wait before a retry.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// Says whether the other side wants the request repeated, whatever the kind: it knows better than a status.
+    /// Sets whether the remote side wants the request to be repeated. This takes precedence over the kind.
     #[must_use]
     pub fn with_should_retry(mut self, repeat: bool) -> Self {
         self.should_retry = Some(repeat);
@@ -142,31 +142,31 @@ impl Error {
         &self.message
     }
 
-    /// Returns the field of the input that the error is about, if it is about one.
+    /// Returns the input field that the error is about, if there is one.
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
     }
 
-    /// Returns how long the other side asks to wait, if it said so.
+    /// Returns how long the remote side asks to wait, if known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// Returns whether the other side wants the request repeated, if it said so.
+    /// Returns whether the remote side wants the request to be repeated, if known.
     pub fn should_retry(&self) -> Option<bool> {
         self.should_retry
     }
 
-    /// Returns whether the same request, which did nothing, may succeed later.
+    /// Returns whether the request had no effect and may succeed later.
     ///
-    /// An [`ErrorKind::Ambiguous`] error is not transient: ask what happened before repeating.
+    /// An [`ErrorKind::Ambiguous`] error is not transient: find out what happened before repeating the request.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::RateLimited | ErrorKind::Unavailable)
     }
 }
 
 impl Error {
-    /// An [`ErrorKind::InvalidInput`] error about a field; its message begins with the field's name.
+    /// Creates an [`ErrorKind::InvalidInput`] error about a field. The message starts with the field's name.
     ///
     /// ```
     /// use konstruct_core::Error;
@@ -179,12 +179,12 @@ impl Error {
         Self::new(ErrorKind::InvalidInput, format!("{field}: {problem}")).with_field(field)
     }
 
-    /// An [`ErrorKind::NotFound`] error for a kind of thing; it never tells whose it is.
+    /// Creates an [`ErrorKind::NotFound`] error. It does not reveal whether the resource exists for another tenant.
     pub fn not_found(what: &str) -> Self {
         Self::new(ErrorKind::NotFound, format!("no such {what}"))
     }
 
-    /// An [`ErrorKind::Internal`] error.
+    /// Creates an [`ErrorKind::Internal`] error.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }

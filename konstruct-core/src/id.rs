@@ -1,4 +1,4 @@
-//! Ids: newtypes with a prefix and a UUID inside, so that one kind is never taken for another.
+//! Ids: a newtype with a text prefix for each kind, so that kinds cannot be confused.
 
 use std::{fmt, str::FromStr};
 
@@ -14,16 +14,16 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// What its text begins with.
+            /// The prefix of the id's text.
             pub const PREFIX: &'static str = $prefix;
 
-            /// Creates a new id that sorts after those made before it (UUID v7).
+            /// Creates a new id that sorts after earlier ones (UUID v7).
             #[expect(clippy::new_without_default, reason = "two calls give two ids")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// Makes an id of 16 bytes, such as a keyed hash or what a store kept.
+            /// Creates an id from 16 bytes, such as a keyed hash or stored bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
@@ -86,7 +86,7 @@ id!(
     ConnectionId, "con_"
 );
 id!(
-    /// A conversation: a keyed hash of what the channel calls it, so that the id names no one.
+    /// A conversation. The id is a keyed hash of the channel's name for it, so it does not identify anyone.
     ConversationId, "cnv_"
 );
 id!(
@@ -94,19 +94,19 @@ id!(
     TurnId, "trn_"
 );
 id!(
-    /// A knowledge document.
+    /// A document of the tenant.
     DocumentId, "doc_"
 );
 id!(
-    /// A fact that was learned.
+    /// A learned fact.
     FactId, "fct_"
 );
 id!(
-    /// A person, as a keyed hash of what the channel calls them.
+    /// A person. The id is a keyed hash of the channel's id of the person.
     PersonId, "per_"
 );
 id!(
-    /// A worker process or task, for leases.
+    /// A worker process or task that holds leases.
     WorkerId, "wrk_"
 );
 

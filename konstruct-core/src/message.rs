@@ -1,7 +1,7 @@
-//! What comes in: one normalised event per provider event, whatever the channel.
+//! Incoming events, normalised to one type for all channels.
 //!
-//! Decoding is total. What a channel does not know becomes [`Body::Unsupported`], never an error, and the provider's own
-//! JSON stays in [`Inbound::raw`].
+//! Decoding never fails. An event that a channel does not know becomes [`Body::Unsupported`], and the provider's own JSON is kept
+//! in [`Inbound::raw`].
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::{
     Clock as _, ConnectionId, ConversationId, Outgoing, SystemClock, Timestamp, turn::ItemId,
 };
 
-/// Which kind of channel: `slack`, `whatsapp`, or the name that your own channel gives itself.
+/// A kind of channel: `slack`, `whatsapp`, or the name of your own channel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChannelKind(Cow<'static, str>);
@@ -22,10 +22,10 @@ impl ChannelKind {
     pub const SLACK: Self = Self(Cow::Borrowed("slack"));
     /// WhatsApp Business Cloud API.
     pub const WHATSAPP: Self = Self(Cow::Borrowed("whatsapp"));
-    /// The built-in channel of an app that asks its employee directly: [`Workforce::ask`](crate::Workforce::ask).
+    /// The built-in channel of an app that calls [`Workforce::ask`](crate::Workforce::ask).
     pub const APP: Self = Self(Cow::Borrowed("app"));
 
-    /// Names a kind of channel.
+    /// Creates a kind of channel from its name.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self(name.into())
     }
@@ -36,12 +36,12 @@ impl ChannelKind {
     }
 }
 
-/// The provider's id of the account that an event belongs to: a Slack team, a WhatsApp phone number id.
+/// The provider's id of the account that an event belongs to: a Slack team or a WhatsApp phone number id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AccountId(pub String);
 
-/// One event of a provider, normalised.
+/// A normalised event of a provider.
 ///
 /// ```
 /// use konstruct_core::{AccountId, ChannelKind, Inbound};
@@ -54,39 +54,39 @@ pub struct AccountId(pub String);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// First key of deduplication: the provider's id of the event. An empty id is never a key.
+    /// The first deduplication key: the provider's id of the event. An empty id is not a key.
     pub id: String,
-    /// Second key of deduplication: what the event is about, so that Slack's `message` and `app_mention` of one
-    /// message fold into one. Empty: no key.
+    /// The second deduplication key, which identifies the subject of the event: Slack's `message` and `app_mention` events for
+    /// one message have the same logical id. An empty id is not a key.
     pub logical_id: String,
     /// The channel's kind.
     pub channel: ChannelKind,
     /// The account at the provider.
     pub account: AccountId,
-    /// Where it was said. `None` for what belongs to no conversation (an app was uninstalled).
+    /// The conversation of the event; `None` if it belongs to none, such as the removal of an app.
     pub conversation: Option<ConversationRef>,
-    /// Who did it.
+    /// Who caused the event.
     pub sender: Actor,
     /// When it happened, by the provider's clock.
     pub occurred_at: Timestamp,
-    /// How often the provider has tried to deliver it before.
+    /// How often the provider tried to deliver the event before.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub redelivery: u32,
     /// What happened.
     pub body: Body,
-    /// Whom it was said to: decides whether the employee answers, without knowing the channel.
+    /// To whom the event is addressed. Determines whether the employee answers, independent of the channel.
     #[serde(default)]
     pub addressed: Addressing,
-    /// The message that it quotes or answers.
+    /// The message that this one quotes or replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<Quoted>,
-    /// The visible title of the button or list row that was picked. An action's `value` is what the program reads.
+    /// The visible title of the selected button or list row. The value for the program is the `value` of [`Body::Action`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The advertisement that the person came from.
+    /// The advertisement that led the person here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referral: Option<Box<Referral>>,
-    /// Whether the sender passed on somebody else's message.
+    /// Whether the message was forwarded from another author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forwarded: bool,
     /// The provider's own JSON.
@@ -95,7 +95,7 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Makes an event of the provider, which belongs to no conversation. The other parts are added with the methods below.
+    /// Creates an event of the provider that belongs to no conversation. Use the methods below to set the other fields.
     pub fn new(
         channel: ChannelKind,
         account: AccountId,
@@ -122,8 +122,8 @@ impl Inbound {
         }
     }
 
-    /// Makes what a person writes in a one-to-one conversation, now and under an id of its own. Sending the same event twice
-    /// needs the same id: set it with [`with_id`](Self::with_id).
+    /// Creates a message that a person writes in a one-to-one conversation, with the current time and a random id. To send the
+    /// same event twice, set the same id with [`with_id`](Self::with_id).
     pub fn message(person: impl Into<String>, text: impl Into<String>) -> Self {
         let person = person.into();
         let id = uuid::Uuid::now_v7().to_string();
@@ -154,7 +154,7 @@ impl Inbound {
         self
     }
 
-    /// Sets the id of the event, and of its message if the two were the same.
+    /// Sets the id of the event, and that of its message if both were equal.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
@@ -167,21 +167,21 @@ impl Inbound {
         self
     }
 
-    /// Sets the second key of deduplication.
+    /// Sets the second deduplication key.
     #[must_use]
     pub fn with_logical_id(mut self, id: impl Into<String>) -> Self {
         self.logical_id = id.into();
         self
     }
 
-    /// Sets where it was said.
+    /// Sets the conversation of the event.
     #[must_use]
     pub fn in_place(mut self, conversation: impl Into<Option<ConversationRef>>) -> Self {
         self.conversation = conversation.into();
         self
     }
 
-    /// Sets who did it.
+    /// Sets who caused the event.
     #[must_use]
     pub fn sent_by(mut self, sender: Actor) -> Self {
         self.sender = sender;
@@ -195,35 +195,35 @@ impl Inbound {
         self
     }
 
-    /// Sets whom it was said to.
+    /// Sets to whom the event is addressed.
     #[must_use]
     pub fn addressed(mut self, addressed: Addressing) -> Self {
         self.addressed = addressed;
         self
     }
 
-    /// Sets the message that it quotes.
+    /// Sets the message that this one quotes.
     #[must_use]
     pub fn quoting(mut self, quoted: impl Into<Option<Quoted>>) -> Self {
         self.quoted = quoted.into();
         self
     }
 
-    /// Sets the title of what was picked.
+    /// Sets the title of the selected button or list row.
     #[must_use]
     pub fn labelled(mut self, label: impl Into<Option<String>>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Sets the advertisement that the person came from.
+    /// Sets the advertisement that led the person here.
     #[must_use]
     pub fn referred_by(mut self, referral: impl Into<Option<Referral>>) -> Self {
         self.referral = referral.into().map(Box::new);
         self
     }
 
-    /// Sets whether somebody else's message was passed on.
+    /// Sets whether the message was forwarded from another author.
     #[must_use]
     pub fn forwarded(mut self, forwarded: bool) -> Self {
         self.forwarded = forwarded;
@@ -244,7 +244,7 @@ fn is_zero(n: &u32) -> bool {
 
 impl PartialEq for Inbound {
     fn eq(&self, other: &Self) -> bool {
-        // Named one by one, so that a new field is not forgotten.
+        // Destructured, so that a new field cannot be forgotten.
         let Self {
             id,
             logical_id,
@@ -280,19 +280,19 @@ impl PartialEq for Inbound {
     }
 }
 
-/// A message that is quoted: a reference, never its text, because the text belongs to its author.
+/// A reference to a quoted message. It does not contain the text, because the text belongs to its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Quoted {
     /// The provider's id of the message.
     pub message: String,
-    /// The provider's id of its author, where it is given.
+    /// The provider's id of the author, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
 }
 
 impl Quoted {
-    /// Refers to a message.
+    /// Creates a reference to a message.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -300,7 +300,7 @@ impl Quoted {
         }
     }
 
-    /// Adds who wrote it.
+    /// Sets the author.
     #[must_use]
     pub fn by(mut self, author: impl Into<Option<String>>) -> Self {
         self.author = author.into();
@@ -308,7 +308,7 @@ impl Quoted {
     }
 }
 
-/// The advertisement or post whose button led a person here.
+/// The advertisement or post that led a person to the conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Referral {
@@ -321,12 +321,12 @@ pub struct Referral {
     /// Its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The provider's id of the click, which conversions are reported with (WhatsApp: `ctwa_clid`).
+    /// The provider's id of the click, which is used to report conversions (WhatsApp: `ctwa_clid`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub click_id: Option<String>,
 }
 
-/// An event that was routed: it is known whose connection it came through.
+/// An event together with the connection that received it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoutedEvent {
     /// The tenant's connection.
@@ -335,23 +335,23 @@ pub struct RoutedEvent {
     pub event: Inbound,
 }
 
-/// Where something is said, as the channel names it. It is an address to reply to.
+/// A place in a channel where messages are exchanged, as the channel identifies it. Replies are sent to it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConversationRef {
-    /// The channel's id: a Slack channel, a WhatsApp user.
+    /// The channel's id of the place: a Slack channel or a WhatsApp user.
     pub id: String,
-    /// What kind of place it is.
+    /// The kind of place.
     pub kind: ConversationKind,
-    /// The thread within, named by its root message.
+    /// The thread in the place, identified by its root message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
-    /// Whether people of another organisation can read it.
+    /// Whether people of another organisation can read the conversation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub external: bool,
 }
 
 impl ConversationRef {
-    /// A one-to-one conversation.
+    /// Creates a reference to a one-to-one conversation.
     pub fn direct(id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -361,7 +361,7 @@ impl ConversationRef {
         }
     }
 
-    /// Returns what tells this conversation from every other of its connection: the place and the thread.
+    /// Returns the unique name of the conversation within its connection: the place and the thread.
     pub fn key(&self) -> String {
         match &self.thread {
             Some(thread) => format!("{}/{thread}", self.id),
@@ -370,33 +370,33 @@ impl ConversationRef {
     }
 }
 
-/// What kind of place a conversation is.
+/// The kind of place of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConversationKind {
-    /// One person and the employee.
+    /// A conversation of one person with the employee.
     Direct,
-    /// A closed group.
+    /// A private group.
     Group,
-    /// A channel that many read.
+    /// A channel with many readers.
     Channel,
 }
 
-/// Who did something.
+/// The person, program or system that caused an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
-    /// All ids the provider gives for this actor, the steadiest first: (what kind of id, the id).
+    /// All ids of this actor that the provider reports, as pairs of kind and id. The most stable id comes first.
     pub ids: Vec<(IdKind, String)>,
-    /// The name to show.
+    /// The display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What kind of actor.
+    /// The kind of actor.
     pub kind: ActorKind,
 }
 
 impl Actor {
-    /// A person with one id.
+    /// Creates an actor for a person with one id.
     pub fn human(kind: IdKind, id: impl Into<String>) -> Self {
         Self {
             ids: vec![(kind, id.into())],
@@ -405,13 +405,13 @@ impl Actor {
         }
     }
 
-    /// Returns the steadiest id.
+    /// Returns the most stable id.
     pub fn id(&self) -> Option<&str> {
         self.ids.first().map(|(_, id)| id.as_str())
     }
 }
 
-/// What kind of id an actor is known by.
+/// The kind of an actor's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -430,7 +430,7 @@ pub enum IdKind {
     Other,
 }
 
-/// What kind of actor.
+/// The kind of actor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -439,132 +439,132 @@ pub enum ActorKind {
     Human,
     /// A program other than the employee.
     Bot,
-    /// The employee itself: an echo of what it sent.
+    /// The employee itself, for an echo of its own message.
     Myself,
-    /// A person of the business who answered in the employee's place, such as from the phone app.
+    /// A person of the business who replied instead of the employee, for example from the phone app.
     Operator,
     /// The provider.
     #[default]
     System,
 }
 
-/// What happened.
+/// What an event reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Body {
-    /// Somebody said something.
+    /// A message was sent.
     Message {
         /// The provider's id of the message.
         message: String,
-        /// What was said.
+        /// The content.
         content: Content,
     },
-    /// A message was changed.
+    /// A message was edited.
     Edited {
-        /// The message that was changed.
+        /// The edited message.
         message: String,
-        /// What it says now.
+        /// The new content.
         content: Content,
     },
-    /// A message was taken back.
+    /// A message was deleted.
     Deleted {
-        /// The message that is gone.
+        /// The deleted message.
         message: String,
     },
-    /// Somebody reacted to a message.
+    /// A reaction to a message was added or removed.
     Reaction {
         /// The message.
         message: String,
         /// The emoji: a Slack short code, or the character itself.
         emoji: String,
-        /// Whether it was added; otherwise it was removed.
+        /// Whether the reaction was added rather than removed.
         added: bool,
     },
-    /// Somebody pressed a button, chose from a list or submitted a form.
+    /// A button was pressed, a list row was selected or a form was submitted.
     Action {
         /// The provider's kind of interaction, such as `block_actions`.
         kind: String,
-        /// What was pressed: for [`Choices`](crate::outgoing::Choices) the option's id.
+        /// The id of the element: for [`Choices`](crate::outgoing::Choices) the id of the option.
         action: String,
-        /// The value that came with it. What the person saw is [`Inbound::label`].
+        /// The submitted value. The text that the person saw is [`Inbound::label`].
         value: String,
     },
-    /// Somebody used a command.
+    /// A command was used.
     Command {
-        /// Its name, with the slash.
+        /// The name, including the slash.
         name: String,
         /// The rest of the line.
         arguments: String,
     },
-    /// What became of a message that we sent.
+    /// The delivery status of a message that we sent.
     Delivery {
         /// The provider's id of our message.
         message: String,
-        /// How far it came.
+        /// The delivery state.
         state: DeliveryState,
-        /// The delivery key that we gave with it, where the provider gives it back.
+        /// The delivery key of the message, if the provider returns it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
-        /// Why it failed.
+        /// The reasons of a failure.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         errors: Vec<ProviderError>,
-        /// The provider's pricing category, where it says whether it bills the message.
+        /// The provider's pricing category, if the provider reports that it bills the message.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         billed: Option<String>,
     },
-    /// Something changed about the account, the conversation or its members.
+    /// The account, the conversation or its members changed.
     Lifecycle {
         /// What changed.
         change: Lifecycle,
     },
-    /// A person decided about an open item of a conversation.
+    /// A person made a decision about an open item of a conversation.
     Decision {
         /// The conversation.
         target: ConversationId,
-        /// The item. Each opening has an id of its own, so that a decision is made once.
+        /// The item. Each opening has its own id, so a decision is made at most once.
         item: ItemId,
-        /// What they decided.
+        /// The decision.
         decision: Decision,
     },
-    /// The business has the employee send a message without being asked ("proactive message", "business-initiated message").
+    /// The business lets the employee send a message without being asked ("proactive message", "business-initiated message").
     ///
-    /// [`Inbound::sender`] names the person that it is for, if it is for one person: the message is sealed to them.
+    /// If the message is for one person, [`Inbound::sender`] is that person, and the message is sealed to them.
     Proactive {
         /// The message.
         outgoing: Outgoing,
-        /// If it could not be sent by then, it is dropped.
+        /// When the message expires. It is dropped if it could not be sent before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
-    /// A kind of event that this version does not know. Kept, never dropped.
+    /// An unknown kind of event. It is kept, never dropped.
     Unsupported {
-        /// What the provider calls it.
+        /// The provider's name of the kind.
         kind: String,
-        /// What the provider says about it.
+        /// Errors that the provider reports about it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         errors: Vec<ProviderError>,
     },
 }
 
-/// How far a message that we sent has come. It only ever advances.
+/// The delivery state of a message that we sent. It only advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeliveryState {
-    /// The provider took it.
+    /// The provider accepted the message.
     Accepted,
-    /// It was sent on.
+    /// The provider sent the message on.
     Sent,
-    /// It did not arrive. Ranks below `Delivered`: what was delivered did not fail.
+    /// The message did not arrive. Ranks below `Delivered`, because a delivered message did not fail.
     Failed,
-    /// It reached the device.
+    /// The message reached the device.
     Delivered,
-    /// It was read, or a voice message was played.
+    /// The message was read, or the voice message was played.
     Read,
 }
 
-/// What a person decided about an open item.
+/// A person's decision about an open item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -573,9 +573,9 @@ pub enum Decision {
     Arrived,
     /// Send the message again, even if it may then arrive twice.
     Resend,
-    /// The employee shall answer the question now.
+    /// Let the employee answer the question now.
     Answer,
-    /// Nothing more is to be done.
+    /// Take no further action.
     Drop,
 }
 
@@ -584,56 +584,56 @@ pub enum Decision {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// The app was removed, its tokens were revoked, or the account was disabled, deleted or moved away.
+    /// The app was removed, its tokens were revoked, or the account was disabled, deleted or migrated.
     Disconnected,
-    /// The account works again after it was disabled or moved away.
+    /// The account works again after it was disabled or migrated.
     Reconnected,
-    /// The provider does not let the account answer people.
+    /// The provider does not allow the account to answer people.
     Restricted {
-        /// Until when, if the provider says so.
+        /// The end of the restriction, if the provider reports it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<Timestamp>,
     },
-    /// The provider is holding events back.
+    /// The provider is withholding events because of a limit.
     RateLimited,
-    /// Somebody opened the employee's thread or home.
+    /// A person opened the employee's thread or home tab.
     Opened,
-    /// Somebody joined or left.
+    /// A person joined or left.
     Membership,
-    /// The person pressed stop.
+    /// The person opted out of messages.
     Stopped,
-    /// A person has got another number or id.
+    /// A person's number or id changed.
     IdentityChanged {
-        /// The id before.
+        /// The old id.
         old: String,
-        /// The id from now on.
+        /// The new id.
         new: String,
     },
-    /// Anything else that the provider documents, by its name.
+    /// Another change that the provider documents, by the provider's name.
     Other(String),
 }
 
-/// What a provider says about a failure.
+/// An error that a provider reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderError {
     /// The provider's code.
     pub code: String,
-    /// Its text.
+    /// The provider's text.
     pub message: String,
 }
 
-/// What was said.
+/// The content of a message.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Content {
-    /// Plain text: mentions resolved, entities unescaped.
+    /// The plain text, with mentions resolved and entities unescaped.
     pub text: String,
-    /// What was attached.
+    /// The attachments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
 }
 
 impl Content {
-    /// Plain text and nothing else.
+    /// Creates a content of plain text without attachments.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -642,68 +642,69 @@ impl Content {
     }
 }
 
-/// Something attached to a message.
+/// An attachment of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// What it is.
+    /// The kind of attachment.
     pub kind: AttachmentKind,
-    /// The provider's id, to fetch it with.
+    /// The provider's id, which is needed to fetch the attachment.
     pub id: String,
-    /// Where the provider keeps it, if it said so; most such addresses expire and need the connection's token.
+    /// The provider's address of the attachment, if it was reported. Most of these addresses expire and require the connection's
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Its media type.
+    /// The media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mime: Option<String>,
-    /// Its file name or title.
+    /// The file name or title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Its size in bytes.
+    /// The size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// The SHA-256 that the provider gives, as it gives it.
+    /// The SHA-256 digest, in the provider's notation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// What an attachment is.
+/// The kind of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AttachmentKind {
     /// A picture.
     Image,
-    /// A sound file.
+    /// An audio file.
     Audio,
     /// A voice message.
     Voice,
-    /// A film.
+    /// A video.
     Video,
     /// Any other file.
     Document,
     /// A sticker.
     Sticker,
-    /// A place.
+    /// A location.
     Location,
-    /// An address card.
+    /// A contact card.
     Contact,
-    /// A list of goods.
+    /// A product order.
     Order,
 }
 
-/// Whom something was said to.
+/// To whom an event is addressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addressing {
-    /// In a one-to-one conversation.
+    /// The event is part of a one-to-one conversation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct: bool,
-    /// It names the employee.
+    /// The event mentions the employee.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mention: bool,
-    /// In a thread; whether the employee takes part in it, its log shows.
+    /// The event is part of a thread. The conversation's log shows whether the employee takes part in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub thread: bool,
-    /// As a command or an action on what the employee showed.
+    /// The event is a command, or an action on a message of the employee.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub command: bool,
 }

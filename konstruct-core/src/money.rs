@@ -1,4 +1,4 @@
-//! Money and usage: integer nano-USD, never a float.
+//! Money and usage, as integers of nano-USD and never as floats.
 
 use std::fmt;
 
@@ -20,18 +20,18 @@ use crate::{ConversationId, Timestamp};
 pub struct NanoUsd(pub u64);
 
 impl NanoUsd {
-    /// Makes an amount of millionths of a dollar.
+    /// Creates an amount from millionths of a dollar.
     pub const fn from_usd_micros(micros: u64) -> Self {
         Self(micros.saturating_mul(1_000))
     }
 
-    /// Adds, and stays at the largest amount rather than overflow.
+    /// Adds two amounts. The result saturates at the largest amount.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Subtracts, and stays at zero rather than overflow.
+    /// Subtracts an amount. The result saturates at zero.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -49,10 +49,10 @@ impl fmt::Display for NanoUsd {
     }
 }
 
-/// Tokens of one model call, in disjoint buckets: their sum is all that was used.
+/// Token counts of one model call, in disjoint buckets whose sum is the total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Input tokens that came from no cache.
+    /// Uncached input tokens.
     pub input: u64,
     /// Input tokens read from a cache.
     #[serde(default)]
@@ -63,15 +63,15 @@ pub struct Usage {
     /// Input tokens written to a cache for an hour.
     #[serde(default)]
     pub cache_write_1h: u64,
-    /// Output tokens without the reasoning.
+    /// Output tokens without reasoning.
     pub output: u64,
-    /// Output tokens of reasoning, at the price of output.
+    /// Reasoning tokens, at the price of output tokens.
     #[serde(default)]
     pub reasoning: u64,
 }
 
 impl Usage {
-    /// Returns all input tokens, cached or not.
+    /// Returns the number of all input tokens, cached or not.
     pub fn all_input(&self) -> u64 {
         [
             self.input,
@@ -83,17 +83,17 @@ impl Usage {
         .fold(0, u64::saturating_add)
     }
 
-    /// Returns all output tokens, reasoning or not.
+    /// Returns the number of all output tokens, including reasoning.
     pub fn all_output(&self) -> u64 {
         self.output.saturating_add(self.reasoning)
     }
 }
 
-/// Rates of a model, in nano-USD per million tokens: $3.00 per million is 3,000,000,000.
+/// Prices of a model per kind of token, in nano-USD per million tokens: $3.00 per million is 3,000,000,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rates {
-    /// Input tokens from no cache.
+    /// Uncached input tokens.
     pub input: u64,
     /// Input tokens read from a cache.
     pub cache_read: u64,
@@ -106,7 +106,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Returns the same rate for every kind of input, and one for output.
+    /// Returns rates with one price for all kinds of input and one for output.
     pub const fn flat(input: u64, output: u64) -> Self {
         Self {
             input,
@@ -124,7 +124,7 @@ impl Rates {
             .max(self.cache_read)
     }
 
-    /// Returns the greater rate of each kind.
+    /// Returns the higher rate of each kind.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl Rates {
     }
 }
 
-/// The price of a model: its rates, and the rates of long requests where they differ.
+/// The price of a model: its base rates, and different rates for long requests.
 ///
 /// ```
 /// use konstruct_core::{NanoUsd, money::{Price, Rates, Usage}};
@@ -150,17 +150,17 @@ impl Rates {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "PriceForm")]
 pub struct Price {
-    /// The rates of a request that no tier is for.
+    /// The rates of requests below all tiers.
     pub rates: Rates,
-    /// Rates of longer requests, the shortest first. All tokens of such a request are at its rates.
+    /// The rates of longer requests, in ascending order. They apply to all tokens of such a request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<PriceTier>,
 }
 
-/// Rates of requests whose whole input is longer than so many tokens.
+/// The rates of requests with more than a number of input tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceTier {
-    /// The number of input tokens, cached ones too, above which these rates hold.
+    /// The number of input tokens, including cached ones, above which these rates apply.
     pub above: u64,
     /// The rates.
     pub rates: Rates,
@@ -176,7 +176,7 @@ impl From<Rates> for Price {
 }
 
 impl Price {
-    /// Adds a tier, in the place of one that begins where it does.
+    /// Adds a tier. Replaces a tier that starts at the same number.
     #[must_use]
     pub fn with_tier(mut self, above: u64, rates: Rates) -> Self {
         self.tiers.retain(|tier| tier.above != above);
@@ -185,13 +185,13 @@ impl Price {
         self
     }
 
-    /// Returns the rates of a request with so many input tokens.
+    /// Returns the rates of a request with a number of input tokens.
     pub fn at(&self, input: u64) -> &Rates {
         let tier = self.tiers.iter().rfind(|tier| input > tier.above);
         tier.map_or(&self.rates, |tier| &tier.rates)
     }
 
-    /// Returns what a usage costs, rounded up to a nano-USD.
+    /// Returns the cost of a usage, rounded up to a nano-USD.
     pub fn of(&self, usage: &Usage) -> NanoUsd {
         let rates = self.at(usage.all_input());
         cost([
@@ -203,8 +203,7 @@ impl Price {
         ])
     }
 
-    /// Returns the most that a call can cost: every input token that there can be at the dearest input rate that it can reach, every output
-    /// token used.
+    /// Returns the maximum cost of a call: all input tokens at the highest rate that can apply, and all output tokens used.
     pub fn worst_case(&self, input_bound: u64, max_output: u64) -> NanoUsd {
         let reached = self.tiers.iter().filter(|tier| input_bound > tier.above);
         let rates = reached.fold(self.rates, |rates, tier| rates.max(&tier.rates));
@@ -214,7 +213,7 @@ impl Price {
         ])
     }
 
-    /// Returns a price that is never below either.
+    /// Returns a price that is never lower than either price.
     #[must_use]
     pub fn max(&self, other: &Self) -> Self {
         let mut price = Self::from(self.rates.max(&other.rates));
@@ -229,7 +228,7 @@ impl Price {
     }
 }
 
-/// Sums tokens at rates per million, rounded up.
+/// Returns the sum of token counts at rates per million, rounded up.
 fn cost<const N: usize>(buckets: [(u64, u64); N]) -> NanoUsd {
     let sum = buckets.iter().fold(0_u128, |sum, (tokens, rate)| {
         sum.saturating_add(u128::from(*tokens) * u128::from(*rate))
@@ -237,7 +236,7 @@ fn cost<const N: usize>(buckets: [(u64, u64); N]) -> NanoUsd {
     NanoUsd(u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
-/// A price as it stands in JSON: as it is written now, or as the first records have it, in nano-USD per token.
+/// The JSON form of a price. The first records stored rates per token instead of per million.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PriceForm {
@@ -271,20 +270,21 @@ impl From<PriceForm> for Price {
     }
 }
 
-/// How an amount of the ledger is known.
+/// How an amount in the ledger is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Basis {
-    /// By the usage that the provider reported.
+    /// Computed from the usage that the provider reported.
     Reported,
-    /// By what the provider had reported when it broke off, and the most that may follow; or nothing, where it refused.
+    /// Computed from the usage reported before the provider failed and the maximum that may follow; zero if the provider refused
+    /// the request.
     Estimated,
-    /// The most it can have been: the answer was lost.
+    /// The maximum cost, because the answer was lost.
     WorstCase,
 }
 
-/// A row of the ledger: one attempt of a provider call.
+/// A ledger row: one attempt of a provider call.
 ///
 /// ```
 /// use konstruct_core::{NanoUsd, Timestamp, money::{Basis, LedgerRow, Usage}};
@@ -296,27 +296,27 @@ pub enum Basis {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LedgerRow {
-    /// Which call: the turn's id and its number, such as `trn_….m1`; with `.a1` and so on for attempts after the first.
+    /// The key of the call: the turn's id and the call's number, such as `trn_….m1`, with `.a1` and so on for later attempts.
     pub call: String,
     /// When its cost was settled, by the clock of the process that made the call.
     pub at: Timestamp,
-    /// The conversation that the call was made for. `None` for calls that belong to no conversation, such as embedding a document.
+    /// The conversation that the call was made for; `None` for calls outside of conversations, such as embedding a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
     /// The provider.
     pub provider: String,
     /// The model.
     pub model: String,
-    /// The tokens.
+    /// The token counts.
     pub usage: Usage,
-    /// The amount; `None` where the price is unknown, which is not zero.
+    /// The cost; `None` if the price is unknown, which does not mean zero.
     pub cost: Option<NanoUsd>,
-    /// How it is known.
+    /// How the cost is known.
     pub basis: Basis,
 }
 
 impl LedgerRow {
-    /// Makes a row whose cost is unknown.
+    /// Creates a row with an unknown cost.
     pub fn new(
         call: impl Into<String>,
         at: Timestamp,
@@ -335,7 +335,7 @@ impl LedgerRow {
         }
     }
 
-    /// Sets what it cost.
+    /// Sets the cost and how it is known.
     #[must_use]
     pub fn costing(mut self, cost: impl Into<Option<NanoUsd>>, usage: Usage, basis: Basis) -> Self {
         self.cost = cost.into();
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_nano_counts_as_one() {
-        // $0.0028 per million: 2.8 nano-USD a token.
+        // $0.0028 per million tokens is 2.8 nano-USD per token.
         let price = Price::from(Rates::flat(2_800_000, 0));
         let usage = |input| Usage {
             input,

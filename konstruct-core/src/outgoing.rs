@@ -1,12 +1,12 @@
-//! What the employee says: one value for records, stores, the admin API and every channel.
+//! Outgoing messages, in one form for records, stores, the admin API and all channels.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the employee says in one message, independent of the channel.
+/// A message of the employee, independent of the channel.
 ///
-/// A channel [renders](crate::Channel::render) it into parts within its limits, and translates each part into the vendor's
-/// notation when it [sends](crate::channel::Op::Send) it.
+/// A channel [renders](crate::Channel::render) it into parts within its limits. When it [sends](crate::channel::Op::Send) a part,
+/// it translates the part into the provider's format.
 ///
 /// ```
 /// use konstruct_core::{Outgoing, outgoing::{Choice, Choices}};
@@ -22,16 +22,16 @@ use serde::{Deserialize, Serialize};
 pub struct Outgoing {
     /// The text, in CommonMark with tables, strikethrough, task lists and footnotes.
     pub text: String,
-    /// What the person can choose from.
+    /// Options that the person can choose from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Choices>,
-    /// The provider's id of the message that is quoted. Channels that cannot quote leave it out.
+    /// The provider's id of the quoted message. Channels that do not support quotes ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quote: Option<String>,
 }
 
 impl Outgoing {
-    /// A Markdown text.
+    /// Creates a message from Markdown text.
     pub fn markdown(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -40,7 +40,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds what the person can choose from; an empty list of options is the same as none.
+    /// Adds options to choose from. An empty list is the same as none.
     #[must_use]
     pub fn with_choices(mut self, choices: Choices) -> Self {
         self.choices = Some(choices).filter(|choices| !choices.options.is_empty());
@@ -72,22 +72,22 @@ impl From<String> for Outgoing {
     }
 }
 
-/// Options of which the person picks one: buttons where the channel has enough of them, otherwise a list, otherwise numbered
-/// lines of text.
+/// Options of which the person selects one. A channel shows them as buttons if it supports enough of them, else as a list, else
+/// as numbered lines of text.
 ///
-/// A press or a pick is received as [`Body::Action`](crate::message::Body::Action) with the option's id as `action`.
+/// A selection is received as a [`Body::Action`](crate::message::Body::Action) with the option's id as `action`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Choices {
     /// The options, in the order in which they are shown.
     pub options: Vec<Choice>,
-    /// The label of the control that opens a list, in the person's language; "Choose" if it is not set.
+    /// The label of the control that opens a list, in the person's language. The default is "Choose".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
 }
 
 impl Choices {
-    /// Makes choices of options.
+    /// Creates choices from options.
     pub fn new(options: impl IntoIterator<Item = Choice>) -> Self {
         Self {
             options: options.into_iter().collect(),
@@ -103,21 +103,21 @@ impl Choices {
     }
 }
 
-/// One option.
+/// An option to choose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Choice {
-    /// What a pick is reported as; unique among the options of a message.
+    /// The id by which a selection is reported; unique within a message.
     pub id: String,
-    /// What the person sees. Plain text.
+    /// The label, as plain text.
     pub label: String,
-    /// A second line, where the channel shows one. Plain text.
+    /// A second line for channels that show one, as plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 
 impl Choice {
-    /// An option without a description.
+    /// Creates an option without a description.
     pub fn new(id: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -126,7 +126,7 @@ impl Choice {
         }
     }
 
-    /// Adds a second line.
+    /// Adds a description as a second line.
     #[must_use]
     pub fn describing(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
@@ -134,26 +134,26 @@ impl Choice {
     }
 }
 
-/// What a channel makes of an [`Outgoing`]: parts, each of which is one message, and what exceeds the most parts.
+/// The result of rendering an [`Outgoing`] for a channel: parts, each of which is one message, and the remaining text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rendered {
-    /// The parts in order, none of them blank. The quote is in the first, the choices are in the last.
+    /// The parts in order, none of them blank. The first contains the quote, the last contains the choices.
     pub parts: Vec<Outgoing>,
-    /// The text that did not fit into the parts.
+    /// The text that exceeds the maximum number of parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Outgoing>,
 }
 
 impl Rendered {
-    /// Makes it of parts and the rest.
+    /// Creates a rendering from its parts and the rest.
     pub fn new(parts: Vec<Outgoing>, rest: Option<Outgoing>) -> Self {
         Self { parts, rest }
     }
 
-    /// Renders for a channel that shows the text as it is: splits it into at most `max_parts` parts of at most `max_text`
-    /// characters, at paragraphs, else lines, sentences, words, and only then within a word. Nothing but the white space at
-    /// the seams is lost.
+    /// Renders for a channel that shows the text unchanged. Splits it into at most `max_parts` parts of at most `max_text`
+    /// characters, preferably between paragraphs, then lines, sentences and words, and within a word only as the last resort.
+    /// Only white space between the parts is lost.
     ///
     /// ```
     /// use konstruct_core::{Outgoing, outgoing::Rendered};
@@ -187,7 +187,7 @@ impl Rendered {
     }
 }
 
-/// Returns where to cut a text that is as long as a part may be. A seam in its first half would waste a message.
+/// Returns where to split a text of the maximum length. A split in its first half would waste a message.
 fn seam(text: &str) -> usize {
     ["\n\n", "\n", ". ", "! ", "? ", " "]
         .iter()

@@ -1,13 +1,13 @@
-//! Secrets that do not print.
+//! Secrets that are not printed.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A token, key or password. It prints as `***`, and must be asked for with [`Secret::expose`].
+/// A token, key or password. It prints as `***`; [`Secret::expose`] returns the value.
 ///
-/// It is read from configuration and requests, and never serialised by itself: a struct that is derived `Serialize` and holds a secret
-/// does not compile, until the field names the function that writes it (`#[serde(serialize_with = "..")]`).
+/// It can be deserialised, from configuration and requests, but not serialised. A struct that derives `Serialize` and contains a
+/// secret does not compile unless the field names a function that writes it (`#[serde(serialize_with = "..")]`).
 ///
 /// ```compile_fail
 /// serde_json::to_string(&konstruct_core::Secret::new("xoxb-1")).unwrap();
@@ -30,19 +30,19 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// Returns the secret itself, for a header or a hash, never for a log.
+    /// Returns the secret itself. Use it in a header or a hash, but never in a log.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Returns its last four characters, to tell it by; of a short one nothing, for that would be too much of it.
+    /// Returns the last four characters to identify the secret, or nothing if it is shorter than 12 characters.
     pub fn end(&self) -> &str {
         let from = self.0.char_indices().rev().nth(3).map(|(at, _)| at);
         from.filter(|from| *from >= 8)
             .map_or("", |from| &self.0[from..])
     }
 
-    /// Returns whether there is nothing in it; an empty signing key is forgeable.
+    /// Returns whether the secret is empty. An empty signing key makes signatures forgeable.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

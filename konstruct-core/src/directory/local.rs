@@ -14,11 +14,11 @@ use crate::{
     LlmBackend, Result, TenantId, tool::Toolbox,
 };
 
-/// Tenants, employees and channels in memory. Every method takes effect at once, for the turns that begin after it.
+/// A directory of tenants, employees and channels in memory. Every change applies immediately to turns that begin afterwards.
 ///
-/// Each change of an employee makes a new version. Earlier versions are kept as long as the directory, so that open turns are
-/// finished by the version that they began with. The version follows from the settings, so an equal employee has an equal version
-/// after a restart; pass versions from before the restart to [`formerly`](Self::formerly).
+/// Each change to an employee creates a new version. Earlier versions are kept as long as the directory, so that open turns
+/// finish with the version that they began with. The version is derived from the settings, so an equal employee has the same
+/// version after a restart. Add versions from before a restart with [`formerly`](Self::formerly).
 ///
 /// ```
 /// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId, testkit::{ScriptedLlm, TestChannel}};
@@ -33,7 +33,7 @@ use crate::{
 /// directory.change(acme, |ava| ava.persona = "formal".into())?;
 /// let after = directory.staff(acme, None).await?;
 /// assert_eq!(after.employee.persona, "formal");
-/// // The version that an open turn began with is still there.
+/// The version that an open turn began with is still available.
 /// let pinned = directory.staff(acme, Some(before.version)).await?;
 /// assert_eq!(pinned.employee, before.employee);
 /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
@@ -68,7 +68,7 @@ impl Tenant {
 
     fn keep(&mut self, mut employee: Employee) -> u32 {
         if let Some(current) = self.employee() {
-            // A tenant has one employee: what changes is its settings.
+            // A tenant has one employee. Only its settings change.
             employee.id = current.id;
         }
         let version = version(&employee);
@@ -89,8 +89,7 @@ impl fmt::Debug for LocalDirectory {
 }
 
 impl LocalDirectory {
-    /// Makes a directory without tenants. Employees think with this model, unless their tenant has its
-    /// [own](Self::set_model).
+    /// Creates a directory without tenants. Employees use this model, unless their tenant has its [own](Self::set_model).
     pub fn new(model: impl LlmBackend) -> Self {
         Self {
             model: Arc::new(model),
@@ -100,7 +99,7 @@ impl LocalDirectory {
         }
     }
 
-    /// Sets the tools that exist for tenants without their [own](Self::set_tools). Each employee may use those that are granted to it.
+    /// Sets the tools of tenants without their [own](Self::set_tools). Each employee may use those that it was granted.
     #[must_use]
     pub fn with_tools(mut self, tools: Toolbox) -> Self {
         self.tools = Arc::new(tools);
@@ -110,7 +109,7 @@ impl LocalDirectory {
     /// Hires a tenant's employee, or replaces its settings. Returns the version.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for settings that are not valid, and for a grant of a tool that does not exist.
+    /// [`ErrorKind::InvalidInput`] for invalid settings, or for a granted tool that does not exist.
     pub fn hire(&self, tenant: TenantId, employee: Employee) -> Result<u32> {
         employee.validate()?;
         let mut tenants = self.write();
@@ -125,10 +124,10 @@ impl LocalDirectory {
         Ok(version)
     }
 
-    /// Changes settings of a tenant's employee. Returns the new version.
+    /// Changes the settings of a tenant's employee. Returns the new version.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where the tenant has no employee, and those of [`hire`](Self::hire). Nothing is changed then.
+    /// [`ErrorKind::NotFound`] if the tenant has no employee, and those of [`hire`](Self::hire). Nothing is changed then.
     pub fn change(&self, tenant: TenantId, change: impl FnOnce(&mut Employee)) -> Result<u32> {
         let employee = self.employee(tenant);
         let mut employee = (*employee.ok_or_else(|| Error::not_found("employee"))?).clone();
@@ -136,27 +135,27 @@ impl LocalDirectory {
         self.hire(tenant, employee)
     }
 
-    /// Keeps a version of the employee from before a restart, so that it finishes the turns that began with it.
+    /// Adds a version of the employee from before a restart, so that open turns can finish with it. Returns the version.
     pub fn formerly(&self, tenant: TenantId, employee: Employee) -> u32 {
         let mut tenants = self.write();
         tenants.tenants.entry(tenant).or_default().keep(employee)
     }
 
-    /// Returns a tenant's employee, as new turns begin with it.
+    /// Returns a tenant's current employee.
     pub fn employee(&self, tenant: TenantId) -> Option<Arc<Employee>> {
         self.read().tenants.get(&tenant)?.employee().cloned()
     }
 
-    /// Gives a tenant a model of its own, such as a pool with the tenant's own key.
+    /// Sets a tenant's own model, such as a pool with the tenant's own key.
     pub fn set_model(&self, tenant: TenantId, model: impl LlmBackend) {
         let mut tenants = self.write();
         tenants.tenants.entry(tenant).or_default().model = Some(Arc::new(model));
     }
 
-    /// Gives a tenant tools of its own.
+    /// Sets a tenant's own tools.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if the employee is granted a tool that is missing from them. Nothing is changed then.
+    /// [`ErrorKind::InvalidInput`] if the employee is granted a tool that is not among them. Nothing is changed then.
     pub fn set_tools(&self, tenant: TenantId, tools: Toolbox) -> Result<()> {
         let mut tenants = self.write();
         let own = tenants.tenants.entry(tenant).or_default();
@@ -167,12 +166,12 @@ impl LocalDirectory {
         Ok(())
     }
 
-    /// Connects a channel, and the account whose events come through it: a Slack team, a WhatsApp phone number id. An account that
-    /// the tenant has connected already gets the new channel, for example one with a new token; its connection becomes active.
+    /// Connects the channel of an account: a Slack team or a WhatsApp phone number id. If the tenant has already connected the
+    /// account, the channel is replaced, for example by one with a new token, and the connection becomes active.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] for an account of another tenant, and [`ErrorKind::InvalidInput`] for a channel of the kind
-    /// [`ChannelKind::APP`], which is built in.
+    /// [`ErrorKind::Conflict`] for an account of another tenant, and [`ErrorKind::InvalidInput`] for a channel of the built-in
+    /// kind [`ChannelKind::APP`].
     pub fn connect(
         &self,
         tenant: TenantId,
@@ -191,7 +190,7 @@ impl LocalDirectory {
         if known.tenant != tenant {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                "account: it is connected to another tenant",
+                "account: already connected to another tenant",
             ));
         }
         let own = tenants.tenants.entry(tenant).or_default();
@@ -200,8 +199,8 @@ impl LocalDirectory {
         Ok(connection)
     }
 
-    /// Removes a connection: its events are no longer accepted, and replies that are on their way end as open items. Returns whether there
-    /// was one.
+    /// Removes a connection. Its events are no longer accepted, and replies that are not sent yet become open items. Returns
+    /// whether it existed.
     pub fn disconnect(&self, tenant: TenantId, connection: ConnectionId) -> bool {
         let mut tenants = self.write();
         let route = Route { tenant, connection };
@@ -210,7 +209,8 @@ impl LocalDirectory {
         own.is_some_and(|own| own.channels.remove(&connection).is_some())
     }
 
-    /// Removes a tenant with its employee and connections. Its data stays in the store until it is erased. Returns whether there was one.
+    /// Removes a tenant with its employee and connections. Its data stays in the store until it is erased. Returns whether the
+    /// tenant existed.
     pub fn remove(&self, tenant: TenantId) -> bool {
         let mut tenants = self.write();
         tenants.accounts.retain(|_, own| own.tenant != tenant);
@@ -226,26 +226,26 @@ impl LocalDirectory {
     }
 }
 
-/// Checks that every tool that the employee may use exists.
+/// Checks that every tool granted to the employee exists.
 fn granted(employee: &Employee, tools: &Toolbox) -> Result<()> {
     let missing = |grant: &&String| !tools.names().any(|name| name == **grant);
     match employee.tools.iter().find(missing) {
         None => Ok(()),
         Some(missing) => Err(Error::invalid(
             "tools",
-            format!("`{missing}` is granted, and no such tool was added"),
+            format!("`{missing}` is granted, but there is no tool with this name"),
         )),
     }
 }
 
-/// Derives the id of a connection from its kind and account, so that it is the same at every start, in whatever order the
-/// channels were added.
+/// Derives the id of a connection from its kind and account, so that it is the same at every start, independent of the order in
+/// which channels are added.
 pub(crate) fn connection_id(kind: &ChannelKind, account: &AccountId) -> ConnectionId {
     let name = format!("{}\n{}", kind.as_str(), account.0);
     ConnectionId::from_bytes(hash(name.as_bytes()).to_be_bytes())
 }
 
-/// Derives the version of an employee from its settings, whatever its id is.
+/// Derives the version of an employee from its settings without its id.
 fn version(employee: &Employee) -> u32 {
     let employee = Employee {
         id: EmployeeId::from_bytes([0; 16]),
@@ -256,7 +256,8 @@ fn version(employee: &Employee) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// FNV-1a with 128 bits: stable across builds and platforms. Two names of one app do not collide by chance.
+/// Computes a 128-bit FNV-1a hash, which is stable across builds and platforms. Accidental collisions within one app are
+/// negligible.
 fn hash(bytes: &[u8]) -> u128 {
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;

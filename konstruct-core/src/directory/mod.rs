@@ -1,4 +1,4 @@
-//! The `Directory` trait: from an account to its tenant, and from a tenant to its employee and channels.
+//! The `Directory` trait, which finds the tenant of an account, and the employee and channels of a tenant.
 
 mod local;
 
@@ -18,7 +18,7 @@ use crate::{
     TenantId, Timestamp, tool::Toolbox,
 };
 
-/// Whose account an event came to.
+/// The tenant and connection of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The tenant.
@@ -27,10 +27,10 @@ pub struct Route {
     pub connection: ConnectionId,
 }
 
-/// Finds tenants, employees and channels.
+/// Looks up tenants, employees and channels.
 ///
-/// [`LocalDirectory`] keeps them in memory; the hosted service implements the trait over its database. A directory of your own finds
-/// each tenant's employee wherever you keep it:
+/// [`LocalDirectory`] keeps them in memory; the hosted service implements the trait on its database. Implement it yourself to
+/// look up employees in your own storage:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -55,7 +55,7 @@ pub struct Route {
 ///     }
 ///
 ///     async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff> {
-///         // One version only: a change needs a new version, and turns that are open are finished with the old one.
+/// There is one version only. A change would need a new version, and open turns would still need the old one.
 ///         let row = self.rows.iter().find(|row| row.0 == tenant && version.is_none_or(|version| version == 1));
 ///         let row = row.ok_or_else(|| Error::not_found("employee"))?;
 ///         Ok(Staff {
@@ -85,43 +85,43 @@ pub struct Route {
 /// ```
 ///
 /// # Contract
-/// A version of an employee never changes: what a turn was pinned to can be had for as long as its log.
+/// A version of an employee never changes. The version that a turn is pinned to is available for as long as the turn's log.
 #[async_trait]
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
-    /// Returns whose account this is; `None` when nobody's here.
+    /// Returns the tenant and connection of an account; `None` if the account is unknown.
     ///
     /// # Errors
-    /// Those of the store; the caller must not acknowledge then.
+    /// Those of the store. The caller must not acknowledge the event then.
     async fn route(&self, channel: &ChannelKind, account: &AccountId) -> Result<Option<Route>>;
 
-    /// Returns the tenant's employee: the newest version, or the one that a turn is pinned to.
+    /// Returns the tenant's employee in the given version, or in the newest one.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
+    /// [`ErrorKind::NotFound`] if there is none, and those of the store.
     async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff>;
 
     /// Returns the channel of a connection.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
+    /// [`ErrorKind::NotFound`] if there is none, and those of the store.
     async fn channel(&self, tenant: TenantId, connection: ConnectionId)
     -> Result<Arc<dyn Channel>>;
 
-    /// Returns whether a connection can be used at the moment.
+    /// Returns the state of a connection.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none, or those of the store.
+    /// [`ErrorKind::NotFound`] if the connection does not exist, and those of the store.
     async fn connection_state(
         &self,
         tenant: TenantId,
         connection: ConnectionId,
     ) -> Result<ConnectionState>;
 
-    /// Records whether a connection can be used: [`Directory::connection_state`] returns it from then on, also after a restart
-    /// if the directory is stored. An equal state changes nothing.
+    /// Sets the state of a connection, which [`Directory::connection_state`] then returns. A directory with persistent storage
+    /// keeps it across restarts. Setting an equal state has no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is no such connection, or those of the store.
+    /// [`ErrorKind::NotFound`] if the connection does not exist, and those of the store.
     async fn set_connection_state(
         &self,
         tenant: TenantId,
@@ -130,27 +130,27 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     ) -> Result<()>;
 }
 
-/// Whether a connection can be used.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// The vendor has not confirmed yet that the account belongs to the tenant: no event is routed to the connection.
+    /// The provider has not confirmed yet that the account belongs to the tenant. No events are routed to the connection.
     Pending,
     /// Events are accepted and messages are sent.
     #[default]
     Active,
     /// Events are accepted. Nothing is sent and no model is called until the connection is active again.
     Paused {
-        /// Why: [`ErrorKind::Unauthorized`] for a refused token, [`ErrorKind::QuotaExhausted`] for an unpaid account, and so
-        /// on.
+        /// The reason: [`ErrorKind::Unauthorized`] for a refused token, [`ErrorKind::QuotaExhausted`] for an unpaid account, and
+        /// so on.
         reason: ErrorKind,
-        /// Since when.
+        /// The start of the pause.
         since: Timestamp,
     },
-    /// The vendor has ended the connection, for example because the app was uninstalled. Only a new token revives it.
+    /// The provider ended the connection, for example because the app was uninstalled. Only a new token restores it.
     Disconnected {
-        /// Since when.
+        /// When the connection ended.
         since: Timestamp,
     },
 }
@@ -162,7 +162,7 @@ impl ConnectionState {
     }
 }
 
-/// The states of connections in memory, for a directory that is not stored. A connection is active until told otherwise.
+/// The states of connections in memory, for a directory without persistent storage. A connection is active by default.
 ///
 /// ```
 /// use konstruct_core::{
@@ -199,16 +199,16 @@ impl ConnectionStates {
     }
 }
 
-/// An employee with what it works with.
+/// An employee with its model and tools.
 #[derive(Clone, Debug)]
 pub struct Staff {
-    /// Who it is.
+    /// The employee.
     pub employee: Arc<Employee>,
-    /// Which version of it, from 1.
+    /// The version of the employee.
     pub version: u32,
-    /// The model that it thinks with.
+    /// The employee's model.
     pub model: Arc<dyn LlmBackend>,
-    /// The tools that exist; which of them it may use, the employee says.
+    /// All tools that exist. The employee lists those that it may use.
     pub tools: Arc<Toolbox>,
 }
 

@@ -61,8 +61,8 @@ pub enum ModelEvent {
     Usage(Usage),
     /// A sign that the connection is alive.
     Heartbeat,
-    /// All that was yielded is void: the answer begins anew. A pool says this when it turns to another provider, and a
-    /// provider's codec where the provider itself starts over; either only before any text was shown.
+    /// Discards everything that was yielded; the answer starts over. A pool sends this when it switches to another provider, and a
+    /// provider's codec when the provider itself starts over. Both do so only before any text was shown.
     Restart,
     /// The answer is complete.
     Finish(Finish),

@@ -183,11 +183,11 @@ pub enum ToolChoice {
     /// The model may call tools.
     #[default]
     Auto,
-    /// It must not.
+    /// The model must not call tools.
     None,
-    /// It must call one or more.
+    /// The model must call at least one tool.
     Required,
-    /// It must call this one.
+    /// The model must call this tool.
     Tool(String),
 }
 
