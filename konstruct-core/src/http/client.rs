@@ -1,4 +1,4 @@
-//! The client: one TLS set-up for everything that Konstruct sends.
+//! The HTTP client: one TLS configuration for all outgoing requests.
 
 use std::{
     error::Error as StdError,
@@ -13,20 +13,20 @@ use rustls::{ClientConfig, RootCertStore};
 use super::{Guard, Request};
 use crate::{Error, Result};
 
-/// How long connecting may take unless told otherwise. A request that fails here has done nothing.
+/// The default connect timeout. A request that fails while connecting has had no effect.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// An HTTP client. Clones share their connections.
+/// An HTTP client. Clones share a connection pool.
 ///
-/// The connections are set up with the first request.
+/// The pool is created with the first request.
 #[derive(Clone, Debug)]
 pub struct Client {
     settings: ClientBuilder,
-    /// For any server, and for public ones only.
+    /// The pools for any server, and for public servers only.
     made: Arc<[OnceLock<StdResult<reqwest::Client, String>>; 2]>,
 }
 
-/// Makes a [`Client`].
+/// Builds a [`Client`].
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     connect: Duration,
@@ -36,35 +36,37 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Bounds the time to connect: 5 seconds unless told otherwise.
+    /// Sets the connect timeout; 5 seconds by default.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect = timeout;
         self
     }
 
-    /// Bounds the time of a whole exchange, from the request to the last byte of the body. Without it, the caller bounds its waits.
+    /// Sets the timeout of a whole exchange, from the request to the last byte of the body. Without it, the caller must limit its
+    /// own waits.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Lets through only what the guard does: for URLs that a tenant chose. No proxy is used then, because it would look names up itself.
+    /// Restricts requests to what a guard allows, for URLs that a tenant chose. Disables proxies, because a proxy would resolve
+    /// names itself.
     #[must_use]
     pub fn guard(mut self, guard: Guard) -> Self {
         self.guard = Some(guard);
         self
     }
 
-    /// Ignores the proxies of the environment: for servers of this machine.
+    /// Ignores the proxy settings of the environment, for servers on this machine.
     #[must_use]
     pub fn direct(mut self) -> Self {
         self.direct = true;
         self
     }
 
-    /// Makes the client.
+    /// Builds the client.
     pub fn build(self) -> Client {
         Client {
             settings: self,
@@ -95,7 +97,8 @@ impl ClientBuilder {
     }
 }
 
-/// The one TLS set-up. The provider and the roots are named here, so that neither a global default nor the system is asked.
+/// The TLS configuration. It names the crypto provider and the root certificates explicitly, so it does not depend on a global
+/// default or on the system.
 fn tls() -> StdResult<ClientConfig, rustls::Error> {
     static TLS: OnceLock<StdResult<ClientConfig, rustls::Error>> = OnceLock::new();
     TLS.get_or_init(|| {
@@ -112,7 +115,7 @@ fn tls() -> StdResult<ClientConfig, rustls::Error> {
 }
 
 impl Client {
-    /// Begins a client.
+    /// Starts building a client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             connect: CONNECT,
@@ -122,27 +125,28 @@ impl Client {
         }
     }
 
-    /// Begins a client with the same settings, and with connections of its own.
+    /// Starts building a client with the same settings and its own connection pool.
     pub fn to_builder(&self) -> ClientBuilder {
         self.settings.clone()
     }
 
-    /// Sets the connections up now instead of with the first request.
+    /// Creates the connection pool now instead of with the first request.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if TLS cannot be set up.
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if TLS cannot be configured.
     pub fn prepare(&self) -> Result<()> {
         self.connections(true).map(drop)
     }
 
-    /// Begins a request.
+    /// Starts a request.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for what is not a URL; [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden)
-    /// when the guard does not let it pass; [`ErrorKind::Internal`](crate::ErrorKind::Internal) if TLS cannot be set up.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid URL,
+    /// [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) if the guard does not allow it, and
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if TLS cannot be configured.
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> Result<Request> {
         let url = Url::parse(url.as_ref())
-            .map_err(|_| Error::invalid("base_url", "not a URL to call"))?;
+            .map_err(|_| Error::invalid("base_url", "is not a valid URL"))?;
         let any = match &self.settings.guard {
             None => true,
             Some(guard) => guard.passes(&url)?,
@@ -150,7 +154,7 @@ impl Client {
         Ok(Request::new(self.connections(any)?.request(method, url)))
     }
 
-    /// Begins a GET request.
+    /// Starts a GET request.
     ///
     /// # Errors
     /// Those of [`Client::request`].
@@ -158,7 +162,7 @@ impl Client {
         self.request(Method::GET, url)
     }
 
-    /// Begins a POST request.
+    /// Starts a POST request.
     ///
     /// # Errors
     /// Those of [`Client::request`].
@@ -166,7 +170,7 @@ impl Client {
         self.request(Method::POST, url)
     }
 
-    /// Returns the connections to any server, or to public ones only.
+    /// Returns the connection pool for any server, or for public servers only.
     fn connections(&self, any: bool) -> Result<&reqwest::Client> {
         let made = self.made[usize::from(!any)].get_or_init(|| {
             let made = self.settings.make(any);

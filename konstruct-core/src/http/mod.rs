@@ -1,12 +1,13 @@
-//! The one way out over HTTP: TLS, timeouts, guarded names, bounded bodies, and what a status means. Feature `http`.
+//! The HTTP client for all outgoing requests: TLS, timeouts, guarded host names, size limits and the meaning of status codes.
+//! Feature `http`.
 //!
-//! * [`Client`] and [`Request`] make requests with rustls on ring and Mozilla's roots, so that neither cmake nor system certificates are
-//!   needed. No redirect is followed, because it would carry a key elsewhere, and nothing is repeated.
-//! * [`Guard`] keeps a URL that a tenant chose away from the operator's own network.
-//! * [`Response`] reads a body chunk by chunk, or whole up to a limit.
-//! * [`kind_of`] is the one table of statuses, [`retry_after`] the one reader of the header of that name.
+//! * [`Client`] and [`Request`] send requests with rustls on ring and Mozilla's root certificates, so they need neither cmake nor
+//!   system certificates. Redirects are not followed, because they could send a key to another server. Requests are not retried.
+//! * [`Guard`] prevents a URL that a tenant chose from reaching the operator's own network.
+//! * [`Response`] reads a body chunk by chunk, or completely up to a limit.
+//! * [`kind_of`] maps status codes to error kinds, and [`retry_after`] parses the headers of that name.
 //!
-//! An error of this module never holds the URL: it may carry a token.
+//! Errors of this module never contain the URL, because it may contain a token.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,7 +24,7 @@ mod request;
 mod response;
 mod status;
 
-/// The method of a request, of the `http` crate; and a parsed address, of the `url` crate.
+/// The request method from the `http` crate, and the parsed URL from the `url` crate.
 pub use reqwest::{Method, Url};
 
 pub use self::{

@@ -1,4 +1,4 @@
-//! A request, and what a failed one may have done.
+//! HTTP requests, and whether a failed one may have had an effect.
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Response, guard::Blocked};
 use crate::{Error, ErrorKind, Result, Secret};
 
-/// Headers whose values may be secret: they are not printed.
+/// Headers with possibly secret values, which are not printed.
 #[derive(Clone, Debug, Default)]
 pub struct Headers(HeaderMap);
 
@@ -15,17 +15,18 @@ impl Headers {
     /// Sets a header.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a value with characters that a header cannot carry.
+    /// [`ErrorKind::InvalidInput`] for a value with characters that are not allowed in a header.
     pub fn set(&mut self, name: &'static str, value: &str) -> Result<()> {
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| Error::invalid(name, "has characters that a header cannot carry"))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            Error::invalid(name, "contains characters that are not allowed in a header")
+        })?;
         value.set_sensitive(true);
         self.0.insert(HeaderName::from_static(name), value);
         Ok(())
     }
 }
 
-/// A request to be sent.
+/// A request that is not sent yet.
 #[derive(Debug)]
 #[must_use = "a request is made by `send`"]
 pub struct Request(reqwest::RequestBuilder);
@@ -40,7 +41,7 @@ impl Request {
         Self(self.0.header(name, value.as_ref()))
     }
 
-    /// Sets headers.
+    /// Adds headers.
     pub fn headers(self, headers: Headers) -> Self {
         Self(self.0.headers(headers.0))
     }
@@ -50,17 +51,17 @@ impl Request {
         Self(self.0.bearer_auth(token.expose()))
     }
 
-    /// Adds parameters to the URL.
+    /// Adds query parameters to the URL.
     pub fn query(self, query: &(impl Serialize + ?Sized)) -> Self {
         Self(self.0.query(query))
     }
 
-    /// Sets a body of JSON.
+    /// Sets a JSON body.
     pub fn json(self, body: &(impl Serialize + ?Sized)) -> Self {
         Self(self.0.json(body))
     }
 
-    /// Sets a body of form fields.
+    /// Sets a form body.
     pub fn form(self, body: &(impl Serialize + ?Sized)) -> Self {
         Self(self.0.form(body))
     }
@@ -70,29 +71,29 @@ impl Request {
         Self(self.0.body(body.into()))
     }
 
-    /// Sends the request, and returns when the head of the answer is there. Any status is an answer.
+    /// Sends the request, and returns when the head of the response has arrived. Any status is a response, not an error.
     ///
     /// # Errors
-    /// [`ErrorKind::Forbidden`] when the guard does not allow the address; [`ErrorKind::InvalidInput`] when the request cannot be made;
-    /// [`ErrorKind::Unavailable`] when no connection could be established, so that nothing was done; [`ErrorKind::Ambiguous`] when there
-    /// is no answer: the request may have been carried out.
+    /// [`ErrorKind::Forbidden`] if the guard does not allow the address, [`ErrorKind::InvalidInput`] if the request is invalid,
+    /// [`ErrorKind::Unavailable`] if no connection could be established, so that the request had no effect, and
+    /// [`ErrorKind::Ambiguous`] if there is no response, so that the request may have been carried out.
     pub async fn send(self) -> Result<Response> {
         self.0.send().await.map(Response::new).map_err(failed)
     }
 }
 
 fn failed(error: reqwest::Error) -> Error {
-    // The URL may hold a token, as Slack's response URLs do.
+    // The URL may contain a token, as Slack's response URLs do.
     let error = error.without_url();
     if let Some(blocked) = Blocked::cause(&error) {
         return blocked.error();
     }
     let (kind, message) = if error.is_builder() {
-        (ErrorKind::InvalidInput, "the request cannot be made")
+        (ErrorKind::InvalidInput, "the request is invalid")
     } else if error.is_connect() {
-        (ErrorKind::Unavailable, "no connection")
+        (ErrorKind::Unavailable, "could not connect to the server")
     } else {
-        (ErrorKind::Ambiguous, "no answer")
+        (ErrorKind::Ambiguous, "the server did not respond")
     };
     Error::new(kind, message).with_source(error)
 }

@@ -1,4 +1,4 @@
-//! An answer: its head, and its body within a bound.
+//! HTTP responses: the head, and the body up to a size limit.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use super::{kind_of, retry_after};
 use crate::{Error, ErrorKind, Result};
 
-/// An answer whose body is not read yet.
+/// A response whose body has not been read.
 #[derive(Debug)]
 pub struct Response(reqwest::Response);
 
@@ -17,27 +17,27 @@ impl Response {
         Self(response)
     }
 
-    /// Returns the status.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.0.status().as_u16()
     }
 
-    /// Returns whether the status is one of success: 200 to 299.
+    /// Returns whether the status code is in the range 200 to 299.
     pub fn is_success(&self) -> bool {
         self.0.status().is_success()
     }
 
-    /// Returns what a status that is not one of success means, see [`kind_of`].
+    /// Returns the error kind of an unsuccessful status code, see [`kind_of`].
     pub fn kind(&self) -> ErrorKind {
         kind_of(self.status())
     }
 
-    /// Returns a header, if it is there and is text.
+    /// Returns a header, if it exists and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers().get(name)?.to_str().ok()
     }
 
-    /// Returns the media type in lower case and without its parameters, such as `application/json`; empty where there is none.
+    /// Returns the media type in lower case and without parameters, such as `application/json`; empty if there is none.
     pub fn media_type(&self) -> String {
         let media = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default();
@@ -52,23 +52,31 @@ impl Response {
     /// Returns the next bytes of the body; `None` at its end.
     ///
     /// # Errors
-    /// [`ErrorKind::Truncated`] when the connection breaks.
+    /// [`ErrorKind::Truncated`] if the connection fails.
     ///
     /// # Cancel safety
-    /// Dropped before it returns, no bytes are lost.
+    /// Dropping the future loses no bytes.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.0.chunk().await.map_err(|error| {
-            Error::new(ErrorKind::Truncated, "the connection broke in mid-answer")
-                .with_source(error.without_url())
+            Error::new(
+                ErrorKind::Truncated,
+                "the connection failed in the middle of the response",
+            )
+            .with_source(error.without_url())
         })
     }
 
-    /// Reads the whole body, of at most so many bytes.
+    /// Reads the whole body, up to a number of bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::TooLarge`] when it is larger; [`ErrorKind::Truncated`] when the connection breaks.
+    /// [`ErrorKind::TooLarge`] if the body is larger, [`ErrorKind::Truncated`] if the connection fails.
     pub async fn body(mut self, most: usize) -> Result<Bytes> {
-        let too_large = || Error::new(ErrorKind::TooLarge, format!("more than {most} bytes"));
+        let too_large = || {
+            Error::new(
+                ErrorKind::TooLarge,
+                format!("the body has more than {most} bytes"),
+            )
+        };
         let length = self.header(CONTENT_LENGTH.as_str());
         let length = length.and_then(|length| length.parse::<u64>().ok());
         if length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most))
@@ -85,7 +93,8 @@ impl Response {
         Ok(body.freeze())
     }
 
-    /// Reads the beginning of the body, of at most so many bytes, into `body`. What was read stays there when the caller stops waiting.
+    /// Reads the beginning of the body, up to a number of bytes, into `body`. The bytes read so far stay in `body` if the future
+    /// is dropped.
     pub async fn beginning(mut self, most: usize, body: &mut Vec<u8>) {
         while body.len() < most
             && let Ok(Some(chunk)) = self.chunk().await

@@ -1,14 +1,14 @@
-//! What a status and `Retry-After` mean.
+//! The meaning of HTTP status codes and of `Retry-After`.
 
 use std::time::Duration;
 
 use crate::ErrorKind;
 
-/// Returns what a status that is not one of success means, where the body says nothing better.
+/// Returns the error kind of an unsuccessful status code, for a body that contains no better information.
 ///
-/// A status after which the work may have been done is [`ErrorKind::Ambiguous`]. 503 and 529 are how a busy server refuses, and are
-/// [`ErrorKind::Unavailable`]; a caller that must not do the same thing twice takes these as ambiguous too, because a gateway may
-/// have passed the request on.
+/// A status after which the request may have been carried out is [`ErrorKind::Ambiguous`]. A busy server refuses requests with
+/// 503 or 529, which are [`ErrorKind::Unavailable`]. A caller that must not repeat an action treats these as ambiguous as well,
+/// because a gateway may have forwarded the request.
 pub fn kind_of(status: u16) -> ErrorKind {
     match status {
         400 | 405 | 406 | 415 | 422 => ErrorKind::InvalidInput,
@@ -21,16 +21,16 @@ pub fn kind_of(status: u16) -> ErrorKind {
         429 => ErrorKind::RateLimited,
         499 => ErrorKind::Cancelled,
         501 => ErrorKind::Unsupported,
-        // Refused before any work: a server that is busy, overloaded or in maintenance.
+        // Refused before any work: the server is busy, overloaded or in maintenance.
         503 | 529 => ErrorKind::Unavailable,
-        // A gateway gave up waiting, or the server failed at an unknown point.
+        // A gateway timed out, or the server failed at an unknown point.
         408 | 500.. => ErrorKind::Ambiguous,
         _ => ErrorKind::Protocol,
     }
 }
 
-/// Reads `retry-after-ms`, or `retry-after` in seconds or as a date, which counts from the server's own clock. `header` returns a header
-/// by its name.
+/// Parses `retry-after-ms`, or `retry-after` in seconds or as a date, which is compared with the server's own `date`. `header`
+/// returns a header by name.
 pub fn retry_after<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Duration> {
     let text = |name: &str| header(name).map(str::trim);
     let seconds = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();

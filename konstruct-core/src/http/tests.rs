@@ -1,4 +1,4 @@
-//! The client against real local servers.
+//! Tests of the client against real local servers.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::{Error, ErrorKind, Result, Secret};
 
-/// Serves one connection after another the same bytes; returns its address, and what it was asked once it was.
+/// Serves the same bytes on every connection. Returns the address, and a receiver of the requests.
 async fn serve(answer: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -19,7 +19,7 @@ async fn serve(answer: &'static str) -> (String, tokio::sync::mpsc::UnboundedRec
             let mut bytes = [0; 8192];
             let count = stream.read(&mut bytes).await.unwrap();
             let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-            // The test may be over.
+            // The test may have ended.
             let _unread = seen.send(text);
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -81,7 +81,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
         text.contains("content-type: application/json\r\n"),
         "{text}"
     );
-    assert!(asked.try_recv().is_err(), "it asks once");
+    assert!(asked.try_recv().is_err(), "the request is sent once");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What happens in a tenant's conversations, as an app follows it.
+//! A stream of what happens in a tenant's conversations.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// How many records are read at once.
+/// The number of records read at a time.
 const PAGE: usize = 256;
-/// How long to wait between two looks at the store, in case another process writes to it.
-const LOOK: Duration = Duration::from_secs(1);
+/// The delay between two reads of the store, in case another process writes to it.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something that happened in a conversation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Activity {
-    /// Where to continue after it: the argument of [`Workforce::watch`].
+    /// The cursor after this activity, for [`Workforce::watch`].
     pub cursor: u64,
     /// The conversation.
     pub conversation: ConversationId,
@@ -36,26 +36,26 @@ pub struct Activity {
     pub kind: ActivityKind,
 }
 
-/// What happened in a conversation.
+/// The kind of activity in a conversation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ActivityKind {
-    /// A person or the employee said something.
+    /// A person or the employee sent a message.
     Message(SpokenMessage),
     /// The model called a tool.
     ToolCalled {
         /// The tool.
         tool: String,
-        /// What it does to the world.
+        /// The tool's effect on the outside world.
         effect: Effect,
     },
-    /// An item was opened for a person, or changed.
+    /// An item was opened for a person, or updated.
     ItemOpened(OpenItem),
     /// An open item was closed.
     ItemClosed {
         /// The item.
         item: ItemId,
-        /// Why.
+        /// The reason.
         reason: CloseReason,
     },
     /// The turn ended.
@@ -91,7 +91,7 @@ impl Activity {
     }
 }
 
-/// A place in the feed, and what was read from there.
+/// A cursor in the feed, and the activities that were read but not returned yet.
 struct Follower {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -114,7 +114,7 @@ impl Follower {
                 self.waiting.extend(page.iter().filter_map(Activity::of));
                 continue;
             }
-            let look = self.clock.sleep_until(self.clock.now() + LOOK);
+            let look = self.clock.sleep_until(self.clock.now() + POLL_INTERVAL);
             let changed = self.processed.changed();
             pin_mut!(look, changed);
             select(look, changed).await;
@@ -123,14 +123,15 @@ impl Follower {
 }
 
 impl Workforce {
-    /// Follows what happens in the conversations: messages, tool calls, open items and the ends of turns, in the order in which
-    /// they were recorded, beginning after a cursor (0 is the beginning). The stream waits for more and does not end.
+    /// Returns a stream of what happens in the conversations after a cursor (0 is the beginning): messages, tool calls, open
+    /// items and the ends of turns, in the order in which they were recorded. The stream waits for more and does not end.
     ///
-    /// It reads the durable log, not a notification, so nothing is missed: store [`Activity::cursor`] when an activity is handled, and
-    /// continue there after a restart. What happened after the last stored cursor is seen again. What was erased is left out. The work
-    /// of this process is seen at once, that of others within a second.
+    /// The stream reads the durable log and does not depend on notifications, so it misses nothing. Store [`Activity::cursor`]
+    /// after handling an activity, and continue there after a restart; activities after the last stored cursor are returned
+    /// again. Erased content is omitted. Activities of this process are returned immediately, those of other processes within a
+    /// second.
     ///
-    /// After an error the stream may be polled again: it reads from the same place.
+    /// After an error the stream can be polled again and continues at the same position.
     ///
     /// ```
     /// use futures_util::StreamExt as _;
@@ -168,9 +169,9 @@ impl Workforce {
         stream::unfold(follower, |mut follower| async move {
             let next = follower.next().await;
             if next.is_err() {
-                // Whoever polls on does not spin.
+                // Prevents a caller that polls again from spinning.
                 let clock = &follower.clock;
-                clock.sleep_until(clock.now() + LOOK).await;
+                clock.sleep_until(clock.now() + POLL_INTERVAL).await;
             }
             Some((next, follower))
         })

@@ -1,4 +1,4 @@
-//! The built-in channel: an app that asks its employee directly, and reads the answers from the log.
+//! The built-in channel, for apps that call the employee directly and read the replies from the log.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     outgoing::Rendered,
 };
 
-/// The most characters of one message: an app shows a text as it is.
+/// The most characters of a message. An app shows a text unchanged.
 const MAX_TEXT: usize = 1_000_000;
 
 /// Returns the connection of every tenant's built-in channel.
@@ -21,7 +21,7 @@ pub(super) fn connection() -> ConnectionId {
     connection_id(&ChannelKind::APP, &AccountId::default())
 }
 
-/// A channel whose messages are delivered by being recorded.
+/// A channel that delivers messages by recording them.
 #[derive(Debug)]
 struct App(Capabilities);
 
@@ -46,7 +46,7 @@ impl Channel for App {
         })
     }
 
-    /// What was recorded is in the log, so it has arrived.
+    /// A recorded send is in the log, so it has arrived.
     async fn find(&self, query: FindQuery) -> Result<Option<Receipt>> {
         Ok(Some(Receipt {
             message: Some(query.key),
@@ -58,7 +58,7 @@ impl Channel for App {
     }
 }
 
-/// A directory in which every tenant has the built-in channel.
+/// A directory that adds the built-in channel to every tenant.
 #[derive(Debug)]
 pub(super) struct WithApp {
     inner: Arc<dyn Directory>,

@@ -1,4 +1,4 @@
-//! Asking the employee directly: a turn of the engine like any other, whose reply is returned.
+//! Direct questions to the employee: an ordinary turn of the engine, whose reply is returned.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use crate::{
     turn::{Action, Entry, Event, FallbackReason, Outcome, Record},
 };
 
-/// How many records are read at once.
+/// The number of records read at a time.
 const PAGE: u64 = 64;
-/// How long to wait between two looks at the log, in case another process works on the conversation.
-const LOOK: Duration = Duration::from_secs(1);
+/// The delay between two checks of the log, in case another process runs the turn.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the employee answered.
+/// The reply of the employee to a question.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The text, as Markdown. Empty where the employee said nothing.
+    /// The text as Markdown. Empty if the employee did not reply.
     pub text: String,
     /// The parts of the reply, with their choices.
     pub parts: Vec<Outgoing>,
@@ -32,7 +32,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns why the text is one of the employee's fixed sentences instead of an answer; `None` for an answer.
+    /// Returns the reason if the text is one of the employee's fixed phrases; `None` for a real answer.
     pub fn fallback(&self) -> Option<FallbackReason> {
         match &self.outcome {
             Outcome::Replied { fallback, .. } => *fallback,
@@ -42,20 +42,20 @@ impl Answer {
 }
 
 impl Workforce {
-    /// Asks the employee, and waits for the answer. `person` is your app's id of who asks: the employee remembers each person's
-    /// conversation, and does not reveal one person's conversation to another.
+    /// Asks the employee a question, and waits for the answer. `person` is your app's id of the person who asks. The employee
+    /// remembers the conversation with each person, and does not reveal it to others.
     ///
-    /// The question is a turn like any other: durable before it is processed, replayable, under the cap, with memory and tools. It is
-    /// processed by [`run`](Self::run) if that is running, otherwise by this call. Questions that one person asks at the same time are
-    /// answered together, as in a chat. There is no time limit beyond the employee's
-    /// [`deadline_secs`](crate::employee::TurnLimits::deadline_secs), after which the answer is a fixed sentence
+    /// A question is an ordinary turn: stored before it is processed, replayable, limited by the cap, and with memory and tools.
+    /// If [`run`](Self::run) is running, it processes the question, otherwise this call does. Questions that a person asks at the
+    /// same time are answered together, as in a chat. The only time limit is the employee's
+    /// [`deadline_secs`](crate::employee::TurnLimits::deadline_secs), after which the answer is a fixed phrase
     /// ([`Answer::fallback`]).
     ///
     /// # Errors
-    /// Those of the store, and [`ErrorKind::NotFound`] where the tenant has no employee.
+    /// Those of the store, and [`ErrorKind::NotFound`] if the tenant has no employee.
     ///
     /// # Cancel safety
-    /// The question stays accepted if the future is dropped; its answer is in the [`transcript`](Self::transcript).
+    /// The question stays accepted if the future is dropped. Its answer can be read in the [`transcript`](Self::transcript).
     ///
     /// ```
     /// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}, SystemClock};
@@ -74,18 +74,18 @@ impl Workforce {
         self.ask_with(Inbound::message(person, text)).await
     }
 
-    /// Asks the employee with an event of your own making, for example one with attachments or a fixed id. Its channel and account are
+    /// Asks the employee with your own event, for example one with attachments or a fixed id. Its channel and account are
     /// replaced by those of the built-in channel.
     ///
     /// # Errors
-    /// Those of [`ask`](Self::ask), [`ErrorKind::InvalidInput`] for an event without a conversation, and [`ErrorKind::Conflict`] for
-    /// an event that was accepted before.
+    /// Those of [`ask`](Self::ask), [`ErrorKind::InvalidInput`] for an event without a conversation, and [`ErrorKind::Conflict`]
+    /// for an event that was accepted before.
     pub async fn ask_with(&self, mut event: Inbound) -> Result<Answer> {
         self.directory.staff(self.tenant, None).await?;
         if event.conversation.is_none() {
             return Err(Error::invalid(
                 "conversation",
-                "the event must belong to one; see Inbound::in_place",
+                "the event must have one; set it with Inbound::in_place",
             ));
         }
         event.channel = crate::ChannelKind::APP;
@@ -106,9 +106,9 @@ impl Workforce {
                 if let Some(answer) = self.answer_to(conversation, seq).await? {
                     return Ok(answer);
                 }
-                // Another process may be the one that works on it.
+                // Another process may run the turn.
                 let clock = &self.worker.driver().clock;
-                let look = clock.sleep_until(clock.now() + LOOK);
+                let look = clock.sleep_until(clock.now() + POLL_INTERVAL);
                 let changed = processed.changed();
                 futures_util::pin_mut!(look, changed);
                 futures_util::future::select(look, changed).await;
@@ -121,12 +121,12 @@ impl Workforce {
         }
     }
 
-    /// Looks for the end of the turn that an event was input to.
+    /// Returns the answer of the turn that consumed an event, if the turn has ended.
     async fn answer_to(&self, conversation: ConversationId, seq: u64) -> Result<Option<Answer>> {
         let summary = self.store.conversation(self.tenant, conversation).await?;
         let len = summary.map_or(0, |summary| summary.len);
         let (mut from, mut records) = (len, Vec::<Stored>::new());
-        // The numbers of inputs only ever grow, so the search ends at the first older one.
+        // The numbers of inputs only increase, so the search ends at the first older one.
         let received = |stored: &Stored| match stored.record.as_deref().map(|record| &record.entry)
         {
             Some(Entry::Event(Event::Received(input))) => Some(input.seq),
@@ -151,7 +151,7 @@ impl Workforce {
     }
 }
 
-/// Reads the answer from a turn's records; `None` while the turn is open.
+/// Returns the answer in a turn's records; `None` while the turn is open.
 fn answer(records: &[Arc<Record>], conversation: ConversationId, turn: TurnId) -> Option<Answer> {
     let outcome = records.iter().find_map(|record| match &record.entry {
         Entry::Action(Action::Finish { outcome }) => Some(outcome.clone()),

@@ -1,8 +1,8 @@
-//! What a workforce is made of.
+//! The builder of a workforce.
 
 use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use super::{Memory, Running, Workforce, app::WithApp};
+use super::{Memory, RunCounter, Workforce, app::WithApp};
 use crate::{
     Channel, Clock, Directory, Employee, Error, ErrorKind, LlmBackend, LocalDirectory, MemoryStore,
     Result, SystemClock, TenantId,
@@ -54,15 +54,14 @@ impl WorkforceBuilder {
         }
     }
 
-    /// Sets the tenant that everything is kept under. The default is the nil tenant.
+    /// Sets the tenant whose data the workforce uses. The default is the nil tenant.
     #[must_use]
     pub fn tenant(mut self, tenant: TenantId) -> Self {
         self.tenant = tenant;
         self
     }
 
-    /// Gives the employee a memory that is not a part of the store. It has to follow the store's
-    /// [feed](crate::store::History::feed) by itself.
+    /// Sets a memory that is separate from the store. It must follow the store's [feed](crate::store::History::feed) by itself.
     #[must_use]
     pub fn memory(mut self, memory: impl MemoryStore) -> Self {
         self.memory = Some(Memory {
@@ -72,7 +71,7 @@ impl WorkforceBuilder {
         self
     }
 
-    /// Gives the employee a model to think with.
+    /// Sets the employee's model.
     #[must_use]
     pub fn model(mut self, model: impl LlmBackend) -> Self {
         self.model = Some(Arc::new(model));
@@ -86,23 +85,23 @@ impl WorkforceBuilder {
         self
     }
 
-    /// Adds a channel, and the account whose events come through it: a Slack team, a WhatsApp phone number id.
+    /// Adds the channel of an account: a Slack team or a WhatsApp phone number id.
     #[must_use]
     pub fn channel(mut self, account: impl Into<String>, channel: impl Channel) -> Self {
         self.channels.push((account.into(), Arc::new(channel)));
         self
     }
 
-    /// Pays for the embedder that the store was opened with: from the store's ledger, under the employee's cap.
+    /// Pays for the embedder that the store was opened with, from the store's ledger and under the employee's cap.
     #[must_use]
     pub fn pay_for(mut self, embedder: Arc<PaidEmbedder>) -> Self {
         self.embedder = Some(embedder);
         self
     }
 
-    /// Has the employee learn from conversations: facts about the people, and summaries of what the window does not hold any more. Each
-    /// conversation is looked at after every so many messages, off the reply path. That costs calls of the model, under the
-    /// employee's cap. It needs a memory.
+    /// Lets the employee learn from conversations: facts about people, and summaries of what the window no longer contains. Each
+    /// conversation is learned from after this many new messages, in the background. This costs model calls, under the employee's
+    /// cap, and requires a memory.
     #[must_use]
     pub fn learn_every(mut self, messages: u32) -> Self {
         self.learn_every = Some(messages);
@@ -111,24 +110,24 @@ impl WorkforceBuilder {
 
     /// Hires the employee.
     ///
-    /// Its version follows from its settings, whatever its id is: after a change (also by an update of this crate that adds a
-    /// setting) new turns begin with the new version. A turn that was open at the change is continued only by the version that it
-    /// began with: see [`formerly`](Self::formerly).
+    /// Its version is derived from its settings without its id. After a change of settings, also by an update of this crate that
+    /// adds one, new turns begin with the new version. A turn that was open at the change can be resumed only with the version
+    /// that it began with, see [`formerly`](Self::formerly).
     #[must_use]
     pub fn hire(mut self, employee: Employee) -> Self {
         self.employees.push(employee);
         self
     }
 
-    /// Keeps an earlier version of the employee, with which its open turns are finished and its turns are replayed. Without it
-    /// they end with a recorded outcome and an open item.
+    /// Adds an earlier version of the employee, with which its open turns are finished and its turns are replayed. Without it,
+    /// open turns end with a recorded outcome and an open item.
     #[must_use]
     pub fn formerly(mut self, employee: Employee) -> Self {
         self.earlier.push(employee);
         self
     }
 
-    /// Sets how many conversations are worked on at a time; the default is that of [`Worker::new`].
+    /// Sets how many conversations are processed at a time; the default is that of [`Worker::new`].
     #[must_use]
     pub fn concurrency(mut self, concurrency: NonZeroUsize) -> Self {
         self.concurrency = Some(concurrency);
@@ -142,7 +141,7 @@ impl WorkforceBuilder {
         self
     }
 
-    /// Sets how long a conversation is held without being renewed; the default is that of [`Driver::new`].
+    /// Sets how long a claim lasts without being renewed; the default is that of [`Driver::new`].
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
@@ -156,21 +155,21 @@ impl WorkforceBuilder {
         self
     }
 
-    /// Takes employees and channels of any number of tenants from a directory, such as a [`LocalDirectory`] that the app keeps and
-    /// changes. The tenant's view of the workforce is [`Workforce::for_tenant`]. A model, tools, channels and employees are then the
-    /// directory's, and are not given here.
+    /// Uses the employees and channels of a directory with any number of tenants, such as a [`LocalDirectory`] that the app
+    /// changes. [`Workforce::for_tenant`] returns the workforce of a tenant. The model, tools, channels and employees then come
+    /// from the directory and must not be set here.
     #[must_use]
     pub fn directory(mut self, directory: impl Directory) -> Self {
         self.directory = Some(Arc::new(directory));
         self
     }
 
-    /// Finishes the workforce.
+    /// Builds the workforce.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where the model or the employee is missing, a tool is granted that was not added, something is to
-    /// be learned without a memory, or a directory is given beside what it replaces; [`ErrorKind::Conflict`] for a second employee or
-    /// an account that is there twice.
+    /// [`ErrorKind::InvalidInput`] if the model or the employee is missing, if a granted tool was not added, if learning is
+    /// enabled without a memory, or if a directory is combined with what it replaces; [`ErrorKind::Conflict`] for a second
+    /// employee or a duplicate account.
     pub fn build(mut self) -> Result<Workforce> {
         let (directory, local) = match self.directory.take() {
             Some(directory) => {
@@ -197,7 +196,7 @@ impl WorkforceBuilder {
             (Some(_), None) => {
                 return Err(Error::invalid(
                     "learn_every",
-                    "give the employee a memory to learn into",
+                    "requires a memory; use a store with one, or set `memory`",
                 ));
             }
         };
@@ -220,7 +219,7 @@ impl WorkforceBuilder {
             local,
             worker,
             learner,
-            running: Running::default(),
+            running: RunCounter::default(),
         })
     }
 
@@ -239,18 +238,17 @@ impl WorkforceBuilder {
         Ok(())
     }
 
-    /// Makes the directory of one tenant.
+    /// Creates the directory of one tenant.
     fn local(&mut self) -> Result<LocalDirectory> {
         let model = self.model.take();
-        let model =
-            model.ok_or_else(|| Error::invalid("model", "give the employee one to think with"))?;
+        let model = model.ok_or_else(|| Error::invalid("model", "the employee needs a model"))?;
         let mut employees = std::mem::take(&mut self.employees).into_iter();
         let employee = employees
             .next()
-            .ok_or_else(|| Error::invalid("hire", "hire an employee"))?;
+            .ok_or_else(|| Error::invalid("hire", "the workforce needs an employee"))?;
         if let Some(second) = employees.next() {
             let message = format!(
-                "hire: a tenant has one employee; `{}` would be a second",
+                "hire: a tenant has only one employee; `{}` is a second one",
                 second.name
             );
             return Err(Error::new(ErrorKind::Conflict, message));
@@ -267,7 +265,7 @@ impl WorkforceBuilder {
             if !connections.insert(connection) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
-                    "channel: an account is there twice",
+                    "channel: an account was added twice",
                 ));
             }
         }

@@ -1,11 +1,11 @@
-//! The workforce: AI employees in an app of your own, made of a store, a model, and channels if you want them.
+//! Workforces: AI employees in your own app, built from a store, a model and optional channels.
 //!
 //! | file | what |
 //! |---|---|
-//! | `builder` | what it is made of |
-//! | `ask` | a question of the app, and its answer |
-//! | `proactive` | a message that the employee sends first |
-//! | `activity` | what happens, as a stream |
+//! | `builder` | the builder |
+//! | `ask` | direct questions and their answers |
+//! | `proactive` | messages that the employee sends first |
+//! | `activity` | a stream of what happens |
 //! | `app` | the built-in channel |
 
 mod activity;
@@ -46,9 +46,9 @@ use crate::{
     turn::{DriverStats, ItemId, Worker},
 };
 
-/// AI employees in an app that embeds them: one tenant, or [many](Self::for_tenant).
+/// AI employees that are embedded in an app, for one tenant or [many](Self::for_tenant).
 ///
-/// Cloning is cheap, and every clone works on the same store.
+/// Cloning is cheap. All clones use the same store.
 ///
 /// ```
 /// use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
@@ -74,59 +74,59 @@ pub struct Workforce {
     store: Arc<dyn Store>,
     memory: Option<Memory>,
     directory: Arc<dyn Directory>,
-    /// The directory that the builder made, if it made one.
+    /// The directory that the builder created, if any.
     local: Option<Arc<LocalDirectory>>,
     worker: Worker,
     learner: Option<Learner>,
-    running: Running,
+    running: RunCounter,
 }
 
-/// A memory, and whether it is a part of the store.
+/// A memory, and whether it is part of the store.
 #[derive(Clone, Debug)]
 struct Memory {
     memory: Arc<dyn MemoryStore>,
     of_store: bool,
 }
 
-/// How many calls of [`Workforce::run`] are under way.
+/// The number of running calls of [`Workforce::run`].
 #[derive(Clone, Debug, Default)]
-struct Running(Arc<AtomicUsize>);
+struct RunCounter(Arc<AtomicUsize>);
 
-impl Running {
+impl RunCounter {
     fn is_running(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
 
-    fn begin(&self) -> Run {
+    fn begin(&self) -> RunGuard {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Run(Arc::clone(&self.0))
+        RunGuard(Arc::clone(&self.0))
     }
 }
 
-struct Run(Arc<AtomicUsize>);
+struct RunGuard(Arc<AtomicUsize>);
 
-impl Drop for Run {
+impl Drop for RunGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What was spent and is reserved in a calendar month (UTC), and the cap.
+/// The amounts spent and reserved in a calendar month (UTC), and the cap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spend {
     /// The month, such as `2026-11`.
     pub month: String,
-    /// What was spent.
+    /// The amount spent.
     pub spent: NanoUsd,
-    /// What is reserved for calls that are under way.
+    /// The amount reserved for running calls.
     pub reserved: NanoUsd,
     /// The employee's monthly cap.
     pub cap: Option<NanoUsd>,
 }
 
 impl Spend {
-    /// Returns what can still be spent; `None` without a cap.
+    /// Returns the amount that can still be spent; `None` without a cap.
     pub fn left(&self) -> Option<NanoUsd> {
         let taken = self.spent.saturating_add(self.reserved);
         self.cap.map(|cap| cap.saturating_sub(taken))
@@ -134,7 +134,7 @@ impl Spend {
 }
 
 impl Workforce {
-    /// Starts with a store that keeps the conversations and the memory.
+    /// Starts building a workforce on a store that keeps both the conversations and the memory.
     pub fn builder<S: Store + MemoryStore + Clone>(store: S) -> WorkforceBuilder {
         let memory = Memory {
             memory: Arc::new(store.clone()),
@@ -143,14 +143,14 @@ impl Workforce {
         WorkforceBuilder::new(Arc::new(store), Some(memory))
     }
 
-    /// Starts with a store that keeps only the conversations. Without a [memory](WorkforceBuilder::memory) the employee knows the
-    /// window of history and nothing else.
+    /// Starts building a workforce on a store that keeps only the conversations. Without a [memory](WorkforceBuilder::memory),
+    /// the employee sees only the most recent history.
     pub fn builder_on(store: impl Store) -> WorkforceBuilder {
         WorkforceBuilder::new(Arc::new(store), None)
     }
 
-    /// Returns the same workforce for another tenant: the same store, directory and workers, with the other's data and employee. It
-    /// needs a directory that knows the tenant, see [`WorkforceBuilder::directory`].
+    /// Returns the workforce of another tenant, with the same store, directory and workers. The directory must know the tenant,
+    /// see [`WorkforceBuilder::directory`].
     #[must_use]
     pub fn for_tenant(&self, tenant: TenantId) -> Self {
         Self {
@@ -159,7 +159,7 @@ impl Workforce {
         }
     }
 
-    /// Returns the tenant that the methods of this value are about.
+    /// Returns the tenant of this workforce.
     pub fn tenant(&self) -> TenantId {
         self.tenant
     }
@@ -174,11 +174,11 @@ impl Workforce {
         Arc::clone(&self.store)
     }
 
-    /// Changes settings of the employee, from the next turn on. Returns the new version.
+    /// Changes the settings of the employee, starting with the next turn. Returns the new version.
     ///
     /// # Errors
-    /// Those of [`LocalDirectory::change`], and [`ErrorKind::Unsupported`] for a workforce that was built with a directory of its
-    /// own: change it there.
+    /// Those of [`LocalDirectory::change`], and [`ErrorKind::Unsupported`] if the workforce was built with your own directory;
+    /// change the employee there.
     pub fn change(&self, change: impl FnOnce(&mut Employee)) -> Result<u32> {
         match &self.local {
             Some(local) => local.change(self.tenant, change),
@@ -189,11 +189,11 @@ impl Workforce {
         }
     }
 
-    /// Accepts an event. When it returns, the event is durable, and [`Workforce::run`] will process it. An event of the kind
+    /// Accepts an event. When the call returns, the event is stored, and [`Workforce::run`] will process it. An event of the kind
     /// [`ChannelKind::APP`] belongs to the built-in channel.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] for an account that the tenant has no channel for, and those of the store.
+    /// [`ErrorKind::NotFound`] for an account without a channel of the tenant, and those of the store.
     pub async fn accept(&self, event: Inbound) -> Result<Accepted> {
         let connection = self.connection(&event.channel, &event.account).await?;
         let outcomes = self
@@ -203,10 +203,10 @@ impl Workforce {
         outcomes
             .into_iter()
             .next()
-            .ok_or_else(|| Error::internal("the store gave no outcome"))
+            .ok_or_else(|| Error::internal("the store returned no outcome"))
     }
 
-    /// Processes the conversations of all tenants until `shutdown` is ready, and learns meanwhile.
+    /// Processes the conversations of all tenants until `shutdown` completes, and learns from them in the background.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let _running = self.running.begin();
         let Some(learner) = self.learner else {
@@ -219,11 +219,11 @@ impl Workforce {
             worker.run(shutdown).await;
             drop(ended);
         };
-        // It learns until the worker has ended.
+        // Learning continues until the worker has ended.
         join(working, learn_loop.run(end.map(drop))).await;
     }
 
-    /// Processes what is ready now, of all tenants, learns from it, and returns.
+    /// Processes everything that is ready now, of all tenants, learns from it, and returns.
     ///
     /// # Errors
     /// Those of the store.
@@ -238,13 +238,14 @@ impl Workforce {
         Ok(())
     }
 
-    /// Returns counts of the turns, calls and sends of this process.
+    /// Returns counters of the turns, calls and sends of this process.
     pub fn stats(&self) -> &DriverStats {
         self.worker.stats()
     }
 
-    /// Returns the person whom a channel knows by an address: a Slack user id such as `U77`, a WhatsApp phone number (written in any
-    /// way) or user id, your app's own id on [`ChannelKind::APP`]. `None` if nobody wrote from it, or they were forgotten.
+    /// Returns the person behind an address of a channel: a Slack user id such as `U77`, a WhatsApp phone number in any notation
+    /// or user id, or your app's own id on [`ChannelKind::APP`]. `None` if no message came from the address, or the person was
+    /// forgotten.
     ///
     /// # Errors
     /// Those of the store.
@@ -256,7 +257,7 @@ impl Workforce {
         self.store.person(self.tenant, channel, &address).await
     }
 
-    /// Lists the conversations, the one with the latest activity first, from after the cursor on.
+    /// Lists the conversations after a cursor, most recently active first.
     ///
     /// # Errors
     /// Those of the store.
@@ -268,7 +269,7 @@ impl Workforce {
         self.store.list(self.tenant, after, limit).await
     }
 
-    /// Reads a part of a conversation's log; [`spoken_message`](crate::turn::spoken_message) returns the message in a record.
+    /// Reads a range of a conversation's log; [`spoken_message`](crate::turn::spoken_message) returns the message in a record.
     ///
     /// # Errors
     /// Those of the store.
@@ -280,11 +281,11 @@ impl Workforce {
         self.store.read(self.tenant, conversation, range).await
     }
 
-    /// Decides about an open item: see [`Decision`] for what a person can decide about which [kind](crate::turn::ItemKind). Returns
-    /// whether it was the first decision about the item; a later one changes nothing.
+    /// Decides on an open item, see [`Decision`] for the possible decisions and [`ItemKind`](crate::turn::ItemKind) for the kinds
+    /// of items. Returns whether this was the first decision on the item; later ones have no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] for a conversation that does not exist, and those of the store.
+    /// [`ErrorKind::NotFound`] if the conversation does not exist, and those of the store.
     pub async fn decide(&self, entry: &ItemEntry, decision: Decision) -> Result<bool> {
         let conversation = entry.conversation;
         let known = self.store.conversation(self.tenant, conversation).await?;
@@ -295,7 +296,7 @@ impl Workforce {
         let event = Inbound::new(
             ChannelKind::APP,
             crate::AccountId::default(),
-            // A second decision about the same item is the same event: the first one counts.
+            // A second decision on the same item has the same event id, so the first one counts.
             format!("decision.{item}"),
             self.worker.driver().clock.now(),
             Body::Decision {
@@ -309,7 +310,7 @@ impl Workforce {
         Ok(matches!(accepted[..], [Accepted::New { .. }]))
     }
 
-    /// Lists what waits for a person or a time.
+    /// Lists the open items, which wait for a person or a time.
     ///
     /// # Errors
     /// Those of the store.
@@ -317,10 +318,10 @@ impl Workforce {
         self.store.items(self.tenant, after, limit).await
     }
 
-    /// Returns what was spent and is reserved in this calendar month (UTC), and the cap.
+    /// Returns the amounts spent and reserved in this calendar month (UTC), and the cap.
     ///
     /// # Errors
-    /// Those of the store, and [`ErrorKind::NotFound`] where the tenant has no employee.
+    /// Those of the store, and [`ErrorKind::NotFound`] if the tenant has no employee.
     pub async fn spend(&self) -> Result<Spend> {
         let month = month(self.worker.driver().clock.now());
         let query = LedgerQuery {
@@ -337,7 +338,7 @@ impl Workforce {
         })
     }
 
-    /// Reads a month's sums and rows of the ledger, each with its time and conversation.
+    /// Returns the sums of a month and a page of the ledger's rows, each with its time and conversation.
     ///
     /// # Errors
     /// Those of the store.
@@ -345,7 +346,7 @@ impl Workforce {
         self.store.ledger(self.tenant, query).await
     }
 
-    /// Finds what is relevant to a text.
+    /// Searches the memory.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without a memory, and those of the memory.
@@ -353,7 +354,7 @@ impl Workforce {
         self.memory()?.recall(self.tenant, query).await
     }
 
-    /// Teaches a document, or a new version of it.
+    /// Adds a document to the memory, or a new version of it.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without a memory, and those of [`put_document`](crate::memory::KnowledgeStore::put_document).
@@ -361,7 +362,7 @@ impl Workforce {
         self.memory()?.put_document(self.tenant, document).await
     }
 
-    /// Lists the documents, the newest first.
+    /// Lists the documents, newest first.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without a memory, and those of the memory.
@@ -369,7 +370,7 @@ impl Workforce {
         self.memory()?.documents(self.tenant).await
     }
 
-    /// Removes a document and all of its versions. Returns whether there was one.
+    /// Removes a document with all of its versions. Returns whether it existed.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] without a memory, and those of the memory.
@@ -377,14 +378,14 @@ impl Workforce {
         self.memory()?.delete_document(self.tenant, id).await
     }
 
-    /// Erases something from the conversations and from the memory, and returns what remains. If it fails, it is to be called
-    /// again: what was erased stays erased.
+    /// Erases something from the conversations and from the memory, and returns what remains. If it fails, it must be called
+    /// again; what was erased stays erased.
     ///
     /// # Errors
     /// Those of the store and of the memory.
     pub async fn forget(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let mut receipt = self.store.erase(self.tenant, what, depth).await?;
-        // A store that keeps the memory has erased from both.
+        // A store that contains the memory has erased from both.
         if let Some(Memory { memory, .. }) = self.memory.as_ref().filter(|own| !own.of_store) {
             let own = memory.forget(self.tenant, what, depth).await?;
             receipt.passages += own.passages;
@@ -406,7 +407,7 @@ impl Workforce {
     }
 }
 
-/// Returns a phone number as WhatsApp writes it, in digits; another address as it is.
+/// Returns a phone number in digits only, as WhatsApp writes it; any other address unchanged.
 fn phone(address: &str) -> String {
     let address = address.trim();
     let is_phone = |c: char| c.is_ascii_digit() || " +-.()/".contains(c);

@@ -8,12 +8,12 @@ use crate::{
     store::Accepted,
 };
 
-/// A message that the employee sends without being asked ("proactive message", "business-initiated message"): a reminder, a finished
-/// repair, an approval.
+/// A message that the employee sends without being asked ("proactive message", "business-initiated message"), such as a reminder,
+/// a finished repair or an approval.
 ///
-/// It is sent by the turn engine: durable, in order with the other turns of its conversation, recorded and shown to the model as
-/// said, and at most once. WhatsApp delivers it only within 24 hours of the person's last message; what it refuses becomes an open
-/// item.
+/// The turn engine sends it: it is stored, sent in order with the other turns of its conversation, recorded and shown to the
+/// model as a message of the employee, and sent at most once. WhatsApp delivers it only within 24 hours of the person's last
+/// message; a refused message becomes an open item.
 ///
 /// ```
 /// use konstruct_core::{ChannelKind, ConversationRef, Proactive};
@@ -40,7 +40,7 @@ enum To {
 }
 
 impl Proactive {
-    /// Makes a message to a place of one of the tenant's accounts: a Slack channel, a WhatsApp phone number.
+    /// Creates a message to a place of one of the tenant's accounts: a Slack channel or a WhatsApp phone number.
     pub fn new(
         channel: ChannelKind,
         account: impl Into<String>,
@@ -51,7 +51,8 @@ impl Proactive {
         Self::of(To::Place(channel, account, place), what.into())
     }
 
-    /// Makes a message to a conversation that exists, such as [`ToolContext::conversation`](crate::tool::ToolContext::conversation).
+    /// Creates a message to an existing conversation, such as
+    /// [`ToolContext::conversation`](crate::tool::ToolContext::conversation).
     pub fn to_conversation(conversation: ConversationId, what: impl Into<Outgoing>) -> Self {
         Self::of(To::Conversation(conversation), what.into())
     }
@@ -66,22 +67,22 @@ impl Proactive {
         }
     }
 
-    /// Sets the id: a message with an id that was sent before is not sent again. Without it each message has an id of its own.
+    /// Sets the id. A message with an id that was already sent is not sent again. The default is a random id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// Names the person that it is for, by the channel's address (`U77`, a phone number in digits), if it is for one person. It is
-    /// sealed to them, so that forgetting them removes it. For a conversation that exists, the person is known already.
+    /// Sets the recipient's address (`U77`, a phone number in digits), if the message is for one person. The message is sealed to
+    /// the person, so that forgetting the person removes it. Not needed for an existing conversation.
     #[must_use]
     pub fn to_person(mut self, address: impl Into<String>) -> Self {
         self.person = Some(address.into());
         self
     }
 
-    /// Sets after which time it is no longer sent, for example if the connection was down.
+    /// Sets when the message expires. It is not sent later, for example after an outage of the connection.
     #[must_use]
     pub fn expires_at(mut self, time: Timestamp) -> Self {
         self.expires_at = Some(time);
@@ -90,11 +91,11 @@ impl Proactive {
 }
 
 impl Workforce {
-    /// Has the employee send a message first. When it returns, the message is durable, and [`run`](Self::run) sends it.
+    /// Sends a message from the employee. When the call returns, the message is stored, and [`run`](Self::run) sends it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an account or a conversation that does not exist, also one whose
-    /// person was forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown account or conversation, or one whose person was
+    /// forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.
     pub async fn send(&self, message: Proactive) -> Result<Accepted> {
         if message.outgoing.text.trim().is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
@@ -139,7 +140,7 @@ impl Workforce {
         let routed = vec![RoutedEvent { connection, event }];
         let accepted = self.store.accept(self.tenant, routed).await?;
         let accepted = accepted.into_iter().next();
-        accepted.ok_or_else(|| Error::internal("the store gave no outcome"))
+        accepted.ok_or_else(|| Error::internal("the store returned no outcome"))
     }
 
     /// Returns the tenant's connection of an account.

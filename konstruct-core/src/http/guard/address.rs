@@ -1,14 +1,14 @@
-//! Which addresses are public.
+//! Distinguishes public addresses from special ones.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What IANA's registry of special addresses, and the clouds' own metadata, take out of IPv4.
+/// The special IPv4 networks: those of IANA's registry, and the metadata services of clouds.
 const V4: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
-    // Azure's metadata, on a public address.
+    // Azure's metadata service, which has a public address.
     (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
@@ -26,11 +26,11 @@ const V4: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
-/// The only part of IPv6 that is given to the public network. Loopback, unique local and link-local addresses, multicast, and IPv4
-/// mapped, compatible or translated lie outside.
+/// The only part of IPv6 that is assigned to the public network. It excludes loopback, unique local, link-local and multicast
+/// addresses, and mapped, compatible or translated IPv4 addresses.
 const GLOBAL: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What is special within it: Teredo and other protocols, documentation, and 6to4, which has an IPv4 address in it.
+/// The special networks within it: Teredo and other protocols, documentation, and 6to4, which embeds an IPv4 address.
 const V6: &[(Ipv6Addr, u32)] = &[
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -39,7 +39,7 @@ const V6: &[(Ipv6Addr, u32)] = &[
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Returns whether an address is one of the public network.
+/// Returns whether an address belongs to the public network.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !V4.iter().any(|(net, bits)| {

@@ -1,4 +1,4 @@
-//! How names become the addresses that are connected to.
+//! Resolves host names to the addresses that a client connects to.
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr, sync::Arc};
 
@@ -7,13 +7,13 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::{Blocked, address::is_public};
 
-/// Looks a name up.
+/// A resolver of host names.
 #[async_trait]
 pub(super) trait Lookup: fmt::Debug + Send + Sync {
     async fn lookup(&self, host: &str) -> io::Result<Vec<SocketAddr>>;
 }
 
-/// As the machine does it.
+/// The system's resolver.
 #[derive(Debug)]
 pub(super) struct System;
 
@@ -24,16 +24,17 @@ impl Lookup for System {
     }
 }
 
-/// Looks names up for one client: what it returns is what is connected to.
+/// The resolver of one client. The client connects to the addresses that it returns.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
     pub(super) lookup: Arc<dyn Lookup>,
-    /// Whether any address will do.
+    /// Whether all addresses are allowed.
     pub(super) any: bool,
 }
 
 impl Resolver {
-    /// Returns the addresses of a host, if all of them may be connected to: a public one beside a private one is no slip of anyone's.
+    /// Returns the addresses of a host if all of them are allowed. A host with both public and private addresses is an attack,
+    /// not a mistake.
     pub(super) async fn addresses(
         &self,
         host: &str,

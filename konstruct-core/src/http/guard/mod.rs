@@ -1,4 +1,4 @@
-//! What keeps a tenant's own base URL from reaching into the operator's network.
+//! The guard that prevents a tenant's base URL from reaching the operator's network.
 
 mod address;
 mod lookup;
@@ -13,17 +13,17 @@ use self::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// Lets a client ask only public servers, over TLS: for a URL that a tenant chose.
+/// Restricts a client to public servers over TLS, for URLs that a tenant chose.
 ///
-/// * The URL is `https`.
-/// * Every address that its name stands for is public, also a literal one: not of this machine, a private or link-local network, a
-///   carrier's, a cloud's metadata, multicast, documentation, or IPv6 with such an address in it.
-/// * Names are looked up once for each connection, and what was checked is what is connected to, so that a name that changes its
-///   address in between gains nothing. No proxy of the environment is used.
-/// * No client follows a redirect, guarded or not.
+/// * The URL must be `https`.
+/// * Every address of the host must be public, including a literal one: not of this machine, a private, link-local or carrier
+///   network, a cloud's metadata service, multicast, documentation, or IPv6 with such an IPv4 address embedded.
+/// * A name is resolved once for each connection, and the client connects to the addresses that were checked, so that DNS
+///   rebinding has no effect. The proxies of the environment are not used.
+/// * Clients never follow redirects, with or without a guard.
 ///
-/// Hosts that the operator allows, such as an Ollama of its own, are asked as they are. What is not let through is
-/// [`ErrorKind::Forbidden`]; the error does not tell the address, for that is nothing to probe a network with.
+/// Hosts that the operator allows, such as its own Ollama server, are not checked. A refused URL is [`ErrorKind::Forbidden`]. The
+/// error does not contain the address, so it cannot be used to probe a network.
 ///
 /// ```
 /// use konstruct_core::{ErrorKind, http::{Client, Guard}};
@@ -46,7 +46,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// Lets only public servers through.
+    /// Creates a guard that allows only public servers.
     pub fn new() -> Self {
         Self {
             allowed: BTreeSet::new(),
@@ -54,7 +54,7 @@ impl Guard {
         }
     }
 
-    /// Lets a host of the operator's through too, over HTTP as well: `host:port`, or a host with all of its ports. IPv6 stands in
+    /// Also allows a host of the operator, over HTTP as well: `host:port`, or a host with all of its ports. IPv6 addresses are in
     /// brackets.
     #[must_use]
     pub fn allow(mut self, host: impl AsRef<str>) -> Self {
@@ -62,28 +62,31 @@ impl Guard {
         self
     }
 
-    /// Checks a base URL before it is kept, and looks its name up. A call checks again.
+    /// Checks a base URL before it is stored, and resolves its host. A request checks again.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for what is no URL; [`ErrorKind::Forbidden`] for one that is not let through;
-    /// [`ErrorKind::Unavailable`] when the name is not known.
+    /// [`ErrorKind::InvalidInput`] for an invalid URL, [`ErrorKind::Forbidden`] for one that is not allowed, and
+    /// [`ErrorKind::Unavailable`] for an unknown host.
     pub async fn check(&self, base_url: &str) -> Result<()> {
         let url =
-            Url::parse(base_url).map_err(|_| Error::invalid("base_url", "not a URL to call"))?;
+            Url::parse(base_url).map_err(|_| Error::invalid("base_url", "is not a valid URL"))?;
         if self.passes(&url)? || literal(&url).is_some() {
             return Ok(());
         }
         let host = url.host_str().unwrap_or_default();
         match self.resolver(false).addresses(host).await {
             Ok(_) => Ok(()),
-            Err(error) => match Blocked::cause(&*error) {
-                Some(blocked) => Err(blocked.error()),
-                None => Err(Error::new(ErrorKind::Unavailable, "no such host").with_source(error)),
-            },
+            Err(error) => {
+                match Blocked::cause(&*error) {
+                    Some(blocked) => Err(blocked.error()),
+                    None => Err(Error::new(ErrorKind::Unavailable, "the host is unknown")
+                        .with_source(error)),
+                }
+            }
         }
     }
 
-    /// Returns whether a URL is one that the operator allows; `false` where what its name stands for is to be checked still.
+    /// Returns whether the operator allows a URL explicitly; `false` if its resolved addresses must still be checked.
     pub(crate) fn passes(&self, url: &Url) -> Result<bool> {
         let Some(host) = url.host_str() else {
             return Err(Error::invalid("base_url", "has no host"));
@@ -101,7 +104,7 @@ impl Guard {
         }
     }
 
-    /// Returns how names are looked up: as they are, or only public ones.
+    /// Returns the resolver, for all addresses or for public ones only.
     pub(crate) fn resolver(&self, any: bool) -> Resolver {
         Resolver {
             lookup: Arc::clone(&self.lookup),
@@ -110,14 +113,14 @@ impl Guard {
     }
 }
 
-/// Returns the address that stands in a URL in the place of a name. The URL's parser has made one of its odd forms already.
+/// Returns the literal address in a URL, if it has one. The URL parser has normalised unusual notations already.
 fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     let host = host.strip_prefix('[').unwrap_or(host);
     host.strip_suffix(']').unwrap_or(host).parse().ok()
 }
 
-/// Why something was not let through.
+/// The reason why a URL was refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Blocked {
     Scheme,
@@ -125,7 +128,7 @@ pub(crate) enum Blocked {
 }
 
 impl Blocked {
-    /// Finds the guard's refusal among the causes of an error.
+    /// Finds the guard's refusal among the sources of an error.
     pub(crate) fn cause(error: &(dyn StdError + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::http::Client;
 
-/// Answers one lookup after another; the last answer stays.
+/// Returns one answer for each lookup; the last answer is repeated.
 #[derive(Debug)]
 struct Names(Mutex<Vec<Vec<&'static str>>>);
 
@@ -31,7 +31,7 @@ fn guard(answers: &[&[&'static str]]) -> Guard {
     }
 }
 
-/// Returns what a request fails with, and whether anything connected to the listener.
+/// Returns the error kind of a request, and whether it connected to the listener.
 async fn ask(client: &Client, url: &str, listener: &TcpListener) -> (ErrorKind, bool) {
     let mut connected = false;
     let answer = async { Ok::<_, Error>(client.get(url)?.send().await?.status()) };
@@ -40,7 +40,7 @@ async fn ask(client: &Client, url: &str, listener: &TcpListener) -> (ErrorKind, 
         tokio::select! {
             biased;
             accepted = listener.accept(), if !connected => {
-                // Dropped at once: the client sees a connection that breaks.
+                // Dropped immediately, so that the client sees a failing connection.
                 drop(accepted);
                 connected = true;
             }
@@ -110,7 +110,7 @@ async fn a_name_that_changes_its_address_gains_nothing() {
 async fn what_was_looked_up_is_what_is_connected_to() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // A name that no other resolver knows: the connection comes by way of the guard's own.
+    // No other resolver knows this name, so the connection can only use the guard's resolver.
     let url = format!("http://ollama.invalid:{port}");
     let guard = guard(&[&["127.0.0.1"]]).allow(format!("ollama.invalid:{port}"));
     let asked = ask(&guarded(guard), &url, &listener).await;
