@@ -1,4 +1,4 @@
-//! Doubles that are broken on purpose: a suite that passes with one of them proves nothing.
+//! Test doubles with deliberate defects. A suite that passes with one of them proves nothing.
 
 use std::{
     sync::{
@@ -19,19 +19,19 @@ use crate::{
     turn::{Action, Entry, Event, State, step},
 };
 
-/// What is wrong with a [`BrokenStore`].
+/// The defect of a [`BrokenStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flaw {
-    /// A redelivery is a new event.
+    /// A redelivery is accepted as a new event.
     NoDedupe,
-    /// A worker whose claim is over is told that it still holds it, and that its writes were taken.
+    /// A worker whose claim ended is told that it still holds the claim and that its writes succeeded.
     NoFence,
-    /// What is to be sent is written down only after it was sent.
+    /// A send is recorded only after it was made.
     IntentAfter,
 }
 
-/// A store with a flaw.
+/// A store with a defect.
 #[derive(Debug)]
 pub struct BrokenStore {
     inner: Arc<dyn Store>,
@@ -41,7 +41,7 @@ pub struct BrokenStore {
 }
 
 impl BrokenStore {
-    /// Breaks a store.
+    /// Wraps a store with a defect.
     pub fn new(inner: Arc<dyn Store>, flaw: Flaw) -> Self {
         Self {
             inner,
@@ -127,10 +127,10 @@ impl Mailbox for BrokenStore {
     }
 }
 
-/// A step that decides differently each time that it is asked: what a clock or a random number in the state machine would do.
+/// A step function that decides differently on every call, like a state machine with a clock or random numbers.
 ///
 /// # Errors
-/// Those of [`step`].
+/// The same as for [`step`].
 pub fn unsteady_step(
     employee: &Employee,
     state: &mut State,

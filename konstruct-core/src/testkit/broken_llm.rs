@@ -1,4 +1,4 @@
-//! A backend that does one thing wrong, so that the suite can be seen to bite.
+//! A backend with a deliberate defect, to test that the suite detects it.
 
 use std::sync::Arc;
 
@@ -10,29 +10,29 @@ use crate::{
     llm::{Ability, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, Part},
 };
 
-/// What is wrong with a [`BrokenLlm`].
+/// The defect of a [`BrokenLlm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LlmFlaw {
-    /// Nothing: the wrapper itself is right.
+    /// No defect: the wrapper itself is correct.
     Nothing,
-    /// It finishes twice.
+    /// A stream finishes twice.
     FinishesTwice,
-    /// Its stream ends without a finish.
+    /// A stream ends without a finish event.
     NeverFinishes,
-    /// What broke off finishes all the same.
+    /// A broken stream finishes nevertheless.
     InventsTheEnd,
     /// A block does not end.
     LeavesBlocksOpen,
-    /// A delta comes before its block.
+    /// A delta arrives before its block.
     StrayDelta,
-    /// It leaves out what it cannot show the model.
+    /// Unsupported parts of a request are dropped silently.
     DropsParts,
-    /// It does not keep to the call's timeout.
+    /// The call's timeout is ignored.
     Hangs,
 }
 
-/// A backend with a flaw.
+/// A backend with a defect.
 #[derive(Clone, Debug)]
 pub struct BrokenLlm {
     inner: Arc<dyn LlmBackend>,
@@ -41,7 +41,7 @@ pub struct BrokenLlm {
 }
 
 impl BrokenLlm {
-    /// Breaks a backend.
+    /// Wraps a backend with a defect.
     pub fn new(inner: Arc<dyn LlmBackend>, flaw: LlmFlaw) -> Self {
         let info = inner.describe().clone();
         Self { inner, flaw, info }

@@ -1,4 +1,4 @@
-//! A memory that does one thing wrong, so that the suite can be seen to bite.
+//! A memory with a deliberate defect, to test that the suite detects it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,29 +15,29 @@ use crate::{
     },
 };
 
-/// What is wrong with a [`BrokenMemory`].
+/// The defect of a [`BrokenMemory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryFlaw {
-    /// Nothing: the wrapper itself is right.
+    /// No defect: the wrapper itself is correct.
     Nothing,
-    /// One audience sees what another one may see.
+    /// One audience sees content of another.
     SharesAudiences,
-    /// One tenant sees what another one has.
+    /// One tenant sees content of another.
     SharesTenants,
-    /// The time is looked at after the best were chosen.
+    /// The time range is applied after the best hits were selected.
     FiltersLate,
-    /// What is deleted stays.
+    /// Deleted documents stay.
     KeepsDeleted,
-    /// What is to be forgotten stays.
+    /// Erased content stays.
     KeepsForgotten,
-    /// What was made before an erasure is stored after it.
+    /// Items that were derived before an erasure are stored after it.
     TakesLateWrites,
     /// A superseded fact stays current.
     KeepsSuperseded,
 }
 
-/// A memory with a flaw.
+/// A memory with a defect.
 #[derive(Clone, Debug)]
 pub struct BrokenMemory {
     inner: Arc<dyn MemoryStore>,
@@ -46,7 +46,7 @@ pub struct BrokenMemory {
 }
 
 impl BrokenMemory {
-    /// Breaks a memory.
+    /// Wraps a memory with a defect.
     pub fn new(inner: Arc<dyn MemoryStore>, flaw: MemoryFlaw) -> Self {
         Self {
             inner,
@@ -55,7 +55,7 @@ impl BrokenMemory {
         }
     }
 
-    /// Notes who asks, and returns who asked before.
+    /// Records the caller, and returns all earlier callers.
     fn note(&self, tenant: TenantId, audience: Audience) -> Vec<(TenantId, Audience)> {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if !asked.contains(&(tenant, audience.clone())) {

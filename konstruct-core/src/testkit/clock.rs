@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it.
+//! A virtual clock that only tests advance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,29 +7,29 @@ use tokio::sync::watch;
 
 use crate::{Clock, Timestamp};
 
-/// A clock that moves only by [`VirtualClock::advance`]. Clones show the same time.
+/// A clock that only [`VirtualClock::advance`] moves. Clones share the time.
 #[derive(Clone, Debug)]
 pub struct VirtualClock(Arc<watch::Sender<Timestamp>>);
 
 impl VirtualClock {
-    /// Makes a clock that stands at this time.
+    /// Creates a clock that shows a time.
     pub fn new(now: Timestamp) -> Self {
         Self(Arc::new(watch::Sender::new(now)))
     }
 
-    /// Moves the clock; whoever sleeps until then wakes up.
+    /// Advances the clock and wakes everything that sleeps until then.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = *now + by);
     }
 
-    /// Moves the clock to a time; it never goes back.
+    /// Advances the clock to a time. It never moves backwards.
     pub fn advance_to(&self, when: Timestamp) {
         self.0.send_modify(|now| *now = (*now).max(when));
     }
 }
 
 impl Default for VirtualClock {
-    /// Stands at the first of January 2026.
+    /// Creates a clock that shows 1 January 2026.
     fn default() -> Self {
         Self::new(Timestamp::from_secs(1_767_225_600))
     }

@@ -1,4 +1,4 @@
-//! A store that dies at a chosen write.
+//! A store that fails permanently at a chosen write.
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A write that a [`CrashPoint`] counts.
+/// A kind of write that a [`CrashPoint`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Write {
@@ -32,16 +32,16 @@ pub enum Write {
     Release,
 }
 
-/// Whether the process ends before its last write took effect, or after.
+/// Whether the process ends before or after the effect of its last write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Before: nothing was written.
     Before,
-    /// After: it was written, and nobody was told.
+    /// After: the write succeeded, but the caller received an error.
     After,
 }
 
-/// A store that is killed at its n-th write, and answers nothing but errors from then on.
+/// A store whose process is killed at its n-th write. All later calls return errors.
 #[derive(Debug)]
 pub struct CrashPoint {
     inner: Arc<dyn Store>,
@@ -53,7 +53,7 @@ pub struct CrashPoint {
 }
 
 impl CrashPoint {
-    /// Makes a store that dies at its n-th write, from 1, of these kinds.
+    /// Creates a store that is killed at its n-th write of these kinds, counted from 1.
     pub fn new(inner: Arc<dyn Store>, counted: &[Write], at: u64, moment: Moment) -> Self {
         Self {
             inner,
@@ -65,7 +65,7 @@ impl CrashPoint {
         }
     }
 
-    /// Returns whether it has died.
+    /// Returns whether the process was killed.
     pub fn died(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A directory that a test fills by hand.
+//! A directory for tests.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     tool::Toolbox,
 };
 
-/// Tenants, their employees and channels, in memory. Clones share them.
+/// Tenants, employees and channels in memory. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedDirectory(Arc<Mutex<Known>>);
 
@@ -31,7 +31,7 @@ impl ScriptedDirectory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hires an employee, or makes a new version of it; returns the version.
+    /// Hires an employee, or adds a new version of it. Returns the version.
     pub fn hire(
         &self,
         tenant: TenantId,
@@ -54,7 +54,7 @@ impl ScriptedDirectory {
         version
     }
 
-    /// Makes as if nobody worked for a tenant.
+    /// Removes a tenant's employee.
     pub fn dismiss(&self, tenant: TenantId) {
         self.lock().gone.push(tenant);
     }

@@ -1,6 +1,7 @@
-//! Wrappers of a store: the roles that a double leaves as they are.
+//! Macros that forward the traits of a store to a wrapped one.
 
-/// Implements [`History`](crate::store::History) for a wrapper by handing every call on. The wrapper has a method `fn inner(&self) -> Result<&dyn Store>`.
+/// Implements [`History`](crate::store::History) for a wrapper by forwarding every call. The wrapper needs a method `fn
+/// inner(&self) -> Result<&dyn Store>`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,7 +101,7 @@ macro_rules! forward_history {
     };
 }
 
-/// Implements [`Ledger`](crate::store::Ledger) for a wrapper, as [`forward_history!`](crate::forward_history) does.
+/// Implements [`Ledger`](crate::store::Ledger) for a wrapper, like [`forward_history!`](crate::forward_history).
 #[macro_export]
 macro_rules! forward_ledger {
     ($wrapper:ty) => {
@@ -129,7 +130,7 @@ macro_rules! forward_ledger {
     };
 }
 
-/// Implements [`Archive`](crate::store::Archive) for a wrapper, as [`forward_history!`](crate::forward_history) does.
+/// Implements [`Archive`](crate::store::Archive) for a wrapper, like [`forward_history!`](crate::forward_history).
 #[macro_export]
 macro_rules! forward_archive {
     ($wrapper:ty) => {

@@ -1,4 +1,4 @@
-//! Remembered items in memory.
+//! An item store in memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use crate::{
     memory::{ItemChange, ItemKey, ItemStore, Mark, Remembered},
 };
 
-/// An [`ItemStore`] in memory, for tests of what is built on one. It keeps nothing.
+/// An [`ItemStore`] in memory, for tests. Nothing is persistent.
 #[derive(Debug, Default)]
 pub struct ReferenceItems(Mutex<HashMap<TenantId, Tenant>>);
 

@@ -1,4 +1,4 @@
-//! The conformance suite of [`LlmBackend`]: what any backend must do, whoever wrote it.
+//! The conformance suite for implementations of [`LlmBackend`].
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     },
 };
 
-/// How long anything may take before it counts as hanging.
+/// The time after which a case counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A backend to try.
+/// A backend to test.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -39,7 +39,7 @@ pub struct LlmSubject {
 }
 
 impl LlmSubject {
-    /// A backend that answers.
+    /// Creates a subject from a backend that answers.
     pub fn new(backend: Arc<dyn LlmBackend>) -> Self {
         Self {
             backend,
@@ -48,14 +48,14 @@ impl LlmSubject {
         }
     }
 
-    /// Adds one of the same kind whose provider breaks off in mid-answer.
+    /// Adds a backend of the same kind whose provider fails in the middle of an answer.
     #[must_use]
     pub fn cut_off(mut self, backend: Arc<dyn LlmBackend>) -> Self {
         self.cut_off = Some(backend);
         self
     }
 
-    /// Adds one of the same kind whose provider takes the request and says nothing.
+    /// Adds a backend of the same kind whose provider accepts the request and never responds.
     #[must_use]
     pub fn silent(mut self, backend: Arc<dyn LlmBackend>) -> Self {
         self.silent = Some(backend);
@@ -70,37 +70,37 @@ macro_rules! cases {
 
         /// Runs one case of the suite on a fresh backend.
         ///
-        /// # Errors
+        /// The violated requirement, or the error that the backend returned.
         /// What the backend did that it must not do, or the error that it returned.
         pub async fn llm_case(name: &str, make: &impl AsyncFn() -> LlmSubject) -> Result<(), Failed> {
             match name {
                 $(stringify!($case) => {
                     let subject = make().await;
                     let outcome = timeout(PATIENCE * 3, Box::pin($case(&subject))).await;
-                    outcome.unwrap_or_else(|_| Err("it hangs".into()))
+                    outcome.unwrap_or_else(|_| Err("the case hangs".into()))
                 })+
-                _ => Err(format!("there is no case {name}").into()),
+                _ => Err(format!("unknown case: {name}").into()),
             }
         }
     };
 }
 
 cases! {
-    it_says_what_it_is,
+    the_backend_describes_itself,
     an_answer_is_well_formed,
-    an_answer_is_its_stream,
+    an_answer_equals_its_stream,
     calls_do_not_mix,
-    a_dropped_stream_harms_nothing,
-    what_it_cannot_do_is_refused,
+    a_dropped_stream_has_no_side_effects,
+    unsupported_requests_are_refused,
     tools_are_called_with_whole_arguments,
-    what_breaks_off_is_an_error,
-    silence_ends_in_time,
+    a_broken_stream_is_an_error,
+    a_silent_provider_times_out,
 }
 
 /// Runs every case, each on a fresh backend.
 ///
 /// # Panics
-/// If any case fails; the message lists all that did.
+/// If a case fails. The message lists all failures.
 pub async fn llm_suite(make: impl AsyncFn() -> LlmSubject) {
     let mut failures = Vec::new();
     for name in LLM_CASES {
@@ -130,7 +130,7 @@ fn ask(text: &str) -> ModelRequest {
     }
 }
 
-/// Asks, and returns all that the stream yields, the refusal to begin among it.
+/// Sends a request, and returns all results of the stream, including an error before its start.
 async fn events(backend: &dyn LlmBackend, request: ModelRequest) -> Vec<Result<ModelEvent>> {
     match backend.stream(request, &call()).await {
         Ok(stream) => stream.collect().await,
@@ -138,7 +138,7 @@ async fn events(backend: &dyn LlmBackend, request: ModelRequest) -> Vec<Result<M
     }
 }
 
-/// Checks what the contract says of any stream.
+/// Checks the contract of a stream.
 fn well_formed(events: &[Result<ModelEvent>]) -> Outcome {
     let (mut open, mut known) = (BTreeSet::new(), BTreeSet::new());
     for (at, event) in events.iter().enumerate() {
@@ -153,17 +153,17 @@ fn well_formed(events: &[Result<ModelEvent>]) -> Outcome {
         let Ok(event) = event else { continue };
         match event {
             ModelEvent::BlockStart { index, kind } => {
-                ensure!(known.insert(*index), "block {index} begins twice");
+                ensure!(known.insert(*index), "block {index} starts twice");
                 open.insert(*index);
                 if let BlockKind::ToolCall { id, name } = kind {
                     ensure!(
                         !id.is_empty() && !name.is_empty(),
-                        "a call without id or name"
+                        "a tool call has no id or no name"
                     );
                 }
             }
             ModelEvent::BlockEnd { index } => {
-                ensure!(open.remove(index), "block {index} ends, and is not open");
+                ensure!(open.remove(index), "block {index} ends but is not open");
             }
             ModelEvent::Text { index, .. }
             | ModelEvent::Reasoning { index, .. }
@@ -171,7 +171,7 @@ fn well_formed(events: &[Result<ModelEvent>]) -> Outcome {
             | ModelEvent::ToolArguments { index, .. } => {
                 ensure!(
                     open.contains(index),
-                    "a delta of block {index}, which is not open"
+                    "a delta belongs to block {index}, which is not open"
                 );
             }
             ModelEvent::Restart => {
@@ -179,21 +179,28 @@ fn well_formed(events: &[Result<ModelEvent>]) -> Outcome {
                 known.clear();
             }
             ModelEvent::Finish(_) => {
-                ensure!(open.is_empty(), "it finishes with open blocks: {open:?}");
+                ensure!(
+                    open.is_empty(),
+                    "the stream finishes with open blocks: {open:?}"
+                );
             }
             _ => {}
         }
     }
-    ensure!(!events.is_empty(), "a stream without an ending");
+    ensure!(!events.is_empty(), "the stream yields nothing");
     Ok(())
 }
 
-async fn it_says_what_it_is(subject: &LlmSubject) -> Outcome {
+async fn the_backend_describes_itself(subject: &LlmSubject) -> Outcome {
     let before = subject.backend.describe().clone();
     ensure!(!before.provider.is_empty(), "provider is empty");
     ensure!(!before.model.is_empty(), "model is empty");
     subject.backend.complete(ask("Say hello."), &call()).await?;
-    ensure_eq!(*subject.backend.describe(), before, "after a call");
+    ensure_eq!(
+        *subject.backend.describe(),
+        before,
+        "the description after a call"
+    );
     Ok(())
 }
 
@@ -202,29 +209,29 @@ async fn an_answer_is_well_formed(subject: &LlmSubject) -> Outcome {
     well_formed(&events)?;
     ensure!(
         matches!(events.last(), Some(Ok(ModelEvent::Finish(_)))),
-        "it ends with {:?}",
+        "the stream ends with {:?}",
         events.last()
     );
     let said = |event: &Result<ModelEvent>| matches!(event, Ok(ModelEvent::Text { delta, .. }) if !delta.is_empty());
-    ensure!(events.iter().any(said), "it says nothing");
+    ensure!(events.iter().any(said), "the answer has no text");
     Ok(())
 }
 
-async fn an_answer_is_its_stream(subject: &LlmSubject) -> Outcome {
+async fn an_answer_equals_its_stream(subject: &LlmSubject) -> Outcome {
     let mut collector = Collector::default();
     let mut answer = None;
     for event in events(&*subject.backend, ask("Say hello.")).await {
-        ensure!(answer.is_none(), "something comes after the finish");
+        ensure!(
+            answer.is_none(),
+            "the stream continues after the finish event"
+        );
         answer = collector.push(event?)?;
     }
-    let answer = answer.ok_or("the stream makes no answer")?;
+    let answer = answer.ok_or("the stream has no finish event")?;
     ensure!(!answer.text().is_empty(), "the answer has no text");
     for part in &answer.parts {
         if let Part::ToolCall(call) = part {
-            ensure!(
-                !call.arguments.is_empty(),
-                "arguments must be `{{}}` where there are none"
-            );
+            ensure!(!call.arguments.is_empty(), "empty arguments must be `{{}}`");
         }
     }
     Ok(())
@@ -240,7 +247,7 @@ async fn calls_do_not_mix(subject: &LlmSubject) -> Outcome {
     well_formed(&two)
 }
 
-async fn a_dropped_stream_harms_nothing(subject: &LlmSubject) -> Outcome {
+async fn a_dropped_stream_has_no_side_effects(subject: &LlmSubject) -> Outcome {
     for most in 0..3 {
         let mut stream = subject.backend.stream(ask("Say hello."), &call()).await?;
         for _ in 0..most {
@@ -250,7 +257,7 @@ async fn a_dropped_stream_harms_nothing(subject: &LlmSubject) -> Outcome {
     an_answer_is_well_formed(subject).await
 }
 
-async fn what_it_cannot_do_is_refused(subject: &LlmSubject) -> Outcome {
+async fn unsupported_requests_are_refused(subject: &LlmSubject) -> Outcome {
     let can = &subject.backend.describe().can;
     let media = [
         (
@@ -272,7 +279,7 @@ async fn what_it_cannot_do_is_refused(subject: &LlmSubject) -> Outcome {
         let kind = answer.as_ref().map_err(|error| error.kind()).err();
         ensure!(
             matches!(kind, Some(ErrorKind::Unsupported | ErrorKind::InvalidInput)),
-            "it does not say that it can {ability:?}, and answers {answer:?}"
+            "the backend does not list {ability:?} but answers {answer:?}"
         );
     }
     Ok(())
@@ -303,18 +310,20 @@ async fn tools_are_called_with_whole_arguments(subject: &LlmSubject) -> Outcome 
     Ok(())
 }
 
-async fn what_breaks_off_is_an_error(subject: &LlmSubject) -> Outcome {
+async fn a_broken_stream_is_an_error(subject: &LlmSubject) -> Outcome {
     let Some(backend) = &subject.cut_off else {
         return Ok(());
     };
     let events = events(&**backend, ask("Say hello.")).await;
-    // An end without an ending is the consumer's to see: `collect` makes it an error.
+    // An end without a finish event is detected by the consumer: `collect` returns an error.
     let finished = events
         .iter()
         .any(|event| matches!(event, Ok(ModelEvent::Finish(_))));
-    ensure!(!finished, "a stream that was cut off finishes");
+    ensure!(!finished, "a truncated stream finishes");
     let error = match backend.complete(ask("Say hello."), &call()).await {
-        Ok(answer) => return Err(format!("a cut answer counts as whole: {answer:?}").into()),
+        Ok(answer) => {
+            return Err(format!("a truncated answer counts as complete: {answer:?}").into());
+        }
         Err(error) => error,
     };
     ensure!(
@@ -325,19 +334,22 @@ async fn what_breaks_off_is_an_error(subject: &LlmSubject) -> Outcome {
                 | ErrorKind::Unavailable
                 | ErrorKind::Protocol
         ),
-        "it breaks off as {error}"
+        "the error of a broken stream is {error}"
     );
     Ok(())
 }
 
-async fn silence_ends_in_time(subject: &LlmSubject) -> Outcome {
+async fn a_silent_provider_times_out(subject: &LlmSubject) -> Outcome {
     let Some(backend) = &subject.silent else {
         return Ok(());
     };
     let soon = Duration::from_millis(200);
     let call = CallContext::new(TenantId::new(), "suite.m1", soon);
     let answer = timeout(PATIENCE, backend.complete(ask("Say hello."), &call)).await;
-    let answer = answer.map_err(|_| "it does not keep to the call's timeout")?;
-    ensure!(answer.is_err(), "it answers though nothing was said");
+    let answer = answer.map_err(|_| "the backend exceeds the call's timeout")?;
+    ensure!(
+        answer.is_err(),
+        "the backend answers although the provider did not respond"
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A model that answers what a test tells it to.
+//! A model with scripted answers.
 
 use std::{
     fmt,
@@ -18,35 +18,35 @@ use crate::{
     money::{Basis, Price, Usage},
 };
 
-/// What a scripted model does with one request.
+/// How a scripted model answers one request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Answer {
-    /// It says this.
+    /// With a text.
     Text(String),
-    /// It says this, if anything, and calls tools.
+    /// With an optional text, and tool calls.
     Tools(String, Vec<ToolCall>),
-    /// It says this, and is cut off at its limit of tokens.
+    /// With a text that is truncated at the token limit.
     Cut(String),
-    /// It ends so, without a word.
+    /// With this finish reason and no text.
     Ends(Finish),
-    /// It refuses before anything was generated.
+    /// With an error before anything was generated.
     Refuses(ErrorKind),
-    /// It begins, and breaks.
+    /// With a stream that starts and then fails.
     Breaks(ErrorKind),
-    /// It begins, and the stream ends without an ending.
+    /// With a stream that starts and ends without a finish event.
     Truncated,
-    /// It waits at a gate, then does this.
+    /// With another answer, after waiting at a gate.
     Waits(Gate, Box<Answer>),
 }
 
 impl Answer {
-    /// A text.
+    /// Returns an answer with a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// Calls of tools without arguments, each with its place in the list as its id.
+    /// Returns an answer with tool calls without arguments. The id of each call is its position in the list.
     pub fn tools(names: &[&str]) -> Self {
         let calls = names.iter().enumerate().map(|(n, name)| ToolCall {
             id: format!("call{n}"),
@@ -57,7 +57,7 @@ impl Answer {
     }
 }
 
-/// Where an answer waits until a test opens it.
+/// A gate at which an answer waits until a test opens it.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<Semaphore>);
 
@@ -68,18 +68,18 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Opens it, for ever.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         self.0.close();
     }
 
     async fn pass(&self) {
-        // No permit is ever given: the gate is passed when it is closed for waiting.
+        // The semaphore never has permits. Closing it opens the gate.
         let _ = self.0.acquire().await;
     }
 }
 
-/// A model whose answers come from a function of the request. Clones share what was asked.
+/// A model whose answers are computed from the request. Clones share the recorded calls.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -108,7 +108,7 @@ impl fmt::Debug for ScriptedModel {
 }
 
 impl ScriptedModel {
-    /// Makes a model that reports 100 tokens in and 20 out, and whose price is unknown.
+    /// Creates a model that reports 100 input and 20 output tokens for each call, and whose price is unknown.
     pub fn new(script: impl Fn(&ModelRequest) -> Answer + Send + Sync + 'static) -> Self {
         Self {
             info: ModelInfo::new("scripted", "script-1"),
@@ -123,21 +123,21 @@ impl ScriptedModel {
         }
     }
 
-    /// Says what it costs.
+    /// Sets the price.
     #[must_use]
     pub fn with_price(mut self, price: Price) -> Self {
         self.info.price = Some(price);
         self
     }
 
-    /// Says what it reports of each call.
+    /// Sets the usage that is reported for each call.
     #[must_use]
     pub fn with_usage(mut self, usage: Option<Usage>) -> Self {
         self.usage = usage;
         self
     }
 
-    /// Pays for itself as a pool does: so many attempts, of which the last one answers.
+    /// Pays for itself like a pool: makes this many attempts, of which the last one answers.
     #[must_use]
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;

@@ -1,4 +1,4 @@
-//! Turns made at random: every path of the state machine, without a store or a vendor.
+//! Randomly generated turns that cover every path of the state machine, without a store or a provider.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,9 @@ use crate::{
     },
 };
 
-/// Makes `n` finished turns, each with the employee that it is pinned to. Equal seeds give equal turns.
+/// Generates `n` finished turns, each with the employee that it is pinned to. Equal seeds generate equal turns.
 ///
-/// A few turns follow each other in a conversation, so that what one leaves open is what the next has to deal with.
+/// Several turns follow each other in one conversation, so that a turn has to deal with what earlier ones left open.
 ///
 /// ```
 /// use konstruct_core::{testkit::random_turns, turn::{Replay, replay}};
@@ -47,7 +47,7 @@ pub fn random_turns(seed: u64, n: usize) -> Vec<(Employee, Vec<Record>)> {
     turns
 }
 
-/// What a turn leaves to the next.
+/// The state that a turn leaves to the next.
 #[derive(Default)]
 struct Left {
     state: ConversationState,
@@ -73,7 +73,7 @@ impl Left {
     }
 }
 
-/// A small generator of numbers (splitmix64): the same on every machine.
+/// A small random number generator (splitmix64) with the same output on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -264,7 +264,7 @@ impl Dice {
         }
     }
 
-    /// Plays a turn to its end, with something that fits each of its actions.
+    /// Runs a turn to its end with random events that fit its actions.
     fn play(
         &mut self,
         employee: &Employee,
@@ -316,7 +316,7 @@ impl Dice {
             records.push(record(*at, Entry::Event(event.clone())));
             match step(employee, &mut state, *at, &event) {
                 Ok(next) => actions = next,
-                // It does not replay either, and is found so.
+                // The turn does not replay either, which a caller detects.
                 Err(_) => return records,
             }
         }

@@ -1,4 +1,4 @@
-//! The reference store: every rule of the contract in memory, under one lock.
+//! The reference store: an implementation of every rule of the contract in memory, under one lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -29,7 +29,7 @@ use crate::{
     turn::{ConversationState, Entry, Event, ItemId, OpenItem, Record},
 };
 
-/// A store in memory: the oracle that other stores are compared with, and a store for tests. It keeps nothing.
+/// A store in memory, for tests and as the reference that other stores are compared with. Nothing is persistent.
 #[derive(Clone)]
 pub struct ReferenceStore {
     clock: Arc<dyn Clock>,
@@ -40,7 +40,7 @@ pub struct ReferenceStore {
 #[derive(Default)]
 struct Tenants {
     tenants: BTreeMap<TenantId, Tenant>,
-    /// The tenants with something ready, in the order in which they are served.
+    /// The tenants with a ready conversation, in the order in which they are served.
     ready: VecDeque<TenantId>,
     fence: u64,
 }
@@ -53,7 +53,7 @@ struct Tenant {
     logical: HashMap<(ConnectionId, String), LogicalEvent>,
     sends: HashMap<String, Send>,
     feed: BTreeMap<u64, (ConversationId, u64)>,
-    fed: u64,
+    last_cursor: u64,
     months: BTreeMap<String, Month>,
     reserved: HashMap<String, (String, NanoUsd)>,
     ledger: Vec<LedgerRow>,
@@ -67,7 +67,7 @@ struct LogicalEvent {
     mention: bool,
 }
 
-/// A message that was sent, or is about to be.
+/// A message that was sent or is about to be sent.
 struct Send {
     conversation: ConversationId,
     index: u64,
@@ -80,13 +80,13 @@ struct Conversation {
     place: Option<ConversationRef>,
     /// The person whose address the place is.
     place_of: Option<PersonId>,
-    /// `None`: erased.
+    /// The records; `None` for an erased one.
     log: Vec<Option<Arc<Record>>>,
     checkpoint: u64,
     /// Whether the last append with records was not a checkpoint.
     open: bool,
     inbox: BTreeMap<u64, InboxItem>,
-    /// What of the inbox was upgraded since it was last loaded.
+    /// The numbers of inbox events that were upgraded since the inbox was last loaded.
     upgraded: BTreeSet<u64>,
     next_seq: u64,
     state: ConversationState,
@@ -104,7 +104,7 @@ impl fmt::Debug for ReferenceStore {
 }
 
 impl ReferenceStore {
-    /// Makes an empty store on a clock.
+    /// Creates an empty store with a clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -113,14 +113,14 @@ impl ReferenceStore {
         }
     }
 
-    /// Returns whether a person has a key: whether they were heard, and not erased since.
+    /// Returns whether a person has a key, which means that the person is known and was not erased.
     pub fn knows(&self, tenant: TenantId, person: PersonId) -> bool {
         let state = self.lock();
         let own = state.tenants.get(&tenant);
         own.is_some_and(|own| own.persons.knows(person))
     }
 
-    /// Voids every claim, as the end of a process does with a store of one process.
+    /// Invalidates every claim, as the end of the process does for a store of one process.
     pub fn void_claims(&self) {
         let mut state = self.lock();
         let all = state.tenants.iter_mut().flat_map(|(tenant, own)| {
@@ -176,7 +176,7 @@ impl Conversation {
             .is_some_and(|(fence, until)| fence == claim.fence && now < until)
     }
 
-    /// Whether its worker died in the middle of a turn, or something waits.
+    /// Returns whether its worker died in the middle of a turn, or events wait.
     fn unfinished(&self) -> bool {
         rules::unfinished(self.open, self.inbox.len() as u64, &self.timers)
     }
@@ -185,7 +185,7 @@ impl Conversation {
         rules::first_due(&self.timers).is_some_and(|at| at <= now)
     }
 
-    /// Removes what holds a person's words, and returns how many records and events that was.
+    /// Erases a person's words, and returns how many records and events were affected.
     fn forget(&mut self, person: PersonId) -> u64 {
         let before = self.inbox.len();
         self.inbox.retain(|_, item| !item.persons.contains(&person));
@@ -262,7 +262,7 @@ impl Tenants {
         }
     }
 
-    /// Queues what has become ready by time: timers and leases that ran out.
+    /// Queues conversations that became ready because a timer or a lease ended.
     fn tick(&mut self, now: Timestamp) {
         let mut due = Vec::new();
         for (tenant, own) in &mut self.tenants {
@@ -283,7 +283,7 @@ impl Tenants {
 }
 
 impl Tenant {
-    /// Accepts an event. Returns also the conversation that is ready because of it.
+    /// Accepts an event. Also returns the conversation that it makes ready.
     fn accept(
         &mut self,
         tenant: TenantId,
@@ -359,7 +359,7 @@ impl Tenant {
             });
         let conversation = routed_to.unwrap_or_else(|| {
             let bytes = [connection.as_bytes().as_slice(), place.key().as_bytes()].concat();
-            ConversationId::from_bytes(named(tenant, "conversation", &bytes))
+            ConversationId::from_bytes(stable_name(tenant, "conversation", &bytes))
         });
         self.link(tenant, event, None);
         let person = address.map(|address| self.persons.of(address));
@@ -395,7 +395,7 @@ impl Tenant {
         (accepted, Some(conversation).filter(|_| ready))
     }
 
-    /// Notes that two addresses are of one person, if the event says so.
+    /// Links two addresses if the event reports them as one person's.
     fn link(&mut self, tenant: TenantId, event: &Inbound, person: Option<PersonId>) {
         if let Some((old, new)) = rules::linked(event) {
             let old = self.persons.of(address(tenant, &event.channel, old));
@@ -439,8 +439,9 @@ impl Tenant {
         };
         own.updated_at = now;
         for record in &append.records {
-            self.fed += 1;
-            self.feed.insert(self.fed, (claim.conversation, own.len()));
+            self.last_cursor += 1;
+            self.feed
+                .insert(self.last_cursor, (claim.conversation, own.len()));
             own.log.push(Some(Arc::new(record.clone())));
         }
         if !append.records.is_empty() {
@@ -767,8 +768,8 @@ impl History for ReferenceStore {
         let Some(own) = state.tenants.get(&tenant) else {
             return Ok(Vec::new());
         };
-        let fed = own.feed.range(after.saturating_add(1)..).take(limit);
-        Ok(fed
+        let last_cursor = own.feed.range(after.saturating_add(1)..).take(limit);
+        Ok(last_cursor
             .filter_map(|(cursor, (conversation, index))| {
                 let record = own.conversations.get(conversation)?.record(*index);
                 Some(FeedEntry {
@@ -872,7 +873,9 @@ impl Archive for ReferenceStore {
             }
             let place = last
                 .and_then(|last| conversations.get_mut(&last))
-                .ok_or_else(|| Error::invalid("items", "belongs to no conversation"))?;
+                .ok_or_else(|| {
+                    Error::invalid("items", "there is no conversation before this item")
+                })?;
             match item {
                 Exported::State(state) => {
                     place.place_of = state.person;
@@ -917,8 +920,8 @@ impl Archive for ReferenceStore {
         let mut ready = Vec::new();
         for (id, mut conversation) in conversations {
             for index in 0..conversation.len() {
-                own.fed += 1;
-                own.feed.insert(own.fed, (id, index));
+                own.last_cursor += 1;
+                own.feed.insert(own.last_cursor, (id, index));
             }
             conversation.checkpoint = conversation.len().saturating_sub(1);
             if conversation.unfinished() {
@@ -1001,14 +1004,14 @@ impl Archive for ReferenceStore {
     }
 }
 
-/// The address of a person, by the vendor's id.
+/// Returns the address hash of a person, from the provider's id.
 fn address(tenant: TenantId, channel: &ChannelKind, id: &str) -> PersonId {
     let name = format!("{}:{id}", channel.as_str());
-    PersonId::from_bytes(named(tenant, "person", name.as_bytes()))
+    PersonId::from_bytes(stable_name(tenant, "person", name.as_bytes()))
 }
 
-/// A stable name for something of a tenant. It keeps no secret: nothing of this store leaves the process.
-fn named(tenant: TenantId, label: &str, bytes: &[u8]) -> [u8; 16] {
+/// Returns a stable name for something of a tenant. It is not secret, because this store's data does not leave the process.
+fn stable_name(tenant: TenantId, label: &str, bytes: &[u8]) -> [u8; 16] {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();

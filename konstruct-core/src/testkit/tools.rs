@@ -1,4 +1,4 @@
-//! Tools that do nothing but leave a trace.
+//! Tools that only record their calls.
 
 use std::{future::pending, time::Duration};
 
@@ -12,13 +12,13 @@ use crate::{
     tool::{Effect, Tool, ToolContext, ToolError},
 };
 
-/// How a [`CountingTool`] ends.
+/// How a call of a [`CountingTool`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ToolEnd {
     /// It returns the key of the call.
     Returns,
-    /// It fails.
+    /// It returns an error.
     Fails,
     /// It never returns.
     Hangs,
@@ -26,7 +26,7 @@ pub enum ToolEnd {
     Panics,
 }
 
-/// A tool that records each of its runs in a [`World`], by the key of the call.
+/// A tool that records each call in a [`World`] by its key.
 #[derive(Clone, Debug)]
 pub struct CountingTool {
     world: World,
@@ -36,7 +36,7 @@ pub struct CountingTool {
 }
 
 impl CountingTool {
-    /// Makes a tool of a name and an effect that returns.
+    /// Creates a tool with a name and an effect, whose calls return.
     pub fn new(world: World, name: impl Into<String>, effect: Effect) -> Self {
         let spec = ToolSpec {
             name: name.into(),
@@ -51,7 +51,7 @@ impl CountingTool {
         }
     }
 
-    /// Says how it ends after it had its effect.
+    /// Sets how a call ends after it has had its effect.
     #[must_use]
     pub fn ending(mut self, end: ToolEnd) -> Self {
         self.end = end;

@@ -28,9 +28,9 @@ async fn every_flaw_is_found_by_the_case_that_is_for_it() {
         (LlmFlaw::FinishesTwice, "an_answer_is_well_formed"),
         (LlmFlaw::NeverFinishes, "an_answer_is_well_formed"),
         (LlmFlaw::LeavesBlocksOpen, "an_answer_is_well_formed"),
-        (LlmFlaw::StrayDelta, "an_answer_is_its_stream"),
-        (LlmFlaw::InventsTheEnd, "what_breaks_off_is_an_error"),
-        (LlmFlaw::DropsParts, "what_it_cannot_do_is_refused"),
+        (LlmFlaw::StrayDelta, "an_answer_equals_its_stream"),
+        (LlmFlaw::InventsTheEnd, "a_broken_stream_is_an_error"),
+        (LlmFlaw::DropsParts, "unsupported_requests_are_refused"),
         (LlmFlaw::Hangs, "an_answer_is_well_formed"),
     ] {
         let mut failed = Vec::new();
@@ -48,5 +48,9 @@ async fn a_backend_that_does_not_keep_to_its_time_is_found() {
     let waits = Answer::Waits(Gate::default(), Box::new(Answer::text("Late.")));
     let silent = ScriptedModel::new(move |_| waits.clone());
     let make = async || subject(LlmFlaw::Nothing).silent(Arc::new(silent.clone()));
-    assert!(llm_case("silence_ends_in_time", &make).await.is_err());
+    assert!(
+        llm_case("a_silent_provider_times_out", &make)
+            .await
+            .is_err()
+    );
 }

@@ -271,7 +271,7 @@ async fn the_wrapper_itself_breaks_nothing() {
 #[tokio::test]
 async fn a_store_without_dedupe_fails() {
     let cases = [
-        "redelivery_is_taken_once",
+        "redelivery_is_accepted_once",
         "logical_duplicates_fold",
         "a_batch_is_deduped_within",
         "agrees_with_a_model",
@@ -304,7 +304,7 @@ async fn a_store_without_a_cap_fails() {
 
 #[tokio::test]
 async fn a_store_that_forgets_what_came_in_meanwhile_fails() {
-    let cases = ["a_release_tells_what_was_seen", "agrees_with_a_model"];
+    let cases = ["a_release_reports_what_was_seen", "agrees_with_a_model"];
     check(Fault::DeafRelease, &cases).await;
 }
 
@@ -322,7 +322,7 @@ async fn a_store_without_timers_fails() {
 
 #[tokio::test]
 async fn a_store_that_leaves_out_what_was_said_fails() {
-    check(Fault::LostWords, &["what_was_said_is_read"]).await;
+    check(Fault::LostWords, &["messages_are_read"]).await;
 }
 
 #[tokio::test(start_paused = true)]

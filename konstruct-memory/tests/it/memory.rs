@@ -58,15 +58,9 @@ async fn redb_passes() {
 async fn the_suite_bites() {
     for (flaw, cases) in [
         (MemoryFlaw::Nothing, &[][..]),
-        (
-            MemoryFlaw::SharesAudiences,
-            &["nobody_sees_what_is_not_theirs"],
-        ),
-        (
-            MemoryFlaw::SharesTenants,
-            &["nobody_sees_what_is_not_theirs"],
-        ),
-        (MemoryFlaw::FiltersLate, &["limits_and_times_are_kept"]),
+        (MemoryFlaw::SharesAudiences, &["audiences_see_nothing_else"]),
+        (MemoryFlaw::SharesTenants, &["audiences_see_nothing_else"]),
+        (MemoryFlaw::FiltersLate, &["limits_and_times_apply"]),
         (
             MemoryFlaw::KeepsDeleted,
             &["documents_are_found_until_they_are_deleted"],
@@ -78,17 +72,17 @@ async fn the_suite_bites() {
                 "a_conversation_is_forgotten",
                 "a_person_is_forgotten",
                 "a_tenant_is_forgotten",
-                "late_writers_do_not_bring_it_back",
-                "an_export_answers_alike",
+                "late_writes_do_not_restore_erased_content",
+                "an_imported_export_returns_the_same_results",
             ],
         ),
         (
             MemoryFlaw::TakesLateWrites,
-            &["late_writers_do_not_bring_it_back"],
+            &["late_writes_do_not_restore_erased_content"],
         ),
         (
             MemoryFlaw::KeepsSuperseded,
-            &["facts_are_remembered_and_superseded"],
+            &["facts_are_stored_and_superseded"],
         ),
     ] {
         for case in MEMORY_CASES {

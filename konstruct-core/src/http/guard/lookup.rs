@@ -33,8 +33,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Returns the addresses of a host if all of them are allowed. A host with both public and private addresses is an attack,
-    /// not a mistake.
+    /// Returns the addresses of a host if all of them are allowed. A mix of public and private addresses is treated as an attack.
     pub(super) async fn addresses(
         &self,
         host: &str,

@@ -1,11 +1,11 @@
-//! Random histories that two memories must answer alike.
+//! Random histories, for which two memories must return the same results.
 
 use std::time::Duration;
 
 use super::{
     Failed, MemorySubject, ensure, ensure_eq,
     fact::{fact, own},
-    office::{Line, Office, now},
+    office::{MessageRef, Office, now},
 };
 use crate::{
     Audience, Depth, DocumentFormat, DocumentId, Erase, Hit, NewDocument, Recall,
@@ -13,7 +13,7 @@ use crate::{
     memory::{FactOwner, Facts, Scope},
 };
 
-/// How far two scores may lie apart: stores keep vectors with fewer digits than the reference.
+/// The tolerance for scores: stores keep vectors with fewer digits than the reference.
 const NEAR: f32 = 0.02;
 
 const PLACES: [(&str, &str); 6] = [
@@ -31,10 +31,10 @@ const WORDS: [&str; 24] = [
     "colour", "blue", "red", "garden", "kitchen",
 ];
 
-/// Performs the same random operations on two memories and compares what they answer.
+/// Performs the same random operations on two memories and compares their results.
 ///
 /// # Panics
-/// Where they do not agree; the message tells the seed and the operation.
+/// If they disagree. The message contains the seed and the operation.
 pub async fn memories_agree(
     ours: &MemorySubject,
     reference: &MemorySubject,
@@ -60,15 +60,15 @@ struct History<'a> {
     subjects: [&'a MemorySubject; 2],
     offices: [Office; 2],
     dice: u64,
-    /// What was said, with where it stands in each.
-    lines: Vec<(String, &'static str, [Line; 2])>,
+    /// The messages, with their locations in each memory.
+    lines: Vec<(String, &'static str, [MessageRef; 2])>,
     facts: Vec<[FactId; 2]>,
     documents: Vec<(String, [DocumentId; 2])>,
 }
 
 impl History<'_> {
     fn roll(&mut self, below: usize) -> usize {
-        // xorshift: a history is told by its seed.
+        // xorshift, so that a seed reproduces a history.
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
@@ -80,7 +80,7 @@ impl History<'_> {
         words.join(" ")
     }
 
-    fn line(&mut self) -> Option<(String, &'static str, [Line; 2])> {
+    fn line(&mut self) -> Option<(String, &'static str, [MessageRef; 2])> {
         if self.lines.is_empty() {
             return None;
         }
@@ -152,7 +152,7 @@ impl History<'_> {
         let (title, ids) = self.documents.swap_remove(at);
         for ((subject, office), id) in self.subjects.iter().zip(&self.offices).zip(ids) {
             let there = subject.memory.delete_document(office.tenant, id).await?;
-            ensure!(there, "{title} was not there");
+            ensure!(there, "{title} did not exist");
         }
         Ok(())
     }
@@ -173,14 +173,18 @@ impl History<'_> {
             };
             let mut new = fact(&what, owner, line, &text);
             new.expires_at = expires.then(|| now(subject) + Duration::from_secs(3600));
-            // What was forgotten cannot be quoted.
+            // Forgotten messages cannot be quoted.
             let kept = subject.memory.remember(office.tenant, new).await;
             both.push(kept.ok().map(|fact| fact.id));
         }
         match both[..] {
             [Some(ours), Some(theirs)] => self.facts.push([ours, theirs]),
             [None, None] => {}
-            _ => return Err(format!("one remembers `{what}` of `{text}`: {both:?}").into()),
+            _ => {
+                return Err(
+                    format!("only one memory stores `{what}` of `{text}`: {both:?}").into(),
+                );
+            }
         }
         Ok(())
     }
@@ -196,7 +200,7 @@ impl History<'_> {
             let ended = subject.memory.supersede(office.tenant, id, None).await;
             both.push(ended.map(drop).map_err(|error| error.kind()));
         }
-        ensure_eq!(both[0], both[1], "what became of a fact");
+        ensure_eq!(both[0], both[1], "the outcome of superseding a fact");
         Ok(())
     }
 
@@ -223,12 +227,12 @@ impl History<'_> {
                 .forget(office.tenant, what, Depth::Logical)
                 .await?;
             both.push((erased.records, erased.facts));
-            // What is said at the very time of an erasure is forgotten with it.
+            // A message at the exact time of an erasure is forgotten with it.
             subject.clock.advance(Duration::from_secs(1));
         }
-        ensure_eq!(both[0], both[1], "what was forgotten with `{text}`");
+        ensure_eq!(both[0], both[1], "the erasure of `{text}`");
         if what == 1 {
-            // Its indexes begin anew.
+            // The indices of its log start again at 0.
             let gone = lines[0].conversation;
             self.lines
                 .retain(|(_, _, lines)| lines[0].conversation != gone);
@@ -287,16 +291,23 @@ impl History<'_> {
             known.sort();
             facts.push(known);
             let progress = subject.memory.progress(office.tenant).await?;
-            ensure!(progress.is_complete(), "caught up: {progress:?}");
+            ensure!(
+                progress.is_complete(),
+                "progress after catching up: {progress:?}"
+            );
         }
         ensure_eq!(facts[0], facts[1], "the facts");
         alike(&question, &both[0], &both[1])
     }
 }
 
-/// Where two memories differ on what is as good as equal, nothing is said.
+/// Compares the hits of two memories, ignoring the order of hits with nearly equal scores.
 fn alike(question: &str, ours: &[Hit], theirs: &[Hit]) -> Result<(), Failed> {
-    ensure_eq!(ours.len(), theirs.len(), "how many `{question}` finds");
+    ensure_eq!(
+        ours.len(),
+        theirs.len(),
+        "the number of hits for `{question}`"
+    );
     let least = theirs
         .iter()
         .map(|hit| hit.score)
@@ -310,7 +321,7 @@ fn alike(question: &str, ours: &[Hit], theirs: &[Hit]) -> Result<(), Failed> {
         let found = scores.iter().any(|score| (score - hit.score).abs() < NEAR);
         ensure!(
             found || (scores.is_empty() && hit.score - least < NEAR),
-            "`{question}` gives {:?} {scores:?}, not {} (least {least}, {:?})",
+            "`{question}` returns {:?} {scores:?} instead of {} (least {least}, {:?})",
             hit.text,
             hit.score,
             hit.signals

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::{
     MemorySubject, Outcome, ensure, ensure_eq,
-    office::{Line, Office, now},
+    office::{MessageRef, Office, now},
 };
 use crate::{
     Audience, ErrorKind,
     memory::{FactOwner, Facts, NewFact, NewSummary, Quote, Scope, Source},
 };
 
-pub(super) fn fact(text: &str, owner: FactOwner, line: &Line, quote: &str) -> NewFact {
+pub(super) fn fact(text: &str, owner: FactOwner, line: &MessageRef, quote: &str) -> NewFact {
     let quote = Quote {
         conversation: line.conversation,
         index: line.index,
@@ -23,14 +23,14 @@ pub(super) fn fact(text: &str, owner: FactOwner, line: &Line, quote: &str) -> Ne
     }
 }
 
-/// What belongs to the person who said something.
-pub(super) fn own(line: &Line) -> FactOwner {
+/// Returns the person who sent a message as the owner.
+pub(super) fn own(line: &MessageRef) -> FactOwner {
     FactOwner::Person {
         person: line.person,
     }
 }
 
-pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject) -> Outcome {
+pub(super) async fn facts_are_stored_and_superseded(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let ann = ("D-ann", "U-ann");
     let (memory, tenant) = (&subject.memory, office.tenant);
@@ -53,7 +53,7 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     ensure_eq!(
         hit.learned_from,
         [first.source()],
-        "what it was learned from"
+        "the sources of the fact"
     );
     let as_of_lyon = now(subject);
     let second = office.say(subject, ann, "I moved to Nice").await?;
@@ -83,15 +83,15 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     ensure_eq!(
         list(Some(as_of_lyon)).await?,
         [lyon.id],
-        "facts as of before"
+        "facts as of an earlier time"
     );
     let early = now(subject) + Duration::from_secs(0);
-    ensure!(early > as_of_lyon, "the clock stands still");
+    ensure!(early > as_of_lyon, "the clock does not advance");
     let hits = office
         .recall(subject, &audience, Scope::FACTS, "lives in Lyon Nice")
         .await?;
     let found: Vec<_> = hits.iter().map(|hit| hit.text.as_str()).collect();
-    ensure_eq!(found, ["Ann lives in Nice"], "what is recalled");
+    ensure_eq!(found, ["Ann lives in Nice"], "the recalled facts");
     let again = memory.supersede(tenant, lyon.id, None).await;
     ensure_eq!(
         again.map_err(|error| error.kind()),
@@ -104,15 +104,15 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     ensure_eq!(
         nobody.map_err(|error| error.kind()),
         Err(ErrorKind::NotFound),
-        "superseding what is not there"
+        "superseding a fact that does not exist"
     );
-    // One that ends without another, and one that expires.
+    // A fact that ends without a successor, and one that expires.
     memory.supersede(tenant, nice.id, None).await?;
-    ensure_eq!(list(None).await?, [], "facts after the last was ended");
+    ensure_eq!(list(None).await?, [], "facts after the last one ended");
     let mut passing = fact("Ann is on holiday", own(&first), &second, "moved");
     passing.expires_at = Some(now(subject) + Duration::from_secs(3600));
     let passing = memory.remember(tenant, passing).await?;
-    ensure_eq!(list(None).await?, [passing.id], "a passing fact");
+    ensure_eq!(list(None).await?, [passing.id], "a fact that expires");
     subject.clock.advance(Duration::from_secs(3600));
     ensure_eq!(list(None).await?, [], "an expired fact");
     let hits = office
@@ -122,7 +122,7 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
     Ok(())
 }
 
-pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -> Outcome {
+pub(super) async fn facts_without_sources_are_refused(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let tenant = office.tenant;
     let ann = office
@@ -153,19 +153,29 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
     for (new, tenant, field, what) in [
         (without, tenant, "sources", "no source"),
         (empty, tenant, "text", "no text"),
-        (nowhere, tenant, "sources[0]", "a source that is not there"),
+        (
+            nowhere,
+            tenant,
+            "sources[0]",
+            "a source that does not exist",
+        ),
         (
             fact("Ann likes rum", own, &ann, "I like rum"),
             tenant,
             "sources[0].quote",
-            "a quote that does not stand there",
+            "a quote that is not in the message",
         ),
-        (fact("", own, &ann, ""), tenant, "text", "nothing at all"),
+        (
+            fact("", own, &ann, ""),
+            tenant,
+            "text",
+            "no text and no quote",
+        ),
         (
             fact("Bob likes rum", own, &bob, "I like rum"),
             tenant,
             "sources[0]",
-            "a source of somebody else",
+            "a source of another person",
         ),
         (
             two(FactOwner::Channel),
@@ -179,12 +189,17 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
             "sources[1]",
             "a source of another conversation",
         ),
-        (good(), other.tenant, "sources[0]", "a foreign source"),
+        (
+            good(),
+            other.tenant,
+            "sources[0]",
+            "a source of another tenant",
+        ),
     ] {
         let refused = subject.memory.remember(tenant, new).await;
         let error = refused
             .err()
-            .ok_or(format!("a fact with {what} was taken"))?;
+            .ok_or(format!("a fact with {what} was accepted"))?;
         ensure_eq!(error.kind(), ErrorKind::InvalidInput, "{what}");
         ensure!(
             error.to_string().contains(field),
@@ -200,7 +215,7 @@ pub(super) async fn facts_without_grounds_are_refused(subject: &MemorySubject) -
     Ok(())
 }
 
-pub(super) async fn summaries_roll_on(subject: &MemorySubject) -> Outcome {
+pub(super) async fn summaries_are_replaced(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let line = office
         .say(subject, ("D-ann", "U-ann"), "a long story")
@@ -220,7 +235,7 @@ pub(super) async fn summaries_roll_on(subject: &MemorySubject) -> Outcome {
             .await?;
         Ok::<_, crate::Error>(kept.map(|kept| (kept.to, kept.text)))
     };
-    ensure_eq!(read().await?, None, "a summary of nothing");
+    ensure_eq!(read().await?, None, "the first summary");
     for (to, text, stored, kept) in [
         (1, "short", true, (1, "short")),
         (1, "again", false, (1, "short")),
@@ -242,6 +257,6 @@ pub(super) async fn summaries_roll_on(subject: &MemorySubject) -> Outcome {
         .memory
         .summary(office.other().tenant, line.conversation)
         .await?;
-    ensure_eq!(foreign, None, "a foreign summary");
+    ensure_eq!(foreign, None, "another tenant's summary");
     Ok(())
 }

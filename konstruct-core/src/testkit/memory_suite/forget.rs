@@ -1,4 +1,4 @@
-//! Forgetting, and moving a memory.
+//! Erasing, and moving a memory.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use super::{
     Failed, MemorySubject, Outcome, ensure, ensure_eq,
     fact::{fact, own},
-    office::{Line, Office, now},
+    office::{MessageRef, Office, now},
 };
 use crate::{
     Audience, Depth, Erase, ErrorKind, Hit, PersonId, Recall,
@@ -15,11 +15,11 @@ use crate::{
     store::Exported,
 };
 
-/// Two who talk with the employee, in a channel and alone, and what was learned of it.
+/// Two persons who talk to the employee, in a channel and in direct conversations, and what was learned.
 struct Scene {
     office: Office,
-    ann: Line,
-    bob: Line,
+    ann: MessageRef,
+    bob: MessageRef,
 }
 
 const ANN: &str = "the password is marmalade";
@@ -76,7 +76,7 @@ impl Scene {
         self.office.everyone("#shop")
     }
 
-    /// Everything that can still be read of the tenant, as text.
+    /// Returns everything that can still be read of the tenant, as text.
     async fn everything(&self, subject: &MemorySubject) -> Result<String, Failed> {
         let tenant = self.office.tenant;
         let memory = self.office.exported(subject).await?;
@@ -106,7 +106,7 @@ impl Scene {
     }
 }
 
-/// A message whose words are gone is not found by them, nor is the one after it.
+/// Checks that an erased message is not found by its words, and that the message after it is not either.
 async fn no_trace(subject: &MemorySubject, scene: &Scene, what: &str) -> Outcome {
     let channel = scene.channel();
     let found = scene.texts(subject, &channel, "marmalade").await?;
@@ -114,18 +114,18 @@ async fn no_trace(subject: &MemorySubject, scene: &Scene, what: &str) -> Outcome
     let everything = scene.everything(subject).await?;
     ensure!(
         !everything.contains("marmalade"),
-        "{what}: its words stand in {everything}"
+        "{what}: its words are in {everything}"
     );
     let fetched = subject
         .memory
         .fetch(scene.office.tenant, &[scene.ann.source()])
         .await?;
-    ensure_eq!(fetched, [None], "{what}: what is fetched of it");
+    ensure_eq!(fetched, [None], "{what}: fetching it");
     let summary = subject
         .memory
         .summary(scene.office.tenant, scene.ann.conversation)
         .await?;
-    ensure_eq!(summary, None, "{what}: a summary of it");
+    ensure_eq!(summary, None, "{what}: its summary");
     let found = scene
         .texts(subject, &channel, "there is a password")
         .await?;
@@ -149,13 +149,13 @@ pub(super) async fn a_message_is_forgotten(subject: &MemorySubject) -> Outcome {
     ensure_eq!(
         (receipt.what, receipt.records, receipt.facts),
         (what, 1, 1),
-        "what the receipt counts"
+        "the counts of the receipt"
     );
     no_trace(subject, &scene, "a message").await?;
     let channel = scene.channel();
     let found = scene.texts(subject, &channel, "lamps").await?;
     for kept in ["we sell lamps", "lamps are sold"] {
-        ensure!(found.contains(&kept.to_owned()), "{kept} is gone as well");
+        ensure!(found.contains(&kept.to_owned()), "{kept} is missing");
     }
     Ok(())
 }
@@ -172,19 +172,19 @@ pub(super) async fn a_conversation_is_forgotten(subject: &MemorySubject) -> Outc
     ensure_eq!(
         (receipt.records, receipt.facts),
         (6, 2),
-        "what the receipt counts"
+        "the counts of the receipt"
     );
     no_trace(subject, &scene, "a conversation").await?;
     let found = scene.texts(subject, &scene.channel(), "lamps").await?;
     ensure!(found.is_empty(), "its other messages are found: {found:?}");
-    // Others are as they were, and the place can be talked in again.
+    // Other conversations are unchanged, and the place can be used again.
     let bob = Audience::Person {
         person: scene.bob.person,
     };
     let found = scene.texts(subject, &bob, "coins").await?;
     ensure!(
         found.contains(&"I collect coins".to_owned()),
-        "another conversation is gone"
+        "another conversation is missing"
     );
     let again = scene
         .office
@@ -196,7 +196,7 @@ pub(super) async fn a_conversation_is_forgotten(subject: &MemorySubject) -> Outc
         "the conversation"
     );
     let found = scene.texts(subject, &scene.channel(), "kettle").await?;
-    ensure_eq!(found, ["a kettle"], "what is found in it");
+    ensure_eq!(found, ["a kettle"], "the messages of the new conversation");
     Ok(())
 }
 
@@ -207,17 +207,17 @@ pub(super) async fn a_person_is_forgotten(subject: &MemorySubject) -> Outcome {
         person: scene.ann.person,
     };
     let receipt = subject.memory.forget(tenant, what, Depth::Logical).await?;
-    // Three records of the two alone (the place, her words, the answer), and her words in the channel.
+    // Three records of the direct conversation (the place, her message, the answer), and her message in the channel.
     ensure_eq!(
         (receipt.records, receipt.facts),
         (4, 2),
-        "what the receipt counts"
+        "the counts of the receipt"
     );
     no_trace(subject, &scene, "a person").await?;
     let everything = scene.everything(subject).await?;
     ensure!(
         !everything.contains("stamps"),
-        "what she said alone stands in {everything}"
+        "her direct message is in {everything}"
     );
     let own = Audience::Person {
         person: scene.ann.person,
@@ -225,14 +225,14 @@ pub(super) async fn a_person_is_forgotten(subject: &MemorySubject) -> Outcome {
     let found = scene.texts(subject, &own, "stamps marmalade").await?;
     ensure!(
         found.iter().all(|text| text.contains("bread")),
-        "she is remembered: {found:?}"
+        "the person is not forgotten: {found:?}"
     );
-    // What others said stays, and is found by their own words.
+    // Messages of others stay, and are found by their own words.
     let found = scene.texts(subject, &scene.channel(), "lamps").await?;
     for kept in ["we sell lamps", "lamps are sold"] {
-        ensure!(found.contains(&kept.to_owned()), "{kept} is gone as well");
+        ensure!(found.contains(&kept.to_owned()), "{kept} is missing");
     }
-    // She may come back, as somebody new.
+    // She may write again as a new person.
     subject.clock.advance(Duration::from_secs(1));
     let again = scene
         .office
@@ -244,7 +244,7 @@ pub(super) async fn a_person_is_forgotten(subject: &MemorySubject) -> Outcome {
     let found = scene.texts(subject, &own, "kettle stamps").await?;
     ensure!(
         found.contains(&"a new kettle".to_owned()),
-        "what she says now is not found: {found:?}"
+        "her new message is not found: {found:?}"
     );
     Ok(())
 }
@@ -264,10 +264,10 @@ pub(super) async fn a_tenant_is_forgotten(subject: &MemorySubject) -> Outcome {
         .memory
         .forget(tenant, Erase::Tenant, Depth::Logical)
         .await?;
-    ensure_eq!(receipt.records, 13, "records that went");
+    ensure_eq!(receipt.records, 13, "erased records");
     no_trace(subject, &scene, "a tenant").await?;
     let left = scene.office.exported(subject).await?;
-    ensure!(left.is_empty(), "of an erased tenant {left:?} is left");
+    ensure!(left.is_empty(), "an erased tenant still has {left:?}");
     let audience = other.everyone("#shop");
     let hits = other
         .recall(subject, &audience, Scope::ALL, "others")
@@ -276,19 +276,19 @@ pub(super) async fn a_tenant_is_forgotten(subject: &MemorySubject) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn late_writers_do_not_bring_it_back(subject: &MemorySubject) -> Outcome {
+pub(super) async fn late_writes_do_not_restore_erased_content(subject: &MemorySubject) -> Outcome {
     let scene = scene(subject).await?;
     let tenant = scene.office.tenant;
     let mark = subject.memory.mark(tenant).await?;
     let (ann, bob) = (&scene.ann, &scene.bob);
-    let summary = |of: &Line, person, mark| NewSummary {
+    let summary = |of: &MessageRef, person, mark| NewSummary {
         conversation: of.conversation,
         to: 100,
         text: "marmalade".into(),
         persons: vec![person],
         mark,
     };
-    // A fact of what Bob said, by a model that was shown what Ann said as well.
+    // A fact from Bob's message, by a model that was also shown Ann's message.
     let shown = || NewFact {
         shown: vec![ann.person],
         mark: Some(mark),
@@ -318,38 +318,38 @@ pub(super) async fn late_writers_do_not_bring_it_back(subject: &MemorySubject) -
         let elsewhere = summary(bob, ann.person, mark);
         ensure!(
             !subject.memory.put_summary(tenant, elsewhere).await?,
-            "{when}: a late summary of another conversation names a forgotten person"
+            "{when}: a late summary of another conversation with a forgotten person is stored"
         );
         let kept = subject.memory.remember(tenant, shown()).await;
         ensure_eq!(
             kept.map(drop).map_err(|error| error.kind()),
             Err(ErrorKind::Conflict),
-            "{when}: a late fact by a model that was shown what a forgotten person said"
+            "{when}: a late fact by a model that was shown a forgotten person's message is stored"
         );
         Ok::<_, Failed>(())
     };
-    nothing_kept("at once").await?;
-    // Whatever clock the writer has, and though the person is known again.
+    nothing_kept("immediately").await?;
+    // Regardless of the writer's clock, and although the person is known again.
     subject.clock.advance(Duration::from_secs(60));
     let again = scene
         .office
         .say(subject, ("D-ann", "U-ann"), "a new kettle")
         .await?;
     if again.person == ann.person {
-        nothing_kept("after they came back").await?;
+        nothing_kept("after the person wrote again").await?;
     }
-    // What is read after the erasure may be kept.
+    // Items derived from content that was read after the erasure may be stored.
     let mark = subject.memory.mark(tenant).await?;
     let fresh = summary(&again, again.person, mark);
     ensure!(
         subject.memory.put_summary(tenant, fresh).await?,
-        "a summary of what was said since is refused"
+        "a summary of messages after the erasure is refused"
     );
     Ok(())
 }
 
-/// Only what was heard makes a person known: no fact and no summary gives a key to anybody else.
-pub(super) async fn nobody_unheard_is_named(subject: &MemorySubject) -> Outcome {
+/// Only messages make a person known. A fact or a summary never creates a key for anyone else.
+pub(super) async fn unknown_persons_are_refused(subject: &MemorySubject) -> Outcome {
     let scene = scene(subject).await?;
     let tenant = scene.office.tenant;
     let stranger = PersonId::new();
@@ -362,7 +362,7 @@ pub(super) async fn nobody_unheard_is_named(subject: &MemorySubject) -> Outcome 
     ensure_eq!(
         conflict(kept),
         Err(ErrorKind::Conflict),
-        "a fact about a stranger"
+        "a fact about an unknown person"
     );
     let summary = NewSummary {
         conversation: scene.bob.conversation,
@@ -373,7 +373,7 @@ pub(super) async fn nobody_unheard_is_named(subject: &MemorySubject) -> Outcome 
     };
     ensure!(
         !subject.memory.put_summary(tenant, summary).await?,
-        "a summary that names a stranger is stored"
+        "a summary with an unknown person is stored"
     );
     let imported = Remembered::Summary {
         summary: Summary {
@@ -388,12 +388,12 @@ pub(super) async fn nobody_unheard_is_named(subject: &MemorySubject) -> Outcome 
     ensure_eq!(
         conflict(kept),
         Err(ErrorKind::Conflict),
-        "an import that names a stranger"
+        "an import with an unknown person"
     );
     Ok(())
 }
 
-/// The answers to some questions, without what an instance chooses itself.
+/// Returns the results of some queries, without values that differ between instances.
 async fn answers(
     subject: &MemorySubject,
     scene: &Scene,
@@ -420,7 +420,9 @@ async fn answers(
     Ok(all)
 }
 
-pub(super) async fn an_export_answers_alike(subject: &MemorySubject) -> Outcome {
+pub(super) async fn an_imported_export_returns_the_same_results(
+    subject: &MemorySubject,
+) -> Outcome {
     let scene = scene(subject).await?;
     let tenant = scene.office.tenant;
     scene
@@ -438,21 +440,21 @@ pub(super) async fn an_export_answers_alike(subject: &MemorySubject) -> Outcome 
     let memory = scene.office.exported(subject).await?;
     ensure_eq!(facts(&memory), 3, "facts of the export");
     let journal: Vec<Exported> = subject.store.export(tenant).await?.try_collect().await?;
-    // An instance of its own would do; a tenant that was erased whole is one.
+    // This could be another instance. A completely erased tenant is equivalent.
     subject
         .memory
         .forget(tenant, Erase::Tenant, Depth::Logical)
         .await?;
     ensure!(
         answers(subject, &scene).await?.is_empty(),
-        "an erased tenant answers"
+        "an erased tenant returns results"
     );
     subject.store.import(tenant, journal).await?;
     subject.memory.import_memory(tenant, memory.clone()).await?;
     ensure_eq!(
         answers(subject, &scene).await?,
         before,
-        "the answers after the import"
+        "the results after the import"
     );
     ensure_eq!(
         scene.office.exported(subject).await?,
@@ -463,8 +465,8 @@ pub(super) async fn an_export_answers_alike(subject: &MemorySubject) -> Outcome 
         .memory
         .summary(tenant, scene.ann.conversation)
         .await?;
-    ensure!(summary.is_some(), "the summary is gone");
+    ensure!(summary.is_some(), "the summary is missing");
     let again = subject.memory.import_memory(tenant, memory).await;
-    ensure!(again.is_err(), "an import of what is there was taken");
+    ensure!(again.is_err(), "an import of existing items was accepted");
     Ok(())
 }

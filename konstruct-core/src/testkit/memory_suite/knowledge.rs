@@ -47,14 +47,14 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
     ensure_eq!(
         hit.url.as_deref(),
         Some("https://example.com/faq"),
-        "where it is from"
+        "the address of the document"
     );
     ensure!(
         hit.coverage > 0.3 && hit.coverage <= 1.0,
         "coverage {}",
         hit.coverage
     );
-    // A new version takes the place of the old one, which can still be read.
+    // A new version replaces the old one, which can still be read.
     let second = office
         .teach(subject, " FAQ\n", "## When do you open?\nAt ten.")
         .await?;
@@ -66,7 +66,7 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
     ensure_eq!(
         found(subject, &office, "when open").await?,
         ["At ten."],
-        "what is found of two versions"
+        "the passages found of two versions"
     );
     let old = subject.memory.fetch(office.tenant, &[source]).await?;
     ensure_eq!(
@@ -91,8 +91,8 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
             .delete_document(office.tenant, first.id)
             .await
     };
-    ensure!(delete().await?, "there was none to delete");
-    ensure!(!delete().await?, "it was deleted twice");
+    ensure!(delete().await?, "there was no document to delete");
+    ensure!(!delete().await?, "the document was deleted twice");
     ensure!(
         found(subject, &office, "when open").await?.is_empty(),
         "a deleted document is found"
@@ -117,7 +117,7 @@ pub(super) async fn bad_documents_are_refused(subject: &MemorySubject) -> Outcom
         ),
     ] {
         let refused = subject.memory.put_document(office.tenant, document).await;
-        let error = refused.err().ok_or(format!("a bad {field} was taken"))?;
+        let error = refused.err().ok_or(format!("a bad {field} was accepted"))?;
         ensure_eq!(error.kind(), ErrorKind::InvalidInput, "a bad {field}");
         ensure!(
             error.to_string().contains(field),
@@ -134,7 +134,7 @@ pub(super) async fn bad_documents_are_refused(subject: &MemorySubject) -> Outcom
     Ok(())
 }
 
-pub(super) async fn what_expired_costs_no_hit(subject: &MemorySubject) -> Outcome {
+pub(super) async fn expired_documents_do_not_reduce_hits(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let soon = now(subject) + Duration::from_secs(60);
     for n in 0..4 {
@@ -160,9 +160,9 @@ pub(super) async fn what_expired_costs_no_hit(subject: &MemorySubject) -> Outcom
     Ok(())
 }
 
-pub(super) async fn what_found_nothing_is_listed(subject: &MemorySubject) -> Outcome {
+pub(super) async fn unanswered_questions_are_listed(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
-    // The suite's turns gather nothing.
+    // The turns of the suite recall nothing.
     let first = office
         .say(subject, ("D-ann", "U-ann"), "Do you sell boats?")
         .await?;
@@ -189,9 +189,9 @@ pub(super) async fn what_found_nothing_is_listed(subject: &MemorySubject) -> Out
                 "Do you sell boats?".to_owned()
             )
         ],
-        "what found nothing, the newest first"
+        "the unanswered questions, newest first"
     );
     let one = subject.memory.unanswered(office.tenant, 1).await?;
-    ensure_eq!(one.len(), 1, "of a limit of one");
+    ensure_eq!(one.len(), 1, "the questions with a limit of one");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The conformance suite of [`MemoryStore`]: what any memory must do, whoever wrote it.
+//! The conformance suite for implementations of [`MemoryStore`].
 
 mod agree;
 mod fact;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{MemoryStore, store::Store};
 
-/// A memory to try, empty, with the store whose feed it follows and the clock that both take the time from.
+/// An empty memory to test, with the store whose feed it follows and their common clock.
 #[derive(Clone, Debug)]
 pub struct MemorySubject {
     /// The store of the conversations.
@@ -37,34 +37,34 @@ macro_rules! cases {
         /// Runs one case of the suite on a fresh memory.
         ///
         /// # Errors
-        /// What the memory did that it must not do, or the error that it returned.
+        /// The violated requirement, or the error that the memory returned.
         pub async fn memory_case(
             name: &str,
             make: &impl AsyncFn() -> MemorySubject,
         ) -> Result<(), Failed> {
             match name {
                 $($(stringify!($case) => Box::pin($module::$case(&make().await)).await,)+)+
-                _ => Err(format!("there is no case {name}").into()),
+                _ => Err(format!("unknown case: {name}").into()),
             }
         }
     };
 }
 
 cases! {
-    recall: what_was_said_is_found, scopes_are_ranked_by_themselves, limits_and_times_are_kept, what_was_taken_back_is_not_found,
-        each_language_has_its_stems, progress_is_told;
+    recall: messages_are_found, scopes_are_ranked_independently, limits_and_times_apply, edited_and_deleted_messages_are_not_found,
+        each_language_has_its_stems, progress_is_reported;
     knowledge: documents_are_found_until_they_are_deleted, bad_documents_are_refused,
-        what_expired_costs_no_hit, what_found_nothing_is_listed;
-    fact: facts_are_remembered_and_superseded, facts_without_grounds_are_refused, summaries_roll_on;
-    sight: each_sees_their_own, nobody_sees_what_is_not_theirs, a_new_thread_sees_its_channel;
+        expired_documents_do_not_reduce_hits, unanswered_questions_are_listed;
+    fact: facts_are_stored_and_superseded, facts_without_sources_are_refused, summaries_are_replaced;
+    sight: audiences_see_their_own_content, audiences_see_nothing_else, a_new_thread_sees_its_channel;
     forget: a_message_is_forgotten, a_conversation_is_forgotten, a_person_is_forgotten, a_tenant_is_forgotten,
-        late_writers_do_not_bring_it_back, nobody_unheard_is_named, an_export_answers_alike;
+        late_writes_do_not_restore_erased_content, unknown_persons_are_refused, an_imported_export_returns_the_same_results;
 }
 
 /// Runs every case, each on a fresh memory.
 ///
 /// # Panics
-/// If any case fails; the message lists all that did.
+/// If a case fails. The message lists all failures.
 pub async fn memory_suite(make: impl AsyncFn() -> MemorySubject) {
     let mut failures = Vec::new();
     for name in MEMORY_CASES {

@@ -1,4 +1,4 @@
-//! A tenant whose people talk: what the cases are made of.
+//! A tenant with persons who write messages, for the cases.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,15 +27,15 @@ pub(super) struct Office {
     connection: ConnectionId,
 }
 
-/// Where something was said.
+/// The location of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
+pub(super) struct MessageRef {
     pub(super) conversation: ConversationId,
     pub(super) index: u64,
     pub(super) person: PersonId,
 }
 
-impl Line {
+impl MessageRef {
     pub(super) fn source(&self) -> Source {
         Source::Message {
             conversation: self.conversation,
@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-/// A place to talk in: `#name` is a channel, `#name/thread` a thread in it, any other a one-to-one conversation.
+/// Returns a place: `#name` is a channel, `#name/thread` a thread in it, and any other name a one-to-one conversation.
 fn place(name: &str) -> ConversationRef {
     let (channel, thread) = match name.split_once('/') {
         Some((channel, thread)) => (channel, Some(thread.to_owned())),
@@ -70,7 +70,7 @@ impl Office {
         }
     }
 
-    /// A tenant of its own with the same connection, so that only the tenant differs.
+    /// Returns another tenant with the same connection, so that only the tenant differs.
     pub(super) fn other(&self) -> Self {
         Self {
             tenant: TenantId::new(),
@@ -78,13 +78,13 @@ impl Office {
         }
     }
 
-    /// Somebody says something somewhere; returns where it stands. `id` is the provider's id of the message.
+    /// Sends a message from a person, and returns its location. `id` is the provider's id of the message.
     pub(super) async fn say(
         &self,
         subject: &MemorySubject,
         (at, user): (&str, &str),
         text: &str,
-    ) -> Result<Line, Failed> {
+    ) -> Result<MessageRef, Failed> {
         let body = Body::Message {
             message: format!("m-{text}"),
             content: Content::text(text),
@@ -92,33 +92,33 @@ impl Office {
         self.happen(subject, (at, user), body, None).await
     }
 
-    /// The same, and the employee answers.
+    /// Sends a message from a person, and lets the employee answer.
     pub(super) async fn ask(
         &self,
         subject: &MemorySubject,
         place: (&str, &str),
         (text, answer): (&str, &str),
-    ) -> Result<[Line; 2], Failed> {
+    ) -> Result<[MessageRef; 2], Failed> {
         let body = Body::Message {
             message: format!("m-{text}"),
             content: Content::text(text),
         };
         let asked = self.happen(subject, place, body, Some(answer)).await?;
-        let answered = Line {
+        let answered = MessageRef {
             index: asked.index + 2,
             ..asked
         };
         Ok([asked, answered])
     }
 
-    /// A turn of one event.
+    /// Runs a turn with one event.
     pub(super) async fn happen(
         &self,
         subject: &MemorySubject,
         (at, user): (&str, &str),
         body: Body,
         answer: Option<&str>,
-    ) -> Result<Line, Failed> {
+    ) -> Result<MessageRef, Failed> {
         subject.clock.advance(Duration::from_secs(60));
         let place = place(at);
         let event = Inbound::new(
@@ -137,7 +137,7 @@ impl Office {
         let accepted = subject.store.accept(self.tenant, vec![routed]).await?;
         ensure!(
             matches!(accepted[..], [Accepted::New { .. }]),
-            "an event is {accepted:?}"
+            "the outcome of an event is {accepted:?}"
         );
         let claim = subject
             .store
@@ -203,30 +203,30 @@ impl Office {
         let outcome = subject.store.append(&claim, loaded.len, append).await?;
         ensure!(
             outcome == AppendOutcome::Appended,
-            "an append is {outcome:?}"
+            "the outcome of an append is {outcome:?}"
         );
         subject.store.release(&claim, item.seq).await?;
         let person = persons.first().ok_or("an event has no person")?;
-        Ok(Line {
+        Ok(MessageRef {
             conversation: claim.conversation,
             index: loaded.len + 1,
             person: *person,
         })
     }
 
-    /// The channel of a place.
+    /// Returns the channel of a place.
     pub(super) fn channel(&self, at: &str) -> ChannelRef {
         ChannelRef::of(self.connection, &place(at))
     }
 
-    /// Everyone in the channel of a place.
+    /// Returns everyone in the channel of a place as an audience.
     pub(super) fn everyone(&self, at: &str) -> Audience {
         Audience::Channel {
             channel: self.channel(at),
         }
     }
 
-    /// What an audience recalls, everything written before being found.
+    /// Returns the hits of an audience, after everything written before is indexed.
     pub(super) async fn recall(
         &self,
         subject: &MemorySubject,
@@ -239,7 +239,7 @@ impl Office {
         Ok(subject.memory.recall(self.tenant, query).await?)
     }
 
-    /// Teaches a document.
+    /// Adds a document.
     pub(super) async fn teach(
         &self,
         subject: &MemorySubject,
@@ -250,7 +250,7 @@ impl Office {
         Ok(subject.memory.put_document(self.tenant, document).await?)
     }
 
-    /// All that the memory exports.
+    /// Returns everything that the memory exports.
     pub(super) async fn exported(
         &self,
         subject: &MemorySubject,
@@ -288,12 +288,12 @@ fn started(connection: ConnectionId, conversation: ConversationRef, first: u64) 
     }
 }
 
-/// Where hits stand.
+/// Returns the locations of hits.
 pub(super) fn sources(hits: &[Hit]) -> Vec<Source> {
     hits.iter().map(|hit| hit.source).collect()
 }
 
-/// The time of something in the suite.
+/// Returns the suite's current time.
 pub(super) fn now(subject: &MemorySubject) -> Timestamp {
     subject.clock.now()
 }

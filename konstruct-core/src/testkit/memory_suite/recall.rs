@@ -1,4 +1,4 @@
-//! Finding what was said.
+//! Finding messages.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     message::{Body, Content},
 };
 
-pub(super) async fn what_was_said_is_found(subject: &MemorySubject) -> Outcome {
+pub(super) async fn messages_are_found(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let ann = ("D-ann", "U-ann");
     let [bike, answer] = office
@@ -32,36 +32,37 @@ pub(super) async fn what_was_said_is_found(subject: &MemorySubject) -> Outcome {
     let hits = office
         .recall(subject, &person, Scope::HISTORY, "broken spokes")
         .await?;
-    let hit = hits.first().ok_or("nothing was found")?;
+    let hit = hits.first().ok_or("nothing is found")?;
     ensure_eq!(hit.source, bike.source(), "the best hit");
     ensure_eq!(hit.text, "My bicycle has a broken spoke", "its text");
-    ensure_eq!(hit.said_by, Some(SaidBy::Person), "who said it");
+    ensure_eq!(hit.said_by, Some(SaidBy::Person), "the sender");
     ensure!(
         hit.at <= now(subject) && hit.at > crate::Timestamp::from_secs(0),
-        "it was said at {}",
+        "the time of the hit is {}",
         hit.at
     );
-    ensure!(
-        hit.persons.contains(&bike.person),
-        "a hit does not name whose words it holds"
-    );
+    ensure!(hit.persons.contains(&bike.person), "a hit has no persons");
     let beside: Vec<_> = hit.neighbours.iter().map(|beside| beside.source).collect();
     ensure_eq!(
         beside,
         [answer.source()],
-        "what stands beside the first message"
+        "the neighbours of the first message"
     );
     let hits = office
         .recall(subject, &person, Scope::HISTORY, "bring Monday")
         .await?;
-    let hit = hits.first().ok_or("the employee's words were not found")?;
-    ensure_eq!(hit.source, answer.source(), "the employee's words");
-    ensure_eq!(hit.said_by, Some(SaidBy::Employee), "who said them");
+    let hit = hits.first().ok_or("the employee's message is not found")?;
+    ensure_eq!(hit.source, answer.source(), "the employee's message");
+    ensure_eq!(
+        hit.said_by,
+        Some(SaidBy::Employee),
+        "the sender of the employee's message"
+    );
     let beside: Vec<_> = hit.neighbours.iter().map(|beside| beside.source).collect();
     ensure_eq!(
         beside,
         [bike.source(), other.source()],
-        "what stands beside the second message"
+        "the neighbours of the second message"
     );
     let fetched = subject
         .memory
@@ -77,12 +78,12 @@ pub(super) async fn what_was_said_is_found(subject: &MemorySubject) -> Outcome {
             Some("Thanks, and what about lunch?"),
             Some("My bicycle has a broken spoke")
         ],
-        "what is fetched"
+        "the fetched hits"
     );
     Ok(())
 }
 
-pub(super) async fn limits_and_times_are_kept(subject: &MemorySubject) -> Outcome {
+pub(super) async fn limits_and_times_apply(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let mut lines = Vec::new();
     for n in 0..5 {
@@ -115,26 +116,29 @@ pub(super) async fn limits_and_times_are_kept(subject: &MemorySubject) -> Outcom
         );
         ensure!(
             hits.iter().all(|hit| hit.signals.is_none()),
-            "explained unasked"
+            "signals without a request"
         );
         let again = ask(limit, None, false).await?;
-        ensure_eq!(again, hits, "the same question again");
+        ensure_eq!(again, hits, "the same query again");
     }
     let all = ask(5, None, true).await?;
-    ensure!(all.iter().all(|hit| hit.signals.is_some()), "not explained");
-    // The best hits lie outside the time, and cost none inside it.
+    ensure!(
+        all.iter().all(|hit| hit.signals.is_some()),
+        "a hit has no signals"
+    );
+    // The best hits are outside of the time range, and must not reduce the number of hits inside of it.
     let mut at: Vec<_> = all.iter().map(|hit| (hit.at, hit.source)).collect();
     at.sort();
     let when = at[1].0..at[3].0;
     let found = ask(2, Some(when), false).await?;
     let mut found = sources(&found);
     found.sort();
-    ensure_eq!(found, [at[1].1, at[2].1], "what was said in a time");
+    ensure_eq!(found, [at[1].1, at[2].1], "the messages in a time range");
     Ok(())
 }
 
-/// One question in several scopes finds what a question in each of them finds, with the same scores.
-pub(super) async fn scopes_are_ranked_by_themselves(subject: &MemorySubject) -> Outcome {
+/// A query of several scopes returns the same hits and scores as a query of each scope.
+pub(super) async fn scopes_are_ranked_independently(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let mut lines = Vec::new();
     for n in 0..6 {
@@ -169,11 +173,11 @@ pub(super) async fn scopes_are_ranked_by_themselves(subject: &MemorySubject) -> 
         }
     }
     let together = subject.memory.recall(office.tenant, all).await?;
-    ensure_eq!(together, each, "what a question in all scopes finds");
+    ensure_eq!(together, each, "the hits of a query of all scopes");
     Ok(())
 }
 
-pub(super) async fn what_was_taken_back_is_not_found(subject: &MemorySubject) -> Outcome {
+pub(super) async fn edited_and_deleted_messages_are_not_found(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let ann = ("D-ann", "U-ann");
     let said = office.say(subject, ann, "my pin is zebra").await?;
@@ -208,13 +212,13 @@ pub(super) async fn what_was_taken_back_is_not_found(subject: &MemorySubject) ->
         !find("walnuts")
             .await?
             .contains(&"I like walnuts".to_owned()),
-        "what an edited message said is found"
+        "the old text of an edited message is found"
     );
     ensure!(
         find("almonds")
             .await?
             .contains(&"I like almonds".to_owned()),
-        "what an edited message says is not found"
+        "the new text of an edited message is not found"
     );
     Ok(())
 }
@@ -259,9 +263,9 @@ pub(super) async fn each_language_has_its_stems(subject: &MemorySubject) -> Outc
             .recall(subject, &audience, Scope::KNOWLEDGE, question)
             .await?;
         let coverage = hits.first().map_or(0.0, |hit| hit.coverage);
-        ensure!(coverage > 0.5, "{question} is covered to {coverage}");
+        ensure!(coverage > 0.5, "the coverage of {question} is {coverage}");
     }
-    // A change analyses anew what is there.
+    // A change of the language re-indexes existing content.
     let office = Office::new();
     let line = office
         .say(subject, ("D-ann", "U-ann"), "viele alte Häuser")
@@ -276,22 +280,28 @@ pub(super) async fn each_language_has_its_stems(subject: &MemorySubject) -> Outc
     };
     for scope in [Scope::HISTORY, Scope::KNOWLEDGE] {
         let hits = office.recall(subject, &audience, scope, "Haus").await?;
-        ensure!(!hits.is_empty(), "{scope:?} was not analysed anew");
+        ensure!(!hits.is_empty(), "{scope:?} was not re-indexed");
     }
     Ok(())
 }
 
-pub(super) async fn progress_is_told(subject: &MemorySubject) -> Outcome {
+pub(super) async fn progress_is_reported(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let nothing = subject.memory.progress(office.tenant).await?;
-    ensure!(nothing.is_complete(), "nothing is behind: {nothing:?}");
+    ensure!(
+        nothing.is_complete(),
+        "the progress before indexing is {nothing:?}"
+    );
     office
         .ask(subject, ("D-ann", "U-ann"), ("one", "two"))
         .await?;
     office.teach(subject, "Doc", "three").await?;
     subject.memory.catch_up(office.tenant).await?;
     let progress = subject.memory.progress(office.tenant).await?;
-    ensure!(progress.is_complete(), "caught up: {progress:?}");
+    ensure!(
+        progress.is_complete(),
+        "progress after catching up: {progress:?}"
+    );
     ensure_eq!(
         (progress.records, progress.passages),
         (4, 3),

@@ -1,34 +1,34 @@
-//! Who sees what: nobody anything that is not theirs.
+//! Visibility: every audience sees its own content and nothing else.
 
 use std::collections::BTreeSet;
 
 use super::{
     Failed, MemorySubject, Outcome, ensure, ensure_eq,
     fact::fact,
-    office::{Line, Office},
+    office::{MessageRef, Office},
 };
 use crate::{
     Audience, Hit,
     memory::{FactOwner, Scope},
 };
 
-/// Everything that was said, with where and by whom.
-struct Said {
+/// All messages, with their places and senders.
+struct SentMessage {
     place: &'static str,
     user: &'static str,
     marker: String,
-    line: Line,
+    line: MessageRef,
 }
 
-/// Returns the word that nothing else says.
+/// Returns a word that occurs in only one message.
 fn marker(n: usize) -> String {
-    // Stemmers leave it alone, and no two are alike.
+    // Stemmers leave these words unchanged, and no two are similar.
     format!("qz{n}xk")
 }
 
-/// Whether an audience may see what was said in a place.
+/// An audience of the suite.
 #[derive(Clone, Copy, Debug)]
-enum Eye {
+enum Viewer {
     Person(&'static str),
     Conversation(&'static str),
     Channel(&'static str),
@@ -39,16 +39,17 @@ fn channel(place: &str) -> &str {
     place.split('/').next().unwrap_or(place)
 }
 
-/// Who is alone in a one-to-one channel: those are named after their person, but for one that two wrote in.
-fn sees(eye: Eye, place: &str) -> bool {
-    match eye {
-        Eye::Person(user) => {
+/// Returns whether an audience may see messages in a place. One-to-one channels are named after their person, except the one in
+/// which two persons wrote.
+fn sees(viewer: Viewer, place: &str) -> bool {
+    match viewer {
+        Viewer::Person(user) => {
             let own = user.strip_prefix("U-").unwrap_or(user);
             channel(place) == format!("D-{own}")
         }
-        Eye::Conversation(of) => of == place,
-        Eye::Channel(of) => channel(of) == channel(place),
-        Eye::Tenant => false,
+        Viewer::Conversation(of) => of == place,
+        Viewer::Channel(of) => channel(of) == channel(place),
+        Viewer::Tenant => false,
     }
 }
 
@@ -60,7 +61,7 @@ const PLACES: [(&str, &str); 9] = [
     ("#shop", "U-bob"),
     ("#shop/t1", "U-bob"),
     ("#back", "U-ann"),
-    // Somebody else's phone: two persons in what looks like a one-to-one conversation.
+    // A shared phone: two persons in a one-to-one conversation.
     ("D-both", "U-ann"),
     ("D-both", "U-cid"),
 ];
@@ -69,7 +70,7 @@ async fn talk(
     subject: &MemorySubject,
     office: &Office,
     rounds: usize,
-) -> Result<Vec<Said>, Failed> {
+) -> Result<Vec<SentMessage>, Failed> {
     let mut all = Vec::new();
     for round in 0..rounds {
         for (n, (place, user)) in PLACES.into_iter().enumerate() {
@@ -77,7 +78,7 @@ async fn talk(
             let line = office
                 .say(subject, (place, user), &format!("word {marker} word"))
                 .await?;
-            all.push(Said {
+            all.push(SentMessage {
                 place,
                 user,
                 marker,
@@ -98,32 +99,32 @@ async fn talk(
     Ok(all)
 }
 
-fn audience(office: &Office, eye: Eye, all: &[Said]) -> Option<Audience> {
+fn audience(office: &Office, viewer: Viewer, all: &[SentMessage]) -> Option<Audience> {
     let at = |place: &str| all.iter().find(|said| said.place == place);
-    Some(match eye {
-        Eye::Person(user) => Audience::Person {
+    Some(match viewer {
+        Viewer::Person(user) => Audience::Person {
             person: all.iter().find(|said| said.user == user)?.line.person,
         },
-        Eye::Conversation(place) => Audience::Conversation {
+        Viewer::Conversation(place) => Audience::Conversation {
             channel: office.channel(place),
             conversation: at(place)?.line.conversation,
         },
-        Eye::Channel(place) => office.everyone(place),
-        Eye::Tenant => Audience::Tenant,
+        Viewer::Channel(place) => office.everyone(place),
+        Viewer::Tenant => Audience::Tenant,
     })
 }
 
-fn eyes() -> impl Iterator<Item = Eye> {
-    let persons = ["U-ann", "U-bob", "U-cid"].map(Eye::Person);
+fn viewers() -> impl Iterator<Item = Viewer> {
+    let persons = ["U-ann", "U-bob", "U-cid"].map(Viewer::Person);
     let places: BTreeSet<&str> = PLACES.iter().map(|(place, _)| *place).collect();
     let places = places
         .into_iter()
-        .flat_map(|place| [Eye::Conversation(place), Eye::Channel(place)]);
-    persons.into_iter().chain(places).chain([Eye::Tenant])
+        .flat_map(|place| [Viewer::Conversation(place), Viewer::Channel(place)]);
+    persons.into_iter().chain(places).chain([Viewer::Tenant])
 }
 
-/// The markers that stand in hits: in their texts and beside them.
-fn shown(hits: &[Hit], all: &[Said]) -> BTreeSet<String> {
+/// Returns the markers in the texts and neighbours of hits.
+fn shown(hits: &[Hit], all: &[SentMessage]) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     for said in all {
         let in_hit = |hit: &Hit| {
@@ -140,30 +141,30 @@ fn shown(hits: &[Hit], all: &[Said]) -> BTreeSet<String> {
     shown
 }
 
-pub(super) async fn each_sees_their_own(subject: &MemorySubject) -> Outcome {
+pub(super) async fn audiences_see_their_own_content(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let all = talk(subject, &office, 1).await?;
-    for eye in eyes() {
-        let Some(audience) = audience(&office, eye, &all) else {
+    for viewer in viewers() {
+        let Some(audience) = audience(&office, viewer, &all) else {
             continue;
         };
-        for said in all.iter().filter(|said| sees(eye, said.place)) {
+        for said in all.iter().filter(|said| sees(viewer, said.place)) {
             let hits = office
                 .recall(subject, &audience, Scope::HISTORY, &said.marker)
                 .await?;
             ensure!(
                 hits.iter().any(|hit| hit.source == said.line.source()),
-                "{eye:?} does not find what was said in {}",
+                "{viewer:?} does not find the message in {}",
                 said.place
             );
-            // A fact of a channel is not a conversation's own.
-            if !matches!(eye, Eye::Conversation(_)) {
+            // A fact of a channel does not belong to one of its conversations.
+            if !matches!(viewer, Viewer::Conversation(_)) {
                 let hits = office
                     .recall(subject, &audience, Scope::FACTS, &said.marker)
                     .await?;
                 ensure!(
                     hits.iter().any(|hit| hit.text.contains(&said.marker)),
-                    "{eye:?} does not find a fact of {}",
+                    "{viewer:?} does not find a fact of {}",
                     said.place
                 );
             }
@@ -172,21 +173,21 @@ pub(super) async fn each_sees_their_own(subject: &MemorySubject) -> Outcome {
     Ok(())
 }
 
-/// Two tenants with the same people in the same places, every audience, every question: a property test, whose random part is
-/// the words that all of them share.
-pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> Outcome {
+/// Tests every audience and every query on two tenants with the same persons in the same places. The random part of this property
+/// test is the words that all of them share.
+pub(super) async fn audiences_see_nothing_else(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let other = office.other();
     let all = talk(subject, &office, 2).await?;
     let others = talk(subject, &other, 2).await?;
     for (office, own, foreign) in [(&office, &all, &others), (&other, &others, &all)] {
-        for eye in eyes() {
-            let Some(audience) = audience(office, eye, own) else {
+        for viewer in viewers() {
+            let Some(audience) = audience(office, viewer, own) else {
                 continue;
             };
             let allowed: BTreeSet<String> = own
                 .iter()
-                .filter(|said| sees(eye, said.place))
+                .filter(|said| sees(viewer, said.place))
                 .map(|said| said.marker.clone())
                 .collect();
             let mut questions: Vec<String> = own.iter().map(|said| said.marker.clone()).collect();
@@ -200,7 +201,7 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
                 let leaked: Vec<_> = shown.difference(&allowed).collect();
                 ensure!(
                     leaked.is_empty(),
-                    "{eye:?} asked for {question} and saw {leaked:?}"
+                    "{viewer:?} queried {question} and saw {leaked:?}"
                 );
             }
             // A conversation of another tenant is like one that does not exist.
@@ -219,17 +220,17 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
                     .await?;
                 ensure!(
                     hits.is_empty(),
-                    "by a foreign conversation or channel: {hits:?}"
+                    "hits of another tenant's conversation or channel: {hits:?}"
                 );
             }
             let fetched = subject
                 .memory
                 .fetch(office.tenant, &[foreign[0].line.source()])
                 .await?;
-            ensure!(fetched == [None], "a foreign message is fetched");
+            ensure!(fetched == [None], "another tenant's message is fetched");
         }
     }
-    // What one audience may not see does not change another's scores.
+    // Content that one audience may not see does not change the scores of another.
     let ann = Audience::Person {
         person: all[0].line.person,
     };
@@ -239,19 +240,19 @@ pub(super) async fn nobody_sees_what_is_not_theirs(subject: &MemorySubject) -> O
         .await?;
     let after = office.recall(subject, &ann, Scope::HISTORY, "word").await?;
     let shape = |hits: &[Hit]| -> Vec<_> {
-        // The time has gone on by a minute.
+        // The time has advanced by a minute.
         hits.iter()
             .map(|hit| (hit.source, (hit.score * 100.0).round() as i64))
             .collect()
     };
     ensure!(
         shape(&before) == shape(&after),
-        "what somebody else said changed the scores"
+        "another person's message changed the scores"
     );
     Ok(())
 }
 
-/// Who may see what does not follow from a log: the audience of a thread that nothing was said in yet is its channel.
+/// Visibility does not depend on a log: the audience of a thread without messages is its channel.
 pub(super) async fn a_new_thread_sees_its_channel(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     for (place, user, text) in [
@@ -269,7 +270,7 @@ pub(super) async fn a_new_thread_sees_its_channel(subject: &MemorySubject) -> Ou
     ensure_eq!(
         texts,
         ["word of a thread", "word of the shop"],
-        "what a new thread sees"
+        "the hits of a new thread"
     );
     Ok(())
 }

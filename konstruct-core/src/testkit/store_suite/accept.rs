@@ -1,4 +1,4 @@
-//! Taking in: once each, in order, whole, and to the right conversation.
+//! Accepting events: each once, in order, unchanged, and in the right conversation.
 
 use futures_util::future::try_join_all;
 
@@ -13,9 +13,9 @@ use crate::{
     turn::ItemId,
 };
 
-pub(super) async fn redelivery_is_taken_once(subject: &StoreSubject) -> Outcome {
+pub(super) async fn redelivery_is_accepted_once(subject: &StoreSubject) -> Outcome {
     let world = World::new();
-    // All at once, as when a provider loses patience; the ids differ from event to event.
+    // Delivered concurrently, like the retries of an impatient provider. The ids differ from event to event.
     for round in 0..3 {
         let event = world.logical_event("C1", &format!("e{round}"), &format!("l{round}"), false);
         let outcomes = try_join_all((0..50).map(|_| subject.accept(&world, event.clone()))).await?;
@@ -23,17 +23,17 @@ pub(super) async fn redelivery_is_taken_once(subject: &StoreSubject) -> Outcome 
             .iter()
             .filter(|outcome| matches!(outcome, Accepted::New { .. }))
             .count();
-        ensure_eq!(new, 1, "how many of 50 deliveries of one event are new");
+        ensure_eq!(new, 1, "new events of 50 deliveries of one event");
         let rest = outcomes
             .iter()
             .filter(|outcome| **outcome == Accepted::Duplicate)
             .count();
-        ensure_eq!(rest, 49, "how many of 50 deliveries are duplicates");
+        ensure_eq!(rest, 49, "duplicates of 50 deliveries");
     }
     let claim = subject.claim().await?;
     let inbox = subject.load(&claim).await?.inbox;
     ensure_eq!(inbox.len(), 3, "events in the inbox");
-    // What was consumed is known as well.
+    // Consumed events are known as well.
     let consume = Append {
         consume_to: Some(3),
         ..Append::default()
@@ -42,7 +42,7 @@ pub(super) async fn redelivery_is_taken_once(subject: &StoreSubject) -> Outcome 
     let again = subject
         .accept(&world, world.logical_event("C1", "e0", "l0", false))
         .await?;
-    ensure_eq!(again, Accepted::Duplicate, "a consumed event again");
+    ensure_eq!(again, Accepted::Duplicate, "redelivery of a consumed event");
     Ok(())
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn logical_duplicates_fold(subject: &StoreSubject) -> Outcome {
         let event = item.event.ok_or("an event cannot be read")?.event;
         ensure!(
             event.addressed.mention,
-            "{} does not name the employee",
+            "{} does not mention the employee",
             event.id
         );
     }
@@ -94,7 +94,7 @@ pub(super) async fn a_consumed_duplicate_does_not_hide_a_mention(
     ensure_eq!(
         (conversation, seq),
         (claim.conversation, 2),
-        "where it went"
+        "the conversation of the mention"
     );
     let outcome = subject.accept(&world, mention).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "the mention again");
@@ -110,7 +110,7 @@ pub(super) async fn empty_ids_are_no_keys(subject: &StoreSubject) -> Outcome {
         let (_, seq) = subject.accept_new(&world, world.message("C1", "")).await?;
         ensure_eq!(seq, n, "the number of an event without ids");
     }
-    // Without an event id, the logical one is a key alone.
+    // Without an event id, the logical id alone is a key.
     subject
         .accept_new(&world, world.logical_event("C1", "", "L1", false))
         .await?;
@@ -155,11 +155,11 @@ pub(super) async fn a_batch_is_deduped_within(subject: &StoreSubject) -> Outcome
         "the conversations are mixed up: {outcomes:?}"
     );
     let none = subject.store.accept(world.tenant, Vec::new()).await?;
-    ensure!(none.is_empty(), "no events have outcomes");
+    ensure!(none.is_empty(), "an empty batch has outcomes");
     Ok(())
 }
 
-pub(super) async fn ids_are_a_connections_own(subject: &StoreSubject) -> Outcome {
+pub(super) async fn ids_belong_to_one_connection(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let elsewhere = World {
         tenant: world.tenant,
@@ -171,7 +171,7 @@ pub(super) async fn ids_are_a_connections_own(subject: &StoreSubject) -> Outcome
     ensure_eq!(seq, 1, "the number in another connection's conversation");
     ensure!(
         here != there,
-        "one place of two connections is one conversation"
+        "one place of two connections has one conversation"
     );
     Ok(())
 }
@@ -201,7 +201,7 @@ pub(super) async fn numbers_count_up_in_order(subject: &StoreSubject) -> Outcome
     Ok(())
 }
 
-pub(super) async fn events_are_kept_whole(subject: &StoreSubject) -> Outcome {
+pub(super) async fn events_are_stored_unchanged(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let now = subject.clock.now();
     let mut event = world.logical_event("C1", "e1", "l1", true);
@@ -219,13 +219,13 @@ pub(super) async fn events_are_kept_whole(subject: &StoreSubject) -> Outcome {
     );
     ensure_eq!(loaded.now, now, "the time");
     let item = &loaded.inbox[0];
-    ensure_eq!(item.accepted_at, now, "when it was accepted");
-    ensure_eq!(item.persons.len(), 1, "whose words it holds");
+    ensure_eq!(item.accepted_at, now, "the time of acceptance");
+    ensure_eq!(item.persons.len(), 1, "the persons of the event");
     ensure_eq!(item.event.as_ref(), Some(&event), "the event");
     Ok(())
 }
 
-pub(super) async fn what_has_no_place_has_one(subject: &StoreSubject) -> Outcome {
+pub(super) async fn an_event_without_a_place_gets_one(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let mut conversations = Vec::new();
     for id in ["a", "b"] {
@@ -246,7 +246,7 @@ pub(super) async fn what_has_no_place_has_one(subject: &StoreSubject) -> Outcome
     Ok(())
 }
 
-/// A status of a delivery key.
+/// Returns a delivery status for a delivery key.
 fn status(world: &World, id: &str, key: Option<&str>, state: DeliveryState) -> RoutedEvent {
     let mut event = world.message("somewhere else", id);
     event.event.body = Body::Delivery {
@@ -259,7 +259,7 @@ fn status(world: &World, id: &str, key: Option<&str>, state: DeliveryState) -> R
     event
 }
 
-/// Registers delivery keys as the first record of a conversation does.
+/// Returns an append that registers delivery keys with the first record of a conversation.
 pub(super) fn sends(keys: &[&str]) -> Append {
     let key = |key: &&str| DeliveryKey {
         key: (*key).into(),
@@ -288,13 +288,13 @@ pub(super) async fn statuses_are_folded(subject: &StoreSubject) -> Outcome {
         let outcome = accept(id, key, DeliveryState::Failed).await?;
         ensure_eq!(outcome, Accepted::Folded, "a status with the key {key:?}");
     }
-    // Until its send is settled, a status is the answer that somebody may wait for.
+    // Until its send is settled, a worker may wait for the status.
     let outcome = accept("s3", Some("k.1"), DeliveryState::Sent).await?;
     let news = Accepted::New {
         conversation: claim.conversation,
         seq: 2,
     };
-    ensure_eq!(outcome, news, "a status of a send that is open");
+    ensure_eq!(outcome, news, "a status of an open send");
     let settled = Append {
         settled: vec!["k.1".into()],
         consume_to: Some(2),
@@ -308,13 +308,17 @@ pub(super) async fn statuses_are_folded(subject: &StoreSubject) -> Outcome {
         ("s6", DeliveryState::Failed, DeliveryState::Read),
     ] {
         let outcome = accept(id, Some("k.1"), told).await?;
-        ensure_eq!(outcome, Accepted::Folded, "{told:?} of what is settled");
+        ensure_eq!(
+            outcome,
+            Accepted::Folded,
+            "the status {told:?} of a settled send"
+        );
         ensure_eq!(state().await?, Some(known), "the state after {told:?}");
     }
     subject
         .claim_nothing("after statuses that are folded")
         .await?;
-    // A message that fails after it was accepted is news.
+    // A failure is news, even if the message was accepted before.
     let claim = subject.claimed(&world, "C2").await?;
     let sent = Append {
         settled: vec!["k.2".into()],
@@ -322,11 +326,11 @@ pub(super) async fn statuses_are_folded(subject: &StoreSubject) -> Outcome {
     };
     subject.append(&claim, 0, sent).await?;
     let outcome = accept("s7", Some("k.2"), DeliveryState::Sent).await?;
-    ensure_eq!(outcome, Accepted::Folded, "a status of what is settled");
+    ensure_eq!(outcome, Accepted::Folded, "a status of a settled send");
     let outcome = accept("s8", Some("k.2"), DeliveryState::Failed).await?;
     ensure!(
         matches!(outcome, Accepted::New { conversation, .. } if conversation == claim.conversation),
-        "a failure of what was accepted is {outcome:?}"
+        "a failure of an accepted message is {outcome:?}"
     );
     Ok(())
 }
@@ -350,11 +354,15 @@ pub(super) async fn decisions_find_their_conversation(subject: &StoreSubject) ->
     ensure_eq!(
         (conversation, seq),
         (claim.conversation, 2),
-        "where a decision went"
+        "the conversation of a decision"
     );
     let event = decision("d2", ConversationId::from_bytes([1; 16]));
     let outcome = subject.accept(&world, event).await?;
-    ensure_eq!(outcome, Accepted::Folded, "a decision about nothing");
+    ensure_eq!(
+        outcome,
+        Accepted::Folded,
+        "a decision about an unknown conversation"
+    );
     Ok(())
 }
 
@@ -380,7 +388,7 @@ pub(super) async fn reactions_wait(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         loaded.inbox.len() as u64,
         QUIET_EVENTS,
-        "reactions that are input"
+        "reactions in the inbox"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Writing: all or nothing, and money that adds up.
+//! Appends: atomic, with exact accounting.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) async fn over_budget_changes_nothing(subject: &StoreSubject) -> Outco
     let outcome = subject.store.append(&claim, 1, append).await?;
     ensure_eq!(outcome, AppendOutcome::OverBudget, "100 under a cap of 99");
     unchanged(subject, &world, &claim, &["a"]).await?;
-    // The claim is as good as before, and the same fits under a cap of 100.
+    // The claim is still valid, and the same append fits under a cap of 100.
     subject
         .append(&claim, 1, everything(subject, Some(100)))
         .await?;
@@ -50,7 +50,7 @@ pub(super) async fn over_budget_changes_nothing(subject: &StoreSubject) -> Outco
     ensure_eq!(
         (loaded.len, loaded.inbox.len(), !loaded.due.is_empty()),
         (2, 0, true),
-        "what an append wrote"
+        "the appended records"
     );
     let exported = subject.exported(world.tenant).await?;
     let ledger = exported
@@ -61,7 +61,7 @@ pub(super) async fn over_budget_changes_nothing(subject: &StoreSubject) -> Outco
     Ok(())
 }
 
-/// An append that does all there is to do, with a reservation of 100 if there is a cap.
+/// Returns an append that changes everything, with a reservation of 100 under an optional cap.
 fn everything(subject: &StoreSubject, cap: Option<u64>) -> Append {
     Append {
         consume_to: Some(1),
@@ -102,7 +102,7 @@ async fn unchanged(subject: &StoreSubject, world: &World, claim: &Claim, log: &[
         match item {
             Exported::Ledger(row) => return Err(format!("{row:?} is in the ledger").into()),
             Exported::Budget { reserved, .. } => {
-                ensure_eq!(reserved, NanoUsd(0), "what is set aside");
+                ensure_eq!(reserved, NanoUsd(0), "the amount reserved");
             }
             _ => {}
         }
@@ -126,7 +126,7 @@ fn ledger_row(call: &str) -> LedgerRow {
     )
 }
 
-/// Sets aside under a cap of 100. Returns whether it fits.
+/// Reserves an amount under a cap of 100. Returns whether it fits.
 async fn reserve(
     subject: &StoreSubject,
     claim: &Claim,
@@ -140,7 +140,7 @@ async fn reserve(
     match subject.store.append(claim, 0, append).await? {
         AppendOutcome::Appended => Ok(true),
         AppendOutcome::OverBudget => Ok(false),
-        other => Err(format!("a reservation is {other:?}").into()),
+        other => Err(format!("the outcome of a reservation is {other:?}").into()),
     }
 }
 
@@ -155,7 +155,7 @@ async fn settle(subject: &StoreSubject, claim: &Claim, call: &str, cost: u64) ->
     subject.append(claim, 0, append).await
 }
 
-/// Spent and reserved in all months.
+/// Returns the amounts spent and reserved in all months.
 async fn total(subject: &StoreSubject, tenant: TenantId) -> Result<(u64, u64), Failed> {
     let budgets = subject.budgets(tenant).await?;
     Ok(budgets.iter().fold((0, 0), |(spent, reserved), (_, s, r)| {
@@ -171,11 +171,8 @@ pub(super) async fn money_adds_up(subject: &StoreSubject) -> Outcome {
     ensure!(fits("a", 60).await?, "60 do not fit under 100");
     ensure!(!fits("b", 41).await?, "60 + 41 fit under 100");
     ensure!(fits("b", 40).await?, "60 + 40 do not fit under 100");
-    ensure_eq!(total().await?, (0, 100), "spent and set aside");
-    ensure!(
-        fits("a", 50).await?,
-        "a reservation that is there already is refused"
-    );
+    ensure_eq!(total().await?, (0, 100), "spent and reserved");
+    ensure!(fits("a", 50).await?, "an existing reservation is refused");
     ensure_eq!(total().await?, (0, 100), "after the same reservation again");
     settle(subject, &claim, "a", 25).await?;
     ensure_eq!(total().await?, (25, 40), "after a call that cost 25");
@@ -183,11 +180,11 @@ pub(super) async fn money_adds_up(subject: &StoreSubject) -> Outcome {
     ensure!(fits("c", 35).await?, "25 + 40 + 35 do not fit under 100");
     settle(subject, &claim, "b", 0).await?;
     settle(subject, &claim, "c", 35).await?;
-    ensure_eq!(total().await?, (60, 0), "when all calls are over");
-    // What nobody set aside for is spent all the same.
+    ensure_eq!(total().await?, (60, 0), "after all calls were settled");
+    // A cost without a reservation is spent as well.
     settle(subject, &claim, "unknown", 7).await?;
     ensure_eq!(total().await?, (67, 0), "after a call without reservation");
-    // Without a cap, all fits, and counts.
+    // Without a cap, every reservation fits and counts.
     let append = Append {
         reserve: Some(reservation("free", 1000, None)),
         ..Append::default()
@@ -219,13 +216,13 @@ pub(super) async fn a_cap_holds_under_concurrency(subject: &StoreSubject) -> Out
         let (spent, reserved) = total(subject, world.tenant).await?;
         ensure!(
             spent + reserved <= 100,
-            "{spent} spent and {reserved} set aside under a cap of 100"
+            "{spent} spent and {reserved} reserved under a cap of 100"
         );
         let fitting = fits.iter().filter(|fits| **fits).count() as u64;
         ensure_eq!(
             fitting,
             (100 - spent) / 30,
-            "how many of 8 reservations of 30 fit over {spent}"
+            "granted reservations of 30 with {spent} spent"
         );
         for ((claim, call), _) in claims
             .iter()
@@ -254,10 +251,10 @@ pub(super) async fn months_have_their_own_budget(subject: &StoreSubject) -> Outc
         .try_claim()
         .await?
         .filter(|next| next.conversation == claim.conversation)
-        .ok_or("nothing is ready when the lease is over")?;
+        .ok_or("nothing is ready after the end of the lease")?;
     ensure!(
         reserve(subject, &claim, "b", 100).await?,
-        "last month's money counts against this one's"
+        "last month's spending counts against this month"
     );
     settle(subject, &claim, "a", 80).await?;
     let mut budgets = subject.budgets(world.tenant).await?;
@@ -265,12 +262,12 @@ pub(super) async fn months_have_their_own_budget(subject: &StoreSubject) -> Outc
     ensure_eq!(
         budgets,
         [(first.to_owned(), 80, 0), (second.to_owned(), 0, 100)],
-        "a call counts to the month in which it was set aside for"
+        "a call does not count in the month of its reservation"
     );
     Ok(())
 }
 
-pub(super) async fn what_is_consumed_is_gone(subject: &StoreSubject) -> Outcome {
+pub(super) async fn consumed_events_are_removed(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     for id in ["2", "3"] {
@@ -284,9 +281,9 @@ pub(super) async fn what_is_consumed_is_gone(subject: &StoreSubject) -> Outcome 
         subject.append(&claim, 0, consume(to)).await?;
         let inbox = subject.load(&claim).await?.inbox;
         let numbers: Vec<u64> = inbox.iter().map(|item| item.seq).collect();
-        ensure_eq!(numbers, left, "what is left when {to} is consumed");
+        ensure_eq!(numbers, left, "the inbox after {to} was consumed");
     }
-    // Numbers go on, whatever was consumed.
+    // Numbers continue, regardless of what was consumed.
     let (_, seq) = subject.accept_new(&world, world.message("C1", "4")).await?;
     ensure_eq!(seq, 4, "the next number");
     Ok(())
@@ -332,7 +329,7 @@ pub(super) async fn loading_begins_at_the_checkpoint(subject: &StoreSubject) -> 
     ensure_eq!(
         loaded().await?,
         (5, Some(3), "d e".into()),
-        "after an append of nothing"
+        "after an empty append"
     );
     Ok(())
 }
@@ -349,7 +346,7 @@ pub(super) async fn an_append_extends_the_lease(subject: &StoreSubject) -> Outco
         subject.append(&claim, n, append).await?;
     }
     subject.clock.advance(LEASE / 2);
-    // Without a lease the end stays where it is.
+    // Without a lease in the append, the end of the claim is unchanged.
     subject.append(&claim, 4, records(&["last"])).await?;
     subject.clock.advance(LEASE / 2);
     let outcome = subject.store.append(&claim, 5, records(&["no"])).await?;
@@ -357,7 +354,7 @@ pub(super) async fn an_append_extends_the_lease(subject: &StoreSubject) -> Outco
     Ok(())
 }
 
-/// An open item that can be told from others.
+/// Returns an open item with an id.
 pub(super) fn item(id: &str) -> OpenItem {
     OpenItem {
         id: ItemId(id.into()),
@@ -372,14 +369,14 @@ pub(super) fn item(id: &str) -> OpenItem {
     }
 }
 
-pub(super) async fn what_outlives_a_turn_is_kept(subject: &StoreSubject) -> Outcome {
+pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     let loaded = subject.load(&claim).await?;
     ensure_eq!(
         (loaded.state, loaded.items),
         (ConversationState::default(), Vec::new()),
-        "what a new conversation begins with"
+        "the state of a new conversation"
     );
     let state = ConversationState {
         latest: Timestamp::from_secs(5),
@@ -415,7 +412,7 @@ pub(super) async fn what_outlives_a_turn_is_kept(subject: &StoreSubject) -> Outc
     let loaded = subject.load(&claim).await?;
     ensure_eq!(loaded.state, state, "the state");
     ensure_eq!(loaded.items, std::slice::from_ref(&again), "the open items");
-    // Whatever comes in or is written later leaves them as they are.
+    // Later events and records leave them unchanged.
     let done = Append {
         consume_to: Some(1),
         checkpoint: true,
@@ -429,12 +426,12 @@ pub(super) async fn what_outlives_a_turn_is_kept(subject: &StoreSubject) -> Outc
     ensure_eq!(
         (loaded.state, loaded.items),
         (state, vec![again]),
-        "what the next turn begins with"
+        "the state of the next turn"
     );
     Ok(())
 }
 
-pub(super) async fn a_stranger_is_refused(subject: &StoreSubject) -> Outcome {
+pub(super) async fn an_unknown_person_is_refused(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     let stranger = PersonId::from_bytes([9; 16]);
@@ -446,12 +443,12 @@ pub(super) async fn a_stranger_is_refused(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         outcome,
         AppendOutcome::Forgotten(vec![stranger]),
-        "a record of a person who was never heard"
+        "a record of an unknown person"
     );
     unchanged(subject, &world, &claim, &[]).await
 }
 
-pub(super) async fn loading_has_a_bound(subject: &StoreSubject) -> Outcome {
+pub(super) async fn loading_is_bounded(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let many = LARGEST_LOAD + 10;
     let events = (0..many).map(|n| world.message("C1", &n.to_string()));
@@ -462,10 +459,14 @@ pub(super) async fn loading_has_a_bound(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         numbers,
         (1..=LARGEST_LOAD as u64).collect::<Vec<_>>(),
-        "the events that are loaded"
+        "the loaded events"
     );
-    ensure_eq!(loaded.newest(), LARGEST_LOAD as u64, "the newest of them");
-    // What was not loaded was not seen: the conversation is ready again.
+    ensure_eq!(
+        loaded.newest(),
+        LARGEST_LOAD as u64,
+        "the newest loaded number"
+    );
+    // Events that were not loaded were not seen, so the conversation is ready again.
     subject.store.release(&claim, loaded.newest()).await?;
     let claim = subject.claim().await?;
     let consume = Append {
@@ -474,6 +475,6 @@ pub(super) async fn loading_has_a_bound(subject: &StoreSubject) -> Outcome {
     };
     subject.append(&claim, 0, consume).await?;
     let left = subject.load(&claim).await?.inbox.len();
-    ensure_eq!(left, 10, "the events that are loaded then");
+    ensure_eq!(left, 10, "the events of the second load");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Claims: one holder at a time, leases that end, fairness, and wake-ups that are not lost.
+//! Claims: a single holder, leases that end, fairness, and no lost wake-ups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use crate::{
     store::{Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
 };
 
-/// In real time: far beyond what a wake-up takes, and soon enough to fail.
+/// In real time: far longer than a wake-up takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) async fn one_holds_at_a_time(subject: &StoreSubject) -> Outcome {
+pub(super) async fn a_conversation_has_one_holder(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     subject.accept_new(&world, world.message("C1", "a")).await?;
     let claims = try_join_all((0..16).map(|_| subject.try_claim())).await?;
@@ -64,7 +64,7 @@ pub(super) async fn a_lease_ends(subject: &StoreSubject) -> Outcome {
     );
     ensure!(
         !subject.store.renew(&old, LEASE).await?,
-        "a stale claim is renewed"
+        "a stale claim can be renewed"
     );
     subject.store.release(&old, 0).await?;
     subject
@@ -74,7 +74,7 @@ pub(super) async fn a_lease_ends(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         (loaded.len, loaded.inbox.len(), !loaded.due.is_empty()),
         (2, 1, false),
-        "what a stale append changed"
+        "a stale append had an effect"
     );
     ensure_eq!(
         subject.texts(world.tenant, old.conversation).await?,
@@ -99,7 +99,7 @@ pub(super) async fn a_lease_is_renewed(subject: &StoreSubject) -> Outcome {
     subject.clock.advance(LEASE);
     ensure!(
         !subject.store.renew(&claim, LEASE).await?,
-        "a lease that is over is renewed"
+        "an expired lease can be renewed"
     );
     let next = subject.claim().await?;
     ensure_eq!(
@@ -110,7 +110,7 @@ pub(super) async fn a_lease_is_renewed(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn a_release_tells_what_was_seen(subject: &StoreSubject) -> Outcome {
+pub(super) async fn a_release_reports_what_was_seen(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     subject.store.release(&claim, 1).await?;
@@ -120,7 +120,7 @@ pub(super) async fn a_release_tells_what_was_seen(subject: &StoreSubject) -> Out
     ensure_eq!(
         subject.load(&claim).await?.inbox.len(),
         2,
-        "what was seen and not consumed"
+        "the events that were seen but not consumed"
     );
     subject.accept_new(&world, world.message("C1", "c")).await?;
     subject.store.release(&claim, 2).await?;
@@ -130,7 +130,7 @@ pub(super) async fn a_release_tells_what_was_seen(subject: &StoreSubject) -> Out
         ..records(&["all of it"])
     };
     subject.append(&claim, 0, consume).await?;
-    // What was consumed was seen, whatever the release says.
+    // Consumed events count as seen, regardless of the release.
     subject.store.release(&claim, 0).await?;
     subject.claim_nothing("after all was consumed").await?;
     // A release ends the claim.
@@ -158,13 +158,13 @@ pub(super) async fn a_timer_makes_ready(subject: &StoreSubject) -> Outcome {
         subject.append(&claim, 0, wait).await?;
         claims.push(claim);
     }
-    // The end of a lease is a time to look again at, the timer of a claimed conversation is not.
+    // The end of a lease is a wake-up time; the timer of a claimed conversation is not.
     ensure!(
         subject
             .next_due()
             .await?
             .is_none_or(|due| due >= now + LEASE),
-        "a claimed conversation's timer is waited for"
+        "the timer of a claimed conversation is a wake-up time"
     );
     for claim in &claims {
         subject.store.release(claim, 1).await?;
@@ -177,18 +177,22 @@ pub(super) async fn a_timer_makes_ready(subject: &StoreSubject) -> Outcome {
     );
     subject.clock.advance(Duration::from_secs(10));
     let second = subject.claim().await?;
-    ensure_eq!(second.tenant, worlds[1].tenant, "whose timer came first");
+    ensure_eq!(
+        second.tenant,
+        worlds[1].tenant,
+        "the tenant of the first timer"
+    );
     ensure!(
         subject.load(&second).await?.due == [TimerName::turn()],
-        "the timer is not due when it is"
+        "a due timer does not make its conversation ready"
     );
     subject.claim_nothing("before the other timer").await?;
     ensure_eq!(
         subject.next_due().await?,
         Some(at(20)),
-        "the timer that nobody holds"
+        "the timer of the unclaimed conversation"
     );
-    // Due and not taken off: it stays ready. Taken off: it does not.
+    // A due timer that is not cleared keeps the conversation ready; a cleared one does not.
     subject.store.release(&second, 1).await?;
     let second = subject.claim().await?;
     let clear = Append {
@@ -198,13 +202,11 @@ pub(super) async fn a_timer_makes_ready(subject: &StoreSubject) -> Outcome {
     subject.append(&second, 1, clear).await?;
     ensure!(
         subject.load(&second).await?.due.is_empty(),
-        "a timer that was taken off is due"
+        "a cleared timer is due"
     );
     subject.store.release(&second, 1).await?;
-    subject
-        .claim_nothing("after the timer was taken off")
-        .await?;
-    // Moved: only the new time counts.
+    subject.claim_nothing("after the timer was cleared").await?;
+    // After a timer is moved, only the new time counts.
     subject.clock.advance(Duration::from_secs(10));
     let first = subject.claim().await?;
     let later = Append {
@@ -217,7 +219,11 @@ pub(super) async fn a_timer_makes_ready(subject: &StoreSubject) -> Outcome {
     ensure_eq!(subject.next_due().await?, Some(at(50)), "the new time");
     subject.clock.advance(Duration::from_secs(30));
     let first = subject.claim().await?;
-    ensure_eq!(first.tenant, worlds[0].tenant, "whose timer was moved");
+    ensure_eq!(
+        first.tenant,
+        worlds[0].tenant,
+        "the tenant of the moved timer"
+    );
     Ok(())
 }
 
@@ -241,7 +247,7 @@ pub(super) async fn timers_have_names(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         subject.load(&claim).await?.due,
         std::slice::from_ref(&item),
-        "the timers that are due"
+        "the due timers"
     );
     let clear = Append {
         timers: vec![TimerChange::clear(item)],
@@ -256,7 +262,7 @@ pub(super) async fn timers_have_names(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         subject.load(&claim).await?.due,
         [TimerName::turn()],
-        "the timers that are due then"
+        "the timers that are due later"
     );
     Ok(())
 }
@@ -280,7 +286,7 @@ pub(super) async fn every_timer_is_moved_at_once(subject: &StoreSubject) -> Outc
         timers,
         ..Append::default()
     };
-    // What is named beside it keeps its own time.
+    // A named timer in the same append keeps its own time.
     let moved = timers(vec![
         TimerChange::set(TimerName::turn(), after(60)),
         TimerChange::set(TimerName::every(), after(50)),
@@ -291,10 +297,10 @@ pub(super) async fn every_timer_is_moved_at_once(subject: &StoreSubject) -> Outc
     subject.clock.advance(Duration::from_secs(50));
     let claim = subject.claim().await?;
     let due = subject.load(&claim).await?.due;
-    ensure_eq!(due, [one, two], "the timers that are due");
+    ensure_eq!(due, [one, two], "the due timers");
     let cleared = timers(vec![TimerChange::clear(TimerName::every())]);
     subject.append(&claim, 1, cleared).await?;
-    // Without timers, there is nothing to move.
+    // Without timers, nothing is moved.
     let moved = timers(vec![TimerChange::set(TimerName::every(), after(50))]);
     subject.append(&claim, 1, moved).await?;
     let set = timers(vec![TimerChange::set(TimerName::turn(), after(70))]);
@@ -323,18 +329,18 @@ pub(super) async fn skipped_tenants_wait(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         first.map(|claim| claim.tenant),
         Some(other.tenant),
-        "whose conversation is claimed"
+        "the tenant of the claim"
     );
     ensure!(
         claim(vec![slow.tenant]).await?.is_none(),
-        "a tenant that is skipped is served"
+        "a skipped tenant is served"
     );
     for _ in 0..3 {
         let next = claim(vec![other.tenant]).await?;
         ensure_eq!(
             next.map(|claim| claim.tenant),
             Some(slow.tenant),
-            "whose conversation is claimed then"
+            "the tenant of the next claim"
         );
     }
     Ok(())
@@ -346,32 +352,36 @@ pub(super) async fn changes_wake(subject: &StoreSubject) -> Outcome {
     let woken = |what: &'static str| async move {
         timeout(PATIENCE, journal.changed())
             .await
-            .map_err(|_| format!("nobody was woken by {what}"))
+            .map_err(|_| format!("no waiter was woken by {what}"))
     };
-    subject.claim_nothing("in an empty journal").await?;
+    subject.claim_nothing("in an empty store").await?;
     subject.accept_new(&world, world.message("C1", "a")).await?;
-    woken("an event that came before the call").await?;
+    woken("an event before the call").await?;
     let claim = subject.claim().await?;
-    subject.claim_nothing("while all is claimed").await?;
-    // A dropped future takes nothing with it.
+    subject.claim_nothing("while everything is claimed").await?;
+    // A dropped future loses no wake-up.
     drop(timeout(Duration::ZERO, journal.changed()).await);
     let (waiting, accepted) = tokio::join!(
-        woken("an event that came during the call"),
+        woken("an event during the call"),
         subject.accept_new(&world, world.message("C2", "b"))
     );
     waiting?;
     accepted?;
     let second = subject.claim().await?;
-    subject.claim_nothing("while all is claimed").await?;
+    subject.claim_nothing("while everything is claimed").await?;
     subject.accept_new(&world, world.message("C1", "c")).await?;
     let (waiting, released) = tokio::join!(
-        woken("a release with something unseen"),
+        woken("a release with an unseen event"),
         journal.release(&claim, 1)
     );
     waiting?;
     released?;
     let again = subject.claim().await?;
-    ensure_eq!(again.conversation, claim.conversation, "what was released");
+    ensure_eq!(
+        again.conversation,
+        claim.conversation,
+        "the released conversation"
+    );
     subject.store.release(&second, 1).await?;
     Ok(())
 }
@@ -402,12 +412,12 @@ pub(super) async fn tenants_take_turns(subject: &StoreSubject) -> Outcome {
         .count();
     ensure!(
         (10..=30).contains(&early),
-        "of two tenants with as much to do, one has {early} of the first 40 claims"
+        "one of two equally busy tenants got {early} of the first 40 claims"
     );
     Ok(())
 }
 
-/// Events come in while workers take them: every one is consumed, in order, and nobody waits for ever.
+/// Events arrive while workers process them: all are consumed in order, and no conversation waits forever.
 pub(super) async fn nothing_is_lost_under_load(subject: &StoreSubject) -> Outcome {
     const EVENTS: usize = 200;
     let world = World::new();
@@ -437,10 +447,10 @@ pub(super) async fn nothing_is_lost_under_load(subject: &StoreSubject) -> Outcom
     };
     timeout(PATIENCE, drained)
         .await
-        .map_err(|_| "events lie unconsumed and no worker is woken")??;
+        .map_err(|_| "events are unconsumed, but no worker is woken")??;
     workers.abort_all();
     while let Some(worker) = workers.join_next().await {
-        // A worker ends by being stopped, or by the error that it met.
+        // A worker ends when it is stopped, or with an error.
         if let Ok(outcome) = worker {
             outcome?;
         }
@@ -451,16 +461,20 @@ pub(super) async fn nothing_is_lost_under_load(subject: &StoreSubject) -> Outcom
         let numbers: Vec<usize> = texts.iter().filter_map(|text| text.parse().ok()).collect();
         ensure!(
             numbers.is_sorted(),
-            "a conversation was worked out of order: {numbers:?}"
+            "a conversation was processed out of order: {numbers:?}"
         );
         consumed.extend(numbers);
     }
     consumed.sort_unstable();
-    ensure_eq!(consumed, (0..EVENTS).collect::<Vec<_>>(), "what was worked");
+    ensure_eq!(
+        consumed,
+        (0..EVENTS).collect::<Vec<_>>(),
+        "the processed events"
+    );
     Ok(())
 }
 
-/// Consumes whatever is ready, and records the ids.
+/// Consumes everything that is ready, and records the event ids.
 async fn work(store: Arc<dyn Store>) -> Outcome {
     let worker = WorkerId::new();
     loop {
@@ -470,7 +484,7 @@ async fn work(store: Arc<dyn Store>) -> Outcome {
             continue;
         };
         let Some(loaded) = store.load(&claim).await? else {
-            return Err("a claim that was just made does not load".into());
+            return Err("a new claim does not load".into());
         };
         let seen = loaded.inbox.last().map_or(0, |item| item.seq);
         let ids: Vec<&str> = loaded

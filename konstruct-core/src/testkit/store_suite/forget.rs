@@ -1,4 +1,4 @@
-//! Forgetting messages and persons, moving a tenant, and money that belongs to no conversation.
+//! Erasing messages and persons, moving a tenant, and charges outside of conversations.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::{
     turn::Record,
 };
 
-/// A record that holds words of these persons.
+/// Returns a record that is sealed to these persons.
 fn words(text: &str, persons: &[PersonId]) -> Record {
     Record {
         persons: persons.iter().copied().collect::<BTreeSet<_>>(),
@@ -30,7 +30,7 @@ fn from(mut routed: RoutedEvent, user: &str) -> RoutedEvent {
     routed
 }
 
-/// The readable texts of a log, with `-` for what can no longer be read.
+/// Returns the texts of a log, with `-` for records that can no longer be read.
 async fn read(
     subject: &StoreSubject,
     world: &World,
@@ -63,8 +63,8 @@ pub(super) async fn a_message_is_forgotten(subject: &StoreSubject) -> Outcome {
             .erase(world.tenant, what, Depth::Logical)
             .await
     };
-    ensure_eq!(erase().await?.records, 1, "records that went");
-    ensure_eq!(erase().await?.records, 0, "records that went again");
+    ensure_eq!(erase().await?.records, 1, "erased records");
+    ensure_eq!(erase().await?.records, 0, "records of a repeated erasure");
     ensure_eq!(
         read(subject, &world, claim.conversation).await?,
         ["one", "-", "three"],
@@ -74,11 +74,15 @@ pub(super) async fn a_message_is_forgotten(subject: &StoreSubject) -> Outcome {
     ensure_eq!(outcome, AppendOutcome::Lost, "an append by its claim");
     let fed = subject.store.feed(world.tenant, 0, 10).await?;
     let cursors: Vec<_> = fed.iter().map(|fed| fed.stored.record.is_some()).collect();
-    ensure_eq!(cursors, [true, false, true], "what of the feed can be read");
+    ensure_eq!(
+        cursors,
+        [true, false, true],
+        "the readable records of the feed"
+    );
     Ok(())
 }
 
-/// One conversation of two persons, and one in which only the second wrote. Returns both claims and both persons.
+/// Creates a conversation of two persons, and one in which only the second wrote. Returns both claims and both persons.
 async fn two_persons(
     subject: &StoreSubject,
     world: &World,
@@ -98,7 +102,7 @@ async fn two_persons(
         .flat_map(|item| item.persons.clone())
         .collect();
     let [ann, bob] = persons[..] else {
-        return Err(format!("two events are {persons:?}'s").into());
+        return Err(format!("two events belong to {persons:?}").into());
     };
     ensure!(ann != bob, "two persons have one id");
     let append = Append {
@@ -131,7 +135,7 @@ async fn two_persons(
 pub(super) async fn a_person_is_forgotten(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let ([first, second], [_, bob]) = two_persons(subject, &world).await?;
-    // A delivery key, and something of another person that waits.
+    // A delivery key, and an unconsumed event of another person.
     let waiting = from(world.message("C1", "a2"), "U-ann");
     subject.accept_new(&world, waiting).await?;
     subject
@@ -143,7 +147,7 @@ pub(super) async fn a_person_is_forgotten(subject: &StoreSubject) -> Outcome {
         .erase(world.tenant, what, Depth::Logical)
         .await?;
     // Three records, and two events of the inboxes.
-    ensure_eq!(receipt.records, 5, "records and events that went");
+    ensure_eq!(receipt.records, 5, "erased records and events");
     ensure_eq!(
         read(subject, &world, first.conversation).await?,
         ["ann", "-", "-"],
@@ -161,34 +165,42 @@ pub(super) async fn a_person_is_forgotten(subject: &StoreSubject) -> Outcome {
     for (id, when) in [("b1", "redelivered"), ("b3", "delivered late")] {
         let event = from(world.message("C1", id), "U-bob");
         let outcome = subject.accept(&world, event).await?;
-        ensure_eq!(outcome, Accepted::Duplicate, "what was said before, {when}");
+        ensure_eq!(outcome, Accepted::Duplicate, "an earlier message, {when}");
     }
     let mut claim = subject.claim().await?;
     if claim.conversation == second.conversation {
-        // Its turn is open, and cannot be read any more: it may be worked first.
+        // Its open turn can no longer be read. It may be processed first.
         subject.store.release(&claim, 9).await?;
         claim = subject.claim().await?;
     }
-    ensure_eq!(claim.conversation, first.conversation, "what is ready");
+    ensure_eq!(
+        claim.conversation,
+        first.conversation,
+        "the ready conversation"
+    );
     let loaded = subject.load(&claim).await?;
     let inbox: Vec<_> = loaded
         .inbox
         .iter()
         .map(|item| item.event.as_ref().map(|routed| routed.event.id.as_str()))
         .collect();
-    ensure_eq!(inbox, [Some("a2")], "what of the inbox is left");
+    ensure_eq!(inbox, [Some("a2")], "the events left in the inbox");
     subject.append(&claim, 3, records(&["after"])).await?;
-    // What is said from now on is a new person's, and is kept.
+    // Later messages belong to a new person and are kept.
     let mut again = from(world.message("C2", "b4"), "U-bob");
     again.event.occurred_at = crate::Clock::now(&subject.clock) + std::time::Duration::from_secs(1);
     let (conversation, _) = subject.accept_new(&world, again).await?;
-    ensure_eq!(conversation, second.conversation, "where it is said again");
+    ensure_eq!(
+        conversation,
+        second.conversation,
+        "the conversation of the new message"
+    );
     let claim = subject.claim().await?;
     let loaded = subject.load(&claim).await?;
-    ensure_eq!(loaded.inbox.len(), 1, "what waits of the person");
+    ensure_eq!(loaded.inbox.len(), 1, "the unconsumed events of the person");
     ensure!(
         loaded.inbox[0].event.is_some(),
-        "what was said after the erasure cannot be read"
+        "a message after the erasure cannot be read"
     );
     subject
         .append(
@@ -224,10 +236,13 @@ pub(super) async fn an_import_restores(subject: &StoreSubject) -> Outcome {
         ledger: vec![row("open")],
         ..Charge::default()
     };
-    ensure!(subject.store.charge(world.tenant, charge).await?, "no cap");
+    ensure!(
+        subject.store.charge(world.tenant, charge).await?,
+        "the charge without a cap"
+    );
     let exported = subject.exported(world.tenant).await?;
     let before = shown(&exported);
-    // An instance of its own would do; a tenant that was erased whole is one.
+    // This could be another instance. A completely erased tenant is equivalent.
     subject
         .store
         .erase(world.tenant, Erase::Tenant, Depth::Logical)
@@ -236,14 +251,14 @@ pub(super) async fn an_import_restores(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         shown(&subject.exported(world.tenant).await?),
         before,
-        "what is exported after the import"
+        "the export after the import"
     );
     ensure_eq!(
         read(subject, &world, first.conversation).await?,
         ["-", "both", "bob"],
         "the log"
     );
-    // What waited waits, under its number, and what comes next is numbered after it.
+    // Unconsumed events keep their numbers, and later events are numbered after them.
     let mut ready = BTreeSet::new();
     while let Some(claim) = subject.try_claim().await? {
         let loaded = subject.load(&claim).await?;
@@ -253,20 +268,20 @@ pub(super) async fn an_import_restores(subject: &StoreSubject) -> Outcome {
     ensure_eq!(
         ready,
         BTreeSet::from([(first.conversation, 3, 2), (second.conversation, 1, 1)]),
-        "what is ready"
+        "the ready conversation"
     );
     let (_, seq) = subject
         .accept_new(&world, from(world.message("C1", "a9"), "U-ann"))
         .await?;
     ensure_eq!(seq, 3, "the next number");
-    // Persons are who they were.
+    // The persons are the same.
     let what = Erase::Person { person: bob };
     let erased = subject.store.erase(world.tenant, what, Depth::Logical);
-    ensure_eq!(erased.await?.records, 5, "records and events that went");
+    ensure_eq!(erased.await?.records, 5, "erased records and events");
     Ok(())
 }
 
-/// An export as text, without what an import may number anew.
+/// Returns an export as text, without what an import may renumber.
 fn shown(items: &[Exported]) -> Vec<String> {
     let mut shown: Vec<_> = items
         .iter()
@@ -288,7 +303,11 @@ pub(super) async fn a_bad_import_changes_nothing(subject: &StoreSubject) -> Outc
     let exported = subject.exported(world.tenant).await?;
     let again = subject.store.import(world.tenant, exported.clone()).await;
     let kind = again.map_err(|error| error.kind());
-    ensure_eq!(kind, Err(ErrorKind::Conflict), "an import of what is there");
+    ensure_eq!(
+        kind,
+        Err(ErrorKind::Conflict),
+        "an import of an existing record"
+    );
     let other = World::new();
     let without = |gone: fn(&Exported) -> bool| {
         let kept = exported.iter().filter(|item| !gone(item));
@@ -302,7 +321,7 @@ pub(super) async fn a_bad_import_changes_nothing(subject: &StoreSubject) -> Outc
         ensure_eq!(kind, Err(ErrorKind::InvalidInput), "an import with {what}");
     }
     let left = subject.exported(other.tenant).await?;
-    ensure!(left.is_empty(), "a bad import left {left:?}");
+    ensure!(left.is_empty(), "a refused import left {left:?}");
     Ok(())
 }
 
@@ -322,19 +341,26 @@ fn row(call: &str) -> LedgerRow {
     )
 }
 
-pub(super) async fn a_charge_is_money(subject: &StoreSubject) -> Outcome {
+pub(super) async fn a_charge_counts_against_the_cap(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let charge = async |charge| subject.store.charge(world.tenant, charge).await;
     let set_aside = |call, amount, cap| Charge {
         reserve: Some(reserve(call, amount, Some(cap))),
         ..Charge::default()
     };
-    ensure!(charge(set_aside("one", 60, 100)).await?, "60 of 100");
+    ensure!(
+        charge(set_aside("one", 60, 100)).await?,
+        "a reservation of 60 under a cap of 100"
+    );
     let too_much = set_aside("two", 41, 100);
-    ensure!(!charge(too_much).await?, "41 of the 40 left");
+    ensure!(!charge(too_much).await?, "a reservation of 41 with 40 left");
     let reserved = async |call| subject.store.reserved(world.tenant, call).await;
-    ensure_eq!(reserved("one").await?, Some(NanoUsd(60)), "what is held");
-    ensure_eq!(reserved("two").await?, None, "what did not fit");
+    ensure_eq!(
+        reserved("one").await?,
+        Some(NanoUsd(60)),
+        "the amount reserved"
+    );
+    ensure_eq!(reserved("two").await?, None, "the refused reservation");
     let settle = Charge {
         settle: vec![Settle {
             call: "one".into(),
@@ -344,17 +370,17 @@ pub(super) async fn a_charge_is_money(subject: &StoreSubject) -> Outcome {
         ..Charge::default()
     };
     ensure!(charge(settle).await?, "settling");
-    ensure_eq!(reserved("one").await?, None, "what is settled");
+    ensure_eq!(reserved("one").await?, None, "the settled reservation");
     ensure!(
         charge(set_aside("three", 70, 100)).await?,
-        "70 of the 70 left"
+        "a reservation of 70 with 70 left"
     );
     let budgets = subject.budgets(world.tenant).await?;
     let sums: Vec<_> = budgets
         .iter()
         .map(|(_, spent, held)| (*spent, *held))
         .collect();
-    ensure_eq!(sums, [(30, 70)], "spent and set aside");
+    ensure_eq!(sums, [(30, 70)], "spent and reserved");
     let exported = subject.exported(world.tenant).await?;
     let rows: Vec<_> = exported
         .iter()
@@ -367,11 +393,11 @@ pub(super) async fn a_charge_is_money(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-/// What one person wrote, and what was produced without having been shown it, stays when another is forgotten.
-pub(super) async fn others_are_kept(subject: &StoreSubject) -> Outcome {
+/// Messages of one person, and content that was produced without them, stay when another person is erased.
+pub(super) async fn content_of_others_is_kept(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let ([first, _], [ann, bob]) = two_persons(subject, &world).await?;
-    // 300 others are heard in the conversation: no record is sealed to all who were ever heard.
+    // 300 other persons write in the conversation. No record is sealed to all persons of the conversation.
     for n in 0..300 {
         let event = from(world.message("C1", &format!("o{n}")), &format!("U-{n}"));
         subject.accept_new(&world, event).await?;
@@ -401,8 +427,8 @@ pub(super) async fn others_are_kept(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-/// The address of a direct conversation is its person's: it is not listed, exported or loaded after they were forgotten.
-pub(super) async fn a_place_is_forgotten(subject: &StoreSubject) -> Outcome {
+/// The address of a direct conversation belongs to its person. After the erasure it is not listed, exported or loaded.
+pub(super) async fn a_direct_place_is_forgotten(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "4915112345678").await?;
     let person = subject.load(&claim).await?.inbox[0].persons[0];
@@ -424,24 +450,30 @@ pub(super) async fn a_place_is_forgotten(subject: &StoreSubject) -> Outcome {
         !exported.contains("4915112345678"),
         "the address is exported: {exported}"
     );
-    // Who writes again can be answered again.
+    // A person who writes again can be answered again.
     subject.clock.advance(std::time::Duration::from_secs(60));
     let mut again = world.message("4915112345678", "again");
     again.event.occurred_at = crate::Clock::now(&subject.clock);
     let (conversation, _) = subject.accept_new(&world, again).await?;
-    ensure_eq!(conversation, claim.conversation, "where it is said again");
+    ensure_eq!(
+        conversation,
+        claim.conversation,
+        "the conversation of the new message"
+    );
     let claim = subject.claim().await?;
     let place = subject.load(&claim).await?.place;
     ensure_eq!(
         place.map(|place| place.id),
         Some("4915112345678".to_owned()),
-        "the place of who writes again"
+        "the place of the new message"
     );
     Ok(())
 }
 
-/// Vendors that give whole seconds: what was said in the second of an erasure may have come after it.
-pub(super) async fn the_second_of_an_erasure(subject: &StoreSubject) -> Outcome {
+/// For providers with a precision of seconds: a message in the second of an erasure may have been sent after it.
+pub(super) async fn messages_in_the_second_of_an_erasure_are_kept(
+    subject: &StoreSubject,
+) -> Outcome {
     let world = World::new();
     let now = crate::Clock::now(&subject.clock);
     let second = Timestamp::from_secs(now.as_micros() / 1_000_000 + 1);
@@ -461,7 +493,7 @@ pub(super) async fn the_second_of_an_erasure(subject: &StoreSubject) -> Outcome 
     let mut event = world.message("C1", "second before");
     event.event.occurred_at = Timestamp::from_micros(second.as_micros() - 1_000_000);
     let outcome = subject.accept(&world, event).await?;
-    ensure_eq!(outcome, Accepted::Duplicate, "what was said before");
+    ensure_eq!(outcome, Accepted::Duplicate, "an earlier message");
     Ok(())
 }
 
@@ -472,7 +504,10 @@ pub(super) async fn a_refused_charge_settles(subject: &StoreSubject) -> Outcome 
         reserve: Some(reserve("one", 60, Some(100))),
         ..Charge::default()
     };
-    ensure!(charge(first).await?, "60 of 100");
+    ensure!(
+        charge(first).await?,
+        "a reservation of 60 under a cap of 100"
+    );
     let refused = Charge {
         reserve: Some(reserve("two", 81, Some(100))),
         settle: vec![Settle {
@@ -481,7 +516,7 @@ pub(super) async fn a_refused_charge_settles(subject: &StoreSubject) -> Outcome 
         }],
         ledger: vec![row("one")],
     };
-    ensure!(!charge(refused).await?, "81 of the 80 left");
+    ensure!(!charge(refused).await?, "a charge of 81 with 80 left");
     let page = subject.store.ledger(
         world.tenant,
         LedgerQuery {

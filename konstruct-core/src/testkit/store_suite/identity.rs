@@ -1,4 +1,4 @@
-//! A person who gets another address stays the same person, if the vendor says so.
+//! A person with a new address stays the same person, if the provider reports the change.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     turn::{Entry, Event, Input, Record},
 };
 
-/// Something said from an address, in a conversation of its own.
+/// Returns a message from an address, in a conversation of its own.
 fn said(subject: &StoreSubject, world: &World, address: &str, id: &str) -> RoutedEvent {
     let mut routed = world.message(address, id);
     routed.event.sender = Actor::human(IdKind::Other, address);
@@ -21,7 +21,7 @@ fn said(subject: &StoreSubject, world: &World, address: &str, id: &str) -> Route
     routed
 }
 
-/// The vendor says that a person has another address.
+/// Returns the provider's report that a person has a new address.
 fn changed(subject: &StoreSubject, world: &World, old: &str, new: &str) -> RoutedEvent {
     let mut routed = said(subject, world, old, &format!("{old}-{new}"));
     let change = Lifecycle::IdentityChanged {
@@ -42,7 +42,7 @@ async fn changes(subject: &StoreSubject, world: &World, old: &str, new: &str) ->
     subject.accept_new(world, event).await.map(drop)
 }
 
-/// Who said it, by the id of the event.
+/// Returns the sender of an event.
 async fn who(subject: &StoreSubject, world: &World, id: &str) -> Result<PersonId, Failed> {
     let exported = subject.exported(world.tenant).await?.into_iter();
     let found = exported.filter_map(|item| match item {
@@ -53,12 +53,12 @@ async fn who(subject: &StoreSubject, world: &World, id: &str) -> Result<PersonId
         }) => (routed.event.id == id).then_some(persons),
         _ => None,
     });
-    let persons = found.last().ok_or_else(|| format!("{id} is gone"))?;
-    ensure!(persons.len() == 1, "{id} is {persons:?}'s");
+    let persons = found.last().ok_or_else(|| format!("{id} does not exist"))?;
+    ensure!(persons.len() == 1, "{id} belongs to {persons:?}");
     Ok(persons[0])
 }
 
-/// Exports a tenant, erases it, and imports it again: its keys are others then.
+/// Exports a tenant, erases it, and imports it again, which replaces its keys.
 async fn moves(subject: &StoreSubject, world: &World) -> Outcome {
     let exported = subject.exported(world.tenant).await?;
     let erased = subject
@@ -68,7 +68,7 @@ async fn moves(subject: &StoreSubject, world: &World) -> Outcome {
     Ok(subject.store.import(world.tenant, exported).await?)
 }
 
-pub(super) async fn a_linked_address_is_the_persons(subject: &StoreSubject) -> Outcome {
+pub(super) async fn a_linked_address_belongs_to_the_person(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     says(subject, &world, "1", "e1").await?;
     changes(subject, &world, "1", "2").await?;
@@ -77,10 +77,18 @@ pub(super) async fn a_linked_address_is_the_persons(subject: &StoreSubject) -> O
     says(subject, &world, "3", "e3").await?;
     says(subject, &world, "4", "e4").await?;
     let person = who(subject, &world, "e1").await?;
-    ensure_eq!(who(subject, &world, "e2").await?, person, "whose 2 is");
-    ensure_eq!(who(subject, &world, "e3").await?, person, "by way of 2");
+    ensure_eq!(
+        who(subject, &world, "e2").await?,
+        person,
+        "the person of address 2"
+    );
+    ensure_eq!(
+        who(subject, &world, "e3").await?,
+        person,
+        "the person of address 3, which is linked by address 2"
+    );
     let other = who(subject, &world, "e4").await?;
-    ensure!(other != person, "somebody else is the person");
+    ensure!(other != person, "another address belongs to the person");
     Ok(())
 }
 
@@ -90,12 +98,12 @@ pub(super) async fn a_person_is_found_by_address(subject: &StoreSubject) -> Outc
         subject.store.person(of.tenant, channel, address).await
     };
     let slack = ChannelKind::SLACK;
-    ensure_eq!(find(&world, &slack, "1").await?, None, "before anything");
+    ensure_eq!(find(&world, &slack, "1").await?, None, "before any event");
     says(subject, &world, "1", "e1").await?;
     changes(subject, &world, "1", "2").await?;
     says(subject, &other, "7", "e1").await?;
     let person = who(subject, &world, "e1").await?;
-    // A store may find only the senders of what is in a log.
+    // A store may search only the senders of events in logs.
     while let Some(claim) = subject.try_claim().await? {
         let loaded = subject.load(&claim).await?;
         let consume_to = Some(loaded.newest());
@@ -131,7 +139,7 @@ pub(super) async fn a_person_is_found_by_address(subject: &StoreSubject) -> Outc
         Some(person),
         "a linked address"
     );
-    ensure_eq!(find(&world, &slack, "3").await?, None, "a stranger");
+    ensure_eq!(find(&world, &slack, "3").await?, None, "an unknown address");
     ensure_eq!(
         find(&world, &ChannelKind::WHATSAPP, "1").await?,
         None,
@@ -157,8 +165,8 @@ pub(super) async fn a_person_is_found_by_address(subject: &StoreSubject) -> Outc
     Ok(())
 }
 
-/// What a vendor says to one tenant links nothing of another.
-pub(super) async fn a_link_is_the_tenants(subject: &StoreSubject) -> Outcome {
+/// A provider's report to one tenant does not link addresses of another.
+pub(super) async fn a_link_belongs_to_one_tenant(subject: &StoreSubject) -> Outcome {
     let (world, other) = (World::new(), World::new());
     says(subject, &world, "1", "e1").await?;
     says(subject, &other, "1", "e1").await?;
@@ -168,18 +176,22 @@ pub(super) async fn a_link_is_the_tenants(subject: &StoreSubject) -> Outcome {
         who(subject, &world, "e1").await?,
         who(subject, &world, "e2").await?,
     );
-    ensure!(first != second, "another tenant's link holds");
+    ensure!(first != second, "another tenant's link has an effect");
     Ok(())
 }
 
-pub(super) async fn two_who_were_heard_stay_two_persons(subject: &StoreSubject) -> Outcome {
+pub(super) async fn two_known_persons_are_not_merged(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     says(subject, &world, "1", "e1").await?;
     says(subject, &world, "2", "e2").await?;
     let two = who(subject, &world, "e2").await?;
     changes(subject, &world, "1", "2").await?;
     says(subject, &world, "2", "e3").await?;
-    ensure_eq!(who(subject, &world, "e3").await?, two, "whose 2 is");
+    ensure_eq!(
+        who(subject, &world, "e3").await?,
+        two,
+        "the person of address 2"
+    );
     let one = who(subject, &world, "e1").await?;
     ensure!(one != two, "two persons are one");
     moves(subject, &world).await?;
@@ -188,8 +200,8 @@ pub(super) async fn two_who_were_heard_stay_two_persons(subject: &StoreSubject) 
     Ok(())
 }
 
-/// The order of events is that of their batch.
-pub(super) async fn a_link_holds_within_a_batch(subject: &StoreSubject) -> Outcome {
+/// The events of a batch are processed in order.
+pub(super) async fn a_link_applies_within_a_batch(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let batch = vec![
         said(subject, &world, "1", "e1"),
@@ -201,16 +213,27 @@ pub(super) async fn a_link_holds_within_a_batch(subject: &StoreSubject) -> Outco
     ];
     let outcomes = subject.store.accept(world.tenant, batch).await?;
     let new = |it: &Accepted| matches!(it, Accepted::New { .. });
-    ensure!(outcomes.iter().all(new), "a batch is {outcomes:?}");
+    ensure!(
+        outcomes.iter().all(new),
+        "the outcomes of a batch are {outcomes:?}"
+    );
     let person = who(subject, &world, "e1").await?;
-    ensure_eq!(who(subject, &world, "e2").await?, person, "whose 2 is");
+    ensure_eq!(
+        who(subject, &world, "e2").await?,
+        person,
+        "the person of address 2"
+    );
     let three = who(subject, &world, "e3").await?;
-    ensure!(three != person, "3 was heard before it was linked");
-    ensure_eq!(who(subject, &world, "e4").await?, three, "whose 3 is");
+    ensure!(three != person, "address 3 was used before it was linked");
+    ensure_eq!(
+        who(subject, &world, "e4").await?,
+        three,
+        "the person of address 3"
+    );
     Ok(())
 }
 
-/// The vendor's word may come from the new address.
+/// The provider's report may come from the new address.
 pub(super) async fn a_link_may_come_from_the_new_address(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     says(subject, &world, "1", "e1").await?;
@@ -219,8 +242,16 @@ pub(super) async fn a_link_may_come_from_the_new_address(subject: &StoreSubject)
     subject.accept_new(&world, link).await?;
     says(subject, &world, "2", "e2").await?;
     let person = who(subject, &world, "e1").await?;
-    ensure_eq!(who(subject, &world, "1-2").await?, person, "who says so");
-    ensure_eq!(who(subject, &world, "e2").await?, person, "whose 2 is");
+    ensure_eq!(
+        who(subject, &world, "1-2").await?,
+        person,
+        "the sender of the report"
+    );
+    ensure_eq!(
+        who(subject, &world, "e2").await?,
+        person,
+        "the person of address 2"
+    );
     Ok(())
 }
 
@@ -237,7 +268,7 @@ pub(super) async fn a_person_is_forgotten_under_all_addresses(subject: &StoreSub
     subject.clock.advance(Duration::from_secs(60));
     let what = Erase::Person { person };
     let erased = subject.store.erase(world.tenant, what, Depth::Logical);
-    ensure_eq!(erased.await?.records, 3, "events that went");
+    ensure_eq!(erased.await?.records, 3, "erased events");
     let exported = subject.exported(world.tenant).await?;
     let event = |item: &Exported| matches!(item, Exported::Inbox(it) if it.event.is_some());
     ensure!(!exported.iter().any(event), "exported: {exported:?}");
@@ -259,8 +290,16 @@ pub(super) async fn a_link_moves_with_the_tenant(subject: &StoreSubject) -> Outc
     let person = who(subject, &world, "e1").await?;
     moves(subject, &world).await?;
     says(subject, &world, "2", "e2").await?;
-    ensure_eq!(who(subject, &world, "e2").await?, person, "whose 2 is");
+    ensure_eq!(
+        who(subject, &world, "e2").await?,
+        person,
+        "the person of address 2"
+    );
     says(subject, &world, "1", "e3").await?;
-    ensure_eq!(who(subject, &world, "e3").await?, person, "whose 1 is");
+    ensure_eq!(
+        who(subject, &world, "e3").await?,
+        person,
+        "the person of address 1"
+    );
     Ok(())
 }

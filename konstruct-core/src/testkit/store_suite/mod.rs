@@ -1,4 +1,4 @@
-//! The conformance suite of [`Journal`](crate::store::Store): what any store must do, whoever wrote it.
+//! The conformance suite for implementations of [`Store`](crate::store::Store).
 
 mod accept;
 mod append;
@@ -16,12 +16,12 @@ pub use self::restart::{Restart, store_restart_suite};
 use super::VirtualClock;
 use crate::store::Store;
 
-/// Why a case failed.
+/// The reason why a case failed.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) type Outcome = Result<(), Failed>;
 
-/// Fails a case unless something holds.
+/// Fails a case unless a condition holds.
 macro_rules! ensure {
     ($holds:expr, $($message:tt)+) => {
         let holds: bool = $holds;
@@ -32,7 +32,7 @@ macro_rules! ensure {
 }
 pub(super) use ensure;
 
-/// Fails a case unless two things are equal.
+/// Fails a case unless two values are equal.
 macro_rules! ensure_eq {
     ($found:expr, $expected:expr, $($what:tt)+) => {
         let (found, expected) = (&$found, &$expected);
@@ -44,7 +44,7 @@ macro_rules! ensure_eq {
 }
 pub(super) use ensure_eq;
 
-/// A store to try, empty, and the clock that it takes the time from.
+/// An empty store to test, and its clock.
 #[derive(Clone, Debug)]
 pub struct StoreSubject {
     /// The store.
@@ -61,7 +61,7 @@ macro_rules! cases {
         /// Runs one case of the suite on a fresh store.
         ///
         /// # Errors
-        /// What the store did that it must not do, or the error that it returned.
+        /// The violated requirement, or the error that the store returned.
         pub async fn store_case(
             name: &str,
             make: &impl AsyncFn() -> StoreSubject,
@@ -69,37 +69,37 @@ macro_rules! cases {
             match name {
                 $($(stringify!($case) => Box::pin($module::$case(&make().await)).await,)+)+
                 "agrees_with_a_model" => Box::pin(model::agrees(make)).await,
-                _ => Err(format!("there is no case {name}").into()),
+                _ => Err(format!("unknown case: {name}").into()),
             }
         }
     };
 }
 
 cases! {
-    accept: redelivery_is_taken_once, logical_duplicates_fold, a_consumed_duplicate_does_not_hide_a_mention,
-        empty_ids_are_no_keys, a_batch_is_deduped_within, ids_are_a_connections_own,
-        numbers_count_up_in_order, events_are_kept_whole, what_has_no_place_has_one,
+    accept: redelivery_is_accepted_once, logical_duplicates_fold, a_consumed_duplicate_does_not_hide_a_mention,
+        empty_ids_are_no_keys, a_batch_is_deduped_within, ids_belong_to_one_connection,
+        numbers_count_up_in_order, events_are_stored_unchanged, an_event_without_a_place_gets_one,
         statuses_are_folded, decisions_find_their_conversation, reactions_wait;
-    claim: one_holds_at_a_time, a_lease_ends, a_lease_is_renewed, a_release_tells_what_was_seen,
+    claim: a_conversation_has_one_holder, a_lease_ends, a_lease_is_renewed, a_release_reports_what_was_seen,
         a_timer_makes_ready, timers_have_names, every_timer_is_moved_at_once, skipped_tenants_wait, changes_wake, tenants_take_turns, nothing_is_lost_under_load;
     append: a_wrong_length_changes_nothing, over_budget_changes_nothing, money_adds_up,
-        a_cap_holds_under_concurrency, months_have_their_own_budget, what_is_consumed_is_gone,
-        loading_begins_at_the_checkpoint, an_append_extends_the_lease, what_outlives_a_turn_is_kept,
-        a_stranger_is_refused, loading_has_a_bound;
-    read: ranges_are_cut, a_conversation_is_found, what_was_said_is_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_whole,
+        a_cap_holds_under_concurrency, months_have_their_own_budget, consumed_events_are_removed,
+        loading_begins_at_the_checkpoint, an_append_extends_the_lease, conversation_state_is_kept,
+        an_unknown_person_is_refused, loading_is_bounded;
+    read: ranges_are_truncated, a_conversation_is_found, messages_are_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_complete,
         a_conversation_is_erased, a_tenant_is_erased, tenants_do_not_see_each_other;
-    forget: a_message_is_forgotten, a_person_is_forgotten, others_are_kept, a_place_is_forgotten, the_second_of_an_erasure,
+    forget: a_message_is_forgotten, a_person_is_forgotten, content_of_others_is_kept, a_direct_place_is_forgotten, messages_in_the_second_of_an_erasure_are_kept,
         an_import_restores, a_bad_import_changes_nothing,
-        a_charge_is_money, a_refused_charge_settles;
-    identity: a_linked_address_is_the_persons, a_person_is_found_by_address, a_link_is_the_tenants, two_who_were_heard_stay_two_persons,
-        a_link_holds_within_a_batch, a_link_may_come_from_the_new_address,
+        a_charge_counts_against_the_cap, a_refused_charge_settles;
+    identity: a_linked_address_belongs_to_the_person, a_person_is_found_by_address, a_link_belongs_to_one_tenant, two_known_persons_are_not_merged,
+        a_link_applies_within_a_batch, a_link_may_come_from_the_new_address,
         a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant;
 }
 
 /// Runs every case, each on a fresh store.
 ///
 /// # Panics
-/// If any case fails; the message lists all that did.
+/// If a case fails. The message lists all failures.
 pub async fn store_suite(make: impl AsyncFn() -> StoreSubject) {
     let mut failures = Vec::new();
     for name in STORE_CASES {

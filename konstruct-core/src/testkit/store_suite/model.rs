@@ -1,7 +1,7 @@
-//! Random operations of two tenants, compared step by step with a model of the contract.
+//! Random operations of two tenants, which are compared step by step with a model of the contract.
 //!
-//! The model keeps to what the contract says: *which* of several ready conversations is claimed is the store's business, but one
-//! that is not ready must not be, and `None` must mean that none is. Failures are shrunk by proptest.
+//! The model follows the contract: the store chooses *which* ready conversation is claimed, but it must not claim one that is not
+//! ready, and may return `None` only if none is ready. Proptest shrinks failures.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,9 +21,9 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How many sequences.
+/// The number of sequences.
 const SEQUENCES: u32 = 48;
-/// What the model's tenants may spend.
+/// The cap of the model's tenants.
 const CAP: u64 = 100;
 
 /// One operation.
@@ -109,12 +109,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..80)
 }
 
-/// How many claims back: the newest ones are valid the most often.
+/// How many claims back. The newest ones are valid most often.
 fn one_of_the_claims() -> impl Strategy<Value = usize> {
     prop_oneof![4 => 0..3usize, 1 => any::<usize>()]
 }
 
-/// Runs the sequences; a failure is made as small as it can be first.
+/// Runs the sequences and shrinks a failure.
 pub(super) async fn agrees(make: &impl AsyncFn() -> StoreSubject) -> Outcome {
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
@@ -151,7 +151,7 @@ pub(super) async fn agrees(make: &impl AsyncFn() -> StoreSubject) -> Outcome {
 #[derive(Default)]
 struct Model {
     tenants: BTreeMap<TenantId, Tenant>,
-    /// All claims ever made, the void ones among them.
+    /// All claims ever made, including invalid ones.
     claims: Vec<Claim>,
     fence: u64,
 }
@@ -174,7 +174,7 @@ struct Conversation {
     log: Vec<String>,
     checkpoint: usize,
     timer: Option<Timestamp>,
-    /// Ready by what came in, or by a claim that ended without a release.
+    /// Whether events, or a claim that ended without a release, make it ready.
     queued: bool,
     claim: Option<(u64, Timestamp)>,
 }
@@ -188,7 +188,7 @@ impl Conversation {
         self.timer.is_some_and(|when| when <= now)
     }
 
-    /// Ends a claim whose lease is over.
+    /// Ends a claim whose lease has ended.
     fn expire(&mut self, now: Timestamp) {
         if self.claim.is_some() && !self.held(now) {
             self.claim = None;
@@ -339,7 +339,10 @@ fn claimed(model: &mut Model, claim: Option<Claim>, now: Timestamp) -> Outcome {
         })
         .collect();
     let Some(claim) = claim else {
-        ensure!(ready.is_empty(), "nothing was claimed of {ready:?}");
+        ensure!(
+            ready.is_empty(),
+            "no conversation was claimed, but {ready:?} are ready"
+        );
         return Ok(());
     };
     ensure!(
@@ -481,7 +484,7 @@ async fn appended(
     Ok(())
 }
 
-/// Compares all that can be read of a tenant.
+/// Compares everything that can be read of a tenant.
 async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Outcome {
     let empty = Tenant::default();
     let own = model.tenants.get(&tenant).unwrap_or(&empty);
@@ -489,7 +492,7 @@ async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Out
     let cursors = listed.iter().map(|summary| summary.cursor());
     ensure!(
         cursors.is_sorted_by(|a, b| a > b),
-        "the list is not by activity"
+        "the list is not sorted by activity"
     );
     let mut found: Vec<_> = listed
         .iter()
@@ -513,7 +516,7 @@ async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Out
     let feed = subject.store.feed(tenant, 0, 1000).await?;
     ensure!(
         feed.iter().map(|fed| fed.cursor).is_sorted_by(|a, b| a < b),
-        "cursors do not rise"
+        "the cursors do not increase"
     );
     let found: Vec<_> = feed
         .iter()
@@ -532,12 +535,12 @@ async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Out
     ensure_eq!(
         found,
         (own.spent, own.reserved.values().sum()),
-        "spent and set aside"
+        "spent and reserved"
     );
     Ok(())
 }
 
-/// Compares the next timer, if no claim has run out unseen.
+/// Compares the next timer, unless the end of a claim's lease was not observed yet.
 async fn timers(subject: &StoreSubject, model: &Model) -> Outcome {
     let now = subject.clock.now();
     let conversations: Vec<_> = model
@@ -557,7 +560,7 @@ async fn timers(subject: &StoreSubject, model: &Model) -> Outcome {
         .filter_map(|own| own.timer)
         .min();
     let found = subject.next_due().await?;
-    // A store may look again earlier, such as at the end of a lease.
+    // A store may return an earlier time, such as the end of a lease.
     ensure!(
         expected.is_none_or(|expected| found.is_some_and(|found| found <= expected)),
         "the next timer is {expected:?}, found {found:?}"

@@ -1,4 +1,4 @@
-//! Reading, exporting and erasing; and that tenants do not see each other.
+//! Reading, exporting and erasing, and the isolation of tenants.
 
 use super::{
     Outcome, StoreSubject,
@@ -16,7 +16,7 @@ use crate::{
     turn::{Entry, Event, ItemId, Record, ReplyPart},
 };
 
-pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
+pub(super) async fn ranges_are_truncated(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     let texts: Vec<String> = (0..10).map(|n| n.to_string()).collect();
@@ -25,7 +25,10 @@ pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
         ..Append::default()
     };
     subject.append(&claim, 0, append).await?;
-    #[expect(clippy::reversed_empty_ranges, reason = "it must not matter")]
+    #[expect(
+        clippy::reversed_empty_ranges,
+        reason = "an empty range must be handled"
+    )]
     let ranges = [
         (0..u64::MAX, 0..10),
         (0..10, 0..10),
@@ -67,7 +70,7 @@ pub(super) async fn ranges_are_cut(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn what_was_said_is_read(subject: &StoreSubject) -> Outcome {
+pub(super) async fn messages_are_read(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = subject.claimed(&world, "C1").await?;
     let says = |text: &str| Record {
@@ -80,7 +83,7 @@ pub(super) async fn what_was_said_is_read(subject: &StoreSubject) -> Outcome {
         }),
         ..record(text)
     };
-    // In an append of its own, beside others, and on both sides of the ends of the range.
+    // Messages in appends of their own, together with other records, and on both sides of the range's ends.
     let appends = [
         vec![record("0"), says("1")],
         vec![says("2")],
@@ -177,7 +180,7 @@ pub(super) async fn the_feed_is_in_order(subject: &StoreSubject) -> Outcome {
     }
     ensure_eq!(found, expected, "the feed");
     let none = subject.store.feed(world.tenant, u64::MAX, 3).await?;
-    ensure!(none.is_empty(), "something is fed after the last cursor");
+    ensure!(none.is_empty(), "the feed continues after the last cursor");
     Ok(())
 }
 
@@ -190,7 +193,7 @@ pub(super) async fn conversations_are_listed(subject: &StoreSubject) -> Outcome 
         expected.push((subject.accept_new(&world, event).await?.0, place));
         subject.clock.advance(std::time::Duration::from_secs(1));
     }
-    // Whatever was active last comes first.
+    // The most recently active conversation comes first.
     let event = world.message("C2", "again");
     subject.accept_new(&world, event).await?;
     let active = expected.remove(2);
@@ -249,7 +252,7 @@ pub(super) async fn items_are_listed(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-/// Two conversations of a tenant: one with an event that waits, one with a log, a timer, money and a delivery key.
+/// Creates two conversations of a tenant: one with an unconsumed event, one with a log, a timer, money and a delivery key.
 async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::Failed> {
     let claim = subject.claimed(world, "C1").await?;
     let append = Append {
@@ -274,7 +277,7 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
     Ok(claim)
 }
 
-pub(super) async fn an_export_is_whole(subject: &StoreSubject) -> Outcome {
+pub(super) async fn an_export_is_complete(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let claim = furnish(subject, &world).await?;
     let (mut conversations, mut logs, mut inboxes, mut ledger) = (vec![], vec![], vec![], 0);
@@ -299,7 +302,11 @@ pub(super) async fn an_export_is_whole(subject: &StoreSubject) -> Outcome {
             Exported::State(_) => {}
             Exported::Item(open) => {
                 let owner = conversations.last().map(|owner| owner.id);
-                ensure_eq!(owner, Some(claim.conversation), "whose item it is");
+                ensure_eq!(
+                    owner,
+                    Some(claim.conversation),
+                    "the conversation of the item"
+                );
                 ensure_eq!(open, item("open"), "the open item");
             }
             Exported::Ledger(row) => {
@@ -327,7 +334,10 @@ pub(super) async fn an_export_is_whole(subject: &StoreSubject) -> Outcome {
     );
     ensure_eq!(ledger, 1, "rows of the ledger");
     let nobody = subject.exported(World::new().tenant).await?;
-    ensure!(nobody.is_empty(), "an export of nobody has {nobody:?}");
+    ensure!(
+        nobody.is_empty(),
+        "the export of an unknown tenant has {nobody:?}"
+    );
     Ok(())
 }
 
@@ -343,49 +353,52 @@ pub(super) async fn a_conversation_is_erased(subject: &StoreSubject) -> Outcome 
             .erase(world.tenant, erase, Depth::Logical)
             .await
     };
-    ensure_eq!(erased().await?.records, 2, "records that went");
-    ensure_eq!(
-        erased().await?.records,
-        0,
-        "records that went the second time"
-    );
+    ensure_eq!(erased().await?.records, 2, "erased records");
+    ensure_eq!(erased().await?.records, 0, "records of a repeated erasure");
     let outcome = subject.store.append(&claim, 2, records(&["no"])).await?;
-    ensure_eq!(outcome, AppendOutcome::Lost, "an append to what was erased");
+    ensure_eq!(
+        outcome,
+        AppendOutcome::Lost,
+        "an append to an erased conversation"
+    );
     ensure!(
         subject.store.load(&claim).await?.is_none(),
-        "what was erased loads"
+        "an erased conversation can be loaded"
     );
     ensure!(
         subject
             .texts(world.tenant, claim.conversation)
             .await?
             .is_empty(),
-        "what was erased is read"
+        "an erased conversation can be read"
     );
     let fed = subject.store.feed(world.tenant, 0, 10).await?;
-    ensure!(fed.is_empty(), "what was erased is fed");
+    ensure!(fed.is_empty(), "an erased conversation is in the feed");
     let items = subject.store.items(world.tenant, None, 9).await?;
-    ensure!(items.is_empty(), "of what was erased {items:?} are open");
+    ensure!(
+        items.is_empty(),
+        "an erased conversation has open items: {items:?}"
+    );
     let left = subject.store.list(world.tenant, None, 10).await?;
     ensure_eq!(left.len(), 1, "conversations left");
-    // The other one is as it was, and nothing else is ready.
+    // The other conversation is unchanged, and nothing else is ready.
     let other = subject.claim().await?;
-    ensure_eq!(other.conversation, left[0].id, "what is ready");
-    subject.claim_nothing("after one was erased").await?;
+    ensure_eq!(other.conversation, left[0].id, "the ready conversation");
+    subject.claim_nothing("after the erasure").await?;
     subject.store.release(&other, 1).await?;
     ensure_eq!(
         subject.next_due().await?,
         None,
-        "a timer of what was erased"
+        "a timer of an erased conversation"
     );
-    // The place can be talked in again.
+    // The place can be used again.
     let (again, seq) = subject
         .accept_new(&world, world.message("C1", "again"))
         .await?;
     ensure_eq!(
         (again, seq),
         (claim.conversation, 1),
-        "the conversation again"
+        "the id of the new conversation"
     );
     let claim = subject.claim().await?;
     let loaded = subject.load(&claim).await?;
@@ -406,9 +419,9 @@ pub(super) async fn a_tenant_is_erased(subject: &StoreSubject) -> Outcome {
     let erased = subject
         .store
         .erase(world.tenant, Erase::Tenant, Depth::Logical);
-    ensure_eq!(erased.await?.records, 2, "records that went");
+    ensure_eq!(erased.await?.records, 2, "erased records");
     let left = subject.exported(world.tenant).await?;
-    ensure!(left.is_empty(), "of an erased tenant {left:?} is left");
+    ensure!(left.is_empty(), "an erased tenant still has {left:?}");
     let outcome = subject.store.append(&claim, 2, records(&["no"])).await?;
     ensure_eq!(
         outcome,
@@ -416,14 +429,18 @@ pub(super) async fn a_tenant_is_erased(subject: &StoreSubject) -> Outcome {
         "an append to an erased tenant"
     );
     while let Some(next) = subject.try_claim().await? {
-        ensure_eq!(next.tenant, other.tenant, "whose conversation is ready");
+        ensure_eq!(
+            next.tenant,
+            other.tenant,
+            "the tenant of the ready conversation"
+        );
     }
     ensure_eq!(
         subject.texts(other.tenant, others.conversation).await?,
         ["one", "two"],
         "another tenant's log"
     );
-    // Nothing is known of it: what was a duplicate is new.
+    // Nothing of the tenant is known, so a duplicate is a new event.
     let event = world.message("C1", "first of C1");
     let outcome = subject.accept(&world, event).await?;
     ensure!(
@@ -433,14 +450,18 @@ pub(super) async fn a_tenant_is_erased(subject: &StoreSubject) -> Outcome {
     Ok(())
 }
 
-/// As [`furnish`], while another tenant has something ready.
+/// Does the same as [`furnish`], while another tenant has a ready conversation.
 async fn furnish_after(
     subject: &StoreSubject,
     world: &World,
     other: &World,
 ) -> Result<Claim, super::Failed> {
     let blocker = subject.claim().await?;
-    ensure_eq!(blocker.tenant, other.tenant, "whose conversation is ready");
+    ensure_eq!(
+        blocker.tenant,
+        other.tenant,
+        "the tenant of the ready conversation"
+    );
     let claim = furnish(subject, world).await?;
     subject.store.release(&blocker, 0).await?;
     Ok(claim)
@@ -448,7 +469,7 @@ async fn furnish_after(
 
 pub(super) async fn tenants_do_not_see_each_other(subject: &StoreSubject) -> Outcome {
     let (world, mut other) = (World::new(), World::new());
-    // The same connection and the same names: only the tenant differs.
+    // The connections and names are equal; only the tenants differ.
     other.connection = world.connection;
     let claim = furnish(subject, &world).await?;
     let other_tenant = other.tenant;
@@ -457,15 +478,18 @@ pub(super) async fn tenants_do_not_see_each_other(subject: &StoreSubject) -> Out
         let journal = &subject.store;
         let id = claim.conversation;
         let read = journal.read(other_tenant, id, 0..10).await?;
-        ensure!(read.is_empty(), "{when}: a foreign log is read");
+        ensure!(read.is_empty(), "{when}: another tenant's log can be read");
         let items = journal.items(other_tenant, None, 9).await?;
-        ensure!(items.is_empty(), "{when}: foreign items are listed");
+        ensure!(
+            items.is_empty(),
+            "{when}: another tenant's items are listed"
+        );
         let fed = journal.feed(other_tenant, 0, 10).await?;
-        ensure!(fed.is_empty(), "{when}: a foreign feed is read");
+        ensure!(fed.is_empty(), "{when}: another tenant's feed can be read");
         let listed = journal.list(other_tenant, None, 10).await?;
         ensure!(
             listed.iter().all(|conversation| conversation.id != id),
-            "{when}: a foreign conversation is listed"
+            "{when}: another tenant's conversation is listed"
         );
         Ok(())
     };
@@ -478,32 +502,32 @@ pub(super) async fn tenants_do_not_see_each_other(subject: &StoreSubject) -> Out
     stolen.tenant = other_tenant;
     ensure!(
         subject.store.load(&stolen).await?.is_none(),
-        "a foreign conversation loads"
+        "another tenant's conversation can be loaded"
     );
     ensure!(
         !subject.store.renew(&stolen, super::world::LEASE).await?,
-        "a foreign claim is renewed"
+        "another tenant's claim can be renewed"
     );
     let outcome = subject.store.append(&stolen, 2, records(&["no"])).await?;
     ensure_eq!(
         outcome,
         AppendOutcome::Lost,
-        "an append to a foreign conversation"
+        "an append to another tenant's conversation"
     );
     let erase = Erase::Conversation {
         conversation: claim.conversation,
     };
     let erased = subject.store.erase(other_tenant, erase, Depth::Logical);
-    ensure_eq!(erased.await?.records, 0, "foreign records that went");
-    // The same event is new to the other tenant, in a conversation with an id and numbers of its own.
+    ensure_eq!(erased.await?.records, 0, "erased records of another tenant");
+    // The same event is new to the other tenant, with its own conversation id and numbers.
     let event = other.message("C1", "first of C1");
     let (conversation, seq) = subject.accept_new(&other, event).await?;
     ensure_eq!(seq, 1, "the number in another tenant's conversation");
     ensure!(
         conversation != claim.conversation,
-        "equal names of two tenants have one id"
+        "equal names of two tenants have the same id"
     );
-    blind("after the same event came in").await?;
+    blind("after the same event was accepted").await?;
     ensure_eq!(
         subject.texts(world.tenant, claim.conversation).await?,
         ["one", "two"],

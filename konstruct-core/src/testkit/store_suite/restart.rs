@@ -1,4 +1,4 @@
-//! What a durable journal must still know after its process ended, in order or not.
+//! The data that a durable store must keep when its process ends, cleanly or not.
 
 use super::{
     Failed, Outcome, StoreSubject, ensure, ensure_eq,
@@ -13,19 +13,18 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Restart {
-    /// The journal was dropped, and is opened again.
+    /// The store was dropped and is opened again.
     Closed,
-    /// The process was killed: what is opened is what stood on the disk while the journal was still open.
+    /// The process was killed. The store opens what was on disk at that moment.
     Killed,
 }
 
-/// Runs every case against journals that are opened again.
+/// Runs every case against stores that are opened again.
 ///
-/// `make` opens an empty journal. `again` gets the journal, ends it in the way that it is told, and opens what is left on the
-/// same clock.
+/// `make` opens an empty store. `again` receives the store, ends it in the given way, and opens what is left on the same clock.
 ///
 /// # Panics
-/// If any case fails; the message lists all that did.
+/// If a case fails. The message lists all failures.
 pub async fn store_restart_suite(
     make: impl AsyncFn() -> StoreSubject,
     again: impl AsyncFn(StoreSubject, Restart) -> StoreSubject,
@@ -61,7 +60,7 @@ pub async fn store_restart_suite(
     );
 }
 
-/// All that was answered is there: events and their ids, records, the feed, keys, money.
+/// Checks that everything that was acknowledged is kept: events and their ids, records, the feed, keys, money.
 async fn answers_survive(
     subject: StoreSubject,
     again: &impl AsyncFn(StoreSubject) -> StoreSubject,
@@ -85,14 +84,14 @@ async fn answers_survive(
         .await?;
     let before = state(&subject, &world).await?;
     let subject = again(subject).await;
-    ensure_eq!(state(&subject, &world).await?, before, "what is kept");
+    ensure_eq!(state(&subject, &world).await?, before, "the kept data");
     for event in [
         world.message("C1", "first of C1"),
         world.logical_event("C1", "e2", "", false),
         world.logical_event("C1", "other", "l2", false),
     ] {
         let outcome = subject.accept(&world, event).await?;
-        ensure_eq!(outcome, Accepted::Duplicate, "an event that was known");
+        ensure_eq!(outcome, Accepted::Duplicate, "a known event");
     }
     let items = subject.store.items(world.tenant, None, 9).await?;
     ensure_eq!(items.len(), 1, "open items");
@@ -109,11 +108,15 @@ async fn answers_survive(
         ..Append::default()
     };
     let outcome = subject.store.append(&next, 2, reserve(31)).await?;
-    ensure_eq!(outcome, AppendOutcome::OverBudget, "70 + 31 under 100");
+    ensure_eq!(
+        outcome,
+        AppendOutcome::OverBudget,
+        "a reservation of 31 with 70 reserved under a cap of 100"
+    );
     subject.append(&next, 2, reserve(30)).await
 }
 
-/// Everything of a tenant, as text.
+/// Returns everything of a tenant as text.
 async fn state(subject: &StoreSubject, world: &World) -> Result<Vec<String>, Failed> {
     let exported = subject.exported(world.tenant).await?;
     let feed = subject.store.feed(world.tenant, 0, 100).await?;
@@ -124,7 +127,7 @@ async fn state(subject: &StoreSubject, world: &World) -> Result<Vec<String>, Fai
         .collect())
 }
 
-/// Claims what is ready once the claims of the ended process are over.
+/// Claims what is ready after the claims of the ended process have expired.
 async fn take_over(subject: &StoreSubject) -> Result<crate::store::Claim, Failed> {
     if let Some(claim) = subject.try_claim().await? {
         return Ok(claim);
@@ -133,7 +136,7 @@ async fn take_over(subject: &StoreSubject) -> Result<crate::store::Claim, Failed
     subject.claim().await
 }
 
-/// A conversation with something unconsumed, and one whose turn was in the middle, are ready; finished ones are not.
+/// Checks that a conversation with an unconsumed event and one with an open turn are ready, and finished ones are not.
 async fn ready_again(
     subject: StoreSubject,
     again: &impl AsyncFn(StoreSubject) -> StoreSubject,
@@ -162,11 +165,11 @@ async fn ready_again(
     ready.sort();
     let mut expected = vec![middle.conversation, unconsumed.conversation];
     expected.sort();
-    ensure_eq!(ready, expected, "what is ready");
+    ensure_eq!(ready, expected, "the ready conversations");
     Ok(())
 }
 
-/// A conversation that waits for its timer waits on, and is ready when it is due.
+/// Checks that a conversation that waits for its timer is ready only when the timer is due.
 async fn waiting_still(
     subject: StoreSubject,
     again: &impl AsyncFn(StoreSubject) -> StoreSubject,

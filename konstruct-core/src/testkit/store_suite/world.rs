@@ -1,4 +1,4 @@
-//! What the cases are made of: a tenant with a connection, its events, and short ways to work a conversation.
+//! The data of the cases: a tenant with a connection, its events, and shortcuts to process a conversation.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 };
 use futures_util::TryStreamExt as _;
 
-/// How long a lease of the suite is.
+/// The length of a lease.
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// A tenant with one connection.
@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    /// A message in a place, with an id and no logical id.
+    /// Returns a message in a place, with an id and no logical id.
     pub(super) fn message(&self, place: &str, id: &str) -> RoutedEvent {
         let raw = format!(r#"{{"text": "about {id}" }}"#);
         RoutedEvent {
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// The same with a logical id, and whether it names the employee.
+    /// Returns the same with a logical id, and whether it mentions the employee.
     pub(super) fn logical_event(
         &self,
         place: &str,
@@ -76,7 +76,7 @@ impl World {
     }
 }
 
-/// A record that can be told from others.
+/// Returns a record with a text.
 pub(super) fn record(text: &str) -> Record {
     Record {
         v: RECORD_VERSION,
@@ -92,7 +92,7 @@ pub(super) fn record(text: &str) -> Record {
     }
 }
 
-/// So many records.
+/// Returns an append with one record for each text.
 pub(super) fn records(texts: &[&str]) -> Append {
     Append {
         records: texts.iter().map(|text| record(text)).collect(),
@@ -125,26 +125,26 @@ impl StoreSubject {
         }
     }
 
-    /// Claims what is ready, if anything is.
+    /// Claims a ready conversation, if there is one.
     pub(super) async fn try_claim(&self) -> Result<Option<Claim>, Failed> {
         let request = ClaimRequest::new(WorkerId::new(), LEASE);
         Ok(self.store.claim(request).await?.conversation())
     }
 
-    /// Claims what must be ready.
+    /// Claims a conversation, which must be ready.
     pub(super) async fn claim(&self) -> Result<Claim, Failed> {
         let claim = self.try_claim().await?;
         Ok(claim.ok_or("nothing is ready, expected a conversation")?)
     }
 
-    /// Fails if anything is ready.
+    /// Fails if a conversation is ready.
     pub(super) async fn claim_nothing(&self, when: &str) -> Result<(), Failed> {
         let claim = self.try_claim().await?;
         ensure!(claim.is_none(), "{when}: {claim:?} was ready");
         Ok(())
     }
 
-    /// Returns when the next timer is due; nothing may be ready.
+    /// Returns when the next timer is due. No conversation may be ready.
     pub(super) async fn next_due(&self) -> Result<Option<Timestamp>, Failed> {
         let request = ClaimRequest::new(WorkerId::new(), LEASE);
         match self.store.claim(request).await? {
@@ -153,13 +153,13 @@ impl StoreSubject {
         }
     }
 
-    /// Loads by a claim that must be valid.
+    /// Loads with a claim, which must be valid.
     pub(super) async fn load(&self, claim: &Claim) -> Result<Loaded, Failed> {
         let loaded = self.store.load(claim).await?;
         Ok(loaded.ok_or("a valid claim does not load")?)
     }
 
-    /// Appends what must be written.
+    /// Appends, which must succeed.
     pub(super) async fn append(
         &self,
         claim: &Claim,
@@ -169,29 +169,29 @@ impl StoreSubject {
         let outcome = self.store.append(claim, expected_len, append).await?;
         ensure!(
             outcome == AppendOutcome::Appended,
-            "an append is {outcome:?}"
+            "the outcome of an append is {outcome:?}"
         );
         Ok(())
     }
 
-    /// Accepts an event in a place of its own and claims its conversation.
+    /// Accepts an event in a new place and claims its conversation.
     pub(super) async fn claimed(&self, world: &World, place: &str) -> Result<Claim, Failed> {
         let event = world.message(place, &format!("first of {place}"));
         let (conversation, _) = self.accept_new(world, event).await?;
         let claim = self.claim().await?;
         ensure!(
             (claim.tenant, claim.conversation) == (world.tenant, conversation),
-            "another conversation was ready than the one that was written to"
+            "the ready conversation is not the one with the new event"
         );
         Ok(claim)
     }
 
-    /// All that is exported of a tenant.
+    /// Returns everything that is exported of a tenant.
     pub(super) async fn exported(&self, tenant: TenantId) -> Result<Vec<Exported>, Failed> {
         Ok(self.store.export(tenant).await?.try_collect().await?)
     }
 
-    /// What a tenant's exported budgets add up to: spent and reserved, by month.
+    /// Returns the sums of a tenant's exported budgets: spent and reserved, by month.
     pub(super) async fn budgets(
         &self,
         tenant: TenantId,
@@ -208,7 +208,7 @@ impl StoreSubject {
         Ok(budgets.collect())
     }
 
-    /// All of a conversation's log that can be read, as texts.
+    /// Returns all readable records of a conversation's log as texts.
     pub(super) async fn texts(
         &self,
         tenant: TenantId,
@@ -226,7 +226,7 @@ impl StoreSubject {
     }
 }
 
-/// What a record of the suite says.
+/// Returns the text of a record of the suite.
 pub(super) fn text_of(record: &Record) -> String {
     match &record.entry {
         Entry::Event(Event::ToolReturned { content, .. }) => content.clone(),

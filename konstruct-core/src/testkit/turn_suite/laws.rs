@@ -1,4 +1,4 @@
-//! What must hold of the log, the ledger and the world once everything has come to rest.
+//! The guarantees that must hold for the log, the ledger and the outside world once all turns have ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,27 +20,27 @@ use crate::{
     },
 };
 
-/// A law that was broken.
+/// A violated guarantee.
 #[derive(Debug)]
-pub(super) struct Broken {
+pub(super) struct Violation {
     law: u8,
     what: String,
 }
 
-impl Broken {
+impl Violation {
     pub(super) fn law(law: u8, what: impl Into<String>) -> Self {
         let what = what.into();
         Self { law, what }
     }
 }
 
-impl From<Error> for Broken {
+impl From<Error> for Violation {
     fn from(error: Error) -> Self {
-        Self::law(0, format!("the journal failed: {error}"))
+        Self::law(0, format!("the store failed: {error}"))
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.law {
             1 => "accept before ack",
@@ -50,7 +50,7 @@ impl fmt::Display for Broken {
             5 => "the cap is a wall",
             6 => "the ledger is the invoice",
             8 => "every turn replays",
-            _ => "no law, but the journal itself",
+            _ => "no guarantee, but the store itself",
         };
         write!(f, "law {} ({name}): {}", self.law, self.what)
     }
@@ -59,18 +59,18 @@ impl fmt::Display for Broken {
 macro_rules! hold {
     ($law:literal, $holds:expr, $($what:tt)+) => {
         if !$holds {
-            return Err(Broken::law($law, format!($($what)+)));
+            return Err(Violation::law($law, format!($($what)+)));
         }
     };
 }
 
-/// Checks every law on what is left.
+/// Checks every guarantee.
 pub(super) async fn laws(
     scene: &Scene,
     journal: &dyn Store,
     events: &[Inbound],
     setting: Setting,
-) -> Result<(), Broken> {
+) -> Result<(), Violation> {
     let exported: Vec<_> = journal.export(scene.tenant).await?.try_collect().await?;
     let mut turns: Vec<(TurnId, Vec<Record>)> = Vec::new();
     let mut ledger = Vec::new();
@@ -80,7 +80,7 @@ pub(super) async fn laws(
             Exported::Record(stored) => {
                 let record = stored
                     .record
-                    .ok_or_else(|| Broken::law(8, "a record is unreadable"))?;
+                    .ok_or_else(|| Violation::law(8, "a record cannot be read"))?;
                 let record = Arc::unwrap_or_clone(record);
                 match turns.last_mut() {
                     Some((turn, records)) if *turn == record.turn => records.push(record),
@@ -97,7 +97,12 @@ pub(super) async fn laws(
                 reserved = reserved.saturating_add(r);
             }
             Exported::Inbox(item) => {
-                hold!(1, false, "event {} of the inbox was never worked", item.seq);
+                hold!(
+                    1,
+                    false,
+                    "event {} of the inbox was never processed",
+                    item.seq
+                );
             }
             Exported::Conversation(_) | Exported::State(_) | Exported::Item(_) => {}
         }
@@ -111,34 +116,34 @@ pub(super) async fn laws(
     replays(&turns, scene).await
 }
 
-fn heard(records: &[Record]) -> impl Iterator<Item = &Input> {
+fn received(records: &[Record]) -> impl Iterator<Item = &Input> {
     records.iter().filter_map(|record| match &record.entry {
         Entry::Event(Event::Received(input)) => Some(&**input),
         _ => None,
     })
 }
 
-/// Each event is input to one turn, and in the order of the provider's time within it.
-fn inputs(turns: &[(TurnId, Vec<Record>)], events: &[Inbound]) -> Result<(), Broken> {
+/// Checks that each event is input to exactly one turn, and in the order of the provider's time within it.
+fn inputs(turns: &[(TurnId, Vec<Record>)], events: &[Inbound]) -> Result<(), Violation> {
     let mut taken: HashMap<&str, u32> = HashMap::new();
     for (turn, records) in turns {
-        for input in heard(records) {
-            // A broken journal may have renamed what it took in twice.
+        for input in received(records) {
+            // A violation store may have renamed an event that it accepted twice.
             let id = input.event.id.split('#').next().unwrap_or_default();
             *taken.entry(id).or_default() += 1;
         }
         let Some(Entry::Event(Event::Started(started))) = records.first().map(|first| &first.entry)
         else {
-            return Err(Broken::law(
+            return Err(Violation::law(
                 2,
                 format!("{turn} does not begin with its inputs"),
             ));
         };
         let first = usize::try_from(started.inputs).unwrap_or(usize::MAX);
-        let in_order = heard(records)
+        let in_order = received(records)
             .take(first)
             .is_sorted_by_key(|input| (input.event.occurred_at, input.seq));
-        hold!(3, in_order, "{turn} took its inputs out of order");
+        hold!(3, in_order, "{turn} processed its inputs out of order");
     }
     for event in events {
         let times = taken.get(event.id.as_str()).copied().unwrap_or(0);
@@ -153,13 +158,13 @@ fn inputs(turns: &[(TurnId, Vec<Record>)], events: &[Inbound]) -> Result<(), Bro
     Ok(())
 }
 
-/// A turn ends once, and what it says of its parts is so.
+/// Checks that a turn ends once, and that the parts it reports match those that arrived.
 fn outcome(
     turn: TurnId,
     records: &[Record],
     scene: &Scene,
     setting: Setting,
-) -> Result<(), Broken> {
+) -> Result<(), Violation> {
     let ends: Vec<&Outcome> = records
         .iter()
         .filter_map(|record| match &record.entry {
@@ -179,12 +184,12 @@ fn outcome(
     hold!(
         2,
         once.len() == arrived.len(),
-        "{turn} said a part twice: {arrived:?}"
+        "{turn} sent a part twice: {arrived:?}"
     );
     hold!(
         3,
         arrived.is_sorted(),
-        "{turn} said its parts out of order: {arrived:?}"
+        "{turn} sent its parts out of order: {arrived:?}"
     );
     match ends[0] {
         Outcome::Replied { parts, .. } => {
@@ -192,39 +197,46 @@ fn outcome(
             hold!(
                 2,
                 *parts as usize == said,
-                "{turn} tells of {parts} parts, and {said} arrived"
+                "{turn} reports {parts} parts, but {said} arrived"
             );
-            hold!(2, said == 2, "{turn} replied with {said} parts of two");
+            hold!(
+                2,
+                said == 2,
+                "{turn} replied with {said} parts instead of two"
+            );
         }
         Outcome::Asked { item } => {
             let Some(key) = asked_about(records, item) else {
-                return Err(Broken::law(2, format!("{turn} asks about nothing")));
+                return Err(Violation::law(
+                    2,
+                    format!("{turn} ended as `Asked` without an open item"),
+                ));
             };
             let key = &key;
             hold!(
                 4,
                 setting.find != Find::Query,
-                "{turn} asks a person what its channel knows"
+                "{turn} asks a person although its channel can be queried"
             );
             let unknown = setting.find == Find::None || !arrived.contains(key);
             hold!(
                 4,
                 unknown,
-                "{turn} asks about {key}, which the provider told of"
+                "{turn} asks about {key}, which the provider reported"
             );
         }
         Outcome::Silent { .. } => {
             hold!(
                 2,
                 arrived.is_empty(),
-                "{turn} was silent, and said something"
+                "{turn} ended silently but sent a message"
             );
         }
     }
     Ok(())
 }
 
-/// The first message that an item is about.
+/// Returns the first message that an item is about.
 fn asked_about(records: &[Record], id: &ItemId) -> Option<String> {
     records.iter().find_map(|record| match &record.entry {
         Entry::Action(Action::Open(OpenItem {
@@ -236,8 +248,8 @@ fn asked_about(records: &[Record], id: &ItemId) -> Option<String> {
     })
 }
 
-/// What must not happen twice did not, and what may has one key.
-fn tools(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Broken> {
+/// Checks that calls that must not be repeated were made once, and that repeated calls have one key.
+fn tools(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Violation> {
     let mut runs: BTreeMap<(String, String), Vec<(Effect, String)>> = BTreeMap::new();
     for run in scene.world.effects() {
         let turn = run.key.split('.').next().unwrap_or_default().to_owned();
@@ -249,7 +261,7 @@ fn tools(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Broken> {
         hold!(
             2,
             turns.iter().any(|(id, _)| id.to_string() == *turn),
-            "{tool} ran for no turn"
+            "{tool} was called outside of any turn"
         );
         let keys: BTreeSet<_> = runs.iter().map(|(_, key)| key).collect();
         let once = runs
@@ -259,26 +271,22 @@ fn tools(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Broken> {
         hold!(
             2,
             keys.len() == 1,
-            "{tool} ran with {} keys in {turn}",
+            "{tool} was called with {} keys in {turn}",
             keys.len()
         );
-        hold!(2, once <= 1, "{tool} ran {once} times in {turn}");
+        hold!(2, once <= 1, "{tool} was called {once} times in {turn}");
     }
     Ok(())
 }
 
-/// Nothing stays set aside, every call has its row, and the sum is not below the bill.
+/// Checks that nothing stays reserved, every call has its row, and the sum is not below the bill.
 fn money(
     ledger: &[LedgerRow],
     spent: NanoUsd,
     reserved: NanoUsd,
     scene: &Scene,
-) -> Result<(), Broken> {
-    hold!(
-        5,
-        reserved == NanoUsd(0),
-        "{reserved} stay set aside for ever"
-    );
+) -> Result<(), Violation> {
+    hold!(5, reserved == NanoUsd(0), "{reserved} are still reserved");
     let rows: BTreeSet<&str> = ledger.iter().map(|row| row.call.as_str()).collect();
     hold!(6, rows.len() == ledger.len(), "a call has two rows");
     let total = ledger
@@ -288,7 +296,7 @@ fn money(
     hold!(
         6,
         total == spent,
-        "the rows are {total}, and {spent} were spent"
+        "the rows sum up to {total}, but {spent} were spent"
     );
     let calls = scene.model.calls();
     let usage = Usage {
@@ -300,15 +308,19 @@ fn money(
     hold!(
         6,
         total >= bill,
-        "the ledger's {total} are below the bill's {bill}"
+        "the ledger's {total} is below the bill's {bill}"
     );
     for (call, _) in &calls {
-        hold!(6, rows.contains(call.as_str()), "{call} has no row");
+        hold!(
+            6,
+            rows.contains(call.as_str()),
+            "{call} has no row in the ledger"
+        );
     }
     Ok(())
 }
 
-async fn replays(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Broken> {
+async fn replays(turns: &[(TurnId, Vec<Record>)], scene: &Scene) -> Result<(), Violation> {
     let employee = scene.employee().await?;
     for (turn, records) in turns {
         let replayed = replay(&employee, records)?;

@@ -1,4 +1,4 @@
-//! The suite of the durable turn: the laws hold on a journal wherever its process is killed.
+//! The conformance suite of the durable turn: its guarantees hold on a store whose process is killed at any write.
 
 mod laws;
 mod scene;
@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 
 use self::{
-    laws::{Broken, laws},
+    laws::{Violation, laws},
     scene::{Scene, Setting},
 };
 use super::{CrashPoint, Gate, Moment, StoreSubject, Write, message};
@@ -17,17 +17,17 @@ use crate::{
     store::ClaimRequest, turn::WorkOutcome,
 };
 
-/// Kills a turn with tools of every effect and a reply of two parts at each of its writes, before and after they took
-/// effect, under every way in which a channel can tell what arrived; then redelivers, and lets a lease run out under a worker
-/// that goes on. After each, the log, the ledger and the outside world must keep the laws.
+/// Runs a turn with tools of every effect and a reply of two parts, and kills its process at each of its writes, before and after
+/// the write took effect, with every way in which a channel can report arrivals. Then redelivers events, and lets a lease end
+/// while its worker continues. After each run, the log, the ledger and the outside world must satisfy the guarantees.
 ///
-/// `make` opens an empty journal on its clock. `again` gets the journal of a process that was killed, and opens what is left
-/// of it on the same clock.
+/// `make` opens an empty store on its clock. `again` receives the store of a killed process, and opens what is left of it on the
+/// same clock.
 ///
-/// Returns how many kills there were.
+/// Returns the number of kills.
 ///
 /// # Errors
-/// The law that was broken, and where.
+/// The violated guarantee, and where.
 pub async fn turn_suite(
     make: impl AsyncFn() -> StoreSubject,
     again: impl AsyncFn(StoreSubject) -> StoreSubject,
@@ -35,11 +35,10 @@ pub async fn turn_suite(
     turn_suite_with(make, again, false).await
 }
 
-/// Runs [`turn_suite`], with a channel that says of everything that it never arrived where `blind` is set: the suite must
-/// fail then.
+/// Runs [`turn_suite`]. With `blind`, the channel reports that nothing ever arrives, and the suite must fail.
 ///
 /// # Errors
-/// Those of [`turn_suite`].
+/// The same as for [`turn_suite`].
 pub async fn turn_suite_with(
     make: impl AsyncFn() -> StoreSubject,
     again: impl AsyncFn(StoreSubject) -> StoreSubject,
@@ -52,34 +51,37 @@ pub async fn turn_suite_with(
             let mut at = 1;
             while Box::pin(killed(&make, &again, setting, moment, at))
                 .await
-                .map_err(|broken| {
-                    format!("{broken}; killed {moment:?} write {at}, the channel tells by {find:?}")
+                .map_err(|violation| {
+                    format!("{violation}; killed {moment:?} write {at}, with a channel that reports by {find:?}")
                 })?
             {
                 at += 1;
                 kills += 1;
             }
         }
-        let named =
-            |what| move |broken: Broken| format!("{broken}; {what}, the channel tells by {find:?}");
+        let named = |what| {
+            move |violation: Violation| {
+                format!("{violation}; {what}, with a channel that reports by {find:?}")
+            }
+        };
         Box::pin(redelivered(&make, setting))
             .await
-            .map_err(named("redelivered out of order"))?;
+            .map_err(named("after redelivery out of order"))?;
         Box::pin(fenced(&make, setting))
             .await
-            .map_err(named("a lease ran out in mid-turn"))?;
+            .map_err(named("after a lease ended during a turn"))?;
     }
     Ok(kills)
 }
 
-/// Kills the process at a write; returns whether the turn had that many.
+/// Kills the process at a write. Returns whether the turn had that many writes.
 async fn killed(
     make: &impl AsyncFn() -> StoreSubject,
     again: &impl AsyncFn(StoreSubject) -> StoreSubject,
     setting: Setting,
     moment: Moment,
     at: u64,
-) -> Result<bool, Broken> {
+) -> Result<bool, Violation> {
     let subject = make().await;
     let mut scene = Scene::new(&subject, setting);
     let events = [message(
@@ -95,24 +97,24 @@ async fn killed(
         at,
         moment,
     ));
-    // Whatever fails fails because the process has ended.
+    // Every error here is caused by the end of the process.
     if scene.accept(&*crash, &events).await.is_ok() {
         let _ = scene.settle(crash.clone(), &subject.clock).await;
     }
     let died = crash.died();
     let subject = if died { again(subject).await } else { subject };
-    // The provider was not answered, or delivers again all the same.
+    // The provider received no response, or delivers the event again anyway.
     scene.accept(&*subject.store, &events).await?;
     scene.settle(subject.store.clone(), &subject.clock).await?;
     laws(&scene, &*subject.store, &events, setting).await?;
     Ok(died)
 }
 
-/// Delivers a burst many times, in any order.
+/// Delivers a burst many times, in random order.
 async fn redelivered(
     make: &impl AsyncFn() -> StoreSubject,
     setting: Setting,
-) -> Result<(), Broken> {
+) -> Result<(), Violation> {
     let subject = make().await;
     let mut scene = Scene::new(&subject, setting);
     let now = subject.clock.now();
@@ -132,8 +134,8 @@ async fn redelivered(
     laws(&scene, &*subject.store, &events, setting).await
 }
 
-/// Lets a lease run out while its worker waits for the model. Another worker does the turn, and the first one goes on.
-async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Result<(), Broken> {
+/// Lets a lease end while its worker waits for the model. Another worker finishes the turn, and the first one continues.
+async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Result<(), Violation> {
     let subject = make().await;
     let gate = Gate::default();
     let mut scene = Scene::new(&subject, setting);
@@ -151,12 +153,17 @@ async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Resu
         .claim(ClaimRequest::new(WorkerId::new(), scene::LEASE))
         .await?
         .conversation();
-    let claim = claim.ok_or_else(|| Broken::law(1, "what was accepted is not ready"))?;
+    let claim = claim.ok_or_else(|| {
+        Violation::law(1, "an accepted event did not make its conversation ready")
+    })?;
     let slow = driver.work(claim);
     futures_util::pin_mut!(slow);
     while scene.model.calls().is_empty() {
         if slow.as_mut().now_or_never().is_some() {
-            return Err(Broken::law(2, "a turn ended before its model was asked"));
+            return Err(Violation::law(
+                2,
+                "a turn ended before its model was called",
+            ));
         }
         tokio::task::yield_now().await;
     }
@@ -165,16 +172,16 @@ async fn fenced(make: &impl AsyncFn() -> StoreSubject, setting: Setting) -> Resu
     gate.open();
     let worked = slow.await;
     if !matches!(worked, Ok(WorkOutcome::Lost)) {
-        return Err(Broken::law(
+        return Err(Violation::law(
             3,
-            format!("a worker whose lease was over went on: {worked:?}"),
+            format!("a worker continued after its lease ended: {worked:?}"),
         ));
     }
     scene.settle(subject.store.clone(), &subject.clock).await?;
     laws(&scene, &*subject.store, &events, setting).await
 }
 
-/// Which status the suite's provider gives of what arrived.
+/// The delivery status that the suite's provider reports.
 const STATUS: DeliveryState = DeliveryState::Sent;
-/// What becomes of a send that nobody can tell of: the suite holds that it is never sent again unasked.
+/// The setting for sends with an unknown outcome. The suite requires that they are never repeated without a decision.
 const UNRESOLVED: Unresolved = Unresolved::Ask;

@@ -1,4 +1,4 @@
-//! The stage of the suite: an employee with tools, a model that uses them all, and a channel of short messages.
+//! The setup of the suite: an employee with tools, a model that calls them all, and a channel with a small message limit.
 
 use std::{
     collections::HashSet,
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{STATUS, UNRESOLVED, laws::Broken};
+use super::{STATUS, UNRESOLVED, laws::Violation};
 use crate::{
     ConnectionId, Directory as _, Employee, Inbound, NanoUsd, Result, TenantId,
     channel::Find,
@@ -39,7 +39,7 @@ pub(super) const PRICE: Price = Price {
     tiers: Vec::new(),
 };
 
-/// What is varied.
+/// The parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) find: Find,
@@ -148,25 +148,25 @@ impl Scene {
         Driver::new(store, directory, None, Arc::new(clock.clone())).with_lease(LEASE)
     }
 
-    /// Works until nothing waits any more: timers come due, dead leases run out, the provider tells what arrived.
+    /// Processes conversations until nothing waits any more: timers are due, dead leases end, and the provider reports arrivals.
     pub(super) async fn settle(
         &mut self,
         store: Arc<dyn Store>,
         clock: &VirtualClock,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let driver = self.driver(Arc::clone(&store), clock);
         let worker = Worker::new(driver.clone());
         let mut leases_over = false;
         for _ in 0..500 {
             worker.run_until_idle().await?;
-            if self.tells && self.tell(&*store).await? {
+            if self.tells && self.deliver_reports(&*store).await? {
                 continue;
             }
             let request = ClaimRequest::new(WorkerId::new(), LEASE);
             let next_due = match store.claim(request).await? {
                 Claimed::Nothing { next_due } => next_due,
                 Claimed::Conversation(claim) => {
-                    // The driver has logged the failure, and the conversation rests.
+                    // The driver has logged the error, and the conversation is retried later.
                     let _ = driver.work(claim).await;
                     continue;
                 }
@@ -180,11 +180,11 @@ impl Scene {
                 leases_over = true;
             }
         }
-        Err(Broken::law(2, "the turns never come to rest"))
+        Err(Violation::law(2, "the turns never finish"))
     }
 
-    /// Gives the provider's word about all that arrived and was not told yet; returns whether there was any.
-    async fn tell(&mut self, store: &dyn Store) -> Result<bool> {
+    /// Delivers the provider's reports about all new arrivals. Returns whether there were any.
+    async fn deliver_reports(&mut self, store: &dyn Store) -> Result<bool> {
         let mut news = Vec::new();
         for said in self.world.arrived() {
             if self.told.insert(said.message) {
