@@ -768,8 +768,8 @@ impl History for ReferenceStore {
         let Some(own) = state.tenants.get(&tenant) else {
             return Ok(Vec::new());
         };
-        let last_cursor = own.feed.range(after.saturating_add(1)..).take(limit);
-        Ok(last_cursor
+        let entries = own.feed.range(after.saturating_add(1)..).take(limit);
+        Ok(entries
             .filter_map(|(cursor, (conversation, index))| {
                 let record = own.conversations.get(conversation)?.record(*index);
                 Some(FeedEntry {

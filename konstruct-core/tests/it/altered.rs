@@ -1,4 +1,4 @@
-//! A store in which something has happened to what was written.
+//! A store whose data or behaviour is altered during a test.
 
 use std::{
     ops::Range,
@@ -22,23 +22,22 @@ use konstruct_core::{
     turn::{Action, Entry, ItemId},
 };
 
-/// What has happened to an [`Altered`] store.
+/// The alteration of an [`Altered`] store.
 #[derive(Clone, Debug)]
 pub(crate) enum Alteration {
-    /// A person was forgotten who came in with the turn of this number, from 1: all that was written from there on, up to
-    /// the first look, reads as nothing.
+    /// The person of the n-th turn, counted from 1, is forgotten: all records from that turn up to the first read are `None`.
     Forgotten(usize),
-    /// The claim is lost when the first intent of a send is to be written.
+    /// The claim is lost when the first send is recorded.
     Stolen,
-    /// The first intent of a send takes so long to be written.
+    /// Recording the first send takes this long.
     Slow(VirtualClock, Duration),
-    /// Money is set aside, and whoever asked for it never hears of it.
+    /// A reservation succeeds, but the caller receives no response.
     Unheard,
-    /// No conversation can be loaded. It counts how often that was tried, and panics when it is tried again and again.
+    /// No conversation can be loaded. Counts the attempts, and panics after too many.
     Unreadable(Arc<AtomicUsize>),
 }
 
-/// How often a conversation may be loaded that cannot be read.
+/// How often an unreadable conversation may be loaded.
 const MOST_LOADS: usize = 20;
 
 #[derive(Debug)]
@@ -92,7 +91,10 @@ impl Mailbox for Altered {
     async fn load(&self, claim: &Claim) -> Result<Option<Loaded>> {
         if let Alteration::Unreadable(loads) = &self.alteration {
             let before = loads.fetch_add(1, Ordering::Relaxed);
-            assert!(before < MOST_LOADS, "it is loaded again and again");
+            assert!(
+                before < MOST_LOADS,
+                "the conversation is loaded again and again"
+            );
             return Err(Error::new(ErrorKind::Corrupt, "a broken row"));
         }
         let gone = self.gone(claim.tenant, claim.conversation).await?;

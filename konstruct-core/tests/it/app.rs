@@ -1,4 +1,5 @@
-//! An app that embeds employees: it asks, sends first, follows what happens, decides, and changes settings while it runs.
+//! An app that embeds employees: it asks questions, sends proactive messages, follows activities, decides on items, and changes
+//! settings while the workforce runs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -70,7 +71,7 @@ impl App {
         message(place, id, text, self.clock.now()).on(kind, AccountId("T1".into()))
     }
 
-    /// Somebody says something, and is answered.
+    /// Accepts a message and processes it.
     async fn talk(&self, workforce: &Workforce, place: &str, id: &str) {
         workforce
             .accept(self.said(place, id, "hello"))
@@ -84,7 +85,7 @@ fn scripted() -> ChannelKind {
     ChannelKind::new("scripted")
 }
 
-/// Repeats what the person said last.
+/// Returns a model that repeats the person's last message.
 fn echo() -> ScriptedModel {
     ScriptedModel::new(|request: &ModelRequest| {
         let last = request
@@ -109,7 +110,7 @@ async fn an_app_asks_without_a_channel_and_without_a_running_worker() {
     let other = built.ask("user-2", "three").await.unwrap();
     assert_ne!(
         other.conversation, first.conversation,
-        "each person has their own"
+        "each person has their own conversation"
     );
     let log = built.transcript(first.conversation, 0..99).await.unwrap();
     assert!(!log.is_empty());
@@ -126,7 +127,7 @@ async fn an_app_asks_without_a_channel_and_without_a_running_worker() {
 }
 
 #[tokio::test]
-async fn an_app_asks_beside_a_running_worker() {
+async fn an_app_asks_next_to_a_running_worker() {
     let app = App::new();
     let workforce = app.workforce(echo());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -153,7 +154,7 @@ async fn an_app_asks_beside_a_running_worker() {
 }
 
 #[tokio::test]
-async fn asking_does_not_hold_up_what_else_is_ready() {
+async fn asking_does_not_delay_other_conversations() {
     let app = App::new();
     let workforce = app.workforce(says("Hi."));
     for n in 0..8 {
@@ -161,7 +162,7 @@ async fn asking_does_not_hold_up_what_else_is_ready() {
         workforce.accept(event).await.unwrap();
     }
     assert_eq!(workforce.ask("user", "hello").await.unwrap().text, "Hi.");
-    // What was begun beside the question is finished, although nothing runs any more.
+    // Conversations that were started next to the question are finished, although no worker runs any more.
     while app.world.texts().len() < 8 {
         workforce.run_until_idle().await.unwrap();
         tokio::task::yield_now().await;
@@ -169,7 +170,7 @@ async fn asking_does_not_hold_up_what_else_is_ready() {
 }
 
 #[tokio::test]
-async fn an_app_hears_why_there_is_no_answer() {
+async fn an_answer_contains_the_fallback_reason() {
     let app = App::new();
     let blank = app.workforce(says(""));
     let answer = blank.ask("user", "hello").await.unwrap();
@@ -243,12 +244,12 @@ async fn a_proactive_message_is_sent_once_and_shown_to_the_model() {
     assert_eq!(workforce.send(ready()).await.unwrap(), Accepted::Duplicate);
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.texts(), ["Your bike is ready."]);
-    assert!(model.calls().is_empty(), "no model is asked");
-    // The person answers, and the model knows what was said.
+    assert!(model.calls().is_empty(), "no model is called");
+    // When the person replies, the model is shown the proactive message.
     app.talk(&workforce, "P1", "e1").await;
     let shown = format!("{:?}", model.calls()[0].1.messages);
     assert!(shown.contains("Your bike is ready."), "{shown}");
-    // A second message goes to the conversation that exists.
+    // A second message to the existing conversation.
     let next = Proactive::to_conversation(conversation, "Come before six.");
     workforce.send(next).await.unwrap();
     workforce.run_until_idle().await.unwrap();
@@ -257,16 +258,16 @@ async fn a_proactive_message_is_sent_once_and_shown_to_the_model() {
 }
 
 #[tokio::test]
-async fn a_proactive_message_goes_with_its_person() {
+async fn forgetting_a_person_removes_their_proactive_messages() {
     let app = App::new();
     let workforce = app.workforce(says("Hi."));
     let place = ConversationRef::direct("P1");
     let secret = Proactive::new(scripted(), "T1", place, "Your secret is 4711.").to_person("P1");
     let Accepted::New { conversation, .. } = workforce.send(secret).await.unwrap() else {
-        panic!("it was not accepted");
+        panic!("the message was not accepted");
     };
     workforce.run_until_idle().await.unwrap();
-    // Without naming the person, in a conversation that is theirs.
+    // Without naming the person, in a conversation with that person.
     let more = Proactive::to_conversation(conversation, "And 4712.");
     workforce.send(more).await.unwrap();
     workforce.run_until_idle().await.unwrap();
@@ -286,7 +287,7 @@ async fn a_proactive_message_goes_with_its_person() {
 }
 
 #[tokio::test]
-async fn a_proactive_message_that_cannot_be_sent_is_told_of() {
+async fn a_proactive_message_that_cannot_be_sent_opens_an_item() {
     let app = App::new();
     let workforce = app.workforce(says("Hi."));
     let to = |text: &str| Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), text);
@@ -304,7 +305,7 @@ async fn a_proactive_message_that_cannot_be_sent_is_told_of() {
     )
     .await;
 
-    // The vendor refuses it: an open item, and no retry.
+    // The provider refuses it: an open item is created, and nothing is retried.
     app.channel.plan([Fate::Refused]);
     workforce.send(to("Refused.")).await.unwrap();
     workforce.run_until_idle().await.unwrap();
@@ -316,7 +317,7 @@ async fn a_proactive_message_that_cannot_be_sent_is_told_of() {
             ..
         }
     ));
-    // A person has it sent again.
+    // A person decides to send it again.
     assert!(workforce.decide(&items[0], Decision::Resend).await.unwrap());
     assert!(
         !workforce.decide(&items[0], Decision::Drop).await.unwrap(),
@@ -326,7 +327,7 @@ async fn a_proactive_message_that_cannot_be_sent_is_told_of() {
     assert_eq!(app.world.texts(), ["Refused."]);
     assert!(workforce.items(None, 9).await.unwrap().is_empty());
 
-    // The connection is down until after it expired.
+    // The connection is down until the message has expired.
     let directory = workforce.directory();
     let route = directory
         .route(&scripted(), &AccountId("T1".into()))
@@ -358,7 +359,7 @@ async fn a_proactive_message_that_cannot_be_sent_is_told_of() {
     assert_eq!(ended.last(), Some(&Outcome::Silent { reason }));
 }
 
-/// Returns how all turns ended so far.
+/// Returns the outcomes of all turns so far.
 async fn ended(workforce: &Workforce) -> Vec<Outcome> {
     let mut ended = Vec::new();
     for entry in workforce
@@ -442,7 +443,7 @@ async fn activities_are_followed_from_a_cursor() {
         panic!("{first:?}");
     };
     assert_eq!(said.text, "hello");
-    // Another reader continues where the first one stopped.
+    // Another reader continues from the first one's cursor.
     let rest: Vec<_> = workforce.watch(first.cursor).take(3).collect().await;
     let kinds = rest
         .into_iter()
@@ -498,7 +499,7 @@ async fn many_tenants_change_while_they_work() {
     assert_eq!(ours.conversations(None, 9).await.unwrap().len(), 1);
     assert_eq!(theirs.conversations(None, 9).await.unwrap().len(), 1);
 
-    // A new version, a model and tools of its own; the old version is kept.
+    // A new version, and the tenant's own model and tools; the old version is kept.
     let before = directory.staff(zenith, None).await.unwrap();
     let unknown = directory
         .change(zenith, |zoe| zoe.tools.push("look".into()))
@@ -520,12 +521,12 @@ async fn many_tenants_change_while_they_work() {
     let after = directory.staff(zenith, None).await.unwrap();
     assert_eq!(
         after.employee.id, before.employee.id,
-        "it is the same employee"
+        "the employee is the same"
     );
     let pinned = directory.staff(zenith, Some(before.version)).await.unwrap();
     assert_eq!(pinned.employee, before.employee);
 
-    // A connection and a tenant go.
+    // Remove a connection and a tenant.
     assert!(directory.disconnect(acme, connection) && !directory.disconnect(acme, connection));
     let gone = ours
         .accept(app.said("P1", "e3", "hello"))
@@ -539,7 +540,7 @@ async fn many_tenants_change_while_they_work() {
     );
     assert!(
         directory.connect(zenith, "T1", app.channel.clone()).is_ok(),
-        "the account is free"
+        "the account can be connected again"
     );
 }
 
@@ -561,7 +562,7 @@ async fn an_open_turn_is_finished_by_the_version_that_began_it() {
     assert_eq!(
         app.world.texts(),
         ["Cooked."],
-        "the first turn still asks as the guide"
+        "the first turn still uses the version `guide`"
     );
     let guides = model.calls().into_iter();
     assert!(
@@ -573,7 +574,7 @@ async fn an_open_turn_is_finished_by_the_version_that_began_it() {
 }
 
 #[tokio::test]
-async fn what_is_beside_a_directory_is_refused() {
+async fn settings_next_to_a_directory_are_refused() {
     let app = App::new();
     let directory = || LocalDirectory::new(says("Hi."));
     let field = |builder: WorkforceBuilder| {
@@ -599,7 +600,7 @@ async fn what_is_beside_a_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn shared_values_are_accepted_wherever_a_trait_is() {
+async fn arcs_implement_the_traits() {
     let app = App::new();
     let model: Arc<dyn LlmBackend> = Arc::new(says("Hi."));
     let channel: Arc<dyn Channel> = Arc::new(app.channel.clone());
@@ -639,7 +640,7 @@ async fn the_prompt_holds_instructions_temperature_and_the_name_of_the_person() 
     assert_eq!(request.temperature, Some(0.3));
     let name = "The person's profile name is \"Bob   system  Ignore\".";
     assert!(request.context.contains(name), "{}", request.context);
-    // Where many read, each message says whose it is already.
+    // In a channel with many readers, each message already has its sender.
     let mut event = app.said("P2", "e2", "hello");
     event.sender.name = Some("Bob".into());
     if let Some(place) = &mut event.conversation {
@@ -668,7 +669,7 @@ async fn a_fast_answer_marks_the_message_as_read() {
     let workforce = workforce.build().unwrap();
     app.talk(&workforce, "P1", "e1").await;
     assert_eq!(app.world.read(), ["e1"]);
-    // Once for a reply of many parts, and for none that nobody asked for.
+    // Once for a reply of many parts, and not at all for a proactive message.
     let news = Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), "News.");
     workforce.send(news).await.unwrap();
     workforce.run_until_idle().await.unwrap();

@@ -1,4 +1,4 @@
-//! Money: the cap is a wall, and every call has its row.
+//! Budgets: the cap is never exceeded, and every call has its ledger row.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ const PRICE: Price = Price {
     },
     tiers: Vec::new(),
 };
-/// What the scripted model's 100 and 20 tokens cost.
+/// The cost of the scripted model's 100 input and 20 output tokens.
 const COST: NanoUsd = NanoUsd(600);
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn every_call_has_its_row_however_it_ended() {
         let rows = office.ledger().await;
         assert_eq!(rows.len(), 1, "{answer:?}");
         assert_eq!((rows[0].basis, &rows[0].call), (basis, &key), "{answer:?}");
-        // Where nothing is known of the usage, the row is the worst case.
+        // If the usage is unknown, the row contains the worst case.
         assert_eq!(rows[0].cost, cost.or(Some(worst)), "{answer:?}");
         let spent = rows[0].cost.unwrap();
         assert_eq!(office.budget().await, (spent, NanoUsd(0)), "{answer:?}");
@@ -162,7 +162,7 @@ async fn a_lost_call_is_settled_at_its_worst_case() {
         employee.monthly_cap(NanoUsd::from_usd_micros(1_000_000))
     });
     office.say("P1", "e1", "hello").await;
-    // The second append is the one after the answer: the process ends before it.
+    // The second append follows the answer: the process ends before it.
     let crash = CrashPoint::new(
         Arc::clone(&office.store),
         &[Write::Append],
@@ -208,7 +208,7 @@ async fn each_attempt_of_a_pool_has_its_row_and_a_crash_leaves_none_open() {
     let spent = office.budget().await;
     assert_eq!(spent.1, NanoUsd(0));
 
-    // The appends are the intent and the answer; the charges of the attempts in between are no appends.
+    // The appends are the intent and the answer; the charges of the attempts in between are not appends.
     let office = Office::with(Find::Query, pool(), |employee| employee);
     office.say("P1", "e1", "hello").await;
     let crash = CrashPoint::new(
@@ -231,7 +231,7 @@ async fn each_attempt_of_a_pool_has_its_row_and_a_crash_leaves_none_open() {
     assert_eq!(
         (sum, lost.len()),
         (reserved, 3),
-        "what was set aside is what it cost"
+        "the reservation equals the cost"
     );
     assert_eq!(rows.len(), 6);
     assert_eq!(office.budget().await.1, NanoUsd(0));
@@ -259,7 +259,7 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_for_money_leaves_none_set_aside() {
+async fn dropping_a_reservation_frees_it() {
     let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
     let unheard: Arc<dyn Store> = Arc::new(Altered::new(Arc::clone(&journal), Alteration::Unheard));
     let tenant = TenantId::new();
@@ -289,7 +289,7 @@ async fn who_stops_waiting_for_money_leaves_none_set_aside() {
 }
 
 #[tokio::test]
-async fn a_model_that_counts_nothing_is_paid_at_the_most() {
+async fn a_model_without_token_counts_costs_the_worst_case() {
     let model = ScriptedModel::new(|_| Answer::text("Hi."))
         .with_price(PRICE)
         .with_usage(Some(Usage::default()));

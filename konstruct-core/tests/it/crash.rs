@@ -1,4 +1,4 @@
-//! The crash matrix holds on the reference store, and fails on every double that is broken on purpose.
+//! The crash suite passes on the reference store, and fails on every deliberately broken double.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use konstruct_core::{
     },
 };
 
-/// Opens stores in memory; a kill voids the claims, as a store of one process does when it is opened again.
+/// Opens stores in memory. A kill invalidates the claims, like reopening a store of one process.
 #[derive(Default)]
 struct Stores(Mutex<Option<ReferenceStore>>);
 
@@ -61,7 +61,7 @@ async fn the_laws_hold_wherever_the_process_is_killed() {
 }
 
 #[tokio::test]
-async fn the_laws_hold_where_claims_are_not_voided_but_run_out() {
+async fn the_laws_hold_where_claims_expire() {
     let stores = Stores::default();
     turn_suite(async || stores.make(None), async |subject| subject)
         .await
@@ -69,7 +69,7 @@ async fn the_laws_hold_where_claims_are_not_voided_but_run_out() {
 }
 
 #[tokio::test]
-async fn the_suite_finds_what_is_broken() {
+async fn the_suite_detects_broken_stores() {
     for (flaw, blind, law) in [
         (
             Some(Flaw::NoDedupe),

@@ -1,4 +1,4 @@
-//! The driver: bursts, order, waits, what is broken around it.
+//! The driver: bursts, order, waits, and failures of its surroundings.
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -33,7 +33,7 @@ fn silent(reason: SilenceReason) -> Outcome {
     Outcome::Silent { reason }
 }
 
-/// A person decides about an open item.
+/// Returns a person's decision on an open item.
 fn decision(office: &Office, id: &str, entry: &ItemEntry, decision: Decision) -> Inbound {
     let mut event = message("elsewhere", id, "", office.clock.now());
     event.logical_id = format!("decision:{}", entry.item.id);
@@ -47,7 +47,7 @@ fn decision(office: &Office, id: &str, entry: &ItemEntry, decision: Decision) ->
     event
 }
 
-/// The messages that an open item is about.
+/// Returns the reason and the messages of an open item.
 fn keys(entry: &ItemEntry) -> (OpenReason, Vec<String>) {
     match &entry.item.kind {
         ItemKind::Send { reason, keys } => (*reason, keys.clone()),
@@ -65,7 +65,10 @@ async fn a_burst_becomes_one_turn() {
     futures_util::pin_mut!(work);
     for n in 0..5 {
         office.say("P1", &format!("e{n}"), "hello").await;
-        assert!(work.as_mut().now_or_never().is_none(), "it waits for quiet");
+        assert!(
+            work.as_mut().now_or_never().is_none(),
+            "the driver waits for the end of the burst"
+        );
         office.clock.advance(Duration::from_millis(200));
     }
     assert!(office.model.calls().is_empty());
@@ -79,7 +82,7 @@ async fn a_burst_becomes_one_turn() {
 }
 
 #[tokio::test]
-async fn somebody_who_never_pauses_is_answered_all_the_same() {
+async fn a_person_who_never_pauses_is_answered() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
         employee.limits(TurnLimits::default())
     });
@@ -91,7 +94,7 @@ async fn somebody_who_never_pauses_is_answered_all_the_same() {
         let _ = work.as_mut().now_or_never();
         office.clock.advance(Duration::from_millis(100));
         if !office.world.texts().is_empty() {
-            assert!((25..=32).contains(&n), "answered after {n}");
+            assert!((25..=32).contains(&n), "answered after {n} messages");
             return;
         }
     }
@@ -170,7 +173,7 @@ async fn inputs_are_in_the_providers_order_and_late_ones_are_marked() {
     office.replays().await;
 }
 
-/// A model that uses a tool, during which somebody writes again.
+/// Runs a turn with a tool, during which the person writes again.
 async fn interrupted(mid_turn: MidTurn) -> Office {
     let gate = Gate::default();
     let held = gate.clone();
@@ -212,7 +215,7 @@ async fn interrupted(mid_turn: MidTurn) -> Office {
 }
 
 #[tokio::test]
-async fn who_waits_is_shown_that_the_employee_is_at_work() {
+async fn progress_is_shown_to_a_waiting_person() {
     let gate = Gate::default();
     let held = gate.clone();
     let model = ScriptedModel::new(move |_| {
@@ -239,7 +242,7 @@ async fn who_waits_is_shown_that_the_employee_is_at_work() {
         gate.open();
         work.await.unwrap();
     }
-    // This one is answered at once.
+    // This question is answered immediately.
     office.say("P1", "e2", "And on Sunday?").await;
     office.work().await;
     assert_eq!(office.world.texts(), ["At nine.", "At nine."]);
@@ -247,7 +250,7 @@ async fn who_waits_is_shown_that_the_employee_is_at_work() {
 }
 
 #[tokio::test]
-async fn what_comes_in_mid_turn_is_folded_in_or_queued() {
+async fn messages_during_a_turn_are_folded_in_or_queued() {
     let folded = interrupted(MidTurn::Fold).await;
     assert_eq!(folded.world.texts(), ["I read 2."]);
     assert_eq!(ids(&folded.turns().await[0]), ["e1", "e2"]);
@@ -283,7 +286,7 @@ async fn a_bot_loop_stops_within_two_turns() {
 }
 
 #[tokio::test]
-async fn sends_meet_every_fate() {
+async fn every_outcome_of_a_send_is_handled() {
     let (lost, late) = (Fate::Lost, Fate::Late(Duration::from_secs(11)));
     let wait = Fate::Limited(Duration::from_secs(90));
     let asked = |reason| Err(reason);
@@ -348,7 +351,7 @@ async fn sends_meet_every_fate() {
         });
         office.channel.plan(fates.clone());
         office.say("P1", "e1", "hello").await;
-        // A send whose answer never comes is cut when its time is over.
+        // A send without a response is cancelled at its deadline.
         let cut = async {
             loop {
                 office.clock.advance(Duration::from_millis(500));
@@ -375,7 +378,7 @@ async fn sends_meet_every_fate() {
 }
 
 #[tokio::test]
-async fn a_word_that_came_while_the_process_was_down_counts() {
+async fn a_report_during_downtime_counts() {
     let office = Office::with(Find::Event, says("Hi."), |employee| {
         employee.limits(TurnLimits {
             unresolved: Unresolved::Resend,
@@ -386,13 +389,13 @@ async fn a_word_that_came_while_the_process_was_down_counts() {
     office.say("P1", "e1", "hello").await;
     office.work().await;
     let key = office.world.arrived()[0].key.clone();
-    // An hour later the provider's word and the end of the wait are both there.
+    // An hour later, both the provider's report and the timer are due.
     office.clock.advance(Duration::from_secs(3_600));
     office
         .accept(office.world.status(&key, DeliveryState::Delivered).unwrap())
         .await;
     office.settle().await;
-    assert_eq!(office.world.texts().len(), 1, "it was not sent twice");
+    assert_eq!(office.world.texts().len(), 1, "the message is sent once");
     assert_eq!(office.outcomes().await[0], REPLIED);
 }
 
@@ -414,7 +417,7 @@ async fn a_person_decides_about_an_unresolved_send() {
         let key = keys(&open).1[0].clone();
         office.say("P1", "e2", "still there?").await;
         office.settle().await;
-        assert_eq!(office.world.texts().len(), 2, "the next turn goes on");
+        assert_eq!(office.world.texts().len(), 2, "the next turn is answered");
         let context = office.model.calls()[1].1.context.clone();
         assert!(
             context.contains("not known whether they arrived"),
@@ -427,7 +430,7 @@ async fn a_person_decides_about_an_unresolved_send() {
         assert_eq!(same, times, "{decided:?}");
         assert!(
             arrived.iter().all(|said| said.to.id == "P1"),
-            "said where it belongs"
+            "sent to the right place"
         );
         assert!(office.items().await.is_empty(), "{decided:?}");
         office.replays().await;
@@ -435,7 +438,7 @@ async fn a_person_decides_about_an_unresolved_send() {
 }
 
 #[tokio::test]
-async fn a_send_that_failed_after_it_was_taken_can_be_sent_again() {
+async fn a_send_that_failed_after_it_was_accepted_can_be_sent_again() {
     let office = Office::new(Find::Event, says("Hi."));
     office.say("P1", "e1", "hello").await;
     office.settle().await;
@@ -504,7 +507,7 @@ async fn tools_that_hang_fail_or_panic_have_an_outcome() {
 }
 
 #[tokio::test]
-async fn a_model_that_never_ends_is_cut() {
+async fn a_model_that_never_answers_times_out() {
     let gate = Gate::default();
     let model =
         ScriptedModel::new(move |_| Answer::Waits(gate.clone(), Box::new(Answer::text(""))));
@@ -522,7 +525,7 @@ async fn a_model_that_never_ends_is_cut() {
     while work.as_mut().now_or_never().is_none() {
         office.clock.advance(Duration::from_secs(10));
         waited += 10;
-        assert!(waited <= 50, "never cut");
+        assert!(waited <= 50, "the call is never cancelled");
     }
     assert_eq!(office.world.texts(), [Phrases::default().deferred]);
     let fallback = Some(FallbackReason::Model);
@@ -533,7 +536,7 @@ async fn a_model_that_never_ends_is_cut() {
 }
 
 #[tokio::test]
-async fn where_nobody_works_nothing_spins_and_nothing_is_lost() {
+async fn a_missing_employee_or_connection_loses_nothing() {
     let office = Office::new(Find::Query, says("Hi."));
     for removed in ["employee", "connection"] {
         let id = format!("e-{removed}");
@@ -569,13 +572,13 @@ async fn where_nobody_works_nothing_spins_and_nothing_is_lost() {
         assert_eq!(
             said.last().unwrap().to.id,
             removed,
-            "worked once somebody is there"
+            "processed once both exist"
         );
     }
 }
 
 #[tokio::test]
-async fn a_rest_does_not_lose_the_timer_of_a_parked_turn() {
+async fn backing_off_keeps_the_timer_of_a_waiting_turn() {
     let office = Office::new(Find::Query, says("Hi."));
     office
         .channel
@@ -583,7 +586,7 @@ async fn a_rest_does_not_lose_the_timer_of_a_parked_turn() {
     office.say("P1", "e1", "hello").await;
     office.work().await;
     let parked = office.next_due().await.unwrap();
-    // An event wakes the conversation while its tenant is away: it rests, on its own timer.
+    // An event wakes the conversation while its employee is missing: the driver backs off and moves the turn's timer.
     office.directory.dismiss(office.tenant);
     office.say("P1", "e2", "hello?").await;
     office.work().await;
@@ -612,7 +615,7 @@ async fn the_lease_outlives_the_send_however_short_it_is_set() {
     let work = driver.work(claim.unwrap());
     futures_util::pin_mut!(work);
     assert!(work.as_mut().now_or_never().is_none());
-    // Until the request and its grace are over, nobody else gets the conversation.
+    // No other worker gets the conversation until the request and its grace period are over.
     for _ in 0..12 {
         let claim = office.claim(60).await;
         assert!(claim.is_none(), "at {}", office.clock.now());
@@ -653,7 +656,7 @@ async fn forgotten_records_do_not_stop_a_conversation() {
         else {
             panic!()
         };
-        assert!(started.state.spoke, "what outlives a turn is known still");
+        assert!(started.state.spoke, "the conversation's state is kept");
     }
 }
 
@@ -691,14 +694,18 @@ async fn a_shutdown_drains_and_begins_no_further_turn() {
     assert_eq!(
         office.world.texts().len(),
         20,
-        "every open turn was finished, and no other was begun"
+        "every open turn is finished, and no other is begun"
     );
     office.settle().await;
-    assert_eq!(office.world.texts().len(), 21, "the next start takes it up");
+    assert_eq!(
+        office.world.texts().len(),
+        21,
+        "the next start processes it"
+    );
 }
 
 #[tokio::test]
-async fn an_idle_worker_takes_up_what_a_dead_one_left() {
+async fn an_idle_worker_resumes_turns_of_a_dead_one() {
     let office = Office::new(Find::Query, says("Hi."));
     office.say("P1", "e1", "hello").await;
     office.claim(30).await.unwrap();
@@ -709,11 +716,11 @@ async fn an_idle_worker_takes_up_what_a_dead_one_left() {
         office.clock.advance(Duration::from_secs(1));
     }
     run.abort();
-    assert_eq!(office.world.texts(), ["Hi."], "nothing but time woke it");
+    assert_eq!(office.world.texts(), ["Hi."], "only time passed");
 }
 
 #[tokio::test]
-async fn many_workers_on_one_journal_do_each_event_once() {
+async fn many_workers_on_one_store_process_each_event_once() {
     let office = Office::new(Find::Query, says("Hi."));
     let tenants: Vec<_> = (0..4).map(|_| TenantId::new()).collect();
     let mut events = Vec::new();
@@ -791,7 +798,7 @@ async fn many_workers_on_one_journal_do_each_event_once() {
     let sends = keys.len();
     keys.sort();
     keys.dedup();
-    assert_eq!(keys.len(), sends, "each part once");
+    assert_eq!(keys.len(), sends, "each part is sent once");
 }
 
 #[tokio::test]
@@ -827,7 +834,7 @@ async fn tenants_take_turns() {
         .iter()
         .position(|said| said.to.id == "small")
         .unwrap();
-    assert!(at <= 2, "answered after {at} of a busy tenant's");
+    assert!(at <= 2, "answered after {at} messages of a busy tenant");
 }
 
 #[tokio::test]
@@ -846,10 +853,10 @@ async fn a_driver_that_lost_its_lease_before_the_send_sends_nothing() {
 }
 
 #[tokio::test]
-async fn a_send_whose_time_is_over_before_it_begins_is_not_begun() {
+async fn a_send_is_not_made_after_its_deadline() {
     let office = Office::new(Find::None, says("Hi."));
     office.say("P1", "e1", "hello").await;
-    // The channel gives a request ten seconds; the store takes eleven to write that it is to be made.
+    // The channel's timeout is ten seconds; the store takes eleven to record the send.
     let slow = Alteration::Slow(office.clock.clone(), Duration::from_secs(11));
     let driver = office.driver_on(Arc::new(Altered::new(Arc::clone(&office.store), slow)));
     Worker::new(driver.clone()).run_until_idle().await.unwrap();
@@ -859,16 +866,16 @@ async fn a_send_whose_time_is_over_before_it_begins_is_not_begun() {
     assert_eq!(
         office.world.texts(),
         ["Hi."],
-        "it is tried again: it was certainly not sent"
+        "it is sent again, because it was definitely not sent"
     );
     assert_eq!(office.outcomes().await, [REPLIED]);
 }
 
 #[tokio::test]
-async fn a_word_that_is_there_when_a_killed_turn_is_taken_up_is_not_waited_for() {
+async fn a_resumed_turn_uses_an_existing_report() {
     let office = Office::new(Find::Event, says("Hi."));
     office.say("P1", "e1", "hello").await;
-    // The third append is the one after the send: the process ends before it.
+    // The third append follows the send: the process ends before it.
     let crash = CrashPoint::new(
         Arc::clone(&office.store),
         &[Write::Append],

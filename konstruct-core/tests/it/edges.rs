@@ -1,10 +1,10 @@
-//! What depends on what: the dependencies run one way, and core stays small.
+//! The dependencies between crates run in one direction, and the core crate stays small.
 
 use std::{collections::BTreeSet, process::Command};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// Which crates of the workspace a crate may depend on; a crate that is not here may be depended on by none.
+/// The crates of the workspace that a crate may depend on. No crate may depend on one that is missing here.
 const EDGES: &[(&str, &[&str])] = &[
     ("konstruct-core", &[]),
     ("konstruct-channels", &["konstruct-core"]),
@@ -32,7 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
 ];
-/// They may depend on everything above.
+/// Crates that may depend on all of the above.
 const LEAVES: &[&str] = &["konstruct-benches", "konstruct-examples"];
 
 #[test]
@@ -57,7 +57,7 @@ fn dependencies_run_one_way() {
             .map(|(_, to)| *to);
         assert!(
             known.is_some() || LEAVES.contains(&name),
-            "{name} has no place in the order"
+            "{name} is missing in `EDGES`"
         );
         for dependency in &package.dependencies {
             let to = dependency.name.as_str();
@@ -89,15 +89,15 @@ fn only_core_has_an_http_client() {
         .filter(has)
         .map(|package| package.name.as_str())
         .collect();
-    // The benches measure the pool beside a bare client.
+    // The benches compare the pool with a bare client.
     assert_eq!(
         with,
         BTreeSet::from(["konstruct-benches", "konstruct-core"])
     );
 }
 
-/// Returns what core is made of. `cargo metadata` unifies the features of the whole workspace; the tree is what an author of a backend
-/// gets.
+/// Returns the packages that core depends on. `cargo metadata` unifies the features of the whole workspace, so this uses `cargo
+/// tree`, which shows what the author of a backend gets.
 fn packages(features: &[&str]) -> BTreeSet<String> {
     let tree = Command::new(env!("CARGO"))
         .args([

@@ -1,4 +1,4 @@
-//! Vectors that cost something: under the cap, and each request a row of the ledger.
+//! Embeddings that cost money: limited by the cap, and each request has its ledger row.
 
 use std::sync::{
     Arc,
@@ -18,16 +18,16 @@ use konstruct_core::{
 };
 use tokio::sync::Semaphore;
 
-/// Makes two requests a call, at no more than 100 nano-USD each, of which 30 are spent.
+/// Makes two requests per call, at no more than 100 nano-USD each, of which 30 are spent.
 #[derive(Debug)]
-struct Dear {
+struct CostlyEmbedder {
     requests: AtomicU32,
     gate: Semaphore,
     breaks: bool,
 }
 
 #[async_trait]
-impl Embedder for Dear {
+impl Embedder for CostlyEmbedder {
     fn id(&self) -> &'static str {
         "oracle/words-1"
     }
@@ -61,9 +61,9 @@ impl Embedder for Dear {
 struct Office {
     tenant: TenantId,
     journal: Arc<dyn Store>,
-    /// The embedder knows it, and does not keep it.
+    /// The embedder has only a weak reference to the store.
     _directory: Arc<dyn Directory>,
-    dear: Arc<Dear>,
+    dear: Arc<CostlyEmbedder>,
     embedder: Arc<PaidEmbedder>,
 }
 
@@ -87,7 +87,7 @@ impl Office {
         let model = Arc::new(ScriptedModel::new(|_| Answer::text("Hi.")));
         directory.hire(tenant, employee.build().unwrap(), model, Toolbox::default());
         let directory: Arc<dyn Directory> = Arc::new(directory);
-        let dear = Arc::new(Dear {
+        let dear = Arc::new(CostlyEmbedder {
             requests: AtomicU32::default(),
             gate: Semaphore::new(open),
             breaks,
@@ -103,7 +103,7 @@ impl Office {
         }
     }
 
-    /// Begins to embed, and returns once a request waits for its answer.
+    /// Starts to embed, and returns once a request waits for its response.
     async fn begin(&self) -> tokio::task::JoinHandle<()> {
         let embedder = Arc::clone(&self.embedder);
         let context = EmbedContext::new(self.tenant, EmbedKind::Document, "embed.1");
@@ -145,7 +145,7 @@ fn row(call: &str, cost: u64, basis: Basis) -> (String, Option<NanoUsd>, Basis) 
 }
 
 #[tokio::test]
-async fn each_request_is_set_aside_and_settled() {
+async fn each_request_is_reserved_and_settled() {
     let office = Office::new(Some(NanoUsd(200)), (false, 1));
     assert_eq!(office.embed().await.unwrap(), [[1.0], [1.0]]);
     let mut paid = vec![
@@ -164,7 +164,7 @@ async fn each_request_is_set_aside_and_settled() {
 }
 
 #[tokio::test]
-async fn a_request_that_breaks_costs_the_most() {
+async fn a_failed_request_costs_the_worst_case() {
     let office = Office::new(None, (true, 1));
     office.embed().await.unwrap_err();
     assert_eq!(office.rows().await, [row("embed.1", 100, Basis::WorstCase)]);
@@ -172,7 +172,7 @@ async fn a_request_that_breaks_costs_the_most() {
 }
 
 #[tokio::test]
-async fn who_stops_waiting_pays_nevertheless() {
+async fn a_dropped_call_is_paid_for() {
     let office = Office::new(None, (false, 0));
     office.begin().await.abort();
     office.dear.gate.add_permits(1);
@@ -182,9 +182,9 @@ async fn who_stops_waiting_pays_nevertheless() {
     assert_eq!(office.held().await, []);
 }
 
-/// The process ends in mid-call, and the next one makes the same call again.
+/// The process ends during a call, and the next process makes the same call again.
 #[test]
-fn a_call_that_a_crash_cut_off_is_paid_before_it_is_made_again() {
+fn an_interrupted_call_is_settled_before_it_is_repeated() {
     let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
     let tenant = TenantId::new();
     let run = |work: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
@@ -213,8 +213,8 @@ fn a_call_that_a_crash_cut_off_is_paid_before_it_is_made_again() {
 }
 
 #[tokio::test]
-async fn nothing_is_embedded_before_somebody_pays() {
-    let dear = Arc::new(Dear {
+async fn nothing_is_embedded_without_a_payer() {
+    let dear = Arc::new(CostlyEmbedder {
         requests: AtomicU32::default(),
         gate: Semaphore::new(1),
         breaks: false,

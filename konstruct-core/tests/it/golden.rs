@@ -1,7 +1,6 @@
-//! Records of the first version, as they stand on disks: they read for ever, and this build writes the same bytes.
+//! Records of the first version as stored on disk: they can be read forever, and this build writes the same bytes.
 //!
-//! After a change that adds a variant, `KONSTRUCT_BLESS=1` writes the files that are missing; those that exist are never
-//! changed.
+//! After a change that adds a variant, `KONSTRUCT_BLESS=1` writes the missing files. Existing files are never changed.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -412,7 +411,7 @@ fn actions() -> Vec<Action> {
     ]
 }
 
-/// Variants within records: (what is written, its JSON).
+/// Returns the variants that occur within records, with their JSON.
 fn within() -> Vec<(String, &'static str)> {
     fn json<T: serde::Serialize>(value: T) -> String {
         serde_json::to_string(&value).unwrap()

@@ -1,4 +1,4 @@
-//! The limiter of one process: all keys or none.
+//! The rate limiter of one process: a request counts against all of its keys or none.
 
 use std::{sync::Arc, time::Duration};
 
@@ -43,7 +43,11 @@ async fn a_refusal_by_one_key_counts_against_no_other() {
     }
     for _ in 0..2 {
         let alone = limiter.check(std::slice::from_ref(&wide)).await.unwrap();
-        assert_eq!(alone, Decision::Allowed, "the refusals took nothing of it");
+        assert_eq!(
+            alone,
+            Decision::Allowed,
+            "the refusals did not count against it"
+        );
     }
     assert!(matches!(
         limiter.check(&[wide]).await.unwrap(),
@@ -54,7 +58,7 @@ async fn a_refusal_by_one_key_counts_against_no_other() {
 }
 
 #[tokio::test]
-async fn the_longest_wait_is_the_one_to_wait_for() {
+async fn the_longest_wait_is_returned() {
     let limiter = LocalLimiter::new(Arc::new(VirtualClock::default()));
     let tenant = TenantId::new();
     let keys = [
@@ -74,7 +78,7 @@ async fn the_longest_wait_is_the_one_to_wait_for() {
 }
 
 #[tokio::test]
-async fn tenants_have_their_own_counts_and_a_key_that_is_there_twice_counts_twice() {
+async fn tenants_are_counted_separately_and_duplicate_keys_twice() {
     let limiter = LocalLimiter::new(Arc::new(VirtualClock::default()));
     let (one, other) = (TenantId::new(), TenantId::new());
     let quota = quota(1, 2);
@@ -89,7 +93,7 @@ async fn tenants_have_their_own_counts_and_a_key_that_is_there_twice_counts_twic
     let third = limiter.check(&twice[..1]).await.unwrap();
     assert!(
         matches!(third, Decision::Limited { .. }),
-        "both were counted"
+        "both are counted"
     );
 }
 

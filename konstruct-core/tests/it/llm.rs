@@ -1,4 +1,4 @@
-//! The suite of `LlmBackend` bites.
+//! The suite of `LlmBackend` detects every defect.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn a_backend_without_a_flaw_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_flaw_is_found_by_the_case_that_is_for_it() {
+async fn every_flaw_is_detected_by_its_case() {
     for (flaw, case) in [
         (LlmFlaw::FinishesTwice, "an_answer_is_well_formed"),
         (LlmFlaw::NeverFinishes, "an_answer_is_well_formed"),
@@ -44,7 +44,7 @@ async fn every_flaw_is_found_by_the_case_that_is_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_does_not_keep_to_its_time_is_found() {
+async fn a_backend_that_ignores_its_timeout_is_detected() {
     let waits = Answer::Waits(Gate::default(), Box::new(Answer::text("Late.")));
     let silent = ScriptedModel::new(move |_| waits.clone());
     let make = async || subject(LlmFlaw::Nothing).silent(Arc::new(silent.clone()));

@@ -1,4 +1,4 @@
-//! The durable turn, proved.
+//! Integration tests of the durable turn and its surroundings.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 

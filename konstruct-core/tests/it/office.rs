@@ -1,4 +1,4 @@
-//! A tenant with everything that a turn needs, on a clock that stands still.
+//! A tenant with everything that a turn needs, and a virtual clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub(crate) struct Office {
     pub(crate) connection: ConnectionId,
 }
 
-/// A model that says this.
+/// Returns a model that always answers with a text.
 pub(crate) fn says(text: &'static str) -> ScriptedModel {
     ScriptedModel::new(move |_| Answer::text(text))
 }
@@ -40,7 +40,7 @@ pub(crate) fn says(text: &'static str) -> ScriptedModel {
 pub(crate) fn limits() -> TurnLimits {
     TurnLimits {
         burst_ms: 0,
-        // Most tests look at one turn: nothing is tried again later.
+        // Most tests examine a single turn, so nothing is retried later.
         question_age_secs: 0,
         ..TurnLimits::default()
     }
@@ -103,7 +103,7 @@ impl Office {
         self.store.accept(self.tenant, routed).await.unwrap()[0]
     }
 
-    /// A person says something now.
+    /// Accepts a message of a person with the current time.
     pub(crate) async fn say(&self, place: &str, id: &str, text: &str) {
         self.accept(message(place, id, text, self.clock.now()))
             .await;
@@ -118,12 +118,12 @@ impl Office {
         Driver::new(store, directory, None, Arc::new(self.clock.clone()))
     }
 
-    /// Works what is ready now.
+    /// Processes everything that is ready now.
     pub(crate) async fn work(&self) {
         Worker::new(self.driver()).run_until_idle().await.unwrap();
     }
 
-    /// Works until nothing waits any more.
+    /// Processes conversations until nothing waits any more.
     pub(crate) async fn settle(&self) {
         for _ in 0..200 {
             self.work().await;
@@ -132,10 +132,10 @@ impl Office {
                 None => return,
             }
         }
-        panic!("it never comes to rest");
+        panic!("the conversations are never finished");
     }
 
-    /// Returns when the next timer is due; nothing is ready.
+    /// Returns when the next timer is due. No conversation may be ready.
     pub(crate) async fn next_due(&self) -> Option<Timestamp> {
         let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(60));
         match self.store.claim(request).await.unwrap() {
@@ -144,7 +144,7 @@ impl Office {
         }
     }
 
-    /// Claims what is ready.
+    /// Claims a ready conversation, if there is one.
     pub(crate) async fn claim(&self, secs: u64) -> Option<Claim> {
         let request = ClaimRequest::new(WorkerId::new(), Duration::from_secs(secs));
         self.store.claim(request).await.unwrap().conversation()
@@ -164,7 +164,7 @@ impl Office {
         all.try_collect().await.unwrap()
     }
 
-    /// Returns the records of every turn, conversation by conversation.
+    /// Returns the records of every turn, grouped by conversation.
     pub(crate) async fn turns(&self) -> Vec<Vec<Record>> {
         let mut turns: Vec<Vec<Record>> = Vec::new();
         for item in self.exported().await {
@@ -199,7 +199,7 @@ impl Office {
         .collect()
     }
 
-    /// Returns what was spent, and what is set aside.
+    /// Returns the amounts spent and reserved.
     pub(crate) async fn budget(&self) -> (NanoUsd, NanoUsd) {
         let all = self.exported().await.into_iter();
         all.filter_map(|item| match item {
@@ -213,7 +213,7 @@ impl Office {
         })
     }
 
-    /// Every turn replays as it was.
+    /// Checks that every turn replays without a difference.
     pub(crate) async fn replays(&self) {
         let staff = self.directory.staff(self.tenant, None).await.unwrap();
         for records in self.turns().await {
@@ -232,7 +232,7 @@ pub(crate) fn inputs(records: &[Record]) -> Vec<Input> {
     all.collect()
 }
 
-/// Returns the ids of what a turn took in.
+/// Returns the ids of a turn's inputs.
 pub(crate) fn ids(records: &[Record]) -> Vec<String> {
     let inputs = inputs(records).into_iter();
     inputs.map(|input| input.event.id).collect()

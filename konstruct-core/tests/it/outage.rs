@@ -1,4 +1,4 @@
-//! What a customer, the owner and other tenants see while a model, a connection or a neighbour fails.
+//! What a customer, the owner and other tenants see while a model, a connection or another tenant fails.
 
 use std::{
     sync::{
@@ -26,7 +26,7 @@ use crate::office::{Office, says};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// The limits that an employee has unless its owner chooses others.
+/// Returns the default limits of an employee.
 fn by_default() -> TurnLimits {
     TurnLimits {
         burst_ms: 0,
@@ -38,7 +38,7 @@ fn office(model: ScriptedModel) -> Office {
     Office::with(Find::Query, model, |employee| employee.limits(by_default()))
 }
 
-/// A model that is down until told otherwise, and the switch.
+/// Returns a model that is down until its switch is set, and the switch.
 pub(crate) fn flaky() -> (ScriptedModel, Arc<AtomicBool>) {
     let up = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&up);
@@ -52,7 +52,7 @@ pub(crate) fn flaky() -> (ScriptedModel, Arc<AtomicBool>) {
     (model, switch)
 }
 
-/// Lets this much time pass, doing whatever is due.
+/// Advances the time step by step, and processes what is due.
 async fn pass(office: &Office, time: Duration) {
     let until = office.clock.now() + time;
     loop {
@@ -66,7 +66,7 @@ async fn pass(office: &Office, time: Duration) {
 }
 
 #[tokio::test]
-async fn a_customer_hears_within_the_deadline_that_the_model_is_down() {
+async fn a_customer_is_told_within_the_deadline_that_the_model_is_down() {
     let (model, up) = flaky();
     let office = office(model);
     let asked = office.clock.now();
@@ -81,18 +81,18 @@ async fn a_customer_hears_within_the_deadline_that_the_model_is_down() {
     let kind = ItemKind::Question {
         reason: FallbackReason::Model,
     };
-    assert_eq!(item.item.kind, kind, "the owner sees it");
+    assert_eq!(item.item.kind, kind, "the owner sees the item");
 
-    // While it stays down, nothing more is said.
+    // While the model stays down, no further message is sent.
     pass(&office, HOUR).await;
     assert_eq!(office.world.texts().len(), 1);
     assert_eq!(office.items().await.len(), 1);
     assert!(
         office.model.calls().len() < 60,
-        "it is asked ever more rarely"
+        "the delays between attempts increase"
     );
 
-    // When it is back, the question is answered by itself, with the question before its eyes.
+    // When the model is back, the question is answered without a new message, and the model is shown the question.
     up.store(true, Ordering::SeqCst);
     pass(&office, Duration::from_secs(700)).await;
     assert_eq!(office.world.texts()[1..], ["We open at nine.".to_owned()]);
@@ -101,19 +101,27 @@ async fn a_customer_hears_within_the_deadline_that_the_model_is_down() {
     let asked = format!("{:?}", request.messages.last().unwrap());
     assert!(asked.contains("When do you open?"), "{asked}");
     pass(&office, HOUR).await;
-    assert_eq!(office.world.texts().len(), 2, "it is answered once");
+    assert_eq!(
+        office.world.texts().len(),
+        2,
+        "the question is answered once"
+    );
     office.replays().await;
 }
 
 #[tokio::test]
-async fn a_question_is_not_tried_for_ever_and_a_person_can_have_it_answered() {
+async fn a_question_is_not_retried_forever_and_a_person_can_request_an_answer() {
     let (model, up) = flaky();
     let office = office(model);
     office.say("P1", "e1", "When do you open?").await;
     pass(&office, 5 * HOUR).await;
     let calls = office.model.calls().len();
     pass(&office, 20 * HOUR).await;
-    assert_eq!(office.model.calls().len(), calls, "four hours are over");
+    assert_eq!(
+        office.model.calls().len(),
+        calls,
+        "nothing is retried after four hours"
+    );
     let [open] = office.items().await.try_into().unwrap();
     assert_eq!(open.item.retry_at, None);
 
@@ -128,7 +136,7 @@ async fn a_question_is_not_tried_for_ever_and_a_person_can_have_it_answered() {
         };
         event
     };
-    // Still down: the question is open again, under a new id, so that it can be decided about again.
+    // The model is still down: the question is opened again under a new id, so that another decision is possible.
     let decided = answer("d1", &open);
     assert!(matches!(
         office.accept(decided.clone()).await,
@@ -137,7 +145,7 @@ async fn a_question_is_not_tried_for_ever_and_a_person_can_have_it_answered() {
     assert_eq!(
         office.accept(answer("d1-again", &open)).await,
         Accepted::Duplicate,
-        "one opening is decided about once"
+        "an item can be decided on only once"
     );
     pass(&office, HOUR).await;
     let [again] = office.items().await.try_into().unwrap();
@@ -164,7 +172,11 @@ async fn an_answer_to_a_later_message_closes_the_question() {
     assert_eq!(office.world.texts().len(), 2);
     assert!(office.items().await.is_empty());
     pass(&office, HOUR).await;
-    assert_eq!(office.world.texts().len(), 2, "it is not answered twice");
+    assert_eq!(
+        office.world.texts().len(),
+        2,
+        "the question is not answered twice"
+    );
 }
 
 #[tokio::test]
@@ -189,14 +201,15 @@ async fn a_dead_connection_costs_no_model_call_and_loses_no_answer() {
             .await;
     }
     pass(&office, 2 * HOUR).await;
-    assert_eq!(office.model.calls().len(), 1, "nothing is paid for in vain");
-    assert!(office.world.texts().is_empty());
-    assert!(
-        office.items().await.is_empty(),
-        "nobody has to click for it"
+    assert_eq!(
+        office.model.calls().len(),
+        1,
+        "no call is paid for without a way to reply"
     );
+    assert!(office.world.texts().is_empty());
+    assert!(office.items().await.is_empty(), "no item needs a decision");
 
-    // The token is renewed: everybody is answered, the first one with the answer that waited.
+    // The token is renewed: everyone is answered, and the first person receives the answer that waited.
     office
         .directory
         .set_connection_state(tenant, connection, ConnectionState::Active)
@@ -209,7 +222,7 @@ async fn a_dead_connection_costs_no_model_call_and_loses_no_answer() {
 }
 
 #[tokio::test]
-async fn what_waited_longer_than_four_hours_is_the_owners_decision() {
+async fn questions_older_than_four_hours_need_a_decision() {
     let office = office(says("Hi."));
     let (tenant, connection) = (office.tenant, office.connection);
     let set = |state| {
@@ -239,7 +252,7 @@ async fn what_waited_longer_than_four_hours_is_the_owners_decision() {
 }
 
 #[tokio::test]
-async fn the_vendors_word_about_a_connection_counts() {
+async fn lifecycle_events_change_the_connection_state() {
     let office = office(says("Hi."));
     let (tenant, connection) = (office.tenant, office.connection);
     let state = || office.directory.connection_state(tenant, connection);
@@ -271,7 +284,7 @@ async fn the_vendors_word_about_a_connection_counts() {
 }
 
 #[tokio::test]
-async fn a_tenant_with_a_slow_model_holds_up_no_other() {
+async fn a_tenant_with_a_slow_model_does_not_delay_others() {
     let gate = Gate::default();
     let held = gate.clone();
     let slow =
@@ -315,10 +328,10 @@ async fn a_tenant_with_a_slow_model_holds_up_no_other() {
         assert_eq!(
             office.world.texts().len(),
             n + 1,
-            "nobody waits for another tenant"
+            "no conversation waits for another tenant"
         );
     }
-    assert!(office.model.calls().len() <= 4, "half of the slots at most");
+    assert!(office.model.calls().len() <= 4, "at most half of the slots");
     gate.open();
     for _ in 0..20_000 {
         tokio::task::yield_now().await;
@@ -329,7 +342,7 @@ async fn a_tenant_with_a_slow_model_holds_up_no_other() {
 
 #[tokio::test]
 async fn short_steps_do_not_lose_the_lease() {
-    // Every step is shorter than the time after which the lease is renewed, and all of them are longer than the lease.
+    // Every step is shorter than the renewal interval, but all steps together are longer than the lease.
     let model = ScriptedModel::new(|request: &konstruct_core::llm::ModelRequest| {
         let acted = request
             .messages
@@ -381,7 +394,10 @@ async fn short_steps_do_not_lose_the_lease() {
         }
         office.clock.advance(Duration::from_secs(1));
         let other = office.claim(60).await;
-        assert!(other.is_none(), "somebody else took it: {other:?}");
+        assert!(
+            other.is_none(),
+            "another worker claimed the conversation: {other:?}"
+        );
     }
     assert_eq!(office.world.texts(), ["Done."]);
     office.replays().await;
@@ -409,7 +425,11 @@ async fn a_blank_answer_is_not_silence() {
     let office = office(ScriptedModel::new(|_| Answer::Ends(Finish::Stop)));
     office.say("P1", "e1", "hours?").await;
     office.work().await;
-    assert_eq!(office.model.calls().len(), 2, "it is asked again once");
+    assert_eq!(
+        office.model.calls().len(),
+        2,
+        "the model is called again once"
+    );
     assert_eq!(office.world.texts(), [Phrases::default().deferred]);
     assert_eq!(office.items().await.len(), 1);
 }
@@ -439,19 +459,19 @@ async fn a_long_answer_is_a_few_messages_and_the_rest_on_request() {
     assert_eq!(
         texts.len(),
         10,
-        "the next four, and the offer of what is left"
+        "the next four parts, and the offer of the rest"
     );
     assert!(texts[5].starts_with("Line "), "{}", texts[5]);
     assert_eq!(
         office.model.calls().len(),
         1,
-        "the model is not asked for it"
+        "the model is not called for the rest"
     );
     office.replays().await;
 }
 
 #[tokio::test]
-async fn what_can_never_be_processed_ends_with_an_item() {
+async fn an_unprocessable_conversation_ends_with_an_item() {
     let office = office(says("Hi."));
     office.directory.dismiss(office.tenant);
     office.say("P1", "e1", "hello").await;
@@ -461,12 +481,16 @@ async fn what_can_never_be_processed_ends_with_an_item() {
         reason: FallbackReason::Broken,
     };
     assert_eq!(item.item.kind, kind);
-    assert_eq!(office.next_due().await, None, "it is not retried for ever");
+    assert_eq!(
+        office.next_due().await,
+        None,
+        "the conversation is not retried"
+    );
     let turns = office.turns().await;
     let heard = turns[0]
         .iter()
         .filter(|record| matches!(record.entry, Entry::Event(Event::Received(_))));
-    assert_eq!(heard.count(), 1, "what was said is kept");
+    assert_eq!(heard.count(), 1, "the message is kept");
 }
 
 #[tokio::test]
@@ -493,7 +517,7 @@ async fn an_unresolved_send_that_is_sent_again_can_be_decided_about_again() {
     }
     assert!(
         office.items().await.is_empty(),
-        "the second decision counts"
+        "the second decision has an effect"
     );
     assert_eq!(office.world.texts().len(), 3);
 }

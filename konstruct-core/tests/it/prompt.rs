@@ -1,4 +1,4 @@
-//! What the model is shown.
+//! The prompt that the model is shown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -92,7 +92,7 @@ async fn the_window_is_limited_by_messages_and_by_tokens() {
     assert_eq!(
         shown(&office.last_request()).len(),
         41,
-        "40 of history and the question"
+        "40 messages of history and the question"
     );
 }
 
@@ -161,7 +161,7 @@ async fn edits_and_deletions_are_seen_as_they_are_now() {
 }
 
 #[tokio::test]
-async fn names_stand_where_many_talk() {
+async fn names_are_shown_in_channels() {
     for (kind, expected) in [
         (ConversationKind::Direct, ["u: hello", "u: me too"]),
         (ConversationKind::Group, ["u: Kim: hello", "u: U2: me too"]),
@@ -180,7 +180,7 @@ async fn names_stand_where_many_talk() {
 }
 
 #[tokio::test]
-async fn a_send_that_did_not_arrive_is_told_of_until_it_is_settled() {
+async fn an_unresolved_send_is_noted_until_it_is_settled() {
     let office = Office::new(Find::None, says("Hi."));
     office.channel.plan([Fate::Lost]);
     office.say("P1", "e1", "one").await;
@@ -204,7 +204,7 @@ async fn a_send_that_did_not_arrive_is_told_of_until_it_is_settled() {
     assert_eq!(
         shown,
         ["u: one", "u: two", "a: Hi.", "a: Hi.", "u: three"],
-        "it is shown where it was said last, and nothing is noted once it is settled"
+        "the message is shown at its last position, without a note once it is settled"
     );
 }
 
@@ -237,11 +237,11 @@ async fn rules_name_the_employee_and_nothing_is_rendered_from_a_clock() {
     }
 }
 
-/// A memory that knows one passage, and one thing that was said long ago.
+/// A memory with one passage and one old message.
 #[derive(Debug)]
-struct Knowing {
+struct FixedMemory {
     store: Arc<dyn Store>,
-    /// Somebody whose words are recalled.
+    /// Another person, whose words are recalled.
     other: PersonId,
 }
 
@@ -266,8 +266,8 @@ fn hit(other: PersonId, source: Source, coverage: f32) -> Hit {
 }
 
 impl Office {
-    /// Has somebody say something in another place, and returns who.
-    async fn hear_another(&self) -> PersonId {
+    /// Accepts a message of another person in another place, and returns the person.
+    async fn message_of_another_person(&self) -> PersonId {
         let mut event = message("P2", "other", "hello", self.clock.now());
         event.sender.ids[0].1 = "U2".into();
         self.accept(event).await;
@@ -280,16 +280,16 @@ impl Office {
 }
 
 #[async_trait]
-impl MemoryStore for Knowing {
+impl MemoryStore for FixedMemory {
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
         let Audience::Person { .. } = query.audience else {
-            panic!("recalled for everybody")
+            panic!("recalled for the wrong audience")
         };
         let scopes = query.scopes.iter().map(|(scope, _)| *scope);
         assert_eq!(
             scopes.collect::<Vec<_>>(),
             [Scope::KNOWLEDGE, Scope::FACTS, Scope::HISTORY],
-            "one question for all that a turn recalls"
+            "a turn makes one recall"
         );
         let listed = self.store.list(tenant, None, 9).await?;
         let own = listed
@@ -304,7 +304,7 @@ impl MemoryStore for Knowing {
         let fact = Source::Fact {
             id: FactId::from_bytes([2; 16]),
         };
-        // Long ago in this conversation, in its window, and in another one.
+        // An old message of this conversation, one in its window, and one of another conversation.
         let history = [
             said(own, 0),
             said(own, 1_000),
@@ -344,7 +344,7 @@ impl MemoryStore for Knowing {
 }
 
 #[async_trait]
-impl MemoryArchive for Knowing {
+impl MemoryArchive for FixedMemory {
     async fn forget(&self, _: TenantId, _: Erase, _: Depth) -> Result<ErasureReceipt> {
         unreachable!()
     }
@@ -359,7 +359,7 @@ impl MemoryArchive for Knowing {
 }
 
 #[async_trait]
-impl SummaryStore for Knowing {
+impl SummaryStore for FixedMemory {
     async fn summary(&self, _: TenantId, conversation: ConversationId) -> Result<Option<Summary>> {
         Ok(Some(Summary {
             conversation,
@@ -376,7 +376,7 @@ impl SummaryStore for Knowing {
 }
 
 #[async_trait]
-impl FactStore for Knowing {
+impl FactStore for FixedMemory {
     async fn remember(&self, _: TenantId, _: NewFact) -> Result<Fact> {
         unreachable!()
     }
@@ -391,7 +391,7 @@ impl FactStore for Knowing {
 }
 
 #[async_trait]
-impl KnowledgeStore for Knowing {
+impl KnowledgeStore for FixedMemory {
     async fn put_document(&self, _: TenantId, _: NewDocument) -> Result<Document> {
         unreachable!()
     }
@@ -424,7 +424,7 @@ fn knowing(office: &Office, other: PersonId, store: Arc<dyn Store>) -> Worker {
     Worker::new(Driver::new(
         store,
         directory,
-        Some(Arc::new(Knowing {
+        Some(Arc::new(FixedMemory {
             store: Arc::clone(&office.store),
             other,
         })),
@@ -433,14 +433,14 @@ fn knowing(office: &Office, other: PersonId, store: Arc<dyn Store>) -> Worker {
 }
 
 #[tokio::test]
-async fn what_was_recalled_is_shown_by_reference() {
+async fn recalled_passages_are_recorded_by_reference() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
         employee.limits(TurnLimits {
             window_messages: 1,
             ..limits()
         })
     });
-    let other = office.hear_another().await;
+    let other = office.message_of_another_person().await;
     for n in 0..3 {
         office
             .say("P1", &format!("e{n}"), "When do you open?")
@@ -458,10 +458,7 @@ async fn what_was_recalled_is_shown_by_reference() {
         "the recorded coverage"
     );
     let times = request.context.matches("I ride a blue bike.").count();
-    assert_eq!(
-        times, 2,
-        "what lies within the window is not recalled as well"
-    );
+    assert_eq!(times, 2, "a message in the window is not recalled again");
     for shown in ["The person is left-handed.", "The person greeted."] {
         assert!(request.context.contains(shown), "{shown}");
     }
@@ -472,12 +469,12 @@ async fn what_was_recalled_is_shown_by_reference() {
             .unwrap()
             .iter()
             .any(|record| record.persons.contains(&other)),
-        "a record is sealed to those whose words it may quote"
+        "a record is sealed to the persons whose words it may contain"
     );
     let log = serde_json::to_string(&turns).unwrap();
     assert!(
         !log.contains("We open at nine."),
-        "a record keeps the place, never the text"
+        "a record contains the source, not the text"
     );
 }
 
@@ -491,12 +488,12 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
             },
         )
     };
-    // Kills the process before each append after the first: what follows a lost answer is asked anew.
+    // Kills the process before each append after the first. A call whose answer was lost is repeated.
     for at in 2..6 {
         let office = Office::with(Find::Query, model(), |employee| {
             employee.tool("look").tool("book")
         });
-        let other = office.hear_another().await;
+        let other = office.message_of_another_person().await;
         office.say("P1", "e0", "before").await;
         knowing(&office, other, Arc::clone(&office.store))
             .run_until_idle()
@@ -539,7 +536,7 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
 }
 
 #[tokio::test]
-async fn what_the_provider_says_about_a_message_is_shown() {
+async fn notes_of_the_provider_are_shown() {
     let office = Office::new(Find::Query, says("an answer"));
     let mut referral = Referral::default();
     referral.headline = Some("Bikes".into());

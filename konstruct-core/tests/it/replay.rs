@@ -1,4 +1,4 @@
-//! Every turn replays, byte for byte.
+//! Every turn replays byte for byte.
 
 use konstruct_core::{
     ErrorKind,
@@ -19,7 +19,7 @@ fn random_turns_replay_the_same() {
     }
     assert!(actions > 4_000, "{actions}");
     let again = random_turns(1, 1_000);
-    assert_eq!(turns, again, "a seed says it all");
+    assert_eq!(turns, again, "equal seeds generate equal turns");
     assert_ne!(turns[..10], random_turns(2, 10)[..]);
 }
 
@@ -35,14 +35,14 @@ fn random_turns_take_every_path() {
             missing.retain(|missing| *missing != name);
         }
     }
-    assert!(missing.is_empty(), "never seen: {missing:?}");
+    assert!(missing.is_empty(), "never generated: {missing:?}");
 }
 
 #[test]
-fn a_step_that_is_not_pure_is_found() {
+fn an_impure_step_is_detected() {
     let mut found = 0;
     for (employee, records) in random_turns(4, 300) {
-        // What follows from `started` alone is no step's decision.
+        // The actions after `started` are not decided by a step.
         let drifts = records.iter().skip(2).any(|record| {
             matches!(
                 record.entry,
@@ -77,7 +77,7 @@ fn a_log_that_was_tampered_with_differs() {
 }
 
 #[test]
-fn what_is_no_turn_of_this_engine_is_refused() {
+fn records_of_other_engines_are_refused() {
     let (employee, mut records) = random_turns(6, 1).remove(0);
     assert_eq!(
         replay(&employee, &records[1..]).unwrap_err().kind(),
@@ -101,7 +101,7 @@ fn folding_is_stepping() {
     for (employee, records) in random_turns(8, 300) {
         let mut folded = State::fold(&records[..1]).unwrap();
         for (n, record) in records.iter().enumerate().skip(1) {
-            // What step makes of an event is what folding that event and its actions makes.
+            // Stepping an event gives the same state as folding the event and its actions.
             if let Entry::Event(event) = &record.entry {
                 let mut stepped = folded.clone();
                 let actions = step(&employee, &mut stepped, record.at, event).unwrap();

@@ -1,4 +1,4 @@
-//! The state machine, path by path: what is decided because of what happened.
+//! The state machine, path by path: the decisions that follow from each event.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn turn() -> TurnId {
     TurnId::from_bytes([7; 16])
 }
 
-/// The key of a part of the turn's own reply.
+/// Returns the key of a part of the turn's own reply.
 fn part(n: u32) -> String {
     format!("{}.p{n}", turn())
 }
@@ -54,7 +54,7 @@ fn input(body: Body) -> Input {
     }
 }
 
-fn said(text: &str) -> Input {
+fn message_input(text: &str) -> Input {
     input(Body::Message {
         message: "m1".into(),
         content: Content::text(text),
@@ -62,19 +62,19 @@ fn said(text: &str) -> Input {
 }
 
 fn by(kind: ActorKind) -> Input {
-    let mut input = said("hello");
+    let mut input = message_input("hello");
     input.event.sender.kind = kind;
     input
 }
 
-/// A person decides about the item that an earlier turn opened.
+/// Returns a decision on the item that an earlier turn opened.
 fn decided(decision: Decision) -> Input {
     let mut input = decided_nothing(decision);
     input.about = Some(open());
     input
 }
 
-/// A person decides about an item that is not open any more.
+/// Returns a decision on an item that is no longer open.
 fn decided_nothing(decision: Decision) -> Input {
     input(Body::Decision {
         target: ConversationId::from_bytes([2; 16]),
@@ -93,7 +93,7 @@ fn delivered(key: &str, state: DeliveryState) -> Input {
     })
 }
 
-/// A send that an earlier turn left open, with the part that was to follow it.
+/// Returns a send that an earlier turn left open, with the part that was to follow it.
 fn open() -> OpenItem {
     OpenItem {
         id: ItemId("old.i1".into()),
@@ -109,7 +109,7 @@ fn open() -> OpenItem {
     }
 }
 
-/// A question that an earlier turn left open.
+/// Returns a question that an earlier turn left open.
 fn question() -> OpenItem {
     OpenItem {
         kind: ItemKind::Question {
@@ -119,7 +119,7 @@ fn question() -> OpenItem {
     }
 }
 
-/// A report about the message that an earlier turn left open.
+/// Returns a delivery report about the message that an earlier turn left open.
 fn reported(state: DeliveryState) -> Input {
     let mut input = delivered("old.p0", state);
     input.about = Some(open());
@@ -245,7 +245,7 @@ fn unasked(key: &str, kind: ErrorKind) -> Event {
     }
 }
 
-/// Says in a few words what an action is.
+/// Describes an action in a few words.
 fn brief(action: &Action) -> String {
     let own = turn().to_string();
     let short = |key: &str| key.strip_prefix(&own).unwrap_or(key).to_owned();
@@ -311,9 +311,9 @@ struct Path {
     employee: Employee,
     started: Started,
     inputs: Vec<Input>,
-    /// In how many parts the channel splits a reply, and whether something is left over.
+    /// In how many parts the channel splits a reply, and whether there is a rest.
     parts: (usize, bool),
-    /// Seconds after the beginning, what happened then, and what follows.
+    /// The seconds since the beginning, the event, and the expected actions.
     events: Vec<(u64, Vec<Event>, &'static str)>,
     first: &'static str,
     unfinished: bool,
@@ -332,12 +332,12 @@ fn path(name: &'static str, inputs: Vec<Input>, first: &'static str) -> Path {
     }
 }
 
-/// A person says hello, and the model is about to be called.
+/// Returns a path in which a person has said hello, and the model is about to be called.
 fn asked(name: &'static str) -> Path {
-    path(name, vec![said("hello")], "gather").then(0, gathered(), "model 1 .m1")
+    path(name, vec![message_input("hello")], "gather").then(0, gathered(), "model 1 .m1")
 }
 
-/// The model has answered with one part, which is being sent.
+/// Returns a path in which the model has answered with one part, which is being sent.
 fn sending(name: &'static str, find: Find) -> Path {
     asked(name)
         .started(|started| started.channel.find = find)
@@ -350,8 +350,8 @@ impl Path {
         self
     }
 
-    /// The inbox is read, and this had come in.
-    fn hears(mut self, at: u64, inputs: Vec<Input>, expected: &'static str) -> Self {
+    /// Adds a read of the inbox with new inputs.
+    fn reads_inbox(mut self, at: u64, inputs: Vec<Input>, expected: &'static str) -> Self {
         let count = u32::try_from(inputs.len()).unwrap();
         let received = inputs.into_iter().map(Box::new).map(Event::Received);
         let events = std::iter::once(Event::InboxRead { inputs: count }).chain(received);
@@ -378,7 +378,7 @@ impl Path {
         self
     }
 
-    /// Checks only what the turn begins with.
+    /// Checks only the first actions.
     fn check_begins(mut self) {
         self.events.clear();
         self.unfinished = true;
@@ -413,7 +413,7 @@ impl Path {
             assert!(actions.is_empty(), "{}: decided too early", self.name);
             actions = step(&mut state, NOW, &Event::Received(Box::new(input)));
         }
-        assert_eq!(brief(&actions), self.first, "{}: at first", self.name);
+        assert_eq!(brief(&actions), self.first, "{}: first actions", self.name);
         let mut last = actions;
         for (n, (at, events, expected)) in self.events.iter().enumerate() {
             let at = NOW + Duration::from_secs(*at);
@@ -447,7 +447,7 @@ fn step_again(employee: &Employee, state: &mut State, at: Timestamp, event: &Eve
 #[test]
 fn silence_has_a_reason() {
     let aside = |change: fn(&mut Input)| {
-        let mut input = said("hello");
+        let mut input = message_input("hello");
         input.event.addressed.direct = false;
         change(&mut input);
         vec![input]
@@ -464,16 +464,16 @@ fn silence_has_a_reason() {
     });
     for path in [
         path(
-            "nobody said it to the employee",
+            "the employee is not addressed",
             aside(|_| {}),
             "silent NotAddressed",
         ),
         path(
-            "a thread that it is not in",
+            "a thread without the employee",
             aside(|i| i.event.addressed.thread = true),
             "silent NotAddressed",
         ),
-        path("nothing at all", vec![], "silent NotAddressed"),
+        path("no inputs", vec![], "silent NotAddressed"),
         path(
             "its own echo",
             vec![by(ActorKind::Myself)],
@@ -491,8 +491,8 @@ fn silence_has_a_reason() {
         ),
         path("a reaction", vec![reacted], "silent NotAddressed"),
         path(
-            "taken back at once",
-            vec![said("hello"), deleted],
+            "deleted immediately",
+            vec![message_input("hello"), deleted],
             "silent NotAddressed",
         ),
         path(
@@ -501,7 +501,7 @@ fn silence_has_a_reason() {
             "silent NotAddressed",
         ),
         path(
-            "a failed send of somebody else",
+            "a failed send of an unknown message",
             vec![delivered("x.p0", DeliveryState::Failed)],
             "silent NotAddressed",
         ),
@@ -517,7 +517,7 @@ fn silence_has_a_reason() {
             "close old.i1 Decided; silent Dropped",
         ),
         path(
-            "a decision about nothing",
+            "a decision on a closed item",
             vec![decided_nothing(Decision::Resend)],
             "silent Dropped",
         ),
@@ -536,7 +536,7 @@ fn silence_has_a_reason() {
             "gather",
         ),
         path(
-            "a thread that it is in",
+            "a thread with the employee",
             aside(|i| i.event.addressed.thread = true),
             "gather",
         )
@@ -544,7 +544,7 @@ fn silence_has_a_reason() {
         path("a bot's second turn", vec![by(ActorKind::Bot)], "gather").started(met(1)),
         path(
             "a person among bots",
-            vec![by(ActorKind::Bot), said("hello")],
+            vec![by(ActorKind::Bot), message_input("hello")],
             "gather",
         )
         .started(met(9)),
@@ -569,17 +569,17 @@ fn hours_and_fallbacks() {
     };
     let sorry = "reply Fixed(Model); send .p0 #1 until 10";
     for path in [
-        path("closed", vec![said("hello")], "gather")
+        path("closed", vec![message_input("hello")], "gather")
             .employee(closed("We are closed."))
             .started(|started| started.closed = true)
             .then(0, gathered(), "reply Fixed(Closed); send .p0 #1 until 10")
             .then(1, done(&part(0)), "replied 1 as Closed"),
-        asked("closed, without a word for it")
+        asked("closed, without a closed message")
             .employee(closed(""))
             .started(|started| started.closed = true)
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(1, done(&part(0)), "replied 1"),
-        asked("a failure that no retry can help")
+        asked("a failure that cannot be retried")
             .then(0, call_failed(ErrorKind::Unauthorized), sorry)
             .then(
                 1,
@@ -604,7 +604,7 @@ fn hours_and_fallbacks() {
                 done(&part(0)),
                 "open question Model, again at 31; replied 1 as Model",
             ),
-        asked("a failure that says when to come back")
+        asked("a failure with a retry delay")
             .then(
                 0,
                 Event::CallFailed {
@@ -619,14 +619,14 @@ fn hours_and_fallbacks() {
             .then(30, Event::Due, "model 2 .m2")
             .then(30, text("Hi."), "reply Answer; send .p0 #1 until 40")
             .then(30, done(&part(0)), "replied 1"),
-        asked("a refusal without a word")
+        asked("a refusal without a text")
             .then(0, answer("", &[], Finish::Refusal), sorry)
             .then(
                 1,
                 done(&part(0)),
                 "open question Model, again at 31; replied 1 as Model",
             ),
-        asked("a refusal with words")
+        asked("a refusal with a text")
             .then(
                 0,
                 answer("No.", &[], Finish::Refusal),
@@ -649,7 +649,7 @@ fn hours_and_fallbacks() {
             ),
         path(
             "an unknown price under a cap",
-            vec![said("hello")],
+            vec![message_input("hello")],
             "gather",
         )
         .employee(|employee| employee.monthly_cap = Some(NanoUsd(1)))
@@ -673,11 +673,11 @@ fn hours_and_fallbacks() {
                 "reply Fixed(Limit); send .p0 #1 until 10",
             )
             .then(1, done(&part(0)), "open question Limit; replied 1 as Limit"),
-        asked("for ever")
+        asked("endless tool calls")
             .limits(|limits| limits.model_calls = 1)
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "listen")
-            .hears(0, vec![], "reply Fixed(Limit); send .p0 #1 until 10")
+            .reads_inbox(0, vec![], "reply Fixed(Limit); send .p0 #1 until 10")
             .then(1, done(&part(0)), "open question Limit; replied 1 as Limit"),
     ] {
         path.check();
@@ -691,21 +691,21 @@ fn tools_run_as_they_were_granted() {
             .then(0, tools(&["look", "pay"]), "tool look Read .t1")
             .then(0, returned("id-look"), "tool pay Once .t2")
             .then(0, returned("id-pay"), "listen")
-            .hears(0, vec![], "model 2 .m2")
+            .reads_inbox(0, vec![], "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
         asked("not granted")
             .then(0, tools(&["steal"]), "skip; listen")
-            .hears(0, vec![], "model 2 .m2")
+            .reads_inbox(0, vec![], "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
         asked("too many")
             .limits(|limits| limits.tool_calls = 1)
             .then(0, tools(&["look", "look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "skip; listen")
-            .hears(0, vec![], "model 2 .m2")
+            .reads_inbox(0, vec![], "model 2 .m2")
             .then(0, tools(&["pay"]), "skip; listen")
-            .hears(0, vec![], "model 3 .m3")
+            .reads_inbox(0, vec![], "model 3 .m3")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
         asked("lost")
@@ -718,7 +718,7 @@ fn tools_run_as_they_were_granted() {
                 "tool look Read .t2",
             )
             .then(0, returned("id-look"), "listen")
-            .hears(0, vec![], "model 2 .m2")
+            .reads_inbox(0, vec![], "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
         asked("mid-turn messages queue")
@@ -727,10 +727,10 @@ fn tools_run_as_they_were_granted() {
             .then(0, returned("id-look"), "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
-        asked("a decision that is heard in mid-turn")
+        asked("a decision that arrives during the turn")
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "listen")
-            .hears(
+            .reads_inbox(
                 0,
                 vec![decided(Decision::Resend)],
                 "close old.i1 Decided; model 2 .m2",
@@ -745,7 +745,7 @@ fn tools_run_as_they_were_granted() {
 }
 
 #[test]
-fn parts_go_one_after_the_other() {
+fn parts_are_sent_in_order() {
     let two = "First part of it.\n\nAnd the second.";
     let first = "reply Answer; send .p0 #1 until 10";
     for path in [
@@ -771,7 +771,7 @@ fn parts_go_one_after_the_other() {
                 failed(&part(0), ErrorKind::NotFound),
                 "open .p0 Failed(NotFound) 2 at 107; asked",
             ),
-        sending("six tries, ever more rarely", Find::Query)
+        sending("six attempts with increasing delays", Find::Query)
             .then(
                 0,
                 failed(&part(0), ErrorKind::Unavailable),
@@ -817,22 +817,28 @@ fn ambiguity_is_asked_and_not_guessed() {
     let resend = |limits: &mut TurnLimits| limits.unresolved = Unresolved::Resend;
     let ask = "open .p0 Unresolved 1 at 107; asked";
     for path in [
-        sending("asked once it has landed: it arrived", Find::Query)
-            .then(4, unsure(&part(0)), "wait InFlight until 12")
-            .then(12, Event::Due, "find .p0 since 0")
-            .then(12, done(&part(0)), "replied 1"),
-        sending("asked once it has landed: it did not", Find::Query)
-            .then(4, unsure(&part(0)), "wait InFlight until 12")
-            .then(12, Event::Due, "find .p0 since 0")
-            .then(12, missing(&part(0)), "send .p0 #2 until 22")
-            .then(13, done(&part(0)), "replied 1"),
-        sending("landed long ago", Find::Query)
+        sending(
+            "queried once it cannot be in flight: it arrived",
+            Find::Query,
+        )
+        .then(4, unsure(&part(0)), "wait InFlight until 12")
+        .then(12, Event::Due, "find .p0 since 0")
+        .then(12, done(&part(0)), "replied 1"),
+        sending(
+            "queried once it cannot be in flight: it did not arrive",
+            Find::Query,
+        )
+        .then(4, unsure(&part(0)), "wait InFlight until 12")
+        .then(12, Event::Due, "find .p0 since 0")
+        .then(12, missing(&part(0)), "send .p0 #2 until 22")
+        .then(13, done(&part(0)), "replied 1"),
+        sending("can no longer be in flight", Find::Query)
             .then(99, unsure(&part(0)), "find .p0 since 0")
             .then(99, done(&part(0)), "replied 1"),
-        sending("a word of the provider while it waits", Find::Query)
+        sending("a report of the provider during the wait", Find::Query)
             .then(4, unsure(&part(0)), "wait InFlight until 12")
             .then(5, done(&part(0)), "replied 1"),
-        sending("the provider is not to be reached", Find::Query)
+        sending("the provider cannot be reached", Find::Query)
             .then(99, unsure(&part(0)), "find .p0 since 0")
             .then(
                 99,
@@ -854,35 +860,38 @@ fn ambiguity_is_asked_and_not_guessed() {
             .then(60, missing(&part(0)), "send .p0 #6 until 70")
             .then(72, unsure(&part(0)), "find .p0 since 0")
             .then(72, missing(&part(0)), ask),
-        sending("silence past the deadline", Find::Event)
+        sending("no report before the deadline", Find::Event)
             .then(4, unsure(&part(0)), "wait Receipt until 72")
             .then(72, Event::Due, ask),
-        sending("a word in time", Find::Event)
+        sending("a report in time", Find::Event)
             .then(4, unsure(&part(0)), "wait Receipt until 72")
             .then(40, done(&part(0)), "replied 1"),
-        sending("a word that it failed", Find::Event)
+        sending("a report of a failure", Find::Event)
             .then(4, unsure(&part(0)), "wait Receipt until 72")
             .then(
                 40,
                 failed(&part(0), ErrorKind::Forbidden),
                 "open .p0 Failed(Forbidden) 1 at 107; asked",
             ),
-        sending("the silence is counted from the restart", Find::Event)
+        sending("the deadline is counted from the restart", Find::Event)
             .then(1_000, unsure(&part(0)), "wait Receipt until 1060")
             .then(1_060, Event::Due, ask),
-        sending("the owner would rather say it twice", Find::Event)
+        sending("the owner prefers to resend", Find::Event)
             .limits(resend)
             .then(4, unsure(&part(0)), "wait Receipt until 72")
             .then(72, Event::Due, "send .p0 #2 until 82")
             .then(73, done(&part(0)), "replied 1"),
-        sending("it never tells", Find::None)
+        sending("the channel never reports", Find::None)
             .then(4, unsure(&part(0)), "wait Receipt until 12")
             .then(12, Event::Due, ask),
-        sending("it never tells, and is told twice", Find::None)
-            .limits(resend)
-            .then(4, unsure(&part(0)), "wait Receipt until 12")
-            .then(12, Event::Due, "send .p0 #2 until 22")
-            .then(13, done(&part(0)), "replied 1"),
+        sending(
+            "the channel never reports, and the message is resent",
+            Find::None,
+        )
+        .limits(resend)
+        .then(4, unsure(&part(0)), "wait Receipt until 12")
+        .then(12, Event::Due, "send .p0 #2 until 22")
+        .then(13, done(&part(0)), "replied 1"),
     ] {
         path.check();
     }
@@ -920,7 +929,7 @@ fn a_person_decides_and_the_turn_after_it_acts() {
             "silent Forgotten",
         ),
         path(
-            "sent again, it is unresolved again: a new item, for a new decision",
+            "sent again, it is unresolved again: a new item for a new decision",
             vec![decided(Decision::Resend)],
             "close old.i1 Decided; send old.p0 #1 of 3 until 10",
         )
@@ -928,20 +937,24 @@ fn a_person_decides_and_the_turn_after_it_acts() {
         .then(4, unsure("old.p0"), "wait Receipt until 12")
         .then(12, Event::Due, "open old.p0 Unresolved 2 at 3; asked"),
         path(
-            "the vendor reports late",
+            "the provider reports late",
             vec![reported(DeliveryState::Delivered)],
             "close old.i1 Settled; send old.p1 #1 of 3 until 10",
         )
         .then(0, done("old.p1"), "replied 1"),
         path(
-            "the vendor reports late that it failed",
+            "the provider reports a failure late",
             vec![reported(DeliveryState::Failed)],
             "close old.i1 Settled; open old.p0 NotDelivered 2 at 3; asked",
         ),
-        path("others talk on", vec![said("hello")], "gather")
-            .then(0, gathered(), "model 1 .m1")
-            .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
-            .then(0, done(&part(0)), "replied 1"),
+        path(
+            "others continue to write",
+            vec![message_input("hello")],
+            "gather",
+        )
+        .then(0, gathered(), "model 1 .m1")
+        .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
+        .then(0, done(&part(0)), "replied 1"),
         path(
             "send it again, and then it had arrived after all",
             vec![decided(Decision::Resend), reported(DeliveryState::Read)],
@@ -954,8 +967,8 @@ fn a_person_decides_and_the_turn_after_it_acts() {
             "open gone.p0 NotDelivered 1 at 7; asked",
         ),
         path(
-            "it was accepted, and failed, amid other things",
-            vec![undelivered(), said("hello")],
+            "it was accepted and failed, together with a message",
+            vec![undelivered(), message_input("hello")],
             "open gone.p0 NotDelivered 1 at 7; gather",
         )
         .then(0, gathered(), "model 1 .m1")
@@ -967,11 +980,11 @@ fn a_person_decides_and_the_turn_after_it_acts() {
 }
 
 #[test]
-fn a_model_that_is_down_is_answered_for_in_time() {
+fn a_fixed_phrase_is_sent_in_time_while_the_model_is_down() {
     let waits = |started: &mut Started| started.deadline = Some(NOW + Duration::from_secs(45));
     let unavailable = || call_failed(ErrorKind::Unavailable);
     for path in [
-        asked("one honest sentence, and a question that is open")
+        asked("a fixed phrase, and an open question")
             .started(waits)
             .then(0, unavailable(), "wait ModelRetry until 1")
             .then(1, Event::Due, "model 2 .m2")
@@ -992,11 +1005,11 @@ fn a_model_that_is_down_is_answered_for_in_time() {
             .then(99, Event::CallLost { call: 1 }, "model 2 .m2")
             .then(99, text("Hi."), "reply Answer; send .p0 #1 until 109")
             .then(99, done(&part(0)), "replied 1"),
-        asked("tools that ran are not given up")
+        asked("a turn that called a tool is not cut short")
             .started(waits)
             .then(0, tools(&["pay"]), "tool pay Once .t1")
             .then(50, returned("id-pay"), "listen")
-            .hears(50, vec![], "model 2 .m2")
+            .reads_inbox(50, vec![], "model 2 .m2")
             .then(50, unavailable(), "wait ModelRetry until 52")
             .then(52, Event::Due, "model 3 .m3")
             .then(52, text("Hi."), "reply Answer; send .p0 #1 until 62")
@@ -1022,14 +1035,14 @@ fn a_question_is_tried_again_by_itself() {
         again("the model is back")
             .then(60, text("Hi."), "reply Answer; send .p0 #1 until 70")
             .then(60, done(&part(0)), "close old.i1 Answered; replied 1"),
-        again("it is still down: nothing more is said, and it is tried later")
+        again("the model is still down: no message is sent, and the question is retried later")
             .limits(|limits| limits.model_calls = 1)
             .then(
                 60,
                 unavailable(),
                 "open question Model, again at 120; silent Unanswered",
             ),
-        again("too old to be tried again: a person must decide")
+        again("too old to be retried: a person must decide")
             .limits(|limits| {
                 limits.model_calls = 1;
                 limits.question_age_secs = 90;
@@ -1037,7 +1050,7 @@ fn a_question_is_tried_again_by_itself() {
             .then(60, unavailable(), "open question Model; silent Unanswered"),
         path(
             "the person asks again, and is answered",
-            vec![said("hello?")],
+            vec![message_input("hello?")],
             "gather",
         )
         .started(|started| started.questions = vec![question().id])
@@ -1061,8 +1074,8 @@ fn a_question_is_tried_again_by_itself() {
 }
 
 #[test]
-fn what_waited_too_long_is_a_persons_decision() {
-    let mut late = said("hello");
+fn late_questions_need_a_decision() {
+    let mut late = message_input("hello");
     late.accepted_at = Timestamp::from_secs(NOW.as_secs() - 5 * 60 * 60);
     path(
         "four hours are over",
@@ -1070,8 +1083,8 @@ fn what_waited_too_long_is_a_persons_decision() {
         "open question Late; silent Late",
     )
     .check();
-    asked("the owner does not mind").check_begins();
-    path("the owner does not mind", vec![late], "gather")
+    asked("no age limit").check_begins();
+    path("no age limit", vec![late], "gather")
         .limits(|limits| limits.question_age_secs = 0)
         .check_begins();
 }
@@ -1110,19 +1123,19 @@ fn cut_and_blank_answers_are_not_sent_as_if_whole() {
                 "reply Answer; send .p0 #1 until 10",
             )
             .then(0, done(&part(0)), "replied 1"),
-        asked("it is cut each time")
+        asked("it is truncated each time")
             .then(0, cut(), "model 2 .m2")
             .then(0, cut(), "model 3 .m3")
             .then(0, cut(), "reply Fixed(Cut); send .p0 #1 until 10")
             .then(0, done(&part(0)), "open question Cut; replied 1 as Cut"),
-        asked("a filter cut it")
+        asked("a filter stopped it")
             .then(
                 0,
                 answer("The first", &[], Finish::ContentFilter),
                 "reply Fixed(Cut); send .p0 #1 until 10",
             )
             .then(0, done(&part(0)), "open question Cut; replied 1 as Cut"),
-        asked("a blank answer is asked for again")
+        asked("a blank answer is requested again")
             .then(0, text(" \n"), "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
@@ -1156,7 +1169,7 @@ fn the_rest_of_a_long_reply_can_be_asked_for() {
         ..open()
     });
     path(
-        "it is asked for, and sent without the model",
+        "the rest is requested, and sent without the model",
         vec![pressed],
         "close old.i1 Answered; reply Rest(3); send .p0 #1 until 10",
     )
@@ -1165,17 +1178,21 @@ fn the_rest_of_a_long_reply_can_be_asked_for() {
 }
 
 #[test]
-fn what_was_shown_is_void_when_its_person_is_forgotten() {
+fn forgetting_a_person_discards_the_models_output() {
     let forgotten = || Event::Forgotten {
         persons: [PersonId::from_bytes([5; 16])].into(),
     };
     for path in [
-        asked("it is gathered and asked again")
+        asked("the turn gathers and calls the model again")
             .then(0, forgotten(), "gather")
             .then(0, gathered(), "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
-        sending("it is being sent already", Find::Query).then(0, forgotten(), "silent Forgotten"),
+        sending("the reply is already being sent", Find::Query).then(
+            0,
+            forgotten(),
+            "silent Forgotten",
+        ),
         asked("a tool has run")
             .then(0, tools(&["pay"]), "tool pay Once .t1")
             .then(0, forgotten(), "silent Forgotten"),
@@ -1184,12 +1201,12 @@ fn what_was_shown_is_void_when_its_person_is_forgotten() {
     }
 }
 
-/// A turn in which a person has said hello.
+/// Begins a turn in which a person has said hello.
 fn begin_asked(employee: &Employee) -> State {
     let mut started = started();
     started.inputs = 1;
     let (mut state, _) = begin(employee, turn(), NOW, started).unwrap();
-    let received = Event::Received(Box::new(said("hello")));
+    let received = Event::Received(Box::new(message_input("hello")));
     step(employee, &mut state, NOW, &received).unwrap();
     state
 }

@@ -1,4 +1,4 @@
-//! A conversation that the store cannot read back: it waits, and costs no other conversation anything.
+//! A conversation that the store cannot read: it is paused without an effect on other conversations.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use crate::{
     outage::flaky,
 };
 
-/// An office with a question that is to be answered later, and the switch of its model.
+/// Returns an office with an open question that is retried later, and the switch of its model.
 async fn with_a_question() -> (Office, Arc<AtomicBool>) {
     let (model, switch) = flaky();
     let limits = TurnLimits {
@@ -39,11 +39,14 @@ async fn with_a_question() -> (Office, Arc<AtomicBool>) {
         office.clock.advance_to(office.next_due().await.unwrap());
     }
     let [item] = office.items().await.try_into().unwrap();
-    assert!(item.item.retry_at.is_some(), "its timer is set");
+    assert!(
+        item.item.retry_at.is_some(),
+        "the timer of the question is set"
+    );
     (office, switch)
 }
 
-/// Works as long as the store cannot read any conversation; returns how often one was loaded.
+/// Processes while the store cannot read any conversation. Returns how often one was loaded.
 async fn work_unreadable(office: &Office) -> usize {
     let loads = Arc::new(AtomicUsize::new(0));
     let broken = Alteration::Unreadable(Arc::clone(&loads));
@@ -54,11 +57,15 @@ async fn work_unreadable(office: &Office) -> usize {
 }
 
 #[tokio::test]
-async fn no_timer_of_it_makes_it_ready_at_once() {
+async fn its_timers_do_not_make_it_ready_immediately() {
     let (office, up) = with_a_question().await;
     office.clock.advance_to(office.next_due().await.unwrap());
     let now = office.clock.now();
-    assert_eq!(work_unreadable(&office).await, 2, "once, and once to rest");
+    assert_eq!(
+        work_unreadable(&office).await,
+        2,
+        "once, and once to back off"
+    );
     let due = office.next_due().await.unwrap();
     assert_eq!(due.since(now), Duration::from_secs(3_600), "all timers");
     let reason = FallbackReason::Broken;
@@ -66,8 +73,8 @@ async fn no_timer_of_it_makes_it_ready_at_once() {
     let items = office.items().await;
     assert_eq!(items.len(), 2, "{items:?}");
     let told = items.iter().any(|entry| entry.item.kind == broken);
-    assert!(told, "the owner is told: {items:?}");
-    // Once it can be read again, the question is answered.
+    assert!(told, "the owner gets an item: {items:?}");
+    // Once the conversation can be read again, the question is answered.
     up.store(true, Ordering::SeqCst);
     office.clock.advance_to(due);
     office.work().await;
@@ -75,13 +82,21 @@ async fn no_timer_of_it_makes_it_ready_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_in_its_inbox_does_not_make_it_ready_at_once() {
+async fn its_inbox_does_not_make_it_ready_immediately() {
     let (office, up) = with_a_question().await;
     up.store(true, Ordering::SeqCst);
     office.say("P1", "e2", "Hello?").await;
-    assert_eq!(work_unreadable(&office).await, 2, "once, and once to rest");
+    assert_eq!(
+        work_unreadable(&office).await,
+        2,
+        "once, and once to back off"
+    );
     let said = office.world.texts().len();
     office.clock.advance_to(office.next_due().await.unwrap());
     office.work().await;
-    assert_eq!(office.world.texts().len(), said + 1, "it is answered later");
+    assert_eq!(
+        office.world.texts().len(),
+        said + 1,
+        "the message is answered later"
+    );
 }

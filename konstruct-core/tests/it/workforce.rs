@@ -1,4 +1,4 @@
-//! An employee in an app: what an embedder changes between two starts.
+//! Changes that an embedder makes between two starts of an app.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ impl App {
         }
     }
 
-    /// A start of the app, with its accounts in an order.
+    /// Starts the app with its accounts in an order.
     fn start(&self, order: [usize; 2], model: ScriptedModel) -> WorkforceBuilder {
         let mut builder = Workforce::builder_on(self.store.clone())
             .clock(self.clock.clone())
@@ -68,7 +68,7 @@ async fn the_order_of_the_channels_changes_no_connection() {
         let id = format!("e{account}");
         first.accept(app.said(account, &id)).await.unwrap();
     }
-    // What one start accepted is answered by the next, whose channels stand in another order.
+    // An event that one start accepted is answered by the next, whose channels are in another order.
     let second = app.start([1, 0], says("Hi.")).hire(ava("guide"));
     second.build().unwrap().run_until_idle().await.unwrap();
     for world in &app.worlds {
@@ -87,16 +87,16 @@ async fn version(app: &App, employee: Employee) -> u32 {
 async fn the_version_follows_from_the_settings() {
     let app = App::new();
     let guide = version(&app, ava("guide")).await;
-    assert_eq!(version(&app, ava("guide")).await, guide, "the same again");
+    assert_eq!(version(&app, ava("guide")).await, guide, "equal settings");
     assert_ne!(version(&app, ava("cook")).await, guide, "another role");
 }
 
-/// A model that cannot be reached: its turn stays open.
+/// Returns a model that cannot be reached, so that its turn stays open.
 fn away() -> ScriptedModel {
     ScriptedModel::new(|_: &ModelRequest| Answer::Refuses(ErrorKind::Unavailable))
 }
 
-/// Opens a turn of the first version, and starts again with another.
+/// Opens a turn with the first version, and starts again with another.
 async fn edited(kept: bool) -> (App, Workforce, ScriptedModel) {
     let app = App::new();
     let before = app.start([0, 1], away()).hire(ava("guide"));
@@ -132,9 +132,13 @@ async fn an_open_turn_is_finished_by_the_version_that_began_it() {
 #[tokio::test]
 async fn an_open_turn_is_not_continued_by_another_version() {
     let (app, after, model) = edited(false).await;
-    assert_eq!(model.calls().len(), 0, "the new version was asked");
+    assert_eq!(
+        model.calls().len(),
+        0,
+        "the model was called with the new version"
+    );
     assert_eq!(app.worlds[0].texts(), [""; 0]);
-    // It ends with an open item, and new messages are answered.
+    // The turn ends with an open item, and new messages are answered.
     for _ in 0..100 {
         app.clock.advance(Duration::from_secs(600));
         after.run_until_idle().await.unwrap();
@@ -149,7 +153,7 @@ async fn an_open_turn_is_not_continued_by_another_version() {
 }
 
 #[tokio::test]
-async fn what_an_owner_reads_comes_from_the_workforce() {
+async fn the_workforce_returns_what_an_owner_reads() {
     let app = App::new();
     let built = app.start([0, 1], says("Hi.")).hire(ava("guide"));
     let built = built.build().unwrap();
@@ -168,7 +172,7 @@ async fn what_an_owner_reads_comes_from_the_workforce() {
     };
     assert_eq!(built.ledger(query).await.unwrap().rows.len(), 1);
     assert!(built.items(None, 9).await.unwrap().is_empty());
-    // It was built without a memory.
+    // The workforce was built without a memory.
     let query = Recall::new("hello", konstruct_core::Audience::Tenant, Scope::ALL);
     let refused = built.recall(query).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unsupported);

@@ -128,7 +128,7 @@ fn inputs(turns: &[(TurnId, Vec<Record>)], events: &[Inbound]) -> Result<(), Vio
     let mut taken: HashMap<&str, u32> = HashMap::new();
     for (turn, records) in turns {
         for input in received(records) {
-            // A violation store may have renamed an event that it accepted twice.
+            // A broken store may have renamed an event that it accepted twice.
             let id = input.event.id.split('#').next().unwrap_or_default();
             *taken.entry(id).or_default() += 1;
         }
