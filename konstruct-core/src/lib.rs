@@ -1,6 +1,9 @@
 //! Konstruct runs AI employees in Slack and WhatsApp. This crate contains its data types, its traits and the durable turn engine.
 //!
 //! A *turn* is one reaction of an employee to new messages: it reads them, calls a model and tools, and sends a reply.
+//!
+//! Start with [`Workforce`] to embed employees in an app. Implement [`Channel`], [`LlmBackend`], [`store::Store`] or
+//! [`MemoryStore`] to connect your own backends.
 
 pub mod channel;
 mod clock;

@@ -39,7 +39,7 @@ pub struct Route {
 ///     async_trait, directory::{ConnectionState, ConnectionStates, Route, Staff}, tool::Toolbox,
 /// };
 ///
-/// /// Every WhatsApp number belongs to the shop of the same row of a table.
+/// /// Each row contains a shop and its WhatsApp number.
 /// #[derive(Debug)]
 /// struct Shops {
 ///     rows: Vec<(TenantId, AccountId, ConnectionId, Arc<dyn Channel>, Employee)>,

@@ -43,7 +43,12 @@ impl PaidEmbedder {
     fn payer(&self) -> Result<(Arc<dyn Store>, Arc<dyn Directory>)> {
         let both = self.payer.get();
         both.and_then(|(store, directory)| Some((store.upgrade()?, directory.upgrade()?)))
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "the embedder has no payer: call `pay_from`, and keep the store and the directory"))
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Unavailable,
+                    "the embedder has no payer: call `pay_from`, and keep its arguments alive",
+                )
+            })
     }
 }
 

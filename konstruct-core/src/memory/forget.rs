@@ -136,7 +136,7 @@ impl fmt::Display for Until {
         match self {
             Self::Rewritten => f.write_str("until the store's files are rewritten"),
             Self::BackupsExpire => {
-                f.write_str("until the write-ahead log and the backups of that time are gone")
+                f.write_str("until the write-ahead log and the backups of that time are deleted")
             }
             Self::RingKeyRetired { key } => write!(f, "until key `{key}` of the ring is retired"),
             Self::TenantErased => f.write_str("for as long as the tenant is kept"),

@@ -39,7 +39,6 @@ pub struct Record {
     /// The turn.
     pub turn: TurnId,
     /// When it happened, by the driver's clock.
-    /// When it happened, by the driver's clock.
     pub at: Timestamp,
     /// Who caused it.
     pub cause: Cause,
@@ -431,7 +430,7 @@ pub struct Cited {
 /// A failure, reduced to what the turn's decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What went wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
     /// How long the remote side asks to wait, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

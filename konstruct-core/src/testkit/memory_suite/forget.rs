@@ -80,8 +80,8 @@ impl Scene {
     async fn everything(&self, subject: &MemorySubject) -> Result<String, Failed> {
         let tenant = self.office.tenant;
         let memory = self.office.exported(subject).await?;
-        let journal: Vec<Exported> = subject.store.export(tenant).await?.try_collect().await?;
-        let mut all = format!("{memory:?} {journal:?}");
+        let store: Vec<Exported> = subject.store.export(tenant).await?.try_collect().await?;
+        let mut all = format!("{memory:?} {store:?}");
         let unanswered = subject.memory.unanswered(tenant, 100).await?;
         all.push_str(&format!("{unanswered:?}"));
         let audiences = [
@@ -439,7 +439,7 @@ pub(super) async fn an_imported_export_returns_the_same_results(
     };
     let memory = scene.office.exported(subject).await?;
     ensure_eq!(facts(&memory), 3, "facts of the export");
-    let journal: Vec<Exported> = subject.store.export(tenant).await?.try_collect().await?;
+    let store: Vec<Exported> = subject.store.export(tenant).await?.try_collect().await?;
     // This could be another instance. A completely erased tenant is equivalent.
     subject
         .memory
@@ -449,7 +449,7 @@ pub(super) async fn an_imported_export_returns_the_same_results(
         answers(subject, &scene).await?.is_empty(),
         "an erased tenant returns results"
     );
-    subject.store.import(tenant, journal).await?;
+    subject.store.import(tenant, store).await?;
     subject.memory.import_memory(tenant, memory.clone()).await?;
     ensure_eq!(
         answers(subject, &scene).await?,

@@ -67,11 +67,11 @@ macro_rules! hold {
 /// Checks every guarantee.
 pub(super) async fn laws(
     scene: &Scene,
-    journal: &dyn Store,
+    store: &dyn Store,
     events: &[Inbound],
     setting: Setting,
 ) -> Result<(), Violation> {
-    let exported: Vec<_> = journal.export(scene.tenant).await?.try_collect().await?;
+    let exported: Vec<_> = store.export(scene.tenant).await?.try_collect().await?;
     let mut turns: Vec<(TurnId, Vec<Record>)> = Vec::new();
     let mut ledger = Vec::new();
     let (mut spent, mut reserved) = (NanoUsd(0), NanoUsd(0));
