@@ -82,11 +82,8 @@ impl ModelRequest {
     /// ```
     /// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
     ///
-    /// let request = ModelRequest {
-    ///     messages: vec![ModelMessage::text(Role::User, "Are you open?")],
-    ///     context: "It is Sunday.".into(),
-    ///     ..ModelRequest::default()
-    /// };
+    /// let request = ModelRequest::new("", [ModelMessage::text(Role::User, "Are you open?")])
+    ///     .with(|request| request.context = "It is Sunday.".into());
     /// let told = request.told();
     /// assert!(told.context.is_empty() && told.messages.len() == 1);
     /// ```
