@@ -61,6 +61,11 @@
 //! | `static-embed` | no | an embedder in the program, for English |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to measure sealing |
 
+#![cfg_attr(
+    not(any(feature = "redb", feature = "postgres")),
+    expect(dead_code, reason = "only the stores use it")
+)]
+
 mod extract;
 
 mod chunk;
@@ -69,6 +74,14 @@ mod analyze;
 
 mod bm25;
 
+#[cfg_attr(
+    not(any(feature = "redb", feature = "postgres", feature = "testkit")),
+    expect(
+        unused_imports,
+        unused_macros,
+        reason = "the stores implement the memory traits with them"
+    )
+)]
 mod memory;
 
 mod vector;
@@ -76,9 +89,21 @@ mod vector;
 #[cfg(feature = "static-embed")]
 mod embed;
 
+#[cfg_attr(
+    not(feature = "redb"),
+    expect(unused_imports, reason = "only redb uses all of it")
+)]
+#[cfg_attr(
+    not(any(feature = "redb", test)),
+    expect(dead_code, reason = "only redb uses all of it")
+)]
 mod seal;
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
+#[cfg_attr(
+    not(any(feature = "redb", test)),
+    expect(dead_code, reason = "only redb stores lists of values")
+)]
 mod compact;
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
