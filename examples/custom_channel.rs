@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    AccountId, Attachment, Capabilities, Channel, ChannelKind, DocumentFormat, Employee, Error,
-    ErrorKind, Find, FindQuery, Inbound, KnowledgeStore as _, NewDocument, Op, Outgoing, Receipt,
-    Rendered, Result, Workforce,
+    AccountId, Channel, ChannelKind, DocumentFormat, Employee, Error, ErrorKind, Inbound,
+    NewDocument, Outgoing, Result, Workforce,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    memory::KnowledgeStore as _,
+    message::Attachment,
+    outgoing::Rendered,
 };
 use konstruct_llm::Extract;
 use konstruct_memory::Redb;
@@ -38,7 +41,7 @@ impl Channel for Terminal {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (key, text) = match op {
             Op::Send { key, outgoing, .. } => (key, outgoing.text),
-            Op::Progress { .. } => {
+            Op::Progress { .. } | Op::MarkRead { .. } => {
                 return Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"));
             }
         };

@@ -14,10 +14,10 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Document, Erase, Error, ErrorKind, Hit, Mark, NewDocument, Remembered, Result, Signals,
-    TenantId, Timestamp,
+    Document, Erase, Error, ErrorKind, Hit, NewDocument, Result, TenantId, Timestamp,
     memory::{
-        Candidate, ItemChange, ItemKey, ItemStore, PassageSearch, Question, ScanMemory, Section,
+        Candidate, ItemChange, ItemKey, ItemStore, Mark, PassageSearch, Question, Remembered,
+        ScanMemory, Section, Signals,
     },
     testkit::{MEMORY_CASES, MemorySubject, ReferenceStore, VirtualClock, memory_suite},
 };

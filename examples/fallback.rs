@@ -5,8 +5,9 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use konstruct_core::{
-    CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak, Role, Secret, TenantId,
+    Secret, TenantId,
     limit::{Budget, LocalBudget},
+    llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak, Role},
 };
 use konstruct_llm::{
     Anthropic, Deployment, OpenAi, Pool,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    BlockKind, CallContext, Finish, LlmBackend, ModelEvent, ModelInfo, ModelRequest, ModelStream,
-    Part, Price, Result, Usage,
+    LlmBackend, Result,
+    llm::{BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, Part},
+    money::{Price, Usage},
     testkit::{LlmSubject, llm_suite},
 };
 

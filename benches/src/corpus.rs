@@ -1,4 +1,4 @@
-//! Payloads of a folder, sent as the vendors send them, through the real gateway into a real store.
+//! Posts recorded payloads of a folder, as the vendors send them, through the real gateway into a real store.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,29 +14,31 @@ use konstruct_channels::{
     testkit::{signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Body, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory,
-    Error, Result, Route, Secret, Staff, SystemClock, TenantId,
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Secret,
+    SystemClock, TenantId,
+    directory::{ConnectionState, Route, Staff},
+    message::Body,
     store::{Exported, Store},
 };
 use serde_json::Value;
 
-/// What the rows of a file are, as its name says.
+/// The kind of a file's rows, given by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Bodies of Slack's that are JSON: events, handshakes, the word that events are held back.
+    /// JSON bodies of Slack: events, handshakes, rate limit notices.
     SlackJson,
-    /// Slack's interactions: a form with the JSON in `payload`.
+    /// Slack's interactions: a form with JSON in `payload`.
     SlackInteraction,
     /// Slack's slash commands: a form of plain fields.
     SlackCommand,
-    /// Frames of Socket Mode around any of the above.
+    /// Socket Mode frames around any of the above.
     SlackEnvelope,
-    /// Bodies of Meta's.
+    /// Bodies of Meta.
     WhatsApp,
 }
 
 impl Kind {
-    /// Reads the kind off a file's name; `None` for what is nothing that comes in.
+    /// Returns the kind for a file name; `None` if it is not of inbound payloads.
     pub fn of(file: &str) -> Option<Self> {
         const NAMES: &[(&str, Kind)] = &[
             ("whatsapp", Kind::WhatsApp),
@@ -52,29 +54,29 @@ impl Kind {
     }
 }
 
-/// What became of a file's rows.
+/// The outcome of a file's rows.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Payloads that were posted, and rows that could not be.
     pub payloads: u64,
-    /// Payloads that were answered with 200.
+    /// Payloads answered with 200.
     pub accepted: u64,
-    /// Payloads of which an event is kept that has a type.
+    /// Payloads with a stored event of a known type.
     pub typed: u64,
-    /// Payloads of which all events are kept as unsupported.
+    /// Payloads whose stored events are all unsupported.
     pub unsupported: u64,
-    /// Payloads that were answered with something else, and rows that hold none.
+    /// Payloads answered with another status, and rows without a payload.
     pub errors: u64,
-    /// Payloads that were answered with 200 and of which something is not in the journal.
+    /// Payloads answered with 200 with content missing from the store.
     pub lost: u64,
-    /// Frames that carry no payload, such as `hello`.
+    /// Frames without a payload, such as `hello`.
     pub control: u64,
-    /// What is to be said about rows.
+    /// Notes about rows.
     pub notes: Vec<String>,
 }
 
 impl Tally {
-    /// Adds what became of another file's rows.
+    /// Adds the outcome of another file.
     pub fn add(&mut self, other: &Self) {
         self.payloads += other.payloads;
         self.accepted += other.accepted;
@@ -90,29 +92,29 @@ impl Tally {
 #[derive(Debug)]
 pub struct Intake {
     gateway: Gateway,
-    journal: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     accounts: EveryAccount,
     secret: Secret,
 }
 
-/// A payload that was answered with 200: what is to be found in the journal.
+/// A payload answered with 200: what must be in the store.
 #[derive(Debug)]
-struct Promise {
+struct Expectation {
     row: String,
     events: u64,
     unread: u64,
 }
 
 impl Intake {
-    /// Puts a gateway in front of a journal.
+    /// Creates a gateway for a store.
     ///
     /// # Errors
-    /// When a webhook cannot be made.
-    pub fn new(journal: Arc<dyn Store>) -> Result<Self> {
+    /// A webhook cannot be created.
+    pub fn new(store: Arc<dyn Store>) -> Result<Self> {
         let secret = Secret::new("a secret of the corpus");
         let accounts = EveryAccount::default();
         let directory: Arc<dyn Directory> = Arc::new(accounts.clone());
-        let gateway = Gateway::new(directory, Arc::clone(&journal), Arc::new(SystemClock))
+        let gateway = Gateway::new(directory, Arc::clone(&store), Arc::new(SystemClock))
             .with(ChannelKind::SLACK, SlackWebhook::new(secret.clone())?)
             .with(
                 ChannelKind::WHATSAPP,
@@ -120,16 +122,16 @@ impl Intake {
             );
         Ok(Self {
             gateway,
-            journal,
+            store,
             accounts,
             secret,
         })
     }
 
-    /// Posts every row of a file, and looks afterwards for what was accepted.
+    /// Posts every row of a file, and then checks the store for what was accepted.
     ///
     /// # Errors
-    /// When the file or the journal cannot be read.
+    /// The file or the store cannot be read.
     pub async fn file(&self, path: &Path, kind: Kind) -> Result<Tally> {
         let bytes = fs::read(path).map_err(|error| {
             Error::invalid("file", format!("{} cannot be read", path.display())).with_source(error)
@@ -159,13 +161,13 @@ impl Intake {
         Ok(tally)
     }
 
-    /// Posts one payload through a connection of its own: ids that are blank or that rows share fold nothing.
+    /// Posts one payload through a connection of its own, so that blank ids and ids shared by rows do not deduplicate anything.
     async fn post(
         &self,
         row: String,
         posted: Posted,
         tally: &mut Tally,
-    ) -> (ConnectionId, Option<Promise>) {
+    ) -> (ConnectionId, Option<Expectation>) {
         let connection = self.accounts.next();
         let request = if posted.channel == ChannelKind::WHATSAPP {
             signed_whatsapp(&self.secret, posted.body)
@@ -182,7 +184,7 @@ impl Intake {
         channel: &ChannelKind,
         request: &WebhookRequest,
         tally: &mut Tally,
-    ) -> Option<Promise> {
+    ) -> Option<Expectation> {
         let before = self.gateway.counts();
         let reply = self.gateway.handle(channel, request).await;
         let after = self.gateway.counts();
@@ -206,21 +208,21 @@ impl Intake {
                     .push(format!("{row}: {count} of its events {what}"));
             }
         }
-        Some(Promise {
+        Some(Expectation {
             row,
             events: after.accepted - before.accepted,
             unread: after.undecodable - before.undecodable,
         })
     }
 
-    /// Reads the journal back, and compares it with what was promised.
+    /// Reads the store, and compares it with the accepted payloads.
     async fn look_for(
         &self,
-        promised: HashMap<ConnectionId, Promise>,
+        promised: HashMap<ConnectionId, Expectation>,
         tally: &mut Tally,
     ) -> Result<()> {
         let mut found: HashMap<ConnectionId, Vec<bool>> = HashMap::new();
-        let mut export = self.journal.export(self.accounts.tenant).await?;
+        let mut export = self.store.export(self.accounts.tenant).await?;
         while let Some(item) = export.try_next().await? {
             if let Exported::Inbox(item) = item
                 && let Some(routed) = item.event
@@ -248,19 +250,19 @@ impl Intake {
     }
 }
 
-/// A payload in the form in which its vendor sends it.
+/// A payload in its vendor's form.
 struct Posted {
     channel: ChannelKind,
     body: Vec<u8>,
     handshake: bool,
 }
 
-/// Makes a row what its vendor would send; nothing of a frame that carries nothing.
+/// Converts a row to the vendor's form; `None` for a frame without a payload.
 fn read(kind: Kind, row: &str) -> Result<Option<Posted>, String> {
     let row: Value = serde_json::from_str(row).map_err(|error| format!("not JSON: {error}"))?;
     let payload = row.get("payload").ok_or("no `payload`")?;
     let payload = match kind {
-        // A frame has the payload as JSON, whatever a webhook's would look like.
+        // A frame has the payload as JSON, whatever the form of the webhook.
         Kind::SlackEnvelope => match payload.get("payload") {
             Some(payload) if !payload.is_null() => payload,
             _ => return Ok(None),
@@ -273,7 +275,7 @@ fn read(kind: Kind, row: &str) -> Result<Option<Posted>, String> {
         _ => ChannelKind::SLACK,
     };
     let body = match (kind, payload) {
-        // A body that was recorded as text is sent as it is.
+        // A body that was recorded as text is sent unchanged.
         (_, Value::String(text)) => text.clone(),
         (Kind::SlackInteraction, payload) => form([("payload", payload.to_string())]),
         (Kind::SlackCommand, Value::Object(fields)) => {
@@ -295,7 +297,7 @@ fn form(fields: impl IntoIterator<Item = (impl AsRef<str>, String)>) -> String {
     form.finish()
 }
 
-/// How a form says it.
+/// Returns a value as a form field.
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -304,7 +306,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A directory in which every account is one tenant's, through a connection that can be exchanged.
+/// A directory in which every account belongs to one tenant, with a replaceable connection.
 #[derive(Clone, Debug)]
 struct EveryAccount {
     tenant: TenantId,
@@ -321,7 +323,7 @@ impl Default for EveryAccount {
 }
 
 impl EveryAccount {
-    /// Exchanges the connection, and returns the new one.
+    /// Replaces the connection, and returns the new one.
     fn next(&self) -> ConnectionId {
         let new = ConnectionId::new();
         let mut connection = self
@@ -378,8 +380,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, rows).unwrap();
-        let journal = ReferenceStore::new(Arc::new(SystemClock));
-        let intake = Intake::new(Arc::new(journal)).unwrap();
+        let store = ReferenceStore::new(Arc::new(SystemClock));
+        let intake = Intake::new(Arc::new(store)).unwrap();
         let kind = Kind::of(name).expect("a known name");
         let tally = intake.file(&path, kind).await.unwrap();
         let Tally {
@@ -399,7 +401,7 @@ mod tests {
         "channel":"D1","channel_type":"im","user":"U1","ts":"1.000002","text":"hi"}}}"#;
 
     #[tokio::test]
-    async fn odd_rows_are_told_of() {
+    async fn malformed_rows_are_reported() {
         let message = MESSAGE.replace('\n', " ");
         let rows = format!("{message}\n\n{message}\nno JSON\n{{\"source\":\"s\"}}\n");
         let notes = check("slack_events.jsonl", rows.as_bytes(), [4, 2, 2, 0, 0]).await;
@@ -409,7 +411,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_kept_is_lost() {
+    async fn missing_content_counts_as_lost() {
         let rows = br#"{"payload":{"object":"whatsapp_business_account"}}"#;
         check("heldout_whatsapp.jsonl", rows, [1, 1, 0, 1, 0]).await;
         let status = br#"{"payload":{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"field":"messages","value":{"messaging_product":"whatsapp","metadata":{"phone_number_id":"2"},"statuses":[{"id":"wamid.1","status":"delivered","timestamp":"1","recipient_id":"3"}]}}]}]}}"#;

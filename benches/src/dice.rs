@@ -1,11 +1,11 @@
-//! Random numbers that a seed decides.
+//! Seeded random numbers.
 
-/// A small generator (splitmix64): the same on every machine.
+/// A small generator (splitmix64) with the same numbers on every machine.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// Starts with a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -19,12 +19,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Returns a number below `end`; 0 where there is none.
+    /// Returns a number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.roll() % end.max(1)
     }
 
-    /// Returns whether something happens that happens so many times in a hundred.
+    /// Returns `true` with this chance in percent.
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }

@@ -1,14 +1,18 @@
-//! An embedder's program on PostgreSQL, made of the published parts: the gateway's routes, a worker, a learner, and a directory of
-//! many tenants with a WhatsApp number each. It is configured by the variables that the server has.
+//! A program that embeds Konstruct on PostgreSQL, built from the published parts: the gateway's routes, a worker, a learner, and
+//! a directory of many tenants with a WhatsApp number each. It is configured by the same variables as the server.
 
 use std::{collections::HashMap, env, num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_channels::{Gateway, WhatsApp, WhatsAppWebhook, routes};
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, Clock, ConnectionId, ConnectionState, ConnectionStates,
-    Directory, Employee, Error, LlmBackend, MemoryStore, Result, Route, Secret, Staff, SystemClock,
-    TenantId, learn::Learner, store::Store, tool::Toolbox, turn::Driver, turn::Worker,
+    AccountId, Channel, ChannelKind, Clock, ConnectionId, Directory, Employee, Error, LlmBackend,
+    MemoryStore, Result, Secret, SystemClock, TenantId,
+    directory::{ConnectionState, ConnectionStates, Route, Staff},
+    learn::Learner,
+    store::Store,
+    tool::Toolbox,
+    turn::{Driver, Worker},
 };
 use konstruct_llm::{Deployment, OpenAi, Pool};
 use konstruct_memory::{KeyRing, Postgres, StaticEmbedder};
@@ -25,10 +29,10 @@ pub fn number(nth: usize) -> String {
     format!("10654035{nth:07}")
 }
 
-/// Serves so many tenants until SIGTERM, with so many connections to the database.
+/// Serves this many tenants until SIGTERM, with this many connections to the database.
 ///
 /// # Errors
-/// A variable is missing or wrong; those of the database.
+/// A variable is missing or invalid; errors of the database.
 pub async fn serve(tenants: usize, connections: u32) -> std::result::Result<(), Failed> {
     let mut terminated = signal(SignalKind::terminate())?;
     let store = Postgres::builder(Secret::new(variable("DATABASE_URL")?))
@@ -68,7 +72,7 @@ pub async fn serve(tenants: usize, connections: u32) -> std::result::Result<(), 
 
     let (stop, stopped) = watch::channel(());
     let ended = |mut stopped: watch::Receiver<()>| async move {
-        // The sender is gone: that is the end.
+        // An error means that the sender was dropped, which also ends the program.
         let _ = stopped.changed().await;
     };
     let learning = tokio::spawn(learning.run(ended(stopped.clone())));
@@ -84,7 +88,7 @@ fn variable(name: &str) -> std::result::Result<String, Failed> {
     env::var(name).map_err(|_| format!("{name} is not set").into())
 }
 
-/// Tenants that each have an employee and a WhatsApp number: always the same.
+/// A fixed set of tenants, each with an employee and a WhatsApp number.
 #[derive(Debug)]
 struct Shops {
     staff: Staff,

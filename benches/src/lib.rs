@@ -1,24 +1,24 @@
-//! Benchmarks and proofs of Konstruct, as programs: see `README.md` for how to run each and what its figures mean.
+//! Benchmarks and stress tests of Konstruct. `README.md` describes how to run each of them, and the meaning of its figures.
 //!
 //! # Code map
-//! * `corpus` - payloads of a folder, sent as the vendors send them, through the real gateway into a real store.
-//! * `server` - the built server as a child process: started, killed, asked.
-//! * `office` - the fake Slack, Graph API and model that such a server is pointed at.
-//! * `traffic` - what people say in the crash proof, and how it is delivered; `sender` - delivery until it is acknowledged.
-//! * `verdict` - what is left in the store and at the fakes after the crash proof, held against the laws.
-//! * `embedder` - an embedder's program on PostgreSQL, which is measured beside the server.
-//! * `quick` - a model, a vendor and a sender that cost next to nothing; `process` - what a process uses.
-//! * `prefill` - a store that is large before anything begins.
-//! * `distill` - a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
-//! * `pool` - what the pool costs, beside a bare HTTP client, other libraries and gateways.
-//! * `recall` - long chats with questions, through a store, and which share of the evidence is found.
-//! * `search` - vectors, and how long each way to search them takes, the others included.
-//! * `search_files` - words in files that must not be there.
+//! * `corpus` - posts recorded payloads, as the vendors send them, through the real gateway into a real store.
+//! * `server` - the built server as a child process: start, kill, query.
+//! * `office` - the fake Slack, Graph API and model of such a server.
+//! * `traffic` - the messages of the crash test and their deliveries; `sender` - delivery until acknowledgement.
+//! * `verdict` - compares the store and the fakes after the crash test with the guarantees.
+//! * `embedder` - a program that embeds Konstruct on PostgreSQL, which is compared with the server.
+//! * `quick` - a model, a vendor and a sender with minimal cost; `process` - the resource use of a process.
+//! * `prefill` - fills a store before the test.
+//! * `distill` - distils a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
+//! * `pool` - the cost of the pool, compared with a bare HTTP client, other libraries and gateways.
+//! * `recall` - long chats with questions, and the share of the evidence that a memory finds.
+//! * `search` - vectors, and the latency of several ways to search them, including other libraries.
+//! * `search_files` - searches files for forbidden words.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
 //! * `staff` - an employee with a scripted model and channel, on such a store.
-//! * `streams` - recorded answers of language models, and what they say as plain JSON.
-//! * `webhooks` - how long webhooks of a tenant take while something else goes on.
-//! * `dice` - random numbers that a seed decides.
+//! * `streams` - recorded answers of language models, and their content as plain JSON.
+//! * `webhooks` - the acknowledgement times of a tenant's webhooks during other work.
+//! * `dice` - seeded random numbers.
 
 pub mod corpus;
 pub mod dice;
@@ -42,5 +42,5 @@ pub mod traffic;
 pub mod verdict;
 pub mod webhooks;
 
-/// What a bench ends with when it cannot go on.
+/// The error of a benchmark that cannot continue.
 pub type Failed = Box<dyn std::error::Error + Send + Sync>;

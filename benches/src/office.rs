@@ -1,4 +1,4 @@
-//! The fake Slack, Graph API and model that a server is pointed at.
+//! The fake Slack, Graph API and model of a server under test.
 
 use konstruct_channels::testkit::{FakeGraph, FakeSlack, Fault};
 use konstruct_llm::testkit::{FakeProvider, FakeServer, Reply};
@@ -11,7 +11,7 @@ pub const NUMBER: &str = "106540352242922";
 /// The secret that both vendors sign with.
 pub const SECRET: &str = "a secret of the vendors";
 
-/// Two vendors and a model, in this process.
+/// Two vendors and a model in this process.
 #[derive(Debug)]
 pub struct Office {
     /// Slack.
@@ -22,10 +22,10 @@ pub struct Office {
 }
 
 impl Office {
-    /// Starts them. The model says what it was told last.
+    /// Starts them. The model repeats the last message.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// No port is free.
     pub async fn open() -> Result<Self, Failed> {
         let model = FakeProvider::new(|asked| Reply::text(format!("Re: {asked}")));
         Ok(Self {
@@ -35,7 +35,7 @@ impl Office {
         })
     }
 
-    /// Points a server at them.
+    /// Configures a server to use them.
     pub fn connect(&self, setup: &mut Setup) {
         let variables = [
             ("KONSTRUCT_DEMO", "false"),
@@ -56,15 +56,15 @@ impl Office {
         }
     }
 
-    /// Returns how many messages the vendors took.
+    /// Returns the number of messages that the vendors accepted.
     pub fn taken(&self) -> usize {
         self.slack.posts().len() + self.graph.posts().len()
     }
 
-    /// Lets one of the vendors misbehave in its next send.
+    /// Injects a fault into the next send of one of the vendors.
     pub fn misbehave(&self, dice: &mut Dice) {
         let slack = dice.percent(50);
-        // What WhatsApp never took stays open for good, and a person has to be asked: it is rarer than the rest.
+        // A message that WhatsApp never accepted stays unresolved, and a person must be asked: this fault is rarer.
         let never = if slack { 8 } else { 2 };
         let fault = match dice.below(100) {
             n if n < never => Fault::DropBefore,
@@ -80,7 +80,7 @@ impl Office {
         }
     }
 
-    /// Lets both vendors take their next sends and hold the answers back.
+    /// Makes both vendors accept their next sends without answering.
     pub fn hold_answers(&self, sends: usize) {
         for _ in 0..sends {
             self.slack.plan("chat.postMessage", Fault::Delay(1_500));

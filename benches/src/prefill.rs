@@ -1,11 +1,12 @@
-//! A store that is large before anything begins: finished conversations of another tenant.
+//! Fills a store before the test with finished conversations of another tenant.
 
 use std::{fs, path::Path, time::Duration};
 
 use konstruct_channels::slack;
 use konstruct_core::{
-    Clock as _, ConnectionId, Result, RoutedEvent, SystemClock, TenantId, Timestamp, TurnId,
-    WorkerId,
+    Clock as _, ConnectionId, Result, SystemClock, TenantId, Timestamp, TurnId,
+    id::WorkerId,
+    message::RoutedEvent,
     store::{Append, ClaimRequest, Mailbox as _},
     turn::{Action, Cause, Entry, Event, Outcome, RECORD_VERSION, Record, SilenceReason},
 };
@@ -13,15 +14,14 @@ use konstruct_memory::Redb;
 
 use crate::Failed;
 
-/// How much one conversation holds (a record of it fits into 256 KiB, for redb's pages double), and how many are written at
-/// a time.
+/// The size of a conversation (a record of it fits into 256 KiB, because redb's pages double), and the number written at a time.
 const SIZE: usize = 250_000;
 const AT_ONCE: u64 = 64;
 
-/// Writes conversations until the file holds about so much. Returns how many.
+/// Writes conversations until the file has about this size. Returns their number.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub async fn prefill(path: &Path, bytes: u64) -> Result<u64, Failed> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -74,7 +74,7 @@ fn said(number: u64, connection: ConnectionId) -> Vec<RoutedEvent> {
     events.into_iter().map(route).collect()
 }
 
-/// A turn in which a tool had much to tell.
+/// Returns a turn with a large tool result.
 fn turn(at: Timestamp) -> Vec<Record> {
     let turn = TurnId::new();
     let record = |cause, entry| Record {

@@ -1,22 +1,22 @@
-//! What a process uses, as Linux counts it.
+//! The resource use of a process, as counted by Linux.
 
 use std::{fs, time::Duration};
 
 use crate::Failed;
 
-/// Returns the processor time that a process has used, in its own code and in the kernel.
+/// Returns the processor time that a process has used, in user and kernel mode.
 ///
 /// # Errors
-/// When there is no such process.
+/// There is no such process.
 pub fn cpu(id: u32) -> Result<Duration, Failed> {
     let fields = fields(id)?;
     ticks(fields.iter().skip(UTIME).take(2))
 }
 
-/// Returns the processor time that a process, its children and those of its children that have ended have used.
+/// Returns the processor time of a process, its children, and their ended children.
 ///
 /// # Errors
-/// When there is no such process.
+/// There is no such process.
 pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
     let mut all = fields(id)?.split_off(UTIME);
     all.truncate(4);
@@ -25,7 +25,7 @@ pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
         let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // It may have ended just now.
+        // It may have just ended.
         if let Ok(fields) = fields(child)
             && fields.get(PARENT) == Some(&id.into())
         {
@@ -38,20 +38,20 @@ pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
 /// Returns a process's parent.
 ///
 /// # Errors
-/// When there is no such process.
+/// There is no such process.
 pub fn parent(id: u32) -> Result<u32, Failed> {
     let parent = fields(id)?.get(PARENT).copied().ok_or("no parent")?;
     Ok(u32::try_from(parent)?)
 }
 
-/// Where the parent is among the fields, and the four of processor time: own, in the kernel, and both of ended children.
+/// The positions of the parent and of the four processor times: user, system, and both of ended children.
 const PARENT: usize = 0;
 const UTIME: usize = 10;
 
-/// Returns the numbers of a process's state, from its parent on; what is negative or larger is 0.
+/// Returns the numbers of a process's state, from its parent on. Negative and larger ones are 0.
 fn fields(id: u32) -> Result<Vec<u64>, Failed> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name may hold anything but a line break; behind it are a letter and numbers.
+    // The name may contain anything but a line break; a letter and numbers follow it.
     let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
     let fields = fields.split_whitespace().skip(1);
     Ok(fields.map(|field| field.parse().unwrap_or(0)).collect())
@@ -62,10 +62,10 @@ fn ticks<'a>(ticks: impl Iterator<Item = &'a u64>) -> Result<Duration, Failed> {
     Ok(Duration::from_secs(ticks.sum()) / second)
 }
 
-/// Returns how much memory a process holds, in MB.
+/// Returns the resident memory of a process, in MB.
 ///
 /// # Errors
-/// When there is no such process.
+/// There is no such process.
 pub fn resident(id: u32) -> Result<u64, Failed> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

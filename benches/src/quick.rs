@@ -1,6 +1,6 @@
-//! A model, a vendor and a sender that cost next to nothing, so that what is measured is the server.
+//! A model, a vendor and a sender with minimal cost, so that only the server is measured.
 //!
-//! HTTP/1.1 over plain TCP with connections that stay open: bodies have a length, and nothing else is understood.
+//! HTTP/1.1 over plain TCP with persistent connections. Bodies have a length; nothing else is supported.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 
-/// What the model answers: a stream of two pieces and what they cost.
+/// The model's answer: a stream of two pieces and their usage.
 const ANSWER: &str = concat!(
     r#"data: {"id":"c1","object":"chat.completion.chunk","model":"fake","choices":[{"index":0,"delta":{"role":"assistant","content":"Yes, "},"finish_reason":null}]}"#,
     "\n\n",
@@ -33,7 +33,7 @@ const ANSWER: &str = concat!(
     "\n\ndata: [DONE]\n\n"
 );
 
-/// An OpenAI-compatible model and a Graph API at one address, which answer at once.
+/// An OpenAI-compatible model and a Graph API at one address, which answer immediately.
 #[derive(Clone, Debug)]
 pub struct Quick(Arc<Inner>);
 
@@ -49,7 +49,7 @@ impl Quick {
     /// Starts it on a free port of this machine.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// No port is free.
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let quick = Self(Arc::new(Inner {
@@ -72,12 +72,12 @@ impl Quick {
         format!("http://{}", self.0.addr)
     }
 
-    /// Returns how many messages it took, and how often the model was called.
+    /// Returns the numbers of accepted messages and of model calls.
     pub fn counts(&self) -> (u64, u64) {
         (self.0.sends.load(Relaxed), self.0.calls.load(Relaxed))
     }
 
-    /// Tells when the next message is sent to a number.
+    /// Returns a receiver that resolves when the next message is sent to a number.
     pub fn sent_to(&self, number: &str) -> oneshot::Receiver<()> {
         let (tell, told) = oneshot::channel();
         self.waiting().insert(number.to_owned(), tell);
@@ -92,7 +92,7 @@ impl Quick {
     }
 
     async fn serve(self, stream: TcpStream) {
-        // The response of a request that is not understood is the end of the connection.
+        // A malformed request ends the connection.
         let mut connection = Connection::new(stream);
         while let Ok(Some(message)) = connection.receive().await {
             let (kind, body) = self.answer(&message);
@@ -130,7 +130,7 @@ impl Quick {
         let to = body["to"].as_str().unwrap_or("");
         let nth = self.0.sends.fetch_add(1, Relaxed);
         if let Some(tell) = self.waiting().remove(to) {
-            // Nobody waits any more after the last turn.
+            // Nobody waits after the last turn.
             let _ = tell.send(());
         }
         let sent = json!({
@@ -142,7 +142,7 @@ impl Quick {
     }
 }
 
-/// A connection to the server on which webhooks of WhatsApp are delivered, one after another.
+/// A connection to the server on which WhatsApp webhooks are delivered one after another.
 #[derive(Debug)]
 pub struct Deliverer {
     connection: Connection,
@@ -154,7 +154,7 @@ impl Deliverer {
     /// Connects to a server, such as `http://127.0.0.1:8080`.
     ///
     /// # Errors
-    /// When it does not listen.
+    /// It does not listen.
     pub async fn connect(url: &str, secret: Secret) -> io::Result<Self> {
         let host = url.trim_start_matches("http://").to_owned();
         let stream = TcpStream::connect(&host).await?;
@@ -168,7 +168,7 @@ impl Deliverer {
     /// Delivers a body, and returns the status of the answer.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// The connection ends.
     pub async fn deliver(&mut self, body: &[u8]) -> io::Result<u16> {
         let request = signed_whatsapp(&self.secret, body);
         let mut head = format!(
@@ -192,7 +192,7 @@ impl Deliverer {
     }
 }
 
-/// Returns the webhook of a message that a customer writes to a business's number.
+/// Returns the webhook for a customer's message to a business number.
 pub fn webhook(number: &str, from: &str, id: &str, text: &str) -> Vec<u8> {
     let message = json!({
         "from": from, "id": id, "timestamp": SystemClock.now().as_secs().to_string(), "type": "text",
@@ -224,7 +224,7 @@ struct Connection {
 
 impl Connection {
     fn new(stream: TcpStream) -> Self {
-        // Without it, a small message waits for the acknowledgement of the one before.
+        // Otherwise, a small message waits for the acknowledgement of the previous one.
         let _ = stream.set_nodelay(true);
         Self {
             stream,

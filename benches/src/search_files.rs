@@ -1,10 +1,10 @@
-//! A search through files for words that must not be there.
+//! Searches files for words that must not be in them.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::Failed;
 
-/// How many characters after its prefix belong to a word.
+/// The number of characters of a word after its prefix.
 const TAIL: usize = 5;
 
 /// Adds the words in some bytes that begin with a prefix.
@@ -23,10 +23,10 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
         .position(|window| window == wanted)
 }
 
-/// Returns the words in the files under a path that begin with a prefix.
+/// Returns the words with a prefix in the files under a path.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// A file cannot be read.
 pub fn search_files(path: &Path, prefix: &str) -> Result<BTreeSet<String>, Failed> {
     let mut found = BTreeSet::new();
     if path.is_dir() {

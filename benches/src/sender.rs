@@ -1,4 +1,4 @@
-//! Delivery of webhooks as the vendors do it: signed anew each time, and again until it is acknowledged.
+//! Delivers webhooks like the vendors: signed again for each attempt, and repeated until acknowledged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,13 +11,13 @@ use tokio::sync::Semaphore;
 
 use crate::Failed;
 
-/// How long to wait between two tries. Vendors wait longer; a bench would only last longer.
-const AGAIN: Duration = Duration::from_millis(40);
+/// The pause between two attempts. Vendors wait longer, which would only prolong the benchmark.
+const RETRY: Duration = Duration::from_millis(40);
 
-/// Makes a client that speaks to this machine only.
+/// Creates a client that connects only to this machine.
 ///
 /// # Errors
-/// When TLS cannot be set up, although it is never used.
+/// TLS cannot be set up, although it is never used.
 pub fn client() -> Result<reqwest::Client, Failed> {
     let tls = rustls::ClientConfig::builder_with_provider(
         rustls::crypto::ring::default_provider().into(),
@@ -32,7 +32,7 @@ pub fn client() -> Result<reqwest::Client, Failed> {
     Ok(client.build()?)
 }
 
-/// Which vendor's webhook.
+/// The vendor of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
     /// Slack.
@@ -51,10 +51,10 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Delivers to the server at `base`; both vendors sign with the same secret.
+    /// Creates a sender for the server at `base`; both vendors sign with the same secret.
     ///
     /// # Errors
-    /// Those of [`client`].
+    /// As [`client`].
     pub fn new(base: String, secret: Secret) -> Result<Self, Failed> {
         Ok(Self {
             client: client()?,
@@ -64,17 +64,17 @@ impl Sender {
         })
     }
 
-    /// Delivers a body until it is answered with 200. Returns how many tries that took.
+    /// Delivers a body until it is answered with 200. Returns the number of attempts.
     pub async fn deliver(&self, vendor: Vendor, body: &[u8]) -> u32 {
         for attempt in 1.. {
-            // Who waits for the next try holds nobody up.
+            // The permit is released while waiting for the next attempt.
             let permit = self.at_once.acquire().await;
             let answered = self.once(vendor, body).await;
             drop(permit);
             if answered {
                 return attempt;
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY).await;
         }
         u32::MAX
     }

@@ -1,4 +1,4 @@
-//! The built server as a child process: started, killed, asked.
+//! The built server as a child process: start, kill, query.
 
 use std::{
     collections::HashMap,
@@ -16,16 +16,16 @@ use tokio::process::{Child, Command};
 
 use crate::{Failed, dice::Dice, sender};
 
-/// The operator's token of every server that a bench starts.
+/// The operator's token of every server that a benchmark starts.
 const TOKEN: &str = "the operator of a bench";
 
-/// How long is slept between two looks at something that does not tell by itself.
-pub const LOOK: Duration = Duration::from_millis(5);
+/// The interval of polling.
+pub const POLL: Duration = Duration::from_millis(5);
 
-/// Returns where the server's binary is: the given path, or the one beside this program, built if it is not there.
+/// Returns the path of the server's binary: the given one, or the one next to this program, which is built if it does not exist.
 ///
 /// # Errors
-/// When it cannot be built.
+/// It cannot be built.
 pub fn binary(given: Option<PathBuf>) -> Result<PathBuf, Failed> {
     if let Some(path) = given {
         return Ok(path);
@@ -47,7 +47,7 @@ pub fn binary(given: Option<PathBuf>) -> Result<PathBuf, Failed> {
     }
 }
 
-/// How a server is started: always at the same addresses, on the same data.
+/// The options of a server: always the same addresses and the same data.
 #[derive(Debug)]
 pub struct Setup {
     binary: PathBuf,
@@ -60,12 +60,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Chooses addresses for a server whose data and log are kept in `dir`.
+    /// Chooses addresses for a server with its data and log in `dir`.
     ///
     /// # Errors
-    /// When no ports can be had.
+    /// No ports are free.
     pub fn new(binary: PathBuf, dir: &Path) -> Result<Self, Failed> {
-        // Below the range from which outgoing connections get theirs: nobody takes them between two starts.
+        // Below the range of ephemeral ports, so that no connection takes them between two starts.
         let mut dice = Dice::new(u64::from(std::process::id()));
         let mut port = || {
             let mut ports = std::iter::repeat_with(|| 20_000 + dice.below(10_000));
@@ -97,33 +97,33 @@ impl Setup {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    /// Returns where its store is.
+    /// Returns the path of its store.
     pub fn store(&self) -> PathBuf {
         self.data.join("konstruct.redb")
     }
 
-    /// Returns where its log is.
+    /// Returns the path of its log.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// Returns where it is reached.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.listen)
     }
 
-    /// Makes a client of its admin API.
+    /// Creates a client of its admin API.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// TLS cannot be set up.
     pub fn admin(&self) -> Result<Client, Failed> {
         Ok(Client::new(self.url(), Secret::new(TOKEN))?)
     }
 
-    /// Lists all that waits for a person: the key and the kind of each question.
+    /// Lists the open questions: the key and the kind of each.
     ///
     /// # Errors
-    /// When the server does not answer with a page of questions.
+    /// The server does not answer with a page of questions.
     pub async fn questions(&self, tenant: TenantId) -> Result<HashMap<String, String>, Failed> {
         let (client, mut after) = (sender::client()?, String::new());
         let mut found = HashMap::new();
@@ -141,10 +141,10 @@ impl Setup {
         }
     }
 
-    /// Starts it.
+    /// Starts the server.
     ///
     /// # Errors
-    /// When there is no such program.
+    /// The program does not exist.
     pub fn start(&self) -> Result<Server, Failed> {
         fs::create_dir_all(&self.data)?;
         let log = fs::File::options()
@@ -187,24 +187,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// Kills it at once, as the system would: nothing is flushed.
+    /// Kills it like the system would, without flushing anything.
     ///
     /// # Errors
-    /// When it had ended by itself.
+    /// It had already ended.
     pub async fn kill(mut self) -> Result<(), Failed> {
         if let Some(status) = self.child.try_wait()? {
-            return Err(format!("the server had ended by itself: {status}").into());
+            return Err(format!("the server had already ended: {status}").into());
         }
         self.child.kill().await?;
         Ok(())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not end well.
+    /// It does not end successfully.
     pub async fn terminate(mut self) -> Result<(), Failed> {
-        let id = self.child.id().ok_or("the server had ended by itself")?;
+        let id = self.child.id().ok_or("the server had already ended")?;
         let pid = Pid::from_raw(id.cast_signed()).ok_or("no process")?;
         kill_process(pid, Signal::TERM).map_err(io::Error::from)?;
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
@@ -215,15 +215,15 @@ impl Server {
         }
     }
 
-    /// Returns the process's id.
+    /// Returns the process id.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits until it listens. Returns how long that took from its start.
+    /// Waits until it listens. Returns the time since its start.
     ///
     /// # Errors
-    /// When it ends, or does not listen within a minute.
+    /// It ends, or does not listen within a minute.
     pub async fn listening(&mut self) -> Result<Duration, Failed> {
         let client = sender::client()?;
         while self.started.elapsed() < Duration::from_secs(60) {
@@ -233,12 +233,12 @@ impl Server {
             if client.get(&self.health).send().await.is_ok() {
                 return Ok(self.started.elapsed());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         Err("the server does not listen".into())
     }
 
-    /// Asks its metrics how long it took from its start to the first claim; `None` while there was none.
+    /// Reads from its metrics the time from its start to the first claim; `None` before that.
     pub async fn first_claim(&self, client: &reqwest::Client) -> Option<Duration> {
         let text = client.get(&self.metrics).send().await.ok()?.text().await;
         let value = text.ok()?.lines().find_map(|line| {

@@ -1,9 +1,11 @@
-//! An employee with a scripted model and channel, on a store that is measured.
+//! An employee with a scripted model and channel, on a measured store.
 
 use std::sync::Arc;
 
 use konstruct_core::{
-    ConnectionId, Employee, Find, TenantId, TurnLimits,
+    ConnectionId, Employee, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     testkit::{ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World},
     tool::Toolbox,
     turn::{Driver, Worker},
@@ -11,22 +13,22 @@ use konstruct_core::{
 
 use crate::{Failed, store::Store};
 
-/// A tenant whose employee answers at once.
+/// A tenant whose employee answers immediately.
 #[derive(Debug)]
 pub struct Staffed {
     /// The tenant.
     pub tenant: TenantId,
     /// Its channel.
     pub connection: ConnectionId,
-    /// What does the work.
+    /// Its worker.
     pub worker: Worker,
 }
 
 impl Staffed {
-    /// Hires an employee who is shown so many messages of a conversation.
+    /// Creates an employee who sees this many messages of a conversation.
     ///
     /// # Errors
-    /// Those of the employee's settings; there are none.
+    /// Invalid settings of the employee, which do not occur.
     pub fn hire(
         store: &Store,
         clock: VirtualClock,
@@ -45,7 +47,7 @@ impl Staffed {
         let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);
         directory.connect(tenant, connection, channel);
         let driver = Driver::new(
-            Arc::clone(&store.journal),
+            Arc::clone(&store.turn_store),
             Arc::new(directory),
             Some(Arc::clone(&store.memory)),
             Arc::new(clock),

@@ -1,4 +1,4 @@
-//! What people say in the crash proof: conversations of both vendors, each message delivered once to five times.
+//! The messages of the crash test: conversations with both vendors, each webhook delivered one to five times.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use crate::{dice::Dice, office::NUMBER, sender::Vendor};
 
-/// How many messages a conversation has.
+/// The number of messages of a conversation.
 const LENGTH: usize = 10;
-/// How long after its time a delivery may come: later messages overtake earlier ones.
+/// The longest delay of a delivery in milliseconds: later messages overtake earlier ones.
 const LATEST: u64 = 3_000;
 
-/// A message that a person wrote.
+/// A message from a person.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// What it says, and what it is known by: `m` and the numbers of its conversation and its place there.
+    /// Its text, which identifies it: `m` and the numbers of its conversation and of its position in it.
     pub text: String,
 }
 
@@ -24,25 +24,25 @@ pub struct Message {
 pub struct Delivery {
     /// When, after the beginning.
     pub at: Duration,
-    /// Whose.
+    /// The vendor.
     pub vendor: Vendor,
-    /// The message that it is about, as an index of [`Traffic::messages`].
+    /// Its message, as an index of [`Traffic::messages`].
     pub message: usize,
     /// The body.
     pub body: Vec<u8>,
 }
 
-/// All that is said, and how it is delivered.
+/// All messages and their deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Their deliveries, the first in time first.
+    /// Their deliveries, sorted by time.
     pub deliveries: Vec<Delivery>,
 }
 
 impl Traffic {
-    /// Makes up so many messages that are written within `window`, half of them in Slack and half in WhatsApp.
+    /// Generates this many messages within `window`, half of them in Slack and half in WhatsApp.
     pub fn new(messages: usize, window: Duration, dice: &mut Dice) -> Self {
         let mut traffic = Self::default();
         let begun = SystemClock.now().as_secs();
@@ -51,7 +51,7 @@ impl Traffic {
             let length = LENGTH.min(messages - number * LENGTH);
             let mut seconds: Vec<u64> = (0..length).map(|_| dice.below(window.as_secs())).collect();
             seconds.sort_unstable();
-            // WhatsApp knows whole seconds only: two messages of a conversation are never of the same.
+            // WhatsApp's times are whole seconds: no two messages of a conversation have the same.
             for nth in 1..length {
                 seconds[nth] = seconds[nth].max(seconds[nth - 1] + 1);
             }
@@ -64,7 +64,7 @@ impl Traffic {
         traffic
     }
 
-    /// Writes a message, and delivers each of its webhooks once to five times.
+    /// Adds a message, and delivers each of its webhooks one to five times.
     fn say(&mut self, place: &Place, nth: usize, begun: i64, second: u64, dice: &mut Dice) {
         let text = format!("m{:05}-{nth:02}", place.number);
         let message = self.messages.len();
@@ -83,15 +83,14 @@ impl Traffic {
     }
 }
 
-/// Returns what one more customer writes at once, so that a server that has just started has something to do: the number of
-/// the message, and its webhook.
+/// Returns a message of one more customer, so that a server that has just started has work: its number, and its webhook.
 pub fn knock(nth: u32) -> (String, Vec<u8>) {
     let text = format!("m{:05}-{:02}", 90_000 + nth / 100, nth % 100);
     let body = whatsapp("15559999999", &text, SystemClock.now().as_secs());
     (text, body.to_string().into_bytes())
 }
 
-/// Where a conversation is held, and when it began.
+/// The place of a conversation, and when it began.
 struct Place {
     kind: Kind,
     number: usize,
@@ -103,7 +102,7 @@ enum Kind {
     WhatsApp,
     /// With one person, in a channel of its own.
     Direct,
-    /// In a thread, by people who name the employee.
+    /// In a thread, by people who mention the employee.
     Thread,
 }
 
@@ -128,7 +127,7 @@ impl Place {
         }
     }
 
-    /// Returns the webhooks of a message: in a thread two, for Slack tells of a mention twice.
+    /// Returns the webhooks of a message. A message in a thread has two, because Slack reports a mention twice.
     fn bodies(&self, second: i64, text: &str) -> Vec<Value> {
         let number = self.number;
         let (root, ts) = [self.begun, second]

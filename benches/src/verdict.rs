@@ -1,4 +1,4 @@
-//! What is left in the store and at the fakes after the crash proof, held against the laws.
+//! Compares the store and the fakes after the crash test with the guarantees.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -7,13 +7,14 @@ use std::{
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Body, ConversationId, DeliveryState, Error, Result, TenantId, Timestamp,
+    ConversationId, Error, Result, TenantId, Timestamp,
+    message::{Body, DeliveryState},
     store::{Archive as _, Exported},
     turn::{Action, Entry, Event, Input, ItemKind, Outcome, Record},
 };
 use konstruct_memory::{KeyRing, Redb};
 
-/// A turn, as far as the laws speak of it.
+/// A turn, as far as the guarantees concern it.
 #[derive(Clone, Debug, Default)]
 struct Turn {
     inputs: Vec<Input>,
@@ -44,7 +45,7 @@ impl Turn {
         }
     }
 
-    /// Returns what people said in it.
+    /// Returns the messages of people in it.
     fn said(&self) -> impl Iterator<Item = (&Input, &str)> {
         self.inputs
             .iter()
@@ -55,7 +56,7 @@ impl Turn {
     }
 }
 
-/// Returns the number by which a message is known.
+/// Returns the number of a message.
 fn number(text: &str) -> Option<&str> {
     text.split_whitespace().find(|word| {
         let digits = word.strip_prefix('m').unwrap_or_default();
@@ -63,42 +64,42 @@ fn number(text: &str) -> Option<&str> {
     })
 }
 
-/// What is known besides the journal.
+/// What was observed outside the store.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The numbers of the messages that were acknowledged.
+    /// The numbers of the acknowledged messages.
     pub accepted: BTreeSet<String>,
-    /// The delivery keys of what each fake took, in its order.
+    /// The delivery keys that each fake accepted, in order.
     pub taken: Vec<Vec<String>>,
-    /// The open items that the admin API lists: the id and the kind of each.
+    /// The open items of the admin API: the id and the kind of each.
     pub questions: HashMap<String, String>,
 }
 
-/// The figures, and what is behind them.
+/// The figures and their findings.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// What was accepted and is in no finished turn, and what a finished turn claims and nobody took or was asked about.
+    /// Acknowledged messages in no finished turn, and sends of finished turns that were neither accepted nor asked about.
     pub lost: usize,
-    /// Messages that two turns answered, and sends that were taken twice.
+    /// Messages in two turns, and sends that were accepted twice.
     pub duplicates: usize,
-    /// Inputs and replies that are not in order, and late ones that are not marked.
+    /// Inputs and replies out of order, and late inputs that are not marked.
     pub out_of_order: usize,
     /// Sends that a person is asked about.
     pub unresolved: usize,
-    /// Turns.
+    /// The number of turns.
     pub turns: usize,
-    /// Turns that ended with the fixed reply.
+    /// Turns that ended with the fallback reply.
     pub fallbacks: usize,
     /// Inputs that are marked late.
     pub late: usize,
-    /// What was found wrong, one line each.
+    /// The violations, one line each.
     pub findings: Vec<String>,
 }
 
-/// Reads the store, which no server has open any more, and holds it against what was seen outside.
+/// Reads the store, which no server may have open, and compares it with the observations.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub async fn verdict(store: &Path, tenant: TenantId, seen: &Seen) -> Result<Verdict> {
     let conversations = read(store, tenant).await?;
     let mut verdict = Verdict::default();
@@ -158,7 +159,7 @@ impl Verdict {
         self.findings.push(format!("out of order: {what}"));
     }
 
-    /// Every accepted message is input to exactly one turn, and that turn has ended.
+    /// Every accepted message is an input of exactly one turn, and that turn has ended.
     fn inputs(&mut self, conversations: &Conversations, seen: &Seen) {
         let mut worked: HashMap<&str, usize> = HashMap::new();
         for turn in conversations.values().flatten() {
@@ -175,7 +176,7 @@ impl Verdict {
                 }
                 Some(Outcome::Silent { reason }) if turn.said().next().is_some() => {
                     let numbers: Vec<_> = turn.said().map(|(_, number)| number).collect();
-                    self.lost(format!("{numbers:?} met with silence: {reason:?}"));
+                    self.lost(format!("{numbers:?} were not answered: {reason:?}"));
                 }
                 _ => {}
             }
@@ -189,7 +190,7 @@ impl Verdict {
         }
     }
 
-    /// A turn works its inputs in the order of the provider's times; what comes after something later is marked late.
+    /// A turn processes its inputs in the order of the provider's times. An input after a later one is marked late.
     fn order(&mut self, conversations: &Conversations) {
         for turns in conversations.values() {
             let mut latest: Option<Timestamp> = None;
@@ -214,7 +215,7 @@ impl Verdict {
         }
     }
 
-    /// Every part arrived once, in order, or a person is asked about it.
+    /// Every part arrived once and in order, or a person is asked about it.
     fn replies(&mut self, conversations: &Conversations, seen: &Seen) {
         let mut places = HashMap::new();
         for (conversation, turns) in conversations {
@@ -237,7 +238,7 @@ impl Verdict {
                     .insert(*conversation, *nth)
                     .is_some_and(|before| before > *nth)
                 {
-                    self.disorder(format!("{key} was said after a later one"));
+                    self.disorder(format!("{key} was sent after a later one"));
                 }
             }
         }
@@ -248,7 +249,7 @@ impl Verdict {
         self.unresolved = kinds.filter(|kind| *kind == "unresolved").count();
     }
 
-    /// Every send of a conversation arrived and is known to have, or is an open question.
+    /// Every send of a conversation is known to have arrived, or is an open question.
     fn settled(&mut self, turns: &[Turn], taken: &HashSet<&str>, seen: &Seen) {
         let told: HashSet<&str> = turns
             .iter()
@@ -270,7 +271,7 @@ impl Verdict {
                 let known = turn.done.contains(key) || told.contains(key.as_str());
                 let asked = open.contains(key);
                 if known && !taken.contains(key.as_str()) {
-                    self.lost(format!("{key} is said to have arrived and did not"));
+                    self.lost(format!("{key} is recorded as arrived but did not arrive"));
                 }
                 if !known && !asked {
                     self.lost(format!(
@@ -278,8 +279,9 @@ impl Verdict {
                     ));
                 }
                 if known && asked {
-                    self.findings
-                        .push(format!("note: {key} is asked about although it is known"));
+                    self.findings.push(format!(
+                        "note: {key} is asked about although its outcome is known"
+                    ));
                 }
             }
         }
@@ -321,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Two turns of a conversation in which nothing went wrong.
+    /// Two turns of a conversation without violations.
     fn scene() -> (Vec<Turn>, Seen) {
         let turns = vec![
             turn("a", vec![said(1, false), said(2, false)]),
@@ -348,9 +350,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_found_right() {
+    fn a_correct_run_has_no_findings() {
         check(|_, _| {}, [0, 0, 0]);
-        // What is known by a status, and what a person is asked about, are no loss.
+        // Sends that are confirmed by a status, or that a person is asked about, are not lost.
         check(
             |turns, seen| {
                 turns[1].done.clear();
@@ -370,7 +372,7 @@ mod tests {
         check(|turns, _| turns[1].outcome = None, [1, 0, 0]);
         check(|_, seen| drop(seen.taken[1].pop()), [1, 0, 0]);
         check(|turns, _| turns[1].done.clear(), [1, 0, 0]);
-        // An item that was closed asks nobody any more.
+        // A closed item does not ask anybody.
         let closed = |turns: &mut Vec<Turn>, _: &mut Seen| {
             turns[1].done.clear();
             turns[1].asked.insert("i".into(), vec!["b".into()]);
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_double_is_found() {
+    fn a_duplicate_is_found() {
         check(|_, seen| seen.taken[1].push("b".into()), [0, 1, 0]);
         check(|turns, _| turns[1].inputs.push(said(3, false)), [0, 1, 0]);
     }

@@ -1,4 +1,4 @@
-//! How long webhooks of a tenant take to be acknowledged while something else goes on.
+//! Measures how long the webhooks of a tenant take to be acknowledged during other work.
 
 use std::{
     sync::{
@@ -9,46 +9,47 @@ use std::{
 };
 
 use konstruct_core::{
-    Clock as _, ConnectionId, RoutedEvent, SystemClock, TenantId, store::Store, testkit::message,
+    Clock as _, ConnectionId, SystemClock, TenantId, message::RoutedEvent, store::Store,
+    testkit::message,
 };
 
 use crate::Failed;
 
-/// How many webhooks are under way at a time.
+/// The number of concurrent webhooks.
 const CALLERS: u64 = 8;
-/// How long a caller waits after an answer.
+/// A caller's pause after an answer.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A tenant that receives webhooks steadily.
 #[derive(Debug)]
 pub struct Webhooks {
-    journal: Arc<dyn Store>,
+    store: Arc<dyn Store>,
     tenant: TenantId,
     connection: ConnectionId,
     sent: Arc<AtomicU64>,
 }
 
 impl Webhooks {
-    /// A new tenant of this store.
-    pub fn new(journal: Arc<dyn Store>) -> Self {
+    /// Creates a new tenant of this store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
-            journal,
+            store,
             tenant: TenantId::new(),
             connection: ConnectionId::new(),
             sent: Arc::default(),
         }
     }
 
-    /// Sends webhooks until the work is done. Returns what the work returned, and how long each webhook took.
+    /// Sends webhooks until the work is done. Returns the result of the work, and the time of each webhook.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn during<T>(&self, work: impl Future<Output = T>) -> Result<(T, Times), Failed> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut callers = tokio::task::JoinSet::new();
         for _ in 0..CALLERS {
-            let (journal, stop, sent) = (
-                Arc::clone(&self.journal),
+            let (store, stop, sent) = (
+                Arc::clone(&self.store),
                 Arc::clone(&stop),
                 Arc::clone(&self.sent),
             );
@@ -60,7 +61,7 @@ impl Webhooks {
                     let place = format!("C{}", n % 100);
                     let event = message(&place, &n.to_string(), "hello", SystemClock.now());
                     let began = Instant::now();
-                    journal
+                    store
                         .accept(tenant, vec![RoutedEvent { connection, event }])
                         .await?;
                     times.push(began.elapsed());
@@ -80,17 +81,17 @@ impl Webhooks {
     }
 }
 
-/// How long webhooks took, the shortest first.
+/// The times of webhooks, sorted.
 #[derive(Clone, Debug)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// How many there were.
+    /// Returns the number of webhooks.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// What so many of a hundred did not exceed, in milliseconds; 0 if there were none.
+    /// Returns a percentile in milliseconds; 0 if there were none.
     pub fn percentile(&self, percent: usize) -> f64 {
         let at = (self.0.len() * percent).div_ceil(100).max(1) - 1;
         self.0

@@ -1,8 +1,8 @@
-//! Choices as lines of text, where a vendor's buttons and lists do not take them.
+//! Choices as lines of text, for options that do not fit a vendor's buttons and lists.
 
 use std::collections::HashSet;
 
-use konstruct_core::{Choices, Outgoing};
+use konstruct_core::{Outgoing, outgoing::Choices};
 
 /// The limits of a vendor's control, in characters.
 #[derive(Clone, Copy, Debug)]
@@ -10,12 +10,12 @@ pub(crate) struct Control {
     pub(crate) options: usize,
     pub(crate) id: usize,
     pub(crate) label: usize,
-    /// `None`: the control shows no descriptions.
+    /// `None` if the control shows no descriptions.
     pub(crate) description: Option<usize>,
 }
 
 impl Control {
-    /// Returns whether the control takes the options: none too long, none blank, no id twice and no label twice.
+    /// Returns whether the control can show the options: all within the limits, none blank, no duplicate ids or labels.
     pub(crate) fn takes(&self, choices: &Choices) -> bool {
         let within =
             |text: &str, max: usize| !text.trim().is_empty() && text.encode_utf16().count() <= max;
@@ -60,7 +60,7 @@ pub(crate) fn as_text(outgoing: &Outgoing) -> Outgoing {
     plain
 }
 
-/// Writes plain text as Markdown of one line.
+/// Escapes plain text as one line of Markdown.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim().chars() {

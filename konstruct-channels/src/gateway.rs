@@ -1,4 +1,4 @@
-//! The gateway: verify, decode, route, make durable, and only then acknowledge.
+//! The gateway: verifies, decodes, routes and stores an event before it acknowledges it.
 
 use std::{
     collections::HashMap,
@@ -10,23 +10,25 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, Body, ChannelKind, Clock, Directory, Inbound, Result, Route, RoutedEvent, TenantId,
+    AccountId, ChannelKind, Clock, Directory, Inbound, Result, TenantId,
+    directory::Route,
+    message::{Body, RoutedEvent},
     store::{Accepted, Store},
 };
 use tracing::Instrument as _;
 
 use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
-/// The largest body that is looked at: Meta's payloads have at most 3 MB.
+/// The largest accepted body, in bytes: Meta's payloads have at most 3 MB.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 
-/// Takes webhooks in for all tenants.
+/// Accepts webhooks for all tenants.
 ///
 /// # Contract
-/// * A 200 means that every event of a known account is durable. Where the directory or the journal fails, the answer is
-///   503, and the provider delivers again.
-/// * Events of unknown accounts are answered with 200, counted and dropped: an error would make the provider give up on
-///   everybody's webhook.
+/// * A 200 means that every event of a known account is durable. If the directory or the store fails, the response is 503, and
+///   the provider delivers the events again.
+/// * Events of unknown accounts are answered with 200, counted and dropped: after errors the provider would disable the webhook
+///   for every tenant.
 #[derive(Debug)]
 pub struct Gateway {
     directory: Arc<dyn Directory>,
@@ -37,7 +39,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Makes a gateway that knows no channel yet.
+    /// Creates a gateway without channels.
     pub fn new(
         directory: Arc<dyn Directory>,
         journal: Arc<dyn Store>,
@@ -52,7 +54,7 @@ impl Gateway {
         }
     }
 
-    /// Adds a channel's webhook, in place of one of the same kind.
+    /// Adds a channel's webhook and replaces an earlier one of the same kind.
     #[must_use]
     pub fn with(mut self, kind: ChannelKind, webhook: impl Webhook) -> Self {
         self.webhooks.insert(kind, Box::new(webhook));
@@ -64,15 +66,16 @@ impl Gateway {
         self.webhooks.contains_key(kind)
     }
 
-    /// Returns what has come in since the start.
+    /// Returns the counts since the start.
     pub fn counts(&self) -> GatewayCounts {
         self.counters.read()
     }
 
-    /// Handles a request to a channel's webhook, and returns what to answer.
+    /// Handles a request to a channel's webhook and returns the response.
     ///
     /// # Cancel safety
-    /// A dropped future may leave the events accepted and unacknowledged: they come again, and are known then.
+    /// A dropped future may leave the events accepted but not acknowledged. The provider then delivers them again, and they count
+    /// as duplicates.
     pub async fn handle(&self, kind: &ChannelKind, request: &WebhookRequest) -> HttpReply {
         let span = tracing::info_span!(
             "webhook",
@@ -93,7 +96,9 @@ impl Gateway {
             Received::Reply(reply) => return reply,
             Received::Rejected(reply) => {
                 self.counters.rejected_signature.fetch_add(1, Relaxed);
-                tracing::warn!("a signature does not fit");
+                tracing::warn!(
+                    "rejected a webhook request with an invalid signature; check the channel's signing secret"
+                );
                 return reply;
             }
             Received::Events(decoded, reply) => (decoded, reply),
@@ -101,18 +106,18 @@ impl Gateway {
         self.counters
             .undecodable
             .fetch_add(decoded.undecodable as u64, Relaxed);
-        match self.take_in(decoded.events).await {
+        match self.store(decoded.events).await {
             Ok(()) => reply,
             Err(error) => {
                 self.counters.failed.fetch_add(1, Relaxed);
-                tracing::error!(%error, "a webhook could not be made durable");
+                tracing::error!(%error, "could not store the events of a webhook request; the provider will deliver them again");
                 HttpReply::empty(503)
             }
         }
     }
 
     /// Routes events to their tenants and makes them durable.
-    async fn take_in(&self, events: Vec<Inbound>) -> Result<()> {
+    async fn store(&self, events: Vec<Inbound>) -> Result<()> {
         for (tenant, events) in self.route(events).await? {
             let outcomes = self.journal.accept(tenant, events).await?;
             for outcome in outcomes {
@@ -196,25 +201,25 @@ impl fmt::Debug for Counters {
     }
 }
 
-/// What has come in since the start.
+/// The gateway's counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GatewayCounts {
-    /// Events that were new and are durable.
+    /// New events that were stored.
     pub accepted: u64,
-    /// Events that were there already.
+    /// Events that were already stored.
     pub duplicate: u64,
-    /// Events that told more about one that was there already.
+    /// Events that added information to one that was already stored.
     pub upgraded: u64,
-    /// Reports about messages that changed a delivery state, or were about messages of others.
+    /// Delivery reports, whether they changed a delivery state or belong to messages of other senders.
     pub folded: u64,
-    /// Events of accounts that nobody here has.
+    /// Events of unknown accounts.
     pub unknown_account: u64,
-    /// Requests whose signature did not fit.
+    /// Requests with an invalid signature.
     pub rejected_signature: u64,
-    /// Events of kinds that this version does not know; kept.
+    /// Events of unknown kinds; they are stored.
     pub unsupported: u64,
-    /// Parts of verified requests that could not be read, nor attributed to anybody.
+    /// Parts of verified requests that could not be parsed or attributed to an account.
     pub undecodable: u64,
     /// Requests that were answered with 503.
     pub failed: u64,

@@ -1,4 +1,4 @@
-//! How the vendors are called, over [`konstruct_core::http`], and what a failed send may have done.
+//! HTTP calls to the vendors over [`konstruct_core::http`], and the classification of failed sends.
 
 use std::time::Duration;
 
@@ -8,32 +8,35 @@ use konstruct_core::{
     http::{Client, Request, Url, kind_of},
 };
 
-/// The most bytes of an answer that are read.
+/// The maximum size of a response, in bytes.
 const ANSWER: usize = 8 * 1024 * 1024;
 
-/// Makes a client whose exchanges take so long at most.
+/// Creates a client with a timeout for every exchange.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] if TLS cannot be set up.
+/// [`ErrorKind::Internal`] if TLS cannot be initialised.
 pub(crate) fn client(timeout: Duration) -> Result<Client> {
     let client = Client::builder().timeout(timeout).build();
     client.prepare()?;
     Ok(client)
 }
 
-/// Reads a base URL from the configuration.
+/// Parses a base URL from the configuration.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] unless it is one of HTTP or HTTPS.
+/// [`ErrorKind::InvalidInput`] unless it is an HTTP or HTTPS URL.
 pub(crate) fn base_url(field: &str, text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|error| Error::invalid(field, error))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(Error::invalid(field, "must begin with https:// or http://"));
+        return Err(Error::invalid(
+            field,
+            "must be a URL that starts with https:// or http://",
+        ));
     }
     Ok(url)
 }
 
-/// Adds segments to the path of a base URL; they are escaped.
+/// Appends segments to the path of a base URL and escapes them.
 pub(crate) fn join(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
@@ -42,7 +45,7 @@ pub(crate) fn join(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
-/// An answer, read whole.
+/// A complete response.
 pub(crate) struct Exchange {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
@@ -50,26 +53,26 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Returns whether the status is one of success.
+    /// Returns whether the status is a success.
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Returns whether the status is one of the server's faults.
+    /// Returns whether the status is a server error.
     pub(crate) fn is_server_error(&self) -> bool {
         (500..600).contains(&self.status)
     }
 }
 
-/// Sends a request and reads the answer whole.
+/// Sends a request and reads the whole response.
 ///
 /// # Errors
-/// Those of [`Request::send`], and [`ErrorKind::Ambiguous`] when the answer breaks off or is too large.
+/// Those of [`Request::send`], and [`ErrorKind::Ambiguous`] if the response breaks off or is too large.
 pub(crate) async fn exchange(request: Request) -> Result<Exchange> {
     let response = request.send().await?;
     let (status, retry_after) = (response.status(), response.retry_after());
     let body = response.body(ANSWER).await.map_err(|error| {
-        Error::new(ErrorKind::Ambiguous, "the answer broke off").with_source(error)
+        Error::new(ErrorKind::Ambiguous, "the response broke off").with_source(error)
     })?;
     Ok(Exchange {
         status,
@@ -78,8 +81,8 @@ pub(crate) async fn exchange(request: Request) -> Result<Exchange> {
     })
 }
 
-/// Returns what the status of a send means where the body says nothing. Only a plain refusal promises that nothing was sent: a gateway
-/// that answers 503, or anything that is not of the vendor's API, may have passed the request on.
+/// Classifies the status of a send if the body gives no reason. Only a plain rejection guarantees that nothing was sent: a
+/// gateway that returns 503, or a response from outside the vendor's API, may have forwarded the request.
 pub(crate) fn status_kind(status: u16) -> ErrorKind {
     match kind_of(status) {
         ErrorKind::Unavailable
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refusal_promises_that_nothing_was_sent() {
+    fn only_a_rejection_guarantees_that_nothing_was_sent() {
         let refused: Vec<u16> = (100..600)
             .filter(|status| status_kind(*status) != ErrorKind::Ambiguous)
             .collect();

@@ -1,25 +1,25 @@
 //! Slack and WhatsApp channels of Konstruct: webhooks, decoding, replies.
 //!
-//! A webhook's request is verified over its raw bytes, decoded (which is total: an unknown event becomes a value, never an
-//! error), routed to its tenant, made durable, and only then acknowledged. The way out says of every failure whether anything
-//! can have happened.
+//! A webhook request is verified over its raw bytes, decoded, routed to its tenant, stored durably, and only then acknowledged.
+//! Decoding is total: an unknown event becomes a value, never an error. Every outbound error states whether the operation may
+//! have taken effect.
 //!
 //! # Code map
 //! | module | what it holds |
 //! |---|---|
-//! | [`webhook`] | what a webhook is: a request becomes a reply and events, without IO |
-//! | [`gateway`] | the way in: verify, decode, route, accept, answer |
+//! | [`webhook`] | the webhook trait: converts a request into a reply and events, without IO |
+//! | [`gateway`] | inbound: verify, decode, route, store, acknowledge |
 //! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `client`, `outbound`: the same names in both |
-//! | `loose` | lenient reading of JSON |
-//! | `markdown`, `choices` | the Markdown that models write: translated, and split into parts; choices as text |
+//! | `lenient_json` | lenient parsing of JSON |
+//! | `markdown`, `choices` | models' Markdown, translated and split into parts; choices as text |
 //! | `routes` | the gateway's routes for an axum app |
-//! | `http`, `media` | the way out: TLS, no redirects, no repeats; files from the provider's own hosts |
-//! | `testkit` | fake vendors that misbehave on request, and the conformance suite of decoding |
+//! | `http`, `media` | outbound: TLS, no redirects, no retries; files from the provider's own hosts |
+//! | `testkit` | fake vendors that misbehave on request, and the conformance suite for decoders |
 //!
-//! Deliberately absent: retries (the engine decides what may be repeated), pacing.
+//! Deliberately absent: retries (the engine decides what may be repeated) and rate pacing.
 //!
 //! # Example
-//! A webhook of Slack, verified and decoded:
+//! A Slack webhook request, verified and decoded:
 //!
 //! ```
 //! use konstruct_channels::{Received, SlackWebhook, Webhook, WebhookRequest};
@@ -49,7 +49,7 @@ pub mod gateway;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod http;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
-mod loose;
+mod lenient_json;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod markdown;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]

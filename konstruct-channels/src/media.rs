@@ -1,4 +1,4 @@
-//! Fetching what was attached: from the provider's own hosts only, bounded, and checked.
+//! Downloads attachments: only from the provider's own hosts, limited in size, and verified.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -8,25 +8,25 @@ use konstruct_core::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// How many redirects are followed.
+/// The maximum number of redirects.
 const REDIRECTS: usize = 3;
 
-/// Where files may be fetched from, and what with.
+/// The hosts and the token for downloads.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) client: Client,
     pub(crate) token: Secret,
-    /// The configured API; its origin is trusted, whatever its scheme.
+    /// The configured API; its origin is trusted, even without HTTPS.
     pub(crate) api: Url,
-    /// The provider's hosts of files, over HTTPS.
+    /// The provider's file hosts, over HTTPS.
     pub(crate) hosts: &'static [&'static str],
 }
 
 impl Source {
-    /// Fetches a file. Every step of a redirect must be allowed, and the token goes to the first origin only.
+    /// Downloads a file. Every step of a redirect must be permitted, and only the first origin receives the token.
     ///
     /// # Errors
-    /// [`ErrorKind::Forbidden`] for a host that is not the provider's, [`ErrorKind::TooLarge`], and what the host answers.
+    /// [`ErrorKind::Forbidden`] for a host that is not the provider's, [`ErrorKind::TooLarge`], and the errors of the host.
     pub(crate) async fn fetch(&self, url: &str, max_bytes: u64) -> Result<(Bytes, String)> {
         let mut url = Url::parse(url).map_err(|error| Error::invalid("url", error))?;
         let first = url.origin();
@@ -34,14 +34,14 @@ impl Source {
             if !self.allows(&url) {
                 return Err(Error::new(
                     ErrorKind::Forbidden,
-                    "not a host of the provider's files",
+                    "the file's host is not one of the provider's file hosts",
                 ));
             }
             let mut request = self.client.get(&url)?;
             if url.origin() == first {
                 request = request.bearer(&self.token);
             }
-            let response = request.send().await.map_err(undone)?;
+            let response = request.send().await.map_err(retryable)?;
             if (300..400).contains(&response.status()) {
                 url = target(&url, &response)?;
                 continue;
@@ -49,7 +49,7 @@ impl Source {
             if !response.is_success() {
                 let message = format!("status {}", response.status());
                 let error = Error::new(response.kind(), message);
-                return Err(undone(match response.retry_after() {
+                return Err(retryable(match response.retry_after() {
                     Some(wait) => error.with_retry_after(wait),
                     None => error,
                 }));
@@ -57,7 +57,7 @@ impl Source {
             let mime = response.header("content-type").unwrap_or_default();
             let mime = mime.to_owned();
             let most = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-            return Ok((response.body(most).await.map_err(undone)?, mime));
+            return Ok((response.body(most).await.map_err(retryable)?, mime));
         }
         Err(Error::new(ErrorKind::Protocol, "too many redirects"))
     }
@@ -76,25 +76,25 @@ fn target(from: &Url, response: &Response) -> Result<Url> {
     response
         .header("location")
         .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| Error::new(ErrorKind::Protocol, "a redirect to nowhere"))
+        .ok_or_else(|| Error::new(ErrorKind::Protocol, "a redirect without a valid location"))
 }
 
-/// A fetch changes nothing, so one that broke has done nothing and may be tried again.
-fn undone(error: Error) -> Error {
+/// Marks a failed download as retryable, because it has no effect.
+fn retryable(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Ambiguous | ErrorKind::Truncated => {
-            let undone = Error::new(ErrorKind::Unavailable, error.message());
-            let undone = match error.retry_after() {
-                Some(wait) => undone.with_retry_after(wait),
-                None => undone,
+            let retryable = Error::new(ErrorKind::Unavailable, error.message());
+            let retryable = match error.retry_after() {
+                Some(wait) => retryable.with_retry_after(wait),
+                None => retryable,
             };
-            undone.with_source(error)
+            retryable.with_source(error)
         }
         _ => error,
     }
 }
 
-/// Compares a file with the SHA-256 that was announced, in base64 or hex.
+/// Compares a file with its announced SHA-256, in base64 or hex.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] if they differ.
@@ -107,7 +107,7 @@ pub(crate) fn check_digest(bytes: &[u8], announced: &str) -> Result<()> {
     } else {
         Err(Error::new(
             ErrorKind::Corrupt,
-            "the file is not the one that was announced",
+            "the file does not match its announced SHA-256",
         ))
     }
 }

@@ -14,16 +14,16 @@ use konstruct_core::ChannelKind;
 
 use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 
-/// Returns the routes that Slack and Meta are told: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
-/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`. They take bodies as large as the gateway does, whatever the
-/// app's own limit is.
+/// Returns the routes to configure at Slack and Meta: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
+/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`. They accept bodies up to the gateway's limit, regardless of the
+/// app's own limit.
 pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router<S> {
     Router::new()
         .route("/webhooks/slack/events", post(slack))
         .route("/webhooks/slack/interactions", post(slack))
         .route("/webhooks/slack/commands", post(slack))
         .route("/webhooks/whatsapp", get(verify_whatsapp).post(whatsapp))
-        // One byte more than the gateway takes, so that it is the gateway that refuses and counts.
+        // One byte more than the gateway's limit, so that the gateway rejects and counts larger bodies.
         .layer(DefaultBodyLimit::max(MAX_BODY + 1))
         .with_state(gateway)
 }

@@ -1,4 +1,4 @@
-//! The part of a webhook that does no IO: a request becomes a reply and events, whatever its bytes are.
+//! Webhooks without IO: converts any request into a reply and events.
 
 use std::{fmt, mem};
 
@@ -6,19 +6,19 @@ use bytes::Bytes;
 use konstruct_core::{Inbound, Timestamp};
 use sha2::{Digest as _, Sha256};
 
-/// A channel that is told of events by HTTP requests: verification and decoding, without IO.
+/// A channel that receives events as HTTP requests: verification and decoding, without IO.
 ///
 /// # Contract
-/// * The signature is verified over the raw bytes, before anything in them is believed.
-/// * Decoding is total: any verified bytes give events, never a panic and never an error. What the channel does not know
-///   becomes [`Body::Unsupported`](konstruct_core::Body::Unsupported).
-/// * The same bytes give the same events with the same ids, at every delivery.
+/// * The signature is verified over the raw bytes, before any content is used.
+/// * Decoding is total: any verified bytes yield events, never a panic and never an error. Unknown events become
+///   [`Body::Unsupported`](konstruct_core::message::Body::Unsupported).
+/// * The same bytes yield the same events with the same ids at every delivery.
 pub trait Webhook: fmt::Debug + Send + Sync + 'static {
-    /// Verifies and decodes a request that came in at `now`.
+    /// Verifies and decodes a request received at `now`.
     fn receive(&self, request: &WebhookRequest, now: Timestamp) -> Received;
 }
 
-/// An HTTP request, as far as a webhook needs it. It does not print what it carries.
+/// The parts of an HTTP request that a webhook needs. Its debug output does not contain the content.
 ///
 /// ```
 /// use konstruct_channels::WebhookRequest;
@@ -35,7 +35,7 @@ pub struct WebhookRequest {
 }
 
 impl WebhookRequest {
-    /// A `GET` with what follows the question mark.
+    /// Returns a `GET` with a query string.
     pub fn get(query: impl Into<String>) -> Self {
         Self {
             get: true,
@@ -44,7 +44,7 @@ impl WebhookRequest {
         }
     }
 
-    /// A `POST` with its body, byte for byte as it came.
+    /// Returns a `POST` with its exact body.
     pub fn post(body: impl Into<Bytes>) -> Self {
         Self {
             body: body.into(),
@@ -59,7 +59,7 @@ impl WebhookRequest {
         self
     }
 
-    /// Returns a header's first value; the case of its name does not matter.
+    /// Returns a header's first value; names are case-insensitive.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -82,7 +82,7 @@ impl WebhookRequest {
         self.get
     }
 
-    /// Returns the first value of a parameter of the query.
+    /// Returns the first value of a query parameter.
     pub fn parameter(&self, name: &str) -> Option<String> {
         form_urlencoded::parse(self.query.as_bytes())
             .find(|(key, _)| key == name)
@@ -99,7 +99,7 @@ impl fmt::Debug for WebhookRequest {
     }
 }
 
-/// What to answer a webhook with.
+/// The response to a webhook request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpReply {
@@ -112,7 +112,7 @@ pub struct HttpReply {
 }
 
 impl HttpReply {
-    /// A status without a body.
+    /// Returns a status without a body.
     pub const fn empty(status: u16) -> Self {
         Self {
             status,
@@ -121,7 +121,7 @@ impl HttpReply {
         }
     }
 
-    /// A 200 with plain text.
+    /// Returns a 200 with plain text.
     pub fn text(body: impl Into<Bytes>) -> Self {
         Self {
             status: 200,
@@ -130,7 +130,7 @@ impl HttpReply {
         }
     }
 
-    /// A 200 with JSON.
+    /// Returns a 200 with JSON.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self {
             status: 200,
@@ -140,30 +140,30 @@ impl HttpReply {
     }
 }
 
-/// What a webhook made of a request.
+/// The result of a webhook request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Received {
-    /// It is not from the provider.
+    /// The request does not come from the provider.
     Rejected(HttpReply),
-    /// A handshake: there is nothing to keep.
+    /// A handshake, with nothing to store.
     Reply(HttpReply),
-    /// Events to keep, and the reply that may be sent once they are durable.
+    /// Events to store, and the reply to send once they are durable.
     Events(Decoded, HttpReply),
 }
 
-/// Events, and how much there was that could not be read.
+/// Events, and the number of unreadable parts.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Decoded {
     /// The events, in the order of the request.
     pub events: Vec<Inbound>,
-    /// How many parts were not even JSON of the expected outline, and name no account to keep them under.
+    /// The number of parts that are not JSON of the expected structure and name no account.
     pub undecodable: usize,
 }
 
 impl Decoded {
-    /// Nothing but one part that could not be read.
+    /// Returns one undecodable part and no events.
     pub fn undecodable() -> Self {
         Self {
             events: Vec::new(),
@@ -171,7 +171,7 @@ impl Decoded {
         }
     }
 
-    /// Takes the events out.
+    /// Takes the events out and leaves none.
     pub fn take(&mut self) -> Vec<Inbound> {
         mem::take(&mut self.events)
     }
@@ -186,7 +186,7 @@ impl From<Vec<Inbound>> for Decoded {
     }
 }
 
-/// Makes an id of what has none: the same parts give the same id, at every delivery.
+/// Derives an id from parts of an event that has none; the same parts give the same id at every delivery.
 pub fn digest_id(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,12 +1,15 @@
 //! The `Channel` trait: what the engine needs of Slack, WhatsApp, or a channel of your own.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Attachment, ChannelKind, ConversationRef, Outgoing, Rendered, Result, Timestamp};
+use crate::{
+    ChannelKind, ConversationRef, Outgoing, Result, Timestamp, message::Attachment,
+    outgoing::Rendered,
+};
 
 /// A way to talk to people.
 ///
@@ -71,6 +74,11 @@ pub struct Capabilities {
     pub progress: bool,
     /// Whether it has threads.
     pub threads: bool,
+    /// Whether people write in bursts: a turn then begins after a moment of quiet, see
+    /// [`TurnLimits::burst_ms`](crate::employee::TurnLimits::burst_ms).
+    pub bursts: bool,
+    /// Whether [`Op::MarkRead`] shows a person that their message was read.
+    pub read_receipts: bool,
     /// How long one request may take.
     pub request_timeout: Duration,
     /// How long after that the provider may still carry it out.
@@ -85,6 +93,8 @@ impl Capabilities {
             max_text,
             progress: false,
             threads: false,
+            bursts: true,
+            read_receipts: false,
             request_timeout: Duration::from_secs(10),
             grace: Duration::from_secs(2),
         }
@@ -125,6 +135,14 @@ pub enum Op {
         /// The message that is being worked on.
         message: Option<String>,
     },
+    /// Shows a person that their message was read, for a reply that came too fast for [`Op::Progress`]. Asked for only with
+    /// [`Capabilities::read_receipts`]. Best effort: it fails only if the credentials are refused.
+    MarkRead {
+        /// Where.
+        to: ConversationRef,
+        /// The message.
+        message: String,
+    },
 }
 
 /// What a channel gives back for a send that the provider took.
@@ -143,4 +161,32 @@ pub struct FindQuery {
     pub key: String,
     /// When its intent was recorded: it cannot be older.
     pub since: Timestamp,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<C: Channel + ?Sized> Channel for Arc<C> {
+    fn kind(&self) -> ChannelKind {
+        (**self).kind()
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        (**self).capabilities()
+    }
+
+    fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+        (**self).render(outgoing, max_parts)
+    }
+
+    async fn perform(&self, op: Op) -> Result<Receipt> {
+        (**self).perform(op).await
+    }
+
+    async fn find(&self, query: FindQuery) -> Result<Option<Receipt>> {
+        (**self).find(query).await
+    }
+
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes> {
+        (**self).fetch_media(attachment, max_bytes).await
+    }
 }

@@ -36,6 +36,10 @@ pub struct Employee {
     pub persona: String,
     /// What of the business it may talk about. WhatsApp's terms forbid general-purpose assistants.
     pub scope: String,
+    /// Instructions in your own words, shown to the model with the rules above: what to ask first, what never to promise, when to hand
+    /// over. At most 20,000 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
     /// The languages it answers in, as BCP 47 tags, the first by default. Empty: that of the person.
     #[serde(default)]
     pub languages: Vec<String>,
@@ -48,6 +52,9 @@ pub struct Employee {
     /// What its model calls may cost in a calendar month (UTC). `None`: no cap.
     #[serde(default)]
     pub monthly_cap: Option<NanoUsd>,
+    /// The sampling temperature of its answers, 0 to 2; models that take none ignore it. `None`: the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
     /// What it says when it cannot answer: the turn then leaves an open item for a person.
     #[serde(default = "default_fallback")]
     pub fallback: String,
@@ -69,6 +76,9 @@ fn default_fallback() -> String {
 pub struct Phrases {
     /// What it says when the model does not answer in time: it will answer by itself later.
     pub deferred: String,
+    /// What it says when the monthly cap leaves no money for an answer: a person has the question in the list of open items, and it is
+    /// answered by itself if the cap is raised in time.
+    pub cap_reached: String,
     /// What it says after the last part of a long reply that is sent.
     pub rest: String,
     /// The label of the choice with which the rest is asked for, at most 20 characters.
@@ -79,6 +89,9 @@ impl Default for Phrases {
     fn default() -> Self {
         Self {
             deferred: "I can't answer that right now. I'll reply here as soon as I can.".into(),
+            cap_reached:
+                "I can't answer that right now. I have passed your question on to a colleague."
+                    .into(),
             rest: "There is more to this answer. Would you like the rest?".into(),
             rest_label: "Send the rest".into(),
         }
@@ -235,6 +248,8 @@ impl Employee {
                 role: "assistant of the business".into(),
                 persona: "friendly, brief and honest".into(),
                 scope: String::new(),
+                instructions: String::new(),
+                temperature: None,
                 languages: Vec::new(),
                 hours: None,
                 tools: Vec::new(),
@@ -255,7 +270,9 @@ impl Employee {
         length("role", &self.role, 1, 500)?;
         length("persona", &self.persona, 0, 4000)?;
         length("scope", &self.scope, 0, 2000)?;
+        length("instructions", &self.instructions, 0, 20_000)?;
         length("fallback", &self.fallback, 1, 1000)?;
+        length("phrases.cap_reached", &self.phrases.cap_reached, 1, 1000)?;
         length("phrases.deferred", &self.phrases.deferred, 1, 1000)?;
         length("phrases.rest", &self.phrases.rest, 1, 1000)?;
         length("phrases.rest_label", &self.phrases.rest_label, 1, 20)?;
@@ -264,6 +281,12 @@ impl Employee {
         }
         if let Some(hours) = &self.hours {
             hours.validate()?;
+        }
+        if self
+            .temperature
+            .is_some_and(|it| !(0.0..=2.0).contains(&it))
+        {
+            return Err(Error::invalid("temperature", "must be 0 to 2"));
         }
         let limits = &self.limits;
         if limits.burst_ms > 10_000 {
@@ -325,6 +348,24 @@ impl EmployeeBuilder {
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.employee.scope = scope.into();
+        self
+    }
+
+    /// Adds instructions in your own words, on a line of their own after those before.
+    #[must_use]
+    pub fn instructions(mut self, text: impl AsRef<str>) -> Self {
+        let own = &mut self.employee.instructions;
+        if !own.is_empty() {
+            own.push('\n');
+        }
+        own.push_str(text.as_ref());
+        self
+    }
+
+    /// Sets the sampling temperature of its answers, 0 to 2.
+    #[must_use]
+    pub fn temperature(mut self, temperature: f32) -> Self {
+        self.employee.temperature = Some(temperature);
         self
     }
 

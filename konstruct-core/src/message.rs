@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Clock as _, ConnectionId, ConversationId, SystemClock, Timestamp, turn::ItemId};
+use crate::{
+    Clock as _, ConnectionId, ConversationId, Outgoing, SystemClock, Timestamp, turn::ItemId,
+};
 
 /// Which kind of channel: `slack`, `whatsapp`, or the name that your own channel gives itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ impl ChannelKind {
     pub const SLACK: Self = Self(Cow::Borrowed("slack"));
     /// WhatsApp Business Cloud API.
     pub const WHATSAPP: Self = Self(Cow::Borrowed("whatsapp"));
+    /// The built-in channel of an app that asks its employee directly: [`Workforce::ask`](crate::Workforce::ask).
+    pub const APP: Self = Self(Cow::Borrowed("app"));
 
     /// Names a kind of channel.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
@@ -128,7 +132,7 @@ impl Inbound {
             content: Content::text(text),
         };
         Self::new(
-            ChannelKind::new("app"),
+            ChannelKind::APP,
             AccountId::default(),
             id,
             SystemClock.now(),
@@ -481,7 +485,7 @@ pub enum Body {
     Action {
         /// The provider's kind of interaction, such as `block_actions`.
         kind: String,
-        /// What was pressed: for [`Choices`](crate::Choices) the option's id.
+        /// What was pressed: for [`Choices`](crate::outgoing::Choices) the option's id.
         action: String,
         /// The value that came with it. What the person saw is [`Inbound::label`].
         value: String,
@@ -522,6 +526,16 @@ pub enum Body {
         item: ItemId,
         /// What they decided.
         decision: Decision,
+    },
+    /// The business has the employee send a message without being asked ("proactive message", "business-initiated message").
+    ///
+    /// [`Inbound::sender`] names the person that it is for, if it is for one person: the message is sealed to them.
+    Proactive {
+        /// The message.
+        outgoing: Outgoing,
+        /// If it could not be sent by then, it is dropped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
     },
     /// A kind of event that this version does not know. Kept, never dropped.
     Unsupported {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ConversationId, Timestamp};
+
 /// An amount in billionths of a US dollar.
 ///
 /// ```
@@ -138,7 +140,7 @@ impl Rates {
 /// The price of a model: its rates, and the rates of long requests where they differ.
 ///
 /// ```
-/// use konstruct_core::{NanoUsd, Price, Rates, Usage};
+/// use konstruct_core::{NanoUsd, money::{Price, Rates, Usage}};
 ///
 /// // $0.40 and $1.60 per million tokens.
 /// let price = Price::from(Rates::flat(400_000_000, 1_600_000_000));
@@ -282,11 +284,25 @@ pub enum Basis {
     WorstCase,
 }
 
-/// One provider call, as the ledger keeps it.
+/// A row of the ledger: one attempt of a provider call.
+///
+/// ```
+/// use konstruct_core::{NanoUsd, Timestamp, money::{Basis, LedgerRow, Usage}};
+///
+/// let row = LedgerRow::new("job-7.m1", Timestamp::from_secs(1_794_657_600), "openai", "gpt-5-mini")
+///     .costing(NanoUsd(1_250_000), Usage { input: 900, output: 80, ..Usage::default() }, Basis::Reported);
+/// assert_eq!(row.cost, Some(NanoUsd(1_250_000)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LedgerRow {
-    /// Which call: the turn's id and its number, such as `trn_….m1`; with `.a1` and so on where it is not the first attempt.
+    /// Which call: the turn's id and its number, such as `trn_….m1`; with `.a1` and so on for attempts after the first.
     pub call: String,
+    /// When its cost was settled, by the clock of the process that made the call.
+    pub at: Timestamp,
+    /// The conversation that the call was made for. `None` for calls that belong to no conversation, such as embedding a document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
     /// The provider.
     pub provider: String,
     /// The model.
@@ -297,6 +313,43 @@ pub struct LedgerRow {
     pub cost: Option<NanoUsd>,
     /// How it is known.
     pub basis: Basis,
+}
+
+impl LedgerRow {
+    /// Makes a row whose cost is unknown.
+    pub fn new(
+        call: impl Into<String>,
+        at: Timestamp,
+        provider: impl Into<String>,
+        model: impl Into<String>,
+    ) -> Self {
+        Self {
+            call: call.into(),
+            at,
+            conversation: None,
+            provider: provider.into(),
+            model: model.into(),
+            usage: Usage::default(),
+            cost: None,
+            basis: Basis::WorstCase,
+        }
+    }
+
+    /// Sets what it cost.
+    #[must_use]
+    pub fn costing(mut self, cost: impl Into<Option<NanoUsd>>, usage: Usage, basis: Basis) -> Self {
+        self.cost = cost.into();
+        self.usage = usage;
+        self.basis = basis;
+        self
+    }
+
+    /// Sets the conversation that the call was made for.
+    #[must_use]
+    pub fn in_conversation(mut self, conversation: impl Into<Option<ConversationId>>) -> Self {
+        self.conversation = conversation.into();
+        self
+    }
 }
 
 #[cfg(test)]

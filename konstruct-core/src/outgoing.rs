@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 /// What the employee says in one message, independent of the channel.
 ///
 /// A channel [renders](crate::Channel::render) it into parts within its limits, and translates each part into the vendor's
-/// notation when it [sends](crate::Op::Send) it.
+/// notation when it [sends](crate::channel::Op::Send) it.
 ///
 /// ```
-/// use konstruct_core::{Choice, Choices, Outgoing};
+/// use konstruct_core::{Outgoing, outgoing::{Choice, Choices}};
 ///
 /// let question = Outgoing::markdown("Which **size** do you need?")
 ///     .with_choices(Choices::new([Choice::new("s", "Small"), Choice::new("l", "Large")]))
@@ -60,10 +60,22 @@ impl Outgoing {
     }
 }
 
+impl From<&str> for Outgoing {
+    fn from(text: &str) -> Self {
+        Self::markdown(text)
+    }
+}
+
+impl From<String> for Outgoing {
+    fn from(text: String) -> Self {
+        Self::markdown(text)
+    }
+}
+
 /// Options of which the person picks one: buttons where the channel has enough of them, otherwise a list, otherwise numbered
 /// lines of text.
 ///
-/// A press or a pick is received as [`Body::Action`](crate::Body::Action) with the option's id as `action`.
+/// A press or a pick is received as [`Body::Action`](crate::message::Body::Action) with the option's id as `action`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Choices {
@@ -144,7 +156,7 @@ impl Rendered {
     /// the seams is lost.
     ///
     /// ```
-    /// use konstruct_core::{Outgoing, Rendered};
+    /// use konstruct_core::{Outgoing, outgoing::Rendered};
     ///
     /// let rendered = Rendered::plain(&Outgoing::markdown("one two three four"), 9, 2);
     /// let texts: Vec<_> = rendered.parts.iter().map(|part| part.text.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Which models a provider has.
+//! The models that a provider offers.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use konstruct_core::Result;
 /// Lists the models of a provider.
 ///
 /// # Contract
-/// The names are those that a backend of the same provider can be made with, in no promised order.
+/// The returned names are valid for creating a backend of the same provider. Their order is unspecified.
 #[async_trait]
 pub trait Catalog: fmt::Debug + Send + Sync + 'static {
-    /// Returns the names of all models that the credential may use.
+    /// Returns the names of all models available to the credential.
     ///
     /// # Errors
-    /// What the provider said.
+    /// The error that the provider returned.
     async fn models(&self) -> Result<Vec<String>>;
 }

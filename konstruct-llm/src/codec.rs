@@ -1,57 +1,57 @@
-//! What the codecs of all wires share: frames in, events out, one ending.
+//! What the codecs of all wire formats share: frames in, events out, exactly one ending.
 
 use std::{fmt, ops::ControlFlow};
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
+use konstruct_core::{Error, ErrorKind, Result, llm::ModelEvent};
 use serde::Deserialize;
 
-/// Splits a provider's bytes into frames. The same bytes give the same frames however they are cut.
+/// Splits a provider's bytes into frames. The frames do not depend on how the bytes are split.
 pub trait Frame: fmt::Debug + Default + Send {
-    /// Takes bytes and shows each frame that they complete, until told to stop.
+    /// Accepts bytes and calls `each` with every completed frame, until `each` breaks.
     ///
     /// # Errors
-    /// [`ErrorKind::TooLarge`] when a frame outgrows the limit.
+    /// [`ErrorKind::TooLarge`] if a frame exceeds the limit.
     fn push(&mut self, bytes: &[u8], each: impl FnMut(&str) -> ControlFlow<()>) -> Result<()>;
 
-    /// Takes what the end of the bytes left unterminated.
+    /// Returns the unterminated frame at the end of the bytes, if there is one.
     fn rest(&mut self) -> Option<String>;
 }
 
-/// Translates the frames of one wire.
+/// Translates the frames of one wire format.
 pub trait Wire: fmt::Debug + Default + Send + 'static {
-    /// How its frames are cut.
+    /// How its bytes are split into frames.
     type Frame: Frame;
 
-    /// Translates a frame. A [`ModelEvent::Finish`] or an error is the last.
+    /// Translates a frame. A [`ModelEvent::Finish`] or an error is the last result.
     ///
     /// # Errors
-    /// What the provider says went wrong; [`ErrorKind::Protocol`] where it breaks its own wire.
+    /// The error that the provider reports; [`ErrorKind::Protocol`] if it violates its own protocol.
     fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
 
-    /// Returns whether a frame that the end of the bytes left unterminated is whole, and the last one of an answer.
+    /// Returns whether an unterminated last frame is complete, and terminates an answer.
     fn is_terminal(frame: &str) -> bool;
 
-    /// The bytes have ended without the terminal frame: completes an answer that has already given its reason to end, and does nothing
-    /// otherwise.
+    /// Handles the end of the bytes without the terminal frame: completes an answer that has already given its finish reason, and
+    /// does nothing otherwise.
     ///
     /// # Errors
-    /// As [`Wire::frame`].
+    /// Those of [`Wire::frame`].
     fn end(&mut self, _events: &mut Vec<ModelEvent>) -> Result<()> {
         Ok(())
     }
 
-    /// Translates a whole answer in one document, as it comes where no stream was asked for, into the events of a stream with the same
-    /// content. A [`ModelEvent::Finish`] or an error is the last.
+    /// Translates a whole answer in one document, as sent by servers when no stream was requested, into the events of a stream
+    /// with the same content. A [`ModelEvent::Finish`] or an error is the last result.
     ///
     /// # Errors
-    /// As [`Wire::frame`]; [`ErrorKind::Truncated`] when it does not say why it ended.
+    /// Those of [`Wire::frame`]; [`ErrorKind::Truncated`] if the document has no finish reason.
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()>;
 }
 
 /// A sans-IO decoder of one answer: the provider's bytes in, [`ModelEvent`]s out.
 ///
-/// However the bytes are cut, the events are the same, and they keep the contract of
-/// [`LlmBackend`](konstruct_core::LlmBackend): one [`ModelEvent::Finish`] or one error, and nothing after it.
+/// The events do not depend on how the bytes are split, and they keep the contract of [`LlmBackend`](konstruct_core::LlmBackend):
+/// exactly one [`ModelEvent::Finish`] or one error, and nothing after it.
 ///
 /// ```
 /// # #[cfg(feature = "openai")] {
@@ -70,16 +70,16 @@ pub struct Decoder<W: Wire> {
     frames: W::Frame,
     wire: W,
     ended: bool,
-    /// What a frame makes; empty between frames.
+    /// The events of one frame; empty between frames.
     events: Vec<ModelEvent>,
 }
 
 impl<W: Wire> Decoder<W> {
-    /// Reads a whole answer that came as one document: the events of the stream that would say the same, with the finish as the last.
+    /// Decodes a whole answer in one document into the events of an equivalent stream; the finish is the last.
     ///
     /// # Errors
-    /// What the provider says went wrong; [`ErrorKind::Protocol`] where the document is no answer, and [`ErrorKind::Truncated`] where it does
-    /// not say why it ended.
+    /// The error that the provider reports; [`ErrorKind::Protocol`] if the document is not an answer, and
+    /// [`ErrorKind::Truncated`] if it has no finish reason.
     pub fn document(body: &[u8]) -> Result<Vec<ModelEvent>> {
         let document = String::from_utf8_lossy(body);
         let document = document.strip_prefix('\u{feff}').unwrap_or(&document);
@@ -89,19 +89,19 @@ impl<W: Wire> Decoder<W> {
             Some(ModelEvent::Finish(_)) => Ok(events),
             _ => Err(Error::new(
                 ErrorKind::Truncated,
-                "the answer does not say why it ended",
+                "the answer has no finish reason",
             )),
         }
     }
 
-    /// Takes bytes; returns the events that they complete.
+    /// Accepts bytes and returns the events that they complete.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<Result<ModelEvent>> {
         let mut out = Vec::new();
         self.feed(bytes, &mut out);
         out
     }
 
-    /// Takes bytes; adds the events that they complete.
+    /// Accepts bytes and adds the events that they complete to `out`.
     pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut impl Extend<Result<ModelEvent>>) {
         if self.ended {
             return;
@@ -126,8 +126,8 @@ impl<W: Wire> Decoder<W> {
         }
     }
 
-    /// Says that the bytes have ended; returns what is left. Without the provider's terminal event, and without a reason to end before
-    /// it, that is an [`ErrorKind::Truncated`].
+    /// Ends the input and returns the remaining events. Without the provider's terminal event, and without a finish reason before
+    /// it, the result is an [`ErrorKind::Truncated`].
     pub fn finish(&mut self) -> Vec<Result<ModelEvent>> {
         let mut out = Vec::new();
         if self.ended {
@@ -155,14 +155,14 @@ impl<W: Wire> Decoder<W> {
     }
 }
 
-/// Adds the events of a frame, and returns whether it was the last.
+/// Adds the events of a frame and returns whether it was the last.
 fn translate<W: Wire>(
     wire: &mut W,
     frame: &str,
     events: &mut Vec<ModelEvent>,
     out: &mut impl Extend<Result<ModelEvent>>,
 ) -> bool {
-    // Some servers keep a connection alive with an empty event.
+    // Some servers send an empty event as a keep-alive.
     if frame.trim_ascii().is_empty() {
         return false;
     }
@@ -173,21 +173,21 @@ fn translate<W: Wire>(
     ended
 }
 
-/// Reads a frame's JSON.
+/// Parses a frame's JSON.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(frame: &'a str) -> Result<T> {
     serde_json::from_str(frame).map_err(|error| {
-        // The cause's text may quote what the model said, so only where it stands is told.
+        // The cause's text may quote the model's output, so the message contains only the position.
         Error::new(
             ErrorKind::Protocol,
             format!(
-                "an event is not what the wire allows, at column {}",
+                "an event does not match the protocol, at column {}",
                 error.column()
             ),
         )
     })
 }
 
-/// A call id for a provider that gives none: unlike those of other answers as far as the answer's own id is.
+/// Returns a call id for a provider that sends none. It is as unique as the answer's own id.
 pub(crate) fn call_id(answer: &str, index: u32) -> String {
     let id: Vec<char> = answer.chars().filter(char::is_ascii_alphanumeric).collect();
     let tail: String = id[id.len().saturating_sub(20)..].iter().collect();

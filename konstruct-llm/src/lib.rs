@@ -1,21 +1,21 @@
-//! LLM backends of Konstruct: OpenAI and what is compatible with it, Anthropic, Ollama, and an offline backend that quotes.
+//! LLM backends of Konstruct: OpenAI and compatible servers, Anthropic, Ollama, and an offline backend that quotes documents.
 //!
-//! Each implements [`LlmBackend`](konstruct_core::LlmBackend): streaming first, and a stream ends in exactly one finish or
-//! one error. What is absent on purpose: retries. The pool owns them, and nobody else.
+//! Each implements [`LlmBackend`](konstruct_core::LlmBackend). Streaming is the primary interface, and a stream ends with exactly
+//! one finish or one error. Backends deliberately do not retry; only the pool does.
 //!
 //! # Code map
-//! * `openai/`, `anthropic/`, `ollama/` - `client` posts, `model` knows the models by name, `wire` is the provider's JSON, `request` and
-//!   `answer` go between it and core's types. OpenAI has two wires, `chat/` and `responses/`.
-//! * `catalog` - which models a provider has.
-//! * `embed` - how texts are cut and batched for embedders; `openai/embed` and `ollama/embed` are these.
-//! * `leak` - thoughts that a server leaves in the text.
+//! * `openai/`, `anthropic/`, `ollama/` - `client` sends requests, `model` derives abilities from names, `wire` is the provider's
+//!   JSON, `request` and `answer` convert between it and core's types. OpenAI has two APIs, `chat/` and `responses/`.
+//! * `catalog` - the models that a provider offers.
+//! * `embed` - truncation, batching and billing for embedders, which are in `openai/embed` and `ollama/embed`.
+//! * `think_tags` - separates thinking tags that a server leaves in the text.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
-//! * `http/` - timeouts, refusals, and bytes through a decoder into a stream, over [`konstruct_core::http`].
-//! * `pool/` - many deployments behind one backend: routing, breakers, retries, recovery, and what each attempt costs.
-//! * `price/` - what models cost: a versioned table.
-//! * `telemetry/` - spans and metrics by OpenTelemetry's names.
-//! * `extract/` - answers by quoting the business's own documents, offline.
-//! * `testkit/` - fake providers as real local servers, which misbehave on request.
+//! * `http/` - timeouts, error responses, and decoding bytes into a stream, over [`konstruct_core::http`].
+//! * `pool/` - many deployments behind one backend: routing, circuit breakers, retries, recovery, and the cost of each attempt.
+//! * `price/` - a versioned table of model prices.
+//! * `telemetry/` - spans and metrics with OpenTelemetry's names.
+//! * `extract/` - offline answers that quote the business's own documents.
+//! * `testkit/` - fake providers: real local servers that misbehave on request.
 //!
 //! # Example
 //! ```
@@ -23,7 +23,7 @@
 //! # async fn main() -> konstruct_core::Result<()> {
 //! # #[cfg(feature = "extract")] {
 //! use std::time::Duration;
-//! use konstruct_core::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role, TenantId};
+//! use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role}};
 //! use konstruct_llm::Extract;
 //!
 //! let request = ModelRequest {
@@ -53,7 +53,7 @@
 //! |---|---|---|
 //! | `openai` | Chat Completions, Responses, embeddings, and compatible servers | yes |
 //! | `anthropic` | Messages | yes |
-//! | `ollama` | chat, embeddings, a probe, and what is loaded and pulled | yes |
+//! | `ollama` | chat, embeddings, a probe, and loading and pulling models | yes |
 //! | `extract` | the offline backend | yes |
 //! | `testkit` | fake provider servers | no |
 
@@ -69,8 +69,6 @@ mod embed;
 pub mod extract;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod http;
-#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-mod leak;
 #[cfg(feature = "ollama")]
 mod ndjson;
 #[cfg(feature = "ollama")]
@@ -84,6 +82,8 @@ mod sse;
 mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod think_tags;
 
 #[cfg(feature = "anthropic")]
 pub use self::anthropic::{Anthropic, AnthropicDecoder};

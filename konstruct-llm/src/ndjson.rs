@@ -7,13 +7,14 @@ use memchr::memchr;
 
 use crate::codec::Frame;
 
-/// The most bytes of one line: what Ollama's own client takes.
+/// The maximum size of one line, in bytes: the limit of Ollama's own client.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Collects bytes into lines. Blank lines are skipped. Each byte is looked at once, and a line that came in one piece is not copied.
+/// Collects bytes into lines. Blank lines are skipped. Each byte is read once, and a line that arrives in one piece is not
+/// copied.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// A line that has begun in an earlier piece.
+    /// The beginning of a line from an earlier piece.
     line: Vec<u8>,
 }
 
@@ -60,7 +61,7 @@ impl Frame for Lines {
     }
 }
 
-/// Shows a line, unless it is blank.
+/// Passes a line to `each`, unless it is blank.
 fn show(line: &[u8], each: &mut impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
     let line = String::from_utf8_lossy(line);
     let line = line.trim();

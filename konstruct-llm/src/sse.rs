@@ -1,9 +1,9 @@
 //! Server-sent events, sans IO: bytes in, events out, at any split of the bytes.
 //!
-//! Follows the "event stream interpretation" of the HTML standard: lines end in LF, CR or CRLF, one BOM may lead, `:` begins
-//! a comment, one space after the colon is dropped, `data` lines are joined by LF, an event without `data` is none, and an
-//! event that the end of the bytes cuts off is none either; [`Frame::rest`] tells of it. `id` and `retry` mean nothing to a
-//! stream that is never resumed.
+//! Follows the "event stream interpretation" of the HTML standard: lines end in LF, CR or CRLF, one leading BOM is skipped, `:`
+//! starts a comment, one space after the colon is dropped, and `data` lines are joined by LF. An event without `data` is skipped.
+//! So is an event cut off by the end of the bytes, which [`Frame::rest`] returns. `id` and `retry` are ignored, because a stream
+//! is never resumed.
 
 use std::ops::ControlFlow;
 
@@ -12,16 +12,16 @@ use memchr::{memchr, memchr2};
 
 use crate::codec::Frame;
 
-/// The most bytes of one event. A provider's largest is a whole tool call or signature: far below.
+/// The maximum size of one event, in bytes. A provider's largest event is a whole tool call or signature, far below the limit.
 const LIMIT: usize = 8 * 1024 * 1024;
 
-/// Collects bytes into lines and lines into the data of events. Each byte is looked at once, and an event whose one line came in one
-/// piece is not copied.
+/// Collects bytes into lines and lines into the data of events. Each byte is read once, and an event with one line that arrives
+/// in one piece is not copied.
 #[derive(Debug)]
 pub struct SseFrames {
-    /// A line that has begun in an earlier piece.
+    /// The beginning of a line from an earlier piece.
     line: Vec<u8>,
-    /// The event's data so far, once it has any.
+    /// The event's data so far, if it has any.
     data: Vec<u8>,
     has_data: bool,
     after_cr: bool,
@@ -48,7 +48,7 @@ impl Frame for SseFrames {
         mut bytes: &[u8],
         mut each: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<()> {
-        // The only line of an event so far, as it stands in these bytes.
+        // The only line of the event so far, borrowed from these bytes.
         let mut whole: Option<&[u8]> = None;
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
@@ -111,12 +111,12 @@ impl Frame for SseFrames {
 }
 
 impl SseFrames {
-    /// Takes the line that is held as complete.
+    /// Completes the held line.
     fn end_line(&mut self) {
         let mut line = std::mem::take(&mut self.line);
         let value = data(self.without_bom(&line));
         self.add(value);
-        // Its room is used again.
+        // The allocation is reused.
         line.clear();
         self.line = line;
     }

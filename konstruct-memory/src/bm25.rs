@@ -1,34 +1,34 @@
-//! The arithmetic of recall: BM25 for the order, and coverage for how sure one can be.
+//! Scoring of recall: BM25 for ranking, and coverage for how certain a match is.
 
-/// How soon a repeated term stops to count.
+/// BM25 `k1`: how soon repetitions of a term stop adding to the score.
 const K1: f32 = 1.2;
-/// How much a long text is held against itself.
+/// BM25 `b`: how strongly long texts are penalised.
 const B: f32 = 0.75;
-/// What a term of the heading or the title counts, in terms of the text.
+/// The weight of an occurrence in the heading or the title, relative to one in the text.
 const HEADING: f32 = 2.5;
-/// The share of a term's weight that is covered when it stands in the text and not in the heading.
+/// The share of a term's weight that is covered if the term occurs only in the text, not in the heading.
 const IN_TEXT: f32 = 0.85;
-/// The fewest chunks that coverage reckons with: among three documents no word is rare, and yet a word that stands in one of
-/// them says more than one which stands in all.
-const FEWEST: f32 = 50.0;
+/// The minimum number of chunks that coverage assumes. In a collection of three documents no word is rare, and yet a word in one
+/// of them is more specific than a word in all of them.
+const MIN_CHUNKS: f32 = 50.0;
 
-/// What is searched through, as one.
+/// The size of the collection that is searched.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Collection {
-    /// How many chunks.
+    /// The number of chunks.
     pub(crate) chunks: u64,
-    /// Their terms in all.
+    /// The total number of terms.
     pub(crate) terms: u64,
 }
 
-/// How often a term stands in a chunk, and how long that is.
+/// How often a term occurs in a chunk, and the chunk's length.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Posting {
-    /// How often in the text.
+    /// Occurrences in the text.
     pub(crate) text: u16,
-    /// How often in the heading and the title.
+    /// Occurrences in the heading and the title.
     pub(crate) heading: u8,
-    /// How many terms the chunk has in all.
+    /// The total number of terms of the chunk.
     pub(crate) terms: u16,
 }
 
@@ -37,46 +37,50 @@ pub(crate) struct Posting {
     reason = "counts of chunks and terms; a share of a millionth does not matter"
 )]
 impl Collection {
-    /// Readies what is alike for all chunks that hold a term: it stands in so many of them.
+    /// Precomputes the part of the score that is the same for every chunk with the term.
     pub(crate) fn term(&self, chunks_with_term: usize) -> Term {
         Term {
-            rarity: rarity(self.chunks as f32, chunks_with_term as f32),
+            idf: idf(self.chunks as f32, chunks_with_term as f32),
             average: (self.terms as f32 / (self.chunks as f32).max(1.0)).max(1.0),
         }
     }
 
-    /// The weight of a question's term that stands in so many chunks; in none is the heaviest.
+    /// Returns the weight of a question's term that occurs in this many chunks. A term that occurs in none has the highest
+    /// weight.
     pub(crate) fn weight(&self, chunks_with_term: usize) -> f32 {
-        rarity((self.chunks as f32).max(FEWEST), chunks_with_term as f32)
+        idf(
+            (self.chunks as f32).max(MIN_CHUNKS),
+            chunks_with_term as f32,
+        )
     }
 }
 
-/// A term of a question in a collection.
+/// A question's term, with its statistics in a collection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Term {
-    rarity: f32,
-    /// The terms of a chunk, on average.
+    idf: f32,
+    /// The average number of terms a chunk.
     average: f32,
 }
 
 impl Term {
-    /// What the term adds to the score of a chunk that holds it.
+    /// Returns what the term adds to the score of a chunk that contains it.
     pub(crate) fn score(&self, posting: &Posting) -> f32 {
         let frequency = f32::from(posting.text) + HEADING * f32::from(posting.heading);
         let length = 1.0 - B + B * f32::from(posting.terms) / self.average;
-        self.rarity * frequency * (K1 + 1.0) / (frequency + K1 * length)
+        self.idf * frequency * (K1 + 1.0) / (frequency + K1 * length)
     }
 }
 
 impl Posting {
-    /// How much of a term's weight this covers.
+    /// Returns the share of the term's weight that this posting covers.
     pub(crate) fn covers(&self) -> f32 {
         if self.heading > 0 { 1.0 } else { IN_TEXT }
     }
 }
 
-/// Inverse document frequency, as Lucene has it: never negative.
-fn rarity(chunks: f32, with_term: f32) -> f32 {
+/// Inverse document frequency as in Lucene: never negative.
+fn idf(chunks: f32, with_term: f32) -> f32 {
     ((chunks - with_term + 0.5).max(0.0) / (with_term + 0.5)).ln_1p()
 }
 
@@ -107,8 +111,8 @@ mod tests {
     }
 
     #[test]
-    fn one_term_is_as_the_formula_says() {
-        // idf = ln(1 + 950.5 / 50.5), and a chunk of average length with frequency 1 leaves it as it is.
+    fn a_score_matches_the_formula() {
+        // idf = ln(1 + 950.5 / 50.5); a chunk of average length with frequency 1 leaves it unchanged.
         let score = MANY.term(50).score(&posting(1, 0, 50));
         assert!(
             (score - (1.0f32 + 950.5 / 50.5).ln()).abs() < 1e-4,

@@ -1,6 +1,6 @@
-//! How far a message came, as the stores keep it: a number in the order of the states.
+//! The delivery state of a message as the stores keep it: a number in the order of the states.
 
-use konstruct_core::DeliveryState;
+use konstruct_core::message::DeliveryState;
 
 const STATES: [DeliveryState; 5] = [
     DeliveryState::Accepted,
@@ -10,7 +10,7 @@ const STATES: [DeliveryState; 5] = [
     DeliveryState::Read,
 ];
 
-/// Returns the number of a state; `None` for one that no store knows.
+/// Returns the number of a state; `None` for a state that is not stored.
 pub(crate) fn number(state: DeliveryState) -> Option<u8> {
     let at = STATES.iter().position(|known| *known == state)?;
     u8::try_from(at).ok()

@@ -1,12 +1,13 @@
 //! Stores of Konstruct: the durable store of turns and the memory, on redb and on PostgreSQL.
 //!
-//! One [`Redb`] is a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file:
-//! nothing to install, one process, group commit. `Postgres` is the same on a database that any number of processes share. Both
-//! pass the same suites, seal content in the same way, and share one memory, which is written over a private trait, `Shelf`.
+//! One [`Redb`] is a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file, with
+//! no server to install, one process and group commit. `Postgres` is the same on a database that any number of processes share.
+//! Both pass the same test suites, seal content in the same way, and share one memory, which is written over the private trait
+//! `MemoryBackend`.
 //!
 //! # Example
 //! ```
-//! use konstruct_core::{Audience, DocumentFormat, KnowledgeStore as _, MemoryStore as _, NewDocument, Recall, Scope, TenantId};
+//! use konstruct_core::{Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, TenantId, memory::{KnowledgeStore as _, Scope}};
 //! use konstruct_memory::Redb;
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -31,26 +32,27 @@
 //! # Code map
 //! | module | what |
 //! |---|---|
-//! | `extract` | the bytes of a document into text |
+//! | `extract` | text from the bytes of a document |
 //! | `chunk` | documents into passages |
 //! | `analyze` | text into terms |
-//! | `bm25` | the arithmetic of recall by words |
-//! | `memory` | the memory, written once: who may see what, recall, facts, summaries, forgetting; `memory/shelf` is what a store must offer |
-//! | `vector` | exact search among vectors |
+//! | `bm25` | lexical scoring |
+//! | `memory` | the memory, written once: access control, recall, facts, summaries, forgetting; `memory/backend` is the interface of a store |
+//! | `vector` | exact vector search |
 //! | `embed` | the built-in embedder |
-//! | `delivery` | how far a message came, as a number |
-//! | `seal` | key ring, tenant keys, person keys, and the envelope of what is stored |
-//! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the one writer, reading, the tables, the keys of what is sealed, and a fresh file |
+//! | `delivery` | delivery states as numbers |
+//! | `seal` | key ring, tenant keys, person keys, and the envelope of sealed data |
+//! | `compact` | JSON, compressed before it is sealed |
+//! | `redb/writer`, `snapshot`, `keys`, `vault`, `rewrite` | the writer thread, reads, the tables, the keys of sealed data, rewriting the file |
 //! | `redb/ready` | claims, leases, fences and fairness, in memory |
-//! | `redb/roles`, `accept`, `arrival`, `linked`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
-//! | `redb/recover` | what happens after a failed write |
-//! | `redb/shelf/` | the index, vectors in memory, the search, and the lanes that follow the feed |
-//! | `redb/rows` | rows of the application's own |
-//! | `postgres/connect`, `migrate`, `tenant`, `vault` | what is refused at the start, the tables and their policies, the one door to a tenant's rows, the keys |
+//! | `redb/roles`, `accept`, `arrival`, `linked`, `log`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
+//! | `redb/recover` | recovery after a failed write |
+//! | `redb/index/` | the index, vectors in memory, the search, and the background lanes that index and embed |
+//! | `redb/rows` | rows of the application |
+//! | `postgres/connect`, `migrate`, `tenant`, `vault` | checks at the start, the tables and their policies, the only access to a tenant's rows, the keys |
 //! | `postgres/roles`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `prune`, `wake` | the store of turns |
-//! | `postgres/shelf/` | the index, and the search: postings and cosines by number, added up here |
-//! | `postgres/graph/` | approximate indexes of large spaces, made by the owner |
-//! | `postgres/rewrap`, `rewrite` | keys wrapped anew, files written anew |
+//! | `postgres/index/` | the index, and the search: postings and cosines by number, combined here |
+//! | `postgres/graph/` | approximate vector indexes of large spaces, created by the owner |
+//! | `postgres/rewrap`, `rewrite` | wrapping keys again, rewriting the files |
 //!
 //! # Features
 //! | feature | default | what |
@@ -58,8 +60,8 @@
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
-//! | `static-embed` | no | an embedder in the program, for English |
-//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to measure sealing |
+//! | `static-embed` | no | a built-in embedder, for English |
+//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 
 #![cfg_attr(
     not(any(feature = "redb", feature = "postgres")),

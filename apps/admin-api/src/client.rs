@@ -13,7 +13,7 @@ use crate::types::{
     Replay, Tenant, Unanswered,
 };
 
-/// The most bytes of an answer that are read.
+/// The maximum size of a response, in bytes.
 const ANSWER: usize = 256 << 20;
 
 /// A client of one server's admin API. Cloning is cheap.
@@ -25,10 +25,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client of the server at this address, such as `http://127.0.0.1:8080`.
+    /// Creates a client of the server at this URL, such as `http://127.0.0.1:8080`.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] if TLS cannot be set up.
+    /// [`ErrorKind::Internal`] if TLS cannot be initialised.
     pub fn new(base: impl Into<String>, token: Secret) -> Result<Self> {
         let http = http::Client::builder().build();
         http.prepare()?;
@@ -48,7 +48,7 @@ impl Client {
         let unreachable = |error: Error| match error.kind() {
             ErrorKind::InvalidInput => error,
             _ => {
-                Error::new(ErrorKind::Unavailable, "the server was not reached").with_source(error)
+                Error::new(ErrorKind::Unavailable, "could not reach the server").with_source(error)
             }
         };
         let request = self
@@ -72,7 +72,7 @@ impl Client {
         }
         let bytes: &[u8] = if status == 204 { b"null" } else { &bytes };
         serde_json::from_slice(bytes).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the answer cannot be read").with_source(error)
+            Error::new(ErrorKind::Protocol, "the response cannot be parsed").with_source(error)
         })
     }
 
@@ -88,7 +88,7 @@ macro_rules! calls {
                 $(#[$doc])*
                 ///
                 /// # Errors
-                /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+                /// The error that the server reports, or [`ErrorKind::Unavailable`].
                 pub async fn $name(&self $(, $argument: $kind)* $(, $body: &$body_kind)?) -> Result<$answer> {
                     calls!(@call self, $method, format!($path), $($body)?)
                 }
@@ -104,7 +104,7 @@ calls! {
     add_tenant() body new: NewTenant, => POST "/tenants" -> Tenant;
     /// Returns a tenant.
     tenant(tenant: TenantId) => GET "/tenants/{tenant}" -> Tenant;
-    /// Removes a tenant with all that is kept of it.
+    /// Removes a tenant with all its data.
     remove_tenant(tenant: TenantId) => DELETE "/tenants/{tenant}" -> ();
     /// Returns a tenant's employee.
     employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
@@ -118,11 +118,11 @@ calls! {
     connect(tenant: TenantId) body new: NewConnection, => POST "/tenants/{tenant}/connections" -> Connection;
     /// Removes a connection.
     disconnect(tenant: TenantId, connection: ConnectionId) => DELETE "/tenants/{tenant}/connections/{connection}" -> ();
-    /// Lists the models of a tenant's own accounts.
+    /// Lists a tenant's own models.
     models(tenant: TenantId) => GET "/tenants/{tenant}/models" -> Page<OwnModel>;
-    /// Adds a model of a tenant's own account, or replaces the one of this name.
+    /// Adds a tenant's own model, or replaces the one with this name.
     put_model(tenant: TenantId, name: &str) body new: NewOwnModel, => PUT "/tenants/{tenant}/models/{name}" -> OwnModel;
-    /// Removes a model of a tenant's own account.
+    /// Removes a tenant's own model.
     remove_model(tenant: TenantId, name: &str) => DELETE "/tenants/{tenant}/models/{name}" -> ();
     /// Lists a tenant's knowledge documents.
     documents(tenant: TenantId) => GET "/tenants/{tenant}/documents" -> Page<Document>;
@@ -136,19 +136,19 @@ calls! {
     conversation(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}" -> Conversation;
     /// Replays a turn.
     replay(tenant: TenantId, conversation: ConversationId, turn: TurnId) => GET "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay" -> Replay;
-    /// Lists what waits for a person.
+    /// Lists the questions that wait for a person.
     questions(tenant: TenantId) => GET "/tenants/{tenant}/questions" -> Page<Question>;
-    /// Decides about all questions of a kind.
+    /// Decides all questions of a kind.
     decide_all(tenant: TenantId) body decision: DecisionForAll, => POST "/tenants/{tenant}/questions" -> Decided;
-    /// Decides about a question.
+    /// Decides a question.
     decide(tenant: TenantId, question: &str) body decision: Decision, => POST "/tenants/{tenant}/questions/{question}" -> ();
-    /// Returns how far a tenant's memory has come.
+    /// Returns the progress of a tenant's index.
     memory(tenant: TenantId) => GET "/tenants/{tenant}/memory" -> MemoryStatus;
-    /// Lists what was asked and no document answers.
+    /// Lists the questions without an answer in the documents.
     unanswered(tenant: TenantId) => GET "/tenants/{tenant}/unanswered" -> Vec<Unanswered>;
-    /// Lists what was learned in a conversation's channel, or of its one person.
+    /// Lists the facts about a conversation's channel, or about its one person.
     facts(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}/facts" -> Vec<Fact>;
-    /// Forgets a message, a conversation or a person.
+    /// Erases a message, a conversation or a person.
     erase(tenant: TenantId) body what: NewErasure, => POST "/tenants/{tenant}/erasures" -> Erasure;
 }
 
@@ -156,7 +156,7 @@ impl Client {
     /// Lists the tenants, page by page.
     ///
     /// # Errors
-    /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+    /// The error that the server reports, or [`ErrorKind::Unavailable`].
     pub async fn tenants(&self, after: Option<&str>) -> Result<Page<Tenant>> {
         self.get(format!(
             "/tenants?limit=200&after={}",
@@ -168,7 +168,7 @@ impl Client {
     /// Lists a tenant's conversations, page by page.
     ///
     /// # Errors
-    /// What the server says is wrong, or [`ErrorKind::Unavailable`].
+    /// The error that the server reports, or [`ErrorKind::Unavailable`].
     pub async fn conversations(
         &self,
         tenant: TenantId,

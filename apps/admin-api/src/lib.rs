@@ -1,8 +1,8 @@
 //! Types and typed client of the Konstruct admin API, shared by the server, the console and the tests.
 //!
 //! # Code map
-//! * `types` - what goes over the wire; `openapi` - the operations in one table, and the document made of it.
-//! * `client` (feature `client`) - a method an operation.
+//! * `types` - the request and response types; `openapi` - the operations in one table, and the document generated from it.
+//! * `client` (feature `client`) - one method per operation.
 
 #[cfg(feature = "client")]
 mod client;

@@ -1,4 +1,4 @@
-//! The OpenAPI document: the operations in one table, the schemas from the types.
+//! The OpenAPI document: the operations in one table, and schemas generated from the types.
 
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -77,7 +77,7 @@ const OPERATIONS: &[Operation] = &[
         "delete",
         TENANT,
         "removeTenant",
-        "Removes a tenant with all that is kept of it",
+        "Removes a tenant with all its data",
     )
     .gives_nothing(),
     operation(
@@ -91,7 +91,7 @@ const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/tenants/{tenant}/employee",
         "hireEmployee",
-        "Hires the employee; a tenant has one",
+        "Hires the employee; a tenant has at most one",
     )
     .takes(schema::<EmployeeSettings>)
     .gives("201", schema::<Employee>),
@@ -99,7 +99,7 @@ const OPERATIONS: &[Operation] = &[
         "put",
         "/api/v1/tenants/{tenant}/employee",
         "changeEmployee",
-        "Changes the employee: a new version",
+        "Changes the employee by adding a new version",
     )
     .takes(schema::<EmployeeSettings>)
     .gives("200", schema::<Employee>),
@@ -129,14 +129,14 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/models",
         "listModels",
-        "Lists the models of the tenant's own accounts",
+        "Lists the tenant's own models",
     )
     .gives("200", schema::<Page<OwnModel>>),
     operation(
         "put",
         "/api/v1/tenants/{tenant}/models/{name}",
         "putModel",
-        "Adds or replaces a model of the tenant's own account",
+        "Adds or replaces a tenant's own model",
     )
     .takes(schema::<NewOwnModel>)
     .gives("200", schema::<OwnModel>),
@@ -144,7 +144,7 @@ const OPERATIONS: &[Operation] = &[
         "delete",
         "/api/v1/tenants/{tenant}/models/{name}",
         "removeModel",
-        "Removes a model of the tenant's own account",
+        "Removes a tenant's own model",
     )
     .gives_nothing(),
     operation(
@@ -158,7 +158,7 @@ const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/tenants/{tenant}/documents",
         "putDocument",
-        "Adds a document; an equal title replaces",
+        "Adds a document, or replaces the one with the same title",
     )
     .takes(schema::<NewDocument>)
     .gives("201", schema::<Document>),
@@ -201,14 +201,14 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/questions",
         "listQuestions",
-        "Lists what waits for a person",
+        "Lists the questions that wait for a person",
     )
     .gives("200", schema::<Page<Question>>),
     operation(
         "post",
         "/api/v1/tenants/{tenant}/questions",
         "decideAllQuestions",
-        "Decides about all questions of a kind",
+        "Decides all questions of a kind",
     )
     .takes(schema::<DecisionForAll>)
     .gives("200", schema::<Decided>),
@@ -216,7 +216,7 @@ const OPERATIONS: &[Operation] = &[
         "post",
         "/api/v1/tenants/{tenant}/questions/{question}",
         "decideQuestion",
-        "Decides about a question",
+        "Decides a question",
     )
     .takes(schema::<Decision>)
     .gives_nothing(),
@@ -224,28 +224,28 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/memory",
         "getMemory",
-        "Returns how far the memory has come",
+        "Returns the progress of the index",
     )
     .gives("200", schema::<MemoryStatus>),
     operation(
         "get",
         "/api/v1/tenants/{tenant}/unanswered",
         "listUnanswered",
-        "Lists what was asked and no document answers, the newest first",
+        "Lists the questions without an answer in the documents, the newest first",
     )
     .gives("200", schema::<Vec<Unanswered>>),
     operation(
         "get",
         "/api/v1/tenants/{tenant}/conversations/{conversation}/facts",
         "listFacts",
-        "Lists what was learned in a conversation's channel, or of its one person",
+        "Lists the facts about a conversation's channel, or about its one person",
     )
     .gives("200", schema::<Vec<Fact>>),
     operation(
         "post",
         "/api/v1/tenants/{tenant}/erasures",
         "erase",
-        "Forgets a message, a conversation or a person",
+        "Erases a message, a conversation or a person",
     )
     .takes(schema::<NewErasure>)
     .gives("200", schema::<Erasure>),
@@ -303,7 +303,7 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
         "responses": {
             operation.status: answer,
             "default": {
-                "description": "What is wrong",
+                "description": "The problem",
                 "content": { "application/problem+json": { "schema": problem } },
             },
         },

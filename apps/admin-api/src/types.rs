@@ -1,18 +1,18 @@
-//! What goes over the wire, resource by resource.
+//! The request and response types, resource by resource.
 
 use konstruct_core::{
-    Choices, ConnectionId, ConversationId, DocumentId, EmployeeId, FactId, PersonId, TenantId,
-    TurnId,
+    ConnectionId, ConversationId, DocumentId, EmployeeId, PersonId, TenantId, TurnId, id::FactId,
+    outgoing::Choices,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A list, and where it goes on.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// What to give as `after` for the items that follow; absent where there are none.
+    /// The value of `after` for the next page; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -37,84 +37,85 @@ pub struct Tenant {
     pub created_at: String,
 }
 
-/// An employee to hire, or what it is to be from now on.
+/// The settings of an employee to hire or to change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmployeeSettings {
     /// Its name, 1 to 80 characters.
     pub name: String,
-    /// What it is employed as, 1 to 500 characters.
+    /// Its job, 1 to 500 characters.
     pub role: String,
-    /// How it speaks, up to 4,000 characters.
+    /// Its manner of speaking, up to 4,000 characters.
     #[serde(default)]
     pub persona: String,
-    /// What of the business it may talk about, up to 2,000 characters.
+    /// The parts of the business that it may talk about, up to 2,000 characters.
     #[serde(default)]
     pub scope: String,
-    /// The languages it answers in, as BCP 47 tags, the first by default.
+    /// The languages in which it answers, as BCP 47 tags; the first is the default.
     #[serde(default)]
     pub languages: Vec<String>,
-    /// When it works. Absent: always.
+    /// Its working hours. Absent: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hours: Option<WorkingHours>,
     /// The tools that it may use.
     #[serde(default)]
     pub tools: Vec<String>,
-    /// What its model calls may cost in a calendar month (UTC), in billionths of a US dollar. Absent: no cap.
+    /// The maximum cost of its model calls per calendar month (UTC), in billionths of a US dollar. Absent: no cap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monthly_cap_nano_usd: Option<u64>,
-    /// What it says when it cannot answer. Absent: the default.
+    /// Its reply when it cannot answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
-    /// What it says when the model does not answer in time: it will answer by itself later. Absent: the default.
+    /// Its reply when the model does not answer in time and the answer will follow later. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<String>,
-    /// How far one turn may go. Absent: the defaults.
+    /// The limits of one turn. Absent: the defaults.
     #[serde(default)]
     pub limits: EmployeeLimits,
-    /// What becomes of a send that nobody can tell the outcome of.
+    /// How to handle a send with an unknown outcome.
     #[serde(default)]
     pub unresolved: Unresolved,
 }
 
-/// How far one turn of an employee may go; what is absent is the default.
+/// The limits of one turn; absent fields have their default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmployeeLimits {
-    /// Tokens of one answer, 1 to 100,000. Default: 1,024.
+    /// The maximum number of tokens of one answer, 1 to 100,000. Default: 1,024.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_tokens: Option<u32>,
-    /// Seconds after which a person is told that the answer will come later, at least 5. Default: 45.
+    /// Seconds until a person is informed that the answer will come later, at least 5. Default: 45.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_secs: Option<u32>,
-    /// Seconds for which the employee answers a question by itself that it could not answer at once; 0: never. Default: 14,400.
+    /// Seconds during which the employee later answers a question by itself that it could not answer at once; 0: never. Default:
+    /// 14,400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question_age_secs: Option<u32>,
-    /// Messages of one reply, 1 to 50; the rest is offered. Default: 4.
+    /// The maximum number of messages of one reply, 1 to 50; the rest is offered. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_parts: Option<u32>,
 }
 
-/// What becomes of a send that nobody can tell the outcome of.
+/// How to handle a send with an unknown outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unresolved {
-    /// A person is asked.
+    /// A person decides.
     #[default]
     Ask,
-    /// It is sent again after the deadline, even if it may then arrive twice.
+    /// It is sent again after the deadline, even though it may then arrive twice.
     Resend,
 }
 
-/// When an employee works.
+/// The working hours of an employee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkingHours {
-    /// IANA name of the time zone, such as `Europe/Berlin`.
+    /// The IANA time zone, such as `Europe/Berlin`.
     pub time_zone: String,
-    /// The open spans; days that are not named are closed.
+    /// The open spans; other days are closed.
     pub open: Vec<OpenSpan>,
-    /// What to say outside of them. Empty: answer all the same.
+    /// The reply outside working hours. Empty: the employee answers normally.
     #[serde(default)]
     pub closed_message: String,
 }
@@ -137,47 +138,47 @@ pub struct Employee {
     /// Its id.
     #[schemars(with = "String")]
     pub id: EmployeeId,
-    /// Which version of its settings this is, from 1.
+    /// The version of its settings, from 1.
     pub version: u32,
     /// Its settings.
     pub settings: EmployeeSettings,
 }
 
-/// A language model of a tenant's own account at a provider, to add or to replace.
+/// A tenant's own language model at a provider, to add or to replace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOwnModel {
     /// `anthropic`, `openai` (Chat Completions and compatible servers), `openai_responses` or `ollama`.
     pub provider: String,
-    /// The provider's name of the model.
+    /// The provider's name for the model.
     pub model: String,
-    /// The tenant's key at the provider. It is never shown again.
+    /// The tenant's API key at the provider. It is never returned.
     #[serde(default)]
     pub api_key: String,
-    /// Where the provider is, if not at its own address: `https`, and reachable from the public internet.
+    /// The provider's URL, if it differs from the default: `https`, and reachable from the public internet.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// `quality` for what people read, `fast` for summaries and facts; without it, for both.
+    /// `quality` for replies, `fast` for summaries and facts; both if absent.
     #[serde(default)]
     pub purpose: Option<String>,
 }
 
-/// A language model of a tenant's own account.
+/// A tenant's own language model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OwnModel {
-    /// Its name, which is the tenant's to choose.
+    /// Its name, chosen by the tenant.
     pub name: String,
     /// `anthropic`, `openai`, `openai_responses` or `ollama`.
     pub provider: String,
-    /// The provider's name of the model.
+    /// The provider's name for the model.
     pub model: String,
-    /// Where the provider is, if not at its own address.
+    /// The provider's URL, if it differs from the default.
     pub base_url: Option<String>,
-    /// `quality` or `fast`; without it, for both.
+    /// `quality` or `fast`; both if absent.
     pub purpose: Option<String>,
-    /// The end of the key, to tell it by.
+    /// The last characters of the API key, to identify it.
     pub key_end: String,
-    /// Whether its price is known. Under a monthly cap, a model without a price is not asked.
+    /// Whether its price is known. Under a monthly cap, a model without a price is not used.
     pub priced: bool,
 }
 
@@ -189,10 +190,10 @@ pub struct NewConnection {
     pub channel: String,
     /// The provider's id: a Slack team (`T…`), a WhatsApp phone number id.
     pub account: String,
-    /// The name to show.
+    /// The display name.
     #[serde(default)]
     pub name: String,
-    /// The bot token or access token. It is never shown again.
+    /// The bot token or access token. It is never returned.
     pub token: String,
 }
 
@@ -206,11 +207,11 @@ pub struct Connection {
     pub channel: String,
     /// The provider's id.
     pub account: String,
-    /// The name to show.
+    /// The display name.
     pub name: String,
-    /// The end of the token, to tell it by.
+    /// The last characters of the token, to identify it.
     pub token_end: String,
-    /// Whether it can be used.
+    /// Its state.
     pub state: ConnectionState,
     /// Why it is paused, such as `unauthorized` or `quota_exhausted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,45 +221,45 @@ pub struct Connection {
     pub since: Option<String>,
 }
 
-/// Whether a connection can be used.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
-    /// The provider has not confirmed yet that the account is the tenant's. It is asked again; until then, the account's events
-    /// are not the tenant's.
+    /// The provider has not confirmed yet that the account belongs to the tenant. The server keeps asking; until then, the
+    /// account's events are not the tenant's.
     Pending,
     /// It receives and sends.
     Active,
-    /// It receives, and sends nothing until the reason is gone.
+    /// It receives events, but sends nothing until the reason is resolved.
     Paused,
-    /// The provider has ended it: connect the account again.
+    /// The provider has ended it; connect the account again.
     Disconnected,
 }
 
-/// A knowledge document to add. An equal title replaces.
+/// A knowledge document to add. It replaces the document with the same title.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDocument {
-    /// Its title, 1 to 200 characters: what an answer names as its source.
+    /// Its title, 1 to 200 characters, which answers name as their source.
     pub title: String,
-    /// How to read it.
+    /// Its format.
     pub format: DocumentFormat,
-    /// The document as text, at most 1 MiB. Either this or `content` is given.
+    /// The document as text, at most 1 MiB. Set either this or `content`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// The document's bytes in Base64, such as those of a PDF.
+    /// The document's bytes in Base64, for example of a PDF.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Where it is from, for a link.
+    /// Its source, for a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// From when on it is not recalled any more, RFC 3339.
+    /// The time from which it is no longer recalled, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
 
 impl NewDocument {
-    /// Makes a document of a text.
+    /// Creates a document from a text.
     pub fn text(title: impl Into<String>, format: DocumentFormat, text: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -271,17 +272,17 @@ impl NewDocument {
     }
 }
 
-/// How to read a document.
+/// The format of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentFormat {
-    /// Paragraphs, parted by blank lines.
+    /// Paragraphs, separated by blank lines.
     Text,
-    /// Markdown. In an FAQ a heading is a question.
+    /// Markdown. In an FAQ, each heading is a question.
     Markdown,
     /// A web page.
     Html,
-    /// A PDF with text in it.
+    /// A PDF that contains text.
     Pdf,
     /// Comma-separated values with a row of column names: each row is a passage.
     Csv,
@@ -297,18 +298,18 @@ pub struct Document {
     pub id: DocumentId,
     /// Its title.
     pub title: String,
-    /// How it is read.
+    /// Its format.
     pub format: DocumentFormat,
     /// The newest version, from 1.
     pub version: u32,
-    /// How many chunks it has.
+    /// The number of its chunks.
     pub chunks: u32,
     /// When this version was added, RFC 3339.
     pub updated_at: String,
-    /// Where it is from.
+    /// Its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// From when on it is not recalled any more, RFC 3339.
+    /// The time from which it is no longer recalled, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
@@ -328,17 +329,17 @@ pub struct ConversationSummary {
     /// Its id.
     #[schemars(with = "String")]
     pub id: ConversationId,
-    /// The connection that it is held through.
+    /// Its connection.
     #[schemars(with = "String")]
     pub connection: ConnectionId,
-    /// What the channel calls it; absent when the person of a direct conversation was forgotten.
+    /// The channel's id of the conversation; absent after the person of a direct conversation was erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// How many records its log has.
+    /// The number of records in its log.
     pub records: u64,
-    /// How many events wait in its inbox.
+    /// The number of events waiting in its inbox.
     pub waiting: u64,
-    /// When something last came in or was written, RFC 3339.
+    /// The time of its last event or record, RFC 3339.
     pub updated_at: String,
 }
 
@@ -348,7 +349,7 @@ pub struct Conversation {
     /// The conversation's id.
     #[schemars(with = "String")]
     pub id: ConversationId,
-    /// The people who take part, as the hashes that they are known by.
+    /// The participants, identified by hashes.
     #[schemars(with = "Vec<String>")]
     pub persons: Vec<PersonId>,
     /// Its turns, the oldest first.
@@ -361,51 +362,51 @@ pub struct Turn {
     /// Its id.
     #[schemars(with = "String")]
     pub id: TurnId,
-    /// When it began, RFC 3339.
+    /// The time at which it started, RFC 3339.
     pub started_at: String,
-    /// The version of the employee that it is pinned to.
+    /// The version of the employee that the turn uses.
     pub employee_version: u32,
-    /// How it ended: `replied`, `silent` or `asked`; `open` while it has not.
+    /// Its outcome: `replied`, `silent` or `asked`; `open` until it ends.
     pub outcome: String,
-    /// What was said, in order.
+    /// Its messages, in order.
     pub messages: Vec<Message>,
-    /// How many records it has.
+    /// The number of its records.
     pub records: u64,
 }
 
-/// Something that was said.
+/// A message of a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// `person`, `bot`, `colleague` or `employee`.
     pub from: String,
-    /// Who, as the channel names them.
+    /// The sender's name in the channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The text: Markdown in a message of the employee.
     pub text: String,
-    /// What the person can choose from, in a message of the employee.
+    /// The choices of an employee's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Choices>,
-    /// When, RFC 3339.
+    /// The time of the message, RFC 3339.
     pub at: String,
-    /// How far the employee's message came: `sending`, `sent`, `delivered`, `read`, `unresolved` or `failed`.
+    /// The delivery state of an employee's message: `sending`, `sent`, `delivered`, `read`, `unresolved` or `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<String>,
 }
 
-/// What came of replaying a turn.
+/// The result of replaying a turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
-    /// Whether every decision was the same, byte for byte.
+    /// Whether all decisions were identical, byte for byte.
     pub same: bool,
-    /// How many decisions were compared.
+    /// The number of compared decisions.
     pub actions: usize,
-    /// The first that differs: what was recorded, and what was decided now.
+    /// The first difference: the recorded and the new decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<(String, String)>,
 }
 
-/// Something that waits for a person of the business.
+/// A question that waits for a person of the business.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
     /// Its key.
@@ -415,11 +416,11 @@ pub struct Question {
     /// The conversation.
     #[schemars(with = "String")]
     pub conversation: ConversationId,
-    /// What was asked, or what the employee tried to say.
+    /// The person's question, or the employee's undelivered text.
     pub text: String,
-    /// Since when, RFC 3339.
+    /// Since when it is open, RFC 3339.
     pub since: String,
-    /// What can be decided about it: `arrived`, `resend`, `answer`, `drop`, `done`.
+    /// The possible decisions: `arrived`, `resend`, `answer`, `drop`, `done`.
     pub choices: Vec<String>,
 }
 
@@ -431,60 +432,60 @@ pub struct Decision {
     pub decision: String,
 }
 
-/// One decision about all questions of a kind.
+/// One decision for all questions of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionForAll {
     /// The kind of question: `unresolved`, `failed`, `not_delivered`, `unanswered` or `rest`.
     pub kind: String,
-    /// One of the choices that questions of this kind have.
+    /// One of the choices for questions of this kind.
     pub decision: String,
 }
 
-/// How many questions were decided about.
+/// The number of decided questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Decided {
     /// The number.
     pub questions: u64,
 }
 
-/// RFC 9457 problem details: every error looks like this.
+/// RFC 9457 problem details, the format of every error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProblemDetails {
-    /// `about:blank`: the status says what kind of problem it is.
+    /// `about:blank`, because the status is the type of the problem.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// The HTTP status text.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong.
+    /// The problem and, where possible, its solution.
     pub detail: String,
-    /// The field of the input that is wrong, if one is.
+    /// The invalid field of the input, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
-/// What a tenant's employee remembers, in numbers.
+/// Statistics about a tenant's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStatus {
-    /// How many records of conversations there are.
+    /// The number of conversation records.
     pub records: u64,
-    /// How many of them can be found by their words.
+    /// The number of records in the full-text index.
     pub indexed: u64,
-    /// How many passages there are: of messages, facts and documents.
+    /// The number of passages of messages, facts and documents.
     pub passages: u64,
-    /// How many of them can be found by their meaning.
+    /// The number of passages in the semantic index.
     pub embedded: u64,
 }
 
-/// Something that was asked and that no document answers.
+/// A question without an answer in the documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unanswered {
     /// The conversation.
     #[schemars(with = "String")]
     pub conversation: ConversationId,
-    /// The index of the record that holds the question.
+    /// The index of the record with the question.
     pub index: u64,
     /// The question.
     pub text: String,
@@ -492,24 +493,24 @@ pub struct Unanswered {
     pub at: String,
 }
 
-/// A fact that was learned.
+/// A learned fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fact {
     /// Its id.
     #[schemars(with = "String")]
     pub id: FactId,
-    /// What is so.
+    /// The fact.
     pub text: String,
-    /// What it is about, in a few words.
+    /// Its topic, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
-    /// The words that it stands on.
+    /// The quotes that support the fact.
     pub sources: Vec<FactSource>,
-    /// From when on it holds, RFC 3339.
+    /// The time from which it is valid, RFC 3339.
     pub valid_from: String,
 }
 
-/// Words that a fact stands on.
+/// A quote that supports a fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FactSource {
     /// The conversation.
@@ -517,22 +518,22 @@ pub struct FactSource {
     pub conversation: ConversationId,
     /// The index of the record.
     pub index: u64,
-    /// The words.
+    /// The quote.
     pub quote: String,
 }
 
-/// Something to forget.
+/// An erasure to perform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewErasure {
-    /// What.
+    /// The data to erase.
     pub what: Erase,
-    /// Whether it is to be gone from the store's own files too, which takes as long as copying them.
+    /// Whether to remove the data from the store's own files too, which takes as long as copying them.
     #[serde(default)]
     pub physical: bool,
 }
 
-/// What to forget.
+/// The data to erase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Erase {
@@ -550,7 +551,7 @@ pub enum Erase {
         #[schemars(with = "String")]
         conversation: ConversationId,
     },
-    /// A person: everything that holds words of theirs.
+    /// A person: all data that contains their words.
     Person {
         /// The person.
         #[schemars(with = "String")]
@@ -558,31 +559,31 @@ pub enum Erase {
     },
 }
 
-/// What was forgotten, and what remains.
+/// The result of an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erasure {
-    /// When, RFC 3339.
+    /// The time of the erasure, RFC 3339.
     pub at: String,
-    /// How many records and waiting events can no longer be read.
+    /// The number of records and waiting events that can no longer be read.
     pub records: u64,
-    /// How many passages are no longer found.
+    /// The number of passages that are no longer found.
     pub passages: u64,
-    /// How many facts went.
+    /// The number of erased facts.
     pub facts: u64,
-    /// How many keys were destroyed.
+    /// The number of destroyed keys.
     pub keys: u64,
-    /// What remains, how many, and until when.
+    /// The data that remains, with its number and expiry.
     pub remains: Vec<Remains>,
 }
 
-/// Something that an erasure leaves.
+/// Data that remains after an erasure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remains {
-    /// What, such as `sealed_records`, `wrapped_keys` or `vectors`.
+    /// The kind of data, such as `sealed_records`, `wrapped_keys` or `vectors`.
     pub what: String,
-    /// How many, if that was counted.
+    /// The number, if it was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Until when.
+    /// When it expires.
     pub until: String,
 }

@@ -1,4 +1,4 @@
-//! The app: everything that the routes and the workers share, put together from the configuration.
+//! The app: the state shared by the routes and the workers, built from the configuration.
 
 use std::{
     net::SocketAddr,
@@ -17,19 +17,19 @@ use konstruct_memory::Redb;
 
 use crate::{
     config::Config,
-    connect::Configured,
+    connect::ConfiguredConnection,
     demo,
     directory::{Endpoints, ServerDirectory},
-    embedder::{self, Chosen},
-    expanding::ExpandingMemory,
+    embedder::{self, ChosenEmbedder},
     model::Models,
     secrets,
     simulator::{Sessions, Simulator},
     store::open_store,
+    synonym_recall::SynonymMemory,
     tasks::Health,
 };
 
-/// What the routes and the workers share.
+/// The state shared by the routes and the workers.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct App {
@@ -37,34 +37,34 @@ pub struct App {
     pub config: Config,
     /// The embedded store.
     pub store: Redb,
-    /// The journal.
+    /// The store, as the engine uses it.
     pub journal: Arc<dyn Store>,
-    /// Recall and knowledge.
+    /// Memory: recall and knowledge.
     pub memory: Arc<dyn MemoryStore>,
-    /// Who is who.
+    /// Tenants, employees and connections.
     pub directory: ServerDirectory,
-    /// Where webhooks come in.
+    /// Accepts webhooks.
     pub gateway: Arc<Gateway>,
-    /// What performs turns.
+    /// Runs turns.
     pub driver: Driver,
-    /// What learns from conversations, until the workers start; `None` where the model only quotes.
+    /// The learner's background work, until the workers start; `None` if the model only quotes.
     pub(crate) learning: Mutex<Option<Learning>>,
-    /// The connections of the configuration, until somebody confirms them.
-    pub(crate) configured: Mutex<Vec<Configured>>,
+    /// The configured connections, until they are confirmed.
+    pub(crate) configured: Mutex<Vec<ConfiguredConnection>>,
     /// The operator's bearer token.
     pub operator_token: Secret,
-    /// Whether that token was made at this start, and has to be shown.
+    /// Whether the token was generated at this start and must be printed.
     pub token_is_new: bool,
-    /// The simulator of the demo, unless the demo is off.
+    /// The demo's simulator, unless the demo is off.
     pub simulator: Option<Simulator>,
-    /// What is known of the tasks.
+    /// The state of the background tasks.
     pub(crate) health: Health,
     /// When the process started.
     pub started: Instant,
 }
 
 impl App {
-    /// Opens the store and puts everything together. `listening` is where the server is reached by its own simulator.
+    /// Opens the store and builds the app. `listening` is the address at which the server's own simulator reaches it.
     ///
     /// # Errors
     /// Those of the configuration and the store.
@@ -74,14 +74,14 @@ impl App {
         started: Instant,
     ) -> Result<Arc<Self>> {
         let models = Models::open(&config).await?;
-        let Chosen { embedder, paid } = embedder::choose(&config, models.prices()).await?;
+        let ChosenEmbedder { embedder, paid } = embedder::choose(&config, models.prices()).await?;
         let store = open_store(&config.data_dir, &config.master_key, embedder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Store> = Arc::new(store.clone());
         let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
         let quotes_only = models.shared().describe().provider == "extract";
         if quotes_only {
-            memory = Arc::new(ExpandingMemory(memory));
+            memory = Arc::new(SynonymMemory(memory));
         }
         let endpoints = Endpoints {
             slack: config.slack.api_url.clone(),
@@ -101,7 +101,7 @@ impl App {
             secrets::ensure(&store, "whatsapp_app", &config.whatsapp.app_secret).await?;
         let (verify_token, _) =
             secrets::ensure(&store, "whatsapp_verify", &config.whatsapp.verify_token).await?;
-        let configured = Configured::read(&config)?;
+        let configured = ConfiguredConnection::read(&config)?;
         if !configured.is_empty() {
             demo::create(&directory, &*memory, demo::BUSINESS, "Acme Bikes").await?;
         }
@@ -138,7 +138,7 @@ impl App {
             Arc::clone(&clock),
         );
         let mut learning = None;
-        // What only quotes has nothing to learn with.
+        // A model that only quotes cannot learn.
         if !quotes_only {
             let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);
             let (lessons, work) = learner.lessons();
@@ -165,7 +165,7 @@ impl App {
 }
 
 impl App {
-    /// Takes what learns from conversations, for whoever runs it; once.
+    /// Takes the learner's background work; returns it once.
     pub(crate) fn take_learning(&self) -> Option<Learning> {
         self.learning
             .lock()
@@ -173,8 +173,8 @@ impl App {
             .take()
     }
 
-    /// Takes the connections of the configuration, for whoever confirms them; once.
-    pub(crate) fn take_configured(&self) -> Vec<Configured> {
+    /// Takes the configured connections; returns them once.
+    pub(crate) fn take_configured(&self) -> Vec<ConfiguredConnection> {
         let mut configured = self
             .configured
             .lock()

@@ -1,4 +1,4 @@
-//! The configuration: defaults, a file over them, the environment over both.
+//! The configuration: defaults, overridden by a file, overridden by the environment.
 
 use std::{
     net::SocketAddr,
@@ -10,10 +10,10 @@ use konstruct_core::{Error, ErrorKind, Result, Secret};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-/// The documented defaults: every key there is.
+/// The documented defaults, which contain every key.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
-/// The environment's names, and the keys that they set.
+/// The environment variables, and the keys that they set.
 const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_LISTEN", &["listen"]),
     ("KONSTRUCT_METRICS_LISTEN", &["metrics_listen"]),
@@ -44,7 +44,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("OLLAMA_HOST", &["ollama", "host"]),
 ];
 
-/// Returns how an error names a key: by its variable, and as the files have it.
+/// Returns a key's name for errors: its variable, and its path in the file.
 pub(crate) fn named(key: &str) -> String {
     let path: Vec<&str> = key.split('.').collect();
     let variable = VARIABLES.iter().find(|(_, known)| **known == path);
@@ -54,7 +54,7 @@ pub(crate) fn named(key: &str) -> String {
     }
 }
 
-/// Names that are part of the deployment contract and have no effect in this version: the start says so.
+/// Names that are part of the deployment contract but have no effect in this version; the start reports them.
 const WITHOUT_EFFECT: &[&str] = &[
     "KONSTRUCT_TRUSTED_PROXIES",
     "KONSTRUCT_LOG_FORMAT",
@@ -67,14 +67,13 @@ const WITHOUT_EFFECT: &[&str] = &[
     "WHATSAPP_SIGNUP_CONFIG_ID",
 ];
 
-/// Returns the variables that are set and have no effect.
+/// Returns the variables that are set but have no effect.
 pub fn without_effect(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
     let set = |name: &&&str| variable(name).is_some_and(|value| !value.is_empty());
     WITHOUT_EFFECT.iter().filter(set).copied().collect()
 }
 
-/// Names that are part of the deployment contract and that this version cannot honour yet: better to say so than to
-/// start without them.
+/// Names that are part of the deployment contract but not supported in this version. The server refuses to start with them.
 const NOT_YET: &[(&str, &str)] = &[
     (
         "DATABASE_URL",
@@ -92,40 +91,40 @@ const NOT_YET: &[(&str, &str)] = &[
     ("STRIPE_SECRET_KEY", "this version has no billing"),
 ];
 
-/// How the server is set up.
+/// The server's configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
-    /// Where the server listens.
+    /// The listen address.
     pub listen: SocketAddr,
-    /// Where the metrics are read.
+    /// The listen address of the metrics.
     pub metrics_listen: SocketAddr,
-    /// Where the embedded store lives.
+    /// The directory of the embedded store.
     pub data_dir: PathBuf,
-    /// The key ring that what is stored is sealed with. Empty: the one that the data directory keeps.
+    /// The key ring that encrypts the store. Empty: the key ring in the data directory.
     pub master_key: Secret,
-    /// How the world reaches this server.
+    /// The public URL of this server.
     pub public_url: String,
-    /// Further host names under which this server is reached.
+    /// Additional host names of this server.
     pub hosts: Vec<String>,
     /// Bearer token of the operator.
     pub operator_token: Secret,
-    /// `provider/model`, several by comma: the first is asked, the others are its fallbacks.
+    /// `provider/model`, several separated by commas: the first is used, the others are its fallbacks.
     pub model: String,
-    /// Likewise, for summaries and facts.
+    /// The same for summaries and facts.
     pub fast_model: String,
-    /// A file with prices of models. Empty: the built-in ones alone.
+    /// A file with model prices. Empty: only the built-in prices.
     pub prices: PathBuf,
-    /// Hosts that a tenant's own models may be at, though they are not public.
+    /// Non-public hosts that tenants' own models may use.
     pub allowed_hosts: Vec<String>,
-    /// What things are found by their meaning with.
+    /// The embedder for semantic search.
     pub embedder: Embedder,
-    /// How many conversations are worked at the same time.
+    /// The number of conversations processed at the same time.
     pub concurrency: std::num::NonZeroUsize,
-    /// Of how many tenants it learns at the same time.
+    /// The number of tenants for which the learner works at the same time.
     pub learning_lanes: std::num::NonZeroUsize,
-    /// Seconds that open turns may go on after SIGTERM.
+    /// Seconds that open turns may continue after SIGTERM.
     pub drain_secs: u64,
     /// Whether the public demo is served.
     pub demo: Demo,
@@ -133,7 +132,7 @@ pub struct Config {
     pub slack: Slack,
     /// WhatsApp.
     pub whatsapp: WhatsApp,
-    /// OpenAI, or what is compatible with it.
+    /// OpenAI, or a compatible server.
     pub openai: Provider,
     /// Anthropic.
     pub anthropic: Provider,
@@ -156,18 +155,18 @@ pub enum Demo {
     Auto,
 }
 
-/// What turns texts into vectors.
+/// The model that converts texts into vectors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Embedder {
     /// `static`, `none`, `openai/MODEL` or `ollama/MODEL`.
     pub model: String,
-    /// The dimension. 0: what is usual for the model.
+    /// The dimension. 0: the model's default.
     pub dim: usize,
-    /// What stands before a question.
+    /// The prefix of a query.
     pub query_prefix: String,
-    /// What stands before a text to be found.
+    /// The prefix of a stored text.
     pub document_prefix: String,
 }
 
@@ -178,7 +177,7 @@ pub struct Embedder {
 pub struct Slack {
     /// The app's signing secret.
     pub signing_secret: Secret,
-    /// Where the Web API is.
+    /// The URL of the Web API.
     pub api_url: String,
     /// The bot token of the demo tenant's workspace.
     pub bot_token: Secret,
@@ -191,9 +190,9 @@ pub struct Slack {
 pub struct WhatsApp {
     /// The app's secret.
     pub app_secret: Secret,
-    /// What Meta has to say when it verifies the webhook.
+    /// The token that Meta sends when it verifies the webhook.
     pub verify_token: Secret,
-    /// Where the Graph API is.
+    /// The URL of the Graph API.
     pub graph_api_url: String,
     /// Its version.
     pub graph_api_version: String,
@@ -210,9 +209,9 @@ pub struct WhatsApp {
 pub struct Provider {
     /// The key.
     pub api_key: Secret,
-    /// Where it is.
+    /// The base URL.
     pub base_url: String,
-    /// The model where none is named.
+    /// The model, if none is named.
     pub default_model: String,
 }
 
@@ -221,14 +220,14 @@ pub struct Provider {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Ollama {
-    /// Where it is.
+    /// The host.
     pub host: String,
-    /// The model where none is named.
+    /// The model, if none is named.
     pub default_model: String,
 }
 
 impl Config {
-    /// Returns why the demo is not served; `None` if it is.
+    /// Returns why the demo is not served, or `None` if it is.
     pub fn without_demo(&self) -> Option<String> {
         match self.demo {
             Demo::On => return None,
@@ -259,20 +258,20 @@ impl Config {
         self.public_url.parse().ok()
     }
 
-    /// Reads the configuration.
+    /// Loads the configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] that names the file or variable and the key, also for a key that does not exist.
+    /// [`ErrorKind::InvalidInput`] that names the file or variable and the key, also for an unknown key.
     pub fn load(file: Option<&Path>, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let mut table = parse(DEFAULTS, "config.default.toml")?;
         if let Some(path) = file {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::invalid("--config", format!("{name} cannot be read: {error}"))
+                Error::invalid("--config", format!("could not read {name}: {error}"))
                     .with_source(error)
             })?;
             merge(&mut table, parse(&text, &name)?);
-            // What cannot be is told of where it stands.
+            // Reports an error with its source before the next source is merged.
             Self::read(&table, &name)?;
         }
         for (name, key) in VARIABLES {
@@ -294,7 +293,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Checks what the types do not.
+    /// Checks rules that the types do not enforce.
     fn check(&self) -> Result<()> {
         let usable = |url: Uri| {
             let scheme = url.scheme_str().unwrap_or_default();
@@ -309,7 +308,7 @@ impl Config {
         Ok(())
     }
 
-    /// Reads a table that `name` was the last to set something in.
+    /// Deserializes a table; `name` is the last source merged into it, for errors.
     fn read(table: &Table, name: &str) -> Result<Self> {
         table
             .clone()
@@ -334,7 +333,7 @@ fn merge(under: &mut Table, over: Table) {
     }
 }
 
-/// Sets a key from text, in the type that its default has.
+/// Sets a key from text, converted to the type of its default.
 fn set(table: &mut Table, name: &str, key: &[&str], text: &str) -> Result<()> {
     let [parents @ .., last] = key else {
         return Ok(());
@@ -362,7 +361,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_whole() {
+    fn the_defaults_are_complete() {
         let config = Config::load(None, |_| None).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         for (name, _) in VARIABLES {
@@ -374,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_overrides_and_names_what_is_wrong() {
+    fn the_environment_overrides_and_errors_name_the_variable() {
         let load = |name: &'static str, value: &'static str| {
             Config::load(None, move |asked| (asked == name).then(|| value.to_owned()))
         };
@@ -393,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_is_off_beside_anything_real() {
+    fn the_demo_is_off_with_real_settings() {
         let without = |pairs: &'static [(&'static str, &'static str)]| {
             let value = move |asked: &str| {
                 let found = pairs.iter().find(|(name, _)| *name == asked);

@@ -1,11 +1,11 @@
-//! Confirms connections in the background: those of the configuration, and those that wait for the vendor's word.
+//! Confirms connections with the vendors in the background: the configured ones, and pending ones of tenants.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::join_all, stream};
 use konstruct_core::{
-    AccountId, ChannelKind, Clock as _, ConnectionId, ConnectionState, Error, ErrorKind, Result,
-    SystemClock, TenantId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, Error, ErrorKind, Result, SystemClock,
+    TenantId, directory::ConnectionState,
 };
 
 use crate::{
@@ -15,23 +15,24 @@ use crate::{
     directory::{Confirmation, Connection, NewConnection, ServerDirectory},
 };
 
-/// The first and the longest wait between two questions to a vendor. Webhooks wait for the configured connections.
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
-const LONGEST_CONFIGURED: Duration = Duration::from_secs(15);
-/// How many connections are asked about at the same time.
+/// The first and the longest wait between two requests to a vendor. Webhooks of configured connections are rejected until then,
+/// so their longest wait is shorter.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_CONFIGURED_WAIT: Duration = Duration::from_secs(15);
+/// The number of connections confirmed at the same time.
 const AT_ONCE: usize = 8;
 
-/// A connection that the configuration names, for one business.
+/// A connection from the configuration, for one business.
 #[derive(Clone, Debug)]
-pub(crate) struct Configured {
+pub(crate) struct ConfiguredConnection {
     id: ConnectionId,
-    /// Of Slack, the account is unknown until the vendor names it.
+    /// For Slack, the account is unknown until the vendor reports it.
     new: NewConnection,
 }
 
-impl Configured {
-    /// Reads the connections of a configuration.
+impl ConfiguredConnection {
+    /// Reads the configured connections.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] that names the missing variable.
@@ -70,7 +71,8 @@ impl Configured {
         Ok(configured)
     }
 
-    /// Has the connection's events refused until the vendor confirms it, unless it did so at an earlier start.
+    /// Makes the gateway reject the connection's events until the vendor confirms it, unless it was confirmed at an earlier
+    /// start.
     ///
     /// # Errors
     /// Those of the store.
@@ -80,7 +82,7 @@ impl Configured {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        if !known.is_some_and(|known| self.is(&known)) {
+        if !known.is_some_and(|known| self.is_confirmed_as(&known)) {
             let account = Some(self.new.account.clone());
             let account = account.filter(|account| !account.0.is_empty());
             directory.await_confirmation(self.new.channel.clone(), account);
@@ -88,25 +90,25 @@ impl Configured {
         Ok(())
     }
 
-    /// Whether this is the known connection, and confirmed.
-    fn is(&self, known: &Connection) -> bool {
+    /// Returns whether this is the known connection and it is confirmed.
+    fn is_confirmed_as(&self, known: &Connection) -> bool {
         let account = &self.new.account;
         known.confirmed
             && known.token == self.new.token
             && (account.0.is_empty() || *account == known.account)
     }
 
-    /// Asks the vendor once. Returns whether there is no need to ask again.
+    /// Asks the vendor once. Returns whether no further request is needed.
     async fn confirm(&self, directory: &ServerDirectory) -> bool {
         let channel = self.new.channel.as_str();
         match directory.confirm(&self.new).await {
             Confirmation::Confirmed(account) => self.claim(directory, account).await,
             Confirmation::Refused(error) => {
-                tracing::error!(%error, channel, "the vendor refuses the configured token; its webhooks are answered with 503");
+                tracing::error!(%error, channel, "the vendor rejected the configured token; set a valid one (webhooks get 503 until then)");
                 self.pause(directory, error.kind()).await
             }
             Confirmation::Unknown(error) => {
-                tracing::warn!(%error, channel, "the vendor has not confirmed the configured connection; asking again");
+                tracing::warn!(%error, channel, "could not confirm the configured connection with the vendor; trying again");
                 false
             }
         }
@@ -129,10 +131,10 @@ impl Configured {
         match kept {
             Ok(()) => tracing::info!(channel = channel.as_str(), account = account.0, "connected"),
             Err(error) if [ErrorKind::Conflict, ErrorKind::NotFound].contains(&error.kind()) => {
-                tracing::error!(%error, channel = channel.as_str(), "the configured connection is not used");
+                tracing::error!(%error, channel = channel.as_str(), "the configured connection is not used; disconnect its account elsewhere, or restart");
             }
             Err(error) => {
-                tracing::error!(%error, channel = channel.as_str(), "the configured connection cannot be stored; trying again");
+                tracing::error!(%error, channel = channel.as_str(), "could not store the configured connection; trying again");
                 return false;
             }
         }
@@ -140,10 +142,12 @@ impl Configured {
         true
     }
 
-    /// Pauses the connection if it was confirmed before, which the other task goes on with.
+    /// Pauses the connection if it was confirmed before; the other task then confirms it again.
     async fn pause(&self, directory: &ServerDirectory, reason: ErrorKind) -> bool {
         let known = directory.connection(demo::BUSINESS, self.id).await;
-        if !known.is_ok_and(|known| self.is(&known)) || reason != ErrorKind::Unauthorized {
+        if !known.is_ok_and(|known| self.is_confirmed_as(&known))
+            || reason != ErrorKind::Unauthorized
+        {
             return false;
         }
         let state = ConnectionState::Paused {
@@ -155,11 +159,11 @@ impl Configured {
     }
 }
 
-/// Asks the vendors of the configured connections once. Returns those that are to be asked about again.
+/// Asks the vendors of the configured connections once. Returns the connections that are still unconfirmed.
 pub(crate) async fn confirm_once(
     directory: &ServerDirectory,
-    configured: Vec<Configured>,
-) -> Vec<Configured> {
+    configured: Vec<ConfiguredConnection>,
+) -> Vec<ConfiguredConnection> {
     let asked = configured.into_iter().map(|one| async {
         let done = one.confirm(directory).await;
         (!done).then_some(one)
@@ -167,30 +171,30 @@ pub(crate) async fn confirm_once(
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-/// Asks the vendors until every connection is confirmed, and goes on with those that are added or paused. Never ends.
-pub(crate) async fn confirm_all(app: Arc<App>, configured: Vec<Configured>) {
+/// Confirms the configured connections, and all connections that are added or paused later. Never ends.
+pub(crate) async fn confirm_all(app: Arc<App>, configured: Vec<ConfiguredConnection>) {
     let directory = &app.directory;
     let configured = async {
-        let (mut left, mut wait) = (configured, FIRST);
+        let (mut left, mut wait) = (configured, FIRST_WAIT);
         while !left.is_empty() {
             tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_CONFIGURED);
+            wait = (wait * 2).min(LONGEST_CONFIGURED_WAIT);
             left = confirm_once(directory, left).await;
         }
     };
     let others = async {
-        let mut wait = FIRST;
+        let mut wait = FIRST_WAIT;
         loop {
             let left = match directory.unconfirmed().await {
                 Ok(left) => left,
                 Err(error) => {
-                    tracing::error!(%error, "the unconfirmed connections cannot be listed");
+                    tracing::error!(%error, "could not list the unconfirmed connections");
                     Vec::new()
                 }
             };
             if left.is_empty() {
                 directory.until_unconfirmed().await;
-                wait = FIRST;
+                wait = FIRST_WAIT;
                 continue;
             }
             let asked = left
@@ -201,18 +205,18 @@ pub(crate) async fn confirm_all(app: Arc<App>, configured: Vec<Configured>) {
                 .for_each(|()| async {})
                 .await;
             tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST),
-                () = directory.until_unconfirmed() => wait = FIRST,
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = directory.until_unconfirmed() => wait = FIRST_WAIT,
             }
         }
     };
     tokio::join!(configured, others);
 }
 
-/// Asks the vendor about one connection, and records what it says.
+/// Asks the vendor about one connection and records the result.
 async fn ask(directory: &ServerDirectory, tenant: TenantId, id: ConnectionId) {
     if let Err(error) = settle(directory, tenant, id).await {
-        tracing::error!(%error, %tenant, connection = %id, "a connection cannot be confirmed");
+        tracing::error!(%error, %tenant, connection = %id, "could not record the confirmation of a connection; trying again");
     }
 }
 
@@ -223,7 +227,7 @@ async fn settle(directory: &ServerDirectory, tenant: TenantId, id: ConnectionId)
     let pending = connection.state == ConnectionState::Pending;
     let state = match directory.confirm(&connection.into()).await {
         Confirmation::Confirmed(confirmed) if confirmed == account => ConnectionState::Active,
-        // The account is not the tenant's: asking again cannot help.
+        // The account does not belong to the tenant, so another request cannot help.
         Confirmation::Confirmed(_) | Confirmation::Refused(_) if pending => {
             ConnectionState::Disconnected { since }
         }

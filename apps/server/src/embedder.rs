@@ -1,30 +1,30 @@
-//! What the index finds things by their meaning with: the built-in table, or a model that is paid for.
+//! The embedder for semantic search: the built-in one, or one of a provider.
 
 use std::sync::Arc;
 
-use konstruct_core::{Embedder, Error, PaidEmbedder, Result};
+use konstruct_core::{Embedder, Error, Result, embed::PaidEmbedder};
 use konstruct_llm::{OllamaEmbedder, OpenAiEmbedder, PriceTable};
 use konstruct_memory::StaticEmbedder;
 
 use crate::config::{Config, named};
 
-/// The dimension of OpenAI's models that shorten their vectors on request.
-const SHORTENED: usize = 512;
+/// The default dimension of OpenAI's models that shorten their vectors on request.
+const DEFAULT_OPENAI_DIM: usize = 512;
 
-/// An embedder, and whom to tell from where it is paid, if it is not built in.
-pub(crate) struct Chosen {
+/// An embedder, and the wrapper through which its calls are paid, unless it is built in.
+pub(crate) struct ChosenEmbedder {
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     pub(crate) paid: Option<Arc<PaidEmbedder>>,
 }
 
-/// Makes the embedder that the configuration names: `static`, `none`, or `openai/MODEL` or `ollama/MODEL` at the provider's place.
+/// Creates the configured embedder: `static`, `none`, `openai/MODEL` or `ollama/MODEL`, with the provider's configured URL.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the key; those of an Ollama that is asked for the
-/// dimension.
-pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chosen> {
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the key, and the errors of an Ollama server
+/// that is asked for the dimension.
+pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<ChosenEmbedder> {
     let chosen = &config.embedder;
-    let built_in = |embedder: Option<Arc<dyn Embedder>>| Chosen {
+    let built_in = |embedder: Option<Arc<dyn Embedder>>| ChosenEmbedder {
         embedder,
         paid: None,
     };
@@ -45,7 +45,7 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
                 ));
             }
             let dim = match chosen.dim {
-                0 if model.starts_with("text-embedding-3") => SHORTENED,
+                0 if model.starts_with("text-embedding-3") => DEFAULT_OPENAI_DIM,
                 0 => {
                     return Err(Error::invalid(
                         &named("embedder.dim"),
@@ -68,7 +68,7 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
                 .prefixes(prefixes.0, prefixes.1);
             Arc::new(if chosen.dim == 0 {
                 embedder.measured().await.map_err(|error| {
-                    let problem = "the Ollama cannot be asked for it: start it, or set it here";
+                    let problem = "could not ask Ollama for the dimension; start Ollama, or set the dimension here";
                     Error::invalid(&named("embedder.dim"), problem).with_source(error)
                 })?
             } else {
@@ -78,7 +78,7 @@ pub(crate) async fn choose(config: &Config, prices: &PriceTable) -> Result<Chose
         _ => return Err(unknown()),
     };
     let paid = Arc::new(PaidEmbedder::new(embedder));
-    Ok(Chosen {
+    Ok(ChosenEmbedder {
         embedder: Some(Arc::clone(&paid) as Arc<dyn Embedder>),
         paid: Some(paid),
     })

@@ -1,13 +1,15 @@
 //! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp, on an embedded store.
 //!
 //! # Code map
-//! * `config` - defaults, a file over them, the environment over both.
-//! * `app` - puts everything together; `serve` - listeners, workers and the end.
-//! * `directory/` - tenants, employees, connections, and what was passed on to the team.
-//! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, one file a resource.
-//! * `simulator/` - the demo at `/demo`: a page, and the vendors' wire protocols behind it.
-//! * `store` - the embedded store and its key ring; `expanding` - the recall that suits the extractive backend.
-//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - what things are found by their meaning with; `demo/` - the sample business that the demo and the configured business start with; `secrets` - what nobody set.
+//! * `config` - defaults, overridden by a file, overridden by the environment.
+//! * `app` - the shared state; `serve` - listeners, workers and the shutdown; `connect` - confirmation of connections; `tasks` -
+//!   supervision.
+//! * `directory/` - tenants, employees, connections, and questions passed on to the team.
+//! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
+//! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
+//! * `store` - the embedded store and its key ring; `synonym_recall` - recall with synonyms, for the extractive backend.
+//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `demo/` -
+//!   the sample business of the demo and the configured business; `secrets` - generated secrets.
 
 mod app;
 mod config;
@@ -15,13 +17,14 @@ mod connect;
 mod demo;
 mod directory;
 mod embedder;
-mod expanding;
+
 mod http;
 mod model;
 mod secrets;
 mod serve;
 mod simulator;
 mod store;
+mod synonym_recall;
 mod tasks;
 
 pub use self::{

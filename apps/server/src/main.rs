@@ -8,18 +8,18 @@ use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Server, without_effect
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// A turn allocates a thousand times, on several threads.
+/// A turn makes about a thousand allocations on several threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The signal for a file beyond the limit on its size, on Linux and the BSDs.
+/// The signal for exceeding the file size limit, on Linux and the BSDs.
 const SIGXFSZ: i32 = 25;
 
 /// AI employees in Slack and WhatsApp.
 #[derive(Parser)]
 #[command(name = "konstruct-server", version)]
 struct Arguments {
-    /// A configuration file over the defaults; the environment is over both.
+    /// A configuration file that overrides the defaults; the environment overrides both.
     #[arg(long, global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -54,15 +54,14 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
-            // Whatever the log's filter is. If nobody reads it, the exit code remains.
+            // Printed whatever the log filter is. If stderr is closed, the exit code remains.
             let _ = writeln!(std::io::stderr(), "konstruct-server: {}", error.message());
             ExitCode::from(exit_code(&error))
         }
     }
 }
 
-/// Returns 2 for a configuration that cannot work however often the server is started, as for wrong arguments, and 1 for
-/// everything else.
+/// Returns 2 for a configuration that cannot work on any start, as for wrong arguments, and 1 for everything else.
 fn exit_code(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::Unauthorized => 2,
@@ -81,7 +80,7 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
             _ = interrupted.recv() => {}
         }
     });
-    // A write beyond the limit on a file's size is then an error like a full disk's, and does not kill the process.
+    // A write beyond the file size limit then fails like a write to a full disk, instead of killing the process.
     let _too_large = signal(SignalKind::from_raw(SIGXFSZ)).ok();
     let start = async {
         let server = Server::open(config, started).await?;
@@ -90,7 +89,7 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
     };
     let server = tokio::select! {
         server = start => server?,
-        // Nothing is open yet that would have to be finished.
+        // There is nothing open yet to finish.
         () = &mut stop => return Ok(()),
     };
     server.run(stop).await
@@ -98,11 +97,11 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
 
 fn listen(kind: SignalKind) -> Result<Signal> {
     signal(kind).map_err(|error| {
-        Error::new(ErrorKind::Internal, "signals cannot be listened for").with_source(error)
+        Error::new(ErrorKind::Internal, "could not install a signal handler").with_source(error)
     })
 }
 
-/// Says where to talk to the employee, and what is and is not set up.
+/// Prints where to talk to the employee, and the state of the setup.
 async fn announce(server: &Server) -> Result<()> {
     let (app, url) = (server.app(), server.url()?);
     let model = app.directory.models().shared().describe();
@@ -133,13 +132,13 @@ async fn announce(server: &Server) -> Result<()> {
     }
     lines.push("Billing: off".into());
     if show(&lines.join("\n")).is_err() {
-        // Nobody reads: that is no reason not to serve. The token is not for a log.
-        tracing::warn!("where to talk to the employee cannot be printed");
+        // The server keeps serving if stdout is closed. The token must not be logged.
+        tracing::warn!("could not print the addresses of the server to stdout");
     }
     Ok(())
 }
 
-/// Says what became of the business that the configuration connects.
+/// Describes the state of the configured business.
 async fn business(server: &Server) -> Result<Vec<String>> {
     let (app, config) = (server.app(), &server.app().config);
     let configured = [
@@ -150,7 +149,7 @@ async fn business(server: &Server) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut lines = vec![format!(
-        "Business: tenant {BUSINESS_TENANT}; change its employee and documents by the admin API"
+        "Business: tenant {BUSINESS_TENANT}; change its employee and documents with the admin API"
     )];
     let connections = app.directory.connections(BUSINESS_TENANT).await?;
     for (channel, _) in configured.into_iter().filter(|(_, set)| *set) {
@@ -161,9 +160,12 @@ async fn business(server: &Server) -> Result<Vec<String>> {
             Some(known) if known.state.is_active() => {
                 format!("  {channel}: connected to {}", known.account.0)
             }
-            Some(known) => format!("  {channel}: the token for {} is refused", known.account.0),
+            Some(known) => format!(
+                "  {channel}: the vendor rejected the token for {}; set a valid token",
+                known.account.0
+            ),
             None => format!(
-                "  {channel}: not confirmed by the vendor yet; its webhooks are answered with 503 until then"
+                "  {channel}: not confirmed by the vendor yet; its webhooks get 503 until then"
             ),
         });
     }
@@ -173,5 +175,5 @@ async fn business(server: &Server) -> Result<Vec<String>> {
 fn show(text: &str) -> Result<()> {
     use std::io::Write as _;
     writeln!(std::io::stdout(), "{text}")
-        .map_err(|error| Error::internal("nothing can be printed").with_source(error))
+        .map_err(|error| Error::internal("could not write to stdout").with_source(error))
 }

@@ -1,4 +1,4 @@
-//! Secrets in the store: those that nobody configured, and those that stand in a tenant's rows.
+//! Secrets in the store: generated ones, and those in tenants' rows.
 
 use konstruct_core::{Error, Result, Secret};
 use konstruct_memory::{Expect, Redb, RowChange};
@@ -6,15 +6,16 @@ use serde::Serializer;
 
 const TABLE: &str = "secrets";
 
-/// Writes a secret into a row of the store, which encrypts every row. It is the only place where a [`Secret`] is serialised.
+/// Serializes a secret into a row of the store, which encrypts every row. This is the only place that serializes a [`Secret`].
 pub(crate) fn seal<S: Serializer>(secret: &Secret, row: S) -> std::result::Result<S::Ok, S::Error> {
     row.serialize_str(secret.expose())
 }
 
-/// Returns the configured secret, or the one that was made under this name, and whether it was made just now.
+/// Returns the configured secret, or the stored one of this name, which is generated if missing; and whether it was generated
+/// now.
 ///
 /// # Errors
-/// Those of the store, and of the system's source of randomness.
+/// Those of the store, and of the system's random number generator.
 pub(crate) async fn ensure(
     store: &Redb,
     name: &str,
@@ -25,12 +26,13 @@ pub(crate) async fn ensure(
     }
     if let Some(bytes) = store.get_row(None, TABLE, name).await? {
         let text = String::from_utf8(bytes)
-            .map_err(|error| Error::internal("a secret is not text").with_source(error))?;
+            .map_err(|error| Error::internal("a stored secret is not UTF-8").with_source(error))?;
         return Ok((Secret::new(text), false));
     }
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::internal("no randomness").with_source(error))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::internal("the system's random number generator failed").with_source(error)
+    })?;
     let text = hex::encode(bytes);
     let change = RowChange {
         tenant: None,

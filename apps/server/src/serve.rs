@@ -1,4 +1,4 @@
-//! Serving: listeners, workers, and an end that loses nothing.
+//! Serving: listeners, workers, and a shutdown that loses nothing.
 
 use std::{
     future::Future,
@@ -14,20 +14,20 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     App,
     config::{Config, named},
-    connect::{self, Configured},
+    connect::{self, ConfiguredConnection},
     http,
     tasks::Tasks,
 };
 
 /// How long the start waits for the vendors of the configured connections.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A server that listens and has not begun to work.
+/// A server that is bound and not yet serving.
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
-    /// The configured connections that no vendor has confirmed yet.
-    unconfirmed: Vec<Configured>,
+    /// The configured connections that are not confirmed yet.
+    unconfirmed: Vec<ConfiguredConnection>,
     listener: TcpListener,
     metrics: TcpListener,
 }
@@ -36,17 +36,17 @@ impl Server {
     /// Binds the listeners and opens the store.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] for an address that is in use, [`ErrorKind::InvalidInput`] for another one that cannot be had, both naming the
-    /// variable, and those of [`App::open`].
+    /// [`ErrorKind::Conflict`] for an address in use, and [`ErrorKind::InvalidInput`] for one that cannot be bound, both with the
+    /// name of the variable; and those of [`App::open`].
     pub async fn open(config: Config, started: Instant) -> Result<Self> {
         let listener = bind("listen", config.listen).await?;
         let metrics = bind("metrics_listen", config.metrics_listen).await?;
         let address = listener.local_addr().map_err(no_address)?;
         let app = App::open(config, address, started).await?;
-        // Vendors that answer at once are asked before anything is acknowledged; the others, in the background.
+        // Vendors that respond quickly are asked before any event is acknowledged; the others are asked in the background.
         let configured = app.take_configured();
         let asked = connect::confirm_once(&app.directory, configured.clone());
-        let unconfirmed = tokio::time::timeout(PATIENCE, asked)
+        let unconfirmed = tokio::time::timeout(CONFIRMATION_TIMEOUT, asked)
             .await
             .unwrap_or(configured);
         Ok(Self {
@@ -57,12 +57,12 @@ impl Server {
         })
     }
 
-    /// Returns what the routes and the workers share.
+    /// Returns the state shared by the routes and the workers.
     pub fn app(&self) -> &Arc<App> {
         &self.app
     }
 
-    /// Returns where it is reached.
+    /// Returns the server's URL.
     ///
     /// # Errors
     /// Those of the system.
@@ -73,17 +73,17 @@ impl Server {
             .map_err(no_address)
     }
 
-    /// Serves until `shutdown` is ready. Then nothing more is accepted, and open turns finish or stay for the next start.
+    /// Serves until `shutdown` is ready. Then no more events are accepted, and open turns finish or are resumed at the next
+    /// start.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] when the store is broken or a task ended by itself: the process is to
-    /// be started again.
+    /// [`ErrorKind::Internal`] if the store is broken or a task ended unexpectedly; the process must be restarted.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let (stop, stopped) = watch::channel(false);
         let ended = move || {
             let mut stopped = stopped.clone();
             async move {
-                // An error means that the sender is gone: that is an end as well.
+                // An error means that the sender is gone, which also ends the server.
                 let _ = stopped.wait_for(|stop| *stop).await;
             }
         };
@@ -122,20 +122,20 @@ impl Server {
         };
         match &failure {
             None => tracing::info!("draining"),
-            Some(error) => tracing::error!(%error, "draining, and ending with an error"),
+            Some(error) => tracing::error!(%error, "shutting down because of an error"),
         }
         app.health.drain();
         if let Some(simulator) = &app.simulator {
             simulator.close();
         }
         let _ = stop.send(true);
-        // The worker needs a moment more than its turns.
+        // The worker needs slightly more time than its turns.
         tasks.end(drain + Duration::from_secs(2)).await;
         failure.map_or(Ok(()), Err)
     }
 }
 
-/// Listens on an address of the configuration.
+/// Binds an address of the configuration.
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let (kind, problem) = match error.kind() {

@@ -1,4 +1,4 @@
-//! The embedded store: its file, and the key ring that what it keeps is sealed with.
+//! The embedded store: its file, and the key ring that encrypts its content.
 
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -8,16 +8,16 @@ use konstruct_memory::{KeyRing, Redb};
 use crate::config::named;
 
 /// The name of the store's file in the data directory.
-const STORE: &str = "konstruct.redb";
-/// The name of the file that keeps the key ring where none is configured.
-const RING: &str = "master.key";
+const STORE_FILE: &str = "konstruct.redb";
+/// The name of the key ring's file, if no key ring is configured.
+const KEY_RING_FILE: &str = "master.key";
 
-/// Opens the store of a data directory, and creates it if there is none. With an embedder, its content is also searched by meaning.
-/// Without a master key, a key ring is generated and kept beside it, readable only by its owner.
+/// Opens the store of a data directory, and creates it if it does not exist. With an embedder, semantic search is enabled.
+/// Without a master key, a key ring is generated and stored next to it, readable only by its owner.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`] for a directory that cannot be used and a master key that cannot be read, [`ErrorKind::Unauthorized`] for a
-/// key that is not the store's, [`ErrorKind::Conflict`] for a store that another process uses, and those of the store. Each names the
+/// [`ErrorKind::InvalidInput`] for an unusable directory or an invalid master key, [`ErrorKind::Unauthorized`] for a key that
+/// does not open the store, [`ErrorKind::Conflict`] for a store in use by another process, and those of the store. Each names the
 /// variable and the way out.
 pub fn open_store(
     data_dir: &Path,
@@ -27,7 +27,7 @@ pub fn open_store(
     let dir = data_dir.display();
     fs::create_dir_all(data_dir).map_err(|error| unusable(data_dir, error))?;
     let ring = if master_key.is_empty() {
-        kept_ring(data_dir)?
+        stored_ring(data_dir)?
     } else {
         KeyRing::parse(master_key.expose())
             .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error.message()))?
@@ -36,7 +36,7 @@ pub fn open_store(
     if let Some(embedder) = embedder {
         store = store.embedder(embedder);
     }
-    store.open(data_dir.join(STORE)).map_err(|error| {
+    store.open(data_dir.join(STORE_FILE)).map_err(|error| {
         let (name, key) = (named("data_dir"), named("master_key"));
         let (kind, message) = (error.kind(), error.message());
         let message = match kind {
@@ -57,7 +57,7 @@ pub fn open_store(
     })
 }
 
-/// A data directory that cannot be used.
+/// Returns the error for an unusable data directory.
 fn unusable(data_dir: &Path, error: io::Error) -> Error {
     let (name, dir) = (named("data_dir"), data_dir.display());
     let problem =
@@ -65,9 +65,9 @@ fn unusable(data_dir: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::InvalidInput, format!("{name}: {problem}")).with_source(error)
 }
 
-/// Reads the ring of a data directory, and makes it if there is none.
-fn kept_ring(data_dir: &Path) -> Result<KeyRing> {
-    let path = data_dir.join(RING);
+/// Reads the key ring of a data directory, and creates it if it does not exist.
+fn stored_ring(data_dir: &Path) -> Result<KeyRing> {
+    let path = data_dir.join(KEY_RING_FILE);
     match fs::read_to_string(&path) {
         Ok(text) => KeyRing::parse(text.trim()).map_err(|error| {
             let (path, problem) = (path.display(), error.message());
@@ -83,7 +83,8 @@ fn kept_ring(data_dir: &Path) -> Result<KeyRing> {
     }
 }
 
-/// Writes a file that only its owner may read, on the disk before it returns: what is sealed with it must not outlive it.
+/// Writes a file that only its owner may read, and syncs it to disk before it returns, because data encrypted with the key must
+/// not outlive it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
     let mut options = fs::OpenOptions::new();

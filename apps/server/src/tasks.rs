@@ -1,4 +1,5 @@
-//! The tasks of a server. One that ends by itself, by a panic or otherwise, ends the server: a supervisor starts it again.
+//! Supervises the server's tasks. A task that ends unexpectedly, for example by a panic, ends the server, and a supervisor
+//! restarts it.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
 use konstruct_core::Error;
 use tokio::task::{Id, JoinSet};
 
-/// What `/readyz` shows of the tasks.
+/// The state of the tasks, as `/readyz` reports it.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     ended: Mutex<Option<String>>,
@@ -21,7 +22,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Returns the task that ended by itself.
+    /// Returns the task that ended unexpectedly.
     pub(crate) fn ended(&self) -> Option<String> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.clone()
@@ -36,7 +37,7 @@ impl Health {
     }
 }
 
-/// Tasks with names.
+/// Named tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<()>,
@@ -53,7 +54,7 @@ impl Tasks {
         self.names.insert(handle.id(), name);
     }
 
-    /// Waits until a task ends by itself.
+    /// Waits until a task ends unexpectedly.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -68,21 +69,21 @@ impl Tasks {
         let name = self.names.get(&id).copied().unwrap_or("a task");
         let mut ended = health.ended.lock().unwrap_or_else(PoisonError::into_inner);
         *ended = Some(name.to_owned());
-        Error::internal(format!("the task `{name}` ended by itself: {how}"))
+        Error::internal(format!("the task `{name}` ended unexpectedly: {how}"))
     }
 
-    /// Waits until all tasks have ended, and cuts off those that take longer.
+    /// Waits until all tasks have ended, and aborts those that exceed the limit.
     pub(crate) async fn end(mut self, limit: Duration) {
         let all = async {
             while let Some(ended) = self.running.join_next_with_id().await {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "a task ended badly");
+                    tracing::error!(%error, "a task failed during the shutdown");
                 }
             }
         };
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!(
-                "tasks that took too long are cut off; what they did is resumed at the next start"
+                "aborting tasks that exceeded the shutdown limit; their work is resumed at the next start"
             );
         }
     }
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_waits_for_tasks_and_not_for_ever() {
+    async fn the_shutdown_waits_for_tasks_within_the_limit() {
         let (done, mut seen) = tokio::sync::oneshot::channel();
         let mut tasks = Tasks::default();
         tasks.spawn("slow", async move {

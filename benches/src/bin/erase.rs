@@ -1,10 +1,10 @@
-//! How thoroughly a person is forgotten: canaries are planted, the person is erased, and every file and every door is searched.
+//! Tests how thoroughly a person is erased: plants canaries, erases the person, and searches all files and all APIs.
 //!
-//! One customer tells the employee a thousand canaries, who repeats each; facts and a summary quote some. An export is taken. After the
-//! erasure nothing may be readable: not in the files of the store, not in a dump, not through the journal or the memory. The
-//! export, taken in by a fresh instance, gives the answers that were given before. Meanwhile another tenant receives webhooks: on redb,
-//! 99 of 100 must be acknowledged within twice the time that they take while nothing is erased, also while the rest of the tenant is
-//! erased in the end. Ends with `canaries=N readable=0`.
+//! A customer sends a thousand canaries to an employee that repeats each; facts and a summary quote some. An export is taken.
+//! After the erasure nothing may be readable: in the files of the store, in a dump, through the store or the memory. The export,
+//! imported into a fresh instance, must give the same answers as before. Meanwhile another tenant receives webhooks. On redb, the
+//! 99th percentile of their acknowledgement during the erasures of the person and finally of the whole tenant may be at most
+//! twice that without an erasure. Ends with `canaries=N readable=0`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -25,39 +25,40 @@ use konstruct_benches::{
     webhooks::{Times, Webhooks},
 };
 use konstruct_core::{
-    Audience, Clock as _, ConversationId, Depth, Erase, ErasureReceipt, FactOwner, ModelRequest,
-    NewFact, NewSummary, Part, PersonId, Quote, Recall, Remembered, RoutedEvent, Scope,
-    SystemClock, TenantId,
+    Audience, Clock as _, ConversationId, Depth, Erase, PersonId, Recall, SystemClock, TenantId,
+    llm::{ModelRequest, Part},
+    memory::{ErasureReceipt, FactOwner, NewFact, NewSummary, Quote, Remembered, Scope},
+    message::RoutedEvent,
     store::Exported,
     testkit::{Answer, ScriptedModel, VirtualClock, message},
 };
 
-/// What every canary begins with: it stands nowhere else.
+/// The prefix of every canary, which occurs nowhere else.
 const CANARY: &str = "zqcanaryxk";
-/// How many messages are taken in at once.
+/// The number of messages accepted at once.
 const AT_ONCE: usize = 50;
-/// How many facts quote a canary.
+/// The number of facts that quote a canary.
 const FACTS: usize = 20;
-/// How long webhooks are timed while nothing is erased, before and after.
+/// How long webhooks are timed without an erasure, before and after.
 const IDLE: Duration = Duration::from_secs(4);
-/// How many times as long they may take during an erasure.
+/// The largest allowed ratio of the latencies during and without an erasure.
 const MOST: f64 = 2.0;
 
-/// How thoroughly a person is forgotten.
+/// Tests how thoroughly a person is erased.
 #[derive(Parser)]
 struct Arguments {
-    /// Where it is kept.
+    /// Store.
     #[arg(long, value_enum, default_value_t = Kind::Redb)]
     store: Kind,
-    /// How many canaries.
+    /// Number of canaries.
     #[arg(long, default_value_t = 1000)]
     canaries: usize,
-    /// How many other messages the same person writes: each makes four records, as a canary does.
+    /// Number of other messages of the same person: each makes four records, like a canary.
     #[arg(long, default_value_t = 4000)]
     others: usize,
 }
 
-/// A tenant whose employee repeats what it hears.
+/// A tenant whose employee repeats every message.
 struct Office(Staffed);
 
 impl Office {
@@ -74,7 +75,7 @@ impl Office {
         Ok(Self(Staffed::hire(store, clock, model, 2)?))
     }
 
-    /// Somebody says things, each in a thread of its own, and is answered.
+    /// Sends messages, each in its own thread, and has them answered.
     async fn say(&self, store: &Store, place: &str, texts: &[String]) -> Result<(), Failed> {
         for (n, texts) in texts.chunks(AT_ONCE).enumerate() {
             let events = texts.iter().enumerate().map(|(m, text)| {
@@ -89,7 +90,7 @@ impl Office {
                 }
             });
             store
-                .journal
+                .turn_store
                 .accept(self.0.tenant, events.collect())
                 .await?;
             self.0.worker.run_until_idle().await?;
@@ -102,7 +103,7 @@ fn canary(n: usize) -> String {
     format!("{CANARY}{n:05}")
 }
 
-/// The canaries that stand in some bytes.
+/// Finds the canaries in some bytes.
 fn canaries_in(bytes: &[u8], found: &mut BTreeSet<String>) {
     let prefix = CANARY.as_bytes();
     for (at, _) in bytes
@@ -130,7 +131,7 @@ fn search_files(path: &Path, found: &mut BTreeSet<String>) -> Result<u64, Failed
     Ok(searched)
 }
 
-/// Searches the store's own files, and a dump of the database.
+/// Searches the store's files, and a dump of the database.
 async fn search_store(store: &Store, found: &mut BTreeSet<String>) -> Result<u64, Failed> {
     let mut searched = 0;
     for path in store.files().await? {
@@ -147,9 +148,9 @@ async fn search_store(store: &Store, found: &mut BTreeSet<String>) -> Result<u64
     Ok(searched)
 }
 
-/// Everything that the journal and the memory give out, as text.
-async fn doors(store: &Store, tenant: TenantId) -> Result<String, Failed> {
-    let journal: Vec<Exported> = store.journal.export(tenant).await?.try_collect().await?;
+/// Returns everything that the store and the memory return, as text.
+async fn api_output(store: &Store, tenant: TenantId) -> Result<String, Failed> {
+    let exported: Vec<Exported> = store.turn_store.export(tenant).await?.try_collect().await?;
     let memory: Vec<Remembered> = store
         .memory
         .export_memory(tenant)
@@ -157,11 +158,11 @@ async fn doors(store: &Store, tenant: TenantId) -> Result<String, Failed> {
         .try_collect()
         .await?;
     let unanswered = store.memory.unanswered(tenant, usize::MAX).await?;
-    let feed = store.journal.feed(tenant, 0, usize::MAX >> 1).await?;
-    Ok(format!("{journal:?}{memory:?}{unanswered:?}{feed:?}"))
+    let feed = store.turn_store.feed(tenant, 0, usize::MAX >> 1).await?;
+    Ok(format!("{exported:?}{memory:?}{unanswered:?}{feed:?}"))
 }
 
-/// The texts that some questions find.
+/// Returns the texts found by some questions.
 async fn answers(
     store: &Store,
     tenant: TenantId,
@@ -187,13 +188,13 @@ async fn persons_of(
     let mut found = Vec::new();
     let mut after = None;
     loop {
-        let page = store.journal.list(tenant, after, 500).await?;
+        let page = store.turn_store.list(tenant, after, 500).await?;
         let Some(last) = page.last() else {
             return Ok(found);
         };
         after = Some(last.cursor());
         for conversation in &page {
-            let log = store.journal.read(tenant, conversation.id, 0..2).await?;
+            let log = store.turn_store.read(tenant, conversation.id, 0..2).await?;
             let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
             let person = records.find_map(|record| record.persons.first().copied());
             if let (Some(person), Some(place)) = (person, &conversation.place) {
@@ -211,7 +212,7 @@ async fn learn(
 ) -> Result<(), Failed> {
     let source = Quote {
         conversation,
-        // The turn's first record is that it began.
+        // The turn's first record is its start.
         index: 1,
         quote: quote.to_owned(),
     };
@@ -232,7 +233,7 @@ async fn learn(
     Ok(())
 }
 
-fn tell(receipt: &ErasureReceipt, seconds: f64) {
+fn print_receipt(receipt: &ErasureReceipt, seconds: f64) {
     println!(
         "receipt records={} passages={} facts={} keys={} seconds={seconds:.2}",
         receipt.records, receipt.passages, receipt.facts, receipt.keys
@@ -245,7 +246,7 @@ fn tell(receipt: &ErasureReceipt, seconds: f64) {
     }
 }
 
-fn tell_times(during: &str, times: &Times) {
+fn print_times(during: &str, times: &Times) {
     println!(
         "webhooks during={during} count={} p50_ms={:.2} p99_ms={:.2} max_ms={:.2}",
         times.count(),
@@ -255,14 +256,14 @@ fn tell_times(during: &str, times: &Times) {
     );
 }
 
-/// Times webhooks while nothing is erased.
+/// Times webhooks without an erasure.
 async fn idle_times(webhooks: &Webhooks, when: &str) -> Result<Times, Failed> {
     let ((), times) = webhooks.during(tokio::time::sleep(IDLE)).await?;
-    tell_times(when, &times);
+    print_times(when, &times);
     Ok(times)
 }
 
-/// Compares the slower of two idle periods with the slower of two erasures. Returns whether it is within the limit.
+/// Compares the slower of two idle periods with the slower of two erasures. Returns whether the ratio is within the limit.
 fn compare(idle: [&Times; 2], erasing: [&Times; 2]) -> bool {
     let slower = |times: [&Times; 2]| times[0].percentile(99).max(times[1].percentile(99));
     let (idle, erasing) = (slower(idle), slower(erasing));
@@ -298,14 +299,14 @@ async fn main() -> Result<(), Failed> {
     let of = |place: &'static str| persons.iter().filter(move |(_, _, at)| at == place);
     let (secret, other) = (of("D-secret").next(), of("D-other").next());
     let (Some((_, person, _)), Some((_, other, _))) = (secret, other) else {
-        return Err("nobody was heard".into());
+        return Err("no person was stored".into());
     };
     let mut learned = 0;
     for (conversation, person, _) in of("D-secret") {
         if learned == FACTS {
             break;
         }
-        let log = store.journal.read(tenant, *conversation, 0..2).await?;
+        let log = store.turn_store.read(tenant, *conversation, 0..2).await?;
         let mut found = BTreeSet::new();
         canaries_in(format!("{log:?}").as_bytes(), &mut found);
         if let Some(canary) = found.first() {
@@ -322,7 +323,7 @@ async fn main() -> Result<(), Failed> {
     questions.push("keep the code".into());
     let before = answers(&store, tenant, &audiences, &questions).await?;
     let mut planted = BTreeSet::new();
-    canaries_in(doors(&store, tenant).await?.as_bytes(), &mut planted);
+    canaries_in(api_output(&store, tenant).await?.as_bytes(), &mut planted);
     let mut raw = BTreeSet::new();
     let searched = search_store(&store, &mut raw).await?;
     println!(
@@ -332,7 +333,7 @@ async fn main() -> Result<(), Failed> {
         raw.len(),
         searched >> 20
     );
-    let journal: Vec<Exported> = store.journal.export(tenant).await?.try_collect().await?;
+    let exported: Vec<Exported> = store.turn_store.export(tenant).await?.try_collect().await?;
     let memory: Vec<Remembered> = store
         .memory
         .export_memory(tenant)
@@ -346,24 +347,24 @@ async fn main() -> Result<(), Failed> {
         Kind::Postgres => Depth::Logical,
         _ => Depth::Physical,
     };
-    let webhooks = Webhooks::new(Arc::clone(&store.journal));
+    let webhooks = Webhooks::new(Arc::clone(&store.turn_store));
     let idle = idle_times(&webhooks, "before").await?;
     let began = Instant::now();
     let forgetting = store.memory.forget(tenant, what, depth);
     let (receipt, of_person) = webhooks.during(forgetting).await?;
-    tell(&receipt?, began.elapsed().as_secs_f64());
-    tell_times("person", &of_person);
+    print_receipt(&receipt?, began.elapsed().as_secs_f64());
+    print_times("person", &of_person);
 
     let mut readable = BTreeSet::new();
     let searched = search_store(&store, &mut readable).await?;
-    canaries_in(doors(&store, tenant).await?.as_bytes(), &mut readable);
+    canaries_in(api_output(&store, tenant).await?.as_bytes(), &mut readable);
     let after = answers(&store, tenant, &audiences, &questions).await?;
     canaries_in(format!("{after:?}").as_bytes(), &mut readable);
     let bicycles = after.iter().flatten().any(|text| text.contains("bicycles"));
     println!("others_kept={bicycles} searched_mb={}", searched >> 20);
 
     let fresh = Store::open(arguments.store, None).await?;
-    fresh.journal.import(tenant, journal).await?;
+    fresh.turn_store.import(tenant, exported).await?;
     fresh.memory.import_memory(tenant, memory).await?;
     let again = answers(&fresh, tenant, &audiences, &questions).await?;
     let same = again == before;
@@ -375,17 +376,17 @@ async fn main() -> Result<(), Failed> {
     let began = Instant::now();
     let forgetting = store.memory.forget(tenant, Erase::Tenant, depth);
     let (receipt, of_tenant) = webhooks.during(forgetting).await?;
-    tell(&receipt?, began.elapsed().as_secs_f64());
-    tell_times("tenant", &of_tenant);
+    print_receipt(&receipt?, began.elapsed().as_secs_f64());
+    print_times("tenant", &of_tenant);
     let after = idle_times(&webhooks, "after").await?;
     let in_time = compare([&idle, &after], [&of_person, &of_tenant]);
     store.close().await?;
     println!("canaries={} readable={}", planted.len(), readable.len());
-    // PostgreSQL has a disk and processes of its own; its webhooks are not held to the limit.
+    // PostgreSQL has its own disk and processes, so its webhooks are not limited.
     let held = in_time || depth == Depth::Logical;
     if same && bicycles && readable.is_empty() && planted.len() == arguments.canaries && held {
         Ok(())
     } else {
-        Err("not as promised".into())
+        Err("a check failed".into())
     }
 }

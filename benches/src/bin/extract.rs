@@ -1,15 +1,15 @@
-//! How often the `extract` backend is right: paraphrases of the demo FAQ, and questions that it does not answer.
+//! Measures how often the `extract` backend is right: paraphrases of the demo FAQ, and questions that it does not answer.
 //!
-//! Each row of the file is the heading that answers, or `-`, a tab, and the question. The rows were written after the backend,
-//! and nothing was tuned to them. Ends with `questions=N right=N share=P`.
+//! Each row of the file is the answering heading or `-`, a tab, and the question. The rows were written after the backend, which
+//! was not tuned to them. Ends with `questions=N right=N share=P`.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use konstruct_core::{
-    Audience, CallContext, DocumentFormat, KnowledgeStore as _, LlmBackendExt as _,
-    MemoryStore as _, ModelMessage, ModelRequest, NewDocument, Passage, Recall, Result, Role,
-    Scope, TenantId,
+    Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, Result, TenantId,
+    llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, Passage, Role},
+    memory::{KnowledgeStore as _, Scope},
 };
 use konstruct_llm::{Extract, extract};
 use konstruct_memory::Redb;
@@ -17,10 +17,10 @@ use konstruct_memory::Redb;
 const FAQ: &str = include_str!("../../../apps/server/src/demo/faq.md");
 const QUESTIONS: &str = include_str!("../../data/paraphrases.tsv");
 
-/// How often the extractive backend is right.
+/// Measures how often the extractive backend is right.
 #[derive(Parser)]
 struct Arguments {
-    /// A file of questions of your own about the demo FAQ.
+    /// File with other questions about the demo FAQ.
     file: Option<PathBuf>,
 }
 
@@ -95,6 +95,6 @@ async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String
 
 fn out(line: &str) {
     use std::io::Write as _;
-    // A reader that is gone needs no lines.
+    // The reader of the output may be gone.
     let _ = writeln!(std::io::stdout(), "{line}");
 }

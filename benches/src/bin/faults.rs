@@ -1,6 +1,7 @@
-//! The fault matrix: one faulty provider, one healthy fallback, and the pool before them, over every wire.
+//! The fault matrix: a pool of one faulty provider and a healthy fallback, over every wire.
 //!
-//! Prints a line a case, then what one dead deployment beside a healthy one costs, and ends with `cases=N complete=N silent_truncations=N`.
+//! Prints a line for each case, then the cost of one dead deployment beside a healthy one, and ends with
+//! `cases=N complete=N silent_truncations=N`.
 
 use std::{
     process::ExitCode,
@@ -11,8 +12,8 @@ use std::{
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    CallContext, ErrorKind, LlmBackend, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak,
-    Role, Secret, TenantId,
+    ErrorKind, LlmBackend, Secret, TenantId,
+    llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, OnBreak, Role},
 };
 use konstruct_llm::{
     Anthropic, Deployment, Ollama, OpenAi, Pool, Timeouts,
@@ -22,10 +23,10 @@ use konstruct_llm::{
 const TEXT: &str = "Grüße! We are open from ten to six on every day of the week but Sunday, and we look forward to your visit.";
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How a pool bears every fault of a provider.
+/// Tests how a pool handles every fault of a provider.
 #[derive(Parser)]
 struct Arguments {
-    /// How often each case is tried.
+    /// Number of tries of each case.
     #[arg(long, default_value_t = 3)]
     tries: usize,
 }
@@ -53,7 +54,7 @@ fn timeouts() -> Timeouts {
         .with_idle(IDLE)
 }
 
-/// The faults that a fallback makes good, by name.
+/// Returns the faults that a fallback compensates, by name.
 fn faults(wire: &str) -> Vec<(&'static str, Reply)> {
     let fault = |fault| Reply::text(TEXT).fault(fault);
     let status = |status, body: &str| fault(Fault::status(status, body));
@@ -129,7 +130,7 @@ struct Tally {
     cases: usize,
     complete: usize,
     silent: usize,
-    /// What went otherwise than promised.
+    /// The number of unexpected outcomes.
     wrong: usize,
 }
 
@@ -169,7 +170,7 @@ async fn main() -> Result<ExitCode, Failed> {
     })
 }
 
-/// A primary with this fault, and a healthy fallback, in a pool of their own for each try.
+/// Tests a primary with this fault and a healthy fallback, in a new pool for each try.
 async fn case(
     tally: &mut Tally,
     (wire, make): (&str, Make),
@@ -211,7 +212,7 @@ async fn case(
     }
     tally.cases += tries;
     tally.complete += complete;
-    // Twice the idle time, for a slow machine.
+    // Twice the idle time, for slow machines.
     if slowest > IDLE * 2 {
         tally.wrong += 1;
     }
@@ -223,7 +224,7 @@ async fn case(
     Ok(())
 }
 
-/// A request that two providers refuse as invalid is at fault: it is an error at once, and a third is not asked.
+/// A request that two providers refuse as invalid is itself at fault: it fails at once, and a third provider is not called.
 async fn refused(tally: &mut Tally, (wire, make): (&str, Make)) -> Result<(), Failed> {
     let body = r#"{"type":"error","error":{"type":"invalid_request_error","message":"temperature: too high"}}"#;
     let fake = FakeProvider::new(move |_| Reply::default().fault(Fault::status(400, body)));
@@ -253,7 +254,7 @@ async fn refused(tally: &mut Tally, (wire, make): (&str, Make)) -> Result<(), Fa
     Ok(())
 }
 
-/// Sixty calls over two equals of which one is dead, in every way of being dead.
+/// Makes sixty calls to two equal deployments, one of which is dead, for every kind of death.
 async fn dead_beside_healthy(tally: &mut Tally, well: &str) -> Result<(), Failed> {
     for (name, fault) in [
         ("500", Fault::status(500, "{}")),

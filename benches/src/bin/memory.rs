@@ -1,4 +1,4 @@
-//! How much memory an idle server takes, and how long it takes until it listens.
+//! Measures the memory of an idle server, and its start time.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Failed> {
     let mut setup = Setup::new(server::binary(arguments.server)?, dir.path())?;
     let office = Office::open().await?;
     office.connect(&mut setup);
-    // The first start makes the store; the second is what a restart costs.
+    // The first start creates the store; the second is an ordinary restart.
     let mut server = setup.start()?;
     let first = server.listening().await?;
     server.terminate().await?;

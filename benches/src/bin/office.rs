@@ -1,8 +1,9 @@
-//! Forgetting one of a hundred colleagues: everybody else's words stay, and exactly the replies that were made of theirs go.
+//! Tests the erasure of one of a hundred colleagues: all other messages stay, and exactly the replies that were derived from the
+//! person's words are erased.
 //!
-//! People write in threads of shared channels and in direct messages, and the turn engine answers, until the logs hold the wanted
-//! number of records. Then one person is forgotten, and everything is read again: the logs, the export, the places, the open
-//! items, the memory and, where it has any, the files of the store. Ends with
+//! People write in threads of shared channels and in direct messages, and the turn engine answers, until the logs have the
+//! requested number of records. Then one person is erased, and everything is read again: the logs, the export, the addresses, the
+//! open items, the memory and, if there are any, the files of the store. Ends with
 //! `others_kept=P replies_lost=N expected=N readable=0`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
@@ -27,41 +28,43 @@ use konstruct_benches::{
     store::{Kind, Store},
 };
 use konstruct_core::{
-    AccountId, Actor, Addressing, Body, ChannelKind, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Depth, Erase, ErrorKind, IdKind, Inbound,
-    ModelRequest, PersonId, Quoted, Remembered, RoutedEvent, SystemClock, TenantId, TurnId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, ConversationId, ConversationRef, Depth,
+    Erase, ErrorKind, Inbound, PersonId, SystemClock, TenantId, TurnId,
+    llm::ModelRequest,
+    memory::Remembered,
+    message::{Actor, Addressing, Body, Content, ConversationKind, IdKind, Quoted, RoutedEvent},
     store::{Exported, Stored},
     testkit::{Answer, ScriptedModel, VirtualClock},
     turn::{Entry, Event, Worker},
 };
 
-/// What every message of the person begins with who is forgotten, and what is in their ids: it stands nowhere else.
+/// The prefix of every message of the erased person, which is also in their ids. It occurs nowhere else.
 const CANARY: &str = "zqcanaryxk";
-/// The number of the person who is forgotten.
+/// The number of the erased person.
 const FORGOTTEN: usize = 7;
-/// How many conversations get a message before the engine works.
+/// The number of conversations that get a message before the engine runs.
 const ROUND: usize = 40;
-/// How many shared channels there are.
+/// The number of shared channels.
 const CHANNELS: u64 = 12;
 
-/// Forgetting one of a hundred colleagues.
+/// Tests the erasure of one of a hundred colleagues.
 #[derive(Parser)]
 struct Arguments {
-    /// Where it is kept.
+    /// Store.
     #[arg(long, value_enum, default_value_t = Kind::Redb)]
     store: Kind,
-    /// How many people there are.
+    /// Number of people.
     #[arg(long, default_value_t = 100)]
     people: usize,
-    /// How many records are written.
+    /// Number of records to write.
     #[arg(long, default_value_t = 10_000)]
     records: usize,
-    /// What decides who says what where.
+    /// Seed of who says what where.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// An office whose employee answers whoever speaks to it.
+/// An office whose employee answers everybody.
 struct Office {
     tenant: TenantId,
     connection: ConnectionId,
@@ -80,7 +83,7 @@ impl Office {
             if is_down.load(SeqCst) > 0 {
                 return Answer::Refuses(ErrorKind::Unavailable);
             }
-            // It repeats what it was shown: so a reply that should be gone is one that can be found.
+            // The model repeats its context, so that a reply that must be erased can be found.
             let shown = format!("{request:?}");
             let found = shown.match_indices(CANARY).last();
             let quoted = found.map_or("nothing", |(at, _)| &shown[at..at + CANARY.len() + 5]);
@@ -102,7 +105,7 @@ impl Office {
         })
     }
 
-    /// Makes what a person says in a place.
+    /// Returns a message of a person in a place.
     fn says(
         &mut self,
         person: usize,
@@ -147,8 +150,8 @@ impl Office {
         }
     }
 
-    async fn tell(&self, store: &Store, events: Vec<RoutedEvent>) -> Result<(), Failed> {
-        store.journal.accept(self.tenant, events).await?;
+    async fn accept(&self, store: &Store, events: Vec<RoutedEvent>) -> Result<(), Failed> {
+        store.turn_store.accept(self.tenant, events).await?;
         Ok(())
     }
 }
@@ -174,21 +177,21 @@ fn thread(channel: u64, thread: u64) -> ConversationRef {
     }
 }
 
-/// A record and its place.
+/// A record's conversation and index.
 type Place = (ConversationId, u64);
 
 /// Reads every record of a tenant.
 async fn logs(store: &Store, tenant: TenantId) -> Result<BTreeMap<Place, Stored>, Failed> {
     let (mut all, mut after) = (BTreeMap::new(), None);
     loop {
-        let page = store.journal.list(tenant, after, 500).await?;
+        let page = store.turn_store.list(tenant, after, 500).await?;
         let Some(last) = page.last() else {
             return Ok(all);
         };
         after = Some(last.cursor());
         for conversation in page {
             let log = store
-                .journal
+                .turn_store
                 .read(tenant, conversation.id, 0..conversation.len);
             let log = log.await?.into_iter();
             all.extend(log.map(|stored| ((conversation.id, stored.index), stored)));
@@ -196,14 +199,14 @@ async fn logs(store: &Store, tenant: TenantId) -> Result<BTreeMap<Place, Stored>
     }
 }
 
-/// What is in the logs before anybody is forgotten.
+/// The content of the logs before the erasure.
 #[derive(Debug, Default)]
 struct Before {
     /// The messages of everybody else.
     others: BTreeMap<Place, Stored>,
     /// All replies.
     replies: BTreeSet<Place>,
-    /// The replies of turns whose model was shown the person's words.
+    /// The replies of turns whose model saw the person's words.
     shown: BTreeSet<Place>,
     person: Option<PersonId>,
 }
@@ -232,7 +235,7 @@ impl Before {
                         .or_default()
                         .extend(&gathered.persons);
                 }
-                // One that was made of the model's answer: a fixed sentence holds nobody's words.
+                // Derived from the model's answer; fixed sentences contain nobody's words.
                 Entry::Event(Event::Rendered { parts, .. })
                     if parts
                         .iter()
@@ -254,21 +257,24 @@ impl Before {
     }
 }
 
-/// Everything that the store gives out, as text.
-async fn doors(store: &Store, tenant: TenantId) -> Result<String, Failed> {
-    let journal: Vec<Exported> = store.journal.export(tenant).await?.try_collect().await?;
+/// Returns everything that the store returns, as text.
+async fn api_output(store: &Store, tenant: TenantId) -> Result<String, Failed> {
+    let exported: Vec<Exported> = store.turn_store.export(tenant).await?.try_collect().await?;
     let memory: Vec<Remembered> = store
         .memory
         .export_memory(tenant)
         .await?
         .try_collect()
         .await?;
-    let places = store.journal.list(tenant, None, usize::MAX >> 1).await?;
-    let items = store.journal.items(tenant, None, usize::MAX >> 1).await?;
-    let feed = store.journal.feed(tenant, 0, usize::MAX >> 1).await?;
+    let places = store.turn_store.list(tenant, None, usize::MAX >> 1).await?;
+    let items = store
+        .turn_store
+        .items(tenant, None, usize::MAX >> 1)
+        .await?;
+    let feed = store.turn_store.feed(tenant, 0, usize::MAX >> 1).await?;
     let unanswered = store.memory.unanswered(tenant, usize::MAX).await?;
     Ok(format!(
-        "{journal:?}{memory:?}{places:?}{items:?}{feed:?}{unanswered:?}"
+        "{exported:?}{memory:?}{places:?}{items:?}{feed:?}{unanswered:?}"
     ))
 }
 
@@ -282,12 +288,12 @@ async fn live(office: &mut Office, store: &Store, arguments: &Arguments) -> Resu
         let mut used = BTreeSet::new();
         for _ in 0..ROUND {
             let person = usize::try_from(dice.below(people))?;
-            // The person who is forgotten is one of the busier ones.
+            // The person to be erased is one of the busier ones.
             let person = if dice.percent(4) { FORGOTTEN } else { person };
             let place = if dice.percent(40) {
                 direct(person)
             } else {
-                // A thread lives for some rounds.
+                // A thread lasts for several rounds.
                 thread(dice.below(CHANNELS), round / 6)
             };
             if !used.insert(place.key()) {
@@ -297,12 +303,12 @@ async fn live(office: &mut Office, store: &Store, arguments: &Arguments) -> Resu
                 .then(|| format!("e{:06}", 1 + dice.below(office.said as u64)));
             events.push(office.says(person, place, quoted));
         }
-        office.tell(store, events).await?;
+        office.accept(store, events).await?;
         office.worker.run_until_idle().await?;
         store.memory.catch_up(office.tenant).await?;
         round += 1;
         let mut feed = store
-            .journal
+            .turn_store
             .feed(office.tenant, written as u64, usize::MAX >> 1)
             .await?;
         written = feed.pop().map_or(written, |last| last.cursor as usize);
@@ -310,22 +316,26 @@ async fn live(office: &mut Office, store: &Store, arguments: &Arguments) -> Resu
     Ok(())
 }
 
-/// Leaves questions open, and messages that nobody has worked on.
+/// Leaves open questions and unprocessed messages.
 async fn leave_open(office: &mut Office, store: &Store) -> Result<usize, Failed> {
     office.down.store(1, SeqCst);
     let asked = [FORGOTTEN, FORGOTTEN + 1];
     let questions = asked.map(|person| office.says(person, direct(person), None));
     let threads = asked.map(|person| office.says(person, thread(99, person as u64), None));
     let events = questions.into_iter().chain(threads).collect();
-    office.tell(store, events).await?;
-    // Longer than anybody waits for a model.
+    office.accept(store, events).await?;
+    // Longer than any wait for a model.
     for _ in 0..20 {
         office.worker.run_until_idle().await?;
         office.clock.advance(Duration::from_secs(10));
     }
-    let items = store.journal.items(office.tenant, None, 100).await?.len();
+    let items = store
+        .turn_store
+        .items(office.tenant, None, 100)
+        .await?
+        .len();
     let waiting = asked.map(|person| office.says(person, direct(person), None));
-    office.tell(store, waiting.into()).await?;
+    office.accept(store, waiting.into()).await?;
     Ok(items)
 }
 
@@ -340,8 +350,8 @@ async fn main() -> Result<ExitCode, Failed> {
     let open = leave_open(&mut office, &store).await?;
     let logs_before = logs(&store, tenant).await?;
     let before = Before::of(&logs_before);
-    let person = before.person.ok_or("the person was never heard")?;
-    let planted = doors(&store, tenant).await?.matches(CANARY).count();
+    let person = before.person.ok_or("the person has no messages")?;
+    let planted = api_output(&store, tenant).await?.matches(CANARY).count();
     println!(
         "records={} messages={} replies={} open_items={open} planted={planted}",
         logs_before.len(),
@@ -374,14 +384,14 @@ async fn main() -> Result<ExitCode, Failed> {
         .copied()
         .filter(|place| !readable(place))
         .collect();
-    let mut left = doors(&store, tenant).await?.matches(CANARY).count();
+    let mut left = api_output(&store, tenant).await?.matches(CANARY).count();
     if depth == Depth::Physical {
         for path in store.files().await? {
             left += search_files(&path, CANARY)?.len();
         }
     }
-    // What others have open stays open.
-    let items = store.journal.items(tenant, None, 100).await?.len();
+    // The open items of others stay open.
+    let items = store.turn_store.items(tenant, None, 100).await?.len();
     store.close().await?;
     let share = 100.0 * others as f64 / before.others.len().max(1) as f64;
     println!("open_items_after={items}");

@@ -1,4 +1,4 @@
-//! What the pool costs beside a bare HTTP client, and with `--peers` beside other libraries and gateways.
+//! Measures the cost of the pool, compared with a bare HTTP client, and with `--peers` with other libraries and gateways.
 //!
 //! Prints a row for each of them, and ends with `cpu_us_per_request=N cpu_us_per_chunk=N added_p50_us=N`.
 
@@ -18,25 +18,25 @@ use konstruct_benches::{
 /// The argument that makes this program the provider.
 const UPSTREAM: &str = "--upstream";
 
-/// Few and many chunks: what more of them cost, is what one costs.
+/// A small and a large number of chunks; their difference gives the cost of one chunk.
 const FEW: usize = 20;
 const MANY: usize = 400;
 
-/// What the pool costs.
+/// Measures the cost of the pool.
 #[derive(Parser)]
 struct Arguments {
-    /// How often everything is measured; the medians count.
+    /// Number of rounds; medians are reported.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// How many requests each of them gets in a round, of twenty chunks.
+    /// Number of requests to each candidate in a round, of twenty chunks each.
     #[arg(long, default_value_t = 400)]
     requests: usize,
-    /// Measures LiteLLM, TensorZero, async-openai and genai too; the Python environment is made in this folder.
+    /// Also measures LiteLLM, TensorZero, async-openai and genai, with a Python environment in this folder.
     #[arg(long, num_args = 0..=1, default_missing_value = "target/pool-peers")]
     peers: Option<PathBuf>,
 }
 
-/// What is asked for in a round, and by how many callers.
+/// The answer requested in a round, and the number of callers.
 type Case = (Answer, usize);
 
 fn cases() -> Vec<Case> {
@@ -66,7 +66,7 @@ async fn main() -> Result<ExitCode, Failed> {
         let answers: Vec<Answer> = cases().into_iter().map(|(answer, _)| answer).collect();
         candidates.extend(peers::start(folder, upstream.url(), &answers).await?);
     }
-    // One row a candidate, one figure a case and round.
+    // One row for each candidate, one figure for each case and round.
     let mut seen: Vec<Vec<Vec<Figures>>> = vec![vec![Vec::new(); cases().len()]; candidates.len()];
     for _ in 0..arguments.rounds {
         for (at, (answer, callers)) in cases().into_iter().enumerate() {
@@ -96,13 +96,13 @@ impl Row<'_> {
         median(self.0[case].iter().map(figure).collect())
     }
 
-    /// CPU is the mean: of a process that is seen from outside it comes in steps of ten milliseconds.
+    /// Returns the mean CPU, because the CPU of another process is measured in steps of ten milliseconds.
     fn cpu(&self, case: usize) -> f64 {
         let rounds = &self.0[case];
         rounds.iter().map(|round| round.cpu_us).sum::<f64>() / rounds.len() as f64
     }
 
-    /// What one chunk more costs, by one caller or by eight.
+    /// Returns the cost of one more chunk, with this number of callers.
     fn chunk(&self, callers: usize) -> f64 {
         (self.cpu(4 + callers) - self.cpu(2 + callers)) / (MANY - FEW) as f64
     }
@@ -147,7 +147,7 @@ fn report(candidates: &[Candidate], seen: &[Vec<Vec<Figures>>]) {
     ));
 }
 
-/// Returns by how much the median time is above the bare client's, in the median of the rounds.
+/// Returns the median over the rounds of the latency above the bare client's.
 fn added(seen: &[Figures], raw: &[Figures]) -> f64 {
     let rounds = seen.iter().zip(raw);
     median(rounds.map(|(seen, raw)| seen.p50_us - raw.p50_us).collect())

@@ -1,6 +1,6 @@
-//! How well a memory finds what was said in long chats: BEAM, LoCoMo or LongMemEval.
+//! Measures how well a memory finds messages in long chats: BEAM, LoCoMo or LongMemEval.
 //!
-//! Each chat is a conversation of a tenant of its own, written through the journal of a real store. Ends with a row a retriever.
+//! Each chat is a conversation of its own tenant, written through a real store. Ends with a row for each retriever.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -16,27 +16,27 @@ use konstruct_core::{Embedder, Secret};
 use konstruct_llm::{OllamaEmbedder, OpenAiEmbedder};
 use konstruct_memory::StaticEmbedder;
 
-/// How well a memory finds what was said.
+/// Measures how well a memory finds messages.
 #[derive(Parser)]
 struct Arguments {
-    /// A file of BEAM, LoCoMo or LongMemEval.
+    /// File of BEAM, LoCoMo or LongMemEval.
     file: PathBuf,
-    /// Where it is kept.
+    /// Store.
     #[arg(long, value_enum, default_value_t = Kind::Redb)]
     store: Kind,
-    /// Only so many chats.
+    /// Limits the number of chats.
     #[arg(long)]
     chats: Option<usize>,
-    /// An embedder besides: `openai/MODEL` (at `OPENAI_BASE_URL`, with `OPENAI_API_KEY`) or `ollama/MODEL` (at `OLLAMA_HOST`).
+    /// An additional embedder: `openai/MODEL` (at `OPENAI_BASE_URL`, with `OPENAI_API_KEY`) or `ollama/MODEL` (at `OLLAMA_HOST`).
     #[arg(long)]
     embedder: Option<String>,
-    /// The dimensions of the embedder's vectors; of Ollama's they are asked for.
+    /// Dimension of the embedder's vectors; requested from Ollama.
     #[arg(long, default_value_t = 1536)]
     dim: usize,
-    /// What stands before a question, for embedders that want it.
+    /// Prefix of questions, for embedders that need one.
     #[arg(long, default_value = "")]
     query_prefix: String,
-    /// What stands before a text to be found, for embedders that want it.
+    /// Prefix of indexed texts, for embedders that need one.
     #[arg(long, default_value = "")]
     document_prefix: String,
 }
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failed> {
     let dataset = Dataset::read(&fs::read(&arguments.file)?)?;
     if dataset.pinned == Some(false) {
         println!(
-            "warning: this is not the file of {} that the published figures are of",
+            "warning: the published figures are for another file of {}",
             dataset.name
         );
     }
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Failed> {
         let mut row = Row::new(name);
         let store = Store::open(arguments.store, embedder).await?;
         for chat in chats {
-            let fed = feed(&*store.journal, chat).await?;
+            let fed = feed(&*store.turn_store, chat).await?;
             store.memory.catch_up(fed.tenant).await?;
             measure(&*store.memory, chat, &fed, &mut row).await?;
         }

@@ -1,6 +1,6 @@
-//! How long a recall takes on PostgreSQL, and whether approximate indexes find what is found without.
+//! Measures the latency of recalls on PostgreSQL, and the recall of approximate indexes.
 //!
-//! Every question is asked before the vectors of the tenant are indexed, and after.
+//! Every question is asked before the vectors of the tenant are indexed, and again after.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -13,19 +13,22 @@ use konstruct_benches::{
     search::recall::{PASSAGES, document, words},
     store::{Kind, Store},
 };
-use konstruct_core::{Audience, MemoryStore, Recall, Scope, Source, TenantId};
+use konstruct_core::{
+    Audience, MemoryStore, Recall, TenantId,
+    memory::{Scope, Source},
+};
 use konstruct_memory::StaticEmbedder;
 
-/// How long a recall takes on PostgreSQL.
+/// Measures the latency of recalls on PostgreSQL.
 #[derive(Parser)]
 struct Arguments {
-    /// How many passages the tenant has; several are measured one after another.
+    /// Numbers of passages of the tenant, measured one after another.
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 10_000, 100_000])]
     sizes: Vec<usize>,
-    /// How many questions are asked.
+    /// Number of questions.
     #[arg(long, default_value_t = 500)]
     questions: usize,
-    /// How many words a question has.
+    /// Number of words of a question.
     #[arg(long, default_value_t = 8)]
     words: u64,
 }
@@ -74,7 +77,7 @@ async fn measure(passages: usize, arguments: &Arguments) -> Result<(), Failed> {
     store.close().await
 }
 
-/// What was found, and how many milliseconds each answer took, sorted.
+/// The results, and the sorted latencies in milliseconds.
 struct Asked {
     found: Vec<Vec<Source>>,
     times: Vec<f64>,
@@ -105,7 +108,7 @@ async fn ask(
     questions: &[String],
 ) -> Result<Asked, Failed> {
     let (mut found, mut times) = (Vec::new(), Vec::new());
-    // The first ones make connections and plans.
+    // The first questions open connections and plan statements.
     for (at, question) in questions.iter().take(20).chain(questions).enumerate() {
         let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(10);
         let begin = Instant::now();

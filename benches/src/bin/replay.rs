@@ -1,4 +1,4 @@
-//! Replays turns that were made at random, and counts those in which a decision differs.
+//! Replays random turns, and counts those in which a decision differs.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -10,13 +10,13 @@ use konstruct_core::{
     turn::{Replay, replay_with, step},
 };
 
-/// Replays turns that were made at random.
+/// Replays random turns.
 #[derive(Parser)]
 struct Arguments {
-    /// How many turns.
+    /// Number of turns.
     #[arg(long, default_value_t = 10_000)]
     turns: usize,
-    /// What decides them.
+    /// Seed of the turns.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Replays with a step that decides differently each time: the differences must be found.

@@ -1,6 +1,6 @@
-//! A real LiteLLM proxy under our backend, and the official SDKs of OpenAI and Anthropic above our fake provider.
+//! Tests our backend against a real LiteLLM proxy, and the official SDKs of OpenAI and Anthropic against our fake provider.
 //!
-//! Prints a line a check, and ends with `checks=N failed=0`. The Python environment is that of `pool --peers`.
+//! Prints a line for each check, and ends with `checks=N failed=0`. The Python environment is that of `pool --peers`.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
@@ -11,8 +11,11 @@ use konstruct_benches::{
     sender,
 };
 use konstruct_core::{
-    CallContext, ErrorKind, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, NanoUsd,
-    Role, Secret, TenantId, ToolSpec, limit::LocalBudget,
+    ErrorKind, NanoUsd, Secret, TenantId,
+    limit::LocalBudget,
+    llm::{
+        CallContext, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Role, ToolSpec,
+    },
 };
 use konstruct_llm::{
     Catalog as _, Deployment, OpenAi, Pool, PriceTable,
@@ -22,12 +25,12 @@ use serde_json::{Value, json};
 
 const SCRIPT: &str = include_str!("../../data/sdks.py");
 const TEXT: &str = "Grüße! We are open from ten to six.";
-/// The key that the proxy wants.
+/// The proxy's key.
 const KEY: &str = "sk-bench";
-/// The model whose price LiteLLM and our table both know.
+/// A model with a price in both LiteLLM's table and ours.
 const PRICED: &str = "gpt-4.1-mini";
 
-/// What the proxy asks for a key. Without a database its own check says 400 to a wrong one, and 500 to none.
+/// The proxy's key check. Without a database its built-in check returns 400 for a wrong key and 500 for none.
 const AUTH: &str = "
 from litellm.proxy._types import ProxyException, UserAPIKeyAuth
 async def check(request, api_key):
@@ -36,10 +39,10 @@ async def check(request, api_key):
     return UserAPIKeyAuth(api_key=api_key)
 ";
 
-/// Whether others get on with what we say, and we with what they say.
+/// Tests the compatibility of our wires with other software.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the Python environment lies, or is made.
+    /// Folder of the Python environment, which is created if needed.
     #[arg(long, default_value = "target/pool-peers")]
     python: PathBuf,
 }
@@ -86,7 +89,7 @@ async fn main() -> Result<ExitCode, Failed> {
     })
 }
 
-/// What the fake provider says, whatever the wire.
+/// Returns the reply of the fake provider, on any wire.
 fn script(asked: &str) -> Reply {
     let whole = Reply::text(TEXT);
     if let Some(status) = asked.strip_prefix("fail ") {
@@ -104,7 +107,7 @@ fn script(asked: &str) -> Reply {
     }
 }
 
-/// Runs the SDKs, and takes over what each check came to.
+/// Runs the SDKs, and records the result of each check.
 async fn sdks(tally: &mut Tally, python: &Python, url: &str) -> Result<(), Failed> {
     let mut command = tokio::process::Command::from(python.command());
     let output = command.args(["-c", SCRIPT, url]).output().await?;
@@ -113,7 +116,7 @@ async fn sdks(tally: &mut Tally, python: &Python, url: &str) -> Result<(), Faile
         return Err(format!("the SDKs did not run: {error}").into());
     }
     for line in String::from_utf8(output.stdout)?.lines() {
-        let (name, outcome) = line.split_once(' ').ok_or("an odd line")?;
+        let (name, outcome) = line.split_once(' ').ok_or("malformed output line")?;
         let outcome = match outcome {
             "ok" => Ok(String::new()),
             problem => Err(problem.to_owned().into()),
@@ -123,7 +126,7 @@ async fn sdks(tally: &mut Tally, python: &Python, url: &str) -> Result<(), Faile
     Ok(())
 }
 
-/// Models of LiteLLM's own making, and some that the fake provider is behind.
+/// Returns the proxy's configuration: models with mock answers, and models with the fake provider behind them.
 fn config(fake: &str) -> String {
     let mock = |name: &str, says: &str| {
         format!(
@@ -163,7 +166,7 @@ fn call() -> CallContext {
     CallContext::new(TenantId::new(), "bench.m1", Duration::from_secs(30))
 }
 
-fn told<T: PartialEq + std::fmt::Debug>(has: T, wants: &T) -> Result<String, Failed> {
+fn expect_equal<T: PartialEq + std::fmt::Debug>(has: T, wants: &T) -> Result<String, Failed> {
     if has == *wants {
         Ok(format!("{has:?}"))
     } else {
@@ -171,10 +174,10 @@ fn told<T: PartialEq + std::fmt::Debug>(has: T, wants: &T) -> Result<String, Fai
     }
 }
 
-/// What the proxy answers, to the backend alone.
+/// Checks the proxy's answers with only the backend.
 async fn answers(tally: &mut Tally, proxy: &Server) {
     let fixed = backend(proxy, KEY, "fixed");
-    let text = |answer: ModelAnswer| told(answer.text().as_str(), &TEXT);
+    let text = |answer: ModelAnswer| expect_equal(answer.text().as_str(), &TEXT);
     let answer = fixed.complete(ask("hello"), &call()).await;
     tally.check(
         "litellm streamed",
@@ -187,9 +190,9 @@ async fn answers(tally: &mut Tally, proxy: &Server) {
     ] {
         let answer = model.complete(ask("hello"), &call()).await;
         let outcome = answer.map_err(Into::into).and_then(|answer: ModelAnswer| {
-            told(answer.text().as_str(), &TEXT)?;
+            expect_equal(answer.text().as_str(), &TEXT)?;
             let usage = answer.usage.map(|usage| (usage.input, usage.output));
-            told(usage, &Some((10, 5)))
+            expect_equal(usage, &Some((10, 5)))
         });
         tally.check(name, outcome);
         let request = ModelRequest {
@@ -203,7 +206,7 @@ async fn answers(tally: &mut Tally, proxy: &Server) {
                 .map(|call| Ok((call.name.clone(), serde_json::from_str(&call.arguments)?)))
                 .collect::<Result<_, Failed>>()?;
             let wants = [("weather", json!({"city": "Graz"})), ("time", json!({}))];
-            told(
+            expect_equal(
                 calls,
                 &wants
                     .map(|(name, arguments)| (name.into(), arguments))
@@ -218,7 +221,7 @@ async fn answers(tally: &mut Tally, proxy: &Server) {
         let mut wants = wants.to_vec();
         listed.sort();
         wants.sort();
-        told(listed, &wants)
+        expect_equal(listed, &wants)
     });
     tally.check("litellm models", outcome);
     for model in ["fixed", "passed"] {
@@ -235,8 +238,8 @@ fn tool(name: &str) -> ToolSpec {
     }
 }
 
-/// A whole answer in one document, which the backend never asks for, through its decoder; and what LiteLLM says that it costs beside what
-/// our table says.
+/// Decodes a whole answer in one document, which the backend never requests, and compares LiteLLM's cost with that of our price
+/// table.
 async fn plain(proxy: &Server, model: &str) -> Result<String, Failed> {
     let body = json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
     let request = sender::client()?.post(format!("{}/chat/completions", proxy.url()));
@@ -251,18 +254,18 @@ async fn plain(proxy: &Server, model: &str) -> Result<String, Failed> {
         answer = collector.push(event)?.or(answer);
     }
     let answer = answer.ok_or("no finish")?;
-    told(answer.text().as_str(), &TEXT)?;
+    expect_equal(answer.text().as_str(), &TEXT)?;
     let price = PriceTable::built_in().price("openai", PRICED);
     let price = price.ok_or("no price")?;
     let ours = answer.usage.map(|usage| price.of(&usage));
-    told(ours, &Some(nano(cost)))
+    expect_equal(ours, &Some(nano(cost)))
 }
 
 fn nano(usd: f64) -> NanoUsd {
     NanoUsd((usd * 1e9).round() as u64)
 }
 
-/// What the proxy refuses.
+/// Checks the proxy's errors.
 async fn refusals(tally: &mut Tally, proxy: &Server) {
     for (name, key, model, wants) in [
         (
@@ -285,7 +288,7 @@ async fn refusals(tally: &mut Tally, proxy: &Server) {
             .complete(ask("hello"), &call())
             .await;
         let kind = error.err().map(|error| error.kind());
-        tally.check(name, told(kind, &Some(wants)));
+        tally.check(name, expect_equal(kind, &Some(wants)));
     }
     for asked in ["fail 401", "fail 429", "fail 500", "fail 529", "midway"] {
         let answer = backend(proxy, KEY, "passed")
@@ -300,12 +303,12 @@ async fn refusals(tally: &mut Tally, proxy: &Server) {
         };
         tally.check(
             &format!("litellm passes on, {asked}"),
-            told(kind, &Some(wants)),
+            expect_equal(kind, &Some(wants)),
         );
     }
 }
 
-/// A pool of models behind the proxy: the fault of one is made good by another, and the ledger says what LiteLLM says.
+/// Checks a pool of models behind the proxy: a fault of one is compensated by another, and the ledger equals LiteLLM's cost.
 async fn pools(tally: &mut Tally, proxy: &Server) {
     for (first, key, asked) in [
         ("fixed", KEY, "hello"),
@@ -329,19 +332,19 @@ async fn pool(proxy: &Server, (first, key): (&str, &str), asked: &str) -> Result
     let budget = Arc::new(LocalBudget::new(Some(NanoUsd(1_000_000_000))));
     let call = call()
         .with_budget(budget.clone())
-        .on_break(konstruct_core::OnBreak::Restart);
+        .on_break(konstruct_core::llm::OnBreak::Restart);
     let answer = pool.complete(ask(asked), &call).await?;
-    told(answer.text().as_str(), &TEXT)?;
-    told(budget.reserved(), &NanoUsd(0))?;
+    expect_equal(answer.text().as_str(), &TEXT)?;
+    expect_equal(budget.reserved(), &NanoUsd(0))?;
     // The last attempt is the one that answered.
     let rows = budget.rows();
     let row = rows.last().ok_or("no row in the ledger")?;
     let last = if rows.len() > 1 { "fixed" } else { first };
-    told(row.cost, &Some(billed(proxy, last, asked).await?))?;
+    expect_equal(row.cost, &Some(billed(proxy, last, asked).await?))?;
     Ok(format!("attempts={} usd={}", rows.len(), budget.spent()))
 }
 
-/// Returns what LiteLLM says that a stream costs, at its end.
+/// Returns the cost that LiteLLM reports at the end of a stream.
 async fn billed(proxy: &Server, model: &str, asked: &str) -> Result<NanoUsd, Failed> {
     let body = json!({"model": model, "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 200,
         "messages": [{"role": "user", "content": asked}]});
@@ -360,7 +363,7 @@ async fn billed(proxy: &Server, model: &str, asked: &str) -> Result<NanoUsd, Fai
             chunk["usage"]["cost"].as_f64()
         })
         .collect();
-    Ok(nano(*costs.last().ok_or("LiteLLM says no cost")?))
+    Ok(nano(*costs.last().ok_or("LiteLLM reported no cost")?))
 }
 
 #[expect(clippy::print_stdout, reason = "its lines are what a bench is for")]

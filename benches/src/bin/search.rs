@@ -1,6 +1,6 @@
-//! How fast exact search is: among vectors, beside what the memory can be read with, and as a whole recall on redb.
+//! Measures exact search: over vectors, compared with plain memory reads, and as a whole recall on redb.
 //!
-//! `--peers` measures sqlite-vec, faiss, usearch and pgvector's HNSW in the same run on the same vectors. The plain run needs none.
+//! `--peers` measures sqlite-vec, faiss, usearch and pgvector's HNSW in the same run with the same vectors.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -13,19 +13,19 @@ use konstruct_benches::{
 };
 use konstruct_memory::{Arena, Flat};
 
-/// How fast exact search is.
+/// Measures exact search.
 #[derive(Parser)]
 struct Arguments {
-    /// How many vectors; several are measured one after another.
+    /// Numbers of vectors, measured one after another.
     #[arg(long, value_delimiter = ',', default_values_t = [1000, 10_000, 100_000])]
     sizes: Vec<usize>,
-    /// How many numbers a vector has.
+    /// Dimension of a vector.
     #[arg(long, default_value_t = 384)]
     dim: usize,
-    /// How many passages the tenant has of whom is recalled; 0 leaves it out.
+    /// Number of passages of the recalling tenant; 0 skips the recall.
     #[arg(long, default_value_t = 10_000)]
     documents: usize,
-    /// Measures others too, in a Python environment that is made in this folder.
+    /// Also measures other libraries, in a Python environment in this folder.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "target/search-peers")]
     peers: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Counts what the simplest turn asks of PostgreSQL, at the server's socket.
+//! Counts the statements of the simplest turn on PostgreSQL, at the server's socket.
 
 #![expect(clippy::print_stdout, reason = "a bench prints what it counted")]
 #![allow(clippy::unwrap_used, reason = "what is counted is shared with a test")]

@@ -1,4 +1,5 @@
-//! Decodes every recording of a folder, at every split and cut off at every event, and holds it against a reading as plain JSON.
+//! Decodes every recording of a folder, split everywhere and truncated after every event, and compares the result with plain JSON
+//! parsing.
 //!
 //! Ends with `recordings=N split_differences=N silent_truncations=N errors_unexplained=N`.
 
@@ -10,16 +11,19 @@ use konstruct_benches::{
     dice::Dice,
     streams::{Content, Expected, Wire, recordings},
 };
-use konstruct_core::{Error, Finish, ModelEvent};
+use konstruct_core::{
+    Error,
+    llm::{Finish, ModelEvent},
+};
 
-/// A stream of at most so many bytes is cut everywhere, a larger one at 200 places.
+/// A stream of up to this many bytes is split everywhere, a larger one at 200 places.
 const SMALL: usize = 6_000;
 const CUTS: usize = 200;
 
-/// How recordings decode.
+/// Tests the decoding of recordings.
 #[derive(Parser)]
 struct Arguments {
-    /// A folder with the folders `openai`, `anthropic` and `ollama`.
+    /// Folder with the folders `openai`, `anthropic` and `ollama`.
     folder: PathBuf,
 }
 
@@ -70,7 +74,7 @@ fn main() -> Result<ExitCode, Failed> {
     })
 }
 
-/// An event as it can be compared: errors by what they say.
+/// A comparable event: errors by message.
 type Seen = Result<ModelEvent, String>;
 
 fn seen(events: Vec<Result<ModelEvent, Error>>) -> Vec<Seen> {
@@ -81,7 +85,7 @@ fn seen(events: Vec<Result<ModelEvent, Error>>) -> Vec<Seen> {
         .collect()
 }
 
-/// Returns what an answer says, without what it has used.
+/// Returns the events of an answer without its usage.
 fn said(events: &[Seen]) -> Vec<&Seen> {
     let said = |event: &&Seen| !matches!(event, Ok(ModelEvent::Usage(_) | ModelEvent::Heartbeat));
     events.iter().filter(said).collect()
@@ -116,7 +120,7 @@ fn stream(tally: &mut Tally, dice: &mut Dice, wire: Wire, data: &[String]) -> Op
     let mut length = 0;
     for frame in &frames[..frames.len().saturating_sub(1)] {
         let cut = seen(wire.decode([&bytes[..length]]));
-        // Whatever comes after the reason to end says no more than what the answer has used.
+        // Only the usage may follow the finish reason.
         let all = said(&cut) == said(&whole);
         silent += usize::from(!matches!(cut.last(), Some(Err(_))) && !all);
         length += frame.len();
@@ -142,7 +146,7 @@ fn document(tally: &mut Tally, wire: Wire, body: &str) -> Result<Option<String>,
     Ok(ended(tally, &expected, &events))
 }
 
-/// Holds the end of an answer against the recording; says what is not plainly fine.
+/// Compares the end of an answer with the recording. Returns a note unless it is plainly right.
 fn ended(tally: &mut Tally, expected: &Expected, events: &[Seen]) -> Option<String> {
     let usage = events.iter().rev().find_map(|event| match event {
         Ok(ModelEvent::Usage(usage)) => Some(*usage),
@@ -151,12 +155,12 @@ fn ended(tally: &mut Tally, expected: &Expected, events: &[Seen]) -> Option<Stri
     let finish: Result<&Finish, String> = match events.last() {
         Some(Ok(ModelEvent::Finish(finish))) => Ok(finish),
         Some(Err(error)) => Err(error.clone()),
-        other => Err(format!("it ends with {other:?}")),
+        other => Err(format!("ends with {other:?}")),
     };
     let problem = match (finish, &expected.error) {
         (Err(error), Some(why)) => {
             let why: String = why.chars().take(120).collect();
-            return Some(format!("{error}, as is right: {why}"));
+            return Some(format!("{error}, as expected: {why}"));
         }
         (Err(error), None) => Some(error),
         (Ok(finish), _) => expected.differs(finish, usage.as_ref()),
@@ -166,7 +170,7 @@ fn ended(tally: &mut Tally, expected: &Expected, events: &[Seen]) -> Option<Stri
     Some(format!("UNEXPLAINED: {problem}"))
 }
 
-/// One event of 4 MiB in pieces of 97 bytes: linear time takes milliseconds.
+/// Decodes one event of 4 MiB in pieces of 97 bytes: in linear time it takes milliseconds.
 fn large() {
     let text = "a large event ".repeat(4 * 1024 * 1024 / 14);
     let event = format!("{{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}");

@@ -1,5 +1,5 @@
-//! Whole turns a second: signed webhook, model, send and receipt, with fakes that answer at once: through the built server on redb,
-//! or through an embedder's program on PostgreSQL.
+//! Measures whole turns a second: signed webhook, model, send and receipt, with fakes that answer immediately. The turns run
+//! through the built server on redb, or through an embedding program on PostgreSQL.
 //!
 //! Ends with `turns_per_s=N p50_ms=N p99_ms=N cpu_us_per_turn=N bytes_per_turn=N`, and with `--burst` with
 //! `burst_accepted_per_s=N burst_p99_ms=N`.
@@ -32,72 +32,72 @@ use redb::{
 };
 use tokio::task::JoinSet;
 
-/// What both ends sign with.
+/// The secret for the webhook signatures.
 const SECRET: &str = "a secret of the vendors";
-/// How many customers write to each tenant in turn.
+/// The number of customers that write to each tenant in turn.
 const CUSTOMERS: usize = 40;
-/// How long a turn may take.
+/// The most time of a turn.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// On how many connections a burst is delivered.
+/// The number of connections of a burst.
 const BURST_LINES: usize = 64;
 
-/// Whole turns a second.
+/// Measures whole turns a second.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Where the conversations are kept.
+    /// Store.
     #[arg(long, value_enum, default_value = "redb")]
     store: On,
-    /// How many turns are measured.
+    /// Number of measured turns.
     #[arg(long, default_value_t = 6_000)]
     turns: usize,
-    /// How many turns run before anything is measured, at each of the two starts.
+    /// Number of unmeasured turns before, at each of the two starts.
     #[arg(long, default_value_t = 500)]
     warm_up: usize,
-    /// How many tenants there are.
+    /// Number of tenants.
     #[arg(long, default_value_t = 50)]
     tenants: usize,
-    /// How many customers wait for an answer at a time.
+    /// Number of customers that wait for an answer at the same time.
     #[arg(long, default_value_t = 512)]
     at_once: usize,
-    /// How many conversations the server works on at a time.
+    /// Number of conversations that the server processes concurrently.
     #[arg(long, default_value_t = 1_024)]
     concurrency: usize,
-    /// How many connections the embedder's program has to PostgreSQL.
+    /// Number of connections of the embedding program to PostgreSQL.
     #[arg(long, default_value_t = 16)]
     connections: u32,
-    /// Delivers a burst of so many webhooks while every worker is busy, and measures their acknowledgement.
+    /// Delivers a burst of this many webhooks while every worker is busy, and measures their acknowledgement.
     #[arg(long, default_missing_value = "6000", num_args = 0..=1)]
     burst: Option<usize>,
-    /// The server's binary on redb. Without it, the one beside this program.
+    /// The server's binary for redb. Default: next to this program.
     #[arg(long)]
     server: Option<PathBuf>,
-    /// Keeps the store and the server's log here.
+    /// Keeps the store and the server's log in this folder.
     #[arg(long)]
     keep: Option<PathBuf>,
-    /// Lists what each table of the store holds.
+    /// Lists the rows and bytes of each table of the store.
     #[arg(long)]
     tables: bool,
 }
 
-/// Where the conversations are kept, and by which program.
+/// The store, and the program that uses it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum On {
-    /// A file of redb, by the built server.
+    /// A redb file, with the built server.
     Redb,
-    /// A database of its own on the server that `KONSTRUCT_TEST_DATABASE_URL` names, by an embedder's program.
+    /// A new database on the server of `KONSTRUCT_TEST_DATABASE_URL`, with an embedding program.
     Postgres,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Command {
-    /// The embedder's program, which the bench starts.
+    /// The embedding program, started by the benchmark.
     #[command(hide = true)]
     Embedder {
-        /// How many tenants there are.
+        /// Number of tenants.
         tenants: usize,
-        /// How many connections it has to the database.
+        /// Number of connections to the database.
         connections: u32,
     },
 }
@@ -206,7 +206,7 @@ async fn main() -> Result<(), Failed> {
                 percentile(&mut times, 50),
                 percentile(&mut times, 99),
                 used_cpu.as_micros() as f64 / turns as f64,
-                // The second warm-up lies between the two looks as well.
+                // The second warm-up lies between the two measurements as well.
                 after.saturating_sub(before) / (turns + arguments.warm_up as u64),
             )
         }
@@ -238,14 +238,14 @@ async fn main() -> Result<(), Failed> {
     Ok(())
 }
 
-/// What the measured program writes to.
+/// The store of the measured program.
 enum Kept {
     File(PathBuf),
     Database(Postgres),
 }
 
 impl Kept {
-    /// Returns how many bytes are in use.
+    /// Returns the bytes in use.
     async fn used(&self) -> Result<u64, Failed> {
         match self {
             Self::File(path) => used(path),
@@ -253,7 +253,7 @@ impl Kept {
         }
     }
 
-    /// Returns the processor time that the database's server has used.
+    /// Returns the processor time of the database server.
     async fn cpu(&self) -> Result<Duration, Failed> {
         match self {
             Self::File(_) => Ok(Duration::ZERO),
@@ -261,7 +261,7 @@ impl Kept {
         }
     }
 
-    /// Waits until the index has followed the log; returns how many records it was behind.
+    /// Waits until the index has followed the log. Returns the number of records it was behind.
     async fn catch_up(&self) -> Result<u64, Failed> {
         let Self::Database(database) = self else {
             return Ok(0);
@@ -269,14 +269,14 @@ impl Kept {
         let (behind, began) = (database.behind().await?, Instant::now());
         while database.behind().await? > 0 {
             if began.elapsed() > PATIENCE {
-                return Err("the index does not follow".into());
+                return Err("the index does not catch up".into());
             }
-            tokio::time::sleep(server::LOOK).await;
+            tokio::time::sleep(server::POLL).await;
         }
         Ok(behind)
     }
 
-    /// Lists what each table holds.
+    /// Lists the content of each table.
     async fn tables(&self) -> Result<(), Failed> {
         match self {
             Self::File(path) => tables(path),
@@ -297,7 +297,7 @@ impl Kept {
     }
 }
 
-/// Adds tenants, each with an employee and a number; returns the numbers.
+/// Adds tenants, each with an employee and a number. Returns the numbers.
 async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
     let admin = setup.admin()?;
     let settings: EmployeeSettings = serde_json::from_value(serde_json::json!({
@@ -321,7 +321,7 @@ async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
     Ok(numbers)
 }
 
-/// Customers who write, and wait for the answer before they write again.
+/// Customers that write, and wait for the answer before they write again.
 #[derive(Clone)]
 struct Load {
     quick: Quick,
@@ -333,7 +333,7 @@ struct Load {
 }
 
 impl Load {
-    /// Runs so many turns; returns how long each took from its webhook to the arrival of its reply.
+    /// Runs this many turns. Returns the time of each from its webhook to the arrival of its reply.
     async fn run(&self, at_once: usize, turns: usize) -> Result<Vec<Duration>, Failed> {
         let end = self.next.load(SeqCst) + turns;
         self.write(at_once, move |nth| nth < end).await
@@ -358,11 +358,11 @@ impl Load {
         while let Some(ended) = writers.join_next().await {
             times.extend(ended??);
         }
-        // The next message is a number that nobody has taken yet, although each writer took one too many.
+        // Each writer has taken one number too many, but numbers are unique, so the next message gets an unused one.
         Ok(times)
     }
 
-    /// Writes as one customer after another, who are this writer's own.
+    /// Writes as one of this writer's customers after another.
     async fn customer(
         self,
         writer: usize,
@@ -397,7 +397,8 @@ impl Load {
         }
     }
 
-    /// Delivers so many webhooks of new customers as fast as they are acknowledged; returns how long all and each took.
+    /// Delivers this many webhooks of new customers as fast as they are acknowledged. Returns the total time and the time of
+    /// each.
     async fn burst(&self, burst: usize) -> Result<(Duration, Vec<Duration>), Failed> {
         let mut lines = JoinSet::new();
         let began = Instant::now();
@@ -440,7 +441,7 @@ fn percentile(times: &mut [Duration], share: usize) -> f64 {
     times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
 }
 
-/// Returns how many bytes of a store's file are in use.
+/// Returns the bytes in use of a store's file.
 fn used(path: &Path) -> Result<u64, Failed> {
     let db = Database::open(path)?;
     let stats = db.begin_write()?.stats()?;

@@ -1,13 +1,13 @@
 //! The forward pass of a small BERT over short texts, and the mean of each text's tokens.
 //!
-//! The sums run over fixed lanes in a fixed order, so that the same weights give the same numbers at any number of threads.
+//! Sums use fixed lanes in a fixed order, so that the same weights give the same numbers with any number of threads.
 
 use super::Weights;
 use crate::Failed;
 
 /// The width of the hidden states.
 const WIDTH: usize = 384;
-/// The width between the two halves of a feed-forward layer.
+/// The inner width of a feed-forward layer.
 const INNER: usize = 1536;
 const LAYERS: usize = 6;
 const HEADS: usize = 12;
@@ -25,13 +25,13 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// The width of what [`Encoder::encode`] returns.
+    /// The width of the vectors from [`Encoder::encode`].
     pub const WIDTH: usize = WIDTH;
 
-    /// Takes the encoder's weights.
+    /// Loads the encoder's weights.
     ///
     /// # Errors
-    /// A tensor is missing or of another size.
+    /// A tensor is missing or has another size.
     pub fn new(weights: &Weights, vocabulary: usize) -> Result<Self, Failed> {
         let table = |name: &str, rows: usize| {
             weights.tensor(
@@ -50,7 +50,8 @@ impl Encoder {
         })
     }
 
-    /// Encodes texts of equally many tokens, the marks at both ends included: rows of [`Encoder::WIDTH`] numbers.
+    /// Encodes texts with the same number of tokens, including the special tokens at both ends. Returns rows of
+    /// [`Encoder::WIDTH`] numbers.
     pub fn encode(&self, texts: &[Vec<usize>]) -> Vec<f32> {
         let length = texts.first().map_or(1, Vec::len);
         let mut states = Vec::with_capacity(texts.len() * length * WIDTH);
@@ -122,7 +123,7 @@ impl Layer {
     }
 }
 
-/// Each token of a text looks at all of its tokens, by heads.
+/// Multi-head self-attention within each text.
 fn attention(length: usize, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f32> {
     let mut mixed = vec![0.0; query.len()];
     let scale = 1.0 / (HEAD as f32).sqrt();
@@ -150,7 +151,7 @@ fn attention(length: usize, query: &[f32], key: &[f32], value: &[f32]) -> Vec<f3
     mixed
 }
 
-/// A matrix, an output a row, and what is added to each output.
+/// A matrix with a row for each output, and a bias for each output.
 #[derive(Debug)]
 struct Linear {
     inputs: usize,
@@ -167,7 +168,7 @@ impl Linear {
         })
     }
 
-    /// The rows that are multiplied at once, so that a row of weights is read once for all of them.
+    /// The rows multiplied at once, so that a row of weights is read once for all of them.
     const ROWS: usize = 4;
 
     fn apply(&self, states: &[f32]) -> Vec<f32> {
@@ -219,7 +220,7 @@ fn add(states: &mut [f32], more: &[f32]) {
         .for_each(|(state, more)| *state += more);
 }
 
-/// The dot product, over fixed lanes: the compiler makes vector instructions of it, and the order stays.
+/// Returns the dot product over fixed lanes, which the compiler vectorises without changing the order.
 fn sum(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut lanes = [0.0; LANES];
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_function_is_as_the_tables_say() {
+    fn the_error_function_matches_the_tables() {
         for (x, value) in [
             (0.0, 0.0),
             (0.5, 0.520_499_877_8),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_keys_are_looked_at_alike() {
+    fn equal_keys_get_equal_attention() {
         let (query, key) = (vec![0.5; 3 * WIDTH], vec![0.25; 3 * WIDTH]);
         let value: Vec<f32> = [0.0, 3.0, 6.0]
             .iter()

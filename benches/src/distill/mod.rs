@@ -1,4 +1,4 @@
-//! From a sentence encoder to a static table: what `bin/distill` does, in its steps.
+//! Distils a sentence encoder into a static table: the steps of `bin/distill`.
 
 mod bert;
 mod principal;

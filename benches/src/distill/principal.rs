@@ -1,12 +1,12 @@
-//! The directions in which rows differ the most: their covariance, and its eigenvectors.
+//! Principal component analysis: the eigenvectors of the rows' covariance.
 
-/// The main directions of some rows.
+/// The principal directions of some rows.
 #[derive(Debug)]
 pub struct Principal {
     mean: Vec<f64>,
-    /// A direction a row, the strongest first.
+    /// A direction in each row, the strongest first.
     directions: Vec<Vec<f64>>,
-    /// How much of the rows' variance these directions hold, from 0 to 1.
+    /// The share of the rows' variance in these directions, from 0 to 1.
     pub share: f64,
 }
 
@@ -46,7 +46,7 @@ impl Principal {
         }
     }
 
-    /// Returns where a row lies along the directions, from the rows' mean.
+    /// Returns the coordinates of a row along the directions, relative to the rows' mean.
     pub fn project(&self, row: &[f32]) -> Vec<f64> {
         let along = |direction: &Vec<f64>| {
             let steps = direction.iter().zip(row).zip(&self.mean);
@@ -58,7 +58,7 @@ impl Principal {
     }
 }
 
-/// A direction and its opposite are one; its largest number is made positive.
+/// Normalises the sign of a direction: its largest number becomes positive.
 fn signed(mut direction: Vec<f64>) -> Vec<f64> {
     let largest = direction
         .iter()
@@ -70,7 +70,7 @@ fn signed(mut direction: Vec<f64>) -> Vec<f64> {
     direction
 }
 
-/// The eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations.
+/// Returns the eigenvalues and eigenvectors of a symmetric matrix, by Jacobi rotations.
 fn eigen(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {
     const SWEEPS: usize = 30;
     let size = matrix.len();

@@ -1,7 +1,7 @@
 //! The file of a static table, as `konstruct-memory` reads it.
 
-/// Writes a table: what it is, how many rows of how many numbers, how many bytes of tokens; the scale of each row; the rows, a
-/// byte a number; the tokens, one a line. Numbers are little endian.
+/// Serializes a table: the format mark; the numbers of rows, numbers a row and bytes of tokens; the scale of each row; the rows,
+/// a byte a number; the tokens, one a line. Numbers are little-endian.
 pub fn write(tokens: &[&str], rows: &[Vec<f64>]) -> Vec<u8> {
     let width = rows.first().map_or(0, Vec::len);
     let names = tokens.join("\n");
@@ -20,7 +20,7 @@ pub fn write(tokens: &[&str], rows: &[Vec<f64>]) -> Vec<u8> {
     file
 }
 
-/// What the largest number of a row is 127 times of.
+/// Returns the scale of a row: its largest number becomes 127.
 fn scale(row: &[f64]) -> f64 {
     let largest = row
         .iter()

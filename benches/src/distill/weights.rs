@@ -1,4 +1,4 @@
-//! The tensors of a `safetensors` file: a length, a header of JSON, and the numbers.
+//! The tensors of a `safetensors` file: a length, a JSON header, and the numbers.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Failed;
 
-/// The tensors of a file, by their names.
+/// The tensors of a file by name.
 #[derive(Debug)]
 pub struct Weights {
     bytes: Vec<u8>,
@@ -14,10 +14,10 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads a file's header.
+    /// Parses a file's header.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// The file is malformed.
     pub fn new(bytes: Vec<u8>) -> Result<Self, Failed> {
         let length = bytes.first_chunk::<8>().ok_or("the weights end early")?;
         let start = 8 + usize::try_from(u64::from_le_bytes(*length))?;
@@ -30,7 +30,7 @@ impl Weights {
             }
             let offset = |index: usize| about["data_offsets"][index].as_u64();
             let (Some(from), Some(to)) = (offset(0), offset(1)) else {
-                return Err(format!("`{name}` has no place").into());
+                return Err(format!("`{name}` has no offsets").into());
             };
             let place = start + usize::try_from(from)?..start + usize::try_from(to)?;
             places.insert(name, place);
@@ -38,10 +38,10 @@ impl Weights {
         Ok(Self { bytes, places })
     }
 
-    /// Returns a tensor of so many numbers.
+    /// Returns a tensor of this many numbers.
     ///
     /// # Errors
-    /// There is none of this name and size.
+    /// There is no tensor of this name and size.
     pub fn tensor(&self, name: &str, size: usize) -> Result<Vec<f32>, Failed> {
         let place = self.places.get(name).cloned();
         let bytes = place.and_then(|place| self.bytes.get(place));

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The measured candidates.
 
 use std::path::PathBuf;
 
@@ -10,33 +10,33 @@ use super::{
 };
 use crate::{Failed, sender};
 
-/// One of those that are measured side by side.
+/// One of the candidates that are measured side by side.
 #[derive(Debug)]
 pub enum Candidate {
-    /// A bare HTTP client that reads bytes: the floor.
+    /// A bare HTTP client that reads bytes: the baseline.
     Raw,
-    /// Konstruct's backend alone.
+    /// Konstruct's backend without a pool.
     Alone,
-    /// A pool of so many of it.
+    /// A pool of this many backends.
     Pool(usize),
-    /// Another library, in a process of its own.
+    /// Another library, in its own process.
     Library {
         /// Its name and version.
         name: &'static str,
-        /// Its name alone.
+        /// Its name.
         library: &'static str,
         /// The program in `peers/`.
         program: PathBuf,
     },
-    /// A gateway. What counts is its CPU, and the time that the bare client in front of it takes.
+    /// A gateway. Measured are its CPU, and the latency of the bare client in front of it.
     Gateway {
         /// Its name and version.
         name: &'static str,
         /// Its process.
         server: Server,
-        /// What stands before the names of models.
+        /// The prefix of model names.
         prefix: &'static str,
-        /// Which share of the requests it gets: it is slow.
+        /// The share of the requests it gets, because it is slow.
         share: f64,
     },
 }
@@ -52,10 +52,10 @@ impl Candidate {
         }
     }
 
-    /// Runs one round against the upstream, after two requests of each caller that do not count.
+    /// Runs one round against the upstream, after two warm-up requests of each caller.
     ///
     /// # Errors
-    /// The first of a request.
+    /// The first error of a request.
     pub async fn round(&self, url: &str, asked: Answer, load: Load) -> Result<Figures, Failed> {
         let before = Load {
             requests: load.callers * 2,

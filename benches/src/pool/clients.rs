@@ -1,4 +1,4 @@
-//! Who asks: a bare HTTP client that reads bytes, the backend alone, and pools around it.
+//! The clients: a bare HTTP client that reads bytes, the backend without a pool, and pools around it.
 
 use std::{
     error::Error,
@@ -11,8 +11,9 @@ use std::{
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    CallContext, LlmBackend, ModelEvent, ModelMessage, ModelRequest, NanoUsd, Role, Secret,
-    TenantId, limit::LocalBudget,
+    LlmBackend, NanoUsd, Secret, TenantId,
+    limit::LocalBudget,
+    llm::{CallContext, ModelEvent, ModelMessage, ModelRequest, Role},
 };
 use konstruct_llm::{Deployment, OpenAi, Pool, PriceTable};
 use serde_json::json;
@@ -20,13 +21,13 @@ use serde_json::json;
 use super::load::Answer;
 use crate::Failed;
 
-/// What is asked, some 500 bytes: the same by everybody.
+/// The question of all clients, about 500 bytes.
 pub const QUESTION: &str = include_str!("question.txt");
 
-/// How long a call may take.
+/// The timeout of a call.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// A bare HTTP client. It knows nothing of what it reads, but that there is enough of it.
+/// A bare HTTP client. It only checks that it received enough bytes.
 #[derive(Clone, Debug)]
 pub struct Raw {
     client: reqwest::Client,
@@ -37,7 +38,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Asks at a base URL, up to and with its `/v1`.
+    /// Creates a client for a base URL that ends with `/v1`.
     pub fn new(client: reqwest::Client, url: &str, key: &str, model: &str, asked: Answer) -> Self {
         let mut body = json!({
             "model": model, "max_tokens": 500, "stream": asked.stream,
@@ -55,10 +56,10 @@ impl Raw {
         }
     }
 
-    /// Asks, and reads to the end.
+    /// Sends the request, and reads the response to the end.
     ///
     /// # Errors
-    /// Another status than 200, fewer bytes than there must be, and what the connection says.
+    /// Another status than 200, fewer bytes than expected, and errors of the connection.
     pub async fn ask(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let request = self
             .client
@@ -81,7 +82,7 @@ impl Raw {
     }
 }
 
-/// The backend, or a pool of it, with a budget for each call.
+/// The backend, or a pool of backends, with a budget for each call.
 #[derive(Clone, Debug)]
 pub struct Model {
     backend: Arc<dyn LlmBackend>,
@@ -91,18 +92,18 @@ pub struct Model {
 }
 
 impl Model {
-    /// The backend alone.
+    /// Creates a client of the backend without a pool.
     ///
     /// # Errors
-    /// When the price table lacks the model whose price stands in.
+    /// The price table lacks the model whose price is used.
     pub fn alone(url: &str, asked: Answer) -> Result<Self, Failed> {
         Ok(Self::new(Arc::new(backend(url, asked, 0)?), asked))
     }
 
-    /// A pool of equals, each with a key of its own.
+    /// Creates a client of a pool of equal backends, each with its own key.
     ///
     /// # Errors
-    /// Those of [`Model::alone`].
+    /// As [`Model::alone`].
     pub fn pool(url: &str, asked: Answer, deployments: usize) -> Result<Self, Failed> {
         let mut pool = Pool::builder();
         for number in 0..deployments {
@@ -121,10 +122,10 @@ impl Model {
         }
     }
 
-    /// Asks, and takes every event.
+    /// Makes a call, and reads every event.
     ///
     /// # Errors
-    /// Those of the call, and when words are missing.
+    /// Errors of the call, and missing words.
     pub async fn ask(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         let request = ModelRequest {
             messages: vec![ModelMessage::text(Role::User, QUESTION)],

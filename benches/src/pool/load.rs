@@ -1,4 +1,5 @@
-//! The load: callers that ask one after the other, what that costs a process, and how long it takes. The program in `peers/` has it too.
+//! The load: callers that send one request after another, and the measured CPU and latency. The program in `peers/` includes this
+//! file.
 
 use std::{
     error::Error,
@@ -9,46 +10,46 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 
-/// How much is asked.
+/// The size of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// How many ask at once.
+    /// The number of concurrent callers.
     pub callers: usize,
-    /// How many requests all of them make.
+    /// The total number of requests.
     pub requests: usize,
 }
 
-/// What is asked for.
+/// The requested answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// How many words it has. As a stream, each is a chunk.
+    /// Its number of words. In a stream, each word is a chunk.
     pub words: usize,
     /// Whether it is streamed.
     pub stream: bool,
 }
 
 impl Answer {
-    /// Returns the model that answers like this.
+    /// Returns the name of the model with this answer.
     pub fn model(&self) -> String {
         format!("words-{}", self.words)
     }
 }
 
-/// What a round of a load showed.
+/// The figures of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// CPU of the process by request, in microseconds.
+    /// CPU of the process a request, in microseconds.
     pub cpu_us: f64,
-    /// The median time of a request, in microseconds.
+    /// The median latency of a request, in microseconds.
     pub p50_us: f64,
-    /// The time that one request in a hundred exceeds, in microseconds.
+    /// The 99th percentile of the latency, in microseconds.
     pub p99_us: f64,
 }
 
-/// Asks, and measures. `cpu` tells what was used so far by the process that is measured.
+/// Runs the load and measures it. `cpu` returns the CPU used so far by the measured process.
 ///
 /// # Errors
-/// The first of a request, and those of `cpu`.
+/// The first error of a request, and errors of `cpu`.
 pub async fn round<F, A>(
     load: Load,
     cpu: impl Fn() -> Result<Duration, Box<dyn Error + Send + Sync>>,

@@ -1,9 +1,9 @@
-//! What the pool costs: CPU and time, beside a bare HTTP client, other libraries and gateways.
+//! The cost of the pool: CPU and latency, compared with a bare HTTP client, other libraries and gateways.
 //!
-//! * `upstream` - the provider, in a process of its own.
-//! * `load` - callers, and what is measured; `clients` - who asks; `candidate` - who is measured.
-//! * `process` - what a gateway uses.
-//! * `peers` - LiteLLM, TensorZero, async-openai and genai; `python` - the environment that the first two run in.
+//! * `upstream` - the provider, in its own process.
+//! * `load` - callers and figures; `clients` - the clients; `candidate` - the measured candidates.
+//! * `process` - the CPU of a gateway.
+//! * `peers` - LiteLLM, TensorZero, async-openai and genai; `python` - the environment of the first two.
 
 pub mod candidate;
 pub mod clients;

@@ -1,4 +1,4 @@
-//! Others under the same load: gateways in Python processes, and Rust libraries in a process of their own.
+//! Others under the same load: gateways in Python processes, and Rust libraries in their own process.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Failed, sender};
 
-/// The key that LiteLLM wants; TensorZero looks at none.
+/// The key that LiteLLM requires; TensorZero ignores it.
 pub(super) const KEY: &str = "sk-bench";
 
 const TENSORZERO: &str = "
@@ -27,7 +27,7 @@ sys.stdin.read()
 /// Starts the gateways and builds the libraries.
 ///
 /// # Errors
-/// When one of them cannot be had.
+/// One of them cannot be started or built.
 pub async fn start(
     folder: &Path,
     upstream: &str,
@@ -69,7 +69,7 @@ fn tensorzero(models: &[String], upstream: &str) -> String {
 }
 
 fn litellm(models: &[String], upstream: &str) -> String {
-    // It does not start without a key.
+    // LiteLLM does not start without a key.
     let mut config = format!("general_settings: {{master_key: {KEY}}}\nmodel_list:\n");
     for model in models {
         config += &format!(
@@ -79,7 +79,7 @@ fn litellm(models: &[String], upstream: &str) -> String {
     config
 }
 
-/// Builds the program in `peers/`, a workspace of its own.
+/// Builds the program in `peers/`, a separate workspace.
 fn libraries() -> Result<Vec<Candidate>, Failed> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
     let target = std::env::current_exe()?
@@ -115,7 +115,7 @@ fn libraries() -> Result<Vec<Candidate>, Failed> {
     ])
 }
 
-/// Runs a round in the process of a library, and reads what it prints.
+/// Runs a round in the process of a library, and parses its output.
 pub(super) async fn library(
     program: &PathBuf,
     library: &str,
@@ -134,7 +134,7 @@ pub(super) async fn library(
     let numbers: Vec<f64> = said.split_whitespace().flat_map(str::parse).collect();
     let [cpu_us, p50_us, p99_us] = numbers[..] else {
         let error = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{library} says {said} {error}").into());
+        return Err(format!("{library} failed: {said} {error}").into());
     };
     Ok(Figures {
         cpu_us,

@@ -1,4 +1,4 @@
-//! A Python environment with what the bench is measured beside, made when it is first needed.
+//! A Python environment with the compared software, created when first needed.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use std::{
 
 use crate::Failed;
 
-/// Exactly what is installed, with the file name that says so.
+/// The exact packages that are installed.
 const PACKAGES: [&str; 4] = [
     "litellm[proxy]==1.106.2",
     "tensorzero==2026.6.0",
@@ -26,10 +26,10 @@ pub struct Python {
 }
 
 impl Python {
-    /// Opens the environment in a folder, and makes it where it is not there or holds other versions.
+    /// Opens the environment in a folder. Creates it if it does not exist or has other versions.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// It cannot be created.
     pub fn open(folder: &Path) -> Result<Self, Failed> {
         let folder = std::path::absolute(folder)?;
         let (stamp, wanted) = (folder.join("installed"), PACKAGES.join("\n"));
@@ -47,20 +47,20 @@ impl Python {
         Ok(python)
     }
 
-    /// Returns a file of the environment's folder, for what its programs are told and say.
+    /// Returns a file in the environment's folder, for input and output of its programs.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Begins a command of the environment's Python.
+    /// Returns a command of the environment's Python.
     pub fn command(&self) -> Command {
         Command::new(self.folder.join("bin/python"))
     }
 
-    /// Starts a script that serves, and prints where once it does.
+    /// Starts a server script, and waits until it prints its address.
     ///
     /// # Errors
-    /// When it cannot be started, or ends before it serves.
+    /// It cannot be started, or ends before it serves.
     pub fn serve(&self, script: &str, arguments: &[&str]) -> Result<Server, Failed> {
         let log = self.file("server.log");
         let mut child = self
@@ -88,10 +88,10 @@ impl Python {
         Err(format!("a server did not start, see {}", log.display()).into())
     }
 
-    /// Starts LiteLLM's proxy with one worker, without a database, and waits until it is ready.
+    /// Starts LiteLLM's proxy with one worker and without a database, and waits until it is ready.
     ///
     /// # Errors
-    /// When it cannot be started, or is not ready within two minutes.
+    /// It cannot be started, or is not ready within two minutes.
     pub async fn litellm(&self, config: &str, client: &reqwest::Client) -> Result<Server, Failed> {
         let (file, log) = (self.file("litellm.yaml"), self.file("litellm.log"));
         fs::write(&file, config)?;
@@ -103,7 +103,7 @@ impl Python {
             .arg(port.to_string())
             .arg("--config")
             .arg(&file)
-            // Prices come from the package; nothing is fetched, and nothing reported.
+            // Prices come from the package; nothing is fetched or reported.
             .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
             .env("LITELLM_TELEMETRY", "False")
             .env("NO_PROXY", "127.0.0.1")
@@ -141,17 +141,17 @@ impl Python {
 pub struct Server {
     url: String,
     child: Child,
-    /// When it closes, a script that serves ends: also when this process is killed.
+    /// A server script ends when this closes, even if this process is killed.
     _life: Option<ChildStdin>,
 }
 
 impl Server {
-    /// Returns the base URL for OpenAI's clients, without a slash at the end.
+    /// Returns the base URL for OpenAI clients, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns its process.
+    /// Returns its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -1,4 +1,4 @@
-//! The provider that all are measured against: OpenAI's wire, one write a chunk, nothing else.
+//! The provider for all candidates: OpenAI's wire, one write for each chunk.
 
 use std::{
     collections::HashMap,
@@ -17,20 +17,20 @@ use tokio::{
 use super::load::Answer;
 use crate::Failed;
 
-/// The provider in a process of its own. Dropping it ends the process.
+/// The provider in its own process. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Upstream {
     url: String,
     child: Child,
-    /// When it closes, the process ends: also when this one is killed.
+    /// The process ends when this closes, even if this one is killed.
     _life: Option<ChildStdin>,
 }
 
 impl Upstream {
-    /// Starts this program again with `argument`, upon which it must call [`serve`].
+    /// Starts this program again with `argument`, for which it must call [`serve`].
     ///
     /// # Errors
-    /// When it cannot be started, or says no address.
+    /// It cannot be started, or prints no address.
     pub fn start(argument: &str) -> Result<Self, Failed> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg(argument)
@@ -49,7 +49,7 @@ impl Upstream {
         })
     }
 
-    /// Returns where it is, without a slash at the end.
+    /// Returns its URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -63,10 +63,10 @@ impl Drop for Upstream {
     }
 }
 
-/// Serves on a port of its own, which it prints, until the standard input ends.
+/// Serves on a free port, which it prints, until the standard input ends.
 ///
 /// # Errors
-/// Those of binding and of accepting.
+/// Errors of binding and of accepting.
 pub async fn serve() -> Result<(), Failed> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
@@ -80,13 +80,13 @@ pub async fn serve() -> Result<(), Failed> {
         stream.set_nodelay(true)?;
         let known = Arc::clone(&known);
         tokio::spawn(async move {
-            // Whoever asks may hang up at any time.
+            // A client may hang up at any time.
             let _over = answer(stream, known).await;
         });
     }
 }
 
-/// The answers that were made already.
+/// The cached answers.
 type Known = Arc<Mutex<HashMap<(usize, bool), Arc<Vec<Vec<u8>>>>>>;
 
 async fn answer(mut stream: TcpStream, known: Known) -> Result<(), Failed> {
@@ -109,7 +109,7 @@ async fn answer(mut stream: TcpStream, known: Known) -> Result<(), Failed> {
     }
 }
 
-/// Reads a request, and returns its body; `None` when there is none.
+/// Reads a request, and returns its body; `None` at the end.
 async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Failed> {
     let head = loop {
         if let Some(at) = read.windows(4).position(|at| at == b"\r\n\r\n") {
@@ -144,7 +144,7 @@ fn asked(body: &[u8]) -> Result<Answer, Failed> {
     })
 }
 
-/// Returns what is written: head, chunks and the end, each by a write of its own.
+/// Returns the writes of an answer: head, chunks and end.
 fn pieces(asked: Answer) -> Vec<Vec<u8>> {
     let usage = json!({
         "prompt_tokens": 12, "completion_tokens": asked.words, "total_tokens": asked.words + 12,
@@ -183,7 +183,7 @@ fn pieces(asked: Answer) -> Vec<Vec<u8>> {
             Value::Null,
         ),
     ];
-    // LiteLLM takes a hundred equal chunks in a row for a model that is caught in a loop.
+    // LiteLLM interprets a hundred equal chunks in a row as a model in a loop.
     pieces.extend((0..asked.words).map(|at| {
         let word = format!("word{} ", at % 10);
         delta(json!({ "content": word }), Value::Null)
@@ -196,7 +196,7 @@ fn pieces(asked: Answer) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// An event as a chunk of HTTP.
+/// Returns an event as an HTTP chunk.
 fn piece(data: &str) -> Vec<u8> {
     format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + 8).into_bytes()
 }

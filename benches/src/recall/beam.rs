@@ -1,4 +1,4 @@
-//! BEAM, in the form of the corpus.
+//! BEAM, in the format of the corpus.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ pub(super) fn chat(sample: &Value) -> Result<Chat, Failed> {
         });
     }
     for question in list(sample, "qs")? {
-        let text = question[0].as_str().ok_or("a question is no text")?;
+        let text = question[0].as_str().ok_or("a question is not a text")?;
         let ids = question[1]
             .as_array()
             .ok_or("a question has no list of ids")?;

@@ -1,4 +1,4 @@
-//! What the data sets have in common.
+//! The common format of the data sets.
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -6,41 +6,41 @@ use sha2::{Digest as _, Sha256};
 use super::{beam, locomo, longmemeval};
 use crate::Failed;
 
-/// Chats and the questions about them.
+/// Chats and questions about them.
 #[derive(Debug)]
 pub struct Dataset {
     /// Its name.
     pub name: &'static str,
-    /// Whether it is the file that the published figures are of. `None`: no sum of it is known.
+    /// Whether it is the file of the published figures. `None` if no checksum of it is known.
     pub pinned: Option<bool>,
     /// The chats.
     pub chats: Vec<Chat>,
 }
 
-/// One long chat: a conversation.
+/// A long chat, stored as one conversation.
 #[derive(Debug, Default)]
 pub struct Chat {
-    /// What was said, in order.
+    /// The messages, in order.
     pub turns: Vec<Turn>,
-    /// What is asked about it.
+    /// The questions about it.
     pub questions: Vec<Question>,
 }
 
-/// Something said.
+/// A message.
 #[derive(Debug)]
 pub struct Turn {
-    /// By whom.
+    /// The speaker.
     pub speaker: Speaker,
-    /// What.
+    /// The text.
     pub text: String,
-    /// Which session it belongs to, from 0.
+    /// The session, counted from 0.
     pub session: usize,
 }
 
-/// Who says something.
+/// The speaker of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Speaker {
-    /// A person, by name; empty where the data has none.
+    /// A person, by name; empty if the data has none.
     Person(String),
     /// The employee.
     Employee,
@@ -51,18 +51,18 @@ pub enum Speaker {
 pub struct Question {
     /// The question.
     pub text: String,
-    /// The turns that hold the answer: at least one.
+    /// The turns that contain the answer: at least one.
     pub evidence: Vec<usize>,
 }
 
-/// Reads one chat of a format.
+/// Parses one chat of a format.
 type Read = fn(&Value) -> Result<Chat, Failed>;
 
 impl Dataset {
-    /// Reads a file of BEAM (as `corpus/README.md` describes it), LoCoMo or LongMemEval.
+    /// Parses a file of BEAM (as `corpus/README.md` describes it), LoCoMo or LongMemEval.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The file is malformed.
     pub fn read(bytes: &[u8]) -> Result<Self, Failed> {
         let samples: Vec<Value> = serde_json::from_slice(bytes)?;
         let first = samples.first().ok_or("the file has no chat")?;
@@ -74,7 +74,7 @@ impl Dataset {
         } else if has("haystack_sessions") {
             ("LongMemEval", None, longmemeval::chat)
         } else {
-            return Err("the file is none of BEAM, LoCoMo and LongMemEval".into());
+            return Err("the file is not of BEAM, LoCoMo or LongMemEval".into());
         };
         let found = hex::encode(Sha256::digest(bytes));
         Ok(Self {
@@ -85,16 +85,16 @@ impl Dataset {
     }
 }
 
-/// Returns a text of an object.
+/// Returns a text field of an object.
 pub(super) fn text(of: &Value, key: &str) -> Result<String, Failed> {
     let text = of[key].as_str();
     Ok(text
-        .ok_or_else(|| format!("`{key}` is no text"))?
+        .ok_or_else(|| format!("`{key}` is not a text"))?
         .to_owned())
 }
 
-/// Returns a list of an object.
+/// Returns a list field of an object.
 pub(super) fn list<'a>(of: &'a Value, key: &str) -> Result<&'a [Value], Failed> {
     let list = of[key].as_array();
-    Ok(list.ok_or_else(|| format!("`{key}` is no list"))?)
+    Ok(list.ok_or_else(|| format!("`{key}` is not a list"))?)
 }

@@ -1,4 +1,4 @@
-//! A chat through a store's journal: what people say is accepted as events, worked and written down as turns.
+//! Writes a chat into a store: messages are accepted as events, and appended as turns.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,9 +6,12 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, Find, IdKind, Inbound, Outgoing, PersonId,
-    RoutedEvent, SystemClock, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, ChannelKind, Clock as _, ConnectionId, ConversationId, ConversationRef, Inbound,
+    Outgoing, PersonId, SystemClock, TenantId, Timestamp, TurnId,
+    channel::Find,
+    id::WorkerId,
+    memory::ChannelRef,
+    message::{Actor, Body, Content, ConversationKind, IdKind, RoutedEvent},
     store::{Append, AppendOutcome, Claim, ClaimRequest, InboxItem, Store},
     turn::{
         Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,
@@ -19,24 +22,24 @@ use konstruct_core::{
 use super::{Chat, Speaker};
 use crate::Failed;
 
-/// Where a chat stands in a store.
+/// A chat in a store.
 #[derive(Debug)]
-pub struct Fed {
-    /// Its tenant, which has no other.
+pub struct StoredChat {
+    /// Its tenant, which has no other chat.
     pub tenant: TenantId,
-    /// The channel that the conversation is in.
+    /// The channel of the conversation.
     pub channel: ChannelRef,
     /// The conversation.
     pub conversation: ConversationId,
-    /// The index of each record that says something, and the turn of the chat that it is.
+    /// The index of each message's record, with its turn of the chat.
     pub places: BTreeMap<u64, usize>,
 }
 
-/// Writes a chat into a store, as a conversation of a tenant of its own.
+/// Writes a chat into a store, as a conversation of its own tenant.
 ///
 /// # Errors
-/// Those of the store.
-pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
+/// Errors of the store.
+pub async fn feed(store: &dyn Store, chat: &Chat) -> Result<StoredChat, Failed> {
     let tenant = TenantId::new();
     let connection = ConnectionId::new();
     let begin = SystemClock.now().since(Timestamp::from_micros(0));
@@ -49,7 +52,7 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
     for (at, turn) in chat.turns.iter().enumerate() {
         let name = match &turn.speaker {
             Speaker::Person(name) => name,
-            // What begins with the employee is written down with the first that a person says.
+            // Messages of the employee are appended after the first message of a person.
             Speaker::Employee => continue,
         };
         // A minute between turns, and a week between sessions, before now.
@@ -75,17 +78,17 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
         });
     }
     for events in events.chunks(64) {
-        journal.accept(tenant, events.to_vec()).await?;
+        store.accept(tenant, events.to_vec()).await?;
     }
-    let claim = journal
+    let claim = store
         .claim(ClaimRequest::new(WorkerId::new(), Duration::from_secs(60)))
         .await?
         .conversation()
-        .ok_or("nothing is ready")?;
+        .ok_or("no conversation is ready")?;
     // A load returns a part of a long inbox.
     let mut inbox = Vec::new();
     let len = loop {
-        let loaded = journal.load(&claim).await?;
+        let loaded = store.load(&claim).await?;
         let loaded = loaded.ok_or("a valid claim does not load")?;
         let Some(last) = loaded.inbox.last() else {
             break loaded.len;
@@ -94,7 +97,7 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
             consume_to: Some(last.seq),
             ..Append::default()
         };
-        append(journal, &claim, loaded.len, consumed).await?;
+        append(store, &claim, loaded.len, consumed).await?;
         inbox.extend(loaded.inbox);
     };
     let seen = inbox.last().map_or(0, |item| item.seq);
@@ -104,9 +107,9 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
         checkpoint: true,
         ..Append::default()
     };
-    append(journal, &claim, len, said).await?;
-    journal.release(&claim, seen).await?;
-    Ok(Fed {
+    append(store, &claim, len, said).await?;
+    store.release(&claim, seen).await?;
+    Ok(StoredChat {
         channel,
         tenant,
         conversation: claim.conversation,
@@ -114,13 +117,8 @@ pub async fn feed(journal: &dyn Store, chat: &Chat) -> Result<Fed, Failed> {
     })
 }
 
-async fn append(
-    journal: &dyn Store,
-    claim: &Claim,
-    len: u64,
-    append: Append,
-) -> Result<(), Failed> {
-    match journal.append(claim, len, append).await? {
+async fn append(store: &dyn Store, claim: &Claim, len: u64, append: Append) -> Result<(), Failed> {
+    match store.append(claim, len, append).await? {
         AppendOutcome::Appended => Ok(()),
         outcome => Err(format!("an append is {outcome:?}").into()),
     }
@@ -130,7 +128,7 @@ fn micros(since: Duration) -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The records of a chat, and which of its turns each of them says.
+/// Returns the records of a chat, and the turn of each message.
 fn records(
     chat: &Chat,
     (connection, place): (ConnectionId, &ConversationRef),
@@ -194,7 +192,7 @@ fn records(
     Ok((written.records, written.places))
 }
 
-/// What is written so far, and the turn at hand.
+/// The records so far, and the current turn.
 struct Written {
     records: Vec<Record>,
     places: BTreeMap<u64, usize>,

@@ -14,7 +14,7 @@ pub(super) fn chat(sample: &Value) -> Result<Chat, Failed> {
     let mut places = HashMap::new();
     let conversation = &sample["conversation"];
     let sessions = (1..).map_while(|number| {
-        // A session without turns has a date alone.
+        // A session without turns has only a date.
         let known = |key: String| conversation.get(key.as_str());
         let turns = known(format!("session_{number}"));
         turns.or(known(format!("session_{number}_date_time")))
@@ -35,7 +35,7 @@ pub(super) fn chat(sample: &Value) -> Result<Chat, Failed> {
     }
     for asked in list(sample, "qa")? {
         let places = |id: &Value| -> Vec<usize> {
-            // Some stand together, as `D8:6; D9:17`.
+            // Some are combined, such as `D8:6; D9:17`.
             let ids = id.as_str().unwrap_or_default();
             let ids = ids.split(|c: char| c.is_whitespace() || matches!(c, ';' | ','));
             ids.filter_map(|id| places.get(id).copied()).collect()

@@ -1,4 +1,4 @@
-//! LongMemEval: one question a chat, and the turns that hold its answer are marked.
+//! LongMemEval: one question for each chat; the turns that contain its answer are marked.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub(super) fn chat(sample: &Value) -> Result<Chat, Failed> {
     let mut chat = Chat::default();
     let mut evidence = Vec::new();
     for (session, turns) in list(sample, "haystack_sessions")?.iter().enumerate() {
-        for turn in turns.as_array().ok_or("a session is no list")? {
+        for turn in turns.as_array().ok_or("a session is not a list")? {
             if turn["has_answer"] == true {
                 evidence.push(chat.turns.len());
             }

@@ -1,23 +1,26 @@
-//! Which share of the evidence is among the first hits.
+//! Computes the share of the evidence among the first hits.
 
 use std::{collections::BTreeMap, fmt};
 
-use konstruct_core::{Audience, MemoryStore, Recall, Scope, Source};
+use konstruct_core::{
+    Audience, MemoryStore, Recall,
+    memory::{Scope, Source},
+};
 
-use super::{Chat, Fed, Question};
+use super::{Chat, Question, StoredChat};
 use crate::Failed;
 
-/// So many hits are asked for; sessions are made of them.
+/// The number of requested hits, from which sessions are ranked.
 const HITS: usize = 50;
-/// A session is as good as its best hits, each counting half of the one before.
+/// A session is scored by its best hits, each counting half of the previous one.
 const BEST: usize = 3;
 
-/// The shares of one retriever, summed over questions.
+/// The figures of one retriever, summed over questions.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     /// The retriever.
     pub retriever: String,
-    /// How many questions were asked.
+    /// The number of questions.
     pub questions: usize,
     turns: [f64; 3],
     sessions: [f64; 2],
@@ -27,7 +30,7 @@ impl Row {
     const TURNS: [usize; 3] = [5, 10, 20];
     const SESSIONS: [usize; 2] = [5, 10];
 
-    /// Makes an empty row.
+    /// Creates an empty row.
     pub fn new(retriever: impl Into<String>) -> Self {
         Self {
             retriever: retriever.into(),
@@ -69,13 +72,13 @@ impl fmt::Display for Row {
     }
 }
 
-/// The share of what is wanted that was found.
+/// Returns the share of the expected turns that was found.
 fn share(wanted: &[usize], found: &[usize]) -> f64 {
     let hit = wanted.iter().filter(|one| found.contains(one)).count();
     hit as f64 / wanted.len() as f64
 }
 
-/// The sessions of hits, best first.
+/// Returns the sessions of hits, best first.
 fn sessions(chat: &Chat, hits: &[(usize, f32)]) -> Vec<usize> {
     let mut scores: BTreeMap<usize, (usize, f32)> = BTreeMap::new();
     for (turn, score) in hits {
@@ -96,11 +99,11 @@ fn sessions(chat: &Chat, hits: &[(usize, f32)]) -> Vec<usize> {
 /// Asks every question of a chat.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub async fn measure(
     memory: &dyn MemoryStore,
     chat: &Chat,
-    fed: &Fed,
+    fed: &StoredChat,
     row: &mut Row,
 ) -> Result<(), Failed> {
     let conversation = fed.conversation;
@@ -141,7 +144,7 @@ mod tests {
             evidence: vec![0, 29],
         };
         let mut row = Row::new("r");
-        // The 6th hit is the 29th turn; its session is beaten by one with more hits.
+        // The 6th hit is the 29th turn; its session is ranked below one with more hits.
         let hits = [(0, 9.0), (3, 4.0), (4, 4.0), (5, 4.0), (6, 3.0), (29, 5.0)];
         row.add(&chat, &question, &hits);
         row.add(&chat, &question, &[]);

@@ -1,4 +1,4 @@
-//! How well a memory finds what was said: long chats, questions, and where their answers stand.
+//! Measures how well a memory finds messages: long chats, questions, and the evidence for their answers.
 
 mod beam;
 mod chat;
@@ -9,6 +9,6 @@ mod measure;
 
 pub use self::{
     chat::{Chat, Dataset, Question, Speaker, Turn},
-    feed::{Fed, feed},
+    feed::{StoredChat, feed},
     measure::{Row, measure},
 };

@@ -1,4 +1,4 @@
-//! What `bin/search` measures: vectors that lie in clusters, as texts do, and how long each way to search them takes.
+//! The measurements of `bin/search`: vectors in clusters, like those of texts, and the latency of several ways to search them.
 
 pub mod peers;
 pub mod recall;

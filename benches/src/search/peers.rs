@@ -1,4 +1,4 @@
-//! The same vectors and questions with others: sqlite-vec, faiss and usearch in Python, and HNSW of pgvector.
+//! Searches the same vectors with other libraries: sqlite-vec, faiss and usearch in Python, and HNSW of pgvector.
 
 use std::{env, fs, path::Path, process::Command, str::FromStr as _};
 
@@ -14,16 +14,16 @@ use konstruct_memory::Flat;
 const SCRIPT: &str = include_str!("../../data/peers.py");
 const PACKAGES: [&str; 5] = ["apsw", "numpy", "faiss-cpu", "usearch", "sqlite-vec"];
 
-/// Measures the others, a row each.
+/// Measures the other libraries. Returns a row for each.
 ///
 /// # Errors
-/// The environment cannot be made, or one of them fails.
+/// The environment cannot be created, or one of them fails.
 pub async fn rows(folder: &Path, vectors: &Vectors) -> Result<Vec<String>, Failed> {
     let mut rows = python(folder, vectors)?;
     if env::var(SERVER).is_ok() {
         rows.push(pgvector(vectors).await?);
     } else {
-        rows.push(format!("peer=pgvector-hnsw left out: {SERVER} is not set"));
+        rows.push(format!("peer=pgvector-hnsw skipped: {SERVER} is not set"));
     }
     Ok(rows)
 }
@@ -51,7 +51,7 @@ fn python(folder: &Path, vectors: &Vectors) -> Result<Vec<String>, Failed> {
         .arg(&all)
         .arg(&asked)
         .arg(vectors.dim.to_string());
-    // One thread each, as here; and the kernel that the processor has.
+    // One thread each, as for our own measurements, and a kernel for the actual processor.
     command
         .env("OMP_NUM_THREADS", "1")
         .env_remove("OPENBLAS_CORETYPE")
@@ -69,7 +69,7 @@ fn run(command: &mut Command) -> Result<String, Failed> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// HNSW with pgvector's defaults, and the time of the statement as the server tells it.
+/// Measures HNSW with pgvector's defaults. The time of the statement is reported by the server.
 async fn pgvector(vectors: &Vectors) -> Result<String, Failed> {
     let server = PgConnectOptions::from_str(&env::var(SERVER)?)?;
     let mut db: PgConnection = server.connect().await?;
@@ -130,7 +130,7 @@ async fn pgvector(vectors: &Vectors) -> Result<String, Failed> {
                 .strip_prefix("Execution Time: ")?
                 .strip_suffix(" ms")
         });
-        times += time.ok_or("the server tells no time")?.parse::<f64>()?;
+        times += time.ok_or("the server reported no time")?.parse::<f64>()?;
     }
     db.close().await?;
     let (ms, recall) = (

@@ -1,4 +1,4 @@
-//! A whole recall on redb: words, meaning, and the rows of what is found.
+//! A whole recall on redb: words, meaning, and reading the hits.
 
 use std::{
     sync::{
@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use konstruct_core::{Audience, DocumentFormat, MemoryStore, NewDocument, Recall, Scope, TenantId};
+use konstruct_core::{
+    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId, memory::Scope,
+};
 use konstruct_memory::StaticEmbedder;
 
 use crate::{
@@ -18,20 +20,20 @@ use crate::{
     store::{Kind, Store},
 };
 
-/// How many words the documents' language has, and how many a passage has.
+/// The number of words of the documents' language, and of a passage.
 const WORDS: u64 = 20_000;
 const PASSAGE: u64 = 60;
-/// How many passages one document holds: each is found by itself.
+/// The number of passages of a document, each of which is found by itself.
 pub const PASSAGES: usize = 100;
 const QUESTIONS: usize = 2000;
 
-/// How long the writer waits between two documents.
+/// The writer's pause between two documents.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Measures questions to a tenant of so many passages: of documents, of documents while others are written, and of messages.
+/// Measures questions to a tenant with this many passages: of documents, of documents during writes, and of messages.
 ///
 /// # Errors
-/// Those of the store.
+/// Errors of the store.
 pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     let mut dice = Dice::new(7);
     let store = Store::open(Kind::Redb, Some(Arc::new(StaticEmbedder::new()))).await?;
@@ -52,7 +54,7 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     let (memory, stopped) = (Arc::clone(&store.memory), Arc::clone(&stop));
     let writing = tokio::spawn(async move {
         let mut dice = Dice::new(8);
-        // One document in ever new versions: what is searched stays as it is.
+        // New versions of one document, so that the searched passages stay the same.
         while !stopped.load(Ordering::Relaxed) {
             let document = document(&mut dice, usize::MAX, 1);
             memory.put_document(tenant, document).await?;
@@ -80,7 +82,7 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
         turns: turns.collect(),
         questions: Vec::new(),
     };
-    let fed = feed(&*store.journal, &chat).await?;
+    let fed = feed(&*store.turn_store, &chat).await?;
     store.memory.catch_up(fed.tenant).await?;
     let built = begin.elapsed().as_secs_f64();
     let audience = Audience::Conversation {
@@ -94,7 +96,7 @@ pub async fn rows(passages: usize) -> Result<Vec<String>, Failed> {
     Ok(rows)
 }
 
-/// Makes a document of so many passages.
+/// Creates a document with this many passages.
 pub fn document(dice: &mut Dice, number: usize, passages: usize) -> NewDocument {
     let mut text = String::new();
     for at in 0..passages {
@@ -103,7 +105,7 @@ pub fn document(dice: &mut Dice, number: usize, passages: usize) -> NewDocument 
     NewDocument::new(format!("Document {number}"), DocumentFormat::Markdown, text)
 }
 
-/// Asks, and returns how many milliseconds each answer took, sorted.
+/// Asks the questions. Returns the sorted latencies in milliseconds.
 async fn ask(
     memory: &dyn MemoryStore,
     tenant: TenantId,
@@ -144,15 +146,15 @@ async fn row(
     ))
 }
 
-/// Words of which some are frequent and most are rare, as in a language. They are made of syllables, so that the embedder knows parts
-/// of them.
+/// Generates words with a natural frequency: a few are common, most are rare. They consist of syllables, so that the embedder
+/// knows parts of them.
 pub fn words(dice: &mut Dice, count: u64) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "con", "de", "fer", "gi", "hol", "in", "ka", "lo", "mer", "no", "par", "re", "sta",
         "ter", "un",
     ];
     let word = |dice: &mut Dice| {
-        // About as Zipf says: the logarithm of the rank is even.
+        // Approximately Zipf's law: the logarithm of the rank is uniform.
         let rank =
             ((WORDS as f64).ln() * (dice.below(1 << 20) as f64 / f64::from(1 << 20))).exp() as u64;
         let (mut rest, mut word) = (rank + 16, String::new());

@@ -4,39 +4,39 @@ use konstruct_memory::dot;
 
 use crate::dice::Dice;
 
-/// How many are wanted.
+/// The number of requested vectors.
 pub const TOP: usize = 10;
-/// How many are scored again.
+/// The number of candidates that are rescored.
 pub const POOL: usize = 30;
-/// How many questions are asked, and how often each.
+/// The number of questions, and of rounds of each.
 const QUERIES: usize = 40;
 const ROUNDS: usize = 15;
-/// How many rows belong to a cluster, and how far they lie from its middle.
+/// The number of rows of a cluster, and their distance from its centre.
 const CLUSTER: usize = 50;
 const SPREAD: f32 = 0.8;
 
 /// Vectors of length 1, and questions near some of them.
 #[derive(Debug)]
 pub struct Vectors {
-    /// How many numbers a vector has.
+    /// The dimension of a vector.
     pub dim: usize,
-    /// All of them, one after another.
+    /// All vectors, concatenated.
     pub numbers: Vec<f32>,
-    /// What is asked.
+    /// The questions.
     pub queries: Vec<Vec<f32>>,
 }
 
-/// How long a question took, at best, and what was found for each.
+/// The latency of a question, and the results of each.
 #[derive(Debug)]
 pub struct Timed {
-    /// Milliseconds: the mean over the questions of the best of the rounds.
+    /// Milliseconds: the mean over the questions of the best round.
     pub ms: f64,
-    /// The slots that were found, a list a question.
+    /// The found slots, a list for each question.
     pub found: Vec<Vec<usize>>,
 }
 
 impl Vectors {
-    /// Makes vectors that a seed decides.
+    /// Generates seeded vectors.
     pub fn new(size: usize, dim: usize) -> Self {
         let mut dice = Dice::new(size as u64);
         let mut near = |middle: &[f32], spread: f32| {
@@ -69,7 +69,7 @@ impl Vectors {
         }
     }
 
-    /// Returns how many there are.
+    /// Returns the number of vectors.
     pub fn len(&self) -> usize {
         self.numbers.len() / self.dim
     }
@@ -79,12 +79,12 @@ impl Vectors {
         self.numbers.is_empty()
     }
 
-    /// Returns the vectors in their order.
+    /// Returns the vectors in order.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.numbers.chunks_exact(self.dim)
     }
 
-    /// Orders what was found by the vectors as they are.
+    /// Ranks candidates by the exact vectors.
     pub fn rescored(&self, found: Vec<(usize, f32)>, query: &[f32]) -> Vec<(usize, f32)> {
         let score = |slot: usize| dot(query, &self.numbers[slot * self.dim..][..self.dim]);
         let mut scored: Vec<(usize, f32)> = found
@@ -96,7 +96,7 @@ impl Vectors {
         scored
     }
 
-    /// Returns how many milliseconds it takes to read them all once.
+    /// Returns the milliseconds to read all vectors once.
     pub fn read_floats(&self) -> f64 {
         fastest(|| {
             let mut sums = [0u32; 64];
@@ -110,7 +110,7 @@ impl Vectors {
     }
 }
 
-/// Returns how many milliseconds it takes to read so many bytes once, measured as a search is.
+/// Returns the milliseconds to read this many bytes once, measured like a search.
 pub fn read_bytes(bytes: usize) -> f64 {
     let words = vec![1u64; bytes / 8];
     fastest(|| {
@@ -135,7 +135,7 @@ fn fastest(mut work: impl FnMut()) -> f64 {
         .fold(f64::MAX, f64::min)
 }
 
-/// Asks every question some times.
+/// Asks every question several times.
 pub fn best(queries: &[Vec<f32>], search: impl Fn(&[f32]) -> Vec<(usize, f32)>) -> Timed {
     let mut times = vec![f64::MAX; queries.len()];
     let mut found = vec![Vec::new(); queries.len()];
@@ -151,7 +151,7 @@ pub fn best(queries: &[Vec<f32>], search: impl Fn(&[f32]) -> Vec<(usize, f32)>) 
     Timed { ms, found }
 }
 
-/// Returns which share of the first was found by the second.
+/// Returns the share of the exact results that was found.
 pub fn agreement(exact: &[Vec<usize>], other: &[Vec<usize>]) -> f64 {
     let hits = exact
         .iter()
@@ -166,7 +166,7 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
     vector.into_iter().map(|at| at / length).collect()
 }
 
-/// About normal: the sum of twelve that are even.
+/// Approximately normal: the sum of twelve uniform numbers.
 fn normal(dice: &mut Dice) -> f32 {
     (0..12)
         .map(|_| (dice.roll() >> 40) as f32 / (1u64 << 24) as f32)

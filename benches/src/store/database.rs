@@ -1,4 +1,4 @@
-//! A database of its own on the server that is measured.
+//! A new database on the measured server.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{Embedder, Secret, WorkerId};
+use konstruct_core::{Embedder, Secret, id::WorkerId};
 use konstruct_memory::{KeyRing, Postgres, VectorIndex};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
@@ -24,10 +24,10 @@ pub struct Database {
 }
 
 impl Database {
-    /// Makes a database with empty tables.
+    /// Creates a database with empty tables.
     ///
     /// # Errors
-    /// Those of the server; there is none.
+    /// Errors of the server, or none is configured.
     pub async fn create() -> Result<Self, Failed> {
         let name = format!("konstruct_bench_{}", &WorkerId::new().to_string()[4..]);
         admin(&format!("create database {name}")).await?;
@@ -36,10 +36,10 @@ impl Database {
         Ok(database)
     }
 
-    /// Returns its URL, for a role.
+    /// Returns its URL for a role.
     ///
     /// # Errors
-    /// There is no server.
+    /// No server is configured.
     pub fn url(&self, role: Option<&str>) -> Result<Secret, Failed> {
         let options = server()?.database(&self.name);
         let options = match role {
@@ -52,7 +52,7 @@ impl Database {
     /// Connects a store to it.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn connect(&self, embedder: Option<Arc<dyn Embedder>>) -> Result<Postgres, Failed> {
         let builder = Postgres::builder(self.url(Some("konstruct_app"))?);
         let builder = builder.key_ring(KeyRing::generate()?);
@@ -66,7 +66,7 @@ impl Database {
     /// Returns the folder of the server's socket.
     ///
     /// # Errors
-    /// There is no server, or it is not reached by a socket.
+    /// No server is configured, or it is not reached by a socket.
     pub fn socket() -> Result<PathBuf, Failed> {
         let socket = server()?.get_socket().cloned();
         Ok(
@@ -75,10 +75,10 @@ impl Database {
         )
     }
 
-    /// Connects a store to it through another folder's socket.
+    /// Connects a store to it through a socket in another folder.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn connect_at(&self, folder: &Path) -> Result<Postgres, Failed> {
         let options = server()?.database(&self.name).username("konstruct_app");
         let url = options.socket(folder).to_url_lossy().to_string();
@@ -89,7 +89,7 @@ impl Database {
     /// Connects to it as the owner of its tables.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn owner(&self) -> Result<PgConnection, Failed> {
         Ok(server()?.database(&self.name).connect().await?)
     }
@@ -97,17 +97,17 @@ impl Database {
     /// Returns the folder of the cluster, after a checkpoint.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn files(&self) -> Result<PathBuf, Failed> {
         admin("checkpoint").await?;
         let folder = setting("select current_setting('data_directory')").await?;
         Ok(folder.into())
     }
 
-    /// Returns how many bytes it takes.
+    /// Returns its size in bytes.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn size(&self) -> Result<u64, Failed> {
         let mut connection: PgConnection = server()?.connect().await?;
         let size: i64 = sqlx::query_scalar("select pg_database_size($1)")
@@ -118,10 +118,10 @@ impl Database {
         Ok(u64::try_from(size)?)
     }
 
-    /// Returns the processor time that all processes of its server have used: the server runs on this machine.
+    /// Returns the processor time of all processes of its server, which must run on this machine.
     ///
     /// # Errors
-    /// Those of the server; it runs elsewhere.
+    /// Errors of the server, or it runs elsewhere.
     pub async fn cpu(&self) -> Result<Duration, Failed> {
         let mut connection: PgConnection = server()?.connect().await?;
         let backend: i32 = sqlx::query_scalar("select pg_backend_pid()")
@@ -132,10 +132,10 @@ impl Database {
         process::family_cpu(server)
     }
 
-    /// Returns how many records the index has still to follow.
+    /// Returns the number of records that are not indexed yet.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn behind(&self) -> Result<u64, Failed> {
         let behind: i64 = sqlx::query_scalar(
             "select coalesce(sum(c.feed - coalesce(h.indexed, 0)), 0)::bigint
@@ -146,11 +146,11 @@ impl Database {
         Ok(u64::try_from(behind)?)
     }
 
-    /// Returns the tables with something in them, the largest first: the name, about how many rows, the bytes of the table and those
+    /// Returns the non-empty tables, largest first: the name, the approximate number of rows, the bytes of the table, and those
     /// of its indexes.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn tables(&self) -> Result<Vec<(String, i64, i64, i64)>, Failed> {
         Ok(sqlx::query_as(
             "select relname::text, n_live_tup, pg_table_size(relid), pg_indexes_size(relid) from pg_stat_user_tables
@@ -163,7 +163,7 @@ impl Database {
     /// Returns the command that dumps it.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn dump(&self) -> Result<(PathBuf, Vec<String>), Failed> {
         let folder = setting("select setting from pg_config where name = 'BINDIR'").await?;
         let server = server()?;
@@ -177,26 +177,26 @@ impl Database {
         Ok((PathBuf::from(folder).join("pg_dump"), arguments))
     }
 
-    /// Rewrites its files, as its owner does now and then.
+    /// Rewrites its files, as its owner does regularly.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn rewrite(&self) -> Result<(), Failed> {
         Ok(Postgres::rewrite(&self.url(None)?).await?)
     }
 
-    /// Indexes the vectors of spaces with so many or more.
+    /// Indexes the vectors of spaces with at least this many.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn index_vectors(&self, least: u64) -> Result<Vec<VectorIndex>, Failed> {
         Ok(Postgres::index_vectors(&self.url(None)?, least).await?)
     }
 
-    /// Removes it.
+    /// Drops it.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn remove(self) -> Result<(), Failed> {
         admin(&format!("drop database {} with (force)", self.name)).await
     }

@@ -14,26 +14,26 @@ use tempfile::TempDir;
 pub use self::database::Database;
 use crate::Failed;
 
-/// The variable that names a PostgreSQL server: `.ci/postgres start` prints it.
+/// The variable with the URL of a PostgreSQL server, as printed by `.ci/postgres start`.
 pub const SERVER: &str = "KONSTRUCT_TEST_DATABASE_URL";
 
-/// Where things are kept.
+/// The kind of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// A file of redb.
+    /// A redb file.
     Redb,
-    /// A database of its own on the server that `KONSTRUCT_TEST_DATABASE_URL` names.
+    /// A new database on the server of `KONSTRUCT_TEST_DATABASE_URL`.
     #[cfg(feature = "postgres")]
     Postgres,
     /// The reference in memory, which stores are compared with.
     Oracle,
 }
 
-/// A store, and what has to go with it.
+/// A store, with its file or database.
 #[derive(Debug)]
 pub struct Store {
     /// The store of the turn engine.
-    pub journal: Arc<dyn store::Store>,
+    pub turn_store: Arc<dyn store::Store>,
     /// The store as a memory.
     pub memory: Arc<dyn MemoryStore>,
     folder: Option<TempDir>,
@@ -42,18 +42,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes an empty store.
+    /// Creates an empty store.
     ///
     /// # Errors
-    /// Those of the store; there is no server.
+    /// Errors of the store, or no server is configured.
     pub async fn open(kind: Kind, embedder: Option<Arc<dyn Embedder>>) -> Result<Self, Failed> {
         Self::open_at(kind, embedder, Arc::new(SystemClock)).await
     }
 
-    /// Makes an empty store that takes the time from a clock; PostgreSQL has its own.
+    /// Creates an empty store with a clock; PostgreSQL uses its own.
     ///
     /// # Errors
-    /// Those of the store; there is no server.
+    /// Errors of the store, or no server is configured.
     pub async fn open_at(
         kind: Kind,
         embedder: Option<Arc<dyn Embedder>>,
@@ -85,7 +85,7 @@ impl Store {
 
     fn of<S: store::Store + MemoryStore + Clone>(store: S) -> Self {
         Self {
-            journal: Arc::new(store.clone()),
+            turn_store: Arc::new(store.clone()),
             memory: Arc::new(store),
             folder: None,
             #[cfg(feature = "postgres")]
@@ -93,10 +93,10 @@ impl Store {
         }
     }
 
-    /// Returns the folders and files that hold it: of PostgreSQL, the whole cluster with its write-ahead log.
+    /// Returns its folders and files; for PostgreSQL, the whole cluster with its write-ahead log.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn files(&self) -> Result<Vec<PathBuf>, Failed> {
         #[cfg_attr(
             not(feature = "postgres"),
@@ -113,7 +113,7 @@ impl Store {
     /// Returns the command that dumps the database, if it is one.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn dump(&self) -> Result<Option<(PathBuf, Vec<String>)>, Failed> {
         #[cfg(feature = "postgres")]
         if let Some(database) = &self.database {
@@ -128,12 +128,12 @@ impl Store {
         self.database.as_ref()
     }
 
-    /// Ends, and removes what was kept.
+    /// Closes the store, and removes its data.
     ///
     /// # Errors
-    /// Those of the server.
+    /// Errors of the server.
     pub async fn close(self) -> Result<(), Failed> {
-        drop((self.journal, self.memory));
+        drop((self.turn_store, self.memory));
         #[cfg(feature = "postgres")]
         if let Some(database) = self.database {
             database.remove().await?;

@@ -1,20 +1,20 @@
-//! What a recording says, read as plain JSON and by nothing of the codecs.
+//! The content of a recording, parsed as plain JSON without the codecs.
 
-use konstruct_core::{Finish, Usage};
+use konstruct_core::{llm::Finish, money::Usage};
 use serde_json::Value;
 
 use super::Wire;
 
-/// What the decoded events have to say.
+/// The expected result of decoding.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expected {
-    /// The provider's word for why it ended, if it said so.
+    /// The provider's finish reason, if it gave one.
     pub reason: Option<String>,
-    /// Whether it called a tool of ours, on a wire whose reason need not say so.
+    /// Whether it called a tool of ours, on a wire whose reason need not show it.
     pub called: bool,
-    /// Whether it declined.
+    /// Whether it refused.
     pub refused: bool,
-    /// Tokens: all input, of that from a cache, all output, of that reasoning.
+    /// Tokens: all input, the cached part of it, all output, the reasoning part of it.
     pub usage: Option<[u64; 4]>,
     /// Why it must be an error.
     pub error: Option<String>,
@@ -25,7 +25,7 @@ fn number(value: &Value) -> u64 {
 }
 
 impl Expected {
-    /// Reads the data of a stream's events.
+    /// Parses the data of a stream's events.
     pub fn of_stream(wire: Wire, data: &[String]) -> Self {
         let mut expected = Self::default();
         let mut snapshot = Value::Null;
@@ -34,7 +34,7 @@ impl Expected {
                 continue;
             }
             let Ok(event) = serde_json::from_str::<Value>(data) else {
-                expected.error = Some(format!("event {at} is no JSON"));
+                expected.error = Some(format!("event {at} is not JSON"));
                 return expected;
             };
             match wire {
@@ -48,16 +48,16 @@ impl Expected {
             }
         }
         if expected.reason.is_none() && wire == Wire::Chat && expected.called {
-            // Some servers forget to say so.
+            // Some servers omit the reason.
             expected.reason = Some("tool_calls".into());
         }
         if expected.reason.is_none() {
-            expected.error = Some("it does not say why it ended".into());
+            expected.error = Some("it has no finish reason".into());
         }
         expected
     }
 
-    /// Reads an answer in one document.
+    /// Parses an answer in one document.
     pub fn of_document(wire: Wire, document: &Value) -> Self {
         let mut expected = Self::default();
         match wire {
@@ -76,7 +76,7 @@ impl Expected {
             expected.error = Some(document["error"].to_string());
         }
         if expected.error.is_none() && expected.reason.is_none() {
-            expected.error = Some("it does not say why it ended".into());
+            expected.error = Some("it has no finish reason".into());
         }
         expected
     }
@@ -156,7 +156,7 @@ impl Expected {
             "message_start" => {
                 let message = &event["message"];
                 if !snapshot["id"].is_null() && snapshot["id"] != message["id"] {
-                    // The answer begins anew.
+                    // The answer begins again.
                     *self = Self::default();
                     *snapshot = Value::Null;
                 }
@@ -164,7 +164,7 @@ impl Expected {
                     *snapshot = serde_json::json!({ "id": message["id"], "usage": {} });
                 }
                 merge(&mut snapshot["usage"], &message["usage"]);
-                // What was made elsewhere comes whole.
+                // A message from elsewhere arrives complete.
                 self.reason = message["stop_reason"].as_str().map(str::to_owned);
             }
             "message_delta" => {
@@ -210,7 +210,7 @@ impl Expected {
         }
     }
 
-    /// Says what of a finish and its usage is not as the recording has it.
+    /// Describes the differences of a finish and its usage from the recording.
     pub fn differs(&self, finish: &Finish, usage: Option<&Usage>) -> Option<String> {
         if let Some(error) = &self.error {
             return Some(format!("finishes, though {error}"));
@@ -250,7 +250,7 @@ impl Expected {
     }
 }
 
-/// Takes over what a later snapshot says; what it does not say stays.
+/// Merges a later snapshot; missing fields stay.
 fn merge(into: &mut Value, from: &Value) {
     for (key, value) in from.as_object().into_iter().flatten() {
         if !value.is_null() {

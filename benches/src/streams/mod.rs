@@ -1,4 +1,4 @@
-//! Recorded answers of providers, and what they say when they are read without a codec.
+//! Recorded answers of providers, and their content parsed without a codec.
 
 mod expected;
 mod recording;

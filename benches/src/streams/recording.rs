@@ -1,11 +1,11 @@
-//! A recording: a file, the wire that it came by, and its bytes as the provider sent them.
+//! A recording: a file, its wire, and the bytes that the provider sent.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use konstruct_core::{ModelEvent, Result};
+use konstruct_core::{Result, llm::ModelEvent};
 use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder};
 use serde_json::Value;
 
@@ -24,23 +24,23 @@ pub enum Wire {
     Ollama,
 }
 
-/// A file of a recording.
+/// A recording file.
 #[derive(Clone, Debug)]
 pub struct Recording {
     /// Its path below the folder.
     pub name: String,
-    /// What is in it.
+    /// Its content.
     pub content: Content,
 }
 
-/// What is in a recording.
+/// The content of a recording.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Streams, one after the other: a recording may go on with the next answer of the same conversation.
+    /// Streams, one after the other: a recording may continue with the next answer of the same conversation.
     Streams {
         /// The wire.
         wire: Wire,
-        /// Of each stream the data of its events.
+        /// The data of the events of each stream.
         answers: Vec<Vec<String>>,
     },
     /// An answer in one document.
@@ -50,7 +50,7 @@ pub enum Content {
         /// The document.
         body: String,
     },
-    /// Of a kind that has no codec here, and what it is.
+    /// A kind without a codec, by name.
     Kept(String),
 }
 
@@ -111,7 +111,7 @@ impl Wire {
     /// Decodes a whole answer in one document.
     ///
     /// # Errors
-    /// Those of the codec.
+    /// Errors of the codec.
     pub fn document(self, body: &[u8]) -> Result<Vec<ModelEvent>> {
         match self {
             Self::Chat => OpenAiDecoder::document(body),
@@ -122,10 +122,10 @@ impl Wire {
     }
 }
 
-/// Reads all recordings of a folder with the folders `openai`, `anthropic` and `ollama`; one that is not there has none.
+/// Reads all recordings of a folder with the folders `openai`, `anthropic` and `ollama`, each of which may be missing.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn recordings(folder: &Path) -> std::result::Result<Vec<Recording>, Failed> {
     let mut found = Vec::new();
     for provider in ["openai", "anthropic", "ollama"] {
@@ -145,7 +145,7 @@ pub fn recordings(folder: &Path) -> std::result::Result<Vec<Recording>, Failed> 
                 .unwrap_or("?");
             let text = fs::read_to_string(&path)?;
             let whole = serde_json::from_str::<Value>(&text).ok();
-            // One event is JSON too; what a document is, its end says.
+            // A single event is JSON too, so a document is recognised by its file name.
             let content = match whole {
                 Some(document) if !name.ends_with(".chunks.txt") => {
                     plain(provider, &document, &text)
@@ -183,7 +183,7 @@ fn plain(provider: &str, document: &Value, text: &str) -> Content {
 
 fn streamed(provider: &str, text: &str) -> Content {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    // Some recordings keep the wire's own framing.
+    // Some recordings include the wire's framing.
     let mut data: Vec<String> = lines
         .filter(|line| !line.starts_with("event:") && !line.starts_with(':'))
         .map(|line| {
@@ -220,7 +220,7 @@ fn streamed(provider: &str, text: &str) -> Content {
             }
         }
     };
-    // Recordings of Chat Completions are kept without the last event, which holds nothing.
+    // Recordings of Chat Completions omit the last event, which has no content.
     if wire == Wire::Chat && data.last().is_none_or(|last| last != "[DONE]") {
         data.push("[DONE]".into());
     }

@@ -1,9 +1,9 @@
-//! The HTML that models write in Markdown: a few tags have a meaning in a chat, other known tags are left out, and whatever
-//! else stands between `<` and `>` is displayed.
+//! The HTML that models write in Markdown. A few tags have a meaning in a chat, other known tags are dropped, and anything else
+//! between `<` and `>` is displayed as text.
 
 use super::inline::{Inline, Style};
 
-/// Tags of HTML that only structure a page.
+/// HTML tags that only structure a page.
 const STRUCTURE: &[&str] = &[
     "abbr",
     "article",
@@ -78,7 +78,7 @@ const STRUCTURE: &[&str] = &[
     "wbr",
 ];
 
-/// Tags that begin or end a line.
+/// Tags that start or end a line.
 const LINES: &[&str] = &[
     "article",
     "blockquote",
@@ -105,7 +105,7 @@ const LINES: &[&str] = &[
     "ul",
 ];
 
-/// Reads a tag, or a comment, with its `<` and `>`. Returns whether it is displayed as it is.
+/// Processes a tag or comment, including its `<` and `>`. Returns whether it is displayed literally.
 pub(super) fn tag(html: &str, inline: &mut Inline) -> bool {
     if html.starts_with("<!--") {
         return false;
@@ -147,7 +147,7 @@ pub(super) fn tag(html: &str, inline: &mut Inline) -> bool {
     false
 }
 
-/// Reads a block of HTML: tags, and text between them.
+/// Processes a block of HTML: tags, and text between them.
 pub(super) fn block(html: &str, inline: &mut Inline) {
     let mut rest = html.trim();
     let mut fresh = true;
@@ -155,7 +155,7 @@ pub(super) fn block(html: &str, inline: &mut Inline) {
         if rest.starts_with('<') {
             let mark = if rest.starts_with("<!--") { "-->" } else { ">" };
             let Some(at) = rest.find(mark) else {
-                // A tag or a comment that never ends hides nothing.
+                // An unterminated tag or comment is displayed, so that it hides nothing.
                 inline.text(&decoded(rest));
                 return;
             };

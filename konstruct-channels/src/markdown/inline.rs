@@ -1,8 +1,8 @@
-//! Within a block: emphasis, links and code, written in the vendor's marks, with everything else displayed as it is.
+//! Inline content of a block: emphasis, links and code in the vendor's marks; everything else is displayed literally.
 
 use super::{Notation, is_web};
 
-/// A style of text. The order is the one in which marks of the same extent are nested, outermost first.
+/// A style of text. The order is the nesting order of marks with the same extent, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Style {
     Bold,
@@ -23,7 +23,7 @@ impl Style {
 /// A piece of a block's text.
 #[derive(Clone, Debug)]
 enum Token {
-    /// Displayed as it is.
+    /// Displayed literally.
     Text(String),
     /// Code, without its marks.
     Code(String),
@@ -31,18 +31,18 @@ enum Token {
     Address(String),
     /// A line break.
     Break,
-    /// With the mark in the source.
+    /// A style's start, with its mark in the source.
     Open(Style, &'static str),
     Close(Style),
-    /// A mark of emphasis in the source that is displayed as it is, or a token that was taken out.
+    /// An emphasis mark of the source that is displayed literally, or a removed token.
     Mark(&'static str),
 }
 
-/// The text of a paragraph, heading, cell or list item while it is read.
+/// The text of a paragraph, heading, cell or list item while it is parsed.
 #[derive(Debug, Default)]
 pub(super) struct Inline {
     tokens: Vec<Token>,
-    /// Where the labels of open links begin, with their addresses.
+    /// The start of open links' labels, with their addresses.
     links: Vec<(usize, String)>,
 }
 
@@ -66,7 +66,7 @@ impl Inline {
         self.tokens.push(Token::Break);
     }
 
-    /// Begins emphasis; `mark` is what the source has there.
+    /// Starts emphasis; `mark` is its mark in the source.
     pub(super) fn open(&mut self, style: Style, mark: &'static str) {
         self.tokens.push(Token::Open(style, mark));
     }
@@ -89,12 +89,12 @@ impl Inline {
                 c => plain.push(c),
             }
         }
-        // The label begins with a token of its own.
+        // The label starts with a token of its own.
         self.tokens.push(Token::Mark(""));
         self.links.push((self.tokens.len(), plain));
     }
 
-    /// Ends a link: the address stands beside the label, so that no label can hide it.
+    /// Ends a link: the address is shown beside the label, so that no label can hide it.
     pub(super) fn close_link(&mut self) {
         let Some((start, address)) = self.links.pop() else {
             return;
@@ -120,7 +120,7 @@ impl Inline {
         }
     }
 
-    /// Writes the text. `bold`: all of it is bold, as in a heading. `plain`: emphasis is left out, as in a table's cell.
+    /// Writes the text. With `bold` all of it is bold, as in a heading. With `plain` emphasis is dropped, as in a table cell.
     pub(super) fn finish(mut self, notation: Notation, bold: bool, plain: bool) -> String {
         while !self.links.is_empty() {
             self.close_link();
@@ -143,7 +143,7 @@ impl Inline {
     }
 }
 
-/// Returns whether a label says no more than the address.
+/// Returns whether a label only repeats the address.
 fn is_same(label: &str, address: &str) -> bool {
     let bare = |text: &str| {
         let text = text
@@ -155,7 +155,7 @@ fn is_same(label: &str, address: &str) -> bool {
     label == address || bare(label) == bare(address)
 }
 
-/// Writes references to footnotes without the `^`, also where the footnote is in another part.
+/// Writes footnote references without the `^`, even if the footnote is in another part.
 fn footnotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -172,8 +172,8 @@ fn footnotes(text: &str) -> String {
     out
 }
 
-/// Finds which opening token belongs to which closing one. Tokens without a counterpart, styles within the same style and, if
-/// `plain`, all but strikethrough, which changes the meaning, are taken out.
+/// Matches opening with closing tokens. Removes tokens without a counterpart, styles within the same style and, with `plain`, all
+/// styles except strikethrough, which changes the meaning.
 fn pairs(tokens: &mut [Token], plain: bool) -> Vec<(usize, usize)> {
     let mut open: Vec<(Style, usize, bool)> = Vec::new();
     let mut pairs = Vec::new();
@@ -200,12 +200,12 @@ fn pairs(tokens: &mut [Token], plain: bool) -> Vec<(usize, usize)> {
     pairs
 }
 
-/// Nests styles of the same extent in one order: `***x***` becomes `*_x_*`.
+/// Normalises the nesting of styles with the same extent: `***x***` becomes `*_x_*`.
 fn order(tokens: &mut [Token], pairs: &[(usize, usize)]) {
     let end: std::collections::HashMap<usize, usize> = pairs.iter().copied().collect();
     let mut at = 0;
     while at < tokens.len() {
-        // The run of styles that open here and close together.
+        // The styles that open here and close together.
         let mut run = Vec::new();
         let mut next = at;
         while let Some(&close) = end.get(&next) {
@@ -232,8 +232,8 @@ fn order(tokens: &mut [Token], pairs: &[(usize, usize)]) {
     }
 }
 
-/// Takes out the styles that neither vendor displays: within a word, around nothing, around white space at an end. The marks
-/// stay beside a digit, because `2*3*4` is a product, and in an address.
+/// Removes styles that neither vendor displays: within a word, around nothing, or with white space at an end. The marks stay next
+/// to a digit, because `2*3*4` is a product, and in an address.
 fn drop_impossible(tokens: &mut [Token], pairs: &[(usize, usize)]) {
     for &(open, close) in pairs {
         let Token::Open(_, mark) = tokens[open] else {
@@ -256,9 +256,9 @@ fn drop_impossible(tokens: &mut [Token], pairs: &[(usize, usize)]) {
     }
 }
 
-/// Returns whether text ends within an address that is not marked as a link.
+/// Returns whether the text ends within an address that is not marked as a link.
 fn in_bare_address(tokens: &[Token]) -> bool {
-    // A mark within the address is a token of its own.
+    // A mark within the address is a separate token.
     let mut word = String::new();
     for token in tokens.iter().rev().take(16) {
         let text = match token {
@@ -294,7 +294,7 @@ fn last_char(token: &Token) -> Option<char> {
     }
 }
 
-/// A piece of a line, before it is escaped.
+/// A piece of a line, before escaping.
 enum Piece<'a> {
     Literal(&'a str),
     Mark(char),
@@ -302,7 +302,7 @@ enum Piece<'a> {
     Address(&'a str),
 }
 
-/// Writes tokens line by line: neither vendor's marks reach over a line break.
+/// Writes tokens line by line, because neither vendor's marks extend over a line break.
 fn write(tokens: &[Token], notation: Notation) -> String {
     let mut out = String::new();
     let mut line: Vec<Piece<'_>> = Vec::new();
@@ -384,7 +384,7 @@ fn write_line(line: &[Piece<'_>], notation: Notation, out: &mut String) {
     literal(&pending, notation, out);
 }
 
-/// Writes code between back-ticks; where it contains one itself, as text, because the vendors cannot display it.
+/// Writes code between back-ticks, or as text if it contains a back-tick, which the vendors cannot display in code.
 fn write_code(code: &str, notation: Notation, out: &mut String) {
     if code.contains('`') {
         notation.escape(&code.replace('`', "ˋ"), out);
@@ -396,7 +396,7 @@ fn write_code(code: &str, notation: Notation, out: &mut String) {
 }
 
 fn literal(text: &str, notation: Notation, out: &mut String) {
-    // A line that begins so would be a quotation.
+    // A line that starts with `>` would be a quotation.
     if text.starts_with('>') && (out.is_empty() || out.ends_with('\n')) {
         out.push('\u{200B}');
     }
@@ -422,8 +422,8 @@ fn literal(text: &str, notation: Notation, out: &mut String) {
     notation.escape(rest, out);
 }
 
-/// Returns the characters of a line, one for each piece that is no literal, with every literal character that would act as a
-/// mark replaced by one that looks the same.
+/// Returns the characters of a line, with one placeholder for each piece that is not literal. Every literal character that would
+/// act as a mark is replaced by one that looks the same.
 fn defused(line: &[Piece<'_>]) -> Vec<char> {
     let mut chars = Vec::new();
     let mut literal = Vec::new();
@@ -436,7 +436,7 @@ fn defused(line: &[Piece<'_>]) -> Vec<char> {
             other => {
                 chars.push(match other {
                     Piece::Mark(mark) => *mark,
-                    // What stands there is one object, as far as marks are concerned.
+                    // For the mark rules, the piece is one object.
                     _ => '\u{FFFC}',
                 });
                 literal.push(false);
@@ -446,7 +446,7 @@ fn defused(line: &[Piece<'_>]) -> Vec<char> {
     let in_address = in_address(&chars);
     for (mark, lookalike) in [('*', '∗'), ('_', 'ˍ'), ('~', '∼'), ('`', 'ˋ')] {
         let at = |index: usize| chars.get(index).copied();
-        // Several marks in a row are displayed as they are, except back-ticks and beside a mark that acts.
+        // Several marks in a row are displayed literally, except back-ticks and marks next to an active mark.
         let mut single = vec![false; chars.len()];
         let mut beside = vec![false; chars.len()];
         let runs = (0..chars.len()).collect::<Vec<_>>();
@@ -491,7 +491,7 @@ fn defused(line: &[Piece<'_>]) -> Vec<char> {
     chars
 }
 
-/// Returns for each character whether it belongs to an address, which the vendors find by themselves.
+/// Returns for each character whether it belongs to an address, which the vendors detect automatically.
 fn in_address(chars: &[char]) -> Vec<bool> {
     let mut marked = vec![false; chars.len()];
     let mut from = 0;

@@ -1,11 +1,11 @@
-//! The Markdown that models write: translated into the notation that Slack and WhatsApp share, and split into parts.
+//! Translates the Markdown that models write into the notation of Slack and WhatsApp, and splits it into parts.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `translate` | blocks: paragraphs, lists, tables, quotes, code |
 //! | `inline` | emphasis, links and code within a line; escaping |
 //! | `html` | the HTML tags that models write |
-//! | `split` | parts within a limit, cut where nothing breaks |
+//! | `split` | parts within a limit, cut without breaking the markup |
 
 mod html;
 mod inline;
@@ -21,7 +21,7 @@ pub(crate) use self::{
     translate::translate,
 };
 
-/// The most bytes of Markdown that are parsed. Longer texts are not translated; [`render`] returns what exceeds it as the rest.
+/// The maximum length of parsed Markdown, in bytes. [`render`] returns the excess of a longer text as the rest.
 pub(crate) const MAX_SOURCE: usize = 256 * 1024;
 
 const OPTIONS: Options = Options::ENABLE_TABLES
@@ -29,7 +29,7 @@ const OPTIONS: Options = Options::ENABLE_TABLES
     .union(Options::ENABLE_TASKLISTS)
     .union(Options::ENABLE_FOOTNOTES);
 
-/// How a vendor's notation differs from the other's.
+/// The differences between the vendors' notations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Notation {
     /// Whether `&`, `<` and `>` are written as entities.
@@ -39,11 +39,11 @@ pub(crate) struct Notation {
 }
 
 impl Notation {
-    /// Appends text that must be displayed as it is.
+    /// Appends text that must be displayed literally.
     fn escape(self, text: &str, out: &mut String) {
         for c in text.chars() {
             match c {
-                // They reverse what follows, so that an address reads as another one.
+                // These characters reverse the text after them, so that an address looks like another one.
                 '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => {}
                 '&' if self.entities => out.push_str("&amp;"),
                 '<' if self.entities => out.push_str("&lt;"),

@@ -1,37 +1,37 @@
-//! Parts of a Markdown text, each within a limit that is measured on its translation, cut where nothing breaks.
+//! Splits a Markdown text into parts, each within a limit measured on its translation, without breaking the markup.
 //!
-//! A part ends between blocks where it can, else between the items of a list, the rows of a table or the lines of code, else
-//! after a sentence or a word. Whatever is cut open is closed at the end of the part and opened again in the next one: a code
-//! block's fence, a table's header, a quote's marks, emphasis. Links, code in a line and graphemes are not cut, unless one
-//! alone exceeds the limit.
+//! A part ends between blocks if possible. Otherwise it ends between the items of a list, the rows of a table or the lines of
+//! code, and otherwise after a sentence or a word. Open markup is closed at the end of the part and reopened in the next one: a
+//! code block's fence, a table's header, a quote's marks, emphasis. Links, inline code and graphemes are not cut, unless a single
+//! one exceeds the limit.
 //!
-//! The work grows with the length of the text: each part is searched in a window that is a multiple of its limit.
+//! The work is linear in the length of the text: each part is searched in a window that is a multiple of its limit.
 
 use std::ops::Range;
 
-use konstruct_core::{Outgoing, Rendered};
+use konstruct_core::{Outgoing, outgoing::Rendered};
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Parser, Tag};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{MAX_SOURCE, OPTIONS};
 
-/// The most bytes of source that are looked at for a part, for each unit of its limit, before they are known to exceed it.
+/// The size of the search window for a part, in bytes of source per unit of its limit.
 const WINDOW: usize = 8;
 
-/// How deep lists and quotes are cut; deeper ones are cut as text.
+/// The maximum depth at which lists and quotes are cut; deeper ones are cut as text.
 const MAX_DEPTH: usize = 6;
 
-/// How much one message holds, as the translation is measured.
+/// The limits of one message, measured on the translation.
 pub(crate) struct Limits<'a> {
-    /// The most of a text.
+    /// The limit of a text.
     pub(crate) max: usize,
-    /// The most of a text with choices.
+    /// The limit of a text with choices.
     pub(crate) with_choices: usize,
     /// Measures a Markdown text.
     pub(crate) measure: &'a dyn Fn(&str) -> usize,
 }
 
-/// Splits what is said into at most `max_parts` parts.
+/// Splits a message into at most `max_parts` parts.
 pub(crate) fn render(outgoing: &Outgoing, max_parts: usize, limits: &Limits<'_>) -> Rendered {
     let (mut doc, beyond) = bounded(&outgoing.text);
     let mut parts: Vec<String> = Vec::new();
@@ -45,7 +45,7 @@ pub(crate) fn render(outgoing: &Outgoing, max_parts: usize, limits: &Limits<'_>)
         } else {
             limits.max
         };
-        let (part, rest) = take(&doc, limit, limits.measure, 0);
+        let (part, rest) = split_off(&doc, limit, limits.measure, 0);
         if (limits.measure)(&part) > 0 {
             parts.push(part);
         }
@@ -66,7 +66,7 @@ pub(crate) fn render(outgoing: &Outgoing, max_parts: usize, limits: &Limits<'_>)
     Rendered::new(parts, rest)
 }
 
-/// Returns how long a part may be that is followed by more text and by the choices: the last part has less room.
+/// Returns the maximum length of a part followed by more text and the choices; the last part has less room.
 fn before_choices(doc: &str, limits: &Limits<'_>) -> usize {
     let window = &doc[..boundary(doc, WINDOW * limits.max)];
     let length = (limits.measure)(window);
@@ -76,14 +76,14 @@ fn before_choices(doc: &str, limits: &Limits<'_>) -> usize {
     if length <= limits.with_choices {
         return limits.with_choices;
     }
-    // The part that remains fills most of the room beside the choices.
+    // The remaining part fills most of the room beside the choices.
     limits
         .max
         .min(length.saturating_sub(limits.with_choices / 2))
 }
 
-/// Returns the text that is parsed, with links by reference made inline so that no part depends on another, and what exceeds
-/// the most that is parsed.
+/// Returns the text to parse, with reference links made inline so that no part depends on another, and the text beyond the
+/// parsing limit.
 fn bounded(text: &str) -> (String, &str) {
     let text = text.trim_end();
     let text = &text[blank_lines(text)..];
@@ -132,8 +132,13 @@ fn inline_references(text: &str) -> String {
     out
 }
 
-/// Takes one part off a text. Returns it and the rest; takes at least one character.
-fn take(doc: &str, max: usize, measure: &dyn Fn(&str) -> usize, depth: usize) -> (String, String) {
+/// Splits off one part, of at least one character. Returns it and the rest.
+fn split_off(
+    doc: &str,
+    max: usize,
+    measure: &dyn Fn(&str) -> usize,
+    depth: usize,
+) -> (String, String) {
     let mut size = WINDOW * max.max(64);
     let (window, blocks) = loop {
         let mut end = boundary(doc, size);
@@ -149,10 +154,10 @@ fn take(doc: &str, max: usize, measure: &dyn Fn(&str) -> usize, depth: usize) ->
         }
         size *= 2;
     };
-    let mut whole = last_that(blocks.len(), |count| {
+    let mut whole = largest_prefix(blocks.len(), |count| {
         measure(window[..blocks[count - 1].range.end].trim_end()) <= max
     });
-    // A heading belongs to what follows it.
+    // A heading belongs to the block after it.
     while whole > 1 && whole < blocks.len() && blocks[whole - 1].kind == Kind::Heading {
         whole -= 1;
     }
@@ -186,7 +191,7 @@ fn take(doc: &str, max: usize, measure: &dyn Fn(&str) -> usize, depth: usize) ->
     }
 }
 
-/// What a block of the outermost level is.
+/// The kind of a top-level block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Heading,
@@ -202,11 +207,11 @@ enum Kind {
 struct Block {
     kind: Kind,
     range: Range<usize>,
-    /// Where the items of a list begin.
+    /// The start of each list item.
     items: Vec<usize>,
 }
 
-/// Finds the blocks of the outermost level.
+/// Finds the top-level blocks.
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut depth = 0_usize;
@@ -242,7 +247,7 @@ fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
-/// Cuts one block, so that its head fits behind what stands before it.
+/// Cuts one block, so that its head fits behind the text before it.
 struct Cutter<'a> {
     doc: &'a str,
     window: &'a str,
@@ -257,7 +262,7 @@ impl Cutter<'_> {
         (self.measure)(&format!("{}{head}", self.before)) <= self.max
     }
 
-    fn alone(&self) -> bool {
+    fn is_empty_part(&self) -> bool {
         self.before.trim().is_empty()
     }
 
@@ -278,7 +283,7 @@ impl Cutter<'_> {
         }
     }
 
-    /// Cuts between lines, of which the first `header` stand in every part.
+    /// Cuts between lines; the first `header` lines are repeated in every part.
     fn lines(&self, block: &Block, closing: &str, header: usize) -> Option<(String, String)> {
         let source = &self.window[block.range.clone()];
         let mut starts: Vec<usize> = vec![0];
@@ -287,14 +292,14 @@ impl Cutter<'_> {
         let opening = &source[..*starts.get(header)?];
         let count = starts.len() - header;
         let end = |lines: usize| starts.get(header + lines).copied().unwrap_or(source.len());
-        let fitting = last_that(count.saturating_sub(1), |lines| {
+        let fitting = largest_prefix(count.saturating_sub(1), |lines| {
             self.fits(&format!("{}{closing}", &source[..end(lines)]))
         });
         if fitting > 0 {
             let head = format!("{}{closing}", &source[..end(fitting)]);
             return self.done(&head, opening, block.range.start + end(fitting));
         }
-        if !self.alone() {
+        if !self.is_empty_part() {
             return None;
         }
         // One line exceeds the limit.
@@ -316,12 +321,12 @@ impl Cutter<'_> {
 
     fn table(&self, block: &Block) -> Option<(String, String)> {
         self.lines(block, "", 2)
-            .or_else(|| self.alone().then(|| self.text(block))?)
+            .or_else(|| self.is_empty_part().then(|| self.text(block))?)
     }
 
     fn list(&self, block: &Block, first: Option<u64>) -> Option<(String, String)> {
         let items = &block.items;
-        let whole = last_that(items.len().saturating_sub(1), |count| {
+        let whole = largest_prefix(items.len().saturating_sub(1), |count| {
             self.fits(&self.window[block.range.start..items[count]])
         });
         let number = |index: usize| Some(first?.saturating_add(index as u64));
@@ -330,17 +335,17 @@ impl Cutter<'_> {
             let (next, length) = numbered(&self.doc[items[whole]..], number(whole));
             return self.done(head, &next, items[whole] + length);
         }
-        if !self.alone() || self.depth >= MAX_DEPTH {
-            return self.alone().then(|| self.text(block))?;
+        if !self.is_empty_part() || self.depth >= MAX_DEPTH {
+            return self.is_empty_part().then(|| self.text(block))?;
         }
-        // One item exceeds the limit: its content is cut, and what remains of it goes on without a marker.
+        // One item exceeds the limit: its content is cut, and the rest continues without a marker.
         let start = block.range.start;
         let source = &self.doc[start..];
         let width = marker_width(source)?;
         let (marker, content) = source.split_at(width);
         let (content, length) = dedented(content, width);
         let measure = |text: &str| (self.measure)(&format!("{marker}{}", indented(text, width)));
-        let (head, rest) = take(&content, self.max, &measure, self.depth + 1);
+        let (head, rest) = split_off(&content, self.max, &measure, self.depth + 1);
         let mut following = self.doc[start + width + length..].to_owned();
         if items.len() > 1 {
             let (next, length) = numbered(&following, number(1));
@@ -354,7 +359,7 @@ impl Cutter<'_> {
     }
 
     fn quote(&self, block: &Block) -> Option<(String, String)> {
-        if !self.alone() {
+        if !self.is_empty_part() {
             return None;
         }
         let source = &self.window[block.range.clone()];
@@ -370,7 +375,7 @@ impl Cutter<'_> {
             lines.join("\n")
         };
         let measure = |text: &str| (self.measure)(&quoted(text));
-        let (head, rest) = take(&content, self.max, &measure, self.depth + 1);
+        let (head, rest) = split_off(&content, self.max, &measure, self.depth + 1);
         if rest.trim().is_empty() {
             return None;
         }
@@ -378,12 +383,12 @@ impl Cutter<'_> {
         self.done(&quoted(&head), &opening, block.range.end)
     }
 
-    /// Cuts after a sentence, a line or a word; within a word only if nothing stands before it.
+    /// Cuts after a sentence, a line or a word; within a word only if nothing precedes it.
     fn text(&self, block: &Block) -> Option<(String, String)> {
         let source = &self.window[block.range.clone()];
         let seams = seams(source);
         let head = |seam: &Seam| format!("{}{}", &source[..seam.end], seam.closing());
-        let fitting = last_that(seams.len(), |count| self.fits(&head(&seams[count - 1])));
+        let fitting = largest_prefix(seams.len(), |count| self.fits(&head(&seams[count - 1])));
         let best = seams[..fitting].last().map(|last| {
             let far = |seam: &&Seam| seam.end > last.end / 2;
             let found = |rank: Rank| {
@@ -399,7 +404,7 @@ impl Cutter<'_> {
         });
         match best {
             Some(seam) => self.done(&head(seam), &seam.opening(), block.range.start + seam.next),
-            None if self.alone() => {
+            None if self.is_empty_part() => {
                 let end = anywhere(source, |head| self.fits(head));
                 self.done(&source[..end], "", block.range.start + end)
             }
@@ -408,7 +413,7 @@ impl Cutter<'_> {
     }
 }
 
-/// How good a seam is.
+/// The quality of a seam.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Word,
@@ -416,14 +421,14 @@ enum Rank {
     Line,
 }
 
-/// Where a paragraph can be cut.
+/// A position where a paragraph can be cut.
 struct Seam {
     end: usize,
     next: usize,
     rank: Rank,
-    /// The marks of emphasis that are open there, outermost first.
+    /// The emphasis marks open at this position, outermost first.
     open: Vec<String>,
-    /// Whether what follows would begin another block.
+    /// Whether the following text would start another block.
     escape: bool,
 }
 
@@ -438,7 +443,7 @@ impl Seam {
     }
 }
 
-/// Finds the white space outside of links and code, and the ends of lines.
+/// Finds white space outside links and code, and the ends of lines.
 fn seams(source: &str) -> Vec<Seam> {
     let mut seams = Vec::new();
     let mut open: Vec<String> = Vec::new();
@@ -498,7 +503,7 @@ fn push_seam(
         return;
     }
     let begins = open.is_empty() && begins_block(&source[next..]);
-    // A number is the one beginning that cannot be escaped in front.
+    // A number is the only block start that cannot be escaped with a preceding backslash.
     if begins && source[next..].starts_with(|c: char| c.is_ascii_digit()) {
         return;
     }
@@ -511,7 +516,7 @@ fn push_seam(
     });
 }
 
-/// Returns whether words that stand within a paragraph would begin another block at the start of a text.
+/// Returns whether words within a paragraph would start another block at the beginning of a text.
 fn begins_block(rest: &str) -> bool {
     let line = rest.lines().next().unwrap_or_default();
     let word = line.split_whitespace().next().unwrap_or_default();
@@ -535,8 +540,8 @@ fn begins_block(rest: &str) -> bool {
         || tag
 }
 
-/// Returns how many of 1 to `count` hold, if they hold up to some number and not beyond it.
-fn last_that(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+/// Returns the largest number up to `count` that satisfies `holds`, if all smaller ones do and no larger one does.
+fn largest_prefix(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = (low + high).div_ceil(2);
@@ -549,11 +554,11 @@ fn last_that(count: usize, holds: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// Returns where to cut a text that has no better seam: after a space, else at a grapheme, else, if one grapheme exceeds the
-/// limit, at a character.
+/// Returns where to cut a text without a better seam: after a space, otherwise between graphemes, and otherwise, if one grapheme
+/// exceeds the limit, between characters.
 fn anywhere(text: &str, fits: impl Fn(&str) -> bool) -> usize {
     let last = |ends: Vec<usize>| {
-        let count = last_that(ends.len(), |count| fits(&text[..ends[count - 1]]));
+        let count = largest_prefix(ends.len(), |count| fits(&text[..ends[count - 1]]));
         count.checked_sub(1).map(|last| ends[last])
     };
     let graphemes = text
@@ -572,12 +577,12 @@ fn anywhere(text: &str, fits: impl Fn(&str) -> bool) -> usize {
         .unwrap_or(0)
 }
 
-/// Returns the largest boundary of a character that is no farther than `at`.
+/// Returns the last character boundary up to `at`.
 fn boundary(text: &str, at: usize) -> usize {
     text.floor_char_boundary(at)
 }
 
-/// Returns the length of the blank lines that a text begins with. White space before the first words is an indentation.
+/// Returns the length of the leading blank lines. White space before the first words is indentation.
 fn blank_lines(text: &str) -> usize {
     let mut length = 0;
     for line in text.split_inclusive('\n') {
@@ -594,7 +599,7 @@ fn after(doc: &str, at: usize) -> String {
     rest[blank_lines(rest)..].to_owned()
 }
 
-/// Returns an item under its number, and its length in the source: `1. 1. 1.` counts on in the next part.
+/// Returns an item with its number, and its length in the source: `1. 1. 1.` continues counting in the next part.
 fn numbered(item: &str, number: Option<u64>) -> (String, usize) {
     let bare = item.trim_start();
     let digits = bare.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
@@ -614,7 +619,7 @@ fn numbered(item: &str, number: Option<u64>) -> (String, usize) {
     )
 }
 
-/// Returns the width of an item's marker with the white space around it; `None` if it has none.
+/// Returns the width of an item's marker with the white space around it, or `None` if it has no marker.
 fn marker_width(item: &str) -> Option<usize> {
     let indent = item.len() - item.trim_start_matches(' ').len();
     let bare = &item[indent..];
@@ -625,12 +630,12 @@ fn marker_width(item: &str) -> Option<usize> {
         _ => return None,
     };
     let space = bare[marker..].len() - bare[marker..].trim_start_matches(' ').len();
-    // Five and more begin indented code.
+    // Five or more spaces start indented code.
     let space = if (1..=4).contains(&space) { space } else { 1 };
     (item.len() > indent + marker + space).then_some(indent + marker + space)
 }
 
-/// Takes the indentation off an item's lines, as far as the item reaches. Returns the text and the length in the source.
+/// Removes the indentation of an item's lines, up to the end of the item. Returns the text and its length in the source.
 fn dedented(content: &str, width: usize) -> (String, usize) {
     let indent = " ".repeat(width);
     let mut out = String::new();
@@ -639,7 +644,7 @@ fn dedented(content: &str, width: usize) -> (String, usize) {
     for (index, line) in content.split_inclusive('\n').enumerate() {
         let bare = line.strip_prefix(&indent);
         let empty = line.trim().is_empty();
-        // A line without indentation goes on with the paragraph, unless it begins something.
+        // A line without indentation continues the paragraph, unless it starts something else.
         let lazy = !blank && bare.is_none() && marker_width(line).is_none();
         if index > 0 && bare.is_none() && !empty && !lazy {
             break;

@@ -1,4 +1,4 @@
-//! What is displayed, whole kinds of Markdown at a time.
+//! Tests of the displayed result, by kind of Markdown.
 
 use super::{Notation, translate};
 
@@ -15,7 +15,7 @@ const WHATSAPP: Notation = Notation {
     brackets: false,
 };
 
-/// What both vendors are given.
+/// Asserts the result for both vendors.
 fn both(markdown: &str, expected: &str) {
     for notation in [WHATSAPP, SLACK] {
         assert_eq!(
@@ -54,7 +54,7 @@ fn emphasis_is_nested_and_written_in_the_vendors_marks() {
 }
 
 #[test]
-fn marks_that_are_no_emphasis_stay() {
+fn marks_that_are_not_emphasis_stay() {
     both("**open", "**open");
     both("2 ** 3 ** 4 and 2 * 3 * 4", "2 ** 3 ** 4 and 2 * 3 * 4");
     both("2*3*4 2**3**4", "2*3*4 2**3**4");
@@ -87,7 +87,7 @@ fn escapes_are_resolved_and_inject_nothing() {
 }
 
 #[test]
-fn nobody_is_pinged_and_no_address_is_hidden() {
+fn nobody_is_mentioned_and_no_address_is_hidden() {
     slack(
         "<!channel> <@U1> <!here> & co",
         "&lt;!channel&gt; &lt;@U1&gt; &lt;!here&gt; &amp; co",
@@ -206,7 +206,7 @@ fn quotes_and_code() {
 }
 
 #[test]
-fn html_is_read_where_it_means_something() {
+fn meaningful_html_is_translated() {
     both("one<br>two<br/>three", "one\ntwo\nthree");
     both(
         "<b>bold</b> <em>it</em> <u>plain</u> H<sub>2</sub>O",
@@ -243,7 +243,7 @@ fn footnotes_are_numbers_in_brackets() {
 }
 
 #[test]
-fn deep_nesting_is_bounded() {
+fn deep_nesting_is_limited() {
     for deep in [
         "> ".repeat(20_000) + "x",
         "- ".repeat(20_000) + "x",

@@ -1,4 +1,4 @@
-//! Blocks: what Markdown means, in the lines of a chat.
+//! Translates Markdown blocks into the lines of a chat.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use super::{
     inline::{Inline, Style},
 };
 
-/// How deep quotes and lists are displayed; what is nested deeper is displayed at that depth.
+/// The maximum displayed depth of quotes and lists; deeper nesting is displayed at this depth.
 const MAX_DEPTH: usize = 8;
 
-/// The marks of emphasis, the longer ones first.
+/// The emphasis marks, the longer ones first.
 const MARKS: &[&str] = &["**", "__", "~~", "*", "_", "~"];
 
-/// Translates Markdown into a vendor's notation. What it returns can neither ping anybody nor hide an address.
+/// Translates Markdown into a vendor's notation. The result can neither mention anybody nor hide an address.
 pub(crate) fn translate(markdown: &str, notation: Notation) -> String {
     let mut writer = Writer {
         source: markdown,
@@ -35,12 +35,12 @@ pub(crate) fn translate(markdown: &str, notation: Notation) -> String {
     writer.frames.swap_remove(0).out
 }
 
-/// A block that holds others, with what was written so far.
+/// A container block with its text so far.
 #[derive(Default)]
 struct Frame {
     kind: Container,
     out: String,
-    /// Where the last block ended in the source.
+    /// The end of the last block in the source.
     end: usize,
     start: usize,
 }
@@ -52,7 +52,7 @@ enum Container {
     Quote,
     /// The number of the next item, if the list is ordered.
     List(Option<u64>),
-    /// What stands before it.
+    /// The text before the item.
     Item(String),
     Footnote(String),
 }
@@ -70,7 +70,7 @@ struct Writer<'a> {
     source: &'a str,
     notation: Notation,
     frames: Vec<Frame>,
-    /// How many containers are open that are nested too deep.
+    /// The number of open containers beyond the depth limit.
     ignored: usize,
     inline: Inline,
     inline_range: Range<usize>,
@@ -214,7 +214,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the text of the block that is being read.
+    /// Returns the text of the current block.
     fn inline(&mut self, range: Range<usize>) -> &mut Inline {
         if self.inline.is_empty() {
             self.inline_range = range;
@@ -235,7 +235,7 @@ impl Writer<'_> {
         self.block(&text, range);
     }
 
-    /// Writes a block; a blank line before it stays.
+    /// Writes a block and keeps a blank line before it.
     fn block(&mut self, text: &str, range: Range<usize>) {
         if text.trim().is_empty() {
             return;
@@ -253,7 +253,7 @@ impl Writer<'_> {
         }
         frame.out.push_str(text);
         let written = source.get(range.clone()).unwrap_or_default();
-        // In a quote, blank lines begin with its mark.
+        // In a quote, blank lines start with its mark.
         let written = written.trim_end_matches(|c: char| c.is_whitespace() || c == '>');
         frame.end = range.start + written.len();
     }
@@ -293,7 +293,7 @@ impl Writer<'_> {
         self.block(&text, frame.start..range.end);
     }
 
-    /// Returns what stands before the next item of the list.
+    /// Returns the marker of the list's next item.
     fn marker(&mut self) -> String {
         self.flush(false);
         let depth = self
@@ -316,7 +316,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes a row as `header: cell; header: cell`, because no chat displays tables.
+    /// Writes a row as `header: cell; header: cell`, because chats display no tables.
     fn row(&mut self) {
         let cells = std::mem::take(&mut self.table.cells);
         let header = self.table.header.iter().map(String::as_str);
@@ -340,7 +340,7 @@ impl Writer<'_> {
     fn code_block(&self, code: &str) -> String {
         let code = code.trim_end_matches('\n');
         let mut out = String::from("```\n");
-        // Three of them would end the block.
+        // Three back-ticks would end the block.
         self.notation
             .escape(&code.replace("```", "`\u{200B}`\u{200B}`"), &mut out);
         out.push_str("\n```");

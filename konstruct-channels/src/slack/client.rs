@@ -1,4 +1,4 @@
-//! Slack's Web API: one call, and what its answer means.
+//! Calls of Slack's Web API, and the classification of its responses.
 
 use konstruct_core::{
     Error, ErrorKind, Result, Secret,
@@ -19,13 +19,13 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Calls a method that takes JSON.
+    /// Calls a method that accepts JSON.
     pub(super) async fn json(&self, method: &str, body: &impl Serialize) -> Result<Value> {
         let request = self.client.post(http::join(&self.base, &[method]))?;
         self.call(request.json(body)).await
     }
 
-    /// Calls a method that takes a form only.
+    /// Calls a method that accepts only a form.
     pub(super) async fn form(&self, method: &str, form: &[(&str, &str)]) -> Result<Value> {
         let request = self.client.post(http::join(&self.base, &[method]))?;
         self.call(request.form(form)).await
@@ -36,10 +36,11 @@ impl Api {
     }
 }
 
-/// Reads an answer.
+/// Parses a response.
 ///
 /// # Errors
-/// As Slack's error says. [`ErrorKind::Ambiguous`] where it says that it does not know itself, or cannot be read.
+/// The kind of Slack's error code. [`ErrorKind::Ambiguous`] if the code leaves the outcome open, or the response cannot be
+/// parsed.
 fn answer(exchange: Exchange) -> Result<Value> {
     let error = match serde_json::from_slice::<Answer>(&exchange.body) {
         Ok(Answer { ok: true, rest, .. }) if exchange.is_success() => return Ok(rest),
@@ -48,7 +49,9 @@ fn answer(exchange: Exchange) -> Result<Value> {
             error: Some(code),
             ..
         }) if !exchange.is_server_error() => Error::new(kind(&code), printable(&code)),
-        _ if exchange.is_success() => Error::new(ErrorKind::Ambiguous, "the answer cannot be read"),
+        _ if exchange.is_success() => {
+            Error::new(ErrorKind::Ambiguous, "the response cannot be parsed")
+        }
         _ => Error::new(
             http::status_kind(exchange.status),
             format!("status {}", exchange.status),
@@ -60,12 +63,12 @@ fn answer(exchange: Exchange) -> Result<Value> {
     })
 }
 
-/// What an error of the Web API means. Those that are not named mean a request that Slack refused.
+/// Classifies an error code of the Web API. Unlisted codes mean that Slack rejected the request.
 fn kind(code: &str) -> ErrorKind {
     match code {
         "ratelimited" | "rate_limited" => ErrorKind::RateLimited,
         "message_limit_exceeded" => ErrorKind::QuotaExhausted,
-        // These hold for every request of the connection, those below for one place or one method.
+        // These apply to every request of the connection, those below to one conversation or one method.
         "access_denied"
         | "account_inactive"
         | "app_access_restricted"
@@ -103,7 +106,7 @@ fn kind(code: &str) -> ErrorKind {
     }
 }
 
-/// A code is a word; anything else might be anybody's words.
+/// Returns the code if it is one word; other text may come from anybody.
 fn printable(code: &str) -> &str {
     let word = code.len() <= 64
         && code
@@ -112,6 +115,6 @@ fn printable(code: &str) -> &str {
     if word {
         code
     } else {
-        "an error without a code"
+        "an error without a valid code"
     }
 }

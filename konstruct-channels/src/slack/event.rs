@@ -1,8 +1,11 @@
-//! Callbacks of Slack's Events API.
+//! Event callbacks of Slack's Events API.
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, DeliveryState, IdKind, Inbound, Lifecycle, Quoted,
+    ConversationRef, Inbound,
+    message::{
+        Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
+        DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::Value;
 
@@ -10,7 +13,7 @@ use super::{
     inbound::{Source, place, place_kind},
     text, wire,
 };
-use crate::loose::Loose as _;
+use crate::lenient_json::LenientJson as _;
 
 /// Decodes an event callback.
 pub(super) fn decode(source: &Source<'_>) -> Inbound {
@@ -20,7 +23,7 @@ pub(super) fn decode(source: &Source<'_>) -> Inbound {
     };
     let name = callback.event.text("type").unwrap_or_default();
     match name.as_str() {
-        "app_mention" => callback.spoken(true),
+        "app_mention" => callback.message_event(true),
         "message" => callback.message(),
         "reaction_added" | "reaction_removed" => callback.reaction(&name),
         "message_metadata_posted" => callback.metadata_posted(&name),
@@ -38,10 +41,10 @@ impl Callback<'_> {
     fn message(&self) -> Inbound {
         let subtype = self.event.text("subtype").unwrap_or_default();
         match subtype.as_str() {
-            "" => self.spoken(false),
+            "" => self.message_event(false),
             "message_changed" => self.edited(),
             "message_deleted" => self.deleted(self.event.at("previous_message")),
-            subtype if wire::SPOKEN.contains(&subtype) => self.spoken(false),
+            subtype if wire::WRITTEN_MESSAGES.contains(&subtype) => self.message_event(false),
             subtype if wire::MEMBERSHIP.contains(&subtype) => {
                 self.lifecycle(Lifecycle::Membership, self.event)
             }
@@ -56,8 +59,8 @@ impl Callback<'_> {
         }
     }
 
-    /// Somebody's words, or the echo of our own.
-    fn spoken(&self, mention: bool) -> Inbound {
+    /// Decodes a person's message, or the echo of our own.
+    fn message_event(&self, mention: bool) -> Inbound {
         let message = self.event;
         let ts = message.first(&["ts", "event_ts"]).unwrap_or_default();
         let conversation = self.conversation(message, message.text("ts"));
@@ -94,7 +97,7 @@ impl Callback<'_> {
             .quoting(shared.clone().find_map(quoted))
     }
 
-    /// A change of a message. Slack also sends one when it has unfurled a link: that is no edit.
+    /// Decodes a change of a message. Slack also sends one after unfurling a link, which is not an edit.
     fn edited(&self) -> Inbound {
         let (message, before) = (self.event.at("message"), self.event.at("previous_message"));
         if message.text("subtype").as_deref() == Some("tombstone") {
@@ -126,7 +129,7 @@ impl Callback<'_> {
             .sent_by(self.sender(message))
     }
 
-    /// A reaction names no thread: in a channel it is taken for one to the message that began it.
+    /// Decodes a reaction. It names no thread, so in a channel it is attributed to the thread that its message starts.
     fn reaction(&self, name: &str) -> Inbound {
         let item = self.event.at("item");
         let Some(ts) = item.text("ts") else {
@@ -142,7 +145,7 @@ impl Callback<'_> {
             .sent_by(self.sender(self.event))
     }
 
-    /// Slack tells the app that a message with its metadata was posted: our own send arrived.
+    /// Decodes Slack's notice that a message with its metadata was posted: our own send was delivered.
     fn metadata_posted(&self, name: &str) -> Inbound {
         let sender = self.sender(self.event);
         match (self.event.text("message_ts"), send_key(self.event)) {
@@ -157,7 +160,7 @@ impl Callback<'_> {
     fn change(&self, name: &str) -> Inbound {
         let change = match name {
             "app_uninstalled" | "app_uninstalled_team" => Lifecycle::Disconnected,
-            // Somebody's own token is not what the employee lives on.
+            // Users' tokens are irrelevant; only the bot's token matters.
             "tokens_revoked" if !self.event.items("tokens.bot").is_empty() => {
                 Lifecycle::Disconnected
             }
@@ -190,7 +193,7 @@ impl Callback<'_> {
             .sent_by(self.sender(self.event))
     }
 
-    /// The parts that every event has; messages are ordered by their own time.
+    /// Creates an event with the common fields; messages are ordered by their own time.
     fn base(&self, timed: &Value, body: Body) -> Inbound {
         let time = timed
             .first(&["ts", "event_ts"])
@@ -199,7 +202,7 @@ impl Callback<'_> {
         self.source.event(body).at(time.unwrap_or(self.source.now))
     }
 
-    /// Where it belongs. `root` is the message that begins a thread where none is named.
+    /// Returns the conversation. `root` is the message that starts a thread if no thread is named.
     fn conversation(&self, of: &Value, root: Option<String>) -> Option<ConversationRef> {
         let paths = &[
             "channel",
@@ -248,7 +251,7 @@ impl Callback<'_> {
         }
     }
 
-    /// The employee's own users, as the authorisation says.
+    /// Returns the employee's own users, according to the authorisation.
     fn own(&self) -> Vec<String> {
         let granted = self.source.value.items("authorizations").iter();
         granted
@@ -266,7 +269,7 @@ impl Callback<'_> {
 
     fn content(&self, message: &Value) -> Content {
         let text = message.text("text").unwrap_or_else(|| {
-            // A message that was passed on has its words here.
+            // The text of a forwarded message is here.
             let quoted = message.items("attachments").iter();
             let quoted: Vec<_> = quoted
                 .filter_map(|part| part.first(&["text", "fallback"]))
@@ -280,14 +283,14 @@ impl Callback<'_> {
     }
 }
 
-/// The key that our own send carries.
+/// Returns the key of our own send.
 fn send_key(message: &Value) -> Option<String> {
     let metadata = message.at("metadata");
     (metadata.text("event_type").as_deref() == Some(wire::SEND_EVENT))
         .then(|| metadata.text("event_payload.key"))?
 }
 
-/// A message that was shared into the conversation: which one, and whose. Its text is not kept.
+/// Returns the id and author of a message shared into the conversation. Its text is not kept.
 fn quoted(part: &Value) -> Option<Quoted> {
     let shared = part.flag("is_share") || part.flag("is_msg_unfurl");
     let message = part.text("ts").filter(|_| shared)?;

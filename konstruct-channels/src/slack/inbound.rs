@@ -1,22 +1,23 @@
-//! From Slack's bytes to events: forms, callbacks, interactions, commands and Socket Mode envelopes.
+//! Decodes Slack's bytes into events: forms, callbacks, interactions, commands and Socket Mode envelopes.
 //!
-//! Where Slack gives no id of the event, one is made: of the trigger of an interaction or a command, of a view's id and hash,
-//! or at last of the SHA-256 of the payload.
+//! If Slack sends no event id, one is derived: from the trigger of an interaction or a command, from a view's id and hash, or
+//! otherwise from the SHA-256 of the payload.
 
 use konstruct_core::{
-    AccountId, Body, ChannelKind, ConversationKind, ConversationRef, Inbound, Lifecycle, Timestamp,
+    AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Body, ConversationKind, Lifecycle},
 };
 use serde_json::{Value, value::RawValue};
 
 use super::{event, interaction, wire};
 use crate::{
     Decoded,
-    loose::{self, Loose as _},
+    lenient_json::{self, LenientJson as _},
     webhook::digest_id,
 };
 
-/// Decodes a verified request body: JSON of the Events API, or a form of a command or an interaction. `now` stands in where
-/// Slack gives no time.
+/// Decodes a verified request body: JSON of the Events API, or a form of a command or an interaction. `now` is used if Slack
+/// sends no time.
 ///
 /// ```
 /// use konstruct_channels::slack;
@@ -37,30 +38,30 @@ pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
     }
 }
 
-/// A frame of Socket Mode that carries events.
+/// A Socket Mode frame that carries events.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// What to acknowledge it by, once its events are durable.
+    /// The id to acknowledge once its events are durable.
     pub id: String,
-    /// What it carries.
+    /// The decoded payload.
     pub decoded: Decoded,
 }
 
-/// Decodes a frame of Socket Mode, whose payload is what a webhook would have been sent. `None` for frames that carry none,
-/// such as `hello` and `disconnect`.
+/// Decodes a Socket Mode frame, whose payload is that of a webhook. Returns `None` for frames without a payload, such as `hello`
+/// and `disconnect`.
 pub fn decode_envelope(frame: &[u8], now: Timestamp) -> Option<Envelope> {
     let text = String::from_utf8_lossy(frame);
-    let raw = loose::outline(&text)?;
-    let parts = loose::fields(raw);
+    let raw = lenient_json::outline(&text)?;
+    let parts = lenient_json::fields(raw);
     let payload = parts.get("payload")?;
-    let field = |name: &str| loose::scalar(&loose::value(parts.get(name)?)?);
+    let field = |name: &str| lenient_json::scalar(&lenient_json::value(parts.get(name)?)?);
     let kind = match field("type")?.as_str() {
         "slash_commands" => Kind::Command,
         _ => Kind::Json,
     };
     let attempt = field("retry_attempt").and_then(|text| text.parse().ok());
-    let decoded = match loose::value(payload) {
+    let decoded = match lenient_json::value(payload) {
         Some(value) => Source::new(payload, &value, now, attempt.unwrap_or(0)).decode(kind),
         None => deep(payload, now),
     };
@@ -70,7 +71,7 @@ pub fn decode_envelope(frame: &[u8], now: Timestamp) -> Option<Envelope> {
     })
 }
 
-/// What a request body turned out to be.
+/// The format of a request body.
 pub(super) enum Payload {
     Handshake(String),
     Json {
@@ -78,15 +79,15 @@ pub(super) enum Payload {
         value: Value,
         kind: Kind,
     },
-    /// JSON that is nested too deep to be read.
+    /// JSON that is nested too deeply to parse.
     Deep(Box<RawValue>),
     Unreadable,
 }
 
-/// Which of Slack's three kinds of payloads.
+/// Slack's kinds of payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It says what it is.
+    /// The kind is in the JSON.
     Json,
     /// A slash command.
     Command,
@@ -117,11 +118,11 @@ impl Payload {
     }
 
     fn json(text: &str) -> Self {
-        let Some(raw) = loose::outline(text) else {
+        let Some(raw) = lenient_json::outline(text) else {
             return Self::Unreadable;
         };
         let raw = raw.to_owned();
-        match loose::value(&raw) {
+        match lenient_json::value(&raw) {
             Some(value) if value.text("type").as_deref() == Some("url_verification") => {
                 Self::Handshake(value.text("challenge").unwrap_or_default())
             }
@@ -136,12 +137,12 @@ impl Payload {
     }
 }
 
-/// Keeps what is nested too deep, under the account that it names.
+/// Keeps an event that is nested too deeply, under the account that it names.
 fn deep(raw: &RawValue, now: Timestamp) -> Decoded {
-    let team = loose::fields(raw)
+    let team = lenient_json::fields(raw)
         .get("team_id")
-        .and_then(|id| loose::value(id));
-    match team.as_ref().and_then(loose::scalar) {
+        .and_then(|id| lenient_json::value(id));
+    match team.as_ref().and_then(lenient_json::scalar) {
         Some(team) => {
             let value = serde_json::json!({ "team_id": team });
             let event = Source::new(raw, &value, now, 0).unsupported("nested too deep".to_owned());
@@ -151,7 +152,7 @@ fn deep(raw: &RawValue, now: Timestamp) -> Decoded {
     }
 }
 
-/// A payload with what is known about its delivery.
+/// A payload and its delivery context.
 pub(super) struct Source<'a> {
     pub(super) raw: &'a RawValue,
     pub(super) value: &'a Value,
@@ -206,7 +207,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// An event of which nothing is known but the account. Its id is that of the event, or a digest.
+    /// Creates an event of which only the account is known. Its id is that of the event, or a digest.
     pub(super) fn event(&self, body: Body) -> Inbound {
         let id = self.value.text("event_id");
         let id = id.unwrap_or_else(|| digest_id(&[self.raw.get()]));
@@ -215,8 +216,8 @@ impl<'a> Source<'a> {
         event.with_raw(self.raw.to_owned())
     }
 
-    /// The installation that it belongs to: the enterprise of an organisation-wide one, otherwise the team. A channel shared
-    /// with another organisation names that one's team outside of the authorisation.
+    /// Returns the event's installation: the enterprise for an organisation-wide installation, otherwise the team. In a channel
+    /// shared with another organisation, the fields outside the authorisation may name that organisation's team.
     fn account(&self) -> AccountId {
         let granted = self
             .value
@@ -224,7 +225,7 @@ impl<'a> Source<'a> {
             .first()
             .unwrap_or(&Value::Null);
         let team = granted.text("team_id").or_else(|| {
-            // A form that was opened in another organisation names the installation itself.
+            // A form opened in another organisation names the installation itself.
             self.value.first(&[
                 "view.app_installed_team_id",
                 "team_id",
@@ -247,9 +248,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What kind of place a channel is, by the letter that Slack begins its id with and, in events, Slack's own `channel_type`. A
-/// channel's name says nothing: anybody can name a public channel `im` or `directmessage`. Where the two disagree, or say
-/// nothing known, many people may read it.
+/// Returns the kind of a channel, by the first letter of its id and, in events, Slack's own `channel_type`. A channel's name
+/// proves nothing: anybody can name a public channel `im` or `directmessage`. If the two disagree or are unknown, the place
+/// counts as readable by many people.
 pub(super) fn place_kind(channel: &str, channel_type: Option<&str>) -> ConversationKind {
     match (channel.as_bytes().first(), channel_type) {
         (Some(b'D'), None | Some("im" | "app_home")) => ConversationKind::Direct,
@@ -258,8 +259,8 @@ pub(super) fn place_kind(channel: &str, channel_type: Option<&str>) -> Conversat
     }
 }
 
-/// Where something was said. Outside of one-to-one conversations a message without a thread begins one, so that the reply and
-/// what follows share the conversation.
+/// Returns the conversation of a message. Outside one-to-one conversations a message without a thread starts one, so that the
+/// reply and later messages share the conversation.
 pub(super) fn place(
     channel: String,
     kind: ConversationKind,

@@ -1,7 +1,8 @@
-//! What people do with the employee's buttons, forms, shortcuts and slash commands.
+//! Interactions with the employee's buttons, forms, shortcuts and slash commands.
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Body, ConversationKind, ConversationRef, IdKind, Inbound, Quoted,
+    ConversationRef, Inbound,
+    message::{Actor, ActorKind, Addressing, Body, ConversationKind, IdKind, Quoted},
 };
 use serde_json::Value;
 
@@ -10,14 +11,14 @@ use super::{
     text, wire,
 };
 use crate::{
-    loose::{Loose as _, scalar},
+    lenient_json::{LenientJson as _, scalar},
     webhook::digest_id,
 };
 
-/// Kinds that ask for the options of a menu while somebody types. They need an answer at once, and nobody to act.
+/// Interactions that request the options of a menu while a person types. They need an immediate response and no action.
 const SUGGESTIONS: &[&str] = &["block_suggestion", "dialog_suggestion"];
 
-/// Returns whether Slack waits for a list of options.
+/// Returns whether Slack expects a list of options.
 pub(super) fn wants_options(payload: &Value) -> bool {
     payload
         .text("type")
@@ -67,7 +68,7 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         action: name(payload, action),
         value: value(action),
     };
-    // What was pressed stands in a message.
+    // The pressed element belongs to a message.
     let message = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
     let author = payload.first(&["message.user", "message.bot_id"]);
     source
@@ -109,7 +110,7 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
         .sent_by(person(form.text("user_id"), form.text("user_name")))
 }
 
-/// The id of an interaction: its trigger, its view in that state, or a digest.
+/// Returns the id of an interaction: its trigger, its view in that state, or a digest.
 fn id(source: &Source<'_>, kind: &str) -> String {
     let payload = source.value;
     let trigger = payload.first(&["trigger_id", "interactivity.interactivity_pointer"]);
@@ -145,7 +146,7 @@ fn conversation(payload: &Value) -> Option<ConversationRef> {
     Some(place(channel, kind, thread, root, false))
 }
 
-/// What was pressed. A menu of choices is named by what was picked, as the buttons are.
+/// Returns the name of the pressed element. A menu of choices is named by the selected option, as buttons are.
 fn name(payload: &Value, action: &Value) -> String {
     if action.text("action_id").as_deref() == Some(wire::CHOICE) {
         return action.text("selected_option.value").unwrap_or_default();
@@ -156,8 +157,8 @@ fn name(payload: &Value, action: &Value) -> String {
         .unwrap_or_default()
 }
 
-/// What was chosen: one value, several with commas between them, or a form's state as JSON. What holds no actions is itself
-/// the action.
+/// Returns the selected value: one value, several separated by commas, or a form's state as JSON. A payload without actions is
+/// itself the action.
 fn value(action: &Value) -> String {
     const ONE: &[&str] = &[
         "value",

@@ -1,12 +1,14 @@
-//! The `Slack` channel: posting, showing progress, finding what was posted, fetching files.
+//! The `Slack` channel: posting, progress, finding posted messages, downloading files.
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationRef, Error, ErrorKind,
-    Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::Attachment,
+    outgoing::{Choices, Rendered},
 };
 use serde_json::{Value, json};
 
@@ -17,18 +19,18 @@ use super::{
 use crate::{
     choices::{Control, as_text},
     http,
-    loose::Loose as _,
+    lenient_json::LenientJson as _,
     markdown::{self, Limits, Notation},
     media,
 };
 
-/// Slack itself recommends messages of at most this length.
+/// The maximum message length that Slack recommends.
 const MAX_TEXT: usize = 4000;
 
-/// Slack cuts off what exceeds this length.
+/// The length at which Slack truncates a message.
 const LONGEST_TEXT: usize = 40_000;
 
-/// The most characters of the text of a section block.
+/// The maximum text length of a section block, in characters.
 const MAX_SECTION: usize = 3000;
 
 /// Slack's `mrkdwn`.
@@ -37,7 +39,7 @@ const MRKDWN: Notation = Notation {
     brackets: false,
 };
 
-/// The same in a block whose text is `verbatim`.
+/// The notation in a block whose text is `verbatim`.
 const VERBATIM: Notation = Notation {
     entities: true,
     brackets: true,
@@ -59,21 +61,21 @@ const MENU: Control = Control {
     description: Some(75),
 };
 
-/// How far Slack's clock and ours may differ when a message is looked for.
+/// The tolerated difference between Slack's clock and ours when searching for a message.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-/// How many pages are read to find a message, and how many messages a page has.
+/// The number of pages searched for a message, and the number of messages per page.
 const PAGES: usize = 50;
 const PAGE: &str = "200";
 
-/// A Slack workspace, seen through the token of its bot.
+/// A Slack workspace, accessed with its bot token.
 ///
-/// It needs the scopes `chat:write` and, so that a lost answer can be cleared up, the `*:history` scope of each kind of place
-/// that it talks in.
+/// It needs the scopes `chat:write` and the `*:history` scope of each kind of conversation that it writes to. The latter is used
+/// to find out whether a message was posted after a lost response.
 ///
 /// ```
 /// use konstruct_channels::Slack;
-/// use konstruct_core::{Channel, Find, Secret};
+/// use konstruct_core::{Channel, Secret, channel::Find};
 ///
 /// let slack = Slack::builder(Secret::new("xoxb-1")).build()?;
 /// assert_eq!(slack.capabilities().find, Find::Query);
@@ -95,14 +97,14 @@ pub struct SlackBuilder {
 }
 
 impl SlackBuilder {
-    /// Sets the base URL of the Web API: `https://slack.com/api`.
+    /// Sets the base URL of the Web API; the default is `https://slack.com/api`.
     #[must_use]
     pub fn api_url(mut self, url: impl Into<String>) -> Self {
         self.api_url = url.into();
         self
     }
 
-    /// Sets how long one request may take: 10 seconds.
+    /// Sets the timeout of one request; the default is 10 seconds.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -112,7 +114,7 @@ impl SlackBuilder {
     /// Builds the channel.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for an empty token or a URL that is not one of HTTP.
+    /// [`ErrorKind::InvalidInput`] for an empty token or a URL that is not HTTP or HTTPS.
     pub fn build(self) -> Result<Slack> {
         if self.token.is_empty() {
             return Err(Error::invalid("token", "must not be empty"));
@@ -140,7 +142,7 @@ impl SlackBuilder {
     }
 }
 
-/// Whose token it is.
+/// The identity behind a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlackIdentity {
@@ -162,10 +164,10 @@ impl Slack {
         }
     }
 
-    /// Asks Slack whose token it is (`auth.test`).
+    /// Returns the token's identity (`auth.test`).
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthorized`] if it is nobody's any more, and when Slack cannot be asked.
+    /// [`ErrorKind::Unauthorized`] if the token is not valid any more, and the errors of the call.
     pub async fn identity(&self) -> Result<SlackIdentity> {
         let answer = self.api.form("auth.test", &[]).await?;
         Ok(SlackIdentity {
@@ -175,11 +177,14 @@ impl Slack {
         })
     }
 
-    /// Slack's answers stand in the thread: there is no quoting.
+    /// Replies are posted in the thread, because Slack has no quoting.
     async fn send(&self, to: &ConversationRef, key: &str, outgoing: Outgoing) -> Result<Receipt> {
         let outgoing = shown(outgoing);
         let within = |size: usize, max: usize| match size {
-            size if size > max => Err(Error::new(ErrorKind::TooLarge, "text: not rendered")),
+            size if size > max => Err(Error::new(
+                ErrorKind::TooLarge,
+                "text: too long for one message; split it with `render`",
+            )),
             _ => Ok(()),
         };
         within(outgoing.text.len(), markdown::MAX_SOURCE)?;
@@ -217,12 +222,12 @@ impl Slack {
             Some(ts) => Ok(Receipt { message: Some(ts) }),
             None => Err(Error::new(
                 ErrorKind::Ambiguous,
-                "the answer names no message",
+                "the response contains no message id",
             )),
         }
     }
 
-    /// Only threads can show a status; where Slack refuses, nothing is lost.
+    /// Shows a status, which only threads support. Errors are ignored, except a rejected token.
     async fn progress(&self, to: &ConversationRef, message: Option<&str>) -> Result<Receipt> {
         if let Some(thread_ts) = to.thread.as_deref().or(message) {
             let status = SetStatus {
@@ -231,11 +236,11 @@ impl Slack {
                 status: "is typing…",
             };
             if let Err(error) = self.api.json("assistant.threads.setStatus", &status).await {
-                // A refused token is worth knowing before a model is paid.
+                // A rejected token should be detected before a model is paid.
                 if error.kind() == ErrorKind::Unauthorized {
                     return Err(error);
                 }
-                tracing::debug!(%error, "slack shows no progress");
+                tracing::debug!(%error, "could not show progress in slack");
             }
         }
         Ok(Receipt::default())
@@ -264,7 +269,7 @@ impl Slack {
     }
 }
 
-/// Returns what is shown: choices that neither buttons nor a menu take become text.
+/// Returns the message as displayed: choices that fit neither buttons nor a menu become text.
 fn shown(outgoing: Outgoing) -> Outgoing {
     match &outgoing.choices {
         Some(choices) if !BUTTONS.takes(choices) && !MENU.takes(choices) => as_text(&outgoing),
@@ -276,7 +281,7 @@ fn label(choices: &Choices) -> &str {
     choices.prompt.as_deref().unwrap_or("Choose")
 }
 
-/// Writes choices as buttons, or as a menu. The labels are plain text, in which nobody can be mentioned.
+/// Converts choices to buttons or a menu. The labels are plain text, which cannot mention anybody.
 fn blocks(section: &str, choices: &Choices) -> Vec<Value> {
     let plain = |text: &str| json!({"type": "plain_text", "text": text});
     let options = choices.options.iter();
@@ -335,6 +340,10 @@ impl Channel for Slack {
         match op {
             Op::Send { to, key, outgoing } => self.send(&to, &key, outgoing).await,
             Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
+            Op::MarkRead { .. } => Err(Error::new(
+                ErrorKind::Unsupported,
+                "slack shows nobody that a message was read",
+            )),
         }
     }
 
@@ -343,7 +352,10 @@ impl Channel for Slack {
         for _ in 0..PAGES {
             let page = self.page(&query, &cursor).await?;
             if !page.at("messages").is_array() {
-                return Err(Error::new(ErrorKind::Protocol, "a page without messages"));
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    "the response contains no list of messages",
+                ));
             }
             let ours = |message: &&Value| {
                 message.text("metadata.event_type").as_deref() == Some(wire::SEND_EVENT)
@@ -356,15 +368,18 @@ impl Channel for Slack {
             match page.text("response_metadata.next_cursor") {
                 Some(next) => cursor = next,
                 None if page.flag("has_more") => {
-                    return Err(Error::new(ErrorKind::Protocol, "more pages, and no cursor"));
+                    return Err(Error::new(
+                        ErrorKind::Protocol,
+                        "the response announces more pages but has no cursor",
+                    ));
                 }
                 None => return Ok(None),
             }
         }
-        // A "no" must be one that can be relied on.
+        // `None` must mean that the message was not posted.
         Err(Error::new(
             ErrorKind::TooLarge,
-            "too many messages to look through",
+            "too many messages to search",
         ))
     }
 
@@ -372,7 +387,7 @@ impl Channel for Slack {
         if attachment.size.is_some_and(|size| size > max_bytes) {
             return Err(Error::new(
                 ErrorKind::TooLarge,
-                format!("more than {max_bytes} bytes"),
+                format!("the file is larger than {max_bytes} bytes"),
             ));
         }
         let Some(url) = &attachment.url else {
@@ -380,11 +395,11 @@ impl Channel for Slack {
         };
         let (bytes, mime) = self.files.fetch(url, max_bytes).await?;
         let wanted = attachment.mime.as_deref().unwrap_or_default();
-        // Without the scope `files:read`, Slack answers with the page to sign in at.
+        // Without the scope `files:read`, Slack returns its sign-in page.
         if mime.starts_with("text/html") && !wanted.starts_with("text/html") {
             return Err(Error::new(
                 ErrorKind::Forbidden,
-                "a page to sign in at; is `files:read` granted?",
+                "slack returned its sign-in page; grant the app the scope `files:read`",
             ));
         }
         if let Some(announced) = &attachment.sha256 {

@@ -6,16 +6,17 @@ use sha2::Sha256;
 
 use crate::WebhookRequest;
 
-/// How far the sender's clock may be off, in seconds: older requests may be replays.
+/// The maximum clock difference, in seconds; older requests may be replays.
 const SKEW: i64 = 300;
 
-/// Verifies that a request is Slack's: an HMAC over its time and its raw body.
+/// Verifies that a request comes from Slack: an HMAC over its time and its raw body.
 #[derive(Clone, Debug)]
 pub(super) struct Verifier(Secret);
 
 impl Verifier {
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if the secret is empty: anybody could sign.
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if the secret is empty, because then anybody could
+    /// sign.
     pub(super) fn new(secret: Secret) -> Result<Self> {
         if secret.is_empty() {
             return Err(Error::invalid("signing_secret", "must not be empty"));
@@ -23,7 +24,7 @@ impl Verifier {
         Ok(Self(secret))
     }
 
-    /// Returns whether the request is Slack's and fresh. Takes the same time wherever the signature differs.
+    /// Returns whether the request comes from Slack and is recent. Runs in constant time.
     pub(super) fn verify(&self, request: &WebhookRequest, now: Timestamp) -> bool {
         let (Some(time), Some(signature)) = (
             request.header("x-slack-request-timestamp"),
@@ -55,7 +56,7 @@ fn mac(secret: &Secret, time: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// Returns the signature that Slack would give.
+/// Returns Slack's signature of a request.
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) fn sign(secret: &Secret, time: &str, body: &[u8]) -> String {
     mac(secret, time, body).map_or_else(String::new, |mac| {
@@ -70,7 +71,7 @@ mod tests {
     const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
     const TIME: i64 = 1_531_420_618;
     const SIGNATURE: &str = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
-    // The vector of Slack's documentation and SDKs.
+    // The test vector of Slack's documentation and SDKs.
     const BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&\
         channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A\
         %2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.\
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_signature_or_a_secret_is_refused() {
+    fn a_request_without_a_signature_or_a_secret_is_rejected() {
         assert!(Verifier::new(Secret::new("")).is_err());
         let verifier = Verifier::new(Secret::new(SECRET)).expect("a verifier");
         assert!(!verifier.verify(&WebhookRequest::post(BODY), Timestamp::from_secs(TIME)));

@@ -1,9 +1,9 @@
-//! Slack's text as plain text.
+//! Converts Slack's text to plain text.
 
 use std::collections::HashMap;
 
-/// Makes Slack's text plain: mentions and links resolved, the employee's own mention gone, entities unescaped last. What
-/// stands in code is taken literally.
+/// Converts Slack's text to plain text: resolves mentions and links, removes the employee's own mention, and unescapes entities
+/// last. Code is copied literally.
 pub(super) fn read(text: &str, own: &[String]) -> String {
     let mut plain = String::with_capacity(text.len());
     for (code, span) in spans(text) {
@@ -27,7 +27,7 @@ fn resolve(span: &str, own: &[String], plain: &mut String) {
         let inner = &rest[open + 1..open + length];
         rest = &rest[open + length + 1..];
         match inner.strip_prefix('@').map(|user| split(user).0) {
-            // Nobody talks about the one they talk to.
+            // The employee's own mention is only an address.
             Some(user) if own.iter().any(|id| id == user) => rest = rest.trim_start_matches(' '),
             _ => plain.push_str(&reference(inner)),
         }
@@ -35,7 +35,7 @@ fn resolve(span: &str, own: &[String], plain: &mut String) {
     plain.push_str(rest);
 }
 
-/// What stands between `<` and `>`: a mention, a date or a link, perhaps with a label.
+/// Resolves the content between `<` and `>`: a mention, a date or a link, optionally with a label.
 fn reference(inner: &str) -> String {
     let (target, label) = split(inner);
     if let Some(user) = target.strip_prefix('@') {
@@ -77,7 +77,8 @@ fn unescape(text: &str) -> String {
         .replace("&amp;", "&")
 }
 
-/// Cuts text into what is code, with its back-ticks, and what is not. A run of back-ticks opens code if one as long closes it.
+/// Splits text into code, with its back-ticks, and other text. A run of back-ticks opens code if a run of the same length closes
+/// it.
 fn spans(text: &str) -> Vec<(bool, &str)> {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for (at, _) in text.match_indices('`') {
@@ -86,7 +87,7 @@ fn spans(text: &str) -> Vec<(bool, &str)> {
             _ => runs.push((at, 1)),
         }
     }
-    // For each run the next one of its length, found from the end so that the work grows with the text.
+    // For each run, the next run of the same length. It is computed from the end, so that the work is linear.
     let mut next_of: HashMap<usize, usize> = HashMap::new();
     let mut closing = vec![None; runs.len()];
     for (index, (_, length)) in runs.iter().enumerate().rev() {

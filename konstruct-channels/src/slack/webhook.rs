@@ -1,4 +1,4 @@
-//! The three webhooks of a Slack app, which share their secret and their decoding.
+//! The three webhooks of a Slack app, which share their secret and decoding.
 
 use konstruct_core::{Result, Secret, Timestamp};
 
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{Decoded, HttpReply, Received, Webhook, WebhookRequest};
 
-/// Verifies and decodes what Slack sends to an app: events, interactions and slash commands, on one address or on three.
+/// Verifies and decodes Slack's requests to an app: events, interactions and slash commands, on one URL or on three.
 #[derive(Clone, Debug)]
 pub struct SlackWebhook(Verifier);
 
 impl SlackWebhook {
-    /// Makes it with the app's signing secret.
+    /// Creates the webhook with the app's signing secret.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if the secret is empty.
@@ -25,7 +25,7 @@ impl SlackWebhook {
 
 impl Webhook for SlackWebhook {
     fn receive(&self, request: &WebhookRequest, now: Timestamp) -> Received {
-        // Slack does not sign this one, and there is nothing in it to believe.
+        // Slack does not sign this request, and it contains nothing that needs verification.
         if is_ssl_check(request.body()) {
             return Received::Reply(HttpReply::empty(200));
         }
@@ -56,7 +56,7 @@ impl Webhook for SlackWebhook {
     }
 }
 
-/// Slack's test of the certificate: a short form of `ssl_check=1` and the deprecated token.
+/// Recognises Slack's certificate check: a short form with `ssl_check=1` and the deprecated token.
 fn is_ssl_check(body: &[u8]) -> bool {
     const LONGEST: usize = 256;
     body.len() <= LONGEST

@@ -1,22 +1,22 @@
-//! Slack's JSON, and the names that its reference knows.
+//! Slack's JSON, and the names in its reference.
 
 use konstruct_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What our messages are marked with, so that they can be found again.
+/// The metadata event type that marks our messages, so that they can be found again.
 pub(crate) const SEND_EVENT: &str = "konstruct_send";
 
-/// Slack's own account. It is nobody to talk to: it answers back.
+/// Slackbot's account. It is ignored, because it answers automatically.
 pub(super) const SLACKBOT: &str = "USLACKBOT";
 
-/// The action of the menu in which choices are shown; the option that was picked is its value.
+/// The action of the choice menu; its value is the selected option.
 pub(crate) const CHOICE: &str = "konstruct_choice";
 
 /// The body of `chat.postMessage`.
 #[derive(Serialize)]
 pub(super) struct PostMessage<'a> {
     pub(super) channel: &'a str,
-    /// What notifications show, and without blocks the message itself.
+    /// The text in notifications and, without blocks, the message itself.
     pub(super) text: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) blocks: Vec<serde_json::Value>,
@@ -28,14 +28,14 @@ pub(super) struct PostMessage<'a> {
     pub(super) unfurl_media: bool,
 }
 
-/// Data that travels with a message, unseen.
+/// Metadata of a message, invisible to people.
 #[derive(Serialize)]
 pub(super) struct Metadata<'a> {
     pub(super) event_type: &'static str,
     pub(super) event_payload: SendMark<'a>,
 }
 
-/// Which send a message is.
+/// The key of a send.
 #[derive(Serialize)]
 pub(super) struct SendMark<'a> {
     pub(super) key: &'a str,
@@ -49,18 +49,18 @@ pub(super) struct SetStatus<'a> {
     pub(super) status: &'static str,
 }
 
-/// What every answer of the Web API has.
+/// The fields of every Web API response.
 #[derive(Deserialize)]
 pub(super) struct Answer {
     pub(super) ok: bool,
     #[serde(default)]
     pub(super) error: Option<String>,
-    /// Everything else.
+    /// All other fields.
     #[serde(flatten)]
     pub(super) rest: serde_json::Value,
 }
 
-/// Reads a `ts`: seconds, a point and up to six digits. Never by way of a float, which cannot hold them.
+/// Parses a `ts`: seconds, a point and up to six digits. It never becomes a float, which cannot represent it exactly.
 pub(crate) fn timestamp(ts: &str) -> Option<Timestamp> {
     let (secs, fraction) = ts.split_once('.').unwrap_or((ts, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -74,14 +74,14 @@ pub(crate) fn timestamp(ts: &str) -> Option<Timestamp> {
         .map(Timestamp::from_micros)
 }
 
-/// Writes a `ts`.
+/// Formats a `ts`.
 pub(crate) fn ts(time: Timestamp) -> String {
     let micros = time.as_micros().rem_euclid(1_000_000);
     format!("{}.{micros:06}", time.as_secs())
 }
 
-/// Subtypes of messages that are somebody's words.
-pub(super) const SPOKEN: &[&str] = &[
+/// Message subtypes that are written by a person or a bot.
+pub(super) const WRITTEN_MESSAGES: &[&str] = &[
     "bot_message",
     "file_share",
     "me_message",
@@ -89,11 +89,11 @@ pub(super) const SPOKEN: &[&str] = &[
     "thread_broadcast",
 ];
 
-/// Subtypes of messages by which Slack tells who came and went.
+/// Message subtypes about joining and leaving members.
 pub(super) const MEMBERSHIP: &[&str] =
     &["channel_join", "channel_leave", "group_join", "group_leave"];
 
-/// The other subtypes of messages that Slack documents.
+/// The other message subtypes that Slack documents.
 pub(super) const NOTICES: &[&str] = &[
     "app_conversation_join",
     "assistant_app_thread",
@@ -149,7 +149,7 @@ pub(super) const INTERACTIONS: &[&str] = &[
     "workflow_step_edit",
 ];
 
-/// Every other event that Slack documents, or did while it sent it.
+/// All other events that Slack documents, or documented while it sent them.
 pub(super) const EVENTS: &[&str] = &[
     "accounts_changed",
     "agent_session_title_changed",

@@ -1,4 +1,4 @@
-//! Webhooks as the vendors sign them, and deliveries as the vendors make them: more often than once, out of order.
+//! Webhook requests signed like the vendors', and deliveries like the vendors': repeated and out of order.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use konstruct_core::{Result, Secret, Timestamp};
 
 use crate::{WebhookRequest, http, slack, whatsapp};
 
-/// Returns Slack's signature (`v0=…`) for a body sent at that time, in seconds as text.
+/// Returns Slack's signature (`v0=…`) of a body sent at that time, in seconds as text.
 pub fn sign_slack(secret: &Secret, time: &str, body: &[u8]) -> String {
     slack::signature::sign(secret, time, body)
 }
 
-/// Returns Meta's signature (`sha256=…`) for a body.
+/// Returns Meta's signature (`sha256=…`) of a body.
 pub fn sign_whatsapp(secret: &Secret, body: &[u8]) -> String {
     whatsapp::signature::sign(secret, body)
 }
 
-/// Makes a signed request of what Slack would send: JSON, or a form.
+/// Builds a signed Slack request: JSON, or a form.
 pub fn signed_slack(secret: &Secret, now: Timestamp, body: impl Into<Vec<u8>>) -> WebhookRequest {
     let body = body.into();
     let time = now.as_secs().to_string();
@@ -32,7 +32,7 @@ pub fn signed_slack(secret: &Secret, now: Timestamp, body: impl Into<Vec<u8>>) -
         .with_header("x-slack-signature", signature)
 }
 
-/// Makes a signed request of what Meta would send.
+/// Builds a signed Meta request.
 pub fn signed_whatsapp(secret: &Secret, body: impl Into<Vec<u8>>) -> WebhookRequest {
     let body = body.into();
     let signature = sign_whatsapp(secret, &body);
@@ -41,10 +41,10 @@ pub fn signed_whatsapp(secret: &Secret, body: impl Into<Vec<u8>>) -> WebhookRequ
         .with_header("x-hub-signature-256", signature)
 }
 
-/// Posts a request to a server's webhook. Returns the status.
+/// Posts a request to a server's webhook and returns the status.
 ///
 /// # Errors
-/// When the server cannot be reached or does not answer within 10 seconds.
+/// If the server cannot be reached or does not respond within 10 seconds.
 pub async fn deliver(url: &str, request: &WebhookRequest) -> Result<u16> {
     let client = http::client(Duration::from_secs(10))?;
     let url = http::base_url("url", url)?;
@@ -55,7 +55,7 @@ pub async fn deliver(url: &str, request: &WebhookRequest) -> Result<u16> {
     Ok(post.send().await?.status())
 }
 
-/// Repeats every item so many times and shuffles them; the same seed gives the same order.
+/// Repeats every item `times` times and shuffles them; the same seed gives the same order.
 pub fn redelivered<T: Clone>(items: &[T], times: usize, seed: u64) -> Vec<T> {
     let mut all: Vec<T> = items
         .iter()
@@ -63,7 +63,7 @@ pub fn redelivered<T: Clone>(items: &[T], times: usize, seed: u64) -> Vec<T> {
         .collect();
     let mut state = seed;
     for index in (1..all.len()).rev() {
-        // Knuth's linear congruential generator: enough to mix an order.
+        // Knuth's linear congruential generator, which is sufficient for shuffling.
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);

@@ -1,4 +1,4 @@
-//! A fake Graph API: sending, reading and media of WhatsApp, and the webhooks that they cause.
+//! A fake Graph API: sending, reading and media of WhatsApp, and the resulting webhooks.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -26,35 +26,35 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
 use super::{
-    server::{self, Cut, Fault, Plan, Reply},
+    server::{self, ConnectionBreaker, Fault, Plan, Reply},
     slack::{Planned, authorized, lock},
 };
-use crate::loose::Loose as _;
+use crate::lenient_json::LenientJson as _;
 
-/// A message that the fake Graph API took.
+/// A message that the fake Graph API accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GraphPost {
     /// Its id.
     pub id: String,
-    /// The id of the number that it was sent from.
+    /// The id of the sending number.
     pub number: String,
-    /// Whom it was sent to: a number, or a business-scoped user id.
+    /// The recipient: a number, or a business-scoped user id.
     pub to: String,
-    /// What it says.
+    /// Its text.
     pub text: String,
     /// Its buttons or its list, as they were sent.
     #[serde(default)]
     pub interactive: Value,
-    /// The message that it quotes.
+    /// The quoted message.
     pub reply_to: Option<String>,
-    /// The key that it was sent with.
+    /// The key of the send.
     pub key: Option<String>,
 }
 
-/// A fake Graph API, for any version and any number.
+/// A fake Graph API for any version and any number.
 ///
-/// Over HTTP, `GET /_fake/posts` lists what it took, and `POST /_fake/plan` with `{"method": "messages", "fault":
+/// Over HTTP, `GET /_fake/posts` lists the accepted messages, and `POST /_fake/plan` with `{"method": "messages", "fault":
 /// "drop_after"}` plans a fault, so that another process can use it too. The methods are `messages` and `read`.
 #[derive(Clone, Debug, Default)]
 pub struct FakeGraph(Arc<Inner>);
@@ -71,10 +71,10 @@ struct Inner {
 }
 
 impl FakeGraph {
-    /// Starts it on a free port of this machine, in a task of its own.
+    /// Starts it on a free local port, in a separate task.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// If no port is available.
     pub async fn start() -> io::Result<Self> {
         let fake = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -86,7 +86,7 @@ impl FakeGraph {
     /// Serves it until the task ends.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// If the listener fails.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         self.bound(&listener)?;
         let router = Router::new()
@@ -116,17 +116,17 @@ impl FakeGraph {
         format!("http://{addr}")
     }
 
-    /// Plans a fault for the next `messages` or `read` that none is planned for yet.
+    /// Plans a fault for the next call of `messages` or `read` without a planned fault.
     pub fn plan(&self, method: &str, fault: Fault) {
         self.0.plan.add(method, fault);
     }
 
-    /// Answers every call with an error's code from now on, or with `None` as usual again.
+    /// Makes every call fail with this error code; `None` restores normal operation.
     pub fn refuse(&self, code: Option<u32>) {
         *lock(&self.0.refusal) = code;
     }
 
-    /// Returns what it took.
+    /// Returns the accepted messages.
     pub fn posts(&self) -> Vec<GraphPost> {
         lock(&self.0.posts).clone()
     }
@@ -136,12 +136,12 @@ impl FakeGraph {
         lock(&self.0.reads).clone()
     }
 
-    /// Puts a file there.
+    /// Stores a file.
     pub fn put_media(&self, id: &str, mime: &str, bytes: impl Into<Bytes>) {
         lock(&self.0.media).insert(id.to_owned(), (mime.to_owned(), bytes.into()));
     }
 
-    /// Returns the body of a webhook: a customer says something to a number. Each has an id of its own.
+    /// Returns a webhook body: a customer sends a message to a number. Every message has a new id.
     pub fn message(&self, number: &str, from: &str, text: &str) -> Vec<u8> {
         let message = json!({
             "from": from, "id": self.next_id(), "timestamp": now(), "type": "text", "text": {"body": text},
@@ -150,8 +150,8 @@ impl FakeGraph {
         envelope(number, json!({"contacts": contacts, "messages": [message]}))
     }
 
-    /// Returns the body of a webhook: the customer presses a button or picks a row of a message, by its id. `None` if the
-    /// message shows none with it.
+    /// Returns a webhook body: the customer presses a button or selects a row of a message, by its id. `None` if the message has
+    /// no such element.
     pub fn press(&self, post: &GraphPost, id: &str) -> Option<Vec<u8>> {
         let buttons = post.interactive.items("action.buttons").iter();
         let buttons = buttons.map(|button| ("button_reply", button.at("reply")));
@@ -171,7 +171,7 @@ impl FakeGraph {
         Some(envelope(&post.number, value))
     }
 
-    /// Returns the body of a webhook: how far a message has come (`sent`, `delivered`, `read`, `failed`).
+    /// Returns a webhook body: a message status (`sent`, `delivered`, `read`, `failed`).
     pub fn status(&self, post: &GraphPost, status: &str) -> Vec<u8> {
         let mut status = json!({
             "id": post.id, "status": status, "timestamp": now(), "recipient_id": post.to,
@@ -215,7 +215,7 @@ impl FakeGraph {
     }
 }
 
-/// Checks a message against the limits that Meta documents.
+/// Checks a message against Meta's documented limits.
 fn is_valid(body: &Value) -> bool {
     let within = |value: &Value, path: &str, max: usize| {
         value
@@ -285,7 +285,7 @@ fn refused(status: StatusCode, code: u32) -> Reply {
 
 async fn messages(
     State(fake): State<FakeGraph>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(breaker): ConnectInfo<ConnectionBreaker>,
     Path((_, number)): Path<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
@@ -304,10 +304,10 @@ async fn messages(
         }
         _ => fake.accept(number, &json),
     };
-    fake.0.plan.perform(method, &cut, limited, accept).await
+    fake.0.plan.perform(method, &breaker, limited, accept).await
 }
 
-/// A file, or a number.
+/// Returns a file, or a number.
 async fn node(
     State(fake): State<FakeGraph>,
     Path((_, id)): Path<(String, String)>,

@@ -1,12 +1,12 @@
-//! Fake vendors and the conformance suite of decoding (feature `testkit`).
+//! Fake vendors, and the conformance suite for decoders (feature `testkit`).
 //!
 //! | | |
 //! |---|---|
-//! | [`FakeSlack`], [`FakeGraph`] | real local servers that speak the vendors' protocols and misbehave on request |
-//! | [`Fault`] | how they misbehave |
-//! | [`signed_slack`], [`signed_whatsapp`] | webhooks as the vendors sign them |
-//! | [`redelivered`], [`deliver`] | delivers them more often than once, out of order |
-//! | [`decoding_suite`] | the laws that every decoder obeys |
+//! | [`FakeSlack`], [`FakeGraph`] | real local servers that implement the vendors' protocols and misbehave on request |
+//! | [`Fault`] | the faults of a fake vendor |
+//! | [`signed_slack`], [`signed_whatsapp`] | webhook requests signed like the vendors' |
+//! | [`redelivered`], [`deliver`] | repeated and out-of-order deliveries |
+//! | [`decoding_suite`] | the guarantees of every decoder |
 
 mod emit;
 mod graph;

@@ -1,4 +1,4 @@
-//! What the fake vendors share: a server whose connections can be cut, and a plan of faults.
+//! Parts shared by the fake vendors: a server whose connections can be broken, and a plan of faults.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,32 +27,32 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// How a fake vendor misbehaves, once.
+/// A single fault of a fake vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fault {
-    /// Closes the connection without having done anything.
+    /// Closes the connection without performing the call.
     DropBefore,
-    /// Does it, and closes the connection without an answer.
+    /// Performs the call, and closes the connection without a response.
     DropAfter,
-    /// Never does it and never answers.
+    /// Hangs without performing the call.
     HangBefore,
-    /// Does it and never answers.
+    /// Performs the call and hangs.
     HangAfter,
-    /// Does it, and answers after so many milliseconds.
+    /// Performs the call, and responds after this many milliseconds.
     Delay(u64),
-    /// Answers with 429 and asks to wait so many seconds.
+    /// Responds with 429 and a wait of this many seconds.
     RateLimit(u64),
-    /// Answers with this status, and has done nothing.
+    /// Responds with this status without performing the call.
     StatusBefore(u16),
-    /// Does it, and answers with this status.
+    /// Performs the call, and responds with this status.
     StatusAfter(u16),
-    /// Does it, and answers with half of the JSON.
+    /// Performs the call, and responds with half of the JSON.
     Malformed,
 }
 
-/// The faults to come, by method.
+/// The planned faults, by method.
 #[derive(Debug, Default)]
 pub(super) struct Plan(Mutex<HashMap<String, VecDeque<Fault>>>);
 
@@ -67,20 +67,20 @@ impl Plan {
         plan.get_mut(method)?.pop_front()
     }
 
-    /// Does a request or fails at it, as planned. `limited` is the vendor's way to say that there were too many.
+    /// Performs a call, or its planned fault. `limited` is the vendor's body for too many requests.
     pub(super) async fn perform(
         &self,
         method: &str,
-        cut: &Cut,
+        breaker: &ConnectionBreaker,
         limited: Value,
         accept: impl FnOnce() -> Reply,
     ) -> Response {
         match self.next(method) {
             None => accept().into_response(),
-            Some(Fault::DropBefore) => cut.cut(),
+            Some(Fault::DropBefore) => breaker.break_connection(),
             Some(Fault::DropAfter) => {
                 let _done = accept();
-                cut.cut()
+                breaker.break_connection()
             }
             Some(Fault::HangBefore) => std::future::pending().await,
             Some(Fault::HangAfter) => {
@@ -113,7 +113,7 @@ impl Plan {
     }
 }
 
-/// A vendor's answer.
+/// A vendor's response.
 pub(super) type Reply = (StatusCode, Json<Value>);
 
 fn bare(status: u16) -> Response {
@@ -122,40 +122,40 @@ fn bare(status: u16) -> Response {
         .into_response()
 }
 
-/// Serves a router on connections that can be cut.
+/// Serves a router on connections that can be broken.
 pub(super) async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<Cut>();
-    axum::serve(Cuttable(listener), service).await
+    let service = router.into_make_service_with_connect_info::<ConnectionBreaker>();
+    axum::serve(BreakableListener(listener), service).await
 }
 
-/// Cuts one connection.
+/// Breaks one connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(super) struct ConnectionBreaker(Arc<AtomicBool>);
 
-impl Cut {
-    /// Makes every further write fail. What is returned never arrives.
-    fn cut(&self) -> Response {
+impl ConnectionBreaker {
+    /// Makes every further write fail. The returned response never arrives.
+    fn break_connection(&self) -> Response {
         self.0.store(true, SeqCst);
         StatusCode::OK.into_response()
     }
 }
 
-impl Connected<IncomingStream<'_, Cuttable>> for Cut {
-    fn connect_info(stream: IncomingStream<'_, Cuttable>) -> Self {
-        stream.io().cut.clone()
+impl Connected<IncomingStream<'_, BreakableListener>> for ConnectionBreaker {
+    fn connect_info(stream: IncomingStream<'_, BreakableListener>) -> Self {
+        stream.io().breaker.clone()
     }
 }
 
-struct Cuttable(TcpListener);
+struct BreakableListener(TcpListener);
 
-impl Listener for Cuttable {
-    type Io = CuttableStream;
+impl Listener for BreakableListener {
+    type Io = BreakableStream;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, addr) = Listener::accept(&mut self.0).await;
-        let cut = Cut::default();
-        (CuttableStream { stream, cut }, addr)
+        let breaker = ConnectionBreaker::default();
+        (BreakableStream { stream, breaker }, addr)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -163,21 +163,21 @@ impl Listener for Cuttable {
     }
 }
 
-struct CuttableStream {
+struct BreakableStream {
     stream: TcpStream,
-    cut: Cut,
+    breaker: ConnectionBreaker,
 }
 
-impl CuttableStream {
+impl BreakableStream {
     fn open(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        if self.cut.0.load(SeqCst) {
+        if self.breaker.0.load(SeqCst) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(Pin::new(&mut self.stream))
     }
 }
 
-impl AsyncRead for CuttableStream {
+impl AsyncRead for BreakableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -187,7 +187,7 @@ impl AsyncRead for CuttableStream {
     }
 }
 
-impl AsyncWrite for CuttableStream {
+impl AsyncWrite for BreakableStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

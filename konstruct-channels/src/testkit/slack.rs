@@ -1,4 +1,4 @@
-//! A fake Slack: the Web API methods that the channel uses, and the events that they cause.
+//! A fake Slack: the Web API methods that the channel uses, and the resulting events.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::server::{self, Cut, Fault, Plan, Reply};
-use crate::{loose::Loose as _, slack::wire};
+use super::server::{self, ConnectionBreaker, Fault, Plan, Reply};
+use crate::{lenient_json::LenientJson as _, slack::wire};
 
-/// A message that the fake Slack took.
+/// A message that the fake Slack accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SlackPost {
@@ -36,7 +36,7 @@ pub struct SlackPost {
     pub channel: String,
     /// The thread, if it is in one.
     pub thread_ts: Option<String>,
-    /// What it says, in `mrkdwn`.
+    /// Its text, in `mrkdwn`.
     pub text: String,
     /// Its blocks, as they were posted.
     #[serde(default)]
@@ -47,8 +47,8 @@ pub struct SlackPost {
 
 /// A fake Slack: one workspace (`T1`) with one app (`A1`), whose bot is the user `UBOT`.
 ///
-/// Its web API stands under `/api`. Over HTTP, `GET /_fake/posts` lists what it took, and `POST /_fake/plan` with
-/// `{"method": "chat.postMessage", "fault": "drop_after"}` plans a fault, so that another process can use it too.
+/// Its Web API is at `/api`. Over HTTP, `GET /_fake/posts` lists the accepted messages, and `POST /_fake/plan` with `{"method":
+/// "chat.postMessage", "fault": "drop_after"}` plans a fault, so that another process can use it too.
 #[derive(Clone, Debug, Default)]
 pub struct FakeSlack(Arc<Inner>);
 
@@ -64,10 +64,10 @@ struct Inner {
 }
 
 impl FakeSlack {
-    /// Starts it on a free port of this machine, in a task of its own.
+    /// Starts it on a free local port, in a separate task.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// If no port is available.
     pub async fn start() -> io::Result<Self> {
         let fake = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -79,7 +79,7 @@ impl FakeSlack {
     /// Serves it until the task ends.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// If the listener fails.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         self.bound(&listener)?;
         let router = Router::new()
@@ -107,51 +107,51 @@ impl FakeSlack {
         format!("http://{addr}")
     }
 
-    /// Returns the base URL of its web API.
+    /// Returns the base URL of its Web API.
     pub fn url(&self) -> String {
         format!("{}/api", self.origin())
     }
 
-    /// Plans a fault for the next call of a method that none is planned for yet.
+    /// Plans a fault for the next call of a method without a planned fault.
     pub fn plan(&self, method: &str, fault: Fault) {
         self.0.plan.add(method, fault);
     }
 
-    /// Answers every call with an error such as `token_revoked` from now on, or with `None` as usual again.
+    /// Makes every call fail with an error such as `token_revoked`; `None` restores normal operation.
     pub fn refuse(&self, error: Option<&str>) {
         *lock(&self.0.refusal) = error.map(str::to_owned);
     }
 
-    /// Returns what it took.
+    /// Returns the accepted messages.
     pub fn posts(&self) -> Vec<SlackPost> {
         lock(&self.0.posts).clone()
     }
 
-    /// Returns how often a status was set.
+    /// Returns the number of status updates.
     pub fn statuses(&self) -> u64 {
         self.0.statuses.load(SeqCst)
     }
 
-    /// Puts a file there. Returns its address.
+    /// Stores a file and returns its URL.
     pub fn put_file(&self, id: &str, mime: &str, bytes: impl Into<Bytes>) -> String {
         lock(&self.0.files).insert(id.to_owned(), (mime.to_owned(), bytes.into()));
         format!("{}/files/{id}", self.origin())
     }
 
-    /// Returns the body of an event: a person says something. Each has an id and a time of its own.
+    /// Returns an event body: a person writes a message. Every event has a new id and time.
     pub fn message(&self, channel: &str, user: &str, text: &str) -> Vec<u8> {
         self.spoken("message", channel, user, text, &self.next_ts())
     }
 
-    /// Returns the bodies of the two events of one message that names the bot: the `message` and its `app_mention` twin.
+    /// Returns the two event bodies of a message that mentions the bot: its `message` and its `app_mention`.
     pub fn mention(&self, channel: &str, user: &str, text: &str) -> [Vec<u8>; 2] {
         let ts = self.next_ts();
         let text = format!("<@UBOT> {text}");
         ["message", "app_mention"].map(|kind| self.spoken(kind, channel, user, &text, &ts))
     }
 
-    /// Returns the form that Slack posts when somebody presses a button of a message, or picks an option of its menu, by the
-    /// value of either. `None` if the message shows none with it.
+    /// Returns Slack's form for a person who presses a button of a message or selects an option of its menu, by the value of
+    /// either. `None` if the message has no such element.
     pub fn press(&self, post: &SlackPost, user: &str, value: &str) -> Option<Vec<u8>> {
         let elements = post.blocks.iter().flat_map(|block| block.items("elements"));
         let action = elements.clone().find_map(|element| {
@@ -187,7 +187,7 @@ impl FakeSlack {
         Some(form.finish().into_bytes())
     }
 
-    /// Returns the body of the event by which Slack tells the app of its own message.
+    /// Returns the event body with which Slack reports the app's own message.
     pub fn echo(&self, post: &SlackPost) -> Vec<u8> {
         self.callback(json!({
             "type": "message", "channel": post.channel, "user": "UBOT", "bot_id": "BBOT", "app_id": "A1",
@@ -214,7 +214,7 @@ impl FakeSlack {
         body.to_string().into_bytes()
     }
 
-    /// Returns a time that was not given before.
+    /// Returns a new time.
     fn next_ts(&self) -> String {
         let now = SystemClock.now().as_micros().unsigned_abs();
         self.0.last.fetch_max(now, SeqCst);
@@ -240,7 +240,7 @@ impl FakeSlack {
                 }),
                 None => json!({"ok": false, "error": "invalid_arguments"}),
             },
-            // As in Slack, replies stand in their thread only.
+            // As in Slack, replies are only in their thread.
             "conversations.history" => self.read(arguments, |post| post.thread_ts.is_none()),
             _ => json!({"ok": false, "error": "unknown_method"}),
         }
@@ -270,7 +270,7 @@ impl FakeSlack {
         answer
     }
 
-    /// Lists messages page by page. The cursor is how many were listed before.
+    /// Lists messages page by page. The cursor is the number of messages listed before.
     fn read(&self, arguments: &Value, belongs: impl Fn(&SlackPost) -> bool) -> Value {
         let number = |path| {
             arguments
@@ -309,7 +309,7 @@ impl FakeSlack {
 
 async fn call(
     State(fake): State<FakeSlack>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(breaker): ConnectInfo<ConnectionBreaker>,
     Path(method): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -325,7 +325,10 @@ async fn call(
         };
         (StatusCode::OK, Json(answer))
     };
-    fake.0.plan.perform(&method, &cut, limited, accept).await
+    fake.0
+        .plan
+        .perform(&method, &breaker, limited, accept)
+        .await
 }
 
 fn arguments(headers: &HeaderMap, body: &Bytes) -> Value {
@@ -350,7 +353,7 @@ async fn file(
         Some((mime, bytes)) if authorized(&headers) => {
             ([(CONTENT_TYPE, mime.clone())], bytes.clone()).into_response()
         }
-        // Slack shows strangers the page to sign in at.
+        // Without a valid token, Slack returns its sign-in page.
         Some(_) => ([(CONTENT_TYPE, "text/html")], "<html>").into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -365,14 +368,14 @@ async fn plan(State(fake): State<FakeSlack>, Json(planned): Json<Planned>) -> St
     StatusCode::NO_CONTENT
 }
 
-/// A fault that is planned over HTTP.
+/// A fault planned over HTTP.
 #[derive(Deserialize)]
 pub(super) struct Planned {
     pub(super) method: String,
     pub(super) fault: Fault,
 }
 
-/// Returns whether a token came along.
+/// Returns whether the request has a token.
 pub(super) fn authorized(headers: &HeaderMap) -> bool {
     headers
         .get("authorization")
@@ -390,7 +393,7 @@ fn metadata(key: Option<&str>) -> Value {
     )
 }
 
-/// Checks blocks against the limits that Slack documents.
+/// Checks blocks against Slack's documented limits.
 fn blocks_are_valid(blocks: &[Value]) -> bool {
     let within = |value: &Value, path: &str, max: usize| {
         value

@@ -1,4 +1,4 @@
-//! The laws that every decoder of webhooks obeys.
+//! The guarantees of every webhook decoder.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,13 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// Tries a decoder: it is total, it is deterministic, its events have ids and survive being stored, and twins fold.
+/// Tests a decoder: it is total and deterministic, its events have ids and survive serialization, and duplicates of one message
+/// share a logical id.
 ///
-/// `samples` are bodies that decode to at least one event; `twins` are pairs of bodies that tell of the same message.
+/// `samples` are bodies that decode to at least one event; `twins` are pairs of bodies for the same message.
 ///
 /// # Panics
-/// When a law is broken.
+/// If a guarantee is violated.
 pub fn decoding_suite(
     samples: &[&[u8]],
     twins: &[(&[u8], &[u8])],
@@ -27,17 +28,20 @@ pub fn decoding_suite(
         let (one, other) = (decode(one), decode(other));
         assert!(
             one.len() == 1 && other.len() == 1,
-            "a twin is one event: {one:?} {other:?}"
+            "each twin must decode to one event: {one:?} {other:?}"
         );
         assert!(
             !one[0].logical_id.is_empty(),
-            "a twin without a logical id: {one:?}"
+            "a twin has no logical id: {one:?}"
         );
-        assert_eq!(one[0].logical_id, other[0].logical_id, "twins do not fold");
-        assert_ne!(one[0].id, other[0].id, "twins are not one event");
+        assert_eq!(
+            one[0].logical_id, other[0].logical_id,
+            "twins must share their logical id"
+        );
+        assert_ne!(one[0].id, other[0].id, "twins must have different ids");
         assert_eq!(
             one[0].conversation, other[0].conversation,
-            "twins are said in one place"
+            "twins must share their conversation"
         );
     }
     check_total(samples, &decode);
@@ -46,23 +50,27 @@ pub fn decoding_suite(
 fn check_sample(sample: &[u8], decode: &impl Fn(&[u8]) -> Vec<Inbound>) {
     let events = decode(sample);
     let shown = String::from_utf8_lossy(sample);
-    assert!(!events.is_empty(), "no event: {shown}");
-    assert_eq!(events, decode(sample), "a redelivery differs: {shown}");
+    assert!(!events.is_empty(), "decoded to no event: {shown}");
+    assert_eq!(
+        events,
+        decode(sample),
+        "a redelivery decodes differently: {shown}"
+    );
     let ids: HashSet<_> = events.iter().map(|event| event.id.as_str()).collect();
-    assert_eq!(ids.len(), events.len(), "ids repeat: {ids:?}");
+    assert_eq!(ids.len(), events.len(), "duplicate ids: {ids:?}");
     for event in &events {
-        assert!(!event.id.is_empty(), "an event without an id: {event:?}");
+        assert!(!event.id.is_empty(), "an event has no id: {event:?}");
         assert!(
             event.raw.is_some(),
-            "an event without the provider's JSON: {event:?}"
+            "an event lacks the provider's JSON: {event:?}"
         );
         let stored = serde_json::to_string(event).expect("an event can be written");
         let read: Inbound = serde_json::from_str(&stored).expect("an event can be read back");
-        assert_eq!(&read, event, "an event changes when it is stored");
+        assert_eq!(&read, event, "an event changes when it is serialized");
     }
 }
 
-/// Any bytes, and samples with a part cut out and a byte exchanged, decode without a panic, twice the same.
+/// Asserts that arbitrary bytes, and samples with deleted and changed bytes, decode deterministically and without a panic.
 fn check_total(samples: &[&[u8]], decode: &impl Fn(&[u8]) -> Vec<Inbound>) {
     let config = Config {
         cases: 512,

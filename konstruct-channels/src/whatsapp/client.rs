@@ -1,4 +1,4 @@
-//! Meta's Graph API: one call, and what its answer means.
+//! Calls of Meta's Graph API, and the classification of its responses.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use serde_json::Value;
 
 use crate::{
     http::{self, Exchange},
-    loose::Loose as _,
+    lenient_json::LenientJson as _,
 };
 
-/// How long to wait before the same person can be sent another message, where Meta asks for it without saying how long.
+/// The wait before another message to the same person, if Meta requests one without a duration.
 const PAIR_WAIT: Duration = Duration::from_secs(6);
 
 /// Calls the Graph API.
 #[derive(Debug)]
 pub(super) struct Graph {
     pub(super) client: Client,
-    /// With the version.
+    /// Includes the version.
     pub(super) base: Url,
     pub(super) token: Secret,
 }
@@ -33,7 +33,7 @@ impl Graph {
         self.call(request.json(body)).await
     }
 
-    /// Reads a node.
+    /// Gets a node.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value> {
         let request = self.client.get(http::join(&self.base, path))?;
         self.call(request.query(query)).await
@@ -44,16 +44,16 @@ impl Graph {
     }
 }
 
-/// Reads an answer.
+/// Parses a response.
 ///
 /// # Errors
-/// As the code says. [`ErrorKind::Ambiguous`] where Meta does not know itself, or cannot be read.
+/// The kind of Meta's error code. [`ErrorKind::Ambiguous`] if the code leaves the outcome open, or the response cannot be parsed.
 fn answer(exchange: Exchange) -> Result<Value> {
     let json: Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
     let error = match json.at("error.code").as_i64() {
         None if exchange.is_success() && json.is_object() => return Ok(json),
         None if exchange.is_success() => {
-            Error::new(ErrorKind::Ambiguous, "the answer cannot be read")
+            Error::new(ErrorKind::Ambiguous, "the response cannot be parsed")
         }
         None => Error::new(
             http::status_kind(exchange.status),
@@ -74,19 +74,19 @@ fn answer(exchange: Exchange) -> Result<Value> {
     })
 }
 
-/// What a code means. Those that are not named mean a request that Meta refused.
+/// Classifies an error code. Unlisted codes mean that Meta rejected the request.
 fn kind(code: i64, exchange: &Exchange) -> ErrorKind {
     match code {
         4 | 17 | 32 | 613 | 80_007 | 130_429 | 131_048 | 131_056 => ErrorKind::RateLimited,
         131_016 | 131_057 | 133_004 => ErrorKind::Unavailable,
-        // "Something went wrong": Meta does not say how far it came.
+        // "Something went wrong": the code leaves open whether the request took effect.
         1 | 2 | 131_000 if exchange.is_server_error() => ErrorKind::Ambiguous,
         1 | 2 | 131_000 => ErrorKind::Unavailable,
-        // These hold for every message of the account: its token, its permissions, a lock, a number that is not registered.
+        // These apply to every message of the account: its token, its permissions, a lock, an unregistered number.
         0 | 3 | 10 | 102 | 190 | 200..=299 | 368 | 463 | 467 | 131_005 | 131_031 | 133_010 => {
             ErrorKind::Unauthorized
         }
-        // And these for one recipient: the window of 24 hours, an opt-out, a country.
+        // These apply to one recipient: the 24-hour window, an opt-out, a country.
         130_472 | 130_497 | 131_030 | 131_047 | 131_049 | 131_050 => ErrorKind::Forbidden,
         131_042 => ErrorKind::QuotaExhausted,
         33 | 131_026 | 132_001 => ErrorKind::NotFound,

@@ -1,22 +1,22 @@
-//! From Meta's bytes to events: every message, status and change of every entry.
+//! Decodes Meta's bytes into events: every message, status and change of every entry.
 //!
-//! A message is known by its `wamid`, a status by the message's `wamid` and how far it came; what has no id of its own gets
-//! the SHA-256 of the account, the time and the text of the change.
+//! A message is identified by its `wamid`, a status by the message's `wamid` and the state. Other changes get the SHA-256 of the
+//! account, the time and the text of the change.
 
 use konstruct_core::{
-    AccountId, Actor, ActorKind, Body, ChannelKind, ConversationRef, IdKind, Inbound, Lifecycle,
-    ProviderError, Timestamp,
+    AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Actor, ActorKind, Body, IdKind, Lifecycle, ProviderError},
 };
 use serde_json::{Value, value::RawValue};
 
 use super::{message, status, wire};
 use crate::{
     Decoded,
-    loose::{self, Loose as _},
+    lenient_json::{self, LenientJson as _},
     webhook::digest_id,
 };
 
-/// Decodes a verified request body. `now` stands in where Meta gives no time.
+/// Decodes a verified request body. `now` is used if Meta sends no time.
 ///
 /// ```
 /// use konstruct_channels::whatsapp;
@@ -30,7 +30,7 @@ use crate::{
 /// ```
 pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
     let text = String::from_utf8_lossy(body);
-    let Some(outline) = loose::outline(&text).map(loose::fields) else {
+    let Some(outline) = lenient_json::outline(&text).map(lenient_json::fields) else {
         return Decoded::undecodable();
     };
     if !outline
@@ -41,8 +41,8 @@ pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
     }
     let mut events = Vec::new();
     for entry in elements(outline.get("entry")) {
-        let entry = loose::fields(&entry);
-        let scalar = |name| loose::scalar(&loose::value(entry.get(name)?)?);
+        let entry = lenient_json::fields(&entry);
+        let scalar = |name| lenient_json::scalar(&lenient_json::value(entry.get(name)?)?);
         let business: Option<String> = scalar("id");
         let time: Option<String> = scalar("time");
         for change in elements(entry.get("changes")) {
@@ -57,7 +57,8 @@ pub fn decode(body: &[u8], now: Timestamp) -> Decoded {
 pub(super) struct Change<'a> {
     raw: &'a RawValue,
     field: String,
-    /// The value without its lists of messages and statuses, which are read one by one: one that is unreadable spoils none.
+    /// The value without its lists of messages and statuses. Those are parsed item by item, so that an unreadable item affects no
+    /// other.
     pub(super) value: Value,
     lists: [Vec<Box<RawValue>>; 3],
     account: AccountId,
@@ -65,20 +66,20 @@ pub(super) struct Change<'a> {
     now: Timestamp,
 }
 
-/// The lists whose items are events of their own.
+/// The lists whose items are separate events.
 const LISTS: [&str; 3] = ["messages", "message_echoes", "statuses"];
 
 impl<'a> Change<'a> {
     fn read(raw: &'a RawValue, business: Option<&str>, time: Option<&str>, now: Timestamp) -> Self {
-        let parts = loose::fields(raw);
+        let parts = lenient_json::fields(raw);
         let mut inner = parts
             .get("value")
-            .map(|value| loose::fields(value))
+            .map(|value| lenient_json::fields(value))
             .unwrap_or_default();
         let lists = LISTS.map(|name| elements(inner.remove(name).as_ref()));
         let value: Value = inner
             .into_iter()
-            .filter_map(|(name, raw)| Some((name, loose::value(raw)?)))
+            .filter_map(|(name, raw)| Some((name, lenient_json::value(raw)?)))
             .collect::<serde_json::Map<_, _>>()
             .into();
         let number = [
@@ -90,7 +91,7 @@ impl<'a> Change<'a> {
             raw,
             field: parts
                 .get("field")
-                .and_then(|raw| loose::scalar(&loose::value(raw)?))
+                .and_then(|raw| lenient_json::scalar(&lenient_json::value(raw)?))
                 .unwrap_or_default(),
             value,
             lists,
@@ -103,17 +104,17 @@ impl<'a> Change<'a> {
     fn decode(&self, events: &mut Vec<Inbound>) {
         let before = events.len();
         let [messages, echoes, statuses] = &self.lists;
-        // What the phone of the business was used to send, or had been before it was connected.
+        // Messages sent from the business's phone, or from before the number was connected.
         let echoed = self.field.ends_with("_echoes");
         let said = messages.iter().map(|raw| (raw, echoed));
         for (raw, echo) in said.chain(echoes.iter().map(|raw| (raw, true))) {
-            events.push(match loose::value(raw) {
+            events.push(match lenient_json::value(raw) {
                 Some(json) => message::decode(self, raw, &json, echo),
                 None => self.unsupported(raw, "nested too deep"),
             });
         }
         for raw in statuses {
-            events.push(match loose::value(raw) {
+            events.push(match lenient_json::value(raw) {
                 Some(json) => status::decode(self, raw, &json),
                 None => self.unsupported(raw, "nested too deep"),
             });
@@ -141,7 +142,7 @@ impl<'a> Change<'a> {
             }),
             "group_participants_update" => events.push(self.lifecycle(Lifecycle::Membership)),
             "account_update" => events.push(self.lifecycle(self.account_update())),
-            // A message may come without the name of its field.
+            // Some message changes lack the name of the field.
             "" if events.len() > before => {}
             field if wire::FIELDS.contains(&field) => {
                 events.push(self.lifecycle(Lifecycle::Other(field.to_owned())));
@@ -172,7 +173,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Whether people who write are left without an answer. Other restrictions are on campaigns and on new numbers.
+    /// Returns the restriction that stops replies to customers. Other restrictions affect campaigns and new numbers.
     fn restriction(&self) -> Option<Lifecycle> {
         let listed = ["restriction_info", "restrictions"];
         let restriction = listed
@@ -190,7 +191,7 @@ impl<'a> Change<'a> {
         Some(Lifecycle::Restricted { until })
     }
 
-    /// One event for each item of a list that says whom it is about.
+    /// Adds one event for each item of a list that names a person.
     fn each(&self, list: &str, events: &mut Vec<Inbound>, change: impl Fn(&Value) -> Lifecycle) {
         let items = self.value.items(list);
         if items.is_empty() {
@@ -219,7 +220,7 @@ impl<'a> Change<'a> {
         self.event(raw, Body::Unsupported { kind, errors })
     }
 
-    /// An event of which nothing is known but the account.
+    /// Creates an event of which only the account is known.
     pub(super) fn event(&self, raw: &RawValue, body: Body) -> Inbound {
         let [business, time] = &self.entry;
         let occurred_at = wire::timestamp(&self.value, "timestamp").or_else(|| wire::seconds(time));
@@ -233,8 +234,8 @@ impl<'a> Change<'a> {
         .with_raw(raw.to_owned())
     }
 
-    /// A person, with the name and the further ids that the change's contacts give. The phone number comes first, as long as
-    /// Meta gives it: a user id changes with the number.
+    /// Returns a person with the name and the additional ids from the change's contacts. The phone number comes first if Meta
+    /// sends it, because a user id changes with the number.
     pub(super) fn person(&self, of: &Value, phone: &[&str], user: &[&str]) -> Actor {
         let (mut phone, mut user) = (of.first(phone), of.first(user));
         if phone.as_deref().is_some_and(wire::is_user_id) {
@@ -271,13 +272,13 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Returns a list's items as they were written; none if it is no list.
+/// Returns a list's items as raw JSON, or none if it is not a list.
 fn elements(raw: Option<&&RawValue>) -> Vec<Box<RawValue>> {
     raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
         .unwrap_or_default()
 }
 
-/// Reads what Meta says about failures.
+/// Parses Meta's list of errors.
 pub(super) fn errors(list: &[Value]) -> Vec<ProviderError> {
     let read = |error: &Value| ProviderError {
         code: error.text("code").unwrap_or_default(),

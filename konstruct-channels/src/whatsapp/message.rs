@@ -1,8 +1,11 @@
-//! Messages of every type: what a customer sends, and what a person of the business answers from the phone app.
+//! Messages of every type: from customers, and from people of the business in the phone app.
 
 use konstruct_core::{
-    ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-    ConversationRef, IdKind, Inbound, Lifecycle, Quoted, Referral,
+    ConversationRef, Inbound,
+    message::{
+        ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind, IdKind,
+        Lifecycle, Quoted, Referral,
+    },
 };
 use serde_json::{Value, value::RawValue};
 
@@ -10,9 +13,9 @@ use super::{
     inbound::{Change, errors},
     wire,
 };
-use crate::loose::Loose as _;
+use crate::lenient_json::LenientJson as _;
 
-/// Decodes a message. An echo is one that the business sent from its phone.
+/// Decodes a message. An echo is a message that the business sent from its phone.
 pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo: bool) -> Inbound {
     let (phone, user): (&[&str], &[&str]) = if echo {
         (
@@ -85,7 +88,7 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
     event
 }
 
-/// The advertisement whose button led here.
+/// Returns the advertisement whose button started the conversation.
 fn referral(part: &Value) -> Option<Referral> {
     let mut referral = Referral::default();
     referral.source_url = part.text("source_url");
@@ -135,7 +138,7 @@ fn body(message: &Value) -> Body {
     })
 }
 
-/// The type that it says, or that of the part which it has.
+/// Returns the declared type, or otherwise the type of the part that is present.
 fn kind(message: &Value) -> String {
     message.text("type").unwrap_or_else(|| {
         let has = |kind: &&&str| message.get(**kind).is_some();
@@ -150,7 +153,7 @@ fn kind_of_inner(edit: &Value) -> String {
     kind(edit.at("message"))
 }
 
-/// What was pressed, chosen or filled in. Its value is what the person saw.
+/// Returns the pressed, selected or completed element. Its value is the text that the person saw.
 fn action(kind: &str, part: &Value) -> Option<Body> {
     let reply = part.text("type").unwrap_or_else(|| kind.to_owned());
     let (inner, action, value): (_, &[&str], &[&str]) = match reply.as_str() {
@@ -177,7 +180,7 @@ fn system(message: &Value, part: &Value) -> Lifecycle {
                 .first(&["wa_id", "new_wa_id", "user_id"])
                 .unwrap_or_default(),
         },
-        // The two are of one kind: a phone number is no earlier user id.
+        // The two ids must be of one kind: a phone number is not a previous user id.
         Some("user_changed_user_id") => Lifecycle::IdentityChanged {
             old: part
                 .text("previous_user_id")
@@ -190,7 +193,7 @@ fn system(message: &Value, part: &Value) -> Lifecycle {
     }
 }
 
-/// What was said; `None` for a type that says nothing known.
+/// Returns the content, or `None` for an unknown type.
 fn content(kind: &str, message: &Value) -> Option<Content> {
     let part = message.at(kind);
     let (text, attachments) = match kind {
@@ -246,7 +249,7 @@ fn file(kind: &str, part: &Value) -> Attachment {
     }
 }
 
-/// An attachment that is all in its name.
+/// An attachment that consists only of its name.
 fn bare(kind: AttachmentKind, url: Option<String>, name: String) -> Attachment {
     Attachment {
         kind,

@@ -1,12 +1,14 @@
-//! The `WhatsApp` channel: sending, showing progress, fetching files.
+//! The `WhatsApp` channel: sending, progress, downloading files.
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
-    Attachment, Capabilities, Channel, ChannelKind, Choices, ConversationKind, ConversationRef,
-    Error, ErrorKind, Find, FindQuery, Op, Outgoing, Receipt, Rendered, Result, Secret,
+    Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::{Attachment, ConversationKind},
+    outgoing::{Choices, Rendered},
 };
 
 use serde_json::{Value, json};
@@ -18,18 +20,18 @@ use super::{
 use crate::{
     choices::{Control, as_text},
     http,
-    loose::Loose as _,
+    lenient_json::LenientJson as _,
     markdown::{self, Limits, Notation},
     media,
 };
 
-/// The most characters of a text that Meta takes.
+/// Meta's limit for a text, in characters.
 const MAX_TEXT: usize = 4096;
 
-/// The most characters of the text above buttons or a list.
+/// Meta's limit for the text above buttons or a list, in characters.
 const MAX_BODY: usize = 1024;
 
-/// WhatsApp's formatting: nothing has to be escaped.
+/// WhatsApp's formatting, which needs no escaping.
 const NOTATION: Notation = Notation {
     entities: false,
     brackets: false,
@@ -51,16 +53,16 @@ const LIST: Control = Control {
     description: Some(72),
 };
 
-/// The most characters of the label of the button that opens a list.
+/// The maximum label length of the button that opens a list, in characters.
 const MAX_PROMPT: usize = 20;
 
 /// A WhatsApp number of a business.
 ///
-/// Meta cannot be asked whether a message arrived: only a status with the send's key tells.
+/// Meta offers no way to look up a message: only a status event with the send's key confirms a delivery.
 ///
 /// ```
 /// use konstruct_channels::WhatsApp;
-/// use konstruct_core::{Channel, Find, Secret};
+/// use konstruct_core::{Channel, Secret, channel::Find};
 ///
 /// let whatsapp = WhatsApp::builder("106540352242922", Secret::new("EAAG1")).build()?;
 /// assert_eq!(whatsapp.capabilities().find, Find::Event);
@@ -85,21 +87,21 @@ pub struct WhatsAppBuilder {
 }
 
 impl WhatsAppBuilder {
-    /// Sets the base URL of the Graph API: `https://graph.facebook.com`.
+    /// Sets the base URL of the Graph API; the default is `https://graph.facebook.com`.
     #[must_use]
     pub fn api_url(mut self, url: impl Into<String>) -> Self {
         self.api_url = url.into();
         self
     }
 
-    /// Sets the version of the Graph API: `v23.0`.
+    /// Sets the version of the Graph API; the default is `v23.0`.
     #[must_use]
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// Sets how long one request may take: 10 seconds.
+    /// Sets the timeout of one request; the default is 10 seconds.
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -109,7 +111,7 @@ impl WhatsAppBuilder {
     /// Builds the channel.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for an empty number, token or version, or a URL that is not one of HTTP.
+    /// [`ErrorKind::InvalidInput`] for an empty number, token or version, or a URL that is not HTTP or HTTPS.
     pub fn build(self) -> Result<WhatsApp> {
         let required = [
             ("phone_number_id", self.number.is_empty()),
@@ -123,6 +125,7 @@ impl WhatsAppBuilder {
         let api = http::base_url("api_url", &self.api_url)?;
         let mut capabilities = Capabilities::new(Find::Event, MAX_TEXT);
         capabilities.progress = true;
+        capabilities.read_receipts = true;
         capabilities.request_timeout = self.timeout;
         Ok(WhatsApp {
             graph: Graph {
@@ -142,13 +145,13 @@ impl WhatsAppBuilder {
     }
 }
 
-/// Which number it is.
+/// The identity of a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WhatsAppIdentity {
-    /// The number, as it is shown.
+    /// The display form of the number.
     pub number: String,
-    /// The name that Meta has verified.
+    /// The name verified by Meta.
     pub name: String,
 }
 
@@ -164,10 +167,10 @@ impl WhatsApp {
         }
     }
 
-    /// Asks Meta which number it is.
+    /// Returns the number's identity.
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthorized`] if the token is not valid, and when Meta cannot be asked.
+    /// [`ErrorKind::Unauthorized`] if the token is not valid, and the errors of the call.
     pub async fn identity(&self) -> Result<WhatsAppIdentity> {
         let fields = [("fields", "display_phone_number,verified_name")];
         let answer = self.graph.get(&[&self.number], &fields).await?;
@@ -179,7 +182,12 @@ impl WhatsApp {
 
     async fn send(&self, to: &ConversationRef, key: &str, outgoing: &Outgoing) -> Result<Receipt> {
         let outgoing = shown(outgoing);
-        let too_large = || Error::new(ErrorKind::TooLarge, "text: not rendered");
+        let too_large = || {
+            Error::new(
+                ErrorKind::TooLarge,
+                "text: too long for one message; split it with `render` first",
+            )
+        };
         if outgoing.text.len() > markdown::MAX_SOURCE {
             return Err(too_large());
         }
@@ -237,34 +245,34 @@ impl WhatsApp {
             Some(_) => Ok(Receipt { message }),
             None => Err(Error::new(
                 ErrorKind::Ambiguous,
-                "the answer names no message",
+                "the response contains no message id",
             )),
         }
     }
 
-    /// Marks the message as read and shows that somebody types; where Meta refuses, nothing is lost.
-    async fn progress(&self, message: Option<&str>) -> Result<Receipt> {
+    /// Marks the message as read and, if `types`, shows a typing indicator. Errors are ignored, except a rejected token.
+    async fn progress(&self, message: Option<&str>, types: bool) -> Result<Receipt> {
         if let Some(message_id) = message {
             let reading = Reading {
                 messaging_product: "whatsapp",
                 status: "read",
                 message_id,
-                typing_indicator: Typing { kind: "text" },
+                typing_indicator: types.then_some(Typing { kind: "text" }),
             };
             let path = [self.number.as_str(), "messages"];
             if let Err(error) = self.graph.post(&path, &reading).await {
-                // A refused token is worth knowing before a model is paid.
+                // A rejected token should be detected before a model is paid.
                 if error.kind() == ErrorKind::Unauthorized {
                     return Err(error);
                 }
-                tracing::debug!(%error, "whatsapp shows no progress");
+                tracing::debug!(%error, "could not show progress in whatsapp");
             }
         }
         Ok(Receipt::default())
     }
 }
 
-/// Returns what is shown: choices that neither buttons nor a list take become text.
+/// Returns the message as displayed: choices that fit neither buttons nor a list become text.
 fn shown(outgoing: &Outgoing) -> Outgoing {
     match &outgoing.choices {
         Some(choices) if !BUTTONS.takes(choices) && !LIST.takes(choices) => as_text(outgoing),
@@ -278,7 +286,7 @@ fn prompt(choices: &Choices) -> String {
     label.chars().take(MAX_PROMPT).collect()
 }
 
-/// Writes choices as buttons, or as a list.
+/// Converts choices to buttons or a list.
 fn interactive(text: &str, choices: &Choices) -> Value {
     let options = choices.options.iter();
     if BUTTONS.takes(choices) {
@@ -325,14 +333,15 @@ impl Channel for WhatsApp {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
             Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing).await,
-            Op::Progress { message, .. } => self.progress(message.as_deref()).await,
+            Op::Progress { message, .. } => self.progress(message.as_deref(), true).await,
+            Op::MarkRead { message, .. } => self.progress(Some(&message), false).await,
         }
     }
 
     async fn find(&self, _: FindQuery) -> Result<Option<Receipt>> {
         Err(Error::new(
             ErrorKind::Unsupported,
-            "whatsapp cannot be asked for a message",
+            "whatsapp offers no way to look up a message",
         ))
     }
 
@@ -351,11 +360,14 @@ impl Channel for WhatsApp {
         {
             return Err(Error::new(
                 ErrorKind::TooLarge,
-                format!("more than {max_bytes} bytes"),
+                format!("the file is larger than {max_bytes} bytes"),
             ));
         }
         let Some(url) = node.text("url") else {
-            return Err(Error::new(ErrorKind::Protocol, "a file without an address"));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the response contains no URL of the file",
+            ));
         };
         let (bytes, _) = self.files.fetch(&url, max_bytes).await?;
         let announced = attachment.sha256.iter().cloned().chain(node.text("sha256"));

@@ -6,13 +6,14 @@ use sha2::Sha256;
 
 use crate::WebhookRequest;
 
-/// Verifies that a request is Meta's: an HMAC over its raw body, which escapes what is not ASCII.
+/// Verifies that a request comes from Meta: an HMAC over its raw body, which escapes non-ASCII characters.
 #[derive(Clone, Debug)]
 pub(super) struct Verifier(Secret);
 
 impl Verifier {
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if the secret is empty: anybody could sign.
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if the secret is empty, because then anybody could
+    /// sign.
     pub(super) fn new(secret: Secret) -> Result<Self> {
         if secret.is_empty() {
             return Err(Error::invalid("app_secret", "must not be empty"));
@@ -20,7 +21,7 @@ impl Verifier {
         Ok(Self(secret))
     }
 
-    /// Returns whether the request is Meta's. Takes the same time wherever the signature differs.
+    /// Returns whether the request comes from Meta. Runs in constant time.
     pub(super) fn verify(&self, request: &WebhookRequest) -> bool {
         request
             .header("x-hub-signature-256")
@@ -30,7 +31,7 @@ impl Verifier {
             .is_some_and(|(given, mac)| mac.verify_slice(&given).is_ok())
     }
 
-    /// Compares two texts by their HMACs: it takes the same time wherever they differ.
+    /// Compares two texts by their HMACs, in constant time.
     pub(super) fn same(&self, given: &str, expected: &str) -> bool {
         mac(&self.0, given.as_bytes())
             .zip(mac(&self.0, expected.as_bytes()))
@@ -46,7 +47,7 @@ fn mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// Returns the signature that Meta would give.
+/// Returns Meta's signature of a body.
 #[cfg(any(test, feature = "testkit"))]
 pub(crate) fn sign(secret: &Secret, body: &[u8]) -> String {
     mac(secret, body).map_or_else(String::new, |mac| {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_signature_or_a_secret_is_refused() {
+    fn a_request_without_a_signature_or_a_secret_is_rejected() {
         assert!(Verifier::new(Secret::new("")).is_err());
         let verifier = Verifier::new(Secret::new("s")).expect("a verifier");
         assert!(!verifier.verify(&WebhookRequest::post("{}")));

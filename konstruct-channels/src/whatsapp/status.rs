@@ -1,15 +1,18 @@
-//! Statuses: what became of a message that we sent.
+//! Statuses of sent messages.
 
-use konstruct_core::{Body, ConversationKind, ConversationRef, DeliveryState, Inbound};
+use konstruct_core::{
+    ConversationRef, Inbound,
+    message::{Body, ConversationKind, DeliveryState},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
     inbound::{Change, errors},
     wire,
 };
-use crate::loose::Loose as _;
+use crate::lenient_json::LenientJson as _;
 
-/// Decodes a status. It belongs to the conversation of its recipient.
+/// Decodes a status. It belongs to its recipient's conversation.
 pub(super) fn decode(change: &Change<'_>, raw: &RawValue, status: &Value) -> Inbound {
     let name = status.text("status").unwrap_or_default();
     let message = status.text("id");

@@ -1,11 +1,11 @@
-//! The webhook of a WhatsApp app: the handshake, and everything that Meta reports.
+//! The webhook of a WhatsApp app: the handshake, and all of Meta's reports.
 
 use konstruct_core::{Error, Result, Secret, Timestamp};
 
 use super::{inbound::decode, signature::Verifier};
 use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
-/// Verifies and decodes what Meta sends to an app.
+/// Verifies and decodes Meta's requests to an app.
 #[derive(Clone, Debug)]
 pub struct WhatsAppWebhook {
     verifier: Verifier,
@@ -13,7 +13,7 @@ pub struct WhatsAppWebhook {
 }
 
 impl WhatsAppWebhook {
-    /// Makes it with the app's secret and the token that was entered beside the webhook's address.
+    /// Creates the webhook with the app's secret and the verify token that was entered next to the webhook's URL.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if either is empty.
@@ -27,7 +27,7 @@ impl WhatsAppWebhook {
         })
     }
 
-    /// Meta asks once whether this address expects it.
+    /// Answers Meta's one-time verification of the URL.
     fn handshake(&self, request: &WebhookRequest) -> HttpReply {
         let given = request.parameter("hub.verify_token").unwrap_or_default();
         let expected = self.verifier.same(&given, self.verify_token.expose());

@@ -1,10 +1,10 @@
-//! Meta's JSON, and the names that its reference knows.
+//! Meta's JSON, and the names in its reference.
 
 use konstruct_core::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::loose::Loose as _;
+use crate::lenient_json::LenientJson as _;
 
 /// The body of `POST /{phone_number_id}/messages`.
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ pub(super) struct Send<'a> {
     pub(super) biz_opaque_callback_data: &'a str,
 }
 
-/// Whom it goes to: a phone number or group, or a business-scoped user id.
+/// The recipient: a phone number or group, or a business-scoped user id.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Recipient<'a> {
@@ -28,7 +28,7 @@ pub(super) enum Recipient<'a> {
     Recipient(&'a str),
 }
 
-/// What kind of message, under its own name.
+/// The content, under the name of its type.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Message<'a> {
@@ -41,29 +41,30 @@ pub(super) enum Message<'a> {
     },
 }
 
-/// What is said.
+/// The text.
 #[derive(Serialize)]
 pub(super) struct Text<'a> {
     pub(super) body: &'a str,
     pub(super) preview_url: bool,
 }
 
-/// Which message is quoted.
+/// The quoted message.
 #[derive(Serialize)]
 pub(super) struct Context<'a> {
     pub(super) message_id: &'a str,
 }
 
-/// The body that marks a message as read and shows that somebody types.
+/// The body that marks a message as read and shows a typing indicator.
 #[derive(Serialize)]
 pub(super) struct Reading<'a> {
     pub(super) messaging_product: &'static str,
     pub(super) status: &'static str,
     pub(super) message_id: &'a str,
-    pub(super) typing_indicator: Typing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) typing_indicator: Option<Typing>,
 }
 
-/// How somebody types.
+/// The kind of typing indicator.
 #[derive(Serialize)]
 pub(super) struct Typing {
     #[serde(rename = "type")]
@@ -82,12 +83,12 @@ pub(super) fn is_user_id(id: &str) -> bool {
     })
 }
 
-/// Reads the time at a path.
+/// Parses the time at a path.
 pub(super) fn timestamp(value: &Value, path: &str) -> Option<Timestamp> {
     seconds(&value.text(path)?)
 }
 
-/// Reads a time in seconds, or in milliseconds as some fields have it.
+/// Parses a time in seconds, or in milliseconds as in some fields.
 pub(super) fn seconds(time: &str) -> Option<Timestamp> {
     const MILLIS_SINCE: i64 = 100_000_000_000;
     Some(match time.parse().ok()? {
@@ -96,7 +97,7 @@ pub(super) fn seconds(time: &str) -> Option<Timestamp> {
     })
 }
 
-/// The types of messages that carry something under their own name.
+/// The message types that have content under their own name.
 pub(super) const MESSAGE_TYPES: &[&str] = &[
     "text",
     "image",
@@ -115,7 +116,7 @@ pub(super) const MESSAGE_TYPES: &[&str] = &[
     "revoke",
 ];
 
-/// The fields of a webhook that Meta documents and that are not decoded further.
+/// The webhook fields that Meta documents and that are not decoded further.
 pub(super) const FIELDS: &[&str] = &[
     "account_alerts",
     "account_review_update",
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_id_is_told_from_a_phone_number() {
+    fn user_ids_differ_from_phone_numbers() {
         assert!(is_user_id("US.13491208655302741918"));
         assert!(is_user_id("DE.ENT.11815799212886844830"));
         for other in [

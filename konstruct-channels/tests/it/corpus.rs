@@ -1,17 +1,17 @@
-//! Published payloads, where they lie beside the project or at `KONSTRUCT_CORPUS`: all decode, and all that the references
-//! know is typed.
+//! Published payloads, if they are stored beside the project or at `KONSTRUCT_CORPUS`: all of them decode, and every documented
+//! event gets a type.
 
 use std::{fs, path::PathBuf};
 
 use konstruct_channels::{
     Received, SlackWebhook, Webhook as _, WebhookRequest, WhatsAppWebhook, slack, testkit, whatsapp,
 };
-use konstruct_core::{Body, Inbound, Secret, Timestamp};
+use konstruct_core::{Inbound, Secret, Timestamp, message::Body};
 use serde_json::Value;
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// What the providers themselves call unsupported or unknown, or what no reference has.
+/// Types that the providers themselves call unsupported or unknown, or that are in no reference.
 const UNKNOWN: &[&str] = &["unknown", "unsupported", "unknown_field_xyz"];
 
 fn read(name: &str) -> Option<String> {
@@ -92,7 +92,7 @@ fn whatsapp_payloads_are_typed() {
 }
 
 #[test]
-fn what_meta_itself_signed_verifies() {
+fn metas_own_signature_verifies() {
     let Some(vector) = read("meta_signed_webhook.json") else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The gateway acknowledges only what is durable.
+//! The gateway acknowledges only durable events.
 
 use std::sync::{
     Arc,
@@ -11,8 +11,9 @@ use konstruct_channels::{
     testkit::{FakeGraph, FakeSlack, deliver, redelivered, signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, ConnectionState, Directory, Error,
-    Result, Route, Secret, Staff, TenantId, Timestamp,
+    AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Secret,
+    TenantId, Timestamp,
+    directory::{ConnectionState, Route, Staff},
     store::History as _,
     testkit::{ReferenceStore, VirtualClock},
 };
@@ -20,7 +21,7 @@ use konstruct_core::{
 const SLACK: ChannelKind = ChannelKind::SLACK;
 const WHATSAPP: ChannelKind = ChannelKind::WHATSAPP;
 
-/// Knows the team `T1` and the number `P1`, of two tenants.
+/// Contains the team `T1` and the number `P1`, of two tenants.
 #[derive(Debug)]
 struct Accounts {
     slack: Route,
@@ -130,7 +131,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn redeliveries_twins_and_disorder_leave_one_event_each() {
+async fn redeliveries_duplicates_and_disorder_leave_one_event_each() {
     let world = World::new();
     let (slack, graph) = (FakeSlack::default(), FakeGraph::default());
     let [message, mention] = slack.mention("C1", "U1", "where is my bike?");
@@ -157,7 +158,7 @@ async fn redeliveries_twins_and_disorder_leave_one_event_each() {
 }
 
 #[tokio::test]
-async fn what_is_not_durable_is_not_acknowledged() {
+async fn undurable_events_are_not_acknowledged() {
     let world = World::new();
     let request = world.slack(FakeSlack::default().message("D1", "U1", "hello"));
     world.accounts.broken.store(true, SeqCst);
@@ -169,7 +170,7 @@ async fn what_is_not_durable_is_not_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_providers_is_rejected() {
+async fn forged_requests_are_rejected() {
     let world = World::new();
     let body = FakeSlack::default().message("D1", "U1", "hello");
     let forged = signed_slack(&Secret::new("other"), world.clock.now(), body.clone());
@@ -192,7 +193,7 @@ async fn what_is_not_the_providers_is_rejected() {
 }
 
 #[tokio::test]
-async fn strangers_and_nonsense_are_acknowledged_and_counted() {
+async fn unknown_accounts_and_nonsense_are_acknowledged_and_counted() {
     let world = World::new();
     let graph = FakeGraph::default();
     assert_eq!(
@@ -253,7 +254,7 @@ async fn handshakes_are_answered() {
 }
 
 #[tokio::test]
-async fn slack_is_answered_what_it_waits_for() {
+async fn slack_receives_the_expected_response() {
     let world = World::new();
     let suggestion = "payload=%7B%22type%22%3A%22block_suggestion%22%2C%22team%22%3A%7B%22id%22%3A%22T1%22%7D%7D";
     let reply = world.gateway.handle(&SLACK, &world.slack(suggestion)).await;
@@ -267,9 +268,9 @@ async fn slack_is_answered_what_it_waits_for() {
     assert_eq!(world.counts().accepted, 2);
 }
 
-/// An app's router limits bodies to 2 MB unless it is told otherwise; Meta sends up to 3 MB.
+/// An app's router limits bodies to 2 MB by default; Meta sends up to 3 MB.
 #[tokio::test]
-async fn the_routes_take_what_the_gateway_takes() {
+async fn the_routes_accept_the_gateways_largest_body() {
     let world = World::new();
     let secret = world.secret.clone();
     let counts = Arc::new(world.gateway);

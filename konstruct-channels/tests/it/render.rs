@@ -1,12 +1,15 @@
-//! Whatever a model writes is rendered within the limits, loses no word, and is taken by the vendors.
+//! Any text of a model is rendered within the limits, without losing a word, and accepted by the vendors.
 
 use std::collections::BTreeMap;
 
 use konstruct_channels::{Slack, WhatsApp};
-use konstruct_core::{Channel, Choice, Choices, Outgoing, Secret};
+use konstruct_core::{
+    Channel, Outgoing, Secret,
+    outgoing::{Choice, Choices},
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// Pieces of which models and attackers make texts. Words are numbered, so that each can be found again.
+/// Typical pieces of texts by models and attackers. Words are numbered, so that each can be found again.
 const PIECES: &[&str] = &[
     "word",
     "**bold** ",
@@ -77,7 +80,7 @@ fn text() -> impl Strategy<Value = String> {
     })
 }
 
-/// The numbered words of a text, each with how often it occurs.
+/// Returns the numbered words of a text with their number of occurrences.
 fn words(text: &str) -> BTreeMap<String, usize> {
     let mut words = BTreeMap::new();
     for word in text.split(|c: char| !c.is_ascii_alphanumeric()) {

@@ -1,11 +1,13 @@
-//! What Slack's events become.
+//! Decoding of Slack's events.
 
 use konstruct_channels::{
     Received, SlackWebhook, Webhook as _, WebhookRequest, slack, testkit::signed_slack,
 };
 use konstruct_core::{
-    ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Quoted, Secret, Timestamp,
+    Inbound, Secret, Timestamp,
+    message::{
+        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::{Value, json};
 
@@ -39,7 +41,7 @@ fn form(pairs: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_is_addressed_and_placed() {
+fn a_message_has_its_sender_and_conversation() {
     let check = |message: Value, key: &str, direct: bool, mention: bool, thread: bool| {
         let mut json = json!({"type": "message", "user": "U1", "text": "hi", "ts": "1.000002"});
         json.as_object_mut()
@@ -150,7 +152,7 @@ fn twins_share_the_logical_id_and_edits_do_not() {
 }
 
 #[test]
-fn an_unfurled_link_is_no_edit_and_a_tombstone_is_a_deletion() {
+fn an_unfurled_link_is_not_an_edit_and_a_tombstone_is_a_deletion() {
     let check = |message: Value, expected: Body| {
         let event = event(
             json!({"type": "message", "subtype": "message_changed", "hidden": true, "channel": "C1",
@@ -171,7 +173,7 @@ fn an_unfurled_link_is_no_edit_and_a_tombstone_is_a_deletion() {
 }
 
 #[test]
-fn the_own_echo_settles_its_send() {
+fn our_own_echo_settles_its_send() {
     let metadata = json!({"event_type": "konstruct_send", "event_payload": {"key": "trn_1.0"}});
     let settled = |event: &Inbound| match &event.body {
         Body::Delivery {
@@ -200,7 +202,7 @@ fn the_own_echo_settles_its_send() {
 }
 
 #[test]
-fn bots_are_told_from_people_and_from_the_employee() {
+fn bots_people_and_the_employee_are_distinguished() {
     let check = |message: Value, kind: ActorKind| {
         let mut json = json!({"type": "message", "channel": "C1", "ts": "1.2", "text": "hi"});
         json.as_object_mut()
@@ -223,7 +225,7 @@ fn bots_are_told_from_people_and_from_the_employee() {
         ActorKind::Myself,
     );
     check(json!({}), ActorKind::System);
-    // Somebody else's forgery of our metadata settles nothing.
+    // Forged metadata of another sender settles nothing.
     let forged = json!({"event_type": "konstruct_send", "event_payload": {"key": "trn_1.0"}});
     check(
         json!({"user": "U2", "bot_id": "B2", "metadata": forged}),
@@ -232,7 +234,7 @@ fn bots_are_told_from_people_and_from_the_employee() {
 }
 
 #[test]
-fn changes_are_typed_and_only_the_unknown_is_unsupported() {
+fn only_unknown_changes_are_unsupported() {
     let check = |json: Value, expected: Lifecycle| {
         let event = event(json.clone());
         assert_eq!(event.body, Body::Lifecycle { change: expected }, "{json}");
@@ -483,7 +485,7 @@ fn interactions_are_actions() {
         json!({"type": "block_actions", "actions": [{"action_id": "a"}], "view": {"state": {"values": {}}}}),
     );
     check(plain, "block_actions:", "a", "");
-    // Nobody is to act on what is only typed so far.
+    // Unfinished input must not trigger an action.
     let typed = with(
         json!({"type": "block_suggestion", "action_id": "a", "value": "x", "channel": {"id": "D1"}}),
     );
@@ -492,7 +494,7 @@ fn interactions_are_actions() {
 }
 
 #[test]
-fn a_socket_mode_frame_carries_the_same() {
+fn a_socket_mode_frame_decodes_like_a_webhook() {
     let payload: Value = serde_json::from_slice(&callback(
         json!({"type": "message", "channel": "D1", "ts": "1.2"}),
     ))
@@ -531,7 +533,7 @@ fn a_redelivery_is_marked_and_keeps_its_id() {
 }
 
 #[test]
-fn nothing_readable_is_counted_and_what_names_its_account_is_kept() {
+fn undecodable_bodies_are_counted_or_kept_under_their_account() {
     for body in ["", "x", "[]", "{", "payload=%7B", "\u{0}"] {
         let decoded = slack::decode(body.as_bytes(), NOW);
         assert_eq!(
@@ -554,9 +556,9 @@ fn nothing_readable_is_counted_and_what_names_its_account_is_kept() {
     );
 }
 
-/// What an outsider can choose, such as the name of a public channel, makes no place more private than it is.
+/// Outsiders control values such as a public channel's name, so these must not make a place more private.
 #[test]
-fn a_channels_name_makes_no_place_private() {
+fn a_channels_name_does_not_make_it_private() {
     let names = [
         "im",
         "app_home",
@@ -597,7 +599,7 @@ fn a_channels_name_makes_no_place_private() {
                 assert_eq!(place(pressed), expected, "{kind}: {id} {name}");
             }
         }
-        // An event's own field is Slack's word, and the two have to agree.
+        // An event's `channel_type` comes from Slack, and both must agree.
         let said = event(json!({
             "type": "message", "user": "U1", "text": "hi", "ts": "1.2", "channel": "C1", "channel_type": name,
         }));
@@ -631,7 +633,7 @@ fn a_shared_message_is_a_reference_to_it() {
 }
 
 #[test]
-fn slackbot_is_no_person() {
+fn slackbot_is_not_a_person() {
     for from in [
         json!({"user": "USLACKBOT"}),
         json!({"user": "USLACKBOT", "channel": "C1", "text": "<@UBOT> hi"}),

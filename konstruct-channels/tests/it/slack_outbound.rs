@@ -1,4 +1,4 @@
-//! The `Slack` channel against a Slack that misbehaves.
+//! The `Slack` channel against a misbehaving Slack.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use konstruct_channels::{
     testkit::{FakeSlack, Fault},
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationKind,
-    ConversationRef, ErrorKind, FindQuery, Op, Outgoing, Secret, Timestamp,
+    Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
+    channel::{FindQuery, Op},
+    message::{Attachment, AttachmentKind, Body, ConversationKind},
+    outgoing::{Choice, Choices},
 };
 
 async fn fake() -> (FakeSlack, Slack) {
@@ -46,7 +48,7 @@ fn query(to: ConversationRef, key: &str) -> FindQuery {
 }
 
 #[tokio::test]
-async fn a_send_carries_its_key_and_pings_nobody() {
+async fn a_send_carries_its_key_and_mentions_nobody() {
     let (fake, slack) = fake().await;
     let receipt = slack
         .perform(send(thread(), "trn_1.0", "**hi** <!channel>"))
@@ -66,7 +68,7 @@ async fn a_send_carries_its_key_and_pings_nobody() {
 }
 
 #[tokio::test]
-async fn an_error_says_whether_anything_happened() {
+async fn errors_state_whether_the_send_took_effect() {
     let (fake, slack) = fake().await;
     for (fault, kind, posted) in [
         (Fault::DropBefore, ErrorKind::Ambiguous, 0),
@@ -90,7 +92,7 @@ async fn an_error_says_whether_anything_happened() {
             assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         }
     }
-    // Nothing listens there any more.
+    // No server listens there any more.
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -108,7 +110,7 @@ async fn an_error_says_whether_anything_happened() {
 }
 
 #[tokio::test]
-async fn a_silent_slack_is_given_up() {
+async fn a_silent_slack_times_out() {
     let fake = FakeSlack::start().await.unwrap();
     let timeout = Duration::from_millis(200);
     let slack = Slack::builder(Secret::new("x"))
@@ -129,7 +131,7 @@ async fn a_silent_slack_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_lost_send_is_found_by_its_key_on_any_page() {
+async fn a_lost_send_is_found_by_its_key() {
     let (fake, slack) = fake().await;
     fake.plan("chat.postMessage", Fault::DropAfter);
     slack
@@ -158,12 +160,12 @@ async fn a_lost_send_is_found_by_its_key_on_any_page() {
         last.expect("it arrived").message.as_ref(),
         fake.posts().last().map(|post| &post.ts)
     );
-    // A thread's messages are not looked for outside of it.
+    // A thread's messages are not searched outside the thread.
     assert_eq!(slack.find(query(direct, "trn_1.0")).await.unwrap(), None);
     fake.plan("conversations.replies", Fault::StatusBefore(500));
     assert!(
         slack.find(query(thread(), "trn_1.0")).await.is_err(),
-        "not knowing is not a no"
+        "an incomplete search must not return None"
     );
 }
 
@@ -185,7 +187,7 @@ async fn progress_is_best_effort() {
 }
 
 #[tokio::test]
-async fn files_are_fetched_from_slack_only() {
+async fn files_are_downloaded_only_from_slack() {
     let (fake, slack) = fake().await;
     let mut file = Attachment {
         kind: AttachmentKind::Document,
@@ -249,7 +251,7 @@ fn offer(slack: &Slack, text: &str, choices: Choices) -> Op {
 }
 
 #[tokio::test]
-async fn a_choice_comes_back_as_the_id_that_was_sent() {
+async fn a_choice_returns_the_id_that_was_sent() {
     let (fake, slack) = fake().await;
     for (count, label, described) in [
         (1, 1, false),
@@ -295,7 +297,7 @@ async fn a_choice_comes_back_as_the_id_that_was_sent() {
 }
 
 #[tokio::test]
-async fn choices_beyond_the_limits_are_lines_of_text() {
+async fn choices_beyond_the_limits_become_text() {
     let (fake, slack) = fake().await;
     let mut same = choices(2, 1, false);
     same.options[1].id = "pick.0".to_owned();
@@ -321,7 +323,7 @@ async fn choices_beyond_the_limits_are_lines_of_text() {
 }
 
 #[tokio::test]
-async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
+async fn only_rendered_texts_are_sent() {
     let (fake, slack) = fake().await;
     for text in [
         "One & <two> sentences. ".repeat(500),
@@ -339,7 +341,7 @@ async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
                 slack.perform(Op::Send { to, key, outgoing }).await.unwrap();
             }
         }
-        // Slack would cut it off without a word.
+        // Slack would truncate it silently.
         let error = slack
             .perform(send(thread(), "trn_1.0", &text.repeat(5)))
             .await
@@ -354,7 +356,7 @@ async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_told_from_a_refused_place() {
+async fn a_rejected_token_differs_from_a_forbidden_conversation() {
     let (fake, slack) = fake().await;
     for (code, kind) in [
         ("invalid_auth", ErrorKind::Unauthorized),

@@ -1,4 +1,4 @@
-//! Both decoders obey the laws of decoding.
+//! Both decoders pass the conformance suite.
 
 use konstruct_channels::{slack, testkit::decoding_suite, whatsapp};
 use konstruct_core::Timestamp;
@@ -9,7 +9,7 @@ use crate::{slack_inbound::callback, whatsapp_inbound::envelope};
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 #[test]
-fn slack_obeys() {
+fn slack_passes() {
     let mut twin = json!({"type": "message", "channel": "C1", "user": "U1", "ts": "1.2", "text": "<@UBOT> `a` <b|c> &amp;"});
     let message = callback(twin.clone());
     twin["type"] = "app_mention".into();
@@ -26,7 +26,7 @@ fn slack_obeys() {
 }
 
 #[test]
-fn slacks_socket_mode_obeys() {
+fn slacks_socket_mode_passes() {
     let frame = br#"{"envelope_id":"e","type":"events_api","payload":{"team_id":"T1","event":{"type":"message"}}}"#;
     decoding_suite(&[frame], &[], |body| {
         slack::decode_envelope(body, NOW)
@@ -35,7 +35,7 @@ fn slacks_socket_mode_obeys() {
 }
 
 #[test]
-fn whatsapp_obeys() {
+fn whatsapp_passes() {
     let message = json!({"id": "wamid.A", "from": "1", "timestamp": "1749416383", "type": "text", "text": {"body": "é\u{1F600}"}});
     let statuses =
         json!([{"id": "wamid.A", "status": "sent"}, {"id": "wamid.A", "status": "read"}]);

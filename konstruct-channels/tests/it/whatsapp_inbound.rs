@@ -1,9 +1,11 @@
-//! What WhatsApp's webhooks become.
+//! Decoding of WhatsApp's webhooks.
 
 use konstruct_channels::whatsapp;
 use konstruct_core::{
-    ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Inbound, Lifecycle,
-    Quoted, Timestamp,
+    Inbound, Timestamp,
+    message::{
+        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+    },
 };
 use serde_json::{Value, json};
 
@@ -137,7 +139,7 @@ fn attachments_of_every_kind_are_read() {
 }
 
 #[test]
-fn what_is_no_message_says_what_it_is() {
+fn other_message_types() {
     let check = |part: Value, expected: Body| {
         let event = message(part.clone());
         assert_eq!(event.body, expected, "{part}");
@@ -220,7 +222,7 @@ fn what_is_no_message_says_what_it_is() {
 }
 
 #[test]
-fn a_person_without_a_phone_number_is_known_by_their_user_id() {
+fn a_person_without_a_phone_number_has_a_user_id() {
     let contacts = json!([{"profile": {"name": "Sam"}, "user_id": "US.13"}]);
     let check = |message: Value| {
         let event = one(
@@ -241,7 +243,7 @@ fn a_person_without_a_phone_number_is_known_by_their_user_id() {
 }
 
 #[test]
-fn a_status_tells_what_became_of_a_send() {
+fn a_status_updates_its_send() {
     let check = |status: Value, state: DeliveryState, id: &str, billed: Option<&str>| {
         let mut json = json!({"id": "wamid.A", "recipient_id": "1650", "timestamp": 1_749_416_383, "biz_opaque_callback_data": "trn_1.0"});
         json.as_object_mut()
@@ -305,7 +307,7 @@ fn a_status_tells_what_became_of_a_send() {
 }
 
 #[test]
-fn the_phone_apps_answer_is_an_operators() {
+fn a_reply_from_the_phone_app_is_an_operators() {
     let echo = json!({"id": "wamid.A", "from": "15550783881", "to": "1650", "timestamp": "1", "type": "text", "text": {"body": "hi"}});
     let event = one("smb_message_echoes", json!({"message_echoes": [echo]}));
     assert_eq!(event.sender.kind, ActorKind::Operator);
@@ -315,7 +317,7 @@ fn the_phone_apps_answer_is_an_operators() {
 }
 
 #[test]
-fn other_fields_are_typed_and_only_the_unknown_is_unsupported() {
+fn only_unknown_fields_are_unsupported() {
     let check = |field: &str, value: Value, expected: Lifecycle| {
         assert_eq!(
             one(field, value).body,
@@ -409,7 +411,7 @@ fn other_fields_are_typed_and_only_the_unknown_is_unsupported() {
 }
 
 #[test]
-fn a_batch_is_read_whole_and_one_bad_message_spoils_none() {
+fn an_unreadable_message_does_not_affect_its_batch() {
     let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
     let good = r#"{"id":"wamid.A","from":"1","type":"text","text":{"body":"hi"}}"#;
     let group =
@@ -440,7 +442,7 @@ fn a_batch_is_read_whole_and_one_bad_message_spoils_none() {
 }
 
 #[test]
-fn a_message_carries_what_meta_says_about_it() {
+fn message_metadata_is_kept() {
     let plain = message(json!({"type": "text", "text": {"body": "hi"}}));
     assert_eq!(
         (plain.quoted, plain.label, plain.referral, plain.forwarded),

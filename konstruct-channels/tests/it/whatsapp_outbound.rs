@@ -1,4 +1,4 @@
-//! The `WhatsApp` channel against a Graph API that misbehaves.
+//! The `WhatsApp` channel against a misbehaving Graph API.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use konstruct_channels::{
     whatsapp,
 };
 use konstruct_core::{
-    Attachment, AttachmentKind, Body, Channel as _, Choice, Choices, ConversationRef, ErrorKind,
-    FindQuery, Op, Outgoing, Secret, Timestamp,
+    Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
+    channel::{FindQuery, Op},
+    message::{Attachment, AttachmentKind, Body},
+    outgoing::{Choice, Choices},
 };
 
 async fn fake() -> (FakeGraph, WhatsApp) {
@@ -53,7 +55,7 @@ async fn a_send_carries_its_key_and_its_quote() {
 }
 
 #[tokio::test]
-async fn an_error_says_whether_anything_happened() {
+async fn errors_state_whether_the_send_took_effect() {
     let (fake, whatsapp) = fake().await;
     for (fault, kind, posted) in [
         (Fault::DropBefore, ErrorKind::Ambiguous, 0),
@@ -75,7 +77,7 @@ async fn an_error_says_whether_anything_happened() {
 }
 
 #[tokio::test]
-async fn meta_cannot_be_asked() {
+async fn find_is_unsupported() {
     let (_, whatsapp) = fake().await;
     let query = FindQuery {
         to: ConversationRef::direct("1650"),
@@ -102,7 +104,7 @@ async fn progress_marks_as_read() {
 }
 
 #[tokio::test]
-async fn a_file_is_bounded_and_checked() {
+async fn file_size_and_digest_are_checked() {
     let (fake, whatsapp) = fake().await;
     fake.put_media("M1", "image/png", "hello");
     let mut file = Attachment {
@@ -155,7 +157,7 @@ fn offer(whatsapp: &WhatsApp, text: &str, choices: Choices) -> Op {
 }
 
 #[tokio::test]
-async fn a_choice_comes_back_as_the_id_that_was_sent() {
+async fn a_choice_returns_the_id_that_was_sent() {
     let (fake, whatsapp) = fake().await;
     for (count, label, described, kind) in [
         (1, 1, false, "button"),
@@ -205,7 +207,7 @@ async fn a_choice_comes_back_as_the_id_that_was_sent() {
 }
 
 #[tokio::test]
-async fn choices_beyond_the_limits_are_lines_of_text() {
+async fn choices_beyond_the_limits_become_text() {
     let (fake, whatsapp) = fake().await;
     for choices in [choices(11, 1, false), choices(2, 24, false)] {
         let op = offer(&whatsapp, "Which one?", choices);
@@ -221,7 +223,7 @@ async fn choices_beyond_the_limits_are_lines_of_text() {
 }
 
 #[tokio::test]
-async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
+async fn only_rendered_texts_are_sent() {
     let (fake, whatsapp) = fake().await;
     for text in [
         "One sentence, and another one. ".repeat(400),
@@ -248,7 +250,7 @@ async fn what_render_makes_is_taken_and_what_it_did_not_make_is_refused() {
 }
 
 #[tokio::test]
-async fn what_holds_for_the_account_is_told_from_what_holds_for_a_recipient() {
+async fn account_errors_differ_from_recipient_errors() {
     let (fake, whatsapp) = fake().await;
     let limited = Some(Duration::from_secs(6));
     for (code, kind, wait) in [

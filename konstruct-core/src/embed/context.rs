@@ -23,7 +23,7 @@ pub enum EmbedKind {
 /// On whose behalf texts are embedded, what for, and who pays for it.
 ///
 /// ```
-/// use konstruct_core::{EmbedContext, EmbedKind, TenantId};
+/// use konstruct_core::{TenantId, embed::{EmbedContext, EmbedKind}};
 ///
 /// let context = EmbedContext::new(TenantId::new(), EmbedKind::Query, "trn_1.q");
 /// assert_eq!(context.kind, EmbedKind::Query);

@@ -3,7 +3,7 @@
 mod context;
 mod paid;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -11,7 +11,7 @@ pub use self::{
     context::{EmbedContext, EmbedKind},
     paid::PaidEmbedder,
 };
-use crate::{Language, Result};
+use crate::{Result, memory::Language};
 
 /// Turns texts into vectors.
 ///
@@ -38,4 +38,24 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of the backend; none is stored.
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<E: Embedder + ?Sized> Embedder for Arc<E> {
+    fn id(&self) -> &str {
+        (**self).id()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn speaks(&self, language: Language) -> bool {
+        (**self).speaks(language)
+    }
+
+    async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        (**self).embed(context, texts).await
+    }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{EmbedContext, Embedder};
 use crate::{
-    Directory, Error, ErrorKind, Language, Result,
+    Clock as _, Directory, Error, ErrorKind, Result, SystemClock,
+    memory::Language,
     store::{Charge, Store},
     turn::{CallBudget, pay_lost},
 };
@@ -70,12 +71,19 @@ impl Embedder for PaidEmbedder {
             let key = context.idempotency_key.as_str();
             let cap = directory.staff(tenant, None).await?.employee.monthly_cap;
             let (provider, model) = embedder.id().split_once('/').unwrap_or((embedder.id(), ""));
-            pay_lost(&*store, tenant, key, (provider, model, true)).await?;
+            pay_lost(
+                &*store,
+                tenant,
+                key,
+                (provider, model, true),
+                SystemClock.now(),
+            )
+            .await?;
             let budget = Arc::new(CallBudget::new(&store, tenant, key, (None, cap)));
             let metered = context.clone().with_budget(Arc::clone(&budget) as _);
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let answer = embedder.embed(&metered, &texts).await;
-            let paid = budget.close();
+            let paid = budget.close(SystemClock.now());
             if !paid.rows.is_empty() {
                 let charge = Charge {
                     reserve: None,

@@ -4,9 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::Learner;
 use crate::{
-    Basis, CallContext, LedgerRow, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest,
-    NanoUsd, OnBreak, Purpose, Result, Role, Staff, TenantId, Usage,
+    Clock as _, ConversationId, NanoUsd, Result, SystemClock, TenantId,
+    directory::Staff,
     limit::{Budget, over_cap, unknown_price},
+    llm::{
+        CallContext, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest, OnBreak, Purpose,
+        Role,
+    },
+    money::{Basis, LedgerRow, Usage},
     store::{Charge, Reserve, Settle},
     turn::{CallBudget, Paid, pay_lost},
 };
@@ -20,7 +25,7 @@ impl Learner {
     /// Asks the employee's model, and pays.
     pub(super) async fn ask(
         &self,
-        tenant: TenantId,
+        (tenant, conversation): (TenantId, ConversationId),
         staff: &Staff,
         (call, system, text): (&str, &str, String),
     ) -> Result<String> {
@@ -34,7 +39,7 @@ impl Learner {
         let info = staff.model.describe().clone();
         let cap = staff.employee.monthly_cap;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        pay_lost(&*self.store, tenant, call, model).await?;
+        pay_lost(&*self.store, tenant, call, model, SystemClock.now()).await?;
         let worst = info
             .price
             .as_ref()
@@ -62,7 +67,7 @@ impl Learner {
             .on_break(OnBreak::Restart)
             .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
         let answer = staff.model.complete(request, &context).await;
-        let mut paid = budget.close();
+        let mut paid = budget.close(SystemClock.now());
         if paid.rows.is_empty() {
             let usage = answer.as_ref().ok().and_then(|answer| answer.usage);
             // Servers that do not count say zero, which is not what anything costs.
@@ -70,15 +75,21 @@ impl Learner {
             let usage = usage.filter(|usage| usage.all_input() > 0 || free);
             paid = alone(call, info, usage, worst);
         }
-        self.charge(tenant, paid).await?;
+        self.charge(tenant, conversation, paid).await?;
         Ok(answer?.text())
     }
 
-    async fn charge(&self, tenant: TenantId, paid: Paid) -> Result<()> {
+    async fn charge(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+        paid: Paid,
+    ) -> Result<()> {
+        let rows = paid.rows.into_iter();
         let charge = Charge {
             reserve: None,
             settle: paid.settle,
-            ledger: paid.rows,
+            ledger: rows.map(|row| row.in_conversation(conversation)).collect(),
         };
         self.store.charge(tenant, charge).await.map(drop)
     }
@@ -94,18 +105,15 @@ fn alone(call: &str, info: ModelInfo, usage: Option<Usage>, worst: Option<NanoUs
         call: call.to_owned(),
         cost,
     });
-    let row = LedgerRow {
-        call: call.to_owned(),
-        provider: info.provider,
-        model: info.model,
-        usage: usage.unwrap_or_default(),
-        cost,
-        basis: if usage.is_some() {
-            Basis::Reported
-        } else {
-            Basis::WorstCase
-        },
+    let basis = match usage {
+        Some(_) => Basis::Reported,
+        None => Basis::WorstCase,
     };
+    let row = LedgerRow::new(call, SystemClock.now(), info.provider, info.model).costing(
+        cost,
+        usage.unwrap_or_default(),
+        basis,
+    );
     Paid {
         settle: settle.into_iter().collect(),
         rows: vec![row],

@@ -9,8 +9,9 @@ use super::{
     lines::{Line, Lines},
 };
 use crate::{
-    Audience, ErrorKind, Fact, FactOwner, Facts, Mark, NewFact, PersonId, Quote, Result, Staff,
-    TenantId,
+    Audience, ErrorKind, PersonId, Result, TenantId,
+    directory::Staff,
+    memory::{Fact, FactOwner, Facts, Mark, NewFact, Quote},
 };
 
 const SYSTEM: &str = "You read what people wrote to a business, and note what is worth remembering about them for next time: \
@@ -71,7 +72,9 @@ impl Learner {
         });
         let shown = shown.collect::<Vec<_>>().join("\n");
         let call = format!("{}.facts.{}", first.conversation, lines.to);
-        let text = self.ask(tenant, staff, (&call, SYSTEM, shown)).await?;
+        let text = self
+            .ask((tenant, first.conversation), staff, (&call, SYSTEM, shown))
+            .await?;
         let Some(answer) = json(&text) else {
             tracing::debug!(%tenant, "the model noted nothing that can be read");
             return Ok((0, 1));

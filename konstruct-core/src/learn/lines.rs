@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ChannelRef, ConversationId, ConversationKind, PersonId, Result, SaidBy, TenantId,
+    ConversationId, PersonId, Result, TenantId,
+    memory::{ChannelRef, SaidBy},
+    message::ConversationKind,
     store::{Store, Stored},
     turn::{Action, Entry, Event, Replacements, said},
 };

@@ -32,7 +32,9 @@ use futures_util::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use self::{lines::Lines, queue::Queue};
-use crate::{ConversationId, Directory, MemoryStore, NewSummary, Result, TenantId, store::Store};
+use crate::{
+    ConversationId, Directory, MemoryStore, Result, TenantId, memory::NewSummary, store::Store,
+};
 
 /// How many conversations are learned from at a time.
 const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();

@@ -1,7 +1,7 @@
 //! The rolling summary: what the window does not hold any more.
 
 use super::{Learner, lines::Lines};
-use crate::{Result, Staff, TenantId, llm::estimate_tokens};
+use crate::{Result, TenantId, directory::Staff, llm::estimate_tokens};
 
 const SYSTEM: &str = "You keep the notes of a conversation between a business's employee and the people it talks to. You are given \
 the notes so far and what was said since. Write the new notes: at most 150 words, plain sentences, what matters for going on with the \
@@ -41,7 +41,9 @@ impl Learner {
             text.push_str(&format!("{name}: {}\n", line.text));
         }
         let call = format!("{}.summary.{}", first.conversation, lines.to);
-        let mut notes = self.ask(tenant, staff, (&call, SYSTEM, text)).await?;
+        let mut notes = self
+            .ask((tenant, first.conversation), staff, (&call, SYSTEM, text))
+            .await?;
         if let Some((at, _)) = notes.char_indices().nth(LONGEST) {
             notes.truncate(at);
         }

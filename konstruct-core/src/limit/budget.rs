@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Basis, Error, ErrorKind, LedgerRow, NanoUsd, Result, Usage};
+use crate::{
+    Clock as _, Error, ErrorKind, NanoUsd, Result, SystemClock, Timestamp,
+    money::{Basis, LedgerRow, Usage},
+};
 
 /// An attempt at a provider that is about to be made for a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +34,13 @@ impl Attempt {
         attempt_key(&self.call, self.number)
     }
 
-    /// Returns its row of the ledger.
-    pub fn row(&self, spent: Spent) -> LedgerRow {
-        LedgerRow {
-            call: self.key(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            usage: spent.usage,
-            cost: spent.cost,
-            basis: spent.basis,
-        }
+    /// Returns its row of the ledger, settled at this time.
+    pub fn row(&self, spent: Spent, at: Timestamp) -> LedgerRow {
+        LedgerRow::new(self.key(), at, &*self.provider, &*self.model).costing(
+            spent.cost,
+            spent.usage,
+            spent.basis,
+        )
     }
 }
 
@@ -181,7 +181,7 @@ impl Budget for LocalBudget {
         let mut book = self.book();
         book.open.remove(&attempt.key());
         book.spent = book.spent.saturating_add(spent.cost.unwrap_or_default());
-        book.rows.push(attempt.row(spent));
+        book.rows.push(attempt.row(spent, SystemClock.now()));
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{BlockKind, Finish, ModelEvent, ModelStream, Part, ToolCall};
-use crate::{Error, ErrorKind, Result, Usage};
+use crate::{Error, ErrorKind, Result, money::Usage};
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 ///
 /// ```
 /// use std::time::Duration;
-/// use konstruct_core::{CallContext, Purpose, TenantId};
+/// use konstruct_core::{TenantId, llm::{CallContext, Purpose}};
 ///
 /// let call = CallContext::new(TenantId::new(), "trn_1.m1", Duration::from_secs(30)).for_purpose(Purpose::Fast);
 /// assert_eq!(call.purpose, Purpose::Fast);

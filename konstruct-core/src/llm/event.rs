@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Usage;
+use crate::money::Usage;
 
 /// What a stream yields.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,7 +116,7 @@ impl Finish {
     /// Returns whether the answer stops before its end because there was no more room: its last sentence or tool call is cut.
     ///
     /// ```
-    /// use konstruct_core::Finish;
+    /// use konstruct_core::llm::Finish;
     ///
     /// assert!(Finish::Length.is_cut());
     /// assert!(!Finish::Stop.is_cut());

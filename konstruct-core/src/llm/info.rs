@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::Price;
+use crate::money::Price;
 
 /// Which model, and what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]

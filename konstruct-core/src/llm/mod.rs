@@ -7,7 +7,7 @@ mod info;
 mod media;
 mod request;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -73,3 +73,15 @@ pub trait LlmBackendExt: LlmBackend {
 }
 
 impl<B: LlmBackend + ?Sized> LlmBackendExt for B {}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<B: LlmBackend + ?Sized> LlmBackend for Arc<B> {
+    fn describe(&self) -> &ModelInfo {
+        (**self).describe()
+    }
+
+    async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
+        (**self).stream(request, call).await
+    }
+}

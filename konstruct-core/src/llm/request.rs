@@ -52,7 +52,7 @@ impl ModelRequest {
     /// document stands among the instructions.
     ///
     /// ```
-    /// use konstruct_core::{ModelMessage, ModelRequest, Role};
+    /// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
     ///
     /// let request = ModelRequest {
     ///     messages: vec![ModelMessage::text(Role::User, "Are you open?")],

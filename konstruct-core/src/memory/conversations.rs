@@ -7,7 +7,8 @@ use super::{
     rules::{self, Ground},
 };
 use crate::{
-    ConversationId, ConversationKind, Hit, PersonId, Result, TenantId,
+    ConversationId, Hit, PersonId, Result, TenantId,
+    message::ConversationKind,
     store::History,
     turn::{Entry, Event, Said, said, standing},
 };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{Audience, Mark};
-use crate::{ConversationId, FactId, PersonId, Result, TenantId, Timestamp};
+use crate::{ConversationId, PersonId, Result, TenantId, Timestamp, id::FactId};
 
 /// Keeps facts.
 ///

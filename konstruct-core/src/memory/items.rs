@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive};
 use async_trait::async_trait;
 
 use super::{Erase, Mark, Remembered};
-use crate::{ConversationId, DocumentId, FactId, PersonId, Result, TenantId};
+use crate::{ConversationId, DocumentId, PersonId, Result, TenantId, id::FactId};
 
 /// Keeps the items that are remembered of tenants: what a database of your own has to do for a
 /// [`ScanMemory`](super::ScanMemory).

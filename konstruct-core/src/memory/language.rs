@@ -39,7 +39,7 @@ impl Language {
     /// Returns the language of a BCP 47 tag such as `de` or `pt-BR`, if it is one of these.
     ///
     /// ```
-    /// use konstruct_core::Language;
+    /// use konstruct_core::memory::Language;
     ///
     /// assert_eq!(Language::from_tag("de-AT"), Some(Language::German));
     /// assert_eq!(Language::from_tag("tlh"), None);

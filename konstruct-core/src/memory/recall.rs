@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    ConnectionId, ConversationId, ConversationRef, DocumentId, FactId, PersonId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, DocumentId, PersonId, Timestamp, id::FactId,
 };
 
 /// What to recall, and for whom.
 ///
 /// ```
-/// use konstruct_core::{Audience, Recall, Scope};
+/// use konstruct_core::{Audience, Recall, memory::Scope};
 ///
 /// let query = Recall::new("opening hours", Audience::Tenant, Scope::KNOWLEDGE)
 ///     .with_limit(3)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Erase, Fact, FactOwner, Hit, NewFact, Quote, Remembered, Source, Summary};
-use crate::{ConversationId, Error, FactId, PersonId, Result, Timestamp, turn::Said};
+use crate::{ConversationId, Error, PersonId, Result, Timestamp, id::FactId, turn::Said};
 
 /// The most characters of a fact.
 const TEXT: usize = 1000;

@@ -4,10 +4,13 @@ use std::fmt;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
 
 use super::{ConversationSummary, InboxItem, Stored};
 use crate::{
-    Depth, Erase, ErasureReceipt, LedgerRow, NanoUsd, Result, TenantId,
+    Depth, Erase, NanoUsd, Result, TenantId,
+    memory::ErasureReceipt,
+    money::LedgerRow,
     turn::{ConversationState, OpenItem},
 };
 
@@ -42,9 +45,10 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     async fn erase(&self, tenant: TenantId, what: Erase, depth: Depth) -> Result<ErasureReceipt>;
 }
 
-/// An item of an export.
+/// An item of an export. As JSON, each is an object with one key, such as `{"record": …}`: a line of a file.
 #[expect(clippy::large_enum_variant, reason = "one at a time is exported")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Exported {
     /// A conversation; what follows up to the next one belongs to it.

@@ -6,9 +6,14 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConnectionId, ConversationId, ConversationRef, DeliveryState, Result, TenantId, Timestamp,
-    turn::{ItemId, OpenItem, Record},
+    ChannelKind, ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId,
+    Timestamp,
+    message::DeliveryState,
+    turn::{Entry, Event, ItemId, OpenItem, Record},
 };
+
+/// How many rows the default implementations read at once.
+const PAGE: usize = 256;
 
 /// Reads what a store keeps of conversations.
 #[async_trait]
@@ -37,6 +42,63 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
         self.read(tenant, conversation, range).await
+    }
+
+    /// Returns a conversation; `None` if there is none with this id.
+    ///
+    /// # Errors
+    /// Those of the store. The default searches the [list](Self::list).
+    async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let mut after = None;
+        loop {
+            let page = self.list(tenant, after, PAGE).await?;
+            let Some(last) = page.last().map(ConversationSummary::cursor) else {
+                return Ok(None);
+            };
+            if let Some(found) = page.into_iter().find(|found| found.id == conversation) {
+                return Ok(Some(found));
+            }
+            after = Some(last);
+        }
+    }
+
+    /// Returns the person whom a channel knows by an address: the provider's id of the person, such as a Slack user id or the digits
+    /// of a phone number. `None` if nobody wrote from it, or they were forgotten.
+    ///
+    /// # Errors
+    /// Those of the store. The default searches the [feed](Self::feed).
+    async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let mut after = 0;
+        loop {
+            let page = self.feed(tenant, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
+            after = last.cursor;
+            let found = page.iter().find_map(|fed| {
+                let record = fed.stored.record.as_deref()?;
+                let Entry::Event(Event::Received(input)) = &record.entry else {
+                    return None;
+                };
+                let event = &input.event;
+                let linked = super::rules::linked(event).is_some_and(|(_, new)| new == address);
+                let same =
+                    event.channel == *channel && (linked || event.sender.id() == Some(address));
+                input.persons.first().copied().filter(|_| same)
+            });
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
     }
 
     /// Lists a tenant's conversations, the one with the latest activity first, from after the cursor on.
@@ -70,7 +132,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A record with its place.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// Its index in the conversation's log, from 0.
     pub index: u64,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{LedgerRow, NanoUsd, Result, TenantId};
+use crate::{NanoUsd, Result, TenantId, money::LedgerRow};
 
 /// The money of tenants. What belongs to a turn moves in [`Append`](super::Append), in the transaction of its records.
 ///

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reserve, Settle, Stored};
 use crate::{
-    ConnectionId, ConversationId, ConversationRef, LedgerRow, PersonId, Result, RoutedEvent,
-    TenantId, Timestamp, WorkerId,
+    ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
+    id::WorkerId,
+    message::RoutedEvent,
+    money::LedgerRow,
     turn::{ConversationState, ItemId, OpenItem, Record},
 };
 

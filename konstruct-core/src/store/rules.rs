@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Reserve, TimerChange, TimerName};
 use crate::{
-    ActorKind, Body, ConversationKind, DeliveryState, Inbound, Lifecycle, NanoUsd, Timestamp,
+    Inbound, NanoUsd, Timestamp,
+    message::{ActorKind, Body, ConversationKind, DeliveryState, Lifecycle},
 };
 
 /// Reactions that wait in an inbox until they make their conversation ready by themselves.
@@ -79,10 +80,13 @@ pub fn wakes(event: &Inbound) -> bool {
     !matches!(event.body, Body::Reaction { .. })
 }
 
-/// Returns whether the place of an event's conversation is the address of its sender, so that it is sealed to them.
+/// Returns whether the place of an event's conversation is the address of its sender, or of the person that a proactive message is
+/// for, so that it is sealed to them.
 pub fn place_is_personal(event: &Inbound) -> bool {
     let direct = |kind| kind == ConversationKind::Direct;
-    event.sender.kind == ActorKind::Human
+    let person = event.sender.kind == ActorKind::Human
+        || matches!(event.body, Body::Proactive { .. }) && event.sender.id().is_some();
+    person
         && event
             .conversation
             .as_ref()

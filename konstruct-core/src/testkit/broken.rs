@@ -11,7 +11,8 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Employee, Result, RoutedEvent, TenantId, Timestamp,
+    Employee, Result, TenantId, Timestamp,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Loaded, Mailbox, Store,
     },

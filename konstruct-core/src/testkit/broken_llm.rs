@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, future, stream};
 
 use crate::{
-    Ability, CallContext, Finish, LlmBackend, ModelEvent, ModelInfo, ModelRequest, ModelStream,
-    Part, Result,
+    LlmBackend, Result,
+    llm::{Ability, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, Part},
 };
 
 /// What is wrong with a [`BrokenLlm`].

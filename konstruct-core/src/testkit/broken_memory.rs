@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use crate::{
-    Audience, ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId,
-    FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark, MemoryArchive,
-    MemoryStore, NewDocument, NewFact, NewSummary, Recall, Remembered, Result, Source, Summary,
-    SummaryStore, TenantId, Timestamp, Unanswered,
+    Audience, ConversationId, Depth, Document, DocumentId, Erase, Hit, MemoryStore, NewDocument,
+    Recall, Result, TenantId, Timestamp,
+    id::FactId,
+    memory::{
+        ErasureReceipt, Fact, FactStore, Facts, IndexProgress, KnowledgeStore, Language, Mark,
+        MemoryArchive, NewFact, NewSummary, Remembered, Source, Summary, SummaryStore, Unanswered,
+    },
 };
 
 /// What is wrong with a [`BrokenMemory`].

@@ -12,8 +12,10 @@ use bytes::Bytes;
 
 use super::World;
 use crate::{
-    Attachment, Capabilities, Channel, ChannelKind, Clock, Error, ErrorKind, Find, FindQuery, Op,
-    Outgoing, Receipt, Rendered, Result,
+    Channel, ChannelKind, Clock, Error, ErrorKind, Outgoing, Result,
+    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    message::Attachment,
+    outgoing::Rendered,
 };
 
 /// What becomes of one send.
@@ -103,6 +105,10 @@ impl Channel for ScriptedChannel {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (to, key, text) = match op {
             Op::Send { to, key, outgoing } => (to, key, outgoing.text),
+            Op::MarkRead { message, .. } => {
+                self.world.mark_read(message);
+                return Ok(Receipt::default());
+            }
             Op::Progress { .. } => {
                 self.world.show_progress();
                 return Ok(Receipt::default());

@@ -11,7 +11,8 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Error, Result, RoutedEvent, TenantId,
+    Error, Result, TenantId,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Loaded, Mailbox, Store,
     },

@@ -8,8 +8,10 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, ConnectionStates, Directory,
-    Employee, Error, LlmBackend, Result, Route, Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result,
+    TenantId,
+    directory::{ConnectionState, ConnectionStates, Route, Staff},
+    tool::Toolbox,
 };
 
 /// Tenants, their employees and channels, in memory. Clones share them.

@@ -24,7 +24,7 @@ macro_rules! forward_history {
     ($wrapper:ty) => {
         const _: () = {
             use $crate::{
-                ConversationId, Result, TenantId,
+                ChannelKind, ConversationId, PersonId, Result, TenantId,
                 store::{ConversationCursor, ConversationSummary, Fed, History, ItemEntry, Stored},
                 testkit::async_trait,
                 turn::ItemId,
@@ -48,6 +48,23 @@ macro_rules! forward_history {
                     range: std::ops::Range<u64>,
                 ) -> Result<Vec<Stored>> {
                     self.inner()?.read_said(tenant, conversation, range).await
+                }
+
+                async fn conversation(
+                    &self,
+                    tenant: TenantId,
+                    conversation: ConversationId,
+                ) -> Result<Option<ConversationSummary>> {
+                    self.inner()?.conversation(tenant, conversation).await
+                }
+
+                async fn person(
+                    &self,
+                    tenant: TenantId,
+                    channel: &ChannelKind,
+                    address: &str,
+                ) -> Result<Option<PersonId>> {
+                    self.inner()?.person(tenant, channel, address).await
                 }
 
                 async fn list(
@@ -116,7 +133,8 @@ macro_rules! forward_archive {
     ($wrapper:ty) => {
         const _: () = {
             use $crate::{
-                Depth, Erase, ErasureReceipt, Result, TenantId,
+                Depth, Erase, Result, TenantId,
+                memory::ErasureReceipt,
                 store::{Archive, Exported},
                 testkit::{BoxStream, async_trait},
             };

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Erase, Mark, Remembered, Result, TenantId,
-    memory::{ItemChange, ItemKey, ItemStore},
+    Erase, Result, TenantId,
+    memory::{ItemChange, ItemKey, ItemStore, Mark, Remembered},
 };
 
 /// An [`ItemStore`] in memory, for tests of what is built on one. It keeps nothing.

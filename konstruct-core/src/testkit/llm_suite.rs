@@ -7,8 +7,11 @@ use tokio::time::timeout;
 
 use super::store_suite::{Failed, Outcome, ensure, ensure_eq};
 use crate::{
-    Ability, BlockKind, CallContext, ErrorKind, LlmBackend, LlmBackendExt as _, Media, ModelEvent,
-    ModelMessage, ModelRequest, Part, Result, Role, TenantId, ToolSpec, llm::Collector,
+    ErrorKind, LlmBackend, Result, TenantId,
+    llm::{
+        Ability, BlockKind, CallContext, Collector, LlmBackendExt as _, Media, ModelEvent,
+        ModelMessage, ModelRequest, Part, Role, ToolSpec,
+    },
 };
 
 /// How long anything may take before it counts as hanging.

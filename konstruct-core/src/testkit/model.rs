@@ -10,9 +10,12 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Basis, BlockKind, CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo,
-    ModelRequest, ModelStream, Price, Result, ToolCall, Usage,
+    Error, ErrorKind, LlmBackend, Result,
     limit::{Attempt, Spent},
+    llm::{
+        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolCall,
+    },
+    money::{Basis, Price, Usage},
 };
 
 /// What a scripted model does with one request.
@@ -80,7 +83,7 @@ impl Gate {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// use konstruct_core::{CallContext, LlmBackendExt as _, ModelRequest, TenantId};
+/// use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt as _, ModelRequest}};
 /// use konstruct_core::testkit::{Answer, ScriptedModel};
 ///
 /// let model = ScriptedModel::new(|_| Answer::text("hello"));

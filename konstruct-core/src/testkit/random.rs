@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use super::message;
 use crate::{
-    ActorKind, Body, ConnectionId, ConversationId, ConversationRef, Decision, DeliveryState,
-    Employee, EmployeeId, ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Outgoing, Part,
-    PersonId, Price, Rates, Receipt, Timestamp, ToolCall, TurnId, TurnLimits, Unresolved, Usage,
+    ConnectionId, ConversationId, ConversationRef, Employee, EmployeeId, ErrorKind, NanoUsd,
+    Outgoing, PersonId, Timestamp, TurnId,
+    channel::{Find, Receipt},
+    employee::{MidTurn, TurnLimits, Unresolved},
+    llm::{Finish, ModelAnswer, Part, ToolCall},
+    message::{ActorKind, Body, Decision, DeliveryState},
+    money::{Price, Rates, Usage},
     tool::Effect,
     turn::{
         Action, Cause, ConversationState, ENGINE_VERSION, Entry, Event, Evidence, Failure,
@@ -137,7 +141,7 @@ impl Dice {
         };
         employee.id = EmployeeId::from_bytes(self.bytes());
         employee.monthly_cap = self.one_in(3).then_some(NanoUsd(1_000_000));
-        employee.hours = self.one_in(3).then(|| crate::WorkingHours {
+        employee.hours = self.one_in(3).then(|| crate::employee::WorkingHours {
             time_zone: "UTC".into(),
             open: Vec::new(),
             closed_message: self.pick(&["", "We are closed."]).into(),

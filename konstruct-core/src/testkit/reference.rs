@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 
 use super::persons::Persons;
 use crate::{
-    Body, Clock, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState,
-    Depth, Erase, ErasureReceipt, Error, ErrorKind, Inbound, LedgerRow, NanoUsd, PersonId, Result,
-    RoutedEvent, TenantId, Timestamp,
+    ChannelKind, Clock, ConnectionId, ConversationId, ConversationRef, Depth, Erase, Error,
+    ErrorKind, Inbound, NanoUsd, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
+    message::{Body, ConversationKind, DeliveryState, RoutedEvent},
+    money::LedgerRow,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, Fed, History, InboxItem, ItemChange,
@@ -290,7 +292,10 @@ impl Tenant {
     ) -> (Accepted, Option<ConversationId>) {
         let connection = routed.connection;
         let event = &routed.event;
-        let address = event.sender.id().map(|id| address(tenant, event, id));
+        let address = event
+            .sender
+            .id()
+            .map(|id| address(tenant, &event.channel, id));
         if address.is_some_and(|it| self.persons.is_late(it, event.occurred_at)) {
             return (Accepted::Duplicate, None);
         }
@@ -393,8 +398,8 @@ impl Tenant {
     /// Notes that two addresses are of one person, if the event says so.
     fn link(&mut self, tenant: TenantId, event: &Inbound, person: Option<PersonId>) {
         if let Some((old, new)) = rules::linked(event) {
-            let old = self.persons.of(address(tenant, event, old));
-            let new = address(tenant, event, new);
+            let old = self.persons.of(address(tenant, &event.channel, old));
+            let new = address(tenant, &event.channel, new);
             self.persons.link(new, person.unwrap_or(old));
         }
     }
@@ -686,6 +691,30 @@ impl History for ReferenceStore {
         Ok(read)
     }
 
+    async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let mut state = self.lock();
+        let own = state.conversation(tenant, conversation);
+        Ok(own.map(|own| own.summary(conversation)))
+    }
+
+    async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let state = self.lock();
+        let own = state.tenants.get(&tenant);
+        Ok(own.and_then(|own| {
+            let person = own.persons.of(self::address(tenant, channel, address));
+            own.persons.knows(person).then_some(person)
+        }))
+    }
+
     async fn list(
         &self,
         tenant: TenantId,
@@ -973,8 +1002,8 @@ impl Archive for ReferenceStore {
 }
 
 /// The address of a person, by the vendor's id.
-fn address(tenant: TenantId, event: &Inbound, id: &str) -> PersonId {
-    let name = format!("{}:{id}", event.channel.as_str());
+fn address(tenant: TenantId, channel: &ChannelKind, id: &str) -> PersonId {
+    let name = format!("{}:{id}", channel.as_str());
     PersonId::from_bytes(named(tenant, "person", name.as_bytes()))
 }
 

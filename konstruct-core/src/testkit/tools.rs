@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Effected, World};
 use crate::{
-    Result, ToolSpec,
+    Result,
+    llm::ToolSpec,
     tool::{Effect, Tool, ToolContext, ToolError},
 };
 

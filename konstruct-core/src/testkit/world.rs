@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Body, ChannelKind, ConversationRef, DeliveryState, Inbound, Timestamp, tool::Effect};
+use crate::{
+    ChannelKind, ConversationRef, Inbound, Timestamp,
+    message::{Body, DeliveryState},
+    tool::Effect,
+};
 
 /// What a provider and the tools of a test really did, as a person would see it. Clones share it.
 ///
@@ -20,6 +24,7 @@ struct Seen {
     arrived: Vec<Arrived>,
     effects: Vec<Effected>,
     progress: usize,
+    read: Vec<String>,
 }
 
 /// A message that the provider took.
@@ -72,6 +77,15 @@ impl World {
     /// Returns how often an employee was shown to be at work.
     pub fn progress(&self) -> usize {
         self.lock().progress
+    }
+
+    /// Returns the messages that people were shown as read, in order.
+    pub fn read(&self) -> Vec<String> {
+        self.lock().read.clone()
+    }
+
+    pub(super) fn mark_read(&self, message: String) {
+        self.lock().read.push(message);
     }
 
     pub(super) fn show_progress(&self) {

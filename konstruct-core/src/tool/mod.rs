@@ -3,7 +3,7 @@
 mod registry;
 mod typed;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{
     ChannelKind, ConnectionId, ConversationId, ConversationRef, EmployeeId, PersonId, Result,
-    TenantId, ToolSpec, TurnId,
+    TenantId, TurnId, llm::ToolSpec,
 };
 
 /// What a tool does to the world: decides what happens to a call that a crash left open.
@@ -130,5 +130,25 @@ impl ToolError {
     /// Returns what the model is told.
     pub fn for_model(&self) -> &str {
         &self.model
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Tool + ?Sized> Tool for Arc<T> {
+    fn spec(&self) -> &ToolSpec {
+        (**self).spec()
+    }
+
+    fn effect(&self) -> Effect {
+        (**self).effect()
+    }
+
+    fn timeout(&self) -> Duration {
+        (**self).timeout()
+    }
+
+    async fn call(&self, call: &ToolContext, arguments: Value) -> Result<Value, ToolError> {
+        (**self).call(call, arguments).await
     }
 }

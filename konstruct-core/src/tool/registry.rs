@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Tool;
-use crate::{Error, ErrorKind, Result, ToolSpec};
+use crate::{Error, ErrorKind, Result, llm::ToolSpec};
 
 /// The tools that exist, by name. Which of them an employee may use is the employee's own list.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,11 @@ pub struct ToolboxBuilder {
 }
 
 impl ToolboxBuilder {
+    /// Returns whether no tool was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+
     /// Adds a tool.
     #[must_use]
     pub fn tool(self, tool: impl Tool) -> Self {

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{Effect, Tool, ToolContext, ToolError};
-use crate::{Result, ToolSpec};
+use crate::{Result, llm::ToolSpec};
 
 /// Makes a tool of an async function. Its schema comes from the argument struct.
 ///

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
@@ -21,9 +22,11 @@ use super::{
     start::{follow_up, start},
 };
 use crate::{
-    Body, Clock, ConnectionId, ConnectionState, Directory, Error, ErrorKind, Lifecycle,
-    MemoryStore, PersonId, Result, Staff, TenantId, Timestamp, TurnId,
+    Clock, ConnectionId, Directory, Error, ErrorKind, MemoryStore, PersonId, Result, TenantId,
+    Timestamp, TurnId,
+    directory::{ConnectionState, Staff},
     learn::Lessons,
+    message::{Body, Lifecycle},
     store::{
         Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
     },
@@ -48,8 +51,10 @@ pub struct Driver {
     pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(super) lessons: Option<Lessons>,
+    /// Counts the conversations that were processed, for whoever waits in this process.
+    pub(super) processed: Arc<watch::Sender<u64>>,
     pub(super) lease: Duration,
     pub(super) stats: Arc<DriverStats>,
 }
@@ -120,6 +125,7 @@ impl Driver {
             memory,
             clock,
             lessons: None,
+            processed: Arc::new(watch::Sender::new(0)),
             lease: Duration::from_secs(60),
             stats: Arc::default(),
         }
@@ -138,6 +144,11 @@ impl Driver {
     pub fn with_lessons(mut self, lessons: Lessons) -> Self {
         self.lessons = Some(lessons);
         self
+    }
+
+    /// Returns a receiver that changes whenever a driver of this process has processed a conversation.
+    pub(crate) fn processed(&self) -> watch::Receiver<u64> {
+        self.processed.subscribe()
     }
 
     /// Returns the counts.
@@ -159,6 +170,7 @@ impl Driver {
         self.stats.first_claim.get_or_init(Instant::now);
         let span = tracing::info_span!("conversation", tenant = %claim.tenant, conversation = %claim.conversation);
         let result = self.turns(&claim).instrument(span).await;
+        self.processed.send_modify(|count| *count += 1);
         match &result {
             Ok(Worked::Released) => {
                 if let Some(lessons) = &self.lessons {
@@ -464,10 +476,7 @@ impl Driver {
             .await?;
         let consume_to = match follow_up {
             Some(_) => 0,
-            None => {
-                let first = loaded.inbox.iter().take(LARGEST_TURN);
-                first.map(|item| item.seq).max().unwrap_or(0)
-            }
+            None => inbox::consume_to(&loaded, LARGEST_TURN),
         };
         let latest = loaded.state.latest;
         let inputs = inputs(&*self.store, claim, &loaded, latest, consume_to).await?;
@@ -574,6 +583,13 @@ impl Driver {
         staff: &Staff,
     ) -> Result<Option<Loaded>> {
         let quiet = Duration::from_millis(u64::from(staff.employee.limits.burst_ms));
+        let channel = self
+            .directory
+            .channel(lease.claim().tenant, loaded.connection)
+            .await;
+        if quiet.is_zero() || channel.is_ok_and(|channel| !channel.capabilities().bursts) {
+            return Ok(Some(loaded));
+        }
         let said = |item: &&InboxItem| {
             item.event
                 .as_ref()
@@ -608,9 +624,10 @@ impl Driver {
 
 /// The record of an input: it is sealed to whoever wrote it, and to nobody else.
 pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
-    let cause = match input.persons.first() {
-        Some(person) => Cause::Person(*person),
-        None => Cause::Vendor,
+    let cause = match (&input.event.body, input.persons.first()) {
+        (Body::Proactive { .. }, _) => Cause::Rule,
+        (_, Some(person)) => Cause::Person(*person),
+        (_, None) => Cause::Vendor,
     };
     Record {
         v: RECORD_VERSION,
@@ -624,7 +641,7 @@ pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
 
 /// The persons that the beginning of a turn is sealed to: the address of a direct conversation is that of its person.
 fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<PersonId> {
-    if started.conversation.kind != crate::ConversationKind::Direct {
+    if started.conversation.kind != crate::message::ConversationKind::Direct {
         return BTreeSet::new();
     }
     let wrote = inputs.iter().flat_map(|input| input.persons.clone());

@@ -6,8 +6,9 @@ use super::{
     Cited, Entry, Event, Gathered, Input, OpenItem, Recalled, State, driver::Driver, prompt,
 };
 use crate::{
-    ActorKind, Audience, ChannelRef, ConversationKind, Employee, Hit, MemoryStore, PersonId,
-    Recall, Result, Scope, Source,
+    Audience, Employee, Hit, MemoryStore, PersonId, Recall, Result,
+    memory::{ChannelRef, Scope, Source},
+    message::{ActorKind, ConversationKind},
     store::{Claim, Store, Stored},
 };
 

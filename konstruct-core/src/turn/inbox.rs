@@ -2,7 +2,9 @@
 
 use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
 use crate::{
-    Body, ConversationRef, DeliveryState, ErrorKind, Receipt, Result, RoutedEvent, Timestamp,
+    ConversationRef, ErrorKind, Result, Timestamp,
+    channel::Receipt,
+    message::{Body, DeliveryState, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -17,7 +19,10 @@ pub(super) fn place(loaded: &Loaded) -> Option<ConversationRef> {
         let event = &item.event.as_ref()?.event;
         let says = matches!(
             event.body,
-            Body::Message { .. } | Body::Command { .. } | Body::Action { .. }
+            Body::Message { .. }
+                | Body::Command { .. }
+                | Body::Action { .. }
+                | Body::Proactive { .. }
         );
         event.conversation.clone().filter(|_| says)
     });
@@ -41,13 +46,36 @@ pub(super) fn asks(loaded: &Loaded) -> bool {
         let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
             return false;
         };
-        let to_it = event.addressed != crate::Addressing::default();
+        let to_it = event.addressed != crate::message::Addressing::default();
         match event.body {
             Body::Message { .. } | Body::Command { .. } | Body::Action { .. } => to_it,
-            Body::Decision { .. } => true,
+            Body::Decision { .. } | Body::Proactive { .. } => true,
             _ => false,
         }
     })
+}
+
+/// Returns up to where a turn consumes the inbox. A proactive message is a turn of its own, so that nobody's question waits for its
+/// parts and no model is asked about it.
+pub(super) fn consume_to(loaded: &Loaded, most: usize) -> u64 {
+    let mut items: Vec<&InboxItem> = loaded.inbox.iter().take(most).collect();
+    items.sort_by_key(|item| item.seq);
+    match items.iter().position(|item| proactive(item)) {
+        Some(0) => items[0].seq,
+        Some(first) => items[first - 1].seq,
+        None => items.last().map_or(0, |item| item.seq),
+    }
+}
+
+/// Returns whether the oldest event of the inbox is a proactive message.
+pub(super) fn starts_proactive(loaded: &Loaded) -> bool {
+    let oldest = loaded.inbox.iter().min_by_key(|item| item.seq);
+    oldest.is_some_and(proactive)
+}
+
+fn proactive(item: &InboxItem) -> bool {
+    let event = item.event.as_ref().map(|routed| &routed.event.body);
+    matches!(event, Some(Body::Proactive { .. }))
 }
 
 /// Returns the open item that a delivery key belongs to.
@@ -89,11 +117,17 @@ pub(super) async fn inputs(
             Body::Action { action, .. } => about = by_id(action),
             _ => {}
         }
+        let mut persons = item.persons.clone();
+        if let (Body::Proactive { .. }, Some(person)) = (&event.body, loaded.state.person)
+            && !persons.contains(&person)
+        {
+            persons.push(person);
+        }
         inputs.push(Input {
             seq: item.seq,
             accepted_at: item.accepted_at,
             late: event.occurred_at < latest,
-            persons: item.persons.clone(),
+            persons,
             about,
             undelivered,
             event,

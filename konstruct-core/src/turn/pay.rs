@@ -8,8 +8,9 @@ use std::{
 use async_trait::async_trait;
 
 use crate::{
-    Basis, LedgerRow, NanoUsd, Result, TenantId, Usage,
+    NanoUsd, Result, TenantId, Timestamp,
     limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
+    money::{Basis, LedgerRow, Usage},
     store::{Charge, Ledger, Reserve, Settle, Store},
 };
 
@@ -56,7 +57,7 @@ impl CallBudget {
     }
 
     /// Sums up a call that is over. An attempt that nobody settled has cost the most that it can.
-    pub fn close(&self) -> Paid {
+    pub fn close(&self, at: Timestamp) -> Paid {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut paid = Paid::default();
         for (attempt, spent) in std::mem::take(&mut *attempts).into_values() {
@@ -66,7 +67,7 @@ impl CallBudget {
                 basis: Basis::WorstCase,
             });
             paid.settle.extend(self.freed(&attempt, spent.cost));
-            paid.rows.push(attempt.row(spent));
+            paid.rows.push(attempt.row(spent, at));
         }
         paid
     }
@@ -148,17 +149,14 @@ pub async fn settle_lost(
     tenant: TenantId,
     call: &str,
     (provider, model, known): (&str, &str, bool),
+    at: Timestamp,
 ) -> Result<Paid> {
     let mut paid = Paid::default();
     let mut add = |key: &str, amount: Option<NanoUsd>| {
-        paid.rows.push(LedgerRow {
-            call: key.to_owned(),
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            usage: Usage::default(),
-            cost: amount.filter(|amount| known || *amount > NanoUsd(0)),
-            basis: Basis::WorstCase,
-        });
+        let cost = amount.filter(|amount| known || *amount > NanoUsd(0));
+        let row = LedgerRow::new(key, at, provider, model);
+        paid.rows
+            .push(row.costing(cost, Usage::default(), Basis::WorstCase));
         paid.settle.extend(amount.map(|cost| Settle {
             call: key.to_owned(),
             cost,
@@ -190,6 +188,7 @@ pub async fn pay_lost(
     tenant: TenantId,
     call: &str,
     model: (&str, &str, bool),
+    at: Timestamp,
 ) -> Result<()> {
     let (first, more) = (call, &*top_up_key(call));
     if ledger.reserved(tenant, first).await?.is_none()
@@ -197,7 +196,7 @@ pub async fn pay_lost(
     {
         return Ok(());
     }
-    let paid = settle_lost(ledger, tenant, call, model).await?;
+    let paid = settle_lost(ledger, tenant, call, model, at).await?;
     let charge = Charge {
         reserve: None,
         settle: paid.settle,

@@ -14,8 +14,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Find, Inbound, ModelAnswer, Outgoing,
-    PersonId, Price, Receipt, Source, Timestamp, TurnId, tool::Effect,
+    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
+    TurnId,
+    channel::{Find, Receipt},
+    llm::ModelAnswer,
+    memory::Source,
+    money::Price,
+    tool::Effect,
 };
 
 /// The version of the record format that this build writes.
@@ -488,6 +493,8 @@ pub enum ReplySource {
     Fixed(FallbackReason),
     /// The rest of an earlier reply: the index of its [`Event::Rendered`].
     Rest(u64),
+    /// The proactive message that the turn's input holds.
+    Proactive,
 }
 
 /// What a turn waits for.
@@ -576,6 +583,8 @@ pub enum SilenceReason {
     Late,
     /// The conversation could not be processed, see the open item.
     Broken,
+    /// A proactive message could not be sent before it expired.
+    Expired,
 }
 
 /// What outlives a turn, beside the log and the open items. It holds no words.

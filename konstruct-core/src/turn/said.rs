@@ -3,7 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Entry, Event, Input, Record};
-use crate::{ActorKind, Body, PersonId, SaidBy, Timestamp, store::Stored};
+use crate::{
+    PersonId, Timestamp,
+    memory::SaidBy,
+    message::{ActorKind, Body},
+    store::Stored,
+};
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]

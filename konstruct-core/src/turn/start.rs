@@ -7,7 +7,7 @@ use super::{
     driver::{item_of, questions},
     inbox::place,
 };
-use crate::{Channel, Staff, Timestamp, store::Loaded};
+use crate::{Channel, Timestamp, directory::Staff, store::Loaded};
 
 /// Returns the question that the employee tries again now, if one is due.
 pub(super) fn follow_up(loaded: &Loaded) -> Option<OpenItem> {

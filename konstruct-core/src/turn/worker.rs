@@ -9,9 +9,10 @@ use futures_util::{
 };
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::{Driver, Worked};
+use super::{Driver, DriverStats, Worked};
 use crate::{
-    Result, TenantId, Timestamp, WorkerId,
+    Result, TenantId, Timestamp,
+    id::WorkerId,
     learn::Lessons,
     store::{Claim, ClaimRequest, Claimed},
 };
@@ -61,6 +62,15 @@ impl Worker {
         self
     }
 
+    /// Returns the counts of what the worker and its clones did.
+    pub fn stats(&self) -> &Arc<DriverStats> {
+        self.driver.stats()
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
     /// Reports processed conversations to a learner, as [`Driver::with_lessons`] does.
     #[must_use]
     pub fn with_lessons(mut self, lessons: Lessons) -> Self {
@@ -75,14 +85,39 @@ impl Worker {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let clock = Arc::clone(&self.driver.clock);
         let mut slots = Slots::new(self.concurrency.get());
-        pin_mut!(shutdown);
+        self.work_until(&mut slots, shutdown).await;
+        let late = clock.sleep_until(clock.now() + self.drain);
+        let drained = async {
+            while slots.held() > 0 {
+                slots.freed().await;
+            }
+        };
+        pin_mut!(late, drained);
+        // What is still open is aborted with the set.
+        select(drained, late).await;
+    }
+
+    /// Works until `done` is ready, and returns its output at once. Conversations that are being worked on then are finished in the
+    /// background.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is like a crash: nothing is lost.
+    pub async fn run_until<T>(&self, done: impl Future<Output = T>) -> T {
+        let mut slots = Slots::new(self.concurrency.get());
+        let output = self.work_until(&mut slots, done).await;
+        slots.working.detach_all();
+        output
+    }
+
+    async fn work_until<T>(&self, slots: &mut Slots, done: impl Future<Output = T>) -> T {
+        pin_mut!(done);
         loop {
             slots.reap();
-            let next_due = match self.claim(&slots).await {
+            let next_due = match self.claim(slots).await {
                 Some(Claimed::Conversation(claim)) => {
                     slots.work(self.driver.clone(), claim);
-                    if (&mut shutdown).now_or_never().is_some() {
-                        break;
+                    if let Some(output) = done.as_mut().now_or_never() {
+                        return output;
                     }
                     continue;
                 }
@@ -103,19 +138,10 @@ impl Worker {
                 select(woken, freed).await;
             };
             pin_mut!(idle);
-            if let Either::Left(_) = select(&mut shutdown, idle).await {
-                break;
+            if let Either::Left((output, _)) = select(done.as_mut(), idle).await {
+                return output;
             }
         }
-        let late = clock.sleep_until(clock.now() + self.drain);
-        let drained = async {
-            while slots.held() > 0 {
-                slots.freed().await;
-            }
-        };
-        pin_mut!(late, drained);
-        // What is still open is aborted with the set.
-        select(drained, late).await;
     }
 
     /// Waits until something may be ready: an event, a release, a timer, or the end of a lease whose worker died.

@@ -1,14 +1,12 @@
 //! What a workforce is made of.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use super::{
-    Memory, Workforce,
-    directory::{Single, connection_id, version},
-};
+use super::{Memory, Running, Workforce, app::WithApp};
 use crate::{
-    AccountId, Channel, Clock, ConnectionStates, Directory, Employee, Error, ErrorKind, LlmBackend,
-    MemoryStore, PaidEmbedder, Result, Staff, SystemClock, TenantId,
+    Channel, Clock, Directory, Employee, Error, ErrorKind, LlmBackend, LocalDirectory, MemoryStore,
+    Result, SystemClock, TenantId,
+    embed::PaidEmbedder,
     learn::Learner,
     store::Store,
     tool::{Tool, Toolbox, ToolboxBuilder},
@@ -29,7 +27,8 @@ pub struct WorkforceBuilder {
     drain: Option<Duration>,
     lease: Option<Duration>,
     tools: ToolboxBuilder,
-    channels: Vec<(AccountId, Arc<dyn Channel>)>,
+    channels: Vec<(String, Arc<dyn Channel>)>,
+    directory: Option<Arc<dyn Directory>>,
     embedder: Option<Arc<PaidEmbedder>>,
     learn_every: Option<u32>,
 }
@@ -49,6 +48,7 @@ impl WorkforceBuilder {
             lease: None,
             tools: Toolbox::builder(),
             channels: Vec::new(),
+            directory: None,
             embedder: None,
             learn_every: None,
         }
@@ -89,8 +89,7 @@ impl WorkforceBuilder {
     /// Adds a channel, and the account whose events come through it: a Slack team, a WhatsApp phone number id.
     #[must_use]
     pub fn channel(mut self, account: impl Into<String>, channel: impl Channel) -> Self {
-        self.channels
-            .push((AccountId(account.into()), Arc::new(channel)));
+        self.channels.push((account.into(), Arc::new(channel)));
         self
     }
 
@@ -157,66 +156,33 @@ impl WorkforceBuilder {
         self
     }
 
+    /// Takes employees and channels of any number of tenants from a directory, such as a [`LocalDirectory`] that the app keeps and
+    /// changes. The tenant's view of the workforce is [`Workforce::for_tenant`]. A model, tools, channels and employees are then the
+    /// directory's, and are not given here.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Directory) -> Self {
+        self.directory = Some(Arc::new(directory));
+        self
+    }
+
     /// Finishes the workforce.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where the model, the employee or a channel is missing, a tool is granted that was not added, or
-    /// something is to be learned without a memory; [`ErrorKind::Conflict`] for a second employee or an account that is there twice.
-    pub fn build(self) -> Result<Workforce> {
-        let model = self
-            .model
-            .ok_or_else(|| Error::invalid("model", "give the employee one to think with"))?;
-        let mut employees = self.employees.into_iter();
-        let employee = employees
-            .next()
-            .ok_or_else(|| Error::invalid("hire", "hire an employee"))?;
-        if let Some(second) = employees.next() {
-            let message = format!(
-                "hire: a tenant has one employee; `{}` would be a second",
-                second.name
-            );
-            return Err(Error::new(ErrorKind::Conflict, message));
-        }
-        let tools = self.tools.build()?;
-        if let Some(missing) = employee
-            .tools
-            .iter()
-            .find(|grant| !tools.names().any(|name| name == *grant))
-        {
-            return Err(Error::invalid(
-                "tools",
-                format!("`{missing}` is granted, and no such tool was added"),
-            ));
-        }
-        if self.channels.is_empty() {
-            return Err(Error::invalid("channel", "add a channel"));
-        }
-        let mut channels = HashMap::new();
-        for (account, channel) in self.channels {
-            let connection = connection_id(&channel.kind(), &account);
-            let key = (channel.kind(), account);
-            if channels.insert(key, (connection, channel)).is_some() {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    "channel: an account is there twice",
-                ));
+    /// [`ErrorKind::InvalidInput`] where the model or the employee is missing, a tool is granted that was not added, something is to
+    /// be learned without a memory, or a directory is given beside what it replaces; [`ErrorKind::Conflict`] for a second employee or
+    /// an account that is there twice.
+    pub fn build(mut self) -> Result<Workforce> {
+        let (directory, local) = match self.directory.take() {
+            Some(directory) => {
+                self.nothing_beside_the_directory()?;
+                (directory, None)
             }
-        }
-        let (model, tools) = (model, Arc::new(tools));
-        let staff = |employee: Employee| Staff {
-            version: version(&employee),
-            employee: Arc::new(employee),
-            model: Arc::clone(&model),
-            tools: Arc::clone(&tools),
+            None => {
+                let local = Arc::new(self.local()?);
+                (Arc::clone(&local) as Arc<dyn Directory>, Some(local))
+            }
         };
-        let earlier = self.earlier.into_iter();
-        let directory: Arc<dyn Directory> = Arc::new(Single {
-            tenant: self.tenant,
-            staff: staff(employee),
-            earlier: earlier.map(staff).collect(),
-            channels,
-            states: ConnectionStates::default(),
-        });
+        let directory: Arc<dyn Directory> = Arc::new(WithApp::new(directory));
         if let Some(embedder) = self.embedder {
             embedder.pay_from(&self.store, &directory);
         }
@@ -251,8 +217,60 @@ impl WorkforceBuilder {
             store: self.store,
             memory: self.memory,
             directory,
+            local,
             worker,
             learner,
+            running: Running::default(),
         })
+    }
+
+    fn nothing_beside_the_directory(&self) -> Result<()> {
+        for (field, given) in [
+            ("model", self.model.is_some()),
+            ("hire", !self.employees.is_empty()),
+            ("formerly", !self.earlier.is_empty()),
+            ("channel", !self.channels.is_empty()),
+            ("tool", !self.tools.is_empty()),
+        ] {
+            if given {
+                return Err(Error::invalid(field, "add it to the directory instead"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory of one tenant.
+    fn local(&mut self) -> Result<LocalDirectory> {
+        let model = self.model.take();
+        let model =
+            model.ok_or_else(|| Error::invalid("model", "give the employee one to think with"))?;
+        let mut employees = std::mem::take(&mut self.employees).into_iter();
+        let employee = employees
+            .next()
+            .ok_or_else(|| Error::invalid("hire", "hire an employee"))?;
+        if let Some(second) = employees.next() {
+            let message = format!(
+                "hire: a tenant has one employee; `{}` would be a second",
+                second.name
+            );
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let tools = std::mem::take(&mut self.tools).build()?;
+        let directory = LocalDirectory::new(model).with_tools(tools);
+        directory.hire(self.tenant, employee)?;
+        for earlier in std::mem::take(&mut self.earlier) {
+            directory.formerly(self.tenant, earlier);
+        }
+        let mut connections = HashSet::new();
+        for (account, channel) in std::mem::take(&mut self.channels) {
+            let connection = directory.connect(self.tenant, account, channel)?;
+            if !connections.insert(connection) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "channel: an account is there twice",
+                ));
+            }
+        }
+        Ok(directory)
     }
 }

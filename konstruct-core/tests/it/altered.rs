@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, NanoUsd, Result, RoutedEvent, TenantId,
+    ConversationId, Error, ErrorKind, NanoUsd, Result, TenantId,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Charge, Claim, ClaimRequest, Claimed, ConversationCursor,
         ConversationSummary, Fed, History, ItemEntry, Ledger, LedgerPage, LedgerQuery, Loaded,

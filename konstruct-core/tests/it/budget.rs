@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
-    Basis, ErrorKind, Find, ModelRequest, NanoUsd, Price, Rates, SystemClock, TenantId, TurnLimits,
-    Usage,
+    ErrorKind, NanoUsd, SystemClock, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     limit::{Attempt, Budget as _},
+    llm::ModelRequest,
+    money::{Basis, Price, Rates, Usage},
     store::{Charge, Store},
     testkit::{Answer, CrashPoint, Moment, ReferenceStore, ScriptedModel, Write},
     turn::{CallBudget, FallbackReason, Outcome, Worker},
@@ -96,7 +99,7 @@ async fn an_unknown_price_is_unknown_and_refused_under_a_cap() {
     office.say("P1", "e1", "hello").await;
     office.settle().await;
     assert!(office.model.calls().is_empty() && office.ledger().await.is_empty());
-    assert_eq!(office.world.texts(), ["Sorry."]);
+    assert_eq!(office.world.texts(), ["Cap reached."]);
 }
 
 #[tokio::test]
@@ -250,7 +253,7 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
     office.settle().await;
     let rows = office.ledger().await;
     assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!(office.world.texts(), ["Sorry."]);
+    assert_eq!(office.world.texts(), ["Cap reached."]);
     let (spent, reserved) = office.budget().await;
     assert!(spent <= request_and_a_half && reserved == NanoUsd(0));
 }
@@ -274,7 +277,7 @@ async fn who_stops_waiting_for_money_leaves_none_set_aside() {
     let held = async |call: &str| journal.reserved(tenant, call).await.unwrap();
     assert_eq!(held("call.a0").await, Some(NanoUsd(100)));
     assert_eq!(held("call.a1").await, Some(NanoUsd(100)));
-    let paid = budget.close();
+    let paid = budget.close(konstruct_core::Timestamp::from_secs(1));
     assert!(paid.rows.iter().all(|row| row.cost == Some(NanoUsd(0))));
     let charge = Charge {
         reserve: None,

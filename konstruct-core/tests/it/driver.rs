@@ -4,8 +4,11 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
-    ActorKind, Body, Clock as _, Decision, DeliveryState, ErrorKind, Find, Inbound, MidTurn,
-    ModelRequest, Phrases, Role, TenantId, TurnLimits, Unresolved,
+    Clock as _, ErrorKind, Inbound, TenantId,
+    channel::Find,
+    employee::{MidTurn, Phrases, TurnLimits, Unresolved},
+    llm::{ModelRequest, Role},
+    message::{ActorKind, Body, Decision, DeliveryState},
     store::{Accepted, ItemEntry},
     testkit::{
         Answer, CountingTool, CrashPoint, Fate, Gate, Moment, ScriptedModel, ToolEnd, Write,
@@ -467,7 +470,9 @@ async fn tools_that_hang_fail_or_panic_have_an_outcome() {
         let model = ScriptedModel::new(|request: &ModelRequest| {
             let last = request.messages.last().unwrap();
             match &last.parts[..] {
-                [konstruct_core::Part::ToolResult { content, .. }] => Answer::text(content.clone()),
+                [konstruct_core::llm::Part::ToolResult { content, .. }] => {
+                    Answer::text(content.clone())
+                }
                 _ => Answer::tools(&["act"]),
             }
         });
@@ -744,7 +749,7 @@ async fn many_workers_on_one_journal_do_each_event_once() {
     for round in 0..50 * total {
         let (tenant, event) = events[(round * 67 + round / total) % total].clone();
         let connection = office.connection;
-        let routed = vec![konstruct_core::RoutedEvent { connection, event }];
+        let routed = vec![konstruct_core::message::RoutedEvent { connection, event }];
         office.store.accept(tenant, routed).await.unwrap();
         if round % 97 == 0 {
             tokio::task::yield_now().await;
@@ -813,7 +818,7 @@ async fn tenants_take_turns() {
     }
     let event = message("small", "e1", "hello", office.clock.now());
     let connection = office.connection;
-    let routed = vec![konstruct_core::RoutedEvent { connection, event }];
+    let routed = vec![konstruct_core::message::RoutedEvent { connection, event }];
     office.store.accept(small, routed).await.unwrap();
     office.work().await;
     let at = office

@@ -8,9 +8,10 @@ use std::sync::{
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Basis, Directory, EmbedContext, EmbedKind, Embedder, Employee, Error, ErrorKind, NanoUsd,
-    PaidEmbedder, Result, SystemClock, TenantId, Usage,
+    Directory, Embedder, Employee, Error, ErrorKind, NanoUsd, Result, SystemClock, TenantId,
+    embed::{EmbedContext, EmbedKind, PaidEmbedder},
     limit::Spent,
+    money::{Basis, Usage},
     store::{Exported, Store},
     testkit::{Answer, ReferenceStore, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,

@@ -6,11 +6,18 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use konstruct_core::{
-    Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, ChannelKind, Choice, Choices,
-    ConnectionId, Content, ConversationId, ConversationKind, ConversationRef, Decision,
-    DeliveryState, DocumentId, ErrorKind, FactId, Find, Finish, IdKind, Inbound, Lifecycle,
-    ModelAnswer, NanoUsd, Outgoing, Part, PersonId, Price, ProviderError, Quoted, Rates, Receipt,
-    Referral, Source, Timestamp, ToolCall, TurnId, Usage,
+    ChannelKind, ConnectionId, ConversationId, ConversationRef, DocumentId, ErrorKind, Inbound,
+    NanoUsd, Outgoing, PersonId, Timestamp, TurnId,
+    channel::{Find, Receipt},
+    id::FactId,
+    llm::{Finish, ModelAnswer, Part, ToolCall},
+    memory::Source,
+    message::{
+        Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
+        Decision, DeliveryState, IdKind, Lifecycle, ProviderError, Quoted, Referral,
+    },
+    money::{Price, Rates, Usage},
+    outgoing::{Choice, Choices},
     tool::Effect,
     turn::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 
 mod altered;
+mod app;
 mod budget;
 mod crash;
 mod driver;

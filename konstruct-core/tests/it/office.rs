@@ -4,8 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Clock as _, ConnectionId, Directory as _, Employee, EmployeeBuilder, Find, Inbound, LedgerRow,
-    NanoUsd, RoutedEvent, TenantId, Timestamp, TurnLimits, WorkerId,
+    Clock as _, ConnectionId, Directory as _, Employee, EmployeeBuilder, Inbound, NanoUsd,
+    TenantId, Timestamp,
+    channel::Find,
+    employee::{Phrases, TurnLimits},
+    id::WorkerId,
+    message::RoutedEvent,
+    money::LedgerRow,
     store::{Accepted, Claim, ClaimRequest, Claimed, Exported, ItemEntry, Store},
     testkit::{
         Answer, CountingTool, ReferenceStore, ScriptedChannel, ScriptedDirectory, ScriptedModel,
@@ -67,7 +72,13 @@ impl Office {
             tenant,
             connection,
         };
-        let employee = Employee::builder("Ava").fallback("Sorry.").limits(limits());
+        let employee = Employee::builder("Ava")
+            .fallback("Sorry.")
+            .limits(limits())
+            .phrases(Phrases {
+                cap_reached: "Cap reached.".into(),
+                ..Phrases::default()
+            });
         office.hire(change(employee).build().unwrap());
         office
             .directory

@@ -10,8 +10,12 @@ use std::{
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
-    AccountId, Body, Clock as _, ConnectionState, Decision, Directory as _, Employee, ErrorKind,
-    Find, Finish, Inbound, Lifecycle, Phrases, RoutedEvent, TenantId, TurnLimits,
+    AccountId, Clock as _, Directory as _, Employee, ErrorKind, Inbound, TenantId,
+    channel::Find,
+    directory::ConnectionState,
+    employee::{Phrases, TurnLimits},
+    llm::Finish,
+    message::{Body, Decision, Lifecycle, RoutedEvent},
     store::Accepted,
     testkit::{Answer, Fate, Gate, ScriptedModel, message},
     tool::{Effect, Toolbox},
@@ -116,7 +120,7 @@ async fn a_question_is_not_tried_for_ever_and_a_person_can_have_it_answered() {
     let answer = |id: &str, item: &konstruct_core::store::ItemEntry| {
         let mut event = message("elsewhere", id, "", office.clock.now());
         event.logical_id = format!("decision:{}", item.item.id);
-        event.sender = konstruct_core::Actor::default();
+        event.sender = konstruct_core::message::Actor::default();
         event.body = Body::Decision {
             target: item.conversation,
             item: item.item.id.clone(),
@@ -326,11 +330,11 @@ async fn a_tenant_with_a_slow_model_holds_up_no_other() {
 #[tokio::test]
 async fn short_steps_do_not_lose_the_lease() {
     // Every step is shorter than the time after which the lease is renewed, and all of them are longer than the lease.
-    let model = ScriptedModel::new(|request: &konstruct_core::ModelRequest| {
+    let model = ScriptedModel::new(|request: &konstruct_core::llm::ModelRequest| {
         let acted = request
             .messages
             .iter()
-            .filter(|message| message.role == konstruct_core::Role::Tool);
+            .filter(|message| message.role == konstruct_core::llm::Role::Tool);
         if acted.count() < 10 {
             Answer::tools(&["slow"])
         } else {
@@ -385,7 +389,7 @@ async fn short_steps_do_not_lose_the_lease() {
 
 #[tokio::test]
 async fn a_cut_answer_is_continued_and_sent_whole() {
-    let model = ScriptedModel::new(|request: &konstruct_core::ModelRequest| {
+    let model = ScriptedModel::new(|request: &konstruct_core::llm::ModelRequest| {
         let asked = format!("{:?}", request.messages.last());
         if asked.contains("cut off") {
             Answer::text(" and close at six.")
@@ -477,7 +481,7 @@ async fn an_unresolved_send_that_is_sent_again_can_be_decided_about_again() {
         let [open] = office.items().await.try_into().unwrap();
         let mut event = message("elsewhere", &format!("d{round}"), "", office.clock.now());
         event.logical_id = format!("decision:{}", open.item.id);
-        event.sender = konstruct_core::Actor::default();
+        event.sender = konstruct_core::message::Actor::default();
         event.body = Body::Decision {
             target: open.conversation,
             item: open.item.id.clone(),

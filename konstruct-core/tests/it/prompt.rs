@@ -5,12 +5,18 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    Audience, Body, Clock as _, Content, ConversationId, ConversationKind, Decision, Depth,
-    Document, DocumentId, Employee, Erase, ErasureReceipt, Fact, FactId, FactStore, Facts, Find,
-    Hit, IndexProgress, KnowledgeStore, Language, Mark, MemoryArchive, MemoryStore, ModelMessage,
-    ModelRequest, NewDocument, NewFact, NewSummary, Part, PersonId, Quoted, Recall, Referral,
-    Remembered, Result, Role, Scope, Source, Summary, SummaryStore, TenantId, Timestamp,
-    TurnLimits, Unanswered,
+    Audience, Clock as _, ConversationId, Depth, Document, DocumentId, Employee, Erase, Hit,
+    MemoryStore, NewDocument, PersonId, Recall, Result, TenantId, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
+    id::FactId,
+    llm::{ModelMessage, ModelRequest, Part, Role},
+    memory::{
+        ErasureReceipt, Fact, FactStore, Facts, IndexProgress, KnowledgeStore, Language, Mark,
+        MemoryArchive, NewFact, NewSummary, Remembered, Scope, Source, Summary, SummaryStore,
+        Unanswered,
+    },
+    message::{Body, Content, ConversationKind, Decision, Quoted, Referral},
     store::Store,
     testkit::{Answer, CrashPoint, Fate, Moment, ScriptedModel, Write, message},
     turn::{Driver, Worker},

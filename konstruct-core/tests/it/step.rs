@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    ActorKind, Body, ConnectionId, Content, ConversationId, ConversationRef, Decision,
-    DeliveryState, Employee, ErrorKind, Find, Finish, MidTurn, ModelAnswer, NanoUsd, Outgoing,
-    Part, PersonId, Price, Receipt, Timestamp, ToolCall, TurnId, TurnLimits, Unresolved,
-    WorkingHours,
+    ConnectionId, ConversationId, ConversationRef, Employee, ErrorKind, NanoUsd, Outgoing,
+    PersonId, Timestamp, TurnId,
+    channel::{Find, Receipt},
+    employee::{MidTurn, TurnLimits, Unresolved, WorkingHours},
+    llm::{Finish, ModelAnswer, Part, ToolCall},
+    message::{ActorKind, Body, Content, Decision, DeliveryState},
+    money::Price,
     testkit::message,
     tool::Effect,
     turn::{
@@ -642,7 +645,7 @@ fn hours_and_fallbacks() {
             .then(
                 1,
                 done(&part(0)),
-                "open question Budget; replied 1 as Budget",
+                "open question Budget, again at 31; replied 1 as Budget",
             ),
         path(
             "an unknown price under a cap",
@@ -655,7 +658,7 @@ fn hours_and_fallbacks() {
         .then(
             1,
             done(&part(0)),
-            "open question Budget; replied 1 as Budget",
+            "open question Budget, again at 31; replied 1 as Budget",
         ),
         asked("an unknown price without a cap")
             .started(|started| started.model.price = None)

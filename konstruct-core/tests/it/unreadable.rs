@@ -9,7 +9,9 @@ use std::{
 };
 
 use konstruct_core::{
-    Clock as _, Find, TurnLimits,
+    Clock as _,
+    channel::Find,
+    employee::TurnLimits,
     store::Store,
     turn::{FallbackReason, ItemKind, Worker},
 };

@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    AccountId, ChannelKind, Clock as _, Depth, Employee, Erase, ErrorKind, Find, Inbound,
-    ModelRequest, Recall, Scope, Workforce, WorkforceBuilder,
+    AccountId, ChannelKind, Clock as _, Depth, Employee, Erase, ErrorKind, Inbound, Recall,
+    Workforce, WorkforceBuilder,
+    channel::Find,
+    llm::ModelRequest,
+    memory::Scope,
     store::LedgerQuery,
     testkit::{
         Answer, ReferenceStore, ScriptedChannel, ScriptedModel, VirtualClock, World, message,

@@ -1,4 +1,4 @@
-//! Any bytes, at any split, decode into the same events with one ending.
+//! Decodes arbitrary bytes: every way of splitting them yields the same events and exactly one ending.
 
 #![no_main]
 

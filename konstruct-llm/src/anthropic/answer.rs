@@ -1,6 +1,10 @@
-//! From the wire's events, or its one document, to ours.
+//! Converts wire events, or a whole response document, into [`ModelEvent`]s.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -10,17 +14,17 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
-    leak::{Leak, Piece},
     sse::SseFrames,
+    think_tags::{Piece, ThinkTags},
 };
 
-/// What marks a signature as the data of a `redacted_thinking` block, which must go back as it came.
+/// Prefix of a signature that holds the data of a `redacted_thinking` block, which must be sent back unchanged.
 pub(super) const REDACTED: &str = "redacted:";
 
 /// Decodes a stream of Messages events. The terminal event is `message_stop`.
 ///
-/// A gateway that retries by itself may splice a second `message_start` into a stream. As long as no text was yielded that
-/// is a [`ModelEvent::Restart`]; after text it is [`ErrorKind::Truncated`], for what was yielded never ended.
+/// A gateway that retries internally may splice a second `message_start` into a stream. Before any text was yielded, that is a
+/// [`ModelEvent::Restart`]; after text it is [`ErrorKind::Truncated`], because the yielded answer never ended.
 #[derive(Debug, Default)]
 pub struct Messages {
     answer: Option<String>,
@@ -30,7 +34,7 @@ pub struct Messages {
     reason: Option<String>,
 }
 
-/// A block that has begun and not ended.
+/// A block that has started and not ended.
 #[derive(Debug)]
 struct Open {
     index: u32,
@@ -39,13 +43,13 @@ struct Open {
 
 #[derive(Debug)]
 enum Kind {
-    /// With the thoughts that were left in it, and whether there were any: they are a block of their own.
+    /// With the filter for leaked thinking tags, and whether a thought was found. Leaked thoughts become a block of their own.
     Text {
-        leak: Leak,
+        think_tags: ThinkTags,
         thought: bool,
     },
     Thinking,
-    /// With the input that stood in the beginning, which counts when no delta comes.
+    /// With the input from the block's start, which is used when no delta follows.
     Tool {
         input: Option<Value>,
         began: bool,
@@ -58,7 +62,7 @@ impl Wire for Messages {
 
     fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         if frame.trim() == "[DONE]" {
-            // Gateways append it; here it means nothing.
+            // Some gateways append `[DONE]`; it has no meaning in this API.
             return Ok(());
         }
         let event: Event = match parse(frame) {
@@ -103,7 +107,7 @@ impl Wire for Messages {
         Ok(())
     }
 
-    /// With the `stop_reason`, and every block ended, the answer is whole; some gateways leave `message_stop` out.
+    /// The answer is complete once it has a `stop_reason` and every block has ended; some gateways omit `message_stop`.
     fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
         if self.reason.is_some() && self.open.is_empty() {
             events.push(ModelEvent::Finish(self.finish()?));
@@ -127,7 +131,7 @@ impl Wire for Messages {
     }
 }
 
-/// Returns whether an event is one that this version does not know, whose fields may mean something else.
+/// Returns whether this version does not know the event, so that its fields may have another meaning.
 fn is_foreign(frame: &str) -> bool {
     parse::<AnyEvent>(frame).is_ok_and(|event| {
         let delta = DeltaKind::deserialize(&event.delta["type"]);
@@ -145,7 +149,7 @@ impl Messages {
             Some(_) if self.said => {
                 return Err(Error::new(
                     ErrorKind::Truncated,
-                    "another answer began in mid-answer",
+                    "a second answer started in the middle of the first",
                 ));
             }
             Some(_) => {
@@ -168,19 +172,25 @@ impl Messages {
         Ok(())
     }
 
-    /// Begins a block. All of it may stand here already, as it does in a document.
+    /// Begins a block. In a document, the block's whole content is already present.
     fn begin(&mut self, index: u32, block: &Value, events: &mut Vec<ModelEvent>) -> Result<()> {
         if index >= THOUGHT {
-            return Err(protocol("a block has the index", index));
+            return Err(protocol("the block index is too large", index));
         }
         if self.at(index).is_ok() {
-            return Err(protocol("a block begins twice", index));
+            return Err(protocol("a block starts twice, index", index));
         }
         let text = |name: &str| block[name].as_str().filter(|text| !text.is_empty());
         let (kind, shown) = match text("type") {
             Some("text") => {
-                let (leak, thought) = (Leak::default(), false);
-                (Kind::Text { leak, thought }, BlockKind::Text)
+                let (think_tags, thought) = (ThinkTags::default(), false);
+                (
+                    Kind::Text {
+                        think_tags,
+                        thought,
+                    },
+                    BlockKind::Text,
+                )
             }
             Some("thinking" | "redacted_thinking") => (Kind::Thinking, BlockKind::Reasoning),
             Some("tool_use") => {
@@ -198,15 +208,18 @@ impl Messages {
                 )
             }
             Some(other) => (Kind::Other, BlockKind::Other(other.to_owned())),
-            None => return Err(protocol("a block of no type", index)),
+            None => return Err(protocol("a block has no type, index", index)),
         };
         events.push(ModelEvent::BlockStart { index, kind: shown });
         let mut kind = kind;
         match &mut kind {
-            Kind::Text { leak, thought } => {
+            Kind::Text {
+                think_tags,
+                thought,
+            } => {
                 self.said |= text("text").is_some();
-                for piece in leak.push(text("text").unwrap_or_default()) {
-                    say(index, piece, thought, events);
+                for piece in think_tags.push(text("text").unwrap_or_default()) {
+                    push_piece(index, piece, thought, events);
                 }
             }
             Kind::Thinking => {
@@ -227,17 +240,23 @@ impl Messages {
     fn delta(&mut self, index: u32, delta: Delta, events: &mut Vec<ModelEvent>) -> Result<()> {
         let at = self.at(index)?;
         let Some(said) = delta.r#type else {
-            return Err(protocol("a delta of no type", index));
+            return Err(protocol("a delta has no type, index", index));
         };
         let full = |delta: Option<String>| delta.filter(|delta| !delta.is_empty());
         let event = match (&mut self.open[at].kind, said) {
-            // What a later version adds, and blocks that are not ours to read.
+            // Deltas added by later API versions, and blocks that are not read here.
             (Kind::Other, _) | (_, DeltaKind::Unknown) => None,
-            (Kind::Text { leak, thought }, DeltaKind::TextDelta) => {
+            (
+                Kind::Text {
+                    think_tags,
+                    thought,
+                },
+                DeltaKind::TextDelta,
+            ) => {
                 let text = full(delta.text);
                 self.said |= text.is_some();
-                for piece in leak.push(&text.unwrap_or_default()) {
-                    say(index, piece, thought, events);
+                for piece in think_tags.push(&text.unwrap_or_default()) {
+                    push_piece(index, piece, thought, events);
                 }
                 None
             }
@@ -252,7 +271,12 @@ impl Messages {
                 *began |= json.is_some();
                 json.map(|delta| ModelEvent::ToolArguments { index, delta })
             }
-            _ => return Err(protocol("a delta of another kind than its block", index)),
+            _ => {
+                return Err(protocol(
+                    "a delta does not match its block's type, index",
+                    index,
+                ));
+            }
         };
         events.extend(event);
         Ok(())
@@ -262,11 +286,11 @@ impl Messages {
         let Open { index, kind } = self.open.remove(at);
         match kind {
             Kind::Text {
-                mut leak,
+                mut think_tags,
                 mut thought,
             } => {
-                if let Some(piece) = leak.end() {
-                    say(index, piece, &mut thought, events);
+                if let Some(piece) = think_tags.end() {
+                    push_piece(index, piece, &mut thought, events);
                 }
                 if thought {
                     let index = index | THOUGHT;
@@ -289,7 +313,7 @@ impl Messages {
         self.open
             .iter()
             .position(|open| open.index == index)
-            .ok_or_else(|| protocol("an event of a block that is not open", index))
+            .ok_or_else(|| protocol("an event refers to a block that is not open, index", index))
     }
 
     fn usage(&mut self, new: Option<wire::Usage>, events: &mut Vec<ModelEvent>) {
@@ -328,11 +352,12 @@ impl Messages {
     }
 }
 
-/// Marks the index of a block of thoughts that were left in the text block of that index. No answer has so many blocks.
+/// Bit in the index of a block of thoughts that leaked into the text block with the remaining index. No answer has that many
+/// blocks.
 const THOUGHT: u32 = 1 << 16;
 
 /// Yields a piece of a text block.
-fn say(index: u32, piece: Piece, thought: &mut bool, events: &mut Vec<ModelEvent>) {
+fn push_piece(index: u32, piece: Piece, thought: &mut bool, events: &mut Vec<ModelEvent>) {
     match piece {
         Piece::Text(delta) => events.push(ModelEvent::Text { index, delta }),
         Piece::Thought(delta) => {
@@ -354,8 +379,8 @@ fn signature(index: u32, signature: String) -> ModelEvent {
     }
 }
 
-/// Makes the buckets of the last snapshot. The total of the cache writes comes later than its split, so that what the split lacks
-/// counts as written for five minutes.
+/// Converts the last usage snapshot. The total of the cache writes arrives later than its split, so tokens missing from the split
+/// count as five-minute writes.
 fn usage_of(usage: wire::Usage) -> Usage {
     let split = usage.cache_creation.unwrap_or_default();
     let hour = split.ephemeral_1h_input_tokens.unwrap_or(0);
@@ -376,7 +401,7 @@ fn usage_of(usage: wire::Usage) -> Usage {
 }
 
 fn missing(field: &str) -> Error {
-    Error::new(ErrorKind::Protocol, format!("an event without its {field}"))
+    Error::new(ErrorKind::Protocol, format!("an event has no {field}"))
 }
 
 fn protocol(what: &str, index: u32) -> Error {

@@ -1,15 +1,16 @@
-//! The backend: where it posts, and what its refusals mean.
+//! The backend: its configuration, its calls and its error classification.
 
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
-    Price, Result, Secret,
+    Error, ErrorKind, LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 
 use super::{
     answer::Messages,
-    model::Line,
+    model::ClaudeModel,
     request::request,
     wire::{ErrorBody, ErrorDocument, Page},
 };
@@ -19,22 +20,23 @@ use crate::{
     price::PriceTable,
 };
 
-/// Where Anthropic is.
+/// The official API.
 const OFFICIAL: &str = "https://api.anthropic.com";
-/// The most bytes of a page of the list of models.
+/// The maximum size of one page of the model list, in bytes.
 const PAGE: usize = 4 << 20;
-/// The most pages of it that are read.
+/// The maximum number of pages read.
 const PAGES: usize = 100;
 
-/// A model behind Anthropic's Messages.
+/// A model behind Anthropic's Messages API.
 ///
-/// What it can do goes by its name, see [`Anthropic::abilities`]. So does how it is told to think: by an effort from Claude 4.6 on, and by
-/// a budget before, of at most half of [`ModelRequest::max_tokens`] and not at all below 2,048 of these. Where it must call a tool it does
-/// not think, nor by a budget in the midst of calls that it made without a thought of its own. Fable and Mythos cannot be told not to
-/// think; for them that is a low effort. A temperature is not sent to a model that thinks, nor from Claude 4.7 on: the wire refuses it.
+/// Abilities are derived from the model name, see [`Anthropic::abilities`]. So is the thinking mode: an effort from Claude 4.6
+/// on, and a budget before, of at most half of [`ModelRequest::max_tokens`]; below 2,048 tokens of these, a budget model does not
+/// think. Thinking is off when the model must call a tool. A budget model also does not start to think between tool calls that it
+/// made without thinking. Thinking of Fable and Mythos cannot be disabled; they get a low effort instead. No temperature is sent
+/// to a model that thinks, nor from Claude 4.7 on, because the API rejects it.
 ///
-/// With [`ModelRequest::cache`] the tools, the system text and the messages before what a person said last are marked to be cached; and
-/// what they said last, unless a context is added to it that only this request has.
+/// With [`ModelRequest::cache`], cache breakpoints are set on the tools, the system text, and the messages before the last user
+/// message. The last user message gets one too, unless it carries context that belongs only to this request.
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Secret};
@@ -52,13 +54,13 @@ pub struct Anthropic {
 }
 
 impl Anthropic {
-    /// A model of `https://api.anthropic.com`, at its price of the built-in table.
+    /// Creates a client for a model at `https://api.anthropic.com`, with its price from the built-in table.
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("anthropic", model);
         info.price = PriceTable::built_in().price("anthropic", &info.model);
-        let line = Line::of(&info.model);
-        info.can = line.can();
-        info.context_window = line.context_window();
+        let claude = ClaudeModel::of(&info.model);
+        info.can = claude.abilities();
+        info.context_window = claude.context_window();
         describe(&mut info, OFFICIAL, api_key.expose());
         Self {
             info,
@@ -68,7 +70,7 @@ impl Anthropic {
         }
     }
 
-    /// Says where the server is, with or without a slash or `/v1` at the end.
+    /// Sets the server's URL, with or without a trailing slash or `/v1`.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         let url = url.as_ref().trim().trim_end_matches('/');
@@ -77,45 +79,46 @@ impl Anthropic {
         self
     }
 
-    /// Says what it costs, where the table does not know or the server charges otherwise.
+    /// Sets the price, if the table does not know the model or the server charges differently.
     #[must_use]
     pub fn price(mut self, price: Price) -> Self {
         self.info.price = Some(price);
         self
     }
 
-    /// Says all that it can do, where its name does not tell: of a name that is not known, that it calls tools.
+    /// Sets the complete list of abilities, if the name is not enough. A model with an unknown name is assumed to call tools and
+    /// nothing else.
     #[must_use]
     pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
         self.info.can = can.into_iter().collect();
         self
     }
 
-    /// Says how many tokens input and output may have together, where its name does not tell.
+    /// Sets the maximum number of input and output tokens together, if the name is not enough.
     #[must_use]
     pub fn context_window(mut self, tokens: u64) -> Self {
         self.info.context_window = Some(tokens);
         self
     }
 
-    /// Says how long the provider may take.
+    /// Sets the timeouts.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);
         self
     }
 
-    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    /// Restricts connections to the addresses that the guard permits; use it for a base URL that a tenant chose.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);
         self
     }
 
-    /// Returns the names of all models that the key may use.
+    /// Returns the names of all models available to the API key.
     ///
     /// # Errors
-    /// Those of [`LlmBackend::stream`]; [`ErrorKind::Protocol`] for a list that does not end.
+    /// The errors of [`LlmBackend::stream`]; [`ErrorKind::Protocol`] if the list has too many pages.
     pub async fn models(&self) -> Result<Vec<String>> {
         let mut models: Vec<String> = Vec::new();
         for _ in 0..PAGES {
@@ -135,7 +138,7 @@ impl Anthropic {
                 return Ok(models);
             }
         }
-        let message = "anthropic's list of models does not end";
+        let message = "anthropic's model list has too many pages";
         Err(Error::new(ErrorKind::Protocol, message))
     }
 
@@ -155,7 +158,7 @@ impl LlmBackend for Anthropic {
 
     async fn stream(&self, asked: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         asked.check(&self.info)?;
-        // What is said of this moment does not come again, but for the calls of this turn.
+        // Context of this moment is not repeated in the next request, except for the tool calls of this turn.
         let comes_again =
             asked.context.is_empty() && asked.passages.is_empty() || !asked.tools.is_empty();
         let asked = asked.told();
@@ -184,20 +187,21 @@ fn refused(refusal: &Refusal) -> Error {
         return refusal.error("anthropic", None, None);
     };
     let said = ProviderError::new(&error.r#type, &error.message);
-    // The status says more than `invalid_request_error` where a gateway gives both, such as 402 or 413.
+    // The status is more precise than `invalid_request_error` where a gateway sends both, such as 402 or 413.
     let status = refusal.status >= 400;
-    let typed = known(&error.r#type).filter(|kind| !(status && *kind == ErrorKind::InvalidInput));
+    let typed =
+        error_kind(&error.r#type).filter(|kind| !(status && *kind == ErrorKind::InvalidInput));
     refusal.error("anthropic", typed, Some(said))
 }
 
-/// Makes an error of one that came in the stream, where there is no status to go by.
+/// Converts an error event inside a stream, which has no status code.
 pub(super) fn in_stream(error: &ErrorBody) -> Error {
     let said = ProviderError::new(&error.r#type, &error.message);
-    let kind = known(&error.r#type).unwrap_or(ErrorKind::Unavailable);
-    Error::new(kind, format!("anthropic broke off: {}", said.code)).with_source(said)
+    let kind = error_kind(&error.r#type).unwrap_or(ErrorKind::Unavailable);
+    Error::new(kind, format!("anthropic aborted the stream: {}", said.code)).with_source(said)
 }
 
-fn known(kind: &str) -> Option<ErrorKind> {
+fn error_kind(kind: &str) -> Option<ErrorKind> {
     Some(match kind {
         "invalid_request_error" => ErrorKind::InvalidInput,
         "authentication_error" => ErrorKind::Unauthorized,
@@ -207,7 +211,7 @@ fn known(kind: &str) -> Option<ErrorKind> {
         "request_too_large" => ErrorKind::TooLarge,
         "rate_limit_error" => ErrorKind::RateLimited,
         "overloaded_error" => ErrorKind::Unavailable,
-        // It failed at an unknown point, and tokens may have been billed.
+        // The request failed at an unknown point; tokens may have been billed.
         "api_error" | "timeout_error" => ErrorKind::Ambiguous,
         _ => return None,
     })

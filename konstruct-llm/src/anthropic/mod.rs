@@ -1,4 +1,4 @@
-//! Anthropic's Messages.
+//! Anthropic's Messages API.
 
 mod answer;
 mod client;
@@ -8,5 +8,5 @@ mod wire;
 
 pub use self::client::Anthropic;
 
-/// Decodes a stream of Anthropic's Messages.
+/// Decodes a stream of Anthropic's Messages API.
 pub type AnthropicDecoder = crate::codec::Decoder<answer::Messages>;

@@ -1,34 +1,34 @@
-//! What is known of a model by its name.
+//! What a model's name reveals about its abilities.
 
 use std::collections::BTreeSet;
 
-use konstruct_core::Ability;
+use konstruct_core::llm::Ability;
 
-/// A model of Claude's line, as far as its name tells.
+/// A Claude model, as described by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct ClaudeModel {
     claude: bool,
     version: Option<(u32, u32)>,
     opus: bool,
     haiku: bool,
-    /// Thinks whatever it is told.
-    always: bool,
+    /// Thinking cannot be disabled.
+    always_thinks: bool,
 }
 
-/// How a model is told to think.
+/// How thinking is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thinks {
-    /// It cannot, or is not known to.
+pub(super) enum ThinkingMode {
+    /// The model does not think, or is not known to.
     No,
-    /// By a number of tokens.
+    /// By a token budget.
     Budget,
-    /// As it sees fit, by an effort.
+    /// Adaptive thinking, with an effort.
     Adaptive,
 }
 
-impl Line {
-    /// Reads a name, also of gateways and clouds: `claude-3-5-sonnet-20241022`, `anthropic/claude-opus-4.5`,
-    /// `us.anthropic.claude-sonnet-4-5-20250929-v1:0`, `claude-fable-5`.
+impl ClaudeModel {
+    /// Parses a model name, including names used by gateways and clouds: `claude-3-5-sonnet-20241022`,
+    /// `anthropic/claude-opus-4.5`, `us.anthropic.claude-sonnet-4-5-20250929-v1:0`, `claude-fable-5`.
     pub(super) fn of(model: &str) -> Self {
         let Some(at) = model.find("claude") else {
             return Self::default();
@@ -41,16 +41,16 @@ impl Line {
             .map(number)
             .skip_while(Option::is_none)
             .map_while(|number| number);
-        let always = named("fable") || named("mythos");
+        let always_thinks = named("fable") || named("mythos");
         let version = numbers
             .next()
             .map(|major| (major, numbers.next().unwrap_or(0)));
         Self {
             claude: true,
-            version: version.or(always.then_some((5, 0))),
+            version: version.or(always_thinks.then_some((5, 0))),
             opus: named("opus"),
             haiku: named("haiku"),
-            always,
+            always_thinks,
         }
     }
 
@@ -59,18 +59,18 @@ impl Line {
             .is_some_and(|version| version >= (major, minor))
     }
 
-    pub(super) fn can(self) -> BTreeSet<Ability> {
-        let mut can = BTreeSet::from([Ability::Tools]);
+    pub(super) fn abilities(self) -> BTreeSet<Ability> {
+        let mut abilities = BTreeSet::from([Ability::Tools]);
         if self.claude {
-            can.insert(Ability::Images);
+            abilities.insert(Ability::Images);
         }
         if self.since(3, 7) {
-            can.insert(Ability::Reasoning);
+            abilities.insert(Ability::Reasoning);
         }
         if self.since(4, 5) || (self.opus && self.since(4, 1)) {
-            can.insert(Ability::Schema);
+            abilities.insert(Ability::Schema);
         }
-        can
+        abilities
     }
 
     pub(super) fn context_window(self) -> Option<u64> {
@@ -80,23 +80,23 @@ impl Line {
         })
     }
 
-    /// Returns how it is told to think. `known` says that it can, where the name does not tell how.
-    pub(super) fn thinks(self, known: bool) -> Thinks {
+    /// Returns how thinking is requested. `known` states that the model thinks, for names that reveal no version.
+    pub(super) fn thinking_mode(self, known: bool) -> ThinkingMode {
         match self.version {
-            None if known => Thinks::Adaptive,
-            None => Thinks::No,
-            Some(_) if self.since(4, 6) => Thinks::Adaptive,
-            Some(_) if self.since(3, 7) => Thinks::Budget,
-            Some(_) => Thinks::No,
+            None if known => ThinkingMode::Adaptive,
+            None => ThinkingMode::No,
+            Some(_) if self.since(4, 6) => ThinkingMode::Adaptive,
+            Some(_) if self.since(3, 7) => ThinkingMode::Budget,
+            Some(_) => ThinkingMode::No,
         }
     }
 
-    /// Returns whether it can be told not to think. Older ones do not unless told to.
-    pub(super) fn can_rest(self) -> bool {
-        !self.always
+    /// Returns whether thinking can be disabled. Older models think only on request.
+    pub(super) fn can_disable_thinking(self) -> bool {
+        !self.always_thinks
     }
 
-    /// Returns whether it takes a temperature.
+    /// Returns whether the model accepts a temperature.
     pub(super) fn takes_temperature(self) -> bool {
         !self.since(4, 7)
     }
@@ -107,57 +107,94 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_versions() {
-        let check = |model: &str, version, thinks, temperature| {
-            let line = Line::of(model);
-            assert_eq!(line.version, version, "{model}");
-            assert_eq!(line.thinks(false), thinks, "{model}");
-            assert_eq!(line.takes_temperature(), temperature, "{model}");
+    fn names_reveal_versions() {
+        let check = |model: &str, version, thinking_mode, temperature| {
+            let claude = ClaudeModel::of(model);
+            assert_eq!(claude.version, version, "{model}");
+            assert_eq!(claude.thinking_mode(false), thinking_mode, "{model}");
+            assert_eq!(claude.takes_temperature(), temperature, "{model}");
         };
-        check("claude-3-haiku-20240307", Some((3, 0)), Thinks::No, true);
-        check("claude-3-5-sonnet-20241022", Some((3, 5)), Thinks::No, true);
+        check(
+            "claude-3-haiku-20240307",
+            Some((3, 0)),
+            ThinkingMode::No,
+            true,
+        );
+        check(
+            "claude-3-5-sonnet-20241022",
+            Some((3, 5)),
+            ThinkingMode::No,
+            true,
+        );
         check(
             "anthropic/claude-3.7-sonnet",
             Some((3, 7)),
-            Thinks::Budget,
+            ThinkingMode::Budget,
             true,
         );
         check(
             "claude-sonnet-4-20250514",
             Some((4, 0)),
-            Thinks::Budget,
+            ThinkingMode::Budget,
             true,
         );
-        check("claude-opus-4@20250514", Some((4, 0)), Thinks::Budget, true);
+        check(
+            "claude-opus-4@20250514",
+            Some((4, 0)),
+            ThinkingMode::Budget,
+            true,
+        );
         check(
             "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
             Some((4, 5)),
-            Thinks::Budget,
+            ThinkingMode::Budget,
             true,
         );
-        check("claude-opus-4-6", Some((4, 6)), Thinks::Adaptive, true);
-        check("claude-opus-4-8", Some((4, 8)), Thinks::Adaptive, false);
-        check("claude-sonnet-5-5", Some((5, 5)), Thinks::Adaptive, false);
+        check(
+            "claude-opus-4-6",
+            Some((4, 6)),
+            ThinkingMode::Adaptive,
+            true,
+        );
+        check(
+            "claude-opus-4-8",
+            Some((4, 8)),
+            ThinkingMode::Adaptive,
+            false,
+        );
+        check(
+            "claude-sonnet-5-5",
+            Some((5, 5)),
+            ThinkingMode::Adaptive,
+            false,
+        );
         check(
             "claude-mythos-preview",
             Some((5, 0)),
-            Thinks::Adaptive,
+            ThinkingMode::Adaptive,
             false,
         );
-        check("claude-latest", None, Thinks::No, true);
-        check("m", None, Thinks::No, true);
-        assert_eq!(Line::of("m").thinks(true), Thinks::Adaptive);
-        assert!(!Line::of("claude-fable-5").can_rest());
-        assert!(Line::of("claude-opus-5").can_rest());
+        check("claude-latest", None, ThinkingMode::No, true);
+        check("m", None, ThinkingMode::No, true);
+        assert_eq!(
+            ClaudeModel::of("m").thinking_mode(true),
+            ThinkingMode::Adaptive
+        );
+        assert!(!ClaudeModel::of("claude-fable-5").can_disable_thinking());
+        assert!(ClaudeModel::of("claude-opus-5").can_disable_thinking());
     }
 
     #[test]
-    fn lines_tell_abilities() {
+    fn names_reveal_abilities() {
         use Ability::{Images, Reasoning, Schema, Tools};
-        let check = |model: &str, can: &[Ability], window| {
-            let line = Line::of(model);
-            assert_eq!(line.can(), can.iter().copied().collect(), "{model}");
-            assert_eq!(line.context_window(), window, "{model}");
+        let check = |model: &str, abilities: &[Ability], window| {
+            let claude = ClaudeModel::of(model);
+            assert_eq!(
+                claude.abilities(),
+                abilities.iter().copied().collect(),
+                "{model}"
+            );
+            assert_eq!(claude.context_window(), window, "{model}");
         };
         check("m", &[Tools], None);
         check("claude-3-haiku-20240307", &[Tools, Images], Some(200_000));

@@ -1,38 +1,39 @@
-//! From a [`ModelRequest`] to the wire's request.
+//! Converts a [`ModelRequest`] into the wire's request.
 
 use konstruct_core::{
-    Ability, CacheLifetime, Effort, Error, ErrorKind, Media, ModelInfo, ModelRequest, Part, Result,
-    Role, ToolChoice,
+    Error, ErrorKind, Result,
+    llm::{Ability, CacheLifetime, Effort, Media, ModelInfo, ModelRequest, Part, Role, ToolChoice},
 };
 use serde_json::{Value, json};
 
 use super::{
     answer::REDACTED,
-    model::{Line, Thinks},
+    model::{ClaudeModel, ThinkingMode},
     wire::{
         self, Block, CacheControl, Cached, Format, Message, OutputConfig, Source, System,
         SystemBlock, Thinking, Tool,
     },
 };
 
-/// The fewest tokens that the wire takes for a thinking budget.
-const LEAST_BUDGET: u32 = 1024;
-/// What images may be.
+/// The smallest thinking budget that the API accepts, in tokens.
+const MIN_THINKING_BUDGET: u32 = 1024;
+/// The accepted image types.
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// Makes the wire's request. `comes_again` tells whether its last message may be a part of the next one as it is.
+/// Builds the wire's request. `comes_again` states whether the next request may repeat the last message unchanged.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] for a part that the wire does not know; [`ErrorKind::InvalidInput`] for a choice of no tool.
+/// [`ErrorKind::Unsupported`] for a message part that the API does not support; [`ErrorKind::InvalidInput`] for a choice of a
+/// missing tool.
 pub(super) fn request<'a>(
     info: &'a ModelInfo,
     asked: &'a ModelRequest,
     comes_again: bool,
 ) -> Result<wire::Request<'a>> {
-    let line = Line::of(&info.model);
+    let claude = ClaudeModel::of(&info.model);
     let cache_control = asked.cache.map(cache_control);
     let mut messages = messages(asked, info.origin.as_deref(), cache_control)?;
-    let (thinking, effort) = thinking(info, line, asked, &messages);
+    let (thinking, effort) = thinking(info, claude, asked, &messages);
     let thinks = thinking.is_some_and(|thinking| thinking != Thinking::Disabled);
     let mut tools: Vec<Cached<Tool<'_>>> = asked.tools.iter().map(tool).collect();
     let system = Some(asked.system.as_str()).filter(|text| !text.trim().is_empty());
@@ -43,7 +44,7 @@ pub(super) fn request<'a>(
         if comes_again
             && let Some(last) = messages.last_mut().and_then(|last| last.content.last_mut())
         {
-            // Thoughts cannot carry it; a request does not end in them.
+            // Thinking blocks cannot carry a breakpoint; a request does not end with one.
             last.cache_control = cache_control.filter(|_| !is_thought(&last.it));
         }
     }
@@ -62,7 +63,7 @@ pub(super) fn request<'a>(
         messages,
         temperature: asked
             .temperature
-            .filter(|_| line.takes_temperature() && !thinks),
+            .filter(|_| claude.takes_temperature() && !thinks),
         stop_sequences: &asked.stop,
         tool_choice: tool_choice(asked)?,
         tools,
@@ -85,7 +86,7 @@ fn cache_control(lifetime: CacheLifetime) -> CacheControl {
     }
 }
 
-fn tool(tool: &konstruct_core::ToolSpec) -> Cached<Tool<'_>> {
+fn tool(tool: &konstruct_core::llm::ToolSpec) -> Cached<Tool<'_>> {
     Cached::from(Tool {
         name: &tool.name,
         description: &tool.description,
@@ -99,16 +100,27 @@ fn tool_choice(asked: &ModelRequest) -> Result<Option<wire::ToolChoice<'_>>> {
         ToolChoice::None => ("none", None),
         ToolChoice::Required => ("any", None),
         ToolChoice::Tool(name) => ("tool", Some(name.as_str())),
-        _ => return Err(Error::invalid("tool_choice", "not one that is known here")),
+        _ => {
+            return Err(Error::invalid(
+                "tool_choice",
+                "not supported by this backend",
+            ));
+        }
     };
     if asked.tools.is_empty() {
         return match r#type {
             "auto" | "none" => Ok(None),
-            _ => Err(Error::invalid("tool_choice", "there is no tool to call")),
+            _ => Err(Error::invalid(
+                "tool_choice",
+                "requires a tool call, but the request has no tools",
+            )),
         };
     }
     if name.is_some_and(|name| asked.tools.iter().all(|tool| tool.name != name)) {
-        return Err(Error::invalid("tool_choice", "names none of the tools"));
+        return Err(Error::invalid(
+            "tool_choice",
+            "names a tool that is not in the request",
+        ));
     }
     let one = asked.parallel_tools == Some(false) && r#type != "none";
     Ok((r#type != "auto" || one).then_some(wire::ToolChoice {
@@ -118,30 +130,32 @@ fn tool_choice(asked: &ModelRequest) -> Result<Option<wire::ToolChoice<'_>>> {
     }))
 }
 
-/// Says how much is thought: by an effort where the model knows that, else by a budget of at most half of the answer's tokens, which
-/// thoughts are a part of.
+/// Returns the thinking mode and the effort: an effort where the model supports it, otherwise a budget of at most half of the
+/// answer's tokens, which include the thinking tokens.
 fn thinking(
     info: &ModelInfo,
-    line: Line,
+    claude: ClaudeModel,
     asked: &ModelRequest,
     messages: &[Message<'_>],
 ) -> (Option<Thinking>, Option<&'static str>) {
     let Some(effort) = asked.reasoning else {
         return (None, None);
     };
-    // A model that must call a tool cannot think before.
+    // The API does not allow thinking together with a forced tool call.
     let forced = matches!(
         asked.tool_choice,
         ToolChoice::Required | ToolChoice::Tool(_)
     );
     let rests = forced || effort == Effort::Off;
-    match line.thinks(info.can.contains(&Ability::Reasoning)) {
-        Thinks::No => (None, None),
-        Thinks::Adaptive if rests && line.can_rest() => (Some(Thinking::Disabled), None),
-        Thinks::Adaptive if forced => (None, Some(level(effort))),
-        Thinks::Adaptive => (Some(Thinking::Adaptive), Some(level(effort))),
-        Thinks::Budget if rests || !may_begin_to_think(messages) => (None, None),
-        Thinks::Budget => {
+    match claude.thinking_mode(info.can.contains(&Ability::Reasoning)) {
+        ThinkingMode::No => (None, None),
+        ThinkingMode::Adaptive if rests && claude.can_disable_thinking() => {
+            (Some(Thinking::Disabled), None)
+        }
+        ThinkingMode::Adaptive if forced => (None, Some(level(effort))),
+        ThinkingMode::Adaptive => (Some(Thinking::Adaptive), Some(level(effort))),
+        ThinkingMode::Budget if rests || !may_start_thinking(messages) => (None, None),
+        ThinkingMode::Budget => {
             let budget = match effort {
                 Effort::Low => 2_048,
                 Effort::Medium => 8_192,
@@ -149,7 +163,10 @@ fn thinking(
             };
             let budget_tokens = budget.min(asked.max_tokens / 2);
             let thinking = Thinking::Enabled { budget_tokens };
-            ((budget_tokens >= LEAST_BUDGET).then_some(thinking), None)
+            (
+                (budget_tokens >= MIN_THINKING_BUDGET).then_some(thinking),
+                None,
+            )
         }
     }
 }
@@ -162,9 +179,9 @@ fn level(effort: Effort) -> &'static str {
     }
 }
 
-/// Returns whether the wire lets a model think by a budget here: not in the middle of its calls when it had called without a thought,
-/// or when its thoughts were another's.
-fn may_begin_to_think(messages: &[Message<'_>]) -> bool {
+/// Returns whether a budget model may start to think here. The API forbids it between tool calls when the model made the first
+/// call without thinking, or when another model produced its thoughts.
+fn may_start_thinking(messages: &[Message<'_>]) -> bool {
     let mut latest = messages.iter().rev();
     let answers = latest.next().is_some_and(|last| {
         let mut blocks = last.content.iter();
@@ -181,8 +198,8 @@ fn is_thought(block: &Block<'_>) -> bool {
     )
 }
 
-/// Makes messages that alternate and begin with the user, as the wire wants them. A tool's result is the user's, and stands
-/// before the user's text. What comes before the last words of a person is the same in the next turn, and is marked to be kept.
+/// Builds messages that alternate and begin with the user, as the API requires. Tool results belong to the user and precede the
+/// user's text. The messages before the last user message are the same in the next turn, so they end with a cache breakpoint.
 fn messages<'a>(
     asked: &'a ModelRequest,
     origin: Option<&str>,
@@ -217,7 +234,7 @@ fn messages<'a>(
         }
     }
     for message in &mut messages {
-        // Stable: results keep their order, and so does the rest.
+        // The sort is stable: results keep their order, and so do the other blocks.
         message
             .content
             .sort_by_key(|block| !matches!(block.it, Block::ToolResult { .. }));
@@ -240,7 +257,7 @@ fn messages<'a>(
 
 fn block<'a>(part: &'a Part, at: usize, own: Option<&str>) -> Result<Option<Block<'a>>> {
     Ok(Some(match part {
-        // The wire refuses blank text.
+        // The API rejects blank text.
         Part::Text { text } if text.trim().is_empty() => return Ok(None),
         Part::Text { text } => Block::Text { text },
         Part::Image(media) => Block::Image {
@@ -265,22 +282,22 @@ fn block<'a>(part: &'a Part, at: usize, own: Option<&str>) -> Result<Option<Bloc
             }
         }
         Part::ToolCall(call) => Block::ToolUse {
-            id: tame(&call.id),
+            id: sanitized_call_id(&call.id),
             name: &call.name,
             input: match serde_json::from_str(&call.arguments) {
                 Ok(input @ Value::Object(_)) => input,
-                // The wire takes objects alone; what the model got wrong is shown to it as it was.
+                // The API accepts only objects; invalid arguments are returned to the model as it wrote them.
                 _ => json!({ "invalid_json": call.arguments }),
             },
         },
         Part::ToolResult {
             id, content, error, ..
         } => Block::ToolResult {
-            tool_use_id: tame(id),
+            tool_use_id: sanitized_call_id(id),
             content,
             is_error: *error,
         },
-        _ => return Err(unsupported(at, "a part that is not known here")),
+        _ => return Err(unsupported(at, "a message part of this kind")),
     }))
 }
 
@@ -288,7 +305,7 @@ fn image(media: &Media, at: usize) -> Result<Source<'_>> {
     if !IMAGES.contains(&media.media_type.as_str()) {
         return Err(unsupported(
             at,
-            "an image that is no JPEG, PNG, GIF or WebP",
+            "an image that is not JPEG, PNG, GIF or WebP",
         ));
     }
     Ok(Source::Base64 {
@@ -298,12 +315,12 @@ fn image(media: &Media, at: usize) -> Result<Source<'_>> {
 }
 
 fn unsupported(at: usize, what: &str) -> Error {
-    let message = format!("messages[{at}]: anthropic does not take {what}");
+    let message = format!("messages[{at}]: anthropic does not support {what}");
     Error::new(ErrorKind::Unsupported, message)
 }
 
-/// Makes another provider's call id one that this wire takes: letters, digits, `_` and `-`.
-fn tame(id: &str) -> String {
+/// Replaces the characters of another provider's call id that this API rejects; it allows letters, digits, `_` and `-`.
+fn sanitized_call_id(id: &str) -> String {
     id.chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || c == '-' {

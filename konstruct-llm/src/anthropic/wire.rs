@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/messages` and `GET /v1/models`, as far as it is used.
+//! The JSON of `POST /v1/messages` and `GET /v1/models`, limited to the fields used here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub(crate) struct Request<'a> {
     pub(crate) output_config: OutputConfig<'a>,
 }
 
-/// A text, or blocks where one is to be cached.
+/// A text, or blocks if one of them is a cache breakpoint.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum System<'a> {
@@ -39,7 +39,7 @@ pub(crate) enum SystemBlock<'a> {
     Text { text: &'a str },
 }
 
-/// Something after which the request so far may be cached.
+/// A value that may be a cache breakpoint.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cached<T> {
     #[serde(flatten)]
@@ -150,7 +150,7 @@ pub(crate) enum Format<'a> {
     JsonSchema { schema: &'a Value },
 }
 
-/// An event of any kind, each with the fields that it has. One flat struct is read in one go, which an enum by its tag is not.
+/// An event of any type with the fields of all types. A flat struct is parsed in one pass; a tagged enum is not.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {
     pub(crate) r#type: EventKind,
@@ -163,7 +163,7 @@ pub(crate) struct Event {
     pub(crate) error: Option<ErrorBody>,
 }
 
-/// What this version does not know is [`EventKind::Unknown`], as the provider asks of its clients.
+/// An unknown type is [`EventKind::Unknown`], as the provider requires of its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EventKind {
@@ -179,7 +179,7 @@ pub(crate) enum EventKind {
     Unknown,
 }
 
-/// An event as far as every version of it goes.
+/// The fields that an event has in every API version.
 #[derive(Debug, Deserialize)]
 pub(crate) struct AnyEvent {
     pub(crate) r#type: EventKind,
@@ -194,13 +194,13 @@ pub(crate) struct Start {
     #[serde(default)]
     pub(crate) model: String,
     pub(crate) usage: Option<Usage>,
-    /// Empty at the start of a stream, but for an answer that was made elsewhere: that one is all here.
+    /// Empty at the start of a stream, unless the answer was produced elsewhere and arrives complete.
     #[serde(default)]
     pub(crate) content: Vec<Value>,
     pub(crate) stop_reason: Option<String>,
 }
 
-/// More of a block, or of the message.
+/// An increment of a block, or of the message.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Delta {
     pub(crate) r#type: Option<DeltaKind>,
@@ -222,7 +222,7 @@ pub(crate) enum DeltaKind {
     Unknown,
 }
 
-/// A snapshot of the totals. A field that is missing or null says nothing new.
+/// A snapshot of the totals. A missing or null field leaves the earlier value unchanged.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) input_tokens: Option<u64>,
@@ -244,7 +244,7 @@ pub(crate) struct OutputDetails {
     pub(crate) thinking_tokens: Option<u64>,
 }
 
-/// A whole answer in one document, or an error in one.
+/// A whole answer, or an error, in one document.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Document {
@@ -260,13 +260,13 @@ pub(crate) struct ErrorBody {
     pub(crate) message: String,
 }
 
-/// The body of an answer that is no stream.
+/// The body of an error response.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorDocument {
     pub(crate) error: ErrorBody,
 }
 
-/// A page of the list of models.
+/// A page of the model list.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Page {
     pub(crate) data: Vec<Listed>,

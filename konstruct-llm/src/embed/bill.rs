@@ -1,19 +1,21 @@
-//! What one request for vectors costs, whatever becomes of it.
+//! The cost of one embedding request, whatever its outcome.
 
 use std::sync::Arc;
 
 use konstruct_core::{
-    Basis, EmbedContext, Price, Result, Usage,
+    Result,
+    embed::EmbedContext,
     limit::{Attempt, Budget, Spent},
+    money::{Basis, Price, Usage},
 };
 
 use super::{Answered, Model};
 use crate::pool::is_refusal;
 
-/// A tokenizer may add so many tokens to a text.
-const AROUND: u64 = 16;
+/// The number of special tokens that a tokenizer may add to a text.
+const SPECIAL_TOKENS: u64 = 16;
 
-/// The account of a request. It settles itself when it is dropped, at the most unless more is known.
+/// The cost of a request. It is settled on drop, at the worst case unless the actual cost is known.
 #[derive(Debug)]
 pub(super) struct Bill {
     budget: Arc<dyn Budget>,
@@ -23,16 +25,16 @@ pub(super) struct Bill {
 }
 
 impl Bill {
-    /// Sets aside what a request can cost: no text has more tokens than bytes.
+    /// Reserves the maximum cost of a request: a text has at most one token per byte.
     ///
     /// # Errors
-    /// Those of the budget: the request must not be made.
+    /// Those of the budget; the request must not be made then.
     pub(super) async fn open(
         context: &EmbedContext,
         model: &Model,
         input: &[&str],
     ) -> Result<Self> {
-        let bound = |sum: u64, text: &&str| sum + text.len() as u64 + AROUND;
+        let bound = |sum: u64, text: &&str| sum + text.len() as u64 + SPECIAL_TOKENS;
         let bound = input.iter().fold(0, bound);
         let price = model.price.clone();
         let worst = price.as_ref().map(|price| price.worst_case(bound, 0));
@@ -51,7 +53,7 @@ impl Bill {
         })
     }
 
-    /// Takes note of what came of it.
+    /// Records the outcome.
     pub(super) fn note(&mut self, answer: &Result<Answered>) {
         let (usage, basis) = match answer {
             Ok(Answered {

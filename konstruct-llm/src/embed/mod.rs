@@ -1,11 +1,15 @@
-//! What embedders have in common: how texts are cut, batched and paid for, and what an answer must be.
+//! What all embedders share: truncation, batching, billing, and validation of responses.
 
 mod bill;
 
 use std::{fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, EmbedKind, Error, ErrorKind, Price, Result};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    embed::{EmbedContext, EmbedKind},
+    money::Price,
+};
 
 use tokio::time::timeout;
 use tracing::Instrument as _;
@@ -13,15 +17,15 @@ use tracing::Instrument as _;
 use self::bill::Bill;
 use crate::{http, telemetry::embeddings};
 
-/// How long a question waits for its vector: somebody waits for an answer, and what is found by words has to do then.
-const QUESTION: Duration = Duration::from_secs(5);
+/// How long a query waits for its vector. A person is waiting, and without the vector the full-text results have to do.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An embedding model, wherever it is.
+/// An embedding model and its limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
     pub(crate) provider: &'static str,
     pub(crate) name: String,
-    /// What vectors are kept under.
+    /// The id under which vectors are stored.
     pub(crate) id: String,
     pub(crate) dim: usize,
     pub(crate) price: Option<Price>,
@@ -54,26 +58,26 @@ impl Model {
     }
 }
 
-/// What one request has brought.
+/// The result of one request.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) vectors: Vec<Vec<f32>>,
-    /// The tokens that are billed, if the server says.
+    /// The billed tokens, if the server reports them.
     pub(crate) tokens: Option<u64>,
 }
 
-/// The way to a model.
+/// A server that embeds texts.
 #[async_trait]
 pub(crate) trait Server: fmt::Debug + Sync {
     fn model(&self) -> &Model;
 
     fn base_url(&self) -> &str;
 
-    /// Makes one request.
+    /// Sends one request.
     async fn ask(&self, input: &[&str]) -> Result<Answered>;
 }
 
-/// Embeds texts in as many requests as it takes. A text without a letter is not sent, and its vector is zero.
+/// Embeds texts in as many requests as needed. A text without any letter is not sent; its vector is zero.
 pub(crate) async fn embed(
     server: &dyn Server,
     context: &EmbedContext,
@@ -100,9 +104,9 @@ pub(crate) async fn embed(
         let span = embeddings::span(named, at.as_deref(), model.dim);
         let asked = server.ask(input).instrument(span.clone());
         let answer = match context.kind {
-            EmbedKind::Query => timeout(QUESTION, asked)
+            EmbedKind::Query => timeout(QUERY_TIMEOUT, asked)
                 .await
-                .unwrap_or_else(|_| Err(http::silent("before it embedded a question"))),
+                .unwrap_or_else(|_| Err(http::timed_out("before it embedded a question"))),
             _ => asked.await,
         };
         embeddings::note(&span, answer.as_ref().map(|answer| answer.tokens));
@@ -119,7 +123,7 @@ pub(crate) async fn embed(
     Ok(vectors)
 }
 
-/// What stands before a text, for models that want to know what it is for.
+/// Prefixes that tell some models whether a text is a query or a document.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prefixes {
     pub(crate) query: String,
@@ -135,7 +139,7 @@ impl Prefixes {
         format!("{prefix}{text}")
     }
 
-    /// What vectors are kept under: with other prefixes they are others.
+    /// The id under which vectors are stored; other prefixes give another id, because they give other vectors.
     pub(crate) fn id(&self, provider: &str, model: &str) -> String {
         let Self { query, document } = self;
         if query.is_empty() && document.is_empty() {
@@ -145,22 +149,22 @@ impl Prefixes {
     }
 }
 
-/// What one request may hold.
+/// The limits of one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) texts: usize,
-    /// Half tokens of all texts, and of one.
+    /// In half tokens, of all texts together and of one text.
     pub(crate) all: usize,
     pub(crate) one: usize,
 }
 
-/// How long a text is at most, in half tokens: an ASCII letter is half a token, any other character two. Real tokenizers need less
-/// for words, and about as much for numbers and scripts that they know badly.
+/// Upper bound for a character, in half tokens: an ASCII character is half a token, any other two. Real tokenizers need fewer for
+/// words, and about as many for numbers and for scripts that they cover badly.
 fn half_tokens(c: char) -> usize {
     if c.is_ascii() { 1 } else { 4 }
 }
 
-/// Cuts a text to so many half tokens, and returns how many it has then.
+/// Truncates a text to `most` half tokens and returns the remaining number of half tokens.
 pub(crate) fn cut(text: &str, most: usize) -> (&str, usize) {
     let mut count = 0;
     for (at, c) in text.char_indices() {
@@ -173,7 +177,7 @@ pub(crate) fn cut(text: &str, most: usize) -> (&str, usize) {
     (text, count)
 }
 
-/// Parts texts of these lengths into requests.
+/// Groups texts of these lengths into requests.
 pub(crate) fn batches(lengths: &[usize], limits: Limits) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let (mut from, mut sum) = (0, 0);
@@ -190,26 +194,28 @@ pub(crate) fn batches(lengths: &[usize], limits: Limits) -> Vec<Range<usize>> {
     batches
 }
 
-/// Returns an answer's vectors if there is one of the right size for each text.
+/// Returns the vectors of a response if there is one of the right size for each text.
 pub(crate) fn checked(
     provider: &str,
     vectors: Vec<Vec<f32>>,
     (texts, dim): (usize, Option<usize>),
 ) -> Result<Vec<Vec<f32>>> {
     let wrong =
-        |what: String| Error::new(ErrorKind::Protocol, format!("{provider} answered {what}"));
+        |what: String| Error::new(ErrorKind::Protocol, format!("{provider} returned {what}"));
     if vectors.len() != texts {
         let count = vectors.len();
-        return Err(wrong(format!("{count} vectors to {texts} texts")));
+        return Err(wrong(format!("{count} vectors for {texts} texts")));
     }
     for vector in &vectors {
         let wanted = dim.unwrap_or(vector.len());
         if vector.len() != wanted || wanted == 0 {
             let size = vector.len();
-            return Err(wrong(format!("a vector of {size} numbers, not {wanted}")));
+            return Err(wrong(format!(
+                "a vector of {size} numbers instead of {wanted}"
+            )));
         }
         if !vector.iter().all(|number| number.is_finite()) {
-            return Err(wrong("a vector with a number that is none".into()));
+            return Err(wrong("a vector that contains NaN or infinity".into()));
         }
     }
     Ok(vectors)

@@ -1,36 +1,40 @@
-//! The backend that answers with what [`choose`] chose.
+//! The backend that answers with the passage chosen by [`choose`].
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    BlockKind, CallContext, Finish, LlmBackend, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
-    ModelStream, Part, Price, Result, Role, Usage,
+    LlmBackend, Result,
+    llm::{
+        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelMessage, ModelRequest,
+        ModelStream, Part, Role,
+    },
+    money::{Price, Usage},
 };
 use serde_json::json;
 
 use super::{
     choose::choose,
-    talk::{self, Talk},
+    small_talk::{self, SmallTalk},
 };
 
-/// The tool that hands a question to a person.
+/// The tool that forwards a question to a person.
 const PASS_ON: &str = "pass_on";
-/// What the offer ends with; a yes to it calls the tool.
+/// The end of the offer; a yes to it calls the tool.
 const OFFER: &str = "Shall I pass your question on to the team?";
 const UNKNOWN: &str = "I don't know: I only answer from the business's own documents, and I did not find this in them.";
 
-/// Answers from the passages of the request by quoting the best one and naming its source, or says that it does not know.
+/// Answers from the passages of the request by quoting the best one and naming its source, or replies that it does not know.
 ///
-/// It needs no account and no network, costs nothing, and is for trying Konstruct out and for the day that no model answers. It
-/// says nothing that is not in the documents, and what it says ends with its source. When a tool called `pass_on` is
-/// granted (arguments `{"question": string}`), it offers to hand an unanswered question to the team, and calls it upon a yes.
+/// It needs no account and no network and costs nothing. Use it to try Konstruct out, and as a fallback when no model is
+/// available. It never adds to the documents, and every answer ends with its source. If a tool called `pass_on` is granted
+/// (arguments `{"question": string}`), it offers to forward an unanswered question to the team, and calls the tool after a yes.
 #[derive(Clone, Debug)]
 pub struct Extract {
     info: ModelInfo,
 }
 
 impl Extract {
-    /// The one model that there is: `extract-1`.
+    /// Creates the backend with its only model, `extract-1`.
     pub fn new() -> Self {
         Self {
             info: ModelInfo::new("extract", "extract-1").with_price(Price::default()),
@@ -89,14 +93,14 @@ fn start(kind: BlockKind) -> ModelEvent {
     ModelEvent::BlockStart { index: 0, kind }
 }
 
-/// What is answered.
+/// The reply to a message.
 enum Answer {
     Say(String),
     PassOn(String),
 }
 
 fn answer(request: &ModelRequest) -> Answer {
-    if let Some(text) = request.messages.last().and_then(passed_on) {
+    if let Some(text) = request.messages.last().and_then(tool_reply) {
         return Answer::Say(text.into());
     }
     let can_pass_on = request.tools.iter().any(|tool| tool.name == PASS_ON);
@@ -104,30 +108,30 @@ fn answer(request: &ModelRequest) -> Answer {
     let offered = before
         .last()
         .is_some_and(|message| text_of(message).contains(OFFER));
-    match talk::read(&asked) {
-        Some(Talk::Yes) if offered && can_pass_on => {
+    match small_talk::read(&asked) {
+        Some(SmallTalk::Yes) if offered && can_pass_on => {
             return Answer::PassOn(last_words(&before[..before.len() - 1]).0);
         }
-        Some(Talk::Yes) if offered => {
+        Some(SmallTalk::Yes) if offered => {
             return Answer::Say(
                 "I cannot pass it on from here. Please contact the team directly.".into(),
             );
         }
-        Some(Talk::No) => {
+        Some(SmallTalk::No) => {
             return Answer::Say("All right. Ask me anything else about the business.".into());
         }
-        Some(Talk::Greeting) => {
+        Some(SmallTalk::Greeting) => {
             return Answer::Say(
                 "Hello! Ask me about the business. I am an AI and answer from its documents."
                     .into(),
             );
         }
-        Some(Talk::Thanks | Talk::Yes) => {
+        Some(SmallTalk::Thanks | SmallTalk::Yes) => {
             return Answer::Say("You're welcome! Ask me if there is anything else.".into());
         }
         None => {}
     }
-    // The last line of a burst is mostly the question; what came before it may only complete it.
+    // The last line of a burst is usually the question; the lines before it may only complete it.
     let last = asked.lines().last().unwrap_or_default();
     let choice = choose(last, &request.passages).or_else(|| choose(&asked, &request.passages));
     let Some(choice) = choice else {
@@ -142,8 +146,8 @@ fn answer(request: &ModelRequest) -> Answer {
     Answer::Say(format!("{}\n\nSource: {source}", choice.quote))
 }
 
-/// Says what came of the tool, when the message is its result.
-fn passed_on(message: &ModelMessage) -> Option<&'static str> {
+/// Returns the reply after the tool call, if the message is its result.
+fn tool_reply(message: &ModelMessage) -> Option<&'static str> {
     message.parts.iter().rev().find_map(|part| match part {
         Part::ToolResult { name, error, .. } if name == PASS_ON => Some(if *error {
             "I am sorry, I could not pass your question on. Please contact the team directly."
@@ -154,7 +158,7 @@ fn passed_on(message: &ModelMessage) -> Option<&'static str> {
     })
 }
 
-/// Returns what the person said last, all that came in one go, and the messages before it.
+/// Returns the person's latest messages, joined, and the messages before them.
 fn last_words(messages: &[ModelMessage]) -> (String, &[ModelMessage]) {
     let burst = messages
         .iter()
@@ -169,7 +173,7 @@ fn last_words(messages: &[ModelMessage]) -> (String, &[ModelMessage]) {
     (texts.join("\n"), before)
 }
 
-/// Takes away the `Name: ` that stands before what is said where many people talk.
+/// Removes the `Name: ` prefix that messages carry in group conversations.
 fn unnamed(text: &str) -> &str {
     match text.split_once(": ") {
         Some((name, said))

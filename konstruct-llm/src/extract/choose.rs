@@ -1,16 +1,16 @@
-//! Which passage answers a question, if any does.
+//! Chooses the passage that answers a question, if any does.
 
-use konstruct_core::Passage;
+use konstruct_core::llm::Passage;
 
 use super::{
     quote::quote,
     words::{Term, asked, likeness, terms},
 };
 
-/// The score from which a passage counts as an answer. Below it the honest answer is "I don't know".
+/// The minimum score for an answer. Below it the honest answer is "I don't know".
 pub const THRESHOLD: f32 = 0.52;
 
-/// A match in the text counts less than one in the heading, which says what the passage is about.
+/// A match in the text counts less than one in the heading, which states the topic.
 const BODY: f32 = 0.8;
 
 /// The passage that answers a question.
@@ -19,23 +19,23 @@ const BODY: f32 = 0.8;
 pub struct Choice {
     /// Its index among the passages.
     pub passage: usize,
-    /// The words of it that answer: all of a short passage, the one to three best sentences of a long one.
+    /// The quoted answer: all of a short passage, the best one to three sentences of a long one.
     pub quote: String,
-    /// How much of the question it covers, from 0 to 1; at least [`THRESHOLD`].
+    /// How much of the question the passage covers, from 0 to 1; at least [`THRESHOLD`].
     pub score: f32,
 }
 
-/// Chooses the passage that answers a question, or none when none does.
+/// Chooses the passage that answers a question, or returns none.
 ///
-/// A question is weighed word by word: stop words weigh nothing, everyday words little, words that most of the passages have
-/// (`bike` in a bike shop) less than others, and words for the same thing count once. A passage's score is the share of that
-/// weight that it covers: in full by its heading, somewhat less by its text; by the same stem, less by a word for the same thing or a
-/// word with a slip in it. So a question about what no passage speaks of keeps a heavy word uncovered and falls below [`THRESHOLD`].
-/// Among the passages that reach it, the one whose heading is about nothing else comes first, and one that has
-/// what was asked for (an amount for "how much", a time for "when").
+/// Each word of a question has a weight: stop words weigh nothing and everyday words little. Words that most passages contain
+/// (`bike` in a bike shop) weigh less than others, and synonyms count once. A passage's score is the share of that weight that it
+/// covers. A match in the heading counts fully, a match in the text somewhat less; an equal stem counts more than a synonym or a
+/// word with a typo. A question about a topic in no passage therefore keeps an uncovered heavy word and falls below
+/// [`THRESHOLD`]. Among the passages that reach it, one whose heading is about nothing else is preferred, and one that contains
+/// the requested kind of fact (an amount for "how much", a time for "when").
 ///
 /// ```
-/// use konstruct_core::Passage;
+/// use konstruct_core::llm::Passage;
 /// use konstruct_llm::extract::choose;
 ///
 /// let passages = [Passage {
@@ -48,13 +48,13 @@ pub struct Choice {
 /// assert!(choose("Do you sell pizza?", &passages).is_none());
 /// ```
 pub fn choose(question: &str, passages: &[Passage]) -> Option<Choice> {
-    let read: Vec<Read> = passages.iter().map(Read::new).collect();
+    let read: Vec<PassageTerms> = passages.iter().map(PassageTerms::new).collect();
     let asked = weigh(asked(question), &read);
     let total: f32 = asked.iter().map(|term| term.weight).sum();
     if total < 0.25 {
         return None;
     }
-    let wanted = Wanted::of(question);
+    let wanted = FactKind::of(question);
     let ranked = read
         .iter()
         .zip(passages)
@@ -85,8 +85,8 @@ pub fn choose(question: &str, passages: &[Passage]) -> Option<Choice> {
     })
 }
 
-/// Merges the terms that mean the same, and takes weight from those that most passages have.
-fn weigh(terms: Vec<Term>, passages: &[Read]) -> Vec<Term> {
+/// Merges synonyms, and reduces the weight of terms that most passages contain.
+fn weigh(terms: Vec<Term>, passages: &[PassageTerms]) -> Vec<Term> {
     let mut asked: Vec<Term> = Vec::new();
     for term in terms {
         let same = asked
@@ -94,7 +94,7 @@ fn weigh(terms: Vec<Term>, passages: &[Read]) -> Vec<Term> {
             .find(|known| known.groups.iter().any(|group| term.groups.contains(group)));
         match same {
             Some(known) => {
-                // "Credit" alone may be a loan; with "card" it is none.
+                // "Credit" by itself may mean a loan; "credit card" does not.
                 known.groups.retain(|group| term.groups.contains(group));
                 known.weight = known.weight.max(term.weight);
             }
@@ -113,13 +113,13 @@ fn weigh(terms: Vec<Term>, passages: &[Read]) -> Vec<Term> {
     asked
 }
 
-/// A passage's terms.
-struct Read {
+/// The terms of a passage.
+struct PassageTerms {
     heading: Vec<Term>,
     body: Vec<Term>,
 }
 
-impl Read {
+impl PassageTerms {
     fn new(passage: &Passage) -> Self {
         Self {
             heading: terms(&passage.title),
@@ -127,7 +127,7 @@ impl Read {
         }
     }
 
-    /// Returns how well it covers a term of the question, from 0 to 1.
+    /// Returns how well the passage covers a term of the question, from 0 to 1.
     fn covers(&self, term: &Term) -> f32 {
         let best = |terms: &[Term]| {
             terms
@@ -138,7 +138,7 @@ impl Read {
         best(&self.heading).max(BODY * best(&self.body))
     }
 
-    /// Returns how much of its heading the question speaks of, from 0 to 1.
+    /// Returns how much of the heading the question mentions, from 0 to 1.
     fn about(&self, asked: &[Term]) -> f32 {
         let total: f32 = self.heading.iter().map(|term| term.weight).sum();
         let spoken = |own: &Term| {
@@ -156,16 +156,16 @@ impl Read {
     }
 }
 
-/// What kind of fact a question asks for.
+/// The kind of fact that a question asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum FactKind {
     Amount,
     Time,
     Span,
     Any,
 }
 
-impl Wanted {
+impl FactKind {
     fn of(question: &str) -> Self {
         let question = question.to_lowercase();
         let asks = |phrases: &[&str]| phrases.iter().any(|phrase| question.contains(phrase));

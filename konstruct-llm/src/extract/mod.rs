@@ -1,12 +1,12 @@
-//! The offline backend: it answers by quoting, or says that it does not know.
+//! The offline backend: it answers by quoting, or replies that it does not know.
 //!
-//! No model runs. [`choose`] decides with words alone: `words` makes a question and a passage comparable, `choose` weighs how
-//! much of the question a passage covers, `quote` cuts the sentences, and `talk` knows a greeting from a question.
+//! No model runs; [`choose`] works with words only. `words` makes a question and a passage comparable, `choose` scores how much
+//! of the question a passage covers, `quote` selects the sentences, and `small_talk` tells small talk from a question.
 
 mod backend;
 mod choose;
 mod quote;
-mod talk;
+mod small_talk;
 mod words;
 
 pub use self::{

@@ -1,13 +1,13 @@
-//! The sentences of a passage that answer.
+//! Selects the sentences of a passage that answer a question.
 
 use super::words::{Term, likeness, terms};
 
-/// A passage up to this length is quoted whole.
+/// The maximum length of a passage that is quoted whole.
 const SHORT: usize = 420;
-/// The most sentences of a longer one.
+/// The maximum number of sentences quoted from a longer one.
 const SENTENCES: usize = 3;
 
-/// Quotes a short passage whole; of a long one the best sentence and what stands beside it and speaks of the question too.
+/// Quotes a short passage whole; of a long one, the best sentence and its neighbours that also match the question.
 pub(super) fn quote(asked: &[Term], text: &str) -> String {
     let text = text.trim();
     let sentences = sentences(text);
@@ -18,7 +18,7 @@ pub(super) fn quote(asked: &[Term], text: &str) -> String {
         .iter()
         .map(|sentence| score(asked, sentence))
         .collect();
-    // The first of equals: a passage begins with what matters.
+    // The first of equals, because a passage starts with its main point.
     let best = (0..scores.len())
         .rev()
         .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
@@ -49,7 +49,7 @@ fn score(asked: &[Term], sentence: &str) -> f32 {
     asked.iter().map(|term| term.weight * best(term)).sum()
 }
 
-/// Splits a text at line ends, and after `.`, `!` or `?` where a new sentence begins with a capital or a digit.
+/// Splits a text at line ends, and after `.`, `!` or `?` where a capital or a digit follows.
 fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_passage_is_cut_to_what_was_asked() {
+    fn a_long_passage_is_cut_to_the_answer() {
         let filler =
             "The workshop is behind the shop and full of tools that we are proud of. ".repeat(8);
         let text = format!("{filler}A puncture costs 15 euros. {filler}");

@@ -1,10 +1,10 @@
-//! Words made comparable: stems, stop words, and what small businesses' customers say for the same thing.
+//! Makes words comparable: stems, stop words, and synonyms used by small businesses' customers.
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use rust_stemmers::{Algorithm, Stemmer};
 
-/// Words that say nothing of what is asked for.
+/// Words without a meaning for the search.
 const STOP: &str = "a about actually after again all also am an and any anybody anyone anything are as at be because been before being \
     both but by can cannot cant could couldnt did didnt do does doesnt doing done dont down each either else ever every few for from further \
     get gets getting give go goes going got guys had hadnt has hasnt have havent having he hello hey hi her here hers him his how i id if ill im in into is \
@@ -14,16 +14,15 @@ const STOP: &str = "a about actually after again all also am an and any anybody 
     want wanted was wasnt way we well were weve what whats when where which while who whos whom why will with within without wont wonder wondering would wouldnt \
     yes yet you youre your yours yall ok okay quick quickly hope currently exactly generally usually normally ask asking answer help";
 
-/// Words that say little: they count, but a passage need not have them.
+/// Words with little meaning: they count, but a passage need not contain them.
 const LIGHT: &str = "able accept afternoon allow already around available away back best better big bring buy carry case change come customer day different do \
     easy end evening expect far fast feel find first good great happen happy hard idea immediate keep kind last late leave little long longer look lot lots make many mean \
     morning mr near new next nice night number object offer old old option order people person place plan policy possible problem provide put quite ready really recent rid right run sell shop show \
     small soon specific start stock stop stuff supply take team thing think time today tomorrow tonight try turn type usual visit wait week weekend whole work world worth wrong year yesterday arrange stand kind say spot \
     business store place guy item product bought owner straight entire exact whenever anytime method several ride home house door happen bring send job typical normal everyday information info detail somewhere elsewhere else city town local area within spare goods";
 
-/// Words that mean much the same when asked of a small business. A word may stand in several rows; several words joined by `_`
-/// are a phrase of the question.
-const SAME: &[&str] = &[
+/// Synonyms in questions to a small business. A word may be in several rows; words joined by `_` are a phrase of the question.
+const SYNONYMS: &[&str] = &[
     "open opening hours close closed closing shut time_open what_time when_open sunday saturday monday tuesday wednesday thursday friday weekend weekday holiday late early lunch lunchtime come_by come_in pass_by visit_you when business_hours",
     "price cost costs charge charges fee fees how_much expensive cheap rate rates pay_for tariff afford set_me_back quote estimate",
     "repair repairs fix fixed fixing mend service servicing maintenance broken tuneup tune_up overhaul adjust workshop mechanic puncture patch damaged",
@@ -76,13 +75,13 @@ const SAME: &[&str] = &[
     "toilet restroom bathroom",
 ];
 
-/// Units of time: they weigh less than what is asked for, and more than everyday words.
-const UNITS: &[&str] = &["minut", "hour", "day", "week", "month", "year"];
+/// Units of time: they weigh less than the topic of a question, and more than everyday words.
+const TIME_UNITS: &[&str] = &["minut", "hour", "day", "week", "month", "year"];
 
-/// The groups of [`SAME`] that a stem or phrase stands in.
+/// The rows of [`SYNONYMS`] that contain a stem or phrase.
 static GROUPS: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| {
     let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
-    for (row, words) in SAME.iter().enumerate() {
+    for (row, words) in SYNONYMS.iter().enumerate() {
         for word in words.split_whitespace() {
             let key = if word.contains('_') {
                 word.to_owned()
@@ -102,7 +101,7 @@ static STOP_WORDS: LazyLock<Vec<&str>> =
     LazyLock::new(|| sorted(STOP.split_whitespace().collect()));
 static LIGHT_STEMS: LazyLock<Vec<String>> =
     LazyLock::new(|| sorted(LIGHT.split_whitespace().map(stem).collect()));
-/// The longest phrase of [`SAME`], in words.
+/// The longest phrase of [`SYNONYMS`], in words.
 const LONGEST: usize = 5;
 
 fn sorted<T: Ord>(mut words: Vec<T>) -> Vec<T> {
@@ -111,28 +110,28 @@ fn sorted<T: Ord>(mut words: Vec<T>) -> Vec<T> {
 }
 
 fn stem(word: &str) -> String {
-    // "Hiring" looks for people, "hire" for a bike; the stemmer cannot tell them apart.
+    // "Hiring" is about jobs, "hire" about renting a bike; the stemmer cannot tell them apart.
     if word == "hiring" {
         return word.into();
     }
     Stemmer::create(Algorithm::English).stem(word).into_owned()
 }
 
-/// A word of a text that may matter, made comparable.
+/// A significant word of a text in comparable form.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
     /// Its stem, or the phrase.
     pub(super) stem: String,
-    /// The rows of words that mean the same.
+    /// The rows of synonyms that contain it.
     pub(super) groups: Vec<usize>,
-    /// How much of the question it is, from 0 to 1.
+    /// Its share of the question, from 0 to 1.
     pub(super) weight: f32,
 }
 
-/// What an everyday word weighs.
-const LIGHTLY: f32 = 0.3;
+/// The weight of an everyday word.
+const LIGHT_WEIGHT: f32 = 0.3;
 
-/// Splits a text into lower-case words. Apostrophes vanish; `e-bike` is one word.
+/// Splits a text into lower-case words. Apostrophes are removed; `e-bike` is one word.
 fn tokens(text: &str) -> Vec<String> {
     let plain = text.to_lowercase().replace(['\'', '’'], "");
     let words = plain.split(|c: char| !c.is_alphanumeric());
@@ -146,7 +145,7 @@ fn tokens(text: &str) -> Vec<String> {
             words[at - 1].push_str(&bike);
         }
     }
-    // "Send it back", "bring the wheel back": one verb, whatever stands between.
+    // "Send it back", "bring the wheel back": one verb, whatever is in between.
     for at in 0..words.len() {
         let verb = matches!(words[at].as_str(), "send" | "bring" | "take" | "give");
         let back = words
@@ -162,7 +161,7 @@ fn tokens(text: &str) -> Vec<String> {
     words
 }
 
-/// Reads the terms of a text, each once, the phrases among them first.
+/// Returns the terms of a text without repetition, phrases included.
 pub(super) fn terms(text: &str) -> Vec<Term> {
     let words = tokens(text);
     let mut taken = vec![false; words.len()];
@@ -188,16 +187,16 @@ pub(super) fn terms(text: &str) -> Vec<Term> {
         }
         let stem = stem(word);
         if !terms.iter().any(|term| term.stem == stem) {
-            let weight = if UNITS.contains(&stem.as_str()) {
+            let weight = if TIME_UNITS.contains(&stem.as_str()) {
                 0.4
             } else if LIGHT_STEMS.binary_search(&stem).is_ok()
                 || stem.bytes().all(|b| b.is_ascii_digit())
             {
-                LIGHTLY
+                LIGHT_WEIGHT
             } else if GROUPS.contains_key(&stem) {
                 1.0
             } else {
-                // A word that not every business knows is what the question is about.
+                // A word that is specific to this business is the topic of the question.
                 1.25
             };
             terms.push(term(stem, weight));
@@ -206,7 +205,8 @@ pub(super) fn terms(text: &str) -> Vec<Term> {
     terms
 }
 
-/// Reads the terms of a question. "When" and "where" ask for the hours and the place, a little; in a passage they say nothing.
+/// Returns the terms of a question. "When" and "where" weigh a little, as the hours and the place; in a passage they mean
+/// nothing.
 pub(super) fn asked(question: &str) -> Vec<Term> {
     let mut terms = terms(question);
     for word in tokens(question) {
@@ -226,8 +226,8 @@ fn term(stem: String, weight: f32) -> Term {
     }
 }
 
-/// Returns a question's words and those that mean much the same: what a full-text search by words alone should look for,
-/// so that "when do you shut?" finds "Opening hours".
+/// Returns a question's words and their synonyms: the words for a plain full-text search, so that "when do you shut?" finds
+/// "Opening hours".
 ///
 /// ```
 /// let words = konstruct_llm::extract::expand("When do you shut?");
@@ -266,7 +266,7 @@ pub fn expand(question: &str) -> Vec<String> {
     rows.sort_unstable();
     rows.dedup();
     for row in rows {
-        SAME[*row]
+        SYNONYMS[*row]
             .split_whitespace()
             .filter(|word| !word.contains('_'))
             .for_each(&mut add);
@@ -274,13 +274,13 @@ pub fn expand(question: &str) -> Vec<String> {
     words
 }
 
-/// Returns how alike two terms are, from 0 to 1: the same stem, a word for the same thing, or a slip of the finger.
-/// An everyday word is hardly a word for the same thing: an `offer` need not be a discount.
+/// Returns the similarity of two terms, from 0 to 1: the same stem, a synonym, or a typo. An everyday word hardly counts as a
+/// synonym: an `offer` need not be a discount.
 pub(super) fn likeness(a: &Term, b: &Term) -> f32 {
     if a.stem == b.stem {
         1.0
     } else if a.groups.iter().any(|group| b.groups.contains(group)) {
-        if (a.weight <= LIGHTLY) == (b.weight <= LIGHTLY) {
+        if (a.weight <= LIGHT_WEIGHT) == (b.weight <= LIGHT_WEIGHT) {
             0.85
         } else {
             0.35
@@ -292,7 +292,7 @@ pub(super) fn likeness(a: &Term, b: &Term) -> f32 {
     }
 }
 
-/// Returns whether two stems differ by one letter added, missing, changed or swapped, as typing does it; by two in a long word.
+/// Returns whether two stems differ by one typo (a letter added, missing, changed or swapped), or by two in a long word.
 fn is_slip(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let shorter = a.len().min(b.len());
@@ -301,18 +301,18 @@ fn is_slip(a: &str, b: &str) -> bool {
         4..=7 => 1,
         _ => 2,
     };
-    // Short words that differ in their first letter are two words more often than a slip.
+    // Short words that start with different letters are usually different words, not typos.
     if a[0] != b[0] || a.len().abs_diff(b.len()) > allowed {
         return false;
     }
-    // Four letters and one changed is another word ("cash", "case"); one swapped or doubled is a slip.
+    // Of four letters, one changed gives another word ("cash", "case"); one swapped or doubled is a typo.
     if shorter == 4 && a.len() == b.len() && sorted(a.clone()) != sorted(b.clone()) {
         return false;
     }
     distance(&a, &b) <= allowed
 }
 
-/// The edit distance in which a swap of neighbours counts one.
+/// Returns the edit distance, with a swap of neighbours counted as one.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {

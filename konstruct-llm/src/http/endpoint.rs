@@ -1,9 +1,9 @@
-//! Who is asked, and with which credential.
+//! Identifies the server and the credential of a model.
 
-use konstruct_core::{ModelInfo, http::Url};
+use konstruct_core::{http::Url, llm::ModelInfo};
 use sha2::{Digest as _, Sha256};
 
-/// Says in a model's description where it is asked and with which credential.
+/// Adds the server's address and the credential's fingerprint to a model's description.
 pub(crate) fn describe(info: &mut ModelInfo, base_url: &str, credential: &str) {
     info.server = server(base_url);
     info.origin = Some(origin(&info.provider, credential));
@@ -19,7 +19,7 @@ pub(crate) fn server(base_url: &str) -> Option<String> {
     ))
 }
 
-/// Returns the provider's name and a fingerprint of the credential, the same after a restart.
+/// Returns the provider's name and a fingerprint of the credential, which is stable across restarts.
 fn origin(provider: &str, credential: &str) -> String {
     let digest = Sha256::digest(credential.as_bytes());
     let hex: String = digest[..4]
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_tell_credentials_apart_and_do_not_change() {
+    fn origins_are_distinct_and_stable() {
         assert_eq!(origin("openai", "abc"), "openai/ba7816bf");
         assert_ne!(origin("openai", "abc"), origin("openai", "abd"));
     }

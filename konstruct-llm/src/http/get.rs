@@ -7,9 +7,9 @@ use konstruct_core::{
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::{Http, Refusal, answered, body, parsed};
+use super::{Http, Refusal, body, parsed, send_ok};
 
-/// A document to be fetched.
+/// A document to fetch.
 #[derive(Debug)]
 pub(crate) struct Get {
     pub(crate) provider: &'static str,
@@ -20,15 +20,16 @@ pub(crate) struct Get {
 }
 
 impl Http {
-    /// Fetches a document of at most so many bytes, within [`Timeouts::first_content`](super::Timeouts::first_content).
+    /// Fetches a document of at most `most` bytes, within [`Timeouts::first_content`](super::Timeouts::first_content).
     ///
     /// # Errors
-    /// As [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) when it is too large or no such document.
+    /// Those of [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) if it is too large or not the
+    /// expected document.
     pub(crate) async fn get<T: DeserializeOwned>(&self, get: Get, most: usize) -> Result<T> {
         let deadline = Instant::now() + self.timeouts.first_content;
         let request = self.client.request(Method::GET, &get.url)?;
         let request = request.query(&get.query).headers(get.headers);
-        let response = answered(request, deadline, get.refused).await?;
+        let response = send_ok(request, deadline, get.refused).await?;
         parsed(get.provider, &body(response, deadline, most).await?)
     }
 }

@@ -1,4 +1,4 @@
-//! The way to a provider over [`konstruct_core::http`]: timeouts, refusals, and bytes through a codec into a stream.
+//! HTTP calls to a provider over [`konstruct_core::http`]: timeouts, error responses, and decoding bytes into a stream.
 
 mod endpoint;
 mod get;
@@ -32,13 +32,13 @@ pub(crate) struct Http {
     client: Client,
 }
 
-/// A call to be made.
+/// A call to send.
 #[derive(Debug)]
 pub(crate) struct Post<'a, B> {
     pub(crate) url: String,
     pub(crate) headers: Headers,
     pub(crate) body: &'a B,
-    /// Reads the provider's error. Status and typed body become a kind there, and only there.
+    /// Converts an error response. Only this function maps the status and the typed body to an error kind.
     pub(crate) refused: fn(&Refusal) -> Error,
 }
 
@@ -51,7 +51,7 @@ impl Http {
         }
     }
 
-    /// The same with other timeouts. The guard stays.
+    /// Returns a client with other timeouts and the same guard.
     #[must_use]
     pub(crate) fn with_timeouts(&self, timeouts: Timeouts) -> Self {
         let client = self.client.to_builder().connect_timeout(timeouts.connect);
@@ -61,7 +61,7 @@ impl Http {
         }
     }
 
-    /// The same with a guard.
+    /// Returns a client with a guard.
     #[must_use]
     pub(crate) fn guarded(&self, guard: Guard) -> Self {
         Self {
@@ -71,39 +71,40 @@ impl Http {
     }
 }
 
-async fn answered(
+async fn send_ok(
     request: Request,
     deadline: Instant,
     refused: fn(&Refusal) -> Error,
 ) -> Result<Response> {
-    let response = begun(request, deadline).await?;
+    let response = send(request, deadline).await?;
     if response.is_success() {
         return Ok(response);
     }
     Err(refused(&Refusal::read(response, deadline).await))
 }
 
-/// Sends a request and waits for the head of the answer. An answer that does not begin was cut: the provider may be at work.
-async fn begun(request: Request, deadline: Instant) -> Result<Response> {
+/// Sends a request and waits for the response head. A missing head is [`ErrorKind::Truncated`], because the provider may be
+/// processing it.
+async fn send(request: Request, deadline: Instant) -> Result<Response> {
     let sent = timeout_at(deadline, request.send()).await;
-    sent.map_err(|_| silent("before the answer began"))?
+    sent.map_err(|_| timed_out("before the response started"))?
         .map_err(|error| match error.kind() {
             ErrorKind::Ambiguous => Error::new(
                 ErrorKind::Truncated,
-                "the connection broke before the answer began",
+                "the connection broke before the response started",
             )
             .with_source(error),
             _ => error,
         })
 }
 
-/// Reads a whole body of at most so many bytes.
+/// Reads a whole body of at most `most` bytes.
 async fn body(response: Response, deadline: Instant, most: usize) -> Result<Vec<u8>> {
     let read = timeout_at(deadline, response.body(most)).await;
-    match read.map_err(|_| silent("in mid-answer"))? {
+    match read.map_err(|_| timed_out("in the middle of the response"))? {
         Ok(body) => Ok(body.into()),
         Err(error) if error.kind() == ErrorKind::TooLarge => {
-            Err(Error::new(ErrorKind::Protocol, "the answer is too large").with_source(error))
+            Err(Error::new(ErrorKind::Protocol, "the response is too large").with_source(error))
         }
         Err(error) => Err(error),
     }
@@ -111,14 +112,14 @@ async fn body(response: Response, deadline: Instant, most: usize) -> Result<Vec<
 
 fn parsed<T: DeserializeOwned>(provider: &str, body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!("{provider} answered what is not an answer");
+        let message = format!("{provider} returned an unexpected document");
         Error::new(ErrorKind::Protocol, message).with_source(error)
     })
 }
 
-pub(crate) fn silent(when: &str) -> Error {
+pub(crate) fn timed_out(when: &str) -> Error {
     Error::new(
         ErrorKind::Truncated,
-        format!("the provider fell silent {when}"),
+        format!("the provider timed out {when}"),
     )
 }

@@ -1,17 +1,18 @@
-//! A call whose answer is one document, or a stream that is no model's answer.
+//! A call whose response is one document, or a stream of something else than model events.
 
 use konstruct_core::{Result, http::Response};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use super::{Http, Post, answered, body, parsed};
+use super::{Http, Post, body, parsed, send_ok};
 
 impl Http {
-    /// Makes a call to a provider whose answer is one document, of at most so many bytes, within
+    /// Calls a provider and reads one document of at most `most` bytes, within
     /// [`Timeouts::first_content`](super::Timeouts::first_content).
     ///
     /// # Errors
-    /// As [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) when the answer is too large or no such document.
+    /// Those of [`Http::stream`]; [`ErrorKind::Protocol`](konstruct_core::ErrorKind::Protocol) if the response is too large or
+    /// not the expected document.
     pub(crate) async fn document<T: DeserializeOwned>(
         &self,
         provider: &str,
@@ -23,10 +24,10 @@ impl Http {
         parsed(provider, &body(response, deadline, most).await?)
     }
 
-    /// Makes a call and returns the response, of which nothing is read yet.
+    /// Makes a call and returns the response with an unread body.
     ///
     /// # Errors
-    /// As [`Http::stream`].
+    /// Those of [`Http::stream`].
     pub(crate) async fn open(&self, post: Post<'_, impl Serialize>) -> Result<Response> {
         let deadline = Instant::now() + self.timeouts.first_content;
         let request = self
@@ -34,6 +35,6 @@ impl Http {
             .post(&post.url)?
             .headers(post.headers)
             .json(post.body);
-        answered(request, deadline, post.refused).await
+        send_ok(request, deadline, post.refused).await
     }
 }

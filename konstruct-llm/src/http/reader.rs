@@ -1,22 +1,22 @@
-//! A response that is read: bytes from the network, events from the decoder, one ending.
+//! Reads a response: bytes from the network, events from the decoder, exactly one ending.
 
 use std::{collections::VecDeque, time::Duration};
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result, http::Response};
+use konstruct_core::{Error, ErrorKind, Result, http::Response, llm::ModelEvent};
 use tokio::time::{Instant, timeout_at};
 
-use super::silent;
+use super::timed_out;
 use crate::codec::{Decoder, Wire};
 
-/// The most bytes of one stream. A chunk of OpenAI's is some 400 bytes for a token, and no answer has half a million.
+/// The maximum size of one stream, in bytes. OpenAI sends about 400 bytes per token, and no answer has half a million tokens.
 const STREAM: usize = 256 << 20;
 
-/// Reads a response.
+/// The state of reading a response.
 pub(super) struct Reader<W: Wire> {
     pub(super) response: Response,
     pub(super) decoder: Decoder<W>,
     pub(super) ready: VecDeque<Result<ModelEvent>>,
-    /// Who signs the reasoning.
+    /// The origin to record in signatures of reasoning.
     pub(super) origin: Option<String>,
     pub(super) first: Instant,
     pub(super) total: Instant,
@@ -48,7 +48,9 @@ impl<W: Wire> Reader<W> {
                 Ok(Ok(Some(bytes))) => self.take(&bytes),
                 Ok(Ok(None)) => self.ready.extend(self.decoder.finish()),
                 Ok(Err(error)) => self.ready.push_back(Err(error)),
-                Err(_) => self.ready.push_back(Err(silent("in mid-answer"))),
+                Err(_) => self
+                    .ready
+                    .push_back(Err(timed_out("in the middle of the response"))),
             }
         }
     }
@@ -72,7 +74,7 @@ fn is_content(event: &ModelEvent) -> bool {
     )
 }
 
-/// Says who signed what is signed.
+/// Records the origin of a signature.
 pub(super) fn signed(mut event: ModelEvent, by: &Option<String>) -> ModelEvent {
     if let ModelEvent::Signature { origin, .. } = &mut event {
         origin.clone_from(by);

@@ -1,4 +1,4 @@
-//! What a provider answers instead of an answer, and what it means.
+//! A provider's error response, and its classification.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -8,57 +8,57 @@ use konstruct_core::{
 };
 use tokio::time::{Instant, timeout_at};
 
-/// The most bytes of an error's body that are read.
+/// The maximum number of bytes read from an error's body.
 const ERROR_BODY: usize = 64 * 1024;
 
-/// What a provider answers instead of a stream.
+/// A provider's error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
-    /// The provider's name of the request.
+    /// The provider's request id.
     request: Option<String>,
     wait: Option<Duration>,
-    /// `x-should-retry`, which knows better than a status.
+    /// `x-should-retry`, which overrides the status.
     repeat: Option<bool>,
 }
 
 impl Refusal {
-    /// Reads the head.
+    /// Reads the response head.
     pub(crate) fn of(response: &Response) -> Self {
         let request = response.header("request-id");
         let request = request.or_else(|| response.header("x-request-id"));
         Self {
             status: response.status(),
             body: Vec::new(),
-            request: request.map(tame),
+            request: request.map(sanitized),
             wait: response.retry_after(),
             repeat: should_retry(response.header("x-should-retry")),
         }
     }
 
-    /// The same with a body.
+    /// Returns the same error response with a body.
     pub(crate) fn with_body(self, body: Vec<u8>) -> Self {
         Self { body, ..self }
     }
 
-    /// Reads the body as far as it comes in time; the status counts even without it.
+    /// Reads the part of the body that arrives before the deadline; the status is enough without it.
     pub(crate) async fn read(response: Response, deadline: Instant) -> Self {
         let mut refusal = Self::of(&response);
         let read = response.beginning(ERROR_BODY, &mut refusal.body);
-        // What came in time is what there is.
+        // A partial body is kept.
         let _late = timeout_at(deadline, read).await;
         refusal
     }
 
-    /// Makes the error: the kind of the typed body, or else of the status. The provider's own words are the source.
+    /// Builds the error. Its kind comes from the typed body, or else from the status. The provider's own message is the source.
     pub(crate) fn error(
         &self,
         provider: &str,
         typed: Option<ErrorKind>,
         said: Option<ProviderError>,
     ) -> Error {
-        let mut message = format!("{provider} answered {}", self.status);
+        let mut message = format!("{provider} returned status {}", self.status);
         if let Some(code) = said
             .as_ref()
             .map(|said| &said.code)
@@ -69,7 +69,7 @@ impl Refusal {
         if let Some(request) = &self.request {
             message.push_str(&format!(" (request {request})"));
         }
-        // A body that only says "server error" says less than a status such as 503.
+        // A body with a generic "server error" is less precise than a status such as 503.
         let typed = typed.filter(|kind| *kind != ErrorKind::Ambiguous || self.status < 400);
         let mut error = Error::new(typed.unwrap_or_else(|| kind_of(self.status)), message);
         if let Some(said) = said {
@@ -85,7 +85,7 @@ impl Refusal {
     }
 }
 
-/// What a provider says about an error, in its own words.
+/// The code and message of a provider's error.
 #[derive(Debug)]
 pub(crate) struct ProviderError {
     pub(crate) code: String,
@@ -95,7 +95,7 @@ pub(crate) struct ProviderError {
 impl ProviderError {
     pub(crate) fn new(code: &str, message: &str) -> Self {
         Self {
-            code: tame(code),
+            code: sanitized(code),
             message: message.chars().take(500).collect(),
         }
     }
@@ -109,8 +109,8 @@ impl fmt::Display for ProviderError {
 
 impl StdError for ProviderError {}
 
-/// Keeps what an identifier is made of, so that no one writes into the operator's log.
-fn tame(text: &str) -> String {
+/// Keeps only identifier characters, so that a provider cannot inject text into the operator's log.
+fn sanitized(text: &str) -> String {
     text.chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         .take(80)
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn should_retry_says_yes_no_or_nothing() {
+    fn should_retry_is_true_false_or_absent() {
         let check = |value, expected| assert_eq!(should_retry(value), expected, "{value:?}");
         check(Some("true"), Some(true));
         check(Some("false"), Some(false));

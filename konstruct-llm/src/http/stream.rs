@@ -1,30 +1,33 @@
-//! A call whose answer is streamed.
+//! A call whose response is streamed.
 
 use std::collections::VecDeque;
 
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    CallContext, Error, ErrorKind, ModelEvent, ModelInfo, ModelStream, Result, http::Response,
+    Error, ErrorKind, Result,
+    http::Response,
+    llm::{CallContext, ModelEvent, ModelInfo, ModelStream},
 };
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Http, Post, Refusal, begun, body,
+    Http, Post, Refusal, body,
     reader::{Reader, signed},
+    send,
 };
 use crate::codec::{Decoder, Wire};
 
-/// The most bytes of an answer in one document.
+/// The maximum size of an answer in one document, in bytes.
 const DOCUMENT: usize = 64 << 20;
 
 impl Http {
-    /// Makes a call and streams its answer through the wire's decoder. A whole answer in one JSON document is read as well.
+    /// Makes a call and streams the response through the decoder. A whole answer in one JSON document is accepted too.
     ///
     /// # Errors
-    /// [`ErrorKind::Forbidden`] when the guard does not let it pass; [`ErrorKind::Unavailable`] when no connection came about;
-    /// [`ErrorKind::Truncated`] when it broke or stayed silent, for then the provider may have begun, and charge; otherwise what the
-    /// provider said.
+    /// [`ErrorKind::Forbidden`] if the guard blocks the address; [`ErrorKind::Unavailable`] if the connection could not be
+    /// established; [`ErrorKind::Truncated`] if it broke or timed out, because the provider may have started and may charge;
+    /// otherwise the error that the provider returned.
     pub(crate) async fn stream<W: Wire>(
         &self,
         post: Post<'_, impl Serialize>,
@@ -39,7 +42,7 @@ impl Http {
             .post(&post.url)?
             .headers(post.headers)
             .json(post.body);
-        let response = begun(request, first).await?;
+        let response = send(request, first).await?;
         let media = Media::of(&response);
         if !response.is_success() || media == Media::Page {
             return Err((post.refused)(&Refusal::read(response, first).await));
@@ -68,12 +71,12 @@ impl Http {
     }
 }
 
-/// What a response is by its own word.
+/// The kind of response by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Media {
-    /// One document where a stream was asked for: a whole answer, or an error under status 200.
+    /// One document although a stream was requested: a whole answer, or an error with status 200.
     Json,
-    /// A page for people, such as one to log in.
+    /// An HTML page, such as a login page.
     Page,
     Other,
 }
@@ -88,10 +91,10 @@ impl Media {
     }
 }
 
-/// Reads an answer in one document.
+/// Reads a whole answer from one document.
 ///
 /// # Errors
-/// What the provider says in it, or [`ErrorKind::Protocol`], when it is no answer at all.
+/// The error in the document, or [`ErrorKind::Protocol`] if it is not an answer.
 async fn document<W: Wire>(
     response: Response,
     deadline: Instant,
@@ -106,14 +109,14 @@ async fn document<W: Wire>(
     let mut events: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
     match read {
         Ok(()) => Ok(events),
-        // It broke off, and what it told of its usage counts.
+        // The answer broke off; the usage that it reported still counts.
         Err(error) if !events.is_empty() => {
             events.push(Err(error));
             Ok(events)
         }
         Err(error) => {
             let refusal = refused(&head.with_body(body));
-            // A typed error says more, also of who asks; where nothing is typed the status is no help.
+            // A typed error is more precise. Without one, the status 200 is no help.
             Err(match refusal.kind() {
                 ErrorKind::Protocol => error,
                 _ => refusal,

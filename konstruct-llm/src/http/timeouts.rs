@@ -1,8 +1,8 @@
-//! How long a provider may take.
+//! The timeouts of calls to a provider.
 
 use std::time::Duration;
 
-/// How long a provider may take. The whole call is bounded by [`CallContext::timeout`](konstruct_core::CallContext::timeout).
+/// The timeouts of calls to a provider. [`CallContext::timeout`](konstruct_core::llm::CallContext::timeout) limits the whole call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,12 +14,12 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// To connect: 5 seconds.
+    /// The limit for connecting: 5 seconds.
     pub connect: Duration,
-    /// From the request to the first content, which no heartbeat puts off: 60 seconds, and 5 minutes for Ollama, which may
-    /// have to load the model.
+    /// From the request to the first content; heartbeats do not extend it. 60 seconds, and 5 minutes for Ollama, which may have
+    /// to load the model.
     pub first_content: Duration,
-    /// Between any bytes after that: 30 seconds.
+    /// The maximum gap between any bytes after that: 30 seconds.
     pub idle: Duration,
 }
 
@@ -34,21 +34,21 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Says how long connecting may take.
+    /// Sets the limit for connecting.
     #[must_use]
     pub fn with_connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
-    /// Says how long the first content may take.
+    /// Sets the limit for the first content.
     #[must_use]
     pub fn with_first_content(mut self, first_content: Duration) -> Self {
         self.first_content = first_content;
         self
     }
 
-    /// Says how long a stream may be silent.
+    /// Sets the maximum silence of a stream.
     #[must_use]
     pub fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = idle;

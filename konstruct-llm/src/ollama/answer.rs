@@ -1,6 +1,10 @@
-//! From the wire's lines, or its one document, to events.
+//! Converts the wire's lines, or one document, into events.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 use serde_json::Value;
 
 use super::{
@@ -9,12 +13,12 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
-    leak::{Leak, Piece},
     ndjson,
+    think_tags::{Piece, ThinkTags},
 };
 
-/// Decodes a stream of lines. The terminal one has `done` and a `done_reason`; without the reason the server lost the model, so
-/// that is [`ErrorKind::Truncated`]. Tags of thoughts that leak into the text are taken out of it.
+/// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Without the reason the server lost the model,
+/// which is [`ErrorKind::Truncated`]. Thinking tags that leak into the text are removed.
 #[derive(Debug, Default)]
 pub struct Lines {
     started: bool,
@@ -23,7 +27,7 @@ pub struct Lines {
     /// The open text or reasoning block, and whether it is reasoning.
     prose: Option<(u32, bool)>,
     called: bool,
-    leak: Leak,
+    think_tags: ThinkTags,
 }
 
 impl Wire for Lines {
@@ -44,7 +48,7 @@ impl Wire for Lines {
         }
         let message = line.message.unwrap_or_default();
         self.prose(true, message.thinking.unwrap_or_default(), events);
-        for piece in self.leak.push(&message.content.unwrap_or_default()) {
+        for piece in self.think_tags.push(&message.content.unwrap_or_default()) {
             self.piece(piece, events);
         }
         for call in message.tool_calls.into_iter().flatten() {
@@ -52,7 +56,7 @@ impl Wire for Lines {
         }
         if line.done {
             self.end_prose(events);
-            // What is zero is left out, so that neither means that nothing was counted.
+            // Zero counts are omitted, so only a line without both counts has no usage.
             if line.prompt_eval_count.is_some() || line.eval_count.is_some() {
                 events.push(ModelEvent::Usage(Usage {
                     input: line.prompt_eval_count.unwrap_or(0),
@@ -68,15 +72,18 @@ impl Wire for Lines {
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         let line: Line = parse(body)?;
         if line.message.is_none() && line.error.is_none() {
-            return Err(Error::new(ErrorKind::Protocol, "not an answer"));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the document is not an answer",
+            ));
         }
-        // A document is the last line of a stream, and the only one.
+        // A document is a stream with only its last line.
         self.frame(body, events)?;
         match events.last() {
             Some(ModelEvent::Finish(_)) => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Truncated,
-                "an answer that is not done",
+                "the answer is not marked as done",
             )),
         }
     }
@@ -127,7 +134,7 @@ impl Lines {
     }
 
     fn end_prose(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.leak.end() {
+        if let Some(piece) = self.think_tags.end() {
             self.piece(piece, events);
         }
         self.end_block(events);
@@ -139,7 +146,7 @@ impl Lines {
         }
     }
 
-    /// Calls come whole, with an object for arguments; compatible servers send a string that holds the object's JSON.
+    /// Calls arrive whole, with an object as arguments; compatible servers send the object's JSON as a string.
     fn call(&mut self, call: CallIn, events: &mut Vec<ModelEvent>) {
         self.end_prose(events);
         self.called = true;
@@ -159,7 +166,7 @@ impl Lines {
     fn finish(&self, reason: Option<String>) -> Result<Finish> {
         match reason.as_deref() {
             Some("length") => Ok(Finish::Length),
-            // The reason is `stop` after tool calls too.
+            // The reason is also `stop` after tool calls.
             Some("stop") if self.called => Ok(Finish::ToolCalls),
             Some("stop") => Ok(Finish::Stop),
             Some("") | None => Err(Error::new(

@@ -1,12 +1,13 @@
-//! The backend: where it posts, and what its refusals mean.
+//! The backend: its configuration, its calls and its error classification.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, Error, ErrorKind, LlmBackend, ModelInfo, ModelRequest, ModelStream,
-    Price, Result, Secret,
+    Error, ErrorKind, LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 
 use super::{
@@ -21,22 +22,22 @@ use crate::{
     http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe},
 };
 
-/// How many tokens of context a model gets unless told otherwise.
+/// The default context length, in tokens.
 const CONTEXT: u32 = 8192;
-/// Where Ollama listens unless told otherwise.
+/// Ollama's default address.
 pub(super) const LOCAL: &str = "http://127.0.0.1:11434";
 
 /// A model that runs on Ollama. It is free.
 ///
-/// What it can do goes by its name; [`Ollama::measured`] asks Ollama itself. A model that thinks is told whether to, and GPT-OSS how much;
-/// others are told nothing. One that is told not to, such as Qwen 3, may let a `</think>` slip into its text: the tag is taken out.
+/// Abilities are derived from the model name; [`Ollama::measured`] asks Ollama itself. For models that think, thinking is
+/// switched on or off, and GPT-OSS gets a level; other models get no setting. A model with thinking disabled, such as Qwen 3, may
+/// emit a stray `</think>` in its text; the tag is removed.
 ///
-/// The wire knows no choice of tools. Where none may be called none are offered; that one must be called
-/// ([`ToolChoice::Required`](konstruct_core::ToolChoice)) or that only one may be at once is
-/// [`ErrorKind::Unsupported`].
+/// The API has no tool choice. If no tool may be called, no tools are sent. A required call
+/// ([`ToolChoice::Required`](konstruct_core::llm::ToolChoice)) and a limit of one call at a time are [`ErrorKind::Unsupported`].
 ///
 /// ```
-/// use konstruct_core::{LlmBackend, Price};
+/// use konstruct_core::{LlmBackend, money::Price};
 /// use konstruct_llm::Ollama;
 ///
 /// let model = Ollama::new("llama3.2").base_url("127.0.0.1:11434");
@@ -52,7 +53,7 @@ pub struct Ollama {
 }
 
 impl Ollama {
-    /// A model of the Ollama at `http://127.0.0.1:11434`.
+    /// Creates a client for a model of the Ollama server at `http://127.0.0.1:11434`.
     pub fn new(model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("ollama", model).with_price(Price::default());
         info.can = model::can(&info.model);
@@ -67,22 +68,22 @@ impl Ollama {
         }
     }
 
-    /// Says where Ollama is, as `OLLAMA_HOST` does: a URL, or a host with or without a port.
+    /// Sets the server's address in the form of `OLLAMA_HOST`: a URL, or a host with or without a port.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = base_url(url.as_ref());
         self.described()
     }
 
-    /// Sends a key, as an Ollama behind a gateway wants it.
+    /// Sets an API key, for an Ollama server behind a gateway.
     #[must_use]
     pub fn api_key(mut self, key: Secret) -> Self {
         self.api_key = Some(key);
         self.described()
     }
 
-    /// Says how many tokens of context the model gets: 8192 unless told otherwise. A request that is longer is refused, not
-    /// cut; another size loads the model anew.
+    /// Sets the context length in tokens; the default is 8192. A longer request is rejected, not truncated. Ollama reloads the
+    /// model when the context length changes.
     #[must_use]
     pub fn context(mut self, tokens: u32) -> Self {
         self.context = tokens;
@@ -90,21 +91,21 @@ impl Ollama {
         self
     }
 
-    /// Says all that it can do, where its name does not tell.
+    /// Sets the complete list of abilities, if the name is not enough.
     #[must_use]
     pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
         self.info.can = can.into_iter().collect();
         self
     }
 
-    /// Says how long the model may take.
+    /// Sets the timeouts.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);
         self
     }
 
-    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    /// Restricts connections to the addresses that the guard permits; use it for a base URL that a tenant chose.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);
@@ -127,13 +128,13 @@ impl Ollama {
     }
 }
 
-/// Makes a base URL of what people write into `OLLAMA_HOST`.
+/// Converts a value in the form of `OLLAMA_HOST` into a base URL.
 pub(super) fn base_url(host: &str) -> String {
     let host = host.trim().trim_end_matches('/');
     if host.contains("://") {
         return host.into();
     }
-    // A server's "listen on every address" is not one to call.
+    // The wildcard address of a listening server is not one to connect to.
     let host = host.replace("0.0.0.0", "127.0.0.1");
     if host
         .rsplit_once(':')
@@ -144,10 +145,10 @@ pub(super) fn base_url(host: &str) -> String {
     format!("http://{host}:11434")
 }
 
-/// Asks an Ollama which models it has. Answers within two seconds.
+/// Lists the models of an Ollama server. Returns within two seconds.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] when nothing answers there; [`ErrorKind::Protocol`] when what answers is no Ollama.
+/// [`ErrorKind::Unavailable`] if the server does not respond; [`ErrorKind::Protocol`] if it is not an Ollama server.
 pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
     let within = Duration::from_secs(2);
     let timeouts = Timeouts::default().with_connect(within);
@@ -164,7 +165,8 @@ pub async fn probe(base_url: impl AsRef<str>) -> Result<Vec<String>> {
         .await
         .map_err(|error| match error.kind() {
             ErrorKind::Truncated => {
-                Error::new(ErrorKind::Unavailable, "no answer in time").with_source(error)
+                Error::new(ErrorKind::Unavailable, "ollama did not respond in time")
+                    .with_source(error)
             }
             _ => error,
         })?;
@@ -198,7 +200,7 @@ impl LlmBackend for Ollama {
     }
 }
 
-/// The status tells all: Ollama's errors have no type.
+/// Classifies an error response by its status, because Ollama's errors have no type.
 pub(super) fn refused(refusal: &Refusal) -> Error {
     let said = serde_json::from_slice(&refusal.body)
         .ok()
@@ -206,9 +208,9 @@ pub(super) fn refused(refusal: &Refusal) -> Error {
     refusal.error("ollama", None, said)
 }
 
-/// Makes an error of one that came in the stream.
+/// Converts an error inside a stream.
 pub(super) fn in_stream(error: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, "ollama broke off")
+    Error::new(ErrorKind::Unavailable, "ollama aborted the stream")
         .with_source(ProviderError::new("", error))
 }
 

@@ -1,10 +1,10 @@
-//! Vectors from Ollama's `/api/embed`.
+//! The embedder for Ollama's `/api/embed`.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
-use konstruct_core::{EmbedContext, Embedder, Price, Result, Secret};
+use konstruct_core::{Embedder, Result, Secret, embed::EmbedContext, money::Price};
 use serde::{Deserialize, Serialize};
 
 use super::client::{LOCAL, base_url, refused};
@@ -13,7 +13,7 @@ use crate::{
     http::{Http, Post, Timeouts},
 };
 
-/// Few enough that a slow machine answers in time; Ollama works them one after another anyway.
+/// Small enough for a slow machine to respond in time; Ollama processes the texts one after another anyway.
 const LIMITS: Limits = Limits {
     texts: 64,
     all: usize::MAX,
@@ -23,8 +23,8 @@ const ANSWER: usize = 16 << 20;
 
 /// An embedding model that runs on Ollama. It is free.
 ///
-/// Texts go in requests of at most 64. Ollama itself cuts a text that is longer than the model's context, at its end. A text without
-/// any letter is not sent, and its vector is zero.
+/// A request has at most 64 texts. Ollama truncates a text that exceeds the model's context at its end. A text without any letter
+/// is not sent, and its vector is zero.
 ///
 /// ```
 /// use konstruct_core::Embedder;
@@ -42,7 +42,7 @@ pub struct OllamaEmbedder {
 }
 
 impl OllamaEmbedder {
-    /// A model of the Ollama at `http://127.0.0.1:11434` whose vectors have so many numbers.
+    /// Creates a client for a model of the Ollama server at `http://127.0.0.1:11434` with vectors of `dim` numbers.
     pub fn new(model: impl Into<String>, dim: usize) -> Self {
         let free = Some(Price::default());
         Self {
@@ -53,43 +53,43 @@ impl OllamaEmbedder {
         }
     }
 
-    /// Says where Ollama is, as `OLLAMA_HOST` does: a URL, or a host with or without a port.
+    /// Sets the server's address in the form of `OLLAMA_HOST`: a URL, or a host with or without a port.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = base_url(url.as_ref());
         self
     }
 
-    /// Sends a key, as an Ollama behind a gateway wants it.
+    /// Sets an API key, for an Ollama server behind a gateway.
     #[must_use]
     pub fn api_key(mut self, key: Secret) -> Self {
         self.api_key = Some(key);
         self
     }
 
-    /// Says what stands before questions and before documents, for models that want it. They are a part of [`Embedder::id`].
+    /// Sets the prefixes of queries and documents, for models that need them. They are part of [`Embedder::id`].
     #[must_use]
     pub fn prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
         self.model = self.model.with_prefixes(query.into(), document.into());
         self
     }
 
-    /// Says how long the model may take: to connect, and [`Timeouts::first_content`] for a whole request. A question waits for five seconds
-    /// at most.
+    /// Sets the timeouts: for connecting, and [`Timeouts::first_content`] for a whole request. A query waits for at most five
+    /// seconds.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);
         self
     }
 
-    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    /// Restricts connections to the addresses that the guard permits; use it for a base URL that a tenant chose.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);
         self
     }
 
-    /// Asks the model for a vector and takes its size for the dimension, whatever was said before.
+    /// Embeds a sample text and sets the dimension to the size of its vector, overriding the earlier value.
     ///
     /// # Errors
     /// Those of [`Embedder::embed`].

@@ -1,4 +1,4 @@
-//! What an Ollama has of its models: which there are, which are loaded, and fetching one.
+//! Manages the models of an Ollama server: listing, loading and pulling.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -17,44 +17,44 @@ use super::{
 };
 use crate::{
     codec::{Frame as _, parse},
-    http::{Get, Post, silent},
+    http::{Get, Post, timed_out},
     ndjson,
 };
 
-/// The most bytes of a list of models, and of what is told of one.
+/// The maximum size of a model list, and of a model's details, in bytes.
 pub(super) const LIST: usize = 4 << 20;
 
-/// What an Ollama has of a model.
+/// The state of a model on an Ollama server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalState {
-    /// It is not there: [`Ollama::pull`] fetches it.
+    /// Not downloaded; [`Ollama::pull`] downloads it.
     Absent,
-    /// It is on the disk, and the first answer waits until it is loaded.
+    /// On disk; the first answer waits until the model is loaded.
     Present,
-    /// It is in memory.
+    /// In memory.
     Loaded,
 }
 
-/// How far a pull is.
+/// The progress of a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PullProgress {
-    /// What Ollama does, in its own words; `success` is the last.
+    /// Ollama's own status text; `success` is the last.
     pub status: String,
-    /// The layer that is fetched.
+    /// The layer being downloaded.
     pub digest: Option<String>,
-    /// The bytes of that layer.
+    /// The size of that layer, in bytes.
     pub total: Option<u64>,
-    /// How many of them are there.
+    /// The bytes of that layer downloaded so far.
     pub completed: Option<u64>,
 }
 
-/// Progress of a pull; ends after `success`, or with an error.
+/// The progress of a pull; ends after `success`, or with an error.
 pub type Pull = BoxStream<'static, Result<PullProgress>>;
 
 impl Ollama {
-    /// Returns the names of all models that are there.
+    /// Returns the names of all downloaded models.
     ///
     /// # Errors
     /// Those of [`probe`](crate::probe).
@@ -62,7 +62,7 @@ impl Ollama {
         self.list("/api/tags").await
     }
 
-    /// Returns whether the model is there, and whether it is loaded.
+    /// Returns whether the model is downloaded, and whether it is loaded.
     ///
     /// # Errors
     /// Those of [`probe`](crate::probe).
@@ -77,10 +77,10 @@ impl Ollama {
         })
     }
 
-    /// Asks Ollama what the model can do, and takes that for its abilities, whatever was said before.
+    /// Asks Ollama for the model's abilities and uses them, overriding earlier values.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when the model is not there, and those of [`probe`](crate::probe).
+    /// [`ErrorKind::NotFound`] if the model is not downloaded, and those of [`probe`](crate::probe).
     pub async fn measured(mut self) -> Result<Self> {
         let named = Named {
             model: &self.info.model,
@@ -89,19 +89,19 @@ impl Ollama {
             .http
             .document("ollama", self.post("/api/show", &named)?, LIST)
             .await?;
-        self.info.can = model::said(&shown.capabilities);
+        self.info.can = model::reported(&shown.capabilities);
         Ok(self)
     }
 
-    /// Loads the model, so that the first answer does not wait for it. Ollama keeps it as long as it keeps a model that has answered.
+    /// Loads the model, so that the first answer does not wait for it. It stays loaded as long as after an answer.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when the model is not there, and those of [`probe`](crate::probe).
+    /// [`ErrorKind::NotFound`] if the model is not downloaded, and those of [`probe`](crate::probe).
     pub async fn load(&self) -> Result<()> {
         self.keep(None).await
     }
 
-    /// Takes the model out of memory.
+    /// Unloads the model from memory.
     ///
     /// # Errors
     /// Those of [`Ollama::load`].
@@ -109,11 +109,11 @@ impl Ollama {
         self.keep(Some(0)).await
     }
 
-    /// Fetches the model, or what has changed of it. Dropping the stream stops that; another pull goes on from there.
+    /// Downloads the model, or its changed layers. Dropping the stream stops the download; another pull continues it.
     ///
     /// # Errors
-    /// Those of [`probe`](crate::probe). The stream ends in [`ErrorKind::Unavailable`] when Ollama gives up, and in
-    /// [`ErrorKind::Truncated`] when the connection ends before, or says nothing for [`Timeouts::first_content`](crate::Timeouts).
+    /// Those of [`probe`](crate::probe). The stream ends with [`ErrorKind::Unavailable`] if Ollama aborts the download, and with
+    /// [`ErrorKind::Truncated`] if the connection ends early, or sends nothing for [`Timeouts::first_content`](crate::Timeouts).
     pub async fn pull(&self) -> Result<Pull> {
         let named = Named {
             model: &self.info.model,
@@ -147,7 +147,7 @@ impl Ollama {
             Some(true) => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Protocol,
-                "ollama answered what is not an answer",
+                "ollama returned an unexpected document",
             )),
         }
     }
@@ -174,7 +174,7 @@ impl Ollama {
     }
 }
 
-/// Returns whether two names are of one model: without a tag it is the latest.
+/// Returns whether two names denote the same model; a name without a tag means `latest`.
 fn same(one: &str, other: &str) -> bool {
     let whole = |name: &str| {
         let last = name.rsplit('/').next().unwrap_or(name);
@@ -186,11 +186,11 @@ fn same(one: &str, other: &str) -> bool {
     whole(one) == whole(other)
 }
 
-/// A pull that goes on.
+/// A pull in progress.
 struct Pulling {
     response: Response,
     lines: ndjson::Lines,
-    /// Lines that have come and were not read, the next one last.
+    /// Lines received and not yet read, the next one last.
     ready: Vec<String>,
     idle: Duration,
     ended: bool,
@@ -214,7 +214,9 @@ impl Pulling {
                 return progress(&line);
             }
             let chunk = timeout(self.idle, self.response.chunk());
-            let chunk = chunk.await.map_err(|_| silent("in mid-pull"))?;
+            let chunk = chunk
+                .await
+                .map_err(|_| timed_out("in the middle of the pull"))?;
             match chunk? {
                 Some(bytes) => {
                     self.lines.push(&bytes, |line| {

@@ -1,4 +1,4 @@
-//! Ollama's `/api/chat`: models on the own machine.
+//! Ollama's `/api/chat`: models on the local machine.
 
 mod answer;
 mod client;

@@ -1,13 +1,13 @@
-//! What is known of a model by its name.
+//! What a model's name reveals about its abilities.
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{Ability, Effort};
+use konstruct_core::llm::{Ability, Effort};
 
 use super::wire::Think;
 
-/// Families that look at images.
-const SEE: &[&str] = &[
+/// Families that accept images.
+const VISION: &[&str] = &[
     "bakllava",
     "gemma3",
     "gemma4",
@@ -22,43 +22,44 @@ const SEE: &[&str] = &[
     "qwen2.5vl",
     "qwen3-vl",
 ];
-/// Families that think.
-const THINK: &[&str] = &[
+/// Families that can think.
+const THINKING: &[&str] = &[
     "deepseek-r1",
     "deepseek-v3.1",
     "gpt-oss",
     "magistral",
     "qwen3",
 ];
-/// Members of these that do not.
-const DO_NOT: &[&str] = &["qwen3-coder", "qwen3-embedding"];
+/// Members of these families that cannot think.
+const NOT_THINKING: &[&str] = &["qwen3-coder", "qwen3-embedding"];
 
-/// Returns what a model can do by its name. A schema binds all of them: it is enforced on their tokens.
+/// Returns a model's abilities by its name. All models support a schema, because Ollama enforces it on the tokens.
 pub(super) fn can(model: &str) -> BTreeSet<Ability> {
     let mut can = BTreeSet::from([Ability::Tools, Ability::Schema]);
-    if of(model, SEE) {
+    if is_member(model, VISION) {
         can.insert(Ability::Images);
     }
-    if of(model, THINK) && !of(model, DO_NOT) {
+    if is_member(model, THINKING) && !is_member(model, NOT_THINKING) {
         can.insert(Ability::Reasoning);
     }
     can
 }
 
-/// Returns what Ollama itself says that a model can do.
-pub(super) fn said(capabilities: &[String]) -> BTreeSet<Ability> {
-    let told = capabilities.iter().filter_map(|name| match name.as_str() {
+/// Returns the abilities that Ollama reports for a model.
+pub(super) fn reported(capabilities: &[String]) -> BTreeSet<Ability> {
+    let abilities = capabilities.iter().filter_map(|name| match name.as_str() {
         "tools" => Some(Ability::Tools),
         "vision" => Some(Ability::Images),
         "thinking" => Some(Ability::Reasoning),
         _ => None,
     });
-    told.chain([Ability::Schema]).collect()
+    abilities.chain([Ability::Schema]).collect()
 }
 
-/// Returns what to tell a model that thinks. GPT-OSS knows three levels and cannot be told not to; others only whether.
+/// Returns the thinking setting for a model that thinks. GPT-OSS has three levels and cannot be switched off; others are only on
+/// or off.
 pub(super) fn think(model: &str, effort: Effort) -> Think {
-    if !of(model, &["gpt-oss"]) {
+    if !is_member(model, &["gpt-oss"]) {
         return Think::Whether(effort != Effort::Off);
     }
     Think::Level(match effort {
@@ -68,8 +69,8 @@ pub(super) fn think(model: &str, effort: Effort) -> Think {
     })
 }
 
-/// Returns whether a model is of one of these families: `library/qwen3:4b` is of `qwen3`.
-fn of(model: &str, families: &[&str]) -> bool {
+/// Returns whether a model belongs to one of these families: `library/qwen3:4b` belongs to `qwen3`.
+fn is_member(model: &str, families: &[&str]) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
     families.iter().any(|family| name.starts_with(family))
 }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_abilities() {
+    fn names_reveal_abilities() {
         let check = |model: &str, images, thinks| {
             let can = can(model);
             assert!(can.contains(&Ability::Tools) && can.contains(&Ability::Schema));

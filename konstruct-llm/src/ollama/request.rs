@@ -1,8 +1,8 @@
-//! From a [`ModelRequest`] to the wire's request.
+//! Converts a [`ModelRequest`] into the wire's request.
 
 use konstruct_core::{
-    Ability, Error, ErrorKind, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role,
-    ToolChoice,
+    Error, ErrorKind, Result,
+    llm::{Ability, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice},
 };
 use serde_json::{Value, json};
 
@@ -11,10 +11,10 @@ use super::{
     wire::{self, CallOut, Function, FunctionOut, Message, Options, Tool},
 };
 
-/// Makes the wire's request.
+/// Builds the wire's request.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`] for what the wire cannot be told.
+/// [`ErrorKind::Unsupported`] for options that the API does not have.
 pub(super) fn request<'a>(
     info: &'a ModelInfo,
     context: u32,
@@ -39,15 +39,18 @@ pub(super) fn request<'a>(
     })
 }
 
-/// Returns the tools that are offered: none where none may be called, for the wire knows no choice.
+/// Returns the offered tools: none if no tool may be called, because the API has no tool choice.
 fn tools(asked: &ModelRequest) -> Result<Vec<Tool<'_>>> {
     match &asked.tool_choice {
         ToolChoice::None => return Ok(Vec::new()),
         ToolChoice::Auto => {}
-        _ => return Err(unsupported("tool_choice", "a call that must be")),
+        _ => return Err(unsupported("tool_choice", "a required tool call")),
     }
     if asked.parallel_tools == Some(false) && !asked.tools.is_empty() {
-        return Err(unsupported("parallel_tools", "one call at most"));
+        return Err(unsupported(
+            "parallel_tools",
+            "a limit of one call at a time",
+        ));
     }
     let tools = asked.tools.iter().map(|tool| Tool {
         r#type: "function",
@@ -79,7 +82,7 @@ fn messages(asked: &ModelRequest) -> Result<Vec<Message<'_>>> {
                         name: &call.name,
                         arguments: match serde_json::from_str(&call.arguments) {
                             Ok(arguments @ Value::Object(_)) => arguments,
-                            // The wire takes objects alone; what the model got wrong is shown to it as it was.
+                            // The API accepts only objects; invalid arguments are returned to the model as it wrote them.
                             _ => json!({ "invalid_json": call.arguments }),
                         },
                     },
@@ -91,17 +94,17 @@ fn messages(asked: &ModelRequest) -> Result<Vec<Message<'_>>> {
                     tool_call_id: id,
                     content,
                 }),
-                // Nothing signs thoughts here, so none come back.
+                // Reasoning is not signed here, so it is not sent back.
                 Part::Reasoning { .. } => {}
                 _ => return Err(unsupported(&format!("messages[{at}]"), named(part))),
             }
         }
-        messages.extend(said(message, content, calls, images));
+        messages.extend(assistant(message, content, calls, images));
     }
     Ok(messages)
 }
 
-fn said<'a>(
+fn assistant<'a>(
     message: &ModelMessage,
     content: String,
     tool_calls: Vec<CallOut<'a>>,
@@ -121,11 +124,11 @@ fn said<'a>(
 fn named(part: &Part) -> &'static str {
     match part {
         Part::Audio(_) => "audio",
-        _ => "a part that is not known here",
+        _ => "a message part of this kind",
     }
 }
 
 fn unsupported(field: &str, what: &str) -> Error {
-    let message = format!("{field}: ollama cannot be told {what}");
+    let message = format!("{field}: ollama does not support {what}");
     Error::new(ErrorKind::Unsupported, message)
 }

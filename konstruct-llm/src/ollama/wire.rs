@@ -1,4 +1,4 @@
-//! The JSON of Ollama, as far as it is used: `/api/chat`, `/api/pull`, `/api/show`, `/api/tags`, `/api/ps`.
+//! Ollama's JSON, limited to the fields used here: `/api/chat`, `/api/pull`, `/api/show`, `/api/tags`, `/api/ps`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,7 @@ pub(crate) struct Request<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tools: Vec<Tool<'a>>,
     pub(crate) stream: bool,
-    /// Refuse a prompt that is too long rather than cut it unasked.
+    /// Whether Ollama truncates a long prompt silently instead of rejecting it.
     pub(crate) truncate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) think: Option<Think>,
@@ -84,7 +84,7 @@ pub(crate) struct Function<'a> {
     pub(crate) parameters: &'a Value,
 }
 
-/// One line. Ollama leaves out what is zero.
+/// One line. Ollama omits zero values.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Line {
     #[serde(default)]
@@ -121,7 +121,7 @@ pub(crate) struct FunctionIn {
     pub(crate) arguments: Value,
 }
 
-/// Ollama's errors are texts; a gateway before it may make objects of them.
+/// Ollama's errors are texts; a gateway in front of it may wrap them in objects.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum ErrorBody {
@@ -140,17 +140,17 @@ impl ErrorBody {
     }
 }
 
-/// The body of an answer that is no stream.
+/// The body of an error response.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ErrorDocument {
     pub(crate) error: ErrorBody,
 }
 
-/// Asks to load a model, or with no time to be kept for, to unload it.
+/// Loads a model, or unloads it with a `keep_alive` of zero.
 #[derive(Debug, Serialize)]
 pub(crate) struct Load<'a> {
     pub(crate) model: &'a str,
-    /// None: that loads it.
+    /// Without messages, Ollama only loads the model.
     pub(crate) messages: [&'a str; 0],
     pub(crate) stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +163,7 @@ pub(crate) struct LoadOptions {
     pub(crate) num_ctx: u32,
 }
 
-/// Names a model, to pull it or to hear of it.
+/// Names a model, to pull it or to show its details.
 #[derive(Debug, Serialize)]
 pub(crate) struct Named<'a> {
     pub(crate) model: &'a str,

@@ -1,9 +1,11 @@
-//! The backend: where it posts, and over which wire.
+//! The backend: its configuration and its calls over either API.
 
 use async_trait::async_trait;
 use konstruct_core::http::{Guard, Headers};
 use konstruct_core::{
-    Ability, CallContext, LlmBackend, ModelInfo, ModelRequest, ModelStream, Price, Result, Secret,
+    LlmBackend, Result, Secret,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
+    money::Price,
 };
 use serde::Serialize;
 
@@ -22,19 +24,21 @@ use crate::{
 };
 
 pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
-/// The most bytes of the list of models. OpenRouter's is half of one.
+/// The maximum size of the model list, in bytes. OpenRouter's is half a mebibyte.
 const LIST: usize = 16 << 20;
 
 /// A model behind OpenAI's Chat Completions or [Responses](OpenAi::responses), or behind a compatible server such as vLLM, llama.cpp,
 /// OpenRouter or LiteLLM.
 ///
-/// What it can do goes by its name, see [`OpenAi::abilities`]. Of the Chat Completions wire:
-/// * The token limit is sent as `max_completion_tokens` to OpenAI itself and for its reasoning models (`gpt-5` and later, `o1`, `o3`, `o4`)
-///   wherever they are served, for these refuse `max_tokens`; and as `max_tokens` otherwise, the only name that older compatible servers know.
-/// * Reasoning models take no temperature, which is left out, and no [`ModelRequest::stop`], which is refused as unsupported.
-///   [`Effort::Off`](konstruct_core::llm::Effort::Off) is the least effort that the model knows; an effort is left out where a model does not think.
-/// * What the model thought is not sent back, except what a LiteLLM proxy had Anthropic sign.
-/// * OpenAI keeps the beginning of a request by itself: [`ModelRequest::cache`] is not sent.
+/// Abilities are derived from the model name, see [`OpenAi::abilities`]. On the Chat Completions API:
+/// * The token limit is sent as `max_completion_tokens` to OpenAI itself, and for its reasoning models (`gpt-5` and later, `o1`,
+///   `o3`, `o4`) on any server, because these reject `max_tokens`. Otherwise it is sent as `max_tokens`, the only name that older
+///   compatible servers know.
+/// * Reasoning models accept no temperature, which is omitted, and no [`ModelRequest::stop`], which is rejected as unsupported.
+///   [`Effort::Off`](konstruct_core::llm::Effort::Off) is the lowest effort that the model supports; no effort is sent to a model
+///   that does not think.
+/// * Reasoning is not sent back, except reasoning that Anthropic signed behind a LiteLLM proxy.
+/// * OpenAI caches the beginning of a request automatically: [`ModelRequest::cache`] is not sent.
 ///
 /// ```
 /// use konstruct_core::{LlmBackend, Secret};
@@ -52,7 +56,7 @@ pub struct OpenAi {
     api: Api,
 }
 
-/// Which wire it speaks.
+/// The API that the client uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Api {
     Chat,
@@ -60,8 +64,8 @@ enum Api {
 }
 
 impl OpenAi {
-    /// A model of `https://api.openai.com/v1`, at its price of the built-in table. Without an API key no `authorization` is
-    /// sent, as local servers like it.
+    /// Creates a client for a model at `https://api.openai.com/v1`, with its price from the built-in table. Without an API key no
+    /// `authorization` header is sent, which suits local servers.
     pub fn new(api_key: Secret, model: impl Into<String>) -> Self {
         let mut info = ModelInfo::new("openai", model);
         info.price = PriceTable::built_in().price("openai", &info.model);
@@ -78,15 +82,15 @@ impl OpenAi {
         }
     }
 
-    /// Speaks the Responses wire, which gives what a model thought encrypted and takes it back, so that it need not think it again. Nothing
-    /// is stored at the provider. There is no [`ModelRequest::stop`] and no recording on this wire: both are refused as unsupported.
+    /// Switches to the Responses API. It returns encrypted reasoning and accepts it back, so that the model need not repeat it.
+    /// The provider stores nothing. This API has no [`ModelRequest::stop`] and no audio input: both are rejected as unsupported.
     #[must_use]
     pub fn responses(mut self) -> Self {
         self.api = Api::Responses;
         self
     }
 
-    /// Says where the server is, up to and with its `/v1`. A slash at the end does not matter.
+    /// Sets the server's URL, including its `/v1`. A trailing slash is ignored.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = url.as_ref().trim().trim_end_matches('/').into();
@@ -94,35 +98,36 @@ impl OpenAi {
         self
     }
 
-    /// Says what it costs, where the table does not know or the server charges otherwise.
+    /// Sets the price, if the table does not know the model or the server charges differently.
     #[must_use]
     pub fn price(mut self, price: Price) -> Self {
         self.info.price = Some(price);
         self
     }
 
-    /// Says all that it can do, where its name does not tell: of a name that is not known, that it calls tools.
+    /// Sets the complete list of abilities, if the name is not enough. A model with an unknown name is assumed to call tools and
+    /// nothing else.
     #[must_use]
     pub fn abilities(mut self, can: impl IntoIterator<Item = Ability>) -> Self {
         self.info.can = can.into_iter().collect();
         self
     }
 
-    /// Says how many tokens input and output may have together, where its name does not tell.
+    /// Sets the maximum number of input and output tokens together, if the name is not enough.
     #[must_use]
     pub fn context_window(mut self, tokens: u64) -> Self {
         self.info.context_window = Some(tokens);
         self
     }
 
-    /// Says how long the provider may take.
+    /// Sets the timeouts.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);
         self
     }
 
-    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    /// Restricts connections to the addresses that the guard permits; use it for a base URL that a tenant chose.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);

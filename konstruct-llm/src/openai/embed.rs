@@ -1,9 +1,11 @@
-//! Vectors from OpenAI's `/embeddings`, and from servers that are compatible with it.
+//! The embedder for OpenAI's `/embeddings`, and for compatible servers.
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use konstruct_core::http::{Guard, Headers};
-use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Price, Result, Secret};
+use konstruct_core::{
+    Embedder, Error, ErrorKind, Result, Secret, embed::EmbedContext, money::Price,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{client::OFFICIAL, error::refused};
@@ -13,24 +15,24 @@ use crate::{
     price::PriceTable,
 };
 
-/// 2,048 texts, 300,000 tokens and 8,192 a text, less a little for what a tokenizer adds.
+/// The API's limits are 2,048 texts, 300,000 tokens and 8,192 tokens per text. A margin is kept for special tokens.
 const LIMITS: Limits = Limits {
     texts: 2048,
     all: 590_000,
     one: 16_000,
 };
-/// The most bytes of an answer: a number in digits has about 14.
+/// The maximum size of a response, in bytes: a decimal number has about 14.
 const ANSWER: usize = 128 << 20;
 
 /// An embedding model behind OpenAI's `/embeddings`, or behind a compatible server.
 ///
-/// Texts go in requests of at most 2,048, and of about 300,000 tokens. A text that may be longer than the 8,192 tokens which the
-/// models take is cut at its end: an ASCII letter counts as half a token, any other character as two. A text without any
-/// letter is not sent, and its vector is zero.
+/// A request has at most 2,048 texts and about 300,000 tokens. A text that may exceed the models' limit of 8,192 tokens is
+/// truncated at its end: an ASCII character counts as half a token, any other as two. A text without any letter is not sent, and
+/// its vector is zero.
 ///
-/// `dimensions` is sent for `text-embedding-3` models, which shorten their vectors on request; of other models the dimension is only
-/// checked. What a request costs is paid for by the context's budget; a server that does not say what it used is paid at the most that it
-/// can be. OpenAI itself is asked for base64, which is a third of the bytes; others for nothing, and both are read.
+/// `dimensions` is sent for `text-embedding-3` models, which shorten their vectors on request; for other models the dimension is
+/// only checked. The context's budget pays for every request; if a server does not report its usage, the worst case is paid.
+/// OpenAI itself is asked for base64, which is a third of the bytes; other servers are sent no encoding. Both encodings are read.
 ///
 /// ```
 /// use konstruct_core::{Embedder, Secret};
@@ -48,7 +50,8 @@ pub struct OpenAiEmbedder {
 }
 
 impl OpenAiEmbedder {
-    /// A model of `https://api.openai.com/v1` whose vectors have so many numbers. Without an API key no `authorization` is sent.
+    /// Creates a client for a model at `https://api.openai.com/v1` with vectors of `dim` numbers. Without an API key no
+    /// `authorization` header is sent.
     pub fn new(api_key: Secret, model: impl Into<String>, dim: usize) -> Self {
         let model = model.into();
         let price = PriceTable::built_in().price("openai", &model);
@@ -60,37 +63,37 @@ impl OpenAiEmbedder {
         }
     }
 
-    /// Says where the server is, up to and with its `/v1`. A slash at the end does not matter.
+    /// Sets the server's URL, including its `/v1`. A trailing slash is ignored.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
         self.base_url = url.as_ref().trim().trim_end_matches('/').into();
         self
     }
 
-    /// Says what stands before questions and before documents, for models that want it, such as `query: ` and `passage: `. They
-    /// are a part of [`Embedder::id`].
+    /// Sets the prefixes of queries and documents, for models that need them, such as `query: ` and `passage: `. They are part of
+    /// [`Embedder::id`].
     #[must_use]
     pub fn prefixes(mut self, query: impl Into<String>, document: impl Into<String>) -> Self {
         self.model = self.model.with_prefixes(query.into(), document.into());
         self
     }
 
-    /// Says what it costs, where the built-in [`PriceTable`] does not know it or knows it wrong.
+    /// Sets the price, if it is missing or wrong in the built-in [`PriceTable`].
     #[must_use]
     pub fn price(mut self, price: Price) -> Self {
         self.model.price = Some(price);
         self
     }
 
-    /// Says how long the provider may take: to connect, and [`Timeouts::first_content`] for a whole request. A question waits for five seconds
-    /// at most.
+    /// Sets the timeouts: for connecting, and [`Timeouts::first_content`] for a whole request. A query waits for at most five
+    /// seconds.
     #[must_use]
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.http = self.http.with_timeouts(timeouts);
         self
     }
 
-    /// Lets through what the guard does, and nothing else: for a base URL that a tenant chose.
+    /// Restricts connections to the addresses that the guard permits; use it for a base URL that a tenant chose.
     #[must_use]
     pub fn guarded(mut self, guard: Guard) -> Self {
         self.http = self.http.guarded(guard);
@@ -129,10 +132,10 @@ impl Server for OpenAiEmbedder {
         };
         let answer: Answer = self.http.document("openai", post, ANSWER).await?;
         let mut data = answer.data;
-        // They come in order; what counts is the index.
+        // Vectors usually arrive in order, but only the index is reliable.
         data.sort_by_key(|item| item.index);
         if !data.iter().map(|item| item.index).eq(0..data.len()) {
-            let what = "openai answered vectors whose indexes are not those of the texts";
+            let what = "openai returned vectors whose indexes do not match the texts";
             return Err(Error::new(ErrorKind::Protocol, what));
         }
         let vectors: Result<Vec<_>> = data
@@ -165,7 +168,7 @@ impl Embedder for OpenAiEmbedder {
 struct Request<'a> {
     model: &'a str,
     input: &'a [&'a str],
-    // Never null: some servers refuse that.
+    // Never null, because some servers reject that.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding_format: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,7 +178,7 @@ struct Request<'a> {
 #[derive(Debug, Deserialize)]
 struct Answer {
     data: Vec<Item>,
-    /// Compatible servers leave it out.
+    /// Some compatible servers omit it.
     #[serde(default)]
     usage: Option<Billed>,
 }
@@ -214,7 +217,7 @@ impl Numbers {
         let wrong = || {
             Error::new(
                 ErrorKind::Protocol,
-                "openai answered a vector that is no base64 of numbers",
+                "openai returned a vector that is not base64 of 32-bit floats",
             )
         };
         numbers.ok_or_else(wrong)

@@ -1,13 +1,14 @@
-//! What OpenAI's errors mean, and those of compatible servers: in a refusal, and in a stream.
+//! Classifies the errors of OpenAI and of compatible servers, in error responses and inside streams.
 
 use konstruct_core::{Error, ErrorKind, http::kind_of};
 
 use super::wire::{ErrorBody, ErrorDocument};
 use crate::http::{ProviderError, Refusal};
 
-/// Makes an error of a refusal.
+/// Converts an error response.
 pub(super) fn refused(refusal: &Refusal) -> Error {
-    // The body's type is not looked at: OpenAI's 401 is JSON under `text/plain`. vLLM puts no `error` around it.
+    // The content type is ignored: OpenAI's 401 is JSON declared as `text/plain`. vLLM sends the error without an enclosing
+    // `error` object.
     let error = serde_json::from_slice(&refusal.body)
         .map(|ErrorDocument { error }| error)
         .or_else(|_| serde_json::from_slice::<ErrorBody>(&refusal.body));
@@ -16,28 +17,28 @@ pub(super) fn refused(refusal: &Refusal) -> Error {
     };
     let (mut typed, said) = read(&error);
     if typed == Some(ErrorKind::InvalidInput) {
-        // Every refusal of OpenAI's is such a one by its type: the status says more.
+        // All of OpenAI's client errors have this type, so the status is more precise.
         typed = None;
     }
     refusal.error("openai", typed, Some(said))
 }
 
-/// Makes an error of one that came in the stream, where there is no status to go by.
+/// Converts an error event inside a stream, which has no status code.
 pub(super) fn in_stream(error: &ErrorBody) -> Error {
     let (kind, said) = read(error);
     let kind = kind.unwrap_or(ErrorKind::Unavailable);
-    Error::new(kind, format!("openai broke off: {}", said.code)).with_source(said)
+    Error::new(kind, format!("openai aborted the stream: {}", said.code)).with_source(said)
 }
 
-/// Says that a wire cannot take something, before anything is sent.
+/// Returns the error for a request that the API does not support; it is detected before anything is sent.
 pub(super) fn unsupported(field: &str, what: &str) -> Error {
     Error::new(
         ErrorKind::Unsupported,
-        format!("{field}: openai cannot be sent {what}"),
+        format!("{field}: openai does not support {field} {what}"),
     )
 }
 
-/// Reads a typed error: the kind that its code or type names, if it is a known one.
+/// Parses a typed error and the kind of its code or type, if known.
 fn read(error: &ErrorBody) -> (Option<ErrorKind>, ProviderError) {
     let (code, kind, message) = match error {
         ErrorBody::Text(message) => return (None, ProviderError::new("", message)),
@@ -50,35 +51,35 @@ fn read(error: &ErrorBody) -> (Option<ErrorKind>, ProviderError) {
     let number = code.as_u64().map(|code| code.to_string());
     let code = number.as_deref().or(code.as_str()).unwrap_or_default();
     let said = ProviderError::new(if code.is_empty() { kind } else { code }, message);
-    let known = known(code).or_else(|| known(kind));
-    (known.or_else(|| numbered(code)), said)
+    let error_kind = error_kind(code).or_else(|| error_kind(kind));
+    (error_kind.or_else(|| numbered(code)), said)
 }
 
-fn known(code: &str) -> Option<ErrorKind> {
+fn error_kind(code: &str) -> Option<ErrorKind> {
     Some(match code {
         "insufficient_quota"
         | "billing_hard_limit_reached"
         | "billing_not_active"
         | "budget_exceeded" => ErrorKind::QuotaExhausted,
         "rate_limit_exceeded" | "rate_limit_error" => ErrorKind::RateLimited,
-        // The last is what a LiteLLM without a database says to a key that it does not know.
+        // LiteLLM without a database returns the last one for an unknown key.
         "invalid_api_key" | "authentication_error" | "no_db_connection" => ErrorKind::Unauthorized,
         "model_not_found" => ErrorKind::NotFound,
         "context_length_exceeded" | "exceed_context_size_error" => ErrorKind::TooLarge,
         "not_supported_error" => ErrorKind::Unsupported,
         "overloaded_error" | "server_is_overloaded" | "slow_down" => ErrorKind::Unavailable,
-        // It failed at an unknown point, and tokens may have been billed.
+        // The request failed at an unknown point; tokens may have been billed.
         "server_error" => ErrorKind::Ambiguous,
         "invalid_request_error" | "invalid_prompt" | "bio_policy" | "invalid_encrypted_content" => {
             ErrorKind::InvalidInput
         }
-        // A dozen of them, all about the image that was sent.
+        // About a dozen codes, all about an image in the request.
         _ if code.contains("image") => ErrorKind::InvalidInput,
         _ => return None,
     })
 }
 
-/// Reads a code that is the status which there would have been.
+/// Parses a code that is an HTTP status.
 fn numbered(code: &str) -> Option<ErrorKind> {
     let status = code.parse::<u16>().ok()?;
     let kind = (400..600).contains(&status).then(|| kind_of(status))?;

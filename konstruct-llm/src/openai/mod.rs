@@ -1,4 +1,4 @@
-//! OpenAI's Chat Completions and Responses, and the servers that are compatible with them.
+//! OpenAI's Chat Completions and Responses, and compatible servers.
 
 mod chat;
 mod client;

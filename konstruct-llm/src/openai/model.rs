@@ -1,14 +1,14 @@
-//! What is known of a model by its name.
+//! What a model's name reveals about its abilities.
 
 use std::collections::BTreeSet;
 
-use konstruct_core::{Ability, Effort};
+use konstruct_core::llm::{Ability, Effort};
 
-/// A model of OpenAI's, as far as its name tells. Of a name that is not known it can call tools.
+/// An OpenAI model, as described by its name. A model with an unknown name is assumed to call tools and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Family {
     kind: Kind,
-    /// Smaller, or older, than the rest of its family.
+    /// Smaller or older than the rest of its family.
     mini: bool,
     chat: bool,
     codex: bool,
@@ -28,12 +28,13 @@ enum Kind {
     Omni,
     /// `o3` is 3.
     O(u32),
-    /// The open weights, which many servers have.
+    /// The open-weight models, which many servers offer.
     Oss,
 }
 
 impl Family {
-    /// Reads a name, also of routers, clouds and fine-tunes: `openai/gpt-5-mini`, `gpt-35-turbo`, `ft:gpt-4.1-mini-2025-04-14:acme::1`.
+    /// Parses a model name, including names used by routers, clouds and fine-tunes: `openai/gpt-5-mini`, `gpt-35-turbo`,
+    /// `ft:gpt-4.1-mini-2025-04-14:acme::1`.
     pub(super) fn of(model: &str) -> Self {
         let name = model.rsplit('/').next().unwrap_or(model);
         let name = name.strip_prefix("ft:").unwrap_or(name);
@@ -51,12 +52,12 @@ impl Family {
         }
     }
 
-    /// Returns whether it thinks, and so takes no `max_tokens`, no temperature and no `stop`.
+    /// Returns whether it is a reasoning model, which accepts no `max_tokens`, no temperature and no `stop`.
     pub(super) fn reasons(self) -> bool {
         matches!(self.kind, Kind::Gpt(5.., _) | Kind::O(_))
     }
 
-    /// Returns whether it can be told whether it may call several tools at once.
+    /// Returns whether the model accepts the `parallel_tool_calls` parameter.
     pub(super) fn takes_parallel(self) -> bool {
         !matches!(self.kind, Kind::O(_))
     }
@@ -93,7 +94,7 @@ impl Family {
         }
     }
 
-    /// Returns the word for an effort; `None` where it takes none, or none so small.
+    /// Returns the API's name for an effort, or `None` if the model accepts no effort or none that low.
     pub(super) fn effort(self, effort: Effort) -> Option<&'static str> {
         Some(match effort {
             Effort::Off if self.pro => return None,
@@ -130,9 +131,9 @@ fn kind(name: &str) -> Kind {
         };
         let minor = rest[end..].strip_prefix('.').and_then(number);
         return match major {
-            // Azure's name has no point.
+            // Azure's name has no dot.
             35 => Kind::Gpt(3, 5),
-            // A longer number is no version.
+            // A longer number is not a version.
             100.. => Kind::Unknown,
             _ => Kind::Gpt(major, minor.map_or(0, |(minor, _)| minor)),
         };
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_families() {
+    fn names_reveal_families() {
         use Ability::{Audio, Images, Reasoning, Schema, Tools};
         let check = |model: &str, reasons, can: &[Ability], window| {
             let family = Family::of(model);

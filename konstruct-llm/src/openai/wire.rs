@@ -1,4 +1,4 @@
-//! JSON that both wires of OpenAI's have in common, and what is read of it leniently.
+//! The JSON that both of OpenAI's APIs share, and lenient parsing of it.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,12 +8,12 @@ use serde::{
 };
 use serde_json::Value;
 
-/// An image as it goes into a request: a data URL.
-pub(super) fn data_url(media: &konstruct_core::Media) -> String {
+/// Returns an image as a data URL.
+pub(super) fn data_url(media: &konstruct_core::llm::Media) -> String {
     format!("data:{};base64,{}", media.media_type, media.base64())
 }
 
-/// How an answer by a schema is asked for.
+/// The requested output schema.
 #[derive(Debug, Serialize)]
 pub(super) struct Schema<'a> {
     pub(super) name: &'a str,
@@ -30,20 +30,20 @@ pub(super) enum ErrorBody {
         message: String,
         #[serde(default, deserialize_with = "nullable")]
         r#type: String,
-        /// A name; a number on llama.cpp and OpenRouter, and a number in a string on LiteLLM.
+        /// A name; llama.cpp and OpenRouter send a number, LiteLLM a number in a string.
         #[serde(default)]
         code: Value,
     },
     Text(String),
 }
 
-/// The body of an answer that is an error.
+/// The body of an error response.
 #[derive(Debug, Deserialize)]
 pub(super) struct ErrorDocument {
     pub(super) error: ErrorBody,
 }
 
-/// The list of models.
+/// The model list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Models {
     pub(super) data: Vec<Listed>,
@@ -54,7 +54,7 @@ pub(super) struct Listed {
     pub(super) id: String,
 }
 
-/// A short text, which is only copied where it has escapes. Anything else than a text or a number is none.
+/// A short text, copied only if it has escapes. Any value other than a text or a number is read as empty.
 #[derive(Debug, Default)]
 pub(super) struct Name<'a>(pub(super) Cow<'a, str>);
 
@@ -116,7 +116,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     }
 }
 
-/// What a message or a delta says: a text, or Mistral's parts, of which some are thoughts.
+/// The content of a message or a delta: a text, or Mistral's parts, some of which are thoughts.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) text: String,
@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-/// The arguments of a call: JSON text, or the object itself where a server forgets to make it text.
+/// The arguments of a call: JSON text, or the object itself from servers that do not serialize it.
 #[derive(Debug, Default)]
 pub(super) struct Arguments(pub(super) String);
 
@@ -208,14 +208,14 @@ impl<'de> Deserialize<'de> for Arguments {
     }
 }
 
-/// Reads `null` like a missing field.
+/// Reads `null` as a missing field.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads a count of tokens, of which some servers make a number with a point.
+/// Reads a token count, which some servers send as a floating-point number.
 pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     struct Counts;
     impl Visitor<'_> for Counts {
@@ -234,7 +234,7 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
         }
 
         fn visit_f64<E: de::Error>(self, count: f64) -> Result<u64, E> {
-            // A whole number below 2^53 is exact in both.
+            // A whole number below 2^53 is exact in both types.
             if (0.0..9e15).contains(&count) && count.fract() == 0.0 {
                 Ok(count as u64)
             } else {

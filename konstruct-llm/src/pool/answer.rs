@@ -1,10 +1,10 @@
-//! An answer that has begun: its events, and what happens when the provider breaks off.
+//! An answer that has started: its events, and recovery when the provider breaks off.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, ModelEvent, ModelMessage, ModelRequest, OnBreak,
-    Result, Role,
+    Error, ErrorKind, Result,
+    llm::{BlockKind, CallContext, ModelEvent, ModelMessage, ModelRequest, OnBreak, Role},
 };
 use tokio::time::Instant;
 
@@ -15,23 +15,23 @@ use super::{
     verdict::{Next, Verdict},
 };
 
-/// What the next model is told where an answer goes on.
-const GO_ON: &str = "(Your message above was cut off. Go on exactly where it stopped: do not repeat anything of it, and do not \
+/// The instruction for a model that continues an answer.
+const CONTINUE: &str = "(Your message above was cut off. Go on exactly where it stopped: do not repeat anything of it, and do not \
                      mention that it was cut off.)";
 
-/// The stream of a call, over all its attempts.
+/// The stream of a call across all its attempts.
 pub(super) struct AnswerStream {
     inner: Arc<Inner>,
     request: ModelRequest,
-    /// How many messages the caller's request has.
+    /// The number of messages in the caller's request.
     asked: usize,
     call: CallContext,
     route: Route,
     total: Instant,
-    /// What is yielded before the attempt's own events.
+    /// Events that precede those of the attempt.
     before: VecDeque<ModelEvent>,
     ready: VecDeque<ModelEvent>,
-    live: Option<AttemptStream>,
+    attempt: Option<AttemptStream>,
     shown: Shown,
     over: bool,
 }
@@ -41,14 +41,14 @@ pub(super) struct AnswerStream {
 struct Shown {
     began: bool,
     text: String,
-    /// Blocks that have begun and not ended.
+    /// Blocks that have started and not ended.
     open: Vec<u32>,
     called: bool,
-    /// What is added to the indexes of an attempt that goes on with the answer.
+    /// The offset added to the block indexes of an attempt that continues the answer.
     base: u32,
     next: u32,
-    /// Whether the answer is gone on with: the attempt's own start is not the answer's.
-    goes_on: bool,
+    /// Whether the answer is being continued; the continuing attempt's own start event is dropped then.
+    continued: bool,
 }
 
 impl AnswerStream {
@@ -67,7 +67,7 @@ impl AnswerStream {
             total,
             before: VecDeque::new(),
             ready: opened.events,
-            live: opened.rest,
+            attempt: opened.rest,
             shown: Shown::default(),
             over: false,
         }
@@ -100,34 +100,34 @@ impl AnswerStream {
         };
         self.over = matches!(event, Err(_) | Ok(ModelEvent::Finish(_)));
         if self.over {
-            // Settled before the caller hears of the end.
-            self.live = None;
+            // The attempt is settled before the caller sees the end.
+            self.attempt = None;
         }
         Some((event, self))
     }
 
     async fn follow(&mut self) -> Result<ModelEvent> {
-        let Some(live) = &mut self.live else {
-            return Err(Error::internal("an answer that is over goes on"));
+        let Some(attempt) = &mut self.attempt else {
+            return Err(Error::internal("an answer was read after its end"));
         };
-        let event = live.follow().await?;
+        let event = attempt.follow().await?;
         if matches!(event, ModelEvent::Restart) && self.call.on_break != OnBreak::Restart {
             return Err(Error::new(
                 ErrorKind::Truncated,
-                "the provider began its answer anew",
+                "the provider restarted its answer",
             ));
         }
         Ok(event)
     }
 
-    /// Finds another provider for an answer that broke off, as the call's policy allows.
+    /// Finds another provider for an answer that broke off, if the call's policy allows it.
     async fn recover(&mut self, error: Error) -> Result<()> {
-        // Its bill is settled here.
-        let Some(live) = self.live.take() else {
+        // Dropping the attempt settles its bill.
+        let Some(attempt) = self.attempt.take() else {
             return Err(error);
         };
-        let candidate = Arc::clone(&live.candidate);
-        drop(live);
+        let candidate = Arc::clone(&attempt.candidate);
+        drop(attempt);
         if Verdict::of(&error).next == Next::Nobody {
             return Err(error);
         }
@@ -142,10 +142,10 @@ impl AnswerStream {
                 if !self.shown.text.is_empty() {
                     let text = self.shown.text.clone();
                     messages.push(ModelMessage::text(Role::Assistant, text));
-                    messages.push(ModelMessage::text(Role::User, GO_ON));
+                    messages.push(ModelMessage::text(Role::User, CONTINUE));
                 }
                 if !self.request.context.is_empty() || !self.request.passages.is_empty() {
-                    // Else they would stand behind what is added here.
+                    // Otherwise they would follow the messages added here.
                     self.request = std::mem::take(&mut self.request).told();
                     self.asked = self.request.messages.len();
                 }
@@ -154,22 +154,22 @@ impl AnswerStream {
             }
             _ => return Err(error),
         }
-        tracing::warn!(%error, deployment = candidate.deployment.name, "an answer broke off, and is taken up elsewhere");
+        tracing::warn!(%error, deployment = candidate.deployment.name, "an answer broke off; trying another deployment");
         self.route
-            .failed_at(&candidate, error, Instant::now(), self.inner.chance());
+            .failed_later(&candidate, error, Instant::now(), self.inner.chance());
         let asked = (&self.request, &self.call);
         let opened = self.inner.open(&mut self.route, asked, self.total).await?;
         self.ready = opened.events;
-        self.live = opened.rest;
+        self.attempt = opened.rest;
         Ok(())
     }
 }
 
 impl Shown {
-    /// Takes note of an event, and makes it one of the whole answer; `None` where it is none.
+    /// Records an event and adapts it to the whole answer; returns `None` if it must not be yielded.
     fn show(&mut self, mut event: ModelEvent) -> Option<ModelEvent> {
         match &mut event {
-            ModelEvent::Start { .. } if self.goes_on && self.began => return None,
+            ModelEvent::Start { .. } if self.continued && self.began => return None,
             ModelEvent::Start { .. } => self.began = true,
             ModelEvent::BlockStart { index, kind } => {
                 *index = index.saturating_add(self.base);
@@ -197,10 +197,10 @@ impl Shown {
         Some(event)
     }
 
-    /// Ends the open blocks. What comes then has indexes of its own.
+    /// Ends the open blocks. Later events get new indexes.
     fn end_open(&mut self) -> Vec<ModelEvent> {
         self.base = self.next;
-        self.goes_on = true;
+        self.continued = true;
         let open = self.open.drain(..);
         open.map(|index| ModelEvent::BlockEnd { index }).collect()
     }

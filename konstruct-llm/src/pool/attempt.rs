@@ -1,11 +1,12 @@
-//! One attempt: the request, and its events up to the first content and beyond.
+//! One attempt: the request, and its events before and after the first content.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, ModelEvent, ModelRequest, ModelStream, OnBreak,
-    Result, limit::Unmetered,
+    Error, ErrorKind, Result,
+    limit::Unmetered,
+    llm::{BlockKind, CallContext, ModelEvent, ModelRequest, ModelStream, OnBreak},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -15,11 +16,11 @@ use super::{
     verdict::Verdict,
 };
 
-/// Who was silent for less when the caller's time was up, is not to blame for it.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// When the caller's time runs out, a deployment that was silent for less than this is not blamed.
+const MIN_SILENCE: Duration = Duration::from_secs(5);
 
-/// The largest index of a block: no answer has so many, and those of attempts that go on are added up.
-const INDEX: u32 = 1 << 20;
+/// The limit of block indexes: no answer has so many blocks, and the indexes of continuing attempts are added up.
+const MAX_INDEX: u32 = 1 << 20;
 
 /// An attempt whose stream is open.
 pub(super) struct AttemptStream {
@@ -28,22 +29,23 @@ pub(super) struct AttemptStream {
     bill: Bill,
     permits: Option<Permits>,
     total: Instant,
-    /// When it last said something.
-    heard: Instant,
+    /// When its last event arrived.
+    last_event: Instant,
 }
 
-/// An attempt that has begun to say something, or is already over.
+/// An attempt that has yielded its first content, or has already ended.
 pub(super) struct Opened {
-    /// What it said up to its first content.
+    /// The events up to its first content.
     pub(super) events: VecDeque<ModelEvent>,
-    /// The rest; `None` when the last of the events is its finish.
+    /// The rest; `None` if the last of the events is its finish.
     pub(super) rest: Option<AttemptStream>,
 }
 
-/// Makes an attempt, and waits for its first content. Until then nothing has been promised to anybody.
+/// Makes an attempt and waits for its first content. Until then nothing was yielded to the caller, so another attempt can replace
+/// it.
 ///
 /// # Errors
-/// What went wrong. The breakers know of it, and the bill is settled.
+/// The error of the attempt. It is already counted by the breakers, and the bill is settled.
 pub(super) async fn open(
     candidate: Arc<Candidate>,
     (permits, mut bill): (Permits, Bill),
@@ -60,12 +62,12 @@ pub(super) async fn open(
     )
     .for_purpose(call.purpose)
     .on_break(OnBreak::Fail)
-    // This attempt is paid for here.
+    // The pool already pays for this attempt.
     .with_budget(Arc::new(Unmetered));
     own.conversation = call.conversation;
     bill.sent();
     let begun = timeout_at(first, candidate.deployment.backend.stream(request, &own)).await;
-    let stream = match begun.unwrap_or_else(|_| Err(silent("before it answered"))) {
+    let stream = match begun.unwrap_or_else(|_| Err(timed_out("before it answered"))) {
         Ok(stream) => stream,
         Err(error) => {
             bill.failed(&error, false);
@@ -73,17 +75,17 @@ pub(super) async fn open(
             return Err(error);
         }
     };
-    let mut live = AttemptStream {
+    let mut attempt = AttemptStream {
         candidate,
         stream,
         bill,
         permits: Some(permits),
         total,
-        heard: now,
+        last_event: now,
     };
     let mut events = VecDeque::new();
     loop {
-        let event = live.next(first).await?;
+        let event = attempt.next(first).await?;
         match event {
             ModelEvent::Heartbeat => {}
             ModelEvent::Restart => events.clear(),
@@ -95,7 +97,7 @@ pub(super) async fn open(
                 let content = is_content(&event);
                 events.push_back(event);
                 if content {
-                    let rest = Some(live);
+                    let rest = Some(attempt);
                     return Ok(Opened { events, rest });
                 }
             }
@@ -107,7 +109,7 @@ impl AttemptStream {
     /// Returns the next event, within the idle time.
     ///
     /// # Errors
-    /// What went wrong; the attempt is over then.
+    /// The error that ended the attempt.
     pub(super) async fn follow(&mut self) -> Result<ModelEvent> {
         self.next(Instant::now() + self.candidate.deployment.idle)
             .await
@@ -116,10 +118,10 @@ impl AttemptStream {
     async fn next(&mut self, until: Instant) -> Result<ModelEvent> {
         let next = timeout_at(until.min(self.total), self.stream.next()).await;
         let event = match next {
-            Ok(Some(Ok(ModelEvent::BlockStart { index, .. }))) if index >= INDEX => {
+            Ok(Some(Ok(ModelEvent::BlockStart { index, .. }))) if index >= MAX_INDEX => {
                 Err(Error::new(
                     ErrorKind::Protocol,
-                    format!("a block has the index {index}"),
+                    format!("the block index {index} is too large"),
                 ))
             }
             Ok(Some(event)) => event,
@@ -127,11 +129,11 @@ impl AttemptStream {
                 ErrorKind::Truncated,
                 "the stream ended without a finish",
             )),
-            Err(_) => Err(silent("in mid-answer")),
+            Err(_) => Err(timed_out("in the middle of the answer")),
         };
         match event {
             Ok(event) => {
-                self.heard = Instant::now();
+                self.last_event = Instant::now();
                 self.bill.note(&event);
                 if matches!(event, ModelEvent::Finish(_))
                     && let Some(permits) = self.permits.take()
@@ -143,7 +145,7 @@ impl AttemptStream {
             Err(error) => {
                 self.bill.failed(&error, true);
                 if let Some(permits) = self.permits.take() {
-                    blame(permits, &error, (self.heard, self.total));
+                    blame(permits, &error, (self.last_event, self.total));
                 }
                 Err(error)
             }
@@ -151,16 +153,16 @@ impl AttemptStream {
     }
 }
 
-/// Counts a failure against whom it is the fault of; against nobody, where the caller had no time to wait.
-fn blame(permits: Permits, error: &Error, (heard, total): (Instant, Instant)) {
+/// Counts a failure against the responsible party; against none if the caller left too little time.
+fn blame(permits: Permits, error: &Error, (last_event, total): (Instant, Instant)) {
     let now = Instant::now();
-    let hurried = now >= total && now.duration_since(heard) < PATIENCE;
+    let hurried = now >= total && now.duration_since(last_event) < MIN_SILENCE;
     if !(hurried && error.kind() == ErrorKind::Truncated) {
         permits.fail(now, &Verdict::of(error));
     }
 }
 
-/// Returns whether an event is something that a person could be shown, or that commits the model to an act.
+/// Returns whether an event is visible content, or commits the model to a tool call.
 fn is_content(event: &ModelEvent) -> bool {
     match event {
         ModelEvent::Text { delta, .. } | ModelEvent::Reasoning { delta, .. } => !delta.is_empty(),
@@ -174,7 +176,7 @@ fn is_content(event: &ModelEvent) -> bool {
     }
 }
 
-fn silent(when: &str) -> Error {
-    let message = format!("the model fell silent {when}");
+fn timed_out(when: &str) -> Error {
+    let message = format!("the model timed out {when}");
     Error::new(ErrorKind::Truncated, message)
 }

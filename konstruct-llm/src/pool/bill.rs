@@ -1,13 +1,15 @@
-//! What an attempt costs, whatever becomes of it.
+//! The cost of an attempt, whatever its outcome.
 
 use std::sync::Arc;
 
 use konstruct_core::{
-    Basis, Error, ErrorKind, ModelEvent, ModelInfo, NanoUsd, Price, Result, Usage,
+    Error, ErrorKind, NanoUsd, Result,
     limit::{Attempt, Budget, Spent},
+    llm::{ModelEvent, ModelInfo},
+    money::{Basis, Price, Usage},
 };
 
-/// Returns whether an error, as the first thing that is heard of a request, says that nothing was done: there is nothing to pay.
+/// Returns whether an error, as the first response to a request, means that no work was done, so that nothing is charged.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -20,12 +22,12 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
             | ErrorKind::QuotaExhausted
             | ErrorKind::TooLarge
             | ErrorKind::Unsupported
-            // Not reached, or refused before any work; a status that leaves it open is `Ambiguous`.
+            // Not reached, or rejected before any work; ambiguous statuses are `Ambiguous`.
             | ErrorKind::Unavailable
     )
 }
 
-/// The account of one attempt. It settles itself when it is dropped.
+/// The cost of one attempt. It is settled on drop.
 #[derive(Debug)]
 pub(super) struct Bill {
     budget: Arc<dyn Budget>,
@@ -36,23 +38,23 @@ pub(super) struct Bill {
     /// Whether tokens may be billed that are not in the answer.
     thinks: bool,
     usage: Option<Usage>,
-    /// Whether nothing was said after the usage: then it is the last word.
-    last_word: bool,
-    /// The bytes of the answer so far: no fewer than its tokens.
-    answered: u64,
+    /// Whether no content followed the usage, so that it is final.
+    usage_is_final: bool,
+    /// The size of the answer so far, in bytes: an upper bound for its tokens.
+    answer_bytes: u64,
     outcome: Outcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// The request is not yet made, or was refused: it costs nothing.
+    /// The request was not sent or was rejected: it costs nothing.
     Nothing,
-    /// The provider may be at work, or was when the attempt broke.
+    /// The provider may be working, or was when the attempt broke.
     Open,
     Finished,
 }
 
-/// How much a request can use at most.
+/// The maximum usage of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) input: u64,
@@ -61,10 +63,10 @@ pub(super) struct Bounds {
 }
 
 impl Bill {
-    /// Sets aside what an attempt can cost.
+    /// Reserves the maximum cost of an attempt.
     ///
     /// # Errors
-    /// Those of the budget: the attempt must not be made.
+    /// Those of the budget; the attempt must not be made then.
     pub(super) async fn open(
         budget: &Arc<dyn Budget>,
         (call, number): (&str, u32),
@@ -90,8 +92,8 @@ impl Bill {
             input_bound: bounds.input,
             thinks: bounds.thinks,
             usage: None,
-            last_word: false,
-            answered: 0,
+            usage_is_final: false,
+            answer_bytes: 0,
             outcome: Outcome::Nothing,
         })
     }
@@ -101,44 +103,44 @@ impl Bill {
         self.attempt.key()
     }
 
-    /// The request is on its way.
+    /// Records that the request is being sent.
     pub(super) fn sent(&mut self) {
         self.outcome = Outcome::Open;
     }
 
-    /// Takes note of what the provider says.
+    /// Records an event of the provider.
     pub(super) fn note(&mut self, event: &ModelEvent) {
         match event {
-            ModelEvent::Usage(usage) => (self.usage, self.last_word) = (Some(*usage), true),
+            ModelEvent::Usage(usage) => (self.usage, self.usage_is_final) = (Some(*usage), true),
             ModelEvent::Text { delta, .. }
             | ModelEvent::Reasoning { delta, .. }
             | ModelEvent::ToolArguments { delta, .. } => {
-                self.answered += delta.len() as u64;
-                self.last_word = false;
+                self.answer_bytes += delta.len() as u64;
+                self.usage_is_final = false;
             }
-            // Names are tokens too, and so is the wire's own around them.
+            // Tool names are tokens too, and so are the wire's own around them.
             ModelEvent::BlockStart { .. } => {
-                self.answered += 256;
-                self.last_word = false;
+                self.answer_bytes += 256;
+                self.usage_is_final = false;
             }
             ModelEvent::Finish(_) => self.outcome = Outcome::Finished,
             _ => {}
         }
     }
 
-    /// Takes note of an error: one that says that nothing was done costs nothing.
+    /// Records an error: one that means that no work was done costs nothing.
     pub(super) fn failed(&mut self, error: &Error, begun: bool) {
         let refused = match error.kind() {
             ErrorKind::Unavailable => !begun,
-            _ => is_refusal(error) && self.usage.is_none() && self.answered == 0,
+            _ => is_refusal(error) && self.usage.is_none() && self.answer_bytes == 0,
         };
         if refused {
             self.outcome = Outcome::Nothing;
         }
     }
 
-    /// Returns what the input may grow to once its first count is known. In recorded answers the last count is up to 1.4 times the first
-    /// where the provider runs no tools of its own, which is never asked for here.
+    /// Returns an upper bound for the input after its first count. In recorded answers the last count is up to 1.4 times the
+    /// first if the provider runs no tools of its own, which are never requested here.
     fn input_at_most(&self, known: &Usage) -> u64 {
         let grown = known.all_input().saturating_mul(2).saturating_add(1_024);
         grown.min(self.input_bound.max(known.all_input()))
@@ -146,25 +148,25 @@ impl Bill {
 
     fn spent(&self) -> Spent {
         let usage = self.usage.unwrap_or_default();
-        // Servers that do not count say zero, and zero is not what anything costs.
+        // Servers that do not count report zero, and no request has zero tokens.
         let known = usage.all_input() > 0;
-        let counted = known && (usage.all_output() > 0 || self.answered == 0);
+        let counted = known && (usage.all_output() > 0 || self.answer_bytes == 0);
         let input = if known {
             self.input_at_most(&usage)
         } else {
             self.input_bound
         };
-        // Of a whole answer the bytes bound the tokens, unless some of them were not shown.
+        // For a complete answer the bytes are an upper bound of the tokens, unless some of them were not shown.
         let whole = self.outcome == Outcome::Finished && !self.thinks;
         let output = if whole {
-            self.answered.min(self.max_output)
+            self.answer_bytes.min(self.max_output)
         } else {
             self.max_output
         };
         let price = self.price.as_ref();
         let (cost, basis) = match self.outcome {
             Outcome::Nothing => (price.map(|_| NanoUsd(0)), Basis::Estimated),
-            Outcome::Finished if self.last_word && counted => {
+            Outcome::Finished if self.usage_is_final && counted => {
                 (price.map(|price| price.of(&usage)), Basis::Reported)
             }
             _ if known || whole => {

@@ -1,4 +1,4 @@
-//! A circuit breaker: what failed is skipped for a while, then tried by one probe at a time.
+//! A circuit breaker: after failures a target is skipped for a while, then probed by one attempt at a time.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,11 +19,11 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BreakerPolicy {
-    /// Failures in a row that open it: 3.
+    /// Consecutive failures that open it: 3.
     pub failures: u32,
-    /// How long it stays open at first: 5 seconds. Twice as long after each probe that fails.
+    /// The first open period: 5 seconds. It doubles after each failed probe.
     pub cooldown: Duration,
-    /// The longest that it stays open, unless the provider asks for more, which is a day at most: 2 minutes.
+    /// The longest open period: 2 minutes, unless the provider asks for more, which is limited to a day.
     pub longest: Duration,
 }
 
@@ -38,21 +38,21 @@ impl Default for BreakerPolicy {
 }
 
 impl BreakerPolicy {
-    /// Says how many failures in a row open it; at least one.
+    /// Sets how many consecutive failures open it; at least one.
     #[must_use]
     pub fn with_failures(mut self, failures: u32) -> Self {
         self.failures = failures.max(1);
         self
     }
 
-    /// Says how long it stays open at first.
+    /// Sets the first open period.
     #[must_use]
     pub fn with_cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
     }
 
-    /// Says how long it stays open at most.
+    /// Sets the longest open period.
     #[must_use]
     pub fn with_longest(mut self, longest: Duration) -> Self {
         self.longest = longest;
@@ -60,10 +60,10 @@ impl BreakerPolicy {
     }
 }
 
-/// The longest that a provider can ask for: whatever a header says, the next day it is tried again.
+/// The longest wait that a provider can request; after a day the target is probed whatever a header said.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A breaker, shared by all who would try the same thing.
+/// A breaker, shared by everything that uses the same target.
 #[derive(Debug)]
 pub(super) struct Breaker {
     policy: BreakerPolicy,
@@ -72,15 +72,15 @@ pub(super) struct Breaker {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Failures in a row while it is closed; openings in a row once it was open.
+    /// Consecutive failures while it is closed; consecutive openings after that.
     failures: u32,
     openings: u32,
-    /// Until when it is open. In the past: the next one is a probe.
+    /// The end of the open period. If it has passed, the next attempt is a probe.
     open: Option<Instant>,
     probing: bool,
 }
 
-/// A permit to try, which is given back with the outcome; dropped, it reports nothing.
+/// A permit for one attempt, which is consumed with the outcome. A dropped permit reports nothing.
 #[derive(Debug)]
 pub(super) struct Permit {
     breaker: Arc<Breaker>,
@@ -99,7 +99,7 @@ impl Breaker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when it may be tried: `None` is now. While a probe is under way, another may be tried after a cooldown at the earliest.
+    /// Returns when the target may be tried; `None` means now. During a probe, the answer is at least one cooldown away.
     pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
         let state = self.state();
         let until = state.open?;
@@ -112,12 +112,12 @@ impl Breaker {
         }
     }
 
-    /// Returns until when it is open, for a reader that takes no permit of it: a probe of others does not hold the reader up.
+    /// Returns the end of the open period for readers that take no permit; a probe in progress does not delay them.
     pub(super) fn open_until(&self, now: Instant) -> Option<Instant> {
         self.state().open.filter(|until| *until > now)
     }
 
-    /// Takes a permit to try, unless it is open or being probed.
+    /// Takes a permit, unless the breaker is open or being probed.
     pub(super) fn permit(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let mut state = self.state();
         let probe = match state.open {
@@ -134,16 +134,17 @@ impl Breaker {
 }
 
 impl Permit {
-    /// It worked: the breaker closes.
+    /// Reports a success, which closes the breaker.
     pub(super) fn succeed(self) {
         let mut state = self.breaker.state();
-        // An answer that was begun before the breaker opened does not close it.
+        // An answer that started before the breaker opened does not close it.
         if state.open.is_none() || self.probe {
             *state = State::default();
         }
     }
 
-    /// It failed. `at_once` opens the breaker without waiting for more failures; `wait` is what the provider asks for.
+    /// Reports a failure. `at_once` opens the breaker without waiting for more failures; `wait` is the delay that the provider
+    /// requested.
     pub(super) fn fail(self, now: Instant, at_once: bool, wait: Option<Duration>) {
         let policy = self.breaker.policy;
         let mut state = self.breaker.state();
@@ -152,7 +153,7 @@ impl Permit {
         if !opens {
             return;
         }
-        // Failures of what was begun before it opened do not open it again, but may ask for longer.
+        // Failures of attempts that started before it opened do not open it again, but may extend the period.
         let already = state.open.is_some_and(|until| until > now) && !self.probe;
         let doubled = policy
             .cooldown
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_fails_opens_it_for_twice_as_long_up_to_a_bound() {
+    fn a_failed_probe_doubles_the_open_period_up_to_the_limit() {
         let (breaker, mut now) = breaker();
         for _ in 0..3 {
             fail(&breaker, now, None);
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_provider_asks_for_counts_and_the_longest_wins() {
+    fn the_longest_requested_wait_wins() {
         let (breaker, now) = breaker();
         let permits: Vec<Permit> = (0..3).map(|_| breaker.permit(now).unwrap()).collect();
         for (permit, wait) in permits.into_iter().zip([600, 30, 1]) {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_left_alone_for_more_than_a_day() {
+    fn an_open_period_is_at_most_a_day() {
         let (breaker, now) = breaker();
         for wait in [Duration::MAX, Duration::from_secs(1 << 62)] {
             breaker.state().open = None;
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_is_dropped_makes_room_for_another() {
+    fn a_dropped_probe_allows_another() {
         let (breaker, now) = breaker();
         breaker.permit(now).unwrap().fail(now, true, None);
         let later = now + Duration::from_secs(5);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_began_before_it_opened_does_not_close_it() {
+    fn an_attempt_from_before_it_opened_does_not_close_it() {
         let (breaker, now) = breaker();
         let early = breaker.permit(now).unwrap();
         breaker.permit(now).unwrap().fail(now, true, None);

@@ -1,8 +1,11 @@
-//! A deployment: a backend in a pool, and what is known of how it does.
+//! A deployment: a backend in a pool, and its state.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use konstruct_core::{LlmBackend, ModelInfo, Purpose};
+use konstruct_core::{
+    LlmBackend,
+    llm::{ModelInfo, Purpose},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -11,10 +14,10 @@ use super::{
     verdict::{Blame, Verdict},
 };
 
-/// A backend in a pool: one model at one place with one credential.
+/// A backend in a pool: one model on one server with one credential.
 ///
 /// ```
-/// use konstruct_core::{Purpose, Secret};
+/// use konstruct_core::{Secret, llm::Purpose};
 /// use konstruct_llm::{Anthropic, Deployment};
 ///
 /// let model = Anthropic::new(Secret::new("sk-ant-1"), "claude-haiku-4-5");
@@ -34,13 +37,13 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// A deployment with a name for the operator. Its endpoint is the backend's server and model, its credential the backend's server and
-    /// [origin](ModelInfo::origin); where these are unknown, its name is used.
+    /// Creates a deployment with a name for the operator. Its endpoint is the backend's server and model; its credential is the
+    /// backend's server and [origin](ModelInfo::origin). If these are unknown, its name is used.
     pub fn new(name: impl Into<String>, backend: impl LlmBackend) -> Self {
         Self::shared(name, Arc::new(backend))
     }
 
-    /// A deployment of a backend that others hold too.
+    /// Creates a deployment of a backend that is also used elsewhere.
     pub fn shared(name: impl Into<String>, backend: Arc<dyn LlmBackend>) -> Self {
         let name = name.into();
         let info = backend.describe();
@@ -48,7 +51,7 @@ impl Deployment {
             Some(server) => format!("{server}/{}", info.model),
             None => name.clone(),
         };
-        // A key is one of its server's: two servers may be given the same placeholder.
+        // The credential includes the server, because two servers may be configured with the same placeholder key.
         let credential = match (&info.server, &info.origin) {
             (Some(server), Some(origin)) => format!("{server}/{origin}"),
             (None, Some(origin)) => origin.clone(),
@@ -72,49 +75,49 @@ impl Deployment {
         self.backend.describe()
     }
 
-    /// Says how large its share is of the calls that it and its equals get: 1 unless told otherwise.
+    /// Sets its share of the calls relative to its equals; the default is 1.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
         self.weight = weight;
         self
     }
 
-    /// Makes it a fallback: it is asked when all of a lower place cannot be. The first place is 0.
+    /// Makes it a fallback, which is used when all deployments of a lower place are unavailable. The first place is 0.
     #[must_use]
     pub fn fallback(mut self, place: u32) -> Self {
         self.fallback = place;
         self
     }
 
-    /// Says what it is for; it may be said more than once. Without it, it is for every purpose.
+    /// Adds a purpose. A deployment without one serves every purpose.
     #[must_use]
     pub fn for_purpose(mut self, purpose: Purpose) -> Self {
         self.purposes.insert(purpose);
         self
     }
 
-    /// Names what fails together with it, whoever asks: its server, say.
+    /// Names the endpoint. Deployments with the same endpoint, such as a server, fail together.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = endpoint.into();
         self
     }
 
-    /// Names the credential that it uses: a used-up quota or a revoked key of it counts for all that use it.
+    /// Names the credential. A used-up quota or a revoked key counts for all deployments with the same credential.
     #[must_use]
     pub fn credential(mut self, credential: impl Into<String>) -> Self {
         self.credential = credential.into();
         self
     }
 
-    /// Says how long its first content may take, where the backend has no such bound of its own.
+    /// Sets the limit for its first content, for backends without such a limit.
     #[must_use]
     pub fn first_content(mut self, within: Duration) -> Self {
         self.first_content = Some(within);
         self
     }
 
-    /// Says how long it may be silent after that: 60 seconds unless told otherwise.
+    /// Sets the maximum silence after that; the default is 60 seconds.
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
@@ -122,19 +125,19 @@ impl Deployment {
     }
 }
 
-/// A deployment with its breakers. Those of the endpoint and of the credential are shared with others of the same pool that have the same.
+/// A deployment with its breakers. Deployments of the same pool with the same endpoint or credential share the breakers of these.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) deployment: Deployment,
-    /// Bounds repeated tries; shared with the other deployments of the pool that it was made for, not with pools that extend it.
+    /// Limits retries. It is shared with the other deployments of the original pool, and not with pools that extend it.
     pub(super) retries: Arc<RetryBudget>,
-    /// How many pools extend the one that it was made for: it is asked after what they add.
+    /// How many pools extend the original pool; the deployments that they add are tried first.
     pub(super) behind: u32,
     pub(super) endpoint: Arc<Breaker>,
     pub(super) credential: Arc<Breaker>,
     pub(super) own: Arc<Breaker>,
-    /// Breakers of the pool that was extended, of the same endpoint or credential. They are read and never written: one tenant's key must
-    /// not take a shared model away from others.
+    /// Breakers of the extended pool with the same endpoint or credential. They are read and never written, because one tenant's
+    /// key must not take a shared model away from others.
     pub(super) read: Vec<Arc<Breaker>>,
 }
 
@@ -143,12 +146,12 @@ impl Candidate {
         self.deployment.backend.describe()
     }
 
-    /// Returns its place among the others: the lower, the earlier it is asked.
+    /// Returns its place in the order; lower places are tried first.
     pub(super) fn place(&self) -> (u32, u32) {
         (self.behind, self.deployment.fallback)
     }
 
-    /// Returns whether both are asked at the same server; where that is unknown, whether their providers have the same name.
+    /// Returns whether both use the same server; if that is unknown, whether their providers have the same name.
     pub(super) fn same_provider(&self, other: &Self) -> bool {
         let (one, other) = (self.info(), other.info());
         match (&one.server, &other.server) {
@@ -157,7 +160,7 @@ impl Candidate {
         }
     }
 
-    /// Makes the same for a pool that asks others first.
+    /// Returns the candidate for a pool that tries others first.
     pub(super) fn behind(self: &Arc<Self>) -> Arc<Self> {
         Arc::new(Self {
             deployment: self.deployment.clone(),
@@ -170,7 +173,7 @@ impl Candidate {
         })
     }
 
-    /// Returns when it may be tried; `None` is now.
+    /// Returns when it may be tried; `None` means now.
     pub(super) fn opens_at(&self, now: Instant) -> Option<Instant> {
         let breakers = [&self.own, &self.credential, &self.endpoint];
         let written = breakers.into_iter().map(|breaker| breaker.opens_at(now));
@@ -178,7 +181,7 @@ impl Candidate {
         written.chain(read).flatten().max()
     }
 
-    /// Takes the permits to try it.
+    /// Takes the permits for an attempt.
     pub(super) fn permit(&self, now: Instant) -> Option<Permits> {
         Some(Permits {
             own: self.own.permit(now)?,
@@ -188,7 +191,7 @@ impl Candidate {
     }
 }
 
-/// The permits to try a deployment. Dropped, they report nothing.
+/// The permits for an attempt. Dropped permits report nothing.
 #[derive(Debug)]
 pub(super) struct Permits {
     own: Permit,
@@ -208,7 +211,7 @@ impl Permits {
             Blame::Nothing => {}
             Blame::Credential => self.credential.fail(now, true, verdict.wait),
             Blame::Deployment => self.own.fail(now, true, verdict.wait),
-            // A wait that the provider asks for is kept at once.
+            // A wait that the provider requested takes effect at once.
             Blame::Endpoint => self
                 .endpoint
                 .fail(now, verdict.wait.is_some(), verdict.wait),

@@ -1,9 +1,9 @@
-//! A pool of embedders: one model at several places or under several credentials.
+//! A pool of embedders: one model on several servers or with several credentials.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, Embedder, Error, ErrorKind, Language, Result};
+use konstruct_core::{Embedder, Error, ErrorKind, Result, embed::EmbedContext, memory::Language};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
@@ -12,13 +12,14 @@ use super::{
     verdict::{Blame, Next, Verdict},
 };
 
-/// How long a call may take, all its attempts together, unless told otherwise.
+/// The default limit of a call, including all its attempts.
 const TOTAL: Duration = Duration::from_secs(120);
 
-/// Several embedders of one model, asked in their order: the next when one fails, and each again only where that can help, after a wait.
+/// Several embedders of one model, tried in order: the next after a failure, and the same again only if that can help, after a
+/// wait.
 ///
-/// Vectors of two models mean nothing to each other, so all must have the same [`id`](Embedder::id): one model at two places, say, or
-/// under two keys.
+/// Vectors of different models are not comparable, so all must have the same [`id`](Embedder::id): for example one model on two
+/// servers, or with two keys.
 ///
 /// ```
 /// # #[cfg(feature = "openai")] {
@@ -39,10 +40,10 @@ pub struct EmbedderPool {
 }
 
 impl EmbedderPool {
-    /// Makes a pool, the first choice first.
+    /// Creates a pool, with the preferred embedder first.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for none, or for embedders whose vectors mean nothing to each other.
+    /// [`ErrorKind::InvalidInput`] for an empty pool, or for embedders whose vectors are not comparable.
     pub fn new(embedders: Vec<Box<dyn Embedder>>) -> Result<Self> {
         let first = embedders
             .first()
@@ -50,7 +51,7 @@ impl EmbedderPool {
         for other in &embedders {
             if (other.id(), other.dim()) != (first.id(), first.dim()) {
                 let problem = format!(
-                    "{} of {} dimensions and {} of {} cannot stand in for each other",
+                    "{} of {} dimensions and {} of {} are not interchangeable",
                     first.id(),
                     first.dim(),
                     other.id(),
@@ -67,7 +68,7 @@ impl EmbedderPool {
         })
     }
 
-    /// Says how long a call may take, all its attempts together: two minutes unless told otherwise.
+    /// Sets the limit of a call, including all its attempts; the default is two minutes.
     #[must_use]
     pub fn timeout(mut self, total: Duration) -> Self {
         self.total = total;
@@ -75,12 +76,12 @@ impl EmbedderPool {
     }
 
     fn primary(&self) -> &dyn Embedder {
-        // `new` refuses an empty pool.
+        // `new` rejects an empty pool.
         &*self.members[0].0
     }
 }
 
-/// What one call knows of a member.
+/// The state of a member in one call.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     Fresh,
@@ -107,11 +108,12 @@ impl Embedder for EmbedderPool {
         let total = Instant::now() + self.total;
         let mut turns = vec![Turn::Fresh; self.members.len()];
         let mut last = None;
-        // How many members refused the texts as invalid: after the second, the texts are at fault.
+        // How many members rejected the texts as invalid; after the second, the texts are at fault.
         let mut refusals = 0;
         loop {
             let now = Instant::now();
-            // The first that may be asked now, or else the one that may be asked soonest; a fresh one before one that failed.
+            // The first that may be tried now, or else the one that may be tried soonest; untried members come before failed
+            // ones.
             let ready = |at: usize| {
                 let opens = self.members[at].1.opens_at(now).unwrap_or(now);
                 match turns[at] {
@@ -122,7 +124,12 @@ impl Embedder for EmbedderPool {
             };
             let next = (0..turns.len()).filter_map(ready).min();
             let Some((at, again, place)) = next.filter(|(at, ..)| *at < total) else {
-                let none = || Error::new(ErrorKind::Unavailable, "every embedder is left alone");
+                let none = || {
+                    Error::new(
+                        ErrorKind::Unavailable,
+                        "every embedder is unavailable after failures",
+                    )
+                };
                 return Err(last.unwrap_or_else(none));
             };
             if at > now {
@@ -137,7 +144,7 @@ impl Embedder for EmbedderPool {
                 continue;
             };
             let asked = timeout_at(total, embedder.embed(context, texts)).await;
-            let late = || Error::new(ErrorKind::Truncated, "the embedder did not end in time");
+            let late = || Error::new(ErrorKind::Truncated, "the embedder did not respond in time");
             let error = match asked.unwrap_or_else(|_| Err(late())) {
                 Ok(vectors) => {
                     permit.succeed();

@@ -1,12 +1,12 @@
-//! The pool: many deployments behind one backend, which answers even when a provider fails half-way.
+//! The pool: many deployments behind one backend, which answers even if a provider fails midway.
 //!
 //! A call goes through these files:
-//! * `route` orders the deployments and chooses the next one: each once, then again those for which a retry can help.
+//! * `route` orders the deployments and chooses the next one: first untried ones, then those for which a retry can help.
 //! * `bill` reserves the cost of an attempt and settles it, however the attempt ends.
-//! * `attempt` makes the request and waits for its first content. Until then another attempt can replace it unnoticed.
-//! * `verdict` decides what an error means, `breaker` skips what fails until a probe succeeds, `retry` bounds the retries.
+//! * `attempt` sends the request and waits for its first content. Until then another attempt can replace it unnoticed.
+//! * `verdict` classifies an error, `breaker` skips failing targets until a probe succeeds, `retry` limits the retries.
 //! * `answer` streams the answer after its first content; when the provider breaks off, the call's [`OnBreak`] decides.
-//! * `embed` does the same for embedders, in a smaller form.
+//! * `embed` does the same for embedders, in a simpler form.
 
 mod answer;
 mod attempt;
@@ -36,9 +36,10 @@ use futures_util::{
     stream::{self, FuturesUnordered},
 };
 #[cfg(doc)]
-use konstruct_core::OnBreak;
+use konstruct_core::llm::OnBreak;
 use konstruct_core::{
-    CallContext, Error, LlmBackend, ModelInfo, ModelRequest, ModelStream, Result, llm::Ability,
+    Error, LlmBackend, Result,
+    llm::{Ability, CallContext, ModelInfo, ModelRequest, ModelStream},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -59,14 +60,15 @@ use crate::telemetry::{CallMetrics, Observed};
 /// Many deployments behind one [`LlmBackend`].
 ///
 /// # What it does
-/// * Before the first content of an answer, an error leads to another deployment, unseen; the same one is asked again only where that can
-///   help, after a wait, and within a bound. A request that a provider refuses as invalid is tried once at another provider.
-/// * After that, [`CallContext::on_break`](konstruct_core::CallContext) decides. A stream never ends without a finish or an error.
-/// * What fails is skipped until a probe succeeds: a credential after a refused key or a used-up quota, a deployment after its rate limit
-///   or an unknown model, an endpoint after other failures.
-/// * Every attempt is paid for by the call's budget: its worst case is reserved, and what the provider reports is settled.
+/// * Before the first content of an answer, an error switches to another deployment, invisibly to the caller. The same deployment
+///   is retried only if that can help, after a wait, and within a limit. A request that a provider rejects as invalid is tried
+///   once with another provider.
+/// * After that, [`CallContext::on_break`](konstruct_core::llm::CallContext) decides. A stream never ends without a finish or an error.
+/// * Failing targets are skipped until a probe succeeds: a credential after a rejected key or a used-up quota, a deployment after
+///   its rate limit or an unknown model, an endpoint after other failures.
+/// * The call's budget pays for every attempt: its worst case is reserved, and the reported usage is settled.
 ///
-/// It answers [`stream`](LlmBackend::stream) when an answer has begun. It retries; the backends in it must not.
+/// [`stream`](LlmBackend::stream) returns when an answer has started. The pool retries, so its backends must not.
 ///
 /// ```
 /// # #[cfg(all(feature = "anthropic", feature = "openai"))] {
@@ -86,7 +88,7 @@ pub struct Pool {
     info: ModelInfo,
 }
 
-/// Makes a [`Pool`].
+/// Builds a [`Pool`].
 #[derive(Clone, Debug)]
 pub struct PoolBuilder {
     deployments: Vec<Deployment>,
@@ -103,7 +105,7 @@ struct Inner {
     hedge: Option<Duration>,
     metrics: Option<Arc<CallMetrics>>,
     content: bool,
-    /// The state of a generator (splitmix64).
+    /// The state of a random number generator (splitmix64).
     seed: AtomicU64,
 }
 
@@ -118,7 +120,7 @@ impl fmt::Debug for Inner {
 }
 
 impl Pool {
-    /// Begins a pool.
+    /// Starts a pool.
     pub fn builder() -> PoolBuilder {
         PoolBuilder {
             deployments: Vec::new(),
@@ -130,11 +132,11 @@ impl Pool {
         }
     }
 
-    /// Begins a pool that asks the deployments that are added to it first, and all of this one's after them: a tenant's own keys before the
-    /// shared ones.
+    /// Starts a pool that first tries the deployments added to it, and then all of this pool's: for example a tenant's own keys
+    /// before the shared ones.
     ///
-    /// The state of this pool's deployments is common to both pools. The deployments that are added have breakers and a retry budget of
-    /// their own; they also skip an endpoint or a credential that this pool knows to fail, but never change what it knows.
+    /// Both pools share the state of this pool's deployments. The added deployments have breakers and a retry budget of their
+    /// own. They also skip an endpoint or a credential that is failing in this pool, but never change this pool's state.
     pub fn extend(&self) -> PoolBuilder {
         PoolBuilder {
             deployments: Vec::new(),
@@ -160,39 +162,40 @@ impl PoolBuilder {
         self
     }
 
-    /// Says when breakers open.
+    /// Sets when breakers open.
     #[must_use]
     pub fn breaker(mut self, policy: BreakerPolicy) -> Self {
         self.breaker = policy;
         self
     }
 
-    /// Asks a second deployment when the first has said nothing after so long, and takes the one that speaks first. Both cost money;
-    /// without this, nobody is asked twice at once.
+    /// Enables hedging: starts a second attempt if the first has yielded no content after this time, and uses the faster one.
+    /// Both cost money. Without hedging, only one attempt runs at a time.
     #[must_use]
     pub fn hedge(mut self, after: Duration) -> Self {
         self.hedge = Some(after);
         self
     }
 
-    /// Counts the attempts at the deployments that are added to this builder; those of a pool that extends another without their names.
+    /// Counts the attempts of the deployments added to this builder. A pool that extends another omits their names.
     #[must_use]
     pub fn metrics(mut self, metrics: Arc<CallMetrics>) -> Self {
         self.metrics = Some(metrics);
         self
     }
 
-    /// Writes what is asked and said into the attempts' spans, see [`Observed::with_content`].
+    /// Records requests and answers in the attempts' spans, see [`Observed::with_content`].
     #[must_use]
     pub fn content_in_spans(mut self) -> Self {
         self.content = true;
         self
     }
 
-    /// Makes the pool.
+    /// Builds the pool.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a pool without deployments, or with two of one name.
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a pool without deployments, or with a duplicate
+    /// name.
     pub fn build(self) -> Result<Pool> {
         let mut endpoints: HashMap<String, Arc<Breaker>> = HashMap::new();
         let mut credentials = HashMap::new();
@@ -250,7 +253,7 @@ impl PoolBuilder {
                 .iter()
                 .any(|other| other.deployment.name == *name)
             {
-                let problem = format!("{name:?} is there twice");
+                let problem = format!("{name:?} is used twice");
                 return Err(Error::invalid("deployment.name", problem));
             }
         }
@@ -270,7 +273,7 @@ impl PoolBuilder {
     }
 }
 
-/// Describes a pool: by its first deployment, with all that any can do, at a price that no known one exceeds.
+/// Describes a pool: its first deployment, with the abilities of all, at a price that no known price exceeds.
 fn described(candidates: &[Arc<Candidate>]) -> Result<ModelInfo> {
     let first = candidates.iter().min_by_key(|candidate| candidate.place());
     let first = first.ok_or_else(|| Error::invalid("deployment", "a pool needs at least one"))?;
@@ -283,7 +286,7 @@ fn described(candidates: &[Arc<Candidate>]) -> Result<ModelInfo> {
             (price, other) => price.or_else(|| other.clone()),
         };
     }
-    // What was signed goes back to whoever signed it, which is not the pool.
+    // Signed reasoning must go back to the backend that signed it, not to the pool.
     info.origin = None;
     Ok(info)
 }
@@ -302,7 +305,7 @@ impl Inner {
         route::fraction(z ^ (z >> 31))
     }
 
-    /// Makes attempts until one has begun to say something.
+    /// Makes attempts until one has yielded content.
     async fn open(
         &self,
         route: &mut Route,
@@ -315,11 +318,11 @@ impl Inner {
             if running.is_empty() {
                 let now = Instant::now();
                 if now >= total {
-                    // An attempt that nobody waits for would be paid for, and blamed for its silence.
-                    return Err(route.over(now));
+                    // An attempt without time left would cost money, and be blamed for its silence.
+                    return Err(route.exhausted(now));
                 }
                 match route.step(now, total, RetryBudget::take) {
-                    Step::Over => return Err(route.over(now)),
+                    Step::Over => return Err(route.exhausted(now)),
                     Step::Wait(until) => {
                         sleep_until(until).await;
                         continue;
@@ -341,12 +344,12 @@ impl Inner {
             tokio::select! {
                 biased;
                 Some((place, outcome)) = running.next() => match outcome {
-                    // Those who are still running are dropped, and so settled.
+                    // Attempts still running are dropped, which settles them.
                     Ok(opened) => {
-                        if let Some(deployment) = route.refuser() {
+                        if let Some(deployment) = route.rejected_by() {
                             tracing::warn!(
                                 deployment,
-                                "refused a request as invalid that another provider accepted; check its balance and its model"
+                                "rejected a request as invalid that another provider accepted; check its balance and its model"
                             );
                         }
                         return Ok(opened);
@@ -358,7 +361,7 @@ impl Inner {
                 },
                 () = late => {
                     hedge = None;
-                    if let Some(another) = route.another(Instant::now())
+                    if let Some(another) = route.hedge_candidate(Instant::now())
                         && another.1.retries.take()
                     {
                         running.extend(self.attempt(route, another, asked, total).await);
@@ -368,7 +371,7 @@ impl Inner {
         }
     }
 
-    /// Sets the money of an attempt aside and begins it; `None` where that was refused.
+    /// Reserves the cost of an attempt and starts it; returns `None` if the budget rejected it.
     async fn attempt(
         &self,
         route: &mut Route,
@@ -385,11 +388,11 @@ impl Inner {
         let bill = match Bill::open(&call.budget, key, candidate.info(), bounds).await {
             Ok(bill) => bill,
             Err(error) => {
-                route.refused(place, error);
+                route.unaffordable(place, error);
                 return None;
             }
         };
-        route.asked(place);
+        route.started(place);
         let asked = (request.clone(), call.clone());
         let attempt = attempt::open(candidate, (permits, bill), asked, total);
         Some(attempt.map(move |outcome| (place, outcome)).boxed())
@@ -406,7 +409,7 @@ impl LlmBackend for Pool {
         if request.max_tokens == 0 {
             return Err(Error::invalid(
                 "max_tokens",
-                "must be set: it bounds what a call can cost",
+                "must be set, because it limits the cost of a call",
             ));
         }
         let inner = Arc::clone(&self.inner);

@@ -1,18 +1,19 @@
-//! How long to wait before the same is tried again, and how often at all.
+//! The waits between retries, and their number.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-/// How often a call asks the same deployment at most.
+/// The maximum number of attempts at the same deployment in one call.
 pub(super) const TRIES: u32 = 3;
 
-/// The longest that a provider may make a call wait: a longer wish is left to the next call.
+/// The longest wait of a call that a provider can request. After a longer one the deployment is not retried in this call.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Returns how long to wait before try number `tries` (from 1) of the same deployment: half a second, doubled each time up to 8, less up to
-/// a quarter by chance; or as long as the provider asks, `None` if that is too long. `chance` is from 0 to 1.
+/// Returns the wait before retry number `tries` (from 1) of the same deployment: half a second, doubled each time up to 8
+/// seconds, minus up to a quarter at random; or the wait that the provider requests, and `None` if that is too long. `chance` is
+/// from 0 to 1.
 pub(super) fn wait(tries: u32, asked: Option<Duration>, chance: f64) -> Option<Duration> {
     if let Some(asked) = asked {
         return (asked <= LONGEST).then_some(asked);
@@ -21,14 +22,14 @@ pub(super) fn wait(tries: u32, asked: Option<Duration>, chance: f64) -> Option<D
     Some(doubled.mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0))
 }
 
-/// Bounds tries of the same deployment, and hedges, to a share of the calls, so that a provider in trouble is not asked three times as much.
+/// Limits retries and hedges to a share of the calls, so that retries do not multiply the load of a failing provider.
 #[derive(Debug)]
 pub(super) struct RetryBudget {
-    /// In hundredths of a try.
+    /// In hundredths of a retry.
     left: Mutex<u32>,
 }
 
-/// A try, what each call adds, and how much can be saved up, in hundredths of a try.
+/// The cost of a retry, the credit for each call, and the maximum credit, in hundredths of a retry.
 const TRY: u32 = 100;
 const PER_CALL: u32 = 20;
 const SAVED: u32 = 1_000;
@@ -42,18 +43,18 @@ impl Default for RetryBudget {
 }
 
 impl RetryBudget {
-    /// Counts a call.
+    /// Adds the credit for a call.
     pub(super) fn call(&self) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         *left = (*left + PER_CALL).min(SAVED);
     }
 
-    /// Returns whether there is a try left.
+    /// Returns whether a retry is available.
     pub(super) fn has_one(&self) -> bool {
         *self.left.lock().unwrap_or_else(PoisonError::into_inner) >= TRY
     }
 
-    /// Takes a try, if there is one left.
+    /// Takes a retry, if one is available.
     pub(super) fn take(&self) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let rest = left.checked_sub(TRY);
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_tries_at_first_then_one_for_five_calls() {
+    fn ten_retries_at_first_then_one_per_five_calls() {
         let budget = RetryBudget::default();
         assert_eq!((0..100).filter(|_| budget.take()).count(), 10);
         for _ in 0..50 {

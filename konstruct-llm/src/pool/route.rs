@@ -1,4 +1,4 @@
-//! Which deployments a call may use, and in which order.
+//! Selects and orders the deployments that a call may use.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{CallContext, Error, ErrorKind, ModelRequest, Part, Result};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{CallContext, ModelRequest, Part},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -16,24 +19,25 @@ use super::{
     verdict::{Next, Verdict},
 };
 
-/// How one call goes through the pool: who may be asked, who was, and what came of it.
+/// The path of one call through the pool: the candidates, the attempts so far, and their outcomes.
 pub(super) struct Route {
     /// The best first.
     order: Vec<Arc<Candidate>>,
-    /// By the place in the order.
+    /// By index in `order`.
     tried: BTreeMap<usize, Tried>,
-    /// Places that are not to be tried again.
+    /// Indexes that must not be tried again.
     out: HashSet<usize>,
-    /// The pools, by how often they are extended, whose retry budgets have counted this call.
+    /// The pools whose retry budgets have counted this call, by the number of pools that extend them.
     counted: HashSet<u32>,
-    /// How many attempts were made.
+    /// The number of attempts made.
     pub(super) attempts: u32,
     failures: Vec<(String, Error)>,
-    /// Places that refused the request as invalid.
+    /// Indexes whose provider rejected the request as invalid.
     invalid: Vec<usize>,
 }
 
-/// Whether it is foreign to the request's reasoning, whether it is for another purpose, its place, and its luck: less is better.
+/// Whether it cannot read the request's reasoning, whether it is for another purpose, its place, and its random score; lower is
+/// better.
 type Ranked<'a> = (bool, bool, (u32, u32), f64, &'a Arc<Candidate>);
 
 #[derive(Debug, Default)]
@@ -44,20 +48,20 @@ struct Tried {
 
 /// What to do next.
 pub(super) enum Step {
-    /// Ask this one, at this place of the order.
+    /// Try this candidate, at this index.
     Ask(usize, Arc<Candidate>, Permits),
-    /// Wait, for then somebody may be asked.
+    /// Wait, because a candidate becomes available at this time.
     Wait(Instant),
-    /// Nobody is left.
+    /// No candidate is left.
     Over,
 }
 
 impl Route {
-    /// Puts deployments in order for a call: those who hold the keys to reasoning in the request, those for its purpose, by their place as
-    /// fallbacks, and by chance according to their weights. Calls of one conversation go the same way, for the caches' sake.
+    /// Orders the deployments for a call: by whether they signed the request's reasoning, by purpose, by fallback place, and
+    /// randomly by weight. Calls of one conversation use the same order, which keeps the provider's prompt cache warm.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] when no deployment can do what the request needs.
+    /// [`ErrorKind::Unsupported`] if no deployment has the abilities that the request needs.
     pub(super) fn plan(
         candidates: &[Arc<Candidate>],
         request: &ModelRequest,
@@ -84,13 +88,16 @@ impl Route {
                 Some(conversation) => hashed(&(conversation, &deployment.name)),
                 None => chance(),
             };
-            // Weighted rendezvous: the longest of exponential waits.
+            // Weighted rendezvous hashing: ordered by exponentially distributed scores.
             let score = -luck.max(f64::MIN_POSITIVE).ln() / f64::from(deployment.weight);
             ranked.push((foreign, !purpose, candidate.place(), score, candidate));
         }
         if ranked.is_empty() {
             let missing: Vec<String> = needs.iter().map(|need| format!("{need:?}")).collect();
-            let message = format!("no deployment can do all of: {}", missing.join(", "));
+            let message = format!(
+                "no deployment has all of these abilities: {}",
+                missing.join(", ")
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         ranked.sort_by(|a, b| {
@@ -112,8 +119,8 @@ impl Route {
         })
     }
 
-    /// Says what to do next. Those that were not tried come first, then those that may be tried again; `retry` takes a try from the
-    /// deployment's budget before the same one is asked.
+    /// Returns the next step. Untried candidates come first, then those that may be retried; `retry` takes a retry from the
+    /// candidate's budget.
     pub(super) fn step(
         &self,
         now: Instant,
@@ -163,16 +170,16 @@ impl Route {
         }
     }
 
-    /// Returns one that was not tried and can be asked now, for a hedge.
-    pub(super) fn another(&self, now: Instant) -> Option<(usize, Arc<Candidate>, Permits)> {
+    /// Returns an untried candidate that is available now, for a hedge.
+    pub(super) fn hedge_candidate(&self, now: Instant) -> Option<(usize, Arc<Candidate>, Permits)> {
         match self.step(now, now, |_| false) {
             Step::Ask(place, candidate, permits) => Some((place, candidate, permits)),
             _ => None,
         }
     }
 
-    /// An attempt is made at this place.
-    pub(super) fn asked(&mut self, place: usize) {
+    /// Records an attempt at this index.
+    pub(super) fn started(&mut self, place: usize) {
         self.attempts += 1;
         let candidate = &self.order[place];
         if self.counted.insert(candidate.behind) {
@@ -183,13 +190,13 @@ impl Route {
         tried.again = None;
     }
 
-    /// An attempt, or the setting aside of money for it, failed.
+    /// Records a failed attempt.
     pub(super) fn failed(&mut self, place: usize, error: Error, now: Instant, chance: f64) {
         let verdict = Verdict::of(&error);
         match verdict.next {
-            Next::Nobody => self.only(|at| at == place),
-            Next::OtherProvider => self.refused_as_invalid(place),
-            Next::Larger => self.only_larger(place),
+            Next::Nobody => self.restrict_to(|at| at == place),
+            Next::OtherProvider => self.rejected_as_invalid(place),
+            Next::Larger => self.restrict_to_larger(place),
             Next::OtherCredential => {
                 let credential = &self.order[place].deployment.credential;
                 let same = (0..self.order.len())
@@ -207,8 +214,8 @@ impl Route {
             .push((self.order[place].deployment.name.clone(), error));
     }
 
-    /// An attempt at this deployment failed after it had begun.
-    pub(super) fn failed_at(
+    /// Records that an attempt failed after its first content.
+    pub(super) fn failed_later(
         &mut self,
         candidate: &Arc<Candidate>,
         error: Error,
@@ -224,28 +231,28 @@ impl Route {
         }
     }
 
-    /// The money for an attempt cannot be set aside: others may be cheaper.
-    pub(super) fn refused(&mut self, place: usize, error: Error) {
+    /// Records that the budget rejected an attempt; other candidates may be cheaper.
+    pub(super) fn unaffordable(&mut self, place: usize, error: Error) {
         self.out.insert(place);
         self.failures
             .push((self.order[place].deployment.name.clone(), error));
     }
 
-    /// Leaves only some places to be tried.
-    fn only(&mut self, keep: impl Fn(usize) -> bool) {
+    /// Excludes all other indexes.
+    fn restrict_to(&mut self, keep: impl Fn(usize) -> bool) {
         self.out
             .extend((0..self.order.len()).filter(|at| !keep(*at)));
     }
 
-    /// A provider refused the request as invalid. That may be a matter of the provider, such as an empty balance, so one other provider is
-    /// tried; where there is none, another credential. When that refuses it too, the request is at fault.
-    fn refused_as_invalid(&mut self, place: usize) {
+    /// Handles a provider that rejected the request as invalid. The cause may be the provider, such as an empty balance, so one
+    /// other provider is tried; if there is none, another credential. If that one rejects it too, the request is at fault.
+    fn rejected_as_invalid(&mut self, place: usize) {
         if self.invalid.contains(&place) {
             return;
         }
         self.invalid.push(place);
         if self.invalid.len() > 1 {
-            return self.only(|at| at == place);
+            return self.restrict_to(|at| at == place);
         }
         let order = &self.order;
         let provider = |at: usize| !order[at].same_provider(&order[place]);
@@ -262,16 +269,16 @@ impl Route {
                     }
             })
             .collect();
-        self.only(|at| keep.contains(&at));
+        self.restrict_to(|at| keep.contains(&at));
     }
 
-    /// Returns the name of a deployment that refused the request as invalid.
-    pub(super) fn refuser(&self) -> Option<&str> {
+    /// Returns the name of the deployment that rejected the request as invalid.
+    pub(super) fn rejected_by(&self) -> Option<&str> {
         let place = self.invalid.first()?;
         Some(&self.order[*place].deployment.name)
     }
 
-    fn only_larger(&mut self, place: usize) {
+    fn restrict_to_larger(&mut self, place: usize) {
         let window = |at: usize| self.order[at].info().context_window;
         let full = window(place);
         let smaller: Vec<usize> = (0..self.order.len())
@@ -283,10 +290,10 @@ impl Route {
         self.out.extend(smaller);
     }
 
-    /// Makes the error of a call that nobody answered: of the last failure's kind, with all of them in its message. A request that one
-    /// provider refused as invalid is not blamed while another could not be asked.
-    pub(super) fn over(&mut self, now: Instant) -> Error {
-        let told: Vec<String> = self
+    /// Returns the error of a call that no deployment answered: of the last failure's kind, with all failures in its message. A
+    /// request that one provider rejected as invalid is not blamed while an untried candidate is left.
+    pub(super) fn exhausted(&mut self, now: Instant) -> Error {
+        let failures: Vec<String> = self
             .failures
             .iter()
             .map(|(name, error)| format!("{name}: {error}"))
@@ -300,7 +307,7 @@ impl Route {
         let Some((_, last)) = self.failures.pop() else {
             let error = Error::new(
                 ErrorKind::Unavailable,
-                "every deployment is left alone for now",
+                "every deployment is unavailable after failures",
             );
             return match wait {
                 Some(wait) => error.with_retry_after(wait),
@@ -311,10 +318,10 @@ impl Route {
             .any(|place| !self.out.contains(&place) && !self.tried.contains_key(&place));
         let kind = match Verdict::of(&last).next {
             Next::OtherProvider if unasked => ErrorKind::Unavailable,
-            _ if told.len() == 1 => return last,
+            _ if failures.len() == 1 => return last,
             _ => last.kind(),
         };
-        let error = Error::new(kind, told.join("; "));
+        let error = Error::new(kind, failures.join("; "));
         match last.retry_after().or(wait) {
             Some(wait) => error.with_retry_after(wait).with_source(last),
             None => error.with_source(last),
@@ -322,7 +329,7 @@ impl Route {
     }
 }
 
-/// Returns who signed the reasoning of a request.
+/// Returns the origins of the signed reasoning in a request.
 fn origins(request: &ModelRequest) -> impl Iterator<Item = &str> {
     let parts = request.messages.iter().flat_map(|message| &message.parts);
     parts.filter_map(|part| match part {
@@ -331,14 +338,14 @@ fn origins(request: &ModelRequest) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Makes a number between 0 and 1 of something, the same each time.
+/// Hashes a value to a number between 0 and 1.
 fn hashed(of: &impl std::hash::Hash) -> f64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     fraction(hasher.finish())
 }
 
-/// Makes a number between 0 and 1 of the upper 53 bits, which a double holds without rounding.
+/// Converts the upper 53 bits to a number between 0 and 1; a double holds 53 bits without rounding.
 pub(super) fn fraction(bits: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
     let numerator = (bits >> 11) as f64;

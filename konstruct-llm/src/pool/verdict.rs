@@ -1,10 +1,10 @@
-//! What an error of an attempt means for the next one.
+//! Classifies the error of an attempt.
 
 use std::time::Duration;
 
 use konstruct_core::{Error, ErrorKind};
 
-/// What may be tried next, and what is to be left alone.
+/// What may be tried next, and what the failure is counted against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) next: Next,
@@ -14,37 +14,37 @@ pub(super) struct Verdict {
     pub(super) wait: Option<Duration>,
 }
 
-/// Who may be tried next.
+/// What may be tried next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nobody: the caller gave up.
+    /// Nothing: the caller gave up.
     Nobody,
-    /// One more provider: when it refuses the request as well, the request is at fault.
+    /// One more provider; if it also rejects the request, the request is at fault.
     OtherProvider,
     /// Only a model with a larger context window.
     Larger,
     /// Only a deployment with another credential.
     OtherCredential,
-    /// Any other.
+    /// Any other deployment.
     Other,
 }
 
-/// What a failure is counted against.
+/// The breaker that counts the failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
     Nothing,
-    /// The credential, at once.
+    /// The credential's, which opens at once.
     Credential,
-    /// Only the deployment, at once: it has its own share of the provider's rate, or names a model that the provider does not know.
+    /// The deployment's, which opens at once: it has its own rate limit, or names a model that the provider does not know.
     Deployment,
-    /// The endpoint, after several failures in a row.
+    /// The endpoint's, which opens after several consecutive failures.
     Endpoint,
 }
 
 impl Verdict {
     pub(super) fn of(error: &Error) -> Self {
         let (next, blame, again) = match error.kind() {
-            // Some providers answer so to an empty balance, others to what only they cannot do.
+            // Some providers return these for an empty balance, others for a request that only they cannot handle.
             ErrorKind::InvalidInput | ErrorKind::Unsupported => {
                 (Next::OtherProvider, Blame::Nothing, false)
             }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_provider_has_the_last_word_but_not_about_a_quota() {
+    fn should_retry_overrides_the_verdict_except_for_a_quota() {
         let check = |kind, told: Option<bool>, again| {
             let mut error = Error::new(kind, "");
             if let Some(told) = told {

@@ -1,4 +1,4 @@
-//! What models cost: a versioned table, and files in its form.
+//! Model prices: a versioned table, and files in the same format.
 
 mod table;
 

@@ -1,24 +1,27 @@
-//! The table of prices, and how it is read.
+//! The price table and its parser.
 
 use std::sync::LazyLock;
 
-use konstruct_core::{Error, Price, Rates, Result};
+use konstruct_core::{
+    Error, Result,
+    money::{Price, Rates},
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The table that this version was built with.
+/// The table built into this version.
 static BUILT_IN: LazyLock<PriceTable> =
     LazyLock::new(|| PriceTable::read(include_str!("prices.json")).unwrap_or_default());
 
 /// Prices of models, by provider and model.
 ///
-/// The built-in table was read on the day that is its version from the providers' price pages, by way of public tables that quote them;
-/// standard tier. A model that is not in a table has no price there, which is not free: its calls are kept with an unknown cost, and refused
-/// under a cap.
+/// The built-in table was read from the providers' price pages on the date of its version, by way of public tables that quote
+/// them; it has the prices of the standard tier. A model that is not in the table has no price, which does not mean that it is
+/// free: its calls are recorded with an unknown cost, and rejected under a cap.
 ///
-/// A file of one's own has the same form, with prices in US dollars per million tokens as text, so that no digit is lost:
+/// A custom file has the same format, with prices in US dollars per million tokens as text, so that no digit is lost:
 ///
 /// ```
-/// use konstruct_core::{NanoUsd, Usage};
+/// use konstruct_core::{NanoUsd, money::Usage};
 /// use konstruct_llm::PriceTable;
 ///
 /// let table = PriceTable::read(r#"{
@@ -42,15 +45,15 @@ pub struct PriceTable {
 }
 
 impl PriceTable {
-    /// Returns the table that this version was built with.
+    /// Returns the table built into this version.
     pub fn built_in() -> &'static Self {
         &BUILT_IN
     }
 
-    /// Reads a table. A cache rate that a model lacks is that of its input.
+    /// Parses a table. A missing cache rate defaults to the input rate.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) with the place of what is wrong.
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) with the position of the mistake.
     pub fn read(json: &str) -> Result<Self> {
         let file: File =
             serde_json::from_str(json).map_err(|error| Error::invalid("prices", error))?;
@@ -66,12 +69,12 @@ impl PriceTable {
         })
     }
 
-    /// Returns the table's version: the day on which it was read.
+    /// Returns the table's version: the date of its prices.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Returns a model's price, also by a dated name such as `gpt-4.1-mini-2025-04-14` or `claude-haiku-4-5-20251001`.
+    /// Returns a model's price, also for a dated name such as `gpt-4.1-mini-2025-04-14` or `claude-haiku-4-5-20251001`.
     pub fn price(&self, provider: &str, model: &str) -> Option<Price> {
         let found = self.models.iter().find(|known| {
             known.provider == provider
@@ -143,7 +146,7 @@ impl<'de> Deserialize<'de> for Usd {
         let text = String::deserialize(deserializer)?;
         nano(&text).map(Self).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is no amount of dollars such as \"0.075\", with at most nine decimals"
+                "{text:?} is not an amount in US dollars such as \"0.075\" with at most nine decimals"
             ))
         })
     }
@@ -160,7 +163,7 @@ fn nano(text: &str) -> Option<u64> {
     whole.checked_mul(1_000_000_000)?.checked_add(part)
 }
 
-/// Returns whether a name's end is a date or `-latest`, and not another model's version.
+/// Returns whether a name's suffix is a date or `-latest`, and not another model's version.
 fn is_date(rest: &str) -> bool {
     let digits = rest.bytes().filter(u8::is_ascii_digit).count();
     rest == "-latest"
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_file_is_told_of() {
+    fn errors_name_the_problem() {
         let check = |json: &str, told: &str| {
             let error = PriceTable::read(json).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");

@@ -1,21 +1,21 @@
-//! What is asked and said, in the form that the conventions give for it. Only where the operator asks for it.
+//! Requests and answers in the format of the conventions. Recorded only if the operator enables it.
 
-use konstruct_core::{ModelMessage, ModelRequest, Part, Role};
+use konstruct_core::llm::{ModelMessage, ModelRequest, Part, Role};
 use serde_json::{Value, json};
 
-/// Writes the messages of a request.
+/// Serializes the messages of a request.
 pub(super) fn input(request: &ModelRequest) -> String {
     let told = request.clone().told();
     let messages: Vec<Value> = told.messages.iter().map(message).collect();
     Value::from(messages).to_string()
 }
 
-/// Writes the system text of a request.
+/// Serializes the system text of a request.
 pub(super) fn system(request: &ModelRequest) -> String {
     json!([{ "type": "text", "content": request.system }]).to_string()
 }
 
-/// Writes an answer.
+/// Serializes an answer.
 pub(super) fn output(parts: &[Part], finish: &str) -> String {
     let parts: Vec<Value> = parts.iter().map(part).collect();
     json!([{ "role": "assistant", "parts": parts, "finish_reason": finish }]).to_string()

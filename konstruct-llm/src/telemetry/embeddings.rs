@@ -1,11 +1,11 @@
-//! The span of a request for vectors.
+//! The span of an embedding request.
 
 use konstruct_core::Error;
 use tracing::{Span, field::Empty};
 
 use super::observed::error_type;
 
-/// Makes a span `embeddings MODEL`. No text stands in it.
+/// Creates a span `embeddings MODEL`. It contains no text.
 pub(crate) fn span(
     (provider, model): (&str, &str),
     server: Option<&str>,
@@ -31,7 +31,7 @@ pub(crate) fn span(
     span
 }
 
-/// Notes what a request used, if that is known, or how it failed.
+/// Records the usage of a request, if known, or its error.
 pub(crate) fn note(span: &Span, outcome: Result<Option<u64>, &Error>) {
     match outcome {
         Ok(tokens) => span.record("gen_ai.usage.input_tokens", tokens),

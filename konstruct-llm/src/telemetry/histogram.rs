@@ -1,8 +1,8 @@
-//! A histogram in Prometheus's text form.
+//! A histogram in Prometheus's text format.
 
 use std::fmt::Write as _;
 
-/// Counts by upper bounds, as Prometheus has them: each bucket counts all that is not above its bound.
+/// Counts by upper bounds, as in Prometheus: each bucket counts all values that do not exceed its bound.
 #[derive(Clone, Debug)]
 pub(super) struct Histogram {
     bounds: &'static [f64],

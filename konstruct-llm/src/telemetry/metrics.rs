@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use konstruct_core::{ModelInfo, Usage};
+use konstruct_core::{llm::ModelInfo, money::Usage};
 
 use super::histogram::Histogram;
 
-/// The bounds that the conventions give for tokens and for seconds.
+/// The conventions' bucket bounds for tokens and for seconds.
 const TOKENS: &[f64] = &[
     1.0,
     4.0,
@@ -35,11 +35,11 @@ const CHUNK_SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5,
 ];
 
-/// Histograms of model calls: tokens, seconds, seconds to the first chunk and seconds a chunk after it.
+/// Histograms of model calls: tokens, duration, time to the first chunk, and time per chunk after it.
 ///
-/// Labels are the provider, the model that was asked for, the server, and the kind of error if there was one. Their number is bounded: a
-/// pool that extends another (a tenant's own models) counts its models as `own` without a server, and after 200 models the others count
-/// as `other`.
+/// The labels are the provider, the requested model, the server, and the error type if there was one. Their number is limited: a
+/// pool that extends another (a tenant's own models) counts its models as `own` without a server, and after 200 models all others
+/// count as `other`.
 ///
 /// ```
 /// let metrics = konstruct_llm::CallMetrics::default();
@@ -52,16 +52,16 @@ pub struct CallMetrics {
 
 #[derive(Debug, Default)]
 struct Series {
-    /// The labels of each model that has a name here.
+    /// The labels of each known model.
     models: BTreeSet<String>,
     histograms: BTreeMap<(Name, String), Histogram>,
 }
 
-/// The most models that have labels of their own.
+/// The maximum number of models with labels of their own.
 const MODELS: usize = 200;
 
 impl Series {
-    /// Returns the labels of a model: its own, while there is room.
+    /// Returns the labels of a model: its own, while the limit is not reached.
     fn labels(&mut self, model: &ModelInfo) -> String {
         let named = labels(&model.provider, &model.model, model.server.as_deref());
         if !self.models.contains(&named) {
@@ -120,19 +120,19 @@ impl Name {
     }
 }
 
-/// How a call went.
+/// The outcome of a call.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
     pub(super) duration: Duration,
     pub(super) first_chunk: Option<Duration>,
-    /// From the first content to the last, and how many came after the first.
+    /// The time from the first content to the last, and the number of chunks after the first.
     pub(super) chunks: (Duration, u32),
     pub(super) usage: Option<Usage>,
     pub(super) error: Option<String>,
 }
 
 impl CallMetrics {
-    /// Counts a call.
+    /// Records a call.
     pub(super) fn record(&self, model: &ModelInfo, report: &Report) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let mut labels = series.labels(model);
@@ -147,7 +147,7 @@ impl CallMetrics {
         if let Some(usage) = report.usage {
             for (kind, tokens) in [("input", usage.all_input()), ("output", usage.all_output())] {
                 let labels = format!("{labels},gen_ai_token_type=\"{kind}\"");
-                // Histograms are floats, and no call has as many tokens as a float cannot count.
+                // Histograms are floats, which count all realistic token numbers exactly.
                 observe(
                     Name::Tokens,
                     labels,

@@ -1,12 +1,13 @@
-//! A backend whose calls are spans.
+//! A backend that records every call as a span.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo, ModelRequest,
-    ModelStream, Result, Usage, llm::Collector,
+    Error, ErrorKind, LlmBackend, Result,
+    llm::{CallContext, Collector, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream},
+    money::Usage,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
@@ -16,12 +17,12 @@ use super::{
     metrics::{CallMetrics, Report},
 };
 
-/// A backend whose every call is a span `chat MODEL` and counts in the metrics. The text of messages stands in neither, unless
-/// [`Observed::with_content`] asks for it.
+/// A backend that records every call as a span `chat MODEL` and in the metrics. Neither contains the text of messages, unless
+/// [`Observed::with_content`] enables it.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use konstruct_core::ModelInfo;
+/// use konstruct_core::llm::ModelInfo;
 /// use konstruct_llm::{CallMetrics, Observed, testkit::{Scripted, says}};
 ///
 /// let metrics = Arc::new(CallMetrics::default());
@@ -47,29 +48,29 @@ impl Observed {
         }
     }
 
-    /// Counts the calls.
+    /// Records the calls in these metrics.
     #[must_use]
     pub fn with_metrics(mut self, metrics: Arc<CallMetrics>) -> Self {
         self.metrics = Some(metrics);
         self
     }
 
-    /// Counts the calls under the model name `own` and without a server: for a model whose name and server a tenant chose, so that
-    /// tenants do not add series to the operator's metrics.
+    /// Records the calls under the model name `own` and without a server. Use it for models whose name and server a tenant chose,
+    /// so that tenants do not add series to the operator's metrics.
     #[must_use]
     pub fn without_names(mut self) -> Self {
         self.named = false;
         self
     }
 
-    /// Writes what is asked and said into the spans. It is what people wrote: see who can read the spans first.
+    /// Records requests and answers in the spans. They contain personal messages: check first who can read the spans.
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.content = true;
         self
     }
 
-    /// Describes the model as the metrics name it.
+    /// Describes the model under its name in the metrics.
     fn counted(&self) -> ModelInfo {
         let mut info = self.inner.describe().clone();
         if !self.named {
@@ -137,7 +138,7 @@ impl LlmBackend for Observed {
 
     async fn stream(&self, request: ModelRequest, call: &CallContext) -> Result<ModelStream> {
         let span = self.span(&request, call);
-        let mut watch = Watch {
+        let mut watch = CallObservation {
             begun: Instant::now(),
             first: None,
             latest: None,
@@ -163,8 +164,8 @@ impl LlmBackend for Observed {
 }
 
 async fn next(
-    (mut inner, mut watch): (ModelStream, Watch),
-) -> Option<(Result<ModelEvent>, (ModelStream, Watch))> {
+    (mut inner, mut watch): (ModelStream, CallObservation),
+) -> Option<(Result<ModelEvent>, (ModelStream, CallObservation))> {
     let event = inner.next().await?;
     match &event {
         Ok(event) => watch.note(event),
@@ -173,8 +174,8 @@ async fn next(
     Some((event, (inner, watch)))
 }
 
-/// What is seen of a call. Dropped before its end, it was given up.
-struct Watch {
+/// The observations of a call. Dropped before its end, the call counts as cancelled.
+struct CallObservation {
     begun: Instant,
     first: Option<Instant>,
     latest: Option<Instant>,
@@ -188,13 +189,13 @@ struct Watch {
     span: Span,
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for CallObservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("CallObservation").finish_non_exhaustive()
     }
 }
 
-impl Watch {
+impl CallObservation {
     fn note(&mut self, event: &ModelEvent) {
         match event {
             ModelEvent::Start { id, model } => {
@@ -242,7 +243,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for CallObservation {
     fn drop(&mut self) {
         if !self.over {
             self.error = Some(ErrorKind::Cancelled);
@@ -278,7 +279,7 @@ impl Drop for Watch {
     }
 }
 
-/// Names an error as it stands in JSON: `rate_limited`.
+/// Returns an error's name in JSON: `rate_limited`.
 pub(super) fn error_type(kind: ErrorKind) -> String {
     let name = serde_json::to_value(kind).unwrap_or_default();
     name.as_str().unwrap_or("other").to_owned()

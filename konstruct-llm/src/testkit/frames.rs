@@ -1,10 +1,10 @@
-//! A reply in the frames of each wire.
+//! Encodes a reply in the frames of each wire format.
 
 use serde_json::{Value, json};
 
 use super::{Reply, responses};
 
-/// Which wire a request came by.
+/// The wire format of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     OpenAi,
@@ -22,7 +22,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the frames of a reply, the terminal one last. `number` tells the calls of one server apart.
+    /// Returns the frames of a reply, the terminal one last. `number` distinguishes the calls of one server.
     pub(super) fn frames(self, model: &str, number: usize, reply: &Reply) -> Vec<String> {
         match self {
             Self::OpenAi => openai(model, number, reply),
@@ -32,7 +32,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the whole answer as one document, for a request that wants no stream.
+    /// Returns the whole answer as one document, for a request without streaming.
     pub(super) fn document(self, model: &str, number: usize, reply: &Reply) -> Value {
         let (input, output) = reply.usage;
         match self {
@@ -72,7 +72,7 @@ impl Dialect {
         }
     }
 
-    /// Frames the same events as oddly as the wire allows, cut into single bytes.
+    /// Encodes the same events in the strangest framing that the format allows, split into single bytes.
     pub(super) fn oddly(self, frames: &[String]) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
         for frame in frames {
@@ -88,7 +88,7 @@ impl Dialect {
             };
             bytes.extend_from_slice(text.as_bytes());
         }
-        // The last event lacks what ends it.
+        // The last event lacks its terminator.
         while bytes.ends_with(b"\r\n") {
             bytes.truncate(bytes.len() - 2);
         }
@@ -151,7 +151,7 @@ fn ollama_calls(reply: &Reply) -> Vec<Value> {
         .collect()
 }
 
-/// Cuts a text in two, at a character, as streams cut arguments anywhere.
+/// Splits a text in two at a character boundary, as streams split arguments anywhere.
 pub(super) fn halves(text: &str) -> [&str; 2] {
     let middle = (0..=text.len() / 2)
         .rev()

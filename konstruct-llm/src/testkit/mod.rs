@@ -1,9 +1,9 @@
-//! Fake providers: real local servers that speak the providers' wires, and misbehave on request.
+//! Fake providers: real local servers that implement the providers' APIs and misbehave on request.
 //!
-//! One [`FakeProvider`] speaks all wires, each at its own path:
-//! `POST [/v1]/chat/completions`, `POST [/v1]/responses`, `POST /v1/messages`, `POST /api/chat`; and `GET [/v1]/models`, of OpenAI or
-//! of Anthropic by the header `anthropic-version`, and `GET /api/tags`. Texts are embedded at
-//! `POST [/v1]/embeddings` and `POST /api/embed`: each gets the [`vector`] that its letters decide.
+//! One [`FakeProvider`] implements all APIs, each at its own path: `POST [/v1]/chat/completions`, `POST [/v1]/responses`, `POST
+//! /v1/messages`, `POST /api/chat`; and `GET [/v1]/models`, in OpenAI's or Anthropic's format depending on the header
+//! `anthropic-version`, and `GET /api/tags`. `POST [/v1]/embeddings` and `POST /api/embed` embed texts: each text gets the
+//! [`vector`] of its letters.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]

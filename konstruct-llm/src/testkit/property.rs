@@ -1,11 +1,11 @@
-//! What must be true of every decoder, whatever the bytes.
+//! The properties of every decoder for arbitrary bytes.
 
-use konstruct_core::{Error, ErrorKind, ModelEvent, Result};
+use konstruct_core::{Error, ErrorKind, Result, llm::ModelEvent};
 
 use crate::codec::{Decoder, Wire};
 
-/// Decodes bytes that are cut in two places, and byte by byte, and holds the events against those of the whole: they are the same, the
-/// ending is one, and nothing comes after it. Fuzz targets and property tests call it.
+/// Decodes bytes split in two places, and byte by byte, and asserts that the events equal those of the unsplit bytes, with
+/// exactly one ending, and nothing after it. Fuzz targets and property tests call it.
 ///
 /// ```
 /// # #[cfg(feature = "openai")]
@@ -13,7 +13,7 @@ use crate::codec::{Decoder, Wire};
 /// ```
 ///
 /// # Panics
-/// If any of that is not so.
+/// If one of these properties does not hold.
 pub fn decodes_alike<W: Wire>(
     decoder: impl Fn() -> Decoder<W>,
     bytes: &[u8],
@@ -27,12 +27,15 @@ pub fn decodes_alike<W: Wire>(
         whole.iter().filter(|event| is_ending(event)).count(),
         whole.last().is_some_and(is_ending),
     );
-    assert!(endings == 1 && last, "one ending, as the last: {whole:?}");
+    assert!(
+        endings == 1 && last,
+        "expected exactly one ending, as the last event: {whole:?}"
+    );
     let thirds = [&bytes[..first], &bytes[first..second], &bytes[second..]];
     assert_eq!(
         events(decoder(), thirds),
         whole,
-        "cut at {first} and {second}"
+        "split at {first} and {second}"
     );
     assert_eq!(events(decoder(), bytes.chunks(1)), whole, "byte by byte");
 }

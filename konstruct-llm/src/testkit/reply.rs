@@ -1,8 +1,8 @@
-//! What a fake provider answers, and how it goes wrong.
+//! The replies of a fake provider, and their faults.
 
 use std::time::Duration;
 
-/// An answer: text, tool calls and usage, and perhaps a fault.
+/// An answer: text, tool calls and usage, and optionally a fault.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub(super) text: String,
@@ -14,7 +14,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Answers with a text. It is streamed word by word.
+    /// Answers with a text, streamed word by word.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -23,28 +23,29 @@ impl Reply {
         }
     }
 
-    /// Calls a tool, after the text and the calls before it.
+    /// Adds a tool call after the text and earlier calls.
     #[must_use]
     pub fn call(mut self, tool: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.calls.push((tool.into(), arguments.into()));
         self
     }
 
-    /// Reports this many tokens in and out; 10 and 5 unless told otherwise.
+    /// Sets the reported input and output tokens; the defaults are 10 and 5.
     #[must_use]
     pub fn usage(mut self, input: u64, output: u64) -> Self {
         self.usage = (input, output);
         self
     }
 
-    /// Is framed as oddly as the wire allows: CRLF and comments, no space after the colon, byte by byte, the last event unterminated.
+    /// Uses the strangest framing that the format allows: CRLF and comments, no space after the colon, byte by byte, the last
+    /// event unterminated.
     #[must_use]
     pub fn oddly_framed(mut self) -> Self {
         self.odd = true;
         self
     }
 
-    /// Goes wrong.
+    /// Adds a fault.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.fault = Some(fault);
@@ -59,11 +60,11 @@ impl Reply {
     }
 }
 
-/// How an answer goes wrong.
+/// A fault of an answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// No stream, but a status, headers and a body.
+    /// A status, headers and a body instead of a stream.
     Status {
         /// The HTTP status.
         status: u16,
@@ -72,24 +73,24 @@ pub enum Fault {
         /// The body.
         body: String,
     },
-    /// The request is read, and the connection breaks before anything is answered.
+    /// The request is read, and the connection breaks before any response.
     Drop,
-    /// The request is read, and nothing is ever answered.
+    /// The request is read, and no response is ever sent.
     Silent,
-    /// After so many frames the stream ends, in good order as far as HTTP goes.
+    /// After this many frames the stream ends, properly as far as HTTP is concerned.
     End(usize),
-    /// After so many frames the connection breaks.
+    /// After this many frames the connection breaks.
     Cut(usize),
-    /// After so many frames nothing more comes.
+    /// After this many frames nothing more is sent.
     Stall(usize),
-    /// After so many frames comes one that is not JSON.
+    /// This many frames are followed by one that is not JSON.
     Malformed(usize),
-    /// After so many frames comes the provider's own error event, an overload.
+    /// This many frames are followed by the provider's own error event, an overload.
     Error(usize),
 }
 
 impl Fault {
-    /// A status with a body.
+    /// Returns a status with a body.
     pub fn status(status: u16, body: impl Into<String>) -> Self {
         Self::Status {
             status,

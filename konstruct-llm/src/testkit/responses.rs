@@ -1,4 +1,4 @@
-//! A reply in the frames of OpenAI's Responses.
+//! Encodes a reply in the frames of OpenAI's Responses.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A backend that does what a test tells it to, beat by beat, in virtual time if the test's clock is paused.
+//! A scripted backend for tests; it runs in virtual time if the test's clock is paused.
 
 use std::{
     collections::VecDeque,
@@ -10,36 +10,37 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    BlockKind, CallContext, Error, ErrorKind, Finish, LlmBackend, ModelEvent, ModelInfo,
-    ModelRequest, ModelStream, Result, Usage,
+    Error, ErrorKind, LlmBackend, Result,
+    llm::{BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream},
+    money::Usage,
 };
 
-/// One thing that a scripted backend does.
+/// One step of a scripted backend.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Beat {
-    /// It refuses, before the stream begins. Only as the first beat that is no wait.
+    /// Returns an error before the stream starts. Allowed only as the first beat that is not a wait.
     Refuse(Trouble),
-    /// It yields an event.
+    /// Yields an event.
     Yield(ModelEvent),
-    /// It waits.
+    /// Waits.
     Wait(Duration),
-    /// It never goes on.
+    /// Hangs forever.
     Hang,
-    /// The stream breaks.
+    /// Breaks the stream.
     Break(Trouble),
-    /// The stream ends, finish or not.
+    /// Ends the stream, with or without a finish.
     End,
 }
 
-/// An error to be made.
+/// An error to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// Its kind.
     pub kind: ErrorKind,
-    /// How long the provider asks to wait.
+    /// The wait that the provider requests.
     pub retry_after: Option<Duration>,
-    /// Whether the provider wants it repeated.
+    /// Whether the provider requests a retry.
     pub should_retry: Option<bool>,
 }
 
@@ -75,7 +76,7 @@ pub fn says(text: &str, usage: Option<Usage>) -> Vec<Beat> {
     beats
 }
 
-/// Returns the beats of an answer that has said something and is not over.
+/// Returns the beats of an answer that has started and not ended.
 pub fn begins(text: &str) -> Vec<Beat> {
     let start = ModelEvent::Start {
         id: "answer".into(),
@@ -98,12 +99,12 @@ pub fn begins(text: &str) -> Vec<Beat> {
 
 type Script = dyn Fn(usize, &ModelRequest) -> Vec<Beat> + Send + Sync;
 
-/// A backend whose beats come from a function of the call's number (from 0) and the request. Clones share what was asked.
+/// A backend whose beats come from a function of the call's number (from 0) and the request. Clones share the recorded requests.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use std::time::Duration;
-/// use konstruct_core::{CallContext, LlmBackendExt as _, ModelInfo, ModelRequest, TenantId};
+/// use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt as _, ModelInfo, ModelRequest}};
 /// use konstruct_llm::testkit::{Scripted, says};
 ///
 /// let model = Scripted::new(ModelInfo::new("scripted", "m"), |_, _| says("Hello there.", None));
@@ -126,7 +127,7 @@ impl fmt::Debug for Scripted {
 }
 
 impl Scripted {
-    /// A backend with a script.
+    /// Creates a backend with a script.
     pub fn new(
         info: ModelInfo,
         script: impl Fn(usize, &ModelRequest) -> Vec<Beat> + Send + Sync + 'static,

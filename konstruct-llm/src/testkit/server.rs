@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{Fault, Reply, frames::Dialect, vectors};
 
-/// A request that a fake provider got.
+/// A request that a fake provider received.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Recorded {
@@ -29,7 +29,7 @@ pub struct Recorded {
     pub path: String,
     /// The headers, with lower-case names.
     pub headers: Vec<(String, String)>,
-    /// The body's JSON; null if it was none.
+    /// The body's JSON; null if it is not JSON.
     pub body: Value,
 }
 
@@ -59,14 +59,14 @@ impl fmt::Debug for FakeProvider {
 }
 
 impl Default for FakeProvider {
-    /// Answers `Re: ` and what was asked.
+    /// Answers with `Re: ` followed by the user's text.
     fn default() -> Self {
         Self::new(|asked| Reply::text(format!("Re: {asked}")))
     }
 }
 
 impl FakeProvider {
-    /// A provider that computes each reply from the last text of the user.
+    /// Creates a provider that computes each reply from the user's last text.
     pub fn new(script: impl Fn(&str) -> Reply + Send + Sync + 'static) -> Self {
         Self {
             script: Arc::new(script),
@@ -76,14 +76,14 @@ impl FakeProvider {
         }
     }
 
-    /// Says which models `GET [/v1]/models` and `GET /api/tags` name; `fake` unless told otherwise.
+    /// Sets the models listed by `GET [/v1]/models` and `GET /api/tags`; the default is `fake`.
     #[must_use]
     pub fn models(mut self, models: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.models = Arc::new(models.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets a reply that comes before the script is asked again; several come in order.
+    /// Queues a reply that takes precedence over the script; several are used in order.
     pub fn next(&self, reply: Reply) {
         lock(&self.next).push_back(reply);
     }
@@ -119,7 +119,7 @@ impl FakeProvider {
         axum::serve(listener, routes).await
     }
 
-    /// Serves on a port of its own until the [`FakeServer`] is dropped.
+    /// Serves on a free port until the [`FakeServer`] is dropped.
     ///
     /// # Errors
     /// Those of binding.
@@ -157,7 +157,7 @@ impl FakeProvider {
         };
         let next = lock(&self.next).pop_front();
         let reply = next.unwrap_or_else(|| (self.script)(&last_user_text(dialect, &body)));
-        tracing::debug!(?dialect, number, "the fake provider answers");
+        tracing::debug!(?dialect, number, "the fake provider responds");
         (reply, body, number)
     }
 }
@@ -170,7 +170,7 @@ pub struct FakeServer {
 }
 
 impl FakeServer {
-    /// Returns the base URL, without a slash at the end. OpenAI's clients may add `/v1`.
+    /// Returns the base URL, without a trailing slash. Clients of OpenAI may append `/v1`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -259,7 +259,7 @@ async fn embed(
     }
     let document = vectors::document(dialect, &body, &reply).to_string();
     let fault = match reply.fault {
-        // Fewer vectors are a fault by themselves.
+        // For embeddings this fault only removes vectors.
         Some(Fault::End(_)) => None,
         fault => fault,
     };
@@ -317,13 +317,13 @@ async fn respond(
         return refusal(*status, headers, body);
     }
     match &reply.fault {
-        // What a panic does to a connection, without its message.
+        // Breaks the connection as a panic does, but without its message.
         Some(Fault::Drop) => std::panic::resume_unwind(Box::new("the connection breaks")),
         Some(Fault::Silent) => std::future::pending().await,
         _ => {}
     }
     let model = body["model"].as_str().unwrap_or("fake");
-    // Ollama streams unless told not to; the others the other way round.
+    // Ollama streams by default; the others only on request.
     if !body["stream"]
         .as_bool()
         .unwrap_or(dialect == Dialect::Ollama)
@@ -354,7 +354,7 @@ fn refusal(status: u16, headers: &[(String, String)], body: &str) -> Response {
     response
 }
 
-/// Makes the body: each frame a chunk of its own, and then the fault.
+/// Builds the body: each frame is a separate chunk, followed by the fault.
 fn stream_of(dialect: Dialect, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -> Body {
     let broken = || stream::once(async { Err(io::Error::other("cut")) });
     let (at, last) = match fault {
@@ -373,7 +373,7 @@ fn stream_of(dialect: Dialect, mut frames: Vec<Vec<u8>>, fault: Option<Fault>) -
     }
 }
 
-/// Returns the last text of the user, by whichever wire.
+/// Returns the user's last text in any wire format.
 fn last_user_text(dialect: Dialect, body: &Value) -> String {
     let messages = match dialect {
         Dialect::Responses => &body["input"],
@@ -397,7 +397,7 @@ fn last_user_text(dialect: Dialect, body: &Value) -> String {
             _ => None,
         });
     let text = texts.into_iter().next().unwrap_or_default();
-    // What a person said, without what was added to it.
+    // The person's text, without the context appended to it.
     match text.rsplit_once("\n\n<context>") {
         Some((said, _)) => said.to_owned(),
         None => text,

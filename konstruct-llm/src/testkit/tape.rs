@@ -1,5 +1,5 @@
-//! Record and replay of exchanges with a provider: a local server that passes requests on and keeps what came back, and one that plays it
-//! again without a network.
+//! Records and replays exchanges with a provider: a local server that forwards requests and records the responses, and one that
+//! replays them without a network.
 
 use std::{
     fs, io,
@@ -22,15 +22,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// Headers of an answer that are kept. Those of a request are not kept at all: they hold the key.
-const KEPT: &[&str] = &[
+/// The recorded response headers. Request headers are not recorded, because they contain the key.
+const RECORDED_HEADERS: &[&str] = &[
     "content-type",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",
 ];
 
-/// One request and what came back.
+/// One request and its response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Exchange {
     method: String,
@@ -65,9 +65,10 @@ impl Payload {
     }
 }
 
-/// A local server that stands for a provider, by recording it or by playing back. Dropping it stops the server.
+/// A local server that replaces a provider, by recording it or by replaying. Dropping it stops the server.
 ///
-/// A tape is a file of JSON, an exchange a line. It holds no header of a request, so no key, but all of what was asked and said.
+/// A tape is a file with one JSON exchange per line. It contains no request headers, so no key, but the full text of requests and
+/// responses.
 ///
 /// ```no_run
 /// # async fn f() -> std::io::Result<()> {
@@ -87,7 +88,7 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// Passes requests on to a provider, and adds each exchange to a file once it is over.
+    /// Forwards requests to a provider, and appends each exchange to a file when it is complete.
     ///
     /// # Errors
     /// Those of binding, of the HTTP client and of the file.
@@ -104,8 +105,8 @@ impl Tape {
         Self::serve(Router::new().fallback(pass_on).with_state(recorder)).await
     }
 
-    /// Answers from a file: each request by the first exchange of the same path and body that was not played yet, or else by the last one.
-    /// What is not on the tape gets 404.
+    /// Responds from a file: with the first exchange of the same path and body that was not replayed yet, or else with the last
+    /// one. Other requests get 404.
     ///
     /// # Errors
     /// Those of binding and of the file.
@@ -129,7 +130,7 @@ impl Tape {
         Ok(Self { url, task })
     }
 
-    /// Returns the base URL, without a slash at the end.
+    /// Returns the base URL, without a trailing slash.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -175,7 +176,7 @@ async fn pass_on(
         Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     };
     let status = answer.status();
-    let kept: Vec<(String, String)> = KEPT
+    let kept: Vec<(String, String)> = RECORDED_HEADERS
         .iter()
         .filter_map(|name| {
             let value = answer.header(name)?;

@@ -1,14 +1,14 @@
-//! What a fake provider answers when it is asked for vectors.
+//! The embedding responses of a fake provider.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Fault, Reply, frames::Dialect};
 
-/// The dimension of vectors where the request says none.
+/// The default dimension of vectors.
 const DIM: usize = 8;
 
-/// Returns the vector of a text: texts with an equal number of each byte have equal ones.
+/// Returns the vector of a text: texts with the same count of each byte have equal vectors.
 pub fn vector(text: &str, dim: usize) -> Vec<f32> {
     let mut vector = vec![0.0; dim];
     for byte in text.bytes() {
@@ -17,7 +17,7 @@ pub fn vector(text: &str, dim: usize) -> Vec<f32> {
     vector
 }
 
-/// Makes the document. [`Fault::End`] leaves all vectors out but so many.
+/// Builds the document. [`Fault::End`] limits the number of vectors.
 pub(super) fn document(dialect: Dialect, body: &Value, reply: &Reply) -> Value {
     let dim = body["dimensions"]
         .as_u64()
@@ -43,7 +43,7 @@ pub(super) fn document(dialect: Dialect, body: &Value, reply: &Reply) -> Value {
         _ => json!(vector),
     };
     let item = |(index, vector): (usize, &Vec<f32>)| json!({"object": "embedding", "index": index, "embedding": form(vector)});
-    // The index tells which is which, not the order.
+    // Reversed, because the index identifies a vector, not the order.
     let data: Vec<Value> = vectors.iter().enumerate().rev().map(item).collect();
     json!({
         "object": "list", "model": model, "data": data,

@@ -1,12 +1,12 @@
-//! How often the extract backend answers right: questions in other words than the FAQ's, and questions that it must not answer.
+//! Measures how often the extract backend answers correctly: paraphrased questions, and questions that it must not answer.
 
 use std::collections::HashMap;
 
-use konstruct_core::Passage;
+use konstruct_core::llm::Passage;
 use konstruct_llm::extract::{choose, expand};
 use rust_stemmers::{Algorithm, Stemmer};
 
-/// The passages that a recall would hand over: BM25 on stems over heading and text, the best eight.
+/// Returns the passages of a simulated recall: the best eight by BM25 on stems of heading and text.
 fn recall(faq: &[(String, String)], words: &[String], question: &str) -> Vec<Passage> {
     let stemmer = Stemmer::create(Algorithm::English);
     let stems = |text: &str| -> Vec<String> {
@@ -75,7 +75,7 @@ fn faq() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Returns the shares of right answers among the questions within and without the FAQ.
+/// Returns the shares of correct results among the questions inside and outside the FAQ.
 fn accuracy(name: &str, set: &str, expanded: bool) -> (f32, f32) {
     let faq = faq();
     let (mut within, mut without) = ((0, 0), (0, 0));
@@ -110,15 +110,15 @@ fn accuracy(name: &str, set: &str, expanded: bool) -> (f32, f32) {
 }
 
 #[test]
-fn the_set_it_was_tuned_on() {
+fn the_tuning_set() {
     let (within, without) = accuracy("dev", include_str!("../fixtures/dev.tsv"), true);
     assert!(within >= 0.85 && without >= 0.9, "{within} {without}");
     let _shown = accuracy("dev", include_str!("../fixtures/dev.tsv"), false);
 }
 
-/// Never tuned to: what it fails here it may fail.
+/// A held-out set: the backend was never tuned on it.
 #[test]
-fn a_set_it_has_not_seen() {
+fn the_held_out_set() {
     let (within, without) = accuracy("held out", include_str!("../fixtures/heldout.tsv"), true);
     assert!(within >= 0.75 && without >= 0.8, "{within} {without}");
 }

@@ -1,9 +1,12 @@
-//! Anthropic's Messages in all their oddity: what is asked, and what comes back.
+//! Anthropic's Messages in unusual cases: requests and responses.
 
 use konstruct_core::{
-    Ability, CacheLifetime, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media,
-    ModelEvent, ModelMessage, ModelRequest, OutputSchema, Part, Result, Role, Secret, ToolCall,
-    ToolChoice, ToolSpec, Usage, llm::Collector,
+    ErrorKind, LlmBackend as _, Result, Secret,
+    llm::{
+        Ability, CacheLifetime, Collector, Effort, Finish, LlmBackendExt as _, Media, ModelEvent,
+        ModelMessage, ModelRequest, OutputSchema, Part, Role, ToolCall, ToolChoice, ToolSpec,
+    },
+    money::Usage,
 };
 use konstruct_llm::{
     Anthropic, AnthropicDecoder,
@@ -13,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{ask, call, canned::Canned, tool};
 
-/// Returns the body that is sent to a model.
+/// Returns the body of the request for a model.
 async fn sent(model: &str, request: ModelRequest) -> Result<Value> {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
@@ -38,7 +41,7 @@ async fn sent(model: &str, request: ModelRequest) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn how_much_it_thinks() {
+async fn thinking_modes() {
     let check = async |model: &str, effort, max_tokens, thinking: Value, config: Value| {
         let mut request = ask("Hi");
         (request.reasoning, request.max_tokens) = (effort, max_tokens);
@@ -123,7 +126,7 @@ async fn how_much_it_thinks() {
 }
 
 #[tokio::test]
-async fn temperature_goes_where_it_is_taken() {
+async fn temperature_is_sent_only_if_supported() {
     let check = async |model: &str, effort, expected: Value| {
         let mut request = ask("Hi");
         (request.reasoning, request.temperature) = (effort, Some(0.5));
@@ -137,8 +140,8 @@ async fn temperature_goes_where_it_is_taken() {
     check("claude-sonnet-5-5", None, Value::Null).await;
 }
 
-/// A conversation whose last words are a tool's.
-fn amid_calls(thought: Option<(&str, Option<&str>)>) -> ModelRequest {
+/// A conversation that ends with a tool result.
+fn during_calls(thought: Option<(&str, Option<&str>)>) -> ModelRequest {
     let mut request = ask("Look.");
     let mut parts: Vec<Part> = Vec::new();
     parts.extend(thought.map(|(signature, origin)| Part::Reasoning {
@@ -170,14 +173,16 @@ fn amid_calls(thought: Option<(&str, Option<&str>)>) -> ModelRequest {
 }
 
 #[tokio::test]
-async fn thoughts_go_back_to_who_signed_them() {
+async fn reasoning_is_sent_back_to_its_origin() {
     let own = Anthropic::new(Secret::new("k"), "m");
     let own = own.describe().origin.clone().unwrap();
     let check = async |thought, sent_back: bool| {
-        let body = sent("claude-haiku-4-5", amid_calls(thought)).await.unwrap();
+        let body = sent("claude-haiku-4-5", during_calls(thought))
+            .await
+            .unwrap();
         let first = &body["messages"][1]["content"][0]["type"];
         assert_eq!(first == "thinking", sent_back, "{thought:?}");
-        // Without its thought the wire does not let it think on.
+        // Without its thought, the API does not let the model continue to think.
         assert_eq!(body["thinking"].is_null(), !sent_back, "{thought:?}");
     };
     check(Some(("sig", None)), true).await;
@@ -185,12 +190,12 @@ async fn thoughts_go_back_to_who_signed_them() {
     check(Some(("sig", Some("openai/00000000"))), false).await;
     check(Some(("sig", Some("anthropic/00000000"))), false).await;
     check(None, false).await;
-    let body = sent("claude-opus-4-6", amid_calls(None)).await.unwrap();
+    let body = sent("claude-opus-4-6", during_calls(None)).await.unwrap();
     assert_eq!(body["thinking"], json!({"type": "adaptive"}));
 }
 
 #[tokio::test]
-async fn which_tools_it_calls() {
+async fn tool_choices() {
     let check = async |choice, parallel, expected: Value| {
         let mut request = ask("Hi");
         request.tools = vec![tool("look_up"), tool("book")];
@@ -219,8 +224,8 @@ async fn which_tools_it_calls() {
         assert!(error.message().starts_with("tool_choice"), "{error}");
     }
 
-    // A model that must call a tool does not think before.
-    let mut request = amid_calls(Some(("sig", None)));
+    // A model that must call a tool does not think first.
+    let mut request = during_calls(Some(("sig", None)));
     request.tool_choice = ToolChoice::Required;
     let body = sent("claude-haiku-4-5", request.clone()).await.unwrap();
     assert_eq!(body["thinking"], Value::Null);
@@ -229,7 +234,7 @@ async fn which_tools_it_calls() {
 }
 
 #[tokio::test]
-async fn a_context_is_behind_what_is_cached() {
+async fn context_follows_the_cached_prefix() {
     let check = async |tools: Vec<ToolSpec>, marked: bool| {
         let mut request = ask("Hi");
         request.messages.extend([
@@ -253,12 +258,12 @@ async fn a_context_is_behind_what_is_cached() {
         );
     };
     check(vec![], false).await;
-    // The calls of a tool come back behind it.
+    // A tool's calls are repeated after the context.
     check(vec![tool("look_up")], true).await;
 }
 
 #[tokio::test]
-async fn what_is_cached() {
+async fn cache_breakpoints() {
     let check = async |cache, mark: Value| {
         let mut request = ask("Hi");
         request.tools = vec![tool("look_up"), tool("book")];
@@ -330,7 +335,7 @@ async fn schema_stops_and_images() {
 }
 
 #[test]
-fn a_name_tells_what_the_model_can_do() {
+fn abilities_are_derived_from_the_name() {
     let model =
         Anthropic::new(Secret::new("k"), "claude-sonnet-4-5").base_url("http://gate:8080/v1/");
     let info = model.describe();
@@ -384,7 +389,7 @@ fn how_answers_end() {
     check("max_tokens", Finish::Length);
     check("tool_use", Finish::ToolCalls);
     check("pause_turn", Finish::Pause);
-    // Both may come with no content at all.
+    // Both may arrive without any content.
     check("refusal", Finish::Refusal);
     check("model_context_window_exceeded", Finish::ContextWindow);
     check("compaction", Finish::Other("compaction".into()));
@@ -392,7 +397,7 @@ fn how_answers_end() {
 }
 
 #[test]
-fn what_is_not_known_passes() {
+fn unknown_events_are_ignored() {
     let text =
         r#"{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}"#;
     let odd = [
@@ -477,7 +482,7 @@ fn usage_is_a_snapshot() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_has_told_its_usage() {
+fn a_broken_answer_reports_its_usage() {
     let (events, error) = decoded(&[START]);
     assert_eq!(error, Some(ErrorKind::Truncated));
     assert!(
@@ -488,7 +493,7 @@ fn an_answer_that_breaks_off_has_told_its_usage() {
 }
 
 #[test]
-fn a_second_message_amid_a_call_begins_anew() {
+fn a_second_message_during_a_call_restarts() {
     let second = START.replace("m1", "m2");
     let end = ending("tool_use");
     let (events, error) = decoded(&[
@@ -528,7 +533,7 @@ fn redacted_thoughts_are_signatures() {
 }
 
 #[tokio::test]
-async fn a_document_tells_what_a_stream_does() {
+async fn a_document_decodes_like_a_stream() {
     let document = r#"{"id":"m1","type":"message","role":"assistant","model":"m","content":[
         {"type":"thinking","thinking":"Hm.","signature":"sig"},
         {"type":"redacted_thinking","data":"xyz"},
@@ -615,7 +620,7 @@ async fn a_document_tells_what_a_stream_does() {
 }
 
 #[tokio::test]
-async fn a_signature_tells_who_signed() {
+async fn signatures_record_their_origin() {
     let begin = r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"Hm","signature":"sig"}}"#;
     let body: String = [START, begin, &ending("end_turn"), STOP]
         .iter()
@@ -701,7 +706,7 @@ async fn the_list_of_models_comes_in_pages() {
 }
 
 #[test]
-fn a_message_that_was_made_elsewhere_comes_whole_in_its_start() {
+fn a_message_may_arrive_complete_in_its_start() {
     let (events, error) = decoded(&[
         r#"{"type":"message_start","message":{"id":"m","model":"c","content":[{"type":"tool_use","id":"t","name":"roll","input":{"of":"six"}}],"stop_reason":"tool_use","usage":{"input_tokens":3,"output_tokens":2}}}"#,
         r#"{"type":"message_stop"}"#,

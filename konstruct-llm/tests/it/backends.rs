@@ -1,10 +1,12 @@
-//! Each backend against its fake provider: what works, and every way in which it can go wrong.
+//! Each backend against its fake provider: successes, and all faults.
 
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Basis, Error, ErrorKind, Finish, LlmBackend, LlmBackendExt as _, ModelAnswer, NanoUsd, Price,
-    Rates, Result, Secret, Usage, limit::LocalBudget,
+    Error, ErrorKind, LlmBackend, NanoUsd, Result, Secret,
+    limit::LocalBudget,
+    llm::{Finish, LlmBackendExt as _, ModelAnswer},
+    money::{Basis, Price, Rates, Usage},
 };
 use konstruct_llm::{
     Anthropic, Deployment, Ollama, OpenAi, Pool, Timeouts, probe,
@@ -13,7 +15,7 @@ use konstruct_llm::{
 
 use crate::{ask, call, tool};
 
-/// Every backend at one fake, impatient.
+/// Every backend connected to one fake, with short timeouts.
 fn backends(url: &str) -> Vec<Box<dyn LlmBackend>> {
     let patience = Duration::from_millis(200);
     let timeouts = Timeouts::default()
@@ -39,7 +41,7 @@ fn backends(url: &str) -> Vec<Box<dyn LlmBackend>> {
     ]
 }
 
-/// Asks every backend, with the reply that the fake is to give.
+/// Sends a request to every backend, with this reply of the fake.
 async fn ask_all(reply: Reply, mut check: impl FnMut(&str, Result<ModelAnswer>)) {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
@@ -131,7 +133,7 @@ async fn streams_that_break() {
             Reply::text("one two three").fault(Fault::Error(at)),
             |provider, answer| {
                 let expected = match provider {
-                    // Its fake says "server_error", the others that they are busy or nothing typed.
+                    // OpenAI's fake returns "server_error", the others an overload or no type.
                     "openai" => ErrorKind::Ambiguous,
                     _ => ErrorKind::Unavailable,
                 };
@@ -162,7 +164,7 @@ async fn statuses() {
         (524, ErrorKind::Ambiguous),
         (529, ErrorKind::Unavailable),
     ] {
-        // The body of no wire: the status alone counts.
+        // A body in no known format: only the status counts.
         fails(
             Reply::default().fault(Fault::status(status, "<html>503</html>")),
             kind,
@@ -172,7 +174,7 @@ async fn statuses() {
 }
 
 #[tokio::test]
-async fn who_cannot_pay_is_replaced_by_the_fallback() {
+async fn an_empty_balance_leads_to_the_fallback() {
     for (status, body) in [
         (
             400,
@@ -220,7 +222,7 @@ async fn who_cannot_pay_is_replaced_by_the_fallback() {
 }
 
 #[tokio::test]
-async fn a_status_after_which_tokens_may_be_billed_costs_the_worst() {
+async fn an_ambiguous_status_costs_the_worst_case() {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
     let price = || Price::from(Rates::flat(1_000_000_000, 2_000_000_000));
@@ -263,7 +265,7 @@ async fn a_status_after_which_tokens_may_be_billed_costs_the_worst() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_retries_is_kept() {
+async fn retry_hints_are_kept() {
     let check = async |headers: &[(&str, &str)], wait: Option<u64>, repeat: Option<bool>| {
         let fault = headers
             .iter()
@@ -445,7 +447,7 @@ async fn typed_errors() {
             ErrorKind::Unavailable,
         ),
     ] {
-        // OpenAI's 401 comes as text; no content type is trusted.
+        // OpenAI's 401 is declared as text; the content type is never trusted.
         let fault = Fault::status(status, body.clone()).header("content-type", "text/plain");
         fake.next(Reply::default().fault(fault));
         let error = backends[backend]
@@ -457,7 +459,7 @@ async fn typed_errors() {
 }
 
 #[tokio::test]
-async fn the_total_time_cuts_what_the_idle_time_would_not() {
+async fn the_total_time_limits_a_slow_stream() {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
     fake.next(Reply::text("late").delay(Duration::from_secs(5)));
@@ -472,7 +474,7 @@ async fn the_total_time_cuts_what_the_idle_time_would_not() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn an_unreachable_server_is_unavailable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

@@ -1,9 +1,9 @@
-//! Whoever drops an answer stops the request: the provider sees the connection close.
+//! Dropping an answer cancels the request: the provider sees the connection close.
 
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use konstruct_core::{LlmBackend, ModelEvent, Secret};
+use konstruct_core::{LlmBackend, Secret, llm::ModelEvent};
 use konstruct_llm::{Anthropic, Deployment, Ollama, OpenAi, Pool};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,7 +16,7 @@ use crate::{ask, call};
 
 const SSE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 
-/// Begins an answer with these bytes, and tells when the client is gone.
+/// Starts an answer with these bytes, and reports when the client has disconnected.
 async fn provider(begin: String) -> (String, oneshot::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -27,7 +27,7 @@ async fn provider(begin: String) -> (String, oneshot::Receiver<()>) {
         assert!(stream.read(&mut bytes).await.unwrap() > 0);
         stream.write_all(begin.as_bytes()).await.unwrap();
         while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
-        // Nobody listens any more where the test has failed.
+        // The receiver is gone if the test has failed.
         let _ = gone.send(());
     });
     (url, told)
@@ -70,9 +70,9 @@ async fn a_dropped_answer_closes_the_connection() {
             ) {}
             drop(stream);
             let told = timeout(Duration::from_secs(10), gone).await;
-            told.expect("the request goes on").unwrap();
+            told.expect("the request is still open").unwrap();
         }
-        // Before anything was answered, too.
+        // The same before the response starts.
         let (url, gone) = provider(String::new()).await;
         let backend = make(&url);
         let asked = timeout(
@@ -82,6 +82,6 @@ async fn a_dropped_answer_closes_the_connection() {
         .await;
         assert!(asked.is_err());
         let told = timeout(Duration::from_secs(10), gone).await;
-        told.expect("the request goes on").unwrap();
+        told.expect("the request is still open").unwrap();
     }
 }

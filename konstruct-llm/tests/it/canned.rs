@@ -1,4 +1,4 @@
-//! A server that answers each path with what it was given, for what the fake providers do not speak.
+//! A server with canned responses, for cases that the fake providers do not support.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A server that answers in order. Dropping it stops it.
+/// A server that sends its responses in order. Dropping it stops it.
 pub(crate) struct Canned {
     pub(crate) url: String,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
@@ -20,7 +20,7 @@ pub(crate) struct Canned {
 }
 
 impl Canned {
-    /// Answers one request after another, each with a content type and a body, and says no more.
+    /// Answers one request after another, each with a content type and a body, then stops responding.
     pub(crate) async fn new(answers: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -44,7 +44,7 @@ impl Canned {
         Self { url, asked, task }
     }
 
-    /// Answers one request with the beginning of a body, and then neither says more nor hangs up.
+    /// Answers one request with the beginning of a body, then stalls with the connection open.
     pub(crate) async fn silent_after(media: &str, body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,9 +1,11 @@
-//! The decoders, sans IO: the odd shapes of each wire, at any split of the bytes.
+//! The decoders, sans IO: the unusual shapes of each wire format, at any split of the bytes.
 
 use std::{fs, path::PathBuf};
 
 use konstruct_core::{
-    ErrorKind, Finish, ModelAnswer, ModelEvent, Part, Result, Usage, llm::Collector,
+    ErrorKind, Result,
+    llm::{Collector, Finish, ModelAnswer, ModelEvent, Part},
+    money::Usage,
 };
 use konstruct_llm::{AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder};
 use proptest::prelude::*;
@@ -38,7 +40,7 @@ impl Wire {
         }
     }
 
-    /// Frames events as the provider does, with its terminal event where that is not one of them.
+    /// Encodes events as the provider does, with a terminal event if it is not one of them.
     fn frame(self, events: &[&str]) -> String {
         match self {
             Ollama => events.iter().map(|event| format!("{event}\n")).collect(),
@@ -50,7 +52,7 @@ impl Wire {
     }
 }
 
-/// What the decoder says, with errors by their kind, checked against the contract.
+/// Returns the decoded events, with errors by their kind, after checking the contract.
 fn events(wire: Wire, chunks: &[&[u8]]) -> Vec<std::result::Result<ModelEvent, ErrorKind>> {
     let events: Vec<_> = wire
         .decode(chunks)
@@ -225,7 +227,7 @@ fn a_whole_answer() {
 
 #[test]
 fn every_beginning_of_an_answer_is_truncated() {
-    // How many events give the reason to end, and how many there are with the terminal one.
+    // The number of events up to the finish reason, and with the terminal event.
     for (wire, frames, reason, terminal) in [
         (OpenAi, CHAT, 9, 11),
         (Anthropic, MESSAGES, 19, 20),
@@ -249,7 +251,7 @@ fn every_beginning_of_an_answer_is_truncated() {
             matches!(last, Some(Ok(ModelEvent::Finish(_)))),
             "{wire:?}: {last:?}"
         );
-        // Where the reason came before, the terminal event may be cut.
+        // After the finish reason, the terminal event may be cut off.
         let cut = &unterminated.as_bytes()[..unterminated.len() - 1];
         let expected = match wire {
             Ollama => Err(ErrorKind::Truncated),
@@ -260,7 +262,7 @@ fn every_beginning_of_an_answer_is_truncated() {
 }
 
 #[test]
-fn a_thought_in_the_content_is_not_said() {
+fn leaked_thoughts_are_removed_from_the_text() {
     let check = |wire: Wire, contents: &[&str], text: &str| {
         let mut frames: Vec<String> = contents
             .iter()
@@ -347,9 +349,9 @@ fn arguments_may_be_an_object_or_its_json() {
     }
 }
 
-/// Answers that are not whole, or have no words, are seen as such on every wire.
+/// Incomplete and blank answers are recognisable in every wire format.
 #[test]
-fn a_cut_or_blank_answer_is_visible() {
+fn an_incomplete_or_blank_answer_is_recognised() {
     let chat = |delta: &str, reason: &str| {
         vec![
             format!(r#"{{"id":"c","model":"m","choices":[{{"delta":{delta}}}]}}"#),
@@ -513,7 +515,7 @@ fn errors_in_the_stream() {
     );
     check(OpenAi, r#"{"choices":"#, ErrorKind::Protocol);
     check(OpenAi, "[DONE]", ErrorKind::Truncated);
-    // A block that is still open was cut, whatever the reason says.
+    // An open block is incomplete, whatever the reason is.
     let open = [MESSAGES[0], MESSAGES[9], MESSAGES[10], MESSAGES[18]];
     assert_eq!(answer(Anthropic, &open), Err(ErrorKind::Truncated));
     check(
@@ -564,7 +566,7 @@ fn the_tool_calls_of_compatible_servers() {
         assert_eq!(calls(&answer), expected, "{deltas:?}");
         assert_eq!(answer.finish, Finish::ToolCalls, "a stop after calls");
     };
-    // The index begins at 1; the id comes again with every fragment.
+    // The index starts at 1; the id is repeated in every fragment.
     check(
         &[
             r#"{"index":1,"id":"a","function":{"name":"f","arguments":"{"}}"#,
@@ -580,7 +582,7 @@ fn the_tool_calls_of_compatible_servers() {
         ],
         &[("a", "f", "{}"), ("b", "g", "{}")],
     );
-    // Every call is number 0.
+    // Every call has the index 0.
     check(
         &[
             r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#,
@@ -588,7 +590,7 @@ fn the_tool_calls_of_compatible_servers() {
         ],
         &[("a", "f", "{}"), ("b", "g", "{}")],
     );
-    // No id at all, an object for arguments, null for a name.
+    // No id, an object as arguments, null as a name.
     check(
         &[
             r#"{"index":0,"function":{"name":"f","arguments":{"x":1}}},{"index":0,"function":{"name":null,"arguments":null}}"#,
@@ -621,7 +623,7 @@ fn how_answers_of_openai_end() {
 }
 
 #[test]
-fn a_message_that_begins_again() {
+fn a_restarted_message() {
     let start =
         |id: &str| format!(r#"{{"type":"message_start","message":{{"id":"{id}","model":"m"}}}}"#);
     let (first, second) = (start("m1"), start("m2"));
@@ -647,7 +649,7 @@ fn a_message_that_begins_again() {
     check(&[&first, begin, begin], Err(ErrorKind::Protocol));
 }
 
-/// Where the recordings lie, if they are here.
+/// The directory of the recordings, if present.
 fn corpus() -> PathBuf {
     std::env::var_os("KONSTRUCT_CORPUS").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
@@ -655,7 +657,7 @@ fn corpus() -> PathBuf {
     )
 }
 
-/// Returns the recorded streams of the wires that are decoded here, by name.
+/// Returns the recorded streams of the supported wire formats, by name.
 fn recordings() -> Vec<(String, Wire, String)> {
     let mut found = Vec::new();
     for (folder, wire) in [("openai", OpenAi), ("anthropic", Anthropic)] {
@@ -670,7 +672,7 @@ fn recordings() -> Vec<(String, Wire, String)> {
             } else {
                 continue;
             };
-            // Two recordings run together here and there.
+            // A few files contain two concatenated recordings.
             let text = text.replace(
                 "}{\"type\":\"message_start\"",
                 "}\n{\"type\":\"message_start\"",
@@ -707,7 +709,7 @@ fn recordings_decode_to_a_finish_at_any_split() {
     }
 }
 
-/// Any of the three answers, whole or cut, or with a byte changed.
+/// One of the three answers, complete, cut off, or with one byte changed.
 fn input() -> impl Strategy<Value = (Wire, Vec<u8>)> {
     let wires = prop_oneof![
         Just((OpenAi, CHAT)),

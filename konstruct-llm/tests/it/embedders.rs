@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Basis, EmbedContext, EmbedKind, Embedder, ErrorKind, NanoUsd, Price, Rates, Secret, TenantId,
+    Embedder, ErrorKind, NanoUsd, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
     limit::LocalBudget,
+    money::{Basis, Price, Rates},
 };
 use konstruct_llm::{
     EmbedderPool, OllamaEmbedder, OpenAiEmbedder, Timeouts,
@@ -67,7 +69,7 @@ async fn each_text_gets_its_vector() {
 }
 
 #[tokio::test]
-async fn long_texts_and_many_are_parted() {
+async fn long_texts_are_truncated_and_many_are_batched() {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
     let [openai, _] = embedders(server.url(), 8);
@@ -99,7 +101,7 @@ async fn long_texts_and_many_are_parted() {
 }
 
 #[tokio::test]
-async fn requests_say_what_the_model_wants() {
+async fn requests_have_the_models_options() {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
     let url = server.url();
@@ -147,7 +149,7 @@ async fn requests_say_what_the_model_wants() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_an_error() {
+async fn faults_are_errors() {
     let check = async |reply: Reply, dim, expected: ErrorKind| {
         let fake = FakeProvider::default();
         let server = fake.spawn().await.unwrap();
@@ -174,7 +176,7 @@ async fn what_goes_wrong_is_an_error() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_unavailable() {
+async fn an_unreachable_server_is_unavailable() {
     for embedder in embedders("http://127.0.0.1:9", 8) {
         let error = embedder
             .embed(&context(EmbedKind::Query), &["a"])
@@ -184,7 +186,7 @@ async fn nobody_there_is_unavailable() {
     }
 }
 
-/// A dollar per million tokens.
+/// One dollar per million tokens.
 fn priced(url: &str) -> OpenAiEmbedder {
     let dollar = Price::from(Rates::flat(1_000_000_000, 0));
     OpenAiEmbedder::new(Secret::new("key-1"), "m", 8)
@@ -216,7 +218,7 @@ async fn each_request_is_a_row_of_the_ledger() {
         );
         assert_eq!(budget.reserved(), NanoUsd(0));
     };
-    // Five bytes, and sixteen tokens around each text.
+    // Five bytes, plus sixteen special tokens per text.
     let worst = (37_000, Basis::WorstCase);
     let fault = |fault| Reply::text("").fault(fault);
     check(Reply::text("").usage(3, 0), (3_000, Basis::Reported)).await;
@@ -239,7 +241,7 @@ async fn each_request_is_a_row_of_the_ledger() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_under_the_cap_is_not_asked() {
+async fn a_request_over_the_cap_is_not_sent() {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
     fake.next(Reply::text("").usage(17, 0));
@@ -251,11 +253,11 @@ async fn what_does_not_fit_under_the_cap_is_not_asked() {
     assert_eq!(error.kind(), ErrorKind::QuotaExhausted);
     assert_eq!(fake.requests().len(), 1);
     assert_eq!(budget.spent(), NanoUsd(17_000));
-    // Nobody is to blame: the pool goes on for those who pay.
+    // A rejected reservation is nobody's fault: the pool keeps serving callers with a budget.
     let (_, rich) = metered(None);
     pool.embed(&rich, &["a"]).await.unwrap();
 
-    // Without a price there is nothing to hold against a cap.
+    // A request without a price is rejected under a cap.
     let unpriced = OpenAiEmbedder::new(Secret::new(""), "m", 8).base_url(server.url());
     let error = unpriced.embed(&context, &["a"]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QuotaExhausted);
@@ -287,7 +289,7 @@ async fn the_pool_pays_for_each_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_waits_for_five_seconds() {
+async fn a_query_times_out_after_five_seconds() {
     let fake = FakeProvider::new(|_| Reply::text("").fault(Fault::Stall(1)));
     let server = fake.spawn().await.unwrap();
     let openai = OpenAiEmbedder::new(Secret::new("key-1"), "m", 8).base_url(server.url());

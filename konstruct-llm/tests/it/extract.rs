@@ -2,8 +2,10 @@
 
 use konstruct_core::LlmBackend as _;
 use konstruct_core::{
-    Finish, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Part, Passage, Price,
-    Role, Usage,
+    llm::{
+        Finish, LlmBackendExt as _, ModelAnswer, ModelMessage, ModelRequest, Part, Passage, Role,
+    },
+    money::{Price, Usage},
 };
 use konstruct_llm::Extract;
 
@@ -47,7 +49,7 @@ async fn it_quotes_and_names_the_source() {
 }
 
 #[tokio::test]
-async fn it_hears_past_the_name_of_who_speaks() {
+async fn the_speakers_name_is_ignored() {
     let text = answer(ask("Robin Doe: can I get a refund?")).await.text();
     assert!(text.contains("within 30 days"), "{text}");
     let text = answer(ask("U012AB: hi there")).await.text();
@@ -68,7 +70,7 @@ async fn small_talk_states_no_fact() {
 }
 
 #[tokio::test]
-async fn what_it_does_not_know_is_passed_on_when_the_person_agrees() {
+async fn an_unknown_question_is_passed_on_after_a_yes() {
     let tools = &["pass_on"][..];
     let offer = answer(said(&[(Role::User, UNKNOWN)], tools)).await.text();
     assert!(offer.starts_with("I don't know"), "{offer}");

@@ -1,15 +1,17 @@
-//! Every backend and embedder keeps to its guard, which is tested in konstruct-core.
+//! Every backend and embedder respects its guard, which is tested in konstruct-core.
 
 use konstruct_core::{
-    EmbedContext, EmbedKind, Embedder, ErrorKind, LlmBackend, LlmBackendExt as _, Secret, TenantId,
+    Embedder, ErrorKind, LlmBackend, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
     http::Guard,
+    llm::LlmBackendExt as _,
 };
 use konstruct_llm::{Anthropic, Ollama, OllamaEmbedder, OpenAi, OpenAiEmbedder, Timeouts};
 use tokio::net::TcpListener;
 
 use crate::{ask, call};
 
-/// Every backend with a guard, which stays whatever is set after it.
+/// Every backend with a guard, which must survive the settings after it.
 fn backends(url: &str, guard: &Guard) -> Vec<Box<dyn LlmBackend>> {
     vec![
         Box::new(
@@ -41,7 +43,7 @@ async fn private() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Returns whether anything connects to a listener before the answer is there.
+/// Returns whether anything connects to a listener before the future completes.
 async fn connected(
     listener: &TcpListener,
     answer: impl Future<Output = ErrorKind>,
@@ -52,7 +54,7 @@ async fn connected(
         tokio::select! {
             biased;
             accepted = listener.accept(), if !connected => {
-                // Dropped at once: the backend sees a connection that breaks.
+                // Dropped at once: the backend sees a broken connection.
                 drop(accepted);
                 connected = true;
             }
@@ -62,7 +64,7 @@ async fn connected(
 }
 
 #[tokio::test]
-async fn a_private_address_is_not_asked_unless_it_is_allowed() {
+async fn private_addresses_must_be_permitted() {
     let (listener, address) = private().await;
     for (scheme, guard, expected) in [
         ("http", Guard::new(), (ErrorKind::Forbidden, false)),

@@ -1,5 +1,5 @@
-//! The ledger beside the bill: ten thousand random calls with faults, cached input, long requests, cancels and kills, paid from a journal,
-//! and a biller that counts every attempt by arithmetic of its own.
+//! Compares the ledger with the bill: ten thousand random calls with faults, cached input, long requests, cancels and kills, paid
+//! from a store, and a biller that computes every attempt independently.
 
 use std::{
     collections::HashMap,
@@ -10,9 +10,12 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
-    Basis, BlockKind, CallContext, Error, ErrorKind, Finish, LedgerRow, LlmBackend, ModelEvent,
-    ModelInfo, ModelRequest, ModelStream, NanoUsd, OnBreak, Price, Rates, Result, TenantId, Usage,
+    Clock as _, Error, ErrorKind, LlmBackend, NanoUsd, Result, SystemClock, TenantId,
     limit::Budget,
+    llm::{
+        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, OnBreak,
+    },
+    money::{Basis, LedgerRow, Price, Rates, Usage},
     store::{Charge, Exported, Reserve, Store},
     testkit::{ReferenceStore, VirtualClock},
     turn::{CallBudget, Paid, settle_lost},
@@ -33,15 +36,16 @@ fn throw(dice: &Dice, below: u64) -> u64 {
     dice.lock().unwrap().next_u64() % below
 }
 
-/// Nano-USD per token: input, cache read, cache writes of five minutes and an hour, output; then the same above 1,500 input tokens.
+/// Nano-USD per token: input, cache read, cache writes of five minutes and an hour, output; then the same above 1,500 input
+/// tokens.
 type Tariff = [[u64; 5]; 2];
 const ABOVE: u64 = 1_500;
 
-/// What the provider puts on its bill for an attempt.
+/// What the provider charges for an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Billed {
     amount: u64,
-    /// Whether it told the caller, by a finish with its usage.
+    /// Whether the caller received a finish with the usage.
     told: bool,
 }
 
@@ -59,7 +63,7 @@ enum Fate {
     Stall,
 }
 
-/// A provider that bills.
+/// A provider that charges for its work.
 #[derive(Debug)]
 struct Provider {
     info: ModelInfo,
@@ -105,7 +109,7 @@ impl Provider {
         }
     }
 
-    /// What the attempt uses, within what the request allows.
+    /// Returns the attempt's usage, within the request's limits.
     fn usage(&self, request: &ModelRequest, spoken: u64) -> Usage {
         let mut left = 1 + throw(&self.dice, request.input_bound() - 1_024);
         let mut bucket = |share: bool| {
@@ -155,7 +159,7 @@ impl LlmBackend for Provider {
         let words = 1 + throw(&self.dice, 8);
         let mut usage = self.usage(&request, words);
         if fate == Fate::WholeWithoutUsage {
-            // It has no hidden tokens: this model does not think.
+            // This model does not think, so it has no hidden tokens.
             usage.reasoning = 0;
         }
         let amount = if fate == Fate::Refused {
@@ -178,7 +182,7 @@ impl LlmBackend for Provider {
             model: "m".into(),
         })];
         if throw(&self.dice, 2) == 0 {
-            // Some count the input at once.
+            // Some providers count the input at once.
             let counted = Usage {
                 output: 1,
                 reasoning: 0,
@@ -243,7 +247,7 @@ struct Office {
 }
 
 impl Office {
-    /// Makes a call as the driver does; returns whether it was answered whole.
+    /// Makes a call as the driver does; returns whether the answer was complete.
     async fn call(
         &self,
         key: &str,
@@ -293,11 +297,13 @@ impl Office {
                         read += 1;
                     }
                     if matches!(caller, Caller::DiesAfter(_)) {
-                        // Nothing is dropped in a kill: what was not written is gone.
+                        // A kill drops nothing: unwritten data is lost.
                         std::mem::forget(stream);
                         std::mem::forget(budget);
                         let model = ("billed", "m", true);
-                        let paid = settle_lost(&*self.journal, self.tenant, key, model).await;
+                        let paid =
+                            settle_lost(&*self.journal, self.tenant, key, model, SystemClock.now())
+                                .await;
                         self.book(paid.unwrap()).await;
                         return whole;
                     }
@@ -307,11 +313,11 @@ impl Office {
         let paid = if matches!(caller, Caller::DiesAfter(_)) {
             std::mem::forget(budget);
             let model = ("billed", "m", true);
-            settle_lost(&*self.journal, self.tenant, key, model)
+            settle_lost(&*self.journal, self.tenant, key, model, SystemClock.now())
                 .await
                 .unwrap()
         } else {
-            budget.close()
+            budget.close(SystemClock.now())
         };
         self.book(paid).await;
         whole
@@ -339,7 +345,7 @@ async fn ten_thousand_calls_add_up_to_the_bill() {
         .deployment(deployment("one", [[3, 1, 4, 6, 15], [6, 2, 8, 12, 22]]))
         .deployment(deployment("two", [[2, 1, 2, 4, 10], [2, 1, 2, 4, 10]]))
         .deployment(deployment("three", [[5, 1, 6, 10, 25], [10, 1, 12, 20, 40]]).fallback(1))
-        // It stays in service, so that every fault goes on being met.
+        // The deployment stays in use, so that faults keep occurring.
         .breaker(BreakerPolicy::default().with_failures(u32::MAX))
         .build()
         .unwrap();
@@ -403,7 +409,11 @@ async fn ten_thousand_calls_add_up_to_the_bill() {
     assert_eq!(rows.len(), bill.len(), "a row for each attempt");
     assert!(bill.len() > CALLS, "some took more than one");
     assert!(whole > CALLS * 2 / 3, "{whole}");
-    assert_eq!(NanoUsd(total), spent, "the budget is the ledger's sum");
+    assert_eq!(
+        NanoUsd(total),
+        spent,
+        "the budget must equal the ledger's sum"
+    );
     assert!(total >= due);
     assert!(reported <= told, "a finish may be lost in a kill");
     println!(

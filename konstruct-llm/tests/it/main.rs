@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a failed unwrap is how a test fails; what accuracy missed is worth reading"
+    reason = "a failed unwrap is how a test fails; the accuracy test prints its misses"
 )]
 
 mod accuracy;
@@ -26,7 +26,10 @@ mod telemetry;
 
 use std::time::Duration;
 
-use konstruct_core::{CallContext, ModelMessage, ModelRequest, Role, TenantId, ToolSpec};
+use konstruct_core::{
+    TenantId,
+    llm::{CallContext, ModelMessage, ModelRequest, Role, ToolSpec},
+};
 use serde_json::json;
 
 fn call() -> CallContext {

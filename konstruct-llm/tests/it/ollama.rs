@@ -1,11 +1,15 @@
-//! Ollama in all its oddity: what is asked, what comes back, and what it has of its models.
+//! Ollama in unusual cases: requests, responses, and model management.
 
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, Effort, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, Media, ModelEvent,
-    ModelRequest, OutputSchema, Part, Result, Secret, ToolChoice, Usage,
+    ErrorKind, LlmBackend as _, Result, Secret,
+    llm::{
+        Ability, Effort, Finish, LlmBackendExt as _, Media, ModelEvent, ModelRequest, OutputSchema,
+        Part, ToolChoice,
+    },
+    money::Usage,
 };
 use konstruct_llm::{LocalState, Ollama, OllamaDecoder, Timeouts, testkit::FakeProvider};
 use serde_json::{Value, json};
@@ -15,7 +19,7 @@ use crate::{ask, call, canned::Canned, tool};
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 
-/// Returns the body that is sent to a model.
+/// Returns the body of the request for a model.
 async fn sent(model: &str, request: ModelRequest) -> Result<Value> {
     let fake = FakeProvider::default();
     let server = fake.spawn().await.unwrap();
@@ -29,7 +33,7 @@ async fn sent(model: &str, request: ModelRequest) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn how_much_it_thinks() {
+async fn thinking_modes() {
     let check = async |model: &str, effort, expected: Value| {
         let mut request = ask("Hi");
         request.reasoning = effort;
@@ -42,7 +46,7 @@ async fn how_much_it_thinks() {
     check("gpt-oss:20b", Some(Effort::Off), json!("low")).await;
     check("gpt-oss:20b", Some(Effort::Medium), json!("medium")).await;
     check("gpt-oss:20b", Some(Effort::High), json!("high")).await;
-    // To be told to think is an error for a model that does not.
+    // Requesting thought from a model that cannot think is an error.
     check("llama3.2", Some(Effort::High), Value::Null).await;
 }
 
@@ -69,7 +73,7 @@ async fn schema_stops_and_images() {
 }
 
 #[tokio::test]
-async fn what_the_wire_cannot_be_told_is_not_sent() {
+async fn unsupported_options_are_rejected() {
     let check = async |change: fn(&mut ModelRequest), named: &str| {
         let mut request = ask("Hi");
         request.tools = vec![tool("look_up")];
@@ -94,7 +98,7 @@ async fn what_the_wire_cannot_be_told_is_not_sent() {
             let audio = Part::Audio(Media::new("audio/wav", vec![1]));
             it.messages[0].parts.push(audio);
         },
-        "messages[0]: ollama cannot be told audio",
+        "messages[0]: ollama does not support audio",
     )
     .await;
     let mut request = ask("Hi");
@@ -104,7 +108,7 @@ async fn what_the_wire_cannot_be_told_is_not_sent() {
 }
 
 #[test]
-fn what_describes_a_model() {
+fn model_descriptions() {
     let model = Ollama::new("qwen3").base_url("gpu").context(4096);
     let info = model.describe().clone();
     assert!(info.can.contains(&Ability::Reasoning));
@@ -175,7 +179,7 @@ fn how_answers_end() {
 }
 
 #[test]
-fn what_was_not_counted_is_not_reported() {
+fn missing_counts_are_not_reported() {
     let check = |counts: &str, expected: Option<Usage>| {
         let last = format!(r#"{{"done":true,"done_reason":"stop"{counts}}}"#);
         let (events, error) = decoded(&[&last]);
@@ -224,7 +228,7 @@ fn tags_of_thoughts_do_not_reach_the_text() {
 }
 
 #[test]
-fn what_was_held_back_stands_before_a_call() {
+fn held_text_precedes_a_call() {
     let (events, _) = decoded(&[
         r#"{"model":"m","message":{"content":"a <","tool_calls":[{"function":{"name":"f","arguments":{}}}]}}"#,
         r#"{"done":true,"done_reason":"stop"}"#,
@@ -245,7 +249,7 @@ fn what_was_held_back_stands_before_a_call() {
 }
 
 #[tokio::test]
-async fn what_it_has_of_a_model() {
+async fn local_state_of_a_model() {
     let list = |names: &[&str]| {
         let models: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
         json!({ "models": models }).to_string()
@@ -279,7 +283,7 @@ async fn loading_and_unloading() {
 }
 
 #[tokio::test]
-async fn what_ollama_says_that_it_can_do() {
+async fn abilities_reported_by_ollama() {
     let shown = r#"{"capabilities":["completion","tools","vision","new"],"license":"long"}"#;
     let server = Canned::new(&[(JSON, shown)]).await;
     let model = Ollama::new("mine").base_url(&server.url);
@@ -291,7 +295,7 @@ async fn what_ollama_says_that_it_can_do() {
 }
 
 #[tokio::test]
-async fn a_pull_tells_how_far_it_is() {
+async fn a_pull_reports_progress() {
     let check = async |body: &str, expected: &[&str], error: Option<ErrorKind>| {
         let server = Canned::new(&[(LINES, body)]).await;
         let model = Ollama::new("m").base_url(&server.url);
@@ -333,7 +337,7 @@ async fn a_pull_tells_how_far_it_is() {
 }
 
 #[tokio::test]
-async fn a_pull_that_falls_silent_ends() {
+async fn a_silent_pull_times_out() {
     let server = Canned::silent_after(LINES, "{\"status\":\"pulling manifest\"}\n").await;
     let patience = Timeouts::default().with_first_content(Duration::from_millis(200));
     let model = Ollama::new("m").base_url(&server.url).timeouts(patience);
@@ -344,7 +348,7 @@ async fn a_pull_that_falls_silent_ends() {
 }
 
 #[tokio::test]
-async fn what_an_answer_in_one_document_may_take() {
+async fn time_limits_of_a_document() {
     let server = Canned::silent_after(JSON, "{\"model\":\"m\",").await;
     let patience = Duration::from_millis(200);
     let timeouts = Timeouts::default()

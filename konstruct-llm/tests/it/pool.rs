@@ -1,14 +1,17 @@
-//! The pool, in virtual time: who is asked, what a break leads to, and what is left alone.
+//! The pool, in virtual time: routing, recovery after a break, and skipping after failures.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    Ability, Basis, BlockKind, CallContext, ConversationId, EmbedContext, EmbedKind, Embedder,
-    Error, ErrorKind, Finish, LlmBackend as _, LlmBackendExt as _, ModelEvent, ModelInfo,
-    ModelMessage, ModelRequest, NanoUsd, OnBreak, Part, Price, Purpose, Rates, Result, Role,
-    TenantId, Usage,
+    ConversationId, Embedder, Error, ErrorKind, LlmBackend as _, NanoUsd, Result, TenantId,
+    embed::{EmbedContext, EmbedKind},
     limit::{Budget, LocalBudget},
+    llm::{
+        Ability, BlockKind, CallContext, Finish, LlmBackendExt as _, ModelEvent, ModelInfo,
+        ModelMessage, ModelRequest, OnBreak, Part, Purpose, Role,
+    },
+    money::{Basis, Price, Rates, Usage},
 };
 use konstruct_llm::{
     Deployment, EmbedderPool, Pool,
@@ -31,7 +34,7 @@ fn info(model: &str) -> ModelInfo {
         .with_price(Price::from(Rates::flat(1_000_000_000, 2_000_000_000)))
 }
 
-/// A deployment that always does the same.
+/// A deployment with the same behaviour for every call.
 fn always(name: &str, beats: Vec<Beat>) -> Scripted {
     Scripted::new(info(name), move |_, _| beats.clone())
 }
@@ -44,7 +47,7 @@ fn refuses(name: &str, trouble: impl Into<Trouble>) -> Scripted {
     always(name, vec![Beat::Refuse(trouble.into())])
 }
 
-/// A primary with one fallback.
+/// A primary deployment with one fallback.
 fn pair(primary: &Scripted, backup: &Scripted) -> Pool {
     Pool::builder()
         .deployment(Deployment::new("primary", primary.clone()))
@@ -62,7 +65,7 @@ async fn text(pool: &Pool) -> Result<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_the_first_content_another_takes_its_place() {
+async fn before_the_first_content_another_deployment_takes_over() {
     let broken = |kind: ErrorKind| {
         let mut beats = begins("");
         beats.truncate(2);
@@ -97,16 +100,16 @@ async fn before_the_first_content_another_takes_its_place() {
     }
 }
 
-/// A deployment at a server, which does the same each time.
+/// A deployment on a server, with the same behaviour for every call.
 fn at(server: &str, model: Vec<Beat>) -> Scripted {
     Scripted::new(info(server).with_server(server), move |_, _| model.clone())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_one_provider_calls_invalid_is_tried_at_one_other() {
+async fn an_invalid_request_is_tried_at_one_other_provider() {
     let refusal = |kind: ErrorKind| vec![Beat::Refuse(kind.into())];
     let says_so = || says("Answered.", Some(USAGE));
-    // In their order, each with its server and what it does; then who is asked how often, and what comes of it.
+    // The deployments in order, each with its server and behaviour; then the expected number of calls, and the result.
     type Case<'a> = (
         &'a [(&'a str, Vec<Beat>)],
         &'a [usize],
@@ -118,25 +121,25 @@ async fn a_request_that_one_provider_calls_invalid_is_tried_at_one_other() {
         let cases: &[Case<'_>] = &[
             // An empty balance: the other provider answers.
             (&[("a", invalid()), ("b", says_so())], &[1, 1], Ok(())),
-            // Two providers agree: the third is not asked.
+            // Two providers agree: the third is not tried.
             (
                 &[("a", invalid()), ("b", invalid()), ("c", says_so())],
                 &[1, 1, 0],
                 Err(kind),
             ),
-            // Other keys of the same provider are passed over where another provider is at hand.
+            // Other keys of the same provider are skipped if another provider is available.
             (
                 &[("a", invalid()), ("a", says_so()), ("b", says_so())],
                 &[1, 0, 1],
                 Ok(()),
             ),
-            // Where there is only one provider, another key is tried.
+            // With only one provider, another key is tried.
             (
                 &[("a", invalid()), ("a", says_so()), ("a", says_so())],
                 &[1, 1, 0],
                 Ok(()),
             ),
-            // A provider that fails otherwise has said nothing about the request.
+            // A provider with another error has not judged the request.
             (
                 &[("a", invalid()), ("b", down()), ("c", says_so())],
                 &[1, 1, 1],
@@ -185,7 +188,7 @@ async fn a_request_is_not_blamed_while_another_provider_cannot_be_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_too_long_for_all_is_at_fault() {
+async fn a_request_too_long_for_all_fails() {
     let (primary, backup) = (refuses("primary", ErrorKind::TooLarge), fine("backup"));
     let error = text(&pair(&primary, &backup)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -193,7 +196,7 @@ async fn a_request_too_long_for_all_is_at_fault() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_too_long_goes_to_a_larger_window_only() {
+async fn a_long_request_is_retried_only_with_a_larger_window() {
     let deployment = |name: &str, window, beats| {
         let info = info(name).with_context_window(window);
         Deployment::new(name, Scripted::new(info, move |_, _| Vec::clone(&beats)))
@@ -212,7 +215,7 @@ async fn a_request_too_long_goes_to_a_larger_window_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_is_asked_again_only_where_that_can_help() {
+async fn a_deployment_is_retried_only_if_that_can_help() {
     let check = async |trouble: Trouble, tries: usize, waited: Option<u64>| {
         let sick = Scripted::new(info("m"), move |number, _| {
             if number == 0 {
@@ -311,7 +314,7 @@ async fn after_the_first_content_the_caller_decides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_goes_on_keeps_the_context_where_it_was() {
+async fn a_continued_answer_keeps_the_context_in_place() {
     let mut request = ask("Hi");
     request.context = "It is Sunday.".into();
     let told = request.clone().told();
@@ -353,7 +356,7 @@ fn well_formed(events: &[Result<ModelEvent>]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tool_call_that_was_shown_is_not_gone_on_with() {
+async fn an_answer_with_a_tool_call_is_not_continued() {
     let mut beats = begins("Let me see. ");
     let kind = BlockKind::ToolCall {
         id: "c1".into(),
@@ -376,7 +379,7 @@ async fn a_tool_call_that_was_shown_is_not_gone_on_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
+async fn each_timeout_ends_a_stall() {
     let hangs = |text: &str| {
         let mut beats = if text.is_empty() {
             vec![]
@@ -408,7 +411,7 @@ async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
     };
     check(hangs(""), 3).await;
     check(hangs("Half of "), 2).await;
-    // A heartbeat puts off no first content.
+    // Heartbeats do not extend the limit for the first content.
     let beat = || {
         [
             Beat::Wait(Duration::from_secs(1)),
@@ -417,7 +420,7 @@ async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
     };
     let beats: Vec<Beat> = std::iter::repeat_with(beat).take(60).flatten().collect();
     check(always("primary", beats), 3).await;
-    // All deployments together have the call's own time.
+    // All deployments together share the call's time.
     let pool = pair(&hangs(""), &hangs(""));
     let started = tokio::time::Instant::now();
     let error = text(&pool).await.unwrap_err();
@@ -426,13 +429,13 @@ async fn a_stall_is_cut_by_each_of_its_own_timeouts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_time_is_up_nobody_else_is_asked_paid_or_blamed() {
+async fn after_the_deadline_no_attempt_is_started_paid_or_blamed() {
     let hangs = |text: &str| {
         let mut beats = begins(text);
         beats.push(Beat::Hang);
         always("primary", beats)
     };
-    // Before the first content, and in mid-answer.
+    // Before the first content, and in the middle of the answer.
     for primary in [hangs(""), hangs("Half an ")] {
         let backup = fine("backup");
         let budget = Arc::new(LocalBudget::new(None));
@@ -456,7 +459,7 @@ async fn a_call_may_take_as_long_as_it_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_time_blames_nobody() {
+async fn a_short_deadline_blames_no_deployment() {
     let ask_for = async |secs: u64| {
         let mut beats = begins("Half an ");
         beats.push(Beat::Hang);
@@ -475,7 +478,7 @@ async fn who_has_no_time_blames_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_usage_that_counts_nothing_is_none() {
+async fn zero_usage_counts_as_unknown() {
     let nothing = Usage::default();
     let no_output = Usage {
         input: 10,
@@ -497,7 +500,7 @@ async fn a_usage_that_counts_nothing_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_index_beyond_all_reason_breaks_an_attempt() {
+async fn an_excessive_index_fails_the_attempt() {
     let start = |index| {
         let kind = BlockKind::Text;
         Beat::Yield(ModelEvent::BlockStart { index, kind })
@@ -509,7 +512,7 @@ async fn an_index_beyond_all_reason_breaks_an_attempt() {
         let answer = text(&pair(&primary, &fine("backup"))).await.unwrap();
         assert_eq!(answer, "backup is here.");
     }
-    // Also when something was shown.
+    // Also after content was yielded.
     let mut beats = begins("Half an ");
     beats.push(start(u32::MAX));
     let primary = always("primary", beats);
@@ -542,14 +545,14 @@ async fn one_dead_and_one_healthy_deployment_answer_sixty_of_sixty() {
             assert_eq!(answer.unwrap().text(), "alive is here.", "{number}");
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        // Three that open the breaker, and a probe after every cooldown.
+        // Three failures that open the breaker, and a probe after every cooldown.
         let probes = started.elapsed().as_secs() / 5 + 1;
         assert!(asked(&dead) as u64 <= 3 + probes, "{}", asked(&dead));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_credential_fails_for_all_who_use_it_and_an_endpoint_too() {
+async fn credential_and_endpoint_failures_are_shared() {
     let check = async |kind: ErrorKind, shared: fn(Deployment) -> Deployment| {
         let (first, second, third) = (refuses("first", kind), fine("second"), fine("third"));
         let pool = Pool::builder()
@@ -570,13 +573,13 @@ async fn a_credential_fails_for_all_who_use_it_and_an_endpoint_too() {
     assert_eq!(check(ErrorKind::QuotaExhausted, credential).await, (1, 0));
     assert_eq!(check(ErrorKind::Unauthorized, credential).await, (1, 0));
     assert_eq!(check(ErrorKind::Unavailable, credential).await, (3, 4));
-    // The second answers, which closes what they share: it works.
+    // The second deployment answers, which closes the shared breakers.
     assert_eq!(check(ErrorKind::Unavailable, endpoint).await, (4, 4));
     assert_eq!(check(ErrorKind::QuotaExhausted, endpoint).await, (1, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_refused_at_one_server_may_be_right_at_another() {
+async fn a_key_rejected_by_one_server_may_work_at_another() {
     let with_key = |server: &str, beats: Vec<Beat>| {
         let info = info("m")
             .with_server(server)
@@ -589,7 +592,7 @@ async fn a_key_refused_at_one_server_may_be_right_at_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_asks_a_second_one_and_takes_who_speaks_first() {
+async fn a_hedge_uses_the_faster_of_two_attempts() {
     let slow = always(
         "slow",
         [Beat::Wait(Duration::from_secs(9))]
@@ -618,7 +621,7 @@ async fn a_hedge_asks_a_second_one_and_takes_who_speaks_first() {
         "the one that was dropped is paid for"
     );
     assert_eq!(budget.reserved(), NanoUsd(0));
-    // Who answers in time is asked alone.
+    // A deployment that answers in time is not hedged.
     let pool = Pool::builder()
         .deployment(Deployment::new("only", fine("only")))
         .deployment(Deployment::new("slow", slow.clone()).fallback(1))
@@ -639,7 +642,7 @@ async fn shares(pool: &Pool, call: impl Fn() -> CallContext) -> BTreeMap<String,
 }
 
 #[tokio::test(start_paused = true)]
-async fn equals_share_by_weight_and_a_conversation_stays_where_it_is() {
+async fn equals_share_by_weight_and_a_conversation_is_sticky() {
     let pool = Pool::builder()
         .deployment(Deployment::new("a", fine("a")).weight(3))
         .deployment(Deployment::new("b", fine("b")))
@@ -658,7 +661,7 @@ async fn equals_share_by_weight_and_a_conversation_stays_where_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_purpose_and_the_needs_decide_who_is_asked() {
+async fn purpose_and_abilities_select_the_deployment() {
     let sees = Scripted::new(
         info("sees").with_abilities([Ability::Tools, Ability::Images]),
         |_, _| says("I see.", None),
@@ -675,12 +678,12 @@ async fn the_purpose_and_the_needs_decide_who_is_asked() {
     assert_eq!(for_purpose(Purpose::Fast).await, "fast is here.");
     assert_eq!(for_purpose(Purpose::Quality).await, "I see.");
     let mut request = ask("What is this?");
-    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    let image = konstruct_core::llm::Media::new("image/png", &b"\x89PNG"[..]);
     request.messages[0].parts.push(Part::Image(image));
     let fast = call().for_purpose(Purpose::Fast);
     let answer = pool.complete(request.clone(), &fast).await;
     assert_eq!(answer.unwrap().text(), "I see.", "only this one can");
-    request.output = Some(konstruct_core::OutputSchema {
+    request.output = Some(konstruct_core::llm::OutputSchema {
         name: "it".into(),
         schema: serde_json::json!({"type": "object"}),
     });
@@ -690,7 +693,7 @@ async fn the_purpose_and_the_needs_decide_who_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn signed_reasoning_goes_back_to_who_signed_it() {
+async fn signed_reasoning_is_sent_back_to_its_origin() {
     let deployment = |name: &str| {
         let model = Scripted::new(info(name).with_origin(format!("scripted/{name}")), {
             let text = format!("{name} is here.");
@@ -720,7 +723,7 @@ async fn signed_reasoning_goes_back_to_who_signed_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_each_attempt_costs_is_kept_however_it_ends() {
+async fn each_attempt_is_settled_however_it_ends() {
     let nothing = Some(NanoUsd(0));
     let reported = Some(NanoUsd(10 * 1_000 + 5 * 2_000));
     let open = |beats: Vec<Beat>| begins("Half ").into_iter().chain(beats).collect::<Vec<_>>();
@@ -737,7 +740,7 @@ async fn what_each_attempt_costs_is_kept_however_it_ends() {
         (vec![Beat::Refuse(ErrorKind::Ambiguous.into())], None),
         (open(vec![Beat::Break(ErrorKind::Unavailable.into())]), None),
         (open(vec![Beat::End]), None),
-        // The input is known up to its growth, and the output can be as long as was asked for.
+        // The input is limited by its growth, and the output by the requested maximum.
         (
             open(vec![Beat::Yield(ModelEvent::Usage(input)), Beat::End]),
             Some(NanoUsd((2 * 40 + 1_024) * 1_000 + 100 * 2_000)),
@@ -760,7 +763,7 @@ async fn what_each_attempt_costs_is_kept_however_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_stream_is_settled_and_an_attempt_without_money_is_not_made() {
+async fn a_dropped_stream_is_settled_and_an_unaffordable_attempt_is_skipped() {
     let budget = Arc::new(LocalBudget::new(Some(NanoUsd(4_000_000))));
     let metered = call().with_budget(Arc::clone(&budget) as Arc<dyn Budget>);
     let (dear, cheap) = (fine("dear"), fine("cheap"));
@@ -797,7 +800,7 @@ async fn a_dropped_stream_is_settled_and_an_attempt_without_money_is_not_made() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_extends_another_knows_what_it_knows() {
+async fn an_extending_pool_sees_the_state_of_the_other() {
     let dead = refuses("shared", ErrorKind::Unauthorized);
     let shared = pair(&dead, &fine("backup"));
     let own = fine("own");
@@ -815,14 +818,14 @@ async fn a_pool_that_extends_another_knows_what_it_knows() {
     assert_eq!(asked(&dead), 1, "its key was known to be refused");
 }
 
-/// A tenant's pool: its own model before the shared ones, at the same endpoint.
+/// A tenant's pool: its own model before the shared ones, on the same endpoint.
 fn tenant(shared: &Pool, own: &Scripted, key: &str) -> Pool {
     let own = Deployment::new("own", own.clone());
     let own = own.endpoint("api/m").credential(key);
     shared.extend().deployment(own).build().unwrap()
 }
 
-/// A pool of one model at the endpoint of [`tenant`].
+/// A pool of one model on the endpoint of [`tenant`].
 fn shared_by_all(model: &Scripted) -> Pool {
     let shared = Deployment::new("shared", model.clone());
     let shared = shared.endpoint("api/m").credential("key-1");
@@ -830,7 +833,7 @@ fn shared_by_all(model: &Scripted) -> Pool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenants_own_model_takes_nothing_from_others() {
+async fn a_tenants_failures_do_not_affect_the_shared_pool() {
     for kind in [
         ErrorKind::Unauthorized,
         ErrorKind::Forbidden,
@@ -854,7 +857,7 @@ async fn a_tenants_own_model_takes_nothing_from_others() {
         for _ in 0..20 {
             assert_eq!(text(&sick).await.unwrap(), "shared is here.", "{kind}");
         }
-        // Also where its key has the fingerprint of the shared one: then the tenant has no other credential.
+        // The same if its key has the fingerprint of the shared one: then the tenant has no other credential.
         let same = tenant(&shared, &refuses("own", bad), "key-1");
         let _answer = text(&same).await;
         let before = asked(&model);
@@ -866,7 +869,7 @@ async fn a_tenants_own_model_takes_nothing_from_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenants_own_model_skips_what_the_shared_pool_knows_to_fail() {
+async fn a_tenants_own_model_skips_targets_that_fail_in_the_shared_pool() {
     let shared = Pool::builder()
         .deployment(
             Deployment::new("shared", refuses("m", ErrorKind::Unavailable)).endpoint("api/m"),
@@ -886,7 +889,7 @@ async fn a_tenants_own_model_skips_what_the_shared_pool_knows_to_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenants_own_model_drains_no_retries_of_others() {
+async fn a_tenants_own_model_uses_its_own_retry_budget() {
     let shaky = Scripted::new(info("shared"), |number, _| {
         if number % 2 == 0 {
             vec![Beat::Refuse(ErrorKind::RateLimited.into())]
@@ -900,7 +903,7 @@ async fn a_tenants_own_model_drains_no_retries_of_others() {
         let call = CallContext::new(TenantId::new(), "c", Duration::from_secs(30));
         async move { pool.complete(ask("Hi"), &call).await }
     };
-    // The tenant's calls retry at its own server until its budget is empty: each asks it three times.
+    // The tenant's calls retry its own server until its budget is empty; each tries it three times.
     let sick = always(
         "own",
         vec![Beat::Refuse(Trouble {
@@ -925,10 +928,10 @@ async fn a_tenants_own_model_drains_no_retries_of_others() {
         .build()
         .unwrap();
     let mut request = ask("What is this?");
-    let image = konstruct_core::Media::new("image/png", &b"\x89PNG"[..]);
+    let image = konstruct_core::llm::Media::new("image/png", &b"\x89PNG"[..]);
     request.messages[0].parts.push(Part::Image(image));
     for _ in 0..40 {
-        // Only its own model can do this, so that the shared one is not asked.
+        // Only its own model supports this, so the shared one is not tried.
         pool.complete(request.clone(), &call()).await.unwrap_err();
     }
     assert!(
@@ -938,12 +941,12 @@ async fn a_tenants_own_model_drains_no_retries_of_others() {
     );
     assert_eq!(asked(&shaky), 0);
     assert_eq!(hurried(&shared).await.unwrap().text(), "Second try.");
-    // Where its own budget is empty, a retry of the shared model is still possible.
+    // With its own budget empty, the shared model can still be retried.
     assert_eq!(hurried(&pool).await.unwrap().text(), "Second try.");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_model_concerns_only_its_deployment() {
+async fn an_unknown_model_affects_only_its_deployment() {
     let (unknown, known) = (refuses("unknown", ErrorKind::NotFound), fine("known"));
     let pool = Pool::builder()
         .deployment(Deployment::new("unknown", unknown.clone()).endpoint("gpu-1"))
@@ -961,13 +964,13 @@ async fn an_unknown_model_concerns_only_its_deployment() {
 }
 
 #[tokio::test]
-async fn a_pool_says_what_is_wrong_with_it() {
+async fn pool_errors_name_the_problem() {
     let error = |pool: Result<Pool>| pool.unwrap_err().to_string();
     assert!(error(Pool::builder().build()).contains("deployment"));
     let twice = Pool::builder()
         .deployment(Deployment::new("a", fine("a")))
         .deployment(Deployment::new("a", fine("a")));
-    assert!(error(twice.build()).contains("\"a\" is there twice"));
+    assert!(error(twice.build()).contains("\"a\" is used twice"));
     let pool = pair(&fine("a"), &fine("b"));
     let unbounded = ModelRequest {
         max_tokens: 0,
@@ -977,7 +980,7 @@ async fn a_pool_says_what_is_wrong_with_it() {
     assert!(error.message().starts_with("max_tokens"), "{error}");
 }
 
-/// An embedder that fails so often, and counts.
+/// An embedder that fails a given number of times, and counts its calls.
 #[derive(Clone, Debug)]
 struct Shaky {
     id: &'static str,
@@ -1008,7 +1011,7 @@ impl Embedder for Shaky {
 }
 
 #[tokio::test(start_paused = true)]
-async fn embedders_stand_in_for_each_other() {
+async fn embedders_replace_each_other() {
     let shaky = |fails, kind| Shaky {
         id: "m",
         fails,

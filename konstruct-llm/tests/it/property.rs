@@ -1,12 +1,12 @@
-//! Decoders hold what they promise for any bytes: noise, and answers that were cut, changed, repeated or spliced. The fuzz targets in
-//! `fuzz/` look for the same.
+//! Decoders keep their contract for arbitrary bytes: noise, and answers that were cut, changed, repeated or spliced. The fuzz
+//! targets in `fuzz/` test the same.
 
 use konstruct_llm::{
     AnthropicDecoder, OllamaDecoder, OpenAiDecoder, OpenAiResponsesDecoder, testkit::decodes_alike,
 };
 use proptest::prelude::*;
 
-/// Pieces of all wires: whole events, and what stands between them.
+/// Pieces of all wire formats: whole events and separators.
 const PIECES: &[&str] = &[
     "data: ",
     "data:",

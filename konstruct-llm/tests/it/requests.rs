@@ -1,8 +1,8 @@
-//! What goes over the wire: a conversation with tools and thoughts, as each provider gets it.
+//! The request bodies: a conversation with tools and thoughts, in each provider's format.
 
 use konstruct_core::{
-    LlmBackend, LlmBackendExt as _, ModelMessage, ModelRequest, Part, Passage, Role, Secret,
-    ToolCall,
+    LlmBackend, Secret,
+    llm::{LlmBackendExt as _, ModelMessage, ModelRequest, Part, Passage, Role, ToolCall},
 };
 use konstruct_llm::{
     Anthropic, Ollama, OpenAi,
@@ -81,7 +81,7 @@ fn system() -> String {
     conversation().system
 }
 
-/// What was said last, with the passages behind it.
+/// The last message, followed by the passages.
 fn three() -> String {
     let told = conversation().told();
     match told.messages.last().map(|last| &*last.parts) {
@@ -124,7 +124,7 @@ async fn openai() {
 }
 
 #[tokio::test]
-async fn openai_names_the_limit_as_the_model_wants_it() {
+async fn openai_uses_the_right_name_of_the_limit() {
     for (model, newer) in [
         ("gpt-4.1-mini", false),
         ("llama-3", false),

@@ -1,4 +1,4 @@
-//! Every backend of this crate passes the suite of core, against fake providers that break off and fall silent.
+//! Every backend of this crate passes core's suite, against fake providers that break off and stall.
 
 use std::{sync::Arc, time::Duration};
 

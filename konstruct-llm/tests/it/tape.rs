@@ -1,8 +1,8 @@
-//! What was recorded plays again, without the provider.
+//! Recorded exchanges can be replayed without the provider.
 
 use std::fs;
 
-use konstruct_core::{ErrorKind, LlmBackend, LlmBackendExt as _, Secret};
+use konstruct_core::{ErrorKind, LlmBackend, Secret, llm::LlmBackendExt as _};
 use konstruct_llm::{
     Anthropic, Ollama, OpenAi,
     testkit::{FakeProvider, Fault, Reply, Tape},
@@ -20,7 +20,7 @@ fn backends(url: &str) -> Vec<Box<dyn LlmBackend>> {
 }
 
 #[tokio::test]
-async fn a_tape_answers_like_the_provider() {
+async fn a_tape_responds_like_the_provider() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tape.jsonl");
     let fake = FakeProvider::default();

@@ -1,4 +1,4 @@
-//! Spans and metrics by the conventions' names, and no word of a message in them unless it is asked for.
+//! Spans and metrics have the conventions' names, and contain no message text unless it is enabled.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +11,10 @@ use std::{
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    EmbedContext, EmbedKind, Embedder as _, ErrorKind, LlmBackend as _, LlmBackendExt as _,
-    ModelInfo, Secret, TenantId, Usage,
+    Embedder as _, ErrorKind, LlmBackend as _, Secret, TenantId,
+    embed::{EmbedContext, EmbedKind},
+    llm::{LlmBackendExt as _, ModelInfo},
+    money::Usage,
 };
 use konstruct_llm::{
     CallMetrics, Deployment, Observed, OpenAiEmbedder, Pool,
@@ -29,7 +31,7 @@ use crate::{ask, call};
 
 type Fields = BTreeMap<String, String>;
 
-/// Keeps the fields of every span, in the order in which they began.
+/// Records the fields of every span, in order of creation.
 #[derive(Clone, Debug, Default)]
 struct Spans(Arc<Mutex<Vec<(String, Fields)>>>, Arc<AtomicU64>);
 
@@ -200,7 +202,7 @@ async fn tenants_add_no_series() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_number_of_series_is_bounded() {
+async fn the_number_of_series_is_limited() {
     let metrics = Arc::new(CallMetrics::default());
     for number in 0..300 {
         let info = ModelInfo::new("scripted", format!("model-{number}"));
@@ -218,7 +220,7 @@ async fn the_number_of_series_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn content_is_there_when_it_is_asked_for() {
+async fn content_is_recorded_on_request() {
     let spans = Spans::default();
     let _guard = set_default(spans.clone());
     let pool = pool(true, &Arc::default());
@@ -232,7 +234,7 @@ async fn content_is_there_when_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_given_up_counts_as_cancelled() {
+async fn a_dropped_call_counts_as_cancelled() {
     let metrics = Arc::new(CallMetrics::default());
     let model = Scripted::new(ModelInfo::new("scripted", "m"), |_, _| begins("Half of it"));
     let pool = Pool::builder()
@@ -246,7 +248,7 @@ async fn a_call_that_is_given_up_counts_as_cancelled() {
 }
 
 #[tokio::test]
-async fn a_request_for_vectors_is_a_span_without_its_text() {
+async fn an_embedding_request_is_a_span_without_text() {
     let spans = Spans::default();
     let _guard = set_default(spans.clone());
     let fake = FakeProvider::new(|_| Reply::text("").usage(3, 0));

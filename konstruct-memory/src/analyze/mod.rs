@@ -1,10 +1,10 @@
-//! From text to terms: words in lower case, without those that say nothing, cut to their stems, without accents.
+//! Turns text into terms: lower-case words without stop words, stemmed, without accents.
 
 mod stop;
 
 use std::{borrow::Cow, collections::HashMap};
 
-use konstruct_core::Language;
+use konstruct_core::memory::Language;
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
@@ -18,15 +18,15 @@ fn algorithm(language: Language) -> Algorithm {
         Language::Italian => Algorithm::Italian,
         Language::Portuguese => Algorithm::Portuguese,
         Language::Dutch => Algorithm::Dutch,
-        // A language that this build does not know yet.
+        // A language that this build does not support yet.
         _ => Algorithm::English,
     }
 }
 
-/// Cuts a text into terms, in their order. People leave accents out when they chat, so words are equal without them.
+/// Splits a text into terms, in order. Accents are removed because people leave them out in chat.
 ///
 /// ```
-/// use konstruct_core::Language;
+/// use konstruct_core::memory::Language;
 /// use konstruct_memory::terms;
 ///
 /// assert_eq!(terms(Language::English, "Hi! When are you OPENING on Saturdays?"), ["open", "saturday"]);
@@ -36,16 +36,16 @@ fn algorithm(language: Language) -> Algorithm {
 pub fn terms(language: Language, text: &str) -> Vec<String> {
     let stemmer = Stemmer::create(algorithm(language));
     let mut terms = Vec::new();
-    for word in words(text).flat_map(|word| elided(language, word)) {
-        let word = spelled(language, word);
-        if !is_stop_word(language, &plain(&word)) {
-            terms.push(made_plain(stemmer.stem(&word).into_owned()));
+    for word in words(text).flat_map(|word| split_apostrophe(language, word)) {
+        let word = respell(language, word);
+        if !is_stop_word(language, &unaccented(&word)) {
+            terms.push(into_unaccented(stemmer.stem(&word).into_owned()));
         }
     }
     terms
 }
 
-/// Counts terms.
+/// Counts each term.
 pub(crate) fn count(terms: Vec<String>) -> HashMap<String, u32> {
     let mut counts = HashMap::new();
     for term in terms {
@@ -54,7 +54,7 @@ pub(crate) fn count(terms: Vec<String>) -> HashMap<String, u32> {
     counts
 }
 
-/// Words of letters and digits in lower case, with the apostrophes within.
+/// Splits text into lower-case words of letters and digits, with apostrophes inside a word kept.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let part = |c: char| !c.is_alphanumeric() && !is_combining_mark(c) && !matches!(c, '\'' | '’');
     text.split(part).filter_map(|word| {
@@ -68,9 +68,9 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What an apostrophe does: in French and Italian it ends a word (`l'adresse`), elsewhere it joins: `don't` is `dont`, `Acme's` is
-/// `acme`.
-fn elided(language: Language, word: String) -> impl Iterator<Item = String> {
+/// Handles apostrophes. In French and Italian an apostrophe ends a word (`l'adresse`). In other languages a final `'s` and all
+/// apostrophes are dropped: `don't` becomes `dont`, `Acme's` becomes `acme`.
+fn split_apostrophe(language: Language, word: String) -> impl Iterator<Item = String> {
     let (mut whole, mut parts) = (None, Vec::new());
     if !word.contains('\'') {
         whole = Some(word);
@@ -83,21 +83,21 @@ fn elided(language: Language, word: String) -> impl Iterator<Item = String> {
     whole.into_iter().chain(parts)
 }
 
-/// A word as the stemmer knows it: many leave out the accents that it looks for, or write an umlaut as two letters.
-fn spelled(language: Language, word: String) -> String {
+/// Restores the spelling that the stemmer expects: people often omit accents or write an umlaut as two letters.
+fn respell(language: Language, word: String) -> String {
     let ended = |from: &str, to: &str| word.strip_suffix(from).map(|begin| format!("{begin}{to}"));
     match language {
         Language::Spanish => ended("cion", "ción").or_else(|| ended("sion", "sión")),
         Language::Portuguese => ended("cao", "ção").or_else(|| ended("coes", "ções")),
         Language::German => return umlauts(&word),
-        // English words have no accents of their own.
-        Language::English => return made_plain(word),
+        // English words do not need accents.
+        Language::English => return into_unaccented(word),
         _ => None,
     }
     .unwrap_or(word)
 }
 
-/// `oeffnen` as `öffnen`; in `neue` the two letters are no umlaut, for a vowel stands before them.
+/// Turns `oeffnen` into `öffnen`. In `neue` the two letters are not an umlaut because a vowel precedes them.
 fn umlauts(word: &str) -> String {
     let mut out = String::with_capacity(word.len());
     let mut letters = word.chars().peekable();
@@ -122,8 +122,8 @@ fn umlauts(word: &str) -> String {
     out
 }
 
-/// A word without accents.
-fn plain(word: &str) -> Cow<'_, str> {
+/// Removes the accents of a word.
+fn unaccented(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         return Cow::Borrowed(word);
     }
@@ -141,15 +141,15 @@ fn plain(word: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The same, without a copy of a word that has none.
-fn made_plain(word: String) -> String {
+/// Removes the accents of a word, without a copy if it is ASCII.
+fn into_unaccented(word: String) -> String {
     if word.is_ascii() {
         return word;
     }
-    plain(&word).into_owned()
+    unaccented(&word).into_owned()
 }
 
-/// How many words a text has.
+/// Counts the words of a text.
 pub(crate) fn word_count(text: &str) -> usize {
     text.split_whitespace().count()
 }
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_lose_case_apostrophes_and_small_talk() {
+    fn words_lose_case_apostrophes_and_stop_words() {
         let check = |text: &str, expected: &[&str]| {
             assert_eq!(terms(Language::English, text), expected, "{text}");
         };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn small_talk_says_nothing_in_any_language() {
+    fn small_talk_yields_no_terms_in_any_language() {
         for (language, text) in [
             (
                 Language::German,

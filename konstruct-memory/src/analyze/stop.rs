@@ -1,8 +1,8 @@
-//! Words that say nothing about what a text is about, among them the small talk around a question. They stand without accents, in order.
+//! Stop words, including the small talk around a question. They are stored without accents, sorted.
 
-use konstruct_core::Language;
+use konstruct_core::memory::Language;
 
-/// Returns whether a word without accents says nothing.
+/// Returns whether a word without accents is a stop word.
 pub(super) fn is_stop_word(language: Language, word: &str) -> bool {
     list(language).binary_search(&word).is_ok()
 }
@@ -15,7 +15,7 @@ fn list(language: Language) -> &'static [&'static str] {
         Language::Italian => ITALIAN,
         Language::Portuguese => PORTUGUESE,
         Language::Dutch => DUTCH,
-        // A language that this build does not know yet is analysed as English.
+        // An unsupported language is analysed as English.
         _ => ENGLISH,
     }
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_are_in_order_and_without_accents() {
+    fn the_lists_are_sorted_and_unaccented() {
         for language in Language::ALL {
             let list = list(language);
             assert!(list.is_sorted_by(|a, b| a < b), "{language:?}");

@@ -1,12 +1,12 @@
-//! Comma-separated values: a row is a passage.
+//! Comma-separated values: each row is a passage.
 
 use super::Section;
 use crate::analyze::word_count;
 
-/// A longer first cell is no title.
+/// The most words of a first cell that is used as a title.
 const TITLE: usize = 16;
 
-/// What columns of questions and of answers are called.
+/// Names of columns that contain questions; [`ANSWER`] for answers.
 const QUESTION: &[&str] = &[
     "question",
     "questions",
@@ -29,7 +29,7 @@ const ANSWER: &[&str] = &[
     "antwoord",
 ];
 
-/// A section for each row, with the names of its columns. Two columns of questions and answers are an FAQ.
+/// Returns a section for each row, with the names of its columns. A table of a question column and an answer column is an FAQ.
 pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(text))
@@ -59,7 +59,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
         })
         .collect();
     if sections.is_empty() {
-        // Nothing but the names of columns.
+        // Only a header row.
         let text = names.join(", ");
         return vec![Section {
             path: Vec::new(),
@@ -94,7 +94,7 @@ fn is_faq(names: &[String]) -> bool {
     is(question, QUESTION) && is(answer, ANSWER)
 }
 
-/// What parts the columns: the one of the usual marks that stands most often in the first line, outside of quotes.
+/// Guesses the delimiter: the usual one that occurs most often in the first line, outside quotes.
 fn delimiter(text: &str) -> u8 {
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0), (b'|', 0)];
     let mut quoted = false;
@@ -109,7 +109,7 @@ fn delimiter(text: &str) -> u8 {
             _ => {}
         }
     }
-    // Of equal ones the first.
+    // The first of equally frequent ones.
     let most = counts.iter().rev().max_by_key(|(_, count)| *count);
     most.map_or(b',', |(mark, _)| *mark)
 }

@@ -5,7 +5,7 @@ use super::{
     plain::{self, answer, question},
 };
 
-/// A section for each pair. What stands before the first question is plain text; so is all of it where there is none.
+/// Returns a section for each pair. Text before the first question is plain text, and so is a text without questions.
 pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut before = Vec::new();
     let mut pairs: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
             .map(str::to_owned)
             .collect();
         sections.push(if paragraphs.is_empty() {
-            // A question that nobody answered is still something to find.
+            // A question without an answer is indexed too.
             Section {
                 path: Vec::new(),
                 paragraphs: vec![question.to_owned()],

@@ -2,7 +2,7 @@
 
 use super::Section;
 
-/// Markdown: a section for each heading, with the headings above it. What stands in a code fence is left as it is.
+/// Returns a section for each heading, with the headings above it. Code blocks are left unchanged.
 pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut sections = vec![Section::default()];
     let mut path: Vec<(usize, String)> = Vec::new();
@@ -55,7 +55,7 @@ fn flush(sections: &mut [Section], lines: &mut Vec<String>) {
     lines.clear();
 }
 
-/// A heading with its level: `## Title`, or a line that is bold as a whole.
+/// Returns the text and level of a heading: `## Title`, or a line that is entirely bold.
 fn heading(line: &str) -> Option<(usize, String)> {
     let level = line.bytes().take_while(|byte| *byte == b'#').count();
     if (1..=6).contains(&level) && line[level..].starts_with([' ', '\t']) {
@@ -71,7 +71,7 @@ fn heading(line: &str) -> Option<(usize, String)> {
     (!title.is_empty()).then_some((7, title))
 }
 
-/// The level of a line that makes the one above it a heading.
+/// Returns the level of a setext underline, which makes the line above it a heading.
 fn underline(line: &str) -> Option<usize> {
     let all = |mark: char| line.len() >= 2 && line.chars().all(|c| c == mark);
     if all('=') {
@@ -83,7 +83,7 @@ fn underline(line: &str) -> Option<usize> {
     }
 }
 
-/// A line across, or the line under a table's head.
+/// Returns whether a line is a thematic break or the delimiter row of a table.
 fn rule(line: &str) -> bool {
     line.len() >= 3
         && line
@@ -97,7 +97,7 @@ fn without_front_matter(text: &str) -> &str {
         .map_or(text, |(_, body)| body)
 }
 
-/// A line as it reads: a channel shows these marks as they are.
+/// Removes inline formatting, which a channel would show literally.
 fn without_marks(line: &str) -> String {
     let line = line.trim_start_matches("> ");
     let line = links(line);
@@ -108,7 +108,7 @@ fn without_marks(line: &str) -> String {
     }
 }
 
-/// `[text](address)` as `text (address)`.
+/// Turns `[text](address)` into `text (address)`.
 fn links(line: &str) -> String {
     let mut plain = String::new();
     let mut rest = line;

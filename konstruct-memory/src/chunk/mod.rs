@@ -1,4 +1,4 @@
-//! From documents to chunks: what one recall finds, and one answer quotes.
+//! Splits documents into chunks: the unit that a recall finds and an answer quotes.
 
 mod csv;
 mod faq;
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 /// A passage of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// The headings that it stands under, the outermost first.
+    /// The headings above it, the outermost first.
     pub path: Vec<String>,
-    /// Its text, without Markdown's marks.
+    /// Its text, without Markdown formatting.
     pub text: String,
 }
 
 impl Chunk {
-    /// Returns the heading or question that it stands right under; empty if there is none.
+    /// Returns the heading or question directly above it; empty if there is none.
     pub fn title(&self) -> &str {
         self.path.last().map_or("", String::as_str)
     }
 }
 
-/// Parts a document into chunks. A document with any text has at least one. Of a format that is not text, this takes what
-/// [`extract`](crate::extract) made of it.
+/// Splits a document into chunks. A document with any text has at least one. For formats that are not text, pass what
+/// [`extract`](crate::extract) returned.
 ///
 /// ```
 /// use konstruct_core::DocumentFormat;
@@ -40,7 +40,7 @@ impl Chunk {
 /// ```
 pub fn chunks(format: DocumentFormat, text: &str) -> Vec<Chunk> {
     let sections = match format {
-        // Pages of the web and of PDF are read into Markdown.
+        // HTML and PDF are extracted to Markdown.
         DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Pdf => {
             markdown::sections(text)
         }
@@ -58,7 +58,7 @@ pub fn chunks(format: DocumentFormat, text: &str) -> Vec<Chunk> {
         }
     }
     if chunks.is_empty() {
-        // Nothing but headings: they are what there is to say.
+        // Only headings: index the headings themselves.
         let text = sections
             .last()
             .map_or_else(|| text.trim().to_owned(), |last| last.path.join("\n"));
@@ -71,7 +71,7 @@ pub fn chunks(format: DocumentFormat, text: &str) -> Vec<Chunk> {
     chunks
 }
 
-/// What stands under one heading.
+/// The text under one heading.
 #[derive(Debug, Default, PartialEq)]
 struct Section {
     path: Vec<String>,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_parted_into_paragraphs_and_questions() {
+    fn text_is_split_into_paragraphs_and_questions() {
         let check = |text, expected| check(DocumentFormat::Text, text, expected);
         check("One.\n\nTwo\nlines.", &[("", "One."), ("", "Two\nlines.")]);
         check(
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn long_passages_are_parted_and_nothing_is_lost() {
+    fn long_passages_are_split_without_loss() {
         let sentence = "The quick brown fox jumps over the lazy dog every single day. ";
         for text in [
             sentence.repeat(100),
@@ -213,7 +213,8 @@ mod tests {
                     .flat_map(|chunk| chunk.path.iter().chain([&chunk.text]))
                     .flat_map(|text| [text.as_str(), " "])
                     .collect();
-                // Marks such as `Q:` and `A:` go, and columns have names: words of small letters and digits stay.
+                // Markers such as `Q:` and `A:` are dropped and columns get names: compare words of lower-case letters and
+                // digits.
                 let words = |text: &str| -> std::collections::BTreeSet<String> {
                     text.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit())
                         .filter(|word| !word.is_empty())
@@ -221,8 +222,11 @@ mod tests {
                         .collect()
                 };
                 let header: std::collections::BTreeSet<String> = match format {
-                    // A column without a value does not show its name.
-                    DocumentFormat::Csv => words(text.lines().next().unwrap_or("")),
+                    // A column without a value omits its name. Empty lines before the header are skipped.
+                    DocumentFormat::Csv => {
+                        let mut lines = text.lines();
+                        words(lines.find(|line| !line.is_empty()).unwrap_or(""))
+                    }
                     _ => Default::default(),
                 };
                 let (all, kept) = (words(&text), words(&kept));

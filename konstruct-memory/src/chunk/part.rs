@@ -1,21 +1,21 @@
-//! Long passages into shorter ones.
+//! Splits long passages.
 
-/// A longer passage is parted.
+/// The most words of a passage that is not split.
 pub(super) const LONGEST: usize = 120;
-/// The bytes of a long word: what is longer counts for several.
+/// The most bytes of a word: a longer one counts as several.
 const WORD: usize = 64;
-/// Paragraphs are put together up to so many words when a long passage is parted.
+/// The number of words up to which paragraphs are joined when a long passage is split.
 const GOAL: usize = 80;
 
-/// How many words a text is as long as: a text without blanks is not one word.
+/// Returns the length of a text in words. Long runs without whitespace count as several words.
 fn length(text: &str) -> usize {
     text.split_whitespace()
         .map(|word| word.len().div_ceil(WORD))
         .sum()
 }
 
-/// Puts paragraphs together: all of them if they are not long, otherwise by [`GOAL`]. A paragraph that is too long by itself is
-/// parted at its lines or sentences.
+/// Joins paragraphs: all of them if they are short, otherwise up to [`GOAL`] words each. A paragraph that is too long is split at
+/// its lines or sentences.
 pub(super) fn parts(paragraphs: &[String]) -> Vec<String> {
     if length(&paragraphs.join("\n")) <= LONGEST {
         let text = paragraphs.join("\n\n");
@@ -35,7 +35,7 @@ pub(super) fn parts(paragraphs: &[String]) -> Vec<String> {
     join(pieces)
 }
 
-/// Puts pieces together up to the goal.
+/// Joins pieces up to [`GOAL`] words.
 fn join(pieces: Vec<(&str, String)>) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut words = usize::MAX;
@@ -56,7 +56,7 @@ fn join(pieces: Vec<(&str, String)>) -> Vec<String> {
     parts
 }
 
-/// The lines of a paragraph, or its sentences; what is still too long is cut between words.
+/// Splits a paragraph into its lines and sentences. Longer ones are cut between words.
 fn sentences(paragraph: &str) -> Vec<(&'static str, String)> {
     let mut pieces = Vec::new();
     for line in paragraph.lines() {
@@ -71,7 +71,7 @@ fn sentences(paragraph: &str) -> Vec<(&'static str, String)> {
     pieces
 }
 
-/// A sentence ends at a mark with a blank after it: `9.30` is none.
+/// Splits a line into sentences. A sentence ends at a punctuation mark followed by whitespace, so not within `9.30`.
 fn by_sentence(line: &str) -> impl Iterator<Item = &str> {
     let mut ended = false;
     line.split_inclusive(move |c: char| {
@@ -82,7 +82,7 @@ fn by_sentence(line: &str) -> impl Iterator<Item = &str> {
     .map(str::trim)
 }
 
-/// Cuts what has no end into pieces of at most [`GOAL`] words.
+/// Cuts a long sentence into pieces of at most [`GOAL`] words.
 fn cut(sentence: &str) -> Vec<String> {
     if length(sentence) <= LONGEST {
         return vec![sentence.to_owned()];

@@ -3,7 +3,8 @@
 use super::Section;
 use crate::analyze::word_count;
 
-/// Text: each paragraph is its own passage. A short line that asks or announces is the heading of what follows.
+/// Returns a section for each paragraph. A short line that is a question or ends with a colon is the heading of the text below
+/// it.
 pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut sections = Vec::new();
     let mut heading: Option<String> = None;
@@ -11,12 +12,12 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
         let (first, rest) = paragraph.split_once('\n').unwrap_or((&paragraph, ""));
         let (title, body) = match question(first) {
             Some(question) => (Some(question), rest),
-            None if heading.is_none() && !rest.is_empty() && announces(first) => {
+            None if heading.is_none() && !rest.is_empty() && is_heading(first) => {
                 (Some(first.trim_end_matches(':')), rest)
             }
             None => (None, paragraph.as_str()),
         };
-        let alone = title.is_none() && rest.is_empty() && announces(first);
+        let alone = title.is_none() && rest.is_empty() && is_heading(first);
         if let Some(title) = title.filter(|_| body.trim().is_empty()) {
             heading = Some(title.to_owned());
         } else if alone {
@@ -39,7 +40,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     sections
 }
 
-/// The question of a line such as `Q: Where are you?`.
+/// Returns the question of a line such as `Q: Where are you?`.
 pub(super) fn question(line: &str) -> Option<&str> {
     ["Q:", "Q.", "Question:", "F:", "Frage:"]
         .iter()
@@ -48,7 +49,7 @@ pub(super) fn question(line: &str) -> Option<&str> {
         .filter(|rest| !rest.is_empty())
 }
 
-/// An answer without its mark.
+/// Removes the `A:` of an answer.
 pub(super) fn answer(text: &str) -> &str {
     ["A:", "A.", "Answer:", "Antwort:"]
         .iter()
@@ -57,12 +58,12 @@ pub(super) fn answer(text: &str) -> &str {
         .trim()
 }
 
-/// Whether a line is short and ends as a question or an announcement does.
-fn announces(line: &str) -> bool {
+/// Returns whether a line is short and ends like a question or an announcement.
+fn is_heading(line: &str) -> bool {
     word_count(line) <= 16 && (line.ends_with('?') || line.ends_with(':'))
 }
 
-/// Paragraphs, parted by blank lines.
+/// Splits text into paragraphs at blank lines.
 fn paragraphs(text: &str) -> Vec<String> {
     let mut paragraphs = Vec::new();
     let mut lines: Vec<&str> = Vec::new();

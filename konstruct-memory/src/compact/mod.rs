@@ -1,8 +1,8 @@
-//! Values as bytes, before they are sealed: JSON, compressed with a dictionary of what most of it repeats.
+//! Serializes values before they are sealed: JSON, compressed with a dictionary of its most frequent parts.
 //!
-//! A record of a turn is a few hundred bytes, of which nearly all are the names of fields and ids. LZ4 finds the names in the
-//! dictionary, and an id takes 17 bytes instead of its 32 digits. A file that holds a value needs the dictionary with which it was
-//! written, so one that was released never changes.
+//! A record of a turn is a few hundred bytes, mostly field names and ids. LZ4 finds the names in the dictionary, and an id takes
+//! 17 bytes instead of 32 hex digits. Reading a value needs the dictionary that it was written with, so a released dictionary
+//! never changes.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
@@ -15,26 +15,27 @@ use serde::{
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// JSON as it is.
+/// Uncompressed JSON.
 const PLAIN: u8 = 0;
-/// The length of what was compressed in four bytes, and LZ4 with [`DICTIONARY`] of [packed](pack) JSON.
+/// The uncompressed length in four bytes, then LZ4 with [`DICTIONARY`] of [packed](pack) JSON.
 const LZ4_1: u8 = 1;
 
-/// What values mostly repeat, the commonest last.
+/// Frequent parts of values, the most frequent last.
 const DICTIONARY: &[u8] = include_bytes!("dictionary-1.txt");
 
-/// What is shorter is not worth it.
+/// Shorter values are not compressed.
 const SHORT: usize = 32;
 
-/// Appends a value.
+/// Appends a serialized value.
 ///
 /// # Errors
-/// Where it is not JSON.
+/// The value cannot be serialized as JSON.
 pub(crate) fn encode_onto(value: &impl Serialize, row: &mut Vec<u8>) -> Result<()> {
     let from = row.len();
     row.push(PLAIN);
-    serde_json::to_writer(&mut *row, value)
-        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))?;
+    serde_json::to_writer(&mut *row, value).map_err(|error| {
+        Error::internal("a row could not be serialized as JSON").with_source(error)
+    })?;
     let json = row.get(from + 1..).unwrap_or_default();
     if json.len() < SHORT {
         return Ok(());
@@ -55,49 +56,49 @@ pub(crate) fn encode_onto(value: &impl Serialize, row: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Reads a value back.
+/// Deserializes a value.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] where it is none.
+/// [`ErrorKind::Corrupt`] if the bytes are not a value of this type.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(&json(bytes)?).map_err(damaged)
 }
 
-/// Reads those values of a list that are wanted; the others are skipped, which costs much less.
+/// Deserializes the selected values of a list. The others are skipped, which is much cheaper.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] where it is no such list, or has another length.
+/// [`ErrorKind::Corrupt`] if the bytes are not a list of this type, or if its length is not that of `selected`.
 pub(crate) fn decode_some<T: DeserializeOwned>(
     bytes: &[u8],
-    wanted: &[bool],
+    selected: &[bool],
 ) -> Result<Vec<Option<Arc<T>>>> {
     let json = json(bytes)?;
     let mut from = serde_json::Deserializer::from_slice(&json);
-    let wanted = Wanted::<T> {
-        wanted,
+    let select = Select::<T> {
+        selected,
         of: PhantomData,
     };
-    let read = from.deserialize_seq(wanted);
+    let read = from.deserialize_seq(select);
     read.and_then(|read| from.end().map(|()| read))
         .map_err(damaged)
 }
 
-struct Wanted<'a, T> {
-    wanted: &'a [bool],
+struct Select<'a, T> {
+    selected: &'a [bool],
     of: PhantomData<T>,
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Wanted<'_, T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Select<'_, T> {
     type Value = Vec<Option<Arc<T>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a list of {}", self.wanted.len())
+        write!(f, "a list of {}", self.selected.len())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut read = Vec::with_capacity(self.wanted.len());
-        for wanted in self.wanted {
-            let next = if *wanted {
+        let mut read = Vec::with_capacity(self.selected.len());
+        for selected in self.selected {
+            let next = if *selected {
                 list.next_element()?.map(|value| Some(Arc::new(value)))
             } else {
                 list.next_element()?.map(|IgnoredAny| None)
@@ -108,25 +109,27 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Wanted<'_, T> {
     }
 }
 
-/// Reads the JSON of a value.
+/// Returns the JSON of a value.
 fn json(bytes: &[u8]) -> Result<Cow<'_, [u8]>> {
     match bytes {
         [PLAIN, json @ ..] => Ok(Cow::Borrowed(json)),
         [LZ4_1, rest @ ..] => {
-            let (len, compressed) = rest.split_first_chunk().ok_or_else(|| damaged("short"))?;
+            let (len, compressed) = rest
+                .split_first_chunk()
+                .ok_or_else(|| damaged("truncated"))?;
             let len = u32::from_le_bytes(*len) as usize;
             let packed = decompress_with_dict(compressed, len, DICTIONARY).map_err(damaged)?;
-            let json = unpack(&packed).ok_or_else(|| damaged("short"))?;
+            let json = unpack(&packed).ok_or_else(|| damaged("truncated"))?;
             Ok(Cow::Owned(json))
         }
-        _ => Err(damaged("of an unknown form")),
+        _ => Err(damaged("unknown format")),
     }
 }
 
-/// What stands before the 16 bytes of an id. JSON has no such byte.
+/// Marks the 16 bytes of an id. JSON does not contain this byte.
 const ID: u8 = 1;
 
-/// Writes each id, which is an underscore and 32 lower-case hexadecimal digits, in 16 bytes.
+/// Replaces each id, an underscore and 32 lower-case hexadecimal digits, by a marker and 16 bytes.
 fn pack(json: &[u8]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(json.len());
     let mut rest = json;
@@ -154,7 +157,7 @@ fn from_digits(digits: &[u8; 32]) -> Option<[u8; 16]> {
     Some(id)
 }
 
-/// Reads what was packed; `None` where an id is cut off.
+/// Undoes [`pack`]; `None` if an id is truncated.
 fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     let mut json = Vec::with_capacity(2 * packed.len());
     let mut rest = packed;
@@ -171,7 +174,7 @@ fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn damaged(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::new(ErrorKind::Corrupt, "a stored row does not read back").with_source(error)
+    Error::new(ErrorKind::Corrupt, "a stored row is damaged").with_source(error)
 }
 
 #[cfg(test)]
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_becomes_small() {
+    fn a_record_is_compressed() {
         let record = json!({
             "v": 1, "turn": "trn_01a22b53815c7102a181870909a1d936", "at": 1_796_023_222_702_793_u64,
             "cause": "employee", "entry": {"action": {"send": {
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(decode::<Value>(&row).unwrap(), record);
     }
 
-    /// What was written with it needs it.
+    /// Stored values need the dictionary that they were written with.
     #[test]
     fn the_dictionary_never_changes() {
         let hash = hex::encode(Sha256::digest(DICTIONARY));
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_an_error() {
+    fn invalid_bytes_are_an_error() {
         for bytes in [
             &b""[..],
             b"{}",
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_packed_and_what_looks_like_one_is_not_changed() {
+    fn ids_are_packed_and_similar_text_is_unchanged() {
         let id = "cnv_605403e83aa206b3d23e2b3b2356de1e";
         let texts = [
             id,
@@ -249,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn of_a_list_is_read_what_is_wanted() {
+    fn only_the_selected_values_are_read() {
         let row = encoded(&json!(["a", {"b": [1, "2"]}, "c"]));
         let read = |wanted: &[bool]| decode_some::<String>(&row, wanted);
         let found: Vec<_> = read(&[true, false, true]).unwrap();
         let texts: Vec<_> = found.iter().map(Option::as_deref).collect();
         assert_eq!(texts, [Some(&"a".to_owned()), None, Some(&"c".to_owned())]);
-        // One that is no text, and lists that are longer and shorter.
+        // Not a text, and lists that are longer and shorter than the selection.
         for wanted in [&[true, true, true][..], &[false; 4], &[false; 2]] {
             let error = read(wanted).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{wanted:?}");

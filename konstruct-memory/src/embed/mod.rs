@@ -1,4 +1,4 @@
-//! The built-in embedder: a table of vectors, one for each token of a vocabulary.
+//! The built-in embedder: a table with a vector for each token of a vocabulary.
 
 mod table;
 mod token;
@@ -6,20 +6,20 @@ mod token;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use konstruct_core::{EmbedContext, Embedder, Language, Result};
+use konstruct_core::{Embedder, Result, embed::EmbedContext, memory::Language};
 
 use self::table::Table;
 
 static BYTES: &[u8] = include_bytes!("../../data/static-minilm-256.bin");
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(BYTES));
 
-/// So many tokens of a text are read; a passage has far fewer.
+/// The most tokens of a text that are read. A passage has far fewer.
 const TOKENS: usize = 4096;
 
 /// Embeds English texts without a network and without a neural network.
 ///
-/// A text's vector is the mean of its tokens' vectors, and has length 1; that of a text without a known token is zero. The table was
-/// distilled from all-MiniLM-L6-v2: `data/NOTICE.md` says how, and what its licence is.
+/// The vector of a text is the mean of its tokens' vectors, normalised to length 1. It is zero if no token is known. The table
+/// was distilled from all-MiniLM-L6-v2: `data/NOTICE.md` describes how, and the licence.
 ///
 /// ```
 /// use konstruct_memory::StaticEmbedder;
@@ -34,7 +34,7 @@ const TOKENS: usize = 4096;
 pub struct StaticEmbedder;
 
 impl StaticEmbedder {
-    /// Makes one. The table is in the program, and read at the first use.
+    /// Creates an embedder. The table is compiled in, and parsed at the first use.
     pub fn new() -> Self {
         Self
     }
@@ -75,7 +75,7 @@ impl Embedder for StaticEmbedder {
 
 #[cfg(test)]
 mod tests {
-    use konstruct_core::{EmbedKind, TenantId};
+    use konstruct_core::{TenantId, embed::EmbedKind};
     use sha2::{Digest as _, Sha256};
 
     use super::*;
@@ -86,8 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_the_one_that_the_id_names() {
-        // Vectors in stores are kept under the id: another table needs another version there.
+    fn the_table_matches_the_id() {
+        // Stores keep vectors by this id, so another table needs another version in the id.
         let sum = hex::encode(Sha256::digest(BYTES));
         assert_eq!(
             sum,
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_is_nearer() {
+    fn texts_with_the_same_meaning_are_nearer() {
         for (question, near, far) in [
             ("refund my order", "money back", "opening hours"),
             (
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_each_by_itself_in_order() {
+    async fn a_batch_embeds_each_text_in_order() {
         let embedder = StaticEmbedder::new();
         let texts = ["one", "", "two three"];
         let context = |kind| EmbedContext::new(TenantId::new(), kind, "c");

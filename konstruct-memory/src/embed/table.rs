@@ -1,28 +1,29 @@
 //! The table: a row of bytes and a scale for each token.
 //!
-//! The file is `kstatic1`; three `u32`: rows, numbers a row, bytes of tokens; a `f32` a row: its scale; the rows, a signed byte a
-//! number; the tokens, one a line. Numbers are little endian. A token that goes on within a word begins with `##`.
+//! File format `kstatic1`: three `u32` (rows, numbers a row, bytes of the tokens); a `f32` scale for each row; the rows, one
+//! signed byte for each number; the tokens, one a line. Numbers are little-endian. A token that continues a word begins with
+//! `##`.
 
 use std::{collections::HashMap, fmt};
 
-/// A table, read.
+/// A parsed table.
 pub(super) struct Table {
     dim: usize,
     scales: Vec<f32>,
     rows: &'static [u8],
-    /// Tokens that begin a word, and those that go on within one.
+    /// Tokens that begin a word, and tokens that continue one.
     begin: HashMap<&'static str, u32>,
     within: HashMap<&'static str, u32>,
 }
 
 impl Table {
-    /// Reads a file that this crate ships.
+    /// Parses a file that this crate ships.
     ///
     /// # Panics
-    /// The file is none.
+    /// The file is malformed.
     pub(super) fn read(bytes: &'static [u8]) -> Self {
         let (mark, bytes) = bytes.split_at(8);
-        assert_eq!(mark, b"kstatic1", "the static table is of another kind");
+        assert_eq!(mark, b"kstatic1", "the static table has another format");
         let (sizes, bytes) = bytes.split_at(12);
         let sizes: Vec<usize> = words(sizes)
             .map(|four| u32::from_le_bytes(four) as usize)
@@ -57,13 +58,13 @@ impl Table {
         self.dim
     }
 
-    /// Finds a token: the beginning of a word, or a part within one.
+    /// Finds a token that begins a word, or one that continues it.
     pub(super) fn find(&self, token: &str, begins: bool) -> Option<u32> {
         let tokens = if begins { &self.begin } else { &self.within };
         tokens.get(token).copied()
     }
 
-    /// Adds a token's vector.
+    /// Adds the vector of a token.
     pub(super) fn add(&self, token: u32, sum: &mut [f32]) {
         let token = token as usize;
         let scale = self.scales[token];

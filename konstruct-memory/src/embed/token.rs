@@ -1,52 +1,53 @@
-//! From text to tokens, as the uncased English BERT has them: lower case, no accents, words and marks apart, and of each word the
-//! longest part that is known, then of the rest.
+//! Tokenizes text like the uncased English BERT: lower case, no accents, words and punctuation separated, and each word split
+//! into the longest known tokens from left to right.
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-/// A longer word is none.
+/// The most bytes of a word; a longer one has no tokens.
 const LONGEST: usize = 100;
 
-/// Returns the tokens of a text, as `find` knows them: it is asked for a part, and whether that begins a word. A word that cannot be
-/// made of known parts is left out.
+/// Returns the tokens of a text. `find` looks up a part, given whether it begins a word. A word that cannot be split into known
+/// tokens is skipped.
 pub(super) fn tokens<'a, T: 'a>(
     text: &'a str,
     find: impl Fn(&str, bool) -> Option<T> + Copy + 'a,
 ) -> impl Iterator<Item = T> + 'a {
     text.split_whitespace().flat_map(move |piece| {
-        let plain = plain(piece);
-        parts(&plain)
+        let piece = normalized(piece);
+        parts(&piece)
             .flat_map(|word| word_tokens(word, find))
             .collect::<Vec<_>>()
     })
 }
 
-/// A piece in lower case, without accents and without what is not seen.
-fn plain(piece: &str) -> String {
+/// Returns a piece in lower case, without accents and invisible characters.
+fn normalized(piece: &str) -> String {
     if piece.is_ascii() {
-        let seen = piece.chars().filter(|c| !c.is_control());
-        return seen.map(|c| c.to_ascii_lowercase()).collect();
+        let visible = piece.chars().filter(|c| !c.is_control());
+        return visible.map(|c| c.to_ascii_lowercase()).collect();
     }
-    let seen = piece.chars().filter(|c| !unseen(*c));
-    seen.flat_map(char::to_lowercase)
+    let visible = piece.chars().filter(|c| !is_invisible(*c));
+    visible
+        .flat_map(char::to_lowercase)
         .nfd()
         .filter(|c| !is_combining_mark(*c))
         .collect()
 }
 
-fn unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{fffd}' | '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}')
 }
 
-/// Words, and each mark and each Chinese character by itself.
+/// Splits a piece into words. Each punctuation mark and each Chinese character is a part of its own.
 fn parts(piece: &str) -> impl Iterator<Item = &str> {
     let mut rest = piece;
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
-        let end = if alone(first) {
+        let end = if stands_alone(first) {
             first.len_utf8()
         } else {
-            rest.find(alone).unwrap_or(rest.len())
+            rest.find(stands_alone).unwrap_or(rest.len())
         };
         let (part, after) = rest.split_at(end);
         rest = after;
@@ -54,12 +55,12 @@ fn parts(piece: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn alone(c: char) -> bool {
+fn stands_alone(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_punctuation();
     }
     matches!(c,
-        // Marks.
+        // Punctuation.
         '¡' | '§' | '«' | '¶' | '·' | '»' | '¿' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{2043}' | '\u{2045}'..='\u{2051}'
         | '\u{2053}'..='\u{205e}' | '\u{207d}' | '\u{207e}' | '\u{2308}'..='\u{230b}' | '\u{2329}' | '\u{232a}' | '\u{3001}'..='\u{3003}'
         | '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301f}' | '\u{30fb}' | '\u{ff01}'..='\u{ff03}' | '\u{ff05}'..='\u{ff0a}'
@@ -132,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_made_of_words_and_marks(text in ".{0,200}") {
-            let kept: Vec<String> = text.split_whitespace().map(plain).collect();
+            let kept: Vec<String> = text.split_whitespace().map(normalized).collect();
             for piece in kept {
                 let together: String = parts(&piece).collect();
                 prop_assert_eq!(together, piece);

@@ -11,13 +11,13 @@ struct Pair {
     answer: String,
 }
 
-/// Turns a JSON array of pairs into lines; other text stays as it is.
+/// Turns a JSON array of pairs into `Q:` and `A:` lines. Other text is returned unchanged.
 pub(super) fn lines(text: String) -> Result<String> {
     if !text.trim_start().starts_with('[') {
         return Ok(text);
     }
     let pairs: Vec<Pair> = serde_json::from_str(&text).map_err(|error| {
-        invalid("is no JSON array of objects with `question` and `answer`").with_source(error)
+        invalid("is not a JSON array of objects with `question` and `answer`").with_source(error)
     })?;
     let line = |pair: Pair| {
         let question: Vec<&str> = pair.question.split_whitespace().collect();

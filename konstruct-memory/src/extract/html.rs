@@ -1,20 +1,20 @@
-//! Pages of the web into Markdown: what a reader reads. One pass over the tokens, and no tree: depth costs nothing.
+//! Turns HTML into Markdown of the visible text. One pass over the tokens without building a tree, so nesting costs nothing.
 
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 
-/// What holds nothing to read.
-const UNREAD: &[&str] = &[
+/// Elements without visible text.
+const WITHOUT_TEXT: &[&str] = &[
     "script", "style", "noscript", "template", "svg", "math", "head", "iframe", "object", "canvas",
     "select", "textarea", "button",
 ];
-/// What stands around what a page is about.
-const AROUND: &[&str] = &["nav", "footer", "aside"];
-/// What has no end.
+/// Elements around the main content.
+const SURROUNDING: &[&str] = &["nav", "footer", "aside"];
+/// Elements without an end tag.
 const VOID: &[&str] = &[
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",
     "wbr",
 ];
-/// What begins and ends a paragraph.
+/// Elements that begin and end a paragraph.
 const BLOCK: &[&str] = &[
     "address",
     "article",
@@ -42,11 +42,11 @@ const BLOCK: &[&str] = &[
     "ul",
 ];
 
-/// Returns a page as Markdown. A page that is nothing but navigation is returned with it.
+/// Returns a page as Markdown. Navigation is included only if the page has nothing else.
 pub(super) fn markdown(page: &str) -> String {
-    let text = read(page, &[UNREAD, AROUND].concat());
+    let text = read(page, &[WITHOUT_TEXT, SURROUNDING].concat());
     if text.is_empty() {
-        return read(page, UNREAD);
+        return read(page, WITHOUT_TEXT);
     }
     text
 }
@@ -77,25 +77,25 @@ fn name(bytes: &[u8]) -> String {
 #[derive(Debug, Default)]
 struct Writer {
     out: String,
-    /// The paragraph that is being read: its lines.
+    /// The current paragraph, as lines.
     line: String,
-    /// What its first line begins with.
+    /// The prefix of its first line.
     mark: String,
-    /// The element that is left out, and how often it is open.
+    /// The skipped element, and how deep it is nested.
     left_out: Option<(String, u32)>,
     /// Where the text of a link begins in the line, and its address.
     link: Option<(usize, String)>,
     row: Option<Row>,
-    /// The names of a table's columns.
+    /// The column names of a table.
     names: Vec<String>,
     verbatim: bool,
 }
 
-/// A row of a table that is being read.
+/// The current row of a table.
 #[derive(Debug, Default)]
 struct Row {
     cells: Vec<String>,
-    /// Whether all cells are heads so far.
+    /// Whether all cells so far are headers.
     heads: bool,
 }
 
@@ -242,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// A row of heads names the columns; every other row is a line.
+    /// Ends a row. A row of header cells names the columns; every other row becomes a line.
     fn end_row(&mut self) {
         self.end_cell();
         let Some(row) = self.row.take() else { return };
@@ -270,7 +270,7 @@ impl Writer {
         self.out.push_str("\n\n");
     }
 
-    /// Ends a paragraph. Within a cell of a table it is a part of it.
+    /// Ends a paragraph. In a table cell it becomes a part of the cell.
     fn paragraph(&mut self) {
         self.end_link();
         let mark = std::mem::take(&mut self.mark);
@@ -288,7 +288,7 @@ impl Writer {
                 .collect()
         };
         if lines.iter().all(|line| line.trim().is_empty()) {
-            // A mark waits for its text: `<li><p>text`.
+            // The prefix waits for its text: `<li><p>text`.
             self.mark = mark;
             return;
         }
@@ -316,7 +316,7 @@ fn attribute(tag: &StartTag<()>, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&value.value).trim().to_owned())
 }
 
-/// What a reader does not see is not read either: it may be there to mislead.
+/// Returns whether an element is hidden. Text that a reader does not see is skipped: it may be there to mislead.
 fn hidden(tag: &StartTag<()>) -> bool {
     let style = attribute(tag, "style").unwrap_or_default().to_lowercase();
     let style: String = style.chars().filter(|c| !c.is_whitespace()).collect();
@@ -326,7 +326,7 @@ fn hidden(tag: &StartTag<()>) -> bool {
         || style.contains("visibility:hidden")
 }
 
-/// Whether an address says something by itself.
+/// Returns whether an address is worth keeping.
 fn followed(address: &str) -> bool {
     let known = ["http://", "https://", "mailto:", "tel:"];
     known.iter().any(|scheme| address.starts_with(scheme)) && !address.contains([' ', ')', '('])
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_what_is_not_closed_cost_nothing() {
+    fn depth_and_unclosed_elements_cost_nothing() {
         let deep = "<div>".repeat(50_000) + "in" + &"</nav></table></li>".repeat(20_000);
         assert_eq!(markdown(&deep), "in\n");
         let open = "<table><tr><td>".repeat(20_000) + "x";

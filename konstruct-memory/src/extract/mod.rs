@@ -1,4 +1,4 @@
-//! From the bytes of a document to text that can be parted: what is not text becomes Markdown.
+//! Extracts text from the bytes of a document. Formats that are not text become Markdown.
 
 mod faq;
 mod html;
@@ -7,16 +7,16 @@ mod pdf;
 
 use konstruct_core::{DocumentFormat, Error, Result};
 
-/// The most bytes of text of a document.
+/// The most bytes of text a document may have.
 const TEXT: usize = 1 << 20;
 
 /// Returns the text of a document, for [`chunks`](crate::chunks).
 ///
-/// * Text, Markdown and CSV stay as they are.
-/// * Of HTML become headings, paragraphs, lists, rows of tables and links in Markdown. Scripts, styles, navigation, footers and what
-///   a reader does not see are left out.
-/// * Of PDF becomes Markdown with a heading for each page. Needs the feature `pdf`.
-/// * Of a JSON array of objects with `question` and `answer` become `Q:` and `A:` lines.
+/// * Text, Markdown and CSV are returned unchanged.
+/// * HTML becomes Markdown with its headings, paragraphs, lists, table rows and links. Scripts, styles, navigation, footers and
+///   hidden elements are dropped.
+/// * PDF becomes Markdown with a heading for each page. Needs the feature `pdf`.
+/// * A JSON array of objects with `question` and `answer` becomes `Q:` and `A:` lines.
 ///
 /// ```
 /// use konstruct_core::DocumentFormat;
@@ -41,7 +41,7 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
         DocumentFormat::Pdf => {
             return Err(Error::new(
                 konstruct_core::ErrorKind::Unsupported,
-                "content: this build does not read PDF",
+                "content: this build cannot read PDF",
             ));
         }
         _ => utf8(content)?,
@@ -59,7 +59,7 @@ fn invalid(message: &str) -> Error {
     Error::invalid("content", message)
 }
 
-/// UTF-8, or UTF-16 that says so: spreadsheets write both.
+/// Decodes UTF-8, or UTF-16 with a byte order mark: spreadsheets write both.
 fn utf8(content: &[u8]) -> Result<String> {
     let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -72,7 +72,7 @@ fn utf8(content: &[u8]) -> Result<String> {
         [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
         bytes => std::str::from_utf8(bytes).ok().map(str::to_owned),
     };
-    text.ok_or_else(|| invalid("is not UTF-8"))
+    text.ok_or_else(|| invalid("is not UTF-8 or UTF-16: save it as UTF-8"))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use crate::chunks;
 
     #[test]
-    fn text_is_read_in_its_encoding() {
+    fn text_is_decoded() {
         let check = |content: &[u8], expected: Option<&str>| {
             let text = extract(DocumentFormat::Text, content);
             assert_eq!(text.as_deref().ok(), expected, "{content:?}");

@@ -1,6 +1,7 @@
-//! PDF into Markdown: the text of each page under a heading with its number.
+//! Turns PDF into Markdown: the text of each page under a heading with its number.
 //!
-//! The parser is given limits for whatever can be blown up; a file may still be anything, so that a panic of it is an error too.
+//! The parser has limits for everything that can be decompressed. A file may still contain anything, so a panic of the parser is
+//! returned as an error.
 
 use std::{
     collections::BTreeMap,
@@ -17,23 +18,23 @@ use super::{TEXT, invalid};
 
 /// The most pages.
 const PAGES: usize = 2000;
-/// The most bytes that all streams of a kind may become: each gets its part, and no more than [`STREAM`].
+/// The most bytes that all streams together may decompress to. They share it equally, with at most [`STREAM`] each.
 const ALL: usize = 256 << 20;
 const STREAM: usize = 16 << 20;
-/// The least that a stream may become.
+/// The minimum share of a stream.
 const LEAST: usize = 128 << 10;
 
 /// Returns the text of a PDF.
 pub(super) fn markdown(content: &[u8]) -> Result<String> {
     let head = &content[..content.len().min(1024)];
     if find(head, b"%PDF-") == 0 {
-        return Err(invalid("is no PDF"));
+        return Err(invalid("is not a PDF"));
     }
     let read = catch_unwind(AssertUnwindSafe(|| read(content)));
     read.unwrap_or_else(|_| Err(invalid("is a PDF that cannot be read")))
 }
 
-/// How often something stands in it.
+/// Counts the occurrences of a byte string.
 fn find(content: &[u8], wanted: &[u8]) -> usize {
     content
         .windows(wanted.len())
@@ -89,7 +90,7 @@ fn encrypted() -> Error {
     invalid("is an encrypted PDF: save it without a password")
 }
 
-/// What each of so many streams may become.
+/// Returns the share of each of this many streams.
 fn share(streams: usize) -> usize {
     (ALL / streams.max(1)).clamp(LEAST, STREAM)
 }
@@ -108,11 +109,11 @@ fn encodings<'a>(
     fonts.into_iter().filter_map(encoding).collect()
 }
 
-/// The lines of a page, as far as the places of its pieces tell.
+/// The lines of a page, reconstructed from the positions of its text pieces.
 #[derive(Debug, Default)]
 struct Page {
     out: String,
-    /// Where the next piece stands, and where the last one began and how many letters it had.
+    /// Where the next piece is placed, where the current line began, and where the last piece began with its number of letters.
     at: (f32, f32),
     line: (f32, f32),
     last: (f32, f32, usize),
@@ -198,7 +199,7 @@ impl Page {
         } else if down > 0.4 * height {
             self.out.push('\n');
         } else if (self.at.0, self.at.1) != (x, y) {
-            // A letter is about half as wide as it is high. Single letters that are set one by one belong together.
+            // A letter is about half as wide as it is high. Letters that are placed one by one belong together.
             let gap = self.at.0 - x - 0.5 * height * letters as f32;
             if letters > 1 || gap.abs() > 0.4 * height {
                 self.out.push(' ');
@@ -209,9 +210,9 @@ impl Page {
     }
 }
 
-/// The text of strings; a wide gap between two of them is a blank.
+/// Appends the text of strings. A wide gap between two of them becomes a space.
 fn pieces(text: &mut String, encoding: &Encoding<'_>, operands: &[Object], depth: u8) {
-    /// Thousandths of the letters' height.
+    /// In thousandths of the letters' height.
     const GAP: f32 = -180.0;
     for operand in operands {
         match operand {
@@ -231,7 +232,7 @@ fn pieces(text: &mut String, encoding: &Encoding<'_>, operands: &[Object], depth
     }
 }
 
-/// Lines without superfluous blanks, and words that were parted at the end of a line in one piece.
+/// Joins lines without superfluous whitespace, and rejoins words that were hyphenated at the end of a line.
 fn joined(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -242,7 +243,7 @@ fn joined(text: &str) -> String {
         if parted && line.starts_with(char::is_lowercase) {
             out.truncate(out.len() - 2);
         }
-        // What looks like a heading of Markdown is none.
+        // Text that looks like a Markdown heading is escaped.
         if line.starts_with('#') {
             out.push('\u{200b}');
         }
@@ -259,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// A PDF with a page for each stream of operations.
+    /// Builds a PDF with a page for each stream of operations.
     fn pdf(pages: &[&str], compress: bool) -> Vec<u8> {
         let mut document = Document::with_version("1.5");
         let tree = document.new_object_id();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_so() {
+    fn unreadable_files_are_named_as_such() {
         let check = |bytes: &[u8], expected: &str| {
             let error = markdown(bytes)
                 .map(|text| text.len())
@@ -311,12 +312,12 @@ mod tests {
                 "{error}"
             );
         };
-        check(b"", "no PDF");
+        check(b"", "not a PDF");
         check(b"%PDF-1.5\n", "cannot be read");
         check(&pdf(&["q Q"], false), "scan");
         let many = "BT /F1 9 Tf (many more words) Tj ET\n".repeat(120_000);
         check(&pdf(&[&many], true), "text");
-        // A stream of 24 MiB in a few KiB.
+        // A stream of 24 MiB, compressed to a few KiB.
         let bomb = " ".repeat(24 << 20);
         check(&pdf(&[&bomb], true), "cannot be read");
     }

@@ -1,62 +1,69 @@
-//! Facts: remembered with the words that they stand on, superseded and never changed.
+//! Facts. Each has quotes as its source. A fact is superseded, never changed.
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Fact, FactId, Facts, Language, NewFact, Quote, Result, Scope,
-    TenantId,
-    memory::rules::{Ground, grounded},
+    ConversationId, Error, ErrorKind, Result, TenantId,
+    id::FactId,
+    memory::{
+        Fact, Facts, Language, NewFact, Quote, Scope,
+        rules::{Ground, grounded},
+    },
 };
 
 use super::{
-    said,
-    settings::{Tries, may_keep, row, rows, settings, unknown_person},
-    shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, What},
+    backend::{Group, MemoryBackend, Plan, RowKind, Unit, UnitInfo, UnitKey, UnitKind},
+    messages,
+    settings::{Retries, may_keep, row, rows, settings, unknown_person},
     space::{self, Owner, home, space},
     unit,
 };
 use crate::seal::TenantKey;
 
-/// Remembers a fact.
-pub(crate) async fn remember(shelf: &dyn Shelf, tenant: TenantId, new: NewFact) -> Result<Fact> {
-    let mut tries = Tries::new(shelf, tenant);
+/// Stores a fact.
+pub(crate) async fn remember(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+    new: NewFact,
+) -> Result<Fact> {
+    let mut tries = Retries::new(backend, tenant);
     loop {
-        let mut plan = Plan::on(shelf, tenant).await?;
-        let fact = add(shelf, tenant, &mut plan, &new).await?;
-        if shelf.commit(tenant, plan).await? {
+        let mut plan = Plan::on(backend, tenant).await?;
+        let fact = add(backend, tenant, &mut plan, &new).await?;
+        if backend.commit(tenant, plan).await? {
             return Ok(fact);
         }
         tries.again().await?;
     }
 }
 
-/// Ends a fact, and puts another in its place if there is one.
+/// Ends a fact, and adds its successor if there is one.
 pub(crate) async fn supersede(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     old: FactId,
     new: Option<NewFact>,
 ) -> Result<Option<Fact>> {
-    let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::new(shelf, tenant);
+    let key = backend.tenant_key(tenant).await?;
+    let mut tries = Retries::new(backend, tenant);
     loop {
-        let mut plan = Plan::on(shelf, tenant).await?;
-        let kept: Option<Fact> = row(shelf, tenant, Kind::Fact, old.as_bytes()).await?;
+        let mut plan = Plan::on(backend, tenant).await?;
+        let kept: Option<Fact> = row(backend, tenant, RowKind::Fact, old.as_bytes()).await?;
         let mut kept = kept.ok_or_else(|| Error::not_found("fact"))?;
         if kept.valid_to.is_some() {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                "the fact was superseded before",
+                "the fact is already superseded",
             ));
         }
         let fact = match &new {
-            Some(new) => Some(add(shelf, tenant, &mut plan, new).await?),
+            Some(new) => Some(add(backend, tenant, &mut plan, new).await?),
             None => None,
         };
-        kept.valid_to = Some(shelf.now().await?);
+        kept.valid_to = Some(backend.now().await?);
         kept.superseded_by = fact.as_ref().map(|fact| fact.id);
-        plan.take_out
-            .extend(unit_key(shelf, &key, tenant, &kept).await?);
-        plan.put_row(Kind::Fact, old.as_bytes().to_vec(), &kept, &kept.persons)?;
-        if shelf.commit(tenant, plan).await? {
+        plan.remove_units
+            .extend(unit_key(backend, &key, tenant, &kept).await?);
+        plan.put_row(RowKind::Fact, old.as_bytes().to_vec(), &kept, &kept.persons)?;
+        if backend.commit(tenant, plan).await? {
             return Ok(fact);
         }
         tries.again().await?;
@@ -64,21 +71,25 @@ pub(crate) async fn supersede(
 }
 
 /// Lists facts, the newest first.
-pub(crate) async fn facts(shelf: &dyn Shelf, tenant: TenantId, query: Facts) -> Result<Vec<Fact>> {
-    let key = shelf.tenant_key(tenant).await?;
+pub(crate) async fn facts(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+    query: Facts,
+) -> Result<Vec<Fact>> {
+    let key = backend.tenant_key(tenant).await?;
     let when = match query.as_of {
         Some(when) => when,
-        None => shelf.now().await?,
+        None => backend.now().await?,
     };
-    let seen = space::seen(shelf, &key, tenant, &query.audience).await?;
+    let seen = space::visible_to(backend, &key, tenant, &query.audience).await?;
     let places = space::places(&key, &seen, Scope::FACTS);
     let mut found = Vec::new();
-    for (_, fact) in rows::<Fact>(shelf, tenant, Kind::Fact, &[]).await? {
+    for (_, fact) in rows::<Fact>(backend, tenant, RowKind::Fact, &[]).await? {
         let wanted = query.about.is_none_or(|person| fact.about == Some(person));
         if !wanted || !fact.holds_at(when) {
             continue;
         }
-        let at = unit_key(shelf, &key, tenant, &fact).await?;
+        let at = unit_key(backend, &key, tenant, &fact).await?;
         let seen = at.is_some_and(|at| {
             places.iter().any(|place| {
                 place.space == at.space && place.group.is_none_or(|group| group == at.group)
@@ -92,41 +103,46 @@ pub(crate) async fn facts(shelf: &dyn Shelf, tenant: TenantId, query: Facts) -> 
     Ok(found)
 }
 
-/// Checks a new fact and plans it.
-async fn add(shelf: &dyn Shelf, tenant: TenantId, plan: &mut Plan, new: &NewFact) -> Result<Fact> {
-    let key = shelf.tenant_key(tenant).await?;
-    let now = shelf.now().await?;
-    let owner = space::owner(shelf, &key, tenant, (new.owner, &new.sources)).await?;
+/// Checks a new fact and adds it to the plan.
+async fn add(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+    plan: &mut Plan,
+    new: &NewFact,
+) -> Result<Fact> {
+    let key = backend.tenant_key(tenant).await?;
+    let now = backend.now().await?;
+    let owner = space::owner(backend, &key, tenant, (new.owner, &new.sources)).await?;
     let mut grounds = Vec::with_capacity(new.sources.len());
     for quote in &new.sources {
-        grounds.push(ground(shelf, tenant, &key, owner, quote).await?);
+        grounds.push(read_evidence(backend, tenant, &key, owner, quote).await?);
     }
     let fact = grounded(new, &grounds, now)?;
     let sources: Vec<ConversationId> = new.sources.iter().map(|of| of.conversation).collect();
-    if !may_keep(shelf, tenant, (&sources, &fact.persons), new.mark).await? {
+    if !may_keep(backend, tenant, (&sources, &fact.persons), new.mark).await? {
         return Err(unknown_person());
     }
-    write(shelf, tenant, plan, &key, &fact).await?;
+    write(backend, tenant, plan, &key, &fact).await?;
     Ok(fact)
 }
 
-/// Plans a fact as it is.
+/// Adds a fact to the plan unchanged.
 pub(super) async fn write(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     plan: &mut Plan,
     key: &TenantKey,
     fact: &Fact,
 ) -> Result<()> {
     let id = fact.id.as_bytes().to_vec();
-    plan.put_row(Kind::Fact, id, fact, &fact.persons)?;
+    plan.put_row(RowKind::Fact, id, fact, &fact.persons)?;
     for source in &fact.sources {
-        plan.put_row(Kind::FactOf, source_key(source, fact.id), &(), &[])?;
+        plan.put_row(RowKind::FactOf, source_key(source, fact.id), &(), &[])?;
     }
     if fact.valid_to.is_none() {
-        let language = settings(shelf, tenant).await?.language;
-        plan.put_in
-            .extend(unit(shelf, key, (tenant, language), fact).await?);
+        let language = settings(backend, tenant).await?.language;
+        plan.add_units
+            .extend(unit(backend, key, (tenant, language), fact).await?);
     }
     Ok(())
 }
@@ -140,19 +156,19 @@ pub(super) fn source_key(source: &Quote, fact: FactId) -> Vec<u8> {
     .concat()
 }
 
-/// Reads a source, and whether the owner may see it. `None`: there is no such message.
-async fn ground(
-    shelf: &dyn Shelf,
+/// Reads a source, and whether the owner may see it. `None` if there is no such message.
+async fn read_evidence(
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     key: &TenantKey,
     owner: Option<(Owner, Group)>,
     quote: &Quote,
 ) -> Result<Option<Ground>> {
     let place = (tenant, quote.conversation);
-    let Some(said) = said::at(shelf, place, quote.index).await? else {
+    let Some(said) = messages::at(backend, place, quote.index).await? else {
         return Ok(None);
     };
-    let from = home(shelf, key, tenant, quote.conversation).await?;
+    let from = home(backend, key, tenant, quote.conversation).await?;
     let seen = match owner {
         Some((Owner::Channel(channel), group)) => {
             let in_group = group == Group::NONE || group == Group::of(quote.conversation);
@@ -162,7 +178,7 @@ async fn ground(
             let direct = match from {
                 Some(channel) => {
                     let at = [person.as_bytes().as_slice(), &channel.0].concat();
-                    shelf.get(tenant, Kind::DirectOf, &at).await?.is_some()
+                    backend.get(tenant, RowKind::DirectOf, &at).await?.is_some()
                 }
                 None => false,
             };
@@ -173,32 +189,32 @@ async fn ground(
     Ok(Some(Ground { said, seen }))
 }
 
-/// Where a fact stands in the index.
+/// Returns the key of a fact's unit in the index.
 pub(super) async fn unit_key(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     key: &TenantKey,
     tenant: TenantId,
     fact: &Fact,
 ) -> Result<Option<UnitKey>> {
-    let owner = space::owner(shelf, key, tenant, (fact.owner, &fact.sources)).await?;
+    let owner = space::owner(backend, key, tenant, (fact.owner, &fact.sources)).await?;
     Ok(owner.map(|(owner, group): (Owner, Group)| UnitKey {
-        space: space(key, What::Fact, owner),
+        space: space(key, UnitKind::Fact, owner),
         group,
         item: *fact.id.as_bytes(),
     }))
 }
 
 async fn unit(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     key: &TenantKey,
     (tenant, language): (TenantId, Language),
     fact: &Fact,
 ) -> Result<Option<Unit>> {
-    let at = unit_key(shelf, key, tenant, fact).await?;
+    let at = unit_key(backend, key, tenant, fact).await?;
     Ok(at.map(|at| Unit {
         key: at,
         about: UnitInfo {
-            what: What::Fact,
+            what: UnitKind::Fact,
             version: 0,
             at: fact.known_from,
             said_by: None,
@@ -210,29 +226,29 @@ async fn unit(
     }))
 }
 
-/// Analyses every current fact anew.
+/// Analyses every current fact again.
 pub(super) async fn units(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     language: Language,
 ) -> Result<Vec<Unit>> {
-    let key = shelf.tenant_key(tenant).await?;
-    let now = shelf.now().await?;
+    let key = backend.tenant_key(tenant).await?;
+    let now = backend.now().await?;
     let mut units = Vec::new();
-    for (_, fact) in rows::<Fact>(shelf, tenant, Kind::Fact, &[]).await? {
+    for (_, fact) in rows::<Fact>(backend, tenant, RowKind::Fact, &[]).await? {
         if fact.holds_at(now) {
-            units.extend(unit(shelf, &key, (tenant, language), &fact).await?);
+            units.extend(unit(backend, &key, (tenant, language), &fact).await?);
         }
     }
     Ok(units)
 }
 
-/// The text of a fact, for embedding.
+/// Returns the text of a fact, for embedding.
 pub(super) async fn texts(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     unit: &UnitKey,
 ) -> Result<Vec<String>> {
-    let fact: Option<Fact> = row(shelf, tenant, Kind::Fact, &unit.item).await?;
+    let fact: Option<Fact> = row(backend, tenant, RowKind::Fact, &unit.item).await?;
     Ok(fact.map(|fact| fact.text).into_iter().collect())
 }

@@ -1,4 +1,4 @@
-//! The index follows the feed, and vectors follow the index: in the background, and no reply waits for either.
+//! The index follows the feed, and vectors follow the index. Both run in the background; a reply waits for neither.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -6,69 +6,76 @@ use std::{
 };
 
 use konstruct_core::{
-    ConversationId, EmbedContext, EmbedKind, Embedder, Error, ErrorKind, IndexProgress, Language,
-    Result, TenantId,
+    ConversationId, Embedder, Error, ErrorKind, Result, TenantId,
+    embed::{EmbedContext, EmbedKind},
+    memory::{IndexProgress, Language},
     store::Fed,
     turn::{Entry, Event, Gathered, Record, Said, replaced, said as says},
 };
 
 use super::{
-    fact, knowledge, said,
-    settings::{Settings, Tries, row, settings},
-    shelf::{EmbedderKey, Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, VectorPut, What},
+    backend::{
+        EmbedderKey, Group, MemoryBackend, Plan, RowKind, Unit, UnitInfo, UnitKey, UnitKind,
+        VectorPut,
+    },
+    fact, knowledge, messages,
+    settings::{Retries, Settings, row, settings},
     space::{
-        ChannelKey, Company, Owner, channel as channel_of, home, note_company, space, started,
+        ChannelKey, Membership, Owner, channel as channel_of, home, put_membership, space, started,
     },
     unit,
 };
 use crate::seal::TenantKey;
 
-/// How many records are indexed at a time.
+/// The number of records indexed at a time.
 const STEP: usize = 256;
-/// How many times a tenant's records are indexed before others have their turn.
+/// The number of such steps for a tenant before other tenants have their turn.
 const STEPS: usize = 4;
-/// How many units are embedded at a time.
+/// The number of units embedded at a time.
 const EMBED: usize = 64;
-/// How much of what was said right before is in a message's vector.
+/// The weight of the previous message in a message's vector.
 const BEFORE: f32 = 0.5;
-/// A question whose best passage covers less of its weight has found nothing.
+/// A question is unanswered if its best passage covers less of its weight than this.
 const COVERED: f32 = 0.3;
 
-/// Indexes some of what a tenant's index is behind. Returns whether there may be more.
-pub(crate) async fn keep_up_some(shelf: &dyn Shelf, tenant: TenantId) -> Result<bool> {
+/// Indexes some of a tenant's pending records. Returns whether there may be more.
+pub(crate) async fn keep_up_some(backend: &dyn MemoryBackend, tenant: TenantId) -> Result<bool> {
     for _ in 0..STEPS {
-        // Whoever has the turn may keep it for long, and other tenants wait as well.
-        let Some(_turn) = shelf.embedding().turn_soon(tenant).await else {
+        // The lock may be held for a long time, and other tenants are waiting too.
+        let Some(_turn) = backend.embedder().turn_soon(tenant).await else {
             return Ok(true);
         };
-        if !index_step(shelf, tenant, true).await? {
+        if !index_step(backend, tenant, true).await? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-/// Waits until everything that was written before the call is found.
-pub(crate) async fn catch_up(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
+/// Waits until everything written before the call can be found.
+pub(crate) async fn catch_up(backend: &dyn MemoryBackend, tenant: TenantId) -> Result<()> {
     loop {
-        let _turn = shelf.embedding().turn(tenant).await;
-        if !index_step(shelf, tenant, false).await? {
+        let _turn = backend.embedder().turn(tenant).await;
+        if !index_step(backend, tenant, false).await? {
             break;
         }
     }
-    embed(shelf, tenant).await
+    embed(backend, tenant).await
 }
 
-/// Returns how far the index has come.
-pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<IndexProgress> {
-    let Settings { language, indexed } = settings(shelf, tenant).await?;
-    let embedder = shelf.embedding().of(language);
+/// Returns the progress of the index.
+pub(crate) async fn progress(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+) -> Result<IndexProgress> {
+    let Settings { language, indexed } = settings(backend, tenant).await?;
+    let embedder = backend.embedder().for_language(language);
     let embedder = embedder.map(|embedder| embedder_key(&**embedder));
-    let (passages, embedded) = shelf.counts(tenant, embedder).await?;
-    // The last records may be gone with their conversation.
-    let behind = !shelf.fed(tenant, indexed, 1).await?.is_empty();
+    let (passages, embedded) = backend.counts(tenant, embedder).await?;
+    // The last records may have been erased with their conversation.
+    let behind = !backend.feed(tenant, indexed, 1).await?.is_empty();
     let records = if behind {
-        shelf.last_cursor(tenant).await?
+        backend.last_cursor(tenant).await?
     } else {
         indexed
     };
@@ -84,7 +91,7 @@ pub(crate) async fn progress(shelf: &dyn Shelf, tenant: TenantId) -> Result<Inde
     })
 }
 
-/// What vectors of an embedder are kept under.
+/// Returns the key under which vectors of an embedder are stored.
 pub(super) fn embedder_key(embedder: &dyn Embedder) -> EmbedderKey {
     use sha2::{Digest as _, Sha256};
     let name = format!("{}/{}", embedder.id(), embedder.dim());
@@ -94,72 +101,72 @@ pub(super) fn embedder_key(embedder: &dyn Embedder) -> EmbedderKey {
     EmbedderKey(u64::from_be_bytes(first))
 }
 
-/// Indexes the next records of a tenant. Returns whether there may be more. The caller has the tenant's turn, and waited for it before a
-/// session takes a connection: who has the turn needs some.
-async fn index_step(shelf: &dyn Shelf, tenant: TenantId, patient: bool) -> Result<bool> {
-    let mut tries = Tries::default();
-    let store = shelf;
+/// Indexes the next records of a tenant. Returns whether there may be more. The caller holds the tenant's lock. It must be
+/// acquired before a session takes a connection, because the holder needs connections too.
+async fn index_step(backend: &dyn MemoryBackend, tenant: TenantId, patient: bool) -> Result<bool> {
+    let mut tries = Retries::default();
+    let store = backend;
     loop {
         let session = store.session(tenant, true).await?;
-        let shelf = session.as_deref().unwrap_or(store);
-        let mut plan = Plan::on(shelf, tenant).await?;
-        let before = settings(shelf, tenant).await?;
-        let records = shelf.fed(tenant, before.indexed, STEP).await?;
+        let backend = session.as_deref().unwrap_or(store);
+        let mut plan = Plan::on(backend, tenant).await?;
+        let before = settings(backend, tenant).await?;
+        let records = backend.feed(tenant, before.indexed, STEP).await?;
         let Some(last) = records.last() else {
             return Ok(false);
         };
         let full = records.len() == STEP;
-        let key = shelf.tenant_key(tenant).await?;
-        let mut reader = Reader {
-            shelf,
+        let key = backend.tenant_key(tenant).await?;
+        let mut indexer = Indexer {
+            backend,
             tenant,
             key: &key,
             language: before.language,
             said: HashMap::new(),
-            companies: BTreeMap::new(),
+            memberships: BTreeMap::new(),
             homes: HashMap::new(),
         };
         for fed in &records {
-            reader.read(&mut plan, fed).await?;
+            indexer.index(&mut plan, fed).await?;
         }
-        for (channel, (was, is)) in reader.companies {
+        for (channel, (was, is)) in indexer.memberships {
             if was != Some(is) {
-                note_company(&mut plan, channel, was.unwrap_or_default(), is)?;
+                put_membership(&mut plan, channel, was.unwrap_or_default(), is)?;
             }
         }
         let after = Settings {
             indexed: last.cursor,
             ..before
         };
-        plan.put_row(Kind::Settings, Vec::new(), &after, &[])?;
+        plan.put_row(RowKind::Settings, Vec::new(), &after, &[])?;
         plan.patient = patient && !full;
-        if shelf.commit(tenant, plan).await? {
+        if backend.commit(tenant, plan).await? {
             return Ok(full);
         }
         tries.again().await?;
     }
 }
 
-/// Reads records in the order of the feed.
-struct Reader<'a> {
-    shelf: &'a dyn Shelf,
+/// Indexes records in the order of the feed.
+struct Indexer<'a> {
+    backend: &'a dyn MemoryBackend,
     tenant: TenantId,
     key: &'a TenantKey,
     language: Language,
-    /// What was said last in each conversation, and where.
+    /// The last message of each conversation, with its index.
     said: HashMap<ConversationId, (u64, Said)>,
-    companies: BTreeMap<ChannelKey, (Option<Company>, Company)>,
+    memberships: BTreeMap<ChannelKey, (Option<Membership>, Membership)>,
     homes: HashMap<ConversationId, Option<ChannelKey>>,
 }
 
-impl Reader<'_> {
-    async fn read(&mut self, plan: &mut Plan, fed: &Fed) -> Result<()> {
+impl Indexer<'_> {
+    async fn index(&mut self, plan: &mut Plan, fed: &Fed) -> Result<()> {
         let Some(record) = fed.stored.record.as_ref() else {
             return Ok(());
         };
         let (conversation, index) = (fed.conversation, fed.stored.index);
         if let Entry::Event(Event::Gathered(gathered)) = &record.entry {
-            return self.gap(plan, fed, gathered);
+            return self.note_unanswered(plan, fed, gathered);
         }
         let said = says(record);
         let replaced = replaced(record);
@@ -169,20 +176,20 @@ impl Reader<'_> {
         let Some(channel) = self.channel(plan, conversation, record).await? else {
             return Ok(());
         };
-        self.company(channel, record, said.as_ref()).await?;
-        let space = space(self.key, What::History, Owner::Channel(channel));
+        self.membership(channel, record, said.as_ref()).await?;
+        let space = space(self.key, UnitKind::History, Owner::Channel(channel));
         if let Some(id) = replaced {
             let place = (self.tenant, conversation);
-            if let Some(holder) = said::holder(self.shelf, place, index, id).await? {
+            if let Some(holder) = messages::holder(self.backend, place, index, id).await? {
                 let key = history_key(space, conversation, holder);
-                plan.put_in.retain(|unit| unit.key != key);
-                plan.take_out.push(key);
+                plan.add_units.retain(|unit| unit.key != key);
+                plan.remove_units.push(key);
             }
         }
         if let Some(said) = said {
             let before = self.before(conversation, index).await?;
             let key = history_key(space, conversation, index);
-            plan.put_in.push(unit_of(
+            plan.add_units.push(unit_of(
                 self.key,
                 self.language,
                 key,
@@ -194,7 +201,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The channel of a conversation; noted when it is first heard of.
+    /// Returns the channel of a conversation. Stores it the first time.
     async fn channel(
         &mut self,
         plan: &mut Plan,
@@ -205,39 +212,39 @@ impl Reader<'_> {
             return Ok(*known);
         }
         let id = conversation.as_bytes();
-        let kept: Option<ChannelKey> = row(self.shelf, self.tenant, Kind::Home, id).await?;
+        let kept: Option<ChannelKey> = row(self.backend, self.tenant, RowKind::Home, id).await?;
         let channel = match (kept, started(record)) {
             (Some(kept), _) => Some(kept),
             (None, Some(started)) => Some(ChannelKey::of(self.key, &channel_of(started))),
-            (None, None) => home(self.shelf, self.key, self.tenant, conversation).await?,
+            (None, None) => home(self.backend, self.key, self.tenant, conversation).await?,
         };
         if let Some(channel) = channel.filter(|_| kept.is_none()) {
-            plan.put_row(Kind::Home, id.to_vec(), &channel, &[])?;
+            plan.put_row(RowKind::Home, id.to_vec(), &channel, &[])?;
         }
         self.homes.insert(conversation, channel);
         Ok(channel)
     }
 
-    async fn company(
+    async fn membership(
         &mut self,
         channel: ChannelKey,
         record: &Record,
         said: Option<&Said>,
     ) -> Result<()> {
-        if !self.companies.contains_key(&channel) {
-            let known = row(self.shelf, self.tenant, Kind::Channel, &channel.0).await?;
-            self.companies
+        if !self.memberships.contains_key(&channel) {
+            let known = row(self.backend, self.tenant, RowKind::Channel, &channel.0).await?;
+            self.memberships
                 .insert(channel, (known, known.unwrap_or_default()));
         }
-        let Some((_, company)) = self.companies.get_mut(&channel) else {
+        let Some((_, membership)) = self.memberships.get_mut(&channel) else {
             return Ok(());
         };
         let speaker = said.and_then(|said| said.speaker);
         let kind = match started(record) {
             Some(started) => started.conversation.kind,
-            None => konstruct_core::ConversationKind::Direct,
+            None => konstruct_core::message::ConversationKind::Direct,
         };
-        *company = company.and(kind, speaker);
+        *membership = membership.and(kind, speaker);
         Ok(())
     }
 
@@ -248,26 +255,26 @@ impl Reader<'_> {
     ) -> Result<Option<(u64, Said)>> {
         match self.said.get(&conversation) {
             Some(known) => Ok(Some(known.clone())),
-            None => said::before(self.shelf, (self.tenant, conversation), index, None).await,
+            None => messages::before(self.backend, (self.tenant, conversation), index, None).await,
         }
     }
 
-    /// Notes a question that found nothing in the documents.
-    fn gap(&self, plan: &mut Plan, fed: &Fed, gathered: &Gathered) -> Result<()> {
+    /// Stores a question that the documents did not answer.
+    fn note_unanswered(&self, plan: &mut Plan, fed: &Fed, gathered: &Gathered) -> Result<()> {
         let found = |coverage: f32| coverage >= COVERED;
         if gathered.knowledge.iter().any(|cited| found(cited.coverage)) {
             return Ok(());
         }
-        // The last one first.
+        // Newest first.
         let key = (u64::MAX - fed.cursor).to_be_bytes().to_vec();
         let place = (fed.conversation, fed.stored.index);
-        plan.put_row(Kind::Gap, key, &place, &[])
+        plan.put_row(RowKind::Gap, key, &place, &[])
     }
 }
 
-/// The key of a record's unit.
+/// Returns the key of a record's unit.
 pub(super) fn history_key(
-    space: super::shelf::Space,
+    space: super::backend::Space,
     conversation: ConversationId,
     index: u64,
 ) -> UnitKey {
@@ -291,7 +298,7 @@ pub(super) fn unit_of(
     Unit {
         key: place,
         about: UnitInfo {
-            what: What::History,
+            what: UnitKind::History,
             version: 0,
             at: said.at,
             said_by: Some(said.by),
@@ -303,62 +310,62 @@ pub(super) fn unit_of(
     }
 }
 
-/// Embeds every passage that has no vector of the present embedder.
-async fn embed(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    let language = settings(shelf, tenant).await?.language;
-    let Some(embedder) = shelf.embedding().of(language) else {
+/// Embeds every passage that has no vector of the current embedder.
+async fn embed(backend: &dyn MemoryBackend, tenant: TenantId) -> Result<()> {
+    let language = settings(backend, tenant).await?.language;
+    let Some(embedder) = backend.embedder().for_language(language) else {
         return Ok(());
     };
     let mut after = None;
     loop {
-        after = embed_step(shelf, tenant, (embedder, after)).await?;
+        after = embed_step(backend, tenant, (embedder, after)).await?;
         if after.is_none() {
             return Ok(());
         }
     }
 }
 
-/// Embeds some of the passages that have no vector of the present embedder, from after a unit on. Returns where to continue; `None`
-/// when there are no more.
+/// Embeds some of the passages that have no vector of the current embedder, starting after a unit. Returns where to continue, or
+/// `None` at the end.
 pub(crate) async fn embed_some(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     after: Option<UnitKey>,
 ) -> Result<Option<UnitKey>> {
-    let language = settings(shelf, tenant).await?.language;
-    match shelf.embedding().of(language) {
-        Some(embedder) => embed_step(shelf, tenant, (embedder, after)).await,
+    let language = settings(backend, tenant).await?.language;
+    match backend.embedder().for_language(language) {
+        Some(embedder) => embed_step(backend, tenant, (embedder, after)).await,
         None => Ok(None),
     }
 }
 
 async fn embed_step(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     (embedder, after): (&Arc<dyn Embedder>, Option<UnitKey>),
 ) -> Result<Option<UnitKey>> {
-    let _alone = shelf.embedding().alone(tenant).await;
+    let _alone = backend.embedder().alone(tenant).await;
     let key = embedder_key(&**embedder);
-    let mut tries = Tries::default();
-    // The vectors of texts. An embedder takes its time, and much may be said meanwhile: what was paid for is not asked for again.
+    let mut tries = Retries::default();
+    // Vectors by text. Embedding takes time and the memory may change meanwhile: vectors that were paid for are reused.
     let mut known = HashMap::new();
     loop {
-        let plan = Plan::on(shelf, tenant).await?;
-        let units = shelf.unembedded(tenant, key, after, EMBED).await?;
+        let plan = Plan::on(backend, tenant).await?;
+        let units = backend.unembedded(tenant, key, after, EMBED).await?;
         let Some(last) = units.last() else {
             return Ok(None);
         };
-        let vectors = vectors(shelf, tenant, (embedder, &mut known), &units).await?;
+        let vectors = vectors(backend, tenant, (embedder, &mut known), &units).await?;
         let plan = Plan { vectors, ..plan };
-        if shelf.commit(tenant, plan).await? {
-            // A unit whose text is gone has no vector, and must not be asked for again and again.
+        if backend.commit(tenant, plan).await? {
+            // A unit whose text is gone gets no vector. It is skipped, so that it is not tried forever.
             return Ok(Some(*last));
         }
         tries.again().await?;
     }
 }
 
-/// What is embedded of a unit: for each passage its text, and what was said right before.
+/// The texts to embed of a unit: each passage, and the previous message.
 #[derive(Default)]
 struct Texts {
     passages: Vec<String>,
@@ -366,7 +373,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn of((said, before): said::Spoken) -> Self {
+    fn of((said, before): messages::WithPrevious) -> Self {
         let parts = unit::parts(&said.text).into_iter();
         Self {
             passages: parts.map(str::to_owned).collect(),
@@ -376,12 +383,12 @@ impl Texts {
 }
 
 async fn vectors(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     (embedder, known): (&Arc<dyn Embedder>, &mut HashMap<String, Vec<f32>>),
     units: &[UnitKey],
 ) -> Result<Vec<VectorPut>> {
-    let texts = texts_of(shelf, tenant, units).await?;
+    let texts = texts_of(backend, tenant, units).await?;
     let mut wanted: Vec<String> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
     for of in &texts {
@@ -400,7 +407,7 @@ async fn vectors(
         if embedded.len() != wanted.len() || embedded.iter().any(|one| one.len() != dim) {
             return Err(Error::new(
                 ErrorKind::Protocol,
-                "the embedder gave other vectors than were asked for",
+                "the embedder returned the wrong number or dimension of vectors",
             ));
         }
         known.extend(wanted.into_iter().zip(embedded));
@@ -422,7 +429,7 @@ async fn vectors(
     Ok(put)
 }
 
-/// What the ledger calls the embedding of these units: the same after a crash, and nothing of their text.
+/// Returns the call id for the ledger. It is the same after a crash, and reveals nothing of the text.
 fn call(embedder: &dyn Embedder, units: &[UnitKey]) -> String {
     use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new().chain_update(embedder_key(embedder).0.to_be_bytes());
@@ -434,7 +441,7 @@ fn call(embedder: &dyn Embedder, units: &[UnitKey]) -> String {
     format!("embed.{}", hex::encode(&hash.finalize()[..16]))
 }
 
-/// A passage's vector with some of what was said right before, of length 1.
+/// Returns a passage's vector with a share of the previous message's vector, normalised to length 1.
 fn mixed(own: &[f32], before: Option<&Vec<f32>>) -> Vec<f32> {
     let mut own = unit_length(own.to_vec());
     if let Some(before) = before {
@@ -446,7 +453,7 @@ fn mixed(own: &[f32], before: Option<&Vec<f32>>) -> Vec<f32> {
     unit_length(own)
 }
 
-/// Scales a vector to length 1; one of zeros stays.
+/// Scales a vector to length 1. A zero vector is returned unchanged.
 pub(super) fn unit_length(mut vector: Vec<f32>) -> Vec<f32> {
     let length = vector.iter().map(|at| at * at).sum::<f32>().sqrt();
     if length > 0.0 && length.is_finite() {
@@ -457,15 +464,21 @@ pub(super) fn unit_length(mut vector: Vec<f32>) -> Vec<f32> {
     vector
 }
 
-/// Reads what is embedded of units: those of messages at once, the others one by one.
-async fn texts_of(shelf: &dyn Shelf, tenant: TenantId, units: &[UnitKey]) -> Result<Vec<Texts>> {
-    // The id of a document or a fact begins with the time.
+/// Reads the texts to embed of units: messages in one read, others one by one.
+async fn texts_of(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+    units: &[UnitKey],
+) -> Result<Vec<Texts>> {
+    // Ids of documents and facts begin with a timestamp.
     let is_message = |unit: &&UnitKey| unit.item[..8] == [0; 8];
     let messages = units.iter().filter(is_message);
     let places: Vec<_> = messages
         .map(|unit| (ConversationId::from_bytes(unit.group.0), unit.index()))
         .collect();
-    let mut spoken = said::with_before(shelf, tenant, &places).await?.into_iter();
+    let mut spoken = messages::with_before(backend, tenant, &places)
+        .await?
+        .into_iter();
     let mut texts = Vec::with_capacity(units.len());
     for unit in units {
         if is_message(&unit) {
@@ -473,9 +486,9 @@ async fn texts_of(shelf: &dyn Shelf, tenant: TenantId, units: &[UnitKey]) -> Res
             texts.push(spoken.map(Texts::of).unwrap_or_default());
             continue;
         }
-        let passages = match knowledge::texts(shelf, tenant, unit).await? {
+        let passages = match knowledge::texts(backend, tenant, unit).await? {
             Some(texts) => texts,
-            None => fact::texts(shelf, tenant, unit).await?,
+            None => fact::texts(backend, tenant, unit).await?,
         };
         texts.push(Texts {
             passages,

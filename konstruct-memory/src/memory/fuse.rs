@@ -1,16 +1,16 @@
-//! How words and meaning are added up, for stores that do it in memory: z-scores over the whole collection.
+//! Combines lexical and semantic scores for stores that do it in memory: z-scores over the whole collection.
 
-use super::shelf::STEMS;
+use super::backend::STEMS;
 use crate::bm25::{Collection, Posting};
 
-/// The passages of a collection that hold a stem.
+/// The passages of a collection that contain a stem.
 #[derive(Clone, Debug)]
 pub(crate) struct Postings<P> {
     pub(crate) hash: [u8; 16],
     pub(crate) passages: Vec<(P, Posting)>,
 }
 
-/// A passage, scored by its words.
+/// The lexical score of a passage.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Lexical {
     pub(crate) score: f32,
@@ -19,7 +19,7 @@ pub(crate) struct Lexical {
 }
 
 impl Lexical {
-    /// Adds what a stem counts.
+    /// Adds the contribution of a stem.
     pub(crate) fn add(&mut self, stem: Self) {
         self.score += stem.score;
         self.coverage += stem.coverage;
@@ -27,8 +27,8 @@ impl Lexical {
     }
 }
 
-/// Tells what each of a question's stems adds to each passage that holds it; all of the stems must be there, those without
-/// passages too. What is added as coverage comes to 1 in a passage that holds all of them.
+/// Calls back with the contribution of each of a question's stems to each passage that contains it. All stems must be passed,
+/// including those without passages. The coverage contributions of a passage that contains all stems add up to 1.
 pub(crate) fn lexical<P: Copy>(
     size: Collection,
     mut stems: Vec<Postings<P>>,
@@ -55,15 +55,15 @@ pub(crate) fn lexical<P: Copy>(
     }
 }
 
-/// Mean and standard deviation, of which a z-score is made.
+/// Mean and standard deviation, for z-scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
+pub(crate) struct Distribution {
     mean: f64,
     deviation: f64,
 }
 
-impl Spread {
-    /// Measures numbers among so many, of which the others are zero.
+impl Distribution {
+    /// Computes them from the given numbers and zeros, `among` in all.
     pub(crate) fn of(numbers: impl IntoIterator<Item = f32>, among: u64) -> Self {
         let (mut sum, mut squares) = (0.0_f64, 0.0_f64);
         for number in numbers {
@@ -74,7 +74,7 @@ impl Spread {
         Self::of_sums(sum, squares, among)
     }
 
-    /// The same of numbers that are added up already, and their squares.
+    /// Computes them from a sum and a sum of squares.
     #[expect(clippy::cast_precision_loss, reason = "counts of passages")]
     pub(crate) fn of_sums(sum: f64, squares: f64, among: u64) -> Self {
         let among = (among as f64).max(1.0);
@@ -85,10 +85,10 @@ impl Spread {
         }
     }
 
-    /// How many standard deviations a number lies above the mean; 0 where all are alike.
+    /// Returns the number of standard deviations above the mean; 0 if all numbers are equal.
     #[expect(clippy::cast_possible_truncation, reason = "a few deviations")]
     pub(crate) fn z(&self, number: f32) -> f32 {
-        // Below this the numbers differ by their rounding alone.
+        // Smaller deviations are only rounding errors.
         if self.deviation < 1e-6 {
             return 0.0;
         }

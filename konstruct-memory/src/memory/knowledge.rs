@@ -1,16 +1,18 @@
 //! Documents, their versions and their passages.
 
 use konstruct_core::{
-    Document, DocumentId, Error, Hit, Language, NewDocument, Result, SaidBy, Source, TenantId,
-    Unanswered,
+    Document, DocumentId, Error, Hit, NewDocument, Result, TenantId,
+    memory::{Language, SaidBy, Source, Unanswered},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    said,
-    settings::{Tries, row, rows, settings},
-    shelf::{Group, Kind, Plan, Shelf, Unit, UnitInfo, UnitKey, Wanted, What},
-    shown::Opened,
+    backend::{
+        Group, MemoryBackend, Plan, ReadRequest, RowKind, Unit, UnitInfo, UnitKey, UnitKind,
+    },
+    hits::Fetched,
+    messages,
+    settings::{Retries, row, rows, settings},
     space::{Owner, space},
     unit,
 };
@@ -20,7 +22,7 @@ use crate::{
     seal::TenantKey,
 };
 
-/// The most characters of a title, and of an address.
+/// The most characters of a title, and of a URL.
 const TITLE: usize = 200;
 const URL: usize = 2000;
 /// The most bytes of a document.
@@ -33,12 +35,12 @@ pub(super) struct Version {
     pub(super) text: String,
 }
 
-/// A passage, as it is kept.
+/// A stored passage.
 #[derive(Debug, Serialize, Deserialize)]
 struct Passage {
     name: String,
     title: String,
-    /// What is searched besides the text: the document's title and the headings.
+    /// Text that is indexed with the passage: the document's title and the headings.
     heading: String,
     text: String,
 }
@@ -91,7 +93,7 @@ fn title_key(key: &TenantKey, title: &str) -> Vec<u8> {
 
 fn unit_key(key: &TenantKey, id: DocumentId) -> UnitKey {
     UnitKey {
-        space: space(key, What::Knowledge, Owner::Tenant),
+        space: space(key, UnitKind::Knowledge, Owner::Tenant),
         group: Group::NONE,
         item: *id.as_bytes(),
     }
@@ -101,7 +103,7 @@ fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Pa
     Unit {
         key: unit_key(key, document.id),
         about: UnitInfo {
-            what: What::Knowledge,
+            what: UnitKind::Knowledge,
             version: document.version,
             at: document.updated_at,
             said_by: None,
@@ -118,33 +120,41 @@ fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Pa
 
 /// Adds a document, or a new version of it.
 pub(crate) async fn put_document(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     new: NewDocument,
 ) -> Result<Document> {
     let text = read_document(&new)?;
-    let key = shelf.tenant_key(tenant).await?;
+    let key = backend.tenant_key(tenant).await?;
     let title = title_key(&key, new.title.trim());
-    let mut tries = Tries::new(shelf, tenant);
+    let mut tries = Retries::new(backend, tenant);
     loop {
-        let mut plan = Plan::on(shelf, tenant).await?;
-        let known: Option<DocumentId> = row(shelf, tenant, Kind::Title, &title).await?;
+        let mut plan = Plan::on(backend, tenant).await?;
+        let known: Option<DocumentId> = row(backend, tenant, RowKind::Title, &title).await?;
         let before: Option<Document> = match known {
-            Some(id) => row(shelf, tenant, Kind::Document, id.as_bytes()).await?,
+            Some(id) => row(backend, tenant, RowKind::Document, id.as_bytes()).await?,
             None => None,
         };
-        let mut document = new.version(before.as_ref(), shelf.now().await?);
-        write(shelf, tenant, &mut plan, (&key, &mut document), &text, true).await?;
-        if shelf.commit(tenant, plan).await? {
+        let mut document = new.version(before.as_ref(), backend.now().await?);
+        write(
+            backend,
+            tenant,
+            &mut plan,
+            (&key, &mut document),
+            &text,
+            true,
+        )
+        .await?;
+        if backend.commit(tenant, plan).await? {
             return Ok(document);
         }
         tries.again().await?;
     }
 }
 
-/// Plans a version of a document; with `newest`, it is the one that is found.
+/// Adds a version of a document to the plan. With `newest`, it is the version that is found.
 pub(super) async fn write(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     plan: &mut Plan,
     (key, document): (&TenantKey, &mut Document),
@@ -156,18 +166,19 @@ pub(super) async fn write(
     let id = document.id;
     for (chunk, passage) in (0..).zip(&passages) {
         let at = passage_key(id, document.version, chunk);
-        plan.put_row(Kind::Passage, at, passage, &[])?;
+        plan.put_row(RowKind::Passage, at, passage, &[])?;
     }
     let version = Version {
         document: document.clone(),
         text: text.to_owned(),
     };
-    plan.put_row(Kind::Text, text_key(id, document.version), &version, &[])?;
+    plan.put_row(RowKind::Text, text_key(id, document.version), &version, &[])?;
     if newest {
-        let language = settings(shelf, tenant).await?.language;
-        plan.put_row(Kind::Title, title_key(key, &document.title), &id, &[])?;
-        plan.put_row(Kind::Document, id.as_bytes().to_vec(), document, &[])?;
-        plan.put_in.push(unit(key, language, document, &passages));
+        let language = settings(backend, tenant).await?.language;
+        plan.put_row(RowKind::Title, title_key(key, &document.title), &id, &[])?;
+        plan.put_row(RowKind::Document, id.as_bytes().to_vec(), document, &[])?;
+        plan.add_units
+            .push(unit(key, language, document, &passages));
     }
     Ok(())
 }
@@ -179,7 +190,7 @@ pub(super) async fn write(
 pub fn read_document(new: &NewDocument) -> Result<String> {
     let characters = new.title.trim().chars().count();
     if characters == 0 || characters > TITLE {
-        return Err(Error::invalid("title", "has 1 to 200 characters"));
+        return Err(Error::invalid("title", "must have 1 to 200 characters"));
     }
     if new.url.as_ref().is_some_and(|url| url.len() > URL) {
         return Err(Error::invalid("url", "is longer than 2,000 bytes"));
@@ -191,8 +202,11 @@ pub fn read_document(new: &NewDocument) -> Result<String> {
 }
 
 /// Lists the documents, the newest first.
-pub(crate) async fn documents(shelf: &dyn Shelf, tenant: TenantId) -> Result<Vec<Document>> {
-    let documents = rows::<Document>(shelf, tenant, Kind::Document, &[]).await?;
+pub(crate) async fn documents(
+    backend: &dyn MemoryBackend,
+    tenant: TenantId,
+) -> Result<Vec<Document>> {
+    let documents = rows::<Document>(backend, tenant, RowKind::Document, &[]).await?;
     let mut documents: Vec<_> = documents
         .into_iter()
         .map(|(_, document)| document)
@@ -203,65 +217,68 @@ pub(crate) async fn documents(shelf: &dyn Shelf, tenant: TenantId) -> Result<Vec
 
 /// Returns one version of a document with its text.
 pub(crate) async fn document(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     id: DocumentId,
     version: Option<u32>,
 ) -> Result<Option<(Document, String)>> {
-    let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+    let newest: Option<Document> = row(backend, tenant, RowKind::Document, id.as_bytes()).await?;
     let Some(newest) = newest else {
         return Ok(None);
     };
     let at = text_key(id, version.unwrap_or(newest.version));
-    let kept: Option<Version> = row(shelf, tenant, Kind::Text, &at).await?;
+    let kept: Option<Version> = row(backend, tenant, RowKind::Text, &at).await?;
     Ok(kept.map(|kept| (kept.document, kept.text)))
 }
 
 /// Removes a document and all of its versions.
 pub(crate) async fn delete_document(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     id: DocumentId,
 ) -> Result<bool> {
-    let key = shelf.tenant_key(tenant).await?;
-    let mut tries = Tries::new(shelf, tenant);
+    let key = backend.tenant_key(tenant).await?;
+    let mut tries = Retries::new(backend, tenant);
     loop {
-        let mut plan = Plan::on(shelf, tenant).await?;
-        let newest: Option<Document> = row(shelf, tenant, Kind::Document, id.as_bytes()).await?;
+        let mut plan = Plan::on(backend, tenant).await?;
+        let newest: Option<Document> =
+            row(backend, tenant, RowKind::Document, id.as_bytes()).await?;
         let Some(newest) = newest else {
             return Ok(false);
         };
         plan.remove = vec![
-            (Kind::Document, id.as_bytes().to_vec()),
-            (Kind::Title, title_key(&key, &newest.title)),
+            (RowKind::Document, id.as_bytes().to_vec()),
+            (RowKind::Title, title_key(&key, &newest.title)),
         ];
         plan.clear = vec![
-            (Kind::Text, id.as_bytes().to_vec()),
-            (Kind::Passage, id.as_bytes().to_vec()),
+            (RowKind::Text, id.as_bytes().to_vec()),
+            (RowKind::Passage, id.as_bytes().to_vec()),
         ];
-        plan.take_out = vec![unit_key(&key, id)];
-        if shelf.commit(tenant, plan).await? {
+        plan.remove_units = vec![unit_key(&key, id)];
+        if backend.commit(tenant, plan).await? {
             return Ok(true);
         }
         tries.again().await?;
     }
 }
 
-/// Wants a passage, and the document that it is of.
-pub(super) fn want(wanted: &mut Wanted, (id, version, chunk): (DocumentId, u32, u32)) {
+/// Requests a passage and its document.
+pub(super) fn request(wanted: &mut ReadRequest, (id, version, chunk): (DocumentId, u32, u32)) {
     let passage = passage_key(id, version, chunk);
-    wanted.rows.push((Kind::Passage, passage));
-    wanted.rows.push((Kind::Document, id.as_bytes().to_vec()));
+    wanted.rows.push((RowKind::Passage, passage));
+    wanted
+        .rows
+        .push((RowKind::Document, id.as_bytes().to_vec()));
 }
 
-/// Returns a passage that was wanted; `None` where it is gone.
+/// Returns a requested passage; `None` if it is gone.
 pub(super) fn hit(
-    opened: &Opened,
+    fetched: &Fetched,
     (id, version, chunk): (DocumentId, u32, u32),
 ) -> Result<Option<Hit>> {
     let at = passage_key(id, version, chunk);
-    let passage: Option<Passage> = opened.row(Kind::Passage, &at)?;
-    let newest: Option<Document> = opened.row(Kind::Document, id.as_bytes())?;
+    let passage: Option<Passage> = fetched.row(RowKind::Passage, &at)?;
+    let newest: Option<Document> = fetched.row(RowKind::Document, id.as_bytes())?;
     let (Some(passage), Some(newest)) = (passage, newest) else {
         return Ok(None);
     };
@@ -274,52 +291,52 @@ pub(super) fn hit(
     }))
 }
 
-/// The texts of a document's passages, for embedding; `None` where it is no document.
+/// Returns the texts of a document's passages, for embedding; `None` if the unit is not a document.
 pub(super) async fn texts(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     unit: &UnitKey,
 ) -> Result<Option<Vec<String>>> {
-    let newest: Option<Document> = row(shelf, tenant, Kind::Document, &unit.item).await?;
+    let newest: Option<Document> = row(backend, tenant, RowKind::Document, &unit.item).await?;
     let Some(newest) = newest else {
         return Ok(None);
     };
     let prefix = text_key(newest.id, newest.version);
-    let passages = rows::<Passage>(shelf, tenant, Kind::Passage, &prefix).await?;
+    let passages = rows::<Passage>(backend, tenant, RowKind::Passage, &prefix).await?;
     let text = |(_, passage): (_, Passage)| format!("{}\n{}", passage.heading, passage.text);
     Ok(Some(passages.into_iter().map(text).collect()))
 }
 
-/// Analyses every document anew.
+/// Analyses every document again.
 pub(super) async fn units(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     language: Language,
 ) -> Result<Vec<Unit>> {
-    let key = shelf.tenant_key(tenant).await?;
+    let key = backend.tenant_key(tenant).await?;
     let mut units = Vec::new();
-    for document in documents(shelf, tenant).await? {
+    for document in documents(backend, tenant).await? {
         let prefix = text_key(document.id, document.version);
-        let passages = rows::<Passage>(shelf, tenant, Kind::Passage, &prefix).await?;
+        let passages = rows::<Passage>(backend, tenant, RowKind::Passage, &prefix).await?;
         let passages: Vec<_> = passages.into_iter().map(|(_, passage)| passage).collect();
         units.push(unit(&key, language, &document, &passages));
     }
     Ok(units)
 }
 
-/// Lists what was asked and found nothing, the newest first.
+/// Lists unanswered questions, newest first.
 pub(crate) async fn unanswered(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     limit: usize,
 ) -> Result<Vec<Unanswered>> {
     let mut found = Vec::new();
-    for (_, (conversation, index)) in rows(shelf, tenant, Kind::Gap, &[]).await? {
+    for (_, (conversation, index)) in rows(backend, tenant, RowKind::Gap, &[]).await? {
         if found.len() == limit {
             break;
         }
-        // The question stands before the record that tells what it found; it may be gone.
-        let asked = said::before(shelf, (tenant, conversation), index, None).await?;
+        // The question precedes the record of what was found for it; it may be gone.
+        let asked = messages::before(backend, (tenant, conversation), index, None).await?;
         if let Some((index, said)) = asked.filter(|(_, said)| said.by == SaidBy::Person) {
             found.push(Unanswered {
                 conversation,

@@ -1,42 +1,42 @@
-//! The memory, written once over a [`Shelf`]: what is indexed, who may see it, how hits are ranked, and what an erasure takes
-//! along.
+//! The memory, written once over a [`MemoryBackend`](backend::MemoryBackend): what is indexed, who may see it, how hits are
+//! ranked, and what an erasure removes.
 //!
 //! | file | what |
 //! |---|---|
-//! | `shelf` | what a store must offer |
-//! | `space` | who may see what |
-//! | `said` | what a record of a log says |
-//! | `unit` | texts into the words of an index |
-//! | `follow` | the index follows the feed, and vectors follow the index |
-//! | `embedding` | what a store embeds with |
-//! | `recall`, `rank`, `fuse` | questions, the order of hits, and how words and meaning are added up |
-//! | `shown` | what a hit shows |
+//! | `backend` | the interface that a store implements |
+//! | `space` | access control: who may see what |
+//! | `messages` | the messages at and around a place in a log |
+//! | `unit` | turns texts into units of the index |
+//! | `follow` | indexes the feed, and embeds what is indexed |
+//! | `embedder` | the embedder of a store |
+//! | `recall`, `rank`, `fuse` | search, ranking, and combining lexical and semantic scores |
+//! | `hits` | loads the text of hits |
 //! | `knowledge`, `fact`, `summary` | documents, facts, summaries |
 //! | `forget`, `archive` | erasing; exporting and importing |
-//! | `turns`, `fed` | whose index and whose vectors are brought up to date next |
-//! | `settings` | what is kept of a tenant besides |
-//! | `oracle` | a shelf in memory that searches everything, to compare stores with |
+//! | `tenant_queue`, `round_robin` | which tenant is indexed or embedded next |
+//! | `settings` | a tenant's settings, optimistic retries, and reading and writing rows |
+//! | `oracle` | a reference in memory with exhaustive search, to compare stores with |
 
 mod archive;
-mod embedding;
+pub(crate) mod backend;
+mod embedder;
 mod fact;
-#[cfg(any(feature = "redb", feature = "postgres"))]
-mod fed;
 mod follow;
 mod forget;
 pub(crate) mod fuse;
+mod hits;
 mod knowledge;
+mod messages;
 #[cfg(feature = "testkit")]
 mod oracle;
 mod rank;
 mod recall;
-mod said;
+mod round_robin;
 mod settings;
-pub(crate) mod shelf;
-mod shown;
 mod space;
 mod summary;
-mod turns;
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod tenant_queue;
 mod unit;
 
 pub use self::knowledge::read_document;
@@ -44,39 +44,42 @@ pub use self::knowledge::read_document;
 pub use self::oracle::Oracle;
 pub(crate) use self::{
     archive::{export, import},
-    embedding::Embedding,
+    embedder::MemoryEmbedder,
     fact::{facts, remember, supersede},
     follow::{catch_up, progress},
     forget::forget,
+    hits::fetch,
     knowledge::{delete_document, document, documents, put_document, unanswered},
     recall::recall,
     settings::{mark, rebuild, set_language, unknown_person},
-    shown::fetch,
     summary::{put_summary, summary},
 };
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
 pub(crate) use self::{
-    fed::Fed,
     follow::{embed_some, keep_up_some},
+    tenant_queue::TenantQueue,
 };
 
-/// Gives a store the memory traits. It has a method `shelved`, which does something with its shelf, and may have another for what
-/// only reads, and little at a time:
-/// `async fn shelved<T>(&self, work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>) -> Result<T>`.
+/// Implements the memory traits for a store. The store has a method `with_backend`, and may have another one for short reads:
+/// `async fn with_backend<T>(&self, work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>>) -> Result<T>`.
 macro_rules! memory_store {
     ($store:ty) => {
-        $crate::memory::memory_store!($store, shelved);
+        $crate::memory::memory_store!($store, with_backend);
     };
-    ($store:ty, $looked:ident) => {
+    ($store:ty, $reading:ident) => {
         const _: () = {
             use async_trait::async_trait;
             use futures_util::stream::BoxStream;
             use konstruct_core::{
-                ConversationId, Depth, Document, DocumentId, Erase, ErasureReceipt, Fact, FactId,
-                FactStore, Facts, Hit, IndexProgress, KnowledgeStore, Language, Mark,
-                MemoryArchive, MemoryStore, NewDocument, NewFact, NewSummary, Recall, Remembered,
-                Result, Source, Summary, SummaryStore, TenantId, Unanswered,
+                ConversationId, Depth, Document, DocumentId, Erase, Hit, MemoryStore, NewDocument,
+                Recall, Result, TenantId,
+                id::FactId,
+                memory::{
+                    ErasureReceipt, Fact, FactStore, Facts, IndexProgress, KnowledgeStore,
+                    Language, Mark, MemoryArchive, NewFact, NewSummary, Remembered, Source,
+                    Summary, SummaryStore, Unanswered,
+                },
             };
 
             use $crate::memory;
@@ -84,8 +87,8 @@ macro_rules! memory_store {
             #[async_trait]
             impl MemoryStore for $store {
                 async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
-                    self.$looked(move |shelf| {
-                        Box::pin(async move { memory::recall(&*shelf, tenant, query).await })
+                    self.$reading(move |backend| {
+                        Box::pin(async move { memory::recall(&*backend, tenant, query).await })
                     })
                     .await
                 }
@@ -96,45 +99,45 @@ macro_rules! memory_store {
                     sources: &[Source],
                 ) -> Result<Vec<Option<Hit>>> {
                     let sources = sources.to_vec();
-                    self.$looked(move |shelf| {
-                        Box::pin(async move { memory::fetch(&*shelf, tenant, &sources).await })
+                    self.$reading(move |backend| {
+                        Box::pin(async move { memory::fetch(&*backend, tenant, &sources).await })
                     })
                     .await
                 }
 
                 async fn mark(&self, tenant: TenantId) -> Result<Mark> {
-                    self.$looked(move |shelf| {
-                        Box::pin(async move { memory::mark(&*shelf, tenant).await })
+                    self.$reading(move |backend| {
+                        Box::pin(async move { memory::mark(&*backend, tenant).await })
                     })
                     .await
                 }
 
                 async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()> {
-                    self.shelved(move |shelf| {
+                    self.with_backend(move |backend| {
                         Box::pin(
-                            async move { memory::set_language(&*shelf, tenant, language).await },
+                            async move { memory::set_language(&*backend, tenant, language).await },
                         )
                     })
                     .await
                 }
 
                 async fn rebuild(&self, tenant: TenantId) -> Result<()> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::rebuild(&*shelf, tenant).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::rebuild(&*backend, tenant).await })
                     })
                     .await
                 }
 
                 async fn catch_up(&self, tenant: TenantId) -> Result<()> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::catch_up(&*shelf, tenant).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::catch_up(&*backend, tenant).await })
                     })
                     .await
                 }
 
                 async fn progress(&self, tenant: TenantId) -> Result<IndexProgress> {
-                    self.$looked(move |shelf| {
-                        Box::pin(async move { memory::progress(&*shelf, tenant).await })
+                    self.$reading(move |backend| {
+                        Box::pin(async move { memory::progress(&*backend, tenant).await })
                     })
                     .await
                 }
@@ -148,8 +151,10 @@ macro_rules! memory_store {
                     what: Erase,
                     depth: Depth,
                 ) -> Result<ErasureReceipt> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::forget(&*shelf, tenant, what, depth).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(
+                            async move { memory::forget(&*backend, tenant, what, depth).await },
+                        )
                     })
                     .await
                 }
@@ -158,8 +163,8 @@ macro_rules! memory_store {
                     &self,
                     tenant: TenantId,
                 ) -> Result<BoxStream<'static, Result<Remembered>>> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { Ok(memory::export(shelf, tenant)) })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { Ok(memory::export(backend, tenant)) })
                     })
                     .await
                 }
@@ -169,8 +174,8 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     items: Vec<Remembered>,
                 ) -> Result<()> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::import(&*shelf, tenant, items).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::import(&*backend, tenant, items).await })
                     })
                     .await
                 }
@@ -183,17 +188,17 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     document: NewDocument,
                 ) -> Result<Document> {
-                    self.shelved(move |shelf| {
+                    self.with_backend(move |backend| {
                         Box::pin(
-                            async move { memory::put_document(&*shelf, tenant, document).await },
+                            async move { memory::put_document(&*backend, tenant, document).await },
                         )
                     })
                     .await
                 }
 
                 async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::documents(&*shelf, tenant).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::documents(&*backend, tenant).await })
                     })
                     .await
                 }
@@ -204,17 +209,19 @@ macro_rules! memory_store {
                     id: DocumentId,
                     version: Option<u32>,
                 ) -> Result<Option<(Document, String)>> {
-                    self.shelved(move |shelf| {
+                    self.with_backend(move |backend| {
                         Box::pin(
-                            async move { memory::document(&*shelf, tenant, id, version).await },
+                            async move { memory::document(&*backend, tenant, id, version).await },
                         )
                     })
                     .await
                 }
 
                 async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::delete_document(&*shelf, tenant, id).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(
+                            async move { memory::delete_document(&*backend, tenant, id).await },
+                        )
                     })
                     .await
                 }
@@ -224,8 +231,8 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     limit: usize,
                 ) -> Result<Vec<Unanswered>> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::unanswered(&*shelf, tenant, limit).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::unanswered(&*backend, tenant, limit).await })
                     })
                     .await
                 }
@@ -234,8 +241,8 @@ macro_rules! memory_store {
             #[async_trait]
             impl FactStore for $store {
                 async fn remember(&self, tenant: TenantId, fact: NewFact) -> Result<Fact> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::remember(&*shelf, tenant, fact).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::remember(&*backend, tenant, fact).await })
                     })
                     .await
                 }
@@ -246,15 +253,17 @@ macro_rules! memory_store {
                     old: FactId,
                     new: Option<NewFact>,
                 ) -> Result<Option<Fact>> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::supersede(&*shelf, tenant, old, new).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(
+                            async move { memory::supersede(&*backend, tenant, old, new).await },
+                        )
                     })
                     .await
                 }
 
                 async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::facts(&*shelf, tenant, query).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(async move { memory::facts(&*backend, tenant, query).await })
                     })
                     .await
                 }
@@ -267,17 +276,19 @@ macro_rules! memory_store {
                     tenant: TenantId,
                     conversation: ConversationId,
                 ) -> Result<Option<Summary>> {
-                    self.$looked(move |shelf| {
+                    self.$reading(move |backend| {
                         Box::pin(
-                            async move { memory::summary(&*shelf, tenant, conversation).await },
+                            async move { memory::summary(&*backend, tenant, conversation).await },
                         )
                     })
                     .await
                 }
 
                 async fn put_summary(&self, tenant: TenantId, summary: NewSummary) -> Result<bool> {
-                    self.shelved(move |shelf| {
-                        Box::pin(async move { memory::put_summary(&*shelf, tenant, summary).await })
+                    self.with_backend(move |backend| {
+                        Box::pin(
+                            async move { memory::put_summary(&*backend, tenant, summary).await },
+                        )
                     })
                     .await
                 }

@@ -1,4 +1,4 @@
-//! A shelf in memory that looks at everything, for every question: what stores are compared with.
+//! A backend in memory that scores everything for every question: the reference for stores.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use konstruct_core::{
-    Clock, ConversationId, Depth, Embedder, Erase, ErasureReceipt, PersonId, Result, RoutedEvent,
-    TenantId, Timestamp,
+    Clock, ConversationId, Depth, Embedder, Erase, PersonId, Result, TenantId, Timestamp,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Claim, ClaimRequest, Claimed, Exported, Fed,
         History as _, Loaded, Mailbox, Store, Stored,
@@ -21,23 +22,25 @@ use konstruct_core::{
 };
 
 use super::{
-    Embedding, forget, fuse, memory_store,
-    shelf::{Candidate, EmbedderKey, Kind, Plan, RowPut, Search, Shelf, Unit, UnitKey},
-    unknown_person,
+    MemoryEmbedder,
+    backend::{
+        Candidate, EmbedderKey, MemoryBackend, Plan, RowKind, RowPut, Search, Unit, UnitKey,
+    },
+    forget, fuse, memory_store, unknown_person,
 };
 use crate::{
     bm25::{Collection, Posting},
     seal::{KeyRing, TenantKey},
 };
 
-/// A memory over a [`ReferenceStore`] that searches everything for every question: the reference that stores are compared with.
-/// It keeps nothing.
+/// A memory over a [`ReferenceStore`] that scores everything for every question: the reference that stores are compared with. It
+/// is not persistent.
 #[derive(Clone)]
 pub struct Oracle {
     store: ReferenceStore,
     clock: Arc<dyn Clock>,
     ring: KeyRing,
-    embedding: Arc<Embedding>,
+    embedder: Arc<MemoryEmbedder>,
     tenants: Arc<Mutex<HashMap<TenantId, Tenant>>>,
 }
 
@@ -45,7 +48,7 @@ pub struct Oracle {
 struct Tenant {
     key: Option<Arc<TenantKey>>,
     revision: u64,
-    rows: BTreeMap<(Kind, Vec<u8>), RowPut>,
+    rows: BTreeMap<(RowKind, Vec<u8>), RowPut>,
     units: BTreeMap<UnitKey, Unit>,
 }
 
@@ -56,24 +59,24 @@ impl fmt::Debug for Oracle {
 }
 
 impl Oracle {
-    /// Makes an empty memory on a clock.
+    /// Creates an empty memory with a clock.
     ///
     /// # Errors
-    /// When no random key can be had.
+    /// The system has no randomness for a key.
     pub fn new(clock: Arc<dyn Clock>, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         Ok(Self {
             store: ReferenceStore::new(Arc::clone(&clock)),
             clock,
             ring: KeyRing::generate()?,
-            embedding: Arc::new(Embedding::new(embedder)),
+            embedder: Arc::new(MemoryEmbedder::new(embedder)),
             tenants: Arc::default(),
         })
     }
 
-    /// Does something with the memory.
-    async fn shelved<T>(
+    /// Runs a task with the backend.
+    async fn with_backend<T>(
         &self,
-        work: impl FnOnce(Arc<dyn Shelf>) -> BoxFuture<'static, Result<T>>,
+        work: impl FnOnce(Arc<dyn MemoryBackend>) -> BoxFuture<'static, Result<T>>,
     ) -> Result<T> {
         work(Arc::new(self.clone())).await
     }
@@ -86,7 +89,7 @@ impl Oracle {
 impl Tenant {
     fn apply(&mut self, plan: Plan) {
         self.revision += 1;
-        if plan.take_out_all {
+        if plan.clear_index {
             self.units.clear();
         }
         for key in &plan.remove {
@@ -96,17 +99,17 @@ impl Tenant {
             self.rows
                 .retain(|(of, key), _| of != kind || !key.starts_with(prefix));
         }
-        for key in &plan.take_out {
+        for key in &plan.remove_units {
             self.units.remove(key);
         }
-        for (space, group) in &plan.take_out_groups {
+        for (space, group) in &plan.remove_groups {
             self.units
                 .retain(|key, _| key.space != *space || key.group != *group);
         }
         for row in plan.put {
             self.rows.insert((row.kind, row.key.clone()), row);
         }
-        for unit in plan.put_in {
+        for unit in plan.add_units {
             self.units.insert(unit.key, unit);
         }
         for put in plan.vectors {
@@ -164,8 +167,8 @@ impl Tenant {
         fuse::lexical(size, stems, |passage, stem| {
             lexical.entry(passage).or_default().add(stem);
         });
-        let words = fuse::Spread::of(lexical.values().map(|one| one.score), size.chunks);
-        let meaning = fuse::Spread::of(cosines.values().copied(), cosines.len() as u64);
+        let words = fuse::Distribution::of(lexical.values().map(|one| one.score), size.chunks);
+        let meaning = fuse::Distribution::of(cosines.values().copied(), cosines.len() as u64);
         let mut found: Vec<Candidate> = Vec::new();
         let keys = lexical.keys().chain(cosines.keys());
         let keys: std::collections::BTreeSet<_> = keys.copied().collect();
@@ -193,7 +196,7 @@ impl Tenant {
                 fused: words.z(by_words.score) + cosine.map_or(0.0, |cosine| meaning.z(cosine)),
             });
         }
-        // They are in the order of their keys, and the sort keeps it among equals.
+        // Candidates are in key order, and the sort is stable.
         found.sort_by(|a, b| b.fused.total_cmp(&a.fused));
         found.truncate(search.limit);
         found
@@ -201,9 +204,9 @@ impl Tenant {
 }
 
 #[async_trait]
-impl Shelf for Oracle {
-    fn embedding(&self) -> &Embedding {
-        &self.embedding
+impl MemoryBackend for Oracle {
+    fn embedder(&self) -> &MemoryEmbedder {
+        &self.embedder
     }
 
     async fn now(&self) -> Result<Timestamp> {
@@ -228,7 +231,7 @@ impl Shelf for Oracle {
         self.store.read_said(tenant, conversation, range).await
     }
 
-    async fn fed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
+    async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<Fed>> {
         self.store.feed(tenant, after, limit).await
     }
 
@@ -246,7 +249,7 @@ impl Shelf for Oracle {
         Ok(self.tenants().get(&tenant).map_or(0, |own| own.revision))
     }
 
-    async fn get(&self, tenant: TenantId, kind: Kind, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    async fn get(&self, tenant: TenantId, kind: RowKind, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let tenants = self.tenants();
         let row = tenants
             .get(&tenant)
@@ -257,7 +260,7 @@ impl Shelf for Oracle {
     async fn scan(
         &self,
         tenant: TenantId,
-        kind: Kind,
+        kind: RowKind,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,

@@ -1,19 +1,19 @@
-//! The second look at the best passages: who said it, when, and what stands beside it.
+//! Re-ranks the best passages by who said it, when, and which messages are next to it.
 //!
-//! What is added is in standard deviations of the first look. The weights are the same for every tenant and data set.
+//! The added scores are in standard deviations of the first ranking. The weights are the same for every tenant and data set.
 
 use std::collections::HashMap;
 
-use konstruct_core::{SaidBy, Timestamp};
+use konstruct_core::{Timestamp, memory::SaidBy};
 
-use super::shelf::{Candidate, Group, Space, UnitKey, What};
+use super::backend::{Candidate, Group, Space, UnitKey, UnitKind};
 
-/// The share of its own score that a person's message gets: what somebody said about themselves and their wishes is asked about
-/// more often than what the employee answered.
+/// The share of its own score that a person's message gains: questions are more often about what a person said about themselves
+/// than about what the employee answered.
 const PERSON: f32 = 0.25;
-/// The share of its better neighbour's score that a message gets: an answer is found by its question.
+/// The share of its better neighbour's score that a message gains: an answer is found by its question.
 const NEIGHBOUR: f32 = 0.3;
-/// What is gained by being of now; half of it after [`HALF_LIFE_DAYS`].
+/// The gain of a message from now; it halves every [`HALF_LIFE_DAYS`].
 const RECENT: f64 = 0.1;
 const HALF_LIFE_DAYS: f64 = 30.0;
 
@@ -21,7 +21,7 @@ const HALF_LIFE_DAYS: f64 = 30.0;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ranked {
     pub(super) best: Candidate,
-    /// What the second look adds. Finer than the rest: what was said a moment later comes first whatever the time is now.
+    /// The gain of re-ranking. It is an `f64`, so that a message sent a moment later ranks higher whatever the current time is.
     pub(super) context: f64,
 }
 
@@ -31,13 +31,13 @@ impl Ranked {
     }
 }
 
-/// Orders candidates, best first: a message counts once, by the best of its passages.
+/// Ranks candidates, best first. A message counts once, with its best passage.
 pub(super) fn rank(candidates: Vec<Candidate>, now: Timestamp) -> Vec<Ranked> {
     let mut best: Vec<Candidate> = Vec::new();
     let mut messages: HashMap<UnitKey, usize> = HashMap::new();
-    // They come best first, so the first passage of a message is its best.
+    // Candidates are sorted, so the first passage of a message is its best.
     for candidate in candidates {
-        if candidate.about.what == What::History {
+        if candidate.about.what == UnitKind::History {
             if messages.contains_key(&candidate.unit) {
                 continue;
             }
@@ -63,12 +63,15 @@ pub(super) fn rank(candidates: Vec<Candidate>, now: Timestamp) -> Vec<Ranked> {
     ranked
 }
 
-/// The better score of the messages right before and after each, if it is among the candidates.
+/// Returns for each message the better score of the messages directly before and after it, if they are candidates.
 fn neighbours(best: &[Candidate]) -> Vec<f32> {
     let place =
         |unit: &UnitKey, index: u64| -> (Space, Group, u64) { (unit.space, unit.group, index) };
     let mut scores: HashMap<(Space, Group, u64), f32> = HashMap::new();
-    for candidate in best.iter().filter(|one| one.about.what == What::History) {
+    for candidate in best
+        .iter()
+        .filter(|one| one.about.what == UnitKind::History)
+    {
         scores.insert(
             place(&candidate.unit, candidate.unit.index()),
             candidate.fused,
@@ -84,7 +87,7 @@ fn neighbours(best: &[Candidate]) -> Vec<f32> {
         }
     }
     for (candidate, beside) in best.iter().zip(&mut beside) {
-        if candidate.about.what == What::History {
+        if candidate.about.what == UnitKind::History {
             let own = place(&candidate.unit, candidate.unit.index());
             *beside = beside.max(after.get(&own).copied().unwrap_or(0.0));
         }
@@ -94,7 +97,7 @@ fn neighbours(best: &[Candidate]) -> Vec<f32> {
 
 #[expect(clippy::cast_precision_loss, reason = "a share of a tenth")]
 fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f64 {
-    if candidate.about.what == What::Knowledge {
+    if candidate.about.what == UnitKind::Knowledge {
         return 0.0;
     }
     let person = if candidate.about.said_by == Some(SaidBy::Person) {
@@ -108,7 +111,7 @@ fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f64 {
 }
 
 impl UnitKey {
-    /// The index of the record that it is.
+    /// Returns the index of the record.
     pub(super) fn index(&self) -> u64 {
         let [.., a, b, c, d, e, f, g, h] = self.item;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -118,11 +121,11 @@ impl UnitKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::shelf::UnitInfo;
+    use crate::memory::backend::UnitInfo;
 
     fn candidate(index: u8, at: i64) -> Candidate {
         let mut item = [0; 16];
-        // None of them stands beside another.
+        // No two are adjacent.
         item[15] = 10 * index;
         Candidate {
             unit: UnitKey {
@@ -132,7 +135,7 @@ mod tests {
             },
             passage: 0,
             about: UnitInfo {
-                what: What::History,
+                what: UnitKind::History,
                 version: 0,
                 at: Timestamp::from_micros(at),
                 said_by: None,
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_newer_comes_first_whatever_the_time_is() {
+    fn the_newer_of_equal_hits_ranks_first_at_any_time() {
         for days in 0..200 {
             let candidates = vec![candidate(1, 0), candidate(2, 1000), candidate(3, 2000)];
             let now = Timestamp::from_micros(days * 86_400_000_000 + 3000);

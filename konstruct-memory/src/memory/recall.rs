@@ -1,44 +1,48 @@
-//! Questions: what is searched, and the order of what is found.
+//! Recall: what is searched, and the order of the hits.
 
 use konstruct_core::{Hit, Recall, Result, TenantId};
 
 use super::{
+    backend::{MemoryBackend, Plan, Search},
+    hits::load,
     rank::{Ranked, rank},
-    settings::{Tries, settings},
-    shelf::{Plan, Search, Shelf},
-    shown::show,
+    settings::{Retries, settings},
     space, unit,
 };
 use crate::analyze::terms;
 
-/// The second look chooses among so many passages, and more when more hits are wanted.
+/// The number of passages that are re-ranked. It grows with the number of requested hits.
 const POOL: usize = 64;
 
-/// Finds what is relevant to a text: the hits of each scope, best first.
-pub(crate) async fn recall(store: &dyn Shelf, tenant: TenantId, query: Recall) -> Result<Vec<Hit>> {
+/// Finds what is relevant to a text. Returns the hits of each scope, best first.
+pub(crate) async fn recall(
+    store: &dyn MemoryBackend,
+    tenant: TenantId,
+    query: Recall,
+) -> Result<Vec<Hit>> {
     let nothing = query.scopes.iter().all(|(_, limit)| *limit == 0);
     if nothing || query.text.trim().is_empty() {
         return Ok(Vec::new());
     }
     let mut session = store.session(tenant, false).await?;
-    let mut shelf = session.as_deref().unwrap_or(store);
-    let now = shelf.now().await?;
-    if !shelf.expired(tenant, now).await?.is_empty() {
+    let mut backend = session.as_deref().unwrap_or(store);
+    let now = backend.now().await?;
+    if !backend.expired(tenant, now).await?.is_empty() {
         expire(store, tenant).await?;
         session = store.session(tenant, false).await?;
-        shelf = session.as_deref().unwrap_or(store);
+        backend = session.as_deref().unwrap_or(store);
     }
-    let language = settings(shelf, tenant).await?.language;
+    let language = settings(backend, tenant).await?.language;
     let mut vector = None;
-    if shelf.embedding().of(language).is_some() {
-        // No transaction waits for an embedder.
+    if backend.embedder().for_language(language).is_some() {
+        // Do not hold a transaction open while waiting for the embedder.
         drop(session);
-        vector = store.embedding().question((tenant, language), &query).await;
+        vector = store.embedder().question((tenant, language), &query).await;
         session = store.session(tenant, false).await?;
-        shelf = session.as_deref().unwrap_or(store);
+        backend = session.as_deref().unwrap_or(store);
     }
-    let key = shelf.tenant_key(tenant).await?;
-    let seen = space::seen(shelf, &key, tenant, &query.audience).await?;
+    let key = backend.tenant_key(tenant).await?;
+    let seen = space::visible_to(backend, &key, tenant, &query.audience).await?;
     let mut stems: Vec<[u8; 16]> = terms(language, &query.text)
         .iter()
         .map(|stem| unit::stem_hash(&key, stem))
@@ -55,16 +59,16 @@ pub(crate) async fn recall(store: &dyn Shelf, tenant: TenantId, query: Recall) -
         when: query.when.as_ref().map(|when| (when.start, when.end)),
         limit: POOL.max(limit.saturating_mul(4)),
     });
-    let found = shelf.search_all(tenant, searches.collect()).await?;
+    let found = backend.search_all(tenant, searches.collect()).await?;
     let ranked = found
         .into_iter()
         .map(|candidates| rank(candidates, now).into_iter());
-    shown(shelf, tenant, &query, ranked.collect()).await
+    load_hits(backend, tenant, &query, ranked.collect()).await
 }
 
-/// Shows the best of each scope, all of them in one read; what was erased since makes room for the next.
-async fn shown(
-    shelf: &dyn Shelf,
+/// Loads the best hits of each scope in one read. Hits that were erased meanwhile are replaced by the next.
+async fn load_hits(
+    backend: &dyn MemoryBackend,
     tenant: TenantId,
     query: &Recall,
     mut ranked: Vec<std::vec::IntoIter<Ranked>>,
@@ -81,19 +85,22 @@ async fn shown(
         if next.is_empty() {
             return Ok(hits.into_iter().flatten().collect());
         }
-        for (at, hit) in of.into_iter().zip(show(shelf, tenant, &next, query).await?) {
+        for (at, hit) in of
+            .into_iter()
+            .zip(load(backend, tenant, &next, query).await?)
+        {
             hits[at].extend(hit);
         }
     }
 }
 
-/// Takes out what has expired, so that it neither is found nor counts.
-async fn expire(shelf: &dyn Shelf, tenant: TenantId) -> Result<()> {
-    let mut tries = Tries::new(shelf, tenant);
+/// Removes expired units, so that they are neither found nor counted.
+async fn expire(backend: &dyn MemoryBackend, tenant: TenantId) -> Result<()> {
+    let mut tries = Retries::new(backend, tenant);
     loop {
-        let mut plan = Plan::on(shelf, tenant).await?;
-        plan.take_out = shelf.expired(tenant, shelf.now().await?).await?;
-        if plan.take_out.is_empty() || shelf.commit(tenant, plan).await? {
+        let mut plan = Plan::on(backend, tenant).await?;
+        plan.remove_units = backend.expired(tenant, backend.now().await?).await?;
+        if plan.remove_units.is_empty() || backend.commit(tenant, plan).await? {
             return Ok(());
         }
         tries.again().await?;

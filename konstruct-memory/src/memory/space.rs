@@ -1,25 +1,26 @@
-//! Who may see what: spaces, and the places in them that an audience looks in.
+//! Access control: spaces, and which of them an audience sees.
 //!
-//! What was said stands in the space of its channel, in the group of its conversation. A fact stands in the space of whom it
-//! belongs to. A document stands in the space of the tenant. An audience sees whole spaces, or one group of one.
+//! A message is in the space of its channel and in the group of its conversation. A fact is in the space of its owner. A document
+//! is in the space of the tenant. An audience sees whole spaces, or single groups of them.
 
 use konstruct_core::{
-    Audience, ChannelRef, ConversationId, ConversationKind, FactOwner, PersonId, Quote, Result,
-    Scope, TenantId,
+    Audience, ConversationId, PersonId, Result, TenantId,
+    memory::{ChannelRef, FactOwner, Quote, Scope},
+    message::ConversationKind,
     turn::{Entry, Event, Record, Started},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    backend::{Group, MemoryBackend, Plan, RowKind, SearchArea, Space, UnitKind},
     settings::row,
-    shelf::{Group, Kind, Place, Plan, Shelf, Space, What},
 };
 use crate::seal::TenantKey;
 
-/// How many records are looked through for the one that tells a conversation's channel.
+/// The most records searched for the one that names a conversation's channel.
 const FIRST: u64 = 512;
 
-/// A channel: a keyed hash of the connection and of what the provider calls it.
+/// A channel: a keyed hash of the connection and the provider's name of the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct ChannelKey(pub(super) [u8; 16]);
 
@@ -33,7 +34,7 @@ impl ChannelKey {
     }
 }
 
-/// Whose a space is.
+/// The owner of a space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Tenant,
@@ -41,8 +42,8 @@ pub(super) enum Owner {
     Channel(ChannelKey),
 }
 
-/// The space of what an owner has of a kind.
-pub(super) fn space(key: &TenantKey, what: What, owner: Owner) -> Space {
+/// Returns the space of one kind of an owner's content.
+pub(super) fn space(key: &TenantKey, what: UnitKind, owner: Owner) -> Space {
     let (tag, id) = match owner {
         Owner::Tenant => (0, [0; 16]),
         Owner::Person(person) => (1, *person.as_bytes()),
@@ -51,18 +52,18 @@ pub(super) fn space(key: &TenantKey, what: What, owner: Owner) -> Space {
     Space(key.hash("space", &[&[what as u8, tag], id.as_slice()].concat()))
 }
 
-/// Returns the channel that a conversation is part of; `None` for one that nothing is known of.
+/// Returns the channel of a conversation; `None` if it is unknown.
 pub(super) async fn home(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     key: &TenantKey,
     tenant: TenantId,
     conversation: ConversationId,
 ) -> Result<Option<ChannelKey>> {
-    let kept = row(shelf, tenant, Kind::Home, conversation.as_bytes()).await?;
+    let kept = row(backend, tenant, RowKind::Home, conversation.as_bytes()).await?;
     if kept.is_some() {
         return Ok(kept);
     }
-    let log = shelf.log(tenant, conversation, 0..FIRST).await?;
+    let log = backend.log(tenant, conversation, 0..FIRST).await?;
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     Ok(records.find_map(|record| {
         let started = started(record)?;
@@ -70,7 +71,7 @@ pub(super) async fn home(
     }))
 }
 
-/// The channel that a turn belongs to.
+/// Returns the channel of a turn.
 pub(super) fn channel(started: &Started) -> ChannelRef {
     ChannelRef::of(started.connection, &started.conversation)
 }
@@ -82,16 +83,16 @@ pub(super) fn started(record: &Record) -> Option<&Started> {
     }
 }
 
-/// Whose things an audience sees, and of which group of them.
-pub(super) type Seen = Vec<(Owner, Option<Group>)>;
+/// The owners whose content an audience sees, each with an optional group.
+pub(super) type Visible = Vec<(Owner, Option<Group>)>;
 
 /// Returns what an audience sees.
-pub(super) async fn seen(
-    shelf: &dyn Shelf,
+pub(super) async fn visible_to(
+    backend: &dyn MemoryBackend,
     key: &TenantKey,
     tenant: TenantId,
     audience: &Audience,
-) -> Result<Seen> {
+) -> Result<Visible> {
     let mut seen = vec![(Owner::Tenant, None)];
     let of = |channel: &ChannelRef| Owner::Channel(ChannelKey::of(key, channel));
     match audience {
@@ -99,7 +100,9 @@ pub(super) async fn seen(
         Audience::Person { person } => {
             seen.push((Owner::Person(*person), None));
             let prefix = person.as_bytes();
-            for (of, ()) in super::settings::rows(shelf, tenant, Kind::DirectOf, prefix).await? {
+            for (of, ()) in
+                super::settings::rows(backend, tenant, RowKind::DirectOf, prefix).await?
+            {
                 if let Some(channel) = of.get(16..).and_then(|id| id.try_into().ok()) {
                     seen.push((Owner::Channel(ChannelKey(channel)), None));
                 }
@@ -110,19 +113,19 @@ pub(super) async fn seen(
             conversation,
         } => seen.push((of(channel), Some(Group::of(*conversation)))),
         Audience::Channel { channel } => seen.push((of(channel), None)),
-        // An audience of a later version sees what everyone sees.
+        // An unknown kind of audience sees only what everyone sees.
         _ => {}
     }
     Ok(seen)
 }
 
-/// The places to look in, of those that are seen.
-pub(super) fn places(key: &TenantKey, seen: &Seen, scope: Scope) -> Vec<Place> {
+/// Returns the visible areas of a scope.
+pub(super) fn places(key: &TenantKey, seen: &Visible, scope: Scope) -> Vec<SearchArea> {
     let mut places = Vec::new();
     for (owner, group) in seen {
         let mut look = |wanted: bool, what, timed| {
             if wanted {
-                places.push(Place {
+                places.push(SearchArea {
                     space: space(key, what, *owner),
                     group: *group,
                     timed,
@@ -131,19 +134,19 @@ pub(super) fn places(key: &TenantKey, seen: &Seen, scope: Scope) -> Vec<Place> {
         };
         look(
             scope.knowledge && *owner == Owner::Tenant,
-            What::Knowledge,
+            UnitKind::Knowledge,
             false,
         );
         let channel = matches!(owner, Owner::Channel(_));
-        look(scope.history && channel, What::History, true);
-        look(scope.facts, What::Fact, true);
+        look(scope.history && channel, UnitKind::History, true);
+        look(scope.facts, UnitKind::Fact, true);
     }
     places
 }
 
-/// Where a fact stands: its owner and its group. `None`: the channel of its sources is not known.
+/// Returns the owner and group of a fact. `None` if the channel of its sources is unknown.
 pub(super) async fn owner(
-    shelf: &dyn Shelf,
+    backend: &dyn MemoryBackend,
     key: &TenantKey,
     tenant: TenantId,
     (owner, sources): (FactOwner, &[Quote]),
@@ -159,25 +162,25 @@ pub(super) async fn owner(
         FactOwner::Channel => Group::NONE,
         _ => return Ok(None),
     };
-    let channel = home(shelf, key, tenant, first.conversation).await?;
+    let channel = home(backend, key, tenant, first.conversation).await?;
     Ok(channel.map(|channel| (Owner::Channel(channel), group)))
 }
 
-/// Who was heard in a channel.
+/// The persons who have spoken in a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Company {
+pub(super) enum Membership {
     /// No human yet, in one-to-one conversations.
     #[default]
     Nobody,
     /// One human, in one-to-one conversations: the channel is direct for them.
     One(PersonId),
-    /// Several, or others may listen.
+    /// Several humans, or others may listen.
     Several,
 }
 
-impl Company {
-    /// Adds what a record shows: what kind of conversation it is in, and which human spoke.
+impl Membership {
+    /// Adds a record: the kind of its conversation, and the human who spoke.
     pub(super) fn and(self, kind: ConversationKind, speaker: Option<PersonId>) -> Self {
         if kind != ConversationKind::Direct {
             return Self::Several;
@@ -193,19 +196,19 @@ impl Company {
     }
 }
 
-/// Notes in a plan who is in a channel now.
-pub(super) fn note_company(
+/// Adds the membership of a channel to a plan.
+pub(super) fn put_membership(
     plan: &mut Plan,
     channel: ChannelKey,
-    before: Company,
-    now: Company,
+    before: Membership,
+    now: Membership,
 ) -> Result<()> {
     let direct = |person: &PersonId| [person.as_bytes().as_slice(), &channel.0].concat();
-    if let Company::One(person) = &before {
-        plan.remove.push((Kind::DirectOf, direct(person)));
+    if let Membership::One(person) = &before {
+        plan.remove.push((RowKind::DirectOf, direct(person)));
     }
-    if let Company::One(person) = &now {
-        plan.put_row(Kind::DirectOf, direct(person), &(), &[])?;
+    if let Membership::One(person) = &now {
+        plan.put_row(RowKind::DirectOf, direct(person), &(), &[])?;
     }
-    plan.put_row(Kind::Channel, channel.0.to_vec(), &now, &[])
+    plan.put_row(RowKind::Channel, channel.0.to_vec(), &now, &[])
 }

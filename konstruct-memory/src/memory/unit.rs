@@ -1,18 +1,18 @@
-//! Texts into units: passages of hashed stems, and what is embedded of them.
+//! Turns texts into units: passages of hashed stems, and the texts to embed.
 
 use std::collections::HashMap;
 
-use konstruct_core::{Language, turn::Said};
+use konstruct_core::{memory::Language, turn::Said};
 
-use super::shelf::{Passage, Stem};
+use super::backend::{Passage, Stem};
 use crate::{
     analyze::{self, terms},
     seal::TenantKey,
 };
 
-/// A longer message is parted into passages of about so many words: a long reply must not swamp what it says once.
+/// Longer messages are split into passages of about this many words, so that a detail is not lost in a long reply.
 const PASSAGE_WORDS: usize = 80;
-/// So many words of what was said right before are found with a message.
+/// The number of words of the previous message that a message is also found by.
 const BEFORE_WORDS: usize = 80;
 
 /// Analyses a text under a heading.
@@ -42,13 +42,13 @@ pub(super) fn passage(key: &TenantKey, language: Language, heading: &str, text: 
     }
 }
 
-/// The hash that a stem stands in an index as.
+/// Returns the hash under which a stem is indexed.
 pub(super) fn stem_hash(key: &TenantKey, stem: &str) -> [u8; 16] {
     key.hash("stem", stem.as_bytes())
 }
 
-/// Analyses what was said: each passage is found by its own words, which count twice, by who said it, and by what was said
-/// right before.
+/// Analyses a message. Each passage is found by its own words, which count twice, by the name of the speaker, and by the previous
+/// message.
 pub(super) fn message(
     key: &TenantKey,
     language: Language,
@@ -69,7 +69,7 @@ pub(super) fn message(
         .collect()
 }
 
-/// Parts a message into passages, at the ends of lines and sentences where there are any.
+/// Splits a message into passages, at the ends of lines or sentences if possible.
 pub(super) fn parts(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut from, mut words, mut end) = (0, 0, None);
@@ -83,7 +83,7 @@ pub(super) fn parts(text: &str) -> Vec<&str> {
                     end = Some(at);
                 }
                 if words >= PASSAGE_WORDS {
-                    // A sentence that began in the first half goes on in the next passage.
+                    // A sentence that began in the first half continues in the next passage.
                     let cut = end.filter(|end| end - from > (at - from) / 2).unwrap_or(at);
                     parts.push(text[from..cut].trim());
                     words = text[cut..at].split_whitespace().count();
@@ -103,7 +103,7 @@ pub(super) fn parts(text: &str) -> Vec<&str> {
     parts
 }
 
-/// The last words of a text.
+/// Returns the last words of a text.
 fn last_words(text: &str, words: usize) -> &str {
     let mut starts = text
         .char_indices()
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_messages_are_parted_and_nothing_is_lost() {
+    fn long_messages_are_split_without_loss() {
         let sentence = "one two three four five six seven eight nine ten. ";
         for text in [
             sentence.repeat(30),

@@ -1,7 +1,7 @@
-//! Accepting events: dedupe, route, number, store.
+//! Accepts events: deduplicates, routes, numbers and stores them.
 //!
-//! One transaction of a tenant at a time accepts, so that what is known of an event is decided once. It looks everything up in one
-//! statement, decides, and writes in another.
+//! For each tenant, one transaction at a time accepts events, so that each decision is made once. It looks everything up in one
+//! statement, decides, and writes with another statement.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -9,8 +9,8 @@ use std::{
 };
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, DeliveryState, PersonId,
-    Result, RoutedEvent, TenantId, Timestamp,
+    ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
+    message::{Body, ConversationKind, DeliveryState, RoutedEvent},
     store::{Accepted, rules},
 };
 use uuid::Uuid;
@@ -70,8 +70,8 @@ impl Inner {
         Ok((outcomes, known.keys))
     }
 
-    /// Names events, and looks up what is known of the names. The key that they are hashed with is the one that was seen last;
-    /// if it is another now, once more with that.
+    /// Computes the names of events and looks them up. The names are hashed with the last known tenant key, and once more if the
+    /// key has changed.
     async fn look_up(
         &self,
         tx: &mut TenantTx,
@@ -105,7 +105,7 @@ impl Inner {
     }
 }
 
-/// Parts a batch where an event links addresses: whose they are is looked up for all events of a part at once.
+/// Splits a batch after an event that links addresses, because the persons of a part's addresses are looked up together.
 fn parted(events: Vec<RoutedEvent>) -> Vec<Vec<RoutedEvent>> {
     let mut parts: Vec<Vec<RoutedEvent>> = Vec::new();
     let mut after_link = true;
@@ -120,17 +120,17 @@ fn parted(events: Vec<RoutedEvent>) -> Vec<Vec<RoutedEvent>> {
     parts
 }
 
-/// What an event is known by: keyed hashes.
+/// The names of an event: keyed hashes.
 struct Names {
     event: Option<Uuid>,
-    twin: Option<Uuid>,
+    logical: Option<Uuid>,
     delivery: Option<Uuid>,
-    /// The conversation that a decision names.
+    /// The conversation that a decision refers to.
     target: Option<Uuid>,
     conversation: Uuid,
     /// The address of its sender.
     person: Option<PersonId>,
-    /// The addresses that it links: the one before, and the one from now on.
+    /// The addresses that it links: the previous one and the new one.
     link: Option<(PersonId, PersonId)>,
 }
 
@@ -151,7 +151,7 @@ impl Names {
         };
         Self {
             event: name("event", &event.id),
-            twin: name("logical", &event.logical_id),
+            logical: name("logical", &event.logical_id),
             delivery: sent.map(|of| delivery(key, of)),
             target,
             conversation: conversation_name(key, routed.connection, place),
@@ -164,29 +164,29 @@ impl Names {
         self.person.into_iter().chain(self.linked())
     }
 
-    /// The addresses that it links: nobody has a key for being named.
+    /// Returns the addresses that it links. Being linked does not create a key.
     fn linked(&self) -> impl Iterator<Item = PersonId> + use<> {
         self.link.into_iter().flat_map(|(old, new)| [old, new])
     }
 }
 
-/// The name of a conversation, which is its id as well unless it was imported from elsewhere.
+/// Returns the name of a conversation. It is also its id, unless it was imported.
 pub(super) fn conversation_name(key: &TenantKey, connection: ConnectionId, place: &str) -> Uuid {
     let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
     Uuid::from_bytes(key.hash("conversation", &name))
 }
 
-/// What is kept of a logical id.
+/// The stored event with a logical id.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Twin {
+pub(super) struct LogicalEvent {
     pub(super) conversation: Uuid,
     pub(super) seq: i64,
     mention: bool,
-    /// Its place among what this call accepts.
+    /// Its position among the new events of this call.
     new: Option<usize>,
 }
 
-/// A message that was sent.
+/// A sent message.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     conversation: Uuid,
@@ -194,33 +194,33 @@ struct Sent {
     settled: bool,
 }
 
-/// An event that is new, and where it goes.
+/// A new event with its conversation.
 struct New {
     routed: RoutedEvent,
     conversation: Uuid,
     seq: i64,
     person: Option<PersonId>,
-    twin: Option<Uuid>,
+    logical: Option<Uuid>,
 }
 
-/// What is known of the names of some events.
+/// What was found by the names of events.
 #[derive(Default)]
 struct Known {
-    /// Event ids that were new with this call, until they are met.
+    /// Event ids that are new in this call, until their first use.
     fresh: HashSet<Uuid>,
     erased: HashMap<PersonId, Timestamp>,
-    /// Persons who are known under other ids than the hashes of their names.
+    /// Persons whose ids differ from the hashes of their names.
     persons: HashMap<PersonId, PersonId>,
-    twins: HashMap<Uuid, Twin>,
+    logical_events: HashMap<Uuid, LogicalEvent>,
     sent: HashMap<Uuid, Sent>,
-    /// By name: the conversation, and whether its place is not known.
+    /// By name: the conversation, and whether its address is unknown.
     conversations: HashMap<Uuid, (Uuid, bool)>,
     /// The last number of each mailbox.
     last: HashMap<Uuid, i64>,
     keys: Persons,
 }
 
-/// A kind, two ids, a number, another, a flag and bytes, of whichever there are.
+/// A kind, two ids, a number, another number, a flag and bytes; each may be absent.
 type Row = (
     i32,
     Option<Uuid>,
@@ -232,7 +232,7 @@ type Row = (
 );
 
 impl Known {
-    /// `None` if the tenant's key is another. Persons who are new get the keys that are given.
+    /// Looks up names. `None` if the tenant's key is another. New persons get the given keys.
     async fn read(
         tx: &mut TenantTx,
         key: &TenantKey,
@@ -257,7 +257,7 @@ impl Known {
         .bind(wrapped)
         .bind(tx.given())
         .bind(of(|names| names.event))
-        .bind(of(|names| names.twin))
+        .bind(of(|names| names.logical))
         .bind(of(|names| names.delivery))
         .bind(of(|names| Some(names.conversation)))
         .bind(of(|names| names.target))
@@ -282,13 +282,13 @@ impl Known {
             (1, Some(event), ..) => drop(self.fresh.insert(event)),
             (2, Some(id), _, Some(at), ..) => drop(self.erased.insert(person(id), time(at))),
             (3, Some(name), Some(conversation), Some(seq), _, mention, _) => {
-                let twin = Twin {
+                let event = LogicalEvent {
                     conversation,
                     seq,
                     mention,
                     new: None,
                 };
-                self.twins.insert(name, twin);
+                self.logical_events.insert(name, event);
             }
             (4, Some(name), Some(conversation), state, _, settled, _) => {
                 let sent = Sent {
@@ -315,7 +315,7 @@ impl Known {
         Ok(())
     }
 
-    /// Returns whose an address is: a person's with a key of their own, or one's that it was linked to or imported with.
+    /// Returns the person of an address: one with a key of its own, or the one it was linked to or imported with.
     fn person(&self, address: PersonId) -> PersonId {
         let known = self.persons.get(&address).copied();
         known
@@ -323,7 +323,7 @@ impl Known {
             .unwrap_or(address)
     }
 
-    /// Returns who sent an event. What an event links is linked already.
+    /// Returns the sender of an event, after its links were applied.
     fn sender(&self, names: &Names) -> Option<PersonId> {
         let address = names.person?;
         Some(match names.link {
@@ -332,7 +332,7 @@ impl Known {
         })
     }
 
-    /// Whether the event was sent before its person was erased, or its address with its person.
+    /// Returns whether the event was sent before its person was erased, or its address with its person.
     fn is_late(&self, routed: &RoutedEvent, names: &Names) -> bool {
         let ids = names.person.into_iter();
         let mut ids = ids.flat_map(|address| [address, self.person(address)]);
@@ -342,7 +342,7 @@ impl Known {
         })
     }
 
-    /// Makes the keys of persons who write again after they were erased.
+    /// Creates the keys of persons who write again after they were erased.
     async fn make_missing(
         &mut self,
         tx: &mut TenantTx,
@@ -365,7 +365,7 @@ impl Known {
         self.keys.make_missing(tx, key, &missing).await
     }
 
-    /// Decides what becomes of an event.
+    /// Decides how to accept an event.
     async fn accept(
         &mut self,
         tx: &mut TenantTx,
@@ -380,30 +380,33 @@ impl Known {
         if names.event.is_some_and(|event| !self.fresh.remove(&event)) {
             return Ok(Accepted::Duplicate);
         }
-        let mut twin = names.twin;
-        if let Some(known) = names.twin.and_then(|name| self.twins.get_mut(&name)) {
+        let mut logical = names.logical;
+        if let Some(known) = names
+            .logical
+            .and_then(|name| self.logical_events.get_mut(&name))
+        {
             if rules::twin(known.mention, &routed.event) == rules::Twin::Drop {
                 return Ok(Accepted::Duplicate);
             }
             let upgraded = match known.new.and_then(|at| writes.new.get_mut(at)) {
                 Some(kept) => {
                     kept.routed.event.addressed = named(&kept.routed, &routed);
-                    Upgrade::Done
+                    Upgrade::Upgraded
                 }
                 None => upgrade(tx, key, &routed, *known).await?,
             };
-            if upgraded == Upgrade::Gone {
+            if upgraded == Upgrade::Erased {
                 return Ok(Accepted::Duplicate);
             }
             known.mention = true;
             if known.new.is_none() {
-                writes.mentioned.extend(names.twin);
+                writes.mentioned.extend(names.logical);
             }
-            if upgraded == Upgrade::Done {
+            if upgraded == Upgrade::Upgraded {
                 return Ok(Accepted::Upgraded);
             }
-            // It stays known as what it was.
-            twin = None;
+            // The original remains stored under the logical id.
+            logical = None;
         }
         let Some(conversation) = self.target(&routed, &names, writes) else {
             return Ok(Accepted::Folded);
@@ -415,21 +418,21 @@ impl Known {
         let seq = self.last.entry(conversation).or_insert(0);
         *seq += 1;
         let seq = *seq;
-        if let Some(name) = twin {
-            let twin = Twin {
+        if let Some(name) = logical {
+            let event = LogicalEvent {
                 conversation,
                 seq,
                 mention: routed.event.addressed.mention,
                 new: Some(writes.new.len()),
             };
-            self.twins.insert(name, twin);
+            self.logical_events.insert(name, event);
         }
         writes.new.push(New {
             routed,
             conversation,
             seq,
             person,
-            twin,
+            logical,
         });
         Ok(Accepted::New {
             conversation: ConversationId::from_bytes(*conversation.as_bytes()),
@@ -437,8 +440,8 @@ impl Known {
         })
     }
 
-    /// Has an address be the person's. One under which somebody was heard before stays a person of its own: what was sealed to
-    /// them is not sealed again.
+    /// Links an address to a person. An address with earlier messages remains a person of its own, because what is sealed to it
+    /// is not sealed again.
     fn link(&mut self, address: PersonId, person: PersonId, writes: &mut Writes) {
         if address != person && self.keys.get(address).is_none() {
             self.persons.insert(address, person);
@@ -446,7 +449,7 @@ impl Known {
         }
     }
 
-    /// Decides where an event goes, and advances the delivery state that it reports. `None`: to no inbox.
+    /// Returns the target of an event, and advances the delivery state that it reports. `None` if it goes to no inbox.
     fn target(&mut self, routed: &RoutedEvent, names: &Names, writes: &mut Writes) -> Option<Uuid> {
         match &routed.event.body {
             Body::Delivery { state, .. } => {
@@ -483,17 +486,20 @@ impl Known {
     }
 }
 
-/// How an event that is kept is addressed, once its twin mentions the employee.
-pub(super) fn named(kept: &RoutedEvent, twin: &RoutedEvent) -> konstruct_core::Addressing {
-    let (mut addressed, twin) = (kept.event.addressed, twin.event.addressed);
+/// Returns the addressing of a stored event after a repetition of it mentions the employee.
+pub(super) fn named(
+    kept: &RoutedEvent,
+    repeated: &RoutedEvent,
+) -> konstruct_core::message::Addressing {
+    let (mut addressed, repeated) = (kept.event.addressed, repeated.event.addressed);
     addressed.mention = true;
-    addressed.direct |= twin.direct;
-    addressed.thread |= twin.thread;
-    addressed.command |= twin.command;
+    addressed.direct |= repeated.direct;
+    addressed.thread |= repeated.thread;
+    addressed.command |= repeated.command;
     addressed
 }
 
-/// Where an event belongs: its place, or the connection's own.
+/// Returns the address of an event, or that of the connection itself.
 fn place_of(routed: &RoutedEvent) -> ConversationRef {
     let own = || ConversationRef {
         id: String::new(),
@@ -504,30 +510,30 @@ fn place_of(routed: &RoutedEvent) -> ConversationRef {
     routed.event.conversation.clone().unwrap_or_else(own)
 }
 
-/// Where a conversation is held.
+/// The address of a conversation.
 struct Placed {
     name: Uuid,
     conversation: Uuid,
     connection: ConnectionId,
     place: ConversationRef,
-    /// The person whose address it is.
+    /// The person of that address.
     owner: Option<PersonId>,
 }
 
-/// What a call writes.
+/// The writes of a call.
 #[derive(Default)]
 struct Writes {
     new: Vec<New>,
     placed: Vec<Placed>,
-    /// Logical ids that are known to mention the employee now.
+    /// Logical ids whose stored events mention the employee now.
     mentioned: Vec<Uuid>,
     delivered: BTreeMap<Uuid, DeliveryState>,
-    /// Addresses and whose they are from now on.
+    /// Addresses with their persons.
     links: Vec<(PersonId, PersonId)>,
 }
 
-/// Writes all of it: numbers the mailboxes and makes them ready unless they are claimed (then the release will see) or only
-/// reactions wait in them; and writes places, inbox, logical ids, delivery states, and in which conversations persons speak.
+/// Numbers the mailboxes and makes them ready, unless they are claimed (the release checks for events) or have only reactions.
+/// Writes addresses, inbox items, logical ids, delivery states, and in which conversations persons speak.
 const WRITE: &str = "
 with now as (
     select coalesce($2, konstruct.now_us()) as now
@@ -610,7 +616,7 @@ impl Writes {
             )
             .bind(self.new.iter().map(|new| new.seq).collect::<Vec<_>>())
             .bind(self.new.iter().map(person).collect::<Vec<_>>())
-            .bind(self.new.iter().map(|new| new.twin).collect::<Vec<_>>())
+            .bind(self.new.iter().map(|new| new.logical).collect::<Vec<_>>())
             .bind(
                 self.new
                     .iter()
@@ -639,7 +645,7 @@ impl Writes {
     }
 }
 
-/// Notes whose addresses these are, whatever was noted of them before.
+/// Stores the persons of these addresses, and replaces earlier ones.
 pub(super) async fn link(tx: &mut TenantTx, links: Vec<(PersonId, PersonId)>) -> Result<()> {
     if links.is_empty() {
         return Ok(());

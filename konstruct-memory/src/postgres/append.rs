@@ -1,4 +1,4 @@
-//! Writing to a log: everything of a step in one transaction and one statement.
+//! Appends to a log: all writes of a step in one transaction and one statement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::seal::TenantKey;
 
-/// What `konstruct.append` answers.
+/// Results of `konstruct.append`.
 const APPENDED: i32 = 0;
 const LOST: i32 = 1;
 const CHANGED: i32 = 2;
@@ -28,8 +28,8 @@ const OVER_BUDGET: i32 = 3;
 const OTHER_KEYS: i32 = 4;
 const OTHER_TENANT_KEY: i32 = 5;
 
-/// How often it is tried because keys are not those that are kept.
-const TRIES: usize = 3;
+/// The most attempts if keys have changed.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Inner {
     pub(super) async fn append(
@@ -41,7 +41,7 @@ impl Inner {
         let persons = append.records.iter().flat_map(|record| &record.persons);
         let persons: BTreeSet<PersonId> = persons.copied().collect();
         let mut keys = self.vault.kept_of(claim.tenant, &persons);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let mut tx = self.db.tenant(claim.tenant, Mode::Write).await?;
             let kept = match self.vault.last(claim.tenant) {
                 Some(kept) => Some(kept),
@@ -56,8 +56,8 @@ impl Inner {
                 keys.read(&mut tx, &key, &persons).await?;
                 self.vault.keep(claim.tenant, keys.iter());
             }
-            let step = Step::of(&key, &keys, claim, expected_len, &append, &persons)?;
-            let outcome = step
+            let bound = SealedAppend::of(&key, &keys, claim, expected_len, &append, &persons)?;
+            let outcome = bound
                 .write(&mut tx, &wrapped, claim, expected_len, &append)
                 .await?;
             match outcome {
@@ -66,9 +66,9 @@ impl Inner {
                     if !append.records.is_empty() {
                         // The records of a turn are indexed when it ends or waits.
                         if append.checkpoint {
-                            self.fed.grew(claim.tenant);
+                            self.to_index.notify(claim.tenant);
                         } else {
-                            self.fed.will_grow(claim.tenant);
+                            self.to_index.announce(claim.tenant);
                         }
                     }
                     return Ok(AppendOutcome::Appended);
@@ -106,9 +106,9 @@ impl Inner {
     }
 }
 
-/// An append, sealed and as the statement binds it.
+/// A sealed append, as bound by the statement.
 #[derive(Debug, Default)]
-struct Step {
+struct SealedAppend {
     persons: Vec<Uuid>,
     keys: Vec<Option<Uuid>>,
     records: Vec<Vec<u8>>,
@@ -124,7 +124,7 @@ struct Step {
     money: Money,
 }
 
-impl Step {
+impl SealedAppend {
     fn of(
         key: &TenantKey,
         keys: &Persons,
@@ -135,17 +135,17 @@ impl Step {
     ) -> Result<Self> {
         let conversation = uuid(claim.conversation);
         let id = |person: &PersonId| Some(Uuid::from_bytes(*keys.get(*person)?.id.as_bytes()));
-        let mut step = Self {
+        let mut bound = Self {
             keys: persons.iter().map(id).collect(),
             persons: uuids(&persons.iter().copied().collect::<Vec<_>>()),
             settled_sends: append.settled.iter().map(|of| delivery(key, of)).collect(),
             ..Self::default()
         };
-        let known = step.keys.iter().all(Option::is_some);
+        let known = bound.keys.iter().all(Option::is_some);
         for (n, record) in (0..).zip(&append.records) {
             let index = signed(expected_len).wrapping_add(n);
-            // Without the keys of all persons, nothing is written.
-            step.records.push(if known {
+            // Nothing is written if the key of a person is missing.
+            bound.records.push(if known {
                 let row = row_in(conversation, index);
                 let persons = record.persons.iter().copied();
                 keys.seal(key, persons, ("log", &row), record)?
@@ -153,7 +153,7 @@ impl Step {
                 Vec::new()
             });
         }
-        step.state = append.state.as_ref().map(encode_text).transpose()?;
+        bound.state = append.state.as_ref().map(encode_text).transpose()?;
         if !append.timers.is_empty() {
             let last: BTreeMap<&TimerName, Option<Timestamp>> = append
                 .timers
@@ -163,9 +163,9 @@ impl Step {
             let set = last
                 .iter()
                 .filter_map(|(name, at)| Some((&name.0, (*at)?.as_micros())));
-            step.set_timers = Some(encode_text(&set.collect::<BTreeMap<_, _>>())?);
+            bound.set_timers = Some(encode_text(&set.collect::<BTreeMap<_, _>>())?);
             let cleared = last.iter().filter(|(_, at)| at.is_none());
-            step.clear_timers = Some(cleared.map(|(name, _)| name.0.clone()).collect());
+            bound.clear_timers = Some(cleared.map(|(name, _)| name.0.clone()).collect());
         }
         let last: BTreeMap<&ItemId, &ItemChange> = append
             .items
@@ -180,10 +180,10 @@ impl Step {
                 ItemChange::Put(item) => {
                     let row = item_row(conversation, &id.0);
                     let sealed = Persons::default().seal(key, [], ("items", &row), item)?;
-                    step.put_items.push(id.0.clone());
-                    step.item_rows.push(sealed);
+                    bound.put_items.push(id.0.clone());
+                    bound.item_rows.push(sealed);
                 }
-                ItemChange::Close(_) => step.close_items.push(id.0.clone()),
+                ItemChange::Close(_) => bound.close_items.push(id.0.clone()),
             }
         }
         let mut sends = BTreeMap::new();
@@ -191,9 +191,9 @@ impl Step {
             let index = signed(send.index);
             sends.entry(delivery(key, &send.key)).or_insert(index);
         }
-        (step.send_keys, step.send_indices) = sends.into_iter().unzip();
-        step.money = Money::of(key, append.reserve.as_ref(), &append.settle, &append.ledger)?;
-        Ok(step)
+        (bound.send_keys, bound.send_indices) = sends.into_iter().unzip();
+        bound.money = Money::of(key, append.reserve.as_ref(), &append.settle, &append.ledger)?;
+        Ok(bound)
     }
 
     async fn write(
@@ -243,15 +243,15 @@ impl Step {
     }
 }
 
-/// How far a tenant's feed and ledger had come.
+/// The last numbers of a tenant's feed and ledger.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counts {
     pub(super) feed: i64,
     pub(super) ledger: i64,
 }
 
-/// Counts records and rows of the ledger, and returns how many there were before. From here on, nobody else writes records or
-/// moves money of this tenant until the end of the transaction.
+/// Reserves numbers for records and rows of the ledger, and returns the last numbers before them. Until the end of the
+/// transaction, no other transaction can write records or move money of this tenant.
 pub(super) async fn count(tx: &mut TenantTx, (records, ledger): (usize, usize)) -> Result<Counts> {
     let (feed, ledger): (i64, i64) = sqlx::query_as(
         "insert into konstruct.counters as c (tenant, feed, ledger) values ($1, $2, $3)

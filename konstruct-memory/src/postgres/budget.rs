@@ -1,7 +1,8 @@
-//! Money: what is spent and reserved in a calendar month, so that the two together never exceed the cap, and the ledger.
+//! Money: amounts spent and reserved in a calendar month, whose sum never exceeds the cap, and the ledger.
 
 use konstruct_core::{
-    LedgerRow, NanoUsd, Result, TenantId,
+    NanoUsd, Result, TenantId,
+    money::LedgerRow,
     store::{Charge, LedgerPage, LedgerQuery, Reserve, Settle},
 };
 use uuid::Uuid;
@@ -113,7 +114,7 @@ pub(super) async fn ledger_rows(
         .collect()
 }
 
-/// What moves money, as statements bind it.
+/// Movements of money, as bound by statements.
 #[derive(Debug, Default)]
 pub(super) struct Money {
     pub(super) settled: Vec<Uuid>,
@@ -154,7 +155,7 @@ impl Money {
     }
 }
 
-/// Writes what was spent and is reserved.
+/// Writes the spent and reserved amounts.
 pub(super) async fn put(
     tx: &mut TenantTx,
     month: &str,

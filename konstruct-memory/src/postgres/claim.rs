@@ -1,4 +1,4 @@
-//! Claims: who works on a conversation, and until when.
+//! Claims: which worker holds a conversation, and until when.
 
 use std::{
     sync::{MutexGuard, PoisonError},
@@ -91,8 +91,8 @@ impl Inner {
         .await
         .map_err(stored)?;
         tx.commit().await?;
-        self.fed.grew_meanwhile(claim.tenant);
-        // Also for a timer alone: it may come before the one that others sleep until.
+        self.to_index.notify_if_announced(claim.tenant);
+        // For a timer too: it may be earlier than the one that waiters sleep until.
         if wakes == Some(true) {
             self.wake.arrived();
         }
@@ -100,10 +100,10 @@ impl Inner {
     }
 }
 
-/// A conversation that was claimed, or when the next is due.
+/// A claimed conversation, or the time when the next one is due.
 type Found = (Option<Uuid>, Option<Uuid>, Option<i64>, Option<i64>);
 
-/// Ends the claims of conversations, whoever holds them. What has something to do is ready, since its oldest event came in.
+/// Ends the claims of conversations of any holder. Conversations with pending work become ready, as of their oldest event.
 pub(super) async fn void(tx: &mut TenantTx, conversations: &[Uuid]) -> Result<()> {
     sqlx::query(
         "update konstruct.mailboxes m set lease_until = null, worker = null, changed = null,
@@ -126,12 +126,12 @@ pub(super) async fn void(tx: &mut TenantTx, conversations: &[Uuid]) -> Result<()
     .map_err(stored)
 }
 
-/// Writes a conversation as a statement binds it.
+/// Converts a conversation id for a statement.
 pub(super) fn uuid(conversation: ConversationId) -> Uuid {
     Uuid::from_bytes(*conversation.as_bytes())
 }
 
-/// Writes a number as the database has it; what is too high is higher than any.
+/// Converts a number for the database; larger ones saturate.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

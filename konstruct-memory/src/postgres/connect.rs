@@ -1,4 +1,4 @@
-//! Connecting, and the checks without which nothing is served.
+//! Connects to the database, and checks that it is safe to use.
 
 use std::{
     num::NonZeroUsize,
@@ -17,26 +17,26 @@ use uuid::Uuid;
 use super::{
     Inner, Postgres,
     error::stored,
+    index,
     migrate::{MIGRATIONS, applied},
     queue::Queue,
-    shelf,
     tenant::Db,
     time::Time,
     vault::Vault,
     wake::Wake,
 };
-use crate::{KeyRing, memory::Embedding};
+use crate::{KeyRing, memory::MemoryEmbedder};
 
-/// How many connections a process has unless told otherwise.
+/// The default number of connections of a process.
 const CONNECTIONS: u32 = 16;
-/// Of how many tenants texts are indexed at a time, and embedded.
+/// The default number of tenants indexed at the same time, and of tenants embedded.
 const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
-/// A connection that nobody used for so long is asked whether it is still there.
+/// A connection that was idle for this long is tested before use.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Says how to connect to a database.
+/// Options for connecting to a database.
 #[derive(Clone, Debug)]
 pub struct PostgresBuilder {
     url: Secret,
@@ -66,40 +66,40 @@ impl PostgresBuilder {
         self
     }
 
-    /// Takes the time from this clock instead of the database's: for tests, where one process has the database.
+    /// Uses this clock instead of the database's time, for tests in which one process uses the database.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.time = Time::of(clock);
         self
     }
 
-    /// Turns texts into vectors with this, so that what means the same is found too. Unset: found is what has the same words.
+    /// Searches by meaning too, with vectors of this embedder. By default, only words are searched.
     #[must_use]
     pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(embedder);
         self
     }
 
-    /// Holds at most so many connections. Unset: 16. One more listens.
+    /// Limits the number of connections. Default: 16. One more connection listens for notifications.
     #[must_use]
     pub fn connections(mut self, most: u32) -> Self {
         self.connections = most;
         self
     }
 
-    /// Indexes the texts of so many tenants at a time, and embeds those of as many. Unset: 4.
+    /// Indexes the texts of this many tenants at the same time, and embeds those of as many. Default: 4.
     #[must_use]
     pub fn lanes(mut self, lanes: NonZeroUsize) -> Self {
         self.lanes = lanes;
         self
     }
 
-    /// Connects, and checks that the database is one that was migrated and that its role sees one tenant at a time.
+    /// Connects, and checks that the database is migrated and that row-level security applies to the role.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] without a key ring or for a bad URL, [`ErrorKind::Forbidden`] for a role that could pass
-    /// row-level security by, [`ErrorKind::Conflict`] for a database that was not migrated to what this build needs, and
-    /// those of the database.
+    /// [`ErrorKind::InvalidInput`] without a key ring or for an invalid URL, [`ErrorKind::Forbidden`] for a role that can bypass
+    /// row-level security, [`ErrorKind::Conflict`] for a database without the migrations of this build, and errors of the
+    /// database.
     pub async fn connect(self) -> Result<Postgres> {
         let ring = self
             .ring
@@ -108,10 +108,10 @@ impl PostgresBuilder {
             ("statement_timeout", "30s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "60s"),
-            // Every statement names a tenant, and every index begins with it: to read the rows of all tenants is never the
-            // shorter way, though it seems so to the planner while a table is small.
+            // Every statement names a tenant, and every index begins with the tenant. A sequential scan is therefore never
+            // better, although the planner prefers it for small tables.
             ("enable_seqscan", "off"),
-            // Once for each statement and connection, not for each call; and a plan for certain values is no better here.
+            // Plan each statement once for each connection, not for each call. Plans for specific values are not better here.
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
         ]);
@@ -119,7 +119,7 @@ impl PostgresBuilder {
         let pool = PgPoolOptions::new()
             .max_connections(self.connections + 1)
             .acquire_timeout(PATIENCE)
-            // One that was in use just now is still there; asking it first would double the way to the database.
+            // A recently used connection is still open; testing it would double the round trips.
             .test_before_acquire(false)
             .before_acquire(|connection, about| {
                 Box::pin(async move {
@@ -140,34 +140,39 @@ impl PostgresBuilder {
             vault: Vault::new(ring),
             wake,
             queue: Queue::default(),
-            embedding: Embedding::new(self.embedder),
-            fed: Arc::default(),
-            vectors: Arc::default(),
+            embedder: MemoryEmbedder::new(self.embedder),
+            to_index: Arc::default(),
+            to_embed: Arc::default(),
             served: Mutex::new(Uuid::nil()),
         });
-        shelf::start(&inner, self.lanes);
+        index::start(&inner, self.lanes);
         Ok(Postgres { inner })
     }
 }
 
-/// Reads a URL. The parser of the driver takes those of other databases too.
+/// Parses a URL. The parser of the driver accepts those of other databases too.
 pub(super) fn options(url: &Secret) -> Result<PgConnectOptions> {
     let bad = || Error::invalid("url", "expected `postgres://…`");
     let known = ["postgres://", "postgresql://"];
     if !known.iter().any(|scheme| url.expose().starts_with(scheme)) {
         return Err(bad());
     }
-    // What is wrong with it may be told by quoting a password.
+    // The parser's error may quote the password.
     PgConnectOptions::from_str(url.expose()).map_err(|_| bad())
 }
 
-/// Refuses a role that is not held back by row-level security, and a database that is not ready.
+/// Refuses a role that can bypass row-level security, and a database that is not ready.
 async fn check(options: &PgConnectOptions) -> Result<()> {
-    // Not through the pool, which would try again and again, and say no more than that it took too long.
+    // Not through the pool, which would retry and report only a timeout.
     let connecting = PgConnection::connect_with(options);
     let mut connection = tokio::time::timeout(PATIENCE, connecting)
         .await
-        .map_err(|_| Error::new(ErrorKind::Unavailable, "the database does not answer"))?
+        .map_err(|_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "the database did not answer in time",
+            )
+        })?
         .map_err(stored)?;
     version(&mut connection).await?;
     let migrated: bool =
@@ -178,7 +183,7 @@ async fn check(options: &PgConnectOptions) -> Result<()> {
     if !migrated {
         return Err(Error::new(
             ErrorKind::Conflict,
-            "the database was not migrated: run `migrate` with the owner's URL",
+            "the database is not migrated: run `migrate` with the owner's URL",
         ));
     }
     role(&mut connection).await?;
@@ -200,7 +205,7 @@ async fn check(options: &PgConnectOptions) -> Result<()> {
     if !vectors {
         return Err(Error::new(
             ErrorKind::Conflict,
-            "the database has no extension `vector` (pgvector)",
+            "the database lacks the extension `vector` (pgvector)",
         ));
     }
     connection.close().await.map_err(stored)
@@ -223,7 +228,7 @@ async fn version(connection: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// The role, and every role that it could take on by `SET ROLE` or has the rights of.
+/// Checks the role, and every role that it can assume by `SET ROLE` or inherits from.
 async fn role(connection: &mut PgConnection) -> Result<()> {
     let (name, passes, owns): (String, bool, bool) = sqlx::query_as(
         "select current_user::text,

@@ -1,11 +1,11 @@
-//! Erasing a message, a conversation, a person, or all of a tenant, and what the receipt says.
+//! Erases a message, a conversation, a person, or a whole tenant, and fills the receipt.
 //!
-//! Bytes of what was erased stay in the database's files until they are [rewritten](super::Postgres::rewrite), and in its
-//! write-ahead log and backups. They are sealed there; those of a person have no key any more.
+//! Erased bytes remain in the database's files until they are [rewritten](super::Postgres::rewrite), and in its write-ahead log
+//! and backups. They are sealed; those of a person have no key any more.
 
 use konstruct_core::{
-    Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant, Result, TenantId,
-    Until,
+    Depth, Erase, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{ErasureReceipt, Remains, Remnant, Until},
 };
 use uuid::Uuid;
 
@@ -13,13 +13,13 @@ use super::{
     Inner,
     claim::{signed, uuid, void},
     error::stored,
-    shelf::{advance, forget_units},
+    index::{advance, forget_units},
     tenant::{Mode, TenantTx},
     time::time,
 };
-use crate::memory::shelf::Plan;
+use crate::memory::backend::Plan;
 
-/// The tables that a conversation's rows stand in.
+/// The tables with rows of a conversation.
 macro_rules! of_conversation {
     ($($table:literal),+) => {
         &[$(concat!("delete from konstruct.", $table, " where tenant = $1 and conversation = $2")),+]
@@ -35,7 +35,7 @@ const CONVERSATION: &[&str] = of_conversation![
     "conversations"
 ];
 
-/// All tables of a tenant but the mailboxes and the log, which are counted.
+/// All tables of a tenant except those whose rows are counted.
 macro_rules! of_tenant {
     ($($table:literal),+) => {
         &[$(concat!("delete from konstruct.", $table, " where tenant = $1")),+]
@@ -69,7 +69,7 @@ const TENANT: &[&str] = of_tenant![
 ];
 
 impl Inner {
-    /// Erases from the journal and commits the plan of the memory; `None` if something else was committed since it was made.
+    /// Erases from the log and commits the plan of the memory; `None` if something else was committed since the plan was made.
     pub(super) async fn erase(
         &self,
         tenant: TenantId,
@@ -80,10 +80,10 @@ impl Inner {
         if depth == Depth::Physical {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                "erase logically, which destroys keys; PostgreSQL's files are rewritten by its owner, for all tenants at once",
+                "use a logical erasure, which destroys keys: the owner of the database rewrites its files, for all tenants at once",
             ));
         }
-        let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
+        let mut tx = self.db.tenant(tenant, Mode::Exclusive).await?;
         let prepared = self.prepare(&mut tx, &plan).await?;
         let Some(first) = advance(&mut tx, &plan, None).await? else {
             return Ok(None);
@@ -114,7 +114,7 @@ impl Inner {
             _ => {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    "this store does not know what to erase",
+                    "this store does not support this kind of erasure",
                 ));
             }
         }
@@ -132,7 +132,7 @@ impl Inner {
         Ok(Some(receipt))
     }
 
-    /// Says what is left of what was erased.
+    /// Reports what remains of the erased data.
     fn remains(&self, receipt: &mut ErasureReceipt) {
         let mut left = |what, count, until| receipt.remains.push(Remains { what, count, until });
         let records = Some(receipt.records);
@@ -155,7 +155,7 @@ impl Inner {
 }
 
 async fn message(tx: &mut TenantTx, conversation: Uuid, index: u64) -> Result<u64> {
-    // Waits for an append that is under way.
+    // Waits for an append in progress.
     sqlx::query(
         "select from konstruct.mailboxes where tenant = $1 and conversation = $2 for update",
     )
@@ -181,7 +181,7 @@ async fn message(tx: &mut TenantTx, conversation: Uuid, index: u64) -> Result<u6
 }
 
 async fn conversation_whole(tx: &mut TenantTx, conversation: Uuid) -> Result<u64> {
-    // First: it waits for an append that is under way, and no other can begin.
+    // First, because it waits for an append in progress and prevents others.
     let len: Option<i64> = sqlx::query_scalar(
         "delete from konstruct.mailboxes where tenant = $1 and conversation = $2 returning len",
     )
@@ -201,10 +201,10 @@ async fn conversation_whole(tx: &mut TenantTx, conversation: Uuid) -> Result<u64
     Ok(len.unwrap_or(0).cast_unsigned())
 }
 
-/// Returns how many records and events went, and how many keys.
+/// Returns the number of erased records and events, and of keys.
 async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u64)> {
     let (id, person) = (tx.id(), Uuid::from_bytes(*person.as_bytes()));
-    // With the person, the addresses that were linked to them: a late delivery under each is dropped.
+    // Including the addresses linked to the person, so that late deliveries from each are dropped.
     sqlx::query(
         "with addresses as (
              delete from konstruct.person_names where tenant = $1 and person = $2 returning name
@@ -235,7 +235,7 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
-    // Waits for appends that are under way.
+    // Waits for appends in progress.
     sqlx::query(
         "select from konstruct.mailboxes where tenant = $1 and conversation = any($2) order by conversation for update",
     )
@@ -244,7 +244,7 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     .execute(tx.db())
     .await
     .map_err(stored)?;
-    // What is sealed with a key has the id of the key in its header.
+    // Sealed values have the ids of their keys in the header.
     let touched: Vec<(Uuid, i64)> = sqlx::query_as(
         "with events as (
              delete from konstruct.inbox where tenant = $1 and conversation = any($2) and $3 = any(persons)
@@ -284,7 +284,7 @@ async fn person(tx: &mut TenantTx, person: PersonId, now: i64) -> Result<(u64, u
     Ok((gone, u64::from(key.is_some())))
 }
 
-/// Returns how many records, units and keys went.
+/// Returns the numbers of erased records, units and keys.
 async fn all(tx: &mut TenantTx) -> Result<(u64, u64, u64)> {
     let mut counts = [0; 4];
     for (count, sql) in counts.iter_mut().zip([

@@ -1,35 +1,35 @@
-//! The database's errors, turned into ours once.
+//! Converts the database's errors in one place.
 
 use konstruct_core::{Error, ErrorKind};
 
-/// Turns an error of the database into ours. What it says stays in the source: it may name rows.
+/// Converts an error of the database. Its message is kept only in the source because it may contain data of rows.
 pub(super) fn stored(error: sqlx::Error) -> Error {
     let (kind, message) = classify(&error);
     Error::new(kind, message).with_source(error)
 }
 
-/// The same for a commit, of which nobody knows whether it took place once the connection is gone.
+/// Converts an error of a commit. If the connection was lost, it is unknown whether the commit took place.
 pub(super) fn committed(error: sqlx::Error) -> Error {
     if matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) {
         return Error::new(
             ErrorKind::Ambiguous,
-            "the database was lost while it committed",
+            "the connection was lost during the commit",
         )
         .with_source(error);
     }
     stored(error)
 }
 
-/// A row that is not what this build writes.
+/// A row that this build cannot have written.
 pub(super) fn corrupt() -> Error {
-    Error::new(ErrorKind::Corrupt, "a stored row cannot be read back")
+    Error::new(ErrorKind::Corrupt, "a stored row is damaged")
 }
 
 fn classify(error: &sqlx::Error) -> (ErrorKind, String) {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => (
             ErrorKind::Unavailable,
-            "the database is not reached".to_owned(),
+            "could not reach the database".to_owned(),
         ),
         sqlx::Error::PoolTimedOut => (
             ErrorKind::Unavailable,
@@ -40,7 +40,7 @@ fn classify(error: &sqlx::Error) -> (ErrorKind, String) {
             if code.starts_with("28") {
                 return (
                     ErrorKind::Unauthorized,
-                    "the database does not let this role in: its password is wrong, or `migrate` has not made it yet"
+                    "the database rejected the login: the password is wrong, or `migrate` has not created the role yet"
                         .to_owned(),
                 );
             }
@@ -49,25 +49,27 @@ fn classify(error: &sqlx::Error) -> (ErrorKind, String) {
             } else {
                 ErrorKind::Internal
             };
-            (kind, format!("the database refused (SQLSTATE {code})"))
+            (
+                kind,
+                format!("the database returned an error (SQLSTATE {code})"),
+            )
         }
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => (
-            ErrorKind::Corrupt,
-            "a stored row cannot be read back".to_owned(),
-        ),
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+            (ErrorKind::Corrupt, "a stored row is damaged".to_owned())
+        }
         sqlx::Error::Configuration(_) => (
             ErrorKind::InvalidInput,
-            "url: it is not one of a PostgreSQL database".to_owned(),
+            "url: not the URL of a PostgreSQL database".to_owned(),
         ),
         sqlx::Error::Tls(_) => (
             ErrorKind::Unavailable,
-            "the connection to the database cannot be encrypted".to_owned(),
+            "could not encrypt the connection to the database".to_owned(),
         ),
         _ => (ErrorKind::Internal, "the database failed".to_owned()),
     }
 }
 
-/// Whether the same may succeed later: lost connections, full servers, restarts, time-outs, deadlocks.
+/// Returns whether the same statement may succeed later: lost connections, full servers, restarts, timeouts, deadlocks.
 fn transient(code: &str) -> bool {
     ["08", "40", "53", "57"]
         .iter()
@@ -80,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_succeed_later_is_transient() {
+    fn errors_that_may_succeed_later_are_transient() {
         for (code, later) in [
             ("08006", true),  // the connection failed
             ("40001", true),  // serialization

@@ -1,4 +1,4 @@
-//! Exporting all that the journal keeps of a tenant, from one snapshot, a page at a time.
+//! Exports all data of a tenant except the memory, from one snapshot, a page at a time.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use super::{
 };
 use crate::seal::TenantKey;
 
-/// How many rows are read at a time, and how many items wait for a slow reader.
+/// The number of rows read at a time, and of items buffered for a slow reader.
 const PAGE: usize = 256;
 
 type Items = mpsc::Sender<Result<Exported>>;
 
-/// Streams a tenant's data. A reader that is gone ends it.
+/// Streams a tenant's data, until the reader drops the stream.
 pub(super) async fn export(
     inner: Arc<Inner>,
     tenant: TenantId,
@@ -36,7 +36,7 @@ pub(super) async fn export(
         if let Err(error) = walk(&inner, tx, &items).await
             && error.kind() != ErrorKind::Cancelled
         {
-            // Nobody may be there to hear it.
+            // The reader may be gone.
             let _ = items.send(Err(error)).await;
         }
     });
@@ -50,7 +50,7 @@ async fn give(items: &Items, item: Exported) -> Result<()> {
     items
         .send(Ok(item))
         .await
-        .map_err(|_| Error::new(ErrorKind::Cancelled, "nobody reads the export"))
+        .map_err(|_| Error::new(ErrorKind::Cancelled, "the reader of the export is gone"))
 }
 
 async fn walk(inner: &Inner, mut tx: TenantTx, items: &Items) -> Result<()> {

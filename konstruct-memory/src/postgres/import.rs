@@ -1,9 +1,10 @@
-//! Taking in what was exported, under the same ids.
+//! Imports an export under the same ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    Error, ErrorKind, Inbound, LedgerRow, PersonId, Result, TenantId,
+    Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    money::LedgerRow,
     store::{ConversationSummary, Exported, InboxItem, Stored, TimerName, rules},
     turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
 };
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::seal::TenantKey;
 
-/// A conversation with what belongs to it.
+/// A conversation with its records and events.
 struct Part {
     summary: ConversationSummary,
     state: Option<ConversationState>,
@@ -34,8 +35,12 @@ impl Inner {
     pub(super) async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
         let (mut parts, mut ledger, mut budgets): (Vec<Part>, Vec<LedgerRow>, _) =
             (Vec::new(), Vec::new(), Vec::new());
-        let homeless =
-            || Error::invalid("items", "a record or an event belongs to no conversation");
+        let homeless = || {
+            Error::invalid(
+                "items",
+                "a record or an event does not follow a conversation",
+            )
+        };
         for item in items {
             match item {
                 Exported::Conversation(summary) => parts.push(Part {
@@ -60,14 +65,11 @@ impl Inner {
                     reserved,
                 } => budgets.push((month, (signed(spent.0), signed(reserved.0)))),
                 _ => {
-                    return Err(Error::invalid(
-                        "items",
-                        "this store does not know one of them",
-                    ));
+                    return Err(Error::invalid("items", "an item is of an unknown kind"));
                 }
             }
         }
-        let mut tx = self.db.tenant(tenant, Mode::Alone).await?;
+        let mut tx = self.db.tenant(tenant, Mode::Exclusive).await?;
         let key = self.vault.key_or_new(&mut tx).await?;
         let persons: BTreeSet<_> = parts.iter().flat_map(Part::persons).collect();
         let persons = Persons::of(&mut tx, &key, &persons).await?;
@@ -99,7 +101,7 @@ impl Inner {
         }
         tx.commit().await?;
         self.wake.arrived();
-        self.fed.grew(tenant);
+        self.to_index.notify(tenant);
         Ok(())
     }
 }
@@ -117,13 +119,13 @@ impl Part {
             .collect()
     }
 
-    /// The person whose address the place is.
+    /// Returns the person of the conversation's address.
     fn owner(&self) -> Option<PersonId> {
         self.state.as_ref().and_then(|state| state.person)
     }
 }
 
-/// Makes the conversation, or continues it, and checks that what belongs to it follows what is there.
+/// Creates or continues the conversation, and checks that the imported numbers follow the stored ones.
 async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part) -> Result<()> {
     let (summary, conversation) = (&part.summary, uuid(part.summary.id));
     let row = row_of(conversation);
@@ -131,7 +133,7 @@ async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part
     let sealed = summary.place.as_ref().map(seal).transpose()?;
     let name = match &summary.place {
         Some(place) => conversation_name(key, summary.connection, &place.key()),
-        // Nobody can write there again under a name that is not known.
+        // Without a known name, nobody can write there again.
         None => conversation,
     };
     sqlx::query(
@@ -146,7 +148,7 @@ async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part
     .execute(tx.db())
     .await
     .map_err(taken)?;
-    // Consumed is what was consumed where it comes from.
+    // What was consumed in the source store stays consumed.
     let before = part.inbox.first().map_or(0, |item| signed(item.seq) - 1);
     sqlx::query(
         "insert into konstruct.mailboxes (tenant, conversation, last, consumed, updated_at) values ($1, $2, $3, $3, $4)
@@ -169,7 +171,7 @@ async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part
     .map_err(stored)?;
     for (expected, record) in (len.cast_unsigned()..).zip(&part.records) {
         if record.index < expected {
-            return Err(Error::new(ErrorKind::Conflict, "a record is there already"));
+            return Err(Error::new(ErrorKind::Conflict, "a record already exists"));
         }
         if record.index > expected {
             return Err(Error::invalid("items", "a record is missing"));
@@ -178,7 +180,7 @@ async fn open(tx: &mut TenantTx, key: &TenantKey, persons: &Persons, part: &Part
     let mut known = last.cast_unsigned();
     for item in &part.inbox {
         if item.seq <= known {
-            return Err(Error::new(ErrorKind::Conflict, "an event is there already"));
+            return Err(Error::new(ErrorKind::Conflict, "an event already exists"));
         }
         known = item.seq;
     }
@@ -231,7 +233,7 @@ async fn fill(
         .iter()
         .filter_map(|item| Some((TimerName::item(&item.id).0, item.retry_at?.as_micros())))
         .collect();
-    // What can no longer be read counts as the end of a turn: nothing of it can be continued.
+    // An unreadable record counts as the end of a turn, because the turn cannot be continued.
     let is_end = |stored: &&Stored| stored.record.as_deref().is_none_or(is_end);
     let end = part.records.iter().rfind(is_end);
     let last = part.records.last();
@@ -306,8 +308,8 @@ async fn put_item(
     .map_err(stored)
 }
 
-/// Notes under which ids the senders of events are known, where their names hash otherwise: under another key of the tenant. And
-/// links addresses again, but those under which somebody else was heard.
+/// Stores the ids of events' senders if their names hash differently under another key of the tenant. Links addresses again,
+/// except those with a person of their own.
 async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Result<()> {
     let mut names: BTreeMap<PersonId, PersonId> = BTreeMap::new();
     let mut links = Vec::new();
@@ -371,7 +373,7 @@ async fn put(
 ) -> Result<()> {
     let seq = signed(item.seq);
     let row = row_in(conversation, seq);
-    // What could not be read where it came from cannot be processed here.
+    // An event that was unreadable in the source store cannot be processed.
     let Some(event) = &item.event else {
         return Ok(());
     };
@@ -392,14 +394,17 @@ async fn put(
     .map_err(stored)
 }
 
-/// A name that another conversation has: the place is talked in here already.
+/// Converts a name conflict: another conversation already has this address.
 fn taken(error: sqlx::Error) -> Error {
     let unique = error
         .as_database_error()
         .is_some_and(sqlx::error::DatabaseError::is_unique_violation);
     if unique {
-        return Error::new(ErrorKind::Conflict, "a conversation's place is taken")
-            .with_source(error);
+        return Error::new(
+            ErrorKind::Conflict,
+            "another conversation already has this address",
+        )
+        .with_source(error);
     }
     stored(error)
 }

@@ -1,4 +1,4 @@
-//! Bringing a database to what this build needs.
+//! Migrates a database to the schema of this build.
 
 use konstruct_core::{Error, ErrorKind, Result, Secret};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use super::{
     error::{committed, stored},
 };
 
-/// A migration: its name and its statements. What was released once never changes.
+/// A migration: its name and its statements. A released migration never changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Migration {
     pub(super) name: &'static str,
@@ -22,7 +22,7 @@ impl Migration {
     }
 }
 
-/// All migrations, in their order.
+/// All migrations, in order.
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "0001_journal",
@@ -38,10 +38,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// Row-level security and privileges of everything, after each run.
+/// Row-level security and privileges of everything, applied after each run.
 const SECURE: &str = include_str!("migrations/secure.sql");
 
-/// Roles belong to the whole server: two databases may make them at once.
+/// Creates the roles. Roles belong to the whole server, so two databases may create them at the same time.
 const ROLES: &str = "
 do $$
 declare
@@ -61,7 +61,7 @@ end
 $$";
 
 /// The schema, the extension, and the list of migrations.
-const GROUND: &str = "
+const SCHEMA: &str = "
 create extension if not exists vector;
 create schema if not exists konstruct authorization konstruct_owner;
 create table if not exists konstruct.migrations (
@@ -71,10 +71,10 @@ create table if not exists konstruct.migrations (
 );
 alter table konstruct.migrations owner to konstruct_owner";
 
-/// The advisory lock of migrations: `konstruc` in ASCII, which no other program is likely to take.
+/// The advisory lock of migrations: `konstruc` in ASCII, which no other program is likely to use.
 const LOCK: i64 = 0x6b6f_6e73_7472_7563;
 
-/// Applies what was not applied yet, in one transaction.
+/// Applies the missing migrations in one transaction.
 pub(super) async fn migrate(url: &Secret) -> Result<()> {
     let mut connection = PgConnection::connect_with(&options(url)?)
         .await
@@ -85,7 +85,7 @@ pub(super) async fn migrate(url: &Secret) -> Result<()> {
         .execute(&mut *tx)
         .await
         .map_err(stored)?;
-    for ground in [ROLES, GROUND] {
+    for ground in [ROLES, SCHEMA] {
         run(&mut tx, ground).await?;
     }
     let pending = MIGRATIONS
@@ -119,7 +119,7 @@ async fn run(connection: &mut PgConnection, sql: &'static str) -> Result<()> {
         .map_err(stored)
 }
 
-/// Returns how many migrations are applied, which must be the first of this build's.
+/// Returns the number of applied migrations, which must be the first of this build's.
 pub(super) async fn applied(connection: &mut PgConnection) -> Result<usize> {
     let rows: Vec<(String, Vec<u8>)> =
         sqlx::query_as("select name, hash from konstruct.migrations order by name")
@@ -130,13 +130,15 @@ pub(super) async fn applied(connection: &mut PgConnection) -> Result<usize> {
         let Some(ours) = MIGRATIONS.get(at).filter(|ours| ours.name == name) else {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("the database has migration `{name}`, which this build does not know"),
+                format!("the database has migration `{name}`, which is unknown to this build"),
             ));
         };
         if ours.hash() != *hash {
             return Err(Error::new(
                 ErrorKind::Conflict,
-                format!("migration `{name}` was applied in another form than this build's"),
+                format!(
+                    "migration `{name}` was applied with different statements than this build's"
+                ),
             ));
         }
     }

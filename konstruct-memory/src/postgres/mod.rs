@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod graph;
 mod import;
+mod index;
 mod migrate;
 mod prune;
 mod queue;
@@ -17,7 +18,6 @@ mod read;
 mod rewrap;
 mod rewrite;
 mod roles;
-mod shelf;
 mod tenant;
 mod time;
 mod upgrade;
@@ -34,17 +34,17 @@ use uuid::Uuid;
 
 pub use self::{connect::PostgresBuilder, graph::VectorIndex};
 use self::{queue::Queue, tenant::Db, vault::Vault, wake::Wake};
-use crate::memory::{Embedding, Fed};
+use crate::memory::{MemoryEmbedder, TenantQueue};
 
-/// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a
-/// PostgreSQL database with pgvector, version 16 or later. A clone is another handle to it.
+/// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a PostgreSQL
+/// database with pgvector, version 16 or later. A clone is another handle to it.
 ///
 /// # Contract
-/// * Any number of processes share a database. Claims outlive the process that made them until their lease is over.
-/// * Time is the database's.
-/// * Tenants are kept apart by row-level security, which holds for the owner of the tables too: a statement that names no
-///   tenant sees nothing. The role that connects must not be able to pass it by.
-/// * Content is sealed before it is sent: the database, its log and its backups hold no word of a person.
+/// * Any number of processes share a database. Claims outlive their process until the lease expires.
+/// * The time is the database's.
+/// * Row-level security separates tenants, and applies to the owner of the tables too: a statement that names no tenant sees no
+///   rows. The connecting role must not be able to bypass it.
+/// * Content is sealed before it is sent: the database, its log and its backups contain no plain text of a person.
 /// * Its futures need a tokio runtime.
 #[derive(Clone)]
 pub struct Postgres {
@@ -53,103 +53,103 @@ pub struct Postgres {
 
 #[derive(Debug)]
 struct Inner {
-    /// Itself, for sessions that outlive a call.
+    /// A reference to itself, for sessions that outlive a call.
     own: Weak<Self>,
     db: Db,
     vault: Vault,
     wake: Wake,
     queue: Queue,
-    embedding: Embedding,
-    fed: Arc<Fed>,
-    vectors: Arc<Fed>,
-    /// The tenant that was served last: the next claim goes to one after it.
+    embedder: MemoryEmbedder,
+    to_index: Arc<TenantQueue>,
+    to_embed: Arc<TenantQueue>,
+    /// The tenant that was served last: the next claim prefers the tenants after it.
     served: Mutex<Uuid>,
 }
 
 impl Postgres {
-    /// From how many vectors of a space on an approximate index is worth its price, see [`index_vectors`](Self::index_vectors).
+    /// The number of vectors of a space from which an approximate index pays off, see [`index_vectors`](Self::index_vectors).
     pub const INDEX_FROM: u64 = 50_000;
 
-    /// Starts to say how to connect to a database that was [migrated](Postgres::migrate).
+    /// Returns a builder for the options of a connection to a [migrated](Postgres::migrate) database.
     pub fn builder(url: Secret) -> PostgresBuilder {
         PostgresBuilder::new(url)
     }
 
-    /// Brings a database to what this build needs: the roles, the tables, and who may do what with them. What is there
-    /// already stays; several may do it at once.
+    /// Migrates a database to the schema of this build: roles, tables and privileges. Existing data stays. Several processes may
+    /// do it at the same time.
     ///
-    /// The role that connects here must be allowed to make roles and extensions. [`Postgres::builder`] connects as
-    /// another: `konstruct_app`, which this makes without a password, or one that is a member of it.
+    /// The role of this URL must be allowed to create roles and extensions. [`Postgres::builder`] connects as another role:
+    /// `konstruct_app`, which this creates without a password, or a member of it.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) when a migration that was applied is not the one of this
-    /// build, or is not known to it; and those of the database.
+    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) if an applied migration differs from that of this build, or
+    /// is unknown to it; and errors of the database.
     pub async fn migrate(url: &Secret) -> Result<()> {
         migrate::migrate(url).await
     }
 
-    /// Removes the ids of events that were accepted three calendar months ago, by which late redeliveries are recognised. Run it
-    /// once a month or more often; without it they are kept for as long as the database is. The role that connects here must be allowed
-    /// to: it is that of [`Postgres::migrate`].
+    /// Removes the ids of events that were accepted three calendar months ago. They serve to recognise late
+    /// redeliveries. Run it once a month or more often; otherwise they are kept forever. It needs the role of
+    /// [`Postgres::migrate`].
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub async fn prune(url: &Secret) -> Result<()> {
         prune::prune(url, None).await
     }
 
-    /// The same at a time that is given, for tests.
+    /// Prunes as of a given time, for tests.
     #[cfg(feature = "testkit")]
     #[doc(hidden)]
     pub async fn prune_at(url: &Secret, now: konstruct_core::Timestamp) -> Result<()> {
         prune::prune(url, Some(now.as_micros())).await
     }
 
-    /// Rewrites the database's files: bytes of what was erased are gone from them, and a tenant's rows lie together. Each table is
-    /// locked while it is rewritten; what a transaction under way can still see stays until the next time. The role that connects here must be allowed to: it is that of [`Postgres::migrate`].
+    /// Rewrites the database's files. Erased bytes are then gone from them, and the rows of a tenant are stored together. Each
+    /// table is locked while it is rewritten. Rows that a running transaction can still see stay until the next time. It needs
+    /// the role of [`Postgres::migrate`].
     ///
     /// # Errors
-    /// Those of the database.
+    /// Errors of the database.
     pub async fn rewrite(url: &Secret) -> Result<()> {
         rewrite::rewrite(url).await
     }
 
-    /// Makes an approximate index (HNSW) of each space that holds at least so many vectors of one embedder: the documents of a
-    /// tenant, its facts, what was said in one channel. Takes down those of spaces that are smaller or gone, and those that were
-    /// half made, and tries each that there is. Returns them.
+    /// Creates an approximate index (HNSW) for each space with at least this many vectors of one embedder. A space contains the
+    /// documents of a tenant, its facts, or the messages of one channel. Drops the indexes of smaller and deleted spaces and
+    /// incomplete ones, tests the others, and returns them.
     ///
-    /// Without it every search looks at every vector, which is right up to [`INDEX_FROM`](Self::INDEX_FROM). A recall uses an index
-    /// that found all of the ten nearest when it was tried, for a place that is the whole of a space and a question without a
-    /// time; where the index may have missed something, that recall looks at every vector after all. Mean and deviation of
-    /// the cosines are those of the last run: run it now and then, as the indexes of a growing memory grow with it.
+    /// Without an index every search scans all vectors, which is fast enough up to [`INDEX_FROM`](Self::INDEX_FROM). A recall
+    /// uses an index if it found all of the ten nearest vectors in its test, the search covers the whole space, and the question
+    /// has no time range. If the index may have missed something, the recall scans all vectors after all. The mean and deviation
+    /// of the cosines are those of the last run, so run it regularly: the indexes of a growing memory grow with it.
     ///
-    /// An index makes each vector some twenty times dearer to write. Of what was erased it keeps a vector until the table
-    /// is vacuumed, and the means keep its share until the next run. The role that connects here must see all tenants: it is that of
-    /// [`Postgres::migrate`], if that is a superuser or bypasses row-level security. Others work meanwhile; only one
-    /// such run may be under way.
+    /// An index makes writing a vector about twenty times more expensive. It keeps erased vectors until the table is vacuumed,
+    /// and the means include them until the next run. The role must see all tenants: use the role of [`Postgres::migrate`] if it
+    /// is a superuser or bypasses row-level security. Other work continues meanwhile; only one such run is allowed at a time.
     ///
     /// # Errors
     /// [`ErrorKind::Forbidden`](konstruct_core::ErrorKind::Forbidden) for a role that does not see all tenants,
-    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) beside another run, and those of the database.
+    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) during another run, and errors of the database.
     pub async fn index_vectors(url: &Secret, least: u64) -> Result<Vec<VectorIndex>> {
         graph::make(url, least).await
     }
 
-    /// Wraps the tenants' keys with the first key of the ring, where they are wrapped with another. Returns how many were.
+    /// Wraps the tenants' keys with the first key of the ring, if they are wrapped with another. Returns their number.
     ///
     /// # Errors
-    /// Those of the database, and [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) when a key is wrapped
-    /// with one that the ring has not.
+    /// Errors of the database, and [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) if the ring lacks the key
+    /// that a tenant's key is wrapped with.
     pub async fn rewrap_keys(&self) -> Result<u64> {
         self.inner.rewrap_keys().await
     }
 }
 
-/// The follower of the feeds ends by itself, at once if nothing else is on.
+/// Ends the background lanes, immediately if they are idle.
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.fed.end();
-        self.vectors.end();
+        self.to_index.close();
+        self.to_embed.close();
     }
 }
 

@@ -1,15 +1,15 @@
-//! Removing what is only kept to recognise late deliveries: a month at once, by emptying a partition.
+//! Removes the ids that serve only to recognise late deliveries, a month at a time, by truncating a partition.
 
 use konstruct_core::{Result, Secret};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{connect::options, error::stored};
 
-/// The partition that the next month will use: it holds the month three months ago. A time may be given for tests.
+/// The partition that the next month will use, which contains the month three months ago. Tests may pass a time.
 const PARTITION: &str = "
 select ((konstruct.month_of(coalesce($1, konstruct.now_us())) + 1) % 4)::smallint";
 
-/// Statements are constants: one for each partition.
+/// One statement for each partition, because statements are constants.
 const EMPTY: [&str; 4] = [
     "truncate konstruct.events_0, konstruct.twins_0",
     "truncate konstruct.events_1, konstruct.twins_1",
@@ -17,7 +17,7 @@ const EMPTY: [&str; 4] = [
     "truncate konstruct.events_3, konstruct.twins_3",
 ];
 
-/// Empties the partition that the next month will use.
+/// Truncates the partition that the next month will use.
 pub(super) async fn prune(url: &Secret, now: Option<i64>) -> Result<()> {
     let mut connection = PgConnection::connect_with(&options(url)?)
         .await

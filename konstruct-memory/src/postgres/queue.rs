@@ -1,32 +1,32 @@
-//! Events of one tenant that come in together are accepted together.
+//! Batches events of the same tenant.
 //!
-//! A tenant's events are accepted by one transaction at a time. So what this process gets meanwhile is gathered for the next. The
-//! queue is bounded: while the database is away, more is refused than is kept waiting.
+//! One transaction at a time accepts a tenant's events. Events that arrive in this process meanwhile are collected for the next
+//! one. The queue is bounded: while the database is unreachable, further events are refused.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use konstruct_core::{Error, ErrorKind, Result, RoutedEvent, TenantId, store::Accepted};
+use konstruct_core::{Error, ErrorKind, Result, TenantId, message::RoutedEvent, store::Accepted};
 use tokio::sync::oneshot;
 
 use super::Inner;
 
-/// The most events of one transaction.
+/// The most events of a transaction.
 const BATCH: usize = 256;
-/// The most events of a tenant that wait, and of all tenants. A single call may have more.
+/// The most waiting events of a tenant, and of all tenants. A single call may have more.
 const WAITING: usize = 2_048;
 const WAITING_IN_ALL: usize = 16_384;
 
-/// What waits, of the tenants of which something is being accepted.
+/// The waiting calls, by tenant. A tenant has an entry while its events are being accepted.
 #[derive(Debug, Default)]
 pub(super) struct Queue(Mutex<Tenants>);
 
 #[derive(Debug, Default)]
 struct Tenants {
     waiting: HashMap<TenantId, Vec<Waiting>>,
-    /// How many events wait in all.
+    /// The number of waiting events of all tenants.
     events: usize,
 }
 
@@ -47,7 +47,7 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a call. Returns its answer, and whether nobody works on the tenant's queue yet.
+    /// Adds a call. Returns its answer, and whether the caller must start a task for the tenant.
     fn push(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<(Answer, bool)> {
         let (answer, answered) = oneshot::channel();
         let mut queue = self.lock();
@@ -58,7 +58,7 @@ impl Queue {
         {
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                "too many events wait to be accepted: the database is away or too slow",
+                "too many events wait to be accepted: the database is unreachable or too slow",
             ));
         }
         queue.events += many;
@@ -76,7 +76,7 @@ impl Queue {
         Ok((answered, first))
     }
 
-    /// Takes the next calls, as many as fit into a transaction. `None`: nothing waits, and the next call starts a task again.
+    /// Takes the next calls, as many as fit into a transaction. `None` if nothing waits: the next call then starts a new task.
     fn next(&self, tenant: TenantId) -> Option<Vec<Waiting>> {
         let mut queue = self.lock();
         let waiting = queue.waiting.get_mut(&tenant)?;
@@ -95,7 +95,7 @@ impl Queue {
         Some(next)
     }
 
-    /// Refuses what waits of a tenant: its task has ended.
+    /// Refuses a tenant's waiting calls because its task has ended.
     fn abandon(&self, tenant: TenantId) {
         let mut queue = self.lock();
         if let Some(waiting) = queue.waiting.remove(&tenant) {
@@ -104,7 +104,7 @@ impl Queue {
     }
 }
 
-/// The task of a tenant. When it ends, for whatever reason, nobody waits for it any more, and the next call starts another.
+/// The task of a tenant. When it ends for any reason, its waiting calls are refused, and the next call starts another one.
 struct Task<'a> {
     queue: &'a Queue,
     tenant: TenantId,
@@ -113,7 +113,7 @@ struct Task<'a> {
 impl Drop for Task<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(tenant = %self.tenant, "the task that accepts events has panicked");
+            tracing::error!(tenant = %self.tenant, "the task that accepts events panicked");
         }
         self.queue.abandon(self.tenant);
     }
@@ -130,7 +130,7 @@ impl Inner {
         }
         let (answer, first) = self.queue.push(tenant, events)?;
         if first {
-            // A task of its own: a caller who leaves must not hold the others up.
+            // A separate task, so that a caller who cancels does not delay others.
             tokio::spawn(drain(Arc::clone(self), tenant));
         }
         answer.await.unwrap_or_else(|_| {
@@ -150,7 +150,7 @@ async fn drain(inner: Arc<Inner>, tenant: TenantId) {
     while let Some(batch) = task.queue.next(tenant) {
         accept(&inner, tenant, batch).await;
     }
-    // Whoever came since then has started a task: what waits is not this one's.
+    // Calls that arrived since then have started another task.
     std::mem::forget(task);
 }
 
@@ -161,12 +161,12 @@ async fn accept(inner: &Inner, tenant: TenantId, batch: Vec<Waiting>) {
             Ok(mut outcomes) => {
                 for one in batch {
                     let rest = outcomes.split_off(one.events.len());
-                    // A caller that is gone does not want to know.
+                    // The caller may be gone.
                     let _ = one.answer.send(Ok(std::mem::replace(&mut outcomes, rest)));
                 }
                 return;
             }
-            // The database is away: one by one, the last would wait as often as there are calls.
+            // The database is unreachable. If each call were tried by itself, the last would wait too long.
             Err(error) if error.is_transient() => {
                 for one in batch {
                     let again = Error::new(error.kind(), error.to_string());
@@ -177,7 +177,7 @@ async fn accept(inner: &Inner, tenant: TenantId, batch: Vec<Waiting>) {
             Err(_) => {}
         }
     }
-    // Each by itself, so that nobody fails by another's events.
+    // Each by itself, so that none fails because of another's events.
     for one in batch {
         let _ = one.answer.send(inner.accept_all(tenant, one.events).await);
     }
@@ -204,20 +204,20 @@ mod tests {
         assert!(first);
         let refused = queue.push(tenant, events(1)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
-        // Others are accepted, until too much waits in all.
+        // Others are accepted until too many wait in total.
         let mut kept = Vec::new();
         for _ in 1..WAITING_IN_ALL / WAITING {
             kept.push(queue.push(TenantId::new(), events(WAITING)).unwrap());
         }
         let refused = queue.push(TenantId::new(), events(1)).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
-        // What is taken makes room.
+        // Taking calls makes room.
         assert_eq!(queue.next(tenant).map(|next| next.len()), Some(1));
         assert!(queue.push(tenant, events(1)).is_ok());
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_task_that_died() {
+    async fn calls_of_a_dead_task_are_refused() {
         let (queue, tenant) = (Arc::new(Queue::default()), TenantId::new());
         let (answer, _) = queue.push(tenant, events(1)).unwrap();
         let (late, first) = queue.push(tenant, events(1)).unwrap();

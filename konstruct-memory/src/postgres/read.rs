@@ -1,9 +1,10 @@
-//! Reading: what a claim needs, logs, the feed, and lists of conversations and open items.
+//! Reads: the state for a claim, logs, the feed, and lists of conversations and open items.
 
 use std::ops::Range;
 
 use konstruct_core::{
-    ConnectionId, ConversationId, DeliveryState, PersonId, Result, TenantId,
+    ChannelKind, ConnectionId, ConversationId, PersonId, Result, TenantId,
+    message::DeliveryState,
     store::{
         Claim, ConversationCursor, ConversationSummary, Fed, InboxItem, ItemEntry, LARGEST_LOAD,
         Loaded, Stored, TimerName,
@@ -23,23 +24,23 @@ use super::{
 };
 use crate::{delivery, seal::TenantKey};
 
-/// Writes how far a message came, in the order of the states.
+/// Converts a delivery state to a number, in the order of the states.
 pub(super) fn write_state(state: DeliveryState) -> i16 {
     delivery::number(state).map_or(0, i16::from)
 }
 
-/// Reads it back.
+/// Converts a number to a delivery state.
 pub(super) fn read_state(state: i64) -> Result<DeliveryState> {
     let number = usize::try_from(state).ok();
     number.and_then(delivery::state).ok_or_else(corrupt)
 }
 
-/// The hash of a delivery key.
+/// Returns the hash of a delivery key.
 pub(super) fn delivery(key: &TenantKey, delivery_key: &str) -> Uuid {
     Uuid::from_bytes(key.hash("delivery", delivery_key.as_bytes()))
 }
 
-/// A kind, numbers, ids, bytes and text, of whichever there are.
+/// A kind, numbers, ids, bytes and text; each may be absent.
 type Row = (
     i32,
     i64,
@@ -51,7 +52,7 @@ type Row = (
     Option<String>,
 );
 
-/// All that the holder of a claim needs, with the keys that it is sealed with, as of one instant.
+/// The state that the holder of a claim needs, with the keys that it is sealed with, from one snapshot.
 const LOAD: &str = "
 with now as (
     select coalesce($5, konstruct.now_us()) as now
@@ -95,7 +96,7 @@ select * from (
         select i.item, i.sealed from konstruct.items i where i.tenant = $1 and i.conversation = $2 offset 0) i
     order by i.item) items";
 
-/// A part of a log, how far its messages came, and the keys that it is sealed with.
+/// A range of a log, the delivery states of its messages, and the keys that it is sealed with.
 const HISTORY: &str = "
 with log as materialized (
     select index, sealed from konstruct.log
@@ -112,7 +113,7 @@ select * from (
         where d.tenant = $1 and d.conversation = $2 and d.index = l.index)
     from log l order by l.index) log";
 
-/// A kind, an index, bytes, a person, a key, and a delivery state, of whichever there are.
+/// A kind, an index, bytes, a person, a key, and a delivery state; each may be absent.
 type HistoryRow = (
     i32,
     i64,
@@ -127,7 +128,7 @@ impl Inner {
         let mut tx = self.db.tenant(claim.tenant, Mode::Read).await?;
         let mut rows = self.load_rows(&mut tx, claim).await?;
         if rows.iter().any(|row| row.0 == 2 && row.2 != 0) {
-            // An event was changed since it was accepted: the holder knows from now on, whatever is changed later.
+            // An event was changed since it was accepted. Record that the holder has loaded it; later changes are noticed again.
             drop(tx);
             tx = self.db.tenant(claim.tenant, Mode::Write).await?;
             sqlx::query(
@@ -277,6 +278,59 @@ impl Inner {
         Ok(records)
     }
 
+    pub(super) async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(None);
+        };
+        let found: Vec<Head> = sqlx::query_as(
+            "select m.conversation, c.connection, c.sealed, m.len, m.updated_at,
+                 (select count(*) from konstruct.inbox i where i.tenant = $1 and i.conversation = m.conversation), m.state
+             from konstruct.mailboxes m
+             join konstruct.conversations c on c.tenant = $1 and c.conversation = m.conversation
+             where m.tenant = $1 and m.conversation = $2",
+        )
+        .bind(tx.id())
+        .bind(uuid(conversation))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        let found = summaries(&mut tx, &key, found).await?;
+        tx.commit().await?;
+        Ok(found.into_iter().map(|(summary, _)| summary).next())
+    }
+
+    pub(super) async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let Some(key) = self.vault.key(&mut tx).await? else {
+            return Ok(None);
+        };
+        let address = key.person(channel.as_str(), address);
+        // A person with a key of their own comes before one that the address was linked to.
+        let found: Option<Uuid> = sqlx::query_scalar(
+            "select k.person from konstruct.person_keys k
+             where k.tenant = $1 and (k.person = $2
+                 or k.person = (select n.person from konstruct.person_names n where n.tenant = $1 and n.name = $2))
+             order by k.person <> $2 limit 1",
+        )
+        .bind(tx.id())
+        .bind(Uuid::from_bytes(*address.as_bytes()))
+        .fetch_optional(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        Ok(found.map(|person| PersonId::from_bytes(*person.as_bytes())))
+    }
+
     pub(super) async fn list(
         &self,
         tenant: TenantId,
@@ -371,7 +425,7 @@ fn person_ids(persons: &[Uuid]) -> Vec<PersonId> {
     persons.iter().map(id).collect()
 }
 
-/// Reads the log from one index to another, the last excluded, with the keys that it is sealed with.
+/// Reads a range of the log, end exclusive, with the keys that it is sealed with.
 pub(super) async fn log(
     tx: &mut TenantTx,
     key: &TenantKey,
@@ -466,7 +520,7 @@ pub(super) async fn feed(
     Ok(fed)
 }
 
-/// Reads events that were not consumed, by number, after one.
+/// Reads unconsumed events after a number, in order.
 pub(super) async fn inbox(
     tx: &mut TenantTx,
     key: &TenantKey,
@@ -503,10 +557,11 @@ pub(super) async fn inbox(
     Ok(items)
 }
 
-/// A conversation, its connection and place, the length of its log, its last activity, how many events wait, and its state.
+/// A conversation, its connection and address, the length of its log, its last activity, its number of waiting events, and its
+/// state.
 pub(super) type Head = (Uuid, Uuid, Option<Vec<u8>>, i64, i64, i64, String);
 
-/// Describes conversations, each with its state.
+/// Returns the summaries of conversations, each with its state.
 pub(super) async fn summaries(
     tx: &mut TenantTx,
     key: &TenantKey,

@@ -1,4 +1,4 @@
-//! Wrapping the tenants' and persons' keys with another key of the ring.
+//! Wraps the tenants' and persons' keys with another key of the ring.
 
 use konstruct_core::{PersonId, Result, TenantId};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Inner, error::stored, tenant::Mode};
 use crate::seal::{KeyId, TenantKey};
 
-/// How many tenants are listed at a time.
+/// The number of tenants listed at a time.
 const PAGE: i32 = 1000;
 
 impl Inner {
@@ -55,25 +55,25 @@ impl Inner {
         for (person, key, wrapped) in persons {
             let id = KeyId::from_bytes(*key.as_bytes());
             let of = PersonId::from_bytes(*person.as_bytes());
-            if let Some(anew) = own.rewrap_person(of, id, &wrapped)? {
+            if let Some(rewrapped) = own.rewrap_person(of, id, &wrapped)? {
                 sqlx::query(
                     "update konstruct.person_keys set wrapped = $3 where tenant = $1 and person = $2",
                 )
                 .bind(tx.id())
                 .bind(person)
-                .bind(anew)
+                .bind(rewrapped)
                 .execute(tx.db())
                 .await
                 .map_err(stored)?;
             }
         }
-        let Some(anew) = TenantKey::rewrap(self.vault.ring(), tenant, &wrapped)? else {
+        let Some(rewrapped) = TenantKey::rewrap(self.vault.ring(), tenant, &wrapped)? else {
             tx.commit().await?;
             return Ok(false);
         };
         sqlx::query("update konstruct.tenant_keys set wrapped = $2 where tenant = $1")
             .bind(tx.id())
-            .bind(anew)
+            .bind(rewrapped)
             .execute(tx.db())
             .await
             .map_err(stored)?;

@@ -1,11 +1,11 @@
-//! Rewriting the files: what was erased is gone from them, and a tenant's rows lie together.
+//! Rewrites the files, so that erased data is gone from them and the rows of a tenant are stored together.
 
 use konstruct_core::{Result, Secret};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{connect::options, error::stored};
 
-/// A statement for each table; what is scanned is put into the order of its key, which begins with the tenant.
+/// One statement for each table. Tables that are scanned are clustered by their key, which begins with the tenant.
 const REWRITE: &[&str] = &[
     "cluster konstruct.vectors using vectors_pkey",
     "cluster konstruct.postings using postings_pkey",
@@ -35,7 +35,7 @@ const REWRITE: &[&str] = &[
     "vacuum full konstruct.person_keys",
     "vacuum full konstruct.tenant_keys",
     "analyze",
-    // What the log of changes held before is not needed for a restart any more.
+    // After this, a restart no longer needs the older part of the write-ahead log.
     "checkpoint",
 ];
 

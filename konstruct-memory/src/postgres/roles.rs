@@ -1,11 +1,13 @@
-//! The roles of a store, each operation handed to the file that does it.
+//! Implements the traits of a store. The other files implement the operations.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    ChannelKind, ConversationId, Depth, Erase, NanoUsd, PersonId, Result, TenantId,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,
@@ -62,6 +64,23 @@ impl History for Postgres {
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
         self.inner.read(tenant, conversation, range).await
+    }
+
+    async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        self.inner.conversation(tenant, conversation).await
+    }
+
+    async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        self.inner.person(tenant, channel, address).await
     }
 
     async fn list(

@@ -1,4 +1,4 @@
-//! The only door to a tenant's tables: a transaction that names the tenant.
+//! The only access to a tenant's tables: a transaction that names the tenant.
 
 use konstruct_core::{Result, TenantId};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
@@ -9,21 +9,21 @@ use super::{
     time::Time,
 };
 
-/// What a transaction is for.
+/// The mode of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// To read: each statement sees what was committed when it began.
+    /// Reads; each statement sees what was committed when it began.
     Read,
-    /// To read much: every statement sees the same.
+    /// Long reads; all statements see the same snapshot.
     Snapshot,
-    /// To write.
+    /// Writes.
     Write,
-    /// To write while no events of the tenant are accepted.
-    Alone,
+    /// Writes while no events of the tenant are accepted.
+    Exclusive,
 }
 
-/// A connection pool. It has no way to a tenant's rows but [`Db::tenant`]: without a tenant that is named, row-level security
-/// shows none.
+/// A connection pool. [`Db::tenant`] is the only access to a tenant's rows: row-level security hides all rows if no tenant is
+/// named.
 #[derive(Clone, Debug)]
 pub(super) struct Db {
     pub(super) pool: PgPool,
@@ -37,19 +37,19 @@ impl Db {
         let begin = match mode {
             Mode::Read => "begin read only",
             Mode::Snapshot => "begin isolation level repeatable read read only",
-            // What is written is found by its keys, one after the other, whatever the planner knows of the tables yet.
-            Mode::Write | Mode::Alone => {
+            // Writes look rows up by key, one after the other, whatever the planner's statistics are.
+            Mode::Write | Mode::Exclusive => {
                 "begin; set local enable_hashjoin = off; set local enable_mergejoin = off"
             }
         };
         let mut sql = format!("{begin}; set local konstruct.tenant = '{id}'");
-        if mode == Mode::Alone {
+        if mode == Mode::Exclusive {
             // Accepting locks the same row.
             sql.push_str(&format!(
                 "; select from konstruct.tenant_keys where tenant = '{id}' for update"
             ));
         }
-        // Safe: it is made of constants and a UUID.
+        // Safe: it consists of constants and a UUID.
         let tx = self.pool.begin_with(AssertSqlSafe(sql)).await;
         Ok(TenantTx {
             tx: tx.map_err(stored)?,
@@ -59,7 +59,7 @@ impl Db {
     }
 }
 
-/// A transaction in which one tenant's rows can be seen and written, and no other's.
+/// A transaction in which only one tenant's rows are visible and writable.
 pub(super) struct TenantTx {
     tx: Transaction<'static, Postgres>,
     tenant: TenantId,
@@ -67,17 +67,17 @@ pub(super) struct TenantTx {
 }
 
 impl TenantTx {
-    /// Returns whose it is.
+    /// Returns the tenant.
     pub(super) fn tenant(&self) -> TenantId {
         self.tenant
     }
 
-    /// Returns the tenant as every statement binds it first.
+    /// Returns the tenant's id, the first parameter of every statement.
     pub(super) fn id(&self) -> Uuid {
         Uuid::from_bytes(*self.tenant.as_bytes())
     }
 
-    /// Returns the time where it is not the database's.
+    /// Returns the time, if it is not the database's.
     pub(super) fn given(&self) -> Option<i64> {
         self.given
     }
@@ -87,7 +87,7 @@ impl TenantTx {
         &mut self.tx
     }
 
-    /// Ends it. Dropped without, it is undone.
+    /// Commits the transaction. Dropping it rolls back.
     pub(super) async fn commit(self) -> Result<()> {
         self.tx.commit().await.map_err(committed)
     }

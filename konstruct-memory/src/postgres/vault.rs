@@ -1,4 +1,4 @@
-//! Keys as rows, and the one way of a payload into a table and out of it.
+//! Keys as rows, and the sealing and opening of all payloads in tables.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,20 +19,20 @@ use crate::{
     seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey},
 };
 
-/// How many tenants' keys are kept unwrapped.
+/// The most cached keys of tenants.
 const KEPT: usize = 10_000;
 
 /// Tenants' keys, each with the row that it was unwrapped from.
 type Kept = HashMap<TenantId, (Vec<u8>, Arc<TenantKey>)>;
 
-/// How many persons' keys are kept unwrapped.
+/// The most cached keys of persons.
 const KEPT_PERSONS: usize = 50_000;
 
-/// The key ring, and the keys that were unwrapped.
+/// The key ring, and the cache of unwrapped keys.
 ///
-/// A tenant's key is compared with its row in every transaction, so that one which was erased and made again, here or by another
-/// process, is noticed. A person's key is only kept to seal with: every transaction that writes what is sealed with it locks the
-/// key's row, and is refused if the key is gone. Nothing is ever opened with a kept key.
+/// Every transaction compares a tenant's key with its row, so that an erasure and a new key, here or by another process, are
+/// noticed. A person's key is cached only for sealing: every transaction that writes something sealed with it locks the key's
+/// row, and is refused if the key is gone. Cached keys are never used to open anything.
 #[derive(Debug)]
 pub(super) struct Vault {
     ring: KeyRing,
@@ -53,7 +53,7 @@ impl Vault {
         self.persons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps keys of persons that were read.
+    /// Caches keys of persons that were read.
     pub(super) fn keep<'a>(
         &self,
         tenant: TenantId,
@@ -68,7 +68,7 @@ impl Vault {
         }
     }
 
-    /// Forgets the key of a person, or those of all persons of a tenant.
+    /// Drops the cached key of a person, or those of all persons of a tenant.
     pub(super) fn forget(&self, tenant: TenantId, person: Option<PersonId>) {
         let mut kept = self.kept_persons();
         match person {
@@ -77,7 +77,7 @@ impl Vault {
         }
     }
 
-    /// Returns the keys of persons that are kept.
+    /// Returns the cached keys of persons.
     pub(super) fn kept_of<'a>(
         &self,
         tenant: TenantId,
@@ -96,7 +96,7 @@ impl Vault {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Unwraps a tenant's key, unless that was done before.
+    /// Unwraps a tenant's key, or returns the cached one.
     pub(super) fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
         if let Some((of, key)) = self.kept().get(&tenant)
             && *of == wrapped
@@ -112,17 +112,17 @@ impl Vault {
         Ok(key)
     }
 
-    /// Returns the tenant's key as it was last seen, with its row: to be compared with the row that there is.
+    /// Returns the cached key of the tenant with its row, to be compared with the current row.
     pub(super) fn last(&self, tenant: TenantId) -> Option<(Vec<u8>, Arc<TenantKey>)> {
         self.kept().get(&tenant).cloned()
     }
 
-    /// Returns the tenant's key; `None` if nothing was ever stored of it.
+    /// Returns the tenant's key; `None` if nothing was ever stored for it.
     pub(super) async fn key(&self, tx: &mut TenantTx) -> Result<Option<Arc<TenantKey>>> {
         Ok(self.key_and_row(tx).await?.map(|(_, key)| key))
     }
 
-    /// The same with its row.
+    /// Returns the tenant's key with its row; `None` if nothing was ever stored for it.
     pub(super) async fn key_and_row(
         &self,
         tx: &mut TenantTx,
@@ -138,12 +138,12 @@ impl Vault {
             .transpose()
     }
 
-    /// Returns the tenant's key, and makes it if there is none.
+    /// Returns the tenant's key, and creates it if there is none.
     pub(super) async fn key_or_new(&self, tx: &mut TenantTx) -> Result<Arc<TenantKey>> {
         Ok(self.key_or_new_and_row(tx).await?.1)
     }
 
-    /// The same with its row.
+    /// Returns the tenant's key with its row, and creates it if there is none.
     pub(super) async fn key_or_new_and_row(
         &self,
         tx: &mut TenantTx,
@@ -158,7 +158,7 @@ impl Vault {
             .execute(tx.db())
             .await
             .map_err(stored)?;
-        // It may be another's, who was faster.
+        // Another process may have been faster.
         self.key_and_row(tx).await?.ok_or_else(corrupt)
     }
 }
@@ -168,8 +168,8 @@ impl Vault {
 pub(super) struct Persons(HashMap<PersonId, PersonKey>);
 
 impl Persons {
-    /// Reads the keys of these persons, and makes those that are missing. Before any other lock is taken: whoever makes the
-    /// same key at the same time is waited for.
+    /// Reads the keys of these persons, and creates missing ones. Call it before taking other locks: it waits for transactions
+    /// that create the same keys.
     pub(super) async fn of(
         tx: &mut TenantTx,
         key: &TenantKey,
@@ -184,7 +184,7 @@ impl Persons {
         Ok(found)
     }
 
-    /// Returns the key of a person, if it is known.
+    /// Returns the key of a person, if it was read.
     pub(super) fn get(&self, person: PersonId) -> Option<&PersonKey> {
         self.0.get(&person)
     }
@@ -207,7 +207,7 @@ impl Persons {
         Ok(())
     }
 
-    /// Makes those of the keys that were not read.
+    /// Creates the keys that were not found.
     pub(super) async fn make_missing(
         &mut self,
         tx: &mut TenantTx,
@@ -240,7 +240,7 @@ impl Persons {
         .execute(tx.db())
         .await
         .map_err(stored)?;
-        // Some may be another's, who was faster.
+        // Another process may have created some of them.
         self.read(tx, key, persons).await
     }
 
@@ -278,7 +278,7 @@ impl Persons {
         self.seal_bytes(key, persons, place, &plain)
     }
 
-    /// The same for what is bytes already.
+    /// Seals bytes to their place and to persons, whose keys must have been read.
     pub(super) fn seal_bytes(
         &self,
         key: &TenantKey,
@@ -300,10 +300,10 @@ impl Persons {
     }
 }
 
-/// What is to be opened: its row, and its bytes if it still has any.
+/// A sealed value: its row, and its bytes if they still exist.
 pub(super) type Sealed = (Vec<u8>, Option<Vec<u8>>);
 
-/// Opens values of one table; `None` where nobody can any more.
+/// Opens values of one table; `None` for each that can no longer be opened.
 pub(super) async fn open<T: DeserializeOwned>(
     tx: &mut TenantTx,
     key: &TenantKey,
@@ -317,7 +317,7 @@ pub(super) async fn open<T: DeserializeOwned>(
         .collect()
 }
 
-/// The same for what is bytes.
+/// Opens bytes of one table; `None` for each that can no longer be opened.
 pub(super) async fn open_bytes(
     tx: &mut TenantTx,
     key: &TenantKey,
@@ -337,12 +337,12 @@ pub(super) async fn open_bytes(
         .collect()
 }
 
-/// Keys of persons by their ids, as one transaction found them: to open with.
+/// Keys of persons by id, read in one transaction, for opening.
 #[derive(Debug, Default)]
 pub(super) struct KeysById(HashMap<KeyId, PersonKey>);
 
 impl KeysById {
-    /// Adds a key that was read, and returns whose it is.
+    /// Adds a key that was read, and returns its person.
     pub(super) fn add(
         &mut self,
         key: &TenantKey,
@@ -353,7 +353,7 @@ impl KeysById {
         Ok((person, self.0.entry(id).or_insert(unwrapped)))
     }
 
-    /// Opens a value; `None` where a key of one of its persons is gone.
+    /// Opens a value; `None` if a key of its persons is gone.
     pub(super) fn open<T: DeserializeOwned>(
         &self,
         key: &TenantKey,
@@ -364,7 +364,7 @@ impl KeysById {
         opened.map(|bytes| decode(&bytes)).transpose()
     }
 
-    /// The same for bytes.
+    /// Opens bytes; `None` if a key of their persons is gone.
     pub(super) fn open_bytes(
         &self,
         key: &TenantKey,
@@ -421,7 +421,7 @@ fn unwrap(
     Ok((person, key.unwrap_person(person, id, wrapped)?))
 }
 
-/// Writes persons as a statement binds them.
+/// Converts persons for a statement.
 pub(super) fn uuids(persons: &[PersonId]) -> Vec<Uuid> {
     persons
         .iter()
@@ -429,28 +429,29 @@ pub(super) fn uuids(persons: &[PersonId]) -> Vec<Uuid> {
         .collect()
 }
 
-/// The row of a conversation.
+/// Returns the row id of a conversation.
 pub(super) fn row_of(conversation: Uuid) -> Vec<u8> {
     conversation.as_bytes().to_vec()
 }
 
-/// The row of something numbered in a conversation.
+/// Returns the row id of a numbered item of a conversation.
 pub(super) fn row_in(conversation: Uuid, number: i64) -> Vec<u8> {
     [conversation.as_bytes().as_slice(), &number.to_be_bytes()].concat()
 }
 
-/// The row of an open item.
+/// Returns the row id of an open item.
 pub(super) fn item_row(conversation: Uuid, item: &str) -> Vec<u8> {
     [conversation.as_bytes().as_slice(), item.as_bytes()].concat()
 }
 
-/// Writes JSON that is not sealed.
+/// Serializes unsealed JSON.
 pub(super) fn encode_text<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value)
-        .map_err(|error| Error::internal("a row cannot be written as JSON").with_source(error))
+    serde_json::to_string(value).map_err(|error| {
+        Error::internal("a row could not be serialized as JSON").with_source(error)
+    })
 }
 
-/// Reads it back.
+/// Deserializes unsealed JSON.
 pub(super) fn decode_text<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| corrupt().with_source(error))
 }

@@ -1,45 +1,45 @@
-//! Accepting events: dedupe, route, number, store.
+//! Accepts events: deduplicates, routes, numbers and stores them.
 
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    Body, ConnectionId, ConversationId, ConversationKind, ConversationRef, PersonId, Result,
-    RoutedEvent, TenantId,
+    ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId,
+    message::{Body, ConversationKind, RoutedEvent},
     store::{Accepted, rules},
 };
 
 use super::{
     Shared,
     arrival::Arrival,
-    head::{Held, corrupt},
+    head::{Location, corrupt},
     keys::{self, ALIASES, EVENTS, HEADS, INBOX, LOGICAL},
     slices::Erasing,
-    snapshot::Rows as _,
+    snapshot::Rows,
     vault::Vault,
     writer::{Batch, Operation},
 };
 
-/// Takes events of a tenant in.
+/// Accepts events of a tenant.
 pub(super) struct Accept {
     pub(super) tenant: TenantId,
     pub(super) events: Vec<RoutedEvent>,
-    /// What the caller prepared, and the keys with which.
+    /// Events that the caller prepared, with the keys it used.
     pub(super) arrivals: Option<(Vault, Vec<Arrival>)>,
-    /// The conversations and numbers of what was upgraded.
-    pub(super) upgraded: Vec<Twin>,
-    /// The conversations that are ready.
+    /// Stored events that were upgraded.
+    pub(super) upgraded: Vec<LogicalEvent>,
+    /// The conversations that become ready.
     pub(super) ready: BTreeSet<ConversationId>,
 }
 
-/// What is kept of a logical id.
+/// The stored event with a logical id.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Twin {
+pub(super) struct LogicalEvent {
     conversation: ConversationId,
     seq: u64,
     mention: bool,
 }
 
-impl Twin {
+impl LogicalEvent {
     fn to_bytes(self) -> Vec<u8> {
         let mut row = self.conversation.as_bytes().to_vec();
         row.extend_from_slice(&self.seq.to_be_bytes());
@@ -61,18 +61,18 @@ impl Twin {
 impl Operation for Accept {
     type Answer = Vec<Accepted>;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
-    fn comes_first(&self) -> bool {
+    fn has_priority(&self) -> bool {
         true
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Vec<Accepted>> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
         let arrivals = match self.arrivals.take() {
-            // Not those of a tenant that was erased meanwhile and came again.
+            // Keys differ if the tenant was erased and created again meanwhile.
             Some((prepared, arrivals)) if prepared.key == vault.key => arrivals,
             _ => {
                 let named = self.events.iter().map(|routed| vault.arrival(routed));
@@ -98,9 +98,9 @@ impl Operation for Accept {
     }
 
     fn committed(&mut self, shared: &Shared, _: &Vec<Accepted>) {
-        for twin in &self.upgraded {
-            shared.changed((self.tenant, twin.conversation), twin.seq);
-            shared.arrived((self.tenant, twin.conversation));
+        for original in &self.upgraded {
+            shared.changed((self.tenant, original.conversation), original.seq);
+            shared.arrived((self.tenant, original.conversation));
         }
         for conversation in &self.ready {
             shared.arrived((self.tenant, *conversation));
@@ -113,7 +113,7 @@ fn accept(
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     (routed, mut arrival): (&RoutedEvent, Arrival),
-    (upgraded, ready): (&mut Vec<Twin>, &mut BTreeSet<ConversationId>),
+    (upgraded, ready): (&mut Vec<LogicalEvent>, &mut BTreeSet<ConversationId>),
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let mut person = vault.sender(batch, &arrival)?;
@@ -132,29 +132,29 @@ fn accept(
     if let Some(key) = &logical
         && let Some(row) = batch.get(LOGICAL, key)?
     {
-        let twin = Twin::read(&row)?;
-        if rules::twin(twin.mention, event) == rules::Twin::Drop {
+        let original = LogicalEvent::read(&row)?;
+        if rules::twin(original.mention, event) == rules::Twin::Drop {
             return Ok(Accepted::Duplicate);
         }
-        match upgrade(shared, batch, vault, routed, twin)? {
-            Upgrade::Done => {
-                let named = Twin {
+        match upgrade(shared, batch, vault, routed, original)? {
+            Upgrade::Upgraded => {
+                let named = LogicalEvent {
                     mention: true,
-                    ..twin
+                    ..original
                 };
                 batch.put(LOGICAL, key.clone(), named.to_bytes());
-                // Noted before the commit too, so that an append of the same batch is held off.
-                shared.changed((tenant, twin.conversation), twin.seq);
-                upgraded.push(twin);
+                // Before the commit too, so that an append in the same batch is refused.
+                shared.changed((tenant, original.conversation), original.seq);
+                upgraded.push(original);
                 return Ok(Accepted::Upgraded);
             }
-            Upgrade::Gone => return Ok(Accepted::Duplicate),
+            Upgrade::Erased => return Ok(Accepted::Duplicate),
             Upgrade::Consumed => {}
         }
     }
     let target = match target(shared, batch, vault, routed)? {
         Target::Nowhere => return Ok(Accepted::Folded),
-        Target::Place => None,
+        Target::ByAddress => None,
         Target::Conversation(conversation) => Some(conversation),
     };
     if let Some((old, new)) = arrival.link {
@@ -168,74 +168,74 @@ fn accept(
         ready.insert(conversation);
     }
     if let Some(key) = logical {
-        let twin = Twin {
+        let original = LogicalEvent {
             conversation,
             seq,
             mention: event.addressed.mention,
         };
-        batch.put(LOGICAL, key, twin.to_bytes());
+        batch.put(LOGICAL, key, original.to_bytes());
     }
     Ok(Accepted::New { conversation, seq })
 }
 
 enum Upgrade {
-    /// The stored twin names the employee now.
-    Done,
-    /// The stored twin was input to a turn that did not know.
+    /// The stored event now mentions the employee.
+    Upgraded,
+    /// The stored event was already consumed by a turn that did not know of the mention.
     Consumed,
-    /// The stored twin was erased.
-    Gone,
+    /// The stored event was erased.
+    Erased,
 }
 
-/// Notes on a stored event that it names the employee.
+/// Records on a stored event that it mentions the employee.
 fn upgrade(
     shared: &Shared,
     batch: &mut Batch<'_>,
     vault: &mut Vault,
     routed: &RoutedEvent,
-    twin: Twin,
+    original: LogicalEvent,
 ) -> Result<Upgrade> {
     let tenant = vault.tenant();
-    let Some(head) = shared.head(batch, tenant, twin.conversation)? else {
-        return Ok(Upgrade::Gone);
+    let Some(head) = shared.head(batch, tenant, original.conversation)? else {
+        return Ok(Upgrade::Erased);
     };
-    if twin.seq <= head.consumed {
+    if original.seq <= head.consumed {
         return Ok(Upgrade::Consumed);
     }
-    let key = keys::item(tenant, twin.conversation, twin.seq);
+    let key = keys::item(tenant, original.conversation, original.seq);
     let Some(row) = batch.get(INBOX, &key)? else {
-        return Ok(Upgrade::Gone);
+        return Ok(Upgrade::Erased);
     };
     let item = vault.inbox_item(batch, &key, &row)?;
     let Some(mut kept) = item.event.filter(|kept| {
-        // After an erasure, numbers begin again: it may be another event.
+        // Numbers restart after an erasure, so it may be another event.
         kept.connection == routed.connection && kept.event.logical_id == routed.event.logical_id
     }) else {
-        return Ok(Upgrade::Gone);
+        return Ok(Upgrade::Erased);
     };
     let (old, new) = (&mut kept.event.addressed, routed.event.addressed);
     old.mention = true;
     old.direct |= new.direct;
     old.thread |= new.thread;
     old.command |= new.command;
-    let place = (twin.conversation, twin.seq);
+    let place = (original.conversation, original.seq);
     let whose = (item.accepted_at, item.persons.as_slice());
     let row = vault.inbox_row(batch, place, whose, &kept, None)?;
     batch.put(INBOX, key, row);
-    Ok(Upgrade::Done)
+    Ok(Upgrade::Upgraded)
 }
 
-/// Where an event goes.
+/// The target of an event.
 enum Target {
-    /// To no inbox: it changes a delivery state at most.
+    /// No inbox: at most a delivery state changes.
     Nowhere,
-    /// To the conversation of its place.
-    Place,
-    /// To this conversation.
+    /// The conversation of its address.
+    ByAddress,
+    /// This conversation.
     Conversation(ConversationId),
 }
 
-/// Decides where an event goes, and advances the delivery state that it reports.
+/// Returns the target of an event, and advances the delivery state that it reports.
 fn target(
     shared: &Shared,
     batch: &mut Batch<'_>,
@@ -265,11 +265,12 @@ fn target(
             Some(_) => Target::Conversation(*target),
             None => Target::Nowhere,
         },
-        _ => Target::Place,
+        _ => Target::ByAddress,
     })
 }
 
-/// Puts an event into the inbox of its conversation, and returns which one, its number, and whether the conversation is ready.
+/// Puts an event into the inbox of its conversation. Returns the conversation, the event's number, and whether the conversation
+/// is ready.
 fn deliver(
     shared: &Shared,
     batch: &mut Batch<'_>,
@@ -289,7 +290,7 @@ fn deliver(
         conversation = if head.is_some() { alias } else { conversation };
     }
     let key = keys::conversation(tenant, conversation);
-    // The address of a person who was forgotten, and writes again, is written again.
+    // The address of an erased person who writes again is stored again.
     let owner = person.filter(|_| target.is_none() && rules::place_is_personal(event));
     let again = match owner {
         Some(owner) => !vault.has_key(batch, owner)?,
@@ -302,11 +303,11 @@ fn deliver(
             thread: None,
             external: false,
         });
-        let held = Held {
+        let location = Location {
             connection: routed.connection,
             place: Some(place),
         };
-        vault.hold(batch, conversation, &held, owner)?;
+        vault.put_location(batch, conversation, &location, owner)?;
     }
     let mut head = head.unwrap_or_default();
     head.last += 1;
@@ -326,13 +327,13 @@ fn deliver(
 }
 
 impl Vault {
-    /// The id of a conversation: a keyed hash, so that it names no one.
+    /// Returns the id of a conversation: a keyed hash that does not reveal any name.
     pub(super) fn conversation(&self, connection: ConnectionId, place: &str) -> ConversationId {
         let name = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
         ConversationId::from_bytes(self.key.hash("conversation", &name))
     }
 
-    /// Returns who sent an event.
+    /// Returns the sender of an event.
     fn sender(&self, batch: &mut Batch<'_>, arrival: &Arrival) -> Result<Option<PersonId>> {
         let address = arrival.person;
         address
@@ -340,8 +341,8 @@ impl Vault {
             .transpose()
     }
 
-    pub(super) fn alias(&self, batch: &mut Batch<'_>, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
-        let row = batch.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
+    pub(super) fn alias(&self, rows: &mut dyn Rows, name: &[u8; 16]) -> Result<Option<[u8; 16]>> {
+        let row = rows.get(ALIASES, &keys::of(self.tenant(), &[name]))?;
         row.map(|row| keys::id(&row, 0).ok_or_else(corrupt))
             .transpose()
     }

@@ -1,9 +1,10 @@
-//! Writing to a log: everything of a step in one transaction.
+//! Appends to a log: all writes of a step in one transaction.
 
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, LedgerRow, PersonId, Result, TenantId,
+    ConversationId, PersonId, Result, TenantId,
+    money::LedgerRow,
     store::{Append, AppendOutcome, Claim, ItemChange, TimerChange, rules},
 };
 
@@ -11,7 +12,7 @@ use super::{
     Shared, budget,
     head::{Head, corrupt},
     keys::{self, DUE, FEED, HEADS, INBOX, ITEM_LIST, ITEMS, LEDGER, LOG, TENANTS},
-    log::{Prepared, Written},
+    log::{PreparedRecords, Written},
     slices::Erasing,
     snapshot::Rows,
     vault::Vault,
@@ -23,7 +24,7 @@ pub(super) struct AppendTo {
     pub(super) claim: Claim,
     pub(super) expected_len: u64,
     pub(super) append: Append,
-    pub(super) records: Prepared,
+    pub(super) records: PreparedRecords,
     /// The row of the records.
     pub(super) written: Option<Written>,
 }
@@ -31,7 +32,7 @@ pub(super) struct AppendTo {
 impl Operation for AppendTo {
     type Answer = AppendOutcome;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.claim.tenant)
     }
 
@@ -103,7 +104,7 @@ impl Operation for AppendTo {
     }
 }
 
-/// How far a tenant's feed and ledger have come.
+/// The last numbers of a tenant's feed and ledger.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) feed: u64,
@@ -153,7 +154,7 @@ fn write_records(
     for person in persons {
         vault.note_words(batch, *person, conversation)?;
     }
-    let run = Run { conversation, last };
+    let run = RecordBatch { conversation, last };
     run.put(batch, tenant, counts.feed);
     head.open = !append.append.checkpoint;
     if append.append.checkpoint {
@@ -162,15 +163,15 @@ fn write_records(
     Ok(())
 }
 
-/// Records that were written at once, as [`FEED`] names them under the cursor of the last: a row of [`LOG`].
+/// Records written together: the entry of [`FEED`] under the cursor of the last record, which refers to a row of [`LOG`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(super) struct RecordBatch {
     pub(super) conversation: ConversationId,
-    /// The index of the last.
+    /// The index of the last record.
     pub(super) last: u64,
 }
 
-impl Run {
+impl RecordBatch {
     pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, cursor: u64) {
         let mut row = self.conversation.as_bytes().to_vec();
         row.extend_from_slice(&self.last.to_be_bytes());

@@ -1,10 +1,11 @@
-//! An event as its caller prepares it: named, and sealed where there is more than one processor for it.
+//! Prepares an event on the caller's thread: computes its hashed names, and seals it if there is more than one processor.
 //!
-//! Only the writer knows which number an event gets, so it is sealed to a token and the conversation, and the writer binds the
-//! token to the row with a keyed hash.
+//! Only the writer knows the number of an event. The event is therefore sealed to a random token and the conversation, and the
+//! writer binds the token to the row with a keyed hash.
 
 use konstruct_core::{
-    ConversationId, ConversationRef, PersonId, Result, RoutedEvent, TenantId, Timestamp,
+    ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
+    message::RoutedEvent,
     store::{InboxItem, rules},
 };
 
@@ -18,20 +19,20 @@ use super::{
 };
 use crate::seal::{self, KeyId};
 
-/// What is sealed to a token stands after it and its tag.
+/// The length of the token and its tag, which precede the sealed event.
 const TAGGED: usize = 32;
 
-/// An event's names, and its envelope if it could be made.
+/// The hashed names of an event, and the sealed event if it could be prepared.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    /// The keys of its rows in the tables of event ids and of logical ids.
+    /// Its keys in the tables of event ids and of logical ids.
     pub(super) event: Option<Vec<u8>>,
     pub(super) logical: Option<Vec<u8>>,
-    /// Who sent it, by its name alone.
+    /// The sender, by name only, without links.
     pub(super) person: Option<PersonId>,
-    /// The addresses that it links: the one before, and the one from now on.
+    /// The addresses that it links: the previous one and the new one.
     pub(super) link: Option<(PersonId, PersonId)>,
-    /// Where it belongs, by its place alone.
+    /// Its conversation, by address only.
     pub(super) conversation: ConversationId,
     envelope: Option<Envelope>,
 }
@@ -44,7 +45,7 @@ struct Envelope {
 }
 
 impl Shared {
-    /// Prepares events; `None` for a tenant that has no key yet.
+    /// Prepares events; `None` for a tenant without a key.
     pub(super) fn arrivals(
         &self,
         tenant: TenantId,
@@ -67,7 +68,7 @@ impl Shared {
 }
 
 impl Vault {
-    /// Names an event, and does not seal it yet.
+    /// Computes the names of an event without sealing it.
     pub(super) fn arrival(&self, routed: &RoutedEvent) -> Arrival {
         let event = &routed.event;
         let name = |label: &str, id: &str| {
@@ -106,7 +107,7 @@ impl Vault {
         }))
     }
 
-    /// Writes an inbox item: when, whose, its token with a tag that binds it to the row, and the sealed event.
+    /// Writes an inbox item: its time, its persons, the token with a tag that binds it to the row, and the sealed event.
     pub(super) fn inbox_row(
         &mut self,
         batch: &mut Batch<'_>,
@@ -148,7 +149,7 @@ impl Vault {
         self.key.hash("inbox", &[key, token].concat())
     }
 
-    /// Whether these are the keys that the persons have now.
+    /// Returns whether these are the current keys of the persons.
     fn has_these(
         &mut self,
         batch: &mut Batch<'_>,
@@ -163,7 +164,7 @@ impl Vault {
         Ok(now == keys)
     }
 
-    /// Reads an inbox item back.
+    /// Reads an inbox item.
     pub(super) fn inbox_item(
         &mut self,
         rows: &mut dyn Rows,
@@ -190,14 +191,14 @@ impl Vault {
     }
 }
 
-/// The keys that the event of an inbox item is sealed with.
+/// Returns the ids of the keys that the event of an inbox item is sealed with.
 pub(super) fn inbox_keys(row: &[u8]) -> Result<Vec<KeyId>> {
     let persons = super::head::inbox_persons(row)?.len();
     let sealed = row.get(9 + 16 * persons + TAGGED..).ok_or_else(corrupt)?;
     seal::persons(sealed)
 }
 
-/// What an event is sealed to: its conversation and its token.
+/// Returns the place that an event is sealed to: its conversation and its token.
 fn sealed_to(tenant: TenantId, conversation: ConversationId, token: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[conversation.as_bytes(), token])
 }

@@ -1,4 +1,4 @@
-//! Budgets: what is spent and set aside in a calendar month, so that the two together never pass the cap.
+//! Budgets: amounts spent and reserved in a calendar month, whose sum never exceeds the cap.
 
 use konstruct_core::{
     Error, NanoUsd, Result, TenantId, Timestamp,
@@ -16,7 +16,7 @@ use super::{
     writer::{Batch, Operation},
 };
 
-/// What was spent and is set aside in a month.
+/// The amounts spent and reserved in a month.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
     pub(super) spent: NanoUsd,
@@ -48,7 +48,7 @@ fn key(tenant: TenantId, month: u32) -> Vec<u8> {
     keys::of(tenant, &[&month.to_be_bytes()])
 }
 
-/// Frees what was set aside for calls that are over, and spends what they cost in the month of the reservation.
+/// Releases the reservations of finished calls, and books their cost in the month of the reservation.
 pub(super) fn settle(
     shared: &Shared,
     batch: &mut Batch<'_>,
@@ -71,7 +71,7 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Sets money aside in this month. Returns whether it fits; a reservation that is there already stays as it is.
+/// Reserves money in this month. Returns whether it fits. An existing reservation is left unchanged.
 pub(super) fn reserve(
     shared: &Shared,
     batch: &mut Batch<'_>,
@@ -88,7 +88,7 @@ pub(super) fn reserve(
     let total = [budget.spent, budget.reserved, wanted.amount]
         .iter()
         .try_fold(0, |sum: u64, amount| sum.checked_add(amount.0));
-    // What does not fit into the number does not fit under any cap, nor without one.
+    // An overflow exceeds any cap, and is refused without a cap too.
     let Some(total) = total else {
         return Ok(false);
     };
@@ -103,14 +103,14 @@ pub(super) fn reserve(
     Ok(true)
 }
 
-/// Returns what is set aside for a call.
+/// Returns the reservation of a call.
 pub(super) fn reserved(rows: &mut dyn Rows, vault: &Vault, call: &str) -> Result<Option<NanoUsd>> {
     rows.get(RESERVED, &reservation_key(vault, call))?
         .map(|row| Ok(read_reservation(row.as_ref())?.1))
         .transpose()
 }
 
-/// Returns what was spent and is reserved in a month such as `2026-11`.
+/// Returns the amounts spent and reserved in a month such as `2026-11`.
 pub(super) fn of_month(
     rows: &mut dyn Rows,
     tenant: TenantId,
@@ -122,7 +122,7 @@ pub(super) fn of_month(
     Ok((budget.spent, budget.reserved))
 }
 
-/// Pays for a call that belongs to no conversation.
+/// Charges for a call outside a conversation.
 pub(super) struct ChargeOf {
     pub(super) tenant: TenantId,
     pub(super) charge: Charge,
@@ -131,7 +131,7 @@ pub(super) struct ChargeOf {
 impl Operation for ChargeOf {
     type Answer = bool;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
@@ -164,10 +164,10 @@ fn read_reservation(row: &[u8]) -> Result<(u32, NanoUsd)> {
     ))
 }
 
-/// The calendar month in UTC, as year times 12 and the month from 0.
+/// Returns the calendar month in UTC: 12 times the year, plus the month counted from 0.
 pub(super) fn month_of(time: Timestamp) -> u32 {
-    // Days to a civil date, counted in eras of 400 years that begin with March (Howard Hinnant, `chrono-Compatible
-    // Low-Level Date Algorithms`).
+    // Days to a civil date, in eras of 400 years that begin in March (Howard Hinnant,
+    // `chrono-Compatible Low-Level Date Algorithms`).
     let days = time.as_secs().div_euclid(86_400) + 719_468;
     let day_of_era = days.rem_euclid(146_097);
     let year_of_era =
@@ -178,12 +178,12 @@ pub(super) fn month_of(time: Timestamp) -> u32 {
     u32::try_from(months).unwrap_or(0)
 }
 
-/// Writes a month as `2026-11`.
+/// Formats a month as `2026-11`.
 pub(super) fn month_name(month: u32) -> String {
     format!("{:04}-{:02}", month / 12, month % 12 + 1)
 }
 
-/// Reads a month that was written so.
+/// Parses a month in that format.
 pub(super) fn month_of_name(name: &str) -> Result<u32> {
     let wrong = || Error::invalid("month", "expected a year and a month, such as `2026-11`");
     let (year, month) = name.split_once('-').ok_or_else(wrong)?;

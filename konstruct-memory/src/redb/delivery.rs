@@ -1,6 +1,6 @@
-//! Messages that were sent: which record sent them, and how far they came.
+//! Sent messages: the record that sent each, and its delivery state.
 
-use konstruct_core::{ConversationId, DeliveryState, Result, store::DeliveryKey};
+use konstruct_core::{ConversationId, Result, message::DeliveryState, store::DeliveryKey};
 
 use super::{
     head::corrupt,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::delivery;
 
-/// A message that was sent, or is about to be.
+/// A message that was sent or is about to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) conversation: ConversationId,
@@ -51,18 +51,18 @@ impl Vault {
         keys::of(self.tenant(), &[&hash])
     }
 
-    /// Reads what is known of a delivery key.
+    /// Reads the message of a delivery key.
     pub(super) fn sent(&self, rows: &mut dyn Rows, key: &str) -> Result<Option<Sent>> {
         let row = rows.get(DELIVERIES, &self.sent_key(key))?;
         row.map(|row| Sent::read(&row)).transpose()
     }
 
-    /// Writes what is known of a delivery key.
+    /// Writes the message of a delivery key.
     pub(super) fn put_sent(&self, batch: &mut Batch<'_>, key: &str, sent: Sent) {
         batch.put(DELIVERIES, self.sent_key(key), sent.to_bytes());
     }
 
-    /// Registers a delivery key, unless it is registered.
+    /// Registers a delivery key if it is new.
     pub(super) fn register(
         &self,
         batch: &mut Batch<'_>,

@@ -1,10 +1,10 @@
-//! Erasing a message, a conversation, a person, or all of a tenant.
+//! Erases a message, a conversation, a person, or a whole tenant.
 
 use std::collections::BTreeSet;
 
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, Error, ErrorKind, PersonId, Remains, Remnant,
-    Result, TenantId, Until,
+    ConversationId, Depth, Erase, Error, ErrorKind, PersonId, Result, TenantId,
+    memory::{ErasureReceipt, Remains, Remnant, Until},
 };
 
 use super::{
@@ -23,28 +23,28 @@ use super::{
 };
 use crate::seal::KeyId;
 
-/// What an erasure does to the journal, drafted into a batch; that of a person or a tenant goes on in [later](Slices) ones.
+/// The erasure from the log, drafted into a batch. The erasure of a person or a tenant continues in [later batches](Slices).
 ///
-/// What remains of a conversation are the keyed hashes of its events' ids, so that a late redelivery does not bring it back,
-/// and the tenant's ledger, which is the invoice. Of a tenant nothing remains.
+/// Of a conversation, two things remain: the keyed hashes of its events' ids, so that a late redelivery does not bring it back,
+/// and the tenant's ledger, which is the invoice. Of a tenant, nothing remains.
 #[derive(Debug)]
 pub(super) struct Erasure {
     pub(super) tenant: TenantId,
-    /// The conversations that nobody may work until it is committed.
+    /// The conversations that are blocked until the commit.
     touched: BTreeSet<ConversationId>,
-    /// Whether these go whole.
+    /// Whether they are erased as a whole.
     whole: bool,
     pub(super) receipt: ErasureReceipt,
-    /// How far it has come that is done in parts.
+    /// The committed progress of an erasure in parts.
     slices: Option<Slices>,
-    /// How far it will have come when this is committed.
+    /// The progress once the current draft is committed.
     drafted: Option<Slices>,
     /// Whether the first part is committed.
     begun: bool,
 }
 
 impl Erasure {
-    /// Drafts it, or the first part of it. [`Erasure::committed`] or [`Erasure::undone`] must follow.
+    /// Drafts the erasure, or its first part. [`Erasure::committed`] or [`Erasure::aborted`] must follow.
     pub(super) fn draft(
         batch: &mut Batch<'_>,
         shared: &Shared,
@@ -61,7 +61,7 @@ impl Erasure {
             drafted: None,
             begun: false,
         };
-        // What it knows of keys and of words is not true any more.
+        // Its cached keys are outdated.
         drop(batch.take_vault(tenant));
         let drafted = match what {
             Erase::Message {
@@ -75,40 +75,40 @@ impl Erasure {
             Erase::Tenant => erasure.all(batch, shared),
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
-                "this store does not know what to erase",
+                "this store does not support this kind of erasure",
             )),
         };
         for id in &erasure.touched {
-            shared.hold_back((tenant, *id));
+            shared.block((tenant, *id));
         }
         match drafted {
             Ok(()) => Ok(erasure),
             Err(error) => {
-                erasure.undone(shared);
+                erasure.aborted(shared);
                 Err(error)
             }
         }
     }
 
-    /// Lets go of what was held back, or forgets it.
+    /// Unblocks its conversations, or drops their state.
     pub(super) fn committed(&self, shared: &Shared) {
         self.destroyed(shared);
-        self.let_go(shared, !self.whole);
+        self.unblock(shared, !self.whole);
     }
 
-    /// Lets go of what was held back, unless its first part is committed: the next process finishes that.
-    pub(super) fn undone(&self, shared: &Shared) {
+    /// Unblocks its conversations, unless the first part is committed: the next process then finishes the erasure.
+    pub(super) fn aborted(&self, shared: &Shared) {
         if !self.begun {
-            self.let_go(shared, true);
+            self.unblock(shared, true);
         }
     }
 
-    fn let_go(&self, shared: &Shared, is_left: bool) {
+    fn unblock(&self, shared: &Shared, is_left: bool) {
         for id in &self.touched {
-            shared.let_go((self.tenant, *id), is_left);
+            shared.unblock((self.tenant, *id), is_left);
         }
         if let Some(slices) = &self.slices {
-            shared.let_go_for(slices.of, is_left);
+            shared.unblock_for(slices.of, is_left);
         }
     }
 
@@ -186,7 +186,7 @@ impl Erasure {
         Ok(())
     }
 
-    /// Destroys a person's key: from this commit on nothing that is sealed with it can be read.
+    /// Destroys a person's key. From this commit on, nothing that is sealed with it can be read.
     fn person(&mut self, batch: &mut Batch<'_>, shared: &Shared, person: PersonId) -> Result<()> {
         let own = keys::of(self.tenant, &[person.as_bytes()]);
         slices::is_erased(batch, (self.tenant, person));
@@ -204,25 +204,25 @@ impl Erasure {
         batch.delete(PERSON_KEYS, own);
         batch.delete(KEYS, keys::of(self.tenant, &[id.as_bytes()]));
         self.receipt.keys = 1;
-        self.go_on(batch, shared)
+        self.next_part(batch, shared)
     }
 
-    /// Destroys a tenant's key: from this commit on nothing of the tenant can be read.
+    /// Destroys a tenant's key. From this commit on, nothing of the tenant can be read.
     fn all(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         let tenant = self.tenant;
         self.begin(batch, shared, Whose::Tenant)?;
         if tenant == OPERATOR {
-            // It keeps its key, so all of it goes at once.
+            // The operator keeps its key, so everything is deleted at once.
             batch.part = usize::MAX;
         } else if batch.get(TENANT_KEYS, tenant.as_bytes())?.is_some() {
             batch.delete(TENANT_KEYS, tenant.as_bytes().to_vec());
             self.receipt.keys = 1;
         }
         batch.delete(MEMORY_HEADS, tenant.as_bytes().to_vec());
-        self.go_on(batch, shared)
+        self.next_part(batch, shared)
     }
 
-    /// Begins what is done in parts.
+    /// Begins an erasure in parts.
     fn begin(&mut self, batch: &mut Batch<'_>, shared: &Shared, whose: Whose) -> Result<()> {
         let of = Unfinished {
             tenant: self.tenant,
@@ -231,13 +231,13 @@ impl Erasure {
         self.slices = Some(Slices::new(of));
         self.touched = touched(batch, of)?;
         shared.erasing.begin(of);
-        shared.hold_for(of);
+        shared.block_for(of);
         of.put(batch, self.receipt.depth);
         Ok(())
     }
 
-    /// Returns the erasures that the last process, or a commit that seemed to fail, has left unfinished. Nobody may work their
-    /// conversations from then on.
+    /// Returns the erasures that the last process, or a commit that seemed to fail, has left unfinished. Blocks their
+    /// conversations.
     pub(super) fn unfinished(shared: &Shared) -> Result<Vec<Self>> {
         let mut snapshot = shared.snapshot()?;
         let mut all = Vec::new();
@@ -255,37 +255,37 @@ impl Erasure {
                 begun: true,
             };
             shared.erasing.begin(of);
-            shared.hold_for(of);
+            shared.block_for(of);
             for id in &erasure.touched {
-                shared.hold_back((of.tenant, *id));
+                shared.block((of.tenant, *id));
             }
             all.push(erasure);
         }
         Ok(all)
     }
 
-    /// Whether its first transaction is committed.
+    /// Returns whether the first transaction is committed.
     pub(super) fn is_begun(&self) -> bool {
         self.begun
     }
 
     /// Drafts the next part.
-    pub(super) fn go_on(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+    pub(super) fn next_part(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         if let Some(mut slices) = self.slices.clone() {
-            slices.go_on(batch, shared)?;
+            slices.next_part(batch, shared)?;
             self.drafted = Some(slices);
         }
         Ok(())
     }
 
-    /// Whether there is more to do after the part that was drafted last.
-    pub(super) fn goes_on(&self) -> bool {
+    /// Returns whether more parts follow the last draft.
+    pub(super) fn has_more(&self) -> bool {
         let last = self.drafted.as_ref().or(self.slices.as_ref());
         last.is_some_and(|slices| !slices.is_done())
     }
 
-    /// Called after a part was committed, and it is not the last.
-    pub(super) fn in_between(&mut self, shared: &Shared) {
+    /// Called after the commit of a part that is not the last.
+    pub(super) fn after_part(&mut self, shared: &Shared) {
         if !self.begun {
             self.begun = true;
             self.destroyed(shared);
@@ -293,22 +293,22 @@ impl Erasure {
         self.slices = self.drafted.take();
     }
 
-    /// Called when a later part was not written: whether it is tried again.
-    pub(super) fn tries_again(&mut self) -> bool {
+    /// Called when a later part was not written. Returns whether it is retried.
+    pub(super) fn retries(&mut self) -> bool {
         self.drafted = None;
         self.begun
     }
 
-    /// Goes on from the beginning: parts that were written may be lost.
-    pub(super) fn starts_over(&mut self) {
+    /// Restarts from the first part after the keys were destroyed, because written parts may be lost.
+    pub(super) fn restart(&mut self) {
         if self.begun
             && let Some(slices) = &mut self.slices
         {
-            slices.start_over();
+            slices.restart();
         }
     }
 
-    /// Drops what is in memory of what can no longer be read.
+    /// Drops cached content that can no longer be read.
     fn destroyed(&self, shared: &Shared) {
         shared.keys.forget_persons();
         if matches!(self.receipt.what, Erase::Tenant) {
@@ -317,8 +317,8 @@ impl Erasure {
         }
     }
 
-    /// What is told of it, as far as it has come.
-    pub(super) fn told(&self, shared: &Shared) -> ErasureReceipt {
+    /// Returns the receipt as of the current progress.
+    pub(super) fn current_receipt(&self, shared: &Shared) -> ErasureReceipt {
         let mut receipt = self.receipt.clone();
         if let Some(slices) = self.drafted.as_ref().or(self.slices.as_ref()) {
             receipt.records += slices.records;
@@ -329,7 +329,7 @@ impl Erasure {
     }
 }
 
-/// The conversations that hold a person's words.
+/// Returns the conversations that contain a person's words.
 fn touched(rows: &mut dyn Rows, of: Unfinished) -> Result<BTreeSet<ConversationId>> {
     let mut touched = BTreeSet::new();
     if let Whose::Person(person, _) = of.whose {
@@ -344,25 +344,25 @@ fn touched(rows: &mut dyn Rows, of: Unfinished) -> Result<BTreeSet<ConversationI
 }
 
 impl Shared {
-    /// Has nobody work what is erased: neither the conversations of a tenant nor the opened rows of a person's.
-    fn hold_for(&self, of: Unfinished) {
+    /// Blocks what is being erased: the conversations of a tenant, or the cached records of a person's tenant.
+    fn block_for(&self, of: Unfinished) {
         match of.whose {
-            Whose::Tenant => self.hold_back_all(of.tenant),
+            Whose::Tenant => self.block_tenant(of.tenant),
             Whose::Person(..) => self.keys.close_records(of.tenant),
         }
     }
 
-    /// Ends what [`Shared::hold_for`] has begun.
-    fn let_go_for(&self, of: Unfinished, is_left: bool) {
+    /// Undoes [`Shared::block_for`].
+    fn unblock_for(&self, of: Unfinished, is_left: bool) {
         match of.whose {
-            Whose::Tenant => self.let_go_all(of.tenant, is_left),
+            Whose::Tenant => self.unblock_tenant(of.tenant, is_left),
             Whose::Person(..) => self.keys.open_records(of.tenant),
         }
         self.erasing.end(of);
     }
 }
 
-/// Says what remains, and until when.
+/// Reports what remains, and until when.
 fn remains(receipt: &mut ErasureReceipt, ring_key: &str) {
     let (records, keys) = (receipt.records, receipt.keys);
     let retired = Until::RingKeyRetired {
@@ -372,7 +372,7 @@ fn remains(receipt: &mut ErasureReceipt, ring_key: &str) {
         left(receipt, Remnant::SealedRecords, records, Until::Rewritten);
         left(receipt, Remnant::WrappedKeys, keys, Until::Rewritten);
     }
-    // An older copy of the file has the records too; whoever has it and the ring of its time can read them.
+    // An older copy of the file has the records too, and can be read with the key ring of its time.
     if keys > 0 {
         left(receipt, Remnant::SealedRecords, records, retired.clone());
         left(receipt, Remnant::WrappedKeys, keys, retired);

@@ -1,4 +1,4 @@
-//! Exporting all that the journal keeps of a tenant, from one snapshot.
+//! Exports all data of a tenant except the memory, from one snapshot.
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{ConversationId, Error, ErrorKind, Result, TenantId, store::Exported};
@@ -9,16 +9,16 @@ use super::{
     budget::{self, Budget},
     head::{Head, corrupt},
     keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
-    log::Wanted,
+    log::Filter,
     snapshot::{Rows as _, Snapshot},
 };
 
-/// How many items wait for a slow reader.
+/// The number of items buffered for a slow reader.
 const AHEAD: usize = 64;
-/// How many rows are held at a time.
+/// The number of rows read at a time.
 const PAGE: usize = 256;
 
-/// Streams a tenant's data. The store stays open until the stream is gone.
+/// Streams a tenant's data. The store stays open until the stream is dropped.
 pub(super) fn export(
     inner: std::sync::Arc<Inner>,
     tenant: TenantId,
@@ -28,12 +28,12 @@ pub(super) fn export(
     tokio::task::spawn_blocking(move || {
         let mut give = |item| items.blocking_send(Ok(item)).map_err(|_| cancelled());
         let outcome = walk(&inner, &mut snapshot, tenant, &mut give);
-        // Before the stream ends: whoever has read it to its end may close the store.
+        // Before the stream ends, because a reader at its end may close the store.
         drop((snapshot, inner));
         if let Err(error) = outcome
             && error.kind() != ErrorKind::Cancelled
         {
-            // Nobody may be there to hear it.
+            // The reader may be gone.
             let _ = items.blocking_send(Err(error));
         }
     });
@@ -44,7 +44,7 @@ pub(super) fn export(
 }
 
 fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "nobody reads the export")
+    Error::new(ErrorKind::Cancelled, "the reader of the export is gone")
 }
 
 fn walk(
@@ -67,7 +67,7 @@ fn walk(
             vault.read_row(
                 rows,
                 (key, row),
-                (&(0..u64::MAX), Wanted::All),
+                (&(0..u64::MAX), Filter::All),
                 &mut records,
             )?;
             records
@@ -101,10 +101,10 @@ fn walk(
     })
 }
 
-/// What is done with each row of a page.
+/// Called for each row of a page.
 type Each<'a> = dyn FnMut(&mut Snapshot, &[u8], &[u8]) -> Result<()> + 'a;
 
-/// Walks every key that begins so, a page at a time.
+/// Visits every key with a prefix, a page at a time.
 fn pages(snapshot: &mut Snapshot, table: Table, prefix: &[u8], each: &mut Each<'_>) -> Result<()> {
     let (mut from, end) = (prefix.to_vec(), keys::end(prefix));
     loop {

@@ -1,4 +1,4 @@
-//! A conversation's own row, its inbox and its log: how they are written as bytes and read back.
+//! The bytes of a conversation's own row, of its inbox items, and of its address.
 
 use konstruct_core::{
     ConnectionId, ConversationId, ConversationRef, Error, ErrorKind, PersonId, Result, TenantId,
@@ -18,44 +18,44 @@ use super::{
     writer::Batch,
 };
 
-/// A conversation's counters, and what outlives its turns: no content, so it is not sealed.
+/// A conversation's counters, and its state beyond a turn. It has no content, so it is not sealed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Head {
     /// The length of the log.
     pub(super) len: u64,
     /// The highest number of the inbox.
     pub(super) last: u64,
-    /// Up to where the inbox is consumed.
+    /// The number up to which the inbox is consumed.
     pub(super) consumed: u64,
-    /// How many events after that were erased.
+    /// The number of later events that were erased.
     pub(super) gone: u64,
     /// The index of the last checkpoint.
     pub(super) checkpoint: Option<u64>,
-    /// Whether the last record that was written was not a checkpoint: a turn is under way.
+    /// Whether a turn is in progress: the last written record was not a checkpoint.
     pub(super) open: bool,
-    /// Whether it is in the table of those that are ready when the file opens.
+    /// Whether it is in the table of conversations that are ready when the file opens.
     pub(super) pending: bool,
-    /// How many open items it has.
+    /// The number of its open items.
     pub(super) items: u64,
-    /// When something last came in or was written.
+    /// The time of its last event or write.
     pub(super) updated_at: Timestamp,
     /// When its timers are due.
     pub(super) timers: Timers,
-    /// What outlives a turn.
+    /// The state beyond a turn.
     pub(super) state: ConversationState,
 }
 
-/// The bits of the first byte of a written head.
+/// The bits of the first byte of a stored head.
 const OPEN: u8 = 1;
 const PENDING: u8 = 2;
 const SPOKE: u8 = 4;
 const CHECKPOINT: u8 = 8;
 const PERSON: u8 = 16;
-/// The numbers at its beginning.
+/// The count of numbers at its beginning.
 const NUMBERS: usize = 9;
 
 impl Head {
-    /// Writes it: a byte of flags, the numbers, the person of a direct conversation, and the timers.
+    /// Serializes the head: a byte of flags, the numbers, the person of a direct conversation, and the timers.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let flag = |bit, on| if on { bit } else { 0 };
         let state = &self.state;
@@ -91,7 +91,7 @@ impl Head {
         row
     }
 
-    /// Reads it back.
+    /// Deserializes a head.
     pub(super) fn read(row: &[u8]) -> Result<Self> {
         let flags = *row.first().ok_or_else(corrupt)?;
         let number = |n: usize| keys::number(row, 1 + 8 * n).ok_or_else(corrupt);
@@ -137,7 +137,7 @@ impl Head {
         self.last - self.consumed - self.gone
     }
 
-    /// When its first timer is due.
+    /// Returns when its first timer is due.
     pub(super) fn first_due(&self) -> Option<Timestamp> {
         rules::first_due(&self.timers)
     }
@@ -146,17 +146,17 @@ impl Head {
         self.first_due().is_some_and(|when| when <= now)
     }
 
-    /// Whether it is ready when the file opens, without a timer being due.
+    /// Returns whether it is ready when the file opens, without a due timer.
     pub(super) fn unfinished(&self) -> bool {
         rules::unfinished(self.open, self.unconsumed(), &self.timers)
     }
 }
 
-/// Where a conversation is held.
+/// The address of a conversation.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct Location {
     pub(super) connection: ConnectionId,
-    /// `None`: it was the address of a person who was forgotten.
+    /// `None` if it was the address of an erased person.
     pub(super) place: Option<ConversationRef>,
 }
 
@@ -164,7 +164,7 @@ pub(super) fn corrupt() -> Error {
     Error::new(ErrorKind::Corrupt, "a stored row is too short")
 }
 
-/// The beginning of an inbox item: when it was accepted, and whose words it holds.
+/// Writes the beginning of an inbox item: when it was accepted, and its persons.
 pub(super) fn inbox_head(accepted_at: Timestamp, persons: &[PersonId]) -> Result<Vec<u8>> {
     let count = u8::try_from(persons.len())
         .map_err(|_| Error::invalid("persons", "at most 255 an event"))?;
@@ -176,7 +176,7 @@ pub(super) fn inbox_head(accepted_at: Timestamp, persons: &[PersonId]) -> Result
     Ok(row)
 }
 
-/// Whose words an inbox item holds.
+/// Returns the persons of an inbox item.
 pub(super) fn inbox_persons(row: &[u8]) -> Result<Vec<PersonId>> {
     let count = usize::from(*row.get(8).ok_or_else(corrupt)?);
     (0..count)
@@ -200,16 +200,16 @@ impl Shared {
 }
 
 impl Vault {
-    /// Reads where a conversation is held.
-    pub(super) fn held(
+    /// Reads the address of a conversation.
+    pub(super) fn location(
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
-    ) -> Result<Held> {
+    ) -> Result<Location> {
         let key = keys::conversation(self.tenant(), conversation);
         let row = rows.get(PLACES, &key)?.ok_or_else(corrupt)?;
         let connection = keys::id(&row, 0).ok_or_else(corrupt)?;
-        Ok(Held {
+        Ok(Location {
             connection: ConnectionId::from_bytes(connection),
             place: match &row[16..] {
                 [] => None,
@@ -218,17 +218,17 @@ impl Vault {
         })
     }
 
-    /// Writes where a conversation is held, sealed to the person whose address it is.
-    pub(super) fn hold(
+    /// Writes the address of a conversation, sealed to the person of that address.
+    pub(super) fn put_location(
         &mut self,
         batch: &mut Batch<'_>,
         conversation: ConversationId,
-        held: &Held,
+        location: &Location,
         person: Option<PersonId>,
     ) -> Result<()> {
         let key = keys::conversation(self.tenant(), conversation);
-        let mut row = held.connection.as_bytes().to_vec();
-        if let Some(place) = &held.place {
+        let mut row = location.connection.as_bytes().to_vec();
+        if let Some(place) = &location.place {
             self.seal_onto(batch, person.as_slice(), (PLACES, &key), place, &mut row)?;
         }
         batch.put(PLACES, key, row);
@@ -252,14 +252,14 @@ impl Vault {
             .collect()
     }
 
-    /// Describes a conversation.
+    /// Returns the summary of a conversation for lists.
     pub(super) fn summary(
         &mut self,
         rows: &mut dyn Rows,
         id: ConversationId,
         head: &Head,
     ) -> Result<ConversationSummary> {
-        let Held { connection, place } = self.held(rows, id)?;
+        let Location { connection, place } = self.location(rows, id)?;
         Ok(ConversationSummary {
             id,
             connection,
@@ -270,7 +270,7 @@ impl Vault {
         })
     }
 
-    /// Reads the first events that were not consumed, by number.
+    /// Reads the first unconsumed events, by number.
     pub(super) fn inbox(
         &mut self,
         rows: &mut dyn Rows,
@@ -285,7 +285,7 @@ impl Vault {
 }
 
 impl Vault {
-    /// Adds how far messages came to the records that sent them.
+    /// Adds the delivery states of messages to the records that sent them.
     pub(super) fn deliveries(
         &self,
         rows: &mut dyn Rows,

@@ -1,9 +1,10 @@
-//! Taking in what was exported, from this store or another, under the same ids.
+//! Imports an export of this store or another one, under the same ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
-    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId, WorkerId,
+    ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    id::WorkerId,
     store::{
         Claim, ConversationSummary, Exported, InboxItem, ItemChange, Stored, TimerChange,
         TimerName, rules,
@@ -13,32 +14,32 @@ use konstruct_core::{
 
 use super::{
     Shared,
-    append::{Counts, Run, change_items, set_timers, write_ledger},
+    append::{Counts, RecordBatch, change_items, set_timers, write_ledger},
     budget::{self, Budget},
-    head::{Head, Held},
+    head::{Head, Location},
     keys::{self, ALIASES, HEADS, INBOX, LOG},
     slices::Erasing,
     vault::Vault,
     writer::{Batch, Operation},
 };
 
-/// Takes in the items of an export.
+/// Imports the items of an export.
 pub(super) struct Import {
     pub(super) tenant: TenantId,
     pub(super) items: Vec<Exported>,
-    /// The conversations that are ready then.
+    /// The conversations that become ready.
     pub(super) ready: BTreeSet<ConversationId>,
 }
 
 impl Operation for Import {
     type Answer = ();
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
-        let mut taking = Taking {
+        let mut taking = Importer {
             vault: shared.vault_or_new(batch, self.tenant)?,
             counts: Counts::of(batch, self.tenant)?,
             heads: BTreeMap::new(),
@@ -49,7 +50,7 @@ impl Operation for Import {
             taking.item(batch, shared, item)?;
         }
         taking.link(batch)?;
-        let Taking { counts, heads, .. } = taking;
+        let Importer { counts, heads, .. } = taking;
         counts.put(batch, self.tenant);
         for (id, mut head) in heads {
             shared.keep_pending(batch, (self.tenant, id), &mut head);
@@ -69,18 +70,18 @@ impl Operation for Import {
     }
 }
 
-/// An import under way.
-struct Taking {
+/// An import in progress.
+struct Importer {
     vault: Vault,
     counts: Counts,
     heads: BTreeMap<ConversationId, Head>,
     /// Addresses that were linked to persons.
     links: Vec<(PersonId, PersonId)>,
-    /// The conversation that the next records belong to.
+    /// The conversation of the next records.
     at: Option<ConversationId>,
 }
 
-impl Taking {
+impl Importer {
     fn item(&mut self, batch: &mut Batch<'_>, shared: &Shared, item: &Exported) -> Result<()> {
         match item {
             Exported::Conversation(summary) => self.conversation(batch, shared, summary),
@@ -104,7 +105,7 @@ impl Taking {
                 budget.put(batch, self.vault.tenant(), budget::month_of_name(month)?);
                 Ok(())
             }
-            _ => Err(Error::invalid("items", "one is of an unknown kind")),
+            _ => Err(Error::invalid("items", "an item is of an unknown kind")),
         }
     }
 
@@ -120,11 +121,12 @@ impl Taking {
         }
         let head = shared.head(batch, self.vault.tenant(), summary.id)?;
         if head.is_none() {
-            let held = Held {
+            let location = Location {
                 connection: summary.connection,
                 place: summary.place.clone(),
             };
-            self.vault.hold(batch, summary.id, &held, None)?;
+            self.vault
+                .put_location(batch, summary.id, &location, None)?;
             if let Some(place) = &summary.place {
                 let name = self.vault.conversation(summary.connection, &place.key());
                 self.alias(batch, *name.as_bytes(), *summary.id.as_bytes());
@@ -138,14 +140,15 @@ impl Taking {
         Ok(())
     }
 
-    /// Imports what outlives the turns of a conversation. The address of a direct one is sealed to its person again.
+    /// Imports the state of a conversation. The address of a direct conversation is sealed to its person again.
     fn state(&mut self, batch: &mut Batch<'_>, state: &ConversationState) -> Result<()> {
         let (id, mut head) = self.home()?;
         head.state = state.clone();
         self.heads.insert(id, head);
         if let Some(person) = state.person {
-            let held = self.vault.held(batch, id)?;
-            self.vault.hold(batch, id, &held, Some(person))?;
+            let location = self.vault.location(batch, id)?;
+            self.vault
+                .put_location(batch, id, &location, Some(person))?;
             self.vault.note_words(batch, person, id)?;
         }
         Ok(())
@@ -170,17 +173,17 @@ impl Taking {
         Ok(())
     }
 
-    /// The conversation that an item belongs to.
+    /// Returns the current conversation.
     fn home(&mut self) -> Result<(ConversationId, Head)> {
         self.at
             .and_then(|id| Some((id, self.heads.get(&id)?.clone())))
-            .ok_or_else(|| Error::invalid("items", "one belongs to no conversation before it"))
+            .ok_or_else(|| Error::invalid("items", "an item does not follow a conversation"))
     }
 
     fn record(&mut self, batch: &mut Batch<'_>, stored: &Stored) -> Result<()> {
         let (id, mut head) = self.home()?;
         if stored.index < head.len {
-            return Err(there("a record"));
+            return Err(exists("a record"));
         }
         if stored.index > head.len {
             return Err(Error::invalid("items", "a record is missing"));
@@ -198,12 +201,12 @@ impl Taking {
         let at = (&*key, self.counts.feed);
         let row = self.vault.imported(batch, at, stored.record.as_deref())?;
         batch.put(LOG, key, row);
-        let run = Run {
+        let run = RecordBatch {
             conversation: id,
             last: stored.index,
         };
         run.put(batch, self.vault.tenant(), self.counts.feed);
-        // What can no longer be read counts as the end of a turn: nothing of it can be gone on with.
+        // An unreadable record counts as the end of a turn, because the turn cannot be resumed.
         let end = stored.record.as_deref().is_none_or(is_end);
         head.open = !end;
         if end {
@@ -218,10 +221,10 @@ impl Taking {
         let (id, mut head) = self.home()?;
         let key = keys::item(self.vault.tenant(), id, item.seq);
         if item.seq <= head.last {
-            return Err(there("an event"));
+            return Err(exists("an event"));
         }
         if head.last == 0 {
-            // Those before it were consumed where it comes from.
+            // Earlier events were consumed in the source store.
             head.consumed = item.seq - 1;
         } else {
             head.gone += item.seq - 1 - head.last;
@@ -248,7 +251,7 @@ impl Taking {
         Ok(())
     }
 
-    /// Notes under which id the sender of an event is known, where it can be told, and whose another address is.
+    /// Records the id of an event's sender, if it is known, and the owner of another address.
     fn name_persons(
         &mut self,
         batch: &mut Batch<'_>,
@@ -270,7 +273,7 @@ impl Taking {
         Ok(())
     }
 
-    /// Links addresses again, but those under which somebody else was heard.
+    /// Links addresses again, except those with a person of their own.
     fn link(&self, batch: &mut Batch<'_>) -> Result<()> {
         for (address, person) in &self.links {
             if self.vault.alias(batch, address.as_bytes())?.is_none() {
@@ -280,7 +283,7 @@ impl Taking {
         Ok(())
     }
 
-    /// Notes that what is named so has another id. Under another tenant's key, or another key of this one, names hash otherwise.
+    /// Maps a name to another id. Names hash differently under the key of another tenant.
     fn alias(&self, batch: &mut Batch<'_>, name: [u8; 16], id: [u8; 16]) {
         if name != id {
             batch.put(ALIASES, keys::of(self.vault.tenant(), &[&name]), id);
@@ -292,6 +295,6 @@ fn is_end(record: &Record) -> bool {
     matches!(record.entry, Entry::Action(Action::Finish { .. }))
 }
 
-fn there(what: &str) -> Error {
-    Error::new(ErrorKind::Conflict, format!("{what} is there already"))
+fn exists(what: &str) -> Error {
+    Error::new(ErrorKind::Conflict, format!("{what} already exists"))
 }

@@ -1,7 +1,7 @@
-//! The tables and how their keys are made: the tenant stands first in every one of them but two.
+//! The tables and their keys. All keys but those of two tables begin with the tenant.
 //!
-//! The exceptions are [`META`], which belongs to the file, and [`DUE`], whose first key is asked for all tenants at once.
-//! Numbers are big-endian, so that bytes sort as numbers do.
+//! The exceptions are [`META`], which belongs to the file, and [`DUE`], whose first key is read for all tenants at once. Numbers
+//! are big-endian, so that bytes sort like numbers.
 
 use ::redb::TableDefinition;
 use konstruct_core::{ConversationId, TenantId, Timestamp};
@@ -9,7 +9,7 @@ use konstruct_core::{ConversationId, TenantId, Timestamp};
 /// A table of this store: bytes to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Table {
-    /// Its place in [`ALL`].
+    /// Its index in [`ALL`].
     at: u8,
     pub(super) name: &'static str,
 }
@@ -19,13 +19,13 @@ impl Table {
         TableDefinition::new(self.name)
     }
 
-    /// Its place in [`ALL`].
+    /// Returns its index in [`ALL`].
     pub(super) fn at(self) -> usize {
         usize::from(self.at)
     }
 }
 
-/// Names the tables, and lists them in [`ALL`].
+/// Defines the tables, and lists them in [`ALL`].
 macro_rules! tables {
     ($($(#[$doc:meta])* $table:ident = $name:literal;)*) => {
         #[expect(clippy::upper_case_acronyms, non_camel_case_types, reason = "counts the tables")]
@@ -48,25 +48,25 @@ tables! {
     META = "meta";
     /// (when, tenant, conversation) -> nothing: the timers.
     DUE = "due";
-    /// tenant -> the numbers that the feed and the ledger have come to.
+    /// tenant -> the last numbers of the feed and the ledger.
     TENANTS = "tenants";
     /// (tenant, conversation) -> its counters, timers and state, see `Head`.
     HEADS = "heads";
-    /// (tenant, conversation) -> the connection, and the sealed name that the channel gives it.
+    /// (tenant, conversation) -> the connection, and the sealed address.
     PLACES = "places";
-    /// (tenant, conversation) -> nothing: those that are ready when the file opens.
+    /// (tenant, conversation) -> nothing: conversations that are ready when the file opens.
     PENDING = "pending";
-    /// (tenant, conversation, number) -> an event that was not consumed.
+    /// (tenant, conversation, number) -> an unconsumed event.
     INBOX = "inbox";
-    /// (tenant, conversation, index of the last) -> records that were written at once, see `log`.
+    /// (tenant, conversation, index of the last) -> records written together, see `log`.
     LOG = "log";
-    /// (tenant, cursor of the last) -> conversation, index of the last: records that were written at once.
+    /// (tenant, cursor of the last) -> conversation, index of the last: records written together.
     FEED = "feed";
     /// (tenant, hash of connection and event id) -> nothing.
     EVENTS = "events";
-    /// (tenant, hash of connection and logical id) -> conversation, number, whether it names the employee.
+    /// (tenant, hash of connection and logical id) -> conversation, number, whether it mentions the employee.
     LOGICAL = "logical";
-    /// (tenant, hash of delivery key) -> conversation, index of its record, how far it came, whether its send is settled.
+    /// (tenant, hash of delivery key) -> conversation, index of its record, delivery state, whether its send is settled.
     DELIVERIES = "deliveries";
     /// (tenant, conversation, index of its record, hash of delivery key) -> nothing.
     DELIVERIES_OF = "deliveries_of";
@@ -80,21 +80,21 @@ tables! {
     RESERVED = "reserved";
     /// (tenant, number) -> a row of the ledger.
     LEDGER = "ledger";
-    /// (tenant, kind, key) -> whom it is sealed to, and a row of the memory.
+    /// (tenant, kind, key) -> the persons it is sealed to, and a row of the memory.
     MEMORY = "memory";
     /// (tenant, person, kind, key) -> nothing: the rows of the memory that are sealed to a person.
     MEMORY_OF = "memory_of";
-    /// tenant -> the revision of its memory, its passages, and whose vectors the queue waits for.
+    /// tenant -> the revision of its memory, its number of passages, and the embedder of the queue.
     MEMORY_HEADS = "memory_heads";
-    /// (tenant, space, group, item) -> a unit of the index: what is known of it, and its passages' numbers and stems.
+    /// (tenant, space, group, item) -> a unit of the index: its metadata, and its passages' numbers and stems.
     UNITS = "units";
-    /// (tenant, space, stem, block) -> the passages of a block of numbers that hold the stem.
+    /// (tenant, space, stem, block) -> the passages of a block that contain the stem.
     POSTINGS = "postings";
-    /// (tenant, space) and (tenant, space, group) -> how many passages, how long all of them are, and for a space the next number.
+    /// (tenant, space) and (tenant, space, group) -> the number of passages, their total length, and for a space the next number.
     SIZES = "sizes";
-    /// (tenant, space, number) -> whose vector, and the vector of a passage.
+    /// (tenant, space, number) -> the embedder, and the vector of a passage.
     VECTORS = "vectors";
-    /// (tenant, space, group, item) -> nothing: the units that wait for vectors.
+    /// (tenant, space, group, item) -> nothing: units that wait for vectors.
     QUEUE = "queue";
     /// (tenant, person, space, group, item) -> nothing: the units that name a person.
     PERSON_UNITS = "person_units";
@@ -106,17 +106,17 @@ tables! {
     PERSON_KEYS = "person_keys";
     /// (tenant, key id) -> the person, and the person's key, wrapped with the tenant's.
     KEYS = "keys";
-    /// (tenant, person, conversation) -> nothing: where a person's words may be.
+    /// (tenant, person, conversation) -> nothing: conversations that may contain a person's words.
     WORDS = "words";
     /// (tenant, person) -> when the person was last erased.
     FORGOTTEN = "forgotten";
-    /// (tenant, hash of a name) -> the id that it had where it was imported from, or for an address the person it was linked to.
+    /// (tenant, hash of a name) -> the id in the store it was imported from, or for an address the person it was linked to.
     ALIASES = "aliases";
     /// (tenant or nil, table, key) -> a row of the application's own.
     ROWS = "rows";
 }
 
-/// Makes a key that begins with a tenant.
+/// Returns a key that begins with a tenant.
 pub(super) fn of(tenant: TenantId, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(16 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.extend_from_slice(tenant.as_bytes());
@@ -149,12 +149,12 @@ pub(super) fn due(when: Timestamp, tenant: TenantId, conversation: ConversationI
     key
 }
 
-/// The least key of a timer at this time: flipping the sign bit sorts times before 1970 first.
+/// Returns the least key of a timer at this time. Flipping the sign bit sorts times before 1970 first.
 pub(super) fn due_from(when: Timestamp) -> [u8; 8] {
     (when.as_micros().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-/// Takes a key of [`DUE`] apart.
+/// Parses a key of [`DUE`].
 pub(super) fn read_due(key: &[u8]) -> Option<(Timestamp, TenantId, ConversationId)> {
     let when = number(key, 0)? ^ (1 << 63);
     Some((
@@ -164,17 +164,17 @@ pub(super) fn read_due(key: &[u8]) -> Option<(Timestamp, TenantId, ConversationI
     ))
 }
 
-/// The 16 bytes of an id or a hash at this offset.
+/// Returns the 16 bytes of an id or a hash at an offset.
 pub(super) fn id(bytes: &[u8], at: usize) -> Option<[u8; 16]> {
     bytes.get(at..at + 16)?.try_into().ok()
 }
 
-/// The number at this offset.
+/// Returns the number at an offset.
 pub(super) fn number(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-/// What comes after every key that begins so.
+/// Returns a key after all keys with a prefix.
 pub(super) fn end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
@@ -183,7 +183,7 @@ pub(super) fn end(prefix: &[u8]) -> Vec<u8> {
             return end;
         }
     }
-    // Nothing comes after a prefix of 0xff alone: longer than any key is after all of them.
+    // No key follows a prefix of only 0xff bytes: return one longer than any key.
     vec![u8::MAX; 1024]
 }
 

@@ -1,27 +1,28 @@
-//! Whose an address is: a keyed hash of it is the person's id, unless it was linked to somebody, or imported with another id.
+//! The person of an address. Its id is a keyed hash of the address, unless the address was linked to another person, or imported
+//! with another id.
 
 use konstruct_core::{PersonId, Result, TenantId, Timestamp};
 
 use super::{
     head::corrupt,
     keys::{self, ALIASES, FORGOTTEN},
-    snapshot::Rows as _,
+    snapshot::Rows,
     vault::Vault,
     writer::Batch,
 };
 
 impl Vault {
-    /// Returns whose an address is.
-    pub(super) fn person(&self, batch: &mut Batch<'_>, address: PersonId) -> Result<PersonId> {
-        if self.has_key(batch, address)? {
+    /// Returns the person of an address.
+    pub(super) fn person(&self, rows: &mut dyn Rows, address: PersonId) -> Result<PersonId> {
+        if self.has_key(rows, address)? {
             return Ok(address);
         }
-        let alias = self.alias(batch, address.as_bytes())?;
+        let alias = self.alias(rows, address.as_bytes())?;
         Ok(alias.map_or(address, PersonId::from_bytes))
     }
 
-    /// Has an address be the person's. One under which somebody was heard before stays a person of its own: what was sealed to
-    /// them is not sealed again.
+    /// Links an address to a person. An address with earlier messages remains a person of its own, because what is sealed to it
+    /// is not sealed again.
     pub(super) fn link(
         &self,
         batch: &mut Batch<'_>,
@@ -36,7 +37,7 @@ impl Vault {
     }
 }
 
-/// Removes what tells that addresses are a person's, and notes that they were erased with the person.
+/// Removes the links of a person's addresses, and records that they were erased with the person.
 pub(super) fn unlink(
     batch: &mut Batch<'_>,
     tenant: TenantId,

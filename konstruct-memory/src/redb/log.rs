@@ -1,8 +1,8 @@
-//! The log of a conversation: records that were written at once stand in one row, in groups that are sealed to the same persons.
+//! The log of a conversation. Records written together are in one row, in groups sealed to the same persons.
 //!
-//! A row stands under the index of its last record: `cursor of the last | how many records | groups`, and a group is `how many |
-//! which of the records | length | sealed`. The highest bit of a record's place tells whether it says something, so that who only
-//! wants to know what was said opens nothing else. What was erased is in no group any more.
+//! The key of a row has the index of its last record. A row is `cursor of the last | number of records | groups`, and a group is
+//! `number | places of the records | length | sealed`. The highest bit of a place tells whether the record is a message, so that
+//! a reader of messages opens nothing else. An erased record is in no group.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use super::{
     Shared,
     head::corrupt,
     keys::{self, LOG},
-    recent::{Recent, Records},
+    record_cache::{RecordCache, Records},
     snapshot::Rows,
     vault::Vault,
     writer::Batch,
@@ -30,54 +30,54 @@ use crate::{
     seal::{self, KeyId},
 };
 
-/// A row as it is stored.
+/// A stored row.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'a> {
-    /// The cursor in the feed of its last record.
+    /// The feed cursor of its last record.
     pub(super) cursor: u64,
     pub(super) count: u16,
     groups: Vec<Group<'a>>,
 }
 
-/// Which records of a log are wanted.
+/// The records of a log to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Filter {
     All,
-    /// Those that [say something](Record::says_something); the others are `None`.
-    Said,
+    /// Records that [say something](Record::says_something); the others are `None`.
+    Messages,
 }
 
-/// The bit of a place that tells whether its record says something.
-const SAYS: u16 = 1 << 15;
+/// The bit of a place that marks a message.
+const IS_MESSAGE: u16 = 1 << 15;
 
 /// The place of a record in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct At {
+struct RecordRef {
     place: u16,
-    says: bool,
+    is_message: bool,
 }
 
-impl At {
+impl RecordRef {
     fn read(bits: u16) -> Self {
         Self {
-            place: bits & !SAYS,
-            says: bits & SAYS != 0,
+            place: bits & !IS_MESSAGE,
+            is_message: bits & IS_MESSAGE != 0,
         }
     }
 
     fn bits(self) -> u16 {
-        self.place | if self.says { SAYS } else { 0 }
+        self.place | if self.is_message { IS_MESSAGE } else { 0 }
     }
 
-    fn is_of(self, wanted: Wanted) -> bool {
-        self.says || wanted == Wanted::All
+    fn matches(self, wanted: Filter) -> bool {
+        self.is_message || wanted == Filter::All
     }
 }
 
-/// Records that are sealed to the same persons, by their places in the row.
+/// Records sealed to the same persons, by their places in the row.
 #[derive(Clone, Debug)]
 struct Group<'a> {
-    places: Vec<At>,
+    places: Vec<RecordRef>,
     sealed: std::borrow::Cow<'a, [u8]>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Row<'a> {
         let mut groups = Vec::new();
         while !rest.is_empty() {
             let many = take(&mut rest)?;
-            let places = (0..many).map(|_| take(&mut rest).map(At::read));
+            let places = (0..many).map(|_| take(&mut rest).map(RecordRef::read));
             let places = places.collect::<Result<_>>()?;
             let (len, after) = rest.split_first_chunk().ok_or_else(corrupt)?;
             let len = u32::from_be_bytes(*len) as usize;
@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
         Ok(row)
     }
 
-    /// The keys that its records are sealed with.
+    /// Returns the ids of the keys that its records are sealed with.
     pub(super) fn sealed_to(&self) -> Result<BTreeSet<KeyId>> {
         let mut all = BTreeSet::new();
         for group in &self.groups {
@@ -130,7 +130,8 @@ impl<'a> Row<'a> {
         Ok(all)
     }
 
-    /// Leaves out what is sealed with a key. Returns the row and how many records it was, or `None` if there was nothing.
+    /// Removes the groups sealed with a key. Returns the new row and the number of removed records, or `None` if there was no
+    /// such group.
     pub(super) fn without(mut self, key: KeyId) -> Result<Option<(Vec<u8>, u64)>> {
         let mut gone = 0;
         let mut left = Vec::with_capacity(self.groups.len());
@@ -153,42 +154,42 @@ fn take(rest: &mut &[u8]) -> Result<u16> {
 }
 
 fn count(len: usize) -> Result<u16> {
-    let few = u16::try_from(len).ok().filter(|len| *len < SAYS);
+    let few = u16::try_from(len).ok().filter(|len| *len < IS_MESSAGE);
     few.ok_or_else(|| Error::invalid("records", "at most 32,767 an append"))
 }
 
-fn bytes(places: &[At]) -> impl Iterator<Item = u8> {
+fn bytes(places: &[RecordRef]) -> impl Iterator<Item = u8> {
     places.iter().flat_map(|at| at.bits().to_be_bytes())
 }
 
-/// Where a group stands: none opens in the place of another.
-fn place_of(key: &[u8], places: &[At]) -> Vec<u8> {
+/// Returns the place that a group is sealed to, so that it does not open elsewhere.
+fn place_of(key: &[u8], places: &[RecordRef]) -> Vec<u8> {
     let mut place = key.to_vec();
     place.extend(bytes(places));
     place
 }
 
-/// Records on their way into the log, sealed where the caller is and not in the writer, as far as that is possible.
+/// Records to append, sealed on the caller's thread where possible instead of in the writer.
 #[derive(Debug, Default)]
-pub(super) struct Prepared(Vec<ToSeal>);
+pub(super) struct PreparedRecords(Vec<PreparedGroup>);
 
 #[derive(Debug)]
-struct ToSeal {
+struct PreparedGroup {
     persons: Vec<PersonId>,
-    places: Vec<At>,
-    /// `None`: one of the persons had no key yet.
+    places: Vec<RecordRef>,
+    /// `None` if a person had no key yet.
     sealed: Option<Vec<u8>>,
 }
 
-impl Prepared {
+impl PreparedRecords {
     fn group(records: &[Record]) -> Result<Self> {
-        let mut groups: BTreeMap<&BTreeSet<PersonId>, Vec<At>> = BTreeMap::new();
+        let mut groups: BTreeMap<&BTreeSet<PersonId>, Vec<RecordRef>> = BTreeMap::new();
         for (place, record) in (0..count(records.len())?).zip(records) {
-            let says = record.says_something();
+            let is_message = record.says_something();
             let group = groups.entry(&record.persons).or_default();
-            group.push(At { place, says });
+            group.push(RecordRef { place, is_message });
         }
-        let unsealed = |(persons, places): (&BTreeSet<PersonId>, _)| ToSeal {
+        let unsealed = |(persons, places): (&BTreeSet<PersonId>, _)| PreparedGroup {
             persons: persons.iter().copied().collect(),
             places,
             sealed: None,
@@ -196,7 +197,7 @@ impl Prepared {
         Ok(Self(groups.into_iter().map(unsealed).collect()))
     }
 
-    /// Returns the persons who have no key, or another one than their records were sealed with.
+    /// Returns the persons who have no key, or another key than their records were sealed with.
     pub(super) fn forgotten(
         &mut self,
         batch: &mut Batch<'_>,
@@ -223,7 +224,7 @@ impl Prepared {
         Ok(forgotten.into_iter().collect())
     }
 
-    /// Writes the row, and seals what could not be sealed before. All persons must have keys. Returns the row and what was written.
+    /// Seals the remaining groups and builds the row. All persons must have keys. Returns the row, and its groups for the cache.
     pub(super) fn write(
         self,
         vault: &mut Vault,
@@ -259,39 +260,39 @@ impl Prepared {
     }
 }
 
-/// The groups of a row that was written.
+/// The groups of a written row.
 #[derive(Debug)]
 pub(super) struct Written(Vec<WrittenGroup>);
 
 #[derive(Debug)]
 struct WrittenGroup {
     place: Vec<u8>,
-    places: Vec<At>,
+    places: Vec<RecordRef>,
     sealed: Vec<u8>,
 }
 
 impl Written {
-    /// Keeps the records opened.
-    pub(super) fn keep(self, recent: &Recent, records: Vec<Record>) {
+    /// Puts the records into the cache.
+    pub(super) fn keep(self, cache: &RecordCache, records: Vec<Record>) {
         let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
         for group in self.0 {
-            let of = |at: &At| records.get(usize::from(at.place)).map(Arc::clone);
+            let of = |at: &RecordRef| records.get(usize::from(at.place)).map(Arc::clone);
             let records = group.places.iter().map(of).collect();
-            recent.put(group.place, &group.sealed, records);
+            cache.put(group.place, &group.sealed, records);
         }
     }
 }
 
 impl Shared {
-    /// Seals records where the caller is: their places are known if the log is as long as the caller thinks.
+    /// Seals records on the caller's thread. Their places are known if the log has the length that the caller expects.
     pub(super) fn prepare(
         &self,
         claim: &Claim,
         expected_len: u64,
         records: &[Record],
-    ) -> Result<Prepared> {
-        let mut prepared = Prepared::group(records)?;
-        // No log is that long: the writer will say so.
+    ) -> Result<PreparedRecords> {
+        let mut prepared = PreparedRecords::group(records)?;
+        // The log cannot be that long: the writer returns the error.
         let end = expected_len.checked_add(records.len() as u64);
         let Some(last) = end.filter(|_| !records.is_empty()).map(|end| end - 1) else {
             return Ok(prepared);
@@ -309,15 +310,15 @@ impl Shared {
 }
 
 impl Vault {
-    /// Seals a group; `None` where one of its persons has no key.
+    /// Seals a group; `None` if one of its persons has no key.
     fn seal_records(
         &mut self,
         rows: &mut dyn Rows,
         key: &[u8],
-        group: &ToSeal,
+        group: &PreparedGroup,
         records: &[Record],
     ) -> Result<Option<Vec<u8>>> {
-        let of = |at: &At| records.get(usize::from(at.place));
+        let of = |at: &RecordRef| records.get(usize::from(at.place));
         let records: Vec<&Record> = group.places.iter().filter_map(of).collect();
         let place = place_of(key, &group.places);
         let mut sealed = Vec::new();
@@ -325,7 +326,7 @@ impl Vault {
         Ok(known.then_some(sealed))
     }
 
-    /// Writes a row of one record that is imported. Persons without a key get one.
+    /// Writes a row of one imported record. Creates missing keys of its persons.
     pub(super) fn imported(
         &mut self,
         batch: &mut Batch<'_>,
@@ -335,8 +336,11 @@ impl Vault {
         let mut groups = Vec::new();
         if let Some(record) = record {
             let persons: Vec<PersonId> = record.persons.iter().copied().collect();
-            let says = record.says_something();
-            let places = vec![At { place: 0, says }];
+            let is_message = record.says_something();
+            let places = vec![RecordRef {
+                place: 0,
+                is_message,
+            }];
             let place = place_of(key, &places);
             let sealed = self.seal(batch, &persons, (LOG, &place), &[record])?;
             groups.push(Group {
@@ -352,18 +356,18 @@ impl Vault {
         row.to_bytes()
     }
 
-    /// Appends the records of a row whose index is in the range.
+    /// Appends the records of a row that are in the range of indexes.
     pub(super) fn read_row(
         &mut self,
         rows: &mut dyn Rows,
         (key, row): (&[u8], &[u8]),
-        (range, wanted): (&Range<u64>, Wanted),
+        (range, wanted): (&Range<u64>, Filter),
         log: &mut Vec<Stored>,
     ) -> Result<()> {
         let row = Row::read(row)?;
         let mut records = vec![None; usize::from(row.count)];
         for group in &row.groups {
-            if !group.places.iter().any(|at| at.is_of(wanted)) {
+            if !group.places.iter().any(|at| at.matches(wanted)) {
                 continue;
             }
             let Some(opened) = self.open_group(rows, key, group, wanted)? else {
@@ -382,34 +386,34 @@ impl Vault {
         Ok(())
     }
 
-    /// Opens a group, at least as far as it is wanted; `None` where it can no longer be opened.
+    /// Opens a group, or its requested records; `None` if it can no longer be opened.
     fn open_group(
         &mut self,
         rows: &mut dyn Rows,
         key: &[u8],
         group: &Group<'_>,
-        wanted: Wanted,
+        wanted: Filter,
     ) -> Result<Option<Records>> {
         let place = place_of(key, &group.places);
-        let is_wanted = |at: usize| group.places.get(at).is_some_and(|at| at.is_of(wanted));
-        if let Some(known) = self.recent.get(&place, &group.sealed, is_wanted) {
+        let is_wanted = |at: usize| group.places.get(at).is_some_and(|at| at.matches(wanted));
+        if let Some(known) = self.cache.get(&place, &group.sealed, is_wanted) {
             return Ok(Some(known));
         }
         let Some(plain) = self.open_bytes(rows, (LOG, &place), &group.sealed)? else {
             return Ok(None);
         };
-        let records: Vec<bool> = group.places.iter().map(|at| at.is_of(wanted)).collect();
+        let records: Vec<bool> = group.places.iter().map(|at| at.matches(wanted)).collect();
         let opened: Records = decode_some(&plain, &records)?.into();
-        self.recent.put(place, &group.sealed, Arc::clone(&opened));
+        self.cache.put(place, &group.sealed, Arc::clone(&opened));
         Ok(Some(opened))
     }
 
-    /// Reads the log from one index to another, the last excluded.
+    /// Reads a range of the log, end exclusive.
     pub(super) fn log(
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
-        (range, wanted): (Range<u64>, Wanted),
+        (range, wanted): (Range<u64>, Filter),
     ) -> Result<Vec<Stored>> {
         if range.is_empty() {
             return Ok(Vec::new());
@@ -435,7 +439,7 @@ impl Vault {
         Ok(log)
     }
 
-    /// Leaves one record out. Returns the key of its row and the row without it; `None` where it is gone already.
+    /// Removes one record. Returns the key of its row and the new row; `None` if the record is gone already.
     pub(super) fn without(
         &mut self,
         rows: &mut dyn Rows,
@@ -458,15 +462,15 @@ impl Vault {
         let mut row = Row::read(&row)?;
         let place = index.checked_sub(first(&key, u64::from(row.count))?);
         let place = place.and_then(|place| u16::try_from(place).ok());
-        let is_it = |at: &At| Some(at.place) == place;
+        let is_it = |at: &RecordRef| Some(at.place) == place;
         let has = |group: &Group<'_>| group.places.iter().any(is_it);
         let Some(at) = row.groups.iter().position(has) else {
             return Ok(None);
         };
         let group = row.groups.remove(at);
-        if let Some(records) = self.open_group(rows, &key, &group, Wanted::All)? {
+        if let Some(records) = self.open_group(rows, &key, &group, Filter::All)? {
             let others = group.places.iter().zip(&*records);
-            let (places, records): (Vec<At>, Vec<&Record>) = others
+            let (places, records): (Vec<RecordRef>, Vec<&Record>) = others
                 .filter(|(other, _)| !is_it(other))
                 .filter_map(|(other, record)| Some((*other, record.as_deref()?)))
                 .unzip();
@@ -487,19 +491,19 @@ impl Vault {
     }
 }
 
-/// How many records a row has.
+/// Returns the number of records of a row.
 fn count_of(row: &[u8]) -> Result<u64> {
     take(&mut row.get(8..).ok_or_else(corrupt)?).map(u64::from)
 }
 
-/// The index of the first of a row's records.
+/// Returns the index of a row's first record.
 fn first(key: &[u8], count: u64) -> Result<u64> {
     let end = keys::number(key, 32).and_then(|last| last.checked_add(1));
     end.and_then(|end| end.checked_sub(count))
         .ok_or_else(corrupt)
 }
 
-/// Walks the rows of a log, from the one with this record on.
+/// Visits the rows of a log, beginning with the row of a record.
 fn scan(
     rows: &mut dyn Rows,
     (tenant, conversation): (TenantId, ConversationId),

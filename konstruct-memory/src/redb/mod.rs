@@ -9,17 +9,17 @@ mod erase;
 mod export;
 mod head;
 mod import;
+mod index;
 mod keys;
 mod linked;
 mod log;
 mod precedence;
 mod ready;
-mod recent;
+mod record_cache;
 mod recover;
 mod rewrite;
 mod roles;
 mod rows;
-mod shelf;
 mod slices;
 mod snapshot;
 mod vault;
@@ -39,12 +39,12 @@ use tokio::sync::{Semaphore, watch};
 
 use self::{
     erase::Erasure,
+    index::{Follower, Tables},
     precedence::Precedence,
     ready::Ready,
     recover::Health,
-    rewrite::Noted,
-    rows::OpenedRows,
-    shelf::{Follower, Tables},
+    rewrite::ChangeTracker,
+    rows::RowCache,
     slices::Erasing,
     snapshot::{Latest, Rows as _},
     vault::Keys,
@@ -54,26 +54,28 @@ pub use self::{
     recover::FailedWrite,
     rows::{Expect, RowChange},
 };
-use crate::{KeyRing, memory::Embedding};
+use crate::{KeyRing, memory::MemoryEmbedder};
 
-/// The format of the file that this build writes and reads.
+/// The file format that this build reads and writes.
 const FORMAT: u64 = 6;
 
-/// How much of the file is kept in memory unless told otherwise.
+/// The default size of the cache of the file.
 const CACHE: usize = 64 << 20;
 
-/// For how many tenants texts are embedded at a time unless told otherwise.
+/// The default number of tenants whose texts are embedded at the same time.
 const LANES: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// The embedded store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one
-/// file. A clone is another handle to it.
+/// The embedded store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in one file.
+/// A clone is another handle to it.
 ///
 /// # Contract
-/// * One process has the file open at a time; opening it voids every claim.
-/// * Every write goes through one thread, which commits whatever is queued at once. Readers never wait for it.
-/// * A person or a tenant is erased in several transactions, beside which events are accepted. The first one destroys the keys, so
-///   from then on nothing of it is readable; the receipt comes after the last one. Should the process end in between, the next one
-///   finishes. Calls that write for a tenant that is being erased wait until it is.
+/// * One process has the file open at a time. Opening it voids every claim.
+/// * All writes go through one thread, which commits everything that is queued at once. Readers never wait for it.
+/// * A person or a tenant is erased in several transactions, between which events are accepted. The first transaction destroys
+///   the keys, so that nothing is readable afterwards. The receipt is returned after the last one. If the process ends in
+///   between, the next one finishes. Writes for a tenant wait until its erasure is finished.
+/// * Dropping the last handle waits until all queued writes and begun erasures are finished.
+/// * Its futures need a tokio runtime.
 /// * Dropping the last handle waits until everything queued is written, and every erasure that was begun is finished.
 /// * Its futures need a tokio runtime.
 ///
@@ -93,24 +95,24 @@ pub struct Redb {
 }
 
 impl Redb {
-    /// Opens a file, or makes it, with the system's clock and a key ring that is kept in it.
+    /// Opens a file or creates it, with the system's clock and a key ring that is stored in the file.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another handle or process has it open, [`ErrorKind::Corrupt`] when it is not a file of this
-    /// store or of an older format, [`ErrorKind::Unauthorized`] when it was made with a key ring, and those of the disk.
+    /// [`ErrorKind::Conflict`] if another handle or process has it open, [`ErrorKind::Corrupt`] if it is not a file of this store
+    /// or has an older format, [`ErrorKind::Unauthorized`] if it was created with a key ring, and errors of the disk.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open(path)
     }
 
-    /// Makes a store that is gone when its last handle is.
+    /// Creates a store in memory, which is dropped with its last handle.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// A thread cannot be started.
     pub fn in_memory() -> Result<Self> {
         Self::builder().in_memory()
     }
 
-    /// Starts to say how to open a store.
+    /// Returns a builder for the options of a store.
     pub fn builder() -> RedbBuilder {
         RedbBuilder {
             clock: Arc::new(SystemClock),
@@ -129,7 +131,7 @@ impl fmt::Debug for Redb {
     }
 }
 
-/// Says how to open a store.
+/// Options for opening a store.
 #[derive(Clone, Debug)]
 pub struct RedbBuilder {
     clock: Arc<dyn Clock>,
@@ -137,52 +139,52 @@ pub struct RedbBuilder {
     embedder: Option<Arc<dyn Embedder>>,
     cache: usize,
     lanes: NonZeroUsize,
-    /// How many rows a part of an erasure has.
+    /// The number of rows of a part of an erasure.
     part: usize,
 }
 
 impl RedbBuilder {
-    /// Takes the time from this clock: for leases, timers and months.
+    /// Uses this clock for leases, timers and months.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Wraps the keys of what is stored with this ring, which must be kept elsewhere.
+    /// Wraps the keys of stored data with this ring, which must be kept elsewhere.
     ///
-    /// Unset: a ring is made with the file and kept in it. Whoever has such a file can read it, but for what was destroyed. A
-    /// ring that is given later wraps new tenants' keys from then on, and the others' after [`Redb::rewrap_keys`]. A file that
-    /// was made with a ring does not open without its keys.
+    /// By default, a ring is created with the file and stored in it. Such a file can be read by anyone who has it, except for
+    /// destroyed data. A ring that is given later wraps the keys of new tenants, and those of existing tenants after
+    /// [`Redb::rewrap_keys`]. A file that was created with a ring does not open without its keys.
     #[must_use]
     pub fn key_ring(mut self, ring: KeyRing) -> Self {
         self.key_ring = Some(ring);
         self
     }
 
-    /// Finds things by their meaning too, with vectors of this embedder. Another one than before has everything embedded anew in
-    /// the background, while recall goes on.
+    /// Searches by meaning too, with vectors of this embedder. Another embedder than before embeds everything again in the
+    /// background, while recall continues.
     #[must_use]
     pub fn embedder(mut self, embedder: Arc<dyn Embedder>) -> Self {
         self.embedder = Some(embedder);
         self
     }
 
-    /// Keeps at most so many bytes of the file in memory. Unset: 64 MiB.
+    /// Caches at most this many bytes of the file. Default: 64 MiB.
     #[must_use]
     pub fn cache_size(mut self, bytes: usize) -> Self {
         self.cache = bytes;
         self
     }
 
-    /// Embeds the texts of so many tenants at a time. Unset: 4.
+    /// Embeds the texts of this many tenants at the same time. Default: 4.
     #[must_use]
     pub fn lanes(mut self, lanes: NonZeroUsize) -> Self {
         self.lanes = lanes;
         self
     }
 
-    /// Opens a file, or makes it.
+    /// Opens a file or creates it.
     ///
     /// # Errors
     /// As [`Redb::open`].
@@ -195,13 +197,13 @@ impl RedbBuilder {
         };
         let db = builder().create(&path).map_err(stored)?;
         let file = path.clone();
-        // A file that is gone must not be replaced by an empty one.
+        // A missing file must not be replaced by an empty one.
         let open = move || builder().open(&file).map_err(stored);
         rewrite::clean(&path)?;
         self.start(db, Some(path), Health::new(Box::new(open)))
     }
 
-    /// Makes a store that is gone when its last handle is.
+    /// Creates a store in memory, which is dropped with its last handle.
     ///
     /// # Errors
     /// As [`Redb::in_memory`].
@@ -210,7 +212,7 @@ impl RedbBuilder {
             .set_cache_size(self.cache)
             .create_with_backend(InMemoryBackend::new())
             .map_err(stored)?;
-        let lost = || Err(Error::internal("a store in memory cannot be opened again"));
+        let lost = || Err(Error::internal("a store in memory cannot be reopened"));
         self.start(db, None, Health::new(Box::new(lost)))
     }
 
@@ -229,7 +231,7 @@ impl RedbBuilder {
         })
     }
 
-    /// Prepares what the threads share, and finds what the last process has left unfinished.
+    /// Creates the state that the threads share, and finds what the last process has left unfinished.
     fn share(
         self,
         db: Database,
@@ -250,23 +252,23 @@ impl RedbBuilder {
             changes: watch::Sender::new(0),
             follower: Follower::default(),
             tables: Tables::default(),
-            embedding: Embedding::new(self.embedder),
-            touched: Noted::default(),
+            embedder: MemoryEmbedder::new(self.embedder),
+            touched: ChangeTracker::default(),
             erasing: Erasing::default(),
-            rows: OpenedRows::default(),
+            rows: RowCache::default(),
             precedence: Precedence::default(),
             searching: Semaphore::new(
                 std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             ),
         });
-        // Before anything is ready: nobody works what is being erased.
+        // Before conversations become ready: those that are being erased stay blocked.
         let unfinished = Erasure::unfinished(&shared)?;
         shared.restore()?;
         Ok((shared, unfinished))
     }
 }
 
-/// Creates the tables, checks the format, counts the epoch up, and returns it with the key ring.
+/// Creates the tables, checks the format and increments the epoch. Returns the epoch and the key ring.
 fn prepare(db: &Database, given: Option<KeyRing>) -> Result<(u64, KeyRing)> {
     let mut txn = db.begin_write().map_err(stored)?;
     txn.set_quick_repair(true);
@@ -294,7 +296,7 @@ fn prepare(db: &Database, given: Option<KeyRing>) -> Result<(u64, KeyRing)> {
     Ok((epoch, ring))
 }
 
-/// What every handle has: the last one to go ends the threads.
+/// The shared part of all handles. Dropping the last one ends the threads.
 struct Inner {
     shared: Arc<Shared>,
     writer: Option<Writer>,
@@ -316,37 +318,37 @@ impl Drop for Inner {
             writer.flush();
         }
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so already.
+            // A panic was already reported by its thread.
             let _ = thread.join();
         }
     }
 }
 
-/// What the handles and the threads share.
+/// The state that handles and threads share.
 struct Shared {
-    /// Replaced when the file is rewritten, and when it is opened again after a failed write.
+    /// Replaced when the file is rewritten, and when it is reopened after a failed write.
     db: RwLock<Arc<Database>>,
     latest: Latest,
     health: Health,
-    /// Where the file is, if it is one.
+    /// The path of the file; `None` in memory.
     path: Option<PathBuf>,
     cache: usize,
     part: usize,
     keys: Keys,
     clock: Arc<dyn Clock>,
     ready: Mutex<Ready>,
-    /// Counts up whenever something may have become ready.
+    /// Incremented whenever a conversation may have become ready.
     changes: watch::Sender<u64>,
     follower: Follower,
     tables: Tables,
-    embedding: Embedding,
-    /// What is written while the file is copied.
-    touched: Noted,
-    /// What is erased in parts.
+    embedder: MemoryEmbedder,
+    /// The keys written while the file is copied.
+    touched: ChangeTracker,
+    /// The erasures in progress.
     erasing: Erasing,
-    rows: OpenedRows,
+    rows: RowCache,
     precedence: Precedence,
-    /// Lets so many long searches run at a time.
+    /// Limits the number of concurrent long searches.
     searching: Semaphore,
 }
 
@@ -356,22 +358,22 @@ impl Shared {
     }
 }
 
-/// Runs what walks many rows on a thread that may block.
+/// Runs a read of many rows on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| Error::internal("a read did not finish").with_source(error))?
+        .map_err(|error| Error::internal("a read panicked or was cancelled").with_source(error))?
 }
 
-/// Turns redb's errors into ours.
+/// Converts redb's errors.
 fn stored(error: impl Into<::redb::Error>) -> Error {
     let error = error.into();
     let (kind, message) = match &error {
         ::redb::Error::DatabaseAlreadyOpen => (
             ErrorKind::Conflict,
-            "the file is open already, here or in another process",
+            "the file is already open, here or in another process",
         ),
         ::redb::Error::Corrupted(_) | ::redb::Error::UpgradeRequired(_) => {
             (ErrorKind::Corrupt, "the file cannot be read")

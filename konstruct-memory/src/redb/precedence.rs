@@ -1,17 +1,17 @@
-//! Accepting comes first: while many events wait to be acknowledged, turns and the index wait.
+//! Prioritises accepting events: while many events wait for acknowledgement, turns and the index wait.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use tokio::sync::Notify;
 
-/// Turns wait while so many callers accept events at a time.
+/// Turns wait while at least this many callers accept events.
 const MANY: usize = 16;
-/// A turn lets so many of them pass at most, so that it is not held up for ever.
+/// A turn waits for at most this many accepts, so that it is not delayed forever.
 const LONGEST: u64 = 4_096;
-/// How often those who wait look whether they have waited long enough.
+/// Waiting turns check their limit after this many accepts.
 const EVERY: u64 = 256;
 
-/// Counts the callers who accept events.
+/// Counts the callers that accept events.
 #[derive(Debug, Default)]
 pub(super) struct Precedence {
     accepting: AtomicUsize,
@@ -20,18 +20,18 @@ pub(super) struct Precedence {
 }
 
 impl Precedence {
-    /// Counts a caller until the answer is dropped.
+    /// Counts a caller until the guard is dropped.
     pub(super) fn accept(&self) -> Accepting<'_> {
         self.accepting.fetch_add(1, SeqCst);
         Accepting(self)
     }
 
-    /// Whether many callers accept events.
+    /// Returns whether many callers accept events.
     pub(super) fn is_needed(&self) -> bool {
         self.accepting.load(SeqCst) >= MANY
     }
 
-    /// Waits until few callers accept events, or enough of them have passed.
+    /// Waits until few callers accept events, or enough of them have finished.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -48,7 +48,7 @@ impl Precedence {
     }
 }
 
-/// A caller who accepts events.
+/// Guard of a caller that accepts events.
 pub(super) struct Accepting<'a>(&'a Precedence);
 
 impl Drop for Accepting<'_> {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_wait_while_many_accept_and_not_for_ever() {
+    fn turns_wait_while_many_accept_but_not_forever() {
         let precedence = Precedence::default();
         assert!(precedence.give_way().now_or_never().is_some());
         let mut accepting: Vec<_> = (0..MANY).map(|_| precedence.accept()).collect();
@@ -76,7 +76,7 @@ mod tests {
         assert!(turn.as_mut().now_or_never().is_none());
         accepting.pop();
         assert!(turn.now_or_never().is_some());
-        // However many come after one another.
+        // However many follow one another.
         accepting.push(precedence.accept());
         let mut turn = Box::pin(precedence.give_way());
         assert!(turn.as_mut().now_or_never().is_none());

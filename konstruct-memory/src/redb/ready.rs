@@ -1,7 +1,6 @@
-//! Which conversations are ready, and who holds the others: in memory, for one process has the file.
+//! The ready and claimed conversations, in memory, because one process has the file.
 //!
-//! Only ready and claimed conversations are here. One that waits for a timer or for a word from outside stands in the file
-//! alone, however many there are.
+//! Conversations that wait for a timer or an event are only in the file, however many there are.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -11,39 +10,40 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
-    ConversationId, Result, TenantId, Timestamp, WorkerId,
+    ConversationId, Result, TenantId, Timestamp,
+    id::WorkerId,
     store::{Claim, ClaimRequest, Claimed, Loaded, rules},
 };
 
 use super::{
     Shared,
-    head::{Head, Held},
+    head::{Head, Location},
     keys::{self, DUE, PENDING},
-    log::Wanted,
+    log::Filter,
     snapshot::Rows as _,
 };
 
-/// A conversation of a tenant.
-pub(super) type Of = (TenantId, ConversationId);
+/// The key of a conversation.
+pub(super) type ConversationKey = (TenantId, ConversationId);
 
 /// Queues and claims.
 #[derive(Debug)]
 pub(super) struct Ready {
-    /// The tenants that have a queue, the one whose turn it is first.
+    /// The tenants that have a queue, in turn order.
     order: VecDeque<TenantId>,
     queues: HashMap<TenantId, VecDeque<ConversationId>>,
-    /// What is queued in truth: an entry of a queue that is not here is void.
-    queued: HashSet<Of>,
-    claims: HashMap<Of, Holder>,
-    leases: BTreeSet<(Timestamp, Of)>,
-    /// What is being erased from, and whether it was or has become ready.
-    held_back: HashMap<Of, bool>,
-    /// The tenants that are being erased, and which of their conversations were or have become ready.
-    held_tenants: HashMap<TenantId, HashSet<ConversationId>>,
+    /// The conversations that are really queued. Queue entries that are not here are void.
+    queued: HashSet<ConversationKey>,
+    claims: HashMap<ConversationKey, Holder>,
+    leases: BTreeSet<(Timestamp, ConversationKey)>,
+    /// Conversations that are being erased from, and whether each was or became ready.
+    blocked: HashMap<ConversationKey, bool>,
+    /// Tenants that are being erased, with their conversations that were or became ready.
+    blocked_tenants: HashMap<TenantId, HashSet<ConversationId>>,
     fence: u64,
-    /// Timers up to and with this were looked at.
+    /// Timers up to this time (inclusive) were queued.
     scanned: Option<Timestamp>,
-    /// The state of `Shared::changes` when a claim last found nothing.
+    /// The value of `Shared::changes` when a claim last found nothing.
     idle: Option<u64>,
 }
 
@@ -52,7 +52,7 @@ struct Holder {
     worker: WorkerId,
     fence: u64,
     until: Timestamp,
-    /// The least event that was changed since the holder last loaded: what it knows of that one is not true any more.
+    /// The lowest event that changed since the holder last loaded, and is therefore outdated for it.
     changed: Option<u64>,
 }
 
@@ -64,9 +64,9 @@ impl Ready {
             queued: HashSet::new(),
             claims: HashMap::new(),
             leases: BTreeSet::new(),
-            held_back: HashMap::new(),
-            held_tenants: HashMap::new(),
-            // Fences of this opening are above all of those before.
+            blocked: HashMap::new(),
+            blocked_tenants: HashMap::new(),
+            // Fences of this epoch are greater than all earlier ones.
             fence: epoch << 40,
             scanned: None,
             idle: None,
@@ -74,12 +74,12 @@ impl Ready {
     }
 
     /// Queues a conversation unless it is queued or claimed. Returns whether it did.
-    fn enqueue(&mut self, of: Of) -> bool {
-        if let Some(ready) = self.held_back.get_mut(&of) {
+    fn enqueue(&mut self, of: ConversationKey) -> bool {
+        if let Some(ready) = self.blocked.get_mut(&of) {
             *ready = true;
             return false;
         }
-        if let Some(ready) = self.held_tenants.get_mut(&of.0) {
+        if let Some(ready) = self.blocked_tenants.get_mut(&of.0) {
             ready.insert(of.1);
             return false;
         }
@@ -94,8 +94,8 @@ impl Ready {
         true
     }
 
-    /// Takes the next conversation of the tenant whose turn it is, and who is not skipped.
-    fn dequeue(&mut self, skip: &[TenantId]) -> Option<Of> {
+    /// Dequeues the next conversation of the next tenant that is not skipped.
+    fn dequeue(&mut self, skip: &[TenantId]) -> Option<ConversationKey> {
         loop {
             let wanted = |tenant: &TenantId| !skip.contains(tenant);
             let at = self.order.iter().position(wanted)?;
@@ -117,21 +117,21 @@ impl Ready {
         }
     }
 
-    /// Whether somebody holds it, or it is being erased from.
-    fn is_held(&self, of: &Of) -> bool {
+    /// Returns whether it is claimed or blocked.
+    fn is_held(&self, of: &ConversationKey) -> bool {
         self.claims.contains_key(of)
-            || self.held_back.contains_key(of)
-            || self.held_tenants.contains_key(&of.0)
+            || self.blocked.contains_key(of)
+            || self.blocked_tenants.contains_key(&of.0)
     }
 
-    /// Ends a claim, whoever holds it.
-    fn end(&mut self, of: Of) {
+    /// Ends a claim of any holder.
+    fn end(&mut self, of: ConversationKey) {
         if let Some(held) = self.claims.remove(&of) {
             self.leases.remove(&(held.until, of));
         }
     }
 
-    /// Makes the conversations ready whose lease is over.
+    /// Makes conversations with expired leases ready.
     fn expire(&mut self, now: Timestamp) {
         while let Some((until, of)) = self.leases.first().copied()
             && until <= now
@@ -149,7 +149,7 @@ impl Ready {
             })
     }
 
-    fn hold(&mut self, of: Of, worker: WorkerId, until: Timestamp) -> Claim {
+    fn hold(&mut self, of: ConversationKey, worker: WorkerId, until: Timestamp) -> Claim {
         self.fence += 1;
         let held = Holder {
             worker,
@@ -169,7 +169,7 @@ impl Ready {
 }
 
 impl Shared {
-    /// Queues what was left unfinished when the file was last closed or its process killed.
+    /// Queues conversations that were unfinished when the file was last closed.
     pub(super) fn restore(&self) -> Result<()> {
         let mut ready = self.ready();
         self.snapshot()?.scan_prefix(PENDING, &[], &mut |key, _| {
@@ -184,57 +184,61 @@ impl Shared {
         })
     }
 
-    /// How many conversations are held by workers.
+    /// Returns the number of claimed conversations.
     pub(super) fn working(&self) -> usize {
         self.ready().claims.len()
     }
 
-    /// Says that something may have become ready.
+    /// Notifies waiters that a conversation may be ready.
     fn wake(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Makes a conversation ready because something came in. If it is claimed, its release will see it.
-    pub(super) fn arrived(&self, of: Of) {
+    /// Makes a conversation with new events ready. If it is claimed, its release checks for them.
+    pub(super) fn arrived(&self, of: ConversationKey) {
         if self.ready().enqueue(of) {
             self.wake();
         }
     }
 
-    /// Notes that an event which was accepted before is another now.
-    pub(super) fn changed(&self, of: Of, seq: u64) {
+    /// Records that a stored event has changed.
+    pub(super) fn changed(&self, of: ConversationKey, seq: u64) {
         if let Some(held) = self.ready().claims.get_mut(&of) {
             held.changed = Some(held.changed.map_or(seq, |known| known.min(seq)));
         }
     }
 
-    /// Ends the claim of what is about to be erased from, and gives no new one until [`Shared::let_go`]: whoever read it before
-    /// must not write after.
-    pub(super) fn hold_back(&self, of: Of) {
+    /// Ends the claim of a conversation that is about to be erased from, and grants no new one until [`Shared::unblock`]. A
+    /// holder that read it before must not write afterwards.
+    pub(super) fn block(&self, of: ConversationKey) {
         let mut ready = self.ready();
         let claimed = ready.claims.contains_key(&of);
         let queued = ready.queued.remove(&of);
         ready.end(of);
-        *ready.held_back.entry(of).or_default() |= claimed || queued;
+        *ready.blocked.entry(of).or_default() |= claimed || queued;
     }
 
-    /// As [`Shared::hold_back`], for all of a tenant until [`Shared::let_go_all`].
-    pub(super) fn hold_back_all(&self, tenant: TenantId) {
+    /// Like [`Shared::block`], for a whole tenant until [`Shared::unblock_tenant`].
+    pub(super) fn block_tenant(&self, tenant: TenantId) {
         let mut ready = self.ready();
-        let own = |of: &Of| of.0 == tenant;
-        let mut held: HashSet<Of> = ready.queued.extract_if(own).collect();
+        let own = |of: &ConversationKey| of.0 == tenant;
+        let mut held: HashSet<ConversationKey> = ready.queued.extract_if(own).collect();
         held.extend(ready.claims.keys().filter(|of| own(of)));
         for of in &held {
             ready.end(*of);
         }
         let held = held.into_iter().map(|(_, conversation)| conversation);
-        ready.held_tenants.entry(tenant).or_default().extend(held);
+        ready
+            .blocked_tenants
+            .entry(tenant)
+            .or_default()
+            .extend(held);
     }
 
-    /// Makes ready again what was, unless all was removed.
-    pub(super) fn let_go_all(&self, tenant: TenantId, is_left: bool) {
+    /// Makes conversations ready again that were, unless everything was erased.
+    pub(super) fn unblock_tenant(&self, tenant: TenantId, is_left: bool) {
         let mut ready = self.ready();
-        let held = ready.held_tenants.remove(&tenant).unwrap_or_default();
+        let held = ready.blocked_tenants.remove(&tenant).unwrap_or_default();
         let mut woken = false;
         for conversation in held.into_iter().filter(|_| is_left) {
             woken |= ready.enqueue((tenant, conversation));
@@ -245,20 +249,20 @@ impl Shared {
         }
     }
 
-    /// Makes ready again what was, unless it was removed.
-    pub(super) fn let_go(&self, of: Of, is_left: bool) {
+    /// Makes the conversation ready again if it was, unless it was erased.
+    pub(super) fn unblock(&self, of: ConversationKey, is_left: bool) {
         let mut ready = self.ready();
-        let was_ready = ready.held_back.remove(&of).unwrap_or(false);
+        let was_ready = ready.blocked.remove(&of).unwrap_or(false);
         if is_left && was_ready && ready.enqueue(of) {
             drop(ready);
             self.wake();
         }
     }
 
-    /// Whether a claim may consume the inbox up to a number (0 for nothing).
+    /// Returns whether a claim may consume the inbox up to a number (0 for nothing).
     ///
-    /// It may not if an event below was changed after the holder loaded it: a mention would be lost. The claim is then over and
-    /// the conversation ready again.
+    /// It may not if a lower event changed after the holder loaded it, because a mention would be lost. The claim then ends, and
+    /// the conversation is ready again.
     pub(super) fn may_append(&self, claim: &Claim, consume_to: u64) -> bool {
         let now = self.clock.now();
         let mut ready = self.ready();
@@ -298,7 +302,7 @@ impl Shared {
         })
     }
 
-    /// Queues the conversations whose timer has come since the last look.
+    /// Queues the conversations whose timers are due since the last scan.
     fn queue_due(&self, ready: &mut Ready, now: Timestamp) -> Result<()> {
         let after = |when| keys::end(&keys::due_from(when));
         let (from, to) = (ready.scanned.map(after).unwrap_or_default(), after(now));
@@ -307,7 +311,7 @@ impl Shared {
         }
         self.snapshot()?.scan(DUE, &from, &to, &mut |key, _| {
             if let Some((_, tenant, conversation)) = keys::read_due(key) {
-                // A claimed one is looked at when it is released.
+                // The release of a claimed conversation checks its timer.
                 ready.enqueue((tenant, conversation));
             }
             Ok(ControlFlow::Continue(()))
@@ -324,7 +328,7 @@ impl Shared {
             let Some(held) = ready.valid(claim, now) else {
                 return Ok(None);
             };
-            // The lock holds the order: what changes after this snapshot is noted after this line.
+            // Under the lock: a change after this snapshot is recorded after this line.
             held.changed = None;
             self.snapshot()?
         };
@@ -334,13 +338,13 @@ impl Shared {
         let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
             return Ok(None);
         };
-        let Held { connection, place } = vault.held(&mut snapshot, conversation)?;
+        let Location { connection, place } = vault.location(&mut snapshot, conversation)?;
         let records = head.checkpoint.unwrap_or(0)..head.len;
         Ok(Some(Loaded {
             connection,
             place,
             len: head.len,
-            records: vault.log(&mut snapshot, conversation, (records, Wanted::All))?,
+            records: vault.log(&mut snapshot, conversation, (records, Filter::All))?,
             inbox: match head.unconsumed() {
                 0 => Vec::new(),
                 _ => vault.inbox(&mut snapshot, conversation)?,
@@ -368,7 +372,7 @@ impl Shared {
     pub(super) fn release(&self, claim: &Claim, seen: u64) -> Result<()> {
         let now = self.clock.now();
         let of = (claim.tenant, claim.conversation);
-        // Locked while the head is read: an event that is committed after the read is noted after the claim has ended.
+        // Under the lock: an event committed after this read is recorded after the claim has ended.
         let mut ready = self.ready();
         if ready.valid(claim, now).is_none() {
             return Ok(());
@@ -387,14 +391,14 @@ impl Shared {
             ready.scanned = ready.scanned.map(|scanned| scanned.min(before));
         }
         drop(ready);
-        // Also for a timer alone: it may come before the one that others sleep until.
+        // For a timer too: it may be earlier than the one that waiters sleep until.
         if arrived || head.first_due().is_some() {
             self.wake();
         }
         Ok(())
     }
 
-    /// Returns the first timer of a conversation that nobody holds.
+    /// Returns the first timer of an unclaimed conversation.
     pub(super) fn next_due(&self) -> Result<Option<Timestamp>> {
         let mut ready = self.ready();
         ready.expire(self.clock.now());
@@ -413,7 +417,7 @@ impl Shared {
         Ok(next)
     }
 
-    /// Waits until the count of changes is not what it was when a claim last found nothing.
+    /// Waits until `changes` differs from its value when a claim last found nothing.
     pub(super) async fn wait_for_change(&self) {
         let mut changes = self.changes.subscribe();
         loop {
@@ -427,11 +431,11 @@ impl Shared {
         }
     }
 
-    /// Whether a conversation must be found ready when the file is opened; keeps its row of [`PENDING`] in step.
+    /// Returns whether a conversation must be ready when the file opens, and keeps its row of [`PENDING`] in sync.
     pub(super) fn keep_pending(
         &self,
         batch: &mut super::writer::Batch<'_>,
-        of: Of,
+        of: ConversationKey,
         head: &mut Head,
     ) {
         let pending = head.unfinished();

@@ -1,7 +1,7 @@
-//! After a failed write: redb refuses everything until the file is opened again, so the writer does that.
+//! Recovers from failed writes. After one, redb refuses everything until the file is reopened, so the writer reopens it.
 //!
-//! The failed batch was answered with an error, so nothing of it was acknowledged. It may be in the file all the same, if only
-//! the last step failed; what is pending in the file is therefore made ready again, as when a process starts.
+//! The failed batch was answered with an error, so nothing of it was acknowledged. It may still be in the file if only the last
+//! step failed. Pending conversations are therefore made ready again, as at a start.
 
 use std::{
     fmt,
@@ -18,25 +18,25 @@ use super::{
     writer::{Batch, Operation},
 };
 
-/// How long the writer tries to open the file again before the store is broken.
+/// How long the writer tries to reopen the file before the store is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it waits between two tries, and between two looks at whether the last reader has ended.
+/// The pause between attempts, and between checks whether the last reader has ended.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Opens the file again.
+/// Reopens the file.
 pub(super) type Open = Box<dyn Fn() -> Result<Database> + Send + Sync>;
 
 /// A write that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedWrite {
-    /// When.
+    /// When it failed.
     pub at: Timestamp,
-    /// Why, for the operator.
+    /// The reason, for the operator.
     pub message: String,
 }
 
-/// Whether the store can write, and how it is opened again.
+/// Whether the store can write, and how to reopen it.
 pub(super) struct Health {
     open: Open,
     patience: Duration,
@@ -54,7 +54,7 @@ impl Health {
         }
     }
 
-    /// Refuses every write to a broken store: what stands in for its file would take them and lose them.
+    /// Refuses all writes to a broken store: its placeholder database would accept and lose them.
     pub(super) fn check(&self) -> Result<()> {
         match &*self.broken.borrow() {
             Some(message) => Err(broken_store(message)),
@@ -62,14 +62,14 @@ impl Health {
         }
     }
 
-    /// Notes what became of a batch: the message of its failure, if it failed.
+    /// Records the outcome of a batch: the error message if it failed.
     pub(super) fn written(&self, at: Timestamp, failed: Option<String>) {
         let mut last = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         *last = failed.map(|message| FailedWrite { at, message });
     }
 }
 
-/// Whether a failure is one after which redb refuses everything.
+/// Returns whether an error is one after which redb refuses everything.
 pub(super) fn is_io(error: &Error) -> bool {
     let source = std::error::Error::source(error);
     let source = source.and_then(|source| source.downcast_ref::<::redb::Error>());
@@ -82,32 +82,32 @@ pub(super) fn is_io(error: &Error) -> bool {
 }
 
 impl Shared {
-    /// Opens the file again, for up to [`PATIENCE`]. Meanwhile reads fail and writes wait. If it cannot be opened, the store is
+    /// Reopens the file, for up to [`PATIENCE`]. Meanwhile reads fail and writes wait. If it cannot be opened, the store is
     /// broken.
     pub(super) fn reopen(&self) {
         let began = Instant::now();
-        tracing::error!("the store failed to write; opening it again");
+        tracing::error!("a write failed; reopening the store");
         let mut tried = self.close_file(began);
         while tried.is_ok() {
             match self.open_again() {
                 Ok(()) => {
-                    tracing::info!("the store was opened again");
+                    tracing::info!("the store was reopened");
                     return;
                 }
                 Err(error) if began.elapsed() >= self.health.patience => tried = Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "the store cannot be opened yet");
+                    tracing::warn!(%error, "could not reopen the store; retrying");
                     std::thread::sleep(WAIT);
                 }
             }
         }
         if let Err(error) = tried {
-            tracing::error!(%error, "the store cannot be opened again");
+            tracing::error!(%error, "could not reopen the store; it is broken");
             self.health.broken.send_replace(Some(error.to_string()));
         }
     }
 
-    /// Closes the file: readers that are under way fail, and end soon.
+    /// Closes the file. Readers in progress fail and end soon.
     fn close_file(&self, began: Instant) -> Result<()> {
         let empty = Database::builder()
             .create_with_backend(InMemoryBackend::new())
@@ -124,7 +124,7 @@ impl Shared {
                     return Ok(());
                 }
                 Err(_) if began.elapsed() >= self.health.patience => {
-                    return Err(Error::internal("a reader does not end"));
+                    return Err(Error::internal("a reader did not end in time"));
                 }
                 Err(read) => old = read,
             }
@@ -142,7 +142,7 @@ impl Shared {
     }
 }
 
-/// Writes a row, so that it is known whether the store can.
+/// Writes a row to test whether the store can write.
 struct Probe;
 
 impl Operation for Probe {
@@ -155,25 +155,25 @@ impl Operation for Probe {
     }
 }
 
-/// Whether the store can write.
+/// Write failures.
 impl Redb {
-    /// Returns the last write if it failed; `None` once another one has succeeded.
+    /// Returns the last write if it failed; `None` after the next success.
     pub fn failed_write(&self) -> Option<FailedWrite> {
         let health = &self.inner.shared.health;
         let failed = health.failed.lock();
         failed.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes a row of its own, to find out whether the store can write again.
+    /// Writes a row to test whether the store can write again.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub async fn probe(&self) -> Result<()> {
         self.inner.writer()?.submit(Probe).await
     }
 
-    /// Waits until the store is broken: a write failed, and the file could not be opened again. Nothing can be done with it in this
-    /// process any more. Never ends for a store that is well.
+    /// Waits until the store is broken: a write failed, and the file could not be reopened. The store is then unusable in this
+    /// process. Never returns while the store works.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -209,7 +209,9 @@ mod tests {
 
     use ::redb::{BackendError, StorageBackend, backends::FileBackend};
     use konstruct_core::{
-        ConnectionId, ErrorKind, RoutedEvent, TenantId, WorkerId,
+        ConnectionId, ErrorKind, TenantId,
+        id::WorkerId,
+        message::RoutedEvent,
         store::{Accepted, ClaimRequest, Mailbox as _},
     };
 
@@ -218,12 +220,12 @@ mod tests {
     const WELL: u8 = 0;
     /// Nothing can be written.
     const FULL: u8 = 1;
-    /// All is written, and the system says that it was not.
+    /// Everything is written, but the system reports a failure.
     const UNSURE: u8 = 2;
     /// The file cannot even be opened.
     const GONE: u8 = 3;
 
-    /// A file on a disk that fails as it is told to.
+    /// A file on a disk with injected failures.
     #[derive(Debug)]
     struct Disk {
         file: FileBackend,
@@ -301,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Opens a store on such a disk, that gives up at once or late.
+    /// Opens a store on such a disk, with this patience for reopening.
     fn store(path: PathBuf, state: &Arc<AtomicU8>, patience: Duration) -> Redb {
         let disk = Arc::clone(state);
         let open = move || Disk::open(&path, &disk);
@@ -322,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_that_has_room_again_is_written_to_again() {
+    async fn a_store_recovers_when_a_full_disk_has_room_again() {
         let (folder, state) = (tempfile::tempdir().unwrap(), Arc::default());
         let store = store(folder.path().join("store"), &state, PATIENCE);
         put(&store, "before").await.unwrap();
@@ -334,7 +336,7 @@ mod tests {
             let failed = store.failed_write().expect("the failure is known");
             assert!(failed.message.contains("the store failed"), "{failed:?}");
             state.store(WELL, SeqCst);
-            // It waits until the file is open again.
+            // It waits until the file is reopened.
             store.probe().await.unwrap();
             assert_eq!(store.failed_write(), None);
             let after = format!("after {round}");
@@ -348,18 +350,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_store_that_cannot_be_opened_again_says_so() {
+    async fn a_store_that_cannot_be_reopened_is_broken() {
         let (folder, state) = (tempfile::tempdir().unwrap(), Arc::default());
         let store = store(folder.path().join("store"), &state, Duration::ZERO);
         put(&store, "before").await.unwrap();
         state.store(FULL, SeqCst);
         put(&store, "meanwhile").await.unwrap_err();
         state.store(GONE, SeqCst);
-        // Opening may have succeeded on the full disk: then this write fails, and it does not again.
+        // The file may have been reopened on the full disk: then this write fails, and the file is not reopened again.
         let _either = put(&store, "meanwhile").await;
         let broken = store.broken().await;
         assert!(broken.message().contains("the store is broken"), "{broken}");
-        // Also once the disk is well: what was written to the stand-in would be lost.
+        // Even if the disk recovers: writes to the placeholder would be lost.
         state.store(WELL, SeqCst);
         put(&store, "later").await.unwrap_err();
         assert!(store.failed_write().is_some());
@@ -381,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_of_an_unsure_commit_is_there_once_and_ready() {
+    async fn an_event_of_an_unsure_commit_is_stored_once_and_ready() {
         let (folder, state) = (tempfile::tempdir().unwrap(), Arc::default());
         let store = store(folder.path().join("store"), &state, PATIENCE);
         let tenant = TenantId::new();
@@ -390,7 +392,7 @@ mod tests {
         let accepted = store.accept(tenant, vec![message("1")]).await;
         accepted.expect_err("it is not acknowledged");
         store.probe().await.unwrap();
-        // The provider delivers again.
+        // The provider delivers it again.
         let accepted = store.accept(tenant, vec![message("1")]).await.unwrap();
         assert!(
             matches!(accepted[..], [Accepted::Duplicate | Accepted::New { .. }]),

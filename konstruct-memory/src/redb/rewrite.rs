@@ -1,7 +1,7 @@
-//! Rewriting the file: what was deleted stands on in its free pages until all that is left was copied into a new one.
+//! Rewrites the file. Deleted data remains in free pages until the live data has been copied to a new file.
 //!
-//! The copy is made on a thread of its own while the writer goes on; what is written meanwhile is noted and copied again. Only
-//! the last few rows are copied while writers wait. Readers that began on the old file go on; it is gone with the last of them.
+//! A separate thread makes the copy while the writer continues. Keys written meanwhile are recorded and copied again. Writers
+//! wait only while the last few rows are copied. Readers of the old file continue, and it is removed with the last of them.
 
 use std::{
     collections::BTreeSet,
@@ -23,21 +23,21 @@ use super::{
     writer::Batch,
 };
 
-/// How many bytes are copied in a transaction. Whatever else is synced meanwhile waits for the disk to take them.
+/// The bytes copied in a transaction. Other syncs meanwhile wait until the disk has written them.
 const PART: usize = 512 << 10;
 
-/// How often what was written meanwhile is copied, and how little of it may be left for the end.
+/// The most rounds of copying recent writes, and the number of rows that may be left for the end.
 const ROUNDS: usize = 8;
 const FEW: usize = 500;
 
-/// Where a file's copy is made.
+/// Returns the path of the copy.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".rewrite");
     name.into()
 }
 
-/// Removes what a process left that was killed while it rewrote the file. The file must be open, so that no other rewrites it.
+/// Removes the copy of a process that was killed during a rewrite. The file must be open, so that no other process rewrites it.
 pub(super) fn clean(path: &Path) -> Result<()> {
     match fs::remove_file(beside(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
@@ -45,28 +45,28 @@ pub(super) fn clean(path: &Path) -> Result<()> {
     }
 }
 
-/// The row of [`META`] that is there while the file is to be rewritten.
-const OWED: &[u8] = b"rewrite";
+/// The row of [`META`] that exists while a rewrite is pending.
+const PENDING_REWRITE: &[u8] = b"rewrite";
 
-/// Notes that the file is to be rewritten.
-pub(super) fn owe(batch: &mut Batch<'_>) {
-    batch.put(META, OWED.to_vec(), []);
+/// Records that the file must be rewritten.
+pub(super) fn mark_pending(batch: &mut Batch<'_>) {
+    batch.put(META, PENDING_REWRITE.to_vec(), []);
 }
 
-/// Whether a process ended before it had rewritten the file.
-pub(super) fn is_owed(shared: &Shared) -> Result<bool> {
-    Ok(shared.snapshot()?.get(META, OWED)?.is_some())
+/// Returns whether a rewrite is pending since the last process.
+pub(super) fn is_pending(shared: &Shared) -> Result<bool> {
+    Ok(shared.snapshot()?.get(META, PENDING_REWRITE)?.is_some())
 }
 
-/// The keys that were written since a copy read them.
+/// The keys written since a copy read them.
 #[derive(Debug, Default)]
-pub(super) struct Touched {
+pub(super) struct ChangedKeys {
     keys: BTreeSet<(Table, Vec<u8>)>,
-    /// What the keys begin with that were deleted at once.
+    /// The prefixes whose keys were deleted.
     cleared: BTreeSet<(Table, Vec<u8>)>,
 }
 
-impl Touched {
+impl ChangedKeys {
     pub(super) fn put<'a>(&mut self, table: Table, keys: impl Iterator<Item = &'a Vec<u8>>) {
         self.keys.extend(keys.map(|key| (table, key.clone())));
     }
@@ -80,48 +80,48 @@ impl Touched {
     }
 }
 
-/// What is written while a copy is under way; `None` while none is.
+/// Tracks the keys written during a copy; `None` without a copy.
 #[derive(Debug, Default)]
-pub(super) struct Noted(Mutex<Option<Touched>>);
+pub(super) struct ChangeTracker(Mutex<Option<ChangedKeys>>);
 
-impl Noted {
-    fn noted(&self) -> MutexGuard<'_, Option<Touched>> {
+impl ChangeTracker {
+    fn active(&self) -> MutexGuard<'_, Option<ChangedKeys>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_noted(&self) -> bool {
-        self.noted().is_some()
+    pub(super) fn is_active(&self) -> bool {
+        self.active().is_some()
     }
 
-    /// Adds what a commit has written.
-    pub(super) fn note(&self, touched: Option<Touched>) {
-        if let (Some(noted), Some(touched)) = (&mut *self.noted(), touched) {
+    /// Adds the keys of a commit.
+    pub(super) fn note(&self, touched: Option<ChangedKeys>) {
+        if let (Some(noted), Some(touched)) = (&mut *self.active(), touched) {
             noted.keys.extend(touched.keys);
             noted.cleared.extend(touched.cleared);
         }
     }
 
     pub(super) fn stop(&self) {
-        *self.noted() = None;
+        *self.active() = None;
     }
 
-    fn take(&self) -> Touched {
-        self.noted()
+    fn take(&self) -> ChangedKeys {
+        self.active()
             .as_mut()
-            .map_or_else(Touched::default, std::mem::take)
+            .map_or_else(ChangedKeys::default, std::mem::take)
     }
 }
 
-/// A copy of the file that is being made on a thread of its own.
+/// A copy of the file in progress on its own thread.
 #[derive(Debug)]
 pub(super) struct Copying {
     done: oneshot::Receiver<Result<Fresh>>,
 }
 
 impl Copying {
-    /// Begins with what is committed now. What is committed later is noted, and copied after it.
+    /// Starts to copy what is committed now. Later commits are tracked and copied afterwards.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self> {
-        *shared.touched.noted() = Some(Touched::default());
+        *shared.touched.active() = Some(ChangedKeys::default());
         let mut snapshot = shared.snapshot()?;
         let (tell, done) = oneshot::channel();
         let shared = Arc::clone(shared);
@@ -148,12 +148,12 @@ impl Copying {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn done(&mut self) -> Result<Fresh> {
-        let gone = || Error::internal("the copy of the file was not finished");
+        let gone = || Error::internal("the file was not copied completely");
         (&mut self.done).await.map_err(|_| gone())?
     }
 }
 
-/// A file that holds nothing but what is not deleted.
+/// A file without deleted data.
 #[derive(Debug)]
 pub(super) struct Fresh(Database);
 
@@ -192,7 +192,7 @@ impl Fresh {
             self.write(|txn| {
                 let mut target = txn.open_table(table.definition()).map_err(stored)?;
                 for (key, value) in &part {
-                    if table != META || key != OWED {
+                    if table != META || key != PENDING_REWRITE {
                         target.insert(&**key, &**value).map_err(stored)?;
                     }
                 }
@@ -225,9 +225,9 @@ impl Fresh {
         Ok(())
     }
 
-    /// Copies what was written since the last look; returns how much it was.
+    /// Copies what was written since the last round. Returns the number of keys.
     fn follow(&self, shared: &Shared) -> Result<usize> {
-        // Taken before the snapshot: what is noted is committed, so the snapshot has it.
+        // Before the snapshot: the tracked keys are committed, so the snapshot contains them.
         let touched = shared.touched.take();
         let mut snapshot = shared.snapshot()?;
         self.write(|txn| {
@@ -242,11 +242,11 @@ impl Fresh {
             }
             let mut target = None;
             for (table, key) in &touched.keys {
-                if *table == META && key == OWED {
+                if *table == META && key == PENDING_REWRITE {
                     continue;
                 }
                 if !matches!(&target, Some((open, _)) if open == table) {
-                    // Before the next one is opened.
+                    // Closed before the next one is opened.
                     drop(target.take());
                     let open = txn.open_table(table.definition()).map_err(stored)?;
                     target = Some((*table, open));
@@ -263,13 +263,15 @@ impl Fresh {
         Ok(touched.len())
     }
 
-    /// Copies the rest, and becomes the file. Nothing is written meanwhile. `owed` tells whether it is to be rewritten again.
-    pub(super) fn replace(self, shared: &Shared, owed: bool) -> Result<()> {
+    /// Copies the rest and replaces the file. Nothing may be written meanwhile. `pending` tells whether another rewrite is
+    /// pending.
+    pub(super) fn replace(self, shared: &Shared, pending: bool) -> Result<()> {
         self.follow(shared)?;
-        if owed {
+        if pending {
             self.write(|txn| {
                 let mut meta = txn.open_table(META.definition()).map_err(stored)?;
-                meta.insert(OWED, [].as_slice()).map_err(stored)?;
+                meta.insert(PENDING_REWRITE, [].as_slice())
+                    .map_err(stored)?;
                 Ok(())
             })?;
         }
@@ -286,7 +288,7 @@ impl Fresh {
     }
 }
 
-/// Has the new name written, so that a power failure does not bring the old file back.
+/// Syncs the folder, so that a power failure does not restore the old file.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -300,14 +302,15 @@ fn sync_folder(path: &Path) -> Result<()> {
 }
 
 fn failed(error: io::Error) -> Error {
-    Error::internal(format!("the file cannot be rewritten: {error}")).with_source(error)
+    Error::internal(format!("could not rewrite the file: {error}")).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
     use konstruct_core::{
-        Clock as _, ConnectionId, Depth, DocumentFormat, Erase, KnowledgeStore as _, NewDocument,
-        RoutedEvent, SystemClock, TenantId,
+        Clock as _, ConnectionId, Depth, DocumentFormat, Erase, NewDocument, SystemClock, TenantId,
+        memory::KnowledgeStore as _,
+        message::RoutedEvent,
         store::{Archive as _, Mailbox as _},
         testkit::message,
     };
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_began_to_read_before_reads_on() {
+    async fn a_reader_of_the_old_file_continues() {
         let folder = tempfile::tempdir().unwrap();
         let store = Redb::open(folder.path().join("store")).unwrap();
         let faq = NewDocument::new("FAQ", DocumentFormat::Text, "Open.");
@@ -335,7 +338,7 @@ mod tests {
         assert!(!before.all(MEMORY, &[]).unwrap().is_empty());
     }
 
-    /// Every row of a file.
+    /// Returns every row of a file.
     fn rows(store: &Redb) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
         let mut snapshot = store.inner.shared.snapshot().unwrap();
         let all = keys::ALL.iter().flat_map(|table| {
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_during_a_copy_is_in_it() {
+    async fn writes_during_a_copy_are_in_it() {
         let store = Redb::in_memory().unwrap();
         let (tenant, other) = (TenantId::new(), TenantId::new());
         for id in ["1", "2"] {
@@ -357,7 +360,7 @@ mod tests {
         let shared = &store.inner.shared;
         let mut copying = Copying::start(shared).unwrap();
         let fresh = copying.done().await.unwrap();
-        // Written and deleted after the copy has read everything.
+        // Written and deleted after everything was copied.
         store.accept(tenant, said("3")).await.unwrap();
         store
             .erase(other, Erase::Tenant, Depth::Logical)
@@ -369,19 +372,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_rewrite_that_was_begun_is_finished_at_the_next_start() {
+    async fn an_unfinished_rewrite_is_finished_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
         let store = Redb::open(&path).unwrap();
         store.accept(TenantId::new(), said("1")).await.unwrap();
-        // As a process leaves it that was killed in between.
+        // As left behind by a killed process.
         let mut txn = {
             let db = store.inner.shared.db.read().unwrap();
             db.begin_write().unwrap()
         };
         txn.set_quick_repair(true);
         let mut batch = Batch::new(&txn);
-        owe(&mut batch);
+        mark_pending(&mut batch);
         batch.flush().unwrap();
         drop(batch);
         txn.commit().unwrap();
@@ -389,12 +392,12 @@ mod tests {
         // Dropping the last handle waits until everything is done.
         drop(Redb::open(&path).unwrap());
         let store = Redb::open(&path).unwrap();
-        assert!(!is_owed(&store.inner.shared).unwrap());
+        assert!(!is_pending(&store.inner.shared).unwrap());
         assert!(!beside(&path).exists());
     }
 
     #[tokio::test]
-    async fn a_rewrite_leaves_nothing_owed_and_writers_go_on() {
+    async fn a_rewrite_leaves_nothing_pending_and_writers_continue() {
         let folder = tempfile::tempdir().unwrap();
         let store = Redb::open(folder.path().join("store")).unwrap();
         let tenant = TenantId::new();
@@ -409,7 +412,7 @@ mod tests {
         let (first, second, ()) = tokio::join!(erasing, again, accepting);
         first.unwrap();
         second.unwrap();
-        assert!(!is_owed(&store.inner.shared).unwrap());
+        assert!(!is_pending(&store.inner.shared).unwrap());
         assert_eq!(
             rows(&store)
                 .iter()

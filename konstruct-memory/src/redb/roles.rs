@@ -1,11 +1,13 @@
-//! The roles of a store, each operation handed to the file that does it.
+//! Implements the traits of a store. The other files implement the operations.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use konstruct_core::{
-    ConversationId, Depth, Erase, ErasureReceipt, NanoUsd, Result, RoutedEvent, TenantId,
+    ChannelKind, ConversationId, Depth, Erase, NanoUsd, PersonId, Result, TenantId,
+    memory::ErasureReceipt,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, Fed, History, ItemEntry, Ledger,
@@ -17,19 +19,19 @@ use konstruct_core::{
 use super::{
     Redb, Shared,
     accept::Accept,
-    append::{AppendTo, Run},
+    append::{AppendTo, RecordBatch},
     blocking,
     budget::{self, ChargeOf},
     export,
     head::{Head, corrupt},
     import::Import,
     keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
-    log::Wanted,
+    log::Filter,
     snapshot::Rows,
     vault::Vault,
 };
 
-/// Logs that are not longer than this are read where the caller is; a longer one blocks a thread of its own.
+/// Logs up to this length are read on the caller's thread, longer ones on a blocking thread.
 const SHORT: u64 = 256;
 
 #[async_trait]
@@ -109,6 +111,39 @@ impl History for Redb {
             .await
     }
 
+    async fn conversation(
+        &self,
+        tenant: TenantId,
+        conversation: ConversationId,
+    ) -> Result<Option<ConversationSummary>> {
+        let shared = &self.inner.shared;
+        let mut snapshot = shared.snapshot()?;
+        let Some(head) = shared.head(&mut snapshot, tenant, conversation)? else {
+            return Ok(None);
+        };
+        let vault = shared.vault(&mut snapshot, tenant)?;
+        vault
+            .map(|mut vault| vault.summary(&mut snapshot, conversation, &head))
+            .transpose()
+    }
+
+    async fn person(
+        &self,
+        tenant: TenantId,
+        channel: &ChannelKind,
+        address: &str,
+    ) -> Result<Option<PersonId>> {
+        let shared = &self.inner.shared;
+        let mut snapshot = shared.snapshot()?;
+        let Some(vault) = shared.vault(&mut snapshot, tenant)? else {
+            return Ok(None);
+        };
+        let address = vault.key.person(channel.as_str(), address);
+        let person = vault.person(&mut snapshot, address)?;
+        let known = vault.has_key(&mut snapshot, person)?;
+        Ok(known.then_some(person))
+    }
+
     async fn list(
         &self,
         tenant: TenantId,
@@ -135,7 +170,7 @@ impl History for Redb {
     }
 }
 
-/// Reads a part of a log.
+/// Reads a range of a log.
 type ReadLog = fn(&mut Vault, &mut dyn Rows, ConversationId, Range<u64>) -> Result<Vec<Stored>>;
 
 impl Redb {
@@ -203,8 +238,7 @@ impl Archive for Redb {
 }
 
 impl Shared {
-    /// Lists conversations by activity. The counters of all of them are read, but no content is opened of others than those
-    /// that are listed.
+    /// Lists conversations by activity. Reads the counters of all conversations, but opens only the content of the listed ones.
     fn list(
         &self,
         tenant: TenantId,
@@ -247,7 +281,7 @@ impl Shared {
         };
         let mut from = keys::of(tenant, &[]);
         if let Some(after) = after {
-            // The least key after this one has one byte more.
+            // The next possible key is longer by one byte.
             from = keys::of(tenant, &[after.0.as_bytes(), &[0]]);
         }
         let end = keys::end(tenant.as_bytes());
@@ -304,12 +338,12 @@ impl Shared {
         let mut records = Vec::new();
         for (key, row) in rows.page(FEED, &from, &keys::end(tenant.as_bytes()), limit)? {
             let cursor = keys::number(&key, 16).ok_or_else(corrupt)?;
-            let Run { conversation, last } = Run::read(&row)?;
+            let RecordBatch { conversation, last } = RecordBatch::read(&row)?;
             let at = keys::item(tenant, conversation, last);
             let row = rows.get(LOG, &at)?.ok_or_else(corrupt)?;
-            // The last of its records has the row's cursor, and each before it one less.
+            // The row's cursor is that of its last record; the records before it have consecutive cursors.
             let range = (last + 1).saturating_sub(cursor.saturating_sub(after))..last + 1;
-            vault.read_row(rows, (&at, &row), (&range, Wanted::All), &mut records)?;
+            vault.read_row(rows, (&at, &row), (&range, Filter::All), &mut records)?;
             for stored in records.drain(..) {
                 fed.push(Fed {
                     cursor: cursor - (last - stored.index),
@@ -327,25 +361,25 @@ impl Shared {
 }
 
 impl Vault {
-    /// Reads a part of a log with how far its messages came.
+    /// Reads a range of a log with the delivery states of its messages.
     fn history(
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        let mut log = self.log(rows, conversation, (range, Wanted::All))?;
+        let mut log = self.log(rows, conversation, (range, Filter::All))?;
         self.deliveries(rows, conversation, &mut log)?;
         Ok(log)
     }
 
-    /// Reads what was said in a part of a log.
+    /// Reads the messages in a range of a log.
     fn said(
         &mut self,
         rows: &mut dyn Rows,
         conversation: ConversationId,
         range: Range<u64>,
     ) -> Result<Vec<Stored>> {
-        self.log(rows, conversation, (range, Wanted::Said))
+        self.log(rows, conversation, (range, Filter::Messages))
     }
 }

@@ -1,4 +1,4 @@
-//! Rows of the application's own: a small table of documents by key, a tenant's or the operator's.
+//! Rows of the application: a small table of documents by key, for a tenant or the operator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,37 +15,37 @@ use super::{
     writer::{Batch, Operation},
 };
 
-/// A change to one row, with what must be true of it before.
+/// A change to one row, with a precondition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowChange {
-    /// Whose it is. `None`: the operator's.
+    /// The tenant. `None` for the operator.
     pub tenant: Option<TenantId>,
     /// The table, 1 to 64 bytes.
     pub table: String,
-    /// The key, 1 to 512 bytes. It is not sealed: a name or a number of a person does not belong here.
+    /// The key, 1 to 512 bytes. It is not sealed, so it must not contain a person's name or number.
     pub key: String,
-    /// What must stand there now.
+    /// The expected current value.
     pub expect: Expect,
-    /// What is to stand there. `None`: nothing.
+    /// The new value. `None` deletes the row.
     pub value: Option<Vec<u8>>,
 }
 
-/// What must stand in a row before it is changed.
+/// The precondition of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expect {
-    /// Anything or nothing.
+    /// Any value or none.
     #[default]
     Any,
-    /// Nothing.
+    /// No row.
     Absent,
     /// Exactly this value.
     Exact(Vec<u8>),
 }
 
-/// Rows of the application's own, sealed like everything else and erased with their tenant.
+/// Rows of the application. They are sealed like all data, and erased with their tenant.
 impl Redb {
-    /// Writes a row, whatever stood there.
+    /// Writes a row, and replaces an existing one.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a table or key of the wrong length, and those of the store.
@@ -82,7 +82,7 @@ impl Redb {
     /// Reads a row.
     ///
     /// # Errors
-    /// As [`Redb::put_row`], and [`ErrorKind::Corrupt`] where it does not open.
+    /// As [`Redb::put_row`], and [`ErrorKind::Corrupt`] if it cannot be opened.
     pub async fn get_row(
         &self,
         tenant: Option<TenantId>,
@@ -104,7 +104,7 @@ impl Redb {
         Ok(Some(plain))
     }
 
-    /// Deletes a row. Returns whether there was one.
+    /// Deletes a row. Returns whether it existed.
     ///
     /// # Errors
     /// As [`Redb::put_row`].
@@ -120,7 +120,7 @@ impl Redb {
         self.inner.writer()?.submit(delete).await
     }
 
-    /// Lists the rows of a table by key, after the given one.
+    /// Lists the rows of a table in key order, after the given key.
     ///
     /// # Errors
     /// As [`Redb::get_row`].
@@ -156,7 +156,7 @@ impl Redb {
         .await
     }
 
-    /// Changes several rows, all or none: none where a row is not as expected. Returns whether they were changed.
+    /// Changes several rows, or none if a row is not as expected. Returns whether they were changed.
     ///
     /// # Errors
     /// As [`Redb::put_row`]; nothing is written then.
@@ -197,7 +197,7 @@ struct WriteRows {
 impl Operation for WriteRows {
     type Answer = bool;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         let mut owners = self.changes.iter().filter_map(|change| change.tenant);
         owners.any(|tenant| erasing.all_of(tenant))
     }
@@ -242,7 +242,7 @@ struct Delete {
 impl Operation for Delete {
     type Answer = bool;
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         let tenant = keys::id(&self.key, 0).map(TenantId::from_bytes);
         tenant.is_some_and(|tenant| erasing.all_of(tenant))
     }
@@ -258,22 +258,22 @@ impl Operation for Delete {
     }
 }
 
-/// Rows that were read lately, opened: an application reads the same few for every message.
+/// A cache of recently read rows: an application reads the same few for every message.
 ///
-/// What is here counts only while its row stands in the file byte for byte, and nothing is kept of a row that was changed or deleted.
+/// An entry is valid only while the row in the file has the same bytes. Changed and deleted rows are removed.
 #[derive(Debug, Default)]
-pub(super) struct OpenedRows(Mutex<Opened>);
+pub(super) struct RowCache(Mutex<CachedRows>);
 
-/// How many rows are kept opened.
+/// The most cached rows.
 const KEPT: usize = 4096;
-/// Larger ones are not.
+/// Larger rows are not cached.
 const LARGEST: usize = 16 << 10;
 
 #[derive(Debug, Default)]
-struct Opened {
-    /// Sealed and opened, by their keys.
+struct CachedRows {
+    /// Sealed and opened values, by key.
     rows: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
-    /// How often something was forgotten.
+    /// The number of invalidations.
     forgotten: u64,
 }
 
@@ -281,8 +281,8 @@ struct Opened {
 #[derive(Clone, Copy, Debug)]
 struct Moment(u64);
 
-impl OpenedRows {
-    fn held(&self) -> MutexGuard<'_, Opened> {
+impl RowCache {
+    fn held(&self) -> MutexGuard<'_, CachedRows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -296,7 +296,7 @@ impl OpenedRows {
         (of == sealed).then(|| plain.clone())
     }
 
-    /// Keeps a row, unless something was forgotten since it was read: it could be that row.
+    /// Caches a row, unless something was invalidated since it was read: it could be that row.
     fn put(&self, read_from: Moment, key: Vec<u8>, row: (Vec<u8>, Vec<u8>)) {
         let mut held = self.held();
         if held.forgotten != read_from.0 || row.0.len() > LARGEST {
@@ -316,7 +316,7 @@ impl OpenedRows {
         }
     }
 
-    /// Forgets all.
+    /// Clears the cache.
     pub(super) fn clear(&self) {
         let mut held = self.held();
         held.forgotten += 1;
@@ -346,7 +346,7 @@ impl Shared {
         let Some(row) = rows.get(ROWS, key)? else {
             return Ok(None);
         };
-        // Without a key it is of a tenant that is being erased.
+        // Without a key, the tenant is being erased.
         let vault = self.vault(rows, owner(tenant))?;
         Ok(vault.map(|vault| (row, vault)))
     }
@@ -360,10 +360,10 @@ impl Vault {
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Corrupt, "a row no longer opens")
+    Error::new(ErrorKind::Corrupt, "a row can no longer be opened")
 }
 
-/// The operator's rows stand under nil, which is nobody's id.
+/// The operator's rows are stored under nil, which is not a valid id.
 pub(super) const OPERATOR: TenantId = TenantId::from_bytes([0; 16]);
 
 fn owner(tenant: Option<TenantId>) -> TenantId {
@@ -378,7 +378,7 @@ fn table_key(tenant: Option<TenantId>, table: &str) -> Result<Vec<u8>> {
         .ok()
         .filter(|len| (1..=64).contains(len))
         .ok_or_else(|| Error::invalid("table", "must be 1 to 64 bytes"))?;
-    // The length keeps a table's rows apart from those of a table whose name begins with its name.
+    // The length separates a table's rows from those of a table whose name has its name as a prefix.
     Ok(keys::of(owner(tenant), &[&[len], table.as_bytes()]))
 }
 
@@ -396,14 +396,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_changed_is_not_kept() {
-        let rows = OpenedRows::default();
+    fn changed_rows_are_not_cached() {
+        let rows = RowCache::default();
         let key = || b"key".to_vec();
         let row = || (b"sealed".to_vec(), b"plain".to_vec());
         rows.put(rows.now(), key(), row());
         assert_eq!(rows.get(b"key", b"sealed"), Some(row().1));
         assert_eq!(rows.get(b"key", b"another"), None);
-        // One who read it before it was changed comes late.
+        // A reader that read the row before the change comes late.
         let before = rows.now();
         rows.forget(&[key()]);
         rows.put(before, key(), row());
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_deleted_stays_opened_nowhere() {
+    async fn deleted_rows_are_not_cached() {
         let store = Redb::in_memory().unwrap();
         let tenants = [TenantId::new(), TenantId::new()];
         let read = || async {

@@ -1,8 +1,8 @@
-//! Erasing a person or a tenant in parts, each in a transaction of its own, so that events of others are accepted in between.
+//! Erases a person or a tenant in parts, each in its own transaction, so that events of others are accepted in between.
 //!
-//! The first transaction destroys the keys: from that commit on nothing of it is readable, although rows are left. It also writes a row
-//! of [`META`] that the last part deletes, so the next process finishes what this one does not. A part only touches what is sealed with a
-//! destroyed key, or what stood before the tenant's erasure: whatever writes for that tenant [waits](Erasing) until the last part.
+//! The first transaction destroys the keys: from that commit on, nothing is readable although rows remain. It also writes a row
+//! of [`META`] that the last part deletes, so that the next process can finish. A part touches only data that is sealed with a
+//! destroyed key, or that precedes the tenant's erasure. Writes for that tenant [wait](Erasing) until the last part.
 
 use std::{
     collections::HashSet,
@@ -16,35 +16,35 @@ use super::{
     Shared,
     arrival::inbox_keys,
     head::{Head, corrupt},
+    index::sealed_to,
     keys::{
         self, DUE, HEADS, INBOX, KEYS, LOG, MEMORY, MEMORY_OF, META, PERSON_KEYS, ROWS,
         TENANT_KEYS, Table, WORDS,
     },
     log::Row,
     rows::OPERATOR,
-    shelf::sealed_to,
     snapshot::Rows,
     writer::Batch,
 };
 use crate::seal::KeyId;
 
-/// How much of a log is looked at in one go.
+/// The number of log rows read at a time.
 const PAGE: usize = 256;
 
-/// What the rows of [`META`] begin with that are there while an erasure is unfinished, and while one is prepared.
+/// The prefixes of the [`META`] rows of unfinished and of prepared erasures.
 const UNFINISHED: &[u8] = b"erasing";
 const PREPARED: &[u8] = b"to-erase";
 
-/// What is erased in parts.
+/// The target of an erasure in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Whose {
-    /// All of a tenant.
+    /// All data of a tenant.
     Tenant,
-    /// What is sealed with a person's destroyed key.
+    /// Data sealed with a person's destroyed key.
     Person(PersonId, KeyId),
 }
 
-/// An erasure whose keys are destroyed, and whose rows are not all gone.
+/// An erasure whose keys are destroyed, but whose rows are not all deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unfinished {
     pub(super) tenant: TenantId,
@@ -74,12 +74,12 @@ impl Unfinished {
         })
     }
 
-    /// Notes that it is unfinished.
+    /// Records that it is unfinished.
     pub(super) fn put(self, batch: &mut Batch<'_>, depth: Depth) {
         batch.put(META, self.key(), depth_row(depth));
     }
 
-    /// Returns those that the file names.
+    /// Returns the unfinished erasures of the file.
     pub(super) fn all(rows: &mut dyn Rows) -> Result<Vec<(Self, Depth)>> {
         let rows = rows.all(META, UNFINISHED)?;
         let read = |(key, row): &(Vec<u8>, Vec<u8>)| Ok((Self::read(key)?, read_depth(row)));
@@ -105,22 +105,22 @@ fn read_depth(row: &[u8]) -> Depth {
     }
 }
 
-/// The row of [`META`] that is there while a person's index is emptied and the person's key stands.
+/// Returns the [`META`] key of a prepared erasure: units are being removed from the index, and the person's key still exists.
 fn prepared(tenant: TenantId, person: PersonId) -> Vec<u8> {
     [PREPARED, tenant.as_bytes(), person.as_bytes()].concat()
 }
 
-/// Notes that a person is going to be erased, before the first part of the index is emptied.
+/// Records that a person is going to be erased, before the first units are removed from the index.
 pub(super) fn prepare(batch: &mut Batch<'_>, (tenant, person): (TenantId, PersonId), depth: Depth) {
     batch.put(META, prepared(tenant, person), depth_row(depth));
 }
 
-/// Deletes what [`prepare`] has noted.
+/// Deletes the record of [`prepare`].
 pub(super) fn is_erased(batch: &mut Batch<'_>, (tenant, person): (TenantId, PersonId)) {
     batch.delete(META, prepared(tenant, person));
 }
 
-/// Returns whose erasure was prepared and not begun.
+/// Returns the erasures that were prepared and not begun.
 pub(super) fn all_prepared(rows: &mut dyn Rows) -> Result<Vec<(TenantId, PersonId, Depth)>> {
     let rows = rows.all(META, PREPARED)?;
     let read = |(key, row): &(Vec<u8>, Vec<u8>)| {
@@ -135,7 +135,7 @@ pub(super) fn all_prepared(rows: &mut dyn Rows) -> Result<Vec<(TenantId, PersonI
     rows.iter().map(read).collect()
 }
 
-/// The erasures that this process has begun and not finished.
+/// The erasures in progress.
 #[derive(Debug, Default)]
 pub(super) struct Erasing(Mutex<HashSet<Unfinished>>);
 
@@ -144,14 +144,14 @@ impl Erasing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether all of a tenant is being erased.
+    /// Returns whether a whole tenant is being erased.
     pub(super) fn all_of(&self, tenant: TenantId) -> bool {
         let whose = Whose::Tenant;
         let held = self.held();
         !held.is_empty() && held.contains(&Unfinished { tenant, whose })
     }
 
-    /// Whether it is among them.
+    /// Returns whether this erasure is in progress.
     pub(super) fn has(&self, unfinished: Unfinished) -> bool {
         self.held().contains(&unfinished)
     }
@@ -165,24 +165,24 @@ impl Erasing {
     }
 }
 
-/// How far an erasure has come.
+/// The progress of an erasure.
 #[derive(Clone, Debug)]
 pub(super) struct Slices {
     pub(super) of: Unfinished,
     at: At,
-    /// The records that are gone, and the keys besides those that the first transaction destroyed.
+    /// The number of erased records, and of keys besides those that the first transaction destroyed.
     pub(super) records: u64,
     pub(super) keys: u64,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Debug)]
 enum At {
-    /// The conversations that hold a person's words, from this row of [`WORDS`] on, and the log of the first from this row on.
+    /// The conversations that contain a person's words, from this row of [`WORDS`], and the log of the first from this row.
     Words(Vec<u8>, Option<Vec<u8>>),
-    /// The rows of the memory that are sealed to a person, from this row of [`MEMORY_OF`] on.
+    /// The rows of the memory that are sealed to a person, from this row of [`MEMORY_OF`].
     Memory(Vec<u8>),
-    /// The tables of a tenant, by their places.
+    /// The tables of a tenant, by index.
     Tables(usize),
     Done,
 }
@@ -201,8 +201,8 @@ impl Slices {
         }
     }
 
-    /// Goes on from the beginning. What it counts may count twice then.
-    pub(super) fn start_over(&mut self) {
+    /// Restarts from the beginning. Rows may be counted twice.
+    pub(super) fn restart(&mut self) {
         *self = Self {
             records: self.records,
             keys: self.keys,
@@ -215,7 +215,7 @@ impl Slices {
     }
 
     /// Drafts the next part, of about as many rows as the batch allows.
-    pub(super) fn go_on(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
+    pub(super) fn next_part(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         let mut left = batch.part;
         while left > 0 && !self.is_done() {
             let (at, spent) = match (self.at.clone(), self.of.whose) {
@@ -252,7 +252,7 @@ impl Slices {
         Ok(())
     }
 
-    /// Takes a person's words out of a conversation, or out of a part of its log. Returns what comes next, and how many rows it was.
+    /// Removes a person's words from a conversation, or from a part of its log. Returns the next step and the number of rows.
     fn words(
         &mut self,
         batch: &mut Batch<'_>,
@@ -280,7 +280,7 @@ impl Slices {
             at = after(last);
             spent += page.len();
             for (at, row) in page {
-                let left = legible(Row::read(&row).and_then(|row| row.without(key)))?;
+                let left = skip_damaged(Row::read(&row).and_then(|row| row.without(key)))?;
                 if let Some((left, gone)) = left.flatten() {
                     batch.put(LOG, at, left);
                     self.records += gone;
@@ -289,14 +289,14 @@ impl Slices {
         }
         spent += self.inbox(batch, shared, conversation, key)?;
         let next = after(&words);
-        // One who has a key again may have said something there since.
+        // A person with a new key may have written there since.
         if batch.get(PERSON_KEYS, &own)?.is_none() {
             batch.delete(WORDS, words);
         }
         Ok((At::Words(next, None), spent))
     }
 
-    /// Takes a person's events out of an inbox. Returns how many rows it was.
+    /// Removes a person's events from an inbox. Returns the number of rows.
     fn inbox(
         &mut self,
         batch: &mut Batch<'_>,
@@ -309,7 +309,7 @@ impl Slices {
         let (mut looked, mut gone) = (1, 0);
         for (at, row) in batch.all(INBOX, &prefix)? {
             looked += 1;
-            let sealed_to = legible(inbox_keys(&row))?;
+            let sealed_to = skip_damaged(inbox_keys(&row))?;
             if sealed_to.is_some_and(|keys| keys.contains(&key)) {
                 batch.delete(INBOX, at);
                 gone += 1;
@@ -348,8 +348,12 @@ impl Slices {
         for (of, _) in page {
             let at = keys::of(tenant, &[of.get(32..).ok_or_else(corrupt)?]);
             let row = batch.get(MEMORY, &at)?;
-            let keys = row.as_deref().map(sealed_to).map(legible).transpose()?;
-            // It may have been written again since, sealed with a new key.
+            let keys = row
+                .as_deref()
+                .map(sealed_to)
+                .map(skip_damaged)
+                .transpose()?;
+            // It may have been written again, sealed with a new key.
             if keys.flatten().is_none_or(|keys| keys.contains(&key)) {
                 batch.delete(MEMORY, at);
                 batch.delete(MEMORY_OF, of);
@@ -376,7 +380,7 @@ impl Slices {
             }
             gone.push(key.to_vec());
             if table == HEADS {
-                heads.extend(legible(Head::read(row))?.map(|head| (key.to_vec(), head)));
+                heads.extend(skip_damaged(Head::read(row))?.map(|head| (key.to_vec(), head)));
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -399,22 +403,22 @@ impl Slices {
     }
 }
 
-/// What the first transaction deletes, and what is not the tenant's or stands under other keys.
+/// Returns whether a table is skipped: the first transaction deletes its rows, or it has other keys.
 fn is_kept(table: Table, tenant: TenantId) -> bool {
     [META, DUE, TENANT_KEYS].contains(&table) || (table == ROWS && tenant == OPERATOR)
 }
 
-/// The least key after this one.
+/// Returns the next possible key.
 fn after(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
-/// What a row says; `None` for one that is damaged: nobody can read it, and it must not hold up the erasure of the others.
-fn legible<T>(read: Result<T>) -> Result<Option<T>> {
+/// Returns the content of a row; `None` for a damaged one. It is unreadable anyway, and must not stop the erasure of the others.
+fn skip_damaged<T>(read: Result<T>) -> Result<Option<T>> {
     match read {
         Ok(read) => Ok(Some(read)),
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            tracing::error!(%error, "an erasure left out a damaged row");
+            tracing::error!(%error, "an erasure skipped a damaged row");
             Ok(None)
         }
         Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Reading: one interface to a read transaction and to the writer's own.
+//! Reading: one interface to read transactions and to the writer's transaction.
 
 use std::{
     ops::ControlFlow,
@@ -14,29 +14,29 @@ use super::{
     stored,
 };
 
-/// What a walk does with a key and its value; it may end the walk.
+/// Called for each key and value of a scan; may end it.
 pub(super) type Step<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
 
-/// What a walk does with each key and its value.
+/// Called for each key and value of a scan.
 pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
-/// What looks at a value.
-pub(super) type Look<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+/// Called with a value.
+pub(super) type Visit<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
-/// Rows as one transaction sees them.
+/// The rows that a transaction sees.
 pub(super) trait Rows {
     /// Returns a value.
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>>;
 
-    /// Looks at a value where it stands. Returns whether there is one.
-    fn look(&mut self, table: Table, key: &[u8], at: &mut Look<'_>) -> Result<bool> {
+    /// Calls back with a value without copying it. Returns whether it exists.
+    fn visit(&mut self, table: Table, key: &[u8], at: &mut Visit<'_>) -> Result<bool> {
         match self.get(table, key)? {
             Some(value) => at(&value).map(|()| true),
             None => Ok(false),
         }
     }
 
-    /// Walks a range of keys, `to` excluded, until told to stop.
+    /// Scans a range of keys, `to` excluded, until the callback ends it.
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()>;
 
     /// Reads the first rows of a range, `to` excluded.
@@ -58,12 +58,12 @@ pub(super) trait Rows {
         Ok(page)
     }
 
-    /// Reads every row whose key begins so.
+    /// Reads all rows whose keys have a prefix.
     fn all(&mut self, table: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         self.page(table, prefix, &keys::end(prefix), usize::MAX)
     }
 
-    /// Walks every key that begins so.
+    /// Scans all keys with a prefix.
     fn scan_prefix(&mut self, table: Table, prefix: &[u8], each: &mut Each<'_>) -> Result<()> {
         self.scan(table, prefix, &keys::end(prefix), &mut |key, value| {
             each(key, value).map(|()| ControlFlow::Continue(()))
@@ -73,12 +73,11 @@ pub(super) trait Rows {
 
 type OpenTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// What was committed last, with the tables that somebody has read of it. Opening them anew for each reader costs more than most
-/// reads.
+/// The last commit, with the tables that were opened for it. Opening them for each reader would cost more than most reads.
 struct Committed {
     txn: ReadTransaction,
     tables: [OnceLock<OpenTable>; keys::ALL.len()],
-    /// Closed with its last reader, should the file be rewritten meanwhile: whoever reads a closed one fails.
+    /// Closed with its last reader after a rewrite: reads of a closed database fail.
     _db: Arc<Database>,
 }
 
@@ -92,7 +91,7 @@ impl Committed {
     }
 }
 
-/// The [`Committed`] that readers share, until the next commit.
+/// The [`Committed`] that readers share until the next commit.
 #[derive(Default)]
 pub(super) struct Latest(RwLock<Option<Arc<Committed>>>);
 
@@ -103,16 +102,16 @@ impl Latest {
             let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *held, latest)
         };
-        // Its tables are closed while nobody waits for the lock.
+        // Its tables are closed without holding the lock.
         drop(before);
     }
 }
 
-/// A read transaction: what was committed when it began. The writer never holds it up.
+/// A read transaction of the last commit. The writer never blocks it.
 pub(super) struct Snapshot(Arc<Committed>);
 
 impl Shared {
-    /// Begins to read.
+    /// Begins a read transaction.
     pub(super) fn snapshot(&self) -> Result<Snapshot> {
         let latest = &self.latest.0;
         if let Some(known) = &*latest.read().unwrap_or_else(PoisonError::into_inner) {
@@ -122,21 +121,21 @@ impl Shared {
         if let Some(known) = &*latest {
             return Ok(Snapshot(Arc::clone(known)));
         }
-        // While the lock is held, no commit is announced: this is none that is older than one that was.
+        // No commit is announced while the lock is held, so this is not older than an announced one.
         let db = Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner));
         let committed = Arc::new(Committed::read(&db)?);
         *latest = Some(Arc::clone(&committed));
         Ok(Snapshot(committed))
     }
 
-    /// Has readers see what was just committed.
+    /// Shows the last commit to readers.
     pub(super) fn show_committed(&self) {
         let db = Arc::clone(&self.db.read().unwrap_or_else(PoisonError::into_inner));
-        // Where it cannot be read, the next reader tries again and hears why.
+        // If it fails, the next reader tries again and gets the error.
         self.latest.set(Committed::read(&db).ok());
     }
 
-    /// Has the next reader begin anew.
+    /// Makes the next reader open the database again.
     pub(super) fn forget_committed(&self) {
         self.latest.set(None);
     }
@@ -159,7 +158,7 @@ impl Rows for Snapshot {
         Ok(found.map(|value| value.value().to_vec()))
     }
 
-    fn look(&mut self, table: Table, key: &[u8], at: &mut Look<'_>) -> Result<bool> {
+    fn visit(&mut self, table: Table, key: &[u8], at: &mut Visit<'_>) -> Result<bool> {
         match self.open(table)?.get(key).map_err(stored)? {
             Some(value) => at(value.value()).map(|()| true),
             None => Ok(false),

@@ -1,7 +1,7 @@
-//! A tenant's keys as one transaction sees them: they are rows like all others, and commit with what they seal.
+//! A tenant's keys within a transaction. They are rows like all others, and are committed with the data they seal.
 //!
-//! A key is kept unwrapped beside the row that it was unwrapped from, and of use only while that row is there. An erasure drops all
-//! that is kept of persons.
+//! Unwrapped keys are cached with the row they were unwrapped from, and are valid only while that row exists. An erasure drops
+//! all cached keys of persons.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ use super::{
     head::corrupt,
     keys::{self, FORGOTTEN, KEYS, META, PERSON_KEYS, TENANT_KEYS, Table, WORDS},
     log::Written,
-    recent::Recent,
+    record_cache::RecordCache,
     slices::Erasing,
     snapshot::Rows,
     writer::{Batch, Operation},
@@ -28,21 +28,21 @@ use crate::{
     seal::{self, KeyId, KeyRing, PersonKey, Place, TenantKey},
 };
 
-/// The ring, the tenant keys that were unwrapped with it, and what was opened lately.
+/// The key ring, the cached tenant keys, and the cached records.
 pub(super) struct Keys {
     ring: KeyRing,
     tenants: Mutex<HashMap<TenantId, Unwrapped>>,
-    recent: Arc<Recent>,
+    cache: Arc<RecordCache>,
     persons: Arc<Persons>,
 }
 
-/// How many persons' keys are kept unwrapped.
+/// The most cached keys of persons.
 const KEPT: usize = 10_000;
 
 /// Keys, each with the row that it was unwrapped from.
 type KeptKeys = HashMap<(TenantId, KeyId), (Vec<u8>, PersonKey)>;
 
-/// Persons' keys.
+/// The cached keys of persons.
 #[derive(Debug, Default)]
 struct Persons(Mutex<KeptKeys>);
 
@@ -80,7 +80,7 @@ impl Keys {
         Self {
             ring,
             tenants: Mutex::default(),
-            recent: Arc::default(),
+            cache: Arc::default(),
             persons: Arc::default(),
         }
     }
@@ -89,7 +89,7 @@ impl Keys {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the id of the ring's key that wraps.
+    /// Returns the id of the ring's wrapping key.
     pub(super) fn current_id(&self) -> &str {
         self.ring.current_id()
     }
@@ -99,24 +99,24 @@ impl Keys {
         self.tenants().remove(&tenant);
     }
 
-    /// Keeps the records of a row that was just written.
+    /// Caches the records of a row that was just written.
     pub(super) fn keep_records(&self, written: Written, records: Vec<Record>) {
-        written.keep(&self.recent, records);
+        written.keep(&self.cache, records);
     }
 
-    /// Drops what was opened lately, and the keys of persons.
+    /// Drops the cached records, and the keys of persons.
     pub(super) fn forget_persons(&self) {
-        self.recent.clear();
+        self.cache.clear();
         self.persons.kept().clear();
     }
 
-    /// Keeps nothing opened of a tenant until [`Keys::open_records`]: a row whose key was destroyed may stand as it was.
+    /// Disables the record cache for a tenant until [`Keys::open_records`]: rows with a destroyed key may still be unchanged.
     pub(super) fn close_records(&self, tenant: TenantId) {
-        self.recent.close(tenant);
+        self.cache.close(tenant);
     }
 
     pub(super) fn open_records(&self, tenant: TenantId) {
-        self.recent.open(tenant);
+        self.cache.open(tenant);
     }
 
     fn unwrap(&self, tenant: TenantId, wrapped: Vec<u8>) -> Result<Arc<TenantKey>> {
@@ -135,30 +135,30 @@ impl Keys {
     }
 }
 
-/// A tenant's keys, for as long as one transaction or operation.
+/// A tenant's keys, for one transaction or operation.
 #[derive(Debug)]
 pub(super) struct Vault {
     pub(super) key: Arc<TenantKey>,
-    /// The persons' keys that were looked up: `None` where there is none any more.
+    /// The persons' keys that were looked up: `None` for a missing key.
     known: HashMap<KeyId, Option<PersonKey>>,
     persons: HashMap<PersonId, KeyId>,
     /// When persons were last erased.
     forgotten: HashMap<PersonId, Option<Timestamp>>,
-    /// Where persons' words are known to be noted.
+    /// Known entries of persons' words by conversation.
     noted: HashSet<(PersonId, ConversationId)>,
-    pub(super) recent: Arc<Recent>,
+    pub(super) cache: Arc<RecordCache>,
     kept: Arc<Persons>,
 }
 
 impl Shared {
-    /// Returns a tenant's keys; `None` for a tenant that nothing is kept of.
+    /// Returns a tenant's keys; `None` for a tenant without data.
     pub(super) fn vault(&self, rows: &mut dyn Rows, tenant: TenantId) -> Result<Option<Vault>> {
         rows.get(TENANT_KEYS, tenant.as_bytes())?
             .map(|wrapped| Ok(Vault::new(self.keys.unwrap(tenant, wrapped)?, &self.keys)))
             .transpose()
     }
 
-    /// Returns a tenant's keys, and makes them if there are none.
+    /// Returns a tenant's keys, and creates them if there are none.
     pub(super) fn vault_or_new(&self, batch: &mut Batch<'_>, tenant: TenantId) -> Result<Vault> {
         if let Some(vault) = batch.take_vault(tenant) {
             return Ok(vault);
@@ -176,7 +176,7 @@ impl Vault {
     fn new(key: Arc<TenantKey>, keys: &Keys) -> Self {
         Self {
             key,
-            recent: Arc::clone(&keys.recent),
+            cache: Arc::clone(&keys.cache),
             kept: Arc::clone(&keys.persons),
             known: HashMap::new(),
             persons: HashMap::new(),
@@ -189,12 +189,12 @@ impl Vault {
         self.key.tenant()
     }
 
-    /// Returns the key of a table whose rows stand under the hash of a name.
+    /// Returns a key that contains the hash of a name.
     pub(super) fn named(&self, label: &str, name: &[u8]) -> Vec<u8> {
         keys::of(self.tenant(), &[&self.key.hash(label, name)])
     }
 
-    /// Seals a value to its place and to persons; those that have no key get one.
+    /// Seals a value to its place and to persons. Creates missing keys.
     pub(super) fn seal<T: Serialize>(
         &mut self,
         batch: &mut Batch<'_>,
@@ -222,7 +222,7 @@ impl Vault {
         })
     }
 
-    /// Appends a sealed value to a row, if all of the persons have a key. Returns whether they have.
+    /// Appends a sealed value to a row if all persons have a key. Returns whether they do.
     pub(super) fn seal_known<T: Serialize>(
         &mut self,
         rows: &mut dyn Rows,
@@ -267,7 +267,7 @@ impl Vault {
             .collect()
     }
 
-    /// Opens a value; `None` where a key of one of its persons is gone.
+    /// Opens a value; `None` if a person's key is gone.
     pub(super) fn open<T: DeserializeOwned>(
         &mut self,
         rows: &mut dyn Rows,
@@ -279,7 +279,7 @@ impl Vault {
             .transpose()
     }
 
-    /// Opens bytes; `None` where a key of one of their persons is gone.
+    /// Opens bytes; `None` if a person's key is gone.
     pub(super) fn open_bytes(
         &mut self,
         rows: &mut dyn Rows,
@@ -296,18 +296,18 @@ impl Vault {
         seal::open(&self.key, &keys, self.place(table, row), sealed).map(Some)
     }
 
-    /// Whether a person has a key.
+    /// Returns whether a person has a key.
     pub(super) fn has_key(&self, rows: &mut dyn Rows, person: PersonId) -> Result<bool> {
         let own = keys::of(self.tenant(), &[person.as_bytes()]);
         Ok(self.persons.contains_key(&person) || rows.get(PERSON_KEYS, &own)?.is_some())
     }
 
-    /// Whether a key still exists.
+    /// Returns whether a key still exists.
     pub(super) fn has_this(&mut self, rows: &mut dyn Rows, id: KeyId) -> Result<bool> {
         Ok(self.key_of(rows, id)?.is_some())
     }
 
-    /// Whether a person was erased after this happened.
+    /// Returns whether a person was erased after this time.
     pub(super) fn was_forgotten(
         &mut self,
         rows: &mut dyn Rows,
@@ -329,7 +329,7 @@ impl Vault {
         Ok(forgotten.is_some_and(|when| rules::came_before(happened, when)))
     }
 
-    /// Notes that a conversation may hold a person's words.
+    /// Records that a conversation may contain a person's words.
     pub(super) fn note_words(
         &mut self,
         batch: &mut Batch<'_>,
@@ -365,7 +365,7 @@ impl Vault {
         Ok(key)
     }
 
-    /// Returns a person's key; `None` for one who has none yet, or none any more.
+    /// Returns a person's key; `None` if there is none yet, or none any more.
     pub(super) fn known_key(
         &mut self,
         rows: &mut dyn Rows,
@@ -402,13 +402,13 @@ impl Vault {
     }
 }
 
-/// Makes the keys of a tenant that has none.
+/// Creates the keys of a new tenant.
 pub(super) struct MakeKeys(pub(super) TenantId);
 
 impl Operation for MakeKeys {
     type Answer = ();
 
-    fn waits(&self, erasing: &Erasing) -> bool {
+    fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.0)
     }
 
@@ -417,13 +417,13 @@ impl Operation for MakeKeys {
     }
 }
 
-/// The row of [`META`] that holds the ring of a file which was made without one.
+/// The row of [`META`] with the key ring of a file that was created without one.
 const KEPT_RING: &[u8] = b"key_ring";
 
-/// Finds the ring for a file: the one that was given, the one that the file keeps, or both. A new file without one gets one.
+/// Returns the key ring of a file: the given one, the stored one, or both. A new file without a ring gets one.
 ///
 /// # Errors
-/// [`ErrorKind::Unauthorized`] where it lacks a key that the file needs.
+/// [`ErrorKind::Unauthorized`] if it lacks a key that the file needs.
 pub(super) fn find_ring(given: Option<KeyRing>, batch: &mut Batch<'_>) -> Result<KeyRing> {
     let kept = batch.get(META, KEPT_RING)?.map(kept_ring).transpose()?;
     let wrapped = batch.all(TENANT_KEYS, &[])?;
@@ -439,7 +439,7 @@ pub(super) fn find_ring(given: Option<KeyRing>, batch: &mut Batch<'_>) -> Result
         (None, None) => {
             return Err(Error::new(
                 ErrorKind::Unauthorized,
-                "the file was made with a key ring, and none was given",
+                "the file was created with a key ring, and none was given",
             ));
         }
     };
@@ -459,7 +459,7 @@ fn tenant_of(key: &[u8]) -> Result<TenantId> {
         .ok_or_else(corrupt)
 }
 
-/// Wraps every tenant's key with the ring's first key, and keeps no ring in the file any more if another was given.
+/// Wraps every tenant's key with the ring's first key. Removes the stored ring from the file if another one was given.
 struct Rewrap;
 
 impl Operation for Rewrap {
@@ -494,11 +494,12 @@ impl Operation for Rewrap {
 }
 
 impl Redb {
-    /// Wraps every tenant's and person's key with the first key of the [ring](super::RedbBuilder::key_ring), and returns how many
-    /// tenants' were wrapped with another. Sealed data stays as it is. After it, the ring's other keys open nothing in this file.
+    /// Wraps every tenant's and person's key with the first key of the [ring](super::RedbBuilder::key_ring). Returns the number
+    /// of tenants whose key was wrapped with another one. Sealed data is unchanged. Afterwards, the ring's other keys are not
+    /// needed for this file.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub async fn rewrap_keys(&self) -> Result<u64> {
         self.inner.writer()?.submit(Rewrap).await
     }

@@ -1,8 +1,8 @@
-//! The one writer: a thread that takes whatever is queued, applies all of it in one transaction, commits, and answers.
+//! The writer: one thread that applies all queued operations in one transaction, commits it, and answers the callers.
 //!
-//! While one batch is written to the disk, the next one gathers. What nobody waits for rides along with the next batch, and while many
-//! conversations are worked on, a small batch waits a moment for their next operations. An operation drafts its writes, and they count
-//! only when it has succeeded, so that one which fails writes nothing and the others of its batch are not held up by it.
+//! While one batch is written to the disk, the next one gathers. Lazy operations wait for the next batch. While many
+//! conversations are claimed, a small batch waits shortly for their next operations. An operation drafts its writes, which count
+//! only if it succeeds: a failed operation writes nothing and does not affect the others of its batch.
 
 use std::{
     collections::VecDeque,
@@ -19,127 +19,128 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     erase::Erasure,
+    index::EraseWith,
     keys::{self, Table},
     recover::is_io,
-    rewrite::{self, Copying, Fresh, Touched},
-    shelf::EraseWith,
+    rewrite::{self, ChangedKeys, Copying, Fresh},
     slices::Erasing,
     snapshot::{Rows, Step},
     stored,
     vault::Vault,
 };
 
-/// The most operations of one transaction: bounds how long the first of them waits for the last.
+/// The most operations of a transaction. It bounds how long the first waits for the last.
 const BATCH: usize = 4096;
 
-/// How long what rides along waits for a commit that happens anyway, and how often it looks for one.
-const RIDE: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(1);
+/// How long a lazy operation waits for another commit, and how often the queue is checked meanwhile.
+const LAZY_WAIT: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(1);
 
-/// While at least so many conversations are worked on, a small batch waits a moment for the next operations: they come anyway, and
-/// a commit of many costs little more than one of few. The more are worked on, the longer each of them waits for the others anyway.
-const SIBLINGS: usize = 32;
-const MOMENT: std::ops::RangeInclusive<Duration> =
+/// While at least this many conversations are claimed, a small batch waits shortly for their next operations: they are about to
+/// come, and a large commit costs little more than a small one. The more are claimed, the longer it waits.
+const BUSY: usize = 32;
+const GATHER: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(4)..=Duration::from_millis(16);
-/// A batch of so many operations does not wait.
-const ENOUGH: usize = 256;
+/// A batch of this many operations does not wait.
+const FULL: usize = 256;
 
-fn moment(working: usize) -> Duration {
-    let siblings = u32::try_from(working / SIBLINGS).unwrap_or(u32::MAX);
+fn gather_time(working: usize) -> Duration {
+    let siblings = u32::try_from(working / BUSY).unwrap_or(u32::MAX);
     Duration::from_millis(1)
         .saturating_mul(siblings)
-        .clamp(*MOMENT.start(), *MOMENT.end())
+        .clamp(*GATHER.start(), *GATHER.end())
 }
 
-/// Something that the writer does, whole or not at all.
+/// An atomic operation of the writer.
 pub(super) trait Operation: Send + 'static {
-    /// What the caller is answered.
+    /// The result for the caller.
     type Answer: Send + 'static;
 
     /// Drafts the writes. An error drops the draft.
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
 
-    /// Whether it comes before everything that is not: what waits for it is acknowledged to somebody outside.
-    fn comes_first(&self) -> bool {
+    /// Returns whether it precedes operations without priority, because somebody outside waits for an acknowledgement.
+    fn has_priority(&self) -> bool {
         false
     }
 
-    /// Whether it waits for a commit that happens anyway, for a while, instead of causing one.
-    fn rides_along(&self, _shared: &Shared) -> bool {
+    /// Returns whether it may wait a while for another commit instead of causing one.
+    fn is_lazy(&self, _shared: &Shared) -> bool {
         false
     }
 
-    /// Whether the file is to be rewritten after the commit, so that nothing of what was deleted is left in it.
+    /// Returns whether the file must be rewritten after the commit, so that deleted data is physically gone.
     fn rewrites(&self) -> bool {
         false
     }
 
-    /// Whether it is of a tenant that is being erased: it waits until that is done, for nothing of it may be erased too.
-    fn waits(&self, _erasing: &Erasing) -> bool {
+    /// Returns whether it must wait because its tenant is being erased. Otherwise its writes would be erased too.
+    fn must_wait(&self, _erasing: &Erasing) -> bool {
         false
     }
 
-    /// Whether it goes on after this commit: it is applied again in a later transaction, and answered after the last one.
-    fn goes_on(&self) -> bool {
+    /// Returns whether more parts follow this commit. It is then applied again in later transactions, and answered after the last
+    /// one.
+    fn has_more(&self) -> bool {
         false
     }
 
-    /// Called after each commit after which it goes on.
-    fn in_between(&mut self, _shared: &Shared) {}
+    /// Called after each commit that is not its last.
+    fn after_part(&mut self, _shared: &Shared) {}
 
-    /// Called when a part of it was not written: whether that part is tried again. Otherwise it is answered with the error.
-    fn tries_again(&mut self) -> bool {
+    /// Called when a part was not written. Returns whether the part is retried; otherwise the caller gets the error.
+    fn retries(&mut self) -> bool {
         false
     }
 
-    /// Called when parts of it that were written may be lost: it goes on from its second part.
-    fn starts_over(&mut self) {}
+    /// Called when written parts may be lost. It restarts from its second part.
+    fn restart(&mut self) {}
 
-    /// Called before the commit: from then on a reader may see what was drafted.
-    fn coming(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
+    /// Called before the commit: from then on a reader may see the writes.
+    fn before_commit(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 
-    /// Called instead of [`Operation::committed`] when it was not written after all.
-    fn undone(&mut self, _shared: &Shared) {}
+    /// Called instead of [`Operation::committed`] when it was not written.
+    fn aborted(&mut self, _shared: &Shared) {}
 
-    /// Called after the commit and before the caller is answered, in the order in which operations were applied.
+    /// Called after the commit and before the caller is answered, in the order of application.
     fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
 }
 
-/// How many operations that do not come first share a transaction with those that do.
-const BESIDE: usize = 64;
+/// The most operations without priority in a transaction with priority operations.
+const BESIDE_PRIORITY: usize = 64;
 
-/// How many rows an operation that goes on writes in a transaction.
+/// The number of rows that an operation with several parts writes in a transaction.
 pub(super) const PART: usize = 48;
 
-/// Its parts are written while nothing comes first, or after so long, so that it ends however much comes in.
-const PART_WAITS: Duration = Duration::from_millis(20);
+/// Parts are written while there is no priority operation, or after this time, so that they finish under load.
+const PART_DELAY: Duration = Duration::from_millis(20);
 
-/// How long the next part waits after one while there is something that comes first.
-const PART_RESTS: Duration = Duration::from_millis(2);
+/// The pause between parts while there are priority operations.
+const PART_PAUSE: Duration = Duration::from_millis(2);
 
-/// Parts that nobody waits for need not be on the disk before the next one: so many are synced at once. If they are lost, they are
-/// written again.
+/// Parts without a waiting caller need not be synced one by one: this many are synced at once. Lost parts are written again.
 const SYNCED_AT_ONCE: u32 = 4;
 
-/// How long the next part of an operation waits after one that could not be written.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The delay before a failed part is retried.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// The sending end of the writer.
+/// A handle to the writer.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
-    first: mpsc::Sender<Box<dyn Job>>,
+    priority: mpsc::Sender<Box<dyn Job>>,
     jobs: mpsc::Sender<Box<dyn Job>>,
 }
 
 impl Writer {
-    /// Starts the thread, with the erasures that the last process has not finished; it ends when the last `Writer` is gone and
+    /// Starts the thread, with the erasures that the last process has not finished. It ends when the last `Writer` is dropped and
     /// everything queued is done.
     pub(super) fn start(
         shared: Arc<Shared>,
         unfinished: Vec<Erasure>,
     ) -> Result<(Self, std::thread::JoinHandle<()>)> {
         let (writer, queues) = Self::queues();
-        let failed = |error| Error::internal("the writer thread did not start").with_source(error);
+        let failed =
+            |error| Error::internal("could not start the writer thread").with_source(error);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
@@ -151,21 +152,27 @@ impl Writer {
         Ok((writer, thread))
     }
 
-    /// A writer, and what its loop is fed from.
+    /// Creates a writer, and the queues of its loop.
     pub(super) fn queues() -> (Self, Queues) {
         let (first, firsts) = mpsc::channel(2 * BATCH);
         let (jobs, others) = mpsc::channel(2 * BATCH);
         let queues = Queues {
-            first: firsts,
+            priority: firsts,
             others,
         };
-        (Self { first, jobs }, queues)
+        (
+            Self {
+                priority: first,
+                jobs,
+            },
+            queues,
+        )
     }
 
-    /// Queues an operation and waits for its answer. Dropping the future does not take it back.
+    /// Queues an operation and waits for its result. Dropping the future does not cancel it.
     pub(super) async fn submit<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        let queue = if operation.comes_first() {
-            &self.first
+        let queue = if operation.has_priority() {
+            &self.priority
         } else {
             &self.jobs
         };
@@ -174,16 +181,16 @@ impl Writer {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Has everything written that rides along.
+    /// Commits all lazy operations.
     pub(super) fn flush(&self) {
         let (job, _) = queued(Flush);
-        // A full queue has something else to commit; one that is closed has nothing.
+        // A full queue causes a commit anyway; a closed one has nothing to commit.
         let _ = self.jobs.try_send(job);
     }
 }
 
 fn gone() -> Error {
-    Error::internal("the store's writer has ended")
+    Error::internal("the store is closed")
 }
 
 type Reply<O> = oneshot::Receiver<Result<<O as Operation>::Answer>>;
@@ -198,22 +205,22 @@ fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
     (Box::new(job), answer)
 }
 
-/// An operation with its caller, whatever it answers.
+/// A type-erased operation with its caller.
 trait Job: Send {
-    fn rides_along(&self, shared: &Shared) -> bool;
+    fn is_lazy(&self, shared: &Shared) -> bool;
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared);
-    fn coming(&mut self, shared: &Shared);
+    fn before_commit(&mut self, shared: &Shared);
     fn committed(&mut self, shared: &Shared);
-    fn comes_first(&self) -> bool;
+    fn has_priority(&self) -> bool;
     fn rewrites(&self) -> bool;
-    fn waits(&self, shared: &Shared) -> bool;
-    /// Whether it was applied last with an error.
+    fn must_wait(&self, shared: &Shared) -> bool;
+    /// Returns whether its last application failed.
     fn has_failed(&self) -> bool;
-    fn goes_on(&self) -> bool;
-    fn in_between(&mut self, shared: &Shared);
-    fn tries_again(&mut self) -> bool;
-    fn starts_over(&mut self);
-    /// Answers: whether the batch was committed, and whether the file was rewritten after it, if that was asked for.
+    fn has_more(&self) -> bool;
+    fn after_part(&mut self, shared: &Shared);
+    fn retries(&mut self) -> bool;
+    fn restart(&mut self);
+    /// Answers the caller, given whether the batch was committed, and whether the file was rewritten if requested.
     fn answer(
         self: Box<Self>,
         shared: &Shared,
@@ -229,12 +236,12 @@ struct Queued<O: Operation> {
 }
 
 impl<O: Operation> Job for Queued<O> {
-    fn rides_along(&self, shared: &Shared) -> bool {
-        self.operation.rides_along(shared)
+    fn is_lazy(&self, shared: &Shared) -> bool {
+        self.operation.is_lazy(shared)
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) {
-        // A clock is foreign code: its panic must not end the writer for everybody.
+        // A clock is foreign code: its panic must not end the writer.
         let answer = catch_unwind(AssertUnwindSafe(|| self.operation.apply(batch, shared)))
             .unwrap_or_else(|_| Err(Error::internal("an operation panicked")));
         if answer.is_err() {
@@ -243,9 +250,9 @@ impl<O: Operation> Job for Queued<O> {
         self.answer = Some(answer);
     }
 
-    fn coming(&mut self, shared: &Shared) {
+    fn before_commit(&mut self, shared: &Shared) {
         if let Some(Ok(answer)) = &self.answer {
-            self.operation.coming(shared, answer);
+            self.operation.before_commit(shared, answer);
         }
     }
 
@@ -255,40 +262,40 @@ impl<O: Operation> Job for Queued<O> {
         }
     }
 
-    fn comes_first(&self) -> bool {
-        self.operation.comes_first()
+    fn has_priority(&self) -> bool {
+        self.operation.has_priority()
     }
 
     fn rewrites(&self) -> bool {
         self.operation.rewrites() && !self.has_failed()
     }
 
-    fn waits(&self, shared: &Shared) -> bool {
-        self.operation.waits(&shared.erasing)
+    fn must_wait(&self, shared: &Shared) -> bool {
+        self.operation.must_wait(&shared.erasing)
     }
 
     fn has_failed(&self) -> bool {
         matches!(self.answer, Some(Err(_)))
     }
 
-    fn goes_on(&self) -> bool {
-        self.operation.goes_on() && !self.has_failed()
+    fn has_more(&self) -> bool {
+        self.operation.has_more() && !self.has_failed()
     }
 
-    fn in_between(&mut self, shared: &Shared) {
-        self.operation.in_between(shared);
+    fn after_part(&mut self, shared: &Shared) {
+        self.operation.after_part(shared);
     }
 
-    fn tries_again(&mut self) -> bool {
-        let again = self.operation.tries_again();
+    fn retries(&mut self) -> bool {
+        let again = self.operation.retries();
         if again && let Some(Err(error)) = &self.answer {
-            tracing::error!(%error, "a part of an erasure was not written; it is tried again");
+            tracing::error!(%error, "could not write a part of an erasure; it will be retried");
         }
         again
     }
 
-    fn starts_over(&mut self) {
-        self.operation.starts_over();
+    fn restart(&mut self) {
+        self.operation.restart();
     }
 
     fn answer(
@@ -309,7 +316,7 @@ impl<O: Operation> Job for Queued<O> {
                 }
             }
             (committed, answer) => {
-                self.operation.undone(shared);
+                self.operation.aborted(shared);
                 Err(match (answer, committed) {
                     (Some(Err(error)), _) => error,
                     (_, Err(message)) => Error::internal(message.clone()),
@@ -317,12 +324,12 @@ impl<O: Operation> Job for Queued<O> {
                 })
             }
         };
-        // A caller that is gone does not want to know.
+        // The caller may be gone.
         let _ = self.reply.send(answer);
     }
 }
 
-/// Causes a commit, so that nothing rides along for ever when the store is closed.
+/// Causes a commit, so that lazy operations are written when the store is closed.
 struct Flush;
 
 impl Operation for Flush {
@@ -333,34 +340,34 @@ impl Operation for Flush {
     }
 }
 
-/// What waits for the writer.
+/// The queues of the writer.
 pub(super) struct Queues {
-    /// What comes first.
-    first: mpsc::Receiver<Box<dyn Job>>,
+    /// Operations with priority.
+    priority: mpsc::Receiver<Box<dyn Job>>,
     others: mpsc::Receiver<Box<dyn Job>>,
 }
 
 impl Queues {
-    /// Waits for an operation, those first that come first; `None` when nobody can queue any more and nothing is left.
+    /// Waits for an operation, priority first; `None` when all senders are dropped and the queues are empty.
     async fn next(&mut self) -> Option<Box<dyn Job>> {
         tokio::select! {
             biased;
-            Some(job) = self.first.recv() => Some(job),
+            Some(job) = self.priority.recv() => Some(job),
             Some(job) = self.others.recv() => Some(job),
             else => None,
         }
     }
 
-    /// Takes what is queued. Beside operations that come first, few others hold them up.
+    /// Takes the queued operations. Few others are taken together with priority operations.
     fn fill(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         let before = jobs.len();
         while jobs.len() < BATCH
-            && let Ok(next) = self.first.try_recv()
+            && let Ok(next) = self.priority.try_recv()
         {
             jobs.push(next);
         }
-        let most = if jobs.len() > before || jobs.iter().any(|job| job.comes_first()) {
-            BATCH.min(jobs.len() + BESIDE)
+        let most = if jobs.len() > before || jobs.iter().any(|job| job.has_priority()) {
+            BATCH.min(jobs.len() + BESIDE_PRIORITY)
         } else {
             BATCH
         };
@@ -376,30 +383,30 @@ impl Queues {
 pub(super) struct Loop<'a> {
     shared: &'a Arc<Shared>,
     queues: Queues,
-    /// The copy that is under way, and who waits for it.
+    /// The copy in progress, and the operations that wait for it.
     copying: Option<(Copying, Vec<Box<dyn Job>>)>,
-    /// Who waits for the next one: what they erased was committed after the one under way had begun.
+    /// Operations that wait for the next copy, because they were committed after the current one began.
     waiting: Vec<Box<dyn Job>>,
-    /// What is done in parts, one of them in each transaction.
-    going: VecDeque<Box<dyn Job>>,
-    /// What waits until its tenant is erased.
+    /// Operations with more parts; one part is written in each transaction.
+    partial: VecDeque<Box<dyn Job>>,
+    /// Operations that wait until their tenant is erased.
     parked: Vec<Box<dyn Job>>,
-    /// When a part is tried again that could not be written.
-    again: Option<Instant>,
-    /// When the last part was written, and how many there were since the last sync.
+    /// When a failed part is retried.
+    retry_at: Option<Instant>,
+    /// When the last part was written, and the number of unsynced parts.
     part_at: Instant,
     unsynced: u32,
-    /// When something came first lately.
-    first_at: Option<Instant>,
-    /// The maps of the last batch, empty.
+    /// When a priority operation was last seen.
+    priority_at: Option<Instant>,
+    /// The empty maps of the last batch.
     spare: Changes,
 }
 
-/// What the writer does next.
+/// The next action of the writer.
 enum Next {
     Job(Box<dyn Job>),
-    /// The next part of what is done in parts, or what was parked.
-    GoOn,
+    /// The next part of an operation, or parked operations.
+    Continue,
     /// The copy has caught up, or failed.
     Copied(Result<Fresh>),
     End,
@@ -412,55 +419,57 @@ impl<'a> Loop<'a> {
             queues,
             copying: None,
             waiting: Vec::new(),
-            going: VecDeque::new(),
+            partial: VecDeque::new(),
             parked: Vec::new(),
-            again: None,
+            retry_at: None,
             part_at: Instant::now(),
             unsynced: 0,
-            first_at: None,
+            priority_at: None,
             spare: Changes::default(),
         };
         own.resume(unfinished);
         own
     }
 
-    /// Goes on with erasures that nobody waits for any more.
+    /// Resumes erasures that no caller waits for.
     fn resume(&mut self, unfinished: Vec<Erasure>) {
         for erasure in unfinished {
             let (job, _) = queued(EraseWith::unfinished(erasure));
-            self.going.push_back(job);
+            self.partial.push_back(job);
         }
     }
 
     fn run(mut self, runtime: &tokio::runtime::Runtime) {
-        match rewrite::is_owed(self.shared) {
-            // It is copied once that is done.
-            Ok(true) if self.going.iter().any(|job| job.rewrites()) => {}
+        match rewrite::is_pending(self.shared) {
+            // It is copied after these are done.
+            Ok(true) if self.partial.iter().any(|job| job.rewrites()) => {}
             Ok(true) => self.copy(),
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "whether the file is to be rewritten is unknown"),
+            Err(error) => {
+                tracing::error!(%error, "could not read whether a rewrite of the file is pending")
+            }
         }
         while runtime.block_on(self.step()) {}
-        self.again = None;
-        // What cannot be written now is left to the next process.
-        while self.again.is_none() && self.may_go_on() {
+        self.retry_at = None;
+        // The next process continues parts that cannot be written now.
+        while self.retry_at.is_none() && self.can_continue() {
             self.batch(Vec::new());
         }
-        // Whoever asked for it does not wait any more, but it was promised.
+        // No caller waits any more, but the rewrite was promised.
         while let Some((copying, _)) = &mut self.copying {
             let fresh = runtime.block_on(copying.done());
             self.copied(fresh);
         }
     }
 
-    /// Waits for something to do, and does it: a batch, mostly. Returns whether there may be more.
+    /// Waits for the next action, usually a batch, and executes it. Returns whether there may be more.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn step(&mut self) -> bool {
         match self.next().await {
             Next::Job(job) => self.batch(vec![job]),
-            Next::GoOn => self.batch(Vec::new()),
+            Next::Continue => self.batch(Vec::new()),
             Next::Copied(fresh) => self.copied(fresh),
             Next::End => return false,
         }
@@ -468,9 +477,9 @@ impl<'a> Loop<'a> {
     }
 
     async fn next(&mut self) -> Next {
-        let may_go_on = self.may_go_on();
-        let is_busy = self.first_at.is_some_and(|at| at.elapsed() < PART_WAITS);
-        let again = self.again.or(is_busy.then(|| self.part_at + PART_RESTS));
+        let can_continue = self.can_continue();
+        let is_busy = self.priority_at.is_some_and(|at| at.elapsed() < PART_DELAY);
+        let again = self.retry_at.or(is_busy.then(|| self.part_at + PART_PAUSE));
         let copying = &mut self.copying;
         let copied = async {
             match copying {
@@ -480,7 +489,7 @@ impl<'a> Loop<'a> {
         };
         let go_on = async {
             match again {
-                _ if !may_go_on => std::future::pending().await,
+                _ if !can_continue => std::future::pending().await,
                 Some(again) => tokio::time::sleep_until(again.into()).await,
                 None => {}
             }
@@ -489,48 +498,48 @@ impl<'a> Loop<'a> {
             biased;
             fresh = copied => Next::Copied(fresh),
             job = self.queues.next() => job.map_or(Next::End, Next::Job),
-            () = go_on => Next::GoOn,
+            () = go_on => Next::Continue,
         }
     }
 
-    /// Whether there is something to do that is not queued.
-    fn may_go_on(&self) -> bool {
+    /// Returns whether there is work that is not in the queues.
+    fn can_continue(&self) -> bool {
         let shared = self.shared;
-        !self.going.is_empty() || self.parked.iter().any(|job| !job.waits(shared))
+        !self.partial.is_empty() || self.parked.iter().any(|job| !job.must_wait(shared))
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let shared = self.shared;
-        jobs.extend(self.parked.extract_if(.., |job| !job.waits(shared)));
+        jobs.extend(self.parked.extract_if(.., |job| !job.must_wait(shared)));
         self.queues.fill(&mut jobs);
         let began = Instant::now();
-        while self.going.is_empty()
-            && jobs.iter().all(|job| job.rides_along(shared))
-            && began.elapsed() < RIDE
+        while self.partial.is_empty()
+            && jobs.iter().all(|job| job.is_lazy(shared))
+            && began.elapsed() < LAZY_WAIT
         {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
             self.queues.fill(&mut jobs);
         }
-        let idle = self.going.is_empty();
+        let idle = self.partial.is_empty();
         let may_wait = |many| {
             let working = shared.working();
-            let few = many < ENOUGH && began.elapsed() < moment(working);
-            idle && few && !shared.precedence.is_needed() && working >= SIBLINGS
+            let few = many < FULL && began.elapsed() < gather_time(working);
+            idle && few && !shared.precedence.is_needed() && working >= BUSY
         };
         while may_wait(jobs.len()) {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
             self.queues.fill(&mut jobs);
         }
         let only_part = jobs.is_empty();
-        let comes_first = jobs.iter().any(|job| job.comes_first());
+        let comes_first = jobs.iter().any(|job| job.has_priority());
         if comes_first {
-            self.first_at = Some(began);
+            self.priority_at = Some(began);
         }
-        let may_have_part = !comes_first || began.duration_since(self.part_at) >= PART_WAITS;
-        if may_have_part && self.again.is_none_or(|again| again <= began) {
-            self.again = None;
+        let may_have_part = !comes_first || began.duration_since(self.part_at) >= PART_DELAY;
+        if may_have_part && self.retry_at.is_none_or(|again| again <= began) {
+            self.retry_at = None;
             self.part_at = began;
-            jobs.extend(self.going.pop_front());
+            jobs.extend(self.partial.pop_front());
         }
         let may_sync_later = only_part && self.unsynced < SYNCED_AT_ONCE;
         let written = self.write(&mut jobs, may_sync_later);
@@ -545,11 +554,11 @@ impl<'a> Loop<'a> {
         shared.health.written(shared.clock.now(), failed);
         for mut job in jobs {
             let done = committed.is_ok() && !job.has_failed();
-            if done && job.goes_on() {
-                self.going.push_back(job);
-            } else if !done && job.tries_again() {
-                self.going.push_front(job);
-                self.again = Some(Instant::now() + AGAIN);
+            if done && job.has_more() {
+                self.partial.push_back(job);
+            } else if !done && job.retries() {
+                self.partial.push_front(job);
+                self.retry_at = Some(Instant::now() + RETRY);
             } else if done && job.rewrites() {
                 self.waiting.push(job);
             } else {
@@ -561,16 +570,16 @@ impl<'a> Loop<'a> {
         }
         if reopens {
             shared.reopen();
-            self.start_over();
-            // One that was not committed may be in the file all the same.
+            self.restart();
+            // A commit that failed may still be in the file.
             match Erasure::unfinished(shared) {
                 Ok(unfinished) => self.resume(unfinished),
-                Err(error) => tracing::error!(%error, "which erasures are unfinished is unknown"),
+                Err(error) => tracing::error!(%error, "could not read the unfinished erasures"),
             }
         }
     }
 
-    /// Writes a batch. Leaves what waits for the end of an erasure in `parked`. What only goes on may be synced later.
+    /// Writes a batch. Moves operations that must wait for an erasure to `parked`. A batch of only a part may be synced later.
     fn write(&mut self, jobs: &mut Vec<Box<dyn Job>>, may_sync_later: bool) -> Result<Synced> {
         let shared = self.shared;
         shared.health.check()?;
@@ -578,23 +587,23 @@ impl<'a> Loop<'a> {
             let db = shared.db.read().unwrap_or_else(PoisonError::into_inner);
             db.begin_write().map_err(stored)?
         };
-        // Without it, opening a large file after a kill walks all of it.
+        // Otherwise opening a large file after a crash would scan all of it.
         txn.set_quick_repair(true);
         let mut batch = Batch::new(&txn);
         batch.gathered = std::mem::take(&mut self.spare);
-        batch.touched = shared.touched.is_noted().then(Touched::default);
+        batch.touched = shared.touched.is_active().then(ChangedKeys::default);
         batch.part = shared.part;
         let mut at = 0;
         while let Some(job) = jobs.get_mut(at) {
             // An erasure may have begun in this batch.
-            if job.waits(shared) {
+            if job.must_wait(shared) {
                 self.parked.push(jobs.remove(at));
                 continue;
             }
             job.apply(&mut batch, shared);
             if job.rewrites() {
-                // Should the process end before it is rewritten, the next one does it.
-                rewrite::owe(&mut batch);
+                // If the process ends before the rewrite, the next one does it.
+                rewrite::mark_pending(&mut batch);
             }
             batch.gather()?;
             at += 1;
@@ -605,9 +614,9 @@ impl<'a> Loop<'a> {
         self.spare.retain(|_, rows| rows.capacity() <= SPARED);
         drop(batch);
         for job in &mut *jobs {
-            job.coming(shared);
+            job.before_commit(shared);
         }
-        let synced = if may_sync_later && jobs.iter().all(|job| job.goes_on()) {
+        let synced = if may_sync_later && jobs.iter().all(|job| job.has_more()) {
             txn.set_durability(Durability::None).map_err(stored)?;
             Synced::Later
         } else {
@@ -618,13 +627,13 @@ impl<'a> Loop<'a> {
             Ok(()) => shared.show_committed(),
             Err(_) => shared.forget_committed(),
         }
-        // One that failed may be in the file all the same.
+        // A commit that failed may still be in the file.
         shared.touched.note(touched);
         committed?;
-        // From now on nobody reads what was erased: those who wait for the file only wait for its free pages.
+        // From now on, erased data cannot be read. Callers that wait for a rewrite wait only for the free pages.
         for job in jobs {
-            if job.goes_on() {
-                job.in_between(shared);
+            if job.has_more() {
+                job.after_part(shared);
             } else if job.rewrites() {
                 job.committed(shared);
             }
@@ -632,14 +641,14 @@ impl<'a> Loop<'a> {
         Ok(synced)
     }
 
-    /// Has what is done in parts begin again: some of what was written may be lost.
-    pub(super) fn start_over(&mut self) {
-        for job in &mut self.going {
-            job.starts_over();
+    /// Restarts operations with several parts, because written parts may be lost.
+    pub(super) fn restart(&mut self) {
+        for job in &mut self.partial {
+            job.restart();
         }
     }
 
-    /// Begins to copy the file for those who wait.
+    /// Starts a copy of the file for the waiting operations.
     fn copy(&mut self) {
         let jobs = std::mem::take(&mut self.waiting);
         match Copying::start(self.shared) {
@@ -648,12 +657,12 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Replaces the file by its copy, and begins the next one if it was asked for meanwhile.
+    /// Replaces the file by its copy, and starts the next copy if it was requested meanwhile.
     fn copied(&mut self, fresh: Result<Fresh>) {
         let jobs = self.copying.take().map(|(_, jobs)| jobs);
         let waits = !self.waiting.is_empty();
-        let owed = waits || self.going.iter().any(|job| job.rewrites());
-        let replaced = fresh.and_then(|fresh| fresh.replace(self.shared, owed));
+        let pending = waits || self.partial.iter().any(|job| job.rewrites());
+        let replaced = fresh.and_then(|fresh| fresh.replace(self.shared, pending));
         self.rewritten(jobs.unwrap_or_default(), replaced);
         if waits {
             self.copy();
@@ -663,8 +672,8 @@ impl<'a> Loop<'a> {
     fn rewritten(&self, jobs: Vec<Box<dyn Job>>, result: Result<()>) {
         self.shared.touched.stop();
         let rewritten = result.map_err(|error| {
-            tracing::error!(%error, "the file was not rewritten");
-            format!("it is erased, but stands in the file's free pages: {error}")
+            tracing::error!(%error, "could not rewrite the file");
+            format!("erased, but not yet removed from the file's free pages: {error}")
         });
         for job in jobs {
             job.answer(self.shared, &Ok(()), &rewritten);
@@ -672,38 +681,38 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// Whether what was committed is on the disk.
+/// Whether a commit is on the disk.
 #[derive(Clone, Copy)]
 enum Synced {
     Now,
-    /// With the next commit that is.
+    /// With the next synced commit.
     Later,
 }
 
 type OpenTable<'txn> = ::redb::Table<'txn, &'static [u8], &'static [u8]>;
 
-/// For how many rows of a table a batch leaves room to the next one.
+/// The most rows of a table whose map is kept for the next batch.
 const SPARED: usize = 16 << 10;
 
-/// What is to stand under the keys of a table: `None` for nothing.
+/// The new values of a table's keys: `None` deletes.
 type Changes = HashMap<Table, HashMap<Vec<u8>, Option<Vec<u8>>>>;
 
-/// A write transaction, and the draft of the operation at hand.
+/// A write transaction, and the draft of the current operation.
 ///
-/// What operations write is gathered here and reaches the tables in the order of the keys, once a batch: rows that many operations
-/// write are written once, and neighbours go to the same page.
+/// Writes are collected and reach the tables in key order, once for each batch: rows that several operations write are written
+/// once, and neighbouring rows go to the same page.
 pub(super) struct Batch<'txn> {
     txn: &'txn WriteTransaction,
     tables: HashMap<Table, OpenTable<'txn>>,
-    /// What earlier operations have written, and the tables do not have yet.
+    /// Writes of earlier operations that are not in the tables yet.
     gathered: Changes,
     draft: Changes,
     cleared: Vec<(Table, Vec<u8>)>,
-    /// The keys of tenants, from one operation to the next.
+    /// The tenants' keys, passed from one operation to the next.
     vaults: HashMap<TenantId, Vault>,
-    /// What is written, for a copy of the file that is under way.
-    touched: Option<Touched>,
-    /// How many rows an operation that is done in parts may write.
+    /// The written keys, for a copy in progress.
+    touched: Option<ChangedKeys>,
+    /// The most rows that a part of an operation may write.
     pub(super) part: usize,
 }
 
@@ -730,34 +739,34 @@ impl<'txn> Batch<'txn> {
         self.draft.entry(table).or_default().insert(key, None);
     }
 
-    /// Deletes every key that begins so, before the other writes of this operation.
+    /// Deletes every key with a prefix, before the other writes of this operation.
     pub(super) fn clear(&mut self, table: Table, prefix: Vec<u8>) {
         self.cleared.push((table, prefix));
     }
 
-    /// Drops what the operation at hand has drafted.
+    /// Drops the draft of the current operation.
     pub(super) fn discard(&mut self) {
         self.draft.clear();
         self.cleared.clear();
     }
 
-    /// Returns the tenant's keys, if the operation before has [left](Batch::leave) them.
+    /// Returns the tenant's keys, if the previous operation [left](Batch::leave) them.
     pub(super) fn take_vault(&mut self, tenant: TenantId) -> Option<Vault> {
         self.vaults.remove(&tenant)
     }
 
-    /// Leaves the tenant's keys to the next operation. One that fails must not, for it may have drafted some of them.
+    /// Leaves the tenant's keys to the next operation. A failed operation must not, because it may have drafted some of them.
     pub(super) fn leave(&mut self, vault: Vault) {
         self.vaults.insert(vault.tenant(), vault);
     }
 
-    /// Writes everything into the transaction, the draft too. An error here fails the batch.
+    /// Writes everything into the transaction, including the draft. An error here fails the batch.
     pub(super) fn flush(&mut self) -> Result<()> {
         self.gather()?;
         self.write_out()
     }
 
-    /// Ends an operation: its draft is what the next one sees. An error here fails the batch.
+    /// Ends an operation: the next one sees its writes. An error here fails the batch.
     fn gather(&mut self) -> Result<()> {
         if !self.cleared.is_empty() {
             self.write_out()?;
@@ -800,7 +809,7 @@ impl<'txn> Batch<'txn> {
         Ok(())
     }
 
-    /// Opens a table, and makes it if there is none.
+    /// Opens a table, and creates it if it does not exist.
     pub(super) fn open(&mut self, table: Table) -> Result<&mut OpenTable<'txn>> {
         use std::collections::hash_map::Entry;
         Ok(match self.tables.entry(table) {
@@ -823,7 +832,7 @@ impl Rows for Batch<'_> {
         Ok(found.map(|value| value.value().to_vec()))
     }
 
-    /// Sees what earlier operations wrote, and not the draft of this one.
+    /// Sees the writes of earlier operations, but not the draft of the current one.
     fn scan(&mut self, table: Table, from: &[u8], to: &[u8], each: &mut Step<'_>) -> Result<()> {
         self.write_out()?;
         for row in self.open(table)?.range(from..to).map_err(stored)? {

@@ -1,6 +1,6 @@
-//! The envelope of a record: sealed to its place and to every person whose words it may hold.
+//! The envelope of a record: sealed to its place and to every person whose words it may contain.
 //!
-//! `version | how many | their key ids | nonce | ciphertext | tag`. What stands before the nonce is bound as well.
+//! `version | number of keys | key ids | nonce | ciphertext | tag`. Everything before the nonce is authenticated too.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use konstruct_core::{Error, Result};
 
 use super::{Key, NONCE, Place, TAG, TenantKey, damaged, decrypt, encrypt_written, random};
 
-/// What this build writes before an envelope.
+/// The version byte of envelopes that this build writes.
 const VERSION: u8 = 1;
 
-/// The id of a person's key: random, so that it says nothing of the person.
+/// The id of a person's key. It is random, so it reveals nothing about the person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyId([u8; 16]);
 
 impl KeyId {
-    /// Reads what a store kept.
+    /// Reads an id that a store kept.
     pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -28,16 +28,16 @@ impl KeyId {
     }
 }
 
-/// The key of a person: destroyed when the person is forgotten.
+/// The key of a person. It is destroyed when the person is erased.
 #[derive(Clone)]
 pub(crate) struct PersonKey {
-    /// Its id, which stands in every envelope that it is needed for.
+    /// Its id, which is in every envelope that needs the key.
     pub(crate) id: KeyId,
     pub(super) key: Key,
 }
 
 impl PersonKey {
-    /// Makes a new one.
+    /// Creates a random key.
     pub(crate) fn random() -> Result<Self> {
         let mut id = [0; 16];
         random(&mut id)?;
@@ -48,17 +48,17 @@ impl PersonKey {
     }
 }
 
-/// Without the key.
+/// Does not print the key.
 impl fmt::Debug for PersonKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PersonKey").field(&self.id).finish()
     }
 }
 
-/// Seals to a place and to persons. Their order does not matter, and one who is there twice counts once.
+/// Seals to a place and to persons. Their order does not matter, and repetitions are ignored.
 ///
 /// # Errors
-/// For more than 65,535 persons, and where the system gives no randomness.
+/// More than 65,535 persons, or the system has no randomness.
 pub(crate) fn seal(
     tenant: &TenantKey,
     persons: &[PersonKey],
@@ -73,10 +73,10 @@ pub(crate) fn seal(
     Ok(sealed)
 }
 
-/// Appends to a row the envelope of what is then written to it: it is encrypted where it stands.
+/// Appends an envelope to a row. `write` appends the plain bytes, which are then encrypted in place.
 ///
 /// # Errors
-/// As [`seal`], and those of `write`; the row is of no use then.
+/// As [`seal`], and errors of `write`. The row is then incomplete.
 pub(crate) fn seal_onto(
     tenant: &TenantKey,
     persons: &[PersonKey],
@@ -100,16 +100,16 @@ pub(crate) fn seal_onto(
 /// Returns the ids of the keys that an envelope needs.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) where it is none.
+/// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) if it is not an envelope.
 pub(crate) fn persons(sealed: &[u8]) -> Result<Vec<KeyId>> {
     let (ids, _) = parts(sealed)?.0[3..].as_chunks::<16>();
     Ok(ids.iter().copied().map(KeyId).collect())
 }
 
-/// Opens what was sealed to this place, with the keys that [`persons`] names; others may be among them.
+/// Opens an envelope for this place with the keys that [`persons`] lists; additional keys are ignored.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) where a key is missing, or anything is not as it was sealed.
+/// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) if a key is missing or anything was changed.
 pub(crate) fn open(
     tenant: &TenantKey,
     keys: &[PersonKey],
@@ -126,7 +126,7 @@ pub(crate) fn open(
     Ok(plain.into())
 }
 
-/// Parts the header from the rest.
+/// Splits an envelope into its header and the rest.
 fn parts(sealed: &[u8]) -> Result<(&[u8], &[u8])> {
     let [VERSION, high, low, ..] = sealed else {
         return Err(damaged());
@@ -206,7 +206,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn what_was_sealed_opens_with_all_keys_and_not_without_one(
+        fn a_record_opens_only_with_all_keys(
             plain in vec(any::<u8>(), 0..400),
             row in vec(any::<u8>(), 0..40),
             count in 0_usize..5,

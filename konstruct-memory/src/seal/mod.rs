@@ -1,4 +1,4 @@
-//! Sealing: pure functions from keys and bytes to sealed bytes and back. Where the keys stand, the stores decide.
+//! Sealing: pure functions from keys and plain bytes to sealed bytes and back. The stores decide where keys are kept.
 //!
 //! ```text
 //! key ring  --wraps-->  tenant key  --wraps-->  person keys
@@ -6,8 +6,8 @@
 //!                            '------- together -----'---> the content key of a record
 //! ```
 //!
-//! A record is sealed to every person whose words it may hold: without the key of any one of them, nobody can open it. Names
-//! become hashes under the tenant's key. The cipher is XChaCha20-Poly1305 with a random nonce; keys are derived with
+//! A record is sealed to every person whose words it may contain: it cannot be opened if the key of any of them is missing. Names
+//! are replaced by hashes with the tenant's key. The cipher is XChaCha20-Poly1305 with a random nonce; keys are derived with
 //! HMAC-SHA256.
 
 mod envelope;
@@ -31,17 +31,17 @@ pub(crate) use self::{
     tenant::TenantKey,
 };
 
-/// The length of a nonce.
+/// The bytes of a nonce.
 const NONCE: usize = 24;
-/// The length of a tag.
+/// The bytes of a tag.
 pub(crate) const TAG: usize = 16;
 
-/// A key. It does not print, and its memory is cleared when it goes.
+/// A key. It does not print, and its memory is zeroed when dropped.
 #[derive(Clone)]
 pub(crate) struct Key(Zeroizing<[u8; 32]>);
 
 impl Key {
-    /// Makes a new one.
+    /// Creates a random key.
     pub(crate) fn random() -> Result<Self> {
         let mut key = Zeroizing::new([0; 32]);
         random(&mut *key)?;
@@ -67,10 +67,10 @@ impl Key {
     }
 }
 
-/// Where a row stands. What is sealed in one place does not open in another.
+/// The place of a row. Data that was sealed for one place does not open in another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
-    /// Whose it is.
+    /// The tenant of the row.
     pub(crate) tenant: TenantId,
     /// The table.
     pub(crate) table: &'a str,
@@ -79,7 +79,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The associated data: a header of a length that it tells itself, and the place.
+    /// Returns the associated data: a header that encodes its own length, and the place.
     fn bind(&self, header: &[u8]) -> Vec<u8> {
         let table = self.table.as_bytes();
         let mut bound = Vec::with_capacity(header.len() + 24 + table.len() + self.row.len());
@@ -92,20 +92,21 @@ impl Place<'_> {
     }
 }
 
-/// Makes 16 bytes that nobody can guess.
+/// Returns 16 random bytes.
 pub(crate) fn token() -> Result<[u8; 16]> {
     let mut token = [0; 16];
     random(&mut token)?;
     Ok(token)
 }
 
-/// Fills with bytes that nobody can guess.
+/// Fills a buffer with random bytes.
 fn random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes)
-        .map_err(|error| Error::internal("the system gives no randomness").with_source(error))
+    getrandom::fill(bytes).map_err(|error| {
+        Error::internal("could not get random bytes from the system").with_source(error)
+    })
 }
 
-/// Appends a nonce and what is encrypted with it.
+/// Appends a nonce and the encrypted bytes.
 fn encrypt(key: &Key, aad: &[u8], plain: &[u8], sealed: &mut Vec<u8>) -> Result<()> {
     sealed.reserve_exact(NONCE + plain.len() + TAG);
     encrypt_written(key, aad, sealed, |sealed| {
@@ -114,7 +115,7 @@ fn encrypt(key: &Key, aad: &[u8], plain: &[u8], sealed: &mut Vec<u8>) -> Result<
     })
 }
 
-/// Appends a nonce, and what is then written is encrypted where it stands.
+/// Appends a nonce, and encrypts in place what `write` appends.
 fn encrypt_written(
     key: &Key,
     aad: &[u8],
@@ -130,12 +131,12 @@ fn encrypt_written(
     let tag = key
         .cipher()
         .encrypt_inout_detached(&XNonce::from(nonce), aad, plain.into())
-        .map_err(|_| Error::internal("what is to be sealed is too long"))?;
+        .map_err(|_| Error::internal("the data is too long to be sealed"))?;
     sealed.extend_from_slice(&tag);
     Ok(())
 }
 
-/// Decrypts a nonce and what comes after it.
+/// Decrypts the bytes after a nonce.
 fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
     let (nonce, msg) = sealed.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
     key.cipher()
@@ -143,10 +144,10 @@ fn decrypt(key: &Key, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
         .map_err(|_| damaged())
 }
 
-/// What says that sealed data is not as it was sealed, or not where.
+/// The error for sealed data that was changed or moved.
 pub(crate) fn damaged() -> Error {
     Error::new(
         ErrorKind::Corrupt,
-        "sealed data does not open: it is damaged, or was sealed with other keys or to another place",
+        "could not open sealed data: it is damaged, or was sealed with other keys or for another place",
     )
 }

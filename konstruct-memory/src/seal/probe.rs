@@ -1,11 +1,11 @@
-//! Sealing by itself, for those who measure what it costs.
+//! Sealing without a store, for benchmarks.
 
 use bytes::Bytes;
 use konstruct_core::{Result, TenantId};
 
 use super::{KeyRing, PersonKey, Place, TenantKey, open, seal};
 
-/// Seals and opens as the stores do, with keys of its own, and keeps nothing.
+/// Seals and opens like the stores, with keys of its own and without storing anything.
 #[derive(Debug)]
 pub struct SealProbe {
     tenant: TenantKey,
@@ -13,10 +13,10 @@ pub struct SealProbe {
 }
 
 impl SealProbe {
-    /// Makes the keys of a tenant and of so many persons.
+    /// Creates the keys of a tenant and of this many persons.
     ///
     /// # Errors
-    /// Where the system gives no randomness.
+    /// The system has no randomness.
     pub fn new(persons: usize) -> Result<Self> {
         let (tenant, _wrapped) = TenantKey::generate(&KeyRing::generate()?, TenantId::new())?;
         let persons: Result<_> = (0..persons).map(|_| PersonKey::random()).collect();
@@ -26,15 +26,15 @@ impl SealProbe {
         })
     }
 
-    /// Seals to all the persons.
+    /// Seals to all persons.
     ///
     /// # Errors
-    /// For more than 65,535 persons, and where the system gives no randomness.
+    /// More than 65,535 persons, or the system has no randomness.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
         seal(&self.tenant, &self.persons, self.place(), plain)
     }
 
-    /// Opens what was sealed here.
+    /// Opens what [`seal`](Self::seal) returned.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`](konstruct_core::ErrorKind::Corrupt) for anything else.

@@ -1,4 +1,4 @@
-//! The key ring: what wraps every other key, and is kept outside of the store.
+//! The key ring, which wraps all other keys and is kept outside the store.
 
 use std::{fmt, str::FromStr};
 
@@ -8,14 +8,15 @@ use zeroize::Zeroizing;
 
 use super::{Key, decrypt, encrypt, random};
 
-/// What this build writes before a wrapped key.
+/// The version byte of wrapped keys that this build writes.
 const VERSION: u8 = 1;
-/// What the errors call it.
+/// The field name in errors.
 const FIELD: &str = "key ring";
 
-/// The keys that wrap all others: the first wraps, each unwraps.
+/// The keys that wrap all others: the first one wraps, all of them unwrap.
 ///
-/// To change the key, put a new one before the old, rewrap, and take the old one away: sealed data is not touched. What was
+/// To rotate, add a new key at the front, rewrap, and remove the old key. Sealed data is not touched. Destroyed data becomes
+/// unrecoverable even from backups when the ring's key of that time is gone. The keys do not print.
 /// destroyed is final when the ring's key of that time is gone too. It does not print its keys.
 ///
 /// ```
@@ -35,12 +36,12 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// Reads a ring: `id:base64`, several with commas between them, the first of which encrypts.
+    /// Parses a ring: comma-separated `id:base64` keys, the first of which wraps.
     ///
-    /// A key is 32 bytes; an id 1 to 32 letters, digits, `-` and `_`.
+    /// A key has 32 bytes; an id has 1 to 32 letters, digits, `-` and `_`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] where that is not so, or an id is there twice. The message names the id, never a key.
+    /// [`ErrorKind::InvalidInput`] for another format or a duplicate id. The message contains the id, never a key.
     pub fn parse(text: &str) -> Result<Self> {
         let mut keys: Vec<(String, Key)> = Vec::new();
         for part in text.split(',').map(str::trim) {
@@ -55,7 +56,7 @@ impl KeyRing {
                 ));
             }
             if keys.iter().any(|(other, _)| other == id) {
-                return Err(Error::invalid(FIELD, format!("key `{id}` is there twice")));
+                return Err(Error::invalid(FIELD, format!("key `{id}` is listed twice")));
             }
             let key = STANDARD
                 .decode(key)
@@ -70,10 +71,10 @@ impl KeyRing {
         Ok(Self { keys })
     }
 
-    /// Makes a ring of one new key.
+    /// Creates a ring of one new key.
     ///
     /// # Errors
-    /// When the system gives no randomness.
+    /// The system has no randomness.
     pub fn generate() -> Result<Self> {
         let mut id = [0; 4];
         random(&mut id)?;
@@ -82,7 +83,7 @@ impl KeyRing {
         })
     }
 
-    /// Returns the text that [`KeyRing::parse`] reads: for a file or a vault, never for a log.
+    /// Returns the text that [`KeyRing::parse`] reads. Store it in a file or a vault, never in a log.
     pub fn to_secret(&self) -> Secret {
         let keys: Vec<_> = self
             .keys
@@ -92,12 +93,12 @@ impl KeyRing {
         Secret::new(keys.join(","))
     }
 
-    /// Returns the id of the key that wraps.
+    /// Returns the id of the wrapping key.
     pub fn current_id(&self) -> &str {
         self.keys.first().map_or("", |(id, _)| id)
     }
 
-    /// Adds the keys of a ring that only unwrap from now on.
+    /// Adds the keys of another ring, for unwrapping only.
     pub(crate) fn with_old(mut self, old: &Self) -> Self {
         for (id, key) in &old.keys {
             if self.keys.iter().all(|(other, _)| other != id) {
@@ -107,7 +108,7 @@ impl KeyRing {
         self
     }
 
-    /// Returns what stands before something that is wrapped now, and the ring's key that wraps.
+    /// Returns the header for newly wrapped keys, and the wrapping key.
     pub(super) fn current(&self) -> Result<(Vec<u8>, &Key)> {
         let (id, key) = self
             .keys
@@ -118,7 +119,7 @@ impl KeyRing {
         Ok((header, key))
     }
 
-    /// Parts something that was wrapped into what stands before it and the rest, and returns the ring's key that wrapped it.
+    /// Splits a wrapped key into its header and the rest. Returns them with the ring's key that wrapped it.
     pub(super) fn part<'a>(&self, wrapped: &'a [u8]) -> Result<(&'a [u8], &'a [u8], &Key)> {
         let id = ring_key(wrapped)?;
         let found = self.keys.iter().find(|(own, _)| own == id);
@@ -140,19 +141,19 @@ impl KeyRing {
         let (header, sealed, key) = self.part(wrapped)?;
         let plain = decrypt(key, &[header, aad].concat(), sealed).map_err(|error| {
             let id = ring_key(wrapped).unwrap_or_default();
-            let message = format!("key `{id}` of the key ring does not unwrap what is stored");
+            let message = format!("key `{id}` of the key ring cannot unwrap a stored key");
             Error::new(ErrorKind::Unauthorized, message).with_source(error)
         })?;
         Key::from_slice(&Zeroizing::new(plain)).ok_or_else(super::damaged)
     }
 
-    /// Whether a key is wrapped with the one that wraps now.
+    /// Returns whether a key is wrapped with the current wrapping key.
     pub(crate) fn is_current(&self, wrapped: &[u8]) -> bool {
         ring_key(wrapped).is_ok_and(|id| id == self.current_id())
     }
 }
 
-/// The id of the ring's key that a key is wrapped with.
+/// Returns the id of the ring's key that a key is wrapped with.
 fn ring_key(wrapped: &[u8]) -> Result<&str> {
     let [VERSION, len, rest @ ..] = wrapped else {
         return Err(super::damaged());
@@ -165,7 +166,7 @@ fn ring_key(wrapped: &[u8]) -> Result<&str> {
 fn missing(id: &str) -> Error {
     Error::new(
         ErrorKind::Unauthorized,
-        format!("the key ring has no key `{id}`, which what is stored is wrapped with"),
+        format!("the key ring has no key `{id}`, which wraps a stored key"),
     )
 }
 
@@ -207,7 +208,7 @@ mod tests {
             (format!(":{key}"), "an id must be"),
             (format!("{}:{key}", "i".repeat(33)), "an id must be"),
             (format!("a b:{key}"), "an id must be"),
-            (format!("a:{key},a:{key}"), "key `a` is there twice"),
+            (format!("a:{key},a:{key}"), "key `a` is listed twice"),
             (format!("a:{key},b:{short}"), "key `b` is not 32 bytes"),
             (format!("a:{key},"), "expected `id:base64`"),
             (format!("a:{}", &key[1..]), "key `a` is not 32 bytes"),

@@ -1,4 +1,4 @@
-//! A tenant's key, and what is made of it: hashes of names, content keys, and the wrapping of person keys.
+//! A tenant's key, and its uses: hashes of names, content keys, and the wrapping of person keys.
 
 use std::fmt;
 
@@ -9,42 +9,42 @@ use zeroize::Zeroizing;
 
 use super::{Key, KeyRing, PersonKey, Place, decrypt, encrypt};
 
-/// What a wrapped tenant key is bound to, whatever store it stands in.
+/// The table that a wrapped tenant key is bound to, in every store.
 const TENANT_KEYS: &str = "tenant_keys";
-/// What a wrapped person key is bound to.
+/// The table that a wrapped person key is bound to.
 const PERSON_KEYS: &str = "person_keys";
 
-/// A tenant's key, unwrapped: three keys derived from it, each for one use.
+/// An unwrapped tenant key: three keys derived from it, one for each use.
 pub(crate) struct TenantKey {
     tenant: TenantId,
     /// Hashes names.
     names: Hmac<Sha256>,
     /// Derives content keys.
     contents: Hmac<Sha256>,
-    /// Derives what wraps person keys, with a key of the ring: when that is retired, a person's key that was destroyed before
-    /// cannot be had from an old copy of the store any more.
+    /// Derives the keys that wrap person keys, together with a key of the ring. After that ring key is retired, a person's key
+    /// that was destroyed before cannot be recovered from an old copy of the store.
     persons: Hmac<Sha256>,
     ring: KeyRing,
 }
 
 impl TenantKey {
-    /// Makes a tenant's key. Returns it with what is to be stored of it.
+    /// Creates a tenant's key. Returns it with its wrapped form for the store.
     pub(crate) fn generate(ring: &KeyRing, tenant: TenantId) -> Result<(Self, Vec<u8>)> {
         let key = Key::random()?;
         let wrapped = ring.wrap(&place(tenant), &key)?;
         Ok((Self::derive(ring, tenant, &key), wrapped))
     }
 
-    /// Unwraps what was stored.
+    /// Unwraps a stored key.
     ///
     /// # Errors
-    /// [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) where the ring is not the one that it was wrapped with.
+    /// [`ErrorKind::Unauthorized`](konstruct_core::ErrorKind::Unauthorized) if the ring lacks the key that it was wrapped with.
     pub(crate) fn unwrap(ring: &KeyRing, tenant: TenantId, wrapped: &[u8]) -> Result<Self> {
         let key = ring.unwrap(&place(tenant), wrapped)?;
         Ok(Self::derive(ring, tenant, &key))
     }
 
-    /// Wraps it with the ring's first key; `None` if it is already.
+    /// Wraps it with the ring's first key; `None` if it already is.
     pub(crate) fn rewrap(
         ring: &KeyRing,
         tenant: TenantId,
@@ -69,15 +69,16 @@ impl TenantKey {
         }
     }
 
-    /// Returns whose it is.
+    /// Returns the tenant.
     pub(crate) fn tenant(&self) -> TenantId {
         self.tenant
     }
 
-    /// Returns the hash of a name, for keys and indexes: equal names give equal hashes for ever, and another tenant's differ.
+    /// Returns the hash of a name, for keys and indexes. Equal names of a tenant always have equal hashes; those of other tenants
+    /// differ.
     pub(crate) fn hash(&self, label: &str, bytes: &[u8]) -> [u8; 16] {
         let mut mac = self.names.clone();
-        // The length keeps (label, bytes) apart from every other split of the same text.
+        // With the length, no other pair of label and bytes has the same input.
         mac.update(&(label.len() as u64).to_be_bytes());
         mac.update(label.as_bytes());
         mac.update(bytes);
@@ -87,12 +88,12 @@ impl TenantKey {
         hash
     }
 
-    /// Returns the id of a person: a keyed hash of the channel and of what it calls them.
+    /// Returns the id of a person: a keyed hash of the channel and its id of the person.
     pub(crate) fn person(&self, channel: &str, id: &str) -> PersonId {
         PersonId::from_bytes(self.hash("person", format!("{channel}:{id}").as_bytes()))
     }
 
-    /// Derives the key of a record from the keys of its persons, which are in the order of their ids.
+    /// Derives the key of a record from the keys of its persons, sorted by id.
     pub(super) fn content_key(&self, persons: &[&PersonKey]) -> Key {
         let mut parts = Zeroizing::new(Vec::with_capacity(48 * persons.len()));
         for person in persons {
@@ -102,7 +103,7 @@ impl TenantKey {
         derived(self.contents.clone(), &parts)
     }
 
-    /// Wraps a person's key, for the row of that person.
+    /// Wraps a person's key for the row of that person.
     pub(crate) fn wrap_person(&self, person: PersonId, key: &PersonKey) -> Result<Vec<u8>> {
         let (mut wrapped, ring_key) = self.ring.current()?;
         let wrapping = derived(self.persons.clone(), ring_key.as_bytes());
@@ -111,7 +112,7 @@ impl TenantKey {
         Ok(wrapped)
     }
 
-    /// Wraps a person's key with the ring's first key; `None` if it is already.
+    /// Wraps a person's key with the ring's first key; `None` if it already is.
     pub(crate) fn rewrap_person(
         &self,
         person: PersonId,
@@ -150,14 +151,14 @@ impl TenantKey {
     }
 }
 
-/// Whether they hash alike, and so are one key.
+/// Equal keys have equal hashes.
 impl PartialEq for TenantKey {
     fn eq(&self, other: &Self) -> bool {
         self.tenant == other.tenant && self.hash("key", &[]) == other.hash("key", &[])
     }
 }
 
-/// Without the keys.
+/// Does not print the keys.
 impl fmt::Debug for TenantKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TenantKey").field(&self.tenant).finish()
@@ -210,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_key_is_of_no_use_to_another() {
+    fn a_tenants_key_does_not_open_for_another_tenant() {
         let (ring, _, wrapped) = made(TenantId::new());
         let error = TenantKey::unwrap(&ring, TenantId::new(), &wrapped).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
     }
 
     #[test]
-    fn rewrapping_changes_the_wrapping_alone() {
+    fn rewrapping_changes_only_the_wrapping() {
         let tenant = TenantId::new();
         let (old, key, wrapped) = made(tenant);
         let new = KeyRing::generate().unwrap();
@@ -258,16 +259,19 @@ mod tests {
         let both = new.clone().with_old(&old);
         let again = TenantKey::rewrap(&both, tenant, &wrapped).unwrap().unwrap();
         let present = TenantKey::unwrap(&both, tenant, &again).unwrap();
-        let anew = present
+        let rewrapped = present
             .rewrap_person(person, own.id, &in_an_old_copy)
             .unwrap()
             .unwrap();
-        // Whoever has the present copy, the present ring and an old copy opens what is kept, and not what was destroyed.
+        // With the current copy, the current ring and an old copy, existing keys open but destroyed ones do not.
         let held = TenantKey::unwrap(&new, tenant, &again).unwrap();
-        let read = held.unwrap_person(person, own.id, &anew).unwrap();
+        let read = held.unwrap_person(person, own.id, &rewrapped).unwrap();
         assert_eq!(read.key.as_bytes(), own.key.as_bytes());
         let lost = held.unwrap_person(person, own.id, &in_an_old_copy);
         assert_eq!(lost.unwrap_err().kind(), ErrorKind::Unauthorized);
-        assert_eq!(held.rewrap_person(person, own.id, &anew).unwrap(), None);
+        assert_eq!(
+            held.rewrap_person(person, own.id, &rewrapped).unwrap(),
+            None
+        );
     }
 }

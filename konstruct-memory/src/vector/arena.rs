@@ -1,27 +1,27 @@
-//! The vectors, in a byte a number or as they are.
+//! Stores of vectors, quantised to a byte a number or exact.
 
 use super::{kernel, top::Top};
 
-/// The numbers that are compared at once: a row is as long as a multiple of it.
+/// The numbers compared at once: the length of a row is a multiple of it.
 const STEP: usize = 64;
-/// The most dimensions: so many products of the largest numbers are still an `i32`.
+/// The most dimensions: this many products of the largest numbers still fit into an `i32`.
 const LARGEST: usize = 4096;
-/// How many rows are scored before the best of them are kept.
+/// The number of rows scored before the best of them are kept.
 const BLOCK: usize = 256;
-/// What zero is as a byte: the processor multiplies unsigned bytes by signed ones.
+/// The byte that represents zero, because the processor multiplies unsigned bytes by signed ones.
 const ZERO: u8 = 128;
 
-/// A vector in a byte a number: each times `scale` is what it was, to half a step.
+/// A vector quantised to a byte a number. Each number times `scale` is the original, to half a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quantised {
-    /// What one step is worth.
+    /// The value of one step.
     pub scale: f32,
     /// The numbers, from -127 to 127.
     pub numbers: Vec<i8>,
 }
 
 impl Quantised {
-    /// Rounds a vector.
+    /// Quantises a vector.
     ///
     /// ```
     /// use konstruct_memory::Quantised;
@@ -40,7 +40,7 @@ impl Quantised {
     }
 }
 
-/// What a vector's numbers are divided by, so that the largest becomes `most`.
+/// Returns the divisor of a vector's numbers by which the largest becomes `most`.
 fn step(vector: &[f32], most: f32) -> f32 {
     let largest = vector
         .iter()
@@ -52,10 +52,11 @@ fn step(vector: &[f32], most: f32) -> f32 {
     }
 }
 
-/// Vectors in a byte a number, with what each is times of.
+/// Quantised vectors, each with its scale.
 ///
-/// A score is the dot product with the question: of vectors of length 1, their cosine. It is exact but for the rounding of the vectors
-/// (about a hundredth), so ask for some more than are needed and order those by [`dot`](super::dot). The same vectors give the
+/// A score is the dot product with the question, which is the cosine for vectors of length 1. The quantisation causes an error of
+/// about a hundredth, so request some more than are needed and rank those by [`dot`](super::dot). The same vectors have the same
+/// scores on every processor.
 /// same scores on every processor.
 ///
 /// ```
@@ -69,14 +70,14 @@ fn step(vector: &[f32], most: f32) -> f32 {
 #[derive(Clone, Debug)]
 pub struct Arena {
     dim: usize,
-    /// The bytes of a row: `dim`, filled up.
+    /// The bytes of a row: `dim`, padded.
     stride: usize,
     scales: Vec<f32>,
     rows: Vec<u8>,
 }
 
 impl Arena {
-    /// Makes an empty arena.
+    /// Creates an empty arena.
     ///
     /// # Panics
     /// `dim` is 0 or above 4096.
@@ -98,17 +99,17 @@ impl Arena {
         self.dim
     }
 
-    /// Returns how many vectors there are. Their slots are 0 to one less.
+    /// Returns the number of vectors. Their slots are 0 to one less.
     pub fn len(&self) -> usize {
         self.scales.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.scales.is_empty()
     }
 
-    /// Returns how many bytes the vectors take.
+    /// Returns the bytes that the vectors take.
     pub fn bytes(&self) -> usize {
         self.rows.len() + self.scales.len() * size_of::<f32>()
     }
@@ -116,15 +117,15 @@ impl Arena {
     /// Adds a vector and returns its slot.
     ///
     /// # Panics
-    /// It is of another dimension.
+    /// The vector has another dimension.
     pub fn push(&mut self, vector: &[f32]) -> usize {
         self.push_quantised(&Quantised::new(vector))
     }
 
-    /// Adds a vector that is rounded already and returns its slot.
+    /// Adds a quantised vector and returns its slot.
     ///
     /// # Panics
-    /// It is of another dimension.
+    /// The vector has another dimension.
     pub fn push_quantised(&mut self, vector: &Quantised) -> usize {
         self.check(vector.numbers.len());
         self.scales.push(vector.scale);
@@ -134,19 +135,19 @@ impl Arena {
         slot
     }
 
-    /// Puts a vector in the place of another.
+    /// Replaces the vector of a slot.
     ///
     /// # Panics
-    /// There is no such slot, or the vector is of another dimension.
+    /// The slot does not exist, or the vector has another dimension.
     pub fn replace(&mut self, slot: usize, vector: &[f32]) {
         self.check(vector.len());
         self.set(slot, &Quantised::new(vector));
     }
 
-    /// Removes a vector: the last one takes its slot.
+    /// Removes a vector. The last vector takes its slot.
     ///
     /// # Panics
-    /// There is no such slot.
+    /// The slot does not exist.
     pub fn swap_remove(&mut self, slot: usize) {
         self.scales.swap_remove(slot);
         let last = self.len() * self.stride;
@@ -154,10 +155,10 @@ impl Arena {
         self.rows.truncate(last);
     }
 
-    /// Returns the scores of all, by slot.
+    /// Returns all scores, by slot.
     ///
     /// # Panics
-    /// The question is of another dimension.
+    /// The question has another dimension.
     pub fn scores(&self, query: &[f32]) -> Vec<f32> {
         let query = self.query(query);
         let mut products = vec![0; self.len()];
@@ -168,10 +169,10 @@ impl Arena {
             .collect()
     }
 
-    /// Returns the `k` slots with the highest scores, the best first; of equal scores the lower slot.
+    /// Returns the `k` slots with the highest scores, best first. Of equal scores, the lower slot comes first.
     ///
     /// # Panics
-    /// The question is of another dimension.
+    /// The question has another dimension.
     pub fn top(&self, query: &[f32], k: usize) -> Vec<(usize, f32)> {
         let query = self.query(query);
         let mut top = Top::new(k);
@@ -214,20 +215,20 @@ impl Arena {
     }
 }
 
-/// A question, rounded 32 times finer than the vectors are: its own rounding does not show.
+/// A question, quantised 32 times finer than the vectors, so that its own error is negligible.
 #[derive(Debug)]
 pub(super) struct Query {
     scale: f32,
-    /// The numbers whole, and in two parts: 32 times the coarse and the fine.
+    /// The numbers, and their two parts: 32 times the coarse plus the fine.
     pub(super) whole: Vec<i16>,
     pub(super) coarse: Vec<i8>,
     pub(super) fine: Vec<i8>,
-    /// What a product is too high by, since the rows' zero is 128.
+    /// The excess of a product, because zero is stored as 128 in the rows.
     pub(super) excess: i32,
 }
 
 impl Query {
-    /// How many fine steps are a coarse one.
+    /// The fine steps of a coarse one.
     pub(super) const FINER: i16 = 32;
 
     #[expect(clippy::cast_possible_truncation, reason = "at most 127 times 32")]
@@ -261,7 +262,7 @@ impl Query {
     }
 }
 
-/// Vectors as they are: four times the bytes of an [`Arena`], and no rounding.
+/// Exact vectors: four times the bytes of an [`Arena`], without quantisation.
 #[derive(Clone, Debug)]
 pub struct Flat {
     dim: usize,
@@ -269,7 +270,7 @@ pub struct Flat {
 }
 
 impl Flat {
-    /// Makes an empty one.
+    /// Creates an empty store.
     ///
     /// # Panics
     /// `dim` is 0.
@@ -282,16 +283,16 @@ impl Flat {
     /// Adds a vector.
     ///
     /// # Panics
-    /// It is of another dimension.
+    /// The vector has another dimension.
     pub fn push(&mut self, vector: &[f32]) {
         assert_eq!(vector.len(), self.dim, "a vector is of another dimension");
         self.rows.extend(vector);
     }
 
-    /// Returns the `k` vectors with the highest scores, the best first; of equal scores the earlier one.
+    /// Returns the `k` vectors with the highest scores, best first. Of equal scores, the earlier one comes first.
     ///
     /// # Panics
-    /// The question is of another dimension.
+    /// The question has another dimension.
     pub fn top(&self, query: &[f32], k: usize) -> Vec<(usize, f32)> {
         assert_eq!(query.len(), self.dim, "a vector is of another dimension");
         let mut top = Top::new(k);
@@ -312,7 +313,7 @@ mod tests {
     use super::*;
     use crate::vector::dot;
 
-    /// A vector of length 1 that a seed decides.
+    /// Returns a pseudo-random vector of length 1.
     fn vector(dim: usize, seed: u64) -> Vec<f32> {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut next = || {
@@ -362,7 +363,7 @@ mod tests {
     #[test]
     fn the_top_is_what_a_full_sort_gives() {
         let mut arena = Arena::new(32);
-        // Each vector twice: of equals the lower slot comes first.
+        // Each vector twice: the lower slot of two equal ones comes first.
         (0..1000).for_each(|seed| _ = arena.push(&vector(32, seed % 500)));
         let query = vector(32, 9999);
         let mut sorted: Vec<(usize, f32)> = arena.scores(&query).into_iter().enumerate().collect();

@@ -1,6 +1,6 @@
-//! The inner loops. Each stands once in plain Rust, which the compiler turns into the vector instructions of the level it is compiled
-//! for; the level is chosen when the program runs. Only the product of bytes is written out, for processors that have an
-//! instruction for it. All levels give the same numbers, bit by bit.
+//! The inner loops. Each is written once in plain Rust, and compiled for several levels of vector instructions; the level is
+//! chosen at run time. Only the product of bytes is hand-written, for processors with an instruction for it. All levels return
+//! the same numbers, bit by bit.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use super::arena::Query;
 
 static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);
 
-/// The lanes of a sum of `f32`: their order is fixed, so that it does not depend on the processor. So many keep four of the widest
-/// registers busy at a time.
+/// The lanes of a sum of `f32`. Their order is fixed, so that the result does not depend on the processor. This many keep four of
+/// the widest registers busy.
 const LANES: usize = 64;
 
-/// Returns the dot product of two vectors of one length.
+/// Returns the dot product of two vectors of the same length.
 ///
 /// ```
 /// assert_eq!(konstruct_memory::dot(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]), 32.0);
@@ -77,7 +77,7 @@ fn products_plain(query: &Query, rows: &[u8], products: &mut [i32]) {
     for (row, product) in rows.chunks_exact(query.whole.len()).zip(products) {
         let each = query.whole.iter().zip(row);
         let sum = each.fold(0i32, |sum, (a, b)| {
-            // What is too high may pass the limit of `i32` and comes back below it.
+            // The excess may overflow the `i32`; subtracting it wraps back.
             sum.wrapping_add(i32::from(*a) * i32::from(*b))
         });
         *product = sum.wrapping_sub(query.excess);

@@ -1,5 +1,5 @@
-//! Exact search among the vectors of one tenant: small enough to read all of them, so nothing is missed, a removal is a removal, and
-//! there is no index to build.
+//! Exact search over the vectors of one tenant, which are few enough to read all. Nothing is missed, removals are immediate, and
+//! no index has to be built.
 
 mod arena;
 mod kernel;

@@ -6,9 +6,9 @@ use std::{cmp::Ordering, collections::BinaryHeap};
 #[derive(Debug)]
 pub(super) struct Top {
     k: usize,
-    /// The worst of them on top.
+    /// The kept ones, the worst on top.
     kept: BinaryHeap<Worst>,
-    /// What is not above this is not kept.
+    /// Scores must be above this to be kept.
     least: f32,
 }
 
@@ -29,7 +29,7 @@ impl Top {
         Self { k, kept, least }
     }
 
-    /// Offers the next slot; slots come in order.
+    /// Offers the next slot; slots must be in order.
     #[inline]
     pub(super) fn offer(&mut self, slot: usize, score: f32) {
         if score > self.least || (self.kept.len() < self.k && !score.is_nan()) {
@@ -47,7 +47,7 @@ impl Top {
         }
     }
 
-    /// Returns them, the best first.
+    /// Returns the kept ones, best first.
     pub(super) fn into_sorted(self) -> Vec<(usize, f32)> {
         let sorted = self.kept.into_sorted_vec();
         sorted

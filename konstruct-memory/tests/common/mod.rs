@@ -1,14 +1,15 @@
-//! What the tests of both stores begin with: a message, and the claim of what is ready.
+//! Helpers for the tests of both stores: a message, and the claim of a ready conversation.
 
 use std::time::Duration;
 
 use konstruct_core::{
-    AccountId, Actor, Body, ChannelKind, ConnectionId, Content, ConversationRef, IdKind, Inbound,
-    RoutedEvent, Timestamp, WorkerId,
+    AccountId, ChannelKind, ConnectionId, ConversationRef, Inbound, Timestamp,
+    id::WorkerId,
+    message::{Actor, Body, Content, IdKind, RoutedEvent},
     store::{Claim, ClaimRequest, Mailbox},
 };
 
-/// A message of a place, with its ids.
+/// Returns a message in a place, with its ids.
 pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &str) -> RoutedEvent {
     RoutedEvent {
         connection,
@@ -28,7 +29,7 @@ pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &st
     }
 }
 
-/// Claims what is ready, if anything is, for a worker of its own.
+/// Claims a ready conversation, if there is one, for a new worker.
 pub(crate) async fn claimed(store: &(impl Mailbox + ?Sized), lease: Duration) -> Option<Claim> {
     let request = ClaimRequest::new(WorkerId::new(), lease);
     store.claim(request).await.unwrap().conversation()

@@ -1,4 +1,4 @@
-//! The suite bites: a store with one fault fails the case that is about it.
+//! Tests of the suite: a store with one fault fails the cases about it.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, Result, RoutedEvent, TenantId,
+    ConversationId, Result, TenantId,
+    message::RoutedEvent,
     store::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, ConversationCursor,
         ConversationSummary, Fed, History, ItemEntry, Loaded, Mailbox, Store, Stored,
@@ -23,28 +24,28 @@ use konstruct_core::{
 
 use crate::store::in_memory;
 
-/// What a broken store does wrong.
+/// The fault of a broken store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// None: the wrapper itself is right.
+    /// None: tests the wrapper itself.
     Nothing,
-    /// It takes every delivery of an event for a new one.
+    /// Accepts every redelivery of an event as new.
     NoDedupe,
-    /// It takes an append for that of whoever holds the conversation now.
+    /// Accepts an append under any claim as that of the current holder.
     NoFence,
-    /// It shows what belongs to anybody.
+    /// Shows data of other tenants.
     LeakingTenant,
-    /// It knows no cap.
+    /// Ignores the cap.
     NoCap,
-    /// It makes no conversation ready again that was claimed when an event came in.
+    /// Does not make a conversation ready again if an event arrived while it was claimed.
     DeafRelease,
-    /// It writes the money and the inbox and not the rest, when there is no money.
+    /// Writes the money and the inbox but nothing else, when the budget is exceeded.
     HalfAppend,
-    /// It forgets that a timer was set.
+    /// Forgets timers.
     NoTimers,
-    /// It wakes nobody.
+    /// Wakes nobody.
     NoWaking,
-    /// It leaves out the last of what was said.
+    /// Omits the last message.
     LostWords,
 }
 
@@ -77,7 +78,7 @@ impl Broken {
         Ok(&*self.inner)
     }
 
-    /// The tenants that are looked at for one.
+    /// Returns the tenants whose data a tenant sees.
     fn seen_by(&self, tenant: TenantId) -> Vec<TenantId> {
         let mut tenants = vec![tenant];
         if self.fault == Fault::LeakingTenant {
@@ -245,7 +246,7 @@ fn says_something(stored: &Stored) -> bool {
     record.is_some_and(|record| record.says_something())
 }
 
-/// The cases that fail on a store with a fault. A case that waits for what never comes is given up soon.
+/// Returns the cases that fail on a store with a fault. A case that waits forever is ended soon.
 async fn failures(fault: Fault, cases: &[&'static str]) -> Vec<&'static str> {
     let mut failed = Vec::new();
     for case in cases {

@@ -1,4 +1,4 @@
-//! What was erased is gone: from the store, from late hands, and from the file.
+//! Erased data is gone: from the store, from late writers, and from the file.
 
 use std::{
     path::Path,
@@ -10,8 +10,10 @@ use std::{
 };
 
 use konstruct_core::{
-    Actor, ConnectionId, Depth, Erase, ErasureReceipt, IdKind, PersonId, Remnant, TenantId, Until,
-    WorkerId,
+    ConnectionId, Depth, Erase, PersonId, TenantId,
+    id::WorkerId,
+    memory::{ErasureReceipt, Remnant, Until},
+    message::{Actor, IdKind},
     store::{Accepted, Append, AppendOutcome, Archive as _, Claim, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Redb};
@@ -19,12 +21,12 @@ use redb::{ReadableDatabase as _, ReadableTable as _};
 
 use crate::{
     common::{claimed, message},
-    seal::{sent, stands_in},
+    seal::{contains, sent},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Has somebody say something in a place, and returns who, under the claim of it.
+/// Accepts a message in a place. Returns the sender and a claim of the conversation.
 async fn heard(
     store: &Redb,
     (tenant, connection): (TenantId, ConnectionId),
@@ -60,7 +62,7 @@ async fn erase(store: &Redb, tenant: TenantId, what: Erase, depth: Depth) -> Era
     store.erase(tenant, what, depth).await.unwrap()
 }
 
-/// A copy of the file from before the erasure, with the row of the key put back by nobody: it opens, and reads nothing.
+/// A copy of the records from before the erasure, restored without the person's key, does not open.
 #[tokio::test]
 async fn without_a_persons_key_nothing_that_names_them_opens() {
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +93,7 @@ async fn without_a_persons_key_nothing_that_names_them_opens() {
     assert_eq!((again.records, again.keys, again.remains.len()), (0, 0, 0));
 }
 
-/// Whoever read before an erasure must not write after it, whether it is committed yet or not.
+/// A worker that read before an erasure must not write after it, whether it is committed yet or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_late_writer_does_not_bring_it_back() {
     let store = Redb::in_memory().unwrap();
@@ -99,7 +101,7 @@ async fn a_late_writer_does_not_bring_it_back() {
     for _ in 0..50 {
         let (claim, ann) = heard(&store, office, ("C1", "U-ann")).await;
         let stop = Arc::new(AtomicBool::new(false));
-        // A worker that claims whatever it can and writes what it has read.
+        // A worker that claims everything it can, and writes back what it has read.
         let worker = tokio::spawn({
             let (store, stop) = (store.clone(), Arc::clone(&stop));
             async move {
@@ -141,7 +143,7 @@ async fn a_late_writer_does_not_bring_it_back() {
     }
 }
 
-/// The bytes of records as they stand in the file: sealed, so they are found by what is known of them.
+/// Counts the sealed records of a conversation in the file, by their row keys.
 fn sealed_rows(path: &Path, conversation: &Claim) -> usize {
     let file = std::fs::read(path).unwrap();
     let id = conversation.conversation.as_bytes();
@@ -154,7 +156,7 @@ async fn a_physical_erasure_leaves_nothing_in_the_file() {
     let path = folder.path().join("store");
     let store = Redb::open(&path).unwrap();
     let office = (TenantId::new(), ConnectionId::new());
-    // The keys of rows are not sealed: they are the markers that can be looked for.
+    // Keys of rows are not sealed, so they serve as markers.
     let table = "canaries";
     let mut markers = Vec::new();
     for n in 0..100 {
@@ -172,7 +174,7 @@ async fn a_physical_erasure_leaves_nothing_in_the_file() {
     append(&store, &other, 0, &[], "stays").await;
     let held = |markers: &[String]| {
         let mut marked = markers.iter();
-        marked.any(|marker| stands_in(&path, marker))
+        marked.any(|marker| contains(&path, marker))
     };
     assert!(held(&markers), "they were there");
     erase(&store, office.0, Erase::Tenant, Depth::Logical).await;
@@ -186,7 +188,7 @@ async fn a_physical_erasure_leaves_nothing_in_the_file() {
             .iter()
             .all(|remains| remains.until != Until::Rewritten)
     );
-    // The store goes on, on the new file.
+    // The store continues with the new file.
     let kept = async |store: &Redb| {
         assert_eq!(readable(store, &other).await, [true]);
         let row = store.get_row(None, "t", "stays").await.unwrap();
@@ -202,7 +204,7 @@ async fn a_physical_erasure_leaves_nothing_in_the_file() {
     assert_eq!(entries, 1, "a copy is left beside the file");
 }
 
-/// The values of a table of a file.
+/// Returns the values of a table of a file.
 fn values(path: &Path, table: &str) -> Vec<Vec<u8>> {
     let db = redb::Database::open(path).unwrap();
     let table = redb::TableDefinition::<&[u8], &[u8]>::new(table);
@@ -211,7 +213,7 @@ fn values(path: &Path, table: &str) -> Vec<Vec<u8>> {
     rows.map(|row| row.unwrap().1.value().to_vec()).collect()
 }
 
-/// How many of these rows a file holds, by their last 32 bytes.
+/// Counts these rows in a file, by their last 32 bytes.
 fn held(path: &Path, rows: &[Vec<u8>]) -> usize {
     let file = std::fs::read(path).unwrap();
     let windows: std::collections::HashSet<_> = file.windows(32).collect();
@@ -221,7 +223,7 @@ fn held(path: &Path, rows: &[Vec<u8>]) -> usize {
     held.count()
 }
 
-/// A person's wrapped key and blanked records leave the file too.
+/// A person's wrapped key and erased records leave the file too.
 #[tokio::test]
 async fn a_person_is_erased_from_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +235,7 @@ async fn a_person_is_erased_from_the_file() {
     for n in 0..100 {
         append(&store, &claim, n, &[ann], "canary").await;
     }
-    // As it stands on the disk: what an older copy of the file would hold.
+    // The file as it is on the disk, like an older copy.
     let copy = folder.path().join("copy");
     std::fs::copy(&path, &copy).unwrap();
     let mut sealed = values(&copy, "log");

@@ -8,8 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConnectionId, DocumentFormat, EmbedContext, Embedder, Error, ErrorKind, IndexProgress,
-    KnowledgeStore as _, MemoryStore as _, NewDocument, Result, TenantId, WorkerId,
+    ConnectionId, DocumentFormat, Embedder, Error, ErrorKind, MemoryStore as _, NewDocument,
+    Result, TenantId,
+    embed::EmbedContext,
+    id::WorkerId,
+    memory::{IndexProgress, KnowledgeStore as _},
     store::{Append, ClaimRequest, Mailbox as _},
 };
 use konstruct_memory::Redb;
@@ -17,13 +20,13 @@ use tokio::sync::Semaphore;
 
 use crate::{common::message, seal::sent};
 
-/// Fails for some tenants, never ends for others, or waits, and notes for whom it is asked.
+/// An embedder that fails for some tenants, hangs for others, or waits, and records the tenants of its calls.
 #[derive(Debug, Default)]
 struct Picky {
     fails: Mutex<Vec<TenantId>>,
     hangs: Mutex<Vec<TenantId>>,
     asked: Mutex<Vec<TenantId>>,
-    /// Where every call waits for a permit.
+    /// If set, every call waits for a permit.
     gate: Option<Semaphore>,
 }
 
@@ -58,7 +61,7 @@ impl Embedder for Picky {
     }
 }
 
-/// Has a tenant learn a document, and somebody say something.
+/// Adds a document and a message of a tenant.
 async fn fill(store: &Redb, tenant: TenantId) {
     let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
     store.put_document(tenant, faq).await.unwrap();
@@ -85,7 +88,7 @@ async fn until(store: &Redb, tenant: TenantId, so: impl Fn(IndexProgress) -> boo
 }
 
 #[tokio::test]
-async fn a_tenant_whose_texts_are_not_embedded_holds_up_nobody() {
+async fn a_tenant_with_a_failing_embedder_delays_nobody() {
     let picky = Arc::new(Picky::default());
     let store = Redb::builder()
         .embedder(Arc::clone(&picky) as _)
@@ -106,7 +109,7 @@ async fn a_tenant_whose_texts_are_not_embedded_holds_up_nobody() {
         })
         .await;
     }
-    // They are tried again by themselves.
+    // They are retried automatically.
     picky.fails.lock().unwrap().clear();
     for tenant in poor {
         until(&store, *tenant, |progress| progress.is_complete()).await;
@@ -114,7 +117,7 @@ async fn a_tenant_whose_texts_are_not_embedded_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn words_do_not_wait_for_an_embedder_that_never_ends() {
+async fn indexing_does_not_wait_for_a_hanging_embedder() {
     let picky = Arc::new(Picky::default());
     let store = Redb::builder()
         .embedder(Arc::clone(&picky) as _)
@@ -129,17 +132,17 @@ async fn words_do_not_wait_for_an_embedder_that_never_ends() {
         })
         .await;
     }
-    // Nor does the end of the store.
+    // Closing the store does not wait for it either.
     drop(store);
 }
 
 #[tokio::test]
-async fn tenants_whose_embedder_hangs_hold_up_no_other() {
+async fn tenants_with_a_hanging_embedder_delay_nobody() {
     let picky = Arc::new(Picky::default());
     let builder = Redb::builder().embedder(Arc::clone(&picky) as _);
     let store = builder.in_memory().unwrap();
     let tenants: Vec<TenantId> = (0..8).map(|_| TenantId::new()).collect();
-    // Those that hang are the first to have their turn.
+    // The tenants that hang have their turn first.
     let (hanging, well) = tenants.split_at(3);
     picky.hangs.lock().unwrap().extend(hanging);
     for tenant in &tenants {
@@ -153,7 +156,7 @@ async fn tenants_whose_embedder_hangs_hold_up_no_other() {
         let asked = asked.iter().filter(|asked| *asked == tenant).count();
         assert_eq!(asked, 1, "one turn of a tenant at a time");
     }
-    // The end of the store ends every lane.
+    // Closing the store ends every lane.
     drop(store);
 }
 
@@ -166,7 +169,7 @@ async fn a_big_backlog_is_embedded_in_turns_with_others() {
     let builder = Redb::builder().embedder(Arc::clone(&picky) as _);
     let store = builder.lanes(NonZeroUsize::MIN).in_memory().unwrap();
     let [first, big, small, last] = [1, 2, 3, 4].map(|n| TenantId::from_bytes([n; 16]));
-    // Has the only lane until the gate opens.
+    // Occupies the only lane until the gate opens.
     let faq = NewDocument::new("FAQ", DocumentFormat::Text, "We are open from ten to six.");
     store.put_document(first, faq).await.unwrap();
     for n in 0..150 {
@@ -175,7 +178,7 @@ async fn a_big_backlog_is_embedded_in_turns_with_others() {
         store.put_document(big, document).await.unwrap();
     }
     fill(&store, small).await;
-    // Words are indexed in turn: when the last one's are, those of the others are known to wait for vectors.
+    // Tenants are indexed in turn: when the last one is indexed, the others are queued for embedding.
     fill(&store, last).await;
     until(&store, last, |it| {
         it.records > 0 && it.indexed == it.records
@@ -191,7 +194,7 @@ async fn a_big_backlog_is_embedded_in_turns_with_others() {
     assert_eq!(asked[..3], [first, big, small], "one after the other");
 }
 
-/// Writes something of the tenant's while texts are embedded, and counts how often they are.
+/// An embedder that writes to the tenant's memory during a call, and counts the embedded texts.
 #[derive(Debug, Default)]
 struct Busy {
     store: std::sync::OnceLock<Redb>,
@@ -225,7 +228,7 @@ impl Embedder for Busy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_embedded_is_not_asked_for_again_when_something_came_between() {
+async fn vectors_are_reused_after_a_conflict() {
     let busy = Arc::new(Busy::default());
     let builder = Redb::builder().embedder(Arc::clone(&busy) as _);
     let store = builder.in_memory().unwrap();

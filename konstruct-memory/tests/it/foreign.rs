@@ -1,15 +1,20 @@
-//! An employee whose memory is not a part of its store.
+//! An employee with a memory that is separate from its store.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Actor, Addressing, Audience, ChannelKind, ChannelRef, Clock as _, ConversationKind,
-    ConversationRef, Depth, Document, DocumentFormat, Employee, Erase, FactOwner, FactStore as _,
-    Facts, Find, Hit, IdKind, Inbound, KnowledgeStore as _, MemoryStore as _, ModelRequest,
-    NewDocument, NewFact, PersonId, Quote, Recall, Result, Scope, TenantId, Timestamp, TurnLimits,
-    Workforce,
-    memory::{Candidate, PassageSearch, Question, ScanMemory, Section},
+    AccountId, Audience, ChannelKind, Clock as _, ConversationRef, Depth, Document, DocumentFormat,
+    Employee, Erase, Hit, Inbound, MemoryStore as _, NewDocument, PersonId, Recall, Result,
+    TenantId, Timestamp, Workforce,
+    channel::Find,
+    employee::TurnLimits,
+    llm::ModelRequest,
+    memory::{
+        Candidate, ChannelRef, FactOwner, FactStore as _, Facts, KnowledgeStore as _, NewFact,
+        PassageSearch, Question, Quote, ScanMemory, Scope, Section,
+    },
+    message::{Actor, Addressing, ConversationKind, IdKind},
     store::{Archive as _, History as _},
     testkit::{
         Answer, ReferenceItems, ScriptedChannel, ScriptedModel, VirtualClock, World, message,
@@ -18,7 +23,7 @@ use konstruct_core::{
 use konstruct_memory::{Oracle, terms};
 use tokio::{sync::Notify, time::timeout};
 
-/// Splits nothing, and finds what shares a word with the question.
+/// A search that does not split documents, and finds passages that share a word with the question.
 #[derive(Debug)]
 struct Words;
 
@@ -50,11 +55,11 @@ impl PassageSearch for Words {
 
 struct App {
     clock: VirtualClock,
-    /// Keeps the conversations, and has a memory of its own that is not used.
+    /// The store of the conversations. Its own memory is unused.
     store: Oracle,
     memory: ScanMemory,
     model: ScriptedModel,
-    /// Told when the model is asked to learn.
+    /// Notified when the model is asked to learn.
     asked: Arc<Notify>,
     world: World,
     workforce: Workforce,
@@ -63,7 +68,7 @@ struct App {
 /// The most model calls of a test.
 const MOST_CALLS: usize = 20;
 
-/// The employee learns after each message, if it learns.
+/// Builds an app whose employee learns after each message, if at all.
 fn app(learns: bool) -> App {
     let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
     let store = Oracle::new(Arc::new(clock.clone()), None).unwrap();
@@ -78,7 +83,7 @@ fn app(learns: bool) -> App {
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let model = ScriptedModel::new(move |request: &ModelRequest| {
         let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        assert!(call < MOST_CALLS, "the model is asked again and again");
+        assert!(call < MOST_CALLS, "too many model calls");
         if request.system.starts_with("You read what people wrote") {
             learns_now.notify_one();
             Answer::text(
@@ -130,7 +135,7 @@ impl App {
         self.store.catch_up(self.tenant()).await.unwrap();
     }
 
-    /// Somebody says something to the employee in a channel.
+    /// A person writes to the employee in a channel.
     async fn says(&self, person: &str, id: &str, text: &str) {
         let place = ConversationRef {
             kind: ConversationKind::Channel,
@@ -147,12 +152,12 @@ impl App {
         self.happens(event).await;
     }
 
-    /// What the model was shown in its last call.
+    /// Returns the context of the last model call.
     fn shown(&self) -> String {
         format!("{:?}", self.model.calls().pop().unwrap().1)
     }
 
-    /// The person of the first message, and the channel.
+    /// Returns the person of the first message, its quote, and the channel.
     async fn first(&self) -> (PersonId, Quote, ChannelRef) {
         let listed = self.workforce.conversations(None, 9).await.unwrap();
         let summary = &listed[listed.len() - 1];
@@ -199,7 +204,7 @@ async fn a_turn_recalls_from_the_memory_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn learning_reaches_it_and_forgetting_reaches_both() {
+async fn learning_writes_to_it_and_forgetting_erases_from_both() {
     let app = app(true);
     let tells = message("P1", "1", "I ride a tandem", app.clock.now());
     app.happens(tells).await;
@@ -240,13 +245,13 @@ async fn learning_reaches_it_and_forgetting_reaches_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_running_workforce_learns_and_finishes_what_it_began_to_learn() {
+async fn a_running_workforce_learns_and_finishes_at_shutdown() {
     let app = app(true);
     let kind = ChannelKind::new("scripted");
     let tells = message("P1", "1", "I ride a tandem", app.clock.now());
     let tells = tells.on(kind, AccountId("account".into()));
     app.workforce.accept(tells).await.unwrap();
-    // In virtual time: as soon as nothing else goes on.
+    // In virtual time: as soon as everything else is idle.
     let asked = timeout(Duration::from_secs(3_600), app.asked.notified());
     let shutdown = async { asked.await.unwrap() };
     app.workforce.clone().run(shutdown).await;
@@ -255,9 +260,9 @@ async fn a_running_workforce_learns_and_finishes_what_it_began_to_learn() {
     assert_eq!(facts(&app.memory, &app, who).await, ["Rides a tandem"]);
 }
 
-/// Between the erasure from the store and that from the memory, or after the second one failed.
+/// After the erasure from the store, and before that from the memory or after it failed.
 #[tokio::test]
-async fn what_the_memory_has_not_forgotten_yet_is_not_used() {
+async fn facts_of_an_erased_person_are_not_used() {
     let app = app(false);
     app.says("U1", "1", "I ride a tandem").await;
     let (person, quote, channel) = app.first().await;

@@ -1,4 +1,4 @@
-//! `kill -9` at any instant loses nothing that was answered: a process of its own is killed, again and again.
+//! `kill -9` at any moment loses nothing that was acknowledged: a child process is killed repeatedly.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -7,20 +7,21 @@ use std::{
 };
 
 use konstruct_core::{
-    ConnectionId, TenantId, WorkerId,
+    ConnectionId, TenantId,
+    id::WorkerId,
     store::{Accepted, ClaimRequest, History as _, Mailbox as _},
 };
 use konstruct_memory::Redb;
 
 use crate::common::message;
 
-/// Where the process that will be killed keeps its store; unset in every other run.
+/// The store of the process to be killed; unset in normal runs.
 const STORE: &str = "KONSTRUCT_TEST_KILLED_STORE";
 
 const TENANT: TenantId = TenantId::from_bytes([5; 16]);
 const CONNECTION: ConnectionId = ConnectionId::from_bytes([6; 16]);
 
-/// The process that will be killed: eight callers write without end, and each says what was answered.
+/// The process to be killed: eight callers write endlessly, and each prints what was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_killed() {
     let Ok(path) = std::env::var(STORE) else {
@@ -43,7 +44,7 @@ async fn the_killed() {
     callers.join_all().await;
 }
 
-/// Runs it until it has answered so many, kills it, and returns all that it said.
+/// Runs it until this many events are acknowledged, kills it, and returns all ids that it printed.
 fn answered(path: &Path, many: usize) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::the_killed", "--nocapture"])
@@ -64,14 +65,14 @@ fn answered(path: &Path, many: usize) -> Vec<String> {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it had said before it died counts as well; its last line may be cut short.
+    // Lines printed before it died count too. The last one may be truncated.
     while said(&mut ids).is_some() {}
     ids.retain(|id| id.parse::<WorkerId>().is_ok());
     ids
 }
 
 #[tokio::test]
-async fn what_was_answered_outlives_a_kill() {
+async fn acknowledged_events_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let mut all = Vec::new();

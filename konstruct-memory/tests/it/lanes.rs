@@ -1,11 +1,15 @@
-//! Learning goes on for all tenants, whatever the model of one of them does.
+//! Learning continues for all tenants, whatever the model of one of them does.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Clock as _, ConnectionId, Employee, Find, MemoryStore as _, ModelRequest, RoutedEvent,
-    SummaryStore as _, TenantId, TurnLimits,
+    Clock as _, ConnectionId, Employee, MemoryStore as _, TenantId,
+    channel::Find,
+    employee::TurnLimits,
     learn::{Learner, Learning},
+    llm::ModelRequest,
+    memory::SummaryStore as _,
+    message::RoutedEvent,
     store::{History as _, Mailbox as _},
     testkit::{
         Answer, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
@@ -17,16 +21,16 @@ use konstruct_core::{
 use konstruct_memory::Oracle;
 use tokio::{sync::Semaphore, time::timeout};
 
-/// In virtual time: as soon as nothing else goes on.
+/// In virtual time: as soon as everything else is idle.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
 struct Offices {
     clock: VirtualClock,
     store: Oracle,
     directory: ScriptedDirectory,
-    /// Where the models of slow tenants wait.
+    /// The gate at which the models of slow tenants wait.
     gate: Gate,
-    /// One permit for each time that a model is asked to learn, slow or not.
+    /// One permit for each learning call of a model.
     asked: Arc<Semaphore>,
 }
 
@@ -46,7 +50,7 @@ impl Offices {
         }
     }
 
-    /// A tenant with so many conversations.
+    /// Creates a tenant with this many conversations.
     async fn tenant(&self, slow: bool, conversations: usize) -> TenantId {
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let (gate, asked) = (self.gate.clone(), Arc::clone(&self.asked));
@@ -81,7 +85,7 @@ impl Offices {
         tenant
     }
 
-    /// Works what is ready, and returns what learns from it.
+    /// Processes what is ready, and returns the learner.
     async fn learning(&self) -> Learning {
         let learner = Learner::new(
             Arc::new(self.store.clone()),
@@ -100,7 +104,7 @@ impl Offices {
         learning
     }
 
-    /// How many of a tenant's conversations were learned from.
+    /// Counts a tenant's conversations that were learned from.
     async fn learned(&self, tenant: TenantId) -> usize {
         let mut learned = 0;
         for one in self.store.list(tenant, None, usize::MAX).await.unwrap() {
@@ -112,9 +116,9 @@ impl Offices {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_tenant_holds_up_the_learning_of_no_other() {
+async fn a_slow_tenant_does_not_delay_the_learning_of_others() {
     let offices = Offices::new();
-    // Slow ones come first, and have much to be learned from.
+    // Slow tenants come first, and have much to learn.
     let mut slow = Vec::new();
     for _ in 0..3 {
         slow.push(offices.tenant(true, 20).await);
@@ -124,12 +128,12 @@ async fn a_slow_tenant_holds_up_the_learning_of_no_other() {
         quick.push(offices.tenant(false, 4).await);
     }
     let learning = offices.learning().await;
-    // Each slow one is asked once, and waits in its lane.
+    // Each slow model is called once, and its call waits in its lane.
     let shutdown = async {
         let all = offices.asked.acquire_many(3 + 5 * 4);
         let all = timeout(PATIENCE, all).await;
         offices.gate.open();
-        assert!(all.is_ok(), "the others are held up");
+        assert!(all.is_ok(), "the others are delayed");
     };
     learning.run(shutdown).await;
     for tenant in quick {
@@ -143,7 +147,7 @@ async fn a_slow_tenant_holds_up_the_learning_of_no_other() {
 }
 
 #[tokio::test]
-async fn nothing_is_dropped_however_much_waits() {
+async fn a_long_queue_drops_nothing() {
     const MANY: usize = 1_500;
     let offices = Offices::new();
     let tenant = offices.tenant(false, MANY).await;

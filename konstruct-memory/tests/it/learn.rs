@@ -1,13 +1,17 @@
-//! Learning, with a model that notes what it is told to, on the reference memory.
+//! Learning with a scripted model, on the reference memory.
 
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Body, Clock as _, ConnectionId, Content, Employee, FactStore as _, Facts, Find,
-    Inbound, MemoryStore as _, ModelRequest, NanoUsd, PersonId, Recall, RoutedEvent, Scope,
-    SummaryStore as _, TenantId, Timestamp, TurnLimits,
+    Audience, Clock as _, ConnectionId, Employee, Inbound, MemoryStore as _, NanoUsd, PersonId,
+    Recall, TenantId, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
     learn::{Learned, Learner},
+    llm::ModelRequest,
+    memory::{FactStore as _, Facts, Scope, SummaryStore as _},
+    message::{Body, Content, RoutedEvent},
     store::{Archive as _, Exported, History as _, Mailbox as _},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
@@ -26,7 +30,7 @@ struct Office {
     connection: ConnectionId,
 }
 
-/// The model thinks for the employee and notes facts; `notes` answers the request that looks for facts.
+/// Builds an employee whose model answers turns and notes facts. `notes` answers the requests for facts.
 fn office(notes: impl Fn(&str) -> String + Send + Sync + 'static, cap: Option<NanoUsd>) -> Office {
     let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
     let store = Oracle::new(Arc::new(clock.clone()), None).unwrap();
@@ -139,7 +143,7 @@ fn fact(message: u32, quote: &str, fact: &str, topic: &str) -> String {
 }
 
 #[tokio::test]
-async fn facts_are_learned_and_superseded_and_only_of_what_people_said() {
+async fn facts_are_learned_and_superseded_only_from_what_people_said() {
     let office = office(
         |said| {
             assert!(
@@ -188,7 +192,7 @@ async fn facts_are_learned_and_superseded_and_only_of_what_people_said() {
     );
     let hits = office.store.recall(office.tenant, query).await.unwrap();
     assert_eq!(hits.len(), 1, "{hits:?}");
-    // What is known is shown with the next question.
+    // Known facts are shown with the next question.
     office.say("3", "where do I live?").await;
     let asked = office.model.calls().pop().unwrap().1;
     assert!(
@@ -199,8 +203,8 @@ async fn facts_are_learned_and_superseded_and_only_of_what_people_said() {
 }
 
 #[tokio::test]
-async fn only_what_stands_is_learned() {
-    // The correction of a typing error, and what is taken back: before the first pass, and after it.
+async fn edited_and_deleted_messages_are_not_learned() {
+    // An edit and a deletion, before the first learning pass and after it.
     for learned_before in [false, true] {
         let office = office(
             |said| {
@@ -228,7 +232,7 @@ async fn only_what_stands_is_learned() {
             message: "m2".into(),
         };
         office.change("e2", deleted).await;
-        // Something that is answered, so that a turn comes to its end.
+        // Answered, so that a turn ends.
         office.say("m3", "Thanks").await;
         office.learn(1).await.unwrap();
         assert_eq!(office.facts().await, ["The person lives in Nice"]);
@@ -236,10 +240,10 @@ async fn only_what_stands_is_learned() {
 }
 
 #[tokio::test]
-async fn a_summary_that_is_made_late_holds_what_stands() {
+async fn a_late_summary_omits_deleted_messages() {
     let office = office(|_| r#"{"facts": []}"#.to_owned(), None);
     office.say("m0", "my secret is 4711").await;
-    // Looked at, and held by the window: there is no summary yet.
+    // Looked at, but still in the window: there is no summary yet.
     assert!(!office.learn(1).await.unwrap().summarised);
     let message = "m0".into();
     office.change("e0", Body::Deleted { message }).await;
@@ -254,7 +258,7 @@ async fn a_summary_that_is_made_late_holds_what_stands() {
 }
 
 #[tokio::test]
-async fn what_a_model_makes_up_is_refused() {
+async fn facts_that_a_model_makes_up_are_refused() {
     for made_up in [
         fact(1, "I live in Paris", "The person lives in Paris", "home"),
         fact(7, "I live in Lyon", "The person lives in Lyon", "home"),
@@ -271,7 +275,7 @@ async fn what_a_model_makes_up_is_refused() {
 }
 
 #[tokio::test]
-async fn what_the_window_does_not_hold_is_summarised() {
+async fn messages_outside_the_window_are_summarised() {
     let office = office(|_| r#"{"facts": []}"#.to_owned(), None);
     for n in 0..3 {
         office
@@ -311,7 +315,7 @@ async fn learning_is_paid_for_and_kept_under_the_cap() {
         assert_eq!(rows.count(), usize::from(learned), "rows of the ledger");
         for item in &exported {
             if let Exported::Budget { reserved, .. } = item {
-                assert_eq!(*reserved, NanoUsd(0), "what is set aside");
+                assert_eq!(*reserved, NanoUsd(0), "reserved");
             }
         }
     }

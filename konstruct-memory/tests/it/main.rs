@@ -1,4 +1,4 @@
-//! The stores against the conformance suite, and what is theirs alone.
+//! The stores against the conformance suites, and tests of their own.
 
 #![expect(
     clippy::unwrap_used,

@@ -53,7 +53,7 @@ async fn redb_passes() {
     memory_suite(async || redb()).await;
 }
 
-/// Each flaw makes the cases fail that are about it; without one, none does.
+/// Each injected flaw fails the cases about it; without one, none fails.
 #[tokio::test]
 async fn the_suite_bites() {
     for (flaw, cases) in [

@@ -1,4 +1,4 @@
-//! A store that pays for its vectors from its own ledger.
+//! A store that charges its embeddings to its own ledger.
 
 use std::sync::{
     Arc,
@@ -8,17 +8,19 @@ use std::sync::{
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
-    Audience, Basis, Directory, DocumentFormat, EmbedContext, Embedder, Employee, Error, ErrorKind,
-    KnowledgeStore as _, MemoryStore as _, NanoUsd, NewDocument, PaidEmbedder, Recall, Result,
-    Scope, TenantId, Usage,
+    Audience, Directory, DocumentFormat, Embedder, Employee, Error, ErrorKind, MemoryStore as _,
+    NanoUsd, NewDocument, Recall, Result, TenantId,
+    embed::{EmbedContext, PaidEmbedder},
     limit::Spent,
+    memory::{KnowledgeStore as _, Scope},
+    money::{Basis, Usage},
     store::{Exported, Store},
     testkit::{Answer, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,
 };
 use konstruct_memory::Redb;
 
-/// A request costs 7 nano-USD, however many texts it has.
+/// An embedder whose requests cost 7 nano-USD each, however many texts they have.
 #[derive(Debug, Default)]
 struct Seven(AtomicU32);
 
@@ -75,10 +77,10 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     for _ in 0..3 {
         assert_eq!(ask("When are you open?").await.len(), 1);
     }
-    assert_eq!(made(), 2, "a question of a moment ago is known");
+    assert_eq!(made(), 2, "a recent question is cached");
     ask("Till when?").await;
     assert_eq!(made(), 3);
-    // The cap is reached: what is found by its words is found.
+    // The cap is reached: the search uses only words.
     assert_eq!(ask("open").await.len(), 1);
     assert_eq!(made(), 3);
 
@@ -105,7 +107,7 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     Redb::open(&path).unwrap();
 }
 
-/// Fails, and counts.
+/// An embedder that fails and counts.
 #[derive(Debug, Default)]
 struct Out(AtomicU32);
 
@@ -126,7 +128,7 @@ impl Embedder for Out {
 }
 
 #[tokio::test]
-async fn a_call_asks_once_for_the_vector_of_its_question() {
+async fn a_call_embeds_its_question_once() {
     let out = Arc::new(Out::default());
     let store = Redb::builder()
         .embedder(Arc::clone(&out) as _)

@@ -1,4 +1,4 @@
-//! Rows of the application's own.
+//! Rows of the application.
 
 use konstruct_core::{Depth, Erase, ErrorKind, TenantId, store::Archive as _};
 use konstruct_memory::{Expect, Redb, RowChange};
@@ -14,7 +14,7 @@ fn change(tenant: Option<TenantId>, key: &str, expect: Expect, value: Option<&[u
 }
 
 #[tokio::test]
-async fn rows_are_their_tenants_and_their_tables() {
+async fn rows_are_separate_by_tenant_and_table() {
     let store = Redb::in_memory().unwrap();
     let owners = [None, Some(TenantId::new()), Some(TenantId::new())];
     for (n, owner) in owners.into_iter().enumerate() {
@@ -91,7 +91,7 @@ async fn changes_are_made_together_or_not_at_all() {
     );
 }
 
-/// Of many who want one name, one gets it.
+/// If many callers claim the same name, one gets it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_name_is_taken_once() {
     let store = Redb::in_memory().unwrap();
@@ -126,7 +126,7 @@ async fn bad_names_are_refused_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn rows_go_with_their_tenant_and_stay_in_the_file() {
+async fn rows_are_erased_with_their_tenant_and_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let tenant = TenantId::new();

@@ -1,4 +1,4 @@
-//! Nothing that is said or named stands in the file, and nobody without the keys reads it.
+//! The file contains no plain text or names, and cannot be read without the keys.
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use konstruct_memory::{KeyRing, Redb};
 
 use crate::common::{claimed, message};
 
-/// What must not stand in the file.
+/// A text that must not be in the file.
 const MARKER: &str = "xyzzy-plugh";
 
 pub(crate) fn sent(persons: &[PersonId], text: &str) -> Record {
@@ -31,7 +31,7 @@ pub(crate) fn sent(persons: &[PersonId], text: &str) -> Record {
     }
 }
 
-/// Says something in the one conversation, and records what is sent to a person.
+/// Accepts a message in the only conversation, and appends a record that is sent to a person.
 async fn said(store: &Redb, tenant: TenantId, text: &str) -> Claim {
     let mut event = message(ConnectionId::new(), text, text, text);
     event.event.sender.name = Some(text.into());
@@ -66,14 +66,14 @@ async fn texts(store: &Redb, claim: &Claim) -> Vec<String> {
     records.map(text).collect()
 }
 
-pub(crate) fn stands_in(path: &Path, word: &str) -> bool {
+pub(crate) fn contains(path: &Path, word: &str) -> bool {
     let file = std::fs::read(path).unwrap();
     let mut found = file.windows(word.len());
     found.any(|bytes| bytes == word.as_bytes())
 }
 
 #[tokio::test]
-async fn a_dump_of_the_file_tells_nothing() {
+async fn a_dump_of_the_file_reveals_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let ring = KeyRing::generate().unwrap();
@@ -87,7 +87,7 @@ async fn a_dump_of_the_file_tells_nothing() {
     assert_eq!(texts(&store, &claim).await, [MARKER], "it is there");
     drop(store);
     for word in [MARKER, "xyzzy", "plugh", ring.to_secret().expose()] {
-        assert!(!stands_in(&path, word), "{word} stands in the file");
+        assert!(!contains(&path, word), "{word} is in the file");
     }
     let store = Redb::builder().key_ring(ring).open(&path).unwrap();
     assert_eq!(texts(&store, &claim).await, [MARKER]);
@@ -123,12 +123,12 @@ async fn a_file_opens_with_its_ring_only() {
     assert_eq!(texts(&store, &claim).await, [MARKER]);
 }
 
-/// Rotation: a new key before the old one, rewrap, and the old one is of no use any more.
+/// Rotation: after a new key is added in front and the keys are rewrapped, the old key is not needed.
 #[tokio::test]
-async fn rewrapped_keys_need_the_old_ring_no_more() {
+async fn rewrapped_keys_do_not_need_the_old_ring() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    // Made without a ring: it keeps one.
+    // Created without a ring: it stores its own.
     let store = Redb::open(&path).unwrap();
     let mut claims = vec![
         said(&store, TenantId::new(), "one").await,
@@ -170,7 +170,7 @@ async fn an_older_format_is_refused() {
     assert!(error.message().contains("format 1"), "{error}");
 }
 
-/// Whoever can write to the file cannot move words to another place in it.
+/// Content cannot be moved to another place by writing to the file.
 #[tokio::test]
 async fn rows_that_changed_places_do_not_open() {
     use redb::{ReadableDatabase as _, ReadableTable as _};

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, sync::Mutex, time::Duration};
 
 use konstruct_core::{
-    Clock as _, ConnectionId, TenantId, WorkerId,
+    Clock as _, ConnectionId, TenantId,
+    id::WorkerId,
     store::{Accepted, Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
     testkit::{
         ReferenceStore, Restart, StoreSubject, VirtualClock, store_restart_suite, store_suite,
@@ -49,7 +50,7 @@ async fn the_reference_passes_its_own_suite() {
     .await;
 }
 
-/// Files of stores under test, found again by their clock's address: the suite hands a subject back, not its file.
+/// Files of stores under test, found by the address of their clock, because the suite returns a subject and not its file.
 struct Files {
     folder: TempDir,
     open: Mutex<HashMap<usize, PathBuf>>,
@@ -87,7 +88,7 @@ impl Files {
             drop(subject);
             return self.open(path, clock);
         }
-        // What a kill leaves: the file as it is on the disk while the store is open.
+        // As a kill would leave it: the file on the disk while the store is open.
         let copy = self.folder.path().join(WorkerId::new().to_string());
         std::fs::copy(&path, &copy).unwrap();
         drop(subject);
@@ -136,7 +137,7 @@ async fn something_else_than_a_store_is_refused() {
     assert!(Redb::open(&path).is_err());
 }
 
-/// A worker that loaded a message before it was known to name the employee must not consume it as if it did not.
+/// A worker that loaded a message before its mention was known must not consume it without the mention.
 #[tokio::test]
 async fn a_mention_that_comes_late_is_not_consumed_unseen() {
     let reference: Arc<dyn Store> =

@@ -1,10 +1,13 @@
-//! What the first turn of a thread recalls, through the driver.
+//! The first turn of a thread and its recall, through the driver.
 
 use std::sync::Arc;
 
 use konstruct_core::{
-    Clock as _, ConnectionId, ConversationKind, ConversationRef, Employee, Find, MemoryStore,
-    ModelRequest, RoutedEvent, TenantId, Timestamp, TurnLimits,
+    Clock as _, ConnectionId, ConversationRef, Employee, MemoryStore, TenantId, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
+    llm::ModelRequest,
+    message::{ConversationKind, RoutedEvent},
     store::Store,
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
@@ -14,7 +17,7 @@ use konstruct_core::{
 };
 use konstruct_memory::{Oracle, Redb};
 
-/// Says something in a place, by its channel and its thread, and has it answered.
+/// Accepts messages by channel and thread, and has them answered.
 struct Office {
     clock: VirtualClock,
     store: Arc<dyn Store>,

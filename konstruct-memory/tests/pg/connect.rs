@@ -1,9 +1,11 @@
-//! What is refused at the start, and that what is stored is sealed.
+//! Checks at the start, and the sealing of stored data.
 
 use std::time::Duration;
 
 use konstruct_core::{
-    Actor, ConnectionId, Depth, Erase, ErrorKind, IdKind, RoutedEvent, Secret, TenantId, WorkerId,
+    ConnectionId, Depth, Erase, ErrorKind, Secret, TenantId,
+    id::WorkerId,
+    message::{Actor, IdKind, RoutedEvent},
     store::{Append, Archive as _, DeliveryKey, History as _, Mailbox as _},
 };
 use konstruct_memory::{KeyRing, Postgres};
@@ -36,7 +38,7 @@ async fn roles_that_could_see_all_are_refused() {
             error.message().contains("`postgres` is a superuser"),
             "{error}"
         );
-        // Roles are the server's: names of this test's own.
+        // Roles belong to the server, so this test uses names of its own.
         let mut owner = database.connect("postgres").await;
         let role = format!("r{}", &WorkerId::new().to_string()[4..]);
         for (made, refuses) in [
@@ -80,7 +82,7 @@ async fn roles_that_could_see_all_are_refused() {
 
 #[tokio::test]
 async fn a_database_that_is_not_ready_is_refused() {
-    // The roles are the server's; the first database that is migrated makes them.
+    // Roles belong to the server, and are created by the first migration.
     Database::with(async |_| {}).await;
     let empty = Database::empty().await;
     let error = refused(empty.url("konstruct_nobody")).await;
@@ -104,7 +106,7 @@ async fn a_database_that_is_not_ready_is_refused() {
 #[tokio::test]
 async fn migrations_are_those_of_this_build() {
     Database::with(async |database| {
-        // Again does nothing.
+        // Repeating a migration changes nothing.
         Postgres::migrate(&database.url("postgres")).await.unwrap();
         let mut owner = database.connect("postgres").await;
         for (change, back) in [
@@ -131,7 +133,7 @@ async fn migrations_are_those_of_this_build() {
     .await;
 }
 
-/// A message in which every name and id is a word that can be looked for.
+/// Returns a message in which every name and id contains a unique word.
 fn telling(text: &str) -> RoutedEvent {
     let mut routed = message(
         ConnectionId::new(),
@@ -143,7 +145,7 @@ fn telling(text: &str) -> RoutedEvent {
     routed
 }
 
-/// Every row of every table, as text.
+/// Returns every row of every table as text.
 async fn dump(owner: &mut PgConnection) -> String {
     let tables: Vec<String> =
         sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'konstruct'")
@@ -164,7 +166,7 @@ async fn dump(owner: &mut PgConnection) -> String {
 }
 
 #[tokio::test]
-async fn no_word_stands_in_the_database() {
+async fn the_database_contains_no_plain_text() {
     Database::with(async |database| {
         let store = database.builder().connect().await.unwrap();
         let tenant = TenantId::new();
@@ -192,7 +194,7 @@ async fn no_word_stands_in_the_database() {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         assert!(!text.contains(&hex));
-        // Nor does another ring open it.
+        // Another ring does not open it.
         let other = Postgres::builder(database.url("konstruct_app"))
             .key_ring(KeyRing::generate().unwrap())
             .connect()
@@ -200,7 +202,7 @@ async fn no_word_stands_in_the_database() {
             .unwrap();
         let error = other.load(&claim).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
-        // What was copied before a person is erased does not open afterwards.
+        // A copy made before a person is erased does not open afterwards.
         let copy = "create table public.copied as select * from konstruct.inbox";
         run(&mut owner, copy.into()).await;
         let person = loaded.inbox[0].persons[0];
@@ -231,7 +233,7 @@ async fn no_word_stands_in_the_database() {
 }
 
 #[tokio::test]
-async fn tenant_keys_are_wrapped_anew() {
+async fn tenant_keys_are_rewrapped() {
     Database::with(async |database| {
         let old = KeyRing::generate().unwrap();
         let new = KeyRing::generate().unwrap();

@@ -1,11 +1,16 @@
-//! The simplest turn on a store whose statements are counted. The bench `statements` measures with it as well.
+//! The simplest turn on a store whose statements are counted. The benchmark `statements` uses it too.
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use konstruct_core::{
-    ConnectionId, DeliveryState, Directory, DocumentFormat, Employee, Find, KnowledgeStore as _,
-    NanoUsd, NewDocument, Price, Rates, RoutedEvent, SystemClock, TenantId, TurnId, TurnLimits,
-    WorkerId,
+    ConnectionId, Directory, DocumentFormat, Employee, NanoUsd, NewDocument, SystemClock, TenantId,
+    TurnId,
+    channel::Find,
+    employee::TurnLimits,
+    id::WorkerId,
+    memory::KnowledgeStore as _,
+    message::{DeliveryState, RoutedEvent},
+    money::{Price, Rates},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Mailbox as _, Store},
     testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
     tool::Toolbox,
@@ -30,7 +35,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// A tenant on a store that is reached through the counter. The owner of the tables sees how far the index is.
+    /// Creates a tenant on a store that is reached through the counter. The owner of the tables reads the progress of the index.
     pub(crate) async fn new(store: Postgres, counter: Counter, owner: PgConnection) -> Self {
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let world = World::default();
@@ -98,7 +103,7 @@ impl Scene {
         claimed.conversation().unwrap()
     }
 
-    /// Waits until other processes were told, and the index has caught up.
+    /// Waits until other processes are notified and the index has caught up.
     async fn settle(&mut self) {
         let mut ticks = tokio::time::interval(Duration::from_millis(10));
         let mut before = (0, 0);
@@ -120,10 +125,10 @@ impl Scene {
                 return;
             }
         }
-        panic!("the store never comes to rest");
+        panic!("the store does not become idle");
     }
 
-    /// A whole turn: accept, claim, work, index. The claim by which a worker finds that nothing is left is not a part of it.
+    /// A whole turn: accept, claim, process, index. The final claim that finds nothing is not included.
     async fn turn(&mut self, id: &str) -> Counts {
         self.settle().await;
         self.counter.take();
@@ -136,9 +141,9 @@ impl Scene {
         self.counter.take()
     }
 
-    /// Counts what a turn costs, and its parts.
+    /// Counts the statements of a turn and its parts.
     pub(crate) async fn measure(mut self) -> Costs {
-        // The first turns read keys that are kept.
+        // The first turns fill the cache of keys.
         for id in ["first", "second"] {
             self.turn(id).await;
         }
@@ -202,7 +207,7 @@ impl Scene {
     }
 }
 
-/// What was counted.
+/// The measured costs.
 #[derive(Debug)]
 pub(crate) struct Costs {
     pub(crate) turn: Counts,
@@ -244,7 +249,7 @@ impl Costs {
     }
 }
 
-/// Without telling other processes, which is gathered from many operations.
+/// Without notifications, which are combined from many operations.
 fn own(counts: &Counts) -> u64 {
     let told = counts
         .each

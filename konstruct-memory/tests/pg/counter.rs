@@ -1,4 +1,4 @@
-//! Counts what clients ask of a PostgreSQL server, by passing on what they say and reading along. Depends on tokio only.
+//! Counts the statements that clients send to a PostgreSQL server, as a proxy that parses the protocol. Depends only on tokio.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use tokio::{
     net::{UnixListener, UnixStream, unix::OwnedReadHalf},
 };
 
-/// What was asked of the server.
+/// The counted statements.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     /// Statements, without those that control transactions and sessions.
@@ -21,11 +21,11 @@ pub(crate) struct Counts {
     pub(crate) control: u64,
     /// Transactions with at least one statement.
     pub(crate) transactions: u64,
-    /// How often each statement was executed.
+    /// The number of executions by statement.
     pub(crate) each: BTreeMap<String, u64>,
 }
 
-/// A socket in front of a server's. It ends with the runtime.
+/// A proxy socket in front of a server's socket. It ends with the runtime.
 #[derive(Debug)]
 pub(crate) struct Counter {
     counts: Arc<Mutex<Counts>>,
@@ -33,7 +33,7 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// Listens in a folder, and passes on to the socket in another. Clients name the folder as their host.
+    /// Listens in a folder, and forwards to the socket in another. Clients use the folder as their host.
     pub(crate) fn start(folder: &Path, server: &Path) -> io::Result<Self> {
         const SOCKET: &str = ".s.PGSQL.5432";
         let listener = UnixListener::bind(folder.join(SOCKET))?;
@@ -43,7 +43,7 @@ impl Counter {
             while let Ok((client, _)) = listener.accept().await {
                 let (counts, server) = (Arc::clone(&all), server.clone());
                 tokio::spawn(async move {
-                    // Either side may end the connection at any time.
+                    // Either side may close the connection at any time.
                     let _ = pass_on(client, &server, &counts).await;
                 });
             }
@@ -54,24 +54,24 @@ impl Counter {
         })
     }
 
-    /// Where it listens.
+    /// Returns the folder in which it listens.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Returns what was counted since the last time.
+    /// Returns and resets the counts.
     pub(crate) fn take(&self) -> Counts {
         std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns what was counted since it was taken.
+    /// Returns the counts without resetting them.
     pub(crate) fn peek(&self) -> Counts {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.clone()
     }
 }
 
-/// The code of a request for encryption.
+/// The code of an encryption request.
 const ENCRYPTION: u32 = 80_877_103;
 
 async fn pass_on(client: UnixStream, server: &Path, counts: &Mutex<Counts>) -> io::Result<()> {
@@ -79,7 +79,7 @@ async fn pass_on(client: UnixStream, server: &Path, counts: &Mutex<Counts>) -> i
     let (mut from_server, mut to_server) = UnixStream::connect(server).await?.into_split();
     let answers =
         tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-    // The first messages have no type: a request for encryption, which the server refuses here, and the start.
+    // The first messages have no type: a request for encryption, which is refused here, and the startup message.
     loop {
         let start = body(&mut from_client).await?;
         to_server.write_all(&start).await?;
@@ -98,7 +98,7 @@ async fn pass_on(client: UnixStream, server: &Path, counts: &Mutex<Counts>) -> i
     Ok(())
 }
 
-/// Reads a message's length and the rest of it.
+/// Reads a message's length and its body.
 async fn body(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     let len = from.read_u32().await?;
     let mut message = len.to_be_bytes().to_vec();
@@ -107,14 +107,14 @@ async fn body(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// What is known of one connection.
+/// The state of one connection.
 #[derive(Default)]
 struct Session {
     /// The texts of prepared statements, by name.
     prepared: HashMap<Vec<u8>, String>,
     /// What is bound to each portal.
     bound: HashMap<Vec<u8>, String>,
-    /// Whether a transaction is open, and whether it has had a statement.
+    /// `Some` if a transaction is open: whether it has had a statement.
     open: Option<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! A database for each test, copied from a template that is made once for each form of the migrations.
+//! A database for each test, copied from a template for each version of the migrations.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -8,7 +8,8 @@ use std::{
 };
 
 use konstruct_core::{
-    Secret, Timestamp, WorkerId,
+    Secret, Timestamp,
+    id::WorkerId,
     testkit::{MemorySubject, StoreSubject, VirtualClock},
 };
 use konstruct_memory::{KeyRing, Postgres, PostgresBuilder};
@@ -18,7 +19,7 @@ use sqlx::{
 
 const VARIABLE: &str = "KONSTRUCT_TEST_DATABASE_URL";
 
-/// A database of a test's own.
+/// A database for one test.
 pub(crate) struct Database {
     name: String,
     ring: KeyRing,
@@ -38,7 +39,7 @@ async fn run(connection: &mut PgConnection, sql: String) {
         .unwrap();
 }
 
-/// The name of the template of these migrations.
+/// Returns the name of the template for these migrations.
 fn template() -> String {
     let mut hasher = DefaultHasher::new();
     for file in [
@@ -54,14 +55,14 @@ fn template() -> String {
 }
 
 impl Database {
-    /// Runs a test with a database, which goes if the test succeeds.
+    /// Runs a test with a database, which is dropped if the test succeeds.
     pub(crate) async fn with(test: impl AsyncFnOnce(&Self)) {
         let database = Self::create().await;
         test(&database).await;
         database.gone().await;
     }
 
-    /// Drops it.
+    /// Drops the database.
     pub(crate) async fn gone(&self) {
         let mut admin = server().connect().await.unwrap();
         run(
@@ -73,7 +74,7 @@ impl Database {
 
     async fn create() -> Self {
         let (template, mut admin) = (template(), server().connect().await.unwrap());
-        // One makes the template, the others wait.
+        // One process creates the template while others wait.
         run(&mut admin, "select pg_advisory_lock(19112026)".into()).await;
         let there: bool =
             sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
@@ -104,7 +105,7 @@ impl Database {
         database
     }
 
-    /// A database without anything, not migrated.
+    /// Creates an empty database without migrations.
     pub(crate) async fn empty() -> Self {
         let database = Self::named("empty");
         let mut admin = server().connect().await.unwrap();
@@ -120,26 +121,26 @@ impl Database {
         }
     }
 
-    /// The URL of a role.
+    /// Returns the URL for a role.
     pub(crate) fn url(&self, role: &str) -> Secret {
         let options = server().database(&self.name).username(role);
         Secret::new(options.to_url_lossy().to_string())
     }
 
-    /// A connection of a role.
+    /// Connects as a role.
     pub(crate) async fn connect(&self, role: &str) -> PgConnection {
         let options = server().database(&self.name).username(role);
         options.connect().await.unwrap()
     }
 
-    /// The folder of the server's socket.
+    /// Returns the folder of the server's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         let options = server();
         let socket = options.get_socket().cloned();
         socket.unwrap_or_else(|| PathBuf::from(options.get_host()))
     }
 
-    /// Says how to open the store through another folder's socket.
+    /// Returns a builder for the store that connects through the socket in another folder.
     pub(crate) fn builder_at(&self, folder: &Path) -> PostgresBuilder {
         let options = server().database(&self.name).username("konstruct_app");
         let url = options.socket(folder).to_url_lossy().to_string();
@@ -148,14 +149,14 @@ impl Database {
             .connections(8)
     }
 
-    /// Says how to open the store, as the server does.
+    /// Returns a builder for the store, as the server uses it.
     pub(crate) fn builder(&self) -> PostgresBuilder {
         Postgres::builder(self.url("konstruct_app"))
             .key_ring(self.ring.clone())
             .connections(8)
     }
 
-    /// The store on a clock of the test.
+    /// Opens the store with a clock of the test.
     pub(crate) async fn subject(&self, clock: VirtualClock) -> StoreSubject {
         let store = self.builder().clock(Arc::new(clock.clone())).connect();
         StoreSubject {
@@ -164,13 +165,13 @@ impl Database {
         }
     }
 
-    /// An empty store on a clock of the test.
+    /// Opens an empty store with a clock of the test.
     pub(crate) async fn fresh(&self) -> StoreSubject {
         self.clear().await;
         self.subject(VirtualClock::default()).await
     }
 
-    /// An empty memory on a clock of the test.
+    /// Opens an empty memory with a clock of the test.
     pub(crate) async fn fresh_memory(&self) -> MemorySubject {
         self.clear().await;
         let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
@@ -183,7 +184,7 @@ impl Database {
         }
     }
 
-    /// Removes everything that the store keeps.
+    /// Deletes all data of the store.
     pub(crate) async fn clear(&self) {
         let mut owner = self.connect("postgres").await;
         let tables: Vec<String> = sqlx::query_scalar(
@@ -192,7 +193,7 @@ impl Database {
         .fetch_all(&mut owner)
         .await
         .unwrap();
-        // One by one: the store before may still be at the end of its work, and a TRUNCATE of all would deadlock with it.
+        // One by one: the previous store may still be finishing, and a TRUNCATE of all tables could deadlock with it.
         for table in tables {
             run(&mut owner, format!("delete from konstruct.{table}")).await;
         }
@@ -200,7 +201,7 @@ impl Database {
     }
 }
 
-/// Waits until every other connection to the database is closed: what they did is counted then.
+/// Waits until every other connection to the database is closed, so that its statistics are counted.
 pub(crate) async fn others_closed(owner: &mut PgConnection) {
     loop {
         let open: i64 = sqlx::query_scalar(

@@ -1,10 +1,12 @@
-//! What is left of what was erased, in the database's own files.
+//! What remains of erased data in the database's files.
 
 use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Actor, Clock as _, ConnectionId, Depth, Erase, ErrorKind, IdKind, Remnant, RoutedEvent,
-    TenantId, Timestamp, Until, WorkerId,
+    Clock as _, ConnectionId, Depth, Erase, ErrorKind, TenantId, Timestamp,
+    id::WorkerId,
+    memory::{Remnant, Until},
+    message::{Actor, IdKind, RoutedEvent},
     store::{
         Accepted, Append, AppendOutcome, Archive as _, ClaimRequest, History as _, Mailbox as _,
     },
@@ -19,7 +21,7 @@ use crate::{
     event::record,
 };
 
-/// Whether bytes stand in the file of the log's table.
+/// Returns whether bytes occur in the file of the log table.
 async fn in_file(owner: &mut PgConnection, bytes: &[u8]) -> bool {
     sqlx::raw_sql("checkpoint")
         .execute(&mut *owner)
@@ -35,7 +37,7 @@ async fn in_file(owner: &mut PgConnection, bytes: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn rewritten_files_hold_nothing_of_what_was_erased() {
+async fn rewritten_files_contain_no_erased_data() {
     Database::with(async |database| {
         let store = database.builder().connect().await.unwrap();
         let tenant = TenantId::new();
@@ -84,10 +86,10 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
             in_file(&mut owner, &sealed).await,
             "the receipt says that it remains"
         );
-        // What a transaction under way could still see stays until the next time: the store follows its feed beside this.
+        // Data that a running transaction could still see stays until the next rewrite. The store follows its feed meanwhile.
         let mut tries = 0;
         while in_file(&mut owner, &sealed).await {
-            assert!(tries < 100, "it remains after the rewriting");
+            assert!(tries < 100, "it remains after the rewrite");
             Postgres::rewrite(&database.url("postgres")).await.unwrap();
             tries += 1;
         }
@@ -97,9 +99,9 @@ async fn rewritten_files_hold_nothing_of_what_was_erased() {
     .await;
 }
 
-/// Every table is rewritten: one that a migration adds must be named.
+/// Every table is rewritten: a table that a migration adds must be listed.
 #[tokio::test]
-async fn no_table_is_left_out() {
+async fn every_table_is_rewritten() {
     Database::with(async |database| {
         let mut owner = database.connect("postgres").await;
         let files = "select relname::text, relfilenode from pg_class
@@ -117,9 +119,9 @@ async fn no_table_is_left_out() {
     .await;
 }
 
-/// A process that still has a person's key in memory neither writes with it nor brings it back, after another erased the person.
+/// After another process erased a person, a process with the person's key in memory neither writes with it nor restores it.
 #[tokio::test]
-async fn a_kept_key_does_not_outlive_its_person() {
+async fn a_cached_key_does_not_outlive_its_person() {
     Database::with(async |database| {
         let one = database.builder().connect().await.unwrap();
         let other = database.builder().connect().await.unwrap();
@@ -155,7 +157,7 @@ async fn a_kept_key_does_not_outlive_its_person() {
         let what = Erase::Person { person };
         let receipt = other.erase(tenant, what, Depth::Logical).await.unwrap();
         assert_eq!(receipt.keys, 1);
-        // Its claim was ended because the place was the person's address.
+        // Its claim was ended because the address is the person's.
         let late = one.append(&second, 1, words("after")).await.unwrap();
         assert_eq!(late, AppendOutcome::Lost);
         let event = RoutedEvent {
@@ -168,7 +170,7 @@ async fn a_kept_key_does_not_outlive_its_person() {
         let [Accepted::New { conversation, .. }] = accepted[..] else {
             panic!("{accepted:?}");
         };
-        // Conversations whose claims were ended are ready as well.
+        // Conversations whose claims were ended are ready too.
         let mut third = claim().await;
         while third.conversation != conversation {
             third = claim().await;
@@ -187,7 +189,7 @@ async fn a_kept_key_does_not_outlive_its_person() {
     .await;
 }
 
-/// Event ids of this and the last two months are known, whenever old ones are removed.
+/// Event ids of this month and the last two stay known, whenever old ones are removed.
 #[tokio::test]
 async fn old_event_ids_are_removed_by_the_month() {
     Database::with(async |database| {

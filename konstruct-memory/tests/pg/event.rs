@@ -1,4 +1,4 @@
-//! Records to write.
+//! Test records.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use konstruct_core::{
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };
 
-/// A record that says something.
+/// Returns a record that is a message.
 pub(crate) fn record(text: &str) -> Record {
     Record {
         v: RECORD_VERSION,

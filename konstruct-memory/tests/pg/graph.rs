@@ -1,10 +1,12 @@
-//! Approximate indexes of large spaces: what is found with them, and what becomes of them.
+//! Approximate indexes of large spaces: their results and their lifecycle.
 
 use std::sync::Arc;
 
 use konstruct_core::{
-    Audience, Depth, DocumentFormat, Erase, ErrorKind, Hit, KnowledgeStore as _, MemoryStore as _,
-    NewDocument, Recall, Scope, TenantId, Timestamp, store::Archive as _,
+    Audience, Depth, DocumentFormat, Erase, ErrorKind, Hit, MemoryStore as _, NewDocument, Recall,
+    TenantId, Timestamp,
+    memory::{KnowledgeStore as _, Scope},
+    store::Archive as _,
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;
@@ -15,7 +17,7 @@ use crate::{
     memory::{Dice, Words},
 };
 
-/// How many passages the large tenant has.
+/// The number of passages of the large tenant.
 const PASSAGES: u64 = 1_600;
 
 async fn store(database: &Database) -> Postgres {
@@ -43,7 +45,7 @@ async fn ask(store: &Postgres, tenant: TenantId, question: &str) -> Vec<Hit> {
     store.recall(tenant, query).await.unwrap()
 }
 
-/// How often graphs were looked into by connections that are closed.
+/// Returns the number of graph scans by closed connections.
 async fn scans(owner: &mut PgConnection) -> i64 {
     others_closed(owner).await;
     sqlx::query_scalar(
@@ -55,7 +57,7 @@ async fn scans(owner: &mut PgConnection) -> i64 {
 }
 
 #[tokio::test]
-async fn a_graph_finds_what_is_found_without() {
+async fn a_graph_finds_the_same_hits() {
     Database::with(async |database| {
         let (url, mut owner) = (database.url("postgres"), database.connect("postgres").await);
         let (large, small) = (TenantId::new(), TenantId::new());
@@ -92,7 +94,7 @@ async fn a_graph_finds_what_is_found_without() {
             }
         }
         assert_eq!(ask(&reader, small, &questions[0]).await.len(), 10);
-        // A question about a time looks at every vector, and finds as much.
+        // A question about a time scans all vectors, and finds as much.
         let all = Timestamp::from_secs(0)..Timestamp::from_secs(4_000_000_000);
         let timed = Recall {
             when: Some(all),
@@ -119,7 +121,7 @@ async fn graphs(owner: &mut PgConnection) -> (Vec<String>, i64) {
 }
 
 #[tokio::test]
-async fn a_graph_is_made_anew_and_taken_down() {
+async fn graphs_are_recreated_and_dropped() {
     Database::with(async |database| {
         let (url, mut owner) = (database.url("postgres"), database.connect("postgres").await);
         let (ann, bob) = (TenantId::new(), TenantId::new());
@@ -129,10 +131,10 @@ async fn a_graph_is_made_anew_and_taken_down() {
         }
         assert_eq!(Postgres::index_vectors(&url, 200).await.unwrap().len(), 2);
         let (both, rows) = graphs(&mut owner).await;
-        // One row of its own and 33 of moments, for each.
+        // For each graph, one row of its own and 33 of moments.
         assert_eq!((both.len(), rows), (2, 68));
 
-        // One that was half made is made anew.
+        // An incomplete graph is created again.
         sqlx::query("update pg_index set indisvalid = false where indexrelid = $1::text::regclass")
             .bind(format!("konstruct.{}", both[0]))
             .execute(&mut owner)
@@ -146,7 +148,7 @@ async fn a_graph_is_made_anew_and_taken_down() {
         assert!(whole);
         assert_eq!(graphs(&mut owner).await, (both, 68));
 
-        // What is erased has no graph after the next run.
+        // Erased spaces have no graph after the next run.
         let erased = store.erase(ann, Erase::Tenant, Depth::Logical).await;
         erased.unwrap();
         assert_eq!(graphs(&mut owner).await.1, 34);
@@ -154,7 +156,7 @@ async fn a_graph_is_made_anew_and_taken_down() {
         assert_eq!(left.iter().map(|one| one.tenant).collect::<Vec<_>>(), [bob]);
         assert_eq!(graphs(&mut owner).await.0.len(), 1);
 
-        // Nor has what is no longer large enough.
+        // Spaces that are no longer large enough have none either.
         assert_eq!(Postgres::index_vectors(&url, 301).await.unwrap(), []);
         assert_eq!(graphs(&mut owner).await, (Vec::new(), 0));
     })
@@ -162,7 +164,7 @@ async fn a_graph_is_made_anew_and_taken_down() {
 }
 
 #[tokio::test]
-async fn a_role_that_sees_no_vectors_makes_no_graphs() {
+async fn a_role_that_cannot_see_vectors_is_refused() {
     Database::with(async |database| {
         let refused = Postgres::index_vectors(&database.url("konstruct_app"), 1).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Forbidden);

@@ -8,14 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    DocumentFormat, EmbedContext, Embedder, KnowledgeStore as _, MemoryStore as _, NewDocument,
-    Result, TenantId,
+    DocumentFormat, Embedder, MemoryStore as _, NewDocument, Result, TenantId, embed::EmbedContext,
+    memory::KnowledgeStore as _,
 };
 use konstruct_memory::Postgres;
 
 use crate::database::Database;
 
-/// Never ends for some tenants, and notes for whom it is asked.
+/// An embedder that hangs for some tenants, and records the tenants of its calls.
 #[derive(Debug, Default)]
 struct Picky {
     hangs: Mutex<Vec<TenantId>>,
@@ -42,7 +42,7 @@ impl Embedder for Picky {
     }
 }
 
-/// Teaches a tenant so many documents.
+/// Adds this many documents to a tenant.
 async fn teach(store: &Postgres, tenant: TenantId, many: usize) {
     for n in 0..many {
         let (title, text) = (format!("Bike {n}"), format!("It costs {n} euros."));
@@ -58,18 +58,18 @@ async fn embedded(store: &Postgres, tenants: &[TenantId]) {
         let mut left = 1_500;
         while !store.progress(*tenant).await.unwrap().is_complete() {
             left -= 1;
-            assert!(left > 0, "the others are held up");
+            assert!(left > 0, "the others are delayed");
             ticks.tick().await;
         }
     }
 }
 
 #[tokio::test]
-async fn tenants_whose_embedder_hangs_hold_up_no_other() {
+async fn tenants_with_a_hanging_embedder_delay_nobody() {
     Database::with(async |database| {
         let mut tenants: Vec<TenantId> = (0..8).map(|_| TenantId::new()).collect();
         tenants.sort();
-        // Those that hang are the first to have their turn.
+        // The tenants that hang have their turn first.
         let (hanging, well) = tenants.split_at(3);
         let store = database.builder().connect().await.unwrap();
         for tenant in &tenants {
@@ -93,7 +93,7 @@ async fn tenants_whose_embedder_hangs_hold_up_no_other() {
 #[tokio::test]
 async fn a_big_backlog_is_embedded_in_turns_with_others() {
     Database::with(async |database| {
-        // The first to have their turn, unless a process begins elsewhere.
+        // The first tenants in turn order, unless the process begins at another tenant.
         let big = TenantId::from_bytes([1; 16]);
         let small = TenantId::from_bytes([2; 16]);
         let store = database.builder().connect().await.unwrap();

@@ -1,4 +1,4 @@
-//! The hosted store against the conformance suites, and the proof that it keeps tenants apart.
+//! The hosted store under the conformance suites, and tests that it separates tenants.
 //!
 //! Needs a server, which `.ci/postgres` starts.
 
@@ -17,8 +17,8 @@ mod erase;
 mod event;
 mod graph;
 mod isolation;
-mod journal;
 mod lanes;
 mod many;
 mod memory;
 mod statements;
+mod store;

@@ -1,4 +1,4 @@
-//! Several processes on one database: here, several stores that share nothing else.
+//! Several processes on one database, simulated by several stores that share nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,8 @@ use std::{
 };
 
 use konstruct_core::{
-    ConnectionId, ConversationId, TenantId, WorkerId,
+    ConnectionId, ConversationId, TenantId,
+    id::WorkerId,
     store::{Append, AppendOutcome, ClaimRequest, History as _, Mailbox as _},
 };
 use konstruct_memory::Postgres;
@@ -17,11 +18,11 @@ use crate::{
 };
 
 const LEASE: Duration = Duration::from_secs(60);
-/// In less time than this a worker looks by itself.
+/// Shorter than the interval at which a worker polls.
 const SOON: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
-async fn what_one_accepts_wakes_another() {
+async fn an_accept_in_one_process_wakes_another() {
     Database::with(async |database| {
         let one = database.builder().connect().await.unwrap();
         let other = database.builder().connect().await.unwrap();
@@ -30,7 +31,7 @@ async fn what_one_accepts_wakes_another() {
         let event = message(ConnectionId::new(), "C1", "1", "hello");
         let (accepted, ()) = tokio::join!(
             one.accept(TenantId::new(), vec![event]),
-            // It may wake without cause.
+            // It may wake up without cause.
             async {
                 while claimed(&other, LEASE).await.is_none() {
                     other.changed().await
@@ -43,7 +44,7 @@ async fn what_one_accepts_wakes_another() {
     .await;
 }
 
-/// Consumes whatever is ready until nothing is left, and records the ids.
+/// Consumes everything that is ready, and records the ids.
 async fn work(store: Postgres, tenants: Vec<TenantId>) {
     let worker = WorkerId::new();
     loop {
@@ -83,7 +84,7 @@ async fn work(store: Postgres, tenants: Vec<TenantId>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn several_work_without_getting_in_each_others_way() {
+async fn several_processes_work_on_the_same_tenants() {
     const EVENTS: u64 = 240;
     Database::with(async |database| {
         let tenants: Vec<_> = (0..3).map(|_| TenantId::new()).collect();
@@ -96,7 +97,7 @@ async fn several_work_without_getting_in_each_others_way() {
                 workers.spawn(async move {
                     for n in (0..EVENTS).filter(|n| n % 2 == part) {
                         let tenant = tenants[usize::try_from(n % 3).unwrap()];
-                        // Every one of the three takes in all: two of the three are redeliveries.
+                        // Each of the three accepts all events: two of three are redeliveries.
                         let event = message(connection, &format!("C{}", n % 5), &n.to_string(), "");
                         store.accept(tenant, vec![event]).await.unwrap();
                     }

@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Audience, DocumentFormat, EmbedContext, Embedder, Hit, KnowledgeStore as _, MemoryStore,
-    NewDocument, Recall, Result, Scope, TenantId, Timestamp,
+    Audience, DocumentFormat, Embedder, Hit, MemoryStore, NewDocument, Recall, Result, TenantId,
+    Timestamp,
+    embed::EmbedContext,
+    memory::{KnowledgeStore as _, Scope},
     testkit::{MemorySubject, VirtualClock, memories_agree, memory_suite},
 };
 use konstruct_memory::Oracle;
@@ -45,7 +47,7 @@ async fn postgres_agrees_with_the_reference_again() {
     agree(5..10).await;
 }
 
-/// Numbers that look random and are the same in every run.
+/// A pseudo-random generator with the same numbers in every run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -62,7 +64,7 @@ impl Dice {
     }
 
     pub(crate) fn words(&mut self, many: usize) -> String {
-        // Some words are common, and most are rare.
+        // A few words are common, and most are rare.
         let word = |dice: &mut Self| {
             let of = [3, 12, 60][dice.roll(3)];
             format!(
@@ -76,7 +78,7 @@ impl Dice {
     }
 }
 
-/// An embedder of few dimensions: each word points somewhere else.
+/// An embedder with few dimensions: each word has another direction.
 #[derive(Debug)]
 pub(crate) struct Words;
 
@@ -110,7 +112,7 @@ impl Embedder for Words {
     }
 }
 
-/// What is found, without what is a store's own.
+/// Returns the hits by name and text, with their scores.
 fn found(hits: &[Hit]) -> BTreeMap<(String, String), f32> {
     let of = |hit: &Hit| ((hit.name.clone(), hit.text.clone()), hit.score);
     hits.iter().map(of).collect()
@@ -124,7 +126,7 @@ async fn ask(memory: &dyn MemoryStore, tenant: TenantId, question: &str, limit: 
     memory.recall(tenant, query).await.unwrap()
 }
 
-/// Where two stores differ on what is as good as equal, nothing is said.
+/// Compares two stores, ignoring differences among hits with almost equal scores.
 fn compare(question: &str, ours: &[Hit], theirs: &[Hit], what: impl Debug) {
     assert_eq!(
         ours.len(),
@@ -196,7 +198,7 @@ async fn postgres_finds_what_the_reference_finds() {
 }
 
 #[tokio::test]
-async fn another_embedder_embeds_what_is_there_by_itself() {
+async fn a_new_embedder_embeds_existing_texts() {
     Database::with(async |database| {
         let tenants = [TenantId::new(), TenantId::new()];
         let store = database.builder().connect().await.unwrap();

@@ -1,4 +1,4 @@
-//! How many statements the simplest turn costs the database, and how much they read.
+//! The number of statements of the simplest turn, and how many rows they read.
 
 use konstruct_core::{ConnectionId, TenantId, store::Mailbox as _};
 use sqlx::PgConnection;
@@ -23,7 +23,7 @@ async fn the_simplest_turn_costs_few_statements() {
     .await;
 }
 
-/// How many entries of the indexes of known events were read by connections that are closed.
+/// Returns the number of entries that closed connections read from the indexes of event ids.
 async fn events_read(owner: &mut PgConnection) -> i64 {
     others_closed(owner).await;
     sqlx::query_scalar(

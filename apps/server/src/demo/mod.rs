@@ -1,5 +1,5 @@
-//! The sample business: a bicycle shop with an FAQ. The public demo and the business that the configuration connects each start
-//! with it, as two tenants that share nothing.
+//! The sample business: a bicycle shop with an FAQ. The public demo and the configured business both start with it, as two
+//! separate tenants.
 
 use konstruct_core::{
     ConnectionId, DocumentFormat, Employee, ErrorKind, MemoryStore, NewDocument, Result, TenantId,
@@ -12,10 +12,10 @@ pub const BUSINESS: TenantId = TenantId::from_bytes(numbered(1));
 /// The tenant of the public demo.
 pub const TENANT: TenantId = TenantId::from_bytes(numbered(2));
 
-/// The demo's simulated connections: the same at every start.
+/// The ids of the demo's simulated connections, the same at every start.
 pub(crate) const SLACK: ConnectionId = ConnectionId::from_bytes(numbered(1));
 pub(crate) const WHATSAPP: ConnectionId = ConnectionId::from_bytes(numbered(2));
-/// The connections of the business: likewise.
+/// The ids of the business's connections, likewise.
 pub(crate) const BUSINESS_SLACK: ConnectionId = ConnectionId::from_bytes(numbered(3));
 pub(crate) const BUSINESS_WHATSAPP: ConnectionId = ConnectionId::from_bytes(numbered(4));
 
@@ -25,7 +25,7 @@ const fn numbered(number: u8) -> [u8; 16] {
 
 const FAQ: &str = include_str!("faq.md");
 
-/// Creates a tenant with the sample business, unless the tenant exists: what its owner changed stays.
+/// Creates a tenant with the sample business, unless the tenant exists; changes by its owner are kept.
 ///
 /// # Errors
 /// Those of the store.
@@ -47,7 +47,7 @@ pub(crate) async fn create(
         .language("en")
         .tool("pass_on")
         .build()?;
-    // The tenant comes last: after a crash in between, the next start does the rest.
+    // The tenant is written last: after a crash in between, the next start completes the work.
     match directory.hire(tenant, &ava).await {
         Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
         _ => {}
@@ -57,7 +57,7 @@ pub(crate) async fn create(
     directory.add_tenant(tenant, name).await.map(drop)
 }
 
-/// Removes the demo's simulated connections: while the demo is off, nothing answers at their addresses.
+/// Removes the demo's simulated connections, because no vendor is simulated while the demo is off.
 ///
 /// # Errors
 /// Those of the store.

@@ -1,11 +1,11 @@
-//! Connections: which accounts at the providers are a tenant's, and the tokens to use them with.
+//! Connections: a tenant's accounts at the providers, and their tokens.
 //!
-//! An account belongs to a tenant only after the vendor has confirmed it ([`confirm`](super::confirm)): a row of its own, the
-//! route, which exists once an account, is written with the confirmation and not before.
+//! An account belongs to a tenant only after the vendor has confirmed it ([`confirm`](super::confirm)). A separate row, the
+//! route, exists once per account and is written with the confirmation, not before.
 
 use konstruct_core::{
-    AccountId, ChannelKind, ConnectionId, ConnectionState, Error, ErrorKind, Result, Route, Secret,
-    TenantId,
+    AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Result, Secret, TenantId,
+    directory::{ConnectionState, Route},
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::{ServerDirectory, decode, encode};
 
 const TABLE: &str = "connections";
 const ROUTES: &str = "routes";
-/// Which connections are to be confirmed in the background.
+/// The connections that must be confirmed in the background.
 const UNCONFIRMED: &str = "unconfirmed";
 
 /// One Slack workspace or one WhatsApp number of a tenant.
@@ -31,13 +31,13 @@ pub struct Connection {
     /// The bot token or access token.
     #[serde(serialize_with = "crate::secrets::seal")]
     pub token: Secret,
-    /// Where its API is, if that is not where the server's configuration says.
+    /// The URL of its API, if it differs from the server's configuration.
     #[serde(default)]
     pub api_url: Option<String>,
     /// Whether it can be used.
     #[serde(default)]
     pub state: ConnectionState,
-    /// Whether the vendor has confirmed that the account is the tenant's: only then are the account's events routed here.
+    /// Whether the vendor has confirmed that the account belongs to the tenant. Only then are the account's events routed here.
     #[serde(default)]
     pub confirmed: bool,
 }
@@ -53,7 +53,7 @@ pub struct NewConnection {
     pub name: String,
     /// The bot token or access token.
     pub token: Secret,
-    /// Where its API is. Only the server itself sets this.
+    /// The URL of its API. Only the server itself sets this.
     pub api_url: Option<String>,
 }
 
@@ -67,7 +67,7 @@ fn route_key(channel: &ChannelKind, account: &AccountId) -> String {
     format!("{}/{}", channel.as_str(), account.0)
 }
 
-/// Reads a new connection.
+/// Validates a new connection.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`] that names the field.
@@ -106,8 +106,8 @@ impl Connection {
         route_key(&self.channel, &self.account)
     }
 
-    /// Whether the vendor is to be asked in the background whether the connection works. Of the reasons for a pause, only a
-    /// refused token and an unreachable vendor are visible in the vendor's answer.
+    /// Returns whether the connection must be confirmed in the background. Of the reasons for a pause, only a rejected token and
+    /// an unreachable vendor show in the vendor's response.
     fn is_unconfirmed(&self) -> bool {
         match self.state {
             ConnectionState::Pending => true,
@@ -119,7 +119,7 @@ impl Connection {
     }
 }
 
-/// Returns the changes that store a connection: its row, and whether it is to be confirmed.
+/// Returns the changes that store a connection: its row, and its entry among the unconfirmed ones.
 fn rows(tenant: TenantId, connection: &Connection, expect: Expect) -> Result<Vec<RowChange>> {
     let unconfirmed = connection.is_unconfirmed();
     Ok(vec![
@@ -179,17 +179,17 @@ fn delete(tenant: Option<TenantId>, table: &str, key: String, expect: Expect) ->
 fn taken() -> Error {
     Error::new(
         ErrorKind::Conflict,
-        "account: it is connected already; disconnect it there first",
+        "account: it is already connected; disconnect it there first",
     )
     .with_field("account")
 }
 
 impl ServerDirectory {
-    /// Adds a connection whose account the vendor has confirmed: from then on, events of the account are the tenant's.
+    /// Adds a connection whose account the vendor has confirmed. From then on, events of the account belong to the tenant.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] that names the field, [`ErrorKind::Conflict`] for an account that is connected already,
-    /// whoever's it is, and those of the store.
+    /// [`ErrorKind::InvalidInput`] that names the field, [`ErrorKind::Conflict`] for an account that is already connected to any
+    /// tenant, and those of the store.
     pub async fn connect(
         &self,
         tenant: TenantId,
@@ -206,8 +206,8 @@ impl ServerDirectory {
         }
     }
 
-    /// As [`ServerDirectory::connect`]. If the tenant has a connection with the account that is not active, it gets the new token
-    /// and is active again, with its conversations.
+    /// Does the same as [`ServerDirectory::connect`], except that an inactive connection of the tenant with this account gets the
+    /// new token and becomes active again, with its conversations.
     ///
     /// # Errors
     /// Those of [`ServerDirectory::connect`].
@@ -227,11 +227,11 @@ impl ServerDirectory {
         }
     }
 
-    /// Adds a connection that the vendor could not be asked about. It claims no account: events are routed to it once the
-    /// vendor has confirmed it, if no other connection was confirmed before.
+    /// Adds a connection while the vendor is unreachable. It does not claim the account: events are routed to it once the vendor
+    /// has confirmed it, unless another connection was confirmed first.
     ///
     /// # Errors
-    /// As [`ServerDirectory::connect`].
+    /// Those of [`ServerDirectory::connect`].
     pub async fn connect_later(
         &self,
         tenant: TenantId,
@@ -243,13 +243,16 @@ impl ServerDirectory {
         connection.confirmed = false;
         let changes = rows(tenant, &connection, Expect::Absent)?;
         if !self.store.write_rows(changes).await? {
-            return Err(Error::new(ErrorKind::Conflict, "id: it exists already"));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "id: a connection with this id already exists",
+            ));
         }
         self.unconfirmed.notify_one();
         Ok(connection)
     }
 
-    /// Adds a confirmed connection, or changes the one of this id: at no instant is its account nobody's.
+    /// Adds a confirmed connection, or changes the one with this id, without an interval in which the account is unassigned.
     ///
     /// # Errors
     /// Those of [`ServerDirectory::connect`].
@@ -300,7 +303,7 @@ impl ServerDirectory {
             .ok_or_else(|| Error::not_found("connection"))
     }
 
-    /// Returns one connection with its row.
+    /// Returns one connection with its stored row.
     pub(super) async fn stored(
         &self,
         tenant: TenantId,
@@ -311,7 +314,7 @@ impl ServerDirectory {
         row.map(|row| Ok((row.clone(), decode(&row)?))).transpose()
     }
 
-    /// Lists the connections that the vendor is to be asked about, of all tenants.
+    /// Lists the unconfirmed connections of all tenants.
     ///
     /// # Errors
     /// Those of the store.
@@ -324,8 +327,8 @@ impl ServerDirectory {
     /// Changes the state of a connection. Its account's events are routed to it from the first confirmation on.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Forbidden`] for activating a connection that the vendor has never confirmed,
-    /// [`ErrorKind::Conflict`] for confirming one whose account was confirmed for another one meanwhile, and those of the store.
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Forbidden`] for activating a connection that the vendor has never confirmed;
+    /// [`ErrorKind::Conflict`] if the account was meanwhile confirmed for another connection; and those of the store.
     pub(crate) async fn change_state(
         &self,
         tenant: TenantId,
@@ -360,14 +363,14 @@ impl ServerDirectory {
                 }
                 return Ok(());
             }
-            // Either somebody changed the connection meanwhile, and it is read again, or its account is taken.
+            // Either the connection was changed meanwhile, and it is read again, or its account is taken.
             if self.connection(tenant, id).await? == known {
                 return Err(taken());
             }
         }
     }
 
-    /// Removes a connection: events of its account are unknown from then on.
+    /// Removes a connection. From then on, its account is unknown.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], and those of the store.
@@ -380,7 +383,7 @@ impl ServerDirectory {
                 delete(Some(tenant), TABLE, id.to_string(), expect),
                 delete(None, UNCONFIRMED, unconfirmed_key(tenant, id), Expect::Any),
             ];
-            // The route of an unconfirmed connection's account, if there is one, leads to another connection.
+            // The route of an unconfirmed connection's account, if it exists, belongs to another connection.
             if known.confirmed {
                 changes.push(delete(None, ROUTES, known.route_key(), Expect::Any));
             }
@@ -396,7 +399,7 @@ impl ServerDirectory {
         channel: &ChannelKind,
         account: &AccountId,
     ) -> Result<Option<Route>> {
-        // Asked first: the route is written before the connection is no longer awaited.
+        // Checked first, because the route is written before the connection stops being awaited.
         let awaited = self.is_awaited(channel, account);
         let key = route_key(channel, account);
         let row: Option<RouteRow> = self.read(None, ROUTES, &key).await?;

@@ -1,4 +1,4 @@
-//! What is built from rows, kept with the version of the rows that it was built from.
+//! A cache of values built from rows, with the version of those rows.
 
 use std::{
     collections::HashMap,
@@ -6,21 +6,21 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A cache that never returns what was built from other rows than those at hand, and keeps nothing of rows that are gone.
+/// A cache that never returns a value built from other rows than the current ones, and keeps no values of deleted rows.
 ///
-/// A reader takes a [`Ticket`] before it reads rows, and what it builds is kept only if nothing was forgotten since: otherwise a
-/// slow reader would bring back, for good, what another one has just removed.
+/// A reader takes a [`Ticket`] before it reads rows. Its value is cached only if no entry was dropped since. Otherwise a slow
+/// reader could permanently restore a value that was just removed.
 #[derive(Debug)]
 pub(crate) struct RowCache<K, V>(Mutex<State<K, V>>);
 
 #[derive(Debug)]
 struct State<K, V> {
     built: HashMap<K, (Vec<u8>, V)>,
-    /// How often something was forgotten.
+    /// The number of times that an entry was dropped.
     forgotten: u64,
 }
 
-/// When a reader began to read.
+/// The time at which a reader started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket(u64);
 
@@ -38,19 +38,19 @@ impl<K: Eq + Hash, V: Clone> RowCache<K, V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to read rows.
+    /// Starts reading rows.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket(self.state().forgotten)
     }
 
-    /// Returns what was built from rows of this version.
+    /// Returns the value built from rows of this version.
     pub(crate) fn get(&self, key: &K, version: &[u8]) -> Option<V> {
         let state = self.state();
         let (built, value) = state.built.get(key)?;
         (built == version).then(|| value.clone())
     }
 
-    /// Keeps what was built from rows of this version that were read after the ticket was taken.
+    /// Caches a value built from rows of this version that were read after the ticket was taken.
     pub(crate) fn put(&self, ticket: Ticket, key: K, version: Vec<u8>, value: V) {
         let mut state = self.state();
         if state.forgotten == ticket.0 {
@@ -58,7 +58,7 @@ impl<K: Eq + Hash, V: Clone> RowCache<K, V> {
         }
     }
 
-    /// Drops what was built from rows that are changed or gone. It is called after they were written.
+    /// Drops the value of rows that changed or were deleted. Call it after the write.
     pub(crate) fn forget(&self, key: &K) {
         let mut state = self.state();
         state.built.remove(key);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_built_counts_for_its_version_only() {
+    fn a_cached_value_is_valid_only_for_its_version() {
         let cache = RowCache::default();
         cache.put(cache.ticket(), 1, b"a".to_vec(), "of a");
         assert_eq!(cache.get(&1, b"a"), Some("of a"));
@@ -91,9 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_reader_does_not_bring_back_what_was_removed() {
+    fn a_slow_reader_does_not_restore_a_removed_value() {
         let cache = RowCache::default();
-        // It reads the rows, they are removed, and only then does it come with what it built.
+        // The slow reader reads the rows, they are removed, and only then it caches its value.
         let slow = cache.ticket();
         cache.forget(&1);
         cache.put(slow, 1, b"a".to_vec(), "a removed key");

@@ -1,4 +1,4 @@
-//! From a connection to the channel that speaks for it.
+//! Opens the channel of a connection.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ServerDirectory;
 
-/// Where the providers' APIs are, unless a connection says otherwise.
+/// The URLs of the providers' APIs, unless a connection overrides them.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     /// The Slack Web API.

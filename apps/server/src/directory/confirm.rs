@@ -1,4 +1,4 @@
-//! Confirmation: the vendor's word that a token is the account's that a connection names.
+//! Confirmation: asks the vendor whether a connection's token belongs to its account.
 
 use std::sync::PoisonError;
 
@@ -7,19 +7,19 @@ use konstruct_core::{AccountId, ChannelKind, Error, ErrorKind, Result};
 
 use super::{NewConnection, ServerDirectory};
 
-/// What the vendor says about a token.
+/// The vendor's response about a token.
 #[derive(Debug)]
 pub(crate) enum Confirmation {
-    /// The token is this account's.
+    /// The token belongs to this account.
     Confirmed(AccountId),
-    /// The vendor refuses the token, or does not know the account.
+    /// The vendor rejected the token, or does not know the account.
     Refused(Error),
-    /// The vendor did not say: it can be asked again.
+    /// The vendor gave no answer; the request can be repeated.
     Unknown(Error),
 }
 
 impl ServerDirectory {
-    /// Asks the vendor whose token a connection has.
+    /// Asks the vendor which account a connection's token belongs to.
     pub(crate) async fn confirm(&self, new: &NewConnection) -> Confirmation {
         match self.identity(new).await {
             Ok(account) => Confirmation::Confirmed(account),
@@ -41,7 +41,7 @@ impl ServerDirectory {
             let slack = Slack::builder(new.token.clone()).api_url(url).build()?;
             let identity = slack.identity().await?;
             if identity.team.is_empty() {
-                return Err(Error::new(ErrorKind::Protocol, "Slack names no team"));
+                return Err(Error::new(ErrorKind::Protocol, "slack returned no team id"));
             }
             Ok(AccountId(identity.team))
         } else {
@@ -55,14 +55,14 @@ impl ServerDirectory {
         }
     }
 
-    /// Has events refused that may be of a configured connection, until [`ServerDirectory::settled`]: of this account, or of every
-    /// account that nobody has if the vendor has not named the connection's yet. The provider delivers them again.
+    /// Makes the gateway reject events of a configured connection until [`ServerDirectory::settled`], so that the provider
+    /// delivers them again. It rejects events of this account or, if the account is not known yet, of every unknown account.
     pub(crate) fn await_confirmation(&self, channel: ChannelKind, account: Option<AccountId>) {
         let mut awaited = self.awaited.write().unwrap_or_else(PoisonError::into_inner);
         awaited.insert(channel, account);
     }
 
-    /// Ends what [`ServerDirectory::await_confirmation`] began.
+    /// Ends the wait that [`ServerDirectory::await_confirmation`] started.
     pub(crate) fn settled(&self, channel: &ChannelKind) {
         let mut awaited = self.awaited.write().unwrap_or_else(PoisonError::into_inner);
         awaited.remove(channel);

@@ -1,4 +1,4 @@
-//! The employee of a tenant. Every version is kept: a turn is pinned to one.
+//! The employee of a tenant. All versions are kept, because a turn is pinned to one.
 
 use konstruct_core::{Employee, Error, ErrorKind, Result, TenantId};
 use konstruct_memory::{Expect, RowChange};
@@ -13,7 +13,7 @@ fn version_key(version: u32) -> String {
 }
 
 impl ServerDirectory {
-    /// Returns the newest version of a tenant's employee, or the one asked for, with its number.
+    /// Returns the newest version of a tenant's employee, or a specific one, with its number.
     ///
     /// # Errors
     /// Those of the store.
@@ -38,23 +38,23 @@ impl ServerDirectory {
     /// Hires a tenant's employee.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] for a second one, [`ErrorKind::InvalidInput`] that names the field, and those of the store.
+    /// [`ErrorKind::Conflict`] if there is an employee, [`ErrorKind::InvalidInput`] that names the field, and those of the store.
     pub async fn hire(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
         if self.write_employee(tenant, 1, employee).await? {
             Ok(1)
         } else {
             Err(Error::new(
                 ErrorKind::Conflict,
-                "employee: a tenant has one; change it instead of hiring a second",
+                "employee: the tenant already has an employee; change it instead of hiring a second one",
             )
             .with_field("employee"))
         }
     }
 
-    /// Changes a tenant's employee. Turns that are open go on with the version that they began with.
+    /// Changes a tenant's employee. Open turns continue with the version that they started with.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::Conflict`] if somebody else changed it at the same time,
+    /// [`ErrorKind::NotFound`] if there is no employee, [`ErrorKind::Conflict`] if it was changed concurrently,
     /// [`ErrorKind::InvalidInput`] that names the field, and those of the store.
     pub async fn change_employee(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
         let (version, before) = self
@@ -68,7 +68,7 @@ impl ServerDirectory {
         } else {
             Err(Error::new(
                 ErrorKind::Conflict,
-                "employee: it was changed by somebody else; read it again",
+                "employee: it was changed concurrently; read it again and repeat the change",
             )
             .with_field("employee"))
         }

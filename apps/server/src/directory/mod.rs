@@ -1,4 +1,4 @@
-//! Who is who: tenants, their employees with every version, their connections, and what was passed on to them.
+//! The directory: tenants, their employees with all versions, their connections, and the questions passed on to them.
 
 mod account;
 mod cache;
@@ -16,8 +16,10 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, ConnectionId, ConnectionState, Directory, Error, ErrorKind,
-    LlmBackend, Result, Route, Staff, TenantId, tool::Toolbox,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
+    TenantId,
+    directory::{ConnectionState, Route, Staff},
+    tool::Toolbox,
 };
 use konstruct_memory::Redb;
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,25 +35,25 @@ pub use self::{
 };
 use crate::model::Models;
 
-/// The directory of the hosted service, kept in the embedded store. Cloning is cheap.
+/// The directory of the hosted service, stored in the embedded store. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct ServerDirectory {
     store: Redb,
     endpoints: Arc<Endpoints>,
     models: Arc<Models>,
     tools: Arc<Toolbox>,
-    /// The channels of connections that were used so far.
+    /// The channels of connections used so far.
     channels: Arc<RowCache<(TenantId, ConnectionId), Arc<dyn Channel>>>,
-    /// The models of tenants that have some of their own.
+    /// The model pools of tenants with their own models.
     pools: Arc<RowCache<TenantId, Arc<dyn LlmBackend>>>,
-    /// The configured connections that no vendor has confirmed yet, with the account if it is known.
+    /// The configured connections that are not confirmed yet, with the account if it is known.
     awaited: Arc<RwLock<HashMap<ChannelKind, Option<AccountId>>>>,
-    /// Rung when a connection is to be confirmed in the background.
+    /// Notified when a connection must be confirmed in the background.
     unconfirmed: Arc<Notify>,
 }
 
 impl ServerDirectory {
-    /// Makes a directory on a store; employees think with these models.
+    /// Creates a directory on a store; employees use these models.
     ///
     /// # Errors
     /// Those of the toolbox.
@@ -76,7 +78,7 @@ impl ServerDirectory {
         &self.tools
     }
 
-    /// Returns the models that employees think with.
+    /// Returns the models that employees use.
     pub fn models(&self) -> &Models {
         &self.models
     }
@@ -106,12 +108,12 @@ impl ServerDirectory {
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
-        .map_err(|error| Error::internal("a row cannot be written").with_source(error))
+        .map_err(|error| Error::internal("could not serialize a row").with_source(error))
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
-        .map_err(|error| Error::new(ErrorKind::Corrupt, "a row cannot be read").with_source(error))
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "could not parse a row").with_source(error))
 }
 
 #[async_trait]

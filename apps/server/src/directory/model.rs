@@ -1,4 +1,4 @@
-//! Models of a tenant's own accounts at providers. Their keys are sealed like all rows.
+//! A tenant's own models at providers. Their keys are encrypted like all rows.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::{ServerDirectory, decode, encode};
 use crate::model::OwnModel;
 
 const TABLE: &str = "models";
-/// The version of a tenant's models: a number that each change raises. It is written with the change.
+/// The version of a tenant's models: a counter that is increased in the transaction of each change.
 const VERSION: &str = "models_version";
 const KEY: &str = "version";
-/// The most models of a tenant's own.
-const MOST: usize = 20;
+/// The maximum number of a tenant's own models.
+const MAX_MODELS: usize = 20;
 
 impl ServerDirectory {
     /// Lists a tenant's own models by name.
@@ -24,22 +24,22 @@ impl ServerDirectory {
         self.list(Some(tenant), TABLE).await
     }
 
-    /// Adds a model of a tenant's own, or replaces the one of its name. Turns that are under way may end with the old one.
+    /// Adds a tenant's own model, or replaces the one with its name. Turns in progress may finish with the old one.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the field, and those of the store.
     pub(crate) async fn keep_model(&self, tenant: TenantId, model: &OwnModel) -> Result<()> {
         self.models.check(model).await?;
         let known = self.own_models(tenant).await?;
-        if known.len() >= MOST && known.iter().all(|known| known.name != model.name) {
-            let problem = format!("a tenant has at most {MOST} models of its own");
+        if known.len() >= MAX_MODELS && known.iter().all(|known| known.name != model.name) {
+            let problem = format!("a tenant has at most {MAX_MODELS} models of its own");
             return Err(Error::invalid("name", problem));
         }
         self.write_model(tenant, &model.name, Some(encode(model)?))
             .await
     }
 
-    /// Removes a model of a tenant's own.
+    /// Removes a tenant's own model.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
@@ -82,7 +82,7 @@ impl ServerDirectory {
         }
     }
 
-    /// Returns what a tenant's employee thinks with.
+    /// Returns the model pool of a tenant's employee.
     pub(super) async fn model_of(&self, tenant: TenantId) -> Result<Arc<dyn LlmBackend>> {
         let ticket = self.pools.ticket();
         let version = self.store.get_row(Some(tenant), VERSION, KEY).await?;
@@ -97,7 +97,7 @@ impl ServerDirectory {
         Ok(pool)
     }
 
-    /// Drops a removed tenant's models, and with them its keys, from memory.
+    /// Drops a removed tenant's models, including their keys, from memory.
     pub(super) fn forget_models(&self, tenant: TenantId) {
         self.pools.forget(&tenant);
     }

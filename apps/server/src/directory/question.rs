@@ -1,10 +1,11 @@
-//! What an employee passed on to the team: the `pass_on` tool, and the list that it fills.
+//! Questions passed on to the team: the `pass_on` tool, and the list that it fills.
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Clock as _, ConversationId, Result, SystemClock, TenantId, Timestamp, ToolSpec, TurnId,
+    Clock as _, ConversationId, Result, SystemClock, TenantId, Timestamp, TurnId,
+    llm::ToolSpec,
     tool::{Effect, Tool, ToolContext, ToolError, function},
 };
 use konstruct_memory::Redb;
@@ -19,9 +20,9 @@ const TABLE: &str = "passed_on";
 /// A question that the employee could not answer and passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOn {
-    /// Its key: that of the tool call, so that it is there once.
+    /// Its key: that of the tool call, so that a repeated call adds no second entry.
     pub key: String,
-    /// The conversation that it came up in.
+    /// The conversation of the question.
     pub conversation: ConversationId,
     /// The turn that passed it on.
     pub turn: TurnId,
@@ -38,7 +39,7 @@ struct Arguments {
 }
 
 impl ServerDirectory {
-    /// Lists what was passed on to a tenant's team, the oldest first.
+    /// Lists the questions passed on to a tenant's team, the oldest first.
     ///
     /// # Errors
     /// Those of the store.
@@ -48,7 +49,7 @@ impl ServerDirectory {
         Ok(all)
     }
 
-    /// Takes a question off the list: somebody has seen to it. Returns whether it was there.
+    /// Removes a question from the list because it was handled. Returns whether it was listed.
     ///
     /// # Errors
     /// Those of the store.
@@ -57,7 +58,7 @@ impl ServerDirectory {
     }
 }
 
-/// The tool with which an employee passes a question on.
+/// The tool that passes a question on to the team.
 pub(super) struct PassOn(Box<dyn Tool>);
 
 impl PassOn {

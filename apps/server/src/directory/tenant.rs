@@ -26,7 +26,7 @@ impl ServerDirectory {
     /// Adds a tenant.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a bad name, and those of the store.
+    /// [`ErrorKind::InvalidInput`] for an invalid name, and those of the store.
     pub async fn add_tenant(&self, id: TenantId, name: &str) -> Result<Tenant> {
         let name = name.trim();
         if !(1..=100).contains(&name.chars().count()) {
@@ -47,7 +47,11 @@ impl ServerDirectory {
         if self.store.write_rows(vec![change]).await? {
             Ok(tenant)
         } else {
-            Err(Error::new(ErrorKind::Conflict, "id: the tenant exists already").with_field("id"))
+            Err(Error::new(
+                ErrorKind::Conflict,
+                "id: a tenant with this id already exists",
+            )
+            .with_field("id"))
         }
     }
 
@@ -69,7 +73,7 @@ impl ServerDirectory {
         self.list(None, TABLE).await
     }
 
-    /// Removes a tenant with all that is kept of it. Its accounts are unknown first, so that nothing new comes in.
+    /// Removes a tenant with all its data. Its accounts are removed first, so that no new events arrive.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], and those of the store.

@@ -1,5 +1,5 @@
-//! What every request passes on every listener: an allow-list of hosts and origins, a time limit, security headers, and an
-//! answer where a handler panics.
+//! Checks for every request on every listener: an allow-list of hosts and origins, a time limit, security headers, and a response
+//! after a handler panics.
 
 use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use super::Problem;
 use crate::config::Config;
 
-/// The names under which this server is reached. A browser that was led here by another name, as in DNS rebinding, is refused.
+/// The names of this server. Requests under any other name, as in DNS rebinding, are rejected.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     names: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Returns the names of a listener at this address: the public URL's, those of `hosts`, `localhost` and the address.
+    /// Returns the names of a listener at this address: the public URL's host, `hosts`, `localhost` and the address.
     pub(crate) fn new(config: &Config, address: IpAddr) -> Self {
         let url = config.public_uri();
         let public = url.as_ref().and_then(Uri::host);
@@ -46,11 +46,11 @@ impl Hosts {
         }
     }
 
-    /// Whether this `Host`, or authority of a URL, is one of this server's.
+    /// Returns whether this `Host`, or a URL's authority, names this server.
     fn allows(&self, authority: &str) -> bool {
         let host = without_port(authority);
         match host.parse::<IpAddr>() {
-            // An address in the place of a name cannot be rebound.
+            // An IP address cannot be rebound.
             Ok(address) => {
                 address == self.address || address.is_loopback() || self.address.is_unspecified()
             }
@@ -61,7 +61,7 @@ impl Hosts {
         }
     }
 
-    /// Whether a page of this origin may call: only this server's own.
+    /// Returns whether pages of this origin may call the server: only its own may.
     fn allows_origin(&self, origin: &str, authority: &str) -> bool {
         let origin = origin.to_lowercase();
         let same = origin.split_once("://").is_some_and(|(scheme, rest)| {
@@ -71,7 +71,7 @@ impl Hosts {
     }
 }
 
-/// Writes a URL's origin as browsers do: without the scheme's own port.
+/// Formats a URL's origin as browsers do, without the scheme's default port.
 fn origin(url: &Uri) -> Option<String> {
     let (scheme, authority) = (url.scheme_str()?, url.authority()?);
     let usual = if scheme == "https" { 443 } else { 80 };
@@ -80,7 +80,7 @@ fn origin(url: &Uri) -> Option<String> {
     Some(format!("{scheme}://{}{port}", authority.host()).to_lowercase())
 }
 
-/// Cuts the port off, and the brackets of an IPv6 address.
+/// Removes the port, and the brackets of an IPv6 address.
 fn without_port(authority: &str) -> &str {
     if let Some((address, _)) = authority
         .strip_prefix('[')
@@ -93,15 +93,15 @@ fn without_port(authority: &str) -> &str {
         .map_or(authority, |(host, _)| host)
 }
 
-/// Puts the checks around routes.
+/// Wraps routes with the checks.
 pub(crate) fn guarded(router: Router, hosts: Hosts) -> Router {
     let header = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
     router
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such page") })
         .method_not_allowed_fallback(|| async {
-            let detail = "this method is not allowed here";
+            let detail = "this path does not support the request's method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
         .layer(from_fn_with_state(Arc::new(hosts), check))
@@ -115,7 +115,7 @@ pub(crate) fn guarded(router: Router, hosts: Hosts) -> Router {
         ))
 }
 
-/// Ends requests of these routes that take longer.
+/// Limits the duration of requests to these routes.
 pub(crate) fn within<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     limit: Duration,
@@ -124,8 +124,8 @@ pub(crate) fn within<S: Clone + Send + Sync + 'static>(
         match tokio::time::timeout(limit, next.run(request)).await {
             Ok(response) => response,
             Err(_) => {
-                tracing::error!(?limit, "a request took too long");
-                let detail = "the request took too long";
+                tracing::error!(?limit, "a request exceeded its time limit");
+                let detail = "the request exceeded its time limit; try again";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
             }
         }
@@ -146,10 +146,11 @@ fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
         (None, Some(Ok(host))) => host,
         _ => "",
     };
-    // The URL of a request may name another host than its header.
+    // A request's URL may name another host than its header.
     let consistent = text(HOST).is_none_or(|host| host.is_ok_and(|host| hosts.allows(host)));
     if !consistent || !hosts.allows(authority) {
-        let detail = "this server is not known by this name: set KONSTRUCT_PUBLIC_URL, or `hosts` in the configuration file";
+        let detail =
+            "unknown host name; set KONSTRUCT_PUBLIC_URL, or `hosts` in the configuration file";
         return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
     }
     let allowed = match text(ORIGIN) {
@@ -162,10 +163,10 @@ fn refusal(hosts: &Hosts, request: &Request) -> Option<Problem> {
     })
 }
 
-/// The panic's own message was logged by its thread; it is not for the client.
+/// The panic's message was logged by its thread, and must not be sent to the client.
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request handler panicked");
-    let detail = "the request could not be carried out";
+    let detail = "the server failed to process the request; see its log";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
 }
 
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_hosts_are_let_in() {
+    fn only_known_hosts_are_accepted() {
         let local = hosts("", "127.0.0.1");
         for host in [
             "127.0.0.1:8080",
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_written_as_browsers_do() {
+    fn origins_have_the_format_of_browsers() {
         for (url, expected) in [
             (
                 "https://Konstruct.example.com/app",
@@ -254,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Asks routes of which one panics and one never answers.
+    /// Calls routes, one of which panics and one never responds.
     async fn ask(path: &str, headers: &[(&str, &str)]) -> (StatusCode, Response) {
         let slow = Router::new().route("/slow", get(std::future::pending::<()>));
         let routes = Router::new()
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whatever_happens_there_is_a_problem_with_security_headers() {
+    async fn every_error_is_a_problem_with_security_headers() {
         let here = ("host", "127.0.0.1");
         for (path, headers, status) in [
             ("/panic", vec![here], 500),

@@ -1,4 +1,4 @@
-//! Whether the process runs, and whether it can work.
+//! Liveness, and readiness to process requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::App;
 
-/// For how long a failed write counts before it is tried whether the store can write again.
-const FRESH: Duration = Duration::from_secs(5);
-/// How long that may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a failed write counts before the store is probed again.
+const FAILURE_AGE: Duration = Duration::from_secs(5);
+/// The time limit of the probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -19,16 +19,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/readyz", get(ready))
 }
 
-/// Asks for what this server cannot do without: its store, for reading and writing, and its tasks.
+/// Checks the essential parts: the store, for reading and writing, and the tasks.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let nobody = TenantId::from_bytes([0; 16]);
     let read = app.store.items(nobody, None, 1).await.is_ok();
     let failed = app.store.failed_write();
     let stale = failed
         .as_ref()
-        .is_some_and(|failed| failed.at + FRESH <= SystemClock.now());
+        .is_some_and(|failed| failed.at + FAILURE_AGE <= SystemClock.now());
     let written = if stale || !read {
-        let probed = tokio::time::timeout(PATIENCE, app.store.probe()).await;
+        let probed = tokio::time::timeout(PROBE_TIMEOUT, app.store.probe()).await;
         probed.is_ok_and(|probed| probed.is_ok())
     } else {
         failed.is_none()

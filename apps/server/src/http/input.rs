@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Problem, json};
 
-/// A JSON body, read with errors that name the field and repeat no value.
+/// A JSON body, parsed with errors that name the field and repeat no value.
 pub(crate) struct Input<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
@@ -17,7 +17,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = Bytes::from_request(request, state).await.map_err(|error| {
-            Problem::new(error.status(), "the body cannot be read, or is too large")
+            Problem::new(
+                error.status(),
+                "the body could not be read, or is too large",
+            )
         })?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());

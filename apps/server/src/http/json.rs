@@ -1,7 +1,7 @@
-//! JSON into a type, with errors that name the place and never the value.
+//! Deserializes JSON with errors that name the field and never the value.
 //!
-//! serde_json's errors are text that repeats what it read. Here the error is a type of its own, which serde calls with what is
-//! wrong and what was expected, and which keeps only the latter.
+//! serde_json's errors contain the value that they reject. This deserializer has its own error type, which keeps only the
+//! expectation and drops the value.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ use serde_path_to_error::Segment;
 
 use super::Problem;
 
-/// Reads a value into a type.
+/// Deserializes a value.
 ///
 /// # Errors
-/// A problem with the field, as a path such as `hours.open[0].to`; `body` for the whole.
+/// A problem with the field, as a path such as `hours.open[0].to`; `body` for the whole body.
 pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     serde_path_to_error::deserialize(Json(value)).map_err(|error| {
         let mut field = path(error.path());
@@ -37,7 +37,7 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
     })
 }
 
-/// Writes a path. It ends before the first key that is not the name of a field, for that is the sender's own text.
+/// Formats a path. It ends before the first key that is not a field name, because such a key is arbitrary text of the sender.
 fn path(path: &serde_path_to_error::Path) -> String {
     let mut text = String::new();
     for segment in path.iter() {
@@ -56,7 +56,7 @@ fn path(path: &serde_path_to_error::Path) -> String {
     text
 }
 
-/// Whether a text looks like a field's name, rather than like a token that stands in the wrong place.
+/// Returns whether a text looks like a field name, rather than a misplaced token.
 fn is_name(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text
@@ -64,15 +64,15 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// How a value does not fit.
+/// Why a value does not match.
 #[derive(Debug)]
-struct Misfit {
-    /// The field below the place, if it is about one.
+struct Mismatch {
+    /// The field below the current path, if the error is about one.
     child: Option<String>,
     problem: String,
 }
 
-impl Misfit {
+impl Mismatch {
     fn new(problem: impl Into<String>) -> Self {
         Self {
             child: None,
@@ -88,21 +88,21 @@ impl Misfit {
             "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
             "a sequence" => "a list",
             "a boolean" | "a string" => &expected,
-            _ => "of the type that the API's description gives",
+            _ => "of the type in /api/openapi.json",
         };
         Self::new(format!("must be {words}"))
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.problem)
     }
 }
 
-impl std::error::Error for Misfit {}
+impl std::error::Error for Mismatch {}
 
-impl de::Error for Misfit {
+impl de::Error for Mismatch {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::new("is not valid")
     }
@@ -124,9 +124,9 @@ impl de::Error for Misfit {
     }
 
     fn unknown_field(_: &str, expected: &'static [&'static str]) -> Self {
-        // The place is the field's own already.
+        // The path already contains the field.
         let known = expected.join("`, `");
-        Self::new(format!("there is no such field; there are `{known}`"))
+        Self::new(format!("no such field; the fields are `{known}`"))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -139,18 +139,18 @@ impl de::Error for Misfit {
     fn duplicate_field(field: &'static str) -> Self {
         Self {
             child: Some(field.to_owned()),
-            problem: "is there twice".into(),
+            problem: "must not occur twice".into(),
         }
     }
 }
 
-/// A JSON value to read from.
+/// A JSON value to deserialize.
 struct Json(Value);
 
 impl<'de> Deserializer<'de> for Json {
-    type Error = Misfit;
+    type Error = Mismatch;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
@@ -174,7 +174,7 @@ impl<'de> Deserializer<'de> for Json {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             value => visitor.visit_some(Self(value)),
@@ -185,7 +185,7 @@ impl<'de> Deserializer<'de> for Json {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -194,7 +194,7 @@ impl<'de> Deserializer<'de> for Json {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, Mismatch> {
         match self.0 {
             Value::String(name) => visitor.visit_enum(name.into_deserializer()),
             Value::Object(fields) if fields.len() == 1 => {
@@ -211,7 +211,7 @@ impl<'de> Deserializer<'de> for Json {
     }
 }
 
-impl IntoDeserializer<'_, Misfit> for Json {
+impl IntoDeserializer<'_, Mismatch> for Json {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -227,8 +227,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads what cannot be read. Returns the field and what is said about it.
-    async fn refused<T: DeserializeOwned>(value: Value) -> (String, String) {
+    /// Deserializes an invalid value. Returns the field and the problem.
+    async fn rejected<T: DeserializeOwned>(value: Value) -> (String, String) {
         let Err(problem) = read::<T>(value.clone()) else {
             panic!("{value} was read")
         };
@@ -244,7 +244,7 @@ mod tests {
             assert_eq!(read, (field.to_owned(), format!("{field}: {problem}")));
         };
         let open = |span: Value| json!({"name": "A", "role": "r", "hours": {"time_zone": "UTC", "open": [span]}});
-        let span = refused::<EmployeeSettings>(open(
+        let span = rejected::<EmployeeSettings>(open(
             json!({"weekday": 999, "from": "9:00", "to": "10:00"}),
         ));
         check(
@@ -253,37 +253,37 @@ mod tests {
             "must be a whole number from 0 to 255",
         )
         .await;
-        let span = refused::<EmployeeSettings>(open(json!({"weekday": 1, "from": "9:00"})));
+        let span = rejected::<EmployeeSettings>(open(json!({"weekday": 1, "from": "9:00"})));
         check(span.await, "hours.open[0].to", "is missing").await;
-        let span = refused::<EmployeeSettings>(open(json!("xoxb-1")));
+        let span = rejected::<EmployeeSettings>(open(json!("xoxb-1")));
         let (field, detail) = span.await;
         assert!(
             field == "hours.open[0]" && !detail.contains("xoxb"),
             "{detail}"
         );
-        let list = refused::<EmployeeSettings>(json!({"name": "A", "role": "r", "tools": [1]}));
+        let list = rejected::<EmployeeSettings>(json!({"name": "A", "role": "r", "tools": [1]}));
         check(list.await, "tools[0]", "must be a string").await;
         let formats = "must be one of `text`, `markdown`, `html`, `pdf`, `csv`, `faq`";
         for format in [json!("docx"), json!(7), json!({"docx": 1}), json!(["docx"])] {
-            let document = refused::<NewDocument>(json!({"title": "T", "format": format}));
+            let document = rejected::<NewDocument>(json!({"title": "T", "format": format}));
             check(document.await, "format", formats).await;
         }
-        let erasure = refused::<NewErasure>(json!({"what": {"type": "planet"}}));
+        let erasure = rejected::<NewErasure>(json!({"what": {"type": "planet"}}));
         let kinds = "must be one of `message`, `conversation`, `person`";
         check(erasure.await, "what.type", kinds).await;
-        let erasure = refused::<NewErasure>(json!({"what": {"type": "person"}}));
+        let erasure = rejected::<NewErasure>(json!({"what": {"type": "person"}}));
         check(erasure.await, "what.person", "is missing").await;
         let erasure =
-            refused::<NewErasure>(json!({"what": {"type": "person", "person": "xoxb-1"}}));
+            rejected::<NewErasure>(json!({"what": {"type": "person", "person": "xoxb-1"}}));
         check(erasure.await, "what", "is not valid").await;
-        let whole = refused::<NewDocument>(json!("xoxb-1")).await;
+        let whole = rejected::<NewDocument>(json!("xoxb-1")).await;
         assert!(whole.0 == "body" && !whole.1.contains("xoxb"), "{whole:?}");
     }
 
     #[tokio::test]
     async fn an_unknown_field_is_named_if_it_looks_like_one() {
-        let refused = async |key: &str| {
-            let (field, detail) = refused::<EmployeeSettings>(json!({"name": "A", key: 1})).await;
+        let rejected = async |key: &str| {
+            let (field, detail) = rejected::<EmployeeSettings>(json!({"name": "A", key: 1})).await;
             assert!(detail.contains("no such field"), "{detail}");
             assert!(
                 detail.matches(key).count() == field.matches(key).count(),
@@ -291,8 +291,8 @@ mod tests {
             );
             field
         };
-        assert_eq!(refused("nmae").await, "nmae");
-        assert_eq!(refused("xoxb-0123-secret").await, "body");
-        assert_eq!(refused("EAAGsecret").await, "body");
+        assert_eq!(rejected("nmae").await, "nmae");
+        assert_eq!(rejected("xoxb-0123-secret").await, "body");
+        assert_eq!(rejected("EAAGsecret").await, "body");
     }
 }

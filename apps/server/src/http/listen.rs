@@ -1,4 +1,4 @@
-//! A listener with limits: how many connections there are, how long a request's headers may take, and how long the end may.
+//! A listener with limits on connections, on the time for a request's headers, and on the shutdown.
 
 use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -14,17 +14,17 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// How long to wait after the system refused a connection, for example because too many files are open.
-const REST: Duration = Duration::from_millis(100);
+/// The wait after a failed accept, for example because too many files are open.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How many connections are open at a time; the others wait in the system's queue.
+    /// The maximum number of open connections; others wait in the system's queue.
     pub(crate) connections: usize,
-    /// How long a client may take to send a request's headers, and a connection may be idle.
+    /// The time limit for a request's headers, and for an idle connection.
     pub(crate) headers: Duration,
-    /// How long requests that are under way may go on after the end.
+    /// How long requests in progress may continue after the shutdown starts.
     pub(crate) grace: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `stopped` is ready, and then what is under way, for a while.
+/// Serves until `stopped` is ready, and then completes requests in progress within the grace period.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -60,14 +60,14 @@ pub(crate) async fn serve(
             accepted = next => match accepted {
                 Ok((permit, stream)) => spawn(stream, permit, &router, limits, &connections),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(REST).await;
+                    tracing::warn!(%error, "could not accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
         }
     }
     drop(listener);
-    // What takes longer is cut off: a client that keeps a connection open does not hold the end up.
+    // Slower requests are cut off, so that an open connection does not delay the shutdown.
     let _ = tokio::time::timeout(limits.grace, connections.shutdown()).await;
 }
 
@@ -79,7 +79,7 @@ fn spawn(
     connections: &GracefulShutdown,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection is slower than it could be");
+        tracing::debug!(%error, "could not disable Nagle's algorithm on a connection");
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -92,7 +92,7 @@ fn spawn(
     tokio::spawn(async move {
         let _permit = permit;
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection broke off");
+            tracing::debug!(%error, "a connection ended with an error");
         }
     });
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_sends_no_headers_is_cut_off() {
+    async fn a_client_without_headers_is_disconnected() {
         let limits = Limits {
             headers: Duration::from_millis(50),
             ..Limits::default()
@@ -123,14 +123,14 @@ mod tests {
         let mut stream = TcpStream::connect(start(limits).await).await.unwrap();
         let half = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ";
         stream.write_all(half).await.unwrap();
-        // It ends: the server has closed the connection.
+        // The read ends because the server has closed the connection.
         let mut answer = Vec::new();
         let _cut = stream.read_to_end(&mut answer).await;
         assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
     }
 
     #[tokio::test]
-    async fn a_connection_more_than_there_may_be_waits() {
+    async fn connections_beyond_the_limit_wait() {
         let limits = Limits {
             connections: 1,
             headers: HOUR,

@@ -1,4 +1,4 @@
-//! The metrics, in Prometheus's text format, on a listener of their own.
+//! The metrics in Prometheus's text format, on a separate listener.
 
 use std::{
     fmt::Write as _,
@@ -30,7 +30,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     };
     counter(
         "events_total",
-        "Events of webhooks, by what became of them.",
+        "Webhook events by outcome.",
         &[
             ("{outcome=\"accepted\"}", events.accepted),
             ("{outcome=\"duplicate\"}", events.duplicate),
@@ -42,12 +42,12 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     );
     counter(
         "events_unsupported_total",
-        "Events of kinds that this version does not know; kept.",
+        "Stored events of unknown kinds.",
         &[("", events.unsupported)],
     );
     counter(
         "webhooks_refused_total",
-        "Webhook requests that were not taken.",
+        "Rejected webhook requests by reason.",
         &[
             ("{reason=\"signature\"}", events.rejected_signature),
             ("{reason=\"failure\"}", events.failed),
@@ -55,7 +55,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     );
     counter(
         "turns_total",
-        "Turns, by how they ended.",
+        "Turns by outcome.",
         &[
             ("{outcome=\"replied\"}", turns.replied.load(Relaxed)),
             ("{outcome=\"silent\"}", turns.silent.load(Relaxed)),
@@ -64,7 +64,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     );
     counter(
         "claims_total",
-        "Conversations that were claimed.",
+        "Claims of conversations by workers.",
         &[("", turns.claims.load(Relaxed))],
     );
     counter(
@@ -74,7 +74,7 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     );
     counter(
         "tool_calls_total",
-        "Calls of tools.",
+        "Calls to tools.",
         &[("", turns.tool_calls.load(Relaxed))],
     );
     counter(
@@ -84,12 +84,12 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     );
     counter(
         "failures_total",
-        "Claims that ended with a failure.",
+        "Claims that failed.",
         &[("", turns.failures.load(Relaxed))],
     );
     let _ = writeln!(
         text,
-        "# HELP konstruct_first_claim_seconds From the start of the process to its first claim.\n\
+        "# HELP konstruct_first_claim_seconds Time from the process start to its first claim.\n\
          # TYPE konstruct_first_claim_seconds gauge"
     );
     if let Some(micros) = turns.first_claim() {

@@ -1,4 +1,4 @@
-//! RFC 9457 problem details: how every error of the admin API looks.
+//! RFC 9457 problem details: the format of every error of the admin API.
 
 use axum::{
     http::{
@@ -10,7 +10,7 @@ use axum::{
 use konstruct_admin_api::ProblemDetails;
 use konstruct_core::{Error, ErrorKind};
 
-/// An error as the admin API answers it.
+/// An error response of the admin API.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -21,7 +21,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem that is told in full.
+    /// Creates a problem whose detail is shown to the client.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
         Self {
@@ -33,7 +33,7 @@ impl Problem {
         }
     }
 
-    /// A problem with one field of the input.
+    /// Creates a problem with one field of the input.
     pub(crate) fn field(field: &str, problem: &str) -> Self {
         Error::invalid(field, problem).into()
     }
@@ -54,9 +54,12 @@ impl From<Error> for Problem {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {
-            // What went wrong inside is for the operator's log alone.
+            // Internal errors are only logged.
             tracing::error!(%error, "a request failed");
-            return Self::new(status, "the request could not be carried out");
+            return Self::new(
+                status,
+                "the server failed to process the request; see its log",
+            );
         }
         let ours = matches!(
             error.kind(),
@@ -68,9 +71,9 @@ impl From<Error> for Problem {
         let mut problem = if ours {
             Self::new(status, error.message())
         } else {
-            // It may be a provider's, whose words can repeat what was sent.
-            tracing::warn!(%error, "a request was refused");
-            Self::new(status, "the request was refused")
+            // The message may come from a provider and repeat the request's content.
+            tracing::warn!(%error, "a request was rejected");
+            Self::new(status, "the request was rejected; see the server's log")
         };
         problem.retry_after = error.retry_after().map(|wait| wait.as_secs().max(1));
         problem.field = error.field().map(str::to_owned);

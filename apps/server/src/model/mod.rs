@@ -1,4 +1,4 @@
-//! The language models: the shared pool, and before it those of a tenant's own accounts.
+//! The language models: a tenant's own models, and the shared pool after them.
 
 mod own;
 mod provider;
@@ -13,22 +13,22 @@ pub(crate) use self::own::{OwnModel, Use};
 use self::provider::Provider;
 use crate::config::Config;
 
-/// What every employee thinks with.
+/// The models of all employees.
 #[derive(Debug)]
 pub struct Models {
     shared: Pool,
     prices: PriceTable,
-    /// What a tenant's own base URLs may reach.
+    /// The addresses that tenants' base URLs may reach.
     guard: Guard,
     metrics: Arc<CallMetrics>,
 }
 
 impl Models {
-    /// Makes the shared pool of the configuration.
+    /// Creates the shared pool from the configuration.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a provider that there is not, or that is not set up, and for a
-    /// price table that cannot be read.
+    /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for an unknown provider, one without its settings, or
+    /// an invalid price table.
     pub async fn open(config: &Config) -> Result<Self> {
         let prices = prices(config)?;
         let metrics = Arc::<CallMetrics>::default();
@@ -56,7 +56,7 @@ impl Models {
         &self.metrics
     }
 
-    /// Makes what a tenant's employee thinks with: its own models first, the shared pool after them.
+    /// Creates the pool of a tenant's employee: its own models first, the shared pool after them.
     ///
     /// # Errors
     /// Those of the pool.
@@ -67,13 +67,13 @@ impl Models {
         })
     }
 
-    /// Returns what an employee thinks with whose tenant has no models of its own.
+    /// Returns the backend for employees of tenants without their own models.
     pub(crate) fn shared_backend(&self) -> Arc<dyn LlmBackend> {
         Arc::new(self.shared.clone())
     }
 }
 
-/// Reads the operator's prices. The built-in ones count where these say nothing.
+/// Reads the operator's prices. The built-in prices are used for models that are not in the file.
 fn prices(config: &Config) -> Result<PriceTable> {
     if config.prices.as_os_str().is_empty() {
         return Ok(PriceTable::default());
@@ -81,7 +81,7 @@ fn prices(config: &Config) -> Result<PriceTable> {
     let name = config.prices.display().to_string();
     let text = std::fs::read_to_string(&config.prices).map_err(|error| {
         let key = crate::config::named("prices");
-        konstruct_core::Error::invalid(&key, format!("{name} cannot be read: {error}"))
+        konstruct_core::Error::invalid(&key, format!("could not read {name}: {error}"))
             .with_source(error)
     })?;
     PriceTable::read(&text)

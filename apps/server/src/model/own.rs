@@ -1,12 +1,15 @@
-//! A model of a tenant's own account at a provider.
+//! A tenant's own model at a provider.
 
-use konstruct_core::{Error, ErrorKind, ModelInfo, Purpose, Result, Secret};
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    llm::{ModelInfo, Purpose},
+};
 use konstruct_llm::{Deployment, Pool};
 use serde::{Deserialize, Serialize};
 
 use super::{Models, Provider};
 
-/// A model of a tenant's own account, as it is kept.
+/// A tenant's own model, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OwnModel {
     pub(crate) name: String,
@@ -15,11 +18,11 @@ pub(crate) struct OwnModel {
     #[serde(serialize_with = "crate::secrets::seal")]
     pub(crate) api_key: Secret,
     pub(crate) base_url: Option<String>,
-    /// `quality` or `fast`; without it, for both.
+    /// `quality` or `fast`; both if absent.
     pub(crate) purpose: Option<Use>,
 }
 
-/// What a model of a tenant's own is for.
+/// The purpose of a tenant's own model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Use {
@@ -45,7 +48,7 @@ impl Use {
 }
 
 impl Models {
-    /// Checks a model before it is kept. Nothing is asked of the provider.
+    /// Validates a model before it is stored, without calling the provider.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the field.
@@ -65,13 +68,16 @@ impl Models {
             (Some(url), _) => self.guard.check(url).await.map_err(|error| {
                 let problem = match error.kind() {
                     ErrorKind::InvalidInput => "must be a URL",
-                    ErrorKind::Unavailable => "has a host that is not known",
-                    _ => "must begin with https:// and be on the public network",
+                    ErrorKind::Unavailable => "has an unknown host; check the name",
+                    _ => "must begin with https:// and have a host on the public internet",
                 };
                 Error::invalid("base_url", problem).with_source(error)
             })?,
             (None, Provider::Ollama) => {
-                return Err(Error::invalid("base_url", "must be set for an Ollama"));
+                return Err(Error::invalid(
+                    "base_url",
+                    "must be set for an Ollama server",
+                ));
             }
             (None, _) => {}
         }
@@ -84,12 +90,15 @@ impl Models {
             .bytes()
             .all(|byte| byte.is_ascii_graphic())
         {
-            return Err(Error::invalid("api_key", "has characters that no key has"));
+            return Err(Error::invalid(
+                "api_key",
+                "contains characters that are not allowed in a key",
+            ));
         }
         Ok(())
     }
 
-    /// Describes a model as it will be asked.
+    /// Describes a model as the pool will use it.
     pub(crate) fn describe(&self, own: &OwnModel) -> ModelInfo {
         self.deployment(own).describe().clone()
     }
@@ -105,7 +114,7 @@ impl Models {
         }
     }
 
-    /// Makes the pool of a tenant: its own models, and the shared ones as their fallback; `None` where it has none.
+    /// Creates a tenant's pool, with its own models first and the shared ones as their fallback; `None` if it has no own models.
     pub(super) fn pool_of(&self, models: &[OwnModel]) -> Result<Option<Pool>> {
         if models.is_empty() {
             return Ok(None);

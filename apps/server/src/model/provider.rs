@@ -1,4 +1,4 @@
-//! A provider by its name in the configuration and in the admin API.
+//! Providers by their name in the configuration and in the admin API.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Provider {
     Anthropic,
-    /// Chat Completions, and what is compatible with it.
+    /// Chat Completions, and compatible servers.
     #[serde(rename = "openai")]
     OpenAi,
     #[serde(rename = "openai_responses")]
@@ -29,7 +29,7 @@ impl Provider {
         }
     }
 
-    /// Whose models they are, as the price table and the ledger name it.
+    /// Returns the vendor's name in the price table and the ledger.
     fn vendor(self) -> &'static str {
         match self {
             Self::OpenAiResponses => Self::OpenAi.name(),
@@ -37,14 +37,14 @@ impl Provider {
         }
     }
 
-    /// Makes a backend. Without a base URL the provider's own address is asked.
+    /// Creates a backend. Without a base URL, the provider's official URL is used.
     pub(crate) fn backend(
         self,
         (model, api_key, base_url): (&str, &Secret, Option<&str>),
         prices: &PriceTable,
         guard: Option<&Guard>,
     ) -> Arc<dyn LlmBackend> {
-        // The built-in prices are the backends' own default.
+        // The backends use the built-in prices by default.
         let price = prices.price(self.vendor(), model);
         macro_rules! made {
             ($backend:expr) => {{

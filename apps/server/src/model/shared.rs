@@ -1,18 +1,18 @@
-//! The shared pool: which models the configuration asks for.
+//! The shared pool: the models selected by the configuration.
 
 use std::sync::Arc;
 
-use konstruct_core::{Error, Purpose, Result, Secret};
+use konstruct_core::{Error, Result, Secret, llm::Purpose};
 use konstruct_llm::{CallMetrics, Deployment, Extract, Pool, PoolBuilder, PriceTable, probe};
 
 use super::Provider;
 use crate::config::{self, Config};
 
-/// Makes the pool: the models that `model` names, the first before the others; else all that are configured, in the order of Anthropic,
-/// OpenAI and Ollama; else `extract`. What `fast_model` names does the small work.
+/// Creates the pool: the models in `model`, in order of preference. Without it, all configured providers in the order Anthropic,
+/// OpenAI and Ollama, or else `extract`. The models in `fast_model` are used for summaries and facts.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a provider that there is not, or that is not set up.
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for an unknown provider, or one without its settings.
 pub(super) async fn pool(
     config: &Config,
     prices: &PriceTable,
@@ -38,23 +38,23 @@ pub(super) async fn pool(
     builder.build()
 }
 
-/// A model of the configuration.
+/// A model from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Named {
+enum NamedModel {
     Extract,
     Of(Provider, String),
 }
 
 fn add(
     builder: PoolBuilder,
-    (models, purposes, mark): (&[Named], &[Purpose], &str),
+    (models, purposes, mark): (&[NamedModel], &[Purpose], &str),
     config: &Config,
     prices: &PriceTable,
 ) -> PoolBuilder {
     (0..).zip(models).fold(builder, |builder, (place, model)| {
         let deployment = match model {
-            Named::Extract => Deployment::new(format!("extract{mark}"), Extract::new()),
-            Named::Of(provider, model) => {
+            NamedModel::Extract => Deployment::new(format!("extract{mark}"), Extract::new()),
+            NamedModel::Of(provider, model) => {
                 let (key, url) = credential(*provider, config);
                 let asked = (model.as_str(), &key, Some(url.as_str()));
                 let backend = provider.backend(asked, prices, None);
@@ -70,14 +70,14 @@ fn add(
     })
 }
 
-/// Reads a list of `provider/model`, the first choice first.
-fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
+/// Parses a list of `provider/model`, in order of preference.
+fn named(key: &str, config: &Config, list: &str) -> Result<Vec<NamedModel>> {
     let names = list.split(',').map(str::trim);
     names
         .filter(|name| !name.is_empty())
         .map(|name| {
             if name == "extract" {
-                return Ok(Named::Extract);
+                return Ok(NamedModel::Extract);
             }
             let (provider, model) = name.split_once('/').unwrap_or((name, ""));
             let provider: Provider = provider.parse().map_err(|_| {
@@ -104,32 +104,32 @@ fn named(key: &str, config: &Config, list: &str) -> Result<Vec<Named>> {
                     "name the model: `ollama/NAME`",
                 ));
             }
-            Ok(Named::Of(provider, model.to_owned()))
+            Ok(NamedModel::Of(provider, model.to_owned()))
         })
         .collect()
 }
 
-/// Returns all that are set up; an Ollama is, if it answers.
-async fn configured(config: &Config) -> Vec<Named> {
+/// Returns all configured providers; Ollama counts if it responds.
+async fn configured(config: &Config) -> Vec<NamedModel> {
     let keyed = [Provider::Anthropic, Provider::OpenAi];
-    let mut models: Vec<Named> = keyed
+    let mut models: Vec<NamedModel> = keyed
         .into_iter()
         .filter(|provider| !credential(*provider, config).0.is_empty())
-        .map(|provider| Named::Of(provider, default_model(provider, config).to_owned()))
+        .map(|provider| NamedModel::Of(provider, default_model(provider, config).to_owned()))
         .collect();
-    // Where a provider with a key is set up, an Ollama that happens to run here is not meant.
+    // If a provider with a key is configured, a local Ollama server is probably not meant for this purpose.
     if models.is_empty() {
         let there = probe(&host(config)).await.unwrap_or_default();
         let wanted = Some(config.ollama.default_model.clone()).filter(|name| !name.is_empty());
         if let Some(first) = there.first() {
-            models.push(Named::Of(
+            models.push(NamedModel::Of(
                 Provider::Ollama,
                 wanted.unwrap_or_else(|| first.clone()),
             ));
         }
     }
     if models.is_empty() {
-        models.push(Named::Extract);
+        models.push(NamedModel::Extract);
     }
     models
 }
@@ -159,7 +159,7 @@ fn variable(provider: Provider) -> &'static str {
     }
 }
 
-/// `OLLAMA_HOST` is often given without a scheme.
+/// `OLLAMA_HOST` is often set without a scheme.
 fn host(config: &Config) -> String {
     let host = &config.ollama.host;
     if host.contains("://") {

@@ -1,4 +1,4 @@
-//! Delivery of webhooks as the vendors do it: signed, over HTTP, and again until it is acknowledged.
+//! Delivers webhooks as the vendors do: signed, over HTTP, and repeated until acknowledged.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use konstruct_core::{Clock as _, Error, Result, Secret, SystemClock, http::Clien
 use serde_json::Value;
 use sha2::Sha256;
 
-/// How often a webhook is tried, and the first wait between two tries.
-const TRIES: u32 = 6;
+/// The number of attempts to deliver a webhook, and the first wait between two attempts.
+const ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// Delivers to the server's own webhooks.
@@ -22,7 +22,7 @@ pub(super) struct Delivery {
 
 impl Delivery {
     pub(super) fn new(base: String, signing_secret: Secret, app_secret: Secret) -> Result<Self> {
-        // It only delivers over loopback.
+        // It delivers only over loopback.
         let http = Client::builder().direct().timeout(Duration::from_secs(10));
         let http = http.build();
         http.prepare()?;
@@ -34,7 +34,7 @@ impl Delivery {
         })
     }
 
-    /// Delivers a Slack event. Returns whether it was acknowledged in the end.
+    /// Delivers a Slack event. Returns whether it was acknowledged.
     pub(super) async fn slack(&self, payload: &Value) -> bool {
         let body = payload.to_string();
         self.post("/webhooks/slack/events", body, |body| {
@@ -49,7 +49,7 @@ impl Delivery {
         .await
     }
 
-    /// Delivers a WhatsApp webhook. Returns whether it was acknowledged in the end.
+    /// Delivers a WhatsApp webhook. Returns whether it was acknowledged.
     pub(super) async fn whatsapp(&self, payload: &Value) -> bool {
         let body = payload.to_string();
         self.post("/webhooks/whatsapp", body, |body| {
@@ -66,7 +66,7 @@ impl Delivery {
         sign: impl Fn(&str) -> Vec<(&'static str, String)>,
     ) -> bool {
         let mut wait = FIRST_WAIT;
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS {
             let sent = async {
                 let url = format!("{}{path}", self.base);
                 let request = self.http.post(url)?;
@@ -81,9 +81,9 @@ impl Delivery {
                 Ok(answer) if answer.is_success() => return true,
                 Ok(answer) => tracing::warn!(
                     status = answer.status(),
-                    "a simulated webhook was not accepted"
+                    "the server rejected a simulated webhook"
                 ),
-                Err(error) => tracing::warn!(%error, "a simulated webhook was not delivered"),
+                Err(error) => tracing::warn!(%error, "could not deliver a simulated webhook"),
             }
             tokio::time::sleep(wait).await;
             wait *= 2;
@@ -100,13 +100,14 @@ pub(super) fn hex_hmac(secret: &Secret, bytes: &[u8]) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Makes an id that nobody guesses.
+/// Creates an unguessable id.
 ///
 /// # Errors
-/// When the system has no randomness.
+/// If the system's random number generator fails.
 pub(super) fn random(prefix: &str) -> Result<String> {
     let mut bytes = [0; 12];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Error::internal("no randomness").with_source(error))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::internal("the system's random number generator failed").with_source(error)
+    })?;
     Ok(format!("{prefix}{}", hex::encode(bytes)))
 }

@@ -1,4 +1,4 @@
-//! What the pages show: each visitor's conversation, in memory.
+//! The feeds of the demo pages: each visitor's conversation, in memory.
 
 use std::{
     collections::HashMap,
@@ -8,11 +8,11 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-/// How many visitors the simulator remembers, and how much of each. It is a demonstration, not a store.
+/// The number of remembered visitors, and of notes per visitor. The feed is not a store.
 const VISITORS: usize = 1_000;
 const NOTES: usize = 500;
 
-/// Something that a page shows.
+/// An item in a page's feed.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Note {
@@ -28,13 +28,13 @@ pub(super) enum Note {
         id: String,
         text: String,
     },
-    /// How far a message came: `sent`, `delivered`, `read` or `failed`.
+    /// The delivery state of a message: `sent`, `delivered`, `read` or `failed`.
     Tick { id: String, state: &'static str },
     /// The employee is writing.
     Typing { channel: Window },
 }
 
-/// Which window of the page.
+/// The window of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Window {
@@ -51,23 +51,23 @@ pub(super) struct Feed {
 
 #[derive(Debug, Default)]
 struct Visitors {
-    known: HashMap<String, Seen>,
+    known: HashMap<String, VisitorFeed>,
     clock: u64,
 }
 
-/// What one visitor has seen.
+/// The feed of one visitor.
 #[derive(Debug, Default)]
-struct Seen {
+struct VisitorFeed {
     notes: Vec<Note>,
-    /// The employee's messages in the visitor's channel, as Slack keeps them.
+    /// The employee's messages in the visitor's channel, in Slack's format.
     posted: Vec<serde_json::Value>,
-    /// When something was last shown.
+    /// When the last note was added.
     at: u64,
 }
 
 impl Visitors {
-    /// Returns a visitor, in place of the one who was shown nothing for longest if there are too many.
-    fn entry(&mut self, visitor: &str) -> &mut Seen {
+    /// Returns a visitor's feed. If there are too many, it replaces the one without new notes for the longest time.
+    fn entry(&mut self, visitor: &str) -> &mut VisitorFeed {
         if self.known.len() >= VISITORS && !self.known.contains_key(visitor) {
             let oldest = self.known.iter().min_by_key(|(_, seen)| seen.at);
             if let Some(oldest) = oldest.map(|(visitor, _)| visitor.clone()) {
@@ -91,7 +91,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// Shows something to a visitor.
+    /// Adds a note to a visitor's feed.
     pub(super) fn show(&self, visitor: &str, note: Note) {
         let mut visitors = self.lock();
         let notes = &mut visitors.entry(visitor).notes;
@@ -105,14 +105,14 @@ impl Feed {
         let _ = self.live.send((visitor.to_owned(), note));
     }
 
-    /// Returns what was shown to a visitor, and what will be shown to anybody from now on.
+    /// Returns a visitor's notes so far, and a receiver of all future notes of all visitors.
     pub(super) fn follow(&self, visitor: &str) -> (Vec<Note>, broadcast::Receiver<(String, Note)>) {
         let visitors = self.lock();
         let notes = visitors.known.get(visitor).map(|seen| seen.notes.clone());
         (notes.unwrap_or_default(), self.live.subscribe())
     }
 
-    /// Returns the ids of what the visitor has said in a window so far.
+    /// Returns the ids of the visitor's messages in a window.
     pub(super) fn said(&self, visitor: &str, window: Window) -> Vec<String> {
         let visitors = self.lock();
         let notes = visitors.known.get(visitor).map(|seen| &*seen.notes);
@@ -126,7 +126,7 @@ impl Feed {
         said.collect()
     }
 
-    /// Returns whose message this is.
+    /// Returns the visitor who sent a message.
     pub(super) fn visitor_of(&self, message: &str) -> Option<String> {
         let visitors = self.lock();
         let whose = visitors.known.iter().find(|(_, seen)| {
@@ -136,7 +136,7 @@ impl Feed {
         whose.map(|(visitor, _)| visitor.clone())
     }
 
-    /// Keeps a message in a visitor's channel, for the employee to find its own messages.
+    /// Stores a message in a visitor's channel, so that the employee can find its own messages.
     pub(super) fn keep(&self, visitor: &str, message: serde_json::Value) {
         let mut visitors = self.lock();
         let posted = &mut visitors.entry(visitor).posted;
@@ -146,7 +146,7 @@ impl Feed {
         posted.push(message);
     }
 
-    /// Returns the messages that were kept in a visitor's channel, the newest first.
+    /// Returns the stored messages of a visitor's channel, the newest first.
     pub(super) fn posted(&self, visitor: &str) -> Vec<serde_json::Value> {
         let visitors = self.lock();
         let posted = visitors.known.get(visitor).map(|seen| &*seen.posted);
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_displaces_only_the_visitor_seen_longest_ago() {
+    fn only_the_least_recent_visitor_is_replaced() {
         let feed = Feed::default();
         let note = || Note::Tick {
             id: "1".into(),

@@ -1,4 +1,4 @@
-//! WhatsApp, simulated: the person's webhooks, and the part of the Graph API that an employee uses.
+//! Simulates WhatsApp: the person's webhooks, and the part of the Graph API that an employee uses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::App;
 
-/// How long a simulated phone takes from one tick to the next.
+/// The time between two delivery states on a simulated phone.
 const TICK: Duration = Duration::from_millis(200);
 
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
@@ -35,7 +35,7 @@ pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
         )
 }
 
-/// Describes the number to whoever has its token.
+/// Returns the number's details to the owner of its token.
 async fn number(
     simulator: Simulator,
     Path((_, number)): Path<(String, String)>,
@@ -50,10 +50,10 @@ async fn number(
 }
 
 impl Simulator {
-    /// A person writes from their phone.
+    /// Sends a person's message from their phone.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system's random number generator fails.
     pub(super) async fn say_on_whatsapp(&self, visitor: &str, text: &str) -> Result<()> {
         let id = random("wamid.DEMO")?;
         let phone = format!("{PHONE}{visitor}");
@@ -84,7 +84,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// The phone reports how far the employee's message came, one tick after the other.
+    /// Reports the delivery states of the employee's message, one after the other.
     async fn tick(self, visitor: String, id: String, tag: Option<String>) {
         for state in ["sent", "delivered", "read"] {
             tokio::time::sleep(TICK).await;
@@ -127,7 +127,7 @@ async fn messages(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
-    let refused = |status, code: u32, message: &str| {
+    let rejected_reply = |status, code: u32, message: &str| {
         (
             status,
             Json(
@@ -136,14 +136,14 @@ async fn messages(
         )
     };
     if !simulator.authorized(&headers) {
-        return refused(
+        return rejected_reply(
             StatusCode::UNAUTHORIZED,
             190,
             "(#190) Invalid OAuth access token",
         );
     }
     if number != PHONE_NUMBER_ID {
-        return refused(StatusCode::BAD_REQUEST, 100, "(#100) Object does not exist");
+        return rejected_reply(StatusCode::BAD_REQUEST, 100, "(#100) Object does not exist");
     }
     if body["status"] == "read" {
         mark_read(&simulator, &body);
@@ -155,7 +155,7 @@ async fn messages(
         .or_else(|| interactive["body"]["text"].as_str());
     let to = body["to"].as_str().unwrap_or_default();
     let (Some(visitor), Some(text)) = (to.strip_prefix(PHONE), text) else {
-        return refused(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
+        return rejected_reply(StatusCode::BAD_REQUEST, 100, "(#100) Invalid parameter");
     };
     let action = &interactive["action"];
     let buttons = action["buttons"].as_array().into_iter().flatten();
@@ -168,7 +168,7 @@ async fn messages(
         .chain(rows.map(|row| &row["title"]));
     let text = with_choices(text, titles);
     let Ok(id) = random("wamid.DEMO") else {
-        return refused(StatusCode::INTERNAL_SERVER_ERROR, 1, "(#1) API Unknown");
+        return rejected_reply(StatusCode::INTERNAL_SERVER_ERROR, 1, "(#1) API Unknown");
     };
     let answer = Note::Answer {
         channel: Window::Whatsapp,
@@ -186,7 +186,7 @@ async fn messages(
     (StatusCode::OK, Json(accepted))
 }
 
-/// The employee has read a message, and may be writing: the feed knows whose message it was.
+/// Marks a visitor's message as read and shows a typing indicator.
 fn mark_read(simulator: &Simulator, body: &Value) {
     let Some(id) = body["message_id"].as_str() else {
         return;

@@ -1,10 +1,10 @@
-//! The simulator of the demo: a phone and a Slack window in the browser, with the vendors' wire protocols behind them.
+//! The simulator of the demo: a phone and a Slack window in the browser, with simulated vendors behind them.
 //!
-//! Its accounts and the addresses of its visitors are in a namespace of their own: they contain characters that no real
-//! account, number or user id has. A visitor is known by a session cookie ([`session`]), never by a field of a request.
+//! Its accounts and its visitors' addresses have a separate namespace: they contain characters that no real account, number or
+//! user id has. A visitor is identified by a session cookie ([`session`]), never by a field of a request.
 //!
-//! What a person types becomes a signed webhook over HTTP, delivered as the vendor would, with retries. What the employee
-//! sends comes in over the vendor's API, at an address of this server, and is answered with delivery statuses.
+//! A person's message becomes a signed webhook over HTTP, delivered with retries as by the vendor. The employee's messages arrive
+//! over the vendor's API at this server, and are answered with delivery statuses.
 
 mod deliver;
 mod feed;
@@ -26,20 +26,20 @@ use crate::{
     directory::{NewConnection, ServerDirectory},
 };
 
-/// The accounts that the simulator plays, both of the demo tenant. Real ones have no lower-case letters and no hyphens.
+/// The simulated accounts of the demo tenant. Real accounts contain no lower-case letters and no hyphens.
 const SLACK_TEAM: &str = "Tdemo-team";
 const SLACK_BOT: &str = "Udemo-bot";
 const PHONE_NUMBER_ID: &str = "demo-number";
 
-/// What a visitor's addresses begin with: as a customer, as a colleague, and the channel that the two talk in.
+/// The prefixes of a visitor's addresses: as a customer, as a colleague, and for the channel between visitor and employee.
 const PHONE: &str = "demo-";
 const USER: &str = "Udemo-";
 const CHANNEL: &str = "Ddemo-";
 
-/// How many pages may be followed at the same time: each holds one of the listener's connections.
+/// The maximum number of open feeds; each uses one of the listener's connections.
 const FEEDS: usize = 256;
 
-/// How many messages of visitors may be on their way to the webhooks at the same time.
+/// The maximum number of visitors' messages being delivered to the webhooks.
 const DELIVERIES: usize = 64;
 
 /// The simulator. Cloning is cheap.
@@ -47,7 +47,7 @@ const DELIVERIES: usize = 64;
 pub struct Simulator {
     feed: Arc<Feed>,
     delivery: Delivery,
-    /// What the simulated vendors expect as a bearer token, so that nobody else can speak for the employee.
+    /// The bearer token of the simulated vendors' APIs, so that nobody else can send messages as the employee.
     token: Secret,
     sessions: Sessions,
     feeds: Arc<Semaphore>,
@@ -56,10 +56,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Connects the demo tenant to the simulated vendors of a server that listens there.
+    /// Connects the demo tenant to the simulated vendors of the server at this address.
     ///
     /// # Errors
-    /// Those of the store, and of the system's source of randomness.
+    /// Those of the store, and of the system's random number generator.
     pub(crate) async fn open(
         directory: &ServerDirectory,
         listening: SocketAddr,
@@ -106,7 +106,7 @@ impl Simulator {
         })
     }
 
-    /// Ends the pages' feeds, so that they do not hold the server's end up.
+    /// Ends the pages' feeds, so that they do not delay the shutdown.
     pub(crate) fn close(&self) {
         let _ = self.closed.send(true);
     }
@@ -126,7 +126,7 @@ impl Simulator {
     }
 }
 
-/// Returns a message with the labels of its buttons or its list below it: the page shows text only.
+/// Returns a message followed by the labels of its buttons or its list, because the page shows only text.
 fn with_choices<'a>(text: &str, labels: impl Iterator<Item = &'a serde_json::Value>) -> String {
     let labels = labels.filter_map(|label| label.as_str());
     labels.fold(text.to_owned(), |text, label| {

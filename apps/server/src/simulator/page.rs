@@ -1,4 +1,4 @@
-//! The page at `/demo`. A visitor's session cookie, and nothing in a request, says whose conversation it is.
+//! The page at `/demo`. Only the session cookie identifies a visitor's conversation, never a field of a request.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,8 +28,8 @@ use crate::{
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
 const STYLE: &str = include_str!("page.css");
-/// The longest message that a phone takes.
-const LONGEST: usize = 4096;
+/// The maximum message length of a phone.
+const MAX_TEXT: usize = 4096;
 
 pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
     let (start, feed) = (simulator.clone(), simulator.clone());
@@ -54,7 +54,7 @@ pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
         )
 }
 
-/// Shows the page and the model that answers, and starts a session for a visitor without one.
+/// Returns the page with the name of the model, and starts a session for a visitor without one.
 async fn page(simulator: Simulator, State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let model = app.directory.models().shared().describe();
     let text = if model.provider == "extract" {
@@ -89,7 +89,7 @@ struct Say {
 fn no_session() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
-        "there is no demo session: load /demo first",
+        "no demo session; load /demo first",
     )
 }
 
@@ -97,7 +97,7 @@ fn visitor(simulator: &Simulator, headers: &HeaderMap) -> Result<Visitor, Proble
     simulator.sessions.visitor(headers).ok_or_else(no_session)
 }
 
-/// Takes one of the places that all visitors share.
+/// Takes one of the permits that all visitors share.
 fn permit(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
     let permit = Arc::clone(places).try_acquire_owned();
     permit.map_err(|_| {
@@ -115,7 +115,7 @@ async fn say(
 ) -> Result<StatusCode, Problem> {
     let visitor = visitor(&simulator, &headers)?;
     let text = said.text.trim().to_owned();
-    if !(1..=LONGEST).contains(&text.chars().count()) {
+    if !(1..=MAX_TEXT).contains(&text.chars().count()) {
         return Err(Problem::field("text", "must be 1 to 4096 characters"));
     }
     let permit = permit(&simulator.deliveries)?;
@@ -126,7 +126,7 @@ async fn say(
             Window::Slack => simulator.say_in_slack(visitor.id(), &text).await,
         };
         if let Err(error) = done {
-            tracing::error!(%error, "the simulator cannot deliver");
+            tracing::error!(%error, "could not create a simulated webhook");
         }
     });
     Ok(StatusCode::ACCEPTED)
@@ -141,7 +141,7 @@ async fn follow(simulator: Simulator, headers: HeaderMap) -> Result<Response, Pr
             match live.recv().await {
                 Ok((whose, note)) if whose == visitor => return Some((note, (live, visitor))),
                 Ok(_) => {}
-                // The page was too slow, or the server ends: the page connects again and gets all of it.
+                // The page was too slow, or the server is shutting down. The page reconnects and gets the whole feed.
                 Err(_) => return None,
             }
         }

@@ -1,4 +1,4 @@
-//! Who a visitor of the demo is: a session cookie that only this server can make.
+//! Sessions of the demo's visitors: a cookie that only this server can create.
 
 use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use konstruct_core::{Error, Result, Secret};
@@ -8,10 +8,10 @@ use super::deliver::{hex_hmac, random};
 
 /// The name of the cookie.
 const NAME: &str = "konstruct_demo";
-/// How many hex digits a visitor's id has.
-const ID: usize = 24;
-/// How long a browser keeps the cookie.
-const SECONDS: u32 = 30 * 24 * 60 * 60;
+/// The length of a visitor's id in hex digits.
+const ID_DIGITS: usize = 24;
+/// The lifetime of the cookie, in seconds.
+const MAX_AGE_SECS: u32 = 30 * 24 * 60 * 60;
 
 /// A visitor of the demo. The id names a conversation and is not a secret; the cookie is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +24,11 @@ impl Visitor {
     }
 }
 
-/// Makes and checks the cookies of the demo.
+/// Creates and verifies the demo's cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     key: Secret,
-    /// Whether browsers may send the cookie only over HTTPS.
+    /// Whether browsers must send the cookie only over HTTPS.
     secure: bool,
 }
 
@@ -37,7 +37,7 @@ impl Sessions {
         Self { key, secure }
     }
 
-    /// Returns the visitor whose valid cookie comes with a request.
+    /// Returns the visitor of a request with a valid cookie.
     pub(super) fn visitor(&self, headers: &HeaderMap) -> Option<Visitor> {
         let cookies = headers.get_all(COOKIE).into_iter();
         let pairs = cookies.filter_map(|value| value.to_str().ok());
@@ -50,7 +50,7 @@ impl Sessions {
 
     fn check(&self, value: &str) -> Option<Visitor> {
         let (id, mac) = value.split_once('.')?;
-        let known = id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let known = id.len() == ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let genuine: bool = self.mac(id).as_bytes().ct_eq(mac.as_bytes()).into();
         (known && genuine).then(|| Visitor(id.to_owned()))
     }
@@ -62,16 +62,17 @@ impl Sessions {
     /// Creates a visitor, and returns the value of the `Set-Cookie` header.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system's random number generator fails.
     pub(super) fn create(&self) -> Result<HeaderValue> {
         let id = random("")?;
         let mac = self.mac(&id);
         let secure = if self.secure { "; Secure" } else { "" };
         let cookie = format!(
-            "{NAME}={id}.{mac}; Path=/demo; Max-Age={SECONDS}; HttpOnly; SameSite=Lax{secure}"
+            "{NAME}={id}.{mac}; Path=/demo; Max-Age={MAX_AGE_SECS}; HttpOnly; SameSite=Lax{secure}"
         );
-        HeaderValue::from_str(&cookie)
-            .map_err(|error| Error::internal("the cookie cannot be written").with_source(error))
+        HeaderValue::from_str(&cookie).map_err(|error| {
+            Error::internal("could not format the session cookie").with_source(error)
+        })
     }
 }
 
@@ -103,7 +104,7 @@ mod tests {
             "konstruct_demo=".into(),
             format!("konstruct_demo={id}"),
             format!("konstruct_demo={id}."),
-            format!("konstruct_demo={}.{mac}", "0".repeat(ID)),
+            format!("konstruct_demo={}.{mac}", "0".repeat(ID_DIGITS)),
             format!("konstruct_demo={id}.{}", "0".repeat(mac.len())),
             format!("other={id}.{mac}"),
         ] {

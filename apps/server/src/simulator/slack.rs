@@ -1,4 +1,4 @@
-//! Slack, simulated: the person's events, and the part of the Web API that an employee uses.
+//! Simulates Slack: the person's events, and the part of the Web API that an employee uses.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,17 +25,17 @@ pub(super) fn routes(simulator: Simulator) -> Router<Arc<App>> {
     )
 }
 
-/// Slack's timestamps name messages: seconds and microseconds.
+/// Returns a Slack timestamp in seconds and microseconds, which identifies a message.
 fn timestamp() -> String {
     let micros = SystemClock.now().as_micros();
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 impl Simulator {
-    /// A person writes in the employee's direct messages.
+    /// Sends a person's message to the employee's direct messages.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system's random number generator fails.
     pub(super) async fn say_in_slack(&self, visitor: &str, text: &str) -> Result<()> {
         let ts = timestamp();
         self.feed.show(
@@ -69,7 +69,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// What the employee posts is an event, too, as it is in Slack.
+    /// Sends the event of a message that the employee posted, as Slack does.
     async fn echo(self, visitor: String, message: Value) {
         if let Ok(payload) = event(message) {
             self.delivery.slack(&payload).await;
@@ -128,12 +128,12 @@ async fn method(
     }
 }
 
-/// Returns whose channel it is.
+/// Returns the visitor of a channel.
 fn visitor(channel: &Value) -> Option<&str> {
     channel.as_str()?.strip_prefix(CHANNEL)
 }
 
-/// Returns whose channel a form names; methods that read take forms.
+/// Returns the visitor of a form's channel; methods that read use forms.
 fn visitor_of_form(form: &[u8]) -> String {
     form_urlencoded::parse(form)
         .find(|(name, _)| name == "channel")

@@ -1,4 +1,4 @@
-//! As much of WebDriver as the test needs.
+//! The part of WebDriver that the test needs.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -9,8 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// How long anything may take: a cold browser on a busy machine is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of every step: a cold browser on a busy machine is slow.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A headless Chromium with its driver.
 pub(crate) struct Browser {
@@ -37,7 +37,7 @@ impl Browser {
                     .parse()
                     .ok()
             })
-            .expect("chromedriver says its port");
+            .expect("chromedriver prints its port");
         let profile = tempfile::tempdir().unwrap();
         let arguments = [
             "--headless",
@@ -76,7 +76,7 @@ impl Browser {
         );
     }
 
-    /// Types a question into a window and returns the answer that comes next.
+    /// Types a question into a window and returns the next answer.
     pub(crate) async fn ask(&self, window: &str, question: &str) -> String {
         let count =
             format!("return String(document.querySelectorAll('#{window} li.answer').length)");
@@ -100,7 +100,7 @@ impl Browser {
         self.wait_for(&answer).await
     }
 
-    /// Runs a script until it returns a text.
+    /// Runs a script repeatedly until it returns a text.
     pub(crate) async fn wait_for(&self, script: &str) -> String {
         let begin = Instant::now();
         let mut poll = tokio::time::interval(Duration::from_millis(50));
@@ -114,7 +114,10 @@ impl Browser {
             if let Some(text) = value.as_str() {
                 return text.to_owned();
             }
-            assert!(begin.elapsed() < PATIENCE, "nothing came of `{script}`");
+            assert!(
+                begin.elapsed() < STEP_TIMEOUT,
+                "timed out waiting for `{script}`"
+            );
             poll.tick().await;
         }
     }
@@ -123,10 +126,10 @@ impl Browser {
         self.call("DELETE", &format!("/session/{}", self.session), &json!({}));
     }
 
-    /// Sends one command; a page of HTTP is all that WebDriver is.
+    /// Sends one command, with a minimal HTTP client.
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(STEP_TIMEOUT)).unwrap();
         let body = body.to_string();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -159,7 +162,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }

@@ -11,11 +11,11 @@ use std::{
 
 use self::driver::Browser;
 
-/// A server on ports of its own, with nothing configured.
+/// A server on ports of its own, without configuration.
 struct Server {
     child: Child,
     url: String,
-    /// Kept open: the server may have more to say.
+    /// Kept open, because the server may still print.
     _lines: Lines<BufReader<ChildStdout>>,
     _dir: tempfile::TempDir,
 }
@@ -39,7 +39,7 @@ impl Server {
                     .strip_prefix("Talk to the employee: ")
                     .map(str::to_owned)
             })
-            .expect("the server says where to talk to the employee");
+            .expect("the server prints where to talk to the employee");
         Self {
             child,
             url,
@@ -51,7 +51,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -69,7 +69,7 @@ async fn a_person_talks_to_the_employee_in_both_windows() {
     assert!(answer.contains("Saturday from 9:00 to 16:00"), "{answer}");
     assert!(
         answer.contains("Source: Acme Bikes FAQ › Opening hours"),
-        "the source is named: {answer}"
+        "the answer must name its source: {answer}"
     );
 
     let answer = browser
@@ -94,6 +94,6 @@ async fn a_person_talks_to_the_employee_in_both_windows() {
     let tick = browser
         .wait_for("return document.querySelector('#whatsapp li.answer small.read')?.textContent")
         .await;
-    assert_eq!(tick, "✓✓", "the delivery ticks go as far as read");
+    assert_eq!(tick, "✓✓", "the delivery state must reach read");
     browser.close().await;
 }

@@ -40,7 +40,7 @@ fn missing<T: std::fmt::Debug>(answer: Result<T>) -> String {
 }
 
 #[tokio::test]
-async fn tenants_come_and_go() {
+async fn tenants_are_added_and_removed() {
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();
@@ -60,7 +60,7 @@ async fn tenants_come_and_go() {
     missing(admin.tenant(one.id).await);
     missing(admin.documents(one.id).await);
     missing(admin.remove_tenant(one.id).await);
-    // What it had is free for somebody else.
+    // Its accounts are available to other tenants.
     let two = tenant(&admin, "Another").await;
     admin.connect(two.id, &number("555")).await.unwrap();
     assert!(admin.documents(two.id).await.unwrap().items.is_empty());
@@ -110,7 +110,7 @@ async fn a_connection_routes_and_its_token_is_never_shown() {
 
     let message = office.graph.message("555", CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     assert_eq!(office.graph.posts()[0].number, "555");
     let conversations = admin.conversations(tenant, None).await.unwrap().items;
     assert_eq!(conversations[0].connection, connection.id);
@@ -166,7 +166,7 @@ async fn a_document_is_shown_to_the_model() {
         .unwrap();
     let message = office.graph.message(NUMBER, CUSTOMER, "what is a tube?");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     let asked = office.model.requests()[0].body.to_string();
     assert!(asked.contains("8 euros and 17 cents"), "{asked}");
 }
@@ -179,8 +179,8 @@ async fn a_foreign_id_looks_like_a_missing_one() {
     let other = tenant(&admin, "Other").await.id;
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    office.wait_for_accepted(1).await;
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     let turn = conversation.turns[0].id;
     let document = admin.documents(BUSINESS_TENANT).await.unwrap().items[0].id;
     let connection = admin.connections(BUSINESS_TENANT).await.unwrap().items[0].id;

@@ -1,4 +1,4 @@
-//! A configuration that cannot be: the server says which variable, and ends.
+//! Invalid configurations: the server names the variable and exits.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ async fn check(variables: &[(&str, &str)], named: &str) {
     check_code(variables, named, 2).await;
 }
 
-/// Starts a server that cannot start. Checks the exit code, and that its last words name the variable.
+/// Starts a server that must fail. Checks the exit code, and that its last line names the variable.
 async fn check_code(variables: &[(&str, &str)], named: &str, code: i32) {
     let data = TempDir::new().unwrap();
     let mut command = command(data.path().join("data"));
@@ -45,7 +45,7 @@ async fn the_variable_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn missing_variables_are_named() {
     check(
         &[("WHATSAPP_PHONE_NUMBER_ID", "1")],
         "WHATSAPP_ACCESS_TOKEN",
@@ -80,9 +80,9 @@ async fn what_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_had_is_named_with_the_way_out() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+async fn an_unavailable_address_is_named_with_the_way_out() {
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = occupied.local_addr().unwrap().to_string();
     for name in ["KONSTRUCT_LISTEN", "KONSTRUCT_METRICS_LISTEN"] {
         let key = name.strip_prefix("KONSTRUCT_").unwrap().to_lowercase();
         let said = format!("{name} (`{key}`): {address} is in use; stop the other process");
@@ -94,7 +94,7 @@ async fn an_address_that_cannot_be_had_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_data_directory_that_cannot_be_used_is_named_with_the_way_out() {
+async fn an_unusable_data_directory_is_named_with_the_way_out() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "not a directory").unwrap();
@@ -116,7 +116,7 @@ async fn a_data_directory_that_cannot_be_used_is_named_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_in_use_and_one_of_another_key_are_named() {
+async fn a_store_in_use_and_a_wrong_key_are_named() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
     let mut first = command(data.clone());
@@ -139,7 +139,7 @@ async fn a_store_that_is_in_use_and_one_of_another_key_are_named() {
 }
 
 #[tokio::test]
-async fn the_start_says_what_is_connected_and_what_has_no_effect() {
+async fn the_start_reports_connections_and_unused_variables() {
     let office = Office::open().await;
     let mut command = office.command(Wire::OpenAi);
     command.env("KONSTRUCT_TRUSTED_PROXIES", "10.0.0.1");

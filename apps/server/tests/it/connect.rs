@@ -1,4 +1,4 @@
-//! Whose an account is: nobody's until the vendor has confirmed it.
+//! Ownership of accounts: unassigned until the vendor has confirmed them.
 
 use std::{
     sync::{Arc, Mutex},
@@ -8,8 +8,8 @@ use std::{
 use axum::{Json, Router, extract, http::StatusCode, routing::any};
 use konstruct_admin_api::{Connection, ConnectionState, NewConnection, NewTenant};
 use konstruct_core::{
-    AccountId, ChannelKind, ConnectionId, ConnectionState as State, Directory as _, ErrorKind,
-    Secret, TenantId, Timestamp,
+    AccountId, ChannelKind, ConnectionId, Directory as _, ErrorKind, Secret, TenantId, Timestamp,
+    directory::ConnectionState as State,
 };
 use konstruct_server::{App, BUSINESS_TENANT, Config};
 use serde_json::{Value, json};
@@ -17,26 +17,26 @@ use tempfile::TempDir;
 
 use crate::office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, launch};
 
-/// What a vendor says to every question whose a token is.
+/// A vendor's response about a token.
 #[derive(Clone, Copy, Debug)]
-enum Word {
+enum VendorResponse {
     Team(&'static str),
     Refused,
     Nothing,
 }
 
-/// A vendor that says what it is told to.
+/// A vendor with a configurable response.
 #[derive(Clone)]
 struct Vendor {
-    word: Arc<Mutex<Word>>,
+    response: Arc<Mutex<VendorResponse>>,
     url: String,
 }
 
 impl Vendor {
-    async fn open(word: Word) -> Self {
+    async fn open(response: VendorResponse) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let vendor = Self {
-            word: Arc::new(Mutex::new(word)),
+            response: Arc::new(Mutex::new(response)),
             url: format!("http://{}", listener.local_addr().unwrap()),
         };
         let router = Router::new()
@@ -46,23 +46,23 @@ impl Vendor {
         vendor
     }
 
-    fn says(&self, word: Word) {
-        *self.word.lock().unwrap() = word;
+    fn respond_with(&self, response: VendorResponse) {
+        *self.response.lock().unwrap() = response;
     }
 }
 
 async fn answer(extract::State(vendor): extract::State<Vendor>) -> (StatusCode, Json<Value>) {
-    match *vendor.word.lock().unwrap() {
-        Word::Team(team) => {
+    match *vendor.response.lock().unwrap() {
+        VendorResponse::Team(team) => {
             let both = json!({ "ok": true, "team_id": team, "user_id": "UBOT", "ts": "1.000001",
                 "display_phone_number": "+1 555", "messages": [{ "id": "wamid.1" }] });
             (StatusCode::OK, Json(both))
         }
-        Word::Refused => {
+        VendorResponse::Refused => {
             let both = json!({ "ok": false, "error": "invalid_auth" });
             (StatusCode::UNAUTHORIZED, Json(both))
         }
-        Word::Nothing => (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null)),
+        VendorResponse::Nothing => (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null)),
     }
 }
 
@@ -83,23 +83,23 @@ fn in_team(office: &Office, team: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn until_slack_confirms_its_webhooks_get_503_and_nobody_is_taken_for_the_business() {
+async fn until_slack_confirms_its_webhooks_get_503() {
     let office = Office::open().await;
-    let slack = Vendor::open(Word::Refused).await;
-    let server = launch_beside(&office, &slack).await;
-    for word in [Word::Refused, Word::Nothing] {
-        slack.says(word);
+    let slack = Vendor::open(VendorResponse::Refused).await;
+    let server = launch_with(&office, &slack).await;
+    for response in [VendorResponse::Refused, VendorResponse::Nothing] {
+        slack.respond_with(response);
         for team in ["T1", "T9"] {
             let message = in_team(&office, team);
-            assert_eq!(server.slack(&message).await, 503, "{team} {word:?}");
+            assert_eq!(server.slack(&message).await, 503, "{team} {response:?}");
         }
     }
     assert_eq!(accepted(&server).await, Some(0.0));
-    // The other channel is not held up.
+    // The other channel is not affected.
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
 
-    slack.says(Word::Team("T1"));
+    slack.respond_with(VendorResponse::Team("T1"));
     server.vendors_have_confirmed().await;
     let ours = in_team(&office, "T1");
     eventually(async || server.slack(&ours).await == 200).await;
@@ -112,7 +112,7 @@ async fn until_slack_confirms_its_webhooks_get_503_and_nobody_is_taken_for_the_b
 #[tokio::test]
 async fn until_meta_confirms_a_number_its_webhooks_get_503() {
     let office = Office::open().await;
-    let graph = Vendor::open(Word::Refused).await;
+    let graph = Vendor::open(VendorResponse::Refused).await;
     let mut command = office.command(Wire::OpenAi);
     command.env("GRAPH_API_URL", &graph.url);
     let server = launch(command).await;
@@ -123,7 +123,7 @@ async fn until_meta_confirms_a_number_its_webhooks_get_503() {
     assert_eq!(server.whatsapp(&ours).await, 503);
     assert_eq!(server.whatsapp(&other).await, 200);
     assert_eq!(unknown(&server).await, Some(1.0));
-    graph.says(Word::Team("T1"));
+    graph.respond_with(VendorResponse::Team("T1"));
     server.vendors_have_confirmed().await;
     eventually(async || server.whatsapp(&ours).await == 200).await;
     assert_eq!(accepted(&server).await, Some(1.0));
@@ -146,7 +146,7 @@ async fn tenant(server: &Server) -> TenantId {
 }
 
 /// Starts a server whose Slack is this one.
-async fn launch_beside(office: &Office, slack: &Vendor) -> Server {
+async fn launch_with(office: &Office, slack: &Vendor) -> Server {
     let mut command = office.command(Wire::OpenAi);
     command.env("SLACK_API_URL", &slack.url);
     launch(command).await
@@ -161,17 +161,17 @@ async fn only(server: &Server, tenant: TenantId) -> Connection {
 #[tokio::test]
 async fn a_tenant_cannot_claim_an_account_without_its_token() {
     let office = Office::open().await;
-    let slack = Vendor::open(Word::Team("T1")).await;
-    let server = launch_beside(&office, &slack).await;
+    let slack = Vendor::open(VendorResponse::Team("T1")).await;
+    let server = launch_with(&office, &slack).await;
     server.vendors_have_confirmed().await;
     let (admin, tenant) = (server.admin(), tenant(&server).await);
 
     // The token is of another workspace than the one that is claimed.
-    slack.says(Word::Team("T7"));
+    slack.respond_with(VendorResponse::Team("T7"));
     let error = admin.connect(tenant, &new("T8")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().starts_with("account: "), "{error}");
-    slack.says(Word::Refused);
+    slack.respond_with(VendorResponse::Refused);
     let error = admin.connect(tenant, &new("T8")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().starts_with("token: "), "{error}");
@@ -179,7 +179,7 @@ async fn a_tenant_cannot_claim_an_account_without_its_token() {
     assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
     assert_eq!(unknown(&server).await, Some(1.0));
 
-    slack.says(Word::Team("T8"));
+    slack.respond_with(VendorResponse::Team("T8"));
     let connection = admin.connect(tenant, &new("T8")).await.unwrap();
     assert_eq!(connection.state, ConnectionState::Active);
     assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
@@ -187,10 +187,10 @@ async fn a_tenant_cannot_claim_an_account_without_its_token() {
 }
 
 #[tokio::test]
-async fn a_vendor_that_does_not_answer_is_asked_again() {
+async fn an_unreachable_vendor_is_asked_again() {
     let office = Office::open().await;
-    let slack = Vendor::open(Word::Team("T1")).await;
-    let server = launch_beside(&office, &slack).await;
+    let slack = Vendor::open(VendorResponse::Team("T1")).await;
+    let server = launch_with(&office, &slack).await;
     server.vendors_have_confirmed().await;
     let (admin, one, two, three) = (
         server.admin(),
@@ -198,20 +198,20 @@ async fn a_vendor_that_does_not_answer_is_asked_again() {
         tenant(&server).await,
         tenant(&server).await,
     );
-    slack.says(Word::Nothing);
+    slack.respond_with(VendorResponse::Nothing);
     for tenant in [one, two] {
         let pending = admin.connect(tenant, &new("T8")).await.unwrap();
         assert_eq!(pending.state, ConnectionState::Pending);
     }
     admin.connect(three, &new("T9")).await.unwrap();
-    // What is claimed and not confirmed is an unknown account, and never a reason for a 503.
+    // A claimed but unconfirmed account is an unknown account, and never causes a 503.
     assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
     assert_eq!(unknown(&server).await, Some(1.0));
 
-    slack.says(Word::Team("T8"));
+    slack.respond_with(VendorResponse::Team("T8"));
     let state = async |tenant| only(&server, tenant).await.state;
     eventually(async || state(three).await == ConnectionState::Disconnected).await;
-    // One of the two has it.
+    // One of the two gets it.
     eventually(async || {
         let mut states = [state(one).await, state(two).await];
         states.sort_by_key(|state| *state == ConnectionState::Disconnected);
@@ -220,8 +220,8 @@ async fn a_vendor_that_does_not_answer_is_asked_again() {
     .await;
     assert_eq!(server.slack(&in_team(&office, "T8")).await, 200);
     assert_eq!(accepted(&server).await, Some(1.0));
-    // With a token that works, the third is revived and stays the connection that it was.
-    slack.says(Word::Team("T9"));
+    // With a valid token, the third is revived with its id.
+    slack.respond_with(VendorResponse::Team("T9"));
     let before = only(&server, three).await.id;
     let revived = admin.connect(three, &new("T9")).await.unwrap();
     assert_eq!(
@@ -230,8 +230,8 @@ async fn a_vendor_that_does_not_answer_is_asked_again() {
     );
     let twice = admin.connect(three, &new("T9")).await.unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Conflict);
-    slack.says(Word::Team("T8"));
-    // Removing the one that lost does not take the account away from the one that won.
+    slack.respond_with(VendorResponse::Team("T8"));
+    // Removing the one that lost does not affect the one that won.
     for tenant in [one, two] {
         let connection = only(&server, tenant).await;
         if connection.state == ConnectionState::Disconnected {
@@ -243,15 +243,15 @@ async fn a_vendor_that_does_not_answer_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_revoked_pauses_the_connection_until_it_works_again() {
+async fn a_revoked_token_pauses_the_connection_until_it_works_again() {
     let office = Office::open().await;
-    let slack = Vendor::open(Word::Team("T1")).await;
-    let start = async || launch_beside(&office, &slack).await;
+    let slack = Vendor::open(VendorResponse::Team("T1")).await;
+    let start = async || launch_with(&office, &slack).await;
     let server = start().await;
     server.vendors_have_confirmed().await;
     server.kill().await;
 
-    slack.says(Word::Refused);
+    slack.respond_with(VendorResponse::Refused);
     let server = start().await;
     let state = async || {
         let listed = server.admin().connections(BUSINESS_TENANT).await.unwrap();
@@ -261,15 +261,15 @@ async fn a_token_that_was_revoked_pauses_the_connection_until_it_works_again() {
     };
     let paused = (ConnectionState::Paused, Some("unauthorized".to_owned()));
     eventually(async || state().await == paused).await;
-    // What comes in is kept for when it works again.
+    // Incoming events are stored until it works again.
     assert_eq!(server.slack(&in_team(&office, "T1")).await, 200);
     assert_eq!(accepted(&server).await, Some(1.0));
-    slack.says(Word::Team("T1"));
+    slack.respond_with(VendorResponse::Team("T1"));
     eventually(async || state().await == (ConnectionState::Active, None)).await;
 }
 
 #[tokio::test]
-async fn a_state_is_kept_over_a_restart() {
+async fn a_state_survives_a_restart() {
     let data = TempDir::new().unwrap();
     let open = async || {
         let variable = |name: &str| match name {

@@ -1,4 +1,4 @@
-//! Ends and beginnings: a kill at the worst instant, an end that was asked for, and a restart.
+//! Shutdowns and starts: a kill at the worst moment, a requested shutdown, and a restart.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::office::{CUSTOMER, NUMBER, Office, eventually};
 async fn a_kill_between_accept_and_reply_loses_nothing() {
     let office = Office::open().await;
     let server = office.start().await;
-    // The first answer never comes: the server is killed while it waits for it.
+    // The first answer never arrives: the server is killed while it waits.
     office
         .model
         .next(Reply::text("too late").delay(Duration::from_secs(600)));
@@ -21,13 +21,13 @@ async fn a_kill_between_accept_and_reply_loses_nothing() {
     assert_eq!(server.whatsapp(&message).await, 200);
     eventually(async || office.model.requests().len() == 1).await;
     server.kill().await;
-    assert_eq!(office.taken(), 0);
+    assert_eq!(office.accepted_count(), 0);
 
     let server = office.start().await;
-    // Meta has not seen the acknowledgement, perhaps, and delivers again.
+    // Meta may not have received the acknowledgement, so it delivers again.
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    office.wait_for_accepted(1).await;
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     assert_eq!(conversation.turns.len(), 1);
     let posts = office.graph.posts();
     assert_eq!(posts.len(), 1, "{posts:?}");
@@ -42,25 +42,25 @@ async fn a_kill_right_after_the_acknowledgement_loses_nothing() {
     assert_eq!(server.slack(&message).await, 200);
     server.kill().await;
     let server = office.start().await;
-    office.taken_are(1).await;
-    server.worked_off(1).await;
+    office.wait_for_accepted(1).await;
+    server.wait_until_processed(1).await;
     assert_eq!(office.slack.posts().len(), 1);
 }
 
 #[tokio::test]
-async fn a_kill_between_a_send_and_its_answer_doubles_nothing() {
+async fn a_kill_between_a_send_and_its_response_duplicates_nothing() {
     let office = Office::open().await;
     let server = office.start().await;
     office.graph.plan("messages", Fault::HangAfter);
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     server.kill().await;
 
     let server = office.start().await;
     let status = office.graph.status(&office.graph.posts()[0], "delivered");
     assert_eq!(server.whatsapp(&status).await, 200);
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     assert_eq!(conversation.turns[0].outcome, "replied");
     assert_eq!(office.graph.posts().len(), 1);
     let questions = server.admin().questions(BUSINESS_TENANT).await.unwrap();
@@ -83,14 +83,14 @@ async fn sigterm_drains() {
     assert_eq!(office.graph.posts()[0].text, "a moment");
 
     let server = office.start().await;
-    server.worked_off(1).await;
+    server.wait_until_processed(1).await;
     assert_eq!(office.graph.posts().len(), 1);
 }
 
 #[tokio::test]
-async fn the_end_waits_for_what_is_being_learned() {
+async fn the_shutdown_waits_for_learning() {
     let model = FakeProvider::new(|text| {
-        // Only a pass of the learner sees two messages of the person at once.
+        // Only a learner pass sees two messages of the person at once.
         if !(text.contains("message 1.") && text.contains("message 2.")) {
             return Reply::text("noted");
         }
@@ -103,23 +103,27 @@ async fn the_end_waits_for_what_is_being_learned() {
         let text = format!("message {number}.");
         let message = office.graph.message(NUMBER, CUSTOMER, &text);
         assert_eq!(server.whatsapp(&message).await, 200);
-        office.taken_are(number).await;
+        office.wait_for_accepted(number).await;
     }
-    // Four answers, and the call of a pass.
+    // Four answers, and the call of a learner pass.
     eventually(async || office.model.requests().len() == 5).await;
     assert!(server.terminate().await.success());
 
     let server = office.start().await;
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     let admin = server.admin();
     let facts = admin.facts(BUSINESS_TENANT, conversation.id);
     let facts = facts.await.unwrap();
     assert_eq!(facts.len(), 1, "{facts:?}");
-    assert_eq!(office.model.requests().len(), 5, "it was paid once");
+    assert_eq!(
+        office.model.requests().len(),
+        5,
+        "the call must be paid once"
+    );
 }
 
 #[tokio::test]
-async fn a_business_that_was_removed_starts_again_from_nothing() {
+async fn a_removed_business_starts_from_scratch() {
     let office = Office::open().await;
     let server = office.start().await;
     server.admin().remove_tenant(BUSINESS_TENANT).await.unwrap();
@@ -130,8 +134,8 @@ async fn a_business_that_was_removed_starts_again_from_nothing() {
     assert!(server.terminate().await.success());
     let server = office.start().await;
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    server.worked_off(1).await;
+    office.wait_for_accepted(1).await;
+    server.wait_until_processed(1).await;
 }
 
 #[tokio::test]
@@ -147,8 +151,8 @@ async fn a_restart_keeps_everything() {
     let document = admin.put_document(tenant.id, &new).await.unwrap();
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    let before = server.worked_off(1).await;
+    office.wait_for_accepted(1).await;
+    let before = server.wait_until_processed(1).await;
     let employee = admin.employee(BUSINESS_TENANT).await.unwrap();
     assert!(server.terminate().await.success());
 
@@ -158,7 +162,7 @@ async fn a_restart_keeps_everything() {
     let found = admin.document(tenant.id, document.id).await.unwrap();
     assert_eq!(found.text, new.text);
     assert_eq!(admin.employee(BUSINESS_TENANT).await.unwrap(), employee);
-    assert_eq!(server.worked_off(1).await, before);
+    assert_eq!(server.wait_until_processed(1).await, before);
     let demo = admin.documents(BUSINESS_TENANT).await.unwrap().items;
-    assert_eq!(demo.len(), 1, "the demo is not made twice: {demo:?}");
+    assert_eq!(demo.len(), 1, "the demo must be created once: {demo:?}");
 }

@@ -1,4 +1,4 @@
-//! The public demo: a tenant of its own, in which a visitor's session says who they are.
+//! The public demo: a separate tenant, in which the session identifies a visitor.
 
 use konstruct_core::{ConversationId, Secret, TenantId, http::Response};
 use konstruct_server::{BUSINESS_TENANT, DEMO_TENANT};
@@ -12,7 +12,7 @@ async fn text(answer: Response) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-/// Starts what the first command starts.
+/// Starts the server without any configuration.
 async fn first_command() -> (TempDir, Server) {
     let data = TempDir::new().unwrap();
     let mut command = command(data.path().join("data"));
@@ -20,7 +20,7 @@ async fn first_command() -> (TempDir, Server) {
     (data, launch(command).await)
 }
 
-/// A visitor, by the cookie of their session.
+/// A visitor, identified by the session cookie.
 struct Visitor<'a> {
     server: &'a Server,
     cookie: String,
@@ -40,7 +40,7 @@ impl<'a> Visitor<'a> {
         Self { server, cookie }
     }
 
-    /// Says something, with more fields in the request than there are. Returns the status.
+    /// Sends a message with additional fields in the request. Returns the status.
     async fn say(&self, channel: &str, text: &str, more: Value) -> u16 {
         let mut body = json!({ "channel": channel, "text": text });
         for (name, value) in more.as_object().into_iter().flatten() {
@@ -54,7 +54,7 @@ impl<'a> Visitor<'a> {
         request.send().await.unwrap().status()
     }
 
-    /// Reads the feed until a note of this kind comes, and returns all notes so far.
+    /// Reads the feed until a note of this kind arrives, and returns all notes so far.
     async fn notes_until(&self, kind: &str) -> String {
         let feed = http()
             .get(format!("{}/demo/feed", self.server.url))
@@ -64,7 +64,7 @@ impl<'a> Visitor<'a> {
         assert_eq!(feed.status(), 200);
         let (mut notes, wanted) = (String::new(), format!("\"type\":\"{kind}\""));
         while !notes.contains(&wanted) {
-            let chunk = feed.chunk().await.unwrap().expect("the feed goes on");
+            let chunk = feed.chunk().await.unwrap().expect("the feed continues");
             notes += &String::from_utf8_lossy(&chunk);
         }
         notes
@@ -81,7 +81,7 @@ async fn places(server: &Server, tenant: TenantId) -> Vec<(ConversationId, Strin
 }
 
 #[tokio::test]
-async fn the_first_command_prints_the_demo_and_leads_to_it() {
+async fn the_first_command_prints_the_demos_address() {
     let (_data, server) = first_command().await;
     let line = format!("Talk to the employee: {}/demo\n", server.url);
     assert!(server.printed.contains(&line), "{}", server.printed);
@@ -96,7 +96,7 @@ async fn the_first_command_prints_the_demo_and_leads_to_it() {
 }
 
 #[tokio::test]
-async fn the_demo_is_off_beside_real_credentials_unless_asked_for() {
+async fn the_demo_is_off_with_real_credentials_unless_enabled() {
     let office = Office::open().await;
     let mut command = office.command(Wire::OpenAi);
     command.env("KONSTRUCT_DEMO", "auto");
@@ -117,7 +117,7 @@ async fn the_demo_is_off_beside_real_credentials_unless_asked_for() {
     assert_eq!(get(&format!("{}/demo", server.url)).await.0, 200);
     server.kill().await;
 
-    // What the demo had connected is gone when it is off again.
+    // The demo's connections are removed when it is off again.
     let server = office.start().await;
     let left = server.admin().connections(DEMO_TENANT).await.unwrap();
     assert!(left.items.is_empty(), "{left:?}");
@@ -134,7 +134,7 @@ async fn a_visitor_neither_reads_nor_writes_anothers_conversation() {
         let notes = one.notes_until("answer").await;
         assert!(notes.contains("When are you open on Saturday?"), "{notes}");
     }
-    // The second one claims to be the first, in every field there has been.
+    // The second one claims to be the first, in every field of earlier versions.
     let id = one.cookie.split(['=', '.']).nth(1).unwrap();
     let claims = json!({ "person": id, "visitor": id, "from": format!("demo-{id}") });
     assert_eq!(two.say("whatsapp", "Who am I?", claims).await, 202);
@@ -147,7 +147,7 @@ async fn a_visitor_neither_reads_nor_writes_anothers_conversation() {
     assert!(!notes.contains("Who am I?"), "{notes}");
     assert_eq!(places(&server, DEMO_TENANT).await.len(), 3);
 
-    // What cannot be read is named and not repeated.
+    // Invalid fields are named without repeating their value.
     let url = format!("{}/demo/say", server.url);
     let body = json!({ "channel": "xoxb-planted", "text": "hello" });
     let answer = http().post(url).unwrap().json(&body).send().await.unwrap();
@@ -156,7 +156,7 @@ async fn a_visitor_neither_reads_nor_writes_anothers_conversation() {
     assert!(problem.contains(r#""field":"channel""#), "{problem}");
     assert!(!problem.contains("planted"), "{problem}");
 
-    // A session cannot be made up.
+    // A session cannot be forged.
     let mac = two.cookie.split('.').nth(1).unwrap();
     for cookie in [
         "",
@@ -184,7 +184,7 @@ async fn a_visitor_is_never_a_customer() {
     let server = launch(command).await;
     let message = office.graph.message(NUMBER, CUSTOMER, "a private matter");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     let visitor = Visitor::come(&server).await;
     let claims = json!({ "person": CUSTOMER, "from": CUSTOMER });
     assert_eq!(
@@ -212,7 +212,7 @@ async fn a_visitor_is_never_a_customer() {
 }
 
 #[tokio::test]
-async fn nobody_speaks_for_the_employee() {
+async fn nobody_can_send_as_the_employee() {
     let (_data, server) = first_command().await;
     let said = json!({ "to": "demo-1", "text": { "body": "x" }, "channel": "Ddemo-1" });
     let post = async |path: &str| {

@@ -1,4 +1,4 @@
-//! What the server is made of: nothing that needs a system package.
+//! The server's dependencies: none needs a system package.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,12 @@
-//! A disk that takes no more: nothing that was acknowledged is lost, and the server serves again when there is room.
+//! A full disk: no acknowledged event is lost, and the server serves again when there is room.
 //!
-//! The limit on the size of the process's files stands in for the full disk: a write beyond it fails.
+//! A limit on the process's file size simulates the full disk: a write beyond it fails.
 
 use serde_json::Value;
 
 use crate::office::{CUSTOMER, NUMBER, Office, Server, eventually, get};
 
-/// What little fits: less than the store's file has already.
+/// The file size limit: smaller than the store's file.
 const FULL: Option<u64> = Some(8192);
 
 async fn readiness(server: &Server) -> (u16, Value) {
@@ -23,7 +23,7 @@ async fn a_full_disk_is_survived_and_nothing_is_lost() {
         let before = office.graph.message(NUMBER, CUSTOMER, "before");
         assert_eq!(server.whatsapp(&before).await, 200);
         server.limit_files(FULL);
-        // The index may write as well, and fail first: whichever it is, it is not acknowledged.
+        // An index write may fail first; in either case the event is not acknowledged.
         let meanwhile = office.graph.message(NUMBER, CUSTOMER, "meanwhile");
         eventually(async || server.whatsapp(&meanwhile).await == 503).await;
         let (status, body) = readiness(&server).await;
@@ -37,12 +37,12 @@ async fn a_full_disk_is_survived_and_nothing_is_lost() {
         assert_eq!(get(&format!("{}/healthz", server.url)).await.0, 200);
 
         server.limit_files(None);
-        // The vendor delivers again until it is acknowledged.
+        // The vendor delivers again until the event is acknowledged.
         eventually(async || server.whatsapp(&meanwhile).await == 200).await;
         let after = office.graph.message(NUMBER, CUSTOMER, "after");
         assert_eq!(server.whatsapp(&after).await, 200);
         eventually(async || readiness(&server).await.0 == 200).await;
-        let [conversation] = server.worked_off(1).await.try_into().unwrap();
+        let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
         let messages = conversation.turns.iter().flat_map(|turn| &turn.messages);
         let mut said: Vec<_> = messages
             .filter(|message| message.from == "person")
@@ -51,12 +51,12 @@ async fn a_full_disk_is_survived_and_nothing_is_lost() {
         said.sort_unstable();
         said.dedup_by_key(|text| *text);
         assert_eq!(said, ["after", "before", "meanwhile"], "{conversation:?}");
-        assert!(office.taken() >= round);
+        assert!(office.accepted_count() >= round);
     }
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_opened_again_ends_the_process() {
+async fn a_store_that_cannot_be_reopened_ends_the_process() {
     let office = Office::open().await;
     let server = office.start().await;
     let moved = office.data().with_file_name("moved");
@@ -68,9 +68,9 @@ async fn a_store_that_cannot_be_opened_again_ends_the_process() {
     let status = server.ended().await;
     assert_eq!(status.code(), Some(1), "{status}");
 
-    // A supervisor starts it again when the folder is back.
+    // A supervisor restarts it when the directory is back.
     std::fs::rename(&moved, office.data()).unwrap();
     let server = office.start().await;
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
 }

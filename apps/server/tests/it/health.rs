@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::office::{CUSTOMER, NUMBER, Office, get};
 
 #[tokio::test]
-async fn the_process_and_its_store_are_well() {
+async fn the_process_is_alive_and_ready() {
     let office = Office::open().await;
     let server = office.start().await;
     assert_eq!(get(&format!("{}/healthz", server.url)).await.0, 200);
@@ -16,7 +16,7 @@ async fn the_process_and_its_store_are_well() {
 }
 
 #[tokio::test]
-async fn metrics_have_a_listener_of_their_own() {
+async fn metrics_have_a_separate_listener() {
     let office = Office::open().await;
     let server = office.start().await;
     assert_eq!(get(&format!("{}/metrics", server.url)).await.0, 404);
@@ -30,8 +30,8 @@ async fn metrics_have_a_listener_of_their_own() {
     assert_eq!(server.metric("konstruct_first_claim_seconds").await, None);
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    server.worked_off(1).await;
+    office.wait_for_accepted(1).await;
+    server.wait_until_processed(1).await;
     assert!(server.metric("konstruct_first_claim_seconds").await > Some(0.0));
     for (name, value) in [
         ("konstruct_events_total{outcome=\"accepted\"}", 1.0),
@@ -56,7 +56,7 @@ async fn metrics_have_a_listener_of_their_own() {
 }
 
 #[tokio::test]
-async fn the_openapi_document_is_whole() {
+async fn the_openapi_document_is_complete() {
     let office = Office::open().await;
     let server = office.start().await;
     let (status, text) = get(&format!("{}/api/openapi.json", server.url)).await;
@@ -70,7 +70,7 @@ async fn the_openapi_document_is_whole() {
     for (path, operations) in paths {
         for (method, operation) in operations.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
-            assert!(!ids.contains(&id), "{id} is there twice");
+            assert!(!ids.contains(&id), "duplicate id {id}");
             ids.push(id);
             let responses = operation["responses"].as_object().unwrap();
             assert!(

@@ -1,4 +1,4 @@
-//! Black-box tests of the built server: a process of its own, with fake vendors and a fake provider around it.
+//! Black-box tests of the built server: a separate process, with fake vendors and a fake provider around it.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 

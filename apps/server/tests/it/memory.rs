@@ -1,20 +1,21 @@
-//! What the employee remembers, and how it forgets.
+//! Memory and erasure.
 
 use futures_util::TryStreamExt as _;
 use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
 use konstruct_core::{
-    Basis, NanoUsd,
+    NanoUsd,
+    money::Basis,
     store::{Archive as _, Exported},
 };
 use konstruct_server::BUSINESS_TENANT;
 
 use crate::office::{CUSTOMER, NUMBER, Office, eventually};
 
-/// What must not be read again.
+/// Must not be readable after the erasure.
 const SECRET: &str = "xyzzy-plugh";
 
 #[tokio::test]
-async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
+async fn a_person_is_erased_and_the_receipt_lists_what_remains() {
     let office = Office::open().await;
     let server = office.start().await;
     let said = format!("my secret is {SECRET}");
@@ -22,8 +23,8 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
     let other = office.slack.message("D1", "U1", "I ride a blue bike");
     assert_eq!(server.whatsapp(&one).await, 200);
     assert_eq!(server.slack(&other).await, 200);
-    office.taken_are(2).await;
-    let conversations = server.worked_off(2).await;
+    office.wait_for_accepted(2).await;
+    let conversations = server.wait_until_processed(2).await;
     let holds = |text: &str| {
         let found = conversations
             .iter()
@@ -67,18 +68,18 @@ async fn a_person_is_forgotten_and_the_receipt_says_what_remains() {
     assert!(admin.unanswered(BUSINESS_TENANT).await.unwrap().len() < unanswered.len() + 1);
     let facts = admin.facts(BUSINESS_TENANT, kept.id).await.unwrap();
     assert!(facts.is_empty(), "nothing was learned: {facts:?}");
-    // The employee goes on with whoever writes next.
-    // WhatsApp tells seconds: what is said in that of the erasure counts as said before.
+    // The employee continues with new messages.
+    // WhatsApp's times have seconds: a message in the second of the erasure counts as earlier.
     eventually(async || {
         let again = office.graph.message(NUMBER, CUSTOMER, "hello, I am new");
         assert_eq!(server.whatsapp(&again).await, 200);
-        office.taken() > 2
+        office.accepted_count() > 2
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
+async fn a_provider_embeds_texts_and_is_paid() {
     let mut office = Office::open().await;
     office.embedder = "openai/text-embedding-3-small";
     let server = office.start().await;
@@ -92,8 +93,8 @@ async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
     let question = "Are you open on a Sunday?";
     let message = office.graph.message(NUMBER, CUSTOMER, question);
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
-    // A request that the end of the process cuts off is a row only after the next start.
+    office.wait_for_accepted(1).await;
+    // A request cut off by the end of the process becomes a row at the next start.
     eventually(embedded).await;
     assert!(server.terminate().await.success());
     let requests = office.model.requests();
@@ -126,7 +127,7 @@ async fn a_model_embeds_what_is_found_by_its_meaning_and_is_paid_for() {
 }
 
 #[tokio::test]
-async fn documents_of_every_format_are_taken_and_the_language_is_the_employees() {
+async fn every_document_format_is_accepted_and_analysed_in_the_employees_language() {
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();
@@ -158,9 +159,12 @@ async fn documents_of_every_format_are_taken_and_the_language_is_the_employees()
         content: Some("bm90IGEgUERG".into()),
         ..NewDocument::text("Datei", DocumentFormat::Pdf, "")
     };
-    let refused = admin
+    let rejected_reply = admin
         .put_document(BUSINESS_TENANT, &broken)
         .await
         .unwrap_err();
-    assert!(refused.to_string().contains("content"), "{refused}");
+    assert!(
+        rejected_reply.to_string().contains("content"),
+        "{rejected_reply}"
+    );
 }

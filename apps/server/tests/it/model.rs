@@ -1,4 +1,4 @@
-//! Language models: a tenant's own beside the shared ones.
+//! Language models: a tenant's own, and the shared ones.
 
 use konstruct_admin_api::NewOwnModel;
 use konstruct_core::{ErrorKind, TenantId};
@@ -21,12 +21,12 @@ async fn say(office: &Office, server: &Server, text: &str) -> String {
     let before = office.graph.posts().len();
     let message = office.graph.message(NUMBER, CUSTOMER, text);
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(before + 1).await;
+    office.wait_for_accepted(before + 1).await;
     office.graph.posts()[before].text.clone()
 }
 
 #[tokio::test]
-async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
+async fn a_tenants_own_model_is_used_before_the_shared_one() {
     let office = Office::with(FakeProvider::new(|_| Reply::text("The shared model."))).await;
     let own = FakeProvider::new(|_| Reply::text("The own model."));
     let own_server = own.spawn().await.unwrap();
@@ -50,7 +50,7 @@ async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
 
     own.next(Reply::text("Half of an answer is said.").fault(Fault::Cut(4)));
     assert_eq!(say(&office, &server, "three").await, "The shared model.");
-    // Neither the model nor the server of a tenant is named.
+    // The metrics contain neither the model nor the server of a tenant.
     let broken = "gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name=\"chat\",\
                   gen_ai_provider_name=\"anthropic\",gen_ai_request_model=\"own\",error_type=\"truncated\"}";
     assert_eq!(server.metric(broken).await, Some(1.0), "{broken}");
@@ -75,7 +75,7 @@ async fn a_tenants_own_model_is_asked_first_and_the_shared_one_when_it_fails() {
 }
 
 #[tokio::test]
-async fn openais_responses_are_a_provider_of_their_own() {
+async fn openais_responses_are_a_separate_provider() {
     let office = Office::open().await;
     let own = FakeProvider::new(|_| Reply::text("By Responses."));
     let own_server = own.spawn().await.unwrap();
@@ -102,7 +102,7 @@ async fn openais_responses_are_a_provider_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_model_that_cannot_be_is_not_kept() {
+async fn an_invalid_model_is_not_stored() {
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();

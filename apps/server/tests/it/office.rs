@@ -1,4 +1,4 @@
-//! The world of a test: the fake vendors, a fake provider, and the server that is pointed at them.
+//! The test environment: the fake vendors, a fake provider, and the server that uses them.
 
 use std::{
     net::TcpListener,
@@ -31,12 +31,12 @@ pub(crate) const CUSTOMER: &str = "15550001111";
 /// The operator's token.
 pub(crate) const TOKEN: &str = "the operator of a test";
 
-/// What both vendors sign with.
+/// The secret of both vendors' signatures.
 pub(crate) fn secret() -> Secret {
     Secret::new("a secret of the vendors")
 }
 
-/// Which provider's wire the server speaks.
+/// The API of the fake provider that the server uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wire {
     OpenAi,
@@ -44,24 +44,24 @@ pub(crate) enum Wire {
     Ollama,
 }
 
-/// The fake vendors, a fake provider, and a folder for the server's data.
+/// The fake vendors, a fake provider, and a directory for the server's data.
 pub(crate) struct Office {
     pub(crate) slack: FakeSlack,
     pub(crate) graph: FakeGraph,
     pub(crate) model: FakeProvider,
     model_server: FakeServer,
-    /// What things are found by their meaning with.
+    /// The configured embedder.
     pub(crate) embedder: &'static str,
     data: TempDir,
 }
 
 impl Office {
-    /// Opens an office whose model answers `Re: ` and what it was asked.
+    /// Opens an office whose model answers `Re: ` followed by the question.
     pub(crate) async fn open() -> Self {
         Self::with(FakeProvider::default()).await
     }
 
-    /// Opens an office with a model of the test's own.
+    /// Opens an office with a custom model.
     pub(crate) async fn with(model: FakeProvider) -> Self {
         Self {
             slack: FakeSlack::start().await.unwrap(),
@@ -73,22 +73,22 @@ impl Office {
         }
     }
 
-    /// Starts the server on this office's data; its model is reached by OpenAI's wire.
+    /// Starts the server on this office's data; it uses OpenAI's API.
     pub(crate) async fn start(&self) -> Server {
         self.start_with(Wire::OpenAi).await
     }
 
-    /// Starts the server, and waits until it says where it listens.
+    /// Starts the server, and waits until it prints its address.
     pub(crate) async fn start_with(&self, wire: Wire) -> Server {
         let server = launch(self.command(wire)).await;
         server.vendors_have_confirmed().await;
         server
     }
 
-    /// Returns the command that starts the server between this office's vendors.
+    /// Returns the command that starts the server with this office's vendors.
     pub(crate) fn command(&self, wire: Wire) -> Command {
         let mut command = command(self.data.path().join("data"));
-        // The fakes of tenants' own providers are here.
+        // The fakes of tenants' own providers are local.
         let file = self.data.path().join("config.toml");
         std::fs::write(&file, "allowed_hosts = [\"127.0.0.1\"]").unwrap();
         command
@@ -121,12 +121,12 @@ impl Office {
         command
     }
 
-    /// Returns the folder of the server's data.
+    /// Returns the server's data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.data.path().join("data")
     }
 
-    /// Opens the store of a server that has ended.
+    /// Opens the store of a server that has exited.
     pub(crate) fn store(&self) -> Redb {
         let data = self.data.path().join("data");
         let ring = std::fs::read_to_string(data.join("master.key")).unwrap();
@@ -135,25 +135,25 @@ impl Office {
         store.open(data.join("konstruct.redb")).unwrap()
     }
 
-    /// Returns how many messages the vendors took.
-    pub(crate) fn taken(&self) -> usize {
+    /// Returns the number of messages that the vendors accepted.
+    pub(crate) fn accepted_count(&self) -> usize {
         self.slack.posts().len() + self.graph.posts().len()
     }
 
-    /// Waits until the vendors have taken so many messages.
-    pub(crate) async fn taken_are(&self, count: usize) {
-        eventually(async || self.taken() >= count).await;
+    /// Waits until the vendors have accepted this many messages.
+    pub(crate) async fn wait_for_accepted(&self, count: usize) {
+        eventually(async || self.accepted_count() >= count).await;
     }
 }
 
-/// Starts a server, and waits until it has said where it listens and what is set up.
+/// Starts a server, and waits until it has printed its address and setup.
 pub(crate) async fn launch(mut command: Command) -> Server {
     let metrics = free_port();
     command.env("KONSTRUCT_METRICS_LISTEN", format!("127.0.0.1:{metrics}"));
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let (mut url, mut printed) = (String::new(), String::new());
-    // The line about billing is the last.
+    // The line about billing is the last one.
     while !printed.contains("Billing: ") {
         let line = lines.next_line().await.unwrap();
         let line = line.expect("the server ended before it listened");
@@ -163,7 +163,7 @@ pub(crate) async fn launch(mut command: Command) -> Server {
         printed += &line;
         printed += "\n";
     }
-    // The rest of what it prints is read, so that it never waits for a reader.
+    // Its remaining output is read, so that it never blocks on a full pipe.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Server {
         child,
@@ -173,7 +173,7 @@ pub(crate) async fn launch(mut command: Command) -> Server {
     }
 }
 
-/// The server, with nothing in its environment but addresses of its own.
+/// Returns the command of a server with only its own addresses in the environment.
 pub(crate) fn command(data: PathBuf) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_konstruct-server"));
     command
@@ -189,7 +189,7 @@ pub(crate) fn command(data: PathBuf) -> Command {
     command
 }
 
-/// Returns a port below the range from which outgoing connections get theirs; each test process begins elsewhere.
+/// Returns a port below the range of outgoing connections; each test process starts at a different one.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = u16::try_from(std::process::id() % 10_000).unwrap();
@@ -199,28 +199,28 @@ fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// A running server. It is killed when this is dropped.
+/// A running server. It is killed on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
     pub(crate) metrics: String,
-    /// What it printed when it started.
+    /// Its output at the start.
     pub(crate) printed: String,
 }
 
 impl Server {
-    /// Makes a client of its admin API.
+    /// Creates a client of its admin API.
     pub(crate) fn admin(&self) -> Client {
         Client::new(&self.url, Secret::new(TOKEN)).unwrap()
     }
 
-    /// Delivers a body of Slack's. Returns the status.
+    /// Delivers a Slack body. Returns the status.
     pub(crate) async fn slack(&self, body: &[u8]) -> u16 {
         let request = signed_slack(&secret(), SystemClock.now(), body);
         self.deliver("slack/events", &request).await
     }
 
-    /// Delivers a body of Meta's. Returns the status.
+    /// Delivers a Meta body. Returns the status.
     pub(crate) async fn whatsapp(&self, body: &[u8]) -> u16 {
         self.deliver("whatsapp", &signed_whatsapp(&secret(), body))
             .await
@@ -241,8 +241,8 @@ impl Server {
         value.map(|value| value.parse().unwrap())
     }
 
-    /// Waits until the business's conversations are worked off, and returns them with their turns.
-    pub(crate) async fn worked_off(&self, conversations: usize) -> Vec<Conversation> {
+    /// Waits until the business's conversations are processed, and returns them with their turns.
+    pub(crate) async fn wait_until_processed(&self, conversations: usize) -> Vec<Conversation> {
         let admin = self.admin();
         let mut all = Vec::new();
         eventually(async || {
@@ -254,7 +254,7 @@ impl Server {
             let idle = listed.iter().all(|one| one.waiting == 0 && one.records > 0);
             all.clear();
             for one in &listed {
-                // One that has only just come in has no log yet.
+                // A conversation whose first event was just accepted has no log yet.
                 if let Ok(found) = admin.conversation(BUSINESS_TENANT, one.id).await {
                     all.push(found);
                 }
@@ -276,7 +276,7 @@ impl Server {
         .await;
     }
 
-    /// Limits how far its files may reach; `None` for as far as they like.
+    /// Limits the size of its files; `None` removes the limit.
     pub(crate) fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit {
             current: bytes,
@@ -290,7 +290,7 @@ impl Server {
         Pid::from_raw(id).unwrap()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits.
     pub(crate) async fn ended(mut self) -> ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
         ended.expect("it ends").unwrap()
@@ -301,7 +301,7 @@ impl Server {
         self.child.kill().await.unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Sends SIGTERM and waits until it exits.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
         kill_process(self.pid(), Signal::TERM).unwrap();
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
@@ -309,10 +309,10 @@ impl Server {
     }
 }
 
-/// Looks again and again until it is so. Only for what does not tell by itself.
+/// Polls a condition until it is true. Use it only if there is no event to wait for.
 ///
 /// # Panics
-/// When it is not so within half a minute.
+/// If it is not true within half a minute.
 pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     for _ in 0..1_500 {
@@ -321,15 +321,15 @@ pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
             return;
         }
     }
-    panic!("it never came about");
+    panic!("the condition did not become true in time");
 }
 
-/// Makes a client for servers of this machine.
+/// Creates a client for local servers.
 pub(crate) fn http() -> http::Client {
     http::Client::builder().direct().build()
 }
 
-/// Gets an address without a token. Returns the status and the body.
+/// Gets a URL without a token. Returns the status and the body.
 pub(crate) async fn get(url: &str) -> (u16, String) {
     let answer = http().get(url).unwrap().send().await.unwrap();
     let status = answer.status();

@@ -1,4 +1,4 @@
-//! What is wrong is said as RFC 9457 has it, and nothing is kept then.
+//! Errors are RFC 9457 problem details, and rejected requests store nothing.
 
 use konstruct_core::Secret;
 use konstruct_server::BUSINESS_TENANT;
@@ -158,7 +158,7 @@ async fn a_problem_names_the_field() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_and_what_is_not_json_are_problems() {
+async fn missing_resources_and_invalid_json_are_problems() {
     let office = Office::open().await;
     let server = office.start().await;
     let cases = [
@@ -190,7 +190,7 @@ async fn what_is_not_there_and_what_is_not_json_are_problems() {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_the_token() {
+async fn the_operators_token_is_required() {
     let office = Office::open().await;
     let server = office.start().await;
     let url = format!("{}/api/v1/tenants", server.url);
@@ -215,11 +215,11 @@ async fn nobody_gets_in_without_the_token() {
     assert_eq!(server.admin().tenants(None).await.unwrap().items.len(), 1);
 }
 
-/// What must not be in an answer: a text, and a number.
+/// Values that no response may repeat: a text, and a number.
 const PLANTED: &str = "xoxb-9f8e7d6c-Planted";
 const NUMBER: i64 = 987_654_321;
 
-/// Makes a value that a schema allows.
+/// Creates a value that a schema allows.
 fn example(document: &Value, schema: &Value) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         let pointer = reference.strip_prefix('#').unwrap();
@@ -252,7 +252,7 @@ fn example(document: &Value, schema: &Value) -> Value {
     }
 }
 
-/// Returns the value with each of its places, in turn, replaced by each of the misfits.
+/// Returns the variants of a value with one of its parts replaced by an invalid one.
 fn spoilt(value: &Value) -> Vec<Value> {
     let misfits = [
         json!(PLANTED),
@@ -285,7 +285,7 @@ fn spoilt(value: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn no_answer_repeats_what_was_sent() {
+async fn no_response_repeats_the_request() {
     let office = Office::open().await;
     let server = office.start().await;
     let client = http();

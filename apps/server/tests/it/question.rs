@@ -1,4 +1,4 @@
-//! What waits for a person, and what they decide.
+//! Questions for a person, and decisions about them.
 
 use konstruct_admin_api::{Decision, DecisionForAll, Question};
 use konstruct_channels::testkit::Fault;
@@ -27,13 +27,13 @@ async fn the_question(server: &Server) -> Question {
     found.remove(0)
 }
 
-async fn none_is_open(server: &Server) -> bool {
+async fn no_question_is_open(server: &Server) -> bool {
     let open = server.admin().questions(BUSINESS_TENANT).await;
     open.unwrap().items.is_empty()
 }
 
-/// Has a reply refused by the provider: it did not arrive, and another try would not help by itself.
-async fn refused(office: &Office, server: &Server) -> Question {
+/// Makes the provider reject a reply: it was not delivered, and a retry would not help by itself.
+async fn rejected_reply(office: &Office, server: &Server) -> Question {
     office.graph.plan("messages", Fault::StatusBefore(403));
     let message = office.graph.message(NUMBER, CUSTOMER, "hello");
     assert_eq!(server.whatsapp(&message).await, 200);
@@ -41,14 +41,14 @@ async fn refused(office: &Office, server: &Server) -> Question {
 }
 
 #[tokio::test]
-async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
+async fn a_failed_reply_is_resent_on_a_persons_decision() {
     let office = Office::open().await;
     let server = office.start().await;
-    let question = refused(&office, &server).await;
+    let question = rejected_reply(&office, &server).await;
     assert_eq!(question.kind, "failed");
     assert_eq!(question.text, "Re: hello");
     assert_eq!(question.choices, ["resend", "drop"]);
-    assert_eq!(office.taken(), 0);
+    assert_eq!(office.accepted_count(), 0);
 
     let admin = server.admin();
     let wrong = admin
@@ -62,7 +62,7 @@ async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
         .await;
     assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::NotFound);
 
-    // Deciding twice is deciding once.
+    // A repeated decision has no effect.
     admin
         .decide(BUSINESS_TENANT, &question.key, &decision("resend"))
         .await
@@ -75,47 +75,47 @@ async fn a_reply_that_failed_is_sent_again_when_a_person_says_so() {
         [ErrorKind::Conflict, ErrorKind::NotFound].contains(&kind),
         "{kind}"
     );
-    office.taken_are(1).await;
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    office.wait_for_accepted(1).await;
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     assert_eq!(office.graph.posts().len(), 1);
     assert_eq!(office.graph.posts()[0].text, "Re: hello");
-    assert!(none_is_open(&server).await);
+    assert!(no_question_is_open(&server).await);
     assert_eq!(conversation.turns.last().unwrap().outcome, "replied");
 }
 
 #[tokio::test]
-async fn a_reply_that_is_dropped_is_never_sent() {
+async fn a_dropped_reply_is_never_sent() {
     let office = Office::open().await;
     let server = office.start().await;
-    let question = refused(&office, &server).await;
+    let question = rejected_reply(&office, &server).await;
     let admin = server.admin();
     admin
         .decide(BUSINESS_TENANT, &question.key, &decision("drop"))
         .await
         .unwrap();
-    eventually(async || none_is_open(&server).await).await;
-    server.worked_off(1).await;
-    assert_eq!(office.taken(), 0);
+    eventually(async || no_question_is_open(&server).await).await;
+    server.wait_until_processed(1).await;
+    assert_eq!(office.accepted_count(), 0);
 }
 
 #[tokio::test]
 async fn an_open_question_survives_a_kill() {
     let office = Office::open().await;
     let server = office.start().await;
-    let question = refused(&office, &server).await;
+    let question = rejected_reply(&office, &server).await;
     server.kill().await;
     let server = office.start().await;
     assert_eq!(the_question(&server).await, question);
-    // The next message is answered all the same.
+    // The next message is answered.
     let message = office.graph.message(NUMBER, CUSTOMER, "and now?");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     assert_eq!(office.graph.posts()[0].text, "Re: and now?");
     assert_eq!(the_question(&server).await, question);
 }
 
 #[tokio::test]
-async fn what_the_employee_passes_on_waits_until_it_is_done() {
+async fn a_passed_on_question_is_open_until_done() {
     let office = Office::open().await;
     let server = office.start().await;
     let asks = r#"{"question": "Do they repair unicycles?"}"#;
@@ -125,7 +125,7 @@ async fn what_the_employee_passes_on_waits_until_it_is_done() {
         .graph
         .message(NUMBER, CUSTOMER, "do you repair unicycles?");
     assert_eq!(server.whatsapp(&message).await, 200);
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     assert_eq!(office.graph.posts()[0].text, "I have asked the team.");
     let question = the_question(&server).await;
     assert_eq!(question.kind, "passed_on");
@@ -139,14 +139,14 @@ async fn what_the_employee_passes_on_waits_until_it_is_done() {
         .decide(BUSINESS_TENANT, &question.key, &decision("done"))
         .await
         .unwrap();
-    assert!(none_is_open(&server).await);
+    assert!(no_question_is_open(&server).await);
 }
 
 #[tokio::test]
-async fn a_reply_that_fails_again_opens_a_new_question_that_can_be_decided_about() {
+async fn a_reply_that_fails_again_opens_a_new_question() {
     let office = Office::open().await;
     let server = office.start().await;
-    let first = refused(&office, &server).await;
+    let first = rejected_reply(&office, &server).await;
     office.graph.plan("messages", Fault::StatusBefore(403));
     let admin = server.admin();
     admin
@@ -161,7 +161,7 @@ async fn a_reply_that_fails_again_opens_a_new_question_that_can_be_decided_about
     })
     .await;
     assert_eq!(second.text, "Re: hello");
-    // The owner decides once for all of it.
+    // The owner decides all of them at once.
     let wanted = |kind: &str, decision: &str| DecisionForAll {
         kind: kind.into(),
         decision: decision.into(),
@@ -182,6 +182,6 @@ async fn a_reply_that_fails_again_opens_a_new_question_that_can_be_decided_about
         let decided = admin.decide_all(BUSINESS_TENANT, &all).await.unwrap();
         assert_eq!(decided.questions, questions, "{all:?}");
     }
-    office.taken_are(1).await;
+    office.wait_for_accepted(1).await;
     assert_eq!(office.graph.posts()[0].text, "Re: hello");
 }

@@ -1,4 +1,4 @@
-//! What is said to the employee is answered once, whatever wire its model speaks.
+//! Messages are answered once, with every provider's API.
 
 use konstruct_server::BUSINESS_TENANT;
 
@@ -13,9 +13,9 @@ async fn check(wire: Wire, path: &str) {
     let slack = office.slack.message("D1", "U1", "hello from Slack");
     assert_eq!(server.whatsapp(&whatsapp).await, 200);
     assert_eq!(server.slack(&slack).await, 200);
-    office.taken_are(2).await;
+    office.wait_for_accepted(2).await;
 
-    let conversations = server.worked_off(2).await;
+    let conversations = server.wait_until_processed(2).await;
     let (slack, graph) = (office.slack.posts(), office.graph.posts());
     assert_eq!((slack.len(), graph.len()), (1, 1), "{slack:?} {graph:?}");
     assert_eq!(slack[0].text, "Re: hello from Slack");
@@ -73,14 +73,14 @@ async fn fifty_deliveries_are_one_message() {
             assert_eq!(server.slack(twin).await, 200);
         }
     }
-    office.taken_are(2).await;
+    office.wait_for_accepted(2).await;
     for _ in 0..25 {
         assert_eq!(server.whatsapp(&whatsapp).await, 200);
         for twin in &twins {
             assert_eq!(server.slack(twin).await, 200);
         }
     }
-    let conversations = server.worked_off(2).await;
+    let conversations = server.wait_until_processed(2).await;
     assert!(conversations.iter().all(|one| one.turns.len() == 1));
     assert_eq!(office.graph.posts().len(), 1);
     let slack = office.slack.posts();
@@ -103,8 +103,8 @@ async fn a_burst_is_one_turn() {
         let message = office.graph.message(NUMBER, CUSTOMER, text);
         assert_eq!(server.whatsapp(&message).await, 200);
     }
-    office.taken_are(1).await;
-    let [conversation] = server.worked_off(1).await.try_into().unwrap();
+    office.wait_for_accepted(1).await;
+    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     assert_eq!(conversation.turns.len(), 1, "{conversation:?}");
     assert_eq!(office.graph.posts().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What comes in: believed if it is signed, kept if it is somebody's.
+//! Webhooks: accepted only if signed, stored only if the account is known.
 
 use konstruct_channels::{
     WebhookRequest,
@@ -17,7 +17,7 @@ async fn nothing_is_kept(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_wrong_signature_is_refused_and_nothing_is_kept() {
+async fn a_wrong_signature_is_rejected_and_nothing_is_stored() {
     let office = Office::open().await;
     let server = office.start().await;
     let (whatsapp, slack) = (
@@ -28,7 +28,7 @@ async fn a_wrong_signature_is_refused_and_nothing_is_kept() {
     let now = SystemClock.now();
     let early = konstruct_core::Timestamp::from_secs(now.as_secs() - 3_600);
     let ours = secret();
-    let refused = [
+    let rejected_reply = [
         ("whatsapp", signed_whatsapp(&other, whatsapp.clone())),
         ("whatsapp", WebhookRequest::post(whatsapp)),
         ("slack/events", signed_slack(&other, now, slack.clone())),
@@ -37,18 +37,18 @@ async fn a_wrong_signature_is_refused_and_nothing_is_kept() {
             signed_slack(&other, now, slack.clone()),
         ),
         ("slack/commands", signed_slack(&other, now, slack.clone())),
-        // What was signed an hour ago is a replay.
+        // A request signed an hour ago is a replay.
         ("slack/events", signed_slack(&ours, early, slack.clone())),
         ("slack/events", WebhookRequest::post(slack)),
     ];
-    for (webhook, request) in &refused {
+    for (webhook, request) in &rejected_reply {
         assert_eq!(server.deliver(webhook, request).await, 401, "{webhook}");
     }
     nothing_is_kept(&server).await;
     let counted = server
         .metric("konstruct_webhooks_refused_total{reason=\"signature\"}")
         .await;
-    assert_eq!(counted, Some(refused.len() as f64));
+    assert_eq!(counted, Some(rejected_reply.len() as f64));
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn handshakes_are_answered() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_acknowledged() {
+async fn unreadable_webhooks_are_acknowledged() {
     let office = Office::open().await;
     let server = office.start().await;
     for body in [b"{\"entry\":[".as_slice(), b"", b"\xff\xfe", b"[]", b"null"] {
@@ -93,7 +93,7 @@ async fn what_cannot_be_read_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_known_workspace_stays_known_over_a_restart() {
+async fn a_workspace_stays_known_after_a_restart() {
     let office = Office::open().await;
     let server = office.start().await;
     server.kill().await;

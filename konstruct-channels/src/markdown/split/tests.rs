@@ -1,4 +1,7 @@
-use konstruct_core::{Choice, Choices, Outgoing, Rendered};
+use konstruct_core::{
+    Outgoing,
+    outgoing::{Choice, Choices, Rendered},
+};
 
 use super::{
     super::{MAX_SOURCE, Notation, translate},
@@ -27,7 +30,7 @@ fn rendered(outgoing: &Outgoing, max: usize, max_parts: usize) -> Rendered {
     render(outgoing, max_parts, &limits)
 }
 
-/// Splits a text into as many parts as it takes, each within the limit.
+/// Splits a text into any number of parts, each within the limit.
 fn parts(text: &str, max: usize) -> Vec<String> {
     let rendered = rendered(&Outgoing::markdown(text), max, usize::MAX);
     assert_eq!(rendered.rest, None);
@@ -40,7 +43,7 @@ fn parts(text: &str, max: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_fits_is_one_part_as_it_was_written() {
+fn a_text_within_the_limit_is_one_unchanged_part() {
     let text = "# Hi\n\n- a\n- b\n\n| a |\n|---|\n| 1 |";
     assert_eq!(parts(&format!("\n {text} \n"), 100), [format!(" {text}")]);
     assert_eq!(parts(" \n \n<!-- nothing -->", 100), Vec::<String>::new());
@@ -65,7 +68,7 @@ fn a_text_is_cut_between_blocks_and_after_sentences() {
         parts("Before it.\n\n# Title\n\nA paragraph under it.", 32),
         ["Before it.", "# Title\n\nA paragraph under it."]
     );
-    // The rest must not become a list, nor a number one.
+    // The rest must not become a list, nor a number 1.
     for part in parts("we open - as always - at 9 in room 5 1. floor", 14) {
         assert!(!translate(&part, WHATSAPP).contains('•'), "{part}");
     }
@@ -92,14 +95,14 @@ fn graphemes_links_and_emphasis_are_not_broken() {
             "{shown}"
         );
     }
-    // One that exceeds the limit alone is cut all the same.
+    // A grapheme that exceeds the limit is cut.
     let zalgo = format!("a{}", "\u{301}".repeat(300));
     assert!(parts(&zalgo, 50).len() > 5);
     assert!(parts(&format!("<https://a.example/{}>", "x".repeat(300)), 50).len() > 5);
 }
 
 #[test]
-fn a_fence_that_is_cut_is_closed_and_opened_again() {
+fn a_cut_fence_is_closed_and_reopened() {
     let code: String = (0..300)
         .map(|line| format!("print(\"line {line}\")\n"))
         .collect();
@@ -162,7 +165,7 @@ fn lists_are_cut_between_items_and_count_on() {
         }
         assert_eq!(next, 31);
     }
-    // An item that is longer than a part, with a list of its own.
+    // An item that is longer than a part, with a nested list.
     let text = format!(
         "1. first {}\n   - inner a\n   - inner b\n2. second",
         "word ".repeat(40)
@@ -181,7 +184,7 @@ fn lists_are_cut_between_items_and_count_on() {
 }
 
 #[test]
-fn tables_and_quotes_are_opened_again() {
+fn tables_and_quotes_are_reopened() {
     let rows: String = (0..40)
         .map(|n| format!("| item {n} | {n} EUR |\n"))
         .collect();
@@ -203,7 +206,7 @@ fn tables_and_quotes_are_opened_again() {
 }
 
 #[test]
-fn links_by_reference_do_not_need_another_part() {
+fn reference_links_are_inlined() {
     let text = format!(
         "See [our shop][shop].\n\n{}\n\n[shop]: https://a.example",
         "filler words. ".repeat(30)
@@ -216,7 +219,7 @@ fn links_by_reference_do_not_need_another_part() {
 }
 
 #[test]
-fn the_parts_are_capped_and_nothing_is_lost() {
+fn the_number_of_parts_is_limited_and_nothing_is_lost() {
     let text = "One sentence of words. ".repeat(2_000);
     let rendered = rendered(&Outgoing::markdown(&text).quoting("m1"), 1000, 4);
     assert_eq!(rendered.parts.len(), 4);
@@ -231,7 +234,7 @@ fn the_parts_are_capped_and_nothing_is_lost() {
         .sum();
     assert_eq!(shown + sentences(&rest.text), 2_000);
     assert!(shown > 130, "the parts are filled: {shown}");
-    // The rest can be rendered on.
+    // The rest can be rendered again.
     assert_eq!(
         render(
             &rest,
@@ -249,7 +252,7 @@ fn the_parts_are_capped_and_nothing_is_lost() {
 }
 
 #[test]
-fn choices_are_in_the_last_part_which_has_room_for_them() {
+fn the_last_part_has_room_for_its_choices() {
     let choices = Choices::new([Choice::new("y", "Yes")]);
     for (length, max_parts) in [
         (0, 4),
@@ -282,7 +285,7 @@ fn choices_are_in_the_last_part_which_has_room_for_them() {
     }
 }
 
-/// Counts the bytes that are translated: the work that grows with a text.
+/// Counts the translated bytes, as a measure of the work.
 fn work(text: &str, max_parts: usize) -> usize {
     let bytes = std::cell::Cell::new(0);
     let counted = |text: &str| {
@@ -300,7 +303,7 @@ fn work(text: &str, max_parts: usize) -> usize {
 }
 
 #[test]
-fn the_work_grows_with_the_text_and_ends_at_the_cap() {
+fn the_work_is_linear_and_ends_at_the_cap() {
     let shapes = [
         "`",
         "word ",
@@ -333,7 +336,7 @@ fn the_work_grows_with_the_text_and_ends_at_the_cap() {
     assert_eq!(words, MAX_SOURCE);
 }
 
-/// Pieces of which models and attackers make texts.
+/// Typical pieces of texts by models and attackers.
 const PIECES: &[&str] = &[
     "word ",
     "word ",
@@ -384,7 +387,7 @@ const PIECES: &[&str] = &[
 ];
 
 #[test]
-fn any_text_is_split_within_the_limit_and_pings_nobody() {
+fn any_text_is_split_within_the_limit_and_mentions_nobody() {
     let mut state = 7_u64;
     let mut below = |n: usize| {
         state = state
@@ -398,7 +401,7 @@ fn any_text_is_split_within_the_limit_and_pings_nobody() {
         for n in 0..length {
             let piece = PIECES[below(PIECES.len())];
             text.push_str(&piece.replace("word", &format!("w{n}w")));
-            // A word is broken only where none of the text around it has a space.
+            // A word may be broken only if the surrounding text has no space.
             if n % 3 == 2 {
                 text.push(' ');
             }

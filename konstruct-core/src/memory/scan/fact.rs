@@ -6,7 +6,7 @@ use super::{
     super::{Fact, FactStore, Facts, ItemKey, Mark, NewFact, Remembered, rules},
     ScanMemory, TRIES, busy, put, unknown_person,
 };
-use crate::{ConversationId, Error, ErrorKind, FactId, Result, TenantId};
+use crate::{ConversationId, Error, ErrorKind, Result, TenantId, id::FactId};
 
 #[async_trait]
 impl FactStore for ScanMemory {

@@ -8,8 +8,9 @@ use super::{
     office::{Line, Office, now},
 };
 use crate::{
-    Audience, Depth, DocumentFormat, DocumentId, Erase, FactId, FactOwner, Facts, Hit, NewDocument,
-    Recall, Scope,
+    Audience, Depth, DocumentFormat, DocumentId, Erase, Hit, NewDocument, Recall,
+    id::FactId,
+    memory::{FactOwner, Facts, Scope},
 };
 
 /// How far two scores may lie apart: stores keep vectors with fewer digits than the reference.

@@ -6,7 +6,10 @@ use super::{
     MemorySubject, Outcome, ensure, ensure_eq,
     office::{Line, Office, now},
 };
-use crate::{Audience, ErrorKind, FactOwner, Facts, NewFact, NewSummary, Quote, Scope, Source};
+use crate::{
+    Audience, ErrorKind,
+    memory::{FactOwner, Facts, NewFact, NewSummary, Quote, Scope, Source},
+};
 
 pub(super) fn fact(text: &str, owner: FactOwner, line: &Line, quote: &str) -> NewFact {
     let quote = Quote {
@@ -95,7 +98,9 @@ pub(super) async fn facts_are_remembered_and_superseded(subject: &MemorySubject)
         Err(ErrorKind::Conflict),
         "superseding twice"
     );
-    let nobody = memory.supersede(tenant, crate::FactId::new(), None).await;
+    let nobody = memory
+        .supersede(tenant, crate::id::FactId::new(), None)
+        .await;
     ensure_eq!(
         nobody.map_err(|error| error.kind()),
         Err(ErrorKind::NotFound),

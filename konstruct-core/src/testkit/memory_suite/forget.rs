@@ -10,8 +10,9 @@ use super::{
     office::{Line, Office, now},
 };
 use crate::{
-    Audience, Depth, Erase, ErrorKind, FactOwner, Hit, Language, NewFact, NewSummary, PersonId,
-    Recall, Remembered, Scope, Source, Summary, store::Exported,
+    Audience, Depth, Erase, ErrorKind, Hit, PersonId, Recall,
+    memory::{FactOwner, Language, NewFact, NewSummary, Remembered, Scope, Source, Summary},
+    store::Exported,
 };
 
 /// Two who talk with the employee, in a channel and alone, and what was learned of it.

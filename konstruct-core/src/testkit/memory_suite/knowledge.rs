@@ -6,7 +6,10 @@ use super::{
     Failed, MemorySubject, Outcome, ensure, ensure_eq,
     office::{Office, now},
 };
-use crate::{Audience, DocumentFormat, DocumentId, ErrorKind, NewDocument, Scope, Source};
+use crate::{
+    Audience, DocumentFormat, DocumentId, ErrorKind, NewDocument,
+    memory::{Scope, Source},
+};
 
 async fn found(
     subject: &MemorySubject,

@@ -6,10 +6,13 @@ use futures_util::TryStreamExt as _;
 
 use super::{Failed, MemorySubject, ensure};
 use crate::{
-    AccountId, Actor, Audience, Body, ChannelKind, ChannelRef, Clock as _, ConnectionId, Content,
-    ConversationId, ConversationKind, ConversationRef, DocumentFormat, Find, Hit, IdKind, Inbound,
-    NewDocument, Outgoing, PersonId, Recall, Remembered, RoutedEvent, Scope, Source, TenantId,
-    Timestamp, TurnId, WorkerId,
+    AccountId, Audience, ChannelKind, Clock as _, ConnectionId, ConversationId, ConversationRef,
+    DocumentFormat, Hit, Inbound, NewDocument, Outgoing, PersonId, Recall, TenantId, Timestamp,
+    TurnId,
+    channel::Find,
+    id::WorkerId,
+    memory::{ChannelRef, Remembered, Scope, Source},
+    message::{Actor, Body, Content, ConversationKind, IdKind, RoutedEvent},
     store::{Accepted, Append, AppendOutcome, ClaimRequest},
     turn::{
         Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,

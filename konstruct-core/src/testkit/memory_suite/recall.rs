@@ -7,7 +7,11 @@ use super::{
     fact::{fact, own},
     office::{Office, now, sources},
 };
-use crate::{Audience, Body, Content, Language, Recall, SaidBy, Scope};
+use crate::{
+    Audience, Recall,
+    memory::{Language, SaidBy, Scope},
+    message::{Body, Content},
+};
 
 pub(super) async fn what_was_said_is_found(subject: &MemorySubject) -> Outcome {
     let office = Office::new();

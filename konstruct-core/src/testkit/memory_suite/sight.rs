@@ -7,7 +7,10 @@ use super::{
     fact::fact,
     office::{Line, Office},
 };
-use crate::{Audience, FactOwner, Hit, Scope};
+use crate::{
+    Audience, Hit,
+    memory::{FactOwner, Scope},
+};
 
 /// Everything that was said, with where and by whom.
 struct Said {

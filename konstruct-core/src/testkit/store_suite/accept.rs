@@ -7,7 +7,8 @@ use super::{
     world::{World, records},
 };
 use crate::{
-    Actor, Body, Clock as _, ConversationId, Decision, DeliveryState, RoutedEvent,
+    Clock as _, ConversationId,
+    message::{Actor, Body, Decision, DeliveryState, RoutedEvent},
     store::{Accepted, Append, DeliveryKey, rules::QUIET_EVENTS},
     turn::ItemId,
 };

@@ -9,7 +9,8 @@ use super::{
     world::{LEASE, World, records, text_of},
 };
 use crate::{
-    Basis, Clock as _, LedgerRow, NanoUsd, PersonId, TenantId, Timestamp, TurnId, Usage,
+    Clock as _, NanoUsd, PersonId, TenantId, Timestamp, TurnId,
+    money::{Basis, LedgerRow, Usage},
     store::{
         Append, AppendOutcome, Claim, Exported, ItemChange, LARGEST_LOAD, Reserve, Settle,
         TimerChange, TimerName,
@@ -118,14 +119,11 @@ fn reservation(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
 }
 
 fn ledger_row(call: &str) -> LedgerRow {
-    LedgerRow {
-        call: call.into(),
-        provider: "p".into(),
-        model: "m".into(),
-        usage: Usage::default(),
-        cost: Some(NanoUsd(30)),
-        basis: Basis::Reported,
-    }
+    LedgerRow::new(call, Timestamp::from_secs(1), "p", "m").costing(
+        NanoUsd(30),
+        Usage::default(),
+        Basis::Reported,
+    )
 }
 
 /// Sets aside under a cap of 100. Returns whether it fits.

@@ -10,7 +10,8 @@ use super::{
     world::{LEASE, World, records},
 };
 use crate::{
-    Clock as _, WorkerId,
+    Clock as _,
+    id::WorkerId,
     store::{Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
 };
 

@@ -7,8 +7,9 @@ use super::{
     world::{World, record, records},
 };
 use crate::{
-    Actor, Basis, ConversationId, Depth, Erase, ErrorKind, IdKind, LedgerRow, NanoUsd, PersonId,
-    RoutedEvent, Usage,
+    ConversationId, Depth, Erase, ErrorKind, NanoUsd, PersonId, Timestamp,
+    message::{Actor, IdKind, RoutedEvent},
+    money::{Basis, LedgerRow, Usage},
     store::{
         Accepted, Append, AppendOutcome, Charge, Claim, Exported, LedgerQuery, Reserve, Settle,
         Stored, rules,
@@ -314,14 +315,11 @@ fn reserve(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
 }
 
 fn row(call: &str) -> LedgerRow {
-    LedgerRow {
-        call: call.into(),
-        provider: "p".into(),
-        model: "m".into(),
-        usage: Usage::default(),
-        cost: Some(NanoUsd(1)),
-        basis: Basis::Reported,
-    }
+    LedgerRow::new(call, Timestamp::from_secs(1), "p", "m").costing(
+        NanoUsd(1),
+        Usage::default(),
+        Basis::Reported,
+    )
 }
 
 pub(super) async fn a_charge_is_money(subject: &StoreSubject) -> Outcome {
@@ -446,7 +444,7 @@ pub(super) async fn a_place_is_forgotten(subject: &StoreSubject) -> Outcome {
 pub(super) async fn the_second_of_an_erasure(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let now = crate::Clock::now(&subject.clock);
-    let second = crate::Timestamp::from_secs(now.as_micros() / 1_000_000 + 1);
+    let second = Timestamp::from_secs(now.as_micros() / 1_000_000 + 1);
     let claim = subject.claimed(&world, "C1").await?;
     let person = subject.load(&claim).await?.inbox[0].persons[0];
     subject
@@ -461,7 +459,7 @@ pub(super) async fn the_second_of_an_erasure(subject: &StoreSubject) -> Outcome 
     event.event.occurred_at = second;
     subject.accept_new(&world, event).await?;
     let mut event = world.message("C1", "second before");
-    event.event.occurred_at = crate::Timestamp::from_micros(second.as_micros() - 1_000_000);
+    event.event.occurred_at = Timestamp::from_micros(second.as_micros() - 1_000_000);
     let outcome = subject.accept(&world, event).await?;
     ensure_eq!(outcome, Accepted::Duplicate, "what was said before");
     Ok(())

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Failed, Outcome, StoreSubject, ensure, ensure_eq, world::World};
+use super::{
+    Failed, Outcome, StoreSubject, ensure, ensure_eq,
+    world::{World, record},
+};
 use crate::{
-    Actor, Body, Clock as _, Depth, Erase, IdKind, Lifecycle, PersonId, RoutedEvent,
-    store::{Accepted, Exported, InboxItem},
+    ChannelKind, Clock as _, Depth, Erase, PersonId,
+    message::{Actor, Body, IdKind, Lifecycle, RoutedEvent},
+    store::{Accepted, Append, Exported, InboxItem},
+    turn::{Entry, Event, Input, Record},
 };
 
 /// Something said from an address, in a conversation of its own.
@@ -76,6 +81,79 @@ pub(super) async fn a_linked_address_is_the_persons(subject: &StoreSubject) -> O
     ensure_eq!(who(subject, &world, "e3").await?, person, "by way of 2");
     let other = who(subject, &world, "e4").await?;
     ensure!(other != person, "somebody else is the person");
+    Ok(())
+}
+
+pub(super) async fn a_person_is_found_by_address(subject: &StoreSubject) -> Outcome {
+    let (world, other) = (World::new(), World::new());
+    let find = async |of: &World, channel: &ChannelKind, address: &str| {
+        subject.store.person(of.tenant, channel, address).await
+    };
+    let slack = ChannelKind::SLACK;
+    ensure_eq!(find(&world, &slack, "1").await?, None, "before anything");
+    says(subject, &world, "1", "e1").await?;
+    changes(subject, &world, "1", "2").await?;
+    says(subject, &other, "7", "e1").await?;
+    let person = who(subject, &world, "e1").await?;
+    // A store may find only the senders of what is in a log.
+    while let Some(claim) = subject.try_claim().await? {
+        let loaded = subject.load(&claim).await?;
+        let consume_to = Some(loaded.newest());
+        let records = loaded.inbox.into_iter().filter_map(|item| {
+            let event = item.event?.event;
+            let input = Input {
+                seq: item.seq,
+                accepted_at: item.accepted_at,
+                late: false,
+                persons: item.persons.clone(),
+                about: None,
+                undelivered: None,
+                event,
+            };
+            Some(Record {
+                persons: item.persons.into_iter().collect(),
+                entry: Entry::Event(Event::Received(Box::new(input))),
+                ..record("received")
+            })
+        });
+        let append = Append {
+            records: records.collect(),
+            consume_to,
+            checkpoint: true,
+            ..Append::default()
+        };
+        subject.append(&claim, loaded.len, append).await?;
+        subject.store.release(&claim, 0).await?;
+    }
+    ensure_eq!(find(&world, &slack, "1").await?, Some(person), "the sender");
+    ensure_eq!(
+        find(&world, &slack, "2").await?,
+        Some(person),
+        "a linked address"
+    );
+    ensure_eq!(find(&world, &slack, "3").await?, None, "a stranger");
+    ensure_eq!(
+        find(&world, &ChannelKind::WHATSAPP, "1").await?,
+        None,
+        "another channel"
+    );
+    ensure_eq!(find(&other, &slack, "1").await?, None, "another tenant");
+    ensure!(
+        find(&other, &slack, "7").await?.is_some(),
+        "the other tenant's person is lost"
+    );
+    let what = Erase::Person { person };
+    subject
+        .store
+        .erase(world.tenant, what, Depth::Logical)
+        .await?;
+    for address in ["1", "2"] {
+        ensure_eq!(
+            find(&world, &slack, address).await?,
+            None,
+            "{address} after the erasure"
+        );
+    }
     Ok(())
 }
 

@@ -86,12 +86,12 @@ cases! {
         a_cap_holds_under_concurrency, months_have_their_own_budget, what_is_consumed_is_gone,
         loading_begins_at_the_checkpoint, an_append_extends_the_lease, what_outlives_a_turn_is_kept,
         a_stranger_is_refused, loading_has_a_bound;
-    read: ranges_are_cut, what_was_said_is_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_whole,
+    read: ranges_are_cut, a_conversation_is_found, what_was_said_is_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_whole,
         a_conversation_is_erased, a_tenant_is_erased, tenants_do_not_see_each_other;
     forget: a_message_is_forgotten, a_person_is_forgotten, others_are_kept, a_place_is_forgotten, the_second_of_an_erasure,
         an_import_restores, a_bad_import_changes_nothing,
         a_charge_is_money, a_refused_charge_settles;
-    identity: a_linked_address_is_the_persons, a_link_is_the_tenants, two_who_were_heard_stay_two_persons,
+    identity: a_linked_address_is_the_persons, a_person_is_found_by_address, a_link_is_the_tenants, two_who_were_heard_stay_two_persons,
         a_link_holds_within_a_batch, a_link_may_come_from_the_new_address,
         a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant;
 }

@@ -7,7 +7,8 @@ use super::{
     world::{World, record, records, text_of},
 };
 use crate::{
-    Basis, ConversationId, Depth, Erase, LedgerRow, NanoUsd, Outgoing, Usage,
+    ConversationId, Depth, Erase, NanoUsd, Outgoing, Timestamp,
+    money::{Basis, LedgerRow, Usage},
     store::{
         Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, Stored, TimerChange,
         TimerName,
@@ -117,6 +118,23 @@ pub(super) async fn what_was_said_is_read(subject: &StoreSubject) -> Outcome {
             }
         }
     }
+    Ok(())
+}
+
+pub(super) async fn a_conversation_is_found(subject: &StoreSubject) -> Outcome {
+    let (world, other) = (World::new(), World::new());
+    let (id, _) = subject.accept_new(&world, world.message("C1", "1")).await?;
+    subject.accept_new(&world, world.message("C2", "2")).await?;
+    let listed = subject.store.list(world.tenant, None, 9).await?;
+    let listed = listed.into_iter().find(|found| found.id == id);
+    let found = subject.store.conversation(world.tenant, id).await?;
+    ensure!(found.is_some(), "a conversation is not found");
+    ensure_eq!(found, listed, "the conversation");
+    let foreign = subject.store.conversation(other.tenant, id).await?;
+    ensure!(foreign.is_none(), "another tenant finds it");
+    subject.accept_new(&other, other.message("C1", "1")).await?;
+    let foreign = subject.store.conversation(other.tenant, id).await?;
+    ensure!(foreign.is_none(), "another tenant finds it");
     Ok(())
 }
 
@@ -236,10 +254,7 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
     let claim = subject.claimed(world, "C1").await?;
     let append = Append {
         consume_to: Some(1),
-        timers: vec![TimerChange::set(
-            TimerName::turn(),
-            crate::Timestamp::from_secs(0),
-        )],
+        timers: vec![TimerChange::set(TimerName::turn(), Timestamp::from_secs(0))],
         delivery_keys: super::accept::sends(&["key"]).delivery_keys,
         items: vec![ItemChange::Put(item("open"))],
         reserve: Some(Reserve {
@@ -247,14 +262,11 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
             amount: NanoUsd(50),
             cap: None,
         }),
-        ledger: vec![LedgerRow {
-            call: "before".into(),
-            provider: "p".into(),
-            model: "m".into(),
-            usage: Usage::default(),
-            cost: None,
-            basis: Basis::Estimated,
-        }],
+        ledger: vec![
+            LedgerRow::new("before", Timestamp::from_secs(1), "p", "m")
+                .costing(None, Usage::default(), Basis::Estimated)
+                .in_conversation(claim.conversation),
+        ],
         ..records(&["one", "two"])
     };
     subject.append(&claim, 0, append).await?;

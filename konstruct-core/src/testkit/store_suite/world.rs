@@ -6,8 +6,10 @@ use serde_json::value::RawValue;
 
 use super::{Failed, StoreSubject, ensure};
 use crate::{
-    AccountId, Actor, Addressing, Body, ChannelKind, ConnectionId, Content, ConversationId,
-    ConversationRef, IdKind, Inbound, RoutedEvent, TenantId, Timestamp, TurnId, WorkerId,
+    AccountId, ChannelKind, ConnectionId, ConversationId, ConversationRef, Inbound, TenantId,
+    Timestamp, TurnId,
+    id::WorkerId,
+    message::{Actor, Addressing, Body, Content, IdKind, RoutedEvent},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Exported, Loaded},
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };

@@ -10,7 +10,9 @@ use futures_util::TryStreamExt as _;
 
 use super::scene::{PRICE, Scene, Setting};
 use crate::{
-    Error, Find, Inbound, LedgerRow, NanoUsd, TurnId, Usage,
+    Error, Inbound, NanoUsd, TurnId,
+    channel::Find,
+    money::{LedgerRow, Usage},
     store::{Exported, Store},
     tool::Effect,
     turn::{

@@ -13,7 +13,8 @@ use self::{
 };
 use super::{CrashPoint, Gate, Moment, StoreSubject, Write, message};
 use crate::{
-    Clock as _, DeliveryState, Find, Unresolved, WorkerId, store::ClaimRequest, turn::Worked,
+    Clock as _, channel::Find, employee::Unresolved, id::WorkerId, message::DeliveryState,
+    store::ClaimRequest, turn::Worked,
 };
 
 /// Kills a turn with tools of every effect and a reply of two parts at each of its writes, before and after they took

@@ -11,8 +11,13 @@ use std::{
 
 use super::{STATUS, UNRESOLVED, laws::Broken};
 use crate::{
-    ConnectionId, Directory as _, Employee, Find, Inbound, NanoUsd, Price, Rates, Result, Role,
-    RoutedEvent, TenantId, TurnLimits, WorkerId,
+    ConnectionId, Directory as _, Employee, Inbound, NanoUsd, Result, TenantId,
+    channel::Find,
+    employee::TurnLimits,
+    id::WorkerId,
+    llm::Role,
+    message::RoutedEvent,
+    money::{Price, Rates},
     store::{ClaimRequest, Claimed, Store},
     testkit::{
         Answer, CountingTool, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel,

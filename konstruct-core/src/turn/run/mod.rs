@@ -5,7 +5,12 @@ mod reply;
 mod speak;
 mod think;
 
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
@@ -13,12 +18,14 @@ use tracing::Instrument as _;
 use super::{
     Action, Cause, Entry, Event, Material, OpenItem, RECORD_VERSION, Record, Started, State,
     driver::{Driver, DriverStats, received},
-    inbox::inputs,
+    inbox::{self, inputs},
     lease::Lease,
     step,
 };
 use crate::{
-    Channel, PersonId, Result, Staff, Timestamp,
+    Channel, PersonId, Result, Timestamp,
+    directory::Staff,
+    message::Body,
     store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
 };
 
@@ -51,6 +58,8 @@ pub(super) struct Run<'a> {
     material: Option<Material>,
     /// Persons of an earlier reply that this one repeats.
     repeated: BTreeSet<PersonId>,
+    /// Whether the person was shown in this run that their message was read.
+    marked_read: AtomicBool,
     append: Append,
 }
 
@@ -73,8 +82,18 @@ impl<'a> Run<'a> {
             items,
             material: None,
             repeated: BTreeSet::new(),
+            marked_read: AtomicBool::new(false),
             append: Append::default(),
         }
+    }
+
+    /// Returns the vendor's id of the latest message that the turn answers.
+    fn latest_message(&self) -> Option<String> {
+        let mut inputs = self.state.inputs().iter().rev();
+        inputs.find_map(|input| match &input.event.body {
+            Body::Message { message, .. } => Some(message.clone()),
+            _ => None,
+        })
     }
 
     /// Returns the channel that the turn came in by.
@@ -289,7 +308,11 @@ impl<'a> Run<'a> {
             return self.feed(Event::Heard { inputs: 0 });
         };
         // What the turn began with was consumed before its first call of the model.
-        let to = loaded.newest();
+        let to = match inbox::consume_to(&loaded, usize::MAX) {
+            // A proactive message waits until this turn is over.
+            _ if inbox::starts_proactive(&loaded) => 0,
+            to => to,
+        };
         let latest = self.state.conversation().latest;
         let inputs = inputs(&*self.driver.store, claim, &loaded, latest, to).await?;
         if to > 0 {

@@ -4,7 +4,8 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use super::{Performed, Run};
 use crate::{
-    Choice, Choices, ConversationId, Outgoing, Rendered, Result, TenantId,
+    ConversationId, Outgoing, Result, TenantId,
+    outgoing::{Choice, Choices, Rendered},
     store::Store,
     turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource},
 };
@@ -52,6 +53,9 @@ impl Run<'_> {
     async fn outgoing(&mut self, source: ReplySource) -> Result<Option<Outgoing>> {
         let employee = &self.staff.employee;
         let text = match source {
+            ReplySource::Proactive => {
+                return Ok(self.state.proactive().map(|(outgoing, _)| outgoing.clone()));
+            }
             ReplySource::Answer => self.state.answer(),
             ReplySource::Fixed(FallbackReason::Closed) => employee
                 .hours
@@ -59,6 +63,15 @@ impl Run<'_> {
                 .map_or_else(String::new, |hours| hours.closed_message.clone()),
             ReplySource::Fixed(FallbackReason::Model | FallbackReason::Blank) => {
                 employee.phrases.deferred.clone()
+            }
+            ReplySource::Fixed(FallbackReason::Budget) => {
+                let claim = self.lease.claim();
+                let cap = employee.monthly_cap.map(tracing::field::display);
+                tracing::warn!(
+                    tenant = %claim.tenant, conversation = %claim.conversation, cap,
+                    "the monthly cap leaves no money for an answer; raise the cap or answer the open item"
+                );
+                employee.phrases.cap_reached.clone()
             }
             ReplySource::Fixed(_) => employee.fallback.clone(),
             ReplySource::Rest(record) => {

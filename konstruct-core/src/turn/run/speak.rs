@@ -1,15 +1,17 @@
 //! Speaking: the send of a part, and the doubts about one.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
 use futures_util::{
-    future::{Either, select},
+    future::{Either, join, select},
     pin_mut,
 };
 
 use super::{Performed, Run, Stop, count};
 use crate::{
-    ConnectionState, Error, ErrorKind, FindQuery, Op, Result, Timestamp,
+    Channel, Error, ErrorKind, Result, Timestamp,
+    channel::{FindQuery, Op},
+    directory::ConnectionState,
     store::AppendOutcome,
     turn::{Event, Evidence, Failure, inbox::evidence},
 };
@@ -70,14 +72,17 @@ impl Run<'_> {
             channel.perform(op),
             self.driver.clock.sleep_until(give_up_at),
         );
-        pin_mut!(sending, late);
-        let sent = match select(sending, late).await {
-            Either::Left((sent, _)) => sent,
-            Either::Right(_) => Err(Error::new(
-                ErrorKind::Ambiguous,
-                "the channel did not answer in time",
-            )),
+        let sending = async {
+            pin_mut!(sending, late);
+            match select(sending, late).await {
+                Either::Left((sent, _)) => sent,
+                Either::Right(_) => Err(Error::new(
+                    ErrorKind::Ambiguous,
+                    "the channel did not answer in time",
+                )),
+            }
         };
+        let (sent, ()) = join(sending, self.mark_read(&*channel, give_up_at)).await;
         if let Err(error) = &sent
             && error.kind() == ErrorKind::Unauthorized
         {
@@ -101,6 +106,24 @@ impl Run<'_> {
                 }
             }
         }))
+    }
+
+    /// Shows that the message was read, unless that was shown while the model was thinking. It runs beside the send, which does not wait
+    /// for it.
+    async fn mark_read(&self, channel: &dyn Channel, give_up_at: Timestamp) {
+        if !channel.capabilities().read_receipts || self.marked_read.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Some(message) = self.latest_message() else {
+            return;
+        };
+        let to = self.state.started().conversation.clone();
+        let marking = channel.perform(Op::MarkRead { to, message });
+        let late = self.driver.clock.sleep_until(give_up_at);
+        pin_mut!(marking, late);
+        if let Either::Left((Err(error), _)) = select(marking, late).await {
+            tracing::debug!(%error, "the message was not marked as read");
+        }
     }
 
     /// The vendor refuses the credentials: the connection is paused, so that no other turn is paid for in vain.

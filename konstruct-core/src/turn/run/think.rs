@@ -1,6 +1,11 @@
 //! Thinking: the call of the model, and what it costs.
 
-use std::{future::Future, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{
     StreamExt as _,
@@ -10,10 +15,11 @@ use futures_util::{
 
 use super::{Performed, Run, Stop, count};
 use crate::{
-    Basis, Body, CallContext, Error, ErrorKind, LedgerRow, ModelAnswer, ModelRequest, NanoUsd,
-    OnBreak, Op, Result, Timestamp, Usage,
+    Error, ErrorKind, NanoUsd, Result, Timestamp,
+    channel::Op,
     limit::Budget,
-    llm::Collector,
+    llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
+    money::{Basis, LedgerRow, Usage},
     store::{AppendOutcome, Reserve, Settle},
     turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
 };
@@ -91,7 +97,7 @@ impl Run<'_> {
         let Some(answer) = self.lease.holding(answering).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
-        let paid = budget.close();
+        let paid = budget.close(self.driver.clock.now());
         if paid.rows.is_empty() {
             self.pay(key, &answer, worst);
         } else {
@@ -137,14 +143,12 @@ impl Run<'_> {
             call: key.clone(),
             cost,
         });
-        let row = LedgerRow {
-            call: key,
-            provider: info.provider.clone(),
-            model: info.model.clone(),
-            usage: usage.unwrap_or_default(),
+        let now = self.driver.clock.now();
+        let row = LedgerRow::new(key, now, &*info.provider, &*info.model).costing(
             cost,
+            usage.unwrap_or_default(),
             basis,
-        };
+        );
         self.book(Paid {
             settle: settle.into_iter().collect(),
             rows: vec![row],
@@ -153,7 +157,11 @@ impl Run<'_> {
 
     fn book(&mut self, paid: Paid) {
         self.append.settle.extend(paid.settle);
-        self.append.ledger.extend(paid.rows);
+        let conversation = self.lease.claim().conversation;
+        let rows = paid.rows.into_iter();
+        self.append
+            .ledger
+            .extend(rows.map(|row| row.in_conversation(conversation)));
     }
 
     async fn answer(
@@ -214,27 +222,17 @@ impl Run<'_> {
     /// Shows that the employee is at work, as far as the channel can, unless it is done at once.
     async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.driver.clock;
-        let progress =
-            async {
-                clock.sleep_until(clock.now() + SHOWN_AFTER).await;
-                let started = self.state.started();
-                let channel = self.channel().await?;
-                if channel.capabilities().progress {
-                    let message = self.state.inputs().iter().rev().find_map(|input| {
-                        match &input.event.body {
-                            Body::Message { message, .. } => Some(message.clone()),
-                            _ => None,
-                        }
-                    });
-                    channel
-                        .perform(Op::Progress {
-                            to: started.conversation.clone(),
-                            message,
-                        })
-                        .await?;
-                }
-                Ok::<_, Error>(())
-            };
+        let progress = async {
+            clock.sleep_until(clock.now() + SHOWN_AFTER).await;
+            let started = self.state.started();
+            let channel = self.channel().await?;
+            if channel.capabilities().progress {
+                self.marked_read.store(true, Ordering::Relaxed);
+                let (to, message) = (started.conversation.clone(), self.latest_message());
+                channel.perform(Op::Progress { to, message }).await?;
+            }
+            Ok::<_, Error>(())
+        };
         pin_mut!(work, progress);
         match select(work, progress).await {
             Either::Left((done, _)) => done,
@@ -247,8 +245,8 @@ impl Run<'_> {
         let key = format!("{}.m{call}", self.state.turn());
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
-        let tenant = self.lease.claim().tenant;
-        let paid = settle_lost(&*self.driver.store, tenant, &key, model).await?;
+        let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());
+        let paid = settle_lost(&*self.driver.store, tenant, &key, model, now).await?;
         self.book(paid);
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Part, Phase, Round, State, ToolOutcome, misfit};
 use crate::{
-    ActorKind, ModelAnswer, PersonId, Result, Timestamp, ToolCall,
+    PersonId, Result, Timestamp,
+    llm::{ModelAnswer, ToolCall},
+    message::ActorKind,
     turn::{
         Action, CloseReason, Event, FallbackReason, Input, ItemKind, OpenItem, Outcome,
         ReplySource, SilenceReason, WaitReason,
@@ -244,6 +246,7 @@ impl State {
             .fallback
             .is_some_and(|reason| reason != FallbackReason::Closed);
         !fixed
+            && self.proactive().is_none()
             && self
                 .parts
                 .iter()

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::{Part, Phase, SEND_ATTEMPTS, State};
 use crate::{
-    ActorKind, Body, Employee, ErrorKind, Find, Finish, MidTurn, Timestamp, Unresolved,
+    Employee, ErrorKind, Timestamp,
+    channel::Find,
+    employee::{MidTurn, Unresolved},
+    llm::Finish,
+    message::{ActorKind, Body},
     turn::{
         Action, CloseReason, Failure, FallbackReason, ItemId, ItemKind, OpenItem, OpenReason,
         Outcome, ReplySource, SilenceReason, WaitReason,
@@ -91,6 +95,16 @@ impl State {
     fn first_action(&self, employee: &Employee, at: Timestamp) -> Action {
         if let Some((keys, record)) = self.undelivered.front() {
             return self.open_send(at, OpenReason::NotDelivered, keys.clone(), *record);
+        }
+        if let Some((_, expires_at)) = self.proactive() {
+            return match expires_at {
+                Some(expires_at) if expires_at < at => {
+                    self.silent(employee, at, SilenceReason::Expired)
+                }
+                _ => Action::Reply {
+                    source: ReplySource::Proactive,
+                },
+            };
         }
         match self.asks() {
             Some(ActorKind::Bot)
@@ -238,7 +252,7 @@ impl State {
         }
     }
 
-    fn tool(&self, employee: &Employee, call: &crate::ToolCall) -> Action {
+    fn tool(&self, employee: &Employee, call: &crate::llm::ToolCall) -> Action {
         let skip = |content: &str| Action::SkipTool {
             id: call.id.clone(),
             content: content.into(),
@@ -414,7 +428,10 @@ impl State {
         let reason = self
             .fallback
             .filter(|reason| *reason != FallbackReason::Closed && !self.wrapped_up)?;
-        let again = matches!(reason, FallbackReason::Model | FallbackReason::Blank);
+        let again = matches!(
+            reason,
+            FallbackReason::Model | FallbackReason::Blank | FallbackReason::Budget
+        );
         let young = employee.limits.question_age_secs > 0;
         let retry_at = (again && young).then(|| at + FIRST_RETRY);
         let kind = ItemKind::Question { reason };

@@ -2,7 +2,8 @@
 
 use super::State;
 use crate::{
-    ActorKind, Body, ConversationKind, Decision, DeliveryState,
+    Outgoing, Timestamp,
+    message::{ActorKind, Body, ConversationKind, Decision, DeliveryState},
     turn::{CloseReason, Input, ItemKind, OpenItem},
 };
 
@@ -21,6 +22,11 @@ impl State {
             if self.started.conversation.kind == ConversationKind::Direct {
                 state.person = input.persons.first().copied();
             }
+        }
+        if matches!(event.body, Body::Proactive { .. })
+            && self.started.conversation.kind == ConversationKind::Direct
+        {
+            state.person = state.person.or(input.persons.first().copied());
         }
         match (&event.body, &input.about) {
             (Body::Delivery { key, state, .. }, about) => {
@@ -89,6 +95,19 @@ impl State {
             }
             Decision::Drop | Decision::Answer => {}
         }
+    }
+
+    /// Returns the proactive message that the turn sends, and when it expires.
+    pub(crate) fn proactive(&self) -> Option<(&Outgoing, Option<Timestamp>)> {
+        self.inputs
+            .iter()
+            .find_map(|input| match &input.event.body {
+                Body::Proactive {
+                    outgoing,
+                    expires_at,
+                } => Some((outgoing, *expires_at)),
+                _ => None,
+            })
     }
 
     /// Returns the question that a person wants the employee to answer now, or that it tries again by itself.

@@ -16,8 +16,9 @@ use super::{
     ItemId, Outcome, Record, ReplyPart, ReplySource, SilenceReason, Started, WaitReason,
 };
 use crate::{
-    Employee, Error, ErrorKind, Finish, ModelAnswer, Outgoing, PersonId, Result, Timestamp,
-    ToolCall, TurnId, tool::Effect,
+    Employee, Error, ErrorKind, Outgoing, PersonId, Result, Timestamp, TurnId,
+    llm::{Finish, ModelAnswer, ToolCall},
+    tool::Effect,
 };
 
 /// How often a part is tried before a person is asked.

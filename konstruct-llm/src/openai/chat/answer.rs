@@ -1,6 +1,10 @@
-//! From the wire's chunks, or its one document, to events.
+//! Converts the wire's chunks, or one document, into events.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 
 use super::{
     super::{error::in_stream, wire::Content},
@@ -8,14 +12,14 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
-    leak::{Leak, Piece},
     sse::SseFrames,
+    think_tags::{Piece, ThinkTags},
 };
 
 /// Decodes a stream of chat completion chunks.
 ///
-/// The terminal event is `data: [DONE]` after a `finish_reason`. A `[DONE]` without one is what gateways put behind a
-/// stream that broke, so it is [`ErrorKind::Truncated`], unless whole tool calls stand before it: some servers forget the reason then.
+/// The terminal event is `data: [DONE]` after a `finish_reason`. Gateways append `[DONE]` without a reason to a broken stream, so
+/// that is [`ErrorKind::Truncated`]. After complete tool calls it is accepted, because some servers omit the reason then.
 #[derive(Debug, Default)]
 pub struct Chat {
     started: bool,
@@ -24,8 +28,8 @@ pub struct Chat {
     /// The open text or reasoning block.
     prose: Option<(u32, Prose)>,
     calls: Vec<Call>,
-    /// Thoughts that the server leaves in the text.
-    leak: Leak,
+    /// Separates thoughts that the server leaves in the text.
+    think_tags: ThinkTags,
     refused: bool,
     reason: Option<String>,
 }
@@ -36,14 +40,14 @@ enum Prose {
     Reasoning,
 }
 
-/// A tool call that is being read.
+/// A tool call being received.
 #[derive(Debug)]
 struct Call {
-    /// The wire's index, where there is one.
+    /// The wire's index, if present.
     index: Option<u32>,
-    /// The wire's id; empty where there is none.
+    /// The wire's id; empty if absent.
     id: String,
-    /// The block, once the name is known.
+    /// The block, once the tool's name is known.
     block: Option<u32>,
     arguments: String,
 }
@@ -60,7 +64,7 @@ impl Wire for Chat {
             return Err(in_stream(error));
         }
         if chunk.object.0 == "error" {
-            // vLLM puts no `error` around it.
+            // vLLM sends the error without an enclosing `error` object.
             return Err(in_stream(&parse(frame)?));
         }
         if !self.started && !chunk.id.is_empty() {
@@ -72,7 +76,7 @@ impl Wire for Chat {
             });
         }
         for choice in chunk.choices {
-            // Only one answer is asked for; a server that sends more mixes them by index.
+            // Only one answer is requested; a server that sends several interleaves them by index.
             if choice.index == 0 {
                 self.choice(choice, events);
             }
@@ -87,7 +91,7 @@ impl Wire for Chat {
         frame.trim_ascii() == "[DONE]"
     }
 
-    /// Some servers leave `[DONE]` out. The `finish_reason` is the end of the answer; only its absence means that it was cut.
+    /// Some servers omit `[DONE]`. A `finish_reason` ends the answer; only without one is it truncated.
     fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
         match self.reason {
             Some(_) => self.done(events),
@@ -98,7 +102,10 @@ impl Wire for Chat {
     fn document(&mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         self.frame(document, events)?;
         if events.is_empty() {
-            return Err(Error::new(ErrorKind::Protocol, "not an answer"));
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the document is not an answer",
+            ));
         }
         self.done(events)
     }
@@ -119,19 +126,19 @@ impl Chat {
 
     fn delta(&mut self, delta: Delta<'_>, events: &mut Vec<ModelEvent>) {
         let Content { text, thought } = delta.content;
-        // Servers in transition say a thought under both names.
+        // Some servers send the same thought under both names.
         let thoughts = [delta.reasoning_content.text, delta.reasoning.text, thought];
         let thought = thoughts.into_iter().find(|thought| !thought.is_empty());
         self.prose(Prose::Reasoning, thought.unwrap_or_default(), events);
         for signed in delta.thinking_blocks {
             self.sign(signed.signature.0.into_owned(), events);
         }
-        for piece in self.leak.push(&text) {
+        for piece in self.think_tags.push(&text) {
             self.piece(piece, events);
         }
         self.refused |= !delta.refusal.text.is_empty();
         if !delta.refusal.text.is_empty() {
-            self.say_held(events);
+            self.flush_held(events);
             self.prose(Prose::Text, delta.refusal.text, events);
         }
         for call in delta.tool_calls {
@@ -147,7 +154,7 @@ impl Chat {
         }
     }
 
-    /// Signs the thought that was said last.
+    /// Signs the last thought.
     fn sign(&mut self, signature: String, events: &mut Vec<ModelEvent>) {
         if let (Some((index, Prose::Reasoning)), false) = (self.prose, signature.is_empty()) {
             events.push(ModelEvent::Signature {
@@ -165,9 +172,9 @@ impl Chat {
         }
     }
 
-    /// Says what was held back because it might have become a tag.
-    fn say_held(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.leak.end() {
+    /// Emits the text that was held back as a possible tag.
+    fn flush_held(&mut self, events: &mut Vec<ModelEvent>) {
+        if let Some(piece) = self.think_tags.end() {
             self.piece(piece, events);
         }
     }
@@ -211,7 +218,7 @@ impl Chat {
     }
 
     fn call(&mut self, fragment: CallIn<'_>, events: &mut Vec<ModelEvent>) {
-        self.say_held(events);
+        self.flush_held(events);
         self.end_prose(events);
         let at = self.find(&fragment);
         let more = fragment.function.arguments.0;
@@ -238,8 +245,9 @@ impl Chat {
         }
     }
 
-    /// Finds the call that a fragment belongs to, or begins it. By index where there is one, unless a new id says that a
-    /// server counts every call as 0; else by id; else it is the last one, unless a name begins another.
+    /// Finds the call that a fragment belongs to, or starts one. With an index, the index decides, unless a new id shows that the
+    /// server numbers every call 0. Otherwise the id decides; without one it is the last call, unless the fragment has a name and
+    /// so starts another.
     fn find(&mut self, fragment: &CallIn<'_>) -> usize {
         let same = |call: &Call| match fragment.index {
             Some(index) => {
@@ -276,15 +284,12 @@ impl Chat {
                 "the stream ended without a finish_reason",
             ));
         }
-        self.say_held(events);
+        self.flush_held(events);
         self.end_prose(events);
         let called = !self.calls.is_empty();
         for call in std::mem::take(&mut self.calls) {
             let Some(index) = call.block else {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    "a tool call without a name",
-                ));
+                return Err(Error::new(ErrorKind::Protocol, "a tool call has no name"));
             };
             if call.arguments.trim().is_empty() {
                 events.push(ModelEvent::ToolArguments {
@@ -298,7 +303,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Reads the reason. Servers say `stop` after tool calls too, so that there were some counts more.
+    /// Converts the finish reason. Servers also send `stop` after tool calls, so the presence of calls takes precedence.
     fn finish(&self, called: bool) -> Finish {
         match self.reason.as_deref() {
             Some("length" | "model_length" | "max_tokens" | "MAX_TOKENS") => Finish::Length,
@@ -311,7 +316,7 @@ impl Chat {
     }
 }
 
-/// Makes the buckets disjoint: here the prompt's tokens count the cached ones too.
+/// Makes the counts disjoint: in this API the prompt's tokens include the cached ones.
 fn usage_of(usage: wire::Usage) -> Usage {
     let details = usage.prompt_tokens_details;
     let cache_read = details

@@ -1,4 +1,4 @@
-//! Chat Completions: OpenAI's older wire, and the one that compatible servers speak.
+//! Chat Completions: OpenAI's older API, which compatible servers also implement.
 
 mod answer;
 mod request;

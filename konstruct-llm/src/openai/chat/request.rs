@@ -1,8 +1,10 @@
-//! From a [`ModelRequest`] to the wire's request.
+//! Converts a [`ModelRequest`] into the wire's request.
 
 use konstruct_core::{
-    Ability, Error, Media, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role,
-    llm::ToolChoice as Choice,
+    Error, Result,
+    llm::{
+        Ability, Media, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice as Choice,
+    },
 };
 
 use super::{
@@ -17,14 +19,14 @@ use super::{
     },
 };
 
-/// The most texts at which the wire can be told to stop.
+/// The maximum number of stop sequences that the API accepts.
 const STOPS: usize = 4;
 
-/// Makes the wire's request. `official` says that it goes to OpenAI itself.
+/// Builds the wire's request. `official` states that it goes to OpenAI itself.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for what the wire cannot take;
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a choice of no tool.
+/// [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for values that the API does not support;
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a choice of a missing tool.
 pub(in super::super) fn request<'a>(
     info: &'a ModelInfo,
     official: bool,
@@ -33,10 +35,10 @@ pub(in super::super) fn request<'a>(
     let family = Family::of(&info.model);
     let reasons = family.reasons();
     if reasons && !asked.stop.is_empty() {
-        return Err(unsupported("stop", "to a model that thinks"));
+        return Err(unsupported("stop", "to a reasoning model"));
     }
     if asked.stop.len() > STOPS {
-        return Err(unsupported("stop", "more than 4 texts"));
+        return Err(unsupported("stop", "with more than 4 sequences"));
     }
     let newer = official || reasons;
     let tools = !asked.tools.is_empty();
@@ -50,7 +52,7 @@ pub(in super::super) fn request<'a>(
         },
         max_tokens: (!newer).then_some(asked.max_tokens),
         max_completion_tokens: newer.then_some(asked.max_tokens),
-        // Reasoning models refuse any but the default.
+        // Reasoning models accept only the default.
         temperature: asked.temperature.filter(|_| !reasons),
         stop: &asked.stop,
         tools: asked
@@ -93,21 +95,21 @@ fn tool_choice(asked: &ModelRequest) -> Result<Option<ToolChoice<'_>>> {
             r#type: "function",
             function: Named { name },
         }),
-        _ => return Err(unsupported("tool_choice", "such a choice")),
+        _ => return Err(unsupported("tool_choice", "of this kind")),
     })
 }
 
-/// Returns the choice of tools, if it is one that can be made.
+/// Returns the choice of tools, if it is valid.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a tool that is not there.
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a tool that is not in the request.
 pub(in super::super) fn chosen(asked: &ModelRequest) -> Result<&Choice> {
     match &asked.tool_choice {
-        // Where there are no tools, the wire knows no choice.
+        // The API accepts no choice without tools.
         Choice::None if asked.tools.is_empty() => Ok(&Choice::Auto),
         Choice::Required if asked.tools.is_empty() => Err(Error::invalid(
             "tool_choice",
-            "a tool is required, and there is none",
+            "a tool call is required, but the request has no tools",
         )),
         Choice::Tool(name) if !asked.tools.iter().any(|tool| tool.name == *name) => Err(
             Error::invalid("tool_choice", format!("there is no tool named {name:?}")),
@@ -149,7 +151,7 @@ fn assistant<'a>(message: &'a ModelMessage, origin: Option<&str>) -> Result<Opti
                 text,
                 signature: Some(signature),
                 origin: by,
-                // Not where no one is named: OpenAI itself refuses to be sent any.
+                // Only for a known origin: OpenAI itself rejects thinking blocks.
             } if by.is_some() && by.as_deref() == origin && is_signature(signature) => {
                 thinking_blocks.push(Thought {
                     r#type: "thinking",
@@ -157,11 +159,16 @@ fn assistant<'a>(message: &'a ModelMessage, origin: Option<&str>) -> Result<Opti
                     signature,
                 });
             }
-            // The wire takes back no other thoughts.
+            // The API accepts no other thoughts back.
             Part::Reasoning { .. } => {}
-            Part::Image(_) => return Err(unsupported("messages", "an image of the model's")),
-            Part::Audio(_) => return Err(unsupported("messages", "a recording of the model's")),
-            _ => return Err(unsupported("messages", "such a part of the model's")),
+            Part::Image(_) => return Err(unsupported("messages", "with an image from the model")),
+            Part::Audio(_) => return Err(unsupported("messages", "with audio from the model")),
+            _ => {
+                return Err(unsupported(
+                    "messages",
+                    "with a part of this kind from the model",
+                ));
+            }
         }
     }
     let empty = text.is_empty() && tool_calls.is_empty();
@@ -172,12 +179,12 @@ fn assistant<'a>(message: &'a ModelMessage, origin: Option<&str>) -> Result<Opti
     }))
 }
 
-/// Returns whether this is what a proxy gave, rather than an item of the Responses wire.
+/// Returns whether a proxy produced this signature; otherwise it is an item of the Responses API.
 fn is_signature(signature: &str) -> bool {
     !signature.is_empty() && !signature.starts_with('{')
 }
 
-/// Adds the results of tools, and behind them what the user says.
+/// Adds the results of tools, followed by the user's content.
 fn user<'a>(message: &'a ModelMessage, messages: &mut Vec<Message<'a>>) -> Result<()> {
     let mut parts = Vec::new();
     for part in &message.parts {
@@ -190,7 +197,12 @@ fn user<'a>(message: &'a ModelMessage, messages: &mut Vec<Message<'a>>) -> Resul
                 content,
             }),
             Part::Reasoning { .. } => {}
-            _ => return Err(unsupported("messages", "such a part of the user's")),
+            _ => {
+                return Err(unsupported(
+                    "messages",
+                    "with a part of this kind from the user",
+                ));
+            }
         }
     }
     let texts: Option<String> = parts
@@ -211,7 +223,10 @@ fn user<'a>(message: &'a ModelMessage, messages: &mut Vec<Message<'a>>) -> Resul
 
 fn picture(image: &Media) -> Result<UserPart<'static>> {
     if !image.media_type.starts_with("image/") {
-        return Err(unsupported("messages", "an image that is none by its type"));
+        return Err(unsupported(
+            "messages",
+            "with an image whose media type does not start with image/",
+        ));
     }
     let url = data_url(image);
     Ok(UserPart::ImageUrl {
@@ -226,7 +241,7 @@ fn recording(audio: &Media) -> Result<UserPart<'static>> {
         _ => {
             return Err(unsupported(
                 "messages",
-                "a recording that is neither WAV nor MP3",
+                "with audio that is neither WAV nor MP3",
             ));
         }
     };

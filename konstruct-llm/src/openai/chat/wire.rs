@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/chat/completions`, as far as it is used.
+//! The JSON of `POST /v1/chat/completions`, limited to the fields used here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,7 +49,7 @@ pub(super) enum Message<'a> {
         content: Option<String>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<CallOut<'a>>,
-        /// LiteLLM's name for what Anthropic signed.
+        /// LiteLLM's name for thoughts that Anthropic signed.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         thinking_blocks: Vec<Thought<'a>>,
     },
@@ -59,7 +59,7 @@ pub(super) enum Message<'a> {
     },
 }
 
-/// A text, or parts where there is more than that.
+/// A text, or parts if there is other content.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum UserContent<'a> {
@@ -140,7 +140,7 @@ pub(super) struct ResponseFormat<'a> {
     pub(super) json_schema: Schema<'a>,
 }
 
-/// One chunk, or a whole answer. Everything may be missing or null somewhere: Azure's first chunk has no id and no choices.
+/// One chunk, or a whole answer. Any field may be missing or null: Azure's first chunk has no id and no choices.
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk<'a> {
     #[serde(borrow, default)]
@@ -161,7 +161,7 @@ pub(super) struct Choice<'a> {
     pub(super) index: u32,
     #[serde(borrow, default)]
     pub(super) delta: Option<Delta<'a>>,
-    /// All of it at once, in a whole answer and with servers that only feign to stream.
+    /// The whole content, in a document and from servers that only imitate streaming.
     #[serde(borrow, default)]
     pub(super) message: Option<Delta<'a>>,
     #[serde(borrow, default)]
@@ -174,7 +174,7 @@ pub(super) struct Delta<'a> {
     pub(super) content: Content,
     #[serde(default)]
     pub(super) refusal: Content,
-    /// DeepSeek's, llama.cpp's and LiteLLM's name.
+    /// The name used by DeepSeek, llama.cpp and LiteLLM.
     #[serde(default)]
     pub(super) reasoning_content: Content,
     /// OpenRouter's and newer vLLM's name.
@@ -184,12 +184,12 @@ pub(super) struct Delta<'a> {
     pub(super) thinking_blocks: Vec<Signed<'a>>,
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub(super) tool_calls: Vec<CallIn<'a>>,
-    /// The name of a time when there was only one.
+    /// The older field for a single call.
     #[serde(borrow, default)]
     pub(super) function_call: Option<FunctionIn<'a>>,
 }
 
-/// What LiteLLM adds to `reasoning_content`.
+/// LiteLLM's addition to `reasoning_content`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Signed<'a> {
     #[serde(borrow, default)]
@@ -225,10 +225,10 @@ pub(super) struct Usage {
     pub(super) prompt_tokens_details: PromptDetails,
     #[serde(deserialize_with = "nullable")]
     pub(super) completion_tokens_details: CompletionDetails,
-    /// DeepSeek's name of `cached_tokens`.
+    /// DeepSeek's name for `cached_tokens`.
     #[serde(deserialize_with = "count")]
     pub(super) prompt_cache_hit_tokens: u64,
-    /// LiteLLM's names of Anthropic's counts.
+    /// LiteLLM's names for Anthropic's counts.
     #[serde(deserialize_with = "count")]
     pub(super) cache_read_input_tokens: u64,
     #[serde(deserialize_with = "count")]
@@ -246,7 +246,7 @@ pub(super) struct PromptDetails {
     pub(super) cache_creation_token_details: Written,
 }
 
-/// LiteLLM's split of what was written to Anthropic's cache.
+/// LiteLLM's split of the tokens written to Anthropic's cache.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Written {

@@ -1,6 +1,10 @@
-//! From the wire's events, or its one document, to ours.
+//! Converts wire events, or one document, into [`ModelEvent`]s.
 
-use konstruct_core::{BlockKind, Error, ErrorKind, Finish, ModelEvent, Result, Usage};
+use konstruct_core::{
+    Error, ErrorKind, Result,
+    llm::{BlockKind, Finish, ModelEvent},
+    money::Usage,
+};
 use serde_json::value::RawValue;
 
 use super::{
@@ -16,46 +20,46 @@ use crate::{
     sse::SseFrames,
 };
 
-/// Decodes a stream of response events. The terminal one is `response.completed`, `.incomplete` or `.failed`, or an `error`.
+/// Decodes a stream of response events. The terminal event is `response.completed`, `.incomplete` or `.failed`, or an `error`.
 ///
-/// Items are told apart by their place in the output: behind some gateways their ids change with every event. Items of hosted tools, and
-/// those that this version does not know, are [`BlockKind::Other`]. The signature of a thought is its whole item, for that is what the
-/// wire wants back.
+/// Items are identified by their output index, because behind some gateways their ids change with every event. Items of hosted
+/// tools and unknown items are [`BlockKind::Other`]. The signature of a reasoning item is the whole item, because the API
+/// requires it back unchanged.
 #[derive(Debug, Default)]
 pub struct Responses {
     answer: Option<String>,
     next: u32,
     open: Vec<Open>,
-    /// Whether any item came.
+    /// Whether any item arrived.
     any: bool,
     called: bool,
     refused: bool,
 }
 
-/// An item that has begun and not ended.
+/// An item that has started and not ended.
 #[derive(Debug)]
 struct Open {
-    /// Its place in the output.
+    /// Its output index.
     at: u32,
     kind: Kind,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// With the parts that have begun, by place and block.
+    /// With the parts that have started, by content index and block.
     Message(Vec<(u32, u32)>),
     Call {
         id: String,
         name: String,
-        /// Its block. A call that may be a wrapper of several has none before it is whole.
+        /// Its block. A call that may wrap several calls has no block until it is complete.
         index: Option<u32>,
-        said: bool,
-        /// The arguments so far of what may be a wrapper.
+        delta_text: bool,
+        /// The arguments so far of a possible wrapper.
         held: String,
     },
     Thought {
         index: Option<u32>,
-        /// The part of it that was said last: its place, and whether it is of the summary.
+        /// The current part: whether it belongs to the summary, and its index.
         part: Option<(bool, u32)>,
     },
     Other(u32),
@@ -66,7 +70,7 @@ impl Wire for Responses {
 
     fn frame(&mut self, frame: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         if frame.trim_ascii() == "[DONE]" {
-            // Gateways append it; here it means nothing.
+            // Some gateways append `[DONE]`; it has no meaning in this API.
             return Ok(());
         }
         let event: Event<'_> = match parse(frame) {
@@ -77,24 +81,24 @@ impl Wire for Responses {
         let at = event.output_index.unwrap_or(0);
         match &*event.r#type.0 {
             "response.output_text.delta" => {
-                let text = said(event.delta)?;
+                let text = delta_text(event.delta)?;
                 self.text(at, event.content_index, text, events);
             }
             "response.refusal.delta" => {
-                let text = said(event.delta)?;
+                let text = delta_text(event.delta)?;
                 self.refused |= !text.is_empty();
                 self.text(at, event.content_index, text, events);
             }
             "response.function_call_arguments.delta" => {
-                self.arguments(at, said(event.delta)?, events);
+                self.arguments(at, delta_text(event.delta)?, events);
             }
             "response.reasoning_summary_text.delta" => {
                 let part = (true, event.summary_index.unwrap_or(0));
-                self.thought(at, part, said(event.delta)?, events);
+                self.thought(at, part, delta_text(event.delta)?, events);
             }
             "response.reasoning_text.delta" => {
                 let part = (false, event.content_index.unwrap_or(0));
-                self.thought(at, part, said(event.delta)?, events);
+                self.thought(at, part, delta_text(event.delta)?, events);
             }
             "response.output_item.added" => {
                 self.begin(at, event.item.ok_or_else(|| missing("item"))?, events)?;
@@ -135,7 +139,7 @@ impl Wire for Responses {
         if response.status.is_empty() {
             return Err(match response.error {
                 Some(_) => failed(response.error, document),
-                None => Error::new(ErrorKind::Protocol, "not an answer"),
+                None => Error::new(ErrorKind::Protocol, "the document is not an answer"),
             });
         }
         self.start(&response, events);
@@ -143,7 +147,7 @@ impl Wire for Responses {
     }
 }
 
-/// Returns whether an event is one that this version does not know, whose fields may mean something else.
+/// Returns whether this version does not know the event, so that its fields may have another meaning.
 fn is_foreign(frame: &str) -> bool {
     const KNOWN: &[&str] = &[
         "created",
@@ -166,13 +170,13 @@ fn is_foreign(frame: &str) -> bool {
     })
 }
 
-/// Reads what a delta says.
-fn said(delta: Option<&RawValue>) -> Result<String> {
+/// Parses the text of a delta.
+fn delta_text(delta: Option<&RawValue>) -> Result<String> {
     let delta: Content = parse(delta.ok_or_else(|| missing("delta"))?.get())?;
     Ok(delta.text)
 }
 
-/// Makes the error of an event that has it inside, or is it.
+/// Converts the error of an event: a nested object, or the event itself.
 fn failed(error: Option<&RawValue>, event: &str) -> Error {
     let error = match error.map(RawValue::get) {
         Some(error) if error != "null" => parse::<ErrorBody>(error),
@@ -182,7 +186,7 @@ fn failed(error: Option<&RawValue>, event: &str) -> Error {
 }
 
 fn missing(field: &str) -> Error {
-    Error::new(ErrorKind::Protocol, format!("an event without its {field}"))
+    Error::new(ErrorKind::Protocol, format!("an event has no {field}"))
 }
 
 impl Responses {
@@ -208,7 +212,7 @@ impl Responses {
     }
 
     fn begin(&mut self, at: u32, item: &RawValue, events: &mut Vec<ModelEvent>) -> Result<()> {
-        // Where a server counts all items as one, the next one ends the last.
+        // On servers that give all items the same index, the next item ends the previous one.
         self.close(at, events);
         self.any = true;
         let typed: Typed<'_> = parse(item.get())?;
@@ -244,7 +248,7 @@ impl Responses {
             id,
             name,
             index,
-            said: false,
+            delta_text: false,
             held: String::new(),
         }
     }
@@ -275,7 +279,10 @@ impl Responses {
 
     fn arguments(&mut self, at: u32, delta: String, events: &mut Vec<ModelEvent>) {
         let Some(Kind::Call {
-            index, said, held, ..
+            index,
+            delta_text,
+            held,
+            ..
         }) = self.find(at)
         else {
             return;
@@ -283,7 +290,7 @@ impl Responses {
         if delta.is_empty() {
             return;
         }
-        *said = true;
+        *delta_text = true;
         match *index {
             Some(index) => events.push(ModelEvent::ToolArguments { index, delta }),
             None => held.push_str(&delta),
@@ -315,7 +322,7 @@ impl Responses {
         events.push(ModelEvent::Reasoning { index, delta });
     }
 
-    /// Ends an item. What did not come in deltas is in the whole item.
+    /// Ends an item. Content that did not arrive in deltas is taken from the complete item.
     fn end(&mut self, at: u32, item: &RawValue, events: &mut Vec<ModelEvent>) -> Result<()> {
         if self.find(at).is_none() {
             self.begin(at, item, events)?;
@@ -332,7 +339,9 @@ impl Responses {
                     }
                 }
             }
-            Some(Kind::Call { said: false, .. }) => {
+            Some(Kind::Call {
+                delta_text: false, ..
+            }) => {
                 let item: Output<'_> = parse(item.get())?;
                 self.arguments(at, item.arguments.0, events);
             }
@@ -357,7 +366,7 @@ impl Responses {
                 }
             }
         }
-        // Without its encrypted form a thought cannot be given back.
+        // Reasoning without its encrypted form cannot be sent back.
         if whole.encrypted_content.is_empty() {
             return Ok(());
         }
@@ -390,10 +399,10 @@ impl Responses {
             Kind::Other(index) => events.push(end(index)),
             Kind::Call {
                 index: Some(index),
-                said,
+                delta_text,
                 ..
             } => {
-                if !said {
+                if !delta_text {
                     let delta = "{}".into();
                     events.push(ModelEvent::ToolArguments { index, delta });
                 }
@@ -423,7 +432,7 @@ impl Responses {
         events.push(ModelEvent::BlockEnd { index });
     }
 
-    /// Takes the whole response, which says how it ended.
+    /// Processes the complete response, which contains the finish reason.
     fn conclude(
         &mut self,
         response: &Response<'_>,
@@ -431,7 +440,8 @@ impl Responses {
         events: &mut Vec<ModelEvent>,
     ) -> Result<()> {
         self.start(response, events);
-        // Where no item came by itself, all are here. Some servers leave the output out, for it came already.
+        // If no item arrived separately, the output contains all of them. Some servers omit the output because they already sent
+        // it.
         if let (Some(output), false) = (response.output, self.any) {
             let output: Option<Vec<&RawValue>> = parse(output.get())?;
             for (at, item) in (0..).zip(output.into_iter().flatten()) {
@@ -451,14 +461,14 @@ impl Responses {
             "completed" if self.refused => Finish::Refusal,
             "completed" => Finish::Stop,
             "incomplete" => match &*response.incomplete_details.reason.0 {
-                // An answer that is incomplete for no reason is cut, too.
+                // An incomplete answer without a reason was cut off, too.
                 "max_output_tokens" | "max_tokens" | "" => Finish::Length,
                 "content_filter" => Finish::ContentFilter,
                 other => Finish::Other(other.into()),
             },
             "failed" => return Err(failed(response.error, "{}")),
             other => {
-                let message = format!("the answer ended as {other}");
+                let message = format!("the answer ended with the status {other}");
                 return Err(Error::new(ErrorKind::Truncated, message));
             }
         };
@@ -467,7 +477,7 @@ impl Responses {
     }
 }
 
-/// Makes the buckets disjoint: here the input's tokens count the cached ones too.
+/// Makes the counts disjoint: in this API the input tokens include the cached ones.
 fn usage_of(usage: wire::Usage) -> Usage {
     let details = usage.input_tokens_details;
     let reasoning = usage.output_tokens_details.reasoning_tokens;

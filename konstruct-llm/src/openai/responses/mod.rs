@@ -1,4 +1,4 @@
-//! Responses: OpenAI's newer wire, which gives back what a model thought.
+//! Responses: OpenAI's newer API, which returns the model's reasoning.
 
 mod answer;
 mod parallel;

@@ -1,4 +1,5 @@
-//! A call of `parallel`, a tool that no one offered: models that were trained with one wrap several calls in it now and then.
+//! Unwraps calls of `parallel`, a tool that is not in the request. Models trained with such a tool occasionally wrap several
+//! calls in it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,12 +16,13 @@ struct Use {
     parameters: Value,
 }
 
-/// Returns whether a call may be a wrapper, by its name.
+/// Returns whether a call may be a wrapper, judged by its name.
 pub(super) fn is_wrapper(name: &str) -> bool {
     matches!(name, "parallel" | "multi_tool_use.parallel")
 }
 
-/// Returns the names and arguments of the calls in a wrapper. `None`: it is none, for all of a wrapper's name functions.
+/// Returns the names and arguments of the wrapped calls, or `None` if the call is not a wrapper, because a wrapper names only
+/// functions.
 pub(super) fn unwrap(arguments: &str) -> Option<Vec<(String, String)>> {
     let wrapper: Wrapper = serde_json::from_str(arguments).ok()?;
     let calls: Option<Vec<_>> = wrapper

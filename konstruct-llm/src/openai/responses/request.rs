@@ -1,7 +1,8 @@
-//! From a [`ModelRequest`] to the wire's request.
+//! Converts a [`ModelRequest`] into the wire's request.
 
 use konstruct_core::{
-    Ability, ModelInfo, ModelMessage, ModelRequest, Part, Result, Role, llm::ToolChoice as Choice,
+    Result,
+    llm::{Ability, ModelInfo, ModelMessage, ModelRequest, Part, Role, ToolChoice as Choice},
 };
 use serde_json::value::RawValue;
 
@@ -18,17 +19,17 @@ use super::{
     },
 };
 
-/// Makes the wire's request. Nothing is stored at the provider, so that thoughts come encrypted and go back so.
+/// Builds the wire's request. The provider stores nothing, so reasoning is returned encrypted and sent back encrypted.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for what the wire cannot take;
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a choice of no tool.
+/// [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for values that the API does not support;
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a choice of a missing tool.
 pub(in super::super) fn request<'a>(
     info: &'a ModelInfo,
     asked: &'a ModelRequest,
 ) -> Result<Request<'a>> {
     if !asked.stop.is_empty() {
-        return Err(unsupported("stop", "over the Responses wire"));
+        return Err(unsupported("stop", "over the Responses API"));
     }
     let family = Family::of(&info.model);
     let thinks = info.can.contains(&Ability::Reasoning);
@@ -41,13 +42,13 @@ pub(in super::super) fn request<'a>(
         input: input(asked, info.origin.as_deref())?,
         stream: true,
         store: false,
-        // Models that do not think refuse it.
+        // Models that do not think reject it.
         include: match thinks {
             true => &["reasoning.encrypted_content"],
             false => &[],
         },
         max_output_tokens: asked.max_tokens,
-        // Reasoning models refuse any but the default.
+        // Reasoning models accept only the default.
         temperature: asked.temperature.filter(|_| !family.reasons()),
         tools: asked
             .tools
@@ -57,7 +58,7 @@ pub(in super::super) fn request<'a>(
                 name: &tool.name,
                 description: &tool.description,
                 parameters: &tool.parameters,
-                // The default is `true` here, and not every schema allows it.
+                // The default here is `true`, which not every schema supports.
                 strict: false,
             })
             .collect(),
@@ -69,7 +70,7 @@ pub(in super::super) fn request<'a>(
                 r#type: "function",
                 name,
             }),
-            _ => return Err(unsupported("tool_choice", "such a choice")),
+            _ => return Err(unsupported("tool_choice", "of this kind")),
         },
         parallel_tool_calls: asked
             .parallel_tools
@@ -104,7 +105,7 @@ fn assistant<'a>(
     origin: Option<&str>,
     input: &mut Vec<Input<'a>>,
 ) -> Result<()> {
-    // The wire refuses a thought that nothing follows, such as one that was cut off.
+    // The API rejects reasoning that nothing follows, such as an answer that was cut off.
     let mut thoughts = Vec::new();
     let mut text = String::new();
     for part in &message.parts {
@@ -115,7 +116,7 @@ fn assistant<'a>(
                 text.push_str(more);
             }
             Part::ToolCall(call) => {
-                say(&mut text, input);
+                push_text(&mut text, input);
                 input.append(&mut thoughts);
                 input.push(Input::Item(Item::FunctionCall {
                     call_id: &call.id,
@@ -128,22 +129,27 @@ fn assistant<'a>(
                 origin: by,
                 ..
             } if by.is_none() || by.as_deref() == origin => {
-                say(&mut text, input);
+                push_text(&mut text, input);
                 thoughts.extend(thought(signature).map(Input::Thought));
             }
-            // Without its encrypted form a thought cannot be given back.
+            // Reasoning without its encrypted form cannot be sent back.
             Part::Reasoning { .. } => {}
-            Part::Image(_) => return Err(unsupported("messages", "an image of the model's")),
-            Part::Audio(_) => return Err(unsupported("messages", "a recording of the model's")),
-            _ => return Err(unsupported("messages", "such a part of the model's")),
+            Part::Image(_) => return Err(unsupported("messages", "with an image from the model")),
+            Part::Audio(_) => return Err(unsupported("messages", "with audio from the model")),
+            _ => {
+                return Err(unsupported(
+                    "messages",
+                    "with a part of this kind from the model",
+                ));
+            }
         }
     }
-    say(&mut text, input);
+    push_text(&mut text, input);
     Ok(())
 }
 
-/// Adds what the model said so far.
-fn say(text: &mut String, input: &mut Vec<Input<'_>>) {
+/// Adds the model's text so far as one item.
+fn push_text(text: &mut String, input: &mut Vec<Input<'_>>) {
     if !text.is_empty() {
         input.push(Input::Message {
             role: "assistant",
@@ -152,7 +158,7 @@ fn say(text: &mut String, input: &mut Vec<Input<'_>>) {
     }
 }
 
-/// Reads a signature that is an item of this wire.
+/// Returns the signature's item, if it is one of this API.
 fn thought(signature: &str) -> Option<&RawValue> {
     let item: Typed<'_> = serde_json::from_str(signature).ok()?;
     if item.r#type.0 != "reasoning" {
@@ -161,7 +167,7 @@ fn thought(signature: &str) -> Option<&RawValue> {
     serde_json::from_str(signature).ok()
 }
 
-/// Adds the results of tools, and behind them what the user says.
+/// Adds the results of tools, followed by the user's content.
 fn user<'a>(message: &'a ModelMessage, input: &mut Vec<Input<'a>>) -> Result<()> {
     let mut parts = Vec::new();
     for part in &message.parts {
@@ -172,13 +178,13 @@ fn user<'a>(message: &'a ModelMessage, input: &mut Vec<Input<'a>>) -> Result<()>
                 parts.push(InputPart::InputImage { image_url });
             }
             Part::Image(_) => {
-                return Err(unsupported("messages", "an image that is none by its type"));
-            }
-            Part::Audio(_) => {
                 return Err(unsupported(
                     "messages",
-                    "a recording over the Responses wire",
+                    "with an image whose media type does not start with image/",
                 ));
+            }
+            Part::Audio(_) => {
+                return Err(unsupported("messages", "with audio over the Responses API"));
             }
             Part::ToolResult { id, content, .. } => {
                 input.push(Input::Item(Item::FunctionCallOutput {
@@ -187,7 +193,12 @@ fn user<'a>(message: &'a ModelMessage, input: &mut Vec<Input<'a>>) -> Result<()>
                 }));
             }
             Part::Reasoning { .. } => {}
-            _ => return Err(unsupported("messages", "such a part of the user's")),
+            _ => {
+                return Err(unsupported(
+                    "messages",
+                    "with a part of this kind from the user",
+                ));
+            }
         }
     }
     let texts: Option<String> = parts

@@ -1,4 +1,4 @@
-//! The JSON of `POST /v1/responses`, as far as it is used.
+//! The JSON of `POST /v1/responses`, limited to the fields used here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -39,7 +39,7 @@ pub(super) enum Input<'a> {
         content: InputContent<'a>,
     },
     Item(Item<'a>),
-    /// A thought, as it came.
+    /// Reasoning, unchanged.
     Thought(&'a RawValue),
 }
 
@@ -57,7 +57,7 @@ pub(super) enum Item<'a> {
     },
 }
 
-/// A text, or parts where there is more than that.
+/// A text, or parts if there is other content.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum InputContent<'a> {
@@ -105,7 +105,8 @@ pub(super) struct Reasoning {
     pub(super) effort: &'static str,
 }
 
-/// One event. What it holds goes by its type, which may come last; what is not known may hold anything.
+/// One event. The meaning of its fields depends on the type, which may come last; the fields of unknown events may contain
+/// anything.
 #[derive(Debug, Deserialize)]
 pub(super) struct Event<'a> {
     #[serde(borrow, default)]
@@ -126,14 +127,14 @@ pub(super) struct Event<'a> {
     pub(super) error: Option<&'a RawValue>,
 }
 
-/// The type alone, of an event or an item.
+/// Only the type of an event or an item.
 #[derive(Debug, Deserialize)]
 pub(super) struct Typed<'a> {
     #[serde(borrow, default)]
     pub(super) r#type: Name<'a>,
 }
 
-/// A response, whole or as far as it is.
+/// A complete or partial response.
 #[derive(Debug, Deserialize)]
 pub(super) struct Response<'a> {
     #[serde(borrow, default)]
@@ -158,7 +159,7 @@ pub(super) struct Incomplete<'a> {
     pub(super) reason: Name<'a>,
 }
 
-/// A message, a function call or a thought.
+/// A message, a function call or a reasoning item.
 #[derive(Debug, Deserialize)]
 pub(super) struct Output<'a> {
     #[serde(borrow, default)]

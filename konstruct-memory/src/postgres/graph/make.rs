@@ -1,4 +1,4 @@
-//! Making graphs, looking whether they find what is to be found, and taking down those that are not wanted any more.
+//! Creates graphs, measures their recall, and drops unneeded ones.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,17 @@ use super::{
         connect::options,
         error::{committed, corrupt, stored},
     },
-    Graph, VectorIndex, by_graph, drop_index,
+    Graph, VectorIndex, drop_index,
     moments::Moments,
+    use_graphs,
 };
 
-/// The advisory lock of whoever makes graphs: `graphs` in ASCII.
+/// The advisory lock of index runs: `graphs` in ASCII.
 const LOCK: i64 = 0x6772_6170_6873;
-/// How many questions a graph is tried with, and how many of the nearest it must find.
+/// The number of test questions for a graph, and how many of the nearest vectors it must find.
 const QUESTIONS: usize = 40;
 const TOP: usize = 10;
-/// How many are asked for when it is tried, as a recall does.
+/// The number of vectors requested in a test, as a recall does.
 const ASKED: usize = 256;
 
 /// The spaces that are large enough.
@@ -31,12 +32,12 @@ select tenant, space, embedder, min(vector_dims(e)), count(*) from konstruct.vec
 group by tenant, space, embedder having count(*) >= $1 and min(vector_dims(e)) = max(vector_dims(e))
 order by tenant, space, embedder";
 
-/// The graphs that there are, and whether each was made to its end.
-const THERE: &str = "
+/// The existing graphs, and whether each is complete.
+const EXISTING: &str = "
 select c.relname::text, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid
 where i.indrelid = 'konstruct.vectors'::regclass and c.relname like 'graph\\_%'";
 
-/// Makes the graphs of spaces with so many vectors or more, and takes down the others.
+/// Creates the graphs of spaces with at least this many vectors, and drops the others.
 pub(in crate::postgres) async fn make(url: &Secret, least: u64) -> Result<Vec<VectorIndex>> {
     let mut connection = PgConnection::connect_with(&options(url)?)
         .await
@@ -57,19 +58,19 @@ pub(in crate::postgres) async fn make(url: &Secret, least: u64) -> Result<Vec<Ve
         };
         wanted.insert(graph.name(), graph);
     }
-    let there = take_down(&mut connection, &wanted).await?;
+    let there = drop_unused(&mut connection, &wanted).await?;
     let mut made = Vec::with_capacity(wanted.len());
     for (name, graph) in wanted {
         if !there.contains(&name) {
             run(&mut connection, graph.create()).await?;
         }
-        made.push(look_at(&mut connection, graph).await?);
+        made.push(evaluate(&mut connection, graph).await?);
     }
     connection.close().await.map_err(stored)?;
     Ok(made)
 }
 
-/// Refuses a role that does not see every tenant's rows, and to work beside another.
+/// Refuses a role that does not see every tenant's rows, and a run concurrent with another.
 async fn begin(connection: &mut PgConnection) -> Result<()> {
     let (sees, alone): (bool, bool) = sqlx::query_as(
         "select (select rolsuper or rolbypassrls from pg_roles where rolname = current_user), pg_try_advisory_lock($1)",
@@ -81,16 +82,16 @@ async fn begin(connection: &mut PgConnection) -> Result<()> {
     if !sees {
         return Err(Error::new(
             ErrorKind::Forbidden,
-            "row-level security hides the vectors from this role: index them as a superuser, or as one that bypasses it",
+            "row-level security hides the vectors from this role: use a superuser or a role that bypasses it",
         ));
     }
     if !alone {
         return Err(Error::new(
             ErrorKind::Conflict,
-            "the vectors are being indexed by another",
+            "another run is already indexing the vectors",
         ));
     }
-    // A graph that has no room in memory is made many times slower.
+    // Building a graph that does not fit in memory is many times slower.
     run(
         connection,
         AssertSqlSafe("set maintenance_work_mem = '512MB'".to_owned()),
@@ -98,8 +99,8 @@ async fn begin(connection: &mut PgConnection) -> Result<()> {
     .await
 }
 
-/// Takes down graphs that are half made or not wanted, and returns the names of the others.
-async fn take_down(
+/// Drops incomplete and unneeded graphs, and returns the names of the others.
+async fn drop_unused(
     connection: &mut PgConnection,
     wanted: &BTreeMap<String, Graph>,
 ) -> Result<Vec<String>> {
@@ -119,7 +120,7 @@ async fn take_down(
             forget(connection, graph).await?;
         }
     }
-    let there: Vec<(String, bool)> = sqlx::query_as(THERE)
+    let there: Vec<(String, bool)> = sqlx::query_as(EXISTING)
         .fetch_all(&mut *connection)
         .await
         .map_err(stored)?;
@@ -134,7 +135,7 @@ async fn take_down(
     Ok(left)
 }
 
-/// Has no search use a graph.
+/// Removes a graph from use.
 async fn forget(connection: &mut PgConnection, graph: Graph) -> Result<()> {
     for sql in [
         "delete from konstruct.graphs where tenant = $1 and space = $2 and embedder = $3",
@@ -151,11 +152,11 @@ async fn forget(connection: &mut PgConnection, graph: Graph) -> Result<()> {
     Ok(())
 }
 
-/// Reckons the moments of a graph's vectors anew, and tries it. Searches use it if it finds all that it should.
-async fn look_at(connection: &mut PgConnection, graph: Graph) -> Result<VectorIndex> {
+/// Computes the moments of a graph's vectors, and measures its recall. Searches use the graph if it found everything.
+async fn evaluate(connection: &mut PgConnection, graph: Graph) -> Result<VectorIndex> {
     let mut moments = Moments::new(graph.dim);
     let mut sample: Vec<Vec<f32>> = Vec::new();
-    // The numbers of passages are given in turn: they are as good as drawn.
+    // Passage numbers are assigned in sequence, so this sample is as good as random.
     let mut step = 1;
     {
         let mut vectors = sqlx::query_scalar::<_, Vec<f32>>(
@@ -180,7 +181,7 @@ async fn look_at(connection: &mut PgConnection, graph: Graph) -> Result<VectorIn
             }
         }
     }
-    let recall = tried(connection, graph, &sample).await?;
+    let recall = measure_recall(connection, graph, &sample).await?;
     let used = recall >= 1.0;
     let mut tx = connection.begin().await.map_err(stored)?;
     forget(&mut tx, graph).await?;
@@ -218,8 +219,13 @@ async fn keep(connection: &mut PgConnection, graph: Graph, moments: &Moments) ->
     .map_err(stored)
 }
 
-/// Asks for what lies between vectors that are there, by the graph and by looking at each, and returns which share it found.
-async fn tried(connection: &mut PgConnection, graph: Graph, sample: &[Vec<f32>]) -> Result<f64> {
+/// Queries points between existing vectors with the graph and with a full scan. Returns the share of the nearest that the graph
+/// found.
+async fn measure_recall(
+    connection: &mut PgConnection,
+    graph: Graph,
+    sample: &[Vec<f32>],
+) -> Result<f64> {
     let (mut wanted, mut found) = (0_u32, 0_u32);
     for pair in sample.windows(2).take(QUESTIONS) {
         let question: Vec<f32> = pair[0]
@@ -232,7 +238,7 @@ async fn tried(connection: &mut PgConnection, graph: Graph, sample: &[Vec<f32>])
         let enough = near.len() >= exact.len();
         for one in exact.iter().take(TOP) {
             wanted += 1;
-            // Of equal ones, another is as good.
+            // Vectors of equal distance are interchangeable.
             let last = near
                 .get(TOP - 1)
                 .or(near.last())
@@ -252,7 +258,7 @@ async fn asked(
 ) -> Result<Vec<(i64, f32)>> {
     let mut tx = connection.begin().await.map_err(stored)?;
     if by {
-        run(&mut tx, by_graph(ASKED)).await?;
+        run(&mut tx, use_graphs(ASKED)).await?;
     } else {
         let exact = "set local enable_indexscan = off".to_owned();
         run(&mut tx, AssertSqlSafe(exact)).await?;

@@ -1,7 +1,7 @@
-//! Graphs over the vectors of large spaces: partial HNSW indexes, which only a statement that names tenant and space can use.
+//! Graphs over the vectors of large spaces: partial HNSW indexes, used only by statements that name the tenant and the space.
 //!
-//! A graph knows neighbours, and not all distances: the mean and the deviation of all cosines come from what
-//! [`moments`](moments::Moments) keeps.
+//! A graph returns neighbours, but not all distances. The mean and deviation of all cosines are computed from the
+//! [`moments`](moments::Moments).
 
 mod make;
 mod moments;
@@ -12,16 +12,17 @@ use uuid::Uuid;
 
 pub(super) use self::make::make;
 
-/// How many neighbours a vector of a graph has, and among how many they are chosen.
+/// The number of neighbours of a vector in a graph, and the number of candidates they are chosen from (HNSW `m`,
+/// `ef_construction`).
 const NEIGHBOURS: u32 = 16;
-const CHOSEN_AMONG: u32 = 128;
-/// The most vectors that a graph looks at for a question: what pgvector allows.
-const LOOKED_AT: usize = 1_000;
-/// How many times as many vectors are looked at for a question as are wanted.
-const SPARE: usize = 2;
+const CANDIDATES: u32 = 128;
+/// The most vectors that a graph search visits: the limit of pgvector.
+const MAX_VISITED: usize = 1_000;
+/// The ratio of visited to requested vectors.
+const VISITED_RATIO: usize = 2;
 
-/// The most that a graph is asked for at once.
-pub(super) const MOST: usize = LOOKED_AT / 2;
+/// The most vectors that can be requested from a graph.
+pub(super) const MOST: usize = MAX_VISITED / 2;
 
 /// The vectors of one embedder in one space of a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,10 +33,10 @@ pub(super) struct Graph {
     pub(super) dim: usize,
 }
 
-/// All statements of it are made of constants, UUIDs and numbers, so they are safe. They name what they mean as literals: the planner
-/// must know before it sees values that the index serves.
+/// Its statements consist of constants, UUIDs and numbers, so they are safe. Values are literals, because the planner must know
+/// without parameters that the index applies.
 impl Graph {
-    /// The name of the index. A space is a hash under its tenant's key: no two tenants have the same.
+    /// Returns the name of the index. A space is a hash with its tenant's key, so the name is unique.
     pub(super) fn name(&self) -> String {
         let (space, embedder) = (self.space.simple(), self.embedder.cast_unsigned());
         format!("graph_{space}_{embedder:016x}")
@@ -55,11 +56,11 @@ impl Graph {
         let (name, which, dim) = (self.name(), self.which(), self.dim);
         AssertSqlSafe(format!(
             "create index concurrently {name} on konstruct.vectors using hnsw ((e::halfvec({dim})) halfvec_ip_ops)
-             with (m = {NEIGHBOURS}, ef_construction = {CHOSEN_AMONG}) where {which}"
+             with (m = {NEIGHBOURS}, ef_construction = {CANDIDATES}) where {which}"
         ))
     }
 
-    /// Finds the nearest, best first: their numbers and their dot products with a question.
+    /// Returns a query for the nearest vectors, best first: their numbers and their dot products with a question.
     pub(super) fn near(&self, limit: usize) -> AssertSqlSafe<String> {
         let (which, dim) = (self.which(), self.dim);
         AssertSqlSafe(format!(
@@ -69,12 +70,12 @@ impl Graph {
     }
 }
 
-/// Has the rest of a transaction use graphs: no other way is in the order that is asked for without sorting. A scan goes on until
-/// enough is found of what the transaction may see.
-pub(super) fn by_graph(limit: usize) -> AssertSqlSafe<String> {
-    let looked_at = (limit * SPARE).clamp(200, LOOKED_AT);
+/// Makes the rest of a transaction use graphs: with sorting disabled, no other plan returns the requested order. A scan continues
+/// until it has found enough vectors that the transaction may see.
+pub(super) fn use_graphs(limit: usize) -> AssertSqlSafe<String> {
+    let visited = (limit * VISITED_RATIO).clamp(200, MAX_VISITED);
     AssertSqlSafe(format!(
-        "set local enable_sort = off; set local hnsw.iterative_scan = strict_order; set local hnsw.ef_search = {looked_at}"
+        "set local enable_sort = off; set local hnsw.iterative_scan = strict_order; set local hnsw.ef_search = {visited}"
     ))
 }
 
@@ -84,15 +85,15 @@ fn drop_index(name: &str) -> AssertSqlSafe<String> {
     ))
 }
 
-/// A graph that was made or looked at, as [`Postgres::index_vectors`](super::Postgres::index_vectors) tells of it.
+/// A graph that was created or tested by [`Postgres::index_vectors`](super::Postgres::index_vectors).
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct VectorIndex {
-    /// Whose vectors they are.
+    /// The tenant of the vectors.
     pub tenant: TenantId,
-    /// How many.
+    /// The number of vectors.
     pub vectors: u64,
-    /// Which share of the ten nearest it found, over some questions.
+    /// The share of the ten nearest vectors that it found, over several questions.
     pub recall: f64,
     /// Whether recalls use it: it found all of them.
     pub used: bool,

@@ -1,12 +1,12 @@
-//! The mean of vectors and of their products: from them follow mean and deviation of their cosines with any question.
+//! The means of vectors and of their products, from which the mean and deviation of their cosines with any question follow.
 
-/// Sums over vectors of one length.
+/// Sums over vectors of one dimension.
 #[derive(Clone, Debug)]
 pub(super) struct Moments {
     dim: usize,
     count: u64,
     sum: Vec<f64>,
-    /// For each number of a vector, the sums of its products with the numbers from it on.
+    /// For each component of a vector, the sums of its products with the components from it on.
     products: Vec<Vec<f64>>,
 }
 
@@ -40,7 +40,7 @@ impl Moments {
         self.count += 1;
     }
 
-    /// The rows, one after the other: the mean, and the means of the products with each number.
+    /// Returns the rows in order: the mean, and the means of the products with each component.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -69,7 +69,7 @@ mod tests {
         moments.add(&[1.0, 2.0]);
         moments.add(&[3.0, -2.0]);
         assert_eq!(moments.count(), 2);
-        // (1 + 3) / 2, (2 - 2) / 2; 1 + 9, 2 - 6; 2 - 6, 4 + 4, each by 2.
+        // (1 + 3) / 2, (2 - 2) / 2; 1 + 9, 2 - 6; 2 - 6, 4 + 4, each divided by 2.
         assert_eq!(moments.rows(), [2.0, 0.0, 5.0, -2.0, -2.0, 4.0]);
     }
 }

@@ -1,4 +1,4 @@
-//! An erasure that is done in parts, stopped after each of them.
+//! Tests of an erasure in parts, stopped after each of them.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,9 +9,12 @@ use std::{
 use ::redb::Database;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use konstruct_core::{
-    Audience, Clock as _, ConnectionId, Employee, ErasureReceipt, FactOwner, FactStore as _, Find,
-    MemoryStore as _, ModelRequest, NewFact, Part, Quote, Recall, RoutedEvent, Scope, Timestamp,
-    TurnLimits,
+    Audience, Clock as _, ConnectionId, Employee, MemoryStore as _, Recall, Timestamp,
+    channel::Find,
+    employee::TurnLimits,
+    llm::{ModelRequest, Part},
+    memory::{ErasureReceipt, FactOwner, FactStore as _, NewFact, Quote, Scope},
+    message::RoutedEvent,
     store::{Accepted, Archive as _, History as _, Mailbox as _},
     testkit::{
         Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
@@ -33,7 +36,7 @@ use super::{
 const TENANT: TenantId = TenantId::from_bytes([5; 16]);
 const OTHER: TenantId = TenantId::from_bytes([6; 16]);
 const CONNECTION: ConnectionId = ConnectionId::from_bytes([7; 16]);
-/// What Ann says and nobody else.
+/// A word that only Ann uses.
 const SECRET: &str = "zanzibar";
 
 fn clock() -> VirtualClock {
@@ -47,7 +50,7 @@ fn routed(place: &str, id: &str, text: &str, at: Timestamp) -> RoutedEvent {
     }
 }
 
-/// An office with two people: Ann tells a secret in several threads, and Bob something else. Returns who Ann is.
+/// An office with two people: Ann tells a secret in several threads, and Bob something else. Returns Ann's id.
 async fn fill(path: &Path, clock: &VirtualClock) -> PersonId {
     let store = builder(clock, usize::MAX).open(path).unwrap();
     let model = ScriptedModel::new(|request: &ModelRequest| {
@@ -87,7 +90,7 @@ async fn fill(path: &Path, clock: &VirtualClock) -> PersonId {
         }
         worker.run_until_idle().await.unwrap();
     }
-    // Not answered: it stands in the inbox.
+    // Not answered: it stays in the inbox.
     let waits = routed("ann", "waits", SECRET, clock.now());
     store.accept(TENANT, vec![waits]).await.unwrap();
     store
@@ -129,7 +132,7 @@ fn builder(clock: &VirtualClock, part: usize) -> RedbBuilder {
     }
 }
 
-/// A store whose writer only goes on when told to.
+/// A store whose writer advances only on request.
 struct Stepped {
     path: PathBuf,
     shared: Arc<Shared>,
@@ -163,7 +166,7 @@ impl Stepped {
         }
     }
 
-    /// Its writer, and another handle of the store.
+    /// Returns its writer, and another handle to the store.
     fn parts(&mut self) -> (Loop<'_>, Redb) {
         let queues = self.queues.take().unwrap();
         let unfinished = std::mem::take(&mut self.unfinished);
@@ -177,9 +180,9 @@ fn rows(store: &Redb, table: Table, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     snapshot.all(table, prefix).unwrap()
 }
 
-/// Everything that the store gives out of the tenant but by searching.
+/// Returns everything that the store returns about the tenant, except by searching.
 async fn doors(store: &Redb) -> String {
-    let journal: Vec<_> = store
+    let exported: Vec<_> = store
         .export(TENANT)
         .await
         .unwrap()
@@ -189,10 +192,10 @@ async fn doors(store: &Redb) -> String {
     let feed = store.feed(TENANT, 0, 1_000).await.unwrap();
     let list = store.list(TENANT, None, 1_000).await.unwrap();
     let row = store.get_row(Some(TENANT), "table", "key").await.unwrap();
-    format!("{journal:?}{feed:?}{list:?}{row:?}")
+    format!("{exported:?}{feed:?}{list:?}{row:?}")
 }
 
-/// What Ann and Bob are answered, with the scores.
+/// Returns the search results of Ann and Bob, with scores.
 async fn answers(store: &Redb, persons: &[PersonId]) -> String {
     let mut all = String::new();
     for person in persons {
@@ -212,14 +215,15 @@ fn unfinished(store: &Redb) -> usize {
     Unfinished::all(&mut snapshot).unwrap().len() + all_prepared(&mut snapshot).unwrap().len()
 }
 
-/// Has an erasure stop after every transaction. Calls `after` with the store each time, and a copy of its file as a kill would leave it.
+/// Stops an erasure after every transaction. Each time calls `after` with the store, and with a copy of its file as a kill would
+/// leave it.
 async fn stop_after_each(
     path: PathBuf,
     clock: &VirtualClock,
     (what, depth): (Erase, Depth),
     mut after: impl AsyncFnMut(&Redb, PathBuf),
 ) -> ErasureReceipt {
-    // A tenant has many rows, and each transaction takes its time on the disk.
+    // A tenant has many rows, and each transaction takes time on the disk.
     let part = if what == Erase::Tenant { 4 } else { 1 };
     let mut stepped = Stepped::open(path.clone(), clock, part);
     assert_eq!(stepped.path, path);
@@ -243,7 +247,7 @@ async fn stop_after_each(
     }
 }
 
-/// Waits until nothing is unfinished.
+/// Waits until no erasure is unfinished.
 async fn finished(store: &Redb) {
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     for _ in 0..10_000 {
@@ -255,7 +259,7 @@ async fn finished(store: &Redb) {
     panic!("the erasure is not finished");
 }
 
-/// What an erasure in one transaction makes of such a file.
+/// Erases in one transaction from a copy of the file.
 async fn at_once(path: &Path, clock: &VirtualClock, what: Erase) -> (ErasureReceipt, Redb) {
     let copy = path.with_extension("at-once");
     std::fs::copy(path, &copy).unwrap();
@@ -281,7 +285,7 @@ async fn a_person_is_unreadable_after_each_part_and_the_next_start_finishes() {
         if destroyed {
             assert!(!doors(live).await.contains(SECRET));
             assert!(!answers(live, &[ann]).await.contains(SECRET));
-            // The index is not sealed: nothing of hers is in it any more.
+            // The index is not sealed, so none of her units may be left in it.
             assert!(rows(live, PERSON_UNITS, &own).is_empty());
             cuts += usize::from(unfinished(live) > 0);
         } else {
@@ -310,7 +314,7 @@ async fn a_person_is_unreadable_after_each_part_and_the_next_start_finishes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_erasure_that_starts_over_ends_the_same() {
+async fn a_restarted_erasure_has_the_same_result() {
     let folder = tempfile::tempdir().unwrap();
     let (path, clock) = (folder.path().join("store"), clock());
     let ann = fill(&path, &clock).await;
@@ -337,7 +341,7 @@ async fn an_erasure_that_starts_over_ends_the_same() {
             }
             many += 1;
             if many < 100 && many % 7 == 0 {
-                writer.start_over();
+                writer.restart();
             }
         };
         assert_eq!(receipt, expected, "{name}");
@@ -360,7 +364,7 @@ async fn a_tenant_is_unreadable_after_each_part_and_the_next_start_finishes() {
         if rows(live, TENANT_KEYS, TENANT.as_bytes()).is_empty() {
             assert_eq!(doors(live).await, nothing);
             cuts += usize::from(unfinished(live) > 0);
-            // Opening all of them takes long: some are killed.
+            // Opening all of them takes long, so open only some.
             if cuts % 10 == 1 {
                 let store = builder(&clock, 4).open(&copy).unwrap();
                 assert_eq!(doors(&store).await, nothing);
@@ -392,14 +396,14 @@ async fn the_file_is_copied_after_the_last_part() {
         }
     })
     .await;
-    // A process that is killed in between: the next one finishes the erasure and then copies the file.
+    // The process is killed in between: the next one finishes the erasure and then copies the file.
     let killed = killed.unwrap();
     drop(builder(&clock, 4).open(&killed).unwrap());
     let sizes = [&path, &killed].map(|path| std::fs::metadata(path).unwrap().len());
     assert_eq!(sizes[0], sizes[1]);
     let store = Redb::open(&killed).unwrap();
     assert_eq!(unfinished(&store), 0);
-    assert!(!super::super::rewrite::is_owed(&store.inner.shared).unwrap());
+    assert!(!super::super::rewrite::is_pending(&store.inner.shared).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -416,7 +420,7 @@ async fn events_of_others_are_accepted_between_two_parts_and_those_of_the_tenant
     while unfinished(&store) == 0 {
         assert!(writer.step().await);
     }
-    // It waits, for its rows would be erased too.
+    // It waits, because its rows would be erased too.
     let own = store.accept(TENANT, vec![routed("ann", "again", "hello", clock.now())]);
     let mut own = std::pin::pin!(own);
     assert!(own.as_mut().now_or_never().is_none());
@@ -432,7 +436,7 @@ async fn events_of_others_are_accepted_between_two_parts_and_those_of_the_tenant
         assert!(matches!(accepted[..], [Accepted::New { .. }]));
         assert!(own.as_mut().now_or_never().is_none());
         between += 1;
-        // Or the runtime holds what is ready back for others.
+        // Otherwise the runtime delays ready tasks.
         tokio::task::yield_now().await;
     }
     assert!(between > 20, "only {between} parts");
@@ -444,7 +448,7 @@ async fn events_of_others_are_accepted_between_two_parts_and_those_of_the_tenant
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_forgotten_person_says_between_two_parts_stays_and_can_be_erased() {
+async fn messages_of_an_erased_person_between_parts_stay_and_can_be_erased() {
     let folder = tempfile::tempdir().unwrap();
     let (path, clock) = (folder.path().join("store"), clock());
     let ann = fill(&path, &clock).await;
@@ -479,7 +483,7 @@ async fn what_a_forgotten_person_says_between_two_parts_stays_and_can_be_erased(
     assert!(receipt.records > 4);
     let kept = doors(&store).await;
     assert!(kept.contains("marmalade") && !kept.contains(SECRET));
-    // It is noted where the new words are.
+    // The new words are indexed by person too.
     let mut again = erase();
     let receipt = loop {
         tokio::select! {

@@ -4,14 +4,14 @@ use sqlx::PgConnection;
 
 use crate::database::Database;
 
-/// Where statements are made of strings.
+/// The files that build statements from strings.
 const MADE: [&str; 3] = [
     "postgres/tenant.rs",
     "postgres/graph/mod.rs",
     "postgres/graph/make.rs",
 ];
 
-/// Returns what could let one tenant see another's rows.
+/// Returns the ways in which one tenant could see another's rows.
 pub(crate) async fn audit(connection: &mut PgConnection) -> Vec<String> {
     sqlx::query_scalar(include_str!("audit.sql"))
         .fetch_all(connection)
@@ -28,9 +28,9 @@ async fn the_catalogue_keeps_tenants_apart() {
     .await;
 }
 
-/// Statements are constants; those that are not name the tenant, or what has a graph.
+/// Statements are constants. Those that are not name the tenant, or belong to graphs.
 #[test]
-fn no_other_statement_is_made_of_strings() {
+fn no_other_statement_is_built_from_strings() {
     let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/postgres");
     let (mut folders, mut seen) = (vec![sources], 0);
     while let Some(folder) = folders.pop() {
@@ -45,10 +45,10 @@ fn no_other_statement_is_made_of_strings() {
             let dynamic = text.contains("AssertSqlSafe") || text.contains("QueryBuilder");
             assert!(
                 !dynamic || MADE.iter().any(|of| path.ends_with(of)),
-                "{} makes statements of strings",
+                "{} builds statements from strings",
                 path.display()
             );
         }
     }
-    assert!(seen > 10, "the sources are not where they were");
+    assert!(seen > 10, "the sources have moved");
 }

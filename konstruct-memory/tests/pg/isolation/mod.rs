@@ -1,5 +1,4 @@
-//! The proof that tenants are kept apart: an audit of the catalogue, a probe of what it promises, and mutants that both must
-//! find.
+//! Proof that tenants are separated: an audit of the catalogue, a probe of its guarantees, and mutants that both must find.
 
 mod audit;
 mod mutants;

@@ -1,11 +1,11 @@
-//! Mistakes that somebody may make in a migration: the audit finds every one, and the probe those that it can try.
+//! Possible mistakes in a migration: the audit finds each of them, and the probe those that it can test.
 
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::{audit::audit, probe::probe};
 use crate::database::Database;
 
-/// A mistake, what the audit calls it, and whether the probe finds it too.
+/// A mistake, the finding of the audit, and whether the probe finds it too.
 const MUTANTS: &[(&str, &str, bool)] = &[
     (
         "create table konstruct.notes (tenant uuid not null, n integer, primary key (tenant, n));

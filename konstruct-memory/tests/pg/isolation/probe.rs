@@ -1,4 +1,4 @@
-//! What the catalogue promises, tried: every table, with a row of each of two tenants, as the role that serves.
+//! Probes the guarantees of the catalogue: every table, with a row of each of two tenants, as the serving role.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -7,7 +7,7 @@ use crate::database::Database;
 const ANN: &str = "11111111-1111-1111-1111-111111111111";
 const BOB: &str = "22222222-2222-2222-2222-222222222222";
 
-/// Returns what one tenant can do to another's rows, or not to their own.
+/// Returns what a tenant can do to another's rows, or cannot do to its own.
 pub(super) async fn probe(connection: &mut PgConnection) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant'
@@ -16,7 +16,7 @@ pub(super) async fn probe(connection: &mut PgConnection) -> Vec<String> {
     .fetch_all(&mut *connection)
     .await
     .unwrap();
-    assert!(tables.len() > 15, "where are the tables? {tables:?}");
+    assert!(tables.len() > 15, "missing tables: {tables:?}");
     let mut found = Vec::new();
     for table in &tables {
         for tenant in [ANN, BOB] {
@@ -65,12 +65,12 @@ pub(super) async fn probe(connection: &mut PgConnection) -> Vec<String> {
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Rows(u64),
-    /// By row-level security or for want of the privilege on the table.
+    /// By row-level security, or for lack of the privilege on the table.
     Refused,
     Failed(String),
 }
 
-/// Tries a statement in a context, and undoes it.
+/// Runs a statement in a context, and rolls it back.
 async fn attempt(connection: &mut PgConnection, sql: &str, context: Option<&str>) -> Outcome {
     let mut tx = connection.begin().await.unwrap();
     let context = context.unwrap_or("");
@@ -82,7 +82,7 @@ async fn attempt(connection: &mut PgConnection, sql: &str, context: Option<&str>
     .unwrap();
     let outcome = match run(&mut tx, sql).await {
         Ok(rows) => Outcome::Rows(rows),
-        // The code alone says too little: a schema that may not be used has the same.
+        // The error code is not specific enough: a forbidden schema has the same.
         Err(error)
             if error.contains("row-level security policy")
                 || error.contains("permission denied for table") =>
@@ -103,7 +103,7 @@ async fn run(connection: &mut PgConnection, sql: &str) -> Result<u64, String> {
         .map_err(|error| error.to_string())
 }
 
-/// An insertion of a row with something in every column that needs it.
+/// Returns an insert of a row with values for all required columns.
 async fn row(connection: &mut PgConnection, table: &str, tenant: &str) -> String {
     let columns: Vec<(String, String)> = sqlx::query_as(
         "select a.attname::text, format_type(a.atttypid, null) from pg_attribute a

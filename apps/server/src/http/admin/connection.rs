@@ -65,24 +65,30 @@ async fn add(
             app.directory.connect_or_revive(tenant, id, new).await?
         }
         Confirmation::Confirmed(_) => {
-            let problem = "the token belongs to another account";
+            let problem = "the token belongs to another account; use the token of this account";
             return Err(Problem::field("account", problem));
         }
-        Confirmation::Refused(error) => return Err(refused(&error)),
+        Confirmation::Refused(error) => return Err(vendor_rejection(&error)),
         Confirmation::Unknown(error) => {
-            tracing::warn!(%error, %tenant, connection = %id, "the vendor could not be asked; the connection is pending");
+            tracing::warn!(%error, %tenant, connection = %id, "could not reach the vendor; the connection stays pending");
             app.directory.connect_later(tenant, id, new).await?
         }
     };
     Ok((StatusCode::CREATED, Json(shown(connection))))
 }
 
-/// Names the field that the vendor does not accept. What the vendor says stays in the log.
-fn refused(error: &Error) -> Problem {
-    tracing::info!(%error, "a vendor refuses a new connection");
+/// Names the field that the vendor rejected. The vendor's message is only logged.
+fn vendor_rejection(error: &Error) -> Problem {
+    tracing::info!(%error, "the vendor rejected a new connection");
     match error.kind() {
-        ErrorKind::NotFound => Problem::field("account", "the provider does not know it"),
-        _ => Problem::field("token", "the provider refuses it for this account"),
+        ErrorKind::NotFound => Problem::field(
+            "account",
+            "the provider does not know this account; check the id",
+        ),
+        _ => Problem::field(
+            "token",
+            "the provider rejected this token for the account; check the token and its permissions",
+        ),
     }
 }
 
@@ -98,7 +104,7 @@ async fn remove(
 }
 
 fn shown(connection: directory::Connection) -> Connection {
-    use konstruct_core::ConnectionState as Core;
+    use konstruct_core::directory::ConnectionState as Core;
     let (state, reason, since) = match connection.state {
         Core::Pending => (ConnectionState::Pending, None, None),
         Core::Paused { reason, since } => {

@@ -1,4 +1,4 @@
-//! `/tenants/{tenant}/conversations`: the log, read as turns.
+//! `/tenants/{tenant}/conversations`: the log, presented as turns.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -14,7 +14,8 @@ use axum::{
 };
 use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
 use konstruct_core::{
-    ActorKind, Body, ConversationId, DeliveryState, Error, PersonId, TenantId, Timestamp, TurnId,
+    ConversationId, Error, PersonId, TenantId, Timestamp, TurnId,
+    message::{ActorKind, Body, DeliveryState},
     store::{ConversationCursor, Stored},
     turn::{self, Action, Entry, Event, Input, Outcome, Record},
 };
@@ -60,7 +61,7 @@ async fn list(
     Ok(Json(Page { items, next }))
 }
 
-/// A place in the list of conversations: the time of its last activity in microseconds, and its id.
+/// A position in the list of conversations: the time of its last activity in microseconds, and its id.
 struct Cursor(ConversationCursor);
 
 impl fmt::Display for Cursor {
@@ -73,7 +74,7 @@ impl FromStr for Cursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::invalid("after", "not a cursor");
+        let wrong = || Error::invalid("after", "must be the `next` of a previous page");
         let (micros, id) = text.split_once('.').ok_or_else(wrong)?;
         Ok(Self(ConversationCursor {
             updated_at: Timestamp::from_micros(micros.parse().map_err(|_| wrong())?),
@@ -110,7 +111,7 @@ async fn read(
     }))
 }
 
-/// The humans who were heard.
+/// Returns the people who sent messages.
 fn persons(records: &[Record]) -> Vec<PersonId> {
     let inputs = records.iter().filter_map(|record| match &record.entry {
         Entry::Event(Event::Received(input)) => Some(input),
@@ -159,7 +160,7 @@ async fn replay(
     }))
 }
 
-/// Reads a conversation's log. One that was never begun is one that does not exist.
+/// Returns a conversation's log. An empty log means that the conversation does not exist.
 pub(super) async fn records(
     app: &App,
     tenant: TenantId,
@@ -184,7 +185,7 @@ async fn stored(
     Ok(stored)
 }
 
-/// Cuts a log into its turns.
+/// Splits a log into its turns.
 fn turns(records: &[Record]) -> impl Iterator<Item = &[Record]> {
     records.chunk_by(|one, next| one.turn == next.turn)
 }
@@ -204,7 +205,7 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
             Entry::Event(Event::Started(started)) => {
                 turn.employee_version = started.employee;
             }
-            Entry::Event(Event::Received(input)) => turn.messages.extend(said(input)),
+            Entry::Event(Event::Received(input)) => turn.messages.extend(message_of(input)),
             Entry::Event(Event::Rendered { parts, .. }) => {
                 for part in parts {
                     keys.push((part.key.clone(), turn.messages.len()));
@@ -254,14 +255,14 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
     turn
 }
 
-/// Says how far the message of a delivery key came.
+/// Sets the delivery state of the message with a delivery key.
 fn settle(keys: &[(String, usize)], key: &str, state: &str, messages: &mut [Message]) {
     if let Some((_, at)) = keys.iter().rev().find(|(known, _)| known == key) {
         messages[*at].delivery = Some(state.into());
     }
 }
 
-fn said(input: &Input) -> Option<Message> {
+fn message_of(input: &Input) -> Option<Message> {
     let event = &input.event;
     let text = match &event.body {
         Body::Message { content, .. } | Body::Edited { content, .. } => content.text.clone(),

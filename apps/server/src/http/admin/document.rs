@@ -50,27 +50,32 @@ async fn add(
     Input(new): Input<api::NewDocument>,
 ) -> Result<(StatusCode, Json<Document>), Problem> {
     app.directory.tenant(tenant).await?;
-    let document = read_in(new)?;
+    let document = parse_document(new)?;
     Ok((
         StatusCode::CREATED,
         Json(shown(app.memory.put_document(tenant, document).await?)),
     ))
 }
 
-fn read_in(new: api::NewDocument) -> Result<NewDocument, Error> {
+fn parse_document(new: api::NewDocument) -> Result<NewDocument, Error> {
     let content = match new.content {
         Some(_) if !new.text.is_empty() => {
-            return Err(Error::invalid("content", "`text` is given as well"));
+            return Err(Error::invalid(
+                "content",
+                "must not be set together with `text`",
+            ));
         }
         Some(content) => STANDARD
             .decode(content)
-            .map_err(|_| Error::invalid("content", "is not Base64"))?,
-        None if new.text.trim().is_empty() => return Err(Error::invalid("text", "has no text")),
+            .map_err(|_| Error::invalid("content", "must be Base64"))?,
+        None if new.text.trim().is_empty() => {
+            return Err(Error::invalid("text", "must not be empty"));
+        }
         None => new.text.into_bytes(),
     };
     let expires_at = new.expires_at.map(|at| {
         at.parse()
-            .map_err(|_| Error::invalid("expires_at", "is no RFC 3339 time"))
+            .map_err(|_| Error::invalid("expires_at", "must be an RFC 3339 time"))
     });
     Ok(NewDocument {
         title: new.title,

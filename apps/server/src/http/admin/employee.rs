@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
-    Employee, Error, Language, NanoUsd, OpenSpan, Phrases, TenantId, TurnLimits, Unresolved,
-    WorkingHours,
+    Employee, Error, NanoUsd, TenantId,
+    employee::{OpenSpan, Phrases, TurnLimits, Unresolved, WorkingHours},
+    memory::Language,
 };
 
 use super::{Input, Problem, input::InTenant};
@@ -53,7 +54,7 @@ async fn change(
     read(State(app), InTenant(tenant)).await
 }
 
-/// Has the tenant's texts analysed in the employee's first language.
+/// Sets the tenant's text analysis to the employee's first language.
 async fn analyse(app: &App, tenant: TenantId, employee: &Employee) -> Result<(), Error> {
     let first = employee.languages.first();
     let language = first.and_then(|tag| Language::from_tag(tag));

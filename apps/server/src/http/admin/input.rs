@@ -1,4 +1,4 @@
-//! Ids of paths and pages of lists, each with an error that names the field.
+//! Ids in paths and pages of lists, with errors that name the field.
 
 use std::str::FromStr;
 
@@ -11,16 +11,16 @@ use serde::Deserialize;
 
 use super::Problem;
 
-/// The most items of one page, and how many there are if nothing is said.
+/// The maximum and the default number of items on a page.
 const LARGEST_PAGE: usize = 200;
 const DEFAULT_PAGE: usize = 50;
 
-/// The ids in a path. A text that is no id is a thing that does not exist: the two look the same.
+/// Parses an id in a path. An invalid id is reported like a missing one.
 pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Error::not_found(what).into())
 }
 
-/// The tenant that a path names.
+/// The tenant in a path.
 pub(super) struct InTenant(pub(super) TenantId);
 
 impl<S: Send + Sync> FromRequestParts<S> for InTenant {
@@ -39,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InTenant {
     }
 }
 
-/// Which part of a list.
+/// The requested page of a list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Paging {
     limit: Option<String>,
@@ -64,7 +64,7 @@ impl Paging {
             Some(text) => text
                 .parse()
                 .map(Some)
-                .map_err(|_| Problem::field("after", "must be the `next` of a page before")),
+                .map_err(|_| Problem::field("after", "must be the `next` of a previous page")),
         }
     }
 }
@@ -76,11 +76,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
         let query = Query::<Self>::from_request_parts(parts, state).await;
         query
             .map(|query| query.0)
-            .map_err(|_| Problem::field("limit", "the query cannot be read"))
+            .map_err(|_| Problem::field("limit", "the query string is not valid"))
     }
 }
 
-/// Cuts a sorted list to a page.
+/// Cuts a sorted list to one page.
 pub(super) fn page<T>(
     items: Vec<T>,
     paging: &Paging,

@@ -1,4 +1,4 @@
-//! `/tenants/{tenant}/memory`, and what is learned, missed and forgotten
+//! `/tenants/{tenant}/memory`, and the facts, unanswered questions and erasures
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use axum::{
 };
 use konstruct_admin_api::{self as api, Erasure, Fact, FactSource, MemoryStatus, Unanswered};
 use konstruct_core::{
-    Audience, ChannelRef, ConversationId, Depth, Erase, ErasureReceipt, Error, Facts, PersonId,
-    Remnant, TenantId,
+    Audience, ConversationId, Depth, Erase, Error, PersonId, TenantId,
+    memory::{ChannelRef, ErasureReceipt, Facts, Remnant},
     turn::{Entry, Event},
 };
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::App;
 
-/// How many unanswered questions are listed.
+/// The number of unanswered questions in the list.
 const UNANSWERED: usize = 100;
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -33,7 +33,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         )
 }
 
-/// Returns the routes that may take as long as the store's file takes to be rewritten.
+/// Returns the routes that may have to rewrite the store's file, with its longer time limit.
 pub(super) fn erasures() -> Router<Arc<App>> {
     Router::new().route("/tenants/{tenant}/erasures", post(erase))
 }
@@ -98,7 +98,7 @@ async fn facts(
     Ok(Json(shown))
 }
 
-/// The channel of a conversation, as far as its log tells it.
+/// Returns the channel of a conversation, if its log contains it.
 async fn channel_of(
     app: &App,
     tenant: TenantId,
@@ -114,7 +114,7 @@ async fn channel_of(
     }))
 }
 
-/// The one person of a one-to-one conversation.
+/// Returns the person of a one-to-one conversation.
 async fn person_of(
     app: &App,
     tenant: TenantId,
@@ -124,7 +124,7 @@ async fn person_of(
     let mut records = log.iter().filter_map(|stored| stored.record.as_ref());
     let direct = records.any(|record| {
         matches!(&record.entry, Entry::Event(Event::Started(started))
-            if started.conversation.kind == konstruct_core::ConversationKind::Direct)
+            if started.conversation.kind == konstruct_core::message::ConversationKind::Direct)
     });
     if !direct {
         return Ok(None);
@@ -136,7 +136,7 @@ async fn person_of(
     }))
 }
 
-fn shown(fact: konstruct_core::Fact) -> Fact {
+fn shown(fact: konstruct_core::memory::Fact) -> Fact {
     Fact {
         id: fact.id,
         text: fact.text,
@@ -177,10 +177,10 @@ async fn erase(
         Depth::Logical
     };
     let receipt = app.memory.forget(tenant, what, depth).await?;
-    Ok(Json(told(receipt)))
+    Ok(Json(shown_receipt(receipt)))
 }
 
-fn told(receipt: ErasureReceipt) -> Erasure {
+fn shown_receipt(receipt: ErasureReceipt) -> Erasure {
     let name = |what| match what {
         Remnant::SealedRecords => "sealed_records",
         Remnant::WrappedKeys => "wrapped_keys",

@@ -1,4 +1,4 @@
-//! The admin API, version 1: one file a resource.
+//! The admin API, version 1, with one file per resource.
 
 mod connection;
 mod conversation;
@@ -23,7 +23,7 @@ use axum::{
 use konstruct_core::Secret;
 use subtle::ConstantTimeEq as _;
 
-use super::{Input, Problem, REQUEST, REWRITE, within};
+use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
 use crate::App;
 
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
@@ -36,13 +36,18 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(conversation::routes())
         .merge(question::routes())
         .merge(memory::routes());
-    let api = within(api, REQUEST)
-        .merge(within(memory::erasures(), REWRITE))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is no such resource") })
+    let api = within(api, REQUEST_TIMEOUT)
+        .merge(within(memory::erasures(), REWRITE_TIMEOUT))
+        .fallback(|| async {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "no such resource; see /api/openapi.json for the paths",
+            )
+        })
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "the resource does not take this method",
+                "the resource does not support this method; see /api/openapi.json",
             )
         })
         .layer(from_fn_with_state(Arc::clone(app), authorize));
@@ -54,7 +59,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .nest("/api/v1", api)
 }
 
-/// Lets the operator through, and nobody else.
+/// Admits only requests with the operator's token.
 async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let given = request
         .headers()
@@ -69,7 +74,7 @@ async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) ->
         }
         _ => Problem::new(
             StatusCode::UNAUTHORIZED,
-            "give the operator's token: `Authorization: Bearer …`",
+            "the operator's token is missing or wrong; send it as `Authorization: Bearer …`",
         )
         .into_response(),
     }

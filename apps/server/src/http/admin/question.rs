@@ -1,4 +1,4 @@
-//! `/tenants/{tenant}/questions`: what waits for a person of the business.
+//! `/tenants/{tenant}/questions`: open items that need a person of the business.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use axum::{
 };
 use konstruct_admin_api::{Decided, Decision, DecisionForAll, Page, Question};
 use konstruct_core::{
-    Body, Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, RoutedEvent,
-    SystemClock, TenantId,
+    Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, SystemClock, TenantId,
+    message::{Body, RoutedEvent},
     store::{Accepted, ItemEntry},
     turn::{Entry, Event, ItemId, ItemKind, OpenItem, OpenReason, Record},
 };
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{App, directory::PassedOn};
 
-/// The most records of a question that are read to show it.
+/// The maximum number of a question's records that are read to display it.
 const LARGEST_QUESTION: u64 = 64;
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -44,7 +44,7 @@ async fn list(
         .into_iter()
         .map(passed_on)
         .collect();
-    // A page of the whole list holds no more than a page of each of its two sources.
+    // A page of the merged list needs at most one page of each of its two sources.
     let (limit, after) = (paging.limit()?, paging.after::<String>()?.map(ItemId));
     for entry in app.journal.items(tenant, after, limit + 1).await? {
         questions.push(open_item(&app, tenant, entry).await?);
@@ -68,11 +68,11 @@ async fn decide(
     if send_decision(&app, tenant, entry, &decision.decision).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let message = "this question has been decided already; another answer opens a new one";
+    let message = "this question was already decided; list the questions again";
     Err(Error::new(ErrorKind::Conflict, message).into())
 }
 
-/// Decides about all questions of a kind, such as those that waited too long for a connection.
+/// Decides all questions of a kind, for example those that waited too long for a connection.
 async fn decide_all(
     State(app): State<Arc<App>>,
     InTenant(tenant): InTenant,
@@ -115,7 +115,7 @@ fn check(choices: &[&str], decision: &str) -> Result<(), Problem> {
     ))
 }
 
-/// Has the conversation's worker act on a decision. Returns whether it is the first one about this item.
+/// Sends a decision to the conversation's worker. Returns whether it is the first one for this item.
 async fn send_decision(
     app: &App,
     tenant: TenantId,
@@ -123,10 +123,10 @@ async fn send_decision(
     decision: &str,
 ) -> Result<bool, Problem> {
     let decided = match decision {
-        "arrived" => konstruct_core::Decision::Arrived,
-        "resend" => konstruct_core::Decision::Resend,
-        "answer" => konstruct_core::Decision::Answer,
-        _ => konstruct_core::Decision::Drop,
+        "arrived" => konstruct_core::message::Decision::Arrived,
+        "resend" => konstruct_core::message::Decision::Resend,
+        "answer" => konstruct_core::message::Decision::Answer,
+        _ => konstruct_core::message::Decision::Drop,
     };
     let ItemEntry { conversation, item } = entry;
     let connection = connection_of(app, tenant, conversation, &item).await?;
@@ -134,7 +134,7 @@ async fn send_decision(
     let event = Inbound::new(
         channel.channel,
         channel.account,
-        // A second decision about the same item is the same event: the first one counts.
+        // Repeated decisions about an item are the same event, so the first one counts.
         format!("decision.{}", item.id),
         SystemClock.now(),
         Body::Decision {
@@ -165,7 +165,7 @@ async fn decide_passed_on(
     }
 }
 
-/// Finds an open item: it is the first one after everything that sorts before it.
+/// Finds an open item: it is the first one after all keys that sort before it.
 async fn find(app: &App, tenant: TenantId, key: &str) -> Result<Option<ItemEntry>, Problem> {
     let turn = key.split('.').next().unwrap_or_default();
     let mut after = Some(ItemId(turn.to_owned()));
@@ -184,7 +184,7 @@ async fn find(app: &App, tenant: TenantId, key: &str) -> Result<Option<ItemEntry
     }
 }
 
-/// Returns the connection that a conversation is held through: its latest turns name it.
+/// Returns the connection of a conversation, which its latest turns contain.
 async fn connection_of(
     app: &App,
     tenant: TenantId,
@@ -219,7 +219,7 @@ fn passed_on(question: PassedOn) -> Question {
     }
 }
 
-/// The kinds of questions that an open item can be, and what can be decided about them.
+/// The kinds of open items, and the possible decisions.
 const KINDS: [(&str, &[&str]); 5] = [
     ("unresolved", &["arrived", "resend", "drop"]),
     ("not_delivered", &["resend", "drop"]),
@@ -228,7 +228,7 @@ const KINDS: [(&str, &[&str]); 5] = [
     ("rest", &["drop"]),
 ];
 
-/// What kind of question an open item is, and what can be decided about it.
+/// Returns the kind of an open item and the possible decisions.
 fn choices(item: &OpenItem) -> (&'static str, &'static [&'static str]) {
     KINDS[match &item.kind {
         ItemKind::Send { reason, .. } => match reason {

@@ -1,0 +1,177 @@
+//! Asking the employee directly: a turn of the engine like any other, whose reply is returned.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Workforce, app};
+use crate::{
+    ConversationId, Error, ErrorKind, Inbound, Outgoing, Result, TurnId,
+    message::RoutedEvent,
+    store::{Accepted, Stored},
+    turn::{Action, Entry, Event, FallbackReason, Outcome, Record},
+};
+
+/// How many records are read at once.
+const PAGE: u64 = 64;
+/// How long to wait between two looks at the log, in case another process works on the conversation.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the employee answered.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The text, as Markdown. Empty where the employee said nothing.
+    pub text: String,
+    /// The parts of the reply, with their choices.
+    pub parts: Vec<Outgoing>,
+    /// The conversation, for [`Workforce::transcript`].
+    pub conversation: ConversationId,
+    /// The turn.
+    pub turn: TurnId,
+    /// How the turn ended.
+    pub outcome: Outcome,
+}
+
+impl Answer {
+    /// Returns why the text is one of the employee's fixed sentences instead of an answer; `None` for an answer.
+    pub fn fallback(&self) -> Option<FallbackReason> {
+        match &self.outcome {
+            Outcome::Replied { fallback, .. } => *fallback,
+            _ => None,
+        }
+    }
+}
+
+impl Workforce {
+    /// Asks the employee, and waits for the answer. `person` is your app's id of who asks: the employee remembers each person's
+    /// conversation, and does not reveal one person's conversation to another.
+    ///
+    /// The question is a turn like any other: durable before it is processed, replayable, under the cap, with memory and tools. It is
+    /// processed by [`run`](Self::run) if that is running, otherwise by this call. Questions that one person asks at the same time are
+    /// answered together, as in a chat. There is no time limit beyond the employee's
+    /// [`deadline_secs`](crate::employee::TurnLimits::deadline_secs), after which the answer is a fixed sentence
+    /// ([`Answer::fallback`]).
+    ///
+    /// # Errors
+    /// Those of the store, and [`ErrorKind::NotFound`] where the tenant has no employee.
+    ///
+    /// # Cancel safety
+    /// The question stays accepted if the future is dropped; its answer is in the [`transcript`](Self::transcript).
+    ///
+    /// ```
+    /// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}, SystemClock};
+    /// # use std::sync::Arc;
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let model = ScriptedModel::new(|_| Answer::text("We open at nine."));
+    /// let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+    ///     .model(model)
+    ///     .hire(Employee::builder("Ava").build()?)
+    ///     .build()?;
+    /// let answer = workforce.ask("user-7", "When do you open?").await?;
+    /// assert_eq!(answer.text, "We open at nine.");
+    /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+    /// ```
+    pub async fn ask(&self, person: impl Into<String>, text: impl Into<String>) -> Result<Answer> {
+        self.ask_with(Inbound::message(person, text)).await
+    }
+
+    /// Asks the employee with an event of your own making, for example one with attachments or a fixed id. Its channel and account are
+    /// replaced by those of the built-in channel.
+    ///
+    /// # Errors
+    /// Those of [`ask`](Self::ask), [`ErrorKind::InvalidInput`] for an event without a conversation, and [`ErrorKind::Conflict`] for
+    /// an event that was accepted before.
+    pub async fn ask_with(&self, mut event: Inbound) -> Result<Answer> {
+        self.directory.staff(self.tenant, None).await?;
+        if event.conversation.is_none() {
+            return Err(Error::invalid(
+                "conversation",
+                "the event must belong to one; see Inbound::in_place",
+            ));
+        }
+        event.channel = crate::ChannelKind::APP;
+        event.account = crate::AccountId::default();
+        let mut processed = self.worker.driver().processed();
+        let connection = app::connection();
+        let routed = vec![RoutedEvent { connection, event }];
+        let accepted = self.store.accept(self.tenant, routed).await?;
+        let Some(Accepted::New { conversation, seq }) = accepted.into_iter().next() else {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "id: an event with this id was accepted before",
+            ));
+        };
+        let answered = async {
+            loop {
+                processed.mark_unchanged();
+                if let Some(answer) = self.answer_to(conversation, seq).await? {
+                    return Ok(answer);
+                }
+                // Another process may be the one that works on it.
+                let clock = &self.worker.driver().clock;
+                let look = clock.sleep_until(clock.now() + LOOK);
+                let changed = processed.changed();
+                futures_util::pin_mut!(look, changed);
+                futures_util::future::select(look, changed).await;
+            }
+        };
+        if self.running.is_running() {
+            answered.await
+        } else {
+            self.worker.run_until(answered).await
+        }
+    }
+
+    /// Looks for the end of the turn that an event was input to.
+    async fn answer_to(&self, conversation: ConversationId, seq: u64) -> Result<Option<Answer>> {
+        let summary = self.store.conversation(self.tenant, conversation).await?;
+        let len = summary.map_or(0, |summary| summary.len);
+        let (mut from, mut records) = (len, Vec::<Stored>::new());
+        // The numbers of inputs only ever grow, so the search ends at the first older one.
+        let received = |stored: &Stored| match stored.record.as_deref().map(|record| &record.entry)
+        {
+            Some(Entry::Event(Event::Received(input))) => Some(input.seq),
+            _ => None,
+        };
+        while from > 0 && !records.iter().filter_map(received).any(|own| own <= seq) {
+            let to = from;
+            from = to.saturating_sub(PAGE);
+            let mut page = self.store.read(self.tenant, conversation, from..to).await?;
+            page.append(&mut records);
+            records = page;
+        }
+        let turn = records.iter().find(|stored| received(stored) == Some(seq));
+        let Some(turn) = turn.and_then(|stored| Some(stored.record.as_deref()?.turn)) else {
+            return Ok(None);
+        };
+        let own = records
+            .iter()
+            .filter_map(|stored| stored.record.clone())
+            .filter(|record| record.turn == turn);
+        Ok(answer(&own.collect::<Vec<_>>(), conversation, turn))
+    }
+}
+
+/// Reads the answer from a turn's records; `None` while the turn is open.
+fn answer(records: &[Arc<Record>], conversation: ConversationId, turn: TurnId) -> Option<Answer> {
+    let outcome = records.iter().find_map(|record| match &record.entry {
+        Entry::Action(Action::Finish { outcome }) => Some(outcome.clone()),
+        _ => None,
+    })?;
+    let parts: Vec<Outgoing> = records
+        .iter()
+        .filter_map(|record| match &record.entry {
+            Entry::Event(Event::Rendered { parts, .. }) => Some(parts),
+            _ => None,
+        })
+        .flatten()
+        .map(|part| part.what.clone())
+        .collect();
+    let texts: Vec<&str> = parts.iter().map(|part| part.text.as_str()).collect();
+    Some(Answer {
+        text: texts.join("\n\n"),
+        conversation,
+        turn,
+        outcome,
+        parts,
+    })
+}

@@ -1,0 +1,158 @@
+//! Messages that the employee sends first.
+
+use super::{Workforce, app};
+use crate::{
+    AccountId, ChannelKind, ConversationId, ConversationRef, Error, Inbound, Outgoing, Result,
+    Timestamp,
+    message::{Actor, ActorKind, Body, IdKind, RoutedEvent},
+    store::Accepted,
+};
+
+/// A message that the employee sends without being asked ("proactive message", "business-initiated message"): a reminder, a finished
+/// repair, an approval.
+///
+/// It is sent by the turn engine: durable, in order with the other turns of its conversation, recorded and shown to the model as
+/// said, and at most once. WhatsApp delivers it only within 24 hours of the person's last message; what it refuses becomes an open
+/// item.
+///
+/// ```
+/// use konstruct_core::{ChannelKind, ConversationRef, Proactive};
+///
+/// let ready = Proactive::new(ChannelKind::WHATSAPP, "106540352242922", ConversationRef::direct("491711234567"),
+///     "Your bike is ready.")
+///     .to_person("491711234567")
+///     .with_id("repair-1042-ready");
+/// assert!(format!("{ready:?}").contains("repair-1042-ready"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Proactive {
+    id: String,
+    to: To,
+    person: Option<String>,
+    outgoing: Outgoing,
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Conversation(ConversationId),
+    Place(ChannelKind, AccountId, ConversationRef),
+}
+
+impl Proactive {
+    /// Makes a message to a place of one of the tenant's accounts: a Slack channel, a WhatsApp phone number.
+    pub fn new(
+        channel: ChannelKind,
+        account: impl Into<String>,
+        place: ConversationRef,
+        what: impl Into<Outgoing>,
+    ) -> Self {
+        let account = AccountId(account.into());
+        Self::of(To::Place(channel, account, place), what.into())
+    }
+
+    /// Makes a message to a conversation that exists, such as [`ToolContext::conversation`](crate::tool::ToolContext::conversation).
+    pub fn to_conversation(conversation: ConversationId, what: impl Into<Outgoing>) -> Self {
+        Self::of(To::Conversation(conversation), what.into())
+    }
+
+    fn of(to: To, outgoing: Outgoing) -> Self {
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            to,
+            person: None,
+            outgoing,
+            expires_at: None,
+        }
+    }
+
+    /// Sets the id: a message with an id that was sent before is not sent again. Without it each message has an id of its own.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Names the person that it is for, by the channel's address (`U77`, a phone number in digits), if it is for one person. It is
+    /// sealed to them, so that forgetting them removes it. For a conversation that exists, the person is known already.
+    #[must_use]
+    pub fn to_person(mut self, address: impl Into<String>) -> Self {
+        self.person = Some(address.into());
+        self
+    }
+
+    /// Sets after which time it is no longer sent, for example if the connection was down.
+    #[must_use]
+    pub fn expires_at(mut self, time: Timestamp) -> Self {
+        self.expires_at = Some(time);
+        self
+    }
+}
+
+impl Workforce {
+    /// Has the employee send a message first. When it returns, the message is durable, and [`run`](Self::run) sends it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an account or a conversation that does not exist, also one whose
+    /// person was forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.
+    pub async fn send(&self, message: Proactive) -> Result<Accepted> {
+        if message.outgoing.text.trim().is_empty() {
+            return Err(Error::invalid("text", "must not be empty"));
+        }
+        let (connection, channel, account, place) = match message.to {
+            To::Conversation(id) => {
+                let known = self.store.conversation(self.tenant, id).await?;
+                let known = known.ok_or_else(|| Error::not_found("conversation"))?;
+                let place = known
+                    .place
+                    .ok_or_else(|| Error::not_found("conversation"))?;
+                let channel = self.directory.channel(self.tenant, known.connection);
+                (
+                    known.connection,
+                    channel.await?.kind(),
+                    AccountId::default(),
+                    place,
+                )
+            }
+            To::Place(channel, account, place) => {
+                let connection = self.connection(&channel, &account).await?;
+                (connection, channel, account, place)
+            }
+        };
+        let body = Body::Proactive {
+            outgoing: message.outgoing,
+            expires_at: message.expires_at,
+        };
+        let now = self.worker.driver().clock.now();
+        let sender = Actor {
+            ids: message
+                .person
+                .map(|address| (IdKind::Other, address))
+                .into_iter()
+                .collect(),
+            name: None,
+            kind: ActorKind::System,
+        };
+        let event = Inbound::new(channel, account, message.id, now, body)
+            .in_place(place)
+            .sent_by(sender);
+        let routed = vec![RoutedEvent { connection, event }];
+        let accepted = self.store.accept(self.tenant, routed).await?;
+        let accepted = accepted.into_iter().next();
+        accepted.ok_or_else(|| Error::internal("the store gave no outcome"))
+    }
+
+    /// Returns the tenant's connection of an account.
+    pub(super) async fn connection(
+        &self,
+        channel: &ChannelKind,
+        account: &AccountId,
+    ) -> Result<crate::ConnectionId> {
+        if *channel == ChannelKind::APP {
+            return Ok(app::connection());
+        }
+        let route = self.directory.route(channel, account).await?;
+        let own = route.filter(|route| route.tenant == self.tenant);
+        Ok(own.ok_or_else(|| Error::not_found("account"))?.connection)
+    }
+}
