@@ -133,3 +133,7 @@ pub use self::{
 };
 #[cfg(feature = "testkit")]
 pub use self::{memory::Oracle, seal::SealProbe};
+
+#[cfg(all(doctest, feature = "redb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
