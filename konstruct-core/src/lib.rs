@@ -129,3 +129,7 @@ pub use self::{
     secret::Secret,
     workforce::{Answer, Proactive, Workforce, WorkforceBuilder},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

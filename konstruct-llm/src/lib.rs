@@ -100,3 +100,7 @@ pub use self::price::PriceTable;
 pub use self::telemetry::{CallMetrics, Observed};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{catalog::Catalog, codec::Decoder, http::Timeouts};
+
+#[cfg(all(doctest, feature = "anthropic", feature = "ollama"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
