@@ -74,3 +74,7 @@ pub use self::{
     gateway::{Gateway, GatewayCounts},
     webhook::{Decoded, HttpReply, Received, Webhook, WebhookRequest},
 };
+
+#[cfg(all(doctest, feature = "slack"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

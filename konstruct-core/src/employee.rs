@@ -1,5 +1,7 @@
 //! The AI employee: its role, its tools, its working hours and its limits.
 
+use std::ops::RangeInclusive;
+
 use jiff::{civil::Time, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,7 @@ fn default_fallback() -> String {
 /// Fixed phrases of an employee, in the language of the business.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Phrases {
     /// Sent if the model does not answer in time. The employee answers by itself later.
     pub deferred: String,
@@ -83,6 +86,22 @@ pub struct Phrases {
     pub rest: String,
     /// The label of the button that requests the rest, at most 20 characters.
     pub rest_label: String,
+}
+
+impl Phrases {
+    /// Applies changes to the fields.
+    ///
+    /// ```
+    /// use konstruct_core::employee::Phrases;
+    ///
+    /// let german = Phrases::default().with(|phrases| phrases.rest_label = "Weiterlesen".into());
+    /// assert_eq!(german.rest_label, "Weiterlesen");
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Phrases {
@@ -101,6 +120,7 @@ impl Default for Phrases {
 /// The limits of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TurnLimits {
     /// The most model calls, including failed ones.
     pub model_calls: u32,
@@ -129,6 +149,24 @@ pub struct TurnLimits {
     pub unresolved: Unresolved,
     /// What happens to a message that arrives during a turn.
     pub mid_turn: MidTurn,
+}
+
+impl TurnLimits {
+    /// Applies changes to the fields.
+    ///
+    /// ```
+    /// use konstruct_core::{Employee, employee::TurnLimits};
+    ///
+    /// let patient = TurnLimits::default().with(|limits| limits.deadline_secs = 120);
+    /// let ava = Employee::builder("Ava").limits(patient).build()?;
+    /// assert_eq!(ava.limits.deadline_secs, 120);
+    /// # Ok::<(), konstruct_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for TurnLimits {
@@ -176,7 +214,19 @@ pub enum MidTurn {
 }
 
 /// The working hours of an employee.
+///
+/// ```
+/// use konstruct_core::{Employee, employee::WorkingHours};
+///
+/// let hours = WorkingHours::new("Europe/Berlin")
+///     .open(1..=5, "09:00", "18:00")?
+///     .open(6..=6, "10:00", "14:00")?;
+/// let ava = Employee::builder("Ava").hours(hours).build()?;
+/// assert!(WorkingHours::new("Europe/Berlin").open(1..=5, "9", "18:00").is_err());
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkingHours {
     /// The IANA name of the time zone, such as `Europe/Berlin`.
     pub time_zone: String,
@@ -200,6 +250,39 @@ pub struct OpenSpan {
 }
 
 impl WorkingHours {
+    /// Creates hours without an open day, in an IANA time zone such as `Europe/Berlin`.
+    pub fn new(time_zone: impl Into<String>) -> Self {
+        Self {
+            time_zone: time_zone.into(),
+            open: Vec::new(),
+            closed_message: String::new(),
+        }
+    }
+
+    /// Adds an open span, given as `HH:MM`, on a range of weekdays from 1 (Monday) to 7 (Sunday).
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a time that is not `HH:MM`.
+    pub fn open(mut self, weekdays: RangeInclusive<u8>, from: &str, to: &str) -> Result<Self> {
+        let time = |field: &str, text: &str| {
+            Time::strptime("%H:%M", text).map_err(|error| {
+                Error::invalid(&format!("hours.{field}"), "expected a time as `HH:MM`")
+                    .with_source(error)
+            })
+        };
+        let (from, to) = (time("from", from)?, time("to", to)?);
+        let spans = weekdays.map(|weekday| OpenSpan { weekday, from, to });
+        self.open.extend(spans);
+        Ok(self)
+    }
+
+    /// Sets the reply outside of the working hours.
+    #[must_use]
+    pub fn closed_message(mut self, text: impl Into<String>) -> Self {
+        self.closed_message = text.into();
+        self
+    }
+
     /// Returns whether a time is within the working hours.
     ///
     /// # Errors

@@ -63,6 +63,11 @@
 //! | `static-embed` | no | a built-in embedder, for English |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 
+#![cfg_attr(
+    not(any(feature = "redb", feature = "postgres")),
+    expect(dead_code, reason = "only the stores use it")
+)]
+
 mod extract;
 
 mod chunk;
@@ -71,6 +76,14 @@ mod analyze;
 
 mod bm25;
 
+#[cfg_attr(
+    not(any(feature = "redb", feature = "postgres", feature = "testkit")),
+    expect(
+        unused_imports,
+        unused_macros,
+        reason = "the stores implement the memory traits with them"
+    )
+)]
 mod memory;
 
 mod vector;
@@ -78,9 +91,21 @@ mod vector;
 #[cfg(feature = "static-embed")]
 mod embed;
 
+#[cfg_attr(
+    not(feature = "redb"),
+    expect(unused_imports, reason = "only redb uses all of it")
+)]
+#[cfg_attr(
+    not(any(feature = "redb", test)),
+    expect(dead_code, reason = "only redb uses all of it")
+)]
 mod seal;
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
+#[cfg_attr(
+    not(any(feature = "redb", test)),
+    expect(dead_code, reason = "only redb stores lists of values")
+)]
 mod compact;
 
 #[cfg(any(feature = "redb", feature = "postgres"))]
@@ -108,3 +133,7 @@ pub use self::{
 };
 #[cfg(feature = "testkit")]
 pub use self::{memory::Oracle, seal::SealProbe};
+
+#[cfg(all(doctest, feature = "redb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,16 @@ use super::{Ability, Media, ModelInfo};
 use crate::{Error, ErrorKind, Result};
 
 /// A request to a model.
+///
+/// ```
+/// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
+///
+/// let request = ModelRequest::new("Answer in one word.", [ModelMessage::text(Role::User, "Open today?")])
+///     .with(|request| request.max_tokens = 20);
+/// assert_eq!(request.messages.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModelRequest {
     /// The employee's role and rules, which stay the same from one turn to the next.
     pub system: String,
@@ -48,6 +57,25 @@ pub struct ModelRequest {
 }
 
 impl ModelRequest {
+    /// Creates a request from a system prompt and messages.
+    pub fn new(
+        system: impl Into<String>,
+        messages: impl IntoIterator<Item = ModelMessage>,
+    ) -> Self {
+        Self {
+            system: system.into(),
+            messages: messages.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Applies changes to the fields.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Appends the context and the passages to the last user message, marked as data. A backend calls this before it converts the
     /// request to its wire format. The text before that point stays the same from one turn to the next, so the provider can cache
     /// it, and no text of a person or a document is among the instructions.
@@ -55,11 +83,8 @@ impl ModelRequest {
     /// ```
     /// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
     ///
-    /// let request = ModelRequest {
-    ///     messages: vec![ModelMessage::text(Role::User, "Are you open?")],
-    ///     context: "It is Sunday.".into(),
-    ///     ..ModelRequest::default()
-    /// };
+    /// let request = ModelRequest::new("", [ModelMessage::text(Role::User, "Are you open?")])
+    ///     .with(|request| request.context = "It is Sunday.".into());
     /// let told = request.told();
     /// assert!(told.context.is_empty() && told.messages.len() == 1);
     /// ```

@@ -19,6 +19,7 @@ use crate::{
 ///     .and(Scope::FACTS, 6);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Recall {
     /// The text of the query.
     pub text: String,
@@ -46,6 +47,13 @@ impl Recall {
             explain: false,
             call: format!("embed.{}", Uuid::now_v7()),
         }
+    }
+
+    /// Applies changes to the fields.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Sets the maximum number of hits of the last scope.
@@ -167,6 +175,7 @@ impl BitOr for Scope {
 
 /// A passage that was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Hit {
     /// Where the passage is stored.
     pub source: Source,
@@ -203,6 +212,13 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// Applies changes to the fields.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Creates a hit with only a source, a text and a time.
     pub fn new(source: Source, text: impl Into<String>, at: Timestamp) -> Self {
         Self {

@@ -66,7 +66,16 @@ pub struct Charge {
 }
 
 /// A query of the ledger.
+///
+/// ```
+/// use konstruct_core::store::LedgerQuery;
+///
+/// let first = LedgerQuery::new("2026-11");
+/// let next = first.clone().after(first.limit as u64);
+/// assert_eq!(next.after, 100);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LedgerQuery {
     /// The month of the sums, such as `2026-11`.
     pub month: String,
@@ -76,8 +85,34 @@ pub struct LedgerQuery {
     pub limit: usize,
 }
 
+impl LedgerQuery {
+    /// Creates a query for the sums of a month and the first 100 rows of the ledger.
+    pub fn new(month: impl Into<String>) -> Self {
+        Self {
+            month: month.into(),
+            after: 0,
+            limit: 100,
+        }
+    }
+
+    /// Sets the number after which rows are returned.
+    #[must_use]
+    pub fn after(mut self, number: u64) -> Self {
+        self.after = number;
+        self
+    }
+
+    /// Sets the most rows to return.
+    #[must_use]
+    pub fn limit(mut self, rows: usize) -> Self {
+        self.limit = rows;
+        self
+    }
+}
+
 /// A page of the ledger.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct LedgerPage {
     /// The amount spent in the month.
     pub spent: NanoUsd,
@@ -85,4 +120,15 @@ pub struct LedgerPage {
     pub reserved: NanoUsd,
     /// The rows with their numbers.
     pub rows: Vec<(u64, LedgerRow)>,
+}
+
+impl LedgerPage {
+    /// Creates a page from the sums of a month and numbered rows.
+    pub fn new(spent: NanoUsd, reserved: NanoUsd, rows: Vec<(u64, LedgerRow)>) -> Self {
+        Self {
+            spent,
+            reserved,
+            rows,
+        }
+    }
 }

@@ -33,6 +33,7 @@ pub const ENGINE_VERSION: u16 = 1;
 
 /// One record of a conversation's log. The store assigns its index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// The version of the format, see [`RECORD_VERSION`].
     pub v: u16,
@@ -50,6 +51,25 @@ pub struct Record {
 }
 
 impl Record {
+    /// Creates a record of the current format that is not sealed to anyone.
+    pub fn new(turn: TurnId, at: Timestamp, cause: Cause, entry: Entry) -> Self {
+        Self {
+            v: RECORD_VERSION,
+            turn,
+            at,
+            cause,
+            persons: BTreeSet::new(),
+            entry,
+        }
+    }
+
+    /// Sets the persons that the record is sealed to.
+    #[must_use]
+    pub fn sealed_to(mut self, persons: impl IntoIterator<Item = PersonId>) -> Self {
+        self.persons = persons.into_iter().collect();
+        self
+    }
+
     /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
     pub fn says_something(&self) -> bool {
         matches!(
@@ -630,6 +650,7 @@ impl fmt::Display for ItemId {
 
 /// Something that a turn left for a person, a timer or the customer to settle. It contains no message text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OpenItem {
     /// The item's id. An item that is opened again after an answer gets a new id.
     pub id: ItemId,
@@ -647,6 +668,35 @@ pub struct OpenItem {
     /// When the employee retries the question. `None`: only a person can close the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+}
+
+impl OpenItem {
+    /// Creates an item that only a person can close.
+    pub fn new(
+        id: ItemId,
+        kind: ItemKind,
+        turn: TurnId,
+        record: u64,
+        opened_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            turn,
+            record,
+            opened_at,
+            tries: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Sets how often the employee has retried the question, and when it retries again.
+    #[must_use]
+    pub fn retried(mut self, tries: u32, retry_at: impl Into<Option<Timestamp>>) -> Self {
+        self.tries = tries;
+        self.retry_at = retry_at.into();
+        self
+    }
 }
 
 /// The kind of an open item.

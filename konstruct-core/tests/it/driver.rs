@@ -130,10 +130,7 @@ async fn a_mention_that_arrives_during_the_burst_is_not_lost() {
 #[tokio::test]
 async fn a_burst_outlives_a_short_lease() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
-        employee.limits(TurnLimits {
-            burst_ms: 10_000,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.burst_ms = 10_000))
     });
     office.say("P1", "e1", "hello").await;
     let driver = office.driver().with_lease(Duration::from_secs(3));
@@ -196,10 +193,9 @@ async fn interrupted(mid_turn: MidTurn) -> Office {
         }
     });
     let office = Office::with(Find::Query, model, |employee| {
-        employee.tool("look").limits(TurnLimits {
-            mid_turn,
-            ..limits()
-        })
+        employee
+            .tool("look")
+            .limits(limits().with(|it| it.mid_turn = mid_turn))
     });
     office.say("P1", "e1", "one").await;
     {
@@ -344,10 +340,7 @@ async fn every_outcome_of_a_send_is_handled() {
             Unresolved::Ask
         };
         let office = Office::with(find, says("Hi."), |employee| {
-            employee.limits(TurnLimits {
-                unresolved,
-                ..limits()
-            })
+            employee.limits(limits().with(|it| it.unresolved = unresolved))
         });
         office.channel.plan(fates.clone());
         office.say("P1", "e1", "hello").await;
@@ -380,10 +373,7 @@ async fn every_outcome_of_a_send_is_handled() {
 #[tokio::test]
 async fn a_report_during_downtime_counts() {
     let office = Office::with(Find::Event, says("Hi."), |employee| {
-        employee.limits(TurnLimits {
-            unresolved: Unresolved::Resend,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.unresolved = Unresolved::Resend))
     });
     office.channel.plan([Fate::AnswerLost]);
     office.say("P1", "e1", "hello").await;
@@ -512,10 +502,7 @@ async fn a_model_that_never_answers_times_out() {
     let model =
         ScriptedModel::new(move |_| Answer::Waits(gate.clone(), Box::new(Answer::text(""))));
     let office = Office::with(Find::Query, model, |employee| {
-        employee.limits(TurnLimits {
-            model_calls: 1,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.model_calls = 1))
     });
     office.say("P1", "e1", "hello").await;
     let worker = Worker::new(office.driver());
@@ -667,10 +654,7 @@ async fn a_shutdown_drains_and_begins_no_further_turn() {
     let model =
         ScriptedModel::new(move |_| Answer::Waits(held.clone(), Box::new(Answer::text("Hi."))));
     let office = Office::with(Find::Query, model, |employee| {
-        employee.limits(TurnLimits {
-            mid_turn: MidTurn::Queue,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.mid_turn = MidTurn::Queue))
     });
     for n in 0..20 {
         office

@@ -27,6 +27,7 @@ mod writer;
 
 use std::{
     fmt,
+    fs::File,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -96,6 +97,8 @@ pub struct Redb {
 
 impl Redb {
     /// Opens a file or creates it, with the system's clock and a key ring that is stored in the file.
+    ///
+    /// On Unix, a new file has mode 0600: only its owner can read and write it. An existing file keeps its mode.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if another handle or process has it open, [`ErrorKind::Corrupt`] if it is not a file of this store
@@ -184,7 +187,7 @@ impl RedbBuilder {
         self
     }
 
-    /// Opens a file or creates it.
+    /// Opens a file or creates it: see [`Redb::open`].
     ///
     /// # Errors
     /// As [`Redb::open`].
@@ -195,6 +198,7 @@ impl RedbBuilder {
             builder.set_cache_size(cache);
             builder
         };
+        create_private(&path)?;
         let db = builder().create(&path).map_err(stored)?;
         let file = path.clone();
         // A missing file must not be replaced by an empty one.
@@ -365,6 +369,17 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| Error::internal("a read panicked or was cancelled").with_source(error))?
+}
+
+/// Creates an empty file that only its owner can read and write, unless there is a file already.
+fn create_private(path: &Path) -> Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let created = options.open(path);
+    created.map_err(|error| stored(::redb::Error::Io(error)))?;
+    Ok(())
 }
 
 /// Converts redb's errors.

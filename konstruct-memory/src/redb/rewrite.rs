@@ -16,7 +16,7 @@ use konstruct_core::{Error, Result};
 use tokio::sync::oneshot;
 
 use super::{
-    Shared,
+    Shared, create_private,
     keys::{self, META, Table},
     snapshot::{Rows as _, Snapshot},
     stored,
@@ -166,6 +166,8 @@ impl Fresh {
             return memory.map(Self).map_err(stored);
         };
         clean(path)?;
+        // Private until it has the permissions of the other file.
+        create_private(&beside(path))?;
         let fresh = builder.create(beside(path)).map_err(stored)?;
         let kept = fs::metadata(path).map_err(failed)?.permissions();
         fs::set_permissions(beside(path), kept).map_err(failed)?;

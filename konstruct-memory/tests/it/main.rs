@@ -20,6 +20,8 @@ mod learn;
 #[cfg(feature = "testkit")]
 mod memory;
 mod paid;
+#[cfg(unix)]
+mod permissions;
 mod rows;
 mod seal;
 mod store;
