@@ -29,6 +29,25 @@ pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 ///   the provider delivers the events again.
 /// * Events of unknown accounts are answered with 200, counted and dropped: after errors the provider would disable the webhook
 ///   for every tenant.
+///
+/// ```
+/// use konstruct_channels::{Gateway, SlackWebhook, WebhookRequest};
+/// use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
+/// # use konstruct_core::testkit::{Answer, ReferenceStore, ScriptedModel};
+/// # use std::sync::Arc;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .hire(Employee::builder("Ava").build()?)
+/// #     .build()?;
+/// let webhook = SlackWebhook::new(Secret::new("signing secret"))?;
+/// let gateway = Gateway::of(&workforce).with(ChannelKind::SLACK, webhook);
+/// // Without axum: hand it each request and send its reply.
+/// let unsigned = WebhookRequest::post(r#"{"type":"event_callback"}"#);
+/// let reply = gateway.handle(&ChannelKind::SLACK, &unsigned).await;
+/// assert_eq!(reply.status, 401);
+/// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Gateway {
     directory: Arc<dyn Directory>,

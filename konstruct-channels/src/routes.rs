@@ -17,6 +17,21 @@ use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 /// Returns the routes to configure at Slack and Meta: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
 /// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`. They accept bodies up to the gateway's limit, regardless of the
 /// app's own limit.
+///
+/// ```
+/// use konstruct_channels::{Gateway, SlackWebhook, routes};
+/// use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
+/// # use konstruct_core::testkit::{Answer, ReferenceStore, ScriptedModel};
+/// # use std::sync::Arc;
+/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .hire(Employee::builder("Ava").build()?)
+/// #     .build()?;
+/// let webhook = SlackWebhook::new(Secret::new("signing secret"))?;
+/// let gateway = Gateway::of(&workforce).with(ChannelKind::SLACK, webhook);
+/// let app: axum::Router = axum::Router::new().merge(routes(gateway.into()));
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router<S> {
     Router::new()
         .route("/webhooks/slack/events", post(slack))

@@ -13,6 +13,34 @@ use sha2::{Digest as _, Sha256};
 /// * Decoding is total: any verified bytes yield events, never a panic and never an error. Unknown events become
 ///   [`Body::Unsupported`](konstruct_core::message::Body::Unsupported).
 /// * The same bytes yield the same events with the same ids at every delivery.
+///
+/// ```
+/// use konstruct_channels::{HttpReply, Received, Webhook, WebhookRequest};
+/// use konstruct_core::{AccountId, ChannelKind, Inbound, Timestamp};
+///
+/// /// A webhook that is authenticated by a shared token and carries one text.
+/// #[derive(Debug)]
+/// struct Notes;
+///
+/// impl Webhook for Notes {
+///     fn receive(&self, request: &WebhookRequest, now: Timestamp) -> Received {
+///         if request.header("x-token") != Some("secret") {
+///             return Received::Rejected(HttpReply::empty(401));
+///         }
+///         let text = String::from_utf8_lossy(request.body()).into_owned();
+///         let id = request.header("x-id").unwrap_or_default();
+///         let event = Inbound::message("visitor", text)
+///             .on(ChannelKind::new("notes"), AccountId("shop".into()))
+///             .with_id(id)
+///             .at(now);
+///         Received::Events(vec![event].into(), HttpReply::empty(200))
+///     }
+/// }
+///
+/// let now = Timestamp::from_secs(1_794_657_600);
+/// let rejected = Notes.receive(&WebhookRequest::post("hello"), now);
+/// assert!(matches!(rejected, Received::Rejected(reply) if reply.status == 401));
+/// ```
 pub trait Webhook: fmt::Debug + Send + Sync + 'static {
     /// Verifies and decodes a request received at `now`.
     fn receive(&self, request: &WebhookRequest, now: Timestamp) -> Received;

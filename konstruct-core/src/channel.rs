@@ -22,6 +22,54 @@ use crate::{
 /// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that no request of this connection will succeed until its
 ///   credentials or its account are repaired. [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) concerns one place or one
 ///   recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) includes the time to wait, if the provider reports it.
+///
+/// ```
+/// use konstruct_core::{
+///     Channel, ChannelKind, Outgoing, Result, async_trait, bytes::Bytes,
+///     channel::{Capabilities, Find, FindQuery, Op, Receipt}, message::Attachment, outgoing::Rendered,
+/// };
+/// # use konstruct_core::{Error, ErrorKind};
+///
+/// /// A channel that writes to the terminal.
+/// #[derive(Debug)]
+/// struct Terminal(Capabilities);
+///
+/// #[async_trait]
+/// impl Channel for Terminal {
+///     fn kind(&self) -> ChannelKind {
+///         ChannelKind::new("terminal")
+///     }
+///
+///     fn capabilities(&self) -> &Capabilities {
+///         &self.0
+///     }
+///
+///     fn render(&self, outgoing: &Outgoing, max_parts: usize) -> Rendered {
+///         Rendered::plain(outgoing, self.0.max_text, max_parts)
+///     }
+///
+///     async fn perform(&self, op: Op) -> Result<Receipt> {
+///         match op {
+///             Op::Send { key, outgoing, .. } => {
+///                 println!("{}", outgoing.text);
+///                 Ok(Receipt { message: Some(key) })
+///             }
+///             Op::Progress { .. } | Op::MarkRead { .. } => Ok(Receipt::default()),
+///         }
+///     }
+///
+///     async fn find(&self, _: FindQuery) -> Result<Option<Receipt>> {
+///         Err(Error::new(ErrorKind::Unsupported, "a terminal cannot be searched"))
+///     }
+///
+///     async fn fetch_media(&self, _: &Attachment, _: u64) -> Result<Bytes> {
+///         Err(Error::new(ErrorKind::Unsupported, "a terminal has no media"))
+///     }
+/// }
+///
+/// let terminal = Terminal(Capabilities::new(Find::None, 80));
+/// assert_eq!(terminal.render(&"word ".repeat(20).into(), 5).parts.len(), 2);
+/// ```
 #[async_trait]
 pub trait Channel: fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of channel.

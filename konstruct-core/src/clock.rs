@@ -13,6 +13,17 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 /// A point in time, in microseconds since 1970-01-01 UTC. Slack's `ts` has the same precision.
+///
+/// ```
+/// use std::time::Duration;
+/// use konstruct_core::Timestamp;
+///
+/// let opened: Timestamp = "2026-11-30T10:00:00Z".parse()?;
+/// let closed = opened + Duration::from_secs(8 * 60 * 60);
+/// assert_eq!(closed.since(opened), Duration::from_secs(28_800));
+/// assert_eq!(closed.to_string(), "2026-11-30T18:00:00Z");
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

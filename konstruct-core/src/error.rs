@@ -6,6 +6,15 @@ use std::{error::Error as StdError, fmt, time::Duration};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of an error, which tells a caller how to react.
+///
+/// ```
+/// use konstruct_core::{Employee, ErrorKind};
+///
+/// let error = Employee::builder("").build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+/// assert_eq!(error.field(), Some("name"));
+/// assert!(!error.is_transient(), "repeating it cannot help");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -13,6 +13,13 @@ use crate::{
 };
 
 /// A kind of channel: `slack`, `whatsapp`, or the name of your own channel.
+///
+/// ```
+/// use konstruct_core::ChannelKind;
+///
+/// assert_eq!(ChannelKind::SLACK.as_str(), "slack");
+/// assert_eq!(ChannelKind::new("slack"), ChannelKind::SLACK);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ChannelKind(Cow<'static, str>);
@@ -336,6 +343,14 @@ pub struct RoutedEvent {
 }
 
 /// A place in a channel where messages are exchanged, as the channel identifies it. Replies are sent to it.
+///
+/// ```
+/// use konstruct_core::{ConversationRef, message::ConversationKind};
+///
+/// let direct = ConversationRef::direct("491711234567");
+/// assert_eq!(direct.kind, ConversationKind::Direct);
+/// assert_eq!(direct.key(), "491711234567");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConversationRef {
     /// The channel's id of the place: a Slack channel or a WhatsApp user.

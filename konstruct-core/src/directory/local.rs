@@ -36,7 +36,7 @@ use crate::{
 /// directory.change(acme, |ava| ava.persona = "formal".into())?;
 /// let after = directory.staff(acme, None).await?;
 /// assert_eq!(after.employee.persona, "formal");
-/// The version that an open turn began with is still available.
+/// // The version that an open turn began with is still available.
 /// let pinned = directory.staff(acme, Some(before.version)).await?;
 /// assert_eq!(pinned.employee, before.employee);
 /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();

@@ -55,7 +55,7 @@ pub struct Route {
 ///     }
 ///
 ///     async fn staff(&self, tenant: TenantId, version: Option<u32>) -> Result<Staff> {
-/// There is one version only. A change would need a new version, and open turns would still need the old one.
+///         // There is one version only. A change would need a new version, and open turns would still need the old one.
 ///         let row = self.rows.iter().find(|row| row.0 == tenant && version.is_none_or(|version| version == 1));
 ///         let row = row.ok_or_else(|| Error::not_found("employee"))?;
 ///         Ok(Staff {

@@ -20,6 +20,37 @@ use crate::{Result, memory::Language};
 ///   [`Embedder::id`] is the same.
 /// * Requests that cost money call [`EmbedContext::reserve`] before each request to a provider, and the budget's
 ///   [`settle`](crate::limit::Budget::settle) after it.
+///
+/// ```
+/// use konstruct_core::{Embedder, Result, async_trait, embed::EmbedContext};
+///
+/// /// Counts letters: enough to see what the trait asks for.
+/// #[derive(Debug)]
+/// struct Letters;
+///
+/// #[async_trait]
+/// impl Embedder for Letters {
+///     fn id(&self) -> &str {
+///         "example/letters"
+///     }
+///
+///     fn dim(&self) -> usize {
+///         26
+///     }
+///
+///     async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+///         let vector = |text: &&str| {
+///             let mut counts = vec![0.0; 26];
+///             for letter in text.bytes().filter(u8::is_ascii_lowercase) {
+///                 counts[usize::from(letter - b'a')] += 1.0;
+///             }
+///             counts
+///         };
+///         Ok(texts.iter().map(vector).collect())
+///     }
+/// }
+/// assert_eq!(Letters.dim(), 26);
+/// ```
 #[async_trait]
 pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     /// Returns the id under which vectors are stored: `provider/model`, and anything else that changes the vectors.

@@ -17,6 +17,25 @@ use crate::{
 ///
 /// A store is opened with its embedder and usually contains the ledger too, so the payer is set later with
 /// [`PaidEmbedder::pay_from`]. Before that, and after the store or the directory was dropped, nothing is embedded.
+///
+/// ```
+/// use std::sync::Arc;
+/// use konstruct_core::{Embedder, Result, async_trait, embed::{EmbedContext, PaidEmbedder}};
+/// # #[derive(Debug)]
+/// # struct Paying;
+/// # #[async_trait]
+/// # impl Embedder for Paying {
+/// #     fn id(&self) -> &str { "openai/text-embedding-3-small" }
+/// #     fn dim(&self) -> usize { 1 }
+/// #     async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+/// #         Ok(vec![vec![1.0]; texts.len()])
+/// #     }
+/// # }
+///
+/// // `OpenAiEmbedder` of konstruct-llm, for example. Open the store with it, and pass it to `WorkforceBuilder::pay_for`.
+/// let embedder = Arc::new(PaidEmbedder::new(Arc::new(Paying)));
+/// assert_eq!(embedder.id(), "openai/text-embedding-3-small");
+/// ```
 #[derive(Debug)]
 pub struct PaidEmbedder {
     embedder: Arc<dyn Embedder>,

@@ -37,6 +37,43 @@ use crate::Result;
 /// * The model is shown the request's context and passages, see [`ModelRequest::told`].
 /// * A backend that makes a single attempt ignores [`CallContext::budget`]; its caller pays. A backend that makes several, such
 ///   as a pool, pays for each.
+///
+/// ```
+/// use konstruct_core::{
+///     LlmBackend, Result, TenantId, async_trait, futures_util::{StreamExt as _, stream},
+///     llm::{BlockKind, CallContext, Finish, LlmBackendExt as _, ModelEvent, ModelInfo, ModelRequest, ModelStream},
+/// };
+///
+/// /// A model that always gives the same answer.
+/// #[derive(Debug)]
+/// struct Fixed(ModelInfo);
+///
+/// #[async_trait]
+/// impl LlmBackend for Fixed {
+///     fn describe(&self) -> &ModelInfo {
+///         &self.0
+///     }
+///
+///     async fn stream(&self, request: ModelRequest, _: &CallContext) -> Result<ModelStream> {
+///         request.check(&self.0)?;
+///         let events = [
+///             ModelEvent::Start { id: "1".into(), model: self.0.model.clone() },
+///             ModelEvent::BlockStart { index: 0, kind: BlockKind::Text },
+///             ModelEvent::Text { index: 0, delta: "Hello.".into() },
+///             ModelEvent::BlockEnd { index: 0 },
+///             ModelEvent::Finish(Finish::Stop),
+///         ];
+///         Ok(stream::iter(events.map(Ok)).boxed())
+///     }
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let model = Fixed(ModelInfo::new("fixed", "one"));
+/// let call = CallContext::new(TenantId::new(), "call-1", std::time::Duration::from_secs(30));
+/// let answer = model.complete(ModelRequest::default(), &call).await?;
+/// assert_eq!(answer.text(), "Hello.");
+/// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait LlmBackend: fmt::Debug + Send + Sync + 'static {
     /// Describes the model.

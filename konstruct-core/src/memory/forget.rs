@@ -7,6 +7,24 @@ use serde::{Deserialize, Serialize};
 use crate::{ConversationId, PersonId, Timestamp};
 
 /// What to erase.
+///
+/// ```
+/// # use std::sync::Arc;
+/// use konstruct_core::{ChannelKind, Depth, Erase};
+/// # use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .hire(Employee::builder("Ava").build()?)
+/// #     .build()?;
+/// workforce.ask("user-7", "My address is 4 Mill Lane.").await?;
+/// let person = workforce.person(&ChannelKind::APP, "user-7").await?.expect("they wrote");
+/// let receipt = workforce.forget(Erase::Person { person }, Depth::Logical).await?;
+/// assert!(receipt.records > 0);
+/// assert_eq!(workforce.person(&ChannelKind::APP, "user-7").await?, None);
+/// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]

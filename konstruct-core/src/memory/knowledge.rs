@@ -47,6 +47,14 @@ pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A document to add.
+///
+/// ```
+/// use konstruct_core::{DocumentFormat, NewDocument};
+///
+/// let faq = "## Opening hours\nTuesday to Saturday, 10 to 18.";
+/// let document = NewDocument::new("FAQ", DocumentFormat::Markdown, faq);
+/// assert_eq!(document.title, "FAQ");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDocument {
     /// The title, 1 to 200 characters. Answers cite it as their source.

@@ -97,6 +97,14 @@ impl ChannelRef {
 /// An audience names the channel by the provider's id. The first message of a thread therefore sees its channel, and no log has
 /// to be read to determine what is visible. A channel is *direct* for a person if all of its conversations are one-to-one and no
 /// other human has written in it.
+///
+/// ```
+/// use konstruct_core::{Audience, PersonId, Recall, memory::Scope};
+///
+/// // What everybody may see, for example to test a document.
+/// let public = Recall::new("When are you open?", Audience::Tenant, Scope::KNOWLEDGE);
+/// assert_eq!(public.scopes.len(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Audience {

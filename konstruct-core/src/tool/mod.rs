@@ -35,6 +35,30 @@ pub enum Effect {
 /// # Contract
 /// A call of an [`Effect::Idempotent`] tool may be repeated with the same key, and must then have no further effect. A call of an
 /// [`Effect::Once`] tool is made at most once.
+///
+/// ```
+/// use konstruct_core::tool::{Effect, Tool, ToolContext, ToolError, function};
+/// # use konstruct_core::{ConversationId, TenantId, TurnId};
+///
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct Order { number: String }
+///
+/// async fn status(call: ToolContext, order: Order) -> Result<String, ToolError> {
+///     if order.number.is_empty() {
+///         return Err(ToolError::new("ask for the order number"));
+///     }
+///     Ok(format!("{} was shipped", order.number))
+/// }
+///
+/// let tool = function("status", "Finds an order.", Effect::Read, status);
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let call = ToolContext::new(TenantId::new(), ConversationId::from_bytes([1; 16]), TurnId::new(), "key");
+/// let result = tool.call(&call, serde_json::json!({ "number": "B-1042" })).await?;
+/// assert_eq!(result, "B-1042 was shipped");
+/// let refused = tool.call(&call, serde_json::json!({ "number": "" })).await.unwrap_err();
+/// assert_eq!(refused.for_model(), "ask for the order number");
+/// # Ok::<(), ToolError>(()) }).unwrap();
+/// ```
 #[async_trait]
 pub trait Tool: fmt::Debug + Send + Sync + 'static {
     /// Describes the tool to the model.

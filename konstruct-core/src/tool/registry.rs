@@ -6,6 +6,20 @@ use super::Tool;
 use crate::{Error, ErrorKind, Result, llm::ToolSpec};
 
 /// All tools by name. Each employee has a list of the tools that it may use.
+///
+/// ```
+/// use konstruct_core::tool::{Effect, ToolContext, ToolError, Toolbox, function};
+/// # #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// # struct Nothing {}
+/// # async fn hours(_: ToolContext, _: Nothing) -> Result<String, ToolError> { Ok("ten to six".into()) }
+///
+/// let hours = function("hours", "Returns the opening hours.", Effect::Read, hours);
+/// let tools = Toolbox::builder().tool(hours).build()?;
+/// assert_eq!(tools.names().collect::<Vec<_>>(), ["hours"]);
+/// // An employee may use only what is granted to it.
+/// assert!(tools.granted(&[], "hours").is_none());
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Toolbox {
     tools: BTreeMap<String, Arc<dyn Tool>>,

@@ -14,6 +14,20 @@ use crate::{
 };
 
 /// Builds a [`Workforce`].
+///
+/// ```
+/// use std::time::Duration;
+/// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+/// # use std::sync::Arc;
+/// # let store = ReferenceStore::new(Arc::new(konstruct_core::SystemClock));
+///
+/// let workforce = Workforce::builder_on(store)
+///     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+///     .hire(Employee::builder("Ava").build()?)
+///     .drain(Duration::from_secs(30))
+///     .build()?;
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct WorkforceBuilder {
     tenant: TenantId,

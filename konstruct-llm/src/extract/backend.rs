@@ -28,6 +28,26 @@ const UNKNOWN: &str = "I don't know: I only answer from the business's own docum
 /// It needs no account and no network and costs nothing. Use it to try Konstruct out, and as a fallback when no model is
 /// available. It never adds to the documents, and every answer ends with its source. If a tool called `pass_on` is granted
 /// (arguments `{"question": string}`), it offers to forward an unanswered question to the team, and calls the tool after a yes.
+///
+/// ```
+/// use std::time::Duration;
+/// use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, Passage, Role}};
+/// use konstruct_llm::Extract;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let passage = Passage {
+///     source: "FAQ › Opening hours".into(),
+///     title: "Opening hours".into(),
+///     text: "We are open from 10 to 18.".into(),
+///     confidence: 0.9,
+/// };
+/// let request = ModelRequest::new("", [ModelMessage::text(Role::User, "When are you open?")])
+///     .with(|request| request.passages.push(passage));
+/// let call = CallContext::new(TenantId::new(), "call-1", Duration::from_secs(5));
+/// let answer = Extract::new().complete(request, &call).await?;
+/// assert!(answer.text().contains("10 to 18"));
+/// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Extract {
     info: ModelInfo,

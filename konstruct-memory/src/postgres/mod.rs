@@ -46,6 +46,25 @@ use crate::memory::{MemoryEmbedder, TenantQueue};
 ///   rows. The connecting role must not be able to bypass it.
 /// * Content is sealed before it is sent: the database, its log and its backups contain no plain text of a person.
 /// * Its futures need a tokio runtime.
+///
+/// ```no_run
+/// use konstruct_core::{Employee, Secret, Workforce};
+/// use konstruct_memory::{KeyRing, Postgres};
+/// # use konstruct_core::LlmBackend;
+/// # async fn start(model: impl LlmBackend) -> konstruct_core::Result<()> {
+///
+/// let (owner, worker) = (Secret::new("postgres://owner@db/ava"), Secret::new("postgres://worker@db/ava"));
+/// Postgres::migrate(&owner).await?;
+/// let store = Postgres::builder(worker)
+///     .key_ring(KeyRing::parse("2026:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")?)
+///     .connect()
+///     .await?;
+/// let workforce = Workforce::builder(store)
+///     .model(model)
+///     .hire(Employee::builder("Ava").build()?)
+///     .build()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Postgres {
     inner: Arc<Inner>,

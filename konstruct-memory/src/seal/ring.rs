@@ -17,7 +17,6 @@ const FIELD: &str = "key ring";
 ///
 /// To rotate, add a new key at the front, rewrap, and remove the old key. Sealed data is not touched. Destroyed data becomes
 /// unrecoverable even from backups when the ring's key of that time is gone. The keys do not print.
-/// destroyed is final when the ring's key of that time is gone too. It does not print its keys.
 ///
 /// ```
 /// use konstruct_memory::KeyRing;
