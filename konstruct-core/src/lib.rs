@@ -78,8 +78,8 @@
 //! * **Keys are explicit.** A backend uses the key that it was created with, and a pool chooses by tenant for each call. There is no
 //!   fallback to the environment.
 //! * **Ids are unique everywhere.** They are UUIDs (version 7, or keyed hashes of the provider's ids) with a prefix for their type.
-//! * **Cancelling is safe.** Dropping the future of [`Workforce::run`] has the effect of a crash: the next start continues where the log ends,
-//!   and no effect starts after the drop.
+//! * **Cancelling is safe.** Dropping the future of [`Workforce::run`] has the effect of a crash: the next start continues where the
+//!   log ends, and no effect starts after the drop.
 //! * **Your types stay yours.** Types of `async_trait`, `bytes`, `futures_util`, `jiff`, `schemars` and `serde_json` that appear in
 //!   signatures are re-exported. No type of reqwest or of a database does.
 
