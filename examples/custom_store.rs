@@ -14,14 +14,16 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Document, Erase, Error, ErrorKind, Hit, NewDocument, Result, TenantId, Timestamp,
+    Document, DocumentFormat, Employee, Erase, Error, ErrorKind, Hit, NewDocument, Result,
+    SystemClock, TenantId, Timestamp, Workforce,
     memory::{
         Candidate, ItemChange, ItemKey, ItemStore, Mark, PassageSearch, Question, Remembered,
         ScanMemory, Section, Signals,
     },
     testkit::{MEMORY_CASES, MemorySubject, ReferenceStore, VirtualClock, memory_suite},
 };
-use konstruct_memory::{chunks, read_document, terms};
+use konstruct_llm::Extract;
+use konstruct_memory::{Redb, chunks, read_document, terms};
 
 /// The tables of the database. These are in memory, and have the columns that yours would have.
 #[derive(Debug, Default)]
@@ -154,7 +156,7 @@ impl PassageSearch for WordSearch {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
+async fn main() -> Result<()> {
     memory_suite(async || {
         let clock = VirtualClock::new(Timestamp::from_secs(1_794_657_600));
         let store = Arc::new(ReferenceStore::new(Arc::new(clock.clone())));
@@ -172,4 +174,26 @@ async fn main() {
     })
     .await;
     println!("The memory passes all {} cases.", MEMORY_CASES.len());
+
+    // In an app: the conversations are in redb, and what the employee remembers is in your tables.
+    let redb = Redb::in_memory()?;
+    let memory = ScanMemory::new(
+        Arc::new(redb.clone()),
+        Arc::new(Tables::default()),
+        Arc::new(WordSearch),
+        Arc::new(SystemClock),
+    );
+    let workforce = Workforce::builder_on(redb)
+        .memory(memory)
+        .model(Extract::new())
+        .hire(Employee::builder("Ava").build()?)
+        .build()?;
+    let faq = "## Opening hours\nWe are open Tuesday to Saturday, 10 to 18.";
+    workforce
+        .teach(NewDocument::new("FAQ", DocumentFormat::Markdown, faq))
+        .await?;
+    let answer = workforce.ask("you", "When are you open?").await?;
+    println!("Ava: {}", answer.text);
+    assert!(answer.text.contains("Tuesday to Saturday"));
+    Ok(())
 }

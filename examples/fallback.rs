@@ -32,11 +32,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .deployment(Deployment::new("second", second).fallback(1))
         .build()?;
 
-    let request = ModelRequest {
-        messages: vec![ModelMessage::text(Role::User, "When are you open?")],
-        max_tokens: 100,
-        ..ModelRequest::default()
-    };
+    let request = ModelRequest::default().with(|it| {
+        it.messages = vec![ModelMessage::text(Role::User, "When are you open?")];
+        it.max_tokens = 100;
+    });
     let budget = Arc::new(LocalBudget::new(None));
     let call = CallContext::new(TenantId::new(), "call-1", Duration::from_secs(30))
         // Nothing is shown before the answer is whole.

@@ -1,12 +1,10 @@
-//! A front desk in your own app: Slack events in, one tool of yours, redb underneath.
+//! Slack and WhatsApp in an axum app of your own, with one tool, on redb.
 
-use std::{env::var, error::Error, sync::Arc};
+use std::env::var;
 
-use konstruct_channels::{Gateway, Slack, SlackWebhook, routes};
+use konstruct_channels::{Gateway, Slack, SlackWebhook, WhatsApp, WhatsAppWebhook, routes};
 use konstruct_core::tool::{Effect, ToolContext, ToolError, function};
-use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
-use konstruct_llm::Ollama;
-use konstruct_memory::Redb;
+use konstruct_core::{ChannelKind, Employee, Secret, Workforce};
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 struct Order {
@@ -18,25 +16,36 @@ async fn status(_: ToolContext, order: Order) -> Result<String, ToolError> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let slack = Slack::builder(Secret::new(var("SLACK_BOT_TOKEN")?));
-    let webhook = SlackWebhook::new(Secret::new(var("SLACK_SIGNING_SECRET")?))?;
-    let ava = Employee::builder("Ava").role("front desk of Acme Bikes");
-    let workforce = Workforce::builder(Redb::open("ava.redb")?)
-        .model(Ollama::new("llama3.2").base_url(var("OLLAMA_HOST")?))
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let secret = |name| var(name).map(Secret::new);
+    let (team, number) = (var("SLACK_TEAM_ID")?, var("WHATSAPP_PHONE_NUMBER_ID")?);
+    let slack = Slack::builder(secret("SLACK_BOT_TOKEN")?).api_url(var("SLACK_API_URL")?);
+    let whatsapp = WhatsApp::builder(&number, secret("WHATSAPP_ACCESS_TOKEN")?);
+    let ava = Employee::builder("Ava")
+        .role("front desk of Acme Bikes")
+        .tool("status");
+    let workforce = Workforce::builder(konstruct_memory::Redb::open("ava.redb")?)
+        .model(konstruct_llm::Ollama::new("llama3.2").base_url(var("OLLAMA_HOST")?))
         .tool(function("status", "Finds an order.", Effect::Read, status))
-        .channel(
-            var("SLACK_TEAM_ID")?,
-            slack.api_url(var("SLACK_API_URL")?).build()?,
-        )
-        .hire(ava.tool("status").build()?)
+        .channel(team, slack.build()?)
+        .channel(number, whatsapp.api_url(var("GRAPH_API_URL")?).build()?)
+        .hire(ava.build()?)
         .build()?;
-    let (directory, store) = (workforce.directory(), workforce.store());
-    let gateway = Gateway::new(directory, store, Arc::new(SystemClock));
-    let routes = routes(Arc::new(gateway.with(ChannelKind::SLACK, webhook)));
+    let (app, verify) = (
+        secret("WHATSAPP_APP_SECRET")?,
+        secret("WHATSAPP_VERIFY_TOKEN")?,
+    );
+    let gateway = Gateway::of(&workforce)
+        .with(
+            ChannelKind::SLACK,
+            SlackWebhook::new(secret("SLACK_SIGNING_SECRET")?)?,
+        )
+        .with(ChannelKind::WHATSAPP, WhatsAppWebhook::new(app, verify)?);
+    let app = axum::Router::new().merge(routes(gateway.into()));
     let listener = tokio::net::TcpListener::bind(var("LISTEN")?).await?;
-    tokio::spawn(async { axum::serve(listener, routes).await });
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
-    workforce.run(stop).await;
+    tokio::spawn(async { axum::serve(listener, app).await });
+    workforce
+        .run(async { drop(tokio::signal::ctrl_c().await) })
+        .await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use konstruct_core::{
     id::WorkerId,
     message::RoutedEvent,
     store::{Append, ClaimRequest, Mailbox as _},
-    turn::{Action, Cause, Entry, Event, Outcome, RECORD_VERSION, Record, SilenceReason},
+    turn::{Action, Cause, Entry, Event, Outcome, Record, SilenceReason},
 };
 use konstruct_memory::Redb;
 
@@ -77,14 +77,7 @@ fn said(number: u64, connection: ConnectionId) -> Vec<RoutedEvent> {
 /// Returns a turn with a large tool result.
 fn turn(at: Timestamp) -> Vec<Record> {
     let turn = TurnId::new();
-    let record = |cause, entry| Record {
-        v: RECORD_VERSION,
-        turn,
-        at,
-        cause,
-        persons: Default::default(),
-        entry,
-    };
+    let record = |cause, entry| Record::new(turn, at, cause, entry);
     vec![
         record(
             Cause::Vendor,

@@ -37,11 +37,10 @@ impl Staffed {
     ) -> Result<Self, Failed> {
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let directory = ScriptedDirectory::default();
-        let employee = Employee::builder("Ava").limits(TurnLimits {
-            burst_ms: 0,
-            window_messages,
-            ..TurnLimits::default()
-        });
+        let employee = Employee::builder("Ava").limits(TurnLimits::default().with(|it| {
+            it.burst_ms = 0;
+            it.window_messages = window_messages;
+        }));
         let tools = Toolbox::builder().build()?;
         directory.hire(tenant, employee.build()?, Arc::new(model), tools);
         let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);

@@ -409,13 +409,13 @@ mod tests {
     #[test]
     fn a_turn_is_read_from_its_records() {
         let mut turn = Turn::default();
-        let record = |entry| Record {
-            v: 1,
-            turn: konstruct_core::TurnId::from_bytes([1; 16]),
-            at: Timestamp::default(),
-            cause: Cause::Vendor,
-            persons: BTreeSet::new(),
-            entry,
+        let record = |entry| {
+            Record::new(
+                konstruct_core::TurnId::from_bytes([1; 16]),
+                Timestamp::default(),
+                Cause::Vendor,
+                entry,
+            )
         };
         turn.take(&record(Entry::Event(Event::Received(Box::new(said(
             1, false,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, ChannelKind, Clock, Directory, Inbound, Result, TenantId,
+    AccountId, ChannelKind, Clock, Directory, Inbound, Result, SystemClock, TenantId, Workforce,
     directory::Route,
     message::{Body, RoutedEvent},
     store::{Accepted, Store},
@@ -52,6 +52,12 @@ impl Gateway {
             webhooks: HashMap::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Creates a gateway for the channels of a workforce, on the system's clock.
+    pub fn of(workforce: &Workforce) -> Self {
+        let clock = Arc::new(SystemClock);
+        Self::new(workforce.directory(), workforce.store(), clock)
     }
 
     /// Adds a channel's webhook and replaces an earlier one of the same kind.

@@ -1,5 +1,7 @@
 //! The AI employee: who it is, what it may do, and when it works.
 
+use std::ops::RangeInclusive;
+
 use jiff::{civil::Time, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +75,7 @@ fn default_fallback() -> String {
 /// Fixed sentences that an employee says, in the language of the business.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Phrases {
     /// What it says when the model does not answer in time: it will answer by itself later.
     pub deferred: String,
@@ -83,6 +86,22 @@ pub struct Phrases {
     pub rest: String,
     /// The label of the choice with which the rest is asked for, at most 20 characters.
     pub rest_label: String,
+}
+
+impl Phrases {
+    /// Returns them with changes.
+    ///
+    /// ```
+    /// use konstruct_core::employee::Phrases;
+    ///
+    /// let german = Phrases::default().with(|phrases| phrases.rest_label = "Weiterlesen".into());
+    /// assert_eq!(german.rest_label, "Weiterlesen");
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Phrases {
@@ -101,6 +120,7 @@ impl Default for Phrases {
 /// How far one turn may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct TurnLimits {
     /// Model calls, failed ones included.
     pub model_calls: u32,
@@ -128,6 +148,24 @@ pub struct TurnLimits {
     pub unresolved: Unresolved,
     /// What becomes of a message that arrives in mid-turn.
     pub mid_turn: MidTurn,
+}
+
+impl TurnLimits {
+    /// Returns them with changes.
+    ///
+    /// ```
+    /// use konstruct_core::{Employee, employee::TurnLimits};
+    ///
+    /// let patient = TurnLimits::default().with(|limits| limits.deadline_secs = 120);
+    /// let ava = Employee::builder("Ava").limits(patient).build()?;
+    /// assert_eq!(ava.limits.deadline_secs, 120);
+    /// # Ok::<(), konstruct_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for TurnLimits {
@@ -175,7 +213,19 @@ pub enum MidTurn {
 }
 
 /// When an employee works.
+///
+/// ```
+/// use konstruct_core::{Employee, employee::WorkingHours};
+///
+/// let hours = WorkingHours::new("Europe/Berlin")
+///     .open(1..=5, "09:00", "18:00")?
+///     .open(6..=6, "10:00", "14:00")?;
+/// let ava = Employee::builder("Ava").hours(hours).build()?;
+/// assert!(WorkingHours::new("Europe/Berlin").open(1..=5, "9", "18:00").is_err());
+/// # Ok::<(), konstruct_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct WorkingHours {
     /// IANA name of the time zone, such as `Europe/Berlin`.
     pub time_zone: String,
@@ -198,6 +248,39 @@ pub struct OpenSpan {
 }
 
 impl WorkingHours {
+    /// Makes hours without an open day, in an IANA time zone such as `Europe/Berlin`.
+    pub fn new(time_zone: impl Into<String>) -> Self {
+        Self {
+            time_zone: time_zone.into(),
+            open: Vec::new(),
+            closed_message: String::new(),
+        }
+    }
+
+    /// Opens weekdays, 1 (Monday) to 7 (Sunday), from a time to a time, as `HH:MM`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a time that is not `HH:MM`.
+    pub fn open(mut self, weekdays: RangeInclusive<u8>, from: &str, to: &str) -> Result<Self> {
+        let time = |field: &str, text: &str| {
+            Time::strptime("%H:%M", text).map_err(|error| {
+                Error::invalid(&format!("hours.{field}"), "expected a time as `HH:MM`")
+                    .with_source(error)
+            })
+        };
+        let (from, to) = (time("from", from)?, time("to", to)?);
+        let spans = weekdays.map(|weekday| OpenSpan { weekday, from, to });
+        self.open.extend(spans);
+        Ok(self)
+    }
+
+    /// Sets what to say outside of them instead of answering.
+    #[must_use]
+    pub fn closed_message(mut self, text: impl Into<String>) -> Self {
+        self.closed_message = text.into();
+        self
+    }
+
     /// Returns whether it is open at this time.
     ///
     /// # Errors

@@ -1,4 +1,87 @@
-//! Vocabulary, traits and the durable turn engine of Konstruct: AI employees in Slack and WhatsApp.
+//! AI employees for Slack, WhatsApp and your own app: the vocabulary, the traits and the durable turn engine of Konstruct.
+//!
+//! An [`Employee`] has a name, a role, tools and a budget. It talks through [`Channel`]s, thinks with an [`LlmBackend`], remembers
+//! with a [`MemoryStore`] and acts with [`Tool`](tool::Tool)s. The engine makes every turn durable: a message that was accepted is
+//! answered once, also if the process is killed in the middle.
+//!
+//! This crate has the traits and the engine, and no implementation of a vendor. You normally use it with `konstruct-memory`
+//! (redb and PostgreSQL), `konstruct-llm` (OpenAI and compatible, Anthropic, Ollama) and `konstruct-channels` (Slack, WhatsApp).
+//!
+//! # Example
+//! An employee in an app, without a channel. The store and the model are doubles of the [test kit](testkit); in an app they are
+//! `Redb::open("ava.redb")?` and `Ollama::new("llama3.2")`.
+//!
+//! ```
+//! # #[cfg(feature = "testkit")] {
+//! # use std::sync::Arc;
+//! use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+//! use konstruct_core::tool::{Effect, ToolContext, ToolError, function};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! struct Order { number: String }
+//!
+//! async fn status(_: ToolContext, order: Order) -> Result<String, ToolError> {
+//!     Ok(format!("{} was shipped", order.number))
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! # let store = ReferenceStore::new(Arc::new(SystemClock));
+//! # let model = ScriptedModel::new(|_| Answer::text("Your order was shipped."));
+//! let workforce = Workforce::builder_on(store)
+//!     .model(model)
+//!     .tool(function("status", "Finds an order.", Effect::Read, status))
+//!     .hire(Employee::builder("Ava").role("front desk of Acme Bikes").tool("status").build()?)
+//!     .build()?;
+//! let answer = workforce.ask("customer-7", "Where is order B-1042?").await?;
+//! assert_eq!(answer.text, "Your order was shipped.");
+//! # Ok::<(), konstruct_core::Error>(()) }).unwrap();
+//! # }
+//! ```
+//!
+//! # Where to look
+//! | you want to | look at |
+//! |---|---|
+//! | ask an employee, send a message first, follow what happens, read and decide about open items, read the costs | [`Workforce`] |
+//! | serve many tenants, change employees while the program runs | [`LocalDirectory`], [`Workforce::for_tenant`] |
+//! | connect Slack or WhatsApp | `konstruct_channels` |
+//! | connect something else | [`Channel`], [`testkit::channel_suite`](testkit) |
+//! | write a tool | [`tool`] |
+//! | use another model | [`LlmBackend`], [`testkit::llm_suite`](testkit) |
+//! | use a database of your own | [`store`], [`memory`] and their suites in the [test kit](testkit) |
+//! | know what is promised when something fails | [`turn`] |
+//!
+//! The top level has the names that most programs need. Everything else is in a module named after what it is about:
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`workforce`], [`directory`], [`employee`] | what an app is built of |
+//! | [`channel`], [`message`], [`outgoing`] | the `Channel` trait; what comes in; what goes out |
+//! | [`llm`], [`embed`], [`money`], [`limit`] | models, embedders, prices and budgets |
+//! | [`tool`] | tools, their registry and their context |
+//! | [`memory`], [`learn`] | documents, facts and recall; what is learned from conversations |
+//! | [`store`] | what a store keeps of conversations, in four small traits |
+//! | [`turn`] | the engine: state machine, records, driver, replay |
+//! | `http` | feature `http`: the HTTP client with its guard against requests to private addresses |
+//! | `testkit` | feature `testkit`: conformance suites and doubles |
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `http` | no | the HTTP client that the other crates use: rustls on ring, a guard for URLs that tenants supply |
+//! | `testkit` | no | conformance suites for backends, an in-memory store, a scripted model, a virtual clock; for tests |
+//!
+//! # Facts for embedders
+//! * **No process globals.** The crates read no environment variables and have no registries; static data is constant. Two workforces in
+//!   one process do not know of each other.
+//! * **Backends keep no conversation.** A model is shown everything it needs in each request, and a conversation has one worker at a
+//!   time, by a lease. So a backend may be shared, replaced and restarted at any time.
+//! * **Keys are explicit.** A backend uses the key that it was made with, and a pool chooses by tenant for each call. There is no
+//!   fallback to the environment.
+//! * **Ids are unique everywhere.** They are UUIDs (version 7, or keyed hashes of the vendor's ids) with a prefix for their type.
+//! * **Cancelling is safe.** Dropping a future of [`Workforce::run`] is like a crash: the next start continues where the log ends,
+//!   and no effect starts after the drop.
+//! * **Your types stay yours.** Types of `async_trait`, `bytes`, `futures_util`, `jiff`, `schemars` and `serde_json` that appear in
+//!   signatures are re-exported. No type of reqwest or of a database does.
 
 pub mod channel;
 mod clock;

@@ -26,17 +26,17 @@
 //! use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt, ModelMessage, ModelRequest, Passage, Role}};
 //! use konstruct_llm::Extract;
 //!
-//! let request = ModelRequest {
-//!     passages: vec![Passage {
-//!         source: "FAQ › Opening hours".into(),
-//!         title: "Opening hours".into(),
-//!         text: "We are open Tuesday to Saturday, 10 to 18.".into(),
-//!         confidence: 0.9,
-//!     }],
-//!     messages: vec![ModelMessage::text(Role::User, "When are you open?")],
-//!     max_tokens: 500,
-//!     ..ModelRequest::default()
+//! let passage = Passage {
+//!     source: "FAQ › Opening hours".into(),
+//!     title: "Opening hours".into(),
+//!     text: "We are open Tuesday to Saturday, 10 to 18.".into(),
+//!     confidence: 0.9,
 //! };
+//! let request = ModelRequest::new("", [ModelMessage::text(Role::User, "When are you open?")])
+//!     .with(|request| {
+//!         request.passages.push(passage);
+//!         request.max_tokens = 500;
+//!     });
 //! let call = CallContext::new(TenantId::new(), "trn_1.m1", Duration::from_secs(30));
 //! let answer = Extract::new().complete(request, &call).await?;
 //! assert_eq!(

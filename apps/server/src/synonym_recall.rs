@@ -34,10 +34,7 @@ impl MemoryStore for SynonymMemory {
             .scopes
             .chunk_by(|(a, _), (b, _)| uses_synonyms(*a) == uses_synonyms(*b))
         {
-            let mut part = Recall {
-                scopes: scopes.to_vec(),
-                ..query.clone()
-            };
+            let mut part = query.clone().with(|it| it.scopes = scopes.to_vec());
             if scopes.iter().any(|(scope, _)| uses_synonyms(*scope)) {
                 part.text = extract::expand(&query.text).join(" ");
             }

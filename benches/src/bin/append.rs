@@ -22,7 +22,7 @@ use konstruct_core::{
     id::WorkerId,
     message::{Actor, Body, Content, IdKind, RoutedEvent},
     store::{Append, AppendOutcome, Claim, ClaimRequest, History as _, Mailbox as _},
-    turn::{Cause, Entry, Event, RECORD_VERSION, Record},
+    turn::{Cause, Entry, Event, Record},
 };
 use konstruct_memory::{Redb, SealProbe};
 use redb::{Database, TableDefinition};
@@ -152,18 +152,17 @@ fn event(connection: ConnectionId, caller: usize, n: usize, text: &str) -> Route
 }
 
 fn record(person: PersonId, text: &str) -> Record {
-    Record {
-        v: RECORD_VERSION,
-        turn: TurnId::new(),
-        at: Timestamp::from_secs(1_767_225_600),
-        cause: Cause::Vendor,
-        persons: [person].into(),
-        entry: Entry::Event(Event::ToolReturned {
+    Record::new(
+        TurnId::new(),
+        Timestamp::from_secs(1_767_225_600),
+        Cause::Vendor,
+        Entry::Event(Event::ToolReturned {
             id: "call".into(),
             content: text.into(),
             error: false,
         }),
-    }
+    )
+    .sealed_to([person])
 }
 
 /// Returns a text for a record of [`RECORD`] bytes.

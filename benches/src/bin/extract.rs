@@ -83,12 +83,11 @@ async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String
             text: hit.text,
             confidence: hit.coverage,
         });
-    let request = ModelRequest {
-        passages: passages.collect(),
-        messages: vec![ModelMessage::text(Role::User, question)],
-        max_tokens: 500,
-        ..ModelRequest::default()
-    };
+    let request = ModelRequest::default().with(|it| {
+        it.passages = passages.collect();
+        it.messages = vec![ModelMessage::text(Role::User, question)];
+        it.max_tokens = 500;
+    });
     let call = CallContext::new(tenant, "1", Duration::from_secs(5));
     Ok(Extract::new().complete(request, &call).await?.text())
 }

@@ -299,11 +299,10 @@ async fn dead_beside_healthy(tally: &mut Tally, well: &str) -> Result<(), Failed
 }
 
 fn ask() -> ModelRequest {
-    ModelRequest {
-        messages: vec![ModelMessage::text(Role::User, "When are you open?")],
-        max_tokens: 200,
-        ..ModelRequest::default()
-    }
+    ModelRequest::default().with(|it| {
+        it.messages = vec![ModelMessage::text(Role::User, "When are you open?")];
+        it.max_tokens = 200;
+    })
 }
 
 fn call() -> CallContext {

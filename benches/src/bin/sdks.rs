@@ -155,11 +155,10 @@ fn backend(proxy: &Server, key: &str, model: &str) -> OpenAi {
 }
 
 fn ask(text: &str) -> ModelRequest {
-    ModelRequest {
-        messages: vec![ModelMessage::text(Role::User, text)],
-        max_tokens: 200,
-        ..ModelRequest::default()
-    }
+    ModelRequest::default().with(|it| {
+        it.messages = vec![ModelMessage::text(Role::User, text)];
+        it.max_tokens = 200;
+    })
 }
 
 fn call() -> CallContext {
@@ -195,10 +194,7 @@ async fn answers(tally: &mut Tally, proxy: &Server) {
             expect_equal(usage, &Some((10, 5)))
         });
         tally.check(name, outcome);
-        let request = ModelRequest {
-            tools: ["weather", "time"].map(tool).to_vec(),
-            ..ask("weather")
-        };
+        let request = ask("weather").with(|it| it.tools = ["weather", "time"].map(tool).to_vec());
         let answer = model.complete(request, &call()).await;
         let outcome = answer.map_err(Into::into).and_then(|answer: ModelAnswer| {
             let calls = answer.tool_calls();

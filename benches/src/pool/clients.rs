@@ -127,11 +127,10 @@ impl Model {
     /// # Errors
     /// Errors of the call, and missing words.
     pub async fn ask(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let request = ModelRequest {
-            messages: vec![ModelMessage::text(Role::User, QUESTION)],
-            max_tokens: 500,
-            ..ModelRequest::default()
-        };
+        let request = ModelRequest::default().with(|it| {
+            it.messages = vec![ModelMessage::text(Role::User, QUESTION)];
+            it.max_tokens = 500;
+        });
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let budget = Arc::new(LocalBudget::new(Some(NanoUsd(1_000_000_000))));
         let call =

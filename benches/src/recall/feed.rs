@@ -15,7 +15,7 @@ use konstruct_core::{
     store::{Append, AppendOutcome, Claim, ClaimRequest, InboxItem, Store},
     turn::{
         Cause, ConversationState, ENGINE_VERSION, Entry, Event, Gathered, Input, PinnedChannel,
-        PinnedModel, RECORD_VERSION, Record, ReplyPart, Started,
+        PinnedModel, Record, ReplyPart, Started,
     },
 };
 
@@ -208,14 +208,8 @@ impl Written {
 
     /// Adds an event, and returns its index.
     fn add(&mut self, cause: Cause, persons: BTreeSet<PersonId>, event: Event) -> u64 {
-        self.records.push(Record {
-            v: RECORD_VERSION,
-            turn: self.turn,
-            at: self.at,
-            cause,
-            persons,
-            entry: Entry::Event(event),
-        });
+        self.records
+            .push(Record::new(self.turn, self.at, cause, Entry::Event(event)).sealed_to(persons));
         self.len() - 1
     }
 }

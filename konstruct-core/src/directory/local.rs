@@ -21,13 +21,16 @@ use crate::{
 /// after a restart; pass versions from before the restart to [`formerly`](Self::formerly).
 ///
 /// ```
-/// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId, testkit::{ScriptedLlm, TestChannel}};
+/// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId};
+/// # use konstruct_core::{SystemClock, channel::Find, testkit::{Answer, ScriptedChannel, ScriptedModel, World}};
+/// # let model = ScriptedModel::new(|_| Answer::text("Hi."));
+/// # let slack = ScriptedChannel::new(World::default(), std::sync::Arc::new(SystemClock), Find::Query);
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// let directory = LocalDirectory::new(ScriptedLlm::default());
+/// let directory = LocalDirectory::new(model);
 /// let (acme, zenith) = (TenantId::new(), TenantId::new());
 /// directory.hire(acme, Employee::builder("Ava").build()?)?;
 /// directory.hire(zenith, Employee::builder("Zoe").build()?)?;
-/// directory.connect(acme, "T-ACME", TestChannel::default())?;
+/// directory.connect(acme, "T-ACME", slack)?;
 ///
 /// let before = directory.staff(acme, None).await?;
 /// directory.change(acme, |ava| ava.persona = "formal".into())?;

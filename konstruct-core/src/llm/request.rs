@@ -9,7 +9,16 @@ use super::{Ability, Media, ModelInfo};
 use crate::{Error, ErrorKind, Result};
 
 /// What a model is asked.
+///
+/// ```
+/// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
+///
+/// let request = ModelRequest::new("Answer in one word.", [ModelMessage::text(Role::User, "Open today?")])
+///     .with(|request| request.max_tokens = 20);
+/// assert_eq!(request.messages.len(), 1);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ModelRequest {
     /// Who the employee is and what it must keep to: the same from one turn to the next.
     pub system: String,
@@ -47,6 +56,25 @@ pub struct ModelRequest {
 }
 
 impl ModelRequest {
+    /// Makes a request of a system prompt and messages.
+    pub fn new(
+        system: impl Into<String>,
+        messages: impl IntoIterator<Item = ModelMessage>,
+    ) -> Self {
+        Self {
+            system: system.into(),
+            messages: messages.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns it with changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Puts the context and the passages behind what a person said last, marked as data. A backend does so before it makes its wire's
     /// request: what comes before is the same from one turn to the next, so a provider's cache of it holds, and no word of a person or of a
     /// document stands among the instructions.
@@ -54,11 +82,8 @@ impl ModelRequest {
     /// ```
     /// use konstruct_core::llm::{ModelMessage, ModelRequest, Role};
     ///
-    /// let request = ModelRequest {
-    ///     messages: vec![ModelMessage::text(Role::User, "Are you open?")],
-    ///     context: "It is Sunday.".into(),
-    ///     ..ModelRequest::default()
-    /// };
+    /// let request = ModelRequest::new("", [ModelMessage::text(Role::User, "Are you open?")])
+    ///     .with(|request| request.context = "It is Sunday.".into());
     /// let told = request.told();
     /// assert!(told.context.is_empty() && told.messages.len() == 1);
     /// ```

@@ -19,6 +19,7 @@ use crate::{
 ///     .and(Scope::FACTS, 6);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Recall {
     /// The question.
     pub text: String,
@@ -46,6 +47,13 @@ impl Recall {
             explain: false,
             call: format!("embed.{}", Uuid::now_v7()),
         }
+    }
+
+    /// Returns it with changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
     }
 
     /// Sets the most hits of the scope that was added last.
@@ -169,6 +177,7 @@ impl BitOr for Scope {
 
 /// Something found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Hit {
     /// Where it stands.
     pub source: Source,
@@ -205,6 +214,13 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// Returns it with changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Makes a hit that has only a place, a name, a title, a text and a time.
     pub fn new(source: Source, text: impl Into<String>, at: Timestamp) -> Self {
         Self {

@@ -133,6 +133,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
 
 /// A record with its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Stored {
     /// Its index in the conversation's log, from 0.
     pub index: u64,
@@ -166,6 +167,7 @@ pub struct Fed {
 
 /// A conversation, without its content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ConversationSummary {
     /// Its id.
     pub id: ConversationId,
@@ -182,6 +184,30 @@ pub struct ConversationSummary {
 }
 
 impl ConversationSummary {
+    /// Makes a summary of an empty conversation.
+    pub fn new(
+        id: ConversationId,
+        connection: ConnectionId,
+        place: Option<ConversationRef>,
+        updated_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            connection,
+            place,
+            len: 0,
+            unconsumed: 0,
+            updated_at,
+        }
+    }
+
+    /// Returns it with changes.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
     /// Returns its place in [`History::list`].
     pub fn cursor(&self) -> ConversationCursor {
         ConversationCursor {

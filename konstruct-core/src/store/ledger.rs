@@ -65,7 +65,16 @@ pub struct Charge {
 }
 
 /// What to read of a ledger.
+///
+/// ```
+/// use konstruct_core::store::LedgerQuery;
+///
+/// let first = LedgerQuery::new("2026-11");
+/// let next = first.clone().after(first.limit as u64);
+/// assert_eq!(next.after, 100);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LedgerQuery {
     /// The month whose sums are wanted, such as `2026-11`.
     pub month: String,
@@ -75,8 +84,34 @@ pub struct LedgerQuery {
     pub limit: usize,
 }
 
+impl LedgerQuery {
+    /// Asks for the sums of a month, and for the first 100 rows of the ledger.
+    pub fn new(month: impl Into<String>) -> Self {
+        Self {
+            month: month.into(),
+            after: 0,
+            limit: 100,
+        }
+    }
+
+    /// Asks for the rows after a number.
+    #[must_use]
+    pub fn after(mut self, number: u64) -> Self {
+        self.after = number;
+        self
+    }
+
+    /// Sets the most rows.
+    #[must_use]
+    pub fn limit(mut self, rows: usize) -> Self {
+        self.limit = rows;
+        self
+    }
+}
+
 /// A part of a ledger.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct LedgerPage {
     /// What was spent in the month.
     pub spent: NanoUsd,
@@ -84,4 +119,15 @@ pub struct LedgerPage {
     pub reserved: NanoUsd,
     /// Rows with their numbers.
     pub rows: Vec<(u64, LedgerRow)>,
+}
+
+impl LedgerPage {
+    /// Makes a page of a month's sums, what was spent and what is reserved, and of numbered rows.
+    pub fn new(spent: NanoUsd, reserved: NanoUsd, rows: Vec<(u64, LedgerRow)>) -> Self {
+        Self {
+            spent,
+            reserved,
+            rows,
+        }
+    }
 }

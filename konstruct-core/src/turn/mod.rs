@@ -1,4 +1,34 @@
-//! The durable turn: a pure state machine, its records, and the driver that performs them.
+//! The durable turn engine: a pure state machine, its records, and the driver that performs them.
+//!
+//! A turn begins with the messages that wait in a conversation and ends with one reply, a recorded silence, or an open item for a
+//! person. [`step`] decides what to do next and does no IO; the [`Driver`] records each decision, performs it, and records what
+//! came of it. After a crash, the next worker folds the records and continues.
+//!
+//! # What is promised
+//! | promise | how | tested by |
+//! |---|---|---|
+//! | An accepted message is input to exactly one turn | the message and its dedupe keys are durable before [`Mailbox::accept`](crate::store::Mailbox::accept) returns | `store_suite`, `turn_suite` |
+//! | A turn ends with one reply whose parts are sent at most once and in order, or with a recorded reason | an intent is recorded before each send, its outcome after it | `turn_suite`: a crash at every write |
+//! | A send whose outcome is unknown is never repeated on a guess | the vendor is asked ([`Find`](crate::channel::Find)); otherwise a person decides about an open item | `turn_suite` |
+//! | One worker at a time works on a conversation | a lease with a fence; an append by a worker that lost its lease changes nothing | `store_suite` |
+//! | A tool runs only if it is granted, and as its [`Effect`](crate::tool::Effect) allows: `Idempotent` calls are repeated with their key, `Once` calls are never repeated | the grant is pinned when the turn begins | `turn_suite` |
+//! | What is spent and reserved stays within the monthly cap at every instant | the worst case of a call is reserved in the transaction of its intent | `store_suite` |
+//! | A turn replays byte for byte | `step` is pure, and everything it depends on is pinned or recorded | [`replay`], benches `replay` |
+//! | Nothing is retried for ever | every wait has a bound, after which an open item is opened | engine tests |
+//! | No effect starts after the driver's future is dropped | a dropped future is like a crash | `turn_suite` |
+//!
+//! The suites are in the [test kit](crate::testkit) and run against any store. Each is also run against a double that is broken on
+//! purpose, to prove that it finds the fault.
+//!
+//! # What is not promised
+//! * **Exactly-once sends.** No client can promise them. A message is sent at most once; if its outcome stays unknown, a person decides
+//!   whether to send it again, and only that decision can send a message twice.
+//! * **A process that is paused** between the check of its lease and the write to the socket, for longer than the lease, may send
+//!   although another worker has the conversation. The delivery key is the same, so Slack's metadata shows it.
+//! * **Exactly-once tools.** An `Idempotent` tool must deduplicate by its key. After a crash in a `Once` tool, the model is told that the
+//!   outcome is unknown.
+//! * **The model's words.** The engine makes sure that an answer is whole, not that it is right.
+//! * **Order between conversations.** It holds only within one conversation.
 
 mod driver;
 mod gather;

@@ -31,6 +31,7 @@ pub const ENGINE_VERSION: u16 = 1;
 
 /// One record of a conversation's log. Its index in the log is the store's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Record {
     /// The version of the format, see [`RECORD_VERSION`].
     pub v: u16,
@@ -48,6 +49,25 @@ pub struct Record {
 }
 
 impl Record {
+    /// Makes a record of the current format that is sealed to nobody.
+    pub fn new(turn: TurnId, at: Timestamp, cause: Cause, entry: Entry) -> Self {
+        Self {
+            v: RECORD_VERSION,
+            turn,
+            at,
+            cause,
+            persons: BTreeSet::new(),
+            entry,
+        }
+    }
+
+    /// Sets the persons that it is sealed to.
+    #[must_use]
+    pub fn sealed_to(mut self, persons: impl IntoIterator<Item = PersonId>) -> Self {
+        self.persons = persons.into_iter().collect();
+        self
+    }
+
     /// Whether it says something: what a person or the employee said, or changed of what was said before.
     pub fn says_something(&self) -> bool {
         matches!(
@@ -628,6 +648,7 @@ impl fmt::Display for ItemId {
 
 /// Something that a turn left for a person, a time or the customer to decide. It holds no words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OpenItem {
     /// Its id. Opening again after an answer gives a new one.
     pub id: ItemId,
@@ -645,6 +666,35 @@ pub struct OpenItem {
     /// When the employee tries to answer by itself. `None`: only a person can close it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+}
+
+impl OpenItem {
+    /// Makes an item that only a person can close.
+    pub fn new(
+        id: ItemId,
+        kind: ItemKind,
+        turn: TurnId,
+        record: u64,
+        opened_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            turn,
+            record,
+            opened_at,
+            tries: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Sets how often the employee has tried to answer by itself, and when it tries again.
+    #[must_use]
+    pub fn retried(mut self, tries: u32, retry_at: impl Into<Option<Timestamp>>) -> Self {
+        self.tries = tries;
+        self.retry_at = retry_at.into();
+        self
+    }
 }
 
 /// What an open item is.

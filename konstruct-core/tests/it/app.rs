@@ -9,11 +9,11 @@ use konstruct_core::{
     TenantId, Workforce, WorkforceBuilder,
     channel::Find,
     directory::ConnectionState,
-    employee::{Phrases, TurnLimits},
+    employee::Phrases,
     llm::ModelRequest,
     message::Decision,
     money::{Price, Rates},
-    store::{Accepted, Archive as _, History as _},
+    store::{Accepted, Archive as _, History as _, LedgerQuery},
     testkit::{
         Answer, CountingTool, Fate, ReferenceStore, ScriptedChannel, ScriptedModel, VirtualClock,
         World, message,
@@ -188,10 +188,7 @@ async fn an_app_hears_why_there_is_no_answer() {
 async fn a_question_at_the_cap_waits_for_a_higher_cap() {
     let app = App::new();
     let model = says("Yes.").with_price(Price::from(Rates::flat(1_000_000, 1_000_000)));
-    let limits = TurnLimits {
-        question_age_secs: 4 * 60 * 60,
-        ..limits()
-    };
+    let limits = limits().with(|it| it.question_age_secs = 4 * 60 * 60);
     let workforce = app.with(model.clone(), |ava| {
         ava.monthly_cap(NanoUsd(10)).limits(limits)
     });
@@ -214,11 +211,7 @@ async fn a_question_at_the_cap_waits_for_a_higher_cap() {
     assert!(workforce.items(None, 9).await.unwrap().is_empty());
     let spend = workforce.spend().await.unwrap();
     assert!(spend.spent > NanoUsd(0) && spend.reserved == NanoUsd(0));
-    let query = konstruct_core::store::LedgerQuery {
-        month: spend.month,
-        after: 0,
-        limit: 9,
-    };
+    let query = LedgerQuery::new(spend.month);
     let page = workforce.ledger(query).await.unwrap();
     let row = &page.rows[0].1;
     assert_eq!(row.at, app.clock.now());

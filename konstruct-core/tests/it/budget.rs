@@ -6,7 +6,6 @@ use futures_util::FutureExt as _;
 use konstruct_core::{
     ErrorKind, NanoUsd, SystemClock, TenantId,
     channel::Find,
-    employee::TurnLimits,
     limit::{Attempt, Budget as _},
     llm::ModelRequest,
     money::{Basis, Price, Rates, Usage},
@@ -67,10 +66,7 @@ async fn every_call_has_its_row_however_it_ended() {
         let office = Office::with(Find::Query, model, |employee| {
             employee
                 .monthly_cap(NanoUsd::from_usd_micros(1_000_000))
-                .limits(TurnLimits {
-                    model_calls: 1,
-                    ..limits()
-                })
+                .limits(limits().with(|it| it.model_calls = 1))
         });
         office.say("P1", "e1", "hello").await;
         office.settle().await;
@@ -106,10 +102,9 @@ async fn an_unknown_price_is_unknown_and_refused_under_a_cap() {
 async fn spent_and_reserved_never_exceed_the_cap() {
     let cap = NanoUsd(200_000);
     let office = Office::with(Find::Query, says("Hi.").with_price(PRICE), |employee| {
-        employee.monthly_cap(cap).limits(TurnLimits {
-            answer_tokens: 1_000,
-            ..limits()
-        })
+        employee
+            .monthly_cap(cap)
+            .limits(limits().with(|it| it.answer_tokens = 1_000))
     });
     for n in 0..400 {
         office
@@ -243,11 +238,12 @@ async fn an_attempt_that_does_not_fit_under_the_cap_is_not_made() {
     let model = says("Hi.").with_price(PRICE).with_attempts(2);
     let request_and_a_half = NanoUsd(40_000);
     let office = Office::with(Find::Query, model, |employee| {
-        employee.monthly_cap(request_and_a_half).limits(TurnLimits {
-            answer_tokens: 1_000,
-            model_calls: 1,
-            ..limits()
-        })
+        employee
+            .monthly_cap(request_and_a_half)
+            .limits(limits().with(|it| {
+                it.answer_tokens = 1_000;
+                it.model_calls = 1;
+            }))
     });
     office.say("P1", "e1", "hello").await;
     office.settle().await;

@@ -127,10 +127,7 @@ async fn a_twin_that_comes_during_the_burst_is_not_lost() {
 #[tokio::test]
 async fn a_burst_outlives_a_short_lease() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
-        employee.limits(TurnLimits {
-            burst_ms: 10_000,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.burst_ms = 10_000))
     });
     office.say("P1", "e1", "hello").await;
     let driver = office.driver().with_lease(Duration::from_secs(3));
@@ -193,10 +190,9 @@ async fn interrupted(mid_turn: MidTurn) -> Office {
         }
     });
     let office = Office::with(Find::Query, model, |employee| {
-        employee.tool("look").limits(TurnLimits {
-            mid_turn,
-            ..limits()
-        })
+        employee
+            .tool("look")
+            .limits(limits().with(|it| it.mid_turn = mid_turn))
     });
     office.say("P1", "e1", "one").await;
     {
@@ -341,10 +337,7 @@ async fn sends_meet_every_fate() {
             Unresolved::Ask
         };
         let office = Office::with(find, says("Hi."), |employee| {
-            employee.limits(TurnLimits {
-                unresolved,
-                ..limits()
-            })
+            employee.limits(limits().with(|it| it.unresolved = unresolved))
         });
         office.channel.plan(fates.clone());
         office.say("P1", "e1", "hello").await;
@@ -377,10 +370,7 @@ async fn sends_meet_every_fate() {
 #[tokio::test]
 async fn a_word_that_came_while_the_process_was_down_counts() {
     let office = Office::with(Find::Event, says("Hi."), |employee| {
-        employee.limits(TurnLimits {
-            unresolved: Unresolved::Resend,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.unresolved = Unresolved::Resend))
     });
     office.channel.plan([Fate::AnswerLost]);
     office.say("P1", "e1", "hello").await;
@@ -509,10 +499,7 @@ async fn a_model_that_never_ends_is_cut() {
     let model =
         ScriptedModel::new(move |_| Answer::Waits(gate.clone(), Box::new(Answer::text(""))));
     let office = Office::with(Find::Query, model, |employee| {
-        employee.limits(TurnLimits {
-            model_calls: 1,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.model_calls = 1))
     });
     office.say("P1", "e1", "hello").await;
     let worker = Worker::new(office.driver());
@@ -664,10 +651,7 @@ async fn a_shutdown_drains_and_begins_no_further_turn() {
     let model =
         ScriptedModel::new(move |_| Answer::Waits(held.clone(), Box::new(Answer::text("Hi."))));
     let office = Office::with(Find::Query, model, |employee| {
-        employee.limits(TurnLimits {
-            mid_turn: MidTurn::Queue,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.mid_turn = MidTurn::Queue))
     });
     for n in 0..20 {
         office

@@ -22,8 +22,8 @@ use konstruct_core::{
     turn::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Refusal, ReplyPart,
-        ReplySource, SilenceReason, Started, WaitReason,
+        Outcome, PinnedChannel, PinnedModel, Record, Refusal, ReplyPart, ReplySource,
+        SilenceReason, Started, WaitReason,
     },
 };
 
@@ -61,17 +61,16 @@ fn item() -> ItemId {
 }
 
 fn question() -> OpenItem {
-    OpenItem {
-        id: item(),
-        kind: ItemKind::Question {
+    OpenItem::new(
+        item(),
+        ItemKind::Question {
             reason: FallbackReason::Model,
         },
-        turn: TurnId::from_bytes([7; 16]),
-        record: 3,
-        opened_at: AT,
-        tries: 1,
-        retry_at: Some(AT),
-    }
+        TurnId::from_bytes([7; 16]),
+        3,
+        AT,
+    )
+    .retried(1, Some(AT))
 }
 
 fn failure() -> Failure {
@@ -531,13 +530,14 @@ fn records() -> Vec<(String, Record)> {
     let actions = actions()
         .into_iter()
         .map(|action| (format!("action.{}", action.name()), Entry::Action(action)));
-    let record = |entry| Record {
-        v: RECORD_VERSION,
-        turn: TurnId::from_bytes([7; 16]),
-        at: AT,
-        cause: Cause::Person(person()),
-        persons: BTreeSet::from([person()]),
-        entry,
+    let record = |entry| {
+        Record::new(
+            TurnId::from_bytes([7; 16]),
+            AT,
+            Cause::Person(person()),
+            entry,
+        )
+        .sealed_to(BTreeSet::from([person()]))
     };
     let bodies = (1..).zip(bodies()).map(|(seq, body)| {
         let name = serde_json::to_value(&body).unwrap()["type"].clone();

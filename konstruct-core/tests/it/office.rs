@@ -38,12 +38,10 @@ pub(crate) fn says(text: &'static str) -> ScriptedModel {
 }
 
 pub(crate) fn limits() -> TurnLimits {
-    TurnLimits {
-        burst_ms: 0,
-        // Most tests look at one turn: nothing is tried again later.
-        question_age_secs: 0,
-        ..TurnLimits::default()
-    }
+    TurnLimits::default().with(|it| {
+        it.burst_ms = 0; // Most tests look at one turn: nothing is tried again later.
+        it.question_age_secs = 0;
+    })
 }
 
 impl Office {
@@ -75,10 +73,7 @@ impl Office {
         let employee = Employee::builder("Ava")
             .fallback("Sorry.")
             .limits(limits())
-            .phrases(Phrases {
-                cap_reached: "Cap reached.".into(),
-                ..Phrases::default()
-            });
+            .phrases(Phrases::default().with(|it| it.cap_reached = "Cap reached.".into()));
         office.hire(change(employee).build().unwrap());
         office
             .directory

@@ -28,10 +28,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The limits that an employee has unless its owner chooses others.
 fn by_default() -> TurnLimits {
-    TurnLimits {
-        burst_ms: 0,
-        ..TurnLimits::default()
-    }
+    TurnLimits::default().with(|it| it.burst_ms = 0)
 }
 
 fn office(model: ScriptedModel) -> Office {
@@ -342,10 +339,9 @@ async fn short_steps_do_not_lose_the_lease() {
         }
     });
     let office = Office::with(Find::Query, model, |employee| {
-        employee.tool("slow").limits(TurnLimits {
-            model_calls: 20,
-            ..by_default()
-        })
+        employee
+            .tool("slow")
+            .limits(by_default().with(|it| it.model_calls = 20))
     });
     let (clock, world) = (office.clock.clone(), office.world.clone());
     let tool = konstruct_core::tool::function(

@@ -8,7 +8,6 @@ use konstruct_core::{
     Audience, Clock as _, ConversationId, Depth, Document, DocumentId, Employee, Erase, Hit,
     MemoryStore, NewDocument, PersonId, Recall, Result, TenantId, Timestamp,
     channel::Find,
-    employee::TurnLimits,
     id::FactId,
     llm::{ModelMessage, ModelRequest, Part, Role},
     memory::{
@@ -52,14 +51,8 @@ impl Office {
 #[tokio::test]
 async fn the_window_is_limited_by_messages_and_by_tokens() {
     let (messages, tokens) = (
-        TurnLimits {
-            window_messages: 3,
-            ..limits()
-        },
-        TurnLimits {
-            window_tokens: 9,
-            ..limits()
-        },
+        limits().with(|it| it.window_messages = 3),
+        limits().with(|it| it.window_tokens = 9),
     );
     for limits in [messages, tokens] {
         let office = Office::with(Find::Query, says("an answer"), |employee| {
@@ -257,12 +250,11 @@ fn hit(other: PersonId, source: Source, coverage: f32) -> Hit {
         Source::Fact { .. } => ("", "The person is left-handed."),
         _ => ("", "I ride a blue bike."),
     };
-    Hit {
-        name: name.into(),
-        coverage,
-        persons: vec![other],
-        ..Hit::new(source, text, Timestamp::from_secs(1_794_657_600))
-    }
+    Hit::new(source, text, Timestamp::from_secs(1_794_657_600)).with(|it| {
+        it.name = name.into();
+        it.coverage = coverage;
+        it.persons = vec![other];
+    })
 }
 
 impl Office {
@@ -435,10 +427,7 @@ fn knowing(office: &Office, other: PersonId, store: Arc<dyn Store>) -> Worker {
 #[tokio::test]
 async fn what_was_recalled_is_shown_by_reference() {
     let office = Office::with(Find::Query, says("Hi."), |employee| {
-        employee.limits(TurnLimits {
-            window_messages: 1,
-            ..limits()
-        })
+        employee.limits(limits().with(|it| it.window_messages = 1))
     });
     let other = office.hear_another().await;
     for n in 0..3 {

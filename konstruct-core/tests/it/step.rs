@@ -95,27 +95,26 @@ fn delivered(key: &str, state: DeliveryState) -> Input {
 
 /// A send that an earlier turn left open, with the part that was to follow it.
 fn open() -> OpenItem {
-    OpenItem {
-        id: ItemId("old.i1".into()),
-        kind: ItemKind::Send {
+    OpenItem::new(
+        ItemId("old.i1".into()),
+        ItemKind::Send {
             reason: OpenReason::Unresolved,
             keys: vec!["old.p0".into(), "old.p1".into()],
         },
-        turn: TurnId::from_bytes([6; 16]),
-        record: 3,
-        opened_at: NOW,
-        tries: 0,
-        retry_at: None,
-    }
+        TurnId::from_bytes([6; 16]),
+        3,
+        NOW,
+    )
 }
 
 /// A question that an earlier turn left open.
 fn question() -> OpenItem {
-    OpenItem {
-        kind: ItemKind::Question {
+    {
+        let mut item = open();
+        item.kind = ItemKind::Question {
             reason: FallbackReason::Model,
-        },
-        ..open()
+        };
+        item
     }
 }
 
@@ -560,11 +559,7 @@ fn silence_has_a_reason() {
 fn hours_and_fallbacks() {
     let closed = |message: &'static str| {
         move |employee: &mut Employee| {
-            employee.hours = Some(WorkingHours {
-                time_zone: "UTC".into(),
-                open: Vec::new(),
-                closed_message: message.into(),
-            });
+            employee.hours = Some(WorkingHours::new("UTC").closed_message(message));
         }
     };
     let sorry = "reply Fixed(Model); send .p0 #1 until 10";
@@ -1151,9 +1146,10 @@ fn the_rest_of_a_long_reply_can_be_asked_for() {
         action: "old.i1".into(),
         value: String::new(),
     });
-    pressed.about = Some(OpenItem {
-        kind: ItemKind::Rest,
-        ..open()
+    pressed.about = Some({
+        let mut item = open();
+        item.kind = ItemKind::Rest;
+        item
     });
     path(
         "it is asked for, and sent without the model",

@@ -25,10 +25,7 @@ use crate::{
 /// An office with a question that is to be answered later, and the switch of its model.
 async fn with_a_question() -> (Office, Arc<AtomicBool>) {
     let (model, switch) = flaky();
-    let limits = TurnLimits {
-        burst_ms: 0,
-        ..TurnLimits::default()
-    };
+    let limits = TurnLimits::default().with(|it| it.burst_ms = 0);
     let office = Office::with(Find::Query, model, |employee| employee.limits(limits));
     office.say("P1", "e1", "When do you open?").await;
     for _ in 0..100 {

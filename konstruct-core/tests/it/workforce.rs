@@ -161,11 +161,7 @@ async fn what_an_owner_reads_comes_from_the_workforce() {
     let records = log.iter().filter_map(|stored| stored.record.as_ref());
     let texts = records.filter_map(|record| Some(said(record)?.text));
     assert_eq!(texts.collect::<Vec<_>>(), ["hello", "Hi."]);
-    let query = LedgerQuery {
-        month: "2026-01".into(),
-        after: 0,
-        limit: 9,
-    };
+    let query = LedgerQuery::new("2026-01").limit(9);
     assert_eq!(built.ledger(query).await.unwrap().rows.len(), 1);
     assert!(built.items(None, 9).await.unwrap().is_empty());
     // It was built without a memory.

@@ -291,11 +291,10 @@ async fn cache_breakpoints() {
     check(Some(CacheLifetime::FiveMinutes), five).await;
     let hour = json!({"type": "ephemeral", "ttl": "1h"});
     check(Some(CacheLifetime::OneHour), hour).await;
-    let bare = ModelRequest {
-        system: String::new(),
-        cache: Some(CacheLifetime::OneHour),
-        ..ask("Hi")
-    };
+    let bare = ask("Hi").with(|it| {
+        it.system = String::new();
+        it.cache = Some(CacheLifetime::OneHour);
+    });
     assert_eq!(sent("m", bare).await.unwrap()["system"], Value::Null);
 }
 

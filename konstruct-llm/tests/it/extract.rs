@@ -27,14 +27,13 @@ async fn answer(mut request: ModelRequest) -> ModelAnswer {
 }
 
 fn said(messages: &[(Role, &str)], tools: &[&str]) -> ModelRequest {
-    ModelRequest {
-        messages: messages
+    ask("").with(|it| {
+        it.messages = messages
             .iter()
             .map(|(role, text)| ModelMessage::text(*role, *text))
-            .collect(),
-        tools: tools.iter().map(|name| tool(name)).collect(),
-        ..ask("")
-    }
+            .collect();
+        it.tools = tools.iter().map(|name| tool(name)).collect();
+    })
 }
 
 #[tokio::test]

@@ -37,12 +37,11 @@ fn call() -> CallContext {
 }
 
 fn ask(text: &str) -> ModelRequest {
-    ModelRequest {
-        system: "Be brief.".into(),
-        messages: vec![ModelMessage::text(Role::User, text)],
-        max_tokens: 100,
-        ..ModelRequest::default()
-    }
+    ModelRequest::default().with(|it| {
+        it.system = "Be brief.".into();
+        it.messages = vec![ModelMessage::text(Role::User, text)];
+        it.max_tokens = 100;
+    })
 }
 
 fn tool(name: &str) -> ToolSpec {

@@ -9,7 +9,7 @@ use konstruct_core::{
     limit::{Budget, LocalBudget},
     llm::{
         Ability, BlockKind, CallContext, Finish, LlmBackendExt as _, ModelEvent, ModelInfo,
-        ModelMessage, ModelRequest, OnBreak, Part, Purpose, Role,
+        ModelMessage, OnBreak, Part, Purpose, Role,
     },
     money::{Basis, Price, Rates, Usage},
 };
@@ -706,17 +706,16 @@ async fn signed_reasoning_is_sent_back_to_its_origin() {
         .deployment(deployment("signer").fallback(3))
         .build()
         .unwrap();
-    let request = ModelRequest {
-        messages: vec![ModelMessage {
+    let request = ask("Hi").with(|it| {
+        it.messages = vec![ModelMessage {
             role: Role::Assistant,
             parts: vec![Part::Reasoning {
                 text: "Hm.".into(),
                 signature: Some("sig".into()),
                 origin: Some("scripted/signer".into()),
             }],
-        }],
-        ..ask("Hi")
-    };
+        }]
+    });
     let answer = pool.complete(request, &call()).await.unwrap();
     assert_eq!(answer.text(), "signer is here.");
     assert_eq!(text(&pool).await.unwrap(), "first is here.");
@@ -972,10 +971,7 @@ async fn pool_errors_name_the_problem() {
         .deployment(Deployment::new("a", fine("a")));
     assert!(error(twice.build()).contains("\"a\" is used twice"));
     let pool = pair(&fine("a"), &fine("b"));
-    let unbounded = ModelRequest {
-        max_tokens: 0,
-        ..ask("Hi")
-    };
+    let unbounded = ask("Hi").with(|it| it.max_tokens = 0);
     let error: Error = pool.complete(unbounded, &call()).await.unwrap_err();
     assert!(error.message().starts_with("max_tokens"), "{error}");
 }

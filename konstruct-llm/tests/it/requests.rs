@@ -33,14 +33,14 @@ fn conversation() -> ModelRequest {
         signature: signature.map(str::to_owned),
         origin: None,
     };
-    ModelRequest {
-        passages: vec![Passage {
+    ask("").with(|it| {
+        it.passages = vec![Passage {
             source: "FAQ".into(),
             title: "Hours".into(),
             text: "Open.".into(),
             confidence: 0.5,
-        }],
-        messages: vec![
+        }];
+        it.messages = vec![
             message(Role::User, vec![text("one")]),
             message(Role::User, vec![text("two"), text(" ")]),
             message(
@@ -57,11 +57,10 @@ fn conversation() -> ModelRequest {
             message(Role::Tool, vec![result("call.1", "found", false)]),
             message(Role::Tool, vec![result("call_2", "bad arguments", true)]),
             message(Role::User, vec![text("three")]),
-        ],
-        tools: vec![tool("look_up")],
-        temperature: Some(0.5),
-        ..ask("")
-    }
+        ];
+        it.tools = vec![tool("look_up")];
+        it.temperature = Some(0.5);
+    })
 }
 
 async fn sent(

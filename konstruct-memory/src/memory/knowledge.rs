@@ -283,12 +283,13 @@ pub(super) fn hit(
         return Ok(None);
     };
     let source = Source::Document { id, version, chunk };
-    Ok(Some(Hit {
-        name: passage.name,
-        title: passage.title,
-        url: newest.url,
-        ..Hit::new(source, passage.text, newest.updated_at)
-    }))
+    Ok(Some(
+        Hit::new(source, passage.text, newest.updated_at).with(|it| {
+            it.name = passage.name;
+            it.title = passage.title;
+            it.url = newest.url;
+        }),
+    ))
 }
 
 /// Returns the texts of a document's passages, for embedding; `None` if the unit is not a document.

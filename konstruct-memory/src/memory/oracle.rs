@@ -402,6 +402,8 @@ impl MemoryBackend for Oracle {
                 own.apply(plan);
             }
             Erase::Tenant => {
+                let units = own.units.values();
+                receipt.passages = units.map(|unit| unit.passages.len() as u64).sum();
                 tenants.remove(&tenant);
             }
             _ => own.apply(plan),

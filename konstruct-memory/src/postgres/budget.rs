@@ -77,14 +77,12 @@ impl Inner {
         let (spent, reserved) = sums.unwrap_or_default();
         let rows = ledger_rows(&mut tx, &key, signed(query.after), query.limit).await?;
         tx.commit().await?;
-        Ok(LedgerPage {
-            spent: NanoUsd(spent.cast_unsigned()),
-            reserved: NanoUsd(reserved.cast_unsigned()),
-            rows: rows
-                .into_iter()
-                .map(|(number, row)| (number.cast_unsigned(), row))
-                .collect(),
-        })
+        let numbered = |(number, row): (i64, _)| (number.cast_unsigned(), row);
+        Ok(LedgerPage::new(
+            NanoUsd(spent.cast_unsigned()),
+            NanoUsd(reserved.cast_unsigned()),
+            rows.into_iter().map(numbered).collect(),
+        ))
     }
 }
 

@@ -573,15 +573,17 @@ pub(super) async fn summaries(
         .map(
             |(id, connection, bytes, len, updated_at, unconsumed, state)| {
                 sealed.push((row_of(id), bytes));
-                let summary = ConversationSummary {
-                    id: ConversationId::from_bytes(*id.as_bytes()),
-                    connection: ConnectionId::from_bytes(*connection.as_bytes()),
-                    place: None,
-                    len: len.cast_unsigned(),
-                    unconsumed: unconsumed.cast_unsigned(),
-                    updated_at: time(updated_at),
-                };
-                (summary, state)
+                let summary = ConversationSummary::new(
+                    ConversationId::from_bytes(*id.as_bytes()),
+                    ConnectionId::from_bytes(*connection.as_bytes()),
+                    None,
+                    time(updated_at),
+                );
+                let counted = summary.with(|it| {
+                    it.len = len.cast_unsigned();
+                    it.unconsumed = unconsumed.cast_unsigned();
+                });
+                (counted, state)
             },
         )
         .collect();
@@ -589,6 +591,6 @@ pub(super) async fn summaries(
     Ok(heads
         .into_iter()
         .zip(places)
-        .map(|((summary, state), place)| (ConversationSummary { place, ..summary }, state))
+        .map(|((summary, state), place)| (summary.with(|it| it.place = place), state))
         .collect())
 }

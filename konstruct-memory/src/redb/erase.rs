@@ -10,6 +10,7 @@ use konstruct_core::{
 use super::{
     Shared,
     head::{self, corrupt},
+    index::passages,
     keys::{
         self, DELIVERIES, DELIVERIES_OF, DUE, FEED, FORGOTTEN, HEADS, INBOX, ITEM_LIST, ITEMS,
         KEYS, LOG, MEMORY_HEADS, PENDING, PERSON_KEYS, PLACES, TENANT_KEYS, Table, WORDS,
@@ -218,6 +219,7 @@ impl Erasure {
             batch.delete(TENANT_KEYS, tenant.as_bytes().to_vec());
             self.receipt.keys = 1;
         }
+        self.receipt.passages = passages(batch, tenant)?;
         batch.delete(MEMORY_HEADS, tenant.as_bytes().to_vec());
         self.next_part(batch, shared)
     }

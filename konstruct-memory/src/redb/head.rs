@@ -260,14 +260,11 @@ impl Vault {
         head: &Head,
     ) -> Result<ConversationSummary> {
         let Location { connection, place } = self.location(rows, id)?;
-        Ok(ConversationSummary {
-            id,
-            connection,
-            place,
-            len: head.len,
-            unconsumed: head.unconsumed(),
-            updated_at: head.updated_at,
-        })
+        let summary = ConversationSummary::new(id, connection, place, head.updated_at);
+        Ok(summary.with(|it| {
+            it.len = head.len;
+            it.unconsumed = head.unconsumed();
+        }))
     }
 
     /// Reads the first unconsumed events, by number.

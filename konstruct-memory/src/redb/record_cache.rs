@@ -189,14 +189,12 @@ mod tests {
     const ALL: fn(usize) -> bool = |_| true;
 
     fn records(count: usize) -> Records {
-        let record = Arc::new(Record {
-            v: 1,
-            turn: TurnId::from_bytes([1; 16]),
-            at: Timestamp::from_secs(0),
-            cause: Cause::Rule,
-            persons: Default::default(),
-            entry: Entry::Action(Action::Gather),
-        });
+        let record = Arc::new(Record::new(
+            TurnId::from_bytes([1; 16]),
+            Timestamp::from_secs(0),
+            Cause::Rule,
+            Entry::Action(Action::Gather),
+        ));
         vec![Some(record); count].into()
     }
 

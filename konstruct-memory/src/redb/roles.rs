@@ -315,11 +315,7 @@ impl Shared {
                 rows.push((number, row));
             }
         }
-        Ok(LedgerPage {
-            spent,
-            reserved,
-            rows,
-        })
+        Ok(LedgerPage::new(spent, reserved, rows))
     }
 
     /// Reads a tenant's records in the order in which they were written.

@@ -10,9 +10,9 @@ use std::{
 };
 
 use konstruct_core::{
-    ConnectionId, Depth, Erase, PersonId, TenantId,
+    ConnectionId, Depth, DocumentFormat, Erase, NewDocument, PersonId, TenantId,
     id::WorkerId,
-    memory::{ErasureReceipt, Remnant, Until},
+    memory::{ErasureReceipt, KnowledgeStore as _, Remnant, Until},
     message::{Actor, IdKind},
     store::{Accepted, Append, AppendOutcome, Archive as _, Claim, History as _, Mailbox as _},
 };
@@ -288,4 +288,20 @@ async fn readers_and_writers_go_on_while_the_file_is_rewritten() {
     stop.store(true, Ordering::Relaxed);
     tasks.join_all().await;
     assert_eq!(readable(&store, &claim).await, [true; 150]);
+}
+
+/// The receipt of a tenant's erasure tells of the index as well: how much went, and what of it stays in the file until when.
+#[tokio::test]
+async fn the_receipt_of_a_tenant_counts_its_passages() {
+    let store = Redb::in_memory().unwrap();
+    let tenant = TenantId::new();
+    let faq = "## Hours\n\nTen to six.\n\n## Prices\n\nTwenty a day.";
+    let faq = NewDocument::new("FAQ", DocumentFormat::Markdown, faq);
+    store.put_document(tenant, faq).await.unwrap();
+    let receipt = erase(&store, tenant, Erase::Tenant, Depth::Logical).await;
+    assert_eq!(receipt.passages, 2);
+    let remains = receipt.remains.iter().map(|remains| remains.what);
+    assert!(remains.clone().any(|what| what == Remnant::TermHashes));
+    let again = erase(&store, tenant, Erase::Tenant, Depth::Logical).await;
+    assert_eq!(again.passages, 0);
 }

@@ -45,10 +45,9 @@ impl PassageSearch for Words {
         let words = |text: &str| terms(question.language, text);
         let wanted = words(&question.recall.text);
         let shares = |hit: &Hit| words(&hit.text).iter().any(|word| wanted.contains(word));
-        let hits = candidates.into_iter().map(|candidate| Hit {
-            coverage: 1.0,
-            ..candidate.hit
-        });
+        let hits = candidates
+            .into_iter()
+            .map(|candidate| candidate.hit.with(|it| it.coverage = 1.0));
         Ok(hits.filter(shares).take(question.limit).collect())
     }
 }
@@ -95,11 +94,10 @@ fn app(learns: bool) -> App {
     });
     let world = World::default();
     let channel = ScriptedChannel::new(world.clone(), Arc::new(clock.clone()), Find::Query);
-    let limits = TurnLimits {
-        burst_ms: 0,
-        question_age_secs: 0,
-        ..TurnLimits::default()
-    };
+    let limits = TurnLimits::default().with(|it| {
+        it.burst_ms = 0;
+        it.question_age_secs = 0;
+    });
     let ava = Employee::builder("Ava").limits(limits).build().unwrap();
     let mut builder = Workforce::builder(store.clone())
         .memory(memory.clone())

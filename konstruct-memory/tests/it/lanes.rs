@@ -66,10 +66,7 @@ impl Offices {
                 nothing
             }
         });
-        let limits = TurnLimits {
-            burst_ms: 0,
-            ..TurnLimits::default()
-        };
+        let limits = TurnLimits::default().with(|it| it.burst_ms = 0);
         let employee = Employee::builder("Ava").limits(limits).build().unwrap();
         let tools = Toolbox::builder().build().unwrap();
         self.directory

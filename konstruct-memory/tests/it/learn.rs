@@ -47,11 +47,10 @@ fn office(notes: impl Fn(&str) -> String + Send + Sync + 'static, cap: Option<Na
     });
     let directory = ScriptedDirectory::default();
     let (tenant, connection) = (TenantId::new(), ConnectionId::new());
-    let mut employee = Employee::builder("Ava").limits(TurnLimits {
-        burst_ms: 0,
-        window_messages: 6,
-        ..TurnLimits::default()
-    });
+    let mut employee = Employee::builder("Ava").limits(TurnLimits::default().with(|it| {
+        it.burst_ms = 0;
+        it.window_messages = 6;
+    }));
     if let Some(cap) = cap {
         employee = employee.monthly_cap(cap);
     }

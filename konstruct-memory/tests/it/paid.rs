@@ -136,10 +136,8 @@ async fn a_call_embeds_its_question_once() {
         .unwrap();
     let tenant = TenantId::new();
     for (call, expected) in [("one", 1), ("one", 1), ("two", 2), ("two", 2)] {
-        let query = Recall {
-            call: call.into(),
-            ..Recall::new("open", Audience::Tenant, Scope::ALL)
-        };
+        let query =
+            Recall::new("open", Audience::Tenant, Scope::ALL).with(|it| it.call = call.into());
         store.recall(tenant, query).await.unwrap();
         assert_eq!(out.0.load(Ordering::Relaxed), expected, "{call}");
     }

@@ -1,6 +1,6 @@
 //! The file contains no plain text or names, and cannot be read without the keys.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use konstruct_core::{
     ConnectionId, ErrorKind, Outgoing, PersonId, TenantId, Timestamp, TurnId,
@@ -15,20 +15,19 @@ use crate::common::{claimed, message};
 const MARKER: &str = "xyzzy-plugh";
 
 pub(crate) fn sent(persons: &[PersonId], text: &str) -> Record {
-    Record {
-        v: 1,
-        turn: TurnId::new(),
-        at: Timestamp::from_secs(0),
-        persons: persons.iter().copied().collect::<BTreeSet<_>>(),
-        cause: Cause::Employee,
-        entry: Entry::Event(Event::Rendered {
+    Record::new(
+        TurnId::new(),
+        Timestamp::from_secs(0),
+        Cause::Employee,
+        Entry::Event(Event::Rendered {
             parts: vec![ReplyPart {
                 key: "k".into(),
                 what: Outgoing::markdown(text),
             }],
             rest: None,
         }),
-    }
+    )
+    .sealed_to(persons.iter().copied())
 }
 
 /// Accepts a message in the only conversation, and appends a record that is sent to a person.

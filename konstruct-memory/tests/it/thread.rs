@@ -33,10 +33,8 @@ impl Office {
         let model = ScriptedModel::new(|_: &ModelRequest| Answer::text("Noted."));
         let directory = ScriptedDirectory::default();
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
-        let employee = Employee::builder("Ava").limits(TurnLimits {
-            burst_ms: 0,
-            ..TurnLimits::default()
-        });
+        let employee =
+            Employee::builder("Ava").limits(TurnLimits::default().with(|it| it.burst_ms = 0));
         let tools = Toolbox::builder().build().unwrap();
         let thinks = Arc::new(model.clone());
         directory.hire(tenant, employee.build().unwrap(), thinks, tools);

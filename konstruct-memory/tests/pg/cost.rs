@@ -1,6 +1,6 @@
 //! The simplest turn on a store whose statements are counted. The benchmark `statements` uses it too.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use konstruct_core::{
     ConnectionId, Directory, DocumentFormat, Employee, NanoUsd, NewDocument, SystemClock, TenantId,
@@ -14,7 +14,7 @@ use konstruct_core::{
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Mailbox as _, Store},
     testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
     tool::Toolbox,
-    turn::{Cause, Driver, Entry, Event, RECORD_VERSION, Record, Worked},
+    turn::{Cause, Driver, Entry, Event, Record, Worked},
 };
 use konstruct_memory::Postgres;
 use sqlx::PgConnection;
@@ -51,10 +51,7 @@ impl Scene {
             tiers: Vec::new(),
         };
         let model = ScriptedModel::new(|_| Answer::text("We open at nine.")).with_price(price);
-        let limits = TurnLimits {
-            burst_ms: 0,
-            ..TurnLimits::default()
-        };
+        let limits = TurnLimits::default().with(|it| it.burst_ms = 0);
         let employee = Employee::builder("Ava")
             .monthly_cap(NanoUsd::from_usd_micros(10_000_000))
             .limits(limits)
@@ -173,18 +170,16 @@ impl Scene {
         self.counter.take();
         let loaded = self.store.load(&claim).await.unwrap().unwrap();
         let load = self.counter.take();
-        let mut words = Record {
-            v: RECORD_VERSION,
-            turn: TurnId::new(),
-            at: loaded.now,
-            cause: Cause::Vendor,
-            persons: BTreeSet::new(),
-            entry: Entry::Event(Event::ToolReturned {
+        let mut words = Record::new(
+            TurnId::new(),
+            loaded.now,
+            Cause::Vendor,
+            Entry::Event(Event::ToolReturned {
                 id: "call".into(),
                 content: "something".into(),
                 error: false,
             }),
-        };
+        );
         words
             .persons
             .extend(loaded.inbox[0].persons.iter().copied());

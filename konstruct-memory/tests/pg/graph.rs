@@ -38,10 +38,9 @@ async fn write(store: &Postgres, tenant: TenantId, passages: u64) {
 }
 
 async fn ask(store: &Postgres, tenant: TenantId, question: &str) -> Vec<Hit> {
-    let query = Recall {
-        explain: true,
-        ..Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(10)
-    };
+    let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE)
+        .with_limit(10)
+        .with(|it| it.explain = true);
     store.recall(tenant, query).await.unwrap()
 }
 
@@ -96,10 +95,8 @@ async fn a_graph_finds_the_same_hits() {
         assert_eq!(ask(&reader, small, &questions[0]).await.len(), 10);
         // A question about a time scans all vectors, and finds as much.
         let all = Timestamp::from_secs(0)..Timestamp::from_secs(4_000_000_000);
-        let timed = Recall {
-            when: Some(all),
-            ..Recall::new(&questions[0], Audience::Tenant, Scope::ALL)
-        };
+        let timed =
+            Recall::new(&questions[0], Audience::Tenant, Scope::ALL).with(|it| it.when = Some(all));
         assert!(!reader.recall(large, timed).await.unwrap().is_empty());
         drop(reader);
         assert_eq!(scans(&mut owner).await - scans_before, 40);

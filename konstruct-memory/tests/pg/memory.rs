@@ -119,10 +119,9 @@ fn found(hits: &[Hit]) -> BTreeMap<(String, String), f32> {
 }
 
 async fn ask(memory: &dyn MemoryStore, tenant: TenantId, question: &str, limit: usize) -> Vec<Hit> {
-    let query = Recall {
-        explain: true,
-        ..Recall::new(question, Audience::Tenant, Scope::ALL).with_limit(limit)
-    };
+    let query = Recall::new(question, Audience::Tenant, Scope::ALL)
+        .with_limit(limit)
+        .with(|it| it.explain = true);
     memory.recall(tenant, query).await.unwrap()
 }
 

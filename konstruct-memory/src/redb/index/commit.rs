@@ -57,6 +57,11 @@ impl MemoryHead {
     }
 }
 
+/// Returns the number of a tenant's passages.
+pub(in crate::redb) fn passages(rows: &mut dyn Rows, tenant: TenantId) -> Result<u64> {
+    Ok(MemoryHead::of(rows, tenant)?.passages)
+}
+
 /// Returns the key of a row of the memory.
 pub(super) fn row_key(tenant: TenantId, kind: RowKind, key: &[u8]) -> Vec<u8> {
     keys::of(tenant, &[&[kind as u8], key])

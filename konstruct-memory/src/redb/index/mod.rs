@@ -20,6 +20,7 @@ mod search;
 mod tables;
 mod units;
 
+pub(super) use self::commit::passages;
 pub(super) use self::{
     backend::RedbBackend,
     commit::{EraseWith, sealed_to},

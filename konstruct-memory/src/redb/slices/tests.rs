@@ -62,10 +62,8 @@ async fn fill(path: &Path, clock: &VirtualClock) -> PersonId {
         Answer::text(format!("You said: {}", text.unwrap_or_default()))
     });
     let directory = ScriptedDirectory::default();
-    let employee = Employee::builder("Ava").limits(TurnLimits {
-        burst_ms: 0,
-        ..TurnLimits::default()
-    });
+    let employee =
+        Employee::builder("Ava").limits(TurnLimits::default().with(|it| it.burst_ms = 0));
     let tools = Toolbox::builder().build().unwrap();
     directory.hire(TENANT, employee.build().unwrap(), Arc::new(model), tools);
     let channel = ScriptedChannel::new(World::default(), Arc::new(clock.clone()), Find::Query);

@@ -86,25 +86,21 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
         builder = builder.fallback(fallback);
     }
     if let Some(deferred) = &settings.deferred {
-        builder = builder.phrases(Phrases {
-            deferred: deferred.clone(),
-            ..Phrases::default()
-        });
+        builder = builder.phrases(Phrases::default().with(|it| it.deferred = deferred.clone()));
     }
     let (default, chosen) = (TurnLimits::default(), &settings.limits);
-    let limits = TurnLimits {
-        answer_tokens: chosen.answer_tokens.unwrap_or(default.answer_tokens),
-        deadline_secs: chosen.deadline_secs.unwrap_or(default.deadline_secs),
-        question_age_secs: chosen
+    let limits = default.with(|it| {
+        it.answer_tokens = chosen.answer_tokens.unwrap_or(default.answer_tokens);
+        it.deadline_secs = chosen.deadline_secs.unwrap_or(default.deadline_secs);
+        it.question_age_secs = chosen
             .question_age_secs
-            .unwrap_or(default.question_age_secs),
-        reply_parts: chosen.reply_parts.unwrap_or(default.reply_parts),
-        unresolved: match settings.unresolved {
+            .unwrap_or(default.question_age_secs);
+        it.reply_parts = chosen.reply_parts.unwrap_or(default.reply_parts);
+        it.unresolved = match settings.unresolved {
             api::Unresolved::Ask => Unresolved::Ask,
             api::Unresolved::Resend => Unresolved::Resend,
-        },
-        ..default
-    };
+        };
+    });
     Ok(builder.limits(limits).build()?)
 }
 
@@ -125,11 +121,9 @@ fn working_hours(hours: &api::WorkingHours) -> Result<WorkingHours, Problem> {
             to: time("to", &span.to)?,
         });
     }
-    Ok(WorkingHours {
-        time_zone: hours.time_zone.clone(),
-        open,
-        closed_message: hours.closed_message.clone(),
-    })
+    let mut made = WorkingHours::new(&hours.time_zone).closed_message(&hours.closed_message);
+    made.open = open;
+    Ok(made)
 }
 
 fn shown(version: u32, employee: &Employee) -> api::Employee {
