@@ -13,12 +13,16 @@ use crate::{
 
 /// A way to talk to people.
 ///
+/// `testkit::channel_suite` (feature `testkit`) tests the contract on any channel.
+///
 /// # Contract
 /// * An error of [`perform`](Channel::perform) says whether anything can have happened: only
 ///   [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous) leaves it open, every other kind promises that nothing was done.
 /// * A request is given up after [`Capabilities::request_timeout`], and cannot take effect later than
 ///   [`Capabilities::grace`] after that.
 /// * A channel never repeats a send by itself.
+/// * A rendered part arrives as one message, whole and within [`Capabilities::max_text`]. Between the parts and the rest, no word is
+///   lost, invented or moved, and no grapheme is cut unless it alone exceeds the limit.
 /// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that nothing of this connection will succeed until its
 ///   credentials or its account are put in order; [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) is about one place or
 ///   one recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) carries how long to wait, if the provider says so.

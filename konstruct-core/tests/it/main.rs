@@ -4,6 +4,7 @@
 
 mod altered;
 mod budget;
+mod channel;
 mod crash;
 mod driver;
 mod edges;
