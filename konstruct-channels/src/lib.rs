@@ -13,7 +13,7 @@
 //! | `lenient_json` | lenient parsing of JSON |
 //! | `markdown`, `choices` | models' Markdown, translated and split into parts; choices as text |
 //! | `routes` | the gateway's routes for an axum app, and handlers of one's own |
-//! | `http`, `media` | outbound: TLS, no redirects, no retries; files from the provider's own hosts |
+//! | `media` | files from the provider's own hosts |
 //! | `testkit` | fake vendors that misbehave on request, and the conformance suite for decoders |
 //!
 //! Deliberately absent: retries (the engine decides what may be repeated) and rate pacing.
@@ -46,8 +46,6 @@
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod choices;
 pub mod gateway;
-#[cfg(any(feature = "slack", feature = "whatsapp"))]
-mod http;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod lenient_json;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]

@@ -4,6 +4,8 @@
 //!   needed. No redirect is followed, because it would carry a key elsewhere, and nothing is repeated.
 //! * [`Guard`] keeps a URL that a tenant chose away from the operator's own network.
 //! * [`Response`] reads a body chunk by chunk, or whole up to a limit.
+//! * [`Request::exchange`] sends what has an effect, such as a message: its error says whether that can have happened. [`base_url`] and
+//!   [`join`] make the address.
 //! * [`kind_of`] is the one table of statuses, [`retry_after`] the one reader of the header of that name.
 //!
 //! An error of this module never holds the URL: it may carry a token.
@@ -18,20 +20,24 @@
 //! ```
 
 mod client;
+mod exchange;
 mod guard;
 mod request;
 mod response;
 mod status;
+mod url;
 
 /// The method of a request, of the `http` crate; and a parsed address, of the `url` crate.
 pub use reqwest::{Method, Url};
 
 pub use self::{
     client::{Client, ClientBuilder},
+    exchange::{Exchange, kind_of_effect},
     guard::Guard,
     request::{Headers, Request},
     response::Response,
     status::{kind_of, retry_after},
+    url::{base_url, join},
 };
 
 #[cfg(test)]
