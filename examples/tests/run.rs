@@ -41,6 +41,7 @@ fn those_that_end_by_themselves_succeed() {
         "own_backend",
         "fallback",
         "custom_channel",
+        "custom_webhook",
         "custom_store",
     ] {
         let output = std::process::Command::new(example(name)).output().unwrap();

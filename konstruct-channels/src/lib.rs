@@ -12,8 +12,8 @@
 //! | [`slack`], [`whatsapp`] | `signature`, `inbound`, `webhook`; `wire`, `client`, `outbound`: the same names in both |
 //! | `lenient_json` | lenient parsing of JSON |
 //! | `markdown`, `choices` | models' Markdown, translated and split into parts; choices as text |
-//! | `routes` | the gateway's routes for an axum app |
-//! | `http`, `media` | outbound: TLS, no redirects, no retries; files from the provider's own hosts |
+//! | `routes` | the gateway's routes for an axum app, and handlers of one's own |
+//! | `media` | files from the provider's own hosts |
 //! | `testkit` | fake vendors that misbehave on request, and the conformance suite for decoders |
 //!
 //! Deliberately absent: retries (the engine decides what may be repeated) and rate pacing.
@@ -40,14 +40,12 @@
 //! |---|---|---|
 //! | `slack` | yes | Slack: Events API, interactivity, slash commands, Socket Mode payloads, Web API |
 //! | `whatsapp` | yes | WhatsApp Business Cloud API |
-//! | `axum` | no | the gateway's routes for an axum app |
+//! | `axum` | no | the gateway's routes for an axum app; `WebhookRequest` is an extractor, `HttpReply` a response |
 //! | `testkit` | no | fake vendors and the conformance suite; for tests |
 
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod choices;
 pub mod gateway;
-#[cfg(any(feature = "slack", feature = "whatsapp"))]
-mod http;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]
 mod lenient_json;
 #[cfg(any(feature = "slack", feature = "whatsapp"))]

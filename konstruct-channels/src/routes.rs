@@ -1,22 +1,28 @@
-//! The gateway's routes for an axum app.
+//! The gateway in an axum app: its routes, and the extractor and the response for handlers of one's own.
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse as _, Response},
+    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
+    http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use konstruct_core::ChannelKind;
 
 use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 
-/// Returns the routes to configure at Slack and Meta: `POST /webhooks/slack/events`, `/webhooks/slack/interactions` and
-/// `/webhooks/slack/commands`, and `GET|POST /webhooks/whatsapp`. They accept bodies up to the gateway's limit, regardless of the
-/// app's own limit.
+/// Returns the routes to configure at the providers. They accept bodies up to the gateway's limit, regardless of the app's own limit.
+///
+/// | route | webhook |
+/// |---|---|
+/// | `POST /webhooks/slack/events`, `/webhooks/slack/interactions`, `/webhooks/slack/commands` | Slack |
+/// | `GET` and `POST /webhooks/whatsapp` | WhatsApp |
+/// | `GET` and `POST /webhooks/{kind}` | [every other kind](Gateway::with), such as `/webhooks/shop` for `ChannelKind::new("shop")` |
+///
+/// A kind that the gateway does not serve is answered with 404.
 ///
 /// ```
 /// use konstruct_channels::{Gateway, SlackWebhook, routes};
@@ -32,59 +38,81 @@ use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 /// let app: axum::Router = axum::Router::new().merge(routes(gateway.into()));
 /// # Ok::<(), konstruct_core::Error>(())
 /// ```
+///
+/// To serve a webhook under a path of your own, write the handler: [`WebhookRequest`] is an extractor and [`HttpReply`] is a response.
+///
+/// ```
+/// use std::sync::Arc;
+/// use axum::{Router, extract::State, routing::post};
+/// use konstruct_channels::{Gateway, HttpReply, WebhookRequest};
+/// use konstruct_core::ChannelKind;
+///
+/// async fn hook(State(gateway): State<Arc<Gateway>>, request: WebhookRequest) -> HttpReply {
+///     gateway.handle(&ChannelKind::new("shop"), &request).await
+/// }
+///
+/// let router: Router<Arc<Gateway>> = Router::new().route("/hooks/shop", post(hook));
+/// ```
 pub fn routes<S: Clone + Send + Sync + 'static>(gateway: Arc<Gateway>) -> Router<S> {
     Router::new()
         .route("/webhooks/slack/events", post(slack))
         .route("/webhooks/slack/interactions", post(slack))
         .route("/webhooks/slack/commands", post(slack))
-        .route("/webhooks/whatsapp", get(verify_whatsapp).post(whatsapp))
-        // One byte more than the gateway's limit, so that the gateway rejects and counts larger bodies.
-        .layer(DefaultBodyLimit::max(MAX_BODY + 1))
+        .route("/webhooks/{kind}", get(webhook).post(webhook))
         .with_state(gateway)
 }
 
-async fn slack(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Bytes) -> Response {
-    let request = request(&headers, body);
-    reply(gateway.handle(&ChannelKind::SLACK, &request).await)
+async fn slack(State(gateway): State<Arc<Gateway>>, request: WebhookRequest) -> HttpReply {
+    gateway.handle(&ChannelKind::SLACK, &request).await
 }
 
-async fn whatsapp(
+async fn webhook(
     State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let request = request(&headers, body);
-    reply(gateway.handle(&ChannelKind::WHATSAPP, &request).await)
+    Path(kind): Path<String>,
+    request: WebhookRequest,
+) -> HttpReply {
+    gateway.handle(&ChannelKind::new(kind), &request).await
 }
 
-async fn verify_whatsapp(
-    State(gateway): State<Arc<Gateway>>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let request = WebhookRequest::get(query.unwrap_or_default());
-    reply(gateway.handle(&ChannelKind::WHATSAPP, &request).await)
+/// Reads a body of at most the gateway's limit (3 MiB), regardless of the app's own limit. Headers that are not text are left out.
+///
+/// The rejection is the response to a body that is larger (413) or breaks off (400).
+impl<S: Send + Sync> FromRequest<S> for WebhookRequest {
+    type Rejection = HttpReply;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        // One byte more than the gateway's limit, so that the gateway answers and counts a larger body.
+        DefaultBodyLimit::max(MAX_BODY + 1).apply(&mut request);
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let headers = request.headers().clone();
+        let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+        let webhook = if reading {
+            Self::get(query)
+        } else {
+            let body = Bytes::from_request(request, state).await;
+            let body = body.map_err(|rejection| HttpReply::empty(rejection.status().as_u16()))?;
+            Self::post(body).with_query(query)
+        };
+        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+        let headers = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name, text(value)?)));
+        Ok(headers.fold(webhook, |webhook, (name, value)| {
+            webhook.with_header(name.as_str(), value)
+        }))
+    }
 }
 
-fn request(headers: &HeaderMap, body: Bytes) -> WebhookRequest {
-    let text = |(name, value): (_, &HeaderValue)| {
-        value.to_str().ok().map(|value| (name, value.to_owned()))
-    };
-    headers
-        .iter()
-        .filter_map(text)
-        .fold(WebhookRequest::post(body), |request, (name, value)| {
-            request.with_header(name.as_str(), value)
-        })
-}
-
-fn reply(reply: HttpReply) -> Response {
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, reply.body).into_response();
-    match reply.content_type {
-        Some(kind) => response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(kind)),
-        None => response.headers_mut().remove(CONTENT_TYPE),
-    };
-    response
+impl IntoResponse for HttpReply {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, self.body).into_response();
+        match self.content_type {
+            Some(kind) => response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(kind)),
+            None => response.headers_mut().remove(CONTENT_TYPE),
+        };
+        response
+    }
 }

@@ -48,6 +48,8 @@ pub trait Webhook: fmt::Debug + Send + Sync + 'static {
 
 /// The parts of an HTTP request that a webhook needs. Its debug output does not contain the content.
 ///
+/// With the feature `axum`, it is an extractor for a handler of your own.
+///
 /// ```
 /// use konstruct_channels::WebhookRequest;
 ///
@@ -78,6 +80,13 @@ impl WebhookRequest {
             body: body.into(),
             ..Self::default()
         }
+    }
+
+    /// Sets the query string.
+    #[must_use]
+    pub fn with_query(mut self, query: impl Into<String>) -> Self {
+        self.query = query.into();
+        self
     }
 
     /// Adds a header.
@@ -127,7 +136,7 @@ impl fmt::Debug for WebhookRequest {
     }
 }
 
-/// The response to a webhook request.
+/// The response to a webhook request. With the feature `axum`, a handler can return it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpReply {

@@ -13,12 +13,16 @@ use crate::{
 
 /// A channel through which the employee talks to people.
 ///
+/// `testkit::channel_suite` (feature `testkit`) tests the contract on any channel.
+///
 /// # Contract
 /// * The kind of an error of [`perform`](Channel::perform) tells whether the operation may have taken effect: after
 ///   [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous) that is unknown, every other kind guarantees that it had no effect.
 /// * A request times out after [`Capabilities::request_timeout`], and cannot take effect later than [`Capabilities::grace`] after
 ///   that.
 /// * A channel never repeats a send by itself.
+/// * A rendered part arrives as one message, complete and within [`Capabilities::max_text`]. Between the parts and the rest, no word
+///   is lost, added or moved, and no grapheme is cut unless it alone exceeds the limit.
 /// * [`ErrorKind::Unauthorized`](crate::ErrorKind::Unauthorized) means that no request of this connection will succeed until its
 ///   credentials or its account are repaired. [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) concerns one place or one
 ///   recipient. [`ErrorKind::RateLimited`](crate::ErrorKind::RateLimited) includes the time to wait, if the provider reports it.

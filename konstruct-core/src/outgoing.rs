@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use unicode_segmentation::GraphemeCursor;
 
 /// A message of the employee, independent of the channel.
 ///
@@ -154,6 +155,7 @@ impl Rendered {
     /// Renders for a channel that shows the text unchanged. Splits it into at most `max_parts` parts of at most `max_text`
     /// characters, preferably between paragraphs, then lines, sentences and words, and within a word only as the last resort.
     /// Only white space between the parts is lost.
+    /// A grapheme, such as an emoji made of several characters, is cut only if it alone exceeds the limit.
     ///
     /// ```
     /// use konstruct_core::{Outgoing, outgoing::Rendered};
@@ -169,7 +171,7 @@ impl Rendered {
         let mut parts = Vec::new();
         while !rest.is_empty() && parts.len() < max_parts {
             let end = rest.char_indices().nth(max_text);
-            let cut = end.map_or(rest.len(), |(end, _)| seam(&rest[..end]));
+            let cut = end.map_or(rest.len(), |(end, _)| seam(&rest[..whole(rest, end)]));
             parts.push(Outgoing::markdown(rest[..cut].trim_end()));
             rest = rest[cut..].trim_start();
         }
@@ -184,6 +186,19 @@ impl Rendered {
         }
         let rest = (!rest.is_empty()).then(|| Outgoing::markdown(rest));
         Self { parts, rest }
+    }
+}
+
+/// Returns the last position up to `end` that is not within a grapheme; `end` itself if the first grapheme is longer.
+fn whole(text: &str, end: usize) -> usize {
+    let mut cursor = GraphemeCursor::new(end, text.len(), true);
+    // An error asks for another chunk of the text, and all of it is here.
+    match cursor.is_boundary(text, 0) {
+        Ok(false) => match cursor.prev_boundary(text, 0) {
+            Ok(Some(before)) if before > 0 => before,
+            _ => end,
+        },
+        _ => end,
     }
 }
 
@@ -239,6 +254,17 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_grapheme_is_cut_only_if_it_exceeds_the_limit() {
+        let check = |text: &str, max, expected: &[&str]| {
+            let rendered = Rendered::plain(&Outgoing::markdown(text), max, usize::MAX);
+            assert_eq!(texts(&rendered), expected, "{text} by {max}");
+        };
+        check("e\u{301}e\u{301}", 3, &["e\u{301}", "e\u{301}"]);
+        check("🇩🇪🇫🇷x", 3, &["🇩🇪", "🇫🇷x"]);
+        check("👩\u{200d}👦", 2, &["👩\u{200d}", "👦"]);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Calls of Slack's Web API, and the classification of its responses.
 
 use konstruct_core::{
-    Error, ErrorKind, Result, Secret,
-    http::{Client, Request, Url},
+    ErrorKind, Result, Secret,
+    http::{Client, Exchange, Request, Url, join},
 };
 use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::Answer;
-use crate::http::{self, Exchange};
 
 /// Calls methods of the Web API.
 #[derive(Debug)]
@@ -21,18 +20,18 @@ pub(super) struct Api {
 impl Api {
     /// Calls a method that accepts JSON.
     pub(super) async fn json(&self, method: &str, body: &impl Serialize) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, &[method]))?;
+        let request = self.client.post(join(&self.base, &[method]))?;
         self.call(request.json(body)).await
     }
 
     /// Calls a method that accepts only a form.
     pub(super) async fn form(&self, method: &str, form: &[(&str, &str)]) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, &[method]))?;
+        let request = self.client.post(join(&self.base, &[method]))?;
         self.call(request.form(form)).await
     }
 
     async fn call(&self, request: Request) -> Result<Value> {
-        answer(http::exchange(request.bearer(&self.token)).await?)
+        answer(request.bearer(&self.token).exchange().await?)
     }
 }
 
@@ -42,25 +41,18 @@ impl Api {
 /// The kind of Slack's error code. [`ErrorKind::Ambiguous`] if the code leaves the outcome open, or the response cannot be
 /// parsed.
 fn answer(exchange: Exchange) -> Result<Value> {
-    let error = match serde_json::from_slice::<Answer>(&exchange.body) {
-        Ok(Answer { ok: true, rest, .. }) if exchange.is_success() => return Ok(rest),
+    match serde_json::from_slice::<Answer>(&exchange.body) {
+        Ok(Answer { ok: true, rest, .. }) if exchange.is_success() => Ok(rest),
         Ok(Answer {
             ok: false,
             error: Some(code),
             ..
-        }) if !exchange.is_server_error() => Error::new(kind(&code), printable(&code)),
+        }) if !exchange.is_server_error() => Err(exchange.error(kind(&code), printable(&code))),
         _ if exchange.is_success() => {
-            Error::new(ErrorKind::Ambiguous, "the response cannot be parsed")
+            Err(exchange.error(ErrorKind::Ambiguous, "the response cannot be parsed"))
         }
-        _ => Error::new(
-            http::status_kind(exchange.status),
-            format!("status {}", exchange.status),
-        ),
-    };
-    Err(match exchange.retry_after {
-        Some(wait) => error.with_retry_after(wait),
-        None => error,
-    })
+        _ => Err(exchange.status_error()),
+    }
 }
 
 /// Classifies an error code of the Web API. Unlisted codes mean that Slack rejected the request.

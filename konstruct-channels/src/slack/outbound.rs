@@ -7,6 +7,7 @@ use bytes::Bytes;
 use konstruct_core::{
     Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
     channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    http::{Client, base_url},
     message::Attachment,
     outgoing::{Choices, Rendered},
 };
@@ -18,7 +19,6 @@ use super::{
 };
 use crate::{
     choices::{Control, as_text},
-    http,
     lenient_json::LenientJson as _,
     markdown::{self, Limits, Notation},
     media,
@@ -119,8 +119,9 @@ impl SlackBuilder {
         if self.token.is_empty() {
             return Err(Error::invalid("token", "must not be empty"));
         }
-        let client = http::client(self.timeout)?;
-        let base = http::base_url("api_url", &self.api_url)?;
+        let client = Client::builder().timeout(self.timeout).build();
+        client.prepare()?;
+        let base = base_url("api_url", &self.api_url)?;
         let mut capabilities = Capabilities::new(Find::Query, MAX_TEXT);
         capabilities.progress = true;
         capabilities.threads = true;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use konstruct_core::{Result, Secret, Timestamp};
+use konstruct_core::{
+    Result, Secret, Timestamp,
+    http::{Client, base_url},
+};
 
-use crate::{WebhookRequest, http, slack, whatsapp};
+use crate::{WebhookRequest, slack, whatsapp};
 
 /// Returns Slack's signature (`v0=…`) of a body sent at that time, in seconds as text.
 pub fn sign_slack(secret: &Secret, time: &str, body: &[u8]) -> String {
@@ -46,8 +49,8 @@ pub fn signed_whatsapp(secret: &Secret, body: impl Into<Vec<u8>>) -> WebhookRequ
 /// # Errors
 /// If the server cannot be reached or does not respond within 10 seconds.
 pub async fn deliver(url: &str, request: &WebhookRequest) -> Result<u16> {
-    let client = http::client(Duration::from_secs(10))?;
-    let url = http::base_url("url", url)?;
+    let client = Client::builder().timeout(Duration::from_secs(10)).build();
+    let url = base_url("url", url)?;
     let mut post = client.post(url)?.body(request.body().clone());
     for (name, value) in request.headers() {
         post = post.header(name, value);

@@ -116,7 +116,7 @@ impl FakeGraph {
         format!("http://{addr}")
     }
 
-    /// Plans a fault for the next call of `messages` or `read` without a planned fault.
+    /// Plans a fault for the next call of `messages` or `read` without a planned fault; `*` is either.
     pub fn plan(&self, method: &str, fault: Fault) {
         self.0.plan.add(method, fault);
     }

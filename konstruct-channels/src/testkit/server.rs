@@ -52,6 +52,9 @@ pub enum Fault {
     Malformed,
 }
 
+/// The method of a fault that is planned for the next call, whichever it is.
+const ANY: &str = "*";
+
 /// The planned faults, by method.
 #[derive(Debug, Default)]
 pub(super) struct Plan(Mutex<HashMap<String, VecDeque<Fault>>>);
@@ -64,7 +67,9 @@ impl Plan {
 
     fn next(&self, method: &str) -> Option<Fault> {
         let mut plan = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        plan.get_mut(method)?.pop_front()
+        [method, ANY]
+            .iter()
+            .find_map(|method| plan.get_mut(*method)?.pop_front())
     }
 
     /// Performs a call, or its planned fault. `limited` is the vendor's body for too many requests.

@@ -112,7 +112,7 @@ impl FakeSlack {
         format!("{}/api", self.origin())
     }
 
-    /// Plans a fault for the next call of a method without a planned fault.
+    /// Plans a fault for the next call of a method without a planned fault; `*` is any method.
     pub fn plan(&self, method: &str, fault: Fault) {
         self.0.plan.add(method, fault);
     }

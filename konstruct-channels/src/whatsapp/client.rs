@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use konstruct_core::{
-    Error, ErrorKind, Result, Secret,
-    http::{Client, Request, Url},
+    ErrorKind, Result, Secret,
+    http::{Client, Exchange, Request, Url, join},
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    http::{self, Exchange},
-    lenient_json::LenientJson as _,
-};
+use crate::lenient_json::LenientJson as _;
 
 /// The wait before another message to the same person, if Meta requests one without a duration.
 const PAIR_WAIT: Duration = Duration::from_secs(6);
@@ -29,18 +26,18 @@ pub(super) struct Graph {
 impl Graph {
     /// Posts JSON to a path.
     pub(super) async fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Value> {
-        let request = self.client.post(http::join(&self.base, path))?;
+        let request = self.client.post(join(&self.base, path))?;
         self.call(request.json(body)).await
     }
 
     /// Gets a node.
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value> {
-        let request = self.client.get(http::join(&self.base, path))?;
+        let request = self.client.get(join(&self.base, path))?;
         self.call(request.query(query)).await
     }
 
     async fn call(&self, request: Request) -> Result<Value> {
-        answer(http::exchange(request.bearer(&self.token)).await?)
+        answer(request.bearer(&self.token).exchange().await?)
     }
 }
 
@@ -50,27 +47,24 @@ impl Graph {
 /// The kind of Meta's error code. [`ErrorKind::Ambiguous`] if the code leaves the outcome open, or the response cannot be parsed.
 fn answer(exchange: Exchange) -> Result<Value> {
     let json: Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
-    let error = match json.at("error.code").as_i64() {
+    let code = json.at("error.code").as_i64();
+    let error = match code {
         None if exchange.is_success() && json.is_object() => return Ok(json),
         None if exchange.is_success() => {
-            Error::new(ErrorKind::Ambiguous, "the response cannot be parsed")
+            exchange.error(ErrorKind::Ambiguous, "the response cannot be parsed")
         }
-        None => Error::new(
-            http::status_kind(exchange.status),
-            format!("status {}", exchange.status),
-        ),
+        None => exchange.status_error(),
         Some(code) => {
             let trace = json.text("error.fbtrace_id").unwrap_or_default();
-            Error::new(
-                kind(code, &exchange),
-                format!("code {code}, trace {trace:?}"),
-            )
+            let message = format!("code {code}, trace {trace:?}");
+            exchange.error(kind(code, &exchange), message)
         }
     };
-    let pair = (json.at("error.code").as_i64() == Some(131_056)).then_some(PAIR_WAIT);
-    Err(match exchange.retry_after.or(pair) {
-        Some(wait) => error.with_retry_after(wait),
-        None => error,
+    let pair = code == Some(131_056) && error.retry_after().is_none();
+    Err(if pair {
+        error.with_retry_after(PAIR_WAIT)
+    } else {
+        error
     })
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use konstruct_core::{
     Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
     channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    http::{Client, base_url, join},
     message::{Attachment, ConversationKind},
     outgoing::{Choices, Rendered},
 };
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     choices::{Control, as_text},
-    http,
     lenient_json::LenientJson as _,
     markdown::{self, Limits, Notation},
     media,
@@ -121,8 +121,9 @@ impl WhatsAppBuilder {
         if let Some((field, _)) = required.iter().find(|(_, empty)| *empty) {
             return Err(Error::invalid(field, "must not be empty"));
         }
-        let client = http::client(self.timeout)?;
-        let api = http::base_url("api_url", &self.api_url)?;
+        let client = Client::builder().timeout(self.timeout).build();
+        client.prepare()?;
+        let api = base_url("api_url", &self.api_url)?;
         let mut capabilities = Capabilities::new(Find::Event, MAX_TEXT);
         capabilities.progress = true;
         capabilities.read_receipts = true;
@@ -130,7 +131,7 @@ impl WhatsAppBuilder {
         Ok(WhatsApp {
             graph: Graph {
                 client: client.clone(),
-                base: http::join(&api, &[&self.version]),
+                base: join(&api, &[&self.version]),
                 token: self.token.clone(),
             },
             number: self.number,

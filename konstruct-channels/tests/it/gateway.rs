@@ -6,14 +6,17 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use axum::extract::State;
 use konstruct_channels::{
-    Gateway, GatewayCounts, SlackWebhook, WebhookRequest, WhatsAppWebhook,
+    Gateway, GatewayCounts, HttpReply, Received, SlackWebhook, Webhook, WebhookRequest,
+    WhatsAppWebhook,
     testkit::{FakeGraph, FakeSlack, deliver, redelivered, signed_slack, signed_whatsapp},
 };
 use konstruct_core::{
     AccountId, Channel, ChannelKind, Clock as _, ConnectionId, Directory, Error, Result, Secret,
     TenantId, Timestamp,
     directory::{ConnectionState, Route, Staff},
+    http::{Client, Method},
     store::History as _,
     testkit::{ReferenceStore, VirtualClock},
 };
@@ -292,4 +295,62 @@ async fn the_routes_accept_the_gateways_largest_body() {
         assert_eq!(deliver(&url, &request).await.unwrap(), expected, "{size}");
     }
     assert_eq!(counts.counts().accepted, 2);
+}
+
+/// A webhook of another provider: it echoes what it is sent.
+#[derive(Debug)]
+struct Echo;
+
+impl Webhook for Echo {
+    fn receive(&self, request: &WebhookRequest, _: Timestamp) -> Received {
+        let method = if request.is_get() { "GET" } else { "POST" };
+        let token = request.parameter("token").unwrap_or_default();
+        let mark = request.header("X-Mark").unwrap_or_default();
+        let body = String::from_utf8_lossy(request.body());
+        Received::Reply(HttpReply::text(format!("{method} {token} {mark} {body}")))
+    }
+}
+
+async fn own_path(State(gateway): State<Arc<Gateway>>, request: WebhookRequest) -> HttpReply {
+    gateway.handle(&ChannelKind::new("echo"), &request).await
+}
+
+#[tokio::test]
+async fn every_webhook_of_the_gateway_has_a_route() {
+    let gateway = World::new().gateway.with(ChannelKind::new("echo"), Echo);
+    let gateway = Arc::new(gateway);
+    let router = axum::Router::new()
+        .route("/hooks/echo", axum::routing::any(own_path))
+        .with_state(gateway.clone())
+        .merge(konstruct_channels::routes(gateway));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let client = Client::builder().direct().build();
+    for (method, path, status, text) in [
+        (Method::GET, "/webhooks/echo?token=t", 200, "GET t m "),
+        (Method::POST, "/webhooks/echo?token=t", 200, "POST t m b"),
+        (Method::POST, "/hooks/echo", 200, "POST  m b"),
+        (Method::PUT, "/webhooks/echo", 405, ""),
+        (Method::POST, "/webhooks/fax", 404, ""),
+        (Method::GET, "/webhooks/fax", 404, ""),
+        (Method::POST, "/webhooks/slack/events", 401, ""),
+        (Method::POST, "/webhooks/slack/commands", 401, ""),
+        (Method::GET, "/webhooks/slack/events", 405, ""),
+        (Method::POST, "/webhooks/whatsapp", 401, ""),
+        (
+            Method::GET,
+            "/webhooks/whatsapp?hub.mode=subscribe&hub.verify_token=token&hub.challenge=7",
+            200,
+            "7",
+        ),
+    ] {
+        let name = format!("{method} {path}");
+        let request = client.request(method, format!("{origin}{path}")).unwrap();
+        let response = request.header("x-mark", "m").body("b").send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), status, "{name}");
+        let body = response.body(1_000).await.unwrap();
+        assert_eq!(body, text, "{name}");
+    }
 }

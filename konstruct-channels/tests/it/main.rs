@@ -3,6 +3,7 @@
 mod corpus;
 mod gateway;
 mod render;
+mod sending;
 mod slack_inbound;
 mod slack_outbound;
 mod suite;

@@ -1,20 +1,20 @@
 //! A channel that does what a test tells it to.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::World;
+use super::{Failure, World};
 use crate::{
     Channel, ChannelKind, Clock, Error, ErrorKind, Outgoing, Result,
     channel::{Capabilities, Find, FindQuery, Op, Receipt},
-    message::Attachment,
+    message::{Attachment, AttachmentKind},
     outgoing::Rendered,
 };
 
@@ -47,6 +47,8 @@ pub struct ScriptedChannel {
     clock: Arc<dyn Clock>,
     capabilities: Capabilities,
     fates: Arc<Mutex<VecDeque<Fate>>>,
+    failures: Arc<Mutex<VecDeque<Failure>>>,
+    media: Arc<Mutex<HashMap<String, Bytes>>>,
     blind: bool,
 }
 
@@ -58,6 +60,8 @@ impl ScriptedChannel {
             clock,
             capabilities: Capabilities::new(find, 1_000),
             fates: Arc::default(),
+            failures: Arc::default(),
+            media: Arc::default(),
             blind: false,
         }
     }
@@ -71,8 +75,28 @@ impl ScriptedChannel {
 
     /// Plans what becomes of the next sends, after those that are planned already.
     pub fn plan(&self, fates: impl IntoIterator<Item = Fate>) {
-        let mut planned = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
-        planned.extend(fates);
+        lock(&self.fates).extend(fates);
+    }
+
+    /// Makes the next request fail, whether it sends, asks, shows progress or fetches a file.
+    pub fn fail(&self, failure: Failure) {
+        lock(&self.failures).push_back(failure);
+    }
+
+    /// Stores a file at the provider and returns its attachment, whose digest is its id.
+    pub fn put_media(&self, bytes: impl Into<Bytes>) -> Attachment {
+        let mut media = lock(&self.media);
+        let id = format!("file-{}", media.len() + 1);
+        media.insert(id.clone(), bytes.into());
+        Attachment {
+            kind: AttachmentKind::Document,
+            id: id.clone(),
+            url: None,
+            mime: None,
+            name: None,
+            size: None,
+            sha256: Some(id),
+        }
     }
 
     /// Breaks it: whoever asks is told that nothing ever arrived.
@@ -83,9 +107,56 @@ impl ScriptedChannel {
     }
 
     fn fate(&self) -> Fate {
-        let mut fates = self.fates.lock().unwrap_or_else(PoisonError::into_inner);
-        fates.pop_front().unwrap_or(Fate::Arrives)
+        lock(&self.fates).pop_front().unwrap_or(Fate::Arrives)
     }
+
+    /// Returns the error of a planned failure, if one is planned. `arrive` is performed where the provider carries the request out.
+    async fn failure(&self, arrive: impl FnOnce()) -> Result<()> {
+        let Some(failure) = lock(&self.failures).pop_front() else {
+            return Ok(());
+        };
+        let arrives = matches!(
+            failure,
+            Failure::DroppedAfter | Failure::ServerError | Failure::Unreadable
+        );
+        if arrives {
+            arrive();
+        }
+        Err(match failure {
+            Failure::Refused => Error::invalid("text", "the provider refuses it"),
+            Failure::Unauthorized => Error::new(ErrorKind::Unauthorized, "token revoked"),
+            Failure::Forbidden => Error::new(ErrorKind::Forbidden, "not allowed"),
+            Failure::RateLimited(wait) => {
+                Error::new(ErrorKind::RateLimited, "too many").with_retry_after(wait)
+            }
+            Failure::Silent => {
+                let give_up = self.clock.now() + self.capabilities.request_timeout;
+                self.clock.sleep_until(give_up).await;
+                Error::new(ErrorKind::Ambiguous, "no answer in time")
+            }
+            Failure::DroppedBefore
+            | Failure::DroppedAfter
+            | Failure::ServerError
+            | Failure::Unreadable => Error::new(ErrorKind::Ambiguous, "the answer was lost"),
+        })
+    }
+
+    /// Performs what is best effort: only refused credentials are an error.
+    async fn show(&self, can: bool, show: impl FnOnce(&World)) -> Result<Receipt> {
+        if !can {
+            return Err(Error::new(ErrorKind::Unsupported, "it cannot show that"));
+        }
+        match self.failure(|| ()).await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => return Err(error),
+            Err(_) => {}
+            Ok(()) => show(&self.world),
+        }
+        Ok(Receipt::default())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -103,30 +174,34 @@ impl Channel for ScriptedChannel {
     }
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
-        let (to, key, text) = match op {
-            Op::Send { to, key, outgoing } => (to, key, outgoing.text),
+        let can = &self.capabilities;
+        let (to, key, outgoing) = match op {
+            Op::Send { to, key, outgoing } => (to, key, outgoing),
             Op::MarkRead { message, .. } => {
-                self.world.mark_read(message);
-                return Ok(Receipt::default());
+                return self
+                    .show(can.read_receipts, |world| world.mark_read(message))
+                    .await;
             }
-            Op::Progress { .. } => {
-                self.world.show_progress();
-                return Ok(Receipt::default());
-            }
+            Op::Progress { .. } => return self.show(can.progress, World::show_progress).await,
         };
         let now = self.clock.now();
+        self.failure(|| {
+            self.world
+                .arrive(key.clone(), outgoing.clone(), to.clone(), now);
+        })
+        .await?;
         let lost = || Err(Error::new(ErrorKind::Ambiguous, "the answer was lost"));
         match self.fate() {
             Fate::Arrives => Ok(Receipt {
-                message: Some(self.world.arrive(key, text, to, now)),
+                message: Some(self.world.arrive(key, outgoing, to, now)),
             }),
             Fate::AnswerLost => {
-                self.world.arrive(key, text, to, now);
+                self.world.arrive(key, outgoing, to, now);
                 lost()
             }
             Fate::Lost => lost(),
             Fate::Late(after) => {
-                self.world.arrive(key, text, to, now + after);
+                self.world.arrive(key, outgoing, to, now + after);
                 pending().await
             }
             Fate::Unreachable => Err(Error::new(ErrorKind::Unavailable, "not to be reached")),
@@ -142,6 +217,7 @@ impl Channel for ScriptedChannel {
         if self.capabilities.find != Find::Query {
             return Err(Error::new(ErrorKind::Unsupported, "it cannot be asked"));
         }
+        self.failure(|| ()).await?;
         let now = self.clock.now();
         let arrived = self.world.arrived();
         let found = arrived
@@ -153,7 +229,20 @@ impl Channel for ScriptedChannel {
         }))
     }
 
-    async fn fetch_media(&self, _: &Attachment, _: u64) -> Result<Bytes> {
-        Err(Error::not_found("attachment"))
+    async fn fetch_media(&self, attachment: &Attachment, max_bytes: u64) -> Result<Bytes> {
+        self.failure(|| ()).await?;
+        let bytes = lock(&self.media).get(&attachment.id).cloned();
+        let bytes = bytes.ok_or_else(|| Error::not_found("attachment"))?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(Error::new(ErrorKind::TooLarge, "larger than asked for"));
+        }
+        if attachment
+            .sha256
+            .as_ref()
+            .is_some_and(|digest| *digest != attachment.id)
+        {
+            return Err(Error::new(ErrorKind::Corrupt, "not the digest announced"));
+        }
+        Ok(bytes)
     }
 }

@@ -1,9 +1,11 @@
 //! What a backend's author tests with: a reference store, a virtual clock, a scripted model and channel, crash points.
 
 mod broken;
+mod broken_channel;
 mod broken_llm;
 mod broken_memory;
 mod channel;
+mod channel_suite;
 mod clock;
 mod crash;
 mod directory;
@@ -27,9 +29,13 @@ pub use futures_util::stream::BoxStream;
 
 pub use self::{
     broken::{BrokenStore, Flaw, unsteady_step},
+    broken_channel::{BrokenChannel, ChannelFlaw},
     broken_llm::{BrokenLlm, LlmFlaw},
     broken_memory::{BrokenMemory, MemoryFlaw},
     channel::{Fate, ScriptedChannel},
+    channel_suite::{
+        CHANNEL_CASES, ChannelSubject, Displayed, Failure, channel_case, channel_suite,
+    },
     clock::VirtualClock,
     crash::{CrashPoint, Moment, Write},
     directory::ScriptedDirectory,

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    ChannelKind, ConversationRef, Inbound, Timestamp,
+    ChannelKind, ConversationRef, Inbound, Outgoing, Timestamp,
     message::{Body, DeliveryState},
+    outgoing::Choices,
     tool::Effect,
 };
 
@@ -36,6 +37,8 @@ pub struct Arrived {
     pub key: String,
     /// What it says.
     pub text: String,
+    /// What the person can choose from.
+    pub choices: Option<Choices>,
     /// Where it was said.
     pub to: ConversationRef,
     /// When it arrived: for a request that was given up, this may be later than that.
@@ -95,7 +98,7 @@ impl World {
     pub(super) fn arrive(
         &self,
         key: String,
-        text: String,
+        outgoing: Outgoing,
         to: ConversationRef,
         at: Timestamp,
     ) -> String {
@@ -104,7 +107,8 @@ impl World {
         seen.arrived.push(Arrived {
             message: message.clone(),
             key,
-            text,
+            text: outgoing.text,
+            choices: outgoing.choices,
             to,
             at,
         });

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, Outgoing, Result, TenantId,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, Outgoing, Result,
+    TenantId,
     channel::{Capabilities, Find, FindQuery, Op, Receipt},
     directory::{ConnectionState, Route, Staff, connection_id},
     message::Attachment,
@@ -40,10 +41,13 @@ impl Channel for App {
     }
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
-        Ok(match op {
-            Op::Send { key, .. } => Receipt { message: Some(key) },
-            Op::Progress { .. } | Op::MarkRead { .. } => Receipt::default(),
-        })
+        match op {
+            Op::Send { key, .. } => Ok(Receipt { message: Some(key) }),
+            Op::Progress { .. } | Op::MarkRead { .. } => Err(Error::new(
+                ErrorKind::Unsupported,
+                "the app channel shows only messages",
+            )),
+        }
     }
 
     /// A recorded send is in the log, so it has arrived.

@@ -5,6 +5,7 @@
 mod altered;
 mod app;
 mod budget;
+mod channel;
 mod crash;
 mod driver;
 mod edges;
