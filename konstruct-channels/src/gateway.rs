@@ -33,11 +33,11 @@ pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 /// ```
 /// use konstruct_channels::{Gateway, SlackWebhook, WebhookRequest};
 /// use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
-/// # use konstruct_core::testkit::{Answer, ReferenceStore, ScriptedModel};
+/// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
 /// # use std::sync::Arc;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
-/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;
 /// let webhook = SlackWebhook::new(Secret::new("signing secret"))?;

@@ -27,10 +27,10 @@ use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 /// ```
 /// use konstruct_channels::{Gateway, SlackWebhook, routes};
 /// use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
-/// # use konstruct_core::testkit::{Answer, ReferenceStore, ScriptedModel};
+/// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
 /// # use std::sync::Arc;
 /// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
-/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;
 /// let webhook = SlackWebhook::new(Secret::new("signing secret"))?;

@@ -14,7 +14,7 @@
 //! ```
 //! # #[cfg(feature = "testkit")] {
 //! # use std::sync::Arc;
-//! use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+//! use konstruct_core::{Employee, SystemClock, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}};
 //! use konstruct_core::tool::{Effect, ToolContext, ToolError, function};
 //!
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -26,7 +26,7 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! # let store = ReferenceStore::new(Arc::new(SystemClock));
-//! # let model = ScriptedModel::new(|_| Answer::text("Your order was shipped."));
+//! # let model = ScriptedModel::new(|_| ScriptedAnswer::text("Your order was shipped."));
 //! let workforce = Workforce::builder_on(store)
 //!     .model(model)
 //!     .tool(function("status", "Finds an order.", Effect::Read, status))

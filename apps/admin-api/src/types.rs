@@ -51,6 +51,12 @@ pub struct EmployeeSettings {
     /// The parts of the business that it may talk about, up to 2,000 characters.
     #[serde(default)]
     pub scope: String,
+    /// Instructions in the owner's words, up to 20,000 characters: what to ask first, what never to promise, when to hand over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instructions: String,
+    /// The sampling temperature of its answers, 0 to 2; models that have none ignore it. Absent: the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
     /// The languages in which it answers, as BCP 47 tags; the first is the default.
     #[serde(default)]
     pub languages: Vec<String>,
@@ -69,6 +75,9 @@ pub struct EmployeeSettings {
     /// Its reply when the model does not answer in time and the answer will follow later. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<String>,
+    /// Its reply when the monthly cap leaves no money for an answer. Absent: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cap_reached: Option<String>,
     /// The limits of one turn. Absent: the defaults.
     #[serde(default)]
     pub limits: EmployeeLimits,

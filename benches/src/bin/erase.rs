@@ -30,7 +30,7 @@ use konstruct_core::{
     memory::{ErasureReceipt, FactOwner, NewFact, NewSummary, Quote, Remembered, Scope},
     message::RoutedEvent,
     store::Exported,
-    testkit::{Answer, ScriptedModel, VirtualClock, message},
+    testkit::{ScriptedAnswer, ScriptedModel, VirtualClock, message},
 };
 
 /// The prefix of every canary, which occurs nowhere else.
@@ -70,7 +70,7 @@ impl Office {
                 Part::Text { text } => Some(text),
                 _ => None,
             });
-            Answer::text(format!("You said: {}", heard.unwrap_or_default()))
+            ScriptedAnswer::text(format!("You said: {}", heard.unwrap_or_default()))
         });
         Ok(Self(Staffed::hire(store, clock, model, 2)?))
     }

@@ -34,7 +34,7 @@ use konstruct_core::{
     memory::Remembered,
     message::{Actor, Addressing, Body, Content, ConversationKind, IdKind, Quoted, RoutedEvent},
     store::{Exported, Stored},
-    testkit::{Answer, ScriptedModel, VirtualClock},
+    testkit::{ScriptedAnswer, ScriptedModel, VirtualClock},
     turn::{Entry, Event, Worker},
 };
 
@@ -81,14 +81,14 @@ impl Office {
         let (is_down, answers) = (Arc::clone(&down), AtomicUsize::new(0));
         let model = ScriptedModel::new(move |request: &ModelRequest| {
             if is_down.load(SeqCst) > 0 {
-                return Answer::Refuses(ErrorKind::Unavailable);
+                return ScriptedAnswer::Refuses(ErrorKind::Unavailable);
             }
             // The model repeats its context, so that a reply that must be erased can be found.
             let shown = format!("{request:?}");
             let found = shown.match_indices(CANARY).last();
             let quoted = found.map_or("nothing", |(at, _)| &shown[at..at + CANARY.len() + 5]);
             let nth = answers.fetch_add(1, SeqCst);
-            Answer::text(format!("Answer {nth}, about {quoted}."))
+            ScriptedAnswer::text(format!("ScriptedAnswer {nth}, about {quoted}."))
         });
         let Staffed {
             tenant,
@@ -239,7 +239,7 @@ impl Before {
                 Entry::Event(Event::Rendered { parts, .. })
                     if parts
                         .iter()
-                        .any(|part| part.what.text.starts_with("Answer ")) =>
+                        .any(|part| part.what.text.starts_with("ScriptedAnswer ")) =>
                 {
                     before.replies.insert(*place);
                     replies.push((*place, record.turn));

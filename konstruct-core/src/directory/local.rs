@@ -22,8 +22,8 @@ use crate::{
 ///
 /// ```
 /// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId};
-/// # use konstruct_core::{SystemClock, channel::Find, testkit::{Answer, ScriptedChannel, ScriptedModel, World}};
-/// # let model = ScriptedModel::new(|_| Answer::text("Hi."));
+/// # use konstruct_core::{SystemClock, channel::Find, testkit::{ScriptedAnswer, ScriptedChannel, ScriptedModel, World}};
+/// # let model = ScriptedModel::new(|_| ScriptedAnswer::text("Hi."));
 /// # let slack = ScriptedChannel::new(World::default(), std::sync::Arc::new(SystemClock), Find::Query);
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let directory = LocalDirectory::new(model);

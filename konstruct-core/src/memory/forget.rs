@@ -11,11 +11,11 @@ use crate::{ConversationId, PersonId, Timestamp};
 /// ```
 /// # use std::sync::Arc;
 /// use konstruct_core::{ChannelKind, Depth, Erase};
-/// # use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+/// # use konstruct_core::{Employee, SystemClock, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
-/// #     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+/// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;
 /// workforce.ask("user-7", "My address is 4 Mill Lane.").await?;

@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use std::sync::Arc;
-/// use konstruct_core::testkit::{Answer, LlmSubject, ScriptedModel, llm_suite};
+/// use konstruct_core::testkit::{ScriptedAnswer, LlmSubject, ScriptedModel, llm_suite};
 ///
 /// llm_suite(async || {
-///     LlmSubject::new(Arc::new(ScriptedModel::new(|_| Answer::text("Good morning."))))
-///         .cut_off(Arc::new(ScriptedModel::new(|_| Answer::Truncated)))
+///     LlmSubject::new(Arc::new(ScriptedModel::new(|_| ScriptedAnswer::text("Good morning."))))
+///         .cut_off(Arc::new(ScriptedModel::new(|_| ScriptedAnswer::Truncated)))
 /// })
 /// .await;
 /// # });

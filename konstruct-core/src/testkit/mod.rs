@@ -42,7 +42,7 @@ pub use self::{
     items::ReferenceItems,
     llm_suite::{LLM_CASES, LlmSubject, llm_case, llm_suite},
     memory_suite::{MEMORY_CASES, MemorySubject, memories_agree, memory_case, memory_suite},
-    model::{Answer, Gate, ScriptedModel},
+    model::{Gate, ScriptedAnswer, ScriptedModel},
     random::random_turns,
     reference::ReferenceStore,
     store_suite::{

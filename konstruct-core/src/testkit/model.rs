@@ -21,7 +21,7 @@ use crate::{
 /// How a scripted model answers one request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Answer {
+pub enum ScriptedAnswer {
     /// With a text.
     Text(String),
     /// With an optional text, and tool calls.
@@ -37,10 +37,10 @@ pub enum Answer {
     /// With a stream that starts and ends without a finish event.
     Truncated,
     /// With another answer, after waiting at a gate.
-    Waits(Gate, Box<Answer>),
+    Waits(Gate, Box<ScriptedAnswer>),
 }
 
-impl Answer {
+impl ScriptedAnswer {
     /// Returns an answer with a text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
@@ -84,9 +84,9 @@ impl Gate {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// use konstruct_core::{TenantId, llm::{CallContext, LlmBackendExt as _, ModelRequest}};
-/// use konstruct_core::testkit::{Answer, ScriptedModel};
+/// use konstruct_core::testkit::{ScriptedAnswer, ScriptedModel};
 ///
-/// let model = ScriptedModel::new(|_| Answer::text("hello"));
+/// let model = ScriptedModel::new(|_| ScriptedAnswer::text("hello"));
 /// let call = CallContext::new(TenantId::new(), "k", Default::default());
 /// assert_eq!(model.complete(ModelRequest::default(), &call).await?.text(), "hello");
 /// assert_eq!(model.calls().len(), 1);
@@ -97,7 +97,7 @@ pub struct ScriptedModel {
     info: ModelInfo,
     usage: Option<Usage>,
     attempts: u32,
-    script: Arc<dyn Fn(&ModelRequest) -> Answer + Send + Sync>,
+    script: Arc<dyn Fn(&ModelRequest) -> ScriptedAnswer + Send + Sync>,
     calls: Arc<Mutex<Vec<(String, ModelRequest)>>>,
 }
 
@@ -109,7 +109,7 @@ impl fmt::Debug for ScriptedModel {
 
 impl ScriptedModel {
     /// Creates a model that reports 100 input and 20 output tokens for each call, and whose price is unknown.
-    pub fn new(script: impl Fn(&ModelRequest) -> Answer + Send + Sync + 'static) -> Self {
+    pub fn new(script: impl Fn(&ModelRequest) -> ScriptedAnswer + Send + Sync + 'static) -> Self {
         Self {
             info: ModelInfo::new("scripted", "script-1"),
             usage: Some(Usage {
@@ -181,24 +181,24 @@ impl ScriptedModel {
         calls.clone()
     }
 
-    fn events(&self, answer: Answer) -> Result<Vec<Result<ModelEvent>>> {
+    fn events(&self, answer: ScriptedAnswer) -> Result<Vec<Result<ModelEvent>>> {
         let start = ModelEvent::Start {
             id: "answer".into(),
             model: self.info.model.clone(),
         };
         let mut events = vec![Ok(start)];
         let (text, calls, finish) = match answer {
-            Answer::Text(text) => (text, Vec::new(), Finish::Stop),
-            Answer::Cut(text) => (text, Vec::new(), Finish::Length),
-            Answer::Tools(text, calls) => (text, calls, Finish::ToolCalls),
-            Answer::Ends(finish) => (String::new(), Vec::new(), finish),
-            Answer::Refuses(kind) => return Err(Error::new(kind, "scripted")),
-            Answer::Breaks(kind) => {
+            ScriptedAnswer::Text(text) => (text, Vec::new(), Finish::Stop),
+            ScriptedAnswer::Cut(text) => (text, Vec::new(), Finish::Length),
+            ScriptedAnswer::Tools(text, calls) => (text, calls, Finish::ToolCalls),
+            ScriptedAnswer::Ends(finish) => (String::new(), Vec::new(), finish),
+            ScriptedAnswer::Refuses(kind) => return Err(Error::new(kind, "scripted")),
+            ScriptedAnswer::Breaks(kind) => {
                 events.push(Err(Error::new(kind, "scripted")));
                 return Ok(events);
             }
-            Answer::Truncated => return Ok(events),
-            Answer::Waits(_, answer) => return self.events(*answer),
+            ScriptedAnswer::Truncated => return Ok(events),
+            ScriptedAnswer::Waits(_, answer) => return self.events(*answer),
         };
         let mut block = |index, kind, delta| {
             let end = ModelEvent::BlockEnd { index };
@@ -251,7 +251,7 @@ impl LlmBackend for ScriptedModel {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(asked);
-        if let Answer::Waits(gate, _) = &answer {
+        if let ScriptedAnswer::Waits(gate, _) = &answer {
             gate.pass().await;
         }
         Ok(stream::iter(self.events(answer)?).boxed())

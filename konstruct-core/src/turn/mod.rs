@@ -22,7 +22,8 @@
 //!
 //! # Not guaranteed
 //! * **Exactly-once sends.** No client can promise them. A message is sent at most once; if its outcome stays unknown, a person decides
-//!   whether to send it again, and only that decision can send a message twice.
+//!   whether to send it again. Only that decision, or the setting [`Unresolved::Resend`](crate::employee::Unresolved), can send a
+//!   message twice.
 //! * **A process that is paused** between the check of its lease and the write to the socket, for longer than the lease, may send
 //!   although another worker has the conversation. The delivery key is the same, so Slack's metadata shows it.
 //! * **Exactly-once tools.** An `Idempotent` tool must deduplicate by its key. After a crash in a `Once` tool, the model is told that the

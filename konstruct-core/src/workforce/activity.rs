@@ -135,12 +135,12 @@ impl Workforce {
     ///
     /// ```
     /// use futures_util::StreamExt as _;
-    /// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}, SystemClock};
+    /// use konstruct_core::{Employee, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}, SystemClock};
     /// use konstruct_core::workforce::ActivityKind;
     /// # use std::sync::Arc;
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
-    /// #     .model(ScriptedModel::new(|_| Answer::text("We open at nine.")))
+    /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("We open at nine.")))
     /// #     .hire(Employee::builder("Ava").build()?)
     /// #     .build()?;
     /// workforce.ask("user-7", "When do you open?").await?;

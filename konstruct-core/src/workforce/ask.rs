@@ -58,10 +58,10 @@ impl Workforce {
     /// The question stays accepted if the future is dropped. Its answer can be read in the [`transcript`](Self::transcript).
     ///
     /// ```
-    /// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}, SystemClock};
+    /// use konstruct_core::{Employee, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}, SystemClock};
     /// # use std::sync::Arc;
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// let model = ScriptedModel::new(|_| Answer::text("We open at nine."));
+    /// let model = ScriptedModel::new(|_| ScriptedAnswer::text("We open at nine."));
     /// let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
     ///     .model(model)
     ///     .hire(Employee::builder("Ava").build()?)

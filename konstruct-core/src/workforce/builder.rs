@@ -17,12 +17,12 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use konstruct_core::{Employee, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+/// use konstruct_core::{Employee, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}};
 /// # use std::sync::Arc;
 /// # let store = ReferenceStore::new(Arc::new(konstruct_core::SystemClock));
 ///
 /// let workforce = Workforce::builder_on(store)
-///     .model(ScriptedModel::new(|_| Answer::text("Hi.")))
+///     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 ///     .hire(Employee::builder("Ava").build()?)
 ///     .drain(Duration::from_secs(30))
 ///     .build()?;

@@ -51,12 +51,12 @@ use crate::{
 /// Cloning is cheap. All clones use the same store.
 ///
 /// ```
-/// use konstruct_core::{Employee, SystemClock, Workforce, testkit::{Answer, ReferenceStore, ScriptedModel}};
+/// use konstruct_core::{Employee, SystemClock, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}};
 /// # use std::sync::Arc;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// // In an app: `Redb::open("ava.redb")?` or `Postgres` of konstruct-memory, and a backend of konstruct-llm.
 /// let store = ReferenceStore::new(Arc::new(SystemClock));
-/// let model = ScriptedModel::new(|_| Answer::text("Yes, until six."));
+/// let model = ScriptedModel::new(|_| ScriptedAnswer::text("Yes, until six."));
 ///
 /// let workforce = Workforce::builder_on(store)
 ///     .model(model)
@@ -172,6 +172,16 @@ impl Workforce {
     /// Returns the store, for a gateway.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Returns the memory, if the workforce has one.
+    pub fn memory_store(&self) -> Option<Arc<dyn MemoryStore>> {
+        self.memory.as_ref().map(|own| Arc::clone(&own.memory))
+    }
+
+    /// Returns the learner, if [`learn_every`](WorkforceBuilder::learn_every) was set.
+    pub fn learner(&self) -> Option<&Learner> {
+        self.learner.as_ref()
     }
 
     /// Changes the settings of the employee, starting with the next turn. Returns the new version.

@@ -16,8 +16,8 @@ use konstruct_core::{
     money::{Price, Rates},
     store::{Accepted, Archive as _, History as _, LedgerQuery},
     testkit::{
-        Answer, CountingTool, Fate, ReferenceStore, ScriptedChannel, ScriptedModel, VirtualClock,
-        World, message,
+        CountingTool, Fate, ReferenceStore, ScriptedAnswer, ScriptedChannel, ScriptedModel,
+        VirtualClock, World, message,
     },
     tool::{Effect, Tool, Toolbox},
     turn::{FallbackReason, ItemKind, OpenReason, Outcome, SilenceReason},
@@ -92,7 +92,7 @@ fn echo() -> ScriptedModel {
             .messages
             .last()
             .map(|message| format!("{:?}", message.parts));
-        Answer::text(last.unwrap_or_default())
+        ScriptedAnswer::text(last.unwrap_or_default())
     })
 }
 
@@ -375,7 +375,7 @@ async fn ended(workforce: &Workforce) -> Vec<Outcome> {
 #[tokio::test]
 async fn a_proactive_message_is_a_turn_of_its_own_in_order() {
     let app = App::new();
-    let workforce = app.workforce(says("Answer."));
+    let workforce = app.workforce(says("ScriptedAnswer."));
     workforce
         .accept(app.said("P1", "e1", "first"))
         .await
@@ -390,7 +390,7 @@ async fn a_proactive_message_is_a_turn_of_its_own_in_order() {
     workforce.run_until_idle().await.unwrap();
     assert_eq!(
         app.world.texts(),
-        ["Answer.", "News.", "More news.", "Answer."]
+        ["ScriptedAnswer.", "News.", "More news.", "ScriptedAnswer."]
     );
     assert_eq!(ended(&workforce).await.len(), 4);
 }
@@ -398,7 +398,7 @@ async fn a_proactive_message_is_a_turn_of_its_own_in_order() {
 #[tokio::test]
 async fn a_question_that_is_open_is_not_closed_by_a_proactive_message() {
     let app = App::new();
-    let away = ScriptedModel::new(|_: &ModelRequest| Answer::Refuses(ErrorKind::Forbidden));
+    let away = ScriptedModel::new(|_: &ModelRequest| ScriptedAnswer::Refuses(ErrorKind::Forbidden));
     let workforce = app.workforce(away);
     app.talk(&workforce, "P1", "e1").await;
     assert_eq!(workforce.items(None, 9).await.unwrap().len(), 1);
@@ -413,8 +413,8 @@ async fn activities_are_followed_from_a_cursor() {
     let app = App::new();
     let tool = CountingTool::new(app.world.clone(), "look", Effect::Read);
     let model = ScriptedModel::new(|request: &ModelRequest| match request.messages.len() {
-        1 => Answer::tools(&["look"]),
-        _ => Answer::text("Found."),
+        1 => ScriptedAnswer::tools(&["look"]),
+        _ => ScriptedAnswer::text("Found."),
     });
     let ava = Employee::builder("Ava")
         .limits(limits())
@@ -542,8 +542,8 @@ async fn an_open_turn_is_finished_by_the_version_that_began_it() {
     let app = App::new();
     let model = ScriptedModel::new(|request: &ModelRequest| {
         match request.system.contains("You are Ava, guide.") {
-            true => Answer::Refuses(ErrorKind::Unavailable),
-            false => Answer::text("Cooked."),
+            true => ScriptedAnswer::Refuses(ErrorKind::Unavailable),
+            false => ScriptedAnswer::text("Cooked."),
         }
     });
     let workforce = app.with(model.clone(), |ava| ava.role("guide"));

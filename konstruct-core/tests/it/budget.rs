@@ -10,7 +10,7 @@ use konstruct_core::{
     llm::ModelRequest,
     money::{Basis, Price, Rates, Usage},
     store::{Charge, Store},
-    testkit::{Answer, CrashPoint, Moment, ReferenceStore, ScriptedModel, Write},
+    testkit::{CrashPoint, Moment, ReferenceStore, ScriptedAnswer, ScriptedModel, Write},
     turn::{CallBudget, FallbackReason, Outcome, Worker},
 };
 
@@ -36,27 +36,32 @@ const COST: NanoUsd = NanoUsd(600);
 async fn every_call_has_its_row_however_it_ended() {
     let nothing = Some(NanoUsd(0));
     for (answer, usage, basis, cost) in [
-        (Answer::text("Hi."), true, Basis::Reported, Some(COST)),
-        (Answer::text("Hi."), false, Basis::WorstCase, None),
         (
-            Answer::Refuses(ErrorKind::Unauthorized),
+            ScriptedAnswer::text("Hi."),
+            true,
+            Basis::Reported,
+            Some(COST),
+        ),
+        (ScriptedAnswer::text("Hi."), false, Basis::WorstCase, None),
+        (
+            ScriptedAnswer::Refuses(ErrorKind::Unauthorized),
             true,
             Basis::Estimated,
             nothing,
         ),
         (
-            Answer::Refuses(ErrorKind::Ambiguous),
+            ScriptedAnswer::Refuses(ErrorKind::Ambiguous),
             true,
             Basis::WorstCase,
             None,
         ),
         (
-            Answer::Breaks(ErrorKind::Forbidden),
+            ScriptedAnswer::Breaks(ErrorKind::Forbidden),
             true,
             Basis::WorstCase,
             None,
         ),
-        (Answer::Truncated, true, Basis::WorstCase, None),
+        (ScriptedAnswer::Truncated, true, Basis::WorstCase, None),
     ] {
         let script = answer.clone();
         let mut model = ScriptedModel::new(move |_| script.clone()).with_price(PRICE);
@@ -286,7 +291,7 @@ async fn dropping_a_reservation_frees_it() {
 
 #[tokio::test]
 async fn a_model_without_token_counts_costs_the_worst_case() {
-    let model = ScriptedModel::new(|_| Answer::text("Hi."))
+    let model = ScriptedModel::new(|_| ScriptedAnswer::text("Hi."))
         .with_price(PRICE)
         .with_usage(Some(Usage::default()));
     let office = Office::with(Find::Query, model, |employee| employee.limits(limits()));

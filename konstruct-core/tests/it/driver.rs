@@ -11,8 +11,8 @@ use konstruct_core::{
     message::{ActorKind, Body, Decision, DeliveryState},
     store::{Accepted, ItemEntry},
     testkit::{
-        Answer, CountingTool, CrashPoint, Fate, Gate, Moment, ScriptedModel, ToolEnd, Write,
-        message,
+        CountingTool, CrashPoint, Fate, Gate, Moment, ScriptedAnswer, ScriptedModel, ToolEnd,
+        Write, message,
     },
     tool::{Effect, Toolbox},
     turn::{
@@ -187,9 +187,9 @@ async fn interrupted(mid_turn: MidTurn) -> Office {
             .any(|message| message.role == Role::Tool);
         match role {
             Some(Role::User) if !acted => {
-                Answer::Waits(held.clone(), Box::new(Answer::tools(&["look"])))
+                ScriptedAnswer::Waits(held.clone(), Box::new(ScriptedAnswer::tools(&["look"])))
             }
-            _ => Answer::text(format!("I read {asked}.")),
+            _ => ScriptedAnswer::text(format!("I read {asked}.")),
         }
     });
     let office = Office::with(Find::Query, model, |employee| {
@@ -215,7 +215,7 @@ async fn progress_is_shown_to_a_waiting_person() {
     let gate = Gate::default();
     let held = gate.clone();
     let model = ScriptedModel::new(move |_| {
-        Answer::Waits(held.clone(), Box::new(Answer::text("At nine.")))
+        ScriptedAnswer::Waits(held.clone(), Box::new(ScriptedAnswer::text("At nine.")))
     });
     let office = Office::new(Find::Query, model);
     let channel = office
@@ -464,9 +464,9 @@ async fn tools_that_hang_fail_or_panic_have_an_outcome() {
             let last = request.messages.last().unwrap();
             match &last.parts[..] {
                 [konstruct_core::llm::Part::ToolResult { content, .. }] => {
-                    Answer::text(content.clone())
+                    ScriptedAnswer::text(content.clone())
                 }
-                _ => Answer::tools(&["act"]),
+                _ => ScriptedAnswer::tools(&["act"]),
             }
         });
         let office = Office::new(Find::Query, model);
@@ -499,8 +499,9 @@ async fn tools_that_hang_fail_or_panic_have_an_outcome() {
 #[tokio::test]
 async fn a_model_that_never_answers_times_out() {
     let gate = Gate::default();
-    let model =
-        ScriptedModel::new(move |_| Answer::Waits(gate.clone(), Box::new(Answer::text(""))));
+    let model = ScriptedModel::new(move |_| {
+        ScriptedAnswer::Waits(gate.clone(), Box::new(ScriptedAnswer::text("")))
+    });
     let office = Office::with(Find::Query, model, |employee| {
         employee.limits(limits().with(|it| it.model_calls = 1))
     });
@@ -651,8 +652,9 @@ async fn forgotten_records_do_not_stop_a_conversation() {
 async fn a_shutdown_drains_and_begins_no_further_turn() {
     let gate = Gate::default();
     let held = gate.clone();
-    let model =
-        ScriptedModel::new(move |_| Answer::Waits(held.clone(), Box::new(Answer::text("Hi."))));
+    let model = ScriptedModel::new(move |_| {
+        ScriptedAnswer::Waits(held.clone(), Box::new(ScriptedAnswer::text("Hi.")))
+    });
     let office = Office::with(Find::Query, model, |employee| {
         employee.limits(limits().with(|it| it.mid_turn = MidTurn::Queue))
     });

@@ -13,7 +13,7 @@ use konstruct_core::{
     limit::Spent,
     money::{Basis, Usage},
     store::{Exported, Store},
-    testkit::{Answer, ReferenceStore, ScriptedDirectory, ScriptedModel},
+    testkit::{ReferenceStore, ScriptedAnswer, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,
 };
 use tokio::sync::Semaphore;
@@ -84,7 +84,7 @@ impl Office {
         if let Some(cap) = cap {
             employee = employee.monthly_cap(cap);
         }
-        let model = Arc::new(ScriptedModel::new(|_| Answer::text("Hi.")));
+        let model = Arc::new(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")));
         directory.hire(tenant, employee.build().unwrap(), model, Toolbox::default());
         let directory: Arc<dyn Directory> = Arc::new(directory);
         let dear = Arc::new(CostlyEmbedder {

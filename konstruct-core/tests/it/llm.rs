@@ -5,16 +5,18 @@ use std::sync::Arc;
 use konstruct_core::{
     LlmBackend,
     testkit::{
-        Answer, BrokenLlm, Gate, LLM_CASES, LlmFlaw, LlmSubject, ScriptedModel, llm_case, llm_suite,
+        BrokenLlm, Gate, LLM_CASES, LlmFlaw, LlmSubject, ScriptedAnswer, ScriptedModel, llm_case,
+        llm_suite,
     },
 };
 
 fn subject(flaw: LlmFlaw) -> LlmSubject {
-    let broken = |answer: Answer| -> Arc<dyn LlmBackend> {
+    let broken = |answer: ScriptedAnswer| -> Arc<dyn LlmBackend> {
         let model = ScriptedModel::new(move |_| answer.clone());
         Arc::new(BrokenLlm::new(Arc::new(model), flaw))
     };
-    LlmSubject::new(broken(Answer::text("Good morning."))).cut_off(broken(Answer::Truncated))
+    LlmSubject::new(broken(ScriptedAnswer::text("Good morning.")))
+        .cut_off(broken(ScriptedAnswer::Truncated))
 }
 
 #[tokio::test]
@@ -45,7 +47,7 @@ async fn every_flaw_is_detected_by_its_case() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_ignores_its_timeout_is_detected() {
-    let waits = Answer::Waits(Gate::default(), Box::new(Answer::text("Late.")));
+    let waits = ScriptedAnswer::Waits(Gate::default(), Box::new(ScriptedAnswer::text("Late.")));
     let silent = ScriptedModel::new(move |_| waits.clone());
     let make = async || subject(LlmFlaw::Nothing).silent(Arc::new(silent.clone()));
     assert!(

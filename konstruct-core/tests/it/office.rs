@@ -13,8 +13,8 @@ use konstruct_core::{
     money::LedgerRow,
     store::{Accepted, Claim, ClaimRequest, Claimed, Exported, ItemEntry, Store},
     testkit::{
-        Answer, CountingTool, ReferenceStore, ScriptedChannel, ScriptedDirectory, ScriptedModel,
-        VirtualClock, World, message,
+        CountingTool, ReferenceStore, ScriptedAnswer, ScriptedChannel, ScriptedDirectory,
+        ScriptedModel, VirtualClock, World, message,
     },
     tool::{Effect, Toolbox},
     turn::{Action, Driver, Entry, Event, Input, Outcome, Record, Replay, Worker, replay},
@@ -34,7 +34,7 @@ pub(crate) struct Office {
 
 /// Returns a model that always answers with a text.
 pub(crate) fn says(text: &'static str) -> ScriptedModel {
-    ScriptedModel::new(move |_| Answer::text(text))
+    ScriptedModel::new(move |_| ScriptedAnswer::text(text))
 }
 
 pub(crate) fn limits() -> TurnLimits {

@@ -17,7 +17,7 @@ use konstruct_core::{
     llm::Finish,
     message::{Body, Decision, Lifecycle, RoutedEvent},
     store::Accepted,
-    testkit::{Answer, Fate, Gate, ScriptedModel, message},
+    testkit::{Fate, Gate, ScriptedAnswer, ScriptedModel, message},
     tool::{Effect, Toolbox},
     turn::{Entry, Event, FallbackReason, ItemKind, Outcome, SilenceReason, Worker},
 };
@@ -41,9 +41,9 @@ pub(crate) fn flaky() -> (ScriptedModel, Arc<AtomicBool>) {
     let switch = Arc::clone(&up);
     let model = ScriptedModel::new(move |_| {
         if up.load(Ordering::SeqCst) {
-            Answer::text("We open at nine.")
+            ScriptedAnswer::text("We open at nine.")
         } else {
-            Answer::Refuses(ErrorKind::Unavailable)
+            ScriptedAnswer::Refuses(ErrorKind::Unavailable)
         }
     });
     (model, switch)
@@ -284,8 +284,9 @@ async fn lifecycle_events_change_the_connection_state() {
 async fn a_tenant_with_a_slow_model_does_not_delay_others() {
     let gate = Gate::default();
     let held = gate.clone();
-    let slow =
-        ScriptedModel::new(move |_| Answer::Waits(held.clone(), Box::new(Answer::text("Late."))));
+    let slow = ScriptedModel::new(move |_| {
+        ScriptedAnswer::Waits(held.clone(), Box::new(ScriptedAnswer::text("Late.")))
+    });
     let office = office(slow);
     let quick = TenantId::new();
     let employee = Employee::builder("Ben")
@@ -346,9 +347,9 @@ async fn short_steps_do_not_lose_the_lease() {
             .iter()
             .filter(|message| message.role == konstruct_core::llm::Role::Tool);
         if acted.count() < 10 {
-            Answer::tools(&["slow"])
+            ScriptedAnswer::tools(&["slow"])
         } else {
-            Answer::text("Done.")
+            ScriptedAnswer::text("Done.")
         }
     });
     let office = Office::with(Find::Query, model, |employee| {
@@ -404,9 +405,9 @@ async fn a_cut_answer_is_continued_and_sent_whole() {
     let model = ScriptedModel::new(|request: &konstruct_core::llm::ModelRequest| {
         let asked = format!("{:?}", request.messages.last());
         if asked.contains("cut off") {
-            Answer::text(" and close at six.")
+            ScriptedAnswer::text(" and close at six.")
         } else {
-            Answer::Cut("We open at nine".into())
+            ScriptedAnswer::Cut("We open at nine".into())
         }
     });
     let office = office(model);
@@ -418,7 +419,7 @@ async fn a_cut_answer_is_continued_and_sent_whole() {
 
 #[tokio::test]
 async fn a_blank_answer_is_not_silence() {
-    let office = office(ScriptedModel::new(|_| Answer::Ends(Finish::Stop)));
+    let office = office(ScriptedModel::new(|_| ScriptedAnswer::Ends(Finish::Stop)));
     office.say("P1", "e1", "hours?").await;
     office.work().await;
     assert_eq!(
@@ -433,7 +434,7 @@ async fn a_blank_answer_is_not_silence() {
 #[tokio::test]
 async fn a_long_answer_is_a_few_messages_and_the_rest_on_request() {
     let long: String = (0..2_000).map(|n| format!("Line {n}.\n")).collect();
-    let model = ScriptedModel::new(move |_| Answer::text(long.clone()));
+    let model = ScriptedModel::new(move |_| ScriptedAnswer::text(long.clone()));
     let office = office(model);
     office.say("P1", "e1", "all of it?").await;
     office.work().await;

@@ -17,7 +17,7 @@ use konstruct_core::{
     },
     message::{Body, Content, ConversationKind, Decision, Quoted, Referral},
     store::Store,
-    testkit::{Answer, CrashPoint, Fate, Moment, ScriptedModel, Write, message},
+    testkit::{CrashPoint, Fate, Moment, ScriptedAnswer, ScriptedModel, Write, message},
     turn::{Driver, Worker},
 };
 
@@ -472,8 +472,8 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
     let model = || {
         ScriptedModel::new(
             |request: &ModelRequest| match request.messages.last().unwrap().role {
-                Role::Tool => Answer::text("Done."),
-                _ => Answer::tools(&["look", "book"]),
+                Role::Tool => ScriptedAnswer::text("Done."),
+                _ => ScriptedAnswer::tools(&["look", "book"]),
             },
         )
     };

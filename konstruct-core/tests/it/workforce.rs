@@ -10,7 +10,8 @@ use konstruct_core::{
     memory::Scope,
     store::LedgerQuery,
     testkit::{
-        Answer, ReferenceStore, ScriptedChannel, ScriptedModel, VirtualClock, World, message,
+        ReferenceStore, ScriptedAnswer, ScriptedChannel, ScriptedModel, VirtualClock, World,
+        message,
     },
     turn::{Entry, Event, spoken_message},
 };
@@ -93,7 +94,7 @@ async fn the_version_follows_from_the_settings() {
 
 /// Returns a model that cannot be reached, so that its turn stays open.
 fn away() -> ScriptedModel {
-    ScriptedModel::new(|_: &ModelRequest| Answer::Refuses(ErrorKind::Unavailable))
+    ScriptedModel::new(|_: &ModelRequest| ScriptedAnswer::Refuses(ErrorKind::Unavailable))
 }
 
 /// Opens a turn with the first version, and starts again with another.

@@ -59,7 +59,7 @@ impl LogicalEvent {
 }
 
 impl Operation for Accept {
-    type Answer = Vec<Accepted>;
+    type Output = Vec<Accepted>;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)

@@ -30,7 +30,7 @@ pub(super) struct AppendTo {
 }
 
 impl Operation for AppendTo {
-    type Answer = AppendOutcome;
+    type Output = AppendOutcome;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.claim.tenant)

@@ -129,7 +129,7 @@ pub(super) struct ChargeOf {
 }
 
 impl Operation for ChargeOf {
-    type Answer = bool;
+    type Output = bool;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)

@@ -32,7 +32,7 @@ pub(super) struct Import {
 }
 
 impl Operation for Import {
-    type Answer = ();
+    type Output = ();
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)

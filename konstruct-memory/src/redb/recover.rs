@@ -146,7 +146,7 @@ impl Shared {
 struct Probe;
 
 impl Operation for Probe {
-    type Answer = ();
+    type Output = ();
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<()> {
         let now = shared.clock.now().as_micros().to_be_bytes();

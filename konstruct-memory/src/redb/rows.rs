@@ -195,7 +195,7 @@ struct WriteRows {
 }
 
 impl Operation for WriteRows {
-    type Answer = bool;
+    type Output = bool;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         let mut owners = self.changes.iter().filter_map(|change| change.tenant);
@@ -240,7 +240,7 @@ struct Delete {
 }
 
 impl Operation for Delete {
-    type Answer = bool;
+    type Output = bool;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         let tenant = keys::id(&self.key, 0).map(TenantId::from_bytes);

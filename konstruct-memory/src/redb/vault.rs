@@ -406,7 +406,7 @@ impl Vault {
 pub(super) struct MakeKeys(pub(super) TenantId);
 
 impl Operation for MakeKeys {
-    type Answer = ();
+    type Output = ();
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.0)
@@ -463,7 +463,7 @@ fn tenant_of(key: &[u8]) -> Result<TenantId> {
 struct Rewrap;
 
 impl Operation for Rewrap {
-    type Answer = u64;
+    type Output = u64;
 
     fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<u64> {
         let ring = &shared.keys.ring;

@@ -54,10 +54,10 @@ fn gather_time(working: usize) -> Duration {
 /// An atomic operation of the writer.
 pub(super) trait Operation: Send + 'static {
     /// The result for the caller.
-    type Answer: Send + 'static;
+    type Output: Send + 'static;
 
     /// Drafts the writes. An error drops the draft.
-    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Answer>;
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Self::Output>;
 
     /// Returns whether it precedes operations without priority, because somebody outside waits for an acknowledgement.
     fn has_priority(&self) -> bool {
@@ -97,13 +97,13 @@ pub(super) trait Operation: Send + 'static {
     fn restart(&mut self) {}
 
     /// Called before the commit: from then on a reader may see the writes.
-    fn before_commit(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
+    fn before_commit(&mut self, _shared: &Shared, _answer: &Self::Output) {}
 
     /// Called instead of [`Operation::committed`] when it was not written.
     fn aborted(&mut self, _shared: &Shared) {}
 
     /// Called after the commit and before the caller is answered, in the order of application.
-    fn committed(&mut self, _shared: &Shared, _answer: &Self::Answer) {}
+    fn committed(&mut self, _shared: &Shared, _answer: &Self::Output) {}
 }
 
 /// The most operations without priority in a transaction with priority operations.
@@ -170,7 +170,7 @@ impl Writer {
     }
 
     /// Queues an operation and waits for its result. Dropping the future does not cancel it.
-    pub(super) async fn submit<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+    pub(super) async fn submit<O: Operation>(&self, operation: O) -> Result<O::Output> {
         let queue = if operation.has_priority() {
             &self.priority
         } else {
@@ -193,7 +193,7 @@ fn gone() -> Error {
     Error::internal("the store is closed")
 }
 
-type Reply<O> = oneshot::Receiver<Result<<O as Operation>::Answer>>;
+type Reply<O> = oneshot::Receiver<Result<<O as Operation>::Output>>;
 
 fn queued<O: Operation>(operation: O) -> (Box<dyn Job>, Reply<O>) {
     let (reply, answer) = oneshot::channel();
@@ -231,8 +231,8 @@ trait Job: Send {
 
 struct Queued<O: Operation> {
     operation: O,
-    answer: Option<Result<O::Answer>>,
-    reply: oneshot::Sender<Result<O::Answer>>,
+    answer: Option<Result<O::Output>>,
+    reply: oneshot::Sender<Result<O::Output>>,
 }
 
 impl<O: Operation> Job for Queued<O> {
@@ -333,7 +333,7 @@ impl<O: Operation> Job for Queued<O> {
 struct Flush;
 
 impl Operation for Flush {
-    type Answer = ();
+    type Output = ();
 
     fn apply(&mut self, _: &mut Batch<'_>, _: &Shared) -> Result<()> {
         Ok(())

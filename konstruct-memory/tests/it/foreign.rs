@@ -17,7 +17,8 @@ use konstruct_core::{
     message::{Actor, Addressing, ConversationKind, IdKind},
     store::{Archive as _, History as _},
     testkit::{
-        Answer, ReferenceItems, ScriptedChannel, ScriptedModel, VirtualClock, World, message,
+        ReferenceItems, ScriptedAnswer, ScriptedChannel, ScriptedModel, VirtualClock, World,
+        message,
     },
 };
 use konstruct_memory::{Oracle, terms};
@@ -85,11 +86,11 @@ fn app(learns: bool) -> App {
         assert!(call < MOST_CALLS, "too many model calls");
         if request.system.starts_with("You read what people wrote") {
             learns_now.notify_one();
-            Answer::text(
+            ScriptedAnswer::text(
                 r#"{"facts": [{"message": 1, "quote": "I ride a tandem", "fact": "Rides a tandem"}]}"#,
             )
         } else {
-            Answer::text("I see.")
+            ScriptedAnswer::text("I see.")
         }
     });
     let world = World::default();

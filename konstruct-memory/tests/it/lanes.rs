@@ -12,8 +12,8 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{History as _, Mailbox as _},
     testkit::{
-        Answer, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
-        message,
+        Gate, ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock,
+        World, message,
     },
     tool::Toolbox,
     turn::{Driver, Worker},
@@ -56,12 +56,12 @@ impl Offices {
         let (gate, asked) = (self.gate.clone(), Arc::clone(&self.asked));
         let model = ScriptedModel::new(move |request: &ModelRequest| {
             if !learns(request) {
-                return Answer::text("I see.");
+                return ScriptedAnswer::text("I see.");
             }
             asked.add_permits(1);
-            let nothing = Answer::text(r#"{"facts": []}"#);
+            let nothing = ScriptedAnswer::text(r#"{"facts": []}"#);
             if slow {
-                Answer::Waits(gate.clone(), Box::new(nothing))
+                ScriptedAnswer::Waits(gate.clone(), Box::new(nothing))
             } else {
                 nothing
             }

@@ -14,7 +14,8 @@ use konstruct_core::{
     message::{Body, Content, RoutedEvent},
     store::{Archive as _, Exported, History as _, Mailbox as _},
     testkit::{
-        Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
+        ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
+        message,
     },
     tool::Toolbox,
     turn::{Driver, Worker},
@@ -38,11 +39,11 @@ fn office(notes: impl Fn(&str) -> String + Send + Sync + 'static, cap: Option<Na
         let said = request.messages.iter().flat_map(|message| &message.parts);
         let said: String = said.map(|part| format!("{part:?}")).collect();
         if request.system.starts_with("You read what people wrote") {
-            Answer::text(notes(&said))
+            ScriptedAnswer::text(notes(&said))
         } else if request.system.starts_with("You keep the notes") {
-            Answer::text(format!("notes of {} signs", said.len()))
+            ScriptedAnswer::text(format!("notes of {} signs", said.len()))
         } else {
-            Answer::text("SECRET-OF-THE-EMPLOYEE")
+            ScriptedAnswer::text("SECRET-OF-THE-EMPLOYEE")
         }
     });
     let directory = ScriptedDirectory::default();

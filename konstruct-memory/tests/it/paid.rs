@@ -15,7 +15,7 @@ use konstruct_core::{
     memory::{KnowledgeStore as _, Scope},
     money::{Basis, Usage},
     store::{Exported, Store},
-    testkit::{Answer, ScriptedDirectory, ScriptedModel},
+    testkit::{ScriptedAnswer, ScriptedDirectory, ScriptedModel},
     tool::Toolbox,
 };
 use konstruct_memory::Redb;
@@ -60,7 +60,7 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     let dynamic: Arc<dyn Store> = Arc::new(store.clone());
     let scripted = ScriptedDirectory::default();
     let employee = Employee::builder("Ava").monthly_cap(NanoUsd(21));
-    let model = Arc::new(ScriptedModel::new(|_| Answer::text("Hi.")));
+    let model = Arc::new(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")));
     scripted.hire(tenant, employee.build().unwrap(), model, Toolbox::default());
     let directory: Arc<dyn Directory> = Arc::new(scripted);
     paid.pay_from(&dynamic, &directory);

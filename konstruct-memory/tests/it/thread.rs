@@ -10,7 +10,8 @@ use konstruct_core::{
     message::{ConversationKind, RoutedEvent},
     store::Store,
     testkit::{
-        Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
+        ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
+        message,
     },
     tool::Toolbox,
     turn::{Driver, Worker},
@@ -30,7 +31,7 @@ struct Office {
 
 impl Office {
     fn new(store: Arc<dyn Store>, memory: Arc<dyn MemoryStore>, clock: VirtualClock) -> Self {
-        let model = ScriptedModel::new(|_: &ModelRequest| Answer::text("Noted."));
+        let model = ScriptedModel::new(|_: &ModelRequest| ScriptedAnswer::text("Noted."));
         let directory = ScriptedDirectory::default();
         let (tenant, connection) = (TenantId::new(), ConnectionId::new());
         let employee =

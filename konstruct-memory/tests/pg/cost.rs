@@ -12,7 +12,7 @@ use konstruct_core::{
     message::{DeliveryState, RoutedEvent},
     money::{Price, Rates},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Mailbox as _, Store},
-    testkit::{Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
+    testkit::{ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel, World, message},
     tool::Toolbox,
     turn::{Cause, Driver, Entry, Event, Record, WorkOutcome},
 };
@@ -50,7 +50,8 @@ impl Scene {
             rates,
             tiers: Vec::new(),
         };
-        let model = ScriptedModel::new(|_| Answer::text("We open at nine.")).with_price(price);
+        let model =
+            ScriptedModel::new(|_| ScriptedAnswer::text("We open at nine.")).with_price(price);
         let limits = TurnLimits::default().with(|it| it.burst_ms = 0);
         let employee = Employee::builder("Ava")
             .monthly_cap(NanoUsd::from_usd_micros(10_000_000))

@@ -82,6 +82,9 @@ async fn a_tenant_has_one_employee() {
 
     let mut settings = hired.settings.clone();
     settings.persona = "warm".into();
+    settings.instructions = "Ask for the order number first.".into();
+    settings.temperature = Some(0.5);
+    settings.cap_reached = Some("Please call us.".into());
     settings.tools = vec!["pass_on".into()];
     let changed = admin.change_employee(tenant, &settings).await.unwrap();
     assert_eq!((changed.version, changed.id), (2, hired.id));
@@ -90,6 +93,10 @@ async fn a_tenant_has_one_employee() {
     let error = admin.change_employee(tenant, &settings).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().starts_with("tools[0]: "), "{error}");
+    settings.tools.clear();
+    settings.temperature = Some(3.0);
+    let error = admin.change_employee(tenant, &settings).await.unwrap_err();
+    assert!(error.message().starts_with("temperature: "), "{error}");
     assert_eq!(admin.employee(tenant).await.unwrap(), changed);
 }
 

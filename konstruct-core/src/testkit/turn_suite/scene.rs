@@ -20,7 +20,7 @@ use crate::{
     money::{Price, Rates},
     store::{ClaimRequest, Claimed, Store},
     testkit::{
-        Answer, CountingTool, Gate, ScriptedChannel, ScriptedDirectory, ScriptedModel,
+        CountingTool, Gate, ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel,
         StoreSubject, VirtualClock, World,
     },
     tool::{Effect, Toolbox},
@@ -69,14 +69,14 @@ impl Scene {
                 .last()
                 .is_some_and(|last| last.role == Role::Tool);
             let answer = if acted {
-                Answer::text("Your bike is ready.\n\nCome by before six.")
+                ScriptedAnswer::text("Your bike is ready.\n\nCome by before six.")
             } else {
-                Answer::tools(&["look", "book", "pay"])
+                ScriptedAnswer::tools(&["look", "book", "pay"])
             };
             let gate = held.lock().ok().and_then(|mut gate| gate.take());
             match gate {
                 Some(gate) if first.swap(false, Ordering::SeqCst) => {
-                    Answer::Waits(gate, Box::new(answer))
+                    ScriptedAnswer::Waits(gate, Box::new(answer))
                 }
                 _ => answer,
             }

@@ -90,7 +90,7 @@ impl Commit {
 }
 
 impl Operation for Commit {
-    type Answer = bool;
+    type Output = bool;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
@@ -234,7 +234,7 @@ pub(super) struct Requeue {
 }
 
 impl Operation for Requeue {
-    type Answer = ();
+    type Output = ();
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
@@ -267,7 +267,7 @@ pub(super) struct Prepare {
 }
 
 impl Operation for Prepare {
-    type Answer = ();
+    type Output = ();
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
@@ -290,7 +290,7 @@ pub(in crate::redb) struct EraseWith {
 }
 
 impl Operation for EraseWith {
-    type Answer = Option<ErasureReceipt>;
+    type Output = Option<ErasureReceipt>;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         !self.is_begun() && erasing.all_of(self.tenant)

@@ -17,7 +17,8 @@ use konstruct_core::{
     message::RoutedEvent,
     store::{Accepted, Archive as _, History as _, Mailbox as _},
     testkit::{
-        Answer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World, message,
+        ScriptedAnswer, ScriptedChannel, ScriptedDirectory, ScriptedModel, VirtualClock, World,
+        message,
     },
     tool::Toolbox,
     turn::{Driver, Worker},
@@ -59,7 +60,7 @@ async fn fill(path: &Path, clock: &VirtualClock) -> PersonId {
             Part::Text { text } => Some(text),
             _ => None,
         });
-        Answer::text(format!("You said: {}", text.unwrap_or_default()))
+        ScriptedAnswer::text(format!("You said: {}", text.unwrap_or_default()))
     });
     let directory = ScriptedDirectory::default();
     let employee =

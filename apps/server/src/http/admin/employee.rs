@@ -67,7 +67,11 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
     let mut builder = Employee::builder(&settings.name)
         .role(&settings.role)
         .persona(&settings.persona)
-        .scope(&settings.scope);
+        .scope(&settings.scope)
+        .instructions(&settings.instructions);
+    if let Some(temperature) = settings.temperature {
+        builder = builder.temperature(temperature);
+    }
     builder = settings
         .languages
         .iter()
@@ -85,9 +89,13 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
     if let Some(fallback) = &settings.fallback {
         builder = builder.fallback(fallback);
     }
-    if let Some(deferred) = &settings.deferred {
-        builder = builder.phrases(Phrases::default().with(|it| it.deferred = deferred.clone()));
-    }
+    builder = builder.phrases(Phrases::default().with(|it| {
+        it.deferred = settings.deferred.clone().unwrap_or(it.deferred.clone());
+        it.cap_reached = settings
+            .cap_reached
+            .clone()
+            .unwrap_or(it.cap_reached.clone());
+    }));
     let (default, chosen) = (TurnLimits::default(), &settings.limits);
     let limits = default.with(|it| {
         it.answer_tokens = chosen.answer_tokens.unwrap_or(default.answer_tokens);
@@ -148,12 +156,15 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             role: employee.role.clone(),
             persona: employee.persona.clone(),
             scope: employee.scope.clone(),
+            instructions: employee.instructions.clone(),
+            temperature: employee.temperature,
             languages: employee.languages.clone(),
             hours,
             tools: employee.tools.clone(),
             monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
             fallback: Some(employee.fallback.clone()),
             deferred: Some(employee.phrases.deferred.clone()),
+            cap_reached: Some(employee.phrases.cap_reached.clone()),
             limits: api::EmployeeLimits {
                 answer_tokens: Some(employee.limits.answer_tokens),
                 deadline_secs: Some(employee.limits.deadline_secs),
