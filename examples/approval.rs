@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use konstruct_core::{
-    ConversationId, Employee, Proactive, Workforce,
+    ConversationId, Employee, ProactiveMessage, Workforce,
     tool::{Effect, ToolContext, ToolError, function},
     workforce::ActivityKind,
 };
@@ -81,8 +81,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     println!("Ava: {}", answer.text);
 
-    // Hours later, somebody approves in the app's own screen. Approving twice has no further effect, and neither has a crash between
-    // the two steps if both use the key: the message with this id is sent once.
+    // Hours later, somebody approves in the app's own screen. In a database, mark the request as approved, and delete it only after
+    // `send` has returned: because of its id, a message that is sent again is sent once.
     for key in requests.keys() {
         for _ in 0..2 {
             let Some((conversation, refund)) = requests.approve(&key) else {
@@ -90,8 +90,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             let (dollars, cents) = (refund.cents / 100, refund.cents % 100);
             let told = format!("Refunded for {}: ${dollars}.{cents:02}.", refund.order);
-            let message =
-                Proactive::to_conversation(conversation, told).with_id(format!("refund.{key}"));
+            let message = ProactiveMessage::to_conversation(conversation, told)
+                .with_id(format!("refund.{key}"));
             workforce.send(message).await?;
         }
     }

@@ -183,7 +183,7 @@ async fn main() -> Result<()> {
         Arc::new(WordSearch),
         Arc::new(SystemClock),
     );
-    let workforce = Workforce::builder_on(redb)
+    let workforce = Workforce::builder_without_memory(redb)
         .memory(memory)
         .model(Extract::new())
         .hire(Employee::builder("Ava").build()?)

@@ -1,5 +1,5 @@
 //! Examples of embedding Konstruct: each is a file beside this one, run with
-//! `cargo run -p konstruct-examples --all-features --example NAME`.
+//! `cargo run -p konstruct-examples --example NAME`.
 
 /// The programs of the README compile.
 #[cfg(doctest)]

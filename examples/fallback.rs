@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("{}", answer.text());
     assert_eq!(answer.text(), words);
 
-    // Both attempts have their row: the one that broke at what it may have cost, the other at what was reported.
+    // Each attempt has a row in the ledger: the broken one at its highest possible cost, the other as reported.
     for row in budget.rows() {
         let cost = row.cost.ok_or("both have a price")?;
         println!(

@@ -1,4 +1,7 @@
 //! Slack and WhatsApp in an axum app of your own, with one tool, on redb.
+//!
+//! Set `SLACK_TEAM_ID`, `SLACK_BOT_TOKEN`, `SLACK_SIGNING_SECRET`, `SLACK_API_URL` (`https://slack.com/api`), the four `WHATSAPP_`
+//! variables of the README, `GRAPH_API_URL` (`https://graph.facebook.com`), `OLLAMA_HOST` and `LISTEN` (`0.0.0.0:8080`).
 
 use std::env::var;
 

@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A change takes effect with the next turn. Turns that are open finish with the version that they began with, which is kept.
     let before = directory.staff(zenith, None).await?.version;
     let after = directory.change(zenith, |zoe| zoe.persona = "formal".into())?;
-    println!("Zoe's version was {before} and is {after}; both can be had.");
+    println!("Zoe's version was {before} and is {after}; both are available.");
     directory.staff(zenith, Some(before)).await?;
 
     // A tenant leaves: its accounts are free, and what it stored is erased.
@@ -53,10 +53,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let everything = konstruct_core::Erase::Tenant;
     let receipt = workforce
         .for_tenant(acme)
-        .forget(everything, konstruct_core::Depth::Logical)
+        .erase(everything, konstruct_core::Depth::Logical)
         .await?;
     println!(
-        "Erased of Acme: {} records, {} passages",
+        "Erased for Acme: {} records, {} passages",
         receipt.records, receipt.passages
     );
     assert!(

@@ -11,7 +11,7 @@ use konstruct_core::{
     testkit::{LlmSubject, llm_suite},
 };
 
-/// Says back what it hears.
+/// Echoes the last message.
 #[derive(Debug)]
 struct Parrot(ModelInfo);
 
@@ -22,7 +22,7 @@ impl LlmBackend for Parrot {
     }
 
     async fn stream(&self, request: ModelRequest, _: &CallContext) -> Result<ModelStream> {
-        // What it cannot do is refused, never left out unseen.
+        // Unsupported requests are refused, not silently reduced.
         request.check(&self.0)?;
         let parts = request
             .messages

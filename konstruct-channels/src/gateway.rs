@@ -36,7 +36,7 @@ pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 /// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
 /// # use std::sync::Arc;
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
 /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;

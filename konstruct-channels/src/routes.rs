@@ -29,7 +29,7 @@ use crate::{Gateway, HttpReply, WebhookRequest, gateway::MAX_BODY};
 /// use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
 /// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
 /// # use std::sync::Arc;
-/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
 /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;

@@ -32,7 +32,7 @@ use crate::{
 ///     Channel, ChannelKind, Outgoing, Result, async_trait, bytes::Bytes,
 ///     channel::{Capabilities, Find, FindQuery, Op, Receipt}, message::Attachment, outgoing::Rendered,
 /// };
-/// # use konstruct_core::{Error, ErrorKind};
+/// use konstruct_core::{Error, ErrorKind};
 ///
 /// /// A channel that writes to the terminal.
 /// #[derive(Debug)]
@@ -58,7 +58,9 @@ use crate::{
 ///                 println!("{}", outgoing.text);
 ///                 Ok(Receipt { message: Some(key) })
 ///             }
-///             Op::Progress { .. } | Op::MarkRead { .. } => Ok(Receipt::default()),
+///             Op::Progress { .. } | Op::MarkRead { .. } => {
+///                 Err(Error::new(ErrorKind::Unsupported, "a terminal only prints"))
+///             }
 ///         }
 ///     }
 ///

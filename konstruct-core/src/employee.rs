@@ -122,15 +122,15 @@ impl Default for Phrases {
 #[serde(default)]
 #[non_exhaustive]
 pub struct TurnLimits {
-    /// The most model calls, including failed ones.
+    /// The maximum number of model calls, including failed ones.
     pub model_calls: u32,
-    /// The most tool calls.
+    /// The maximum number of tool calls.
     pub tool_calls: u32,
-    /// The most tokens of an answer.
+    /// The maximum number of tokens of an answer.
     pub answer_tokens: u32,
-    /// The most messages of history that a model is shown.
+    /// The maximum number of messages of history that a model is shown.
     pub window_messages: u32,
-    /// The most tokens of history that a model is shown, as counted by [`estimate_tokens`](crate::llm::estimate_tokens).
+    /// The maximum number of tokens of history that a model is shown, as counted by [`estimate_tokens`](crate::llm::estimate_tokens).
     pub window_tokens: u32,
     /// Milliseconds of silence after a message before its turn begins, so that several messages in a row become one turn. At most
     /// 10,000.
@@ -143,7 +143,7 @@ pub struct TurnLimits {
     pub deadline_secs: u32,
     /// Seconds for which the employee retries a question that it could not answer; 0 to never retry.
     pub question_age_secs: u32,
-    /// The most messages of a reply. The rest is offered.
+    /// The maximum number of messages of a reply. The rest is offered.
     pub reply_parts: u32,
     /// What happens to a send with an unknown outcome.
     pub unresolved: Unresolved,

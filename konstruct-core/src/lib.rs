@@ -1,8 +1,8 @@
 //! AI employees for Slack, WhatsApp and your own app: the data types, the traits and the durable turn engine of Konstruct.
 //!
 //! An [`Employee`] has a name, a role, tools and a budget. It talks through [`Channel`]s, thinks with an [`LlmBackend`], remembers
-//! with a [`MemoryStore`] and acts with [`Tool`](tool::Tool)s. The engine makes every turn durable: a message that was accepted is
-//! answered once, even if the process is killed in the middle.
+//! with a [`MemoryStore`] and acts with [`Tool`](tool::Tool)s. The engine makes every turn durable: an accepted message is
+//! input to exactly one turn, which ends with at most one reply, even if the process is killed in the middle.
 //!
 //! This crate has the traits and the engine, but no provider. You normally use it with `konstruct-memory`
 //! (redb and PostgreSQL), `konstruct-llm` (OpenAI and compatible, Anthropic, Ollama) and `konstruct-channels` (Slack, WhatsApp).
@@ -27,7 +27,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! # let store = ReferenceStore::new(Arc::new(SystemClock));
 //! # let model = ScriptedModel::new(|_| ScriptedAnswer::text("Your order was shipped."));
-//! let workforce = Workforce::builder_on(store)
+//! let workforce = Workforce::builder_without_memory(store)
 //!     .model(model)
 //!     .tool(function("status", "Finds an order.", Effect::Read, status))
 //!     .hire(Employee::builder("Ava").role("front desk of Acme Bikes").tool("status").build()?)
@@ -71,13 +71,15 @@
 //! | `testkit` | no | conformance suites for backends, an in-memory store, a scripted model, a virtual clock; for tests |
 //!
 //! # Facts for embedders
-//! * **No process globals.** The crates read no environment variables and have no registries; static data is constant. Two workforces in
-//!   one process are independent.
+//! * **No process globals.** The crates have no registries, and static data is constant, so two workforces in one process are
+//!   independent. They read no environment variables, except the proxy settings of the system (`HTTPS_PROXY` and the like) in the
+//!   HTTP client.
 //! * **Backends keep no conversation.** A model is shown everything it needs in each request, and a conversation has one worker at a
 //!   time, by a lease. A backend can therefore be shared, replaced and restarted at any time.
 //! * **Keys are explicit.** A backend uses the key that it was created with, and a pool chooses by tenant for each call. There is no
 //!   fallback to the environment.
-//! * **Ids are unique everywhere.** They are UUIDs (version 7, or keyed hashes of the provider's ids) with a prefix for their type.
+//! * **Ids are unique.** Tenants, turns and documents have UUIDs of version 7; conversations and people have keyed hashes, which are
+//!   unique across tenants. The id of a connection is unique within its tenant. Each type has a prefix, such as `ten_`.
 //! * **Cancelling is safe.** Dropping the future of [`Workforce::run`] has the effect of a crash: the next start continues where the
 //!   log ends, and no effect starts after the drop.
 //! * **Your types stay yours.** Types of `async_trait`, `bytes`, `futures_util`, `jiff`, `schemars` and `serde_json` that appear in
@@ -127,7 +129,7 @@ pub use self::{
     money::NanoUsd,
     outgoing::Outgoing,
     secret::Secret,
-    workforce::{Answer, Proactive, Workforce, WorkforceBuilder},
+    workforce::{Answer, ProactiveMessage, Workforce, WorkforceBuilder},
 };
 
 #[cfg(doctest)]

@@ -145,7 +145,7 @@ impl Inbound {
             SystemClock.now(),
             body,
         )
-        .in_place(ConversationRef::direct(&person))
+        .in_conversation(ConversationRef::direct(&person))
         .sent_by(Actor::human(IdKind::Other, person))
         .addressed(Addressing {
             direct: true,
@@ -183,7 +183,7 @@ impl Inbound {
 
     /// Sets the conversation of the event.
     #[must_use]
-    pub fn in_place(mut self, conversation: impl Into<Option<ConversationRef>>) -> Self {
+    pub fn in_conversation(mut self, conversation: impl Into<Option<ConversationRef>>) -> Self {
         self.conversation = conversation.into();
         self
     }
@@ -544,7 +544,7 @@ pub enum Body {
     },
     /// The business lets the employee send a message without being asked ("proactive message", "business-initiated message").
     ///
-    /// If the message is for one person, [`Inbound::sender`] is that person, and the message is sealed to them.
+    /// If the message is for one person, [`Inbound::sender`] is that person, and the message is encrypted for them.
     Proactive {
         /// The message.
         outgoing: Outgoing,

@@ -146,7 +146,7 @@ fn event(connection: ConnectionId, caller: usize, n: usize, text: &str) -> Route
             },
         )
         .with_logical_id(format!("{place}:{n:010}"))
-        .in_place(ConversationRef::direct(&place))
+        .in_conversation(ConversationRef::direct(&place))
         .sent_by(Actor::human(IdKind::SlackUser, format!("U{caller:06}"))),
     }
 }

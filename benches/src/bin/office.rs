@@ -136,7 +136,7 @@ impl Office {
                 content: Content::text(text),
             },
         )
-        .in_place(place)
+        .in_conversation(place)
         .sent_by(Actor::human(IdKind::Other, name(person)))
         .addressed(Addressing {
             direct,

@@ -73,7 +73,7 @@ pub async fn feed(store: &dyn Store, chat: &Chat) -> Result<StoredChat, Failed> 
                     content: Content::text(&turn.text),
                 },
             )
-            .in_place(place.clone())
+            .in_conversation(place.clone())
             .sent_by(sender),
         });
     }

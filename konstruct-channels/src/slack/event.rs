@@ -69,7 +69,7 @@ impl Callback<'_> {
             return self
                 .base(message, delivered(ts, key))
                 .sent_by(sender)
-                .in_place(conversation);
+                .in_conversation(conversation);
         }
         let logical_id = match (&conversation, message.text("ts")) {
             (Some(place), Some(ts)) => format!("{}:{ts}", place.id),
@@ -91,7 +91,7 @@ impl Callback<'_> {
         self.base(message, body)
             .with_logical_id(logical_id)
             .addressed(addressed)
-            .in_place(conversation)
+            .in_conversation(conversation)
             .sent_by(sender)
             .forwarded(shared.clone().any(|part| part.flag("is_share")))
             .quoting(shared.clone().find_map(quoted))
@@ -108,14 +108,14 @@ impl Callback<'_> {
             let change = Lifecycle::Other("message.message_changed".to_owned());
             return self
                 .lifecycle(change, message)
-                .in_place(self.conversation(message, message.text("ts")));
+                .in_conversation(self.conversation(message, message.text("ts")));
         }
         let body = Body::Edited {
             message: message.text("ts").unwrap_or_default(),
             content: self.content(message),
         };
         self.base(self.event, body)
-            .in_place(self.conversation(message, message.text("ts")))
+            .in_conversation(self.conversation(message, message.text("ts")))
             .sent_by(self.sender(message))
     }
 
@@ -125,7 +125,7 @@ impl Callback<'_> {
             message: ts.clone().unwrap_or_default(),
         };
         self.base(self.event, body)
-            .in_place(self.conversation(message, ts))
+            .in_conversation(self.conversation(message, ts))
             .sent_by(self.sender(message))
     }
 
@@ -141,7 +141,7 @@ impl Callback<'_> {
             added: name == "reaction_added",
         };
         self.base(self.event, body)
-            .in_place(self.conversation(item, Some(ts)))
+            .in_conversation(self.conversation(item, Some(ts)))
             .sent_by(self.sender(self.event))
     }
 
@@ -151,7 +151,7 @@ impl Callback<'_> {
         match (self.event.text("message_ts"), send_key(self.event)) {
             (Some(ts), Some(key)) if sender.kind == ActorKind::Myself => self
                 .base(self.event, delivered(ts.clone(), key))
-                .in_place(self.conversation(self.event, Some(ts)))
+                .in_conversation(self.conversation(self.event, Some(ts)))
                 .sent_by(sender),
             _ => self.lifecycle(Lifecycle::Other(name.to_owned()), self.event),
         }
@@ -182,14 +182,14 @@ impl Callback<'_> {
 
     fn lifecycle(&self, change: Lifecycle, of: &Value) -> Inbound {
         self.base(self.event, Body::Lifecycle { change })
-            .in_place(self.conversation(of, None))
+            .in_conversation(self.conversation(of, None))
             .sent_by(self.sender(self.event))
     }
 
     fn unsupported(&self, kind: String) -> Inbound {
         let errors = Vec::new();
         self.base(self.event, Body::Unsupported { kind, errors })
-            .in_place(self.conversation(self.event, None))
+            .in_conversation(self.conversation(self.event, None))
             .sent_by(self.sender(self.event))
     }
 

@@ -74,7 +74,7 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
     source
         .event(body)
         .addressed(addressed)
-        .in_place(conversation)
+        .in_conversation(conversation)
         .sent_by(sender)
         .at(time.unwrap_or(source.now))
         .labelled(action.first(&["selected_option.text.text", "text.text"]))
@@ -106,7 +106,7 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
         .event(body)
         .with_id(id)
         .addressed(addressed)
-        .in_place(conversation)
+        .in_conversation(conversation)
         .sent_by(person(form.text("user_id"), form.text("user_name")))
 }
 

@@ -204,7 +204,7 @@ impl<'a> Change<'a> {
             events.push(
                 event
                     .with_id(id)
-                    .in_place(sender.id().map(ConversationRef::direct))
+                    .in_conversation(sender.id().map(ConversationRef::direct))
                     .at(wire::timestamp(item, "timestamp").unwrap_or(time))
                     .sent_by(sender),
             );

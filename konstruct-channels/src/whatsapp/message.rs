@@ -75,7 +75,7 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         .with_id(id.unwrap_or(event_id))
         .with_logical_id(logical_id)
         .addressed(addressed)
-        .in_place(conversation)
+        .in_conversation(conversation)
         .sent_by(sender)
         .at(time)
         .quoting(quoted.map(|quoted| Quoted::new(quoted).by(author)))

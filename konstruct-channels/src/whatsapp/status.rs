@@ -34,7 +34,7 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, status: &Value) -> Inb
         ..ConversationRef::direct(id)
     });
     let time = wire::timestamp(status, "timestamp").unwrap_or(event.occurred_at);
-    event.with_id(id).in_place(place).at(time)
+    event.with_id(id).in_conversation(place).at(time)
 }
 
 fn body(status: &Value, name: &str) -> Body {

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// Each change to an employee creates a new version. Earlier versions are kept as long as the directory, so that open turns
 /// finish with the version that they began with. The version is derived from the settings, so an equal employee has the same
-/// version after a restart. Add versions from before a restart with [`formerly`](Self::formerly).
+/// version after a restart. Add versions from before a restart with [`earlier_employee`](Self::earlier_employee).
 ///
 /// ```
 /// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId};
@@ -139,7 +139,7 @@ impl LocalDirectory {
     }
 
     /// Adds a version of the employee from before a restart, so that open turns can finish with it. Returns the version.
-    pub fn formerly(&self, tenant: TenantId, employee: Employee) -> u32 {
+    pub fn earlier_employee(&self, tenant: TenantId, employee: Employee) -> u32 {
         let mut tenants = self.write();
         tenants.tenants.entry(tenant).or_default().keep(employee)
     }

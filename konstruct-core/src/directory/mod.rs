@@ -91,7 +91,7 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// Returns the tenant and connection of an account; `None` if the account is unknown.
     ///
     /// # Errors
-    /// Those of the store. The caller must not acknowledge the event then.
+    /// Any error of the store. The caller must not acknowledge the event then.
     async fn route(&self, channel: &ChannelKind, account: &AccountId) -> Result<Option<Route>>;
 
     /// Returns the tenant's employee in the given version, or in the newest one.

@@ -60,7 +60,7 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
     fn dim(&self) -> usize;
 
     /// Returns whether the embedder supports a language. It is not used for tenants of other languages.
-    fn speaks(&self, _language: Language) -> bool {
+    fn supports(&self, _language: Language) -> bool {
         true
     }
 
@@ -82,8 +82,8 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
         (**self).dim()
     }
 
-    fn speaks(&self, language: Language) -> bool {
-        (**self).speaks(language)
+    fn supports(&self, language: Language) -> bool {
+        (**self).supports(language)
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

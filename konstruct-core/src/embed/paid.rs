@@ -32,7 +32,7 @@ use crate::{
 /// #     }
 /// # }
 ///
-/// // `OpenAiEmbedder` of konstruct-llm, for example. Open the store with it, and pass it to `WorkforceBuilder::pay_for`.
+/// // `OpenAiEmbedder` of konstruct-llm, for example. Open the store with it, and pass it to `WorkforceBuilder::paid_embedder`.
 /// let embedder = Arc::new(PaidEmbedder::new(Arc::new(Paying)));
 /// assert_eq!(embedder.id(), "openai/text-embedding-3-small");
 /// ```
@@ -81,8 +81,8 @@ impl Embedder for PaidEmbedder {
         self.embedder.dim()
     }
 
-    fn speaks(&self, language: Language) -> bool {
-        self.embedder.speaks(language)
+    fn supports(&self, language: Language) -> bool {
+        self.embedder.supports(language)
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

@@ -18,7 +18,7 @@ use crate::{
 
 /// The timeout of a call. Nobody waits for it.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// The most tokens of an answer.
+/// The maximum number of tokens of an answer.
 const ANSWER: u32 = 1024;
 
 impl Learner {

@@ -19,7 +19,7 @@ pub struct ModelInfo {
     pub origin: Option<String>,
     /// What the model can do.
     pub can: BTreeSet<Ability>,
-    /// The most tokens of input and output together, if known.
+    /// The maximum number of tokens of input and output together, if known.
     pub context_window: Option<u64>,
     /// The price; `None` if unknown, which does not mean free.
     pub price: Option<Price>,

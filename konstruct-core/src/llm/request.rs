@@ -50,7 +50,7 @@ pub struct ModelRequest {
     /// Texts at which the model stops.
     #[serde(default)]
     pub stop: Vec<String>,
-    /// The most tokens of the answer. Always set, because it limits the cost of the call.
+    /// The maximum number of tokens of the answer. Always set, because it limits the cost of the call.
     pub max_tokens: u32,
     /// The sampling temperature, from 0; `None` for the provider's default.
     pub temperature: Option<f32>,

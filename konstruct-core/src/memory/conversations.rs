@@ -45,7 +45,7 @@ impl Conversations {
     /// Reads all of a tenant's conversations.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn read(store: &dyn History, tenant: TenantId) -> Result<Self> {
         let mut all = Self::default();
         for one in store.list(tenant, None, usize::MAX).await? {
@@ -102,7 +102,7 @@ impl Conversations {
         Ok(all)
     }
 
-    /// Returns whether a readable record is sealed to a person, which means that the person is known and was not erased.
+    /// Returns whether a readable record is encrypted for a person, which means that the person is known and was not erased.
     pub fn knows(&self, person: PersonId) -> bool {
         self.persons.contains(&person)
     }

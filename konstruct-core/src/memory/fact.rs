@@ -39,7 +39,7 @@ pub trait FactStore: fmt::Debug + Send + Sync + 'static {
     /// Lists facts, newest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn facts(&self, tenant: TenantId, query: Facts) -> Result<Vec<Fact>>;
 }
 
@@ -70,7 +70,7 @@ pub struct NewFact {
     pub about: Option<PersonId>,
     /// Quotes of the messages that the fact is based on; at least one.
     pub sources: Vec<Quote>,
-    /// Other persons whose words the author of the fact was shown. The fact is sealed to them as well.
+    /// Other persons whose words the author of the fact was shown. The fact is encrypted for them as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<PersonId>,
     /// The mark from before the author read the sources. `None`: the fact is based on the current sources.
@@ -145,7 +145,7 @@ pub struct Fact {
     pub about: Option<PersonId>,
     /// The quotes that the fact is based on. Erased sources are removed from the list.
     pub sources: Vec<Quote>,
-    /// The persons whose words the fact may contain. It is sealed to all of them.
+    /// The persons whose words the fact may contain. It is encrypted for all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
     /// When the fact was stored.

@@ -14,13 +14,13 @@ use crate::{ConversationId, PersonId, Timestamp};
 /// # use konstruct_core::{Employee, SystemClock, Workforce, testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel}};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+/// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
 /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 /// #     .hire(Employee::builder("Ava").build()?)
 /// #     .build()?;
 /// workforce.ask("user-7", "My address is 4 Mill Lane.").await?;
 /// let person = workforce.person(&ChannelKind::APP, "user-7").await?.expect("they wrote");
-/// let receipt = workforce.forget(Erase::Person { person }, Depth::Logical).await?;
+/// let receipt = workforce.erase(Erase::Person { person }, Depth::Logical).await?;
 /// assert!(receipt.records > 0);
 /// assert_eq!(workforce.person(&ChannelKind::APP, "user-7").await?, None);
 /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();

@@ -19,13 +19,13 @@ pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
     /// Lists the documents, newest first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn documents(&self, tenant: TenantId) -> Result<Vec<Document>>;
 
     /// Returns one version of a document, the newest by default, with its extracted text; `None` if the document does not exist.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn document(
         &self,
         tenant: TenantId,
@@ -36,13 +36,13 @@ pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
     /// Removes a document with all of its versions. Returns whether it existed.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn delete_document(&self, tenant: TenantId, id: DocumentId) -> Result<bool>;
 
     /// Lists the questions for which no document was found, newest first. They show which documents to add.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn unanswered(&self, tenant: TenantId, limit: usize) -> Result<Vec<Unanswered>>;
 }
 

@@ -62,35 +62,35 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore + MemoryArchive
     /// Finds what is relevant to a query: the hits of each of its scopes in order, best first.
     ///
     /// # Errors
-    /// Those of the store. A failing embedder is not an error; only matches by words are returned then.
+    /// Any error of the store. A failing embedder is not an error; only matches by words are returned then.
     async fn recall(&self, tenant: TenantId, query: Recall) -> Result<Vec<Hit>>;
 
     /// Returns the content of these sources, in order; `None` for a source that no longer exists. The score and coverage of these
     /// [`Hit`]s are zero, and they have no neighbours and no signals.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn fetch(&self, tenant: TenantId, sources: &[Source]) -> Result<Vec<Option<Hit>>>;
 
     /// Returns a mark to store with what is derived from content that is read after this call. If any of that content was erased
     /// since the mark, the derived item is refused.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn mark(&self, tenant: TenantId) -> Result<Mark>;
 
     /// Sets the language in which the tenant's texts and queries are analysed; English by default. A change re-indexes
     /// everything.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn set_language(&self, tenant: TenantId, language: Language) -> Result<()>;
 
     /// Discards a tenant's index and rebuilds it from the log and the stored items. Until it is complete, recall misses what is
     /// not indexed yet.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn rebuild(&self, tenant: TenantId) -> Result<()>;
 
     /// Waits until everything that was written before the call can be found, by words and by meaning.
@@ -102,7 +102,7 @@ pub trait MemoryStore: KnowledgeStore + FactStore + SummaryStore + MemoryArchive
     /// Returns the progress of the index.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn progress(&self, tenant: TenantId) -> Result<IndexProgress>;
 }
 
@@ -112,7 +112,7 @@ pub trait MemoryArchive: fmt::Debug + Send + Sync + 'static {
     /// Streams everything that the memory keeps and cannot rebuild from the logs.
     ///
     /// # Errors
-    /// Those of the store. Each item may fail as well.
+    /// Any error of the store. Each item may fail as well.
     async fn export_memory(
         &self,
         tenant: TenantId,

@@ -202,7 +202,7 @@ pub struct Hit {
     /// Who sent the message, if the passage is from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said_by: Option<SaidBy>,
-    /// The persons whose words the passage may contain. Content that is derived from it is sealed to them too.
+    /// The persons whose words the passage may contain. Content that is derived from it is encrypted for them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
     /// The sources of a fact.

@@ -13,7 +13,7 @@ pub trait SummaryStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a conversation's summary, if there is one.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn summary(
         &self,
         tenant: TenantId,
@@ -25,7 +25,7 @@ pub trait SummaryStore: fmt::Debug + Send + Sync + 'static {
     /// was erased since its [`mark`](NewSummary::mark).
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn put_summary(&self, tenant: TenantId, summary: NewSummary) -> Result<bool>;
 }
 
@@ -38,7 +38,7 @@ pub struct NewSummary {
     pub to: u64,
     /// The text.
     pub text: String,
-    /// The persons whose words the summary may contain. It is sealed to all of them.
+    /// The persons whose words the summary may contain. It is encrypted for all of them.
     pub persons: Vec<PersonId>,
     /// The mark from before the author read the records.
     pub mark: Mark,
@@ -74,7 +74,7 @@ pub struct Summary {
     pub to: u64,
     /// The text.
     pub text: String,
-    /// The persons whose words the summary may contain. It is sealed to all of them.
+    /// The persons whose words the summary may contain. It is encrypted for all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persons: Vec<PersonId>,
     /// When it was stored, by the store's clock.

@@ -20,7 +20,7 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// Streams everything that the store keeps of a tenant.
     ///
     /// # Errors
-    /// Those of the store. Each item may fail as well.
+    /// Any error of the store. Each item may fail as well.
     async fn export(&self, tenant: TenantId) -> Result<BoxStream<'static, Result<Exported>>>;
 
     /// Imports the items of [`Archive::export`] under the same ids. Several calls may import one export.
@@ -35,7 +35,7 @@ pub trait Archive: fmt::Debug + Send + Sync + 'static {
     /// claims of affected conversations become invalid. Erasing something that does not exist returns a receipt with zero counts.
     ///
     /// * A conversation is removed with all of its rows, except the hashes that detect a late delivery.
-    /// * A message, or a record that is sealed to a person, loses its content; the record keeps its index and reads as `None`.
+    /// * A message, or a record that is encrypted for a person, loses its content; the record keeps its index and reads as `None`.
     ///   Records of other persons stay.
     /// * Inbox events with words of the person are removed and count as consumed.
     /// * The place of a direct conversation with the person can no longer be read.

@@ -47,7 +47,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// Returns a conversation; `None` if it does not exist.
     ///
     /// # Errors
-    /// Those of the store. The default searches the [list](Self::list).
+    /// Any error of the store. The default searches the [list](Self::list).
     async fn conversation(
         &self,
         tenant: TenantId,
@@ -70,7 +70,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// of a phone number. `None` if no message came from the address, or the person was forgotten.
     ///
     /// # Errors
-    /// Those of the store. The default searches the [feed](Self::feed).
+    /// Any error of the store. The default searches the [feed](Self::feed).
     async fn person(
         &self,
         tenant: TenantId,
@@ -104,7 +104,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// Lists a tenant's conversations after a cursor, most recently active first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn list(
         &self,
         tenant: TenantId,
@@ -115,7 +115,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// Lists a tenant's open items by id, which is roughly the order in which they were opened.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn items(
         &self,
         tenant: TenantId,
@@ -127,7 +127,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// feed: a record never appears before one that was already returned.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>>;
 }
 

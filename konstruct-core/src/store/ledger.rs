@@ -18,19 +18,19 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Returns whether the reservation fits under the cap.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool>;
 
     /// Returns the amount that is reserved for a call; `None` if the call is settled or nothing was reserved.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>>;
 
     /// Returns the sums of a month and a page of the ledger's rows, in the order in which they were written.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage>;
 }
 
@@ -81,7 +81,7 @@ pub struct LedgerQuery {
     pub month: String,
     /// The number after which rows are returned, or 0 to start at the beginning.
     pub after: u64,
-    /// The most rows to return.
+    /// The maximum number of rows to return.
     pub limit: usize,
 }
 

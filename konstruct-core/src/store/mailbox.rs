@@ -29,7 +29,7 @@ pub const LARGEST_LOAD: usize = 256;
 ///   timer that is due. A conversation whose claim ended without a release is ready. `claim` is fair between tenants.
 /// * A tenant's names, events, records, keys, budget and cursors reveal nothing about those of another. An id of another tenant
 ///   behaves like one that does not exist.
-/// * A record is sealed to the persons that it names; an event and the place of a direct conversation are sealed to their sender.
+/// * A record is encrypted for the persons that it names; an event and the place of a direct conversation are encrypted for their sender.
 ///   Only `accept` creates the key of a person. Content that can no longer be opened reads as `None` and keeps its index.
 #[async_trait]
 pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
@@ -45,13 +45,13 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
     /// and makes its conversation ready only together with others.
     ///
     /// # Errors
-    /// Those of the store. No event was accepted then, and the caller must not acknowledge any to the provider.
+    /// Any error of the store. No event was accepted then, and the caller must not acknowledge any to the provider.
     async fn accept(&self, tenant: TenantId, events: Vec<RoutedEvent>) -> Result<Vec<Accepted>>;
 
     /// Claims a ready conversation. The claim contains no content.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn claim(&self, request: ClaimRequest) -> Result<Claimed>;
 
     /// Reads the data that the worker of a claimed conversation needs; `None` if the claim is no longer valid.
@@ -63,7 +63,7 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
     /// Extends the lease to end this long from now. Returns whether the claim was still valid.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool>;
 
     /// Writes to a claimed conversation, all or nothing, and extends its lease.
@@ -72,7 +72,7 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
     /// another worker wrote to it.
     ///
     /// # Errors
-    /// Those of the store. It is unknown then whether the append was written: the caller must give up the claim and load again.
+    /// Any error of the store. It is unknown then whether the append was written: the caller must give up the claim and load again.
     async fn append(
         &self,
         claim: &Claim,
@@ -84,7 +84,7 @@ pub trait Mailbox: fmt::Debug + Send + Sync + 'static {
     /// worker knew of, or if a timer is due. An invalid claim is ignored.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     async fn release(&self, claim: &Claim, seen: u64) -> Result<()>;
 
     /// Waits until `accept` or `release` may have made a conversation ready. May return without cause. Never misses a change that
@@ -274,8 +274,8 @@ impl TimerName {
     }
 
     /// Returns the timer after which a conversation is retried that could not be processed.
-    pub fn rest() -> Self {
-        Self("rest".into())
+    pub fn retry() -> Self {
+        Self("retry".into())
     }
 
     /// Returns the timer of an open item.

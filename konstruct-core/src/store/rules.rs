@@ -80,7 +80,7 @@ pub fn wakes(event: &Inbound) -> bool {
 }
 
 /// Returns whether the place of an event's conversation is the address of its sender, or of the recipient of a proactive message,
-/// so that it is sealed to that person.
+/// so that it is encrypted for that person.
 pub fn place_is_personal(event: &Inbound) -> bool {
     let direct = |kind| kind == ConversationKind::Direct;
     let person = event.sender.kind == ActorKind::Human

@@ -137,7 +137,7 @@ impl World {
                     billed: None,
                 },
             )
-            .in_place(ConversationRef::direct(&said.to.id)),
+            .in_conversation(ConversationRef::direct(&said.to.id)),
         )
     }
 }

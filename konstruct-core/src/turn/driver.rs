@@ -218,7 +218,7 @@ impl Driver {
             let until = loaded.now + pause;
             // Due timers are postponed as well; otherwise the conversation would be ready again immediately. `resume` sets the
             // timer of an open turn again.
-            let due = loaded.due.into_iter().chain([TimerName::rest()]);
+            let due = loaded.due.into_iter().chain([TimerName::retry()]);
             let append = Append {
                 timers: due.map(|name| TimerChange::set(name, until)).collect(),
                 ..Append::default()
@@ -237,7 +237,7 @@ impl Driver {
         let append = Append {
             items: item.map(ItemChange::Put).into_iter().collect(),
             // The due timers cannot be read.
-            timers: [TimerName::every(), TimerName::rest(), TimerName::turn()]
+            timers: [TimerName::every(), TimerName::retry(), TimerName::turn()]
                 .map(|name| TimerChange::set(name, now + UNREADABLE_BACKOFF))
                 .into(),
             ..Append::default()
@@ -267,7 +267,7 @@ impl Driver {
             records,
             consume_to: Some(consume_to),
             items: item.map(ItemChange::Put).into_iter().collect(),
-            timers: vec![TimerChange::clear(TimerName::rest())],
+            timers: vec![TimerChange::clear(TimerName::retry())],
             checkpoint: true,
             ..Append::default()
         };
@@ -436,7 +436,7 @@ impl Driver {
             items: item.map(ItemChange::Put).into_iter().collect(),
             timers: vec![
                 TimerChange::clear(TimerName::turn()),
-                TimerChange::clear(TimerName::rest()),
+                TimerChange::clear(TimerName::retry()),
             ],
             checkpoint: true,
             ..Append::default()
@@ -573,7 +573,7 @@ impl Driver {
         let waited = waits.map_or(CONNECTION_BACKOFF, |since| loaded.now.since(since));
         let pause = waited.clamp(CONNECTION_BACKOFF, *BACKOFF.end());
         let append = Append {
-            timers: vec![TimerChange::set(TimerName::rest(), loaded.now + pause)],
+            timers: vec![TimerChange::set(TimerName::retry(), loaded.now + pause)],
             ..Append::default()
         };
         self.store.append(claim, loaded.len, append).await?;
@@ -644,7 +644,7 @@ pub(super) fn received(turn: TurnId, at: Timestamp, input: Input) -> Record {
     }
 }
 
-/// Returns the persons that the first record of a turn is sealed to. In a direct conversation the address identifies the person.
+/// Returns the persons that the first record of a turn is encrypted for. In a direct conversation the address identifies the person.
 fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<PersonId> {
     if started.conversation.kind != crate::message::ConversationKind::Direct {
         return BTreeSet::new();

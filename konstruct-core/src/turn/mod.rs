@@ -1,6 +1,6 @@
 //! The durable turn engine: a pure state machine, the records that it writes, and the driver that performs its actions.
 //!
-//! A turn begins with the messages that wait in a conversation and ends with one reply, a recorded silence, or an open item for a
+//! A turn begins with the messages that wait in a conversation and ends with one reply, a recorded decision not to reply, or an open item for a
 //! person. [`step`] decides what to do next and does no IO; the [`Driver`] records each decision, performs it, and records the
 //! result. After a crash, the next worker folds the records and continues.
 //!
@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | An accepted message is input to exactly one turn | the message and its dedupe keys are durable before [`Mailbox::accept`](crate::store::Mailbox::accept) returns | `store_suite`, `turn_suite` |
 //! | A turn ends with one reply whose parts are sent at most once and in order, or with a recorded reason | an intent is recorded before each send, its outcome after it | `turn_suite`: a crash at every write |
-//! | A send whose outcome is unknown is never repeated on a guess | the provider is queried ([`Find`](crate::channel::Find)); otherwise a person decides on an open item | `turn_suite` |
+//! | A send whose outcome is unknown is not repeated, unless a person decides so or the employee is set to [`Unresolved::Resend`](crate::employee::Unresolved) | the provider is queried ([`Find`](crate::channel::Find)); otherwise a person decides on an open item | `turn_suite` |
 //! | One worker at a time works on a conversation | a lease with a fencing number; an append by a worker that lost its lease changes nothing | `store_suite` |
 //! | A tool runs only if it is granted, and as its [`Effect`](crate::tool::Effect) allows: `Idempotent` calls are repeated with their key, `Once` calls are never repeated | the grant is pinned when the turn begins | `turn_suite` |
 //! | The sum of what is spent and reserved stays within the monthly cap at every instant | the worst case of a call is reserved in the transaction of its intent | `store_suite` |
@@ -25,11 +25,12 @@
 //!   whether to send it again. Only that decision, or the setting [`Unresolved::Resend`](crate::employee::Unresolved), can send a
 //!   message twice.
 //! * **A process that is paused** between the check of its lease and the write to the socket, for longer than the lease, may send
-//!   although another worker has the conversation. The delivery key is the same, so Slack's metadata shows it.
+//!   although another worker has the conversation. Both sends carry the same delivery key, so the duplicate can be recognised
+//!   (in Slack, by the message metadata).
 //! * **Exactly-once tools.** An `Idempotent` tool must deduplicate by its key. After a crash in a `Once` tool, the model is told that the
 //!   outcome is unknown.
 //! * **The model's words.** The engine ensures that an answer is complete, not that it is correct.
-//! * **Order between conversations.** It holds only within one conversation.
+//! * **Order between conversations.** Order is guaranteed only within one conversation.
 
 mod driver;
 mod gather;

@@ -147,7 +147,7 @@ impl Budget for CallBudget {
 /// model has a known price; without one, the cost is unknown rather than zero.
 ///
 /// # Errors
-/// Those of the store.
+/// Any error of the store.
 pub async fn settle_lost(
     ledger: &dyn Ledger,
     tenant: TenantId,
@@ -187,7 +187,7 @@ pub async fn settle_lost(
 /// again.
 ///
 /// # Errors
-/// Those of the store.
+/// Any error of the store.
 pub async fn pay_lost(
     ledger: &dyn Ledger,
     tenant: TenantId,

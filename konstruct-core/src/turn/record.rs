@@ -4,8 +4,8 @@
 //! trail and the input of a replay. Records are externally tagged JSON; golden files prove that released versions can still be
 //! read.
 //!
-//! A record is sealed to the persons whose words it contains. A message of one person is a record of its own
-//! ([`Event::Received`]); output of the employee is sealed to everyone whose words the model was shown. All other records contain
+//! A record is encrypted for the persons whose words it contains. A message of one person is a record of its own
+//! ([`Event::Received`]); output of the employee is encrypted for everyone whose words the model was shown. All other records contain
 //! only ids, numbers and references.
 
 use std::{
@@ -51,7 +51,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Creates a record of the current format that is not sealed to anyone.
+    /// Creates a record of the current format that is not encrypted for anyone.
     pub fn new(turn: TurnId, at: Timestamp, cause: Cause, entry: Entry) -> Self {
         Self {
             v: RECORD_VERSION,
@@ -63,7 +63,7 @@ impl Record {
         }
     }
 
-    /// Sets the persons that the record is sealed to.
+    /// Sets the persons that the record is encrypted for.
     #[must_use]
     pub fn sealed_to(mut self, persons: impl IntoIterator<Item = PersonId>) -> Self {
         self.persons = persons.into_iter().collect();
@@ -256,7 +256,7 @@ pub enum Action {
         call: u32,
         /// The idempotency key, which stays the same when the call is repeated after a crash.
         key: String,
-        /// The most tokens that the answer may have.
+        /// The maximum number of tokens that the answer may have.
         max_tokens: u32,
         /// The deadline of the call.
         give_up_at: Timestamp,

@@ -139,7 +139,7 @@ impl Workforce {
     /// use konstruct_core::workforce::ActivityKind;
     /// # use std::sync::Arc;
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+    /// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
     /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("We open at nine.")))
     /// #     .hire(Employee::builder("Ava").build()?)
     /// #     .build()?;

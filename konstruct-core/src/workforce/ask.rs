@@ -33,7 +33,7 @@ pub struct Answer {
 
 impl Answer {
     /// Returns the reason if the text is one of the employee's fixed phrases; `None` for a real answer.
-    pub fn fallback(&self) -> Option<FallbackReason> {
+    pub fn fallback_reason(&self) -> Option<FallbackReason> {
         match &self.outcome {
             Outcome::Replied { fallback, .. } => *fallback,
             _ => None,
@@ -49,7 +49,7 @@ impl Workforce {
     /// If [`run`](Self::run) is running, it processes the question, otherwise this call does. Questions that a person asks at the
     /// same time are answered together, as in a chat. The only time limit is the employee's
     /// [`deadline_secs`](crate::employee::TurnLimits::deadline_secs), after which the answer is a fixed phrase
-    /// ([`Answer::fallback`]).
+    /// ([`Answer::fallback_reason`]).
     ///
     /// # Errors
     /// Those of the store, and [`ErrorKind::NotFound`] if the tenant has no employee.
@@ -62,7 +62,7 @@ impl Workforce {
     /// # use std::sync::Arc;
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
     /// let model = ScriptedModel::new(|_| ScriptedAnswer::text("We open at nine."));
-    /// let workforce = Workforce::builder_on(ReferenceStore::new(Arc::new(SystemClock)))
+    /// let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
     ///     .model(model)
     ///     .hire(Employee::builder("Ava").build()?)
     ///     .build()?;

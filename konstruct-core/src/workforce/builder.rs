@@ -21,7 +21,7 @@ use crate::{
 /// # use std::sync::Arc;
 /// # let store = ReferenceStore::new(Arc::new(konstruct_core::SystemClock));
 ///
-/// let workforce = Workforce::builder_on(store)
+/// let workforce = Workforce::builder_without_memory(store)
 ///     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
 ///     .hire(Employee::builder("Ava").build()?)
 ///     .drain(Duration::from_secs(30))
@@ -108,7 +108,7 @@ impl WorkforceBuilder {
 
     /// Pays for the embedder that the store was opened with, from the store's ledger and under the employee's cap.
     #[must_use]
-    pub fn pay_for(mut self, embedder: Arc<PaidEmbedder>) -> Self {
+    pub fn paid_embedder(mut self, embedder: Arc<PaidEmbedder>) -> Self {
         self.embedder = Some(embedder);
         self
     }
@@ -126,7 +126,7 @@ impl WorkforceBuilder {
     ///
     /// Its version is derived from its settings without its id. After a change of settings, also by an update of this crate that
     /// adds one, new turns begin with the new version. A turn that was open at the change can be resumed only with the version
-    /// that it began with, see [`formerly`](Self::formerly).
+    /// that it began with, see [`earlier_employee`](Self::earlier_employee).
     #[must_use]
     pub fn hire(mut self, employee: Employee) -> Self {
         self.employees.push(employee);
@@ -136,7 +136,7 @@ impl WorkforceBuilder {
     /// Adds an earlier version of the employee, with which its open turns are finished and its turns are replayed. Without it,
     /// open turns end with a recorded outcome and an open item.
     #[must_use]
-    pub fn formerly(mut self, employee: Employee) -> Self {
+    pub fn earlier_employee(mut self, employee: Employee) -> Self {
         self.earlier.push(employee);
         self
     }
@@ -241,7 +241,7 @@ impl WorkforceBuilder {
         for (field, given) in [
             ("model", self.model.is_some()),
             ("hire", !self.employees.is_empty()),
-            ("formerly", !self.earlier.is_empty()),
+            ("earlier_employee", !self.earlier.is_empty()),
             ("channel", !self.channels.is_empty()),
             ("tool", !self.tools.is_empty()),
         ] {
@@ -271,7 +271,7 @@ impl WorkforceBuilder {
         let directory = LocalDirectory::new(model).with_tools(tools);
         directory.hire(self.tenant, employee)?;
         for earlier in std::mem::take(&mut self.earlier) {
-            directory.formerly(self.tenant, earlier);
+            directory.earlier_employee(self.tenant, earlier);
         }
         let mut connections = HashSet::new();
         for (account, channel) in std::mem::take(&mut self.channels) {

@@ -30,7 +30,7 @@ pub use self::{
     activity::{Activity, ActivityKind},
     ask::Answer,
     builder::WorkforceBuilder,
-    proactive::Proactive,
+    proactive::ProactiveMessage,
 };
 use crate::{
     ChannelKind, ConversationId, Depth, Directory, Document, DocumentId, Employee, Erase, Error,
@@ -58,7 +58,7 @@ use crate::{
 /// let store = ReferenceStore::new(Arc::new(SystemClock));
 /// let model = ScriptedModel::new(|_| ScriptedAnswer::text("Yes, until six."));
 ///
-/// let workforce = Workforce::builder_on(store)
+/// let workforce = Workforce::builder_without_memory(store)
 ///     .model(model)
 ///     .hire(Employee::builder("Ava").role("front desk of Acme Bikes").build()?)
 ///     .build()?;
@@ -145,7 +145,7 @@ impl Workforce {
 
     /// Starts building a workforce on a store that keeps only the conversations. Without a [memory](WorkforceBuilder::memory),
     /// the employee sees only the most recent history.
-    pub fn builder_on(store: impl Store) -> WorkforceBuilder {
+    pub fn builder_without_memory(store: impl Store) -> WorkforceBuilder {
         WorkforceBuilder::new(Arc::new(store), None)
     }
 
@@ -236,7 +236,7 @@ impl Workforce {
     /// Processes everything that is ready now, of all tenants, learns from it, and returns.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn run_until_idle(&self) -> Result<()> {
         let Some(learner) = &self.learner else {
             return self.worker.run_until_idle().await;
@@ -258,7 +258,7 @@ impl Workforce {
     /// forgotten.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn person(&self, channel: &ChannelKind, address: &str) -> Result<Option<PersonId>> {
         let address = match channel {
             channel if *channel == ChannelKind::WHATSAPP => phone(address),
@@ -270,7 +270,7 @@ impl Workforce {
     /// Lists the conversations after a cursor, most recently active first.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn conversations(
         &self,
         after: Option<ConversationCursor>,
@@ -282,7 +282,7 @@ impl Workforce {
     /// Reads a range of a conversation's log; [`spoken_message`](crate::turn::spoken_message) returns the message in a record.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn transcript(
         &self,
         conversation: ConversationId,
@@ -323,8 +323,8 @@ impl Workforce {
     /// Lists the open items, which wait for a person or a time.
     ///
     /// # Errors
-    /// Those of the store.
-    pub async fn items(&self, after: Option<ItemId>, limit: usize) -> Result<Vec<ItemEntry>> {
+    /// Any error of the store.
+    pub async fn open_items(&self, after: Option<ItemId>, limit: usize) -> Result<Vec<ItemEntry>> {
         self.store.items(self.tenant, after, limit).await
     }
 
@@ -351,7 +351,7 @@ impl Workforce {
     /// Returns the sums of a month and a page of the ledger's rows, each with its time and conversation.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Any error of the store.
     pub async fn ledger(&self, query: LedgerQuery) -> Result<LedgerPage> {
         self.store.ledger(self.tenant, query).await
     }
@@ -393,7 +393,7 @@ impl Workforce {
     ///
     /// # Errors
     /// Those of the store and of the memory.
-    pub async fn forget(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+    pub async fn erase(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let mut receipt = self.store.erase(self.tenant, what, depth).await?;
         // A store that contains the memory has erased from both.
         if let Some(Memory { memory, .. }) = self.memory.as_ref().filter(|own| !own.of_store) {

@@ -16,16 +16,16 @@ use crate::{
 /// message; a refused message becomes an open item.
 ///
 /// ```
-/// use konstruct_core::{ChannelKind, ConversationRef, Proactive};
+/// use konstruct_core::{ChannelKind, ConversationRef, ProactiveMessage};
 ///
-/// let ready = Proactive::new(ChannelKind::WHATSAPP, "106540352242922", ConversationRef::direct("491711234567"),
+/// let ready = ProactiveMessage::new(ChannelKind::WHATSAPP, "106540352242922", ConversationRef::direct("491711234567"),
 ///     "Your bike is ready.")
-///     .to_person("491711234567")
+///     .for_person("491711234567")
 ///     .with_id("repair-1042-ready");
 /// assert!(format!("{ready:?}").contains("repair-1042-ready"));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Proactive {
+pub struct ProactiveMessage {
     id: String,
     to: To,
     person: Option<String>,
@@ -39,7 +39,7 @@ enum To {
     Place(ChannelKind, AccountId, ConversationRef),
 }
 
-impl Proactive {
+impl ProactiveMessage {
     /// Creates a message to a place of one of the tenant's accounts: a Slack channel or a WhatsApp phone number.
     pub fn new(
         channel: ChannelKind,
@@ -74,10 +74,10 @@ impl Proactive {
         self
     }
 
-    /// Sets the recipient's address (`U77`, a phone number in digits), if the message is for one person. The message is sealed to
+    /// Sets the recipient's address (`U77`, a phone number in digits), if the message is for one person. The message is encrypted for
     /// the person, so that forgetting the person removes it. Not needed for an existing conversation.
     #[must_use]
-    pub fn to_person(mut self, address: impl Into<String>) -> Self {
+    pub fn for_person(mut self, address: impl Into<String>) -> Self {
         self.person = Some(address.into());
         self
     }
@@ -96,7 +96,7 @@ impl Workforce {
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown account or conversation, or one whose person was
     /// forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.
-    pub async fn send(&self, message: Proactive) -> Result<Accepted> {
+    pub async fn send(&self, message: ProactiveMessage) -> Result<Accepted> {
         if message.outgoing.text.trim().is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
@@ -135,7 +135,7 @@ impl Workforce {
             kind: ActorKind::System,
         };
         let event = Inbound::new(channel, account, message.id, now, body)
-            .in_place(place)
+            .in_conversation(place)
             .sent_by(sender);
         let routed = vec![RoutedEvent { connection, event }];
         let accepted = self.store.accept(self.tenant, routed).await?;

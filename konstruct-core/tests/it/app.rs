@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt as _, StreamExt as _};
 use konstruct_core::{
     AccountId, Channel, ChannelKind, Clock as _, ConversationRef, Depth, Directory as _, Employee,
-    EmployeeBuilder, Erase, ErrorKind, Inbound, LlmBackend, LocalDirectory, NanoUsd, Proactive,
-    TenantId, Workforce, WorkforceBuilder,
+    EmployeeBuilder, Erase, ErrorKind, Inbound, LlmBackend, LocalDirectory, NanoUsd,
+    ProactiveMessage, TenantId, Workforce, WorkforceBuilder,
     channel::Find,
     directory::ConnectionState,
     employee::Phrases,
@@ -46,7 +46,7 @@ impl App {
     }
 
     fn builder(&self) -> WorkforceBuilder {
-        Workforce::builder_on(self.store.clone()).clock(self.clock.clone())
+        Workforce::builder_without_memory(self.store.clone()).clock(self.clock.clone())
     }
 
     fn with(
@@ -103,7 +103,7 @@ async fn an_app_asks_without_a_channel_and_without_a_running_worker() {
     let built = app.builder().model(echo()).hire(ava).build().unwrap();
     let first = built.ask("user-1", "one").await.unwrap();
     assert!(first.text.contains("one"), "{first:?}");
-    assert_eq!(first.fallback(), None);
+    assert_eq!(first.fallback_reason(), None);
     let second = built.ask("user-1", "two").await.unwrap();
     assert_eq!(second.conversation, first.conversation);
     assert_ne!(second.turn, first.turn);
@@ -119,7 +119,7 @@ async fn an_app_asks_without_a_channel_and_without_a_running_worker() {
     built.ask_with(event.clone()).await.unwrap();
     let again = built.ask_with(event).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
-    let nowhere = Inbound::message("user-1", "five").in_place(None);
+    let nowhere = Inbound::message("user-1", "five").in_conversation(None);
     assert_eq!(
         built.ask_with(nowhere).await.unwrap_err().field(),
         Some("conversation")
@@ -174,7 +174,7 @@ async fn an_answer_contains_the_fallback_reason() {
     let app = App::new();
     let blank = app.workforce(says(""));
     let answer = blank.ask("user", "hello").await.unwrap();
-    assert_eq!(answer.fallback(), Some(FallbackReason::Blank));
+    assert_eq!(answer.fallback_reason(), Some(FallbackReason::Blank));
     assert_eq!(answer.text, Phrases::default().deferred);
     let missing = blank.for_tenant(TenantId::new());
     let refused = missing.ask("user", "hello").await.unwrap_err();
@@ -196,7 +196,7 @@ async fn a_question_at_the_cap_waits_for_a_higher_cap() {
     app.talk(&workforce, "P1", "e1").await;
     assert_eq!(app.world.texts(), [Phrases::default().cap_reached]);
     assert!(model.calls().is_empty());
-    let items = workforce.items(None, 9).await.unwrap();
+    let items = workforce.open_items(None, 9).await.unwrap();
     let reason = FallbackReason::Budget;
     assert_eq!(items[0].item.kind, ItemKind::Question { reason });
     let spend = workforce.spend().await.unwrap();
@@ -209,7 +209,7 @@ async fn a_question_at_the_cap_waits_for_a_higher_cap() {
     app.clock.advance(Duration::from_secs(60));
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.texts()[1..], ["Yes."]);
-    assert!(workforce.items(None, 9).await.unwrap().is_empty());
+    assert!(workforce.open_items(None, 9).await.unwrap().is_empty());
     let spend = workforce.spend().await.unwrap();
     assert!(spend.spent > NanoUsd(0) && spend.reserved == NanoUsd(0));
     let query = LedgerQuery::new(spend.month);
@@ -226,8 +226,8 @@ async fn a_proactive_message_is_sent_once_and_shown_to_the_model() {
     let workforce = app.workforce(model.clone());
     let place = ConversationRef::direct("P1");
     let ready = || {
-        Proactive::new(scripted(), "T1", place.clone(), "Your bike is ready.")
-            .to_person("P1")
+        ProactiveMessage::new(scripted(), "T1", place.clone(), "Your bike is ready.")
+            .for_person("P1")
             .with_id("repair-7")
     };
     let first = workforce.send(ready()).await.unwrap();
@@ -243,11 +243,11 @@ async fn a_proactive_message_is_sent_once_and_shown_to_the_model() {
     let shown = format!("{:?}", model.calls()[0].1.messages);
     assert!(shown.contains("Your bike is ready."), "{shown}");
     // A second message to the existing conversation.
-    let next = Proactive::to_conversation(conversation, "Come before six.");
+    let next = ProactiveMessage::to_conversation(conversation, "Come before six.");
     workforce.send(next).await.unwrap();
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.texts().last().unwrap(), "Come before six.");
-    assert!(workforce.items(None, 9).await.unwrap().is_empty());
+    assert!(workforce.open_items(None, 9).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -255,24 +255,25 @@ async fn forgetting_a_person_removes_their_proactive_messages() {
     let app = App::new();
     let workforce = app.workforce(says("Hi."));
     let place = ConversationRef::direct("P1");
-    let secret = Proactive::new(scripted(), "T1", place, "Your secret is 4711.").to_person("P1");
+    let secret =
+        ProactiveMessage::new(scripted(), "T1", place, "Your secret is 4711.").for_person("P1");
     let Accepted::New { conversation, .. } = workforce.send(secret).await.unwrap() else {
         panic!("the message was not accepted");
     };
     workforce.run_until_idle().await.unwrap();
     // Without naming the person, in a conversation with that person.
-    let more = Proactive::to_conversation(conversation, "And 4712.");
+    let more = ProactiveMessage::to_conversation(conversation, "And 4712.");
     workforce.send(more).await.unwrap();
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.texts().len(), 2);
     let person = workforce.person(&scripted(), "P1").await.unwrap().unwrap();
     let what = Erase::Person { person };
-    workforce.forget(what, Depth::Logical).await.unwrap();
+    workforce.erase(what, Depth::Logical).await.unwrap();
     let log = workforce.transcript(conversation, 0..99).await.unwrap();
     let left = format!("{log:?}");
     assert!(!left.contains("4711") && !left.contains("4712"), "{left}");
     assert_eq!(workforce.person(&scripted(), "P1").await.unwrap(), None);
-    let gone = Proactive::to_conversation(conversation, "hello?");
+    let gone = ProactiveMessage::to_conversation(conversation, "hello?");
     assert_eq!(
         workforce.send(gone).await.unwrap_err().kind(),
         ErrorKind::NotFound
@@ -283,18 +284,19 @@ async fn forgetting_a_person_removes_their_proactive_messages() {
 async fn a_proactive_message_that_cannot_be_sent_opens_an_item() {
     let app = App::new();
     let workforce = app.workforce(says("Hi."));
-    let to = |text: &str| Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), text);
+    let to =
+        |text: &str| ProactiveMessage::new(scripted(), "T1", ConversationRef::direct("P1"), text);
     let check = async |kind, message| {
         let refused = workforce.send(message).await.unwrap_err();
         assert_eq!(refused.kind(), kind, "{refused}");
     };
     check(ErrorKind::InvalidInput, to("  ")).await;
-    let elsewhere = Proactive::new(scripted(), "T9", ConversationRef::direct("P1"), "Hi.");
+    let elsewhere = ProactiveMessage::new(scripted(), "T9", ConversationRef::direct("P1"), "Hi.");
     check(ErrorKind::NotFound, elsewhere).await;
     let unknown = konstruct_core::ConversationId::from_bytes([9; 16]);
     check(
         ErrorKind::NotFound,
-        Proactive::to_conversation(unknown, "Hi."),
+        ProactiveMessage::to_conversation(unknown, "Hi."),
     )
     .await;
 
@@ -302,7 +304,7 @@ async fn a_proactive_message_that_cannot_be_sent_opens_an_item() {
     app.channel.plan([Fate::Refused]);
     workforce.send(to("Refused.")).await.unwrap();
     workforce.run_until_idle().await.unwrap();
-    let items = workforce.items(None, 9).await.unwrap();
+    let items = workforce.open_items(None, 9).await.unwrap();
     assert!(matches!(
         items[0].item.kind,
         ItemKind::Send {
@@ -318,7 +320,7 @@ async fn a_proactive_message_that_cannot_be_sent_opens_an_item() {
     );
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.texts(), ["Refused."]);
-    assert!(workforce.items(None, 9).await.unwrap().is_empty());
+    assert!(workforce.open_items(None, 9).await.unwrap().is_empty());
 
     // The connection is down until the message has expired.
     let directory = workforce.directory();
@@ -380,7 +382,8 @@ async fn a_proactive_message_is_a_turn_of_its_own_in_order() {
         .accept(app.said("P1", "e1", "first"))
         .await
         .unwrap();
-    let to = |text: &str| Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), text);
+    let to =
+        |text: &str| ProactiveMessage::new(scripted(), "T1", ConversationRef::direct("P1"), text);
     workforce.send(to("News.")).await.unwrap();
     workforce.send(to("More news.")).await.unwrap();
     workforce
@@ -401,11 +404,11 @@ async fn a_question_that_is_open_is_not_closed_by_a_proactive_message() {
     let away = ScriptedModel::new(|_: &ModelRequest| ScriptedAnswer::Refuses(ErrorKind::Forbidden));
     let workforce = app.workforce(away);
     app.talk(&workforce, "P1", "e1").await;
-    assert_eq!(workforce.items(None, 9).await.unwrap().len(), 1);
-    let news = Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), "News.");
+    assert_eq!(workforce.open_items(None, 9).await.unwrap().len(), 1);
+    let news = ProactiveMessage::new(scripted(), "T1", ConversationRef::direct("P1"), "News.");
     workforce.send(news).await.unwrap();
     workforce.run_until_idle().await.unwrap();
-    assert_eq!(workforce.items(None, 9).await.unwrap().len(), 1);
+    assert_eq!(workforce.open_items(None, 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -663,7 +666,7 @@ async fn a_fast_answer_marks_the_message_as_read() {
     app.talk(&workforce, "P1", "e1").await;
     assert_eq!(app.world.read(), ["e1"]);
     // Once for a reply of many parts, and not at all for a proactive message.
-    let news = Proactive::new(scripted(), "T1", ConversationRef::direct("P1"), "News.");
+    let news = ProactiveMessage::new(scripted(), "T1", ConversationRef::direct("P1"), "News.");
     workforce.send(news).await.unwrap();
     workforce.run_until_idle().await.unwrap();
     assert_eq!(app.world.read(), ["e1"]);

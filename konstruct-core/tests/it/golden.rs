@@ -101,7 +101,7 @@ fn input(seq: u64, body: Body) -> Input {
         body,
     )
     .with_logical_id(format!("message/{seq}"))
-    .in_place(place())
+    .in_conversation(place())
     .sent_by(sender)
     .addressed(Addressing {
         direct: true,

@@ -42,7 +42,7 @@ impl App {
 
     /// Starts the app with its accounts in an order.
     fn start(&self, order: [usize; 2], model: ScriptedModel) -> WorkforceBuilder {
-        let mut builder = Workforce::builder_on(self.store.clone())
+        let mut builder = Workforce::builder_without_memory(self.store.clone())
             .clock(self.clock.clone())
             .model(model);
         for account in order {
@@ -107,7 +107,7 @@ async fn edited(kept: bool) -> (App, Workforce, ScriptedModel) {
     let model = says("Hi.");
     let mut after = app.start([0, 1], model.clone()).hire(ava("cook"));
     if kept {
-        after = after.formerly(ava("guide"));
+        after = after.earlier_employee(ava("guide"));
     }
     app.clock.advance(Duration::from_secs(5));
     let after = after.build().unwrap();
@@ -143,11 +143,11 @@ async fn an_open_turn_is_not_continued_by_another_version() {
     for _ in 0..100 {
         app.clock.advance(Duration::from_secs(600));
         after.run_until_idle().await.unwrap();
-        if !after.items(None, 9).await.unwrap().is_empty() {
+        if !after.open_items(None, 9).await.unwrap().is_empty() {
             break;
         }
     }
-    assert_eq!(after.items(None, 9).await.unwrap().len(), 1);
+    assert_eq!(after.open_items(None, 9).await.unwrap().len(), 1);
     after.accept(app.said(0, "e1")).await.unwrap();
     after.run_until_idle().await.unwrap();
     assert_eq!(app.worlds[0].texts(), ["Hi."]);
@@ -168,7 +168,7 @@ async fn the_workforce_returns_what_an_owner_reads() {
     assert_eq!(texts.collect::<Vec<_>>(), ["hello", "Hi."]);
     let query = LedgerQuery::new("2026-01").limit(9);
     assert_eq!(built.ledger(query).await.unwrap().rows.len(), 1);
-    assert!(built.items(None, 9).await.unwrap().is_empty());
+    assert!(built.open_items(None, 9).await.unwrap().is_empty());
     // The workforce was built without a memory.
     let query = Recall::new("hello", konstruct_core::Audience::Tenant, Scope::ALL);
     let refused = built.recall(query).await.unwrap_err();
@@ -184,7 +184,7 @@ async fn the_workforce_returns_what_an_owner_reads() {
     let what = Erase::Person {
         person: heard.unwrap(),
     };
-    let receipt = built.forget(what, Depth::Logical).await.unwrap();
+    let receipt = built.erase(what, Depth::Logical).await.unwrap();
     assert!(receipt.records > 0);
     let log = built.transcript(listed[0].id, 0..99).await.unwrap();
     let left = log

@@ -24,7 +24,7 @@ const LIGHT: &str = "able accept afternoon allow already around available away b
 /// Synonyms in questions to a small business. A word may be in several rows; words joined by `_` are a phrase of the question.
 const SYNONYMS: &[&str] = &[
     "open opening hours close closed closing shut time_open what_time when_open sunday saturday monday tuesday wednesday thursday friday weekend weekday holiday late early lunch lunchtime come_by come_in pass_by visit_you when business_hours",
-    "price cost costs charge charges fee fees how_much expensive cheap rate rates pay_for tariff afford set_me_back quote estimate",
+    "price cost costs charge charges fee fees how_much expensive cheap rate rates paid_embedder tariff afford set_me_back quote estimate",
     "repair repairs fix fixed fixing mend service servicing maintenance broken tuneup tune_up overhaul adjust workshop mechanic puncture patch damaged",
     "return returns refund refunded refunds money_back send_back take_back bring_back give_back exchange swap unhappy changed_my_mind change_my_mind doesnt_fit unwanted return_policy goods_back get_my_money my_money",
     "deliver delivery delivered delivers ship shipped shipping ships shipment courier post mail dispatch to_my_door home_delivery to_my_house to_my_home to_me my_house my_home my_door my_place my_flat",

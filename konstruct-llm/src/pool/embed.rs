@@ -99,8 +99,8 @@ impl Embedder for EmbedderPool {
         self.primary().dim()
     }
 
-    fn speaks(&self, language: Language) -> bool {
-        self.members.iter().all(|(it, _)| it.speaks(language))
+    fn supports(&self, language: Language) -> bool {
+        self.members.iter().all(|(it, _)| it.supports(language))
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

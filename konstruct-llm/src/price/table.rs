@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The table built into this version.
 static BUILT_IN: LazyLock<PriceTable> =
-    LazyLock::new(|| PriceTable::read(include_str!("prices.json")).unwrap_or_default());
+    LazyLock::new(|| PriceTable::parse(include_str!("prices.json")).unwrap_or_default());
 
 /// Prices of models, by provider and model.
 ///
@@ -24,7 +24,7 @@ static BUILT_IN: LazyLock<PriceTable> =
 /// use konstruct_core::{NanoUsd, money::Usage};
 /// use konstruct_llm::PriceTable;
 ///
-/// let table = PriceTable::read(r#"{
+/// let table = PriceTable::parse(r#"{
 ///     "version": "2026-12-01",
 ///     "unit": "USD per million tokens",
 ///     "models": [{
@@ -54,7 +54,7 @@ impl PriceTable {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) with the position of the mistake.
-    pub fn read(json: &str) -> Result<Self> {
+    pub fn parse(json: &str) -> Result<Self> {
         let file: File =
             serde_json::from_str(json).map_err(|error| Error::invalid("prices", error))?;
         if file.unit != "USD per million tokens" {
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn errors_name_the_problem() {
         let check = |json: &str, told: &str| {
-            let error = PriceTable::read(json).unwrap_err().to_string();
+            let error = PriceTable::parse(json).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         };
         let file = |rates: &str| {

@@ -64,7 +64,7 @@ impl Embedder for StaticEmbedder {
         TABLE.dim()
     }
 
-    fn speaks(&self, language: Language) -> bool {
+    fn supports(&self, language: Language) -> bool {
         language == Language::English
     }
 

@@ -77,7 +77,7 @@ impl MemoryEmbedder {
     pub(super) fn for_language(&self, language: Language) -> Option<&Arc<dyn Embedder>> {
         self.embedder
             .as_ref()
-            .filter(|embedder| embedder.speaks(language))
+            .filter(|embedder| embedder.supports(language))
     }
 
     /// Returns a question's vector. Without it, the search uses only words.

@@ -24,7 +24,7 @@ pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &st
             },
         )
         .with_logical_id(format!("l-{id}"))
-        .in_place(ConversationRef::direct(place))
+        .in_conversation(ConversationRef::direct(place))
         .sent_by(Actor::human(IdKind::SlackUser, "U1")),
     }
 }

@@ -145,7 +145,7 @@ impl App {
             ..Addressing::default()
         };
         let event = message("C1", id, text, self.clock.now())
-            .in_place(place)
+            .in_conversation(place)
             .sent_by(Actor::human(IdKind::SlackUser, person))
             .addressed(addressed);
         self.happens(event).await;
@@ -223,7 +223,7 @@ async fn learning_writes_to_it_and_forgetting_erases_from_both() {
     assert!(shown.contains("Rides a tandem"), "{shown}");
 
     let what = Erase::Person { person };
-    let receipt = app.workforce.forget(what, Depth::Logical).await.unwrap();
+    let receipt = app.workforce.erase(what, Depth::Logical).await.unwrap();
     assert_eq!(receipt.facts, 1, "{receipt:?}");
     assert!(receipt.records > 0 && receipt.keys > 0, "{receipt:?}");
     assert!(facts(&app.memory, &app, who.clone()).await.is_empty());

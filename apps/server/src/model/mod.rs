@@ -84,5 +84,5 @@ fn prices(config: &Config) -> Result<PriceTable> {
         konstruct_core::Error::invalid(&key, format!("could not read {name}: {error}"))
             .with_source(error)
     })?;
-    PriceTable::read(&text)
+    PriceTable::parse(&text)
 }

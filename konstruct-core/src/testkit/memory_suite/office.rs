@@ -128,7 +128,7 @@ impl Office {
             subject.clock.now(),
             body,
         )
-        .in_place(place.clone())
+        .in_conversation(place.clone())
         .sent_by(Actor::human(IdKind::SlackUser, user));
         let routed = RoutedEvent {
             connection: self.connection,

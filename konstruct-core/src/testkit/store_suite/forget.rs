@@ -17,7 +17,7 @@ use crate::{
     turn::Record,
 };
 
-/// Returns a record that is sealed to these persons.
+/// Returns a record that is encrypted for these persons.
 fn words(text: &str, persons: &[PersonId]) -> Record {
     Record {
         persons: persons.iter().copied().collect::<BTreeSet<_>>(),

@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
             }
             Action::Finish { .. } => {
                 append.timers.push(TimerChange::clear(TimerName::turn()));
-                append.timers.push(TimerChange::clear(TimerName::rest()));
+                append.timers.push(TimerChange::clear(TimerName::retry()));
                 append.state = Some(self.state.conversation().clone());
                 append.checkpoint = true;
             }
@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
         Ok(self.decided(at, actions))
     }
 
-    /// Returns who caused an event, and the persons that it is sealed to.
+    /// Returns who caused an event, and the persons that it is encrypted for.
     fn about(&self, event: &Event) -> (Cause, BTreeSet<PersonId>) {
         match event {
             Event::Answered { .. } => (Cause::Employee, self.state.shown()),

@@ -270,7 +270,7 @@ impl State {
         }
     }
 
-    /// Returns the persons whose words the model was shown so far. Its output is sealed to them.
+    /// Returns the persons whose words the model was shown so far. Its output is encrypted for them.
     pub fn shown(&self) -> BTreeSet<PersonId> {
         let gathered = self.gathered.iter().flat_map(|gathered| &gathered.persons);
         let inputs = self.inputs.iter().flat_map(|input| &input.persons);
