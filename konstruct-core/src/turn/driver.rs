@@ -194,6 +194,11 @@ impl Driver {
         let loaded = match self.store.load(claim).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
+            // The store is unavailable, for example because it recovers from a full disk: the claim is left to its lease, after
+            // which the conversation is ready again.
+            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+                return Ok(());
+            }
             Err(unreadable) => {
                 self.quarantine(claim, &unreadable).await?;
                 // Events in the inbox wait for the timer as well.

@@ -35,6 +35,8 @@ pub(crate) enum Alteration {
     Unheard,
     /// No conversation can be loaded. Counts the attempts, and panics after too many.
     Unreadable(Arc<AtomicUsize>),
+    /// The store is away: so many loads fail, and then it works again.
+    Away(Arc<AtomicUsize>),
 }
 
 /// How often an unreadable conversation may be loaded.
@@ -96,6 +98,14 @@ impl Mailbox for Altered {
                 "the conversation is loaded again and again"
             );
             return Err(Error::new(ErrorKind::Corrupt, "a broken row"));
+        }
+        if let Alteration::Away(loads) = &self.alteration {
+            let left = loads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+            if left.is_ok() {
+                return Err(Error::internal("the disk is full"));
+            }
         }
         let gone = self.gone(claim.tenant, claim.conversation).await?;
         let mut loaded = self.inner.load(claim).await?;

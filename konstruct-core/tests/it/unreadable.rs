@@ -97,3 +97,23 @@ async fn its_inbox_does_not_make_it_ready_immediately() {
         "the message is answered later"
     );
 }
+
+/// A store that fails for a moment, because the disk is full or the database restarts, is not a conversation that cannot be read.
+#[tokio::test]
+async fn a_store_that_fails_for_a_moment_delays_nobody_for_long() {
+    let (office, up) = with_a_question().await;
+    up.store(true, Ordering::SeqCst);
+    office.say("P1", "e2", "Hello?").await;
+    let away = Altered::new(
+        Arc::clone(&office.store),
+        Alteration::Away(Arc::new(AtomicUsize::new(2))),
+    );
+    let store: Arc<dyn Store> = Arc::new(away);
+    let worker = Worker::new(office.driver_on(store));
+    worker.run_until_idle().await.unwrap();
+    assert_eq!(office.items().await.len(), 1, "nobody is asked about it");
+    // The claim is left to its lease.
+    office.clock.advance(Duration::from_secs(60));
+    worker.run_until_idle().await.unwrap();
+    assert_eq!(office.world.texts().last().unwrap(), "We open at nine.");
+}

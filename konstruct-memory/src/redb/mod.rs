@@ -393,6 +393,10 @@ fn stored(error: impl Into<::redb::Error>) -> Error {
         ::redb::Error::Corrupted(_) | ::redb::Error::UpgradeRequired(_) => {
             (ErrorKind::Corrupt, "the file cannot be read")
         }
+        // After a failed write, an empty database takes the place of the file until it is reopened.
+        ::redb::Error::TableDoesNotExist(_) => {
+            (ErrorKind::Unavailable, "the store is being reopened")
+        }
         _ => (ErrorKind::Internal, "the store failed"),
     };
     Error::new(kind, format!("{message}: {error}")).with_source(error)
