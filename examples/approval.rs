@@ -28,7 +28,8 @@ struct Refund {
     cents: u64,
 }
 
-/// The app's table of requests, by the key of the tool call. Yours is in a database.
+/// The app's table of requests, by the key of the tool call. Yours is in a database. With many tenants, also keep
+/// `ToolContext::tenant`, and send with `workforce.for_tenant(tenant)`.
 #[derive(Clone, Default)]
 struct Requests(Arc<Mutex<HashMap<String, (ConversationId, Refund)>>>);
 

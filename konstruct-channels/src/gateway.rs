@@ -48,6 +48,11 @@ pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
 /// assert_eq!(reply.status, 401);
 /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
 /// ```
+///
+/// # Security
+/// A gateway has one secret for each kind of channel, and whoever holds it can send events for every account that the directory
+/// routes. One Slack app and one Meta app therefore serve all tenants. For a tenant with an app of its own, make another gateway
+/// under a path of its own, on a directory that routes only that tenant's accounts.
 #[derive(Debug)]
 pub struct Gateway {
     directory: Arc<dyn Directory>,

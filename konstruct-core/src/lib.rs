@@ -8,8 +8,8 @@
 //! (redb and PostgreSQL), `konstruct-llm` (OpenAI and compatible, Anthropic, Ollama) and `konstruct-channels` (Slack, WhatsApp).
 //!
 //! # Example
-//! An employee in an app, without a channel. The store and the model are test doubles from the [test kit](testkit); an app uses
-//! `Redb::open("ava.redb")?` and `Ollama::new("llama3.2")`.
+//! An employee in an app, without a channel. An app writes `Workforce::builder(Redb::open("ava.redb")?)`, which has a memory, and
+//! `.model(Ollama::new("llama3.2"))`. Here, the store and the model are test doubles from the [test kit](testkit).
 //!
 //! ```
 //! # #[cfg(feature = "testkit")] {

@@ -580,6 +580,13 @@ pub enum DeliveryState {
 }
 
 /// A person's decision about an open item.
+///
+/// | item | possible decisions |
+/// |---|---|
+/// | [`Send`](crate::turn::ItemKind::Send), `Unresolved` | `Arrived`, `Resend`, `Drop` |
+/// | `Send`, `Failed` or `NotDelivered` | `Resend`, `Drop` |
+/// | [`Question`](crate::turn::ItemKind::Question) | `Answer`, `Drop` |
+/// | [`Rest`](crate::turn::ItemKind::Rest) | `Drop` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -20,6 +20,10 @@ use crate::{
 /// finish with the version that they began with. The version is derived from the settings, so an equal employee has the same
 /// version after a restart. Add versions from before a restart with [`earlier_employee`](Self::earlier_employee).
 ///
+/// Nothing is stored. Save each tenant's id and its [`Employee`] (it is `Serialize`) after a change. At the next start, before the
+/// workforce runs, `connect` the channels and `hire` the newest version again. With several processes, make each change in all of
+/// them, or implement [`Directory`] over your database.
+///
 /// ```
 /// use konstruct_core::{Directory as _, Employee, LocalDirectory, TenantId};
 /// # use konstruct_core::{SystemClock, channel::Find, testkit::{ScriptedAnswer, ScriptedChannel, ScriptedModel, World}};

@@ -131,6 +131,10 @@ impl Workforce {
     /// again. Erased content is omitted. Activities of this process are returned immediately, those of other processes within a
     /// second.
     ///
+    /// It follows the tenant of this value. An item with [`retry_at`](crate::turn::OpenItem::retry_at) is retried by the employee
+    /// itself. To decide on one, pass an [`ItemEntry`](crate::store::ItemEntry) of the activity's conversation and item to
+    /// [`decide`](Workforce::decide).
+    ///
     /// After an error the stream can be polled again and continues at the same position.
     ///
     /// ```

@@ -170,7 +170,8 @@ impl WorkforceBuilder {
     }
 
     /// Uses the employees and channels of a directory with any number of tenants, such as a [`LocalDirectory`] that the app
-    /// changes. [`Workforce::for_tenant`] returns the workforce of a tenant. The model, tools, channels and employees then come
+    /// changes. The workforce that is built then has no tenant of its own: use it to [run](Workforce::run) and for a gateway, and
+    /// [`Workforce::for_tenant`] for everything else. The model, tools, channels and employees then come
     /// from the directory and must not be set here.
     #[must_use]
     pub fn directory(mut self, directory: impl Directory) -> Self {

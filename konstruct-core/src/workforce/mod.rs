@@ -43,7 +43,7 @@ use crate::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored, rules::month,
     },
-    turn::{DriverStats, ItemId, Worker},
+    turn::{DriverStats, ItemId, ItemKind, OpenReason, Worker},
 };
 
 /// AI employees that are embedded in an app, for one tenant or [many](Self::for_tenant).
@@ -254,8 +254,8 @@ impl Workforce {
     }
 
     /// Returns the person behind an address of a channel: a Slack user id such as `U77`, a WhatsApp phone number in any notation
-    /// or user id, or your app's own id on [`ChannelKind::APP`]. `None` if no message came from the address, or the person was
-    /// forgotten.
+    /// or user id, or your app's own id on [`ChannelKind::APP`]. `None` if no message came from the address and
+    /// none was sent to it with [`for_person`](ProactiveMessage::for_person), or the person was erased.
     ///
     /// # Errors
     /// Any error of the store.
@@ -295,8 +295,13 @@ impl Workforce {
     /// of items. Returns whether this was the first decision on the item; later ones have no effect.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if the conversation does not exist, and those of the store.
+    /// [`ErrorKind::InvalidInput`] for a decision that does not fit the item, [`ErrorKind::NotFound`] if the conversation does not
+    /// exist, and any error of the store.
     pub async fn decide(&self, entry: &ItemEntry, decision: Decision) -> Result<bool> {
+        if !fits(&entry.item.kind, decision) {
+            let message = "does not fit the item; see `Decision` for what fits which item";
+            return Err(Error::invalid("decision", message));
+        }
         let conversation = entry.conversation;
         let known = self.store.conversation(self.tenant, conversation).await?;
         let connection = known
@@ -414,6 +419,19 @@ impl Workforce {
                 "memory: the workforce was built without one",
             )),
         }
+    }
+}
+
+/// Returns whether a decision fits an open item. Any other would close the item without an effect.
+fn fits(kind: &ItemKind, decision: Decision) -> bool {
+    match kind {
+        ItemKind::Send { reason, .. } => match decision {
+            Decision::Arrived => *reason == OpenReason::Unresolved,
+            Decision::Resend | Decision::Drop => true,
+            Decision::Answer => false,
+        },
+        ItemKind::Question { .. } => matches!(decision, Decision::Answer | Decision::Drop),
+        ItemKind::Rest => decision == Decision::Drop,
     }
 }
 

@@ -40,7 +40,11 @@ enum To {
 }
 
 impl ProactiveMessage {
-    /// Creates a message to a place of one of the tenant's accounts: a Slack channel or a WhatsApp phone number.
+    /// Creates a message to a place of one of the tenant's accounts: a WhatsApp number in digits, or a Slack channel id.
+    ///
+    /// For a Slack direct message use its `D…` id or [`to_conversation`](Self::to_conversation): a message to a `U…` id would be
+    /// another conversation than the one in which the person answers. Replies in the thread below a top-level Slack post belong to
+    /// a conversation of their own.
     pub fn new(
         channel: ChannelKind,
         account: impl Into<String>,
