@@ -93,7 +93,7 @@ async fn main() -> Result<()> {
     let event = Inbound::message("you", question)
         .on(ChannelKind::new("terminal"), AccountId("console".into()));
     workforce.accept(event.clone()).await?;
-    // Delivered again, as providers do: it is one question all the same.
+    // Delivered again, as providers do: it is still one question.
     workforce.accept(event).await?;
     workforce.run_until_idle().await?;
     let printed = terminal

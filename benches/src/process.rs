@@ -7,7 +7,7 @@ use crate::Failed;
 /// Returns the processor time that a process has used, in user and kernel mode.
 ///
 /// # Errors
-/// There is no such process.
+/// The process does not exist.
 pub fn cpu(id: u32) -> Result<Duration, Failed> {
     let fields = fields(id)?;
     ticks(fields.iter().skip(UTIME).take(2))
@@ -16,7 +16,7 @@ pub fn cpu(id: u32) -> Result<Duration, Failed> {
 /// Returns the processor time of a process, its children, and their ended children.
 ///
 /// # Errors
-/// There is no such process.
+/// The process does not exist.
 pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
     let mut all = fields(id)?.split_off(UTIME);
     all.truncate(4);
@@ -38,7 +38,7 @@ pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
 /// Returns a process's parent.
 ///
 /// # Errors
-/// There is no such process.
+/// The process does not exist.
 pub fn parent(id: u32) -> Result<u32, Failed> {
     let parent = fields(id)?.get(PARENT).copied().ok_or("no parent")?;
     Ok(u32::try_from(parent)?)
@@ -65,7 +65,7 @@ fn ticks<'a>(ticks: impl Iterator<Item = &'a u64>) -> Result<Duration, Failed> {
 /// Returns the resident memory of a process, in MB.
 ///
 /// # Errors
-/// There is no such process.
+/// The process does not exist.
 pub fn resident(id: u32) -> Result<u64, Failed> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -188,7 +188,7 @@ fn the_dependencies_of_the_readme_exist() {
         );
         assert!(
             here.contains(&format!("\n{name}")),
-            "{name} is no dependency here"
+            "{name} is not a dependency here"
         );
         names += 1;
     }

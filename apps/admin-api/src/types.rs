@@ -259,7 +259,7 @@ pub struct NewDocument {
     /// The document's bytes in Base64, for example of a PDF.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
-    /// Its source, for a link.
+    /// Its source for a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The time from which it is no longer recalled, RFC 3339.

@@ -1,4 +1,4 @@
-//! Recall with synonyms, for the extractive backend.
+//! Recall with synonyms for the extractive backend.
 
 use std::sync::Arc;
 

@@ -162,7 +162,7 @@ impl ConnectionState {
     }
 }
 
-/// The states of connections in memory, for a directory without persistent storage. A connection is active by default.
+/// The states of connections in memory for a directory without persistent storage. A connection is active by default.
 ///
 /// ```
 /// use konstruct_core::{

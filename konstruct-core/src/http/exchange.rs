@@ -92,7 +92,7 @@ impl Exchange {
         })
     }
 
-    /// Makes an error of the status, for a response whose body gives no reason: [`kind_of_effect`].
+    /// Makes an error of the status for a response whose body gives no reason: [`kind_of_effect`].
     pub fn status_error(&self) -> Error {
         let message = format!("status {}", self.status);
         self.error(kind_of_effect(self.status), message)

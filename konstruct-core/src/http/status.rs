@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ErrorKind;
 
-/// Returns the error kind of an unsuccessful status code, for a body that contains no better information.
+/// Returns the error kind of an unsuccessful status code for a body that contains no better information.
 ///
 /// A status after which the request may have been carried out is [`ErrorKind::Ambiguous`]. A busy server refuses requests with
 /// 503 or 529, which are [`ErrorKind::Unavailable`]. A caller that must not repeat an action treats these as ambiguous as well,

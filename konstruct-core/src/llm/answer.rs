@@ -143,7 +143,7 @@ impl Collector {
         Ok(None)
     }
 
-    /// Returns the token counts reported so far, for a stream that failed.
+    /// Returns the token counts reported so far for a stream that failed.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
     }

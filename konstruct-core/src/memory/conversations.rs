@@ -1,4 +1,4 @@
-//! The conversations of a tenant, for a memory without an index.
+//! The conversations of a tenant for a memory without an index.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -63,7 +63,7 @@ pub struct NewDocument {
     pub format: DocumentFormat,
     /// The content, at most 10 MiB, with at most 1 MiB of text.
     pub content: Vec<u8>,
-    /// The address of the original, for a link.
+    /// The address of the original for a link.
     pub url: Option<String>,
     /// When the document is no longer recalled.
     pub expires_at: Option<Timestamp>,

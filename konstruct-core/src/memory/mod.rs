@@ -7,7 +7,7 @@
 //! | `fact` | facts that were learned from messages |
 //! | `summary` | summaries of the messages before the window |
 //! | `forget` | what can be erased, and the receipt |
-//! | `conversations` | messages and who may see them, for a memory without an index |
+//! | `conversations` | messages and who may see them for a memory without an index |
 //! | `rules` | the decisions that every memory makes in the same way |
 //! | `items`, `search`, `scan` | a memory on a database of your own |
 //! | `language` | the language in which texts are analysed |

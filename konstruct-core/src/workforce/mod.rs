@@ -164,12 +164,12 @@ impl Workforce {
         self.tenant
     }
 
-    /// Returns the directory, for a gateway.
+    /// Returns the directory for a gateway.
     pub fn directory(&self) -> Arc<dyn Directory> {
         Arc::clone(&self.directory)
     }
 
-    /// Returns the store, for a gateway.
+    /// Returns the store for a gateway.
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
     }

@@ -116,7 +116,7 @@ async fn document<W: Wire>(
         }
         Err(error) => {
             let refusal = refused(&head.with_body(body));
-            // A typed error is more precise. Without one, the status 200 is no help.
+            // A typed error is more precise. Without one, the status 200 does not help.
             Err(match refusal.kind() {
                 ErrorKind::Protocol => error,
                 _ => refusal,

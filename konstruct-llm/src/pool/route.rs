@@ -170,7 +170,7 @@ impl Route {
         }
     }
 
-    /// Returns an untried candidate that is available now, for a hedge.
+    /// Returns an untried candidate that is available now for a hedge.
     pub(super) fn hedge_candidate(&self, now: Instant) -> Option<(usize, Arc<Candidate>, Permits)> {
         match self.step(now, now, |_| false) {
             Step::Ask(place, candidate, permits) => Some((place, candidate, permits)),

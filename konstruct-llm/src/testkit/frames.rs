@@ -32,7 +32,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the whole answer as one document, for a request without streaming.
+    /// Returns the whole answer as one document for a request without streaming.
     pub(super) fn document(self, model: &str, number: usize, reply: &Reply) -> Value {
         let (input, output) = reply.usage;
         match self {

@@ -218,7 +218,7 @@ impl Shared {
         *ready.blocked.entry(of).or_default() |= claimed || queued;
     }
 
-    /// Like [`Shared::block`], for a whole tenant until [`Shared::unblock_tenant`].
+    /// Like [`Shared::block`] for a whole tenant until [`Shared::unblock_tenant`].
     pub(super) fn block_tenant(&self, tenant: TenantId) {
         let mut ready = self.ready();
         let own = |of: &ConversationKey| of.0 == tenant;

@@ -32,7 +32,7 @@ pub(super) type Open = Box<dyn Fn() -> Result<Database> + Send + Sync>;
 pub struct FailedWrite {
     /// When it failed.
     pub at: Timestamp,
-    /// The reason, for the operator.
+    /// The reason for the operator.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! Rows of the application: a small table of documents by key, for a tenant or the operator.
+//! Rows of the application: a small table of documents by key for a tenant or the operator.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -710,7 +710,7 @@ pub(super) struct Batch<'txn> {
     cleared: Vec<(Table, Vec<u8>)>,
     /// The tenants' keys, passed from one operation to the next.
     vaults: HashMap<TenantId, Vault>,
-    /// The written keys, for a copy in progress.
+    /// The written keys for a copy in progress.
     touched: Option<ChangedKeys>,
     /// The most rows that a part of an operation may write.
     pub(super) part: usize,

@@ -29,7 +29,7 @@ pub(crate) fn message(connection: ConnectionId, place: &str, id: &str, text: &st
     }
 }
 
-/// Claims a ready conversation, if there is one, for a new worker.
+/// Claims a ready conversation, if there is one for a new worker.
 pub(crate) async fn claimed(store: &(impl Mailbox + ?Sized), lease: Duration) -> Option<Claim> {
     let request = ClaimRequest::new(WorkerId::new(), lease);
     store.claim(request).await.unwrap().conversation()

@@ -65,7 +65,7 @@ impl ServerDirectory {
             .ok_or_else(|| Error::not_found("tenant"))
     }
 
-    /// Lists all tenants, for the operator.
+    /// Lists all tenants for the operator.
     ///
     /// # Errors
     /// Those of the store.

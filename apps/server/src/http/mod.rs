@@ -33,7 +33,7 @@ const REWRITE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// The response of `/` without the demo.
 const ROOT: &str = "Konstruct runs here. Admin API: /api/v1, described by /api/openapi.json\n";
 
-/// Returns the public routes, for a listener at this address.
+/// Returns the public routes for a listener at this address.
 pub(crate) fn routes(app: Arc<App>, address: IpAddr) -> Router {
     let webhooks = konstruct_channels::routes(Arc::clone(&app.gateway));
     let mut router = Router::new()

@@ -1,4 +1,4 @@
-//! A tenant with persons who write messages, for the cases.
+//! A tenant with persons who write messages for the cases.
 
 use std::{collections::BTreeSet, time::Duration};
 

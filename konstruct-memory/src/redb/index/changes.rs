@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Changes {
     /// The change of the number of passages.
     pub(super) passages: i64,
-    /// The applied changes, for the tables in memory.
+    /// The applied changes for the tables in memory.
     pub(super) applied: Vec<IndexChange>,
     edits: Edits,
     sizes: BTreeMap<(Space, Option<Group>), Size>,
