@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::{Either, select};
+
 use super::{Workforce, app};
 use crate::{
     ConversationId, Error, ErrorKind, Inbound, Outgoing, Result, TurnId,
@@ -52,7 +54,7 @@ impl Workforce {
     /// ([`Answer::fallback_reason`]).
     ///
     /// # Errors
-    /// Those of the store, and [`ErrorKind::NotFound`] if the tenant has no employee.
+    /// Any error of the store, and [`ErrorKind::NotFound`] if the tenant has no employee.
     ///
     /// # Cancel safety
     /// The question stays accepted if the future is dropped. Its answer can be read in the [`transcript`](Self::transcript).
@@ -103,28 +105,45 @@ impl Workforce {
         let answered = async {
             loop {
                 processed.mark_unchanged();
-                if let Some(answer) = self.answer_to(conversation, seq).await? {
-                    return Ok(answer);
+                match self.answer_to(conversation, seq).await? {
+                    Progress::Answered(answer) => return Ok(answer),
+                    Progress::Erased => return Err(Error::not_found("question")),
+                    Progress::Open => {}
                 }
                 // Another process may run the turn.
                 let clock = &self.worker.driver().clock;
                 let look = clock.sleep_until(clock.now() + POLL_INTERVAL);
                 let changed = processed.changed();
                 futures_util::pin_mut!(look, changed);
-                futures_util::future::select(look, changed).await;
+                select(look, changed).await;
             }
         };
-        if self.running.is_running() {
-            answered.await
-        } else {
-            self.worker.run_until(answered).await
+        futures_util::pin_mut!(answered);
+        while self.running.is_running() {
+            let ended = self.run_ended();
+            futures_util::pin_mut!(ended);
+            if let Either::Left((answer, _)) = select(&mut answered, ended).await {
+                return answer;
+            }
+        }
+        self.worker.run_until(answered).await
+    }
+
+    /// Waits until [`run`](Self::run) is not running.
+    async fn run_ended(&self) {
+        let clock = &self.worker.driver().clock;
+        while self.running.is_running() {
+            clock.sleep_until(clock.now() + POLL_INTERVAL).await;
         }
     }
 
-    /// Returns the answer of the turn that consumed an event, if the turn has ended.
-    async fn answer_to(&self, conversation: ConversationId, seq: u64) -> Result<Option<Answer>> {
+    /// Looks for the turn that consumed an event, and for its end.
+    async fn answer_to(&self, conversation: ConversationId, seq: u64) -> Result<Progress> {
         let summary = self.store.conversation(self.tenant, conversation).await?;
-        let len = summary.map_or(0, |summary| summary.len);
+        let Some(summary) = summary else {
+            return Ok(Progress::Erased);
+        };
+        let len = summary.len;
         let (mut from, mut records) = (len, Vec::<Stored>::new());
         // The numbers of inputs only increase, so the search ends at the first older one.
         let received = |stored: &Stored| match stored.record.as_deref().map(|record| &record.entry)
@@ -141,14 +160,28 @@ impl Workforce {
         }
         let turn = records.iter().find(|stored| received(stored) == Some(seq));
         let Some(turn) = turn.and_then(|stored| Some(stored.record.as_deref()?.turn)) else {
-            return Ok(None);
+            // An event is consumed in the transaction that records it.
+            return Ok(match summary.unconsumed {
+                0 => Progress::Erased,
+                _ => Progress::Open,
+            });
         };
         let own = records
             .iter()
             .filter_map(|stored| stored.record.clone())
             .filter(|record| record.turn == turn);
-        Ok(answer(&own.collect::<Vec<_>>(), conversation, turn))
+        let answer = answer(&own.collect::<Vec<_>>(), conversation, turn);
+        Ok(answer.map_or(Progress::Open, Progress::Answered))
     }
+}
+
+/// How far a question has come.
+enum Progress {
+    /// It waits, or its turn is open.
+    Open,
+    Answered(Answer),
+    /// It was erased, with its person or its conversation.
+    Erased,
 }
 
 /// Returns the answer in a turn's records; `None` while the turn is open.

@@ -16,7 +16,7 @@ use konstruct_core::{
     money::{Price, Rates},
     store::{Accepted, Archive as _, History as _, LedgerQuery},
     testkit::{
-        CountingTool, Fate, ReferenceStore, ScriptedAnswer, ScriptedChannel, ScriptedModel,
+        CountingTool, Fate, Gate, ReferenceStore, ScriptedAnswer, ScriptedChannel, ScriptedModel,
         VirtualClock, World, message,
     },
     tool::{Effect, Tool, Toolbox},
@@ -183,6 +183,50 @@ async fn an_answer_contains_the_fallback_reason() {
         missing.conversations(None, 9).await.unwrap().is_empty(),
         "nothing was stored"
     );
+}
+
+#[tokio::test]
+async fn a_question_that_is_erased_meanwhile_is_not_waited_for() {
+    let app = App::new();
+    let gate = Gate::default();
+    let waits = gate.clone();
+    let model = ScriptedModel::new(move |_: &ModelRequest| {
+        ScriptedAnswer::Waits(waits.clone(), Box::new(ScriptedAnswer::text("Hi.")))
+    });
+    let workforce = app.workforce(model.clone());
+    let asking = workforce.ask("user-1", "hello");
+    let erasing = async {
+        while model.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let person = workforce.person(&ChannelKind::APP, "user-1").await;
+        let person = person.unwrap().unwrap();
+        let what = Erase::Person { person };
+        workforce.erase(what, Depth::Logical).await.unwrap();
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(asking, erasing);
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_question_outlives_the_worker_that_ran_beside_it() {
+    let app = App::new();
+    let workforce = app.workforce(says("Hi."));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(workforce.clone().run(async { drop(stopped.await) }));
+    tokio::task::yield_now().await;
+    let asking = tokio::spawn({
+        let workforce = workforce.clone();
+        async move { workforce.ask("user-1", "hello").await }
+    });
+    drop(stop);
+    running.await.unwrap();
+    while !asking.is_finished() {
+        app.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asking.await.unwrap().unwrap().text, "Hi.");
 }
 
 #[tokio::test]
