@@ -291,7 +291,7 @@ impl Workforce {
         self.store.read(self.tenant, conversation, range).await
     }
 
-    /// Decides on an open item, see [`Decision`] for the possible decisions and [`ItemKind`](crate::turn::ItemKind) for the kinds
+    /// Decides on an open item, see [`Decision`] for the possible decisions and [`ItemKind`] for the kinds
     /// of items. Returns whether this was the first decision on the item; later ones have no effect.
     ///
     /// # Errors
