@@ -7,6 +7,7 @@
 //! * `traffic` - the messages of the crash test and their deliveries; `sender` - delivery until acknowledgement.
 //! * `verdict` - compares the store and the fakes after the crash test with the guarantees.
 //! * `embedder` - a program that embeds Konstruct on PostgreSQL, which is compared with the server.
+//! * `embedders` - the same small program written with Konstruct and with other libraries.
 //! * `quick` - a model, a vendor and a sender with minimal cost; `process` - the resource use of a process.
 //! * `prefill` - fills a store before the test.
 //! * `distill` - distils a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
@@ -25,6 +26,7 @@ pub mod dice;
 pub mod distill;
 #[cfg(feature = "postgres")]
 pub mod embedder;
+pub mod embedders;
 pub mod office;
 pub mod pool;
 pub mod prefill;

@@ -35,6 +35,15 @@ pub fn family_cpu(id: u32) -> Result<Duration, Failed> {
     ticks(all.iter())
 }
 
+/// Returns the processor time of this process's ended children, and of their ended children.
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn ended_children_cpu() -> Result<Duration, Failed> {
+    let fields = fields(std::process::id())?;
+    ticks(fields.iter().skip(UTIME + 2).take(2))
+}
+
 /// Returns a process's parent.
 ///
 /// # Errors
@@ -67,11 +76,18 @@ fn ticks<'a>(ticks: impl Iterator<Item = &'a u64>) -> Result<Duration, Failed> {
 /// # Errors
 /// The process does not exist.
 pub fn resident(id: u32) -> Result<u64, Failed> {
+    Ok(resident_kib(id)? >> 10)
+}
+
+/// Returns the resident memory of a process, in KiB.
+///
+/// # Errors
+/// There is no such process.
+pub fn resident_kib(id: u32) -> Result<u64, Failed> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes: u64 = line
+    let kilobytes = line
         .and_then(|line| line.split_whitespace().next())
-        .ok_or("no VmRSS")?
-        .parse()?;
-    Ok(kilobytes >> 10)
+        .ok_or("no VmRSS")?;
+    Ok(kilobytes.parse()?)
 }
