@@ -67,14 +67,8 @@ impl ToolboxBuilder {
 
     /// Adds a tool.
     #[must_use]
-    pub fn tool(self, tool: impl Tool) -> Self {
-        self.shared(Arc::new(tool))
-    }
-
-    /// Adds a shared tool.
-    #[must_use]
-    pub fn shared(mut self, tool: Arc<dyn Tool>) -> Self {
-        self.tools.push(tool);
+    pub fn tool(mut self, tool: impl Tool) -> Self {
+        self.tools.push(Arc::new(tool));
         self
     }
 

@@ -59,7 +59,7 @@ impl ServerDirectory {
     /// Those of the toolbox.
     pub fn new(store: Redb, endpoints: Endpoints, models: Models) -> Result<Self> {
         let tools = Toolbox::builder()
-            .shared(Arc::new(question::PassOn::new(store.clone())))
+            .tool(question::PassOn::new(store.clone()))
             .build()?;
         Ok(Self {
             store,
