@@ -486,7 +486,11 @@ impl Driver {
             .await?;
         let consume_to = match follow_up {
             Some(_) => 0,
-            None => inbox::consume_to(&loaded, LARGEST_TURN),
+            None => {
+                let inbox = &loaded.inbox[..loaded.inbox.len().min(LARGEST_TURN)];
+                let first = inbox.first().map_or(0, |item| item.seq);
+                inbox::before_proactive(inbox).unwrap_or(first)
+            }
         };
         let latest = loaded.state.latest;
         let inputs = inputs(&*self.store, claim, &loaded, latest, consume_to).await?;

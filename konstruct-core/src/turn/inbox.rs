@@ -57,22 +57,11 @@ pub(super) fn expects_reply(loaded: &Loaded) -> bool {
     })
 }
 
-/// Returns the inbox number up to which a turn consumes. A proactive message gets a turn of its own: no question waits until its
-/// parts are sent, and no model is called for it.
-pub(super) fn consume_to(loaded: &Loaded, most: usize) -> u64 {
-    let mut items: Vec<&InboxItem> = loaded.inbox.iter().take(most).collect();
-    items.sort_by_key(|item| item.seq);
-    match items.iter().position(|item| proactive(item)) {
-        Some(0) => items[0].seq,
-        Some(first) => items[first - 1].seq,
-        None => items.last().map_or(0, |item| item.seq),
-    }
-}
-
-/// Returns whether the oldest event of the inbox is a proactive message.
-pub(super) fn starts_proactive(loaded: &Loaded) -> bool {
-    let oldest = loaded.inbox.iter().min_by_key(|item| item.seq);
-    oldest.is_some_and(proactive)
+/// Returns the number of the last event before the first proactive message; `None` if there is no such event. A proactive message
+/// has a turn of its own, so that nobody's question waits for its parts, and the model is not called for it.
+pub(super) fn before_proactive(inbox: &[InboxItem]) -> Option<u64> {
+    let before = inbox.iter().take_while(|item| !proactive(item));
+    before.last().map(|item| item.seq)
 }
 
 fn proactive(item: &InboxItem) -> bool {

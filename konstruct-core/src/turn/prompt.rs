@@ -212,18 +212,15 @@ fn name_of_person(state: &State, window: &[Stored]) -> Option<String> {
     if state.started().conversation.kind != ConversationKind::Direct {
         return None;
     }
-    let earlier = window.iter().filter_map(|stored| {
-        let record = stored.record.as_deref()?;
-        match &record.entry {
+    let earlier = window
+        .iter()
+        .filter_map(|stored| match &stored.record.as_deref()?.entry {
             Entry::Event(Event::Received(input)) => Some(&**input),
             _ => None,
-        }
-    });
-    let mut inputs: Vec<&Input> = earlier.chain(state.inputs()).collect();
-    inputs.retain(|input| input.event.sender.kind == ActorKind::Human);
-    let mut names = inputs
-        .iter()
-        .rev()
+        });
+    let latest_first = state.inputs().iter().rev().chain(earlier.rev());
+    let mut names = latest_first
+        .filter(|input| input.event.sender.kind == ActorKind::Human)
         .filter_map(|input| input.event.sender.name.as_deref());
     let name: String = names.next()?.chars().take(80).collect();
     let name = name.replace(['\n', '\r', '<', '>', '"'], " ");

@@ -2,11 +2,7 @@
 
 use std::{ops::ControlFlow, panic::AssertUnwindSafe};
 
-use futures_util::{
-    FutureExt as _,
-    future::{Either, select},
-    pin_mut,
-};
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -71,17 +67,14 @@ impl Run<'_> {
         let deadline = self.driver.clock.now() + tool.timeout();
         let call = async {
             let call = AssertUnwindSafe(tool.call(&context, arguments).instrument(span));
-            let (call, late) = (call.catch_unwind(), self.driver.clock.sleep_until(deadline));
-            pin_mut!(call, late);
-            match select(call, late).await {
-                Either::Left((Ok(result), _)) => Some(result),
+            match self.by(deadline, call.catch_unwind()).await? {
+                Ok(result) => Some(result),
                 // A tool that panics may have had its effect, like one that timed out.
-                Either::Left((Err(_), _)) if effect == Effect::Once => None,
-                Either::Left((Err(_), _)) => Some(Err(ToolError::internal(
+                Err(_) if effect == Effect::Once => None,
+                Err(_) => Some(Err(ToolError::internal(
                     "The tool failed.",
                     "the tool panicked",
                 ))),
-                Either::Right(_) => None,
             }
         };
         let Some(result) = self.lease.keep_while(call).await else {

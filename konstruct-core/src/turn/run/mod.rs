@@ -7,12 +7,17 @@ mod think;
 
 use std::{
     collections::BTreeSet,
+    future::Future,
     ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+    pin_mut,
+};
 use tracing::Instrument as _;
 
 use super::{
@@ -100,6 +105,16 @@ impl<'a> Run<'a> {
     async fn channel(&self) -> Result<Arc<dyn Channel>> {
         let (tenant, connection) = (self.lease.claim().tenant, self.state.started().connection);
         self.driver.directory.channel(tenant, connection).await
+    }
+
+    /// Returns the output of a future, or `None` if the deadline comes first.
+    async fn by<T>(&self, deadline: Timestamp, work: impl Future<Output = T>) -> Option<T> {
+        let late = self.driver.clock.sleep_until(deadline);
+        pin_mut!(work, late);
+        match select(work, late).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(_) => None,
+        }
     }
 
     /// Adds the first record of the turn to the next append, and consumes its events.
@@ -308,11 +323,8 @@ impl<'a> Run<'a> {
             return self.feed(Event::InboxRead { inputs: 0 });
         };
         // The first inputs of the turn were consumed before its first model call.
-        let to = match inbox::consume_to(&loaded, usize::MAX) {
-            // A proactive message waits until this turn is over.
-            _ if inbox::starts_proactive(&loaded) => 0,
-            to => to,
-        };
+        // A proactive message waits until this turn has ended.
+        let to = inbox::before_proactive(&loaded.inbox).unwrap_or(0);
         let latest = self.state.conversation().latest;
         let inputs = inputs(&*self.driver.store, claim, &loaded, latest, to).await?;
         if to > 0 {

@@ -2,10 +2,7 @@
 
 use std::{ops::ControlFlow, sync::atomic::Ordering, time::Duration};
 
-use futures_util::{
-    future::{Either, join, select},
-    pin_mut,
-};
+use futures_util::future::join;
 
 use super::{Performed, Run, Stop, count};
 use crate::{
@@ -68,21 +65,10 @@ impl Run<'_> {
             key: key.clone(),
             outgoing,
         };
-        let (sending, late) = (
-            channel.perform(op),
-            self.driver.clock.sleep_until(give_up_at),
-        );
-        let sending = async {
-            pin_mut!(sending, late);
-            match select(sending, late).await {
-                Either::Left((sent, _)) => sent,
-                Either::Right(_) => Err(Error::new(
-                    ErrorKind::Ambiguous,
-                    "the channel did not respond in time",
-                )),
-            }
-        };
+        let sending = self.by(give_up_at, channel.perform(op));
         let (sent, ()) = join(sending, self.mark_read(&*channel, give_up_at)).await;
+        let unknown = || Error::new(ErrorKind::Ambiguous, "the channel did not respond in time");
+        let sent = sent.unwrap_or_else(|| Err(unknown()));
         if let Err(error) = &sent
             && error.kind() == ErrorKind::Unauthorized
         {
@@ -119,9 +105,7 @@ impl Run<'_> {
         };
         let to = self.state.started().conversation.clone();
         let marking = channel.perform(Op::MarkRead { to, message });
-        let late = self.driver.clock.sleep_until(give_up_at);
-        pin_mut!(marking, late);
-        if let Either::Left((Err(error), _)) = select(marking, late).await {
+        if let Some(Err(error)) = self.by(give_up_at, marking).await {
             tracing::debug!(%error, "could not mark the message as read");
         }
     }
@@ -148,21 +132,18 @@ impl Run<'_> {
             since,
         };
         let clock = &self.driver.clock;
-        let late = clock.sleep_until(clock.now() + channel.capabilities().request_timeout);
-        let asking = async {
-            let asking = channel.find(query);
-            pin_mut!(asking, late);
-            match select(asking, late).await {
-                Either::Left((found, _)) => found,
-                Either::Right(_) => Err(Error::new(
-                    ErrorKind::Unavailable,
-                    "the channel did not respond in time",
-                )),
-            }
-        };
+        let deadline = clock.now() + channel.capabilities().request_timeout;
+        let asking = self.by(deadline, channel.find(query));
         let Some(found) = self.lease.keep_while(asking).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };
+        let late = || {
+            Error::new(
+                ErrorKind::Unavailable,
+                "the channel did not respond in time",
+            )
+        };
+        let found = found.unwrap_or_else(|| Err(late()));
         Ok(ControlFlow::Continue(match found {
             Ok(Some(receipt)) => Event::SendDone {
                 key,

@@ -204,16 +204,11 @@ impl Run<'_> {
         give_up_at: Timestamp,
         answering: impl Future<Output = Result<ModelAnswer, (Error, Spent)>>,
     ) -> Result<ModelAnswer, (Error, Spent)> {
-        let clock = &self.driver.clock;
-        let late = clock.sleep_until(give_up_at + MODEL_GRACE);
-        pin_mut!(answering);
-        match select(answering, late).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => {
-                let error = Error::new(ErrorKind::Truncated, "the model did not answer in time");
-                Err((error, Spent::Unknown))
-            }
-        }
+        let answer = self.by(give_up_at + MODEL_GRACE, answering).await;
+        answer.unwrap_or_else(|| {
+            let error = Error::new(ErrorKind::Truncated, "the model did not answer in time");
+            Err((error, Spent::Unknown))
+        })
     }
 
     /// Returns the maximum cost of a request; `None` if the price is unknown.
