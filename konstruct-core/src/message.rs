@@ -153,6 +153,22 @@ impl Inbound {
         })
     }
 
+    /// Creates a person's decision about an open item. Repeated decisions about an item have the same id, so the first one counts.
+    pub fn decision(
+        target: ConversationId,
+        item: ItemId,
+        decision: Decision,
+        at: Timestamp,
+    ) -> Self {
+        let id = format!("decision.{item}");
+        let body = Body::Decision {
+            target,
+            item,
+            decision,
+        };
+        Self::new(ChannelKind::APP, AccountId::default(), id, at, body)
+    }
+
     /// Sets the channel and the account at the provider.
     #[must_use]
     pub fn on(mut self, channel: ChannelKind, account: AccountId) -> Self {

@@ -1,13 +1,12 @@
 //! A stream of what happens in a tenant's conversations.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
-use futures_util::{StreamExt as _, future::select, pin_mut, stream, stream::BoxStream};
-use tokio::sync::watch;
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
-use super::Workforce;
+use super::{Workforce, changes::Changes};
 use crate::{
-    Clock, ConversationId, Result, TenantId, Timestamp, TurnId,
+    ConversationId, Result, TenantId, Timestamp, TurnId,
     store::{FeedEntry, Store},
     tool::Effect,
     turn::{
@@ -17,8 +16,6 @@ use crate::{
 
 /// The number of records read at a time.
 const PAGE: usize = 256;
-/// The delay between two reads of the store, in case another process writes to it.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something that happened in a conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,11 +91,10 @@ impl Activity {
 /// A cursor in the feed, and the activities that were read but not returned yet.
 struct Follower {
     store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     tenant: TenantId,
     cursor: u64,
     waiting: VecDeque<Activity>,
-    processed: watch::Receiver<u64>,
+    changes: Changes,
 }
 
 impl Follower {
@@ -107,17 +103,14 @@ impl Follower {
             if let Some(activity) = self.waiting.pop_front() {
                 return Ok(activity);
             }
-            self.processed.mark_unchanged();
+            self.changes.mark_seen();
             let page = self.store.feed(self.tenant, self.cursor, PAGE).await?;
             if let Some(last) = page.last() {
                 self.cursor = last.cursor;
                 self.waiting.extend(page.iter().filter_map(Activity::of));
                 continue;
             }
-            let look = self.clock.sleep_until(self.clock.now() + POLL_INTERVAL);
-            let changed = self.processed.changed();
-            pin_mut!(look, changed);
-            select(look, changed).await;
+            self.changes.next().await;
         }
     }
 }
@@ -161,21 +154,18 @@ impl Workforce {
     /// # Ok::<(), konstruct_core::Error>(()) }).unwrap();
     /// ```
     pub fn watch(&self, after: u64) -> BoxStream<'static, Result<Activity>> {
-        let driver = self.worker.driver();
         let follower = Follower {
             store: Arc::clone(&self.store),
-            clock: Arc::clone(&driver.clock),
             tenant: self.tenant,
             cursor: after,
             waiting: VecDeque::new(),
-            processed: driver.processed(),
+            changes: Changes::of(&self.worker),
         };
         stream::unfold(follower, |mut follower| async move {
             let next = follower.next().await;
             if next.is_err() {
                 // Prevents a caller that polls again from spinning.
-                let clock = &follower.clock;
-                clock.sleep_until(clock.now() + POLL_INTERVAL).await;
+                follower.changes.pause().await;
             }
             Some((next, follower))
         })

@@ -1,21 +1,21 @@
 //! Direct questions to the employee: an ordinary turn of the engine, whose reply is returned.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::future::{Either, select};
 
-use super::{Workforce, app};
+use super::{
+    Workforce, app,
+    changes::{Changes, pause},
+};
 use crate::{
     ConversationId, Error, ErrorKind, Inbound, Outgoing, Result, TurnId,
-    message::RoutedEvent,
     store::{Accepted, Stored},
     turn::{Action, Entry, Event, FallbackReason, Outcome, Record},
 };
 
 /// The number of records read at a time.
 const PAGE: u64 = 64;
-/// The delay between two checks of the log, in case another process runs the turn.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reply of the employee to a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,11 +92,9 @@ impl Workforce {
         }
         event.channel = crate::ChannelKind::APP;
         event.account = crate::AccountId::default();
-        let mut processed = self.worker.driver().processed();
-        let connection = app::connection();
-        let routed = vec![RoutedEvent { connection, event }];
-        let accepted = self.store.accept(self.tenant, routed).await?;
-        let Some(Accepted::New { conversation, seq }) = accepted.into_iter().next() else {
+        let mut changes = Changes::of(&self.worker);
+        let accepted = self.accept_on(app::connection(), event).await?;
+        let Accepted::New { conversation, seq } = accepted else {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "id: an event with this id was accepted before",
@@ -104,18 +102,13 @@ impl Workforce {
         };
         let answered = async {
             loop {
-                processed.mark_unchanged();
+                changes.mark_seen();
                 match self.answer_to(conversation, seq).await? {
                     Progress::Answered(answer) => return Ok(answer),
                     Progress::Erased => return Err(Error::not_found("question")),
                     Progress::Open => {}
                 }
-                // Another process may run the turn.
-                let clock = &self.worker.driver().clock;
-                let look = clock.sleep_until(clock.now() + POLL_INTERVAL);
-                let changed = processed.changed();
-                futures_util::pin_mut!(look, changed);
-                select(look, changed).await;
+                changes.next().await;
             }
         };
         futures_util::pin_mut!(answered);
@@ -133,7 +126,7 @@ impl Workforce {
     async fn run_ended(&self) {
         let clock = &self.worker.driver().clock;
         while self.running.is_running() {
-            clock.sleep_until(clock.now() + POLL_INTERVAL).await;
+            pause(&**clock).await;
         }
     }
 

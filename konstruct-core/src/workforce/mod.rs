@@ -7,11 +7,13 @@
 //! | `proactive` | messages that the employee sends first |
 //! | `activity` | a stream of what happens |
 //! | `app` | the built-in channel |
+//! | `changes` | waiting for news in the log |
 
 mod activity;
 mod app;
 mod ask;
 mod builder;
+mod changes;
 mod proactive;
 
 use std::{
@@ -33,12 +35,12 @@ pub use self::{
     proactive::ProactiveMessage,
 };
 use crate::{
-    ChannelKind, ConversationId, Depth, Directory, Document, DocumentId, Employee, Erase, Error,
-    ErrorKind, Hit, Inbound, LocalDirectory, MemoryStore, NanoUsd, NewDocument, PersonId, Recall,
-    Result, TenantId,
+    ChannelKind, ConnectionId, ConversationId, Depth, Directory, Document, DocumentId, Employee,
+    Erase, Error, ErrorKind, Hit, Inbound, LocalDirectory, MemoryStore, NanoUsd, NewDocument,
+    PersonId, Recall, Result, TenantId,
     learn::Learner,
     memory::ErasureReceipt,
-    message::{Body, Decision, RoutedEvent},
+    message::{Decision, RoutedEvent},
     store::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored, rules::month,
@@ -206,14 +208,14 @@ impl Workforce {
     /// [`ErrorKind::NotFound`] for an account without a channel of the tenant, and those of the store.
     pub async fn accept(&self, event: Inbound) -> Result<Accepted> {
         let connection = self.connection(&event.channel, &event.account).await?;
-        let outcomes = self
-            .store
-            .accept(self.tenant, vec![RoutedEvent { connection, event }])
-            .await?;
-        outcomes
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::internal("the store returned no outcome"))
+        self.accept_on(connection, event).await
+    }
+
+    async fn accept_on(&self, connection: ConnectionId, event: Inbound) -> Result<Accepted> {
+        let routed = vec![RoutedEvent { connection, event }];
+        let outcomes = self.store.accept(self.tenant, routed).await?;
+        let outcome = outcomes.into_iter().next();
+        outcome.ok_or_else(|| Error::internal("the store returned no outcome"))
     }
 
     /// Processes the conversations of all tenants until `shutdown` completes, and learns from them in the background.
@@ -307,22 +309,10 @@ impl Workforce {
         let connection = known
             .ok_or_else(|| Error::not_found("conversation"))?
             .connection;
-        let item = entry.item.id.clone();
-        let event = Inbound::new(
-            ChannelKind::APP,
-            crate::AccountId::default(),
-            // A second decision on the same item has the same event id, so the first one counts.
-            format!("decision.{item}"),
-            self.worker.driver().clock.now(),
-            Body::Decision {
-                target: conversation,
-                item,
-                decision,
-            },
-        );
-        let routed = vec![RoutedEvent { connection, event }];
-        let accepted = self.store.accept(self.tenant, routed).await?;
-        Ok(matches!(accepted[..], [Accepted::New { .. }]))
+        let now = self.worker.driver().clock.now();
+        let event = Inbound::decision(conversation, entry.item.id.clone(), decision, now);
+        let accepted = self.accept_on(connection, event).await?;
+        Ok(matches!(accepted, Accepted::New { .. }))
     }
 
     /// Lists the open items, which wait for a person or a time.

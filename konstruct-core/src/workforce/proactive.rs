@@ -4,7 +4,7 @@ use super::{Workforce, app};
 use crate::{
     AccountId, ChannelKind, ConversationId, ConversationRef, Error, Inbound, Outgoing, Result,
     Timestamp,
-    message::{Actor, ActorKind, Body, IdKind, RoutedEvent},
+    message::{Actor, ActorKind, Body, IdKind},
     store::Accepted,
 };
 
@@ -141,10 +141,7 @@ impl Workforce {
         let event = Inbound::new(channel, account, message.id, now, body)
             .in_conversation(place)
             .sent_by(sender);
-        let routed = vec![RoutedEvent { connection, event }];
-        let accepted = self.store.accept(self.tenant, routed).await?;
-        let accepted = accepted.into_iter().next();
-        accepted.ok_or_else(|| Error::internal("the store returned no outcome"))
+        self.accept_on(connection, event).await
     }
 
     /// Returns the tenant's connection of an account.

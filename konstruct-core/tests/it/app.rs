@@ -1,7 +1,7 @@
 //! An app that embeds employees: it asks questions, sends proactive messages, follows activities, decides on items, and changes
 //! settings while the workforce runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use konstruct_core::{
@@ -494,6 +494,9 @@ async fn activities_are_followed_from_a_cursor() {
             other => panic!("{other:?}"),
         });
     assert_eq!(kinds.collect::<Vec<_>>(), ["look", "Found.", "ended"]);
+    // Without a worker in this process, the reader waits: it neither ends nor spins.
+    let idle = App::new().workforce(says("Hi.")).watch(0);
+    assert!(pin!(idle).next().now_or_never().is_none());
     // Another tenant's reader sees nothing of it.
     let mut foreign = workforce.for_tenant(TenantId::new()).watch(0);
     assert!(foreign.next().now_or_never().is_none());

@@ -10,7 +10,7 @@ use axum::{
 };
 use konstruct_admin_api::{Decided, Decision, DecisionForAll, Page, Question};
 use konstruct_core::{
-    Clock as _, ConnectionId, ConversationId, Error, ErrorKind, Inbound, SystemClock, TenantId,
+    Clock as _, Error, ErrorKind, Inbound, SystemClock, TenantId,
     message::{Body, RoutedEvent},
     store::{Accepted, ItemEntry},
     turn::{Entry, Event, ItemId, ItemKind, OpenItem, OpenReason, Record},
@@ -129,20 +129,13 @@ async fn send_decision(
         _ => konstruct_core::message::Decision::Drop,
     };
     let ItemEntry { conversation, item } = entry;
-    let connection = connection_of(app, tenant, conversation, &item).await?;
+    let known = app.journal.conversation(tenant, conversation).await?;
+    let connection = known
+        .ok_or_else(|| Error::not_found("question"))?
+        .connection;
     let channel = app.directory.connection(tenant, connection).await?;
-    let event = Inbound::new(
-        channel.channel,
-        channel.account,
-        // Repeated decisions about an item are the same event, so the first one counts.
-        format!("decision.{}", item.id),
-        SystemClock.now(),
-        Body::Decision {
-            target: conversation,
-            item: item.id,
-            decision: decided,
-        },
-    );
+    let event = Inbound::decision(conversation, item.id, decided, SystemClock.now())
+        .on(channel.channel, channel.account);
     let routed = vec![RoutedEvent { connection, event }];
     let accepted = app.journal.accept(tenant, routed).await?;
     Ok(matches!(accepted[..], [Accepted::New { .. }]))
@@ -181,30 +174,6 @@ async fn find(app: &App, tenant: TenantId, key: &str) -> Result<Option<ItemEntry
             return Ok(None);
         }
         after = Some(last);
-    }
-}
-
-/// Returns the connection of a conversation, which its latest turns contain.
-async fn connection_of(
-    app: &App,
-    tenant: TenantId,
-    conversation: ConversationId,
-    item: &OpenItem,
-) -> Result<ConnectionId, Problem> {
-    let mut to = item.record + LARGEST_QUESTION;
-    loop {
-        let from = to.saturating_sub(LARGEST_QUESTION);
-        let page = app.journal.read(tenant, conversation, from..to).await?;
-        let mut records = page.iter().filter_map(|stored| stored.record.as_ref());
-        let started = records.find_map(|record| match &record.entry {
-            Entry::Event(Event::Started(started)) => Some(started.connection),
-            _ => None,
-        });
-        match started {
-            Some(connection) => return Ok(connection),
-            None if from == 0 => return Err(Error::not_found("question").into()),
-            None => to = from,
-        }
     }
 }
 
