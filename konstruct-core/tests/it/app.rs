@@ -1,7 +1,14 @@
 //! An app that embeds employees: it asks questions, sends proactive messages, follows activities, decides on items, and changes
 //! settings while the workforce runs.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use konstruct_core::{
@@ -145,10 +152,7 @@ async fn an_app_asks_next_to_a_running_worker() {
     drop(stop);
     running.await.unwrap();
     assert_eq!(
-        workforce
-            .stats()
-            .replied
-            .load(std::sync::atomic::Ordering::Relaxed) as usize,
+        workforce.stats().replied.load(Ordering::Relaxed) as usize,
         20
     );
 }
@@ -494,12 +498,36 @@ async fn activities_are_followed_from_a_cursor() {
             other => panic!("{other:?}"),
         });
     assert_eq!(kinds.collect::<Vec<_>>(), ["look", "Found.", "ended"]);
-    // Without a worker in this process, the reader waits: it neither ends nor spins.
-    let idle = App::new().workforce(says("Hi.")).watch(0);
-    assert!(pin!(idle).next().now_or_never().is_none());
     // Another tenant's reader sees nothing of it.
     let mut foreign = workforce.for_tenant(TenantId::new()).watch(0);
     assert!(foreign.next().now_or_never().is_none());
+}
+
+/// Tells whether a task was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Once the last workforce of the process is dropped, only other processes add something: the reader looks again later.
+#[tokio::test]
+async fn a_reader_without_a_worker_does_not_spin() {
+    let app = App::new();
+    let mut idle = app.workforce(says("Hi.")).watch(0);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let polled = idle.poll_next_unpin(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    assert!(
+        !woken.0.load(Ordering::Relaxed),
+        "it is polled again at once"
+    );
+    app.clock.advance(Duration::from_secs(1));
+    assert!(woken.0.load(Ordering::Relaxed), "it is not polled again");
 }
 
 #[tokio::test]
