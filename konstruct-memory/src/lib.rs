@@ -60,7 +60,7 @@
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
-//! | `static-embed` | no | a built-in embedder, for English |
+//! | `static-embed` | no | a built-in embedder for 16 languages |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 
 #![cfg_attr(

@@ -1,8 +1,13 @@
-//! Distils a sentence encoder into a static table: the steps of `bin/distill`.
+//! Creates the static table of `konstruct-embed-data`.
 
-mod bert;
+mod pieces;
 mod principal;
+mod rows;
 mod table;
-mod weights;
 
-pub use self::{bert::Encoder, principal::Principal, table::write, weights::Weights};
+pub use self::{
+    pieces::{Piece, pieces},
+    principal::Principal,
+    rows::{WIDTH, rows},
+    table::write,
+};
