@@ -1,14 +1,23 @@
 //! Turns text into terms: lower-case words without stop words, stemmed, without accents.
 
+mod language;
+mod segment;
 mod stop;
 
 use std::{borrow::Cow, collections::HashMap};
 
 use konstruct_core::memory::Language;
 use rust_stemmers::{Algorithm, Stemmer};
-use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
+use unicode_normalization::{
+    UnicodeNormalization as _,
+    char::{decompose_canonical, is_combining_mark},
+};
 
-use self::stop::is_stop_word;
+pub(crate) use self::language::language_of;
+use self::{
+    language::{probable_language, question_language},
+    stop::is_stop_word,
+};
 
 fn algorithm(language: Language) -> Algorithm {
     match language {
@@ -23,7 +32,8 @@ fn algorithm(language: Language) -> Algorithm {
     }
 }
 
-/// Splits a text into terms, in order. Accents are removed because people leave them out in chat.
+/// Splits a text into terms, in order. Accents are removed because people leave them out in chat. Scripts without spaces between
+/// words are split with a dictionary (Chinese, Japanese, Thai, Lao, Khmer, Burmese).
 ///
 /// ```
 /// use konstruct_core::memory::Language;
@@ -32,17 +42,56 @@ fn algorithm(language: Language) -> Algorithm {
 /// assert_eq!(terms(Language::English, "Hi! When are you OPENING on Saturdays?"), ["open", "saturday"]);
 /// assert_eq!(terms(Language::German, "die Öffnungszeiten"), ["offnungszeit"]);
 /// assert_eq!(terms(Language::Spanish, "las reservas y una reservacion"), ["reserv", "reserv"]);
+/// assert_eq!(terms(Language::English, "ร้านเปิดวันเสาร์"), ["ร้าน", "เปิด", "วัน", "เสาร์"]);
 /// ```
 pub fn terms(language: Language, text: &str) -> Vec<String> {
-    let stemmer = Stemmer::create(algorithm(language));
-    let mut terms = Vec::new();
-    for word in words(text).flat_map(|word| split_apostrophe(language, word)) {
-        let word = respell(language, word);
-        if !is_stop_word(language, &unaccented(&word)) {
-            terms.push(into_unaccented(stemmer.stem(&word).into_owned()));
+    let analyzer = Analyzer::new(language);
+    let words = words(text).into_iter();
+    words
+        .flat_map(|word| split_apostrophe(language, word))
+        .filter_map(|word| analyzer.term(&word))
+        .collect()
+}
+
+/// Splits a question into words, each with its terms: in the question's language, if it can be recognised, and in `usual`. A
+/// document in either of them is found.
+pub(crate) fn question_terms(usual: Language, question: &str) -> Vec<Vec<String>> {
+    let spoken = Analyzer::new(question_language(question, usual));
+    let probable = Analyzer::new(probable_language(question).unwrap_or(usual));
+    let usual = Analyzer::new(usual);
+    let words = words(question).into_iter();
+    words
+        .flat_map(|word| split_apostrophe(spoken.language, word))
+        .filter(|word| spoken.term(word).is_some())
+        .map(|word| {
+            let terms = [&probable, &usual].map(|it| it.term(&word));
+            let mut terms: Vec<String> = terms.into_iter().flatten().collect();
+            terms.dedup();
+            terms
+        })
+        .collect()
+}
+
+/// Stems the words of a language.
+struct Analyzer {
+    language: Language,
+    stemmer: Stemmer,
+}
+
+impl Analyzer {
+    fn new(language: Language) -> Self {
+        Self {
+            language,
+            stemmer: Stemmer::create(algorithm(language)),
         }
     }
-    terms
+
+    /// Returns the term of a word; `None` for a stop word.
+    fn term(&self, word: &str) -> Option<String> {
+        let word = respell(self.language, word);
+        let stop = is_stop_word(self.language, &unaccented(&word));
+        (!stop).then(|| into_unaccented(self.stemmer.stem(&word).into_owned()))
+    }
 }
 
 /// Counts each term.
@@ -54,18 +103,49 @@ pub(crate) fn count(terms: Vec<String>) -> HashMap<String, u32> {
     counts
 }
 
-/// Splits text into lower-case words of letters and digits, with apostrophes inside a word kept.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    let part = |c: char| !c.is_alphanumeric() && !is_combining_mark(c) && !matches!(c, '\'' | '’');
-    text.split(part).filter_map(|word| {
-        if word.is_ascii() {
-            let word = word.trim_matches('\'');
-            return (!word.is_empty()).then(|| word.to_ascii_lowercase());
-        }
-        let word: String = word.to_lowercase().replace('’', "'").nfc().collect();
+/// Splits text into lower-case words of letters and digits, with apostrophes inside a word kept. Unicode's compatible forms are
+/// one word: `ﬁt` is `fit`.
+fn words(text: &str) -> Vec<String> {
+    let part = |c: char| !c.is_alphanumeric() && !is_combining_mark(c) && c != '\'';
+    let trimmed = |word: &str| {
         let word = word.trim_matches('\'');
         (!word.is_empty()).then(|| word.to_owned())
-    })
+    };
+    if text.is_ascii() {
+        return text
+            .to_ascii_lowercase()
+            .split(part)
+            .filter_map(trimmed)
+            .collect();
+    }
+    let visible = text.nfkc().filter(|c| !is_invisible(*c));
+    let text: String = visible.map(fold).flat_map(char::to_lowercase).collect();
+    let words = text.split(part);
+    words
+        .flat_map(|word| match word.contains(segment::needs_dictionary) {
+            true => segment::words(word).filter_map(trimmed).collect(),
+            false => Vec::from_iter(trimmed(word)),
+        })
+        .collect()
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+}
+
+/// Folds letters that people often type as others, and that Unicode does not decompose.
+fn fold(c: char) -> char {
+    match c {
+        '’' | 'ʼ' | '‘' => '\'',
+        'ı' | 'İ' => 'i',
+        'đ' | 'Đ' | 'ð' | 'Ð' => 'd',
+        'ħ' | 'Ħ' => 'h',
+        'ŧ' | 'Ŧ' => 't',
+        'ł' | 'Ł' => 'l',
+        'ø' | 'Ø' => 'o',
+        'ς' => 'σ',
+        c => c,
+    }
 }
 
 /// Handles apostrophes. In French and Italian an apostrophe ends a word (`l'adresse`). In other languages a final `'s` and all
@@ -84,17 +164,17 @@ fn split_apostrophe(language: Language, word: String) -> impl Iterator<Item = St
 }
 
 /// Restores the spelling that the stemmer expects: people often omit accents or write an umlaut as two letters.
-fn respell(language: Language, word: String) -> String {
+fn respell(language: Language, word: &str) -> String {
     let ended = |from: &str, to: &str| word.strip_suffix(from).map(|begin| format!("{begin}{to}"));
     match language {
         Language::Spanish => ended("cion", "ción").or_else(|| ended("sion", "sión")),
         Language::Portuguese => ended("cao", "ção").or_else(|| ended("coes", "ções")),
-        Language::German => return umlauts(&word),
+        Language::German => return umlauts(word),
         // English words do not need accents.
-        Language::English => return into_unaccented(word),
+        Language::English => return unaccented(word).into_owned(),
         _ => None,
     }
-    .unwrap_or(word)
+    .unwrap_or_else(|| word.to_owned())
 }
 
 /// Turns `oeffnen` into `öffnen`. In `neue` the two letters are not an umlaut because a vowel precedes them.
@@ -122,19 +202,27 @@ fn umlauts(word: &str) -> String {
     out
 }
 
-/// Removes the accents of a word.
+/// Removes the accents of a word. In other scripts than Latin, Greek and Cyrillic a mark is part of the letter, except for the
+/// vowel signs of Arabic, which are usually left out.
 fn unaccented(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         return Cow::Borrowed(word);
     }
     let mut out = String::with_capacity(word.len());
-    for letter in word.nfd().filter(|letter| !is_combining_mark(*letter)) {
+    for letter in word.nfc() {
         match letter {
             'ß' => out.push_str("ss"),
             'œ' => out.push_str("oe"),
             'æ' => out.push_str("ae"),
-            'ø' => out.push('o'),
-            'ł' => out.push('l'),
+            'þ' => out.push_str("th"),
+            '\u{300}'..='\u{36f}' | '\u{640}' | '\u{64b}'..='\u{652}' => {}
+            '\u{c0}'..='\u{52f}' | '\u{1e00}'..='\u{1fff}' => {
+                decompose_canonical(letter, |part| {
+                    if !is_combining_mark(part) {
+                        out.push(part);
+                    }
+                });
+            }
             _ => out.push(letter),
         }
     }
@@ -230,6 +318,63 @@ mod tests {
             "Wat zijn de openingstijden van de winkels?",
             "openingstijd winkel",
         );
+    }
+
+    #[test]
+    fn letters_that_people_type_as_others_are_equal() {
+        let check = |a: &str, b: &str| {
+            let [a, b] = [a, b].map(|text| terms(Language::English, text));
+            assert!(!a.is_empty());
+            assert_eq!(a, b);
+        };
+        check("KAPALI kapalı", "kapali kapali");
+        check("açık", "acik");
+        check("đặt bàn", "dat ban");
+        check("İstanbul", "istanbul");
+        check("mis\u{fb01}ts di\u{fb00}erently", "misfits differently");
+        check("ｆｕｌｌ １２", "full 12");
+        check("re\u{ad}fund pri\u{200b}ces", "refund prices");
+        check("Straße œuvre Ørsted łódź", "strasse oeuvre orsted lodz");
+        check("مُحَمَّد", "محمد");
+        check("ΟΔΟΣ", "οδος");
+        check("ｶﾞﾗｽ", "ガラス");
+    }
+
+    #[test]
+    fn marks_that_are_part_of_a_letter_stay() {
+        let check = |text: &str, expected: &[&str]| {
+            assert_eq!(terms(Language::English, text), expected);
+        };
+        check("สวัสดี", &["สวัสดี"]);
+        check("ガラス", &["ガラス"]);
+        check("दुकान", &["दुकान"]);
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_split_into_words() {
+        let check = |text: &str, wanted: &[&str]| {
+            let found = terms(Language::English, text);
+            for word in wanted {
+                assert!(found.iter().any(|term| term == word), "{word} in {found:?}");
+            }
+        };
+        check("ร้านเปิดวันเสาร์กี่โมง", &["เปิด", "เสาร์", "โมง"]);
+        check("เวลาทำการวันเสาร์", &["เสาร์"]);
+        check("土曜日の営業時間", &["営業", "時間"]);
+        check("请问营业时间是几点", &["营业", "时间"]);
+        check("ហាងបើកថ្ងៃសៅរ៍", &["ហាង", "សៅរ៍"]);
+        check("iPhone修理いくら", &["iphon", "修理"]);
+    }
+
+    #[test]
+    fn a_question_has_the_terms_of_its_own_and_of_the_usual_language() {
+        let terms = question_terms(Language::English, "wann sind die Öffnungszeiten am Samstag");
+        assert_eq!(
+            terms,
+            [vec!["offnungszeit", "offnungszeiten"], vec!["samstag"],]
+        );
+        let terms = question_terms(Language::German, "are you open on saturdays");
+        assert_eq!(terms[0], ["open"]);
     }
 
     #[test]

@@ -379,8 +379,8 @@ pub(crate) struct VectorPut {
 pub(crate) struct Search {
     /// The areas to search, each once.
     pub(crate) places: Vec<SearchArea>,
-    /// Hashes of the question's stems, each once.
-    pub(crate) stems: Vec<[u8; 16]>,
+    /// The question's stems, each once.
+    pub(crate) stems: Vec<WordStem>,
     /// The question's normalised vector.
     pub(crate) vector: Option<(EmbedderKey, Vec<f32>)>,
     /// Only content of this period; the end is exclusive.
@@ -389,7 +389,15 @@ pub(crate) struct Search {
     pub(crate) limit: usize,
 }
 
-/// The most stems of a question that count.
+/// A stem of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WordStem {
+    /// The number of the word. A word has a stem for each language in which the question may be written.
+    pub(crate) word: usize,
+    pub(crate) hash: [u8; 16],
+}
+
+/// The most words of a question that count.
 pub(crate) const STEMS: usize = 16;
 
 /// A space to search, or one group of it.

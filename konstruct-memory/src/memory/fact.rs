@@ -16,7 +16,7 @@ use super::{
     space::{self, Owner, home, space},
     unit,
 };
-use crate::seal::TenantKey;
+use crate::{analyze::language_of, seal::TenantKey};
 
 /// Stores a fact.
 pub(crate) async fn remember(
@@ -222,7 +222,12 @@ async fn unit(
             expires_at: fact.expires_at,
             before: None,
         },
-        passages: vec![unit::passage(key, language, "", &fact.text)],
+        passages: vec![unit::passage(
+            key,
+            language_of(&fact.text, language),
+            "",
+            &fact.text,
+        )],
     }))
 }
 

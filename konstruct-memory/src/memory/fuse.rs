@@ -1,12 +1,12 @@
 //! Combines lexical and semantic scores for stores that do it in memory: z-scores over the whole collection.
 
-use super::backend::STEMS;
+use super::backend::{STEMS, WordStem};
 use crate::bm25::{Collection, Posting};
 
 /// The passages of a collection that contain a stem.
 #[derive(Clone, Debug)]
 pub(crate) struct Postings<P> {
-    pub(crate) hash: [u8; 16],
+    pub(crate) stem: WordStem,
     pub(crate) passages: Vec<(P, Posting)>,
 }
 
@@ -27,19 +27,28 @@ impl Lexical {
     }
 }
 
-/// Calls back with the contribution of each of a question's stems to each passage that contains it. All stems must be passed,
-/// including those without passages. The coverage contributions of a passage that contains all stems add up to 1.
+/// Calls back with the contribution of each of a question's words to each passage that contains it. All stems must be passed,
+/// including those without passages. The coverage contributions of a passage that contains all words add up to 1.
 pub(crate) fn lexical<P: Copy>(
     size: Collection,
     mut stems: Vec<Postings<P>>,
     mut add: impl FnMut(P, Lexical),
 ) {
+    // A passage is in one language, so it contains a word by one of its stems at most.
+    stems.sort_unstable_by_key(|postings| postings.stem);
+    stems.dedup_by(|next, first| {
+        let same = next.stem.word == first.stem.word;
+        if same {
+            first.passages.append(&mut next.passages);
+        }
+        same
+    });
     let weight: f32 = stems
         .iter()
         .map(|stem| size.weight(stem.passages.len()))
         .sum();
     stems.retain(|stem| !stem.passages.is_empty());
-    stems.sort_unstable_by_key(|stem| (stem.passages.len(), stem.hash));
+    stems.sort_unstable_by_key(|postings| (postings.passages.len(), postings.stem.hash));
     stems.truncate(STEMS);
     for stem in &stems {
         let with = stem.passages.len();

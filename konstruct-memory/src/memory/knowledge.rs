@@ -17,6 +17,7 @@ use super::{
     unit,
 };
 use crate::{
+    analyze::language_of,
     chunk::{Chunk, chunks},
     extract::extract,
     seal::TenantKey,
@@ -27,6 +28,9 @@ const TITLE: usize = 200;
 const URL: usize = 2000;
 /// The most bytes of a document.
 const CONTENT: usize = 10 << 20;
+
+/// The number of passages from which a document's language is recognised.
+const LANGUAGE: usize = 10;
 
 /// One version of a document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,6 +104,9 @@ fn unit_key(key: &TenantKey, id: DocumentId) -> UnitKey {
 }
 
 fn unit(key: &TenantKey, language: Language, document: &Document, passages: &[Passage]) -> Unit {
+    let begin = passages.iter().take(LANGUAGE);
+    let begin: Vec<&str> = begin.flat_map(|it| [&*it.heading, &*it.text]).collect();
+    let language = language_of(&begin.join("\n"), language);
     Unit {
         key: unit_key(key, document.id),
         about: UnitInfo {

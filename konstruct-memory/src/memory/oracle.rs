@@ -128,8 +128,8 @@ impl Tenant {
         let mut stems: Vec<_> = search
             .stems
             .iter()
-            .map(|hash| fuse::Postings {
-                hash: *hash,
+            .map(|stem| fuse::Postings {
+                stem: *stem,
                 passages: Vec::new(),
             })
             .collect();
@@ -143,7 +143,9 @@ impl Tenant {
                     size.chunks += 1;
                     size.terms += u64::from(passage.terms);
                     for stem in &passage.stems {
-                        let wanted = stems.iter_mut().find(|wanted| wanted.hash == stem.hash);
+                        let wanted = stems
+                            .iter_mut()
+                            .find(|wanted| wanted.stem.hash == stem.hash);
                         if let Some(wanted) = wanted {
                             let posting = Posting {
                                 text: stem.text,

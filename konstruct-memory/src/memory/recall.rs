@@ -1,15 +1,15 @@
 //! Recall: what is searched, and the order of the hits.
 
-use konstruct_core::{Hit, Recall, Result, TenantId};
+use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language};
 
 use super::{
-    backend::{MemoryBackend, Plan, Search},
+    backend::{MemoryBackend, Plan, Search, WordStem},
     hits::load,
     rank::{Ranked, rank},
     settings::{Retries, settings},
     space, unit,
 };
-use crate::analyze::terms;
+use crate::{analyze::question_terms, seal::TenantKey};
 
 /// The number of passages that are re-ranked. It grows with the number of requested hits.
 const POOL: usize = 64;
@@ -43,12 +43,7 @@ pub(crate) async fn recall(
     }
     let key = backend.tenant_key(tenant).await?;
     let seen = space::visible_to(backend, &key, tenant, &query.audience).await?;
-    let mut stems: Vec<[u8; 16]> = terms(language, &query.text)
-        .iter()
-        .map(|stem| unit::stem_hash(&key, stem))
-        .collect();
-    stems.sort_unstable();
-    stems.dedup();
+    let stems = stems(&key, language, &query.text);
     let searches = query.scopes.iter().map(|(scope, limit)| Search {
         places: match limit {
             0 => Vec::new(),
@@ -64,6 +59,20 @@ pub(crate) async fn recall(
         .into_iter()
         .map(|candidates| rank(candidates, now).into_iter());
     load_hits(backend, tenant, &query, ranked.collect()).await
+}
+
+/// Returns the stems of a question.
+fn stems(key: &TenantKey, language: Language, question: &str) -> Vec<WordStem> {
+    let mut stems: Vec<WordStem> = Vec::new();
+    for (word, terms) in question_terms(language, question).into_iter().enumerate() {
+        for term in terms {
+            let hash = unit::stem_hash(key, &term);
+            if stems.iter().all(|known| known.hash != hash) {
+                stems.push(WordStem { word, hash });
+            }
+        }
+    }
+    stems
 }
 
 /// Loads the best hits of each scope in one read. Hits that were erased meanwhile are replaced by the next.

@@ -6,7 +6,7 @@ use konstruct_core::{memory::Language, turn::SpokenMessage};
 
 use super::backend::{Passage, Stem};
 use crate::{
-    analyze::{self, terms},
+    analyze::{self, language_of, terms},
     seal::TenantKey,
 };
 
@@ -55,6 +55,7 @@ pub(super) fn message(
     said: &SpokenMessage,
     before: Option<&SpokenMessage>,
 ) -> Vec<Passage> {
+    let language = language_of(&said.text, language);
     let before = before.map_or("", |before| last_words(&before.text, BEFORE_WORDS));
     parts(&said.text)
         .into_iter()

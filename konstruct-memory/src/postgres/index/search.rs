@@ -22,7 +22,7 @@ use super::{
 use crate::{
     bm25::{Collection, Posting},
     memory::{
-        backend::{SearchArea, UnitInfo, UnitKind},
+        backend::{SearchArea, UnitInfo, UnitKind, WordStem},
         fuse::{self, Distribution, Postings},
     },
 };
@@ -254,14 +254,14 @@ async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> 
     let (places, of) = (all_areas(searches), belonging(searches));
     let stems: BTreeSet<[u8; 16]> = searches
         .iter()
-        .flat_map(|search| search.stems.iter().copied())
+        .flat_map(|search| search.stems.iter().map(|stem| stem.hash))
         .collect();
     let stems: Vec<_> = stems.into_iter().collect();
     let mut all: Vec<Stems> = searches
         .iter()
         .map(|search| {
-            let postings = |hash: &[u8; 16]| Postings {
-                hash: *hash,
+            let postings = |stem: &WordStem| Postings {
+                stem: *stem,
                 passages: Vec::new(),
             };
             search.stems.iter().map(postings).collect()
@@ -290,7 +290,10 @@ async fn postings(tx: &mut TenantTx, searches: &[Search]) -> Result<Vec<Stems>> 
         let stem = usize::try_from(stem - 1).map_err(|_| corrupt())?;
         let hash = stems.get(stem).ok_or_else(corrupt)?;
         // It may belong to another search.
-        let Some(stem) = all[search].iter_mut().find(|stem| stem.hash == *hash) else {
+        let Some(stem) = all[search]
+            .iter_mut()
+            .find(|postings| postings.stem.hash == *hash)
+        else {
             continue;
         };
         stem.passages.reserve(ns.len());

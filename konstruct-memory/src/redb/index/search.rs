@@ -204,11 +204,11 @@ impl<'a> Scorer<'a> {
             size.terms += of.terms;
         }
         let mut stems = Vec::with_capacity(self.search.stems.len());
-        for hash in &self.search.stems {
+        for stem in &self.search.stems {
             let mut passages: Vec<(usize, Posting)> = Vec::new();
             for area in &self.areas {
                 let space = area.search_area.space;
-                postings::walk(snapshot, tenant, (space, hash), |number, counts| {
+                postings::walk(snapshot, tenant, (space, &stem.hash), |number, counts| {
                     let number = number as usize;
                     if area.contains(number) {
                         let posting = Posting {
@@ -221,7 +221,7 @@ impl<'a> Scorer<'a> {
                 })?;
             }
             stems.push(Postings {
-                hash: *hash,
+                stem: *stem,
                 passages,
             });
         }
