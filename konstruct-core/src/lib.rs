@@ -105,6 +105,8 @@ mod secret;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+#[cfg(feature = "text")]
+pub mod text;
 pub mod tool;
 pub mod turn;
 pub mod workforce;

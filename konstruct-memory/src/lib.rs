@@ -34,7 +34,6 @@
 //! |---|---|
 //! | `extract` | text from the bytes of a document |
 //! | `chunk` | documents into passages |
-//! | `analyze` | text into terms |
 //! | `bm25` | lexical scoring |
 //! | `memory` | the memory, written once: access control, recall, facts, summaries, forgetting; `memory/backend` is the interface of a store |
 //! | `vector` | exact vector search |
@@ -71,8 +70,6 @@
 mod extract;
 
 mod chunk;
-
-mod analyze;
 
 mod bm25;
 
@@ -124,7 +121,6 @@ pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
 pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
-    analyze::terms,
     chunk::{Chunk, chunks},
     extract::extract,
     memory::read_document,

@@ -1,4 +1,4 @@
-//! Measures how well a memory finds messages in long chats: BEAM, LoCoMo or LongMemEval.
+//! Measures how well a memory finds messages in long chats (BEAM, LoCoMo or LongMemEval), or passages in many languages.
 //!
 //! Each chat is a conversation of its own tenant, written through a real store. Ends with a row for each retriever.
 
@@ -9,7 +9,7 @@ use std::{env, fs, path::PathBuf, sync::Arc};
 use clap::Parser;
 use konstruct_benches::{
     Failed,
-    recall::{Dataset, Row, feed, measure},
+    recall::{Dataset, Row, feed, languages, measure},
     store::{Kind, Store},
 };
 use konstruct_core::{Embedder, Secret};
@@ -19,7 +19,7 @@ use konstruct_memory::StaticEmbedder;
 /// Measures how well a memory finds messages.
 #[derive(Parser)]
 struct Arguments {
-    /// File of BEAM, LoCoMo or LongMemEval.
+    /// File of BEAM, LoCoMo or LongMemEval, or a folder with files of passages and questions for each language.
     file: PathBuf,
     /// Store.
     #[arg(long, value_enum, default_value_t = Kind::Redb)]
@@ -44,6 +44,16 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
+    let mut retrievers: Vec<(&str, Option<Arc<dyn Embedder>>)> = vec![
+        ("lexical", None),
+        ("static", Some(Arc::new(StaticEmbedder::new()))),
+    ];
+    if let Some(name) = &arguments.embedder {
+        retrievers.push((name, Some(configured(name, &arguments).await?)));
+    }
+    if arguments.file.is_dir() {
+        return many_languages(&arguments, retrievers).await;
+    }
     let dataset = Dataset::read(&fs::read(&arguments.file)?)?;
     if dataset.pinned == Some(false) {
         println!(
@@ -62,13 +72,6 @@ async fn main() -> Result<(), Failed> {
         dataset.name,
         chats.len()
     );
-    let mut retrievers: Vec<(&str, Option<Arc<dyn Embedder>>)> = vec![
-        ("lexical", None),
-        ("static", Some(Arc::new(StaticEmbedder::new()))),
-    ];
-    if let Some(name) = &arguments.embedder {
-        retrievers.push((name, Some(configured(name, &arguments).await?)));
-    }
     for (name, embedder) in retrievers {
         let mut row = Row::new(name);
         let store = Store::open(arguments.store, embedder).await?;
@@ -79,6 +82,27 @@ async fn main() -> Result<(), Failed> {
         }
         store.close().await?;
         println!("{row}");
+    }
+    Ok(())
+}
+
+/// Prints a row for each language, and the sum of those other than English.
+async fn many_languages(
+    arguments: &Arguments,
+    retrievers: Vec<(&str, Option<Arc<dyn Embedder>>)>,
+) -> Result<(), Failed> {
+    for (name, embedder) in retrievers {
+        let store = Store::open(arguments.store, embedder).await?;
+        let rows = languages(&arguments.file, &*store.memory).await?;
+        store.close().await?;
+        for row in &rows {
+            println!("  {}: {} of {}", row.language, row.right, row.questions);
+        }
+        let others = rows.iter().filter(|row| row.language != "en");
+        let (right, questions) = others.fold((0, 0), |(right, questions), row| {
+            (right + row.right, questions + row.questions)
+        });
+        println!("retriever={name} questions={questions} right@1={right}");
     }
     Ok(())
 }

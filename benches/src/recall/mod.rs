@@ -3,6 +3,7 @@
 mod beam;
 mod chat;
 mod feed;
+mod languages;
 mod locomo;
 mod longmemeval;
 mod measure;
@@ -10,5 +11,6 @@ mod measure;
 pub use self::{
     chat::{Chat, Dataset, Question, Speaker, Turn},
     feed::{StoredChat, feed},
+    languages::{LanguageRow, languages},
     measure::{Row, measure},
 };

@@ -1,7 +1,7 @@
 //! Comma-separated values: each row is a passage.
 
 use super::Section;
-use crate::analyze::word_count;
+use super::word_count;
 
 /// The most words of a first cell that is used as a title.
 const TITLE: usize = 16;

@@ -78,12 +78,16 @@ struct Section {
     paragraphs: Vec<String>,
 }
 
+/// Counts the words of a text.
+fn word_count(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::{part::LONGEST, *};
-    use crate::analyze::word_count;
 
     fn check(format: DocumentFormat, text: &str, expected: &[(&str, &str)]) {
         let chunks = chunks(format, text);

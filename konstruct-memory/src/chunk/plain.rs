@@ -1,7 +1,7 @@
 //! Plain text.
 
 use super::Section;
-use crate::analyze::word_count;
+use super::word_count;
 
 /// Returns a section for each paragraph. A short line that is a question or ends with a colon is the heading of the text below
 /// it.

@@ -7,6 +7,7 @@ use konstruct_core::{
         Fact, Facts, Language, NewFact, Quote, Scope,
         rules::{Ground, grounded},
     },
+    text::language_of,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     space::{self, Owner, home, space},
     unit,
 };
-use crate::{analyze::language_of, seal::TenantKey};
+use crate::seal::TenantKey;
 
 /// Stores a fact.
 pub(crate) async fn remember(

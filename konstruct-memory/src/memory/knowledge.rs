@@ -3,6 +3,7 @@
 use konstruct_core::{
     Document, DocumentId, Error, Hit, NewDocument, Result, TenantId,
     memory::{Language, SaidBy, Source, Unanswered},
+    text::language_of,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,6 @@ use super::{
     unit,
 };
 use crate::{
-    analyze::language_of,
     chunk::{Chunk, chunks},
     extract::extract,
     seal::TenantKey,

@@ -1,6 +1,6 @@
 //! Recall: what is searched, and the order of the hits.
 
-use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language};
+use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language, text::question_terms};
 
 use super::{
     backend::{MemoryBackend, Plan, Search, WordStem},
@@ -9,7 +9,7 @@ use super::{
     settings::{Retries, settings},
     space, unit,
 };
-use crate::{analyze::question_terms, seal::TenantKey};
+use crate::seal::TenantKey;
 
 /// The number of passages that are re-ranked. It grows with the number of requested hits.
 const POOL: usize = 64;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use konstruct_core::{memory::Language, turn::SpokenMessage};
+use konstruct_core::{
+    memory::Language,
+    text::{language_of, terms},
+    turn::SpokenMessage,
+};
 
 use super::backend::{Passage, Stem};
-use crate::{
-    analyze::{self, language_of, terms},
-    seal::TenantKey,
-};
+use crate::seal::TenantKey;
 
 /// Longer messages are split into passages of about this many words, so that a detail is not lost in a long reply.
 const PASSAGE_WORDS: usize = 80;
@@ -18,12 +19,12 @@ const BEFORE_WORDS: usize = 80;
 /// Analyses a text under a heading.
 pub(super) fn passage(key: &TenantKey, language: Language, heading: &str, text: &str) -> Passage {
     let (heading, text) = (terms(language, heading), terms(language, text));
-    let count = heading.len() + text.len();
+    let length = heading.len() + text.len();
     let mut counts: HashMap<String, (u32, u32)> = HashMap::new();
-    for (stem, n) in analyze::count(text) {
+    for (stem, n) in count(text) {
         counts.entry(stem).or_default().0 = n;
     }
-    for (stem, n) in analyze::count(heading) {
+    for (stem, n) in count(heading) {
         counts.entry(stem).or_default().1 = n;
     }
     let mut stems: Vec<Stem> = counts
@@ -37,9 +38,18 @@ pub(super) fn passage(key: &TenantKey, language: Language, heading: &str, text: 
     stems.sort_unstable_by_key(|stem| stem.hash);
     Passage {
         stems,
-        terms: u16::try_from(count).unwrap_or(u16::MAX),
+        terms: u16::try_from(length).unwrap_or(u16::MAX),
         vector: None,
     }
+}
+
+/// Counts each term.
+fn count(terms: Vec<String>) -> HashMap<String, u32> {
+    let mut counts = HashMap::new();
+    for term in terms {
+        *counts.entry(term).or_insert(0) += 1;
+    }
+    counts
 }
 
 /// Returns the hash under which a stem is indexed.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use konstruct_core::text::terms;
 use konstruct_core::{
     AccountId, Audience, ChannelKind, Clock as _, ConversationRef, Depth, Document, DocumentFormat,
     Employee, Erase, Hit, Inbound, MemoryStore as _, NewDocument, PersonId, Recall, Result,
@@ -21,7 +22,7 @@ use konstruct_core::{
         message,
     },
 };
-use konstruct_memory::{Oracle, terms};
+use konstruct_memory::Oracle;
 use tokio::{sync::Notify, time::timeout};
 
 /// A search that does not split documents, and finds passages that share a word with the question.

@@ -1,23 +1,21 @@
-//! Turns text into terms: lower-case words without stop words, stemmed, without accents.
+//! Text analysis: turns text into terms (lower-case words without stop words, stemmed, without accents), and recognises its
+//! language. Needs the feature `text`.
 
 mod language;
 mod segment;
 mod stop;
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
-use konstruct_core::memory::Language;
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::{
     UnicodeNormalization as _,
     char::{decompose_canonical, is_combining_mark},
 };
 
-pub(crate) use self::language::language_of;
-use self::{
-    language::{probable_language, question_language},
-    stop::is_stop_word,
-};
+pub use self::language::{language_of, question_language};
+use self::{language::probable_language, stop::is_stop_word};
+use crate::memory::Language;
 
 fn algorithm(language: Language) -> Algorithm {
     match language {
@@ -37,7 +35,7 @@ fn algorithm(language: Language) -> Algorithm {
 ///
 /// ```
 /// use konstruct_core::memory::Language;
-/// use konstruct_memory::terms;
+/// use konstruct_core::text::terms;
 ///
 /// assert_eq!(terms(Language::English, "Hi! When are you OPENING on Saturdays?"), ["open", "saturday"]);
 /// assert_eq!(terms(Language::German, "die Öffnungszeiten"), ["offnungszeit"]);
@@ -55,7 +53,7 @@ pub fn terms(language: Language, text: &str) -> Vec<String> {
 
 /// Splits a question into words, each with its terms: in the question's language, if it can be recognised, and in `usual`. A
 /// document in either of them is found.
-pub(crate) fn question_terms(usual: Language, question: &str) -> Vec<Vec<String>> {
+pub fn question_terms(usual: Language, question: &str) -> Vec<Vec<String>> {
     let spoken = Analyzer::new(question_language(question, usual));
     let probable = Analyzer::new(probable_language(question).unwrap_or(usual));
     let usual = Analyzer::new(usual);
@@ -92,15 +90,6 @@ impl Analyzer {
         let stop = is_stop_word(self.language, &unaccented(&word));
         (!stop).then(|| into_unaccented(self.stemmer.stem(&word).into_owned()))
     }
-}
-
-/// Counts each term.
-pub(crate) fn count(terms: Vec<String>) -> HashMap<String, u32> {
-    let mut counts = HashMap::new();
-    for term in terms {
-        *counts.entry(term).or_insert(0) += 1;
-    }
-    counts
 }
 
 /// Splits text into lower-case words of letters and digits, with apostrophes inside a word kept. Unicode's compatible forms are
@@ -235,11 +224,6 @@ fn into_unaccented(word: String) -> String {
         return word;
     }
     unaccented(&word).into_owned()
-}
-
-/// Counts the words of a text.
-pub(crate) fn word_count(text: &str) -> usize {
-    text.split_whitespace().count()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Recognises the language of a text.
 
-use konstruct_core::memory::Language;
+use crate::memory::Language;
 use whichlang::{Lang, detect_language};
 
 /// The fewest words of a stored text for which the recognised language is believed. A wrong one hides the text.
@@ -11,12 +11,12 @@ const QUESTION_WORDS: usize = 3;
 const LONGEST: usize = 4 << 10;
 
 /// Returns the language of a stored text. `usual` is returned for a few words, and for a language without a stemmer.
-pub(crate) fn language_of(text: &str, usual: Language) -> Language {
+pub fn language_of(text: &str, usual: Language) -> Language {
     recognised(text, WORDS).unwrap_or(usual)
 }
 
 /// Returns the language of a question.
-pub(super) fn question_language(question: &str, usual: Language) -> Language {
+pub fn question_language(question: &str, usual: Language) -> Language {
     recognised(question, QUESTION_WORDS).unwrap_or(usual)
 }
 

@@ -1,6 +1,6 @@
 //! Stop words, including the small talk around a question. They are stored without accents, sorted.
 
-use konstruct_core::memory::Language;
+use crate::memory::Language;
 
 /// Returns whether a word without accents is a stop word.
 pub(super) fn is_stop_word(language: Language, word: &str) -> bool {
