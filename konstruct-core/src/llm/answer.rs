@@ -4,7 +4,7 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{BlockKind, Finish, ModelEvent, ModelStream, Part, ToolCall};
-use crate::{Error, ErrorKind, Result, money::Usage};
+use crate::{Error, ErrorKind, Result, money::Usage, outgoing::Choices};
 
 /// A complete answer of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,14 @@ impl ModelAnswer {
                 }
             })
             .collect()
+    }
+
+    /// Returns the options that the answer offers.
+    pub fn choices(&self) -> Option<&Choices> {
+        self.parts.iter().rev().find_map(|part| match part {
+            Part::Choices(choices) => Some(choices),
+            _ => None,
+        })
     }
 
     /// Returns whether the answer contains nothing for a person or a tool: no tool call, and no text except white space and
@@ -109,6 +117,7 @@ impl Collector {
                         name,
                         arguments: String::new(),
                     })),
+                    BlockKind::Choices(choices) => Some(Part::Choices(choices)),
                     BlockKind::Other(_) => None,
                 };
                 self.blocks.push((index, part));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::money::Usage;
+use crate::{money::Usage, outgoing::Choices};
 
 /// An event of a model's stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,8 @@ pub enum BlockKind {
         /// The tool's name.
         name: String,
     },
+    /// Options that are offered with the text. The last of an answer count.
+    Choices(Choices),
     /// An unknown kind of block, by the provider's name.
     Other(String),
 }

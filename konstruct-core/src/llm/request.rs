@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Ability, Media, ModelInfo};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, outgoing::Choices};
 
 /// A request to a model.
 ///
@@ -322,6 +322,8 @@ pub enum Part {
     Audio(Media),
     /// A tool call of the model.
     ToolCall(ToolCall),
+    /// Options that the model offers with its text.
+    Choices(Choices),
     /// The result of a tool call.
     ToolResult {
         /// The call's id.

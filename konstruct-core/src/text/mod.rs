@@ -51,9 +51,32 @@ pub fn terms(language: Language, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Splits a question into words, each with its terms: in the question's language, if it can be recognised, and in `usual`. A
+/// A word of a text that is not a stop word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Word {
+    /// The word in lower case.
+    pub text: String,
+    /// Its term in each language in which the text may be written.
+    pub terms: Vec<String>,
+}
+
+/// Splits a text into the words from which [`terms`] makes its terms.
+pub fn words_of(language: Language, text: &str) -> Vec<Word> {
+    let analyzer = Analyzer::new(language);
+    let words = words(text).into_iter();
+    words
+        .flat_map(|word| split_apostrophe(language, word))
+        .filter_map(|text| {
+            let terms = vec![analyzer.term(&text)?];
+            Some(Word { text, terms })
+        })
+        .collect()
+}
+
+/// Splits a question into words, each with its terms in the question's language, if it can be recognised, and in `usual`. A
 /// document in either of them is found.
-pub fn question_terms(usual: Language, question: &str) -> Vec<Vec<String>> {
+pub fn question_words(usual: Language, question: &str) -> Vec<Word> {
     let spoken = Analyzer::new(question_language(question, usual));
     let probable = Analyzer::new(probable_language(question).unwrap_or(usual));
     let usual = Analyzer::new(usual);
@@ -61,11 +84,11 @@ pub fn question_terms(usual: Language, question: &str) -> Vec<Vec<String>> {
     words
         .flat_map(|word| split_apostrophe(spoken.language, word))
         .filter(|word| spoken.term(word).is_some())
-        .map(|word| {
-            let terms = [&probable, &usual].map(|it| it.term(&word));
+        .map(|text| {
+            let terms = [&probable, &usual].map(|it| it.term(&text));
             let mut terms: Vec<String> = terms.into_iter().flatten().collect();
             terms.dedup();
-            terms
+            Word { text, terms }
         })
         .collect()
 }
@@ -352,13 +375,17 @@ mod tests {
 
     #[test]
     fn a_question_has_the_terms_of_its_own_and_of_the_usual_language() {
-        let terms = question_terms(Language::English, "wann sind die Öffnungszeiten am Samstag");
+        let terms = |usual, question| -> Vec<Vec<String>> {
+            let words = question_words(usual, question).into_iter();
+            words.map(|word| word.terms).collect()
+        };
+        let found = terms(Language::English, "wann sind die Öffnungszeiten am Samstag");
         assert_eq!(
-            terms,
+            found,
             [vec!["offnungszeit", "offnungszeiten"], vec!["samstag"],]
         );
-        let terms = question_terms(Language::German, "are you open on saturdays");
-        assert_eq!(terms[0], ["open"]);
+        let found = terms(Language::German, "are you open on saturdays");
+        assert_eq!(found[0], ["open"]);
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! The offline backend: it answers by quoting, or replies that it does not know.
+//! The offline backend: it answers by quoting, offers what may be meant, or replies that it does not know.
 //!
-//! No model runs; [`choose`] works with words only. `words` makes a question and a passage comparable, `choose` scores how much
-//! of the question a passage covers, `quote` selects the sentences, and `small_talk` tells small talk from a question.
+//! No model runs. `assess` judges the passages by their words and, with an [`Embedder`](konstruct_core::Embedder), by their
+//! meaning; `quote` selects the sentences, `talk` tells small talk from a question, and `phrases` contains what it says in seven
+//! languages.
 
+mod assess;
 mod backend;
-mod choose;
+mod phrases;
 mod quote;
-mod small_talk;
-mod words;
+mod talk;
 
 pub use self::{
+    assess::{Assessment, Candidate},
     backend::Extract,
-    choose::{Choice, THRESHOLD, choose},
-    words::expand,
 };

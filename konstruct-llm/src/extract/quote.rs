@@ -1,6 +1,6 @@
 //! Selects the sentences of a passage that answer a question.
 
-use super::words::{Term, likeness, terms};
+use konstruct_core::{memory::Language, text::terms};
 
 /// The maximum length of a passage that is quoted whole.
 const SHORT: usize = 420;
@@ -8,7 +8,8 @@ const SHORT: usize = 420;
 const SENTENCES: usize = 3;
 
 /// Quotes a short passage whole; of a long one, the best sentence and its neighbours that also match the question.
-pub(super) fn quote(asked: &[Term], text: &str) -> String {
+pub(super) fn quote(language: Language, question: &str, text: &str) -> String {
+    let asked = terms(language, question);
     let text = text.trim();
     let sentences = sentences(text);
     if text.len() <= SHORT || sentences.len() <= SENTENCES {
@@ -16,7 +17,7 @@ pub(super) fn quote(asked: &[Term], text: &str) -> String {
     }
     let scores: Vec<f32> = sentences
         .iter()
-        .map(|sentence| score(asked, sentence))
+        .map(|sentence| score(language, &asked, sentence))
         .collect();
     // The first of equals, because a passage starts with its main point.
     let best = (0..scores.len())
@@ -39,18 +40,15 @@ pub(super) fn quote(asked: &[Term], text: &str) -> String {
     sentences[from..=to].join(" ")
 }
 
-fn score(asked: &[Term], sentence: &str) -> f32 {
-    let own = terms(sentence);
-    let best = |term: &Term| {
-        own.iter()
-            .map(|own| likeness(term, own))
-            .fold(0.0, f32::max)
-    };
-    asked.iter().map(|term| term.weight * best(term)).sum()
+/// Returns the share of the question's terms in a sentence.
+fn score(language: Language, asked: &[String], sentence: &str) -> f32 {
+    let own = terms(language, sentence);
+    let found = asked.iter().filter(|term| own.contains(term)).count();
+    found as f32 / asked.len().max(1) as f32
 }
 
 /// Splits a text at line ends, and after `.`, `!` or `?` where a capital or a digit follows.
-fn sentences(text: &str) -> Vec<&str> {
+pub(super) fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     for line in text.lines() {
         let mut from = 0;
@@ -77,7 +75,7 @@ mod tests {
         let filler =
             "The workshop is behind the shop and full of tools that we are proud of. ".repeat(8);
         let text = format!("{filler}A puncture costs 15 euros. {filler}");
-        let quoted = quote(&terms("What does a puncture cost?"), &text);
+        let quoted = quote(Language::English, "What does a puncture cost?", &text);
         assert!(quoted.contains("A puncture costs 15 euros."), "{quoted}");
         assert!(quoted.len() < 300, "{quoted}");
     }

@@ -1,6 +1,6 @@
 //! Recall: what is searched, and the order of the hits.
 
-use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language, text::question_terms};
+use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language, text::question_words};
 
 use super::{
     backend::{MemoryBackend, Plan, Search, WordStem},
@@ -64,8 +64,8 @@ pub(crate) async fn recall(
 /// Returns the stems of a question.
 fn stems(key: &TenantKey, language: Language, question: &str) -> Vec<WordStem> {
     let mut stems: Vec<WordStem> = Vec::new();
-    for (word, terms) in question_terms(language, question).into_iter().enumerate() {
-        for term in terms {
+    for (word, of) in question_words(language, question).into_iter().enumerate() {
+        for term in of.terms {
             let hash = unit::stem_hash(key, &term);
             if stems.iter().all(|known| known.hash != hash) {
                 stems.push(WordStem { word, hash });

@@ -56,7 +56,13 @@ impl Run<'_> {
             ReplySource::Proactive => {
                 return Ok(self.state.proactive().map(|(outgoing, _)| outgoing.clone()));
             }
-            ReplySource::Answer => self.state.answer(),
+            ReplySource::Answer => {
+                let outgoing = Outgoing::markdown(self.state.answer().trim());
+                return Ok(Some(match self.state.choices() {
+                    Some(choices) => outgoing.with_choices(choices.clone()),
+                    None => outgoing,
+                }));
+            }
             ReplySource::Fixed(FallbackReason::Closed) => employee
                 .hours
                 .as_ref()

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Employee, Error, ErrorKind, Outgoing, PersonId, Result, Timestamp, TurnId,
     llm::{Finish, ModelAnswer, ToolCall},
+    outgoing::Choices,
     tool::Effect,
 };
 
@@ -332,6 +333,11 @@ impl State {
         }
         let rounds = self.rounds[from..].iter();
         rounds.map(|round| round.answer.text()).collect()
+    }
+
+    /// Returns the options that the model's answer offers.
+    pub(crate) fn choices(&self) -> Option<&Choices> {
+        self.rounds.last()?.answer.choices()
     }
 
     /// Counts how many of the last rounds match.
