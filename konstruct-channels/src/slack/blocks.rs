@@ -154,6 +154,9 @@ impl<'a> Lines<'a> {
             let blocks = message.items("message.blocks").iter();
             blocks.for_each(|it| self.block(it, 0));
         }
+        for path in ["preview.title.text", "preview.subtitle.text", "list.title"] {
+            self.mrkdwn(&part.text(path).unwrap_or_default());
+        }
         if self.text.len() == before {
             self.mrkdwn(&part.text("fallback").unwrap_or_default());
         }

@@ -113,8 +113,12 @@ fn labels(action: &Value) -> Option<String> {
 fn quoted(payload: &Value, kind: &str) -> Option<Quoted> {
     let message = payload.first(&["container.message_ts", "message.ts", "message_ts"])?;
     let author = payload.first(&["message.user", "message.bot_id"]);
-    let shortcut = kind == "message_action";
-    let text = shortcut.then(|| event::content(payload.at("message"), &[]).text);
+    let text = (kind == "message_action").then(|| {
+        let content = event::content(payload.at("message"), &[]);
+        let files = content.attachments.into_iter().filter_map(|it| it.name);
+        let parts: Vec<_> = [content.text].into_iter().chain(files).collect();
+        parts.join("\n").trim().to_owned()
+    });
     let text = text.filter(|text| !text.is_empty());
     Some(Quoted::new(message).by(author).with_text(text))
 }

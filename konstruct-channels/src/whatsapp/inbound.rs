@@ -5,7 +5,7 @@
 
 use konstruct_core::{
     AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
-    message::{Actor, ActorKind, Body, IdKind, Lifecycle, ProviderError},
+    message::{Actor, ActorKind, Body, ConversationKind, IdKind, Lifecycle, ProviderError},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -147,7 +147,10 @@ impl<'a> Change<'a> {
                         .unwrap_or_default(),
                 }
             }),
-            "group_participants_update" => events.push(self.lifecycle(Lifecycle::Membership)),
+            "group_participants_update" => self.each("groups", events, |_| Lifecycle::Membership),
+            field if field.starts_with("group_") && wire::FIELDS.contains(&field) => {
+                self.each("groups", events, |_| Lifecycle::Other(field.to_owned()));
+            }
             "account_update" => events.push(self.lifecycle(self.account_update())),
             // Some message changes lack the name of the field.
             "" if events.len() > before => {}
@@ -198,7 +201,7 @@ impl<'a> Change<'a> {
         Some(Lifecycle::Restricted { until })
     }
 
-    /// Adds one event for each item of a list that names a person.
+    /// Adds one event for each item of a list that names a person or a group.
     fn each(&self, list: &str, events: &mut Vec<Inbound>, change: impl Fn(&Value) -> Lifecycle) {
         let items = self.value.items(list);
         if items.is_empty() {
@@ -214,12 +217,21 @@ impl<'a> Change<'a> {
                     &["user_id", "user_id.previous", "from_user_id"],
                 )
             };
+            let group = item.text("group_id").map(|id| ConversationRef {
+                kind: ConversationKind::Group,
+                ..ConversationRef::direct(id)
+            });
+            let sender = match group {
+                Some(_) => Actor::default(),
+                None => sender,
+            };
+            let place = group.or_else(|| sender.id().map(ConversationRef::direct));
             let event = self.lifecycle(change(item));
             let (id, time) = (format!("{}/{index}", event.id), event.occurred_at);
             events.push(
                 event
                     .with_id(id)
-                    .in_conversation(sender.id().map(ConversationRef::direct))
+                    .in_conversation(place)
                     .at(wire::timestamp(item, "timestamp").unwrap_or(time))
                     .sent_by(sender),
             );

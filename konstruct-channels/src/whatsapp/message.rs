@@ -393,25 +393,31 @@ fn location(part: &Value) -> String {
     named.chain(point).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns what a contact card says, separated by commas.
 fn contact(card: &Value) -> String {
-    let phones = card
-        .items("phones")
-        .iter()
-        .filter_map(|phone| phone.first(&["phone", "wa_id"]));
-    let mails = card
-        .items("emails")
-        .iter()
-        .filter_map(|mail| mail.text("email"));
+    let each = |list: &str, paths: &[&str]| -> Vec<String> {
+        let items = card.items(list).iter();
+        items.filter_map(|item| item.first(paths)).collect()
+    };
     let name = card.first(&["name.formatted_name", "name.first_name", "org.company"]);
-    let company = card
-        .text("org.company")
-        .filter(|company| name.as_ref() != Some(company));
-    name.into_iter()
-        .chain(company)
-        .chain(phones)
-        .chain(mails)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let job = ["org.company", "org.department", "org.title"];
+    let job = job.iter().filter_map(|path| card.text(path));
+    let job = job.filter(|text| name.as_ref() != Some(text)).collect();
+    let addresses = card.items("addresses").iter().map(|address| {
+        let parts = ["street", "zip", "city", "state", "country"];
+        let parts = parts.iter().filter_map(|path| address.text(path));
+        parts.collect::<Vec<_>>().join(" ")
+    });
+    let all = [
+        name.clone().into_iter().collect(),
+        job,
+        each("phones", &["phone", "wa_id"]),
+        each("emails", &["email"]),
+        addresses.filter(|address| !address.is_empty()).collect(),
+        each("urls", &["url"]),
+        card.text("birthday").into_iter().collect::<Vec<_>>(),
+    ];
+    all.concat().join(", ")
 }
 
 fn goods(part: &Value) -> String {
