@@ -1,7 +1,7 @@
 //! Renders the input of a turn for the model: the words of the person, preceded by what the channel reports about them.
 //!
-//! The reports are lines in brackets, written by us. In a person's words a bracket that begins a line is escaped, and what such a
-//! report repeats of a person stands in quotation marks on one line, so that nobody can forge a report.
+//! The reports are lines in brackets, written by us. In a person's words a bracket that begins a line is escaped. Words of a person
+//! inside a report are quoted on one line. So nobody can forge a report.
 
 use std::borrow::Cow;
 
@@ -241,8 +241,6 @@ fn change_line(event: &Inbound, change: &Lifecycle) -> Option<String> {
                 seconds.unwrap_or_default()
             )
         }
-        // The line about what is viewed follows.
-        Lifecycle::Viewing if !event.viewing.is_empty() => return None,
         _ => return None,
     })
 }
