@@ -14,41 +14,55 @@ pub(super) struct Form {
     pub(super) answers: Option<String>,
 }
 
-/// Reads a form; an empty one if the payload is not a submission.
+/// Reads a submitted form, or the inputs of the message whose button was pressed. It is empty if there are none.
 pub(super) fn read(payload: &Value, action: &Value) -> Form {
-    let mut lines = Vec::new();
-    if let Some(fields) = action.at("submission").as_object() {
+    let lines = match payload.text("type").as_deref() {
+        Some("view_submission") => {
+            let inputs = (
+                payload.at("view.state.values"),
+                payload.items("view.blocks"),
+            );
+            answers(inputs, &Value::Null)
+        }
+        Some("block_actions") => {
+            let inputs = (payload.at("state.values"), payload.items("message.blocks"));
+            answers(inputs, action)
+        }
         // A dialog of the older format reports only the names of its fields.
-        for (name, value) in fields {
-            lines.extend(scalar(value).map(|value| format!("{name}: {value}")));
+        _ => {
+            let fields = action.at("submission").as_object();
+            let line =
+                |(name, value): (&String, &Value)| Some(format!("{name}: {}", scalar(value)?));
+            fields.into_iter().flatten().filter_map(line).collect()
         }
-    } else if payload.text("type").as_deref() == Some("view_submission") {
-        let blocks = payload.items("view.blocks");
-        let position = |id: &str| {
-            let mut ids = blocks.iter().map(|block| block.text("block_id"));
-            ids.position(|block| block.as_deref() == Some(id))
-        };
-        let values = payload.at("view.state.values").as_object();
-        let mut values: Vec<_> = values.into_iter().flatten().collect();
-        values.sort_by_key(|(block, _)| position(block));
-        for (block, state) in values {
-            let label = label(payload, block).unwrap_or_else(|| block.clone());
-            let elements = state.as_object().into_iter().flatten();
-            let answers = elements.filter_map(|(_, element)| answer(element));
-            lines.extend(answers.map(|answer| format!("{label}: {answer}")));
-        }
-    }
+    };
     Form {
         title: payload.text("view.title.text"),
         answers: (!lines.is_empty()).then(|| lines.join("\n")),
     }
 }
 
-/// Returns the label of the input block.
-fn label(payload: &Value, block: &str) -> Option<String> {
-    let blocks = payload.items("view.blocks").iter();
-    let mut same = blocks.filter(|it| it.text("block_id").as_deref() == Some(block));
-    same.find_map(|block| block.first(&["label.text", "text.text"]))
+/// Returns the answers in the order of their blocks, without that of the pressed element.
+fn answers((values, blocks): (&Value, &[Value]), pressed: &Value) -> Vec<String> {
+    let position = |id: &str| {
+        let mut ids = blocks.iter().map(|block| block.text("block_id"));
+        ids.position(|block| block.as_deref() == Some(id))
+    };
+    let mut values: Vec<_> = values.as_object().into_iter().flatten().collect();
+    values.sort_by_key(|(id, _)| position(id));
+    let mut lines = Vec::new();
+    for (id, elements) in values {
+        let block = position(id).map_or(&Value::Null, |at| &blocks[at]);
+        let label = block.first(&["label.text", "text.text"]);
+        let label = label.unwrap_or_else(|| id.clone());
+        for (name, element) in elements.as_object().into_iter().flatten() {
+            let own = pressed.text("block_id").as_ref() == Some(id)
+                && pressed.text("action_id").as_ref() == Some(name);
+            let answer = answer(element).filter(|_| !own);
+            lines.extend(answer.map(|answer| format!("{label}: {answer}")));
+        }
+    }
+    lines
 }
 
 /// Returns the answer in an element: a text, or the title of each selected option.

@@ -82,7 +82,9 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
     };
     let title = action.first(&["selected_option.text.text", "text.text"]);
     let title = title.or_else(|| labels(action));
-    let label = title.map(|title| text::read(&title, &[])).or(form.answers);
+    let title = title.map(|title| text::read(&title, &[]));
+    let label: Vec<_> = title.into_iter().chain(form.answers).collect();
+    let label = (!label.is_empty()).then(|| label.join("\n"));
     let description = action
         .text("selected_option.description.text")
         .or(form.title);

@@ -25,7 +25,11 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
     } else {
         (&["from"], &["from_user_id"])
     };
-    let person = change.person(message, phone, user);
+    let mut person = change.person(message, phone, user);
+    let system = message.at("system");
+    if system.is_object() {
+        person.ids = identities(message, system);
+    }
     let group = message.text("group_id");
     let conversation = match (&group, person.id()) {
         (Some(group), _) => Some(ConversationRef {
@@ -36,10 +40,6 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         (None, None) => None,
     };
     let mut sender = person;
-    let system = message.at("system");
-    if system.is_object() {
-        sender.ids = identities(message, system);
-    }
     if echo {
         let own = message
             .text("from")

@@ -339,6 +339,15 @@ fn a_slack_interaction_is_shown() {
         ),
         "[used \"ask_ava\" on the message \"The bike (https://a.example) is late\" of \"U2\"]"
     );
+    // The button of a message with inputs.
+    let inputs = json!({"type": "block_actions", "container": {"message_ts": "1.2", "channel_id": "D1"},
+        "message": {"ts": "1.2", "blocks": [{"block_id": "b", "label": {"text": "Your name"}}]},
+        "state": {"values": {"b": {"x": {"value": "Kim"}}, "c": {"ok": {"selected_option": null}}}},
+        "actions": [{"block_id": "c", "action_id": "ok", "text": {"text": "Send"}, "value": "1"}]});
+    assert_eq!(
+        interaction(inputs, &quotes),
+        "[pressed a button or list entry of your message \"Which size?\"]\nSend\nYour name: Kim"
+    );
     let form = json!({"type": "view_submission", "channel": null, "view": {"type": "modal", "title": {"type": "plain_text", "text": "Feedback"},
         "blocks": [
             {"type": "input", "block_id": "z", "label": {"type": "plain_text", "text": "Rating"}},

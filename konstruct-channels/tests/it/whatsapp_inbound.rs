@@ -634,6 +634,7 @@ fn a_changed_identity_names_all_ids() {
         assert_eq!(event.body, Body::Lifecycle { change });
         let all: Vec<_> = event.sender.ids.iter().map(|(_, id)| id.as_str()).collect();
         assert_eq!(all, ids);
+        assert_eq!(event.conversation.expect("a place").id, ids[0]);
     };
     check(
         json!({"from": "1650", "system": {"type": "user_changed_number", "wa_id": "1219"}}),

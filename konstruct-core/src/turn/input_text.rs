@@ -101,7 +101,7 @@ fn reports(event: &Inbound, quote: Option<&Quote>, many: bool) -> Vec<String> {
     let mut lines = Vec::new();
     match &event.body {
         Body::Action { action, value, .. } => lines.push(action_line(event, action, value, quote)),
-        Body::Lifecycle { change } => lines.extend(change_line(event, change)),
+        Body::Lifecycle { change } => lines.extend(change_line(change)),
         Body::Unsupported { kind, .. } if event.sender.kind == ActorKind::Human => {
             let kind = quoted(kind);
             lines.push(format!(
@@ -205,7 +205,7 @@ fn action_line(event: &Inbound, action: &str, value: &str, quote: Option<&Quote>
     format!("[pressed a button or list entry{}{described}]", of("of"))
 }
 
-fn change_line(event: &Inbound, change: &Lifecycle) -> Option<String> {
+fn change_line(change: &Lifecycle) -> Option<String> {
     Some(match change {
         Lifecycle::Consent { category, granted } => {
             let category = quoted(category);
