@@ -126,7 +126,7 @@ pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
     analyze::terms,
     chunk::{Chunk, chunks},
-    extract::extract,
+    extract::{Extracted, Warning, extract},
     memory::read_document,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},
