@@ -107,6 +107,9 @@ fn format_of(path: &Path) -> Option<DocumentFormat> {
     let ending = path.extension()?.to_str()?.to_lowercase();
     Some(match ending.as_str() {
         "pdf" => DocumentFormat::Pdf,
+        "docx" => DocumentFormat::Docx,
+        "xlsx" => DocumentFormat::Xlsx,
+        "ods" => DocumentFormat::Ods,
         "html" | "htm" => DocumentFormat::Html,
         "md" => DocumentFormat::Markdown,
         "csv" => DocumentFormat::Csv,

@@ -2,8 +2,11 @@
 
 mod faq;
 mod html;
+#[cfg(feature = "office")]
+mod office;
 #[cfg(feature = "pdf")]
 mod pdf;
+mod sniff;
 
 use konstruct_core::{DocumentFormat, Error, Result};
 
@@ -47,7 +50,13 @@ pub enum Warning {
 /// * HTML becomes Markdown with its headings, paragraphs, lists, table rows and links. Scripts, styles, navigation, footers and
 ///   hidden elements are dropped.
 /// * PDF becomes Markdown with a heading for each page, and headings below it for lines in larger letters. Needs the feature `pdf`.
+/// * DOCX, XLSX and ODS become Markdown. A visible sheet is a heading, and each of its rows a paragraph with the names of the columns:
+///   `Name: value; Name: value`. Numbers are read as they are shown. Needs the feature `office`.
 /// * A JSON array of objects with `question` and `answer` becomes `Q:` and `A:` lines.
+///
+/// A PDF or Office file that is declared as another of the formats that become Markdown is read as what its bytes are. Formats that
+/// cannot be read, such as RTF, DOC, XLS, PPTX and images, are recognised whatever is declared, and the error says how to save
+/// the file.
 ///
 /// ```
 /// use konstruct_core::DocumentFormat;
@@ -63,17 +72,22 @@ pub enum Warning {
 /// more than 1 MiB of it; [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for a format that this build
 /// cannot read.
 pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
-    let extracted = match format {
+    let extracted = match sniff::format(format, content)? {
         DocumentFormat::Html => html::markdown(&utf8(content)?).into(),
         DocumentFormat::Faq => faq::lines(utf8(content)?)?.into(),
         #[cfg(feature = "pdf")]
         DocumentFormat::Pdf => pdf::markdown(content)?,
+        #[cfg(feature = "office")]
+        DocumentFormat::Docx => office::docx(content)?.into(),
+        #[cfg(feature = "office")]
+        DocumentFormat::Xlsx => office::xlsx(content)?.into(),
+        #[cfg(feature = "office")]
+        DocumentFormat::Ods => office::ods(content)?.into(),
         #[cfg(not(feature = "pdf"))]
-        DocumentFormat::Pdf => {
-            return Err(Error::new(
-                konstruct_core::ErrorKind::Unsupported,
-                "content: this build cannot read PDF",
-            ));
+        DocumentFormat::Pdf => return Err(unsupported("PDF", "pdf")),
+        #[cfg(not(feature = "office"))]
+        DocumentFormat::Docx | DocumentFormat::Xlsx | DocumentFormat::Ods => {
+            return Err(unsupported("Office files", "office"));
         }
         _ => utf8(content)?.into(),
     };
@@ -84,6 +98,14 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
         return Err(invalid("has more than 1 MiB of text"));
     }
     Ok(extracted)
+}
+
+#[cfg(not(all(feature = "pdf", feature = "office")))]
+fn unsupported(what: &str, feature: &str) -> Error {
+    Error::new(
+        konstruct_core::ErrorKind::Unsupported,
+        format!("content: this build cannot read {what}: enable the feature `{feature}`"),
+    )
 }
 
 fn invalid(message: &str) -> Error {

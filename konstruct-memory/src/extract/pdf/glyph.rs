@@ -50,7 +50,8 @@ pub(super) struct Glyphs {
     pub(super) glyphs: Vec<Glyph>,
     /// The number of glyphs that have no known character.
     pub(super) unknown: usize,
-    /// Whether glyphs were dropped because there were too many.
+    /// The number of glyphs that were shown, and whether some were dropped because there were too many.
+    shown: usize,
     pub(super) cut: bool,
     /// The width and height of the visible part of the page.
     visible: (f64, f64),
@@ -64,6 +65,7 @@ impl Glyphs {
         Self {
             glyphs: Vec::new(),
             unknown: 0,
+            shown: 0,
             cut: false,
             visible,
             deadline,
@@ -164,10 +166,11 @@ impl<'a> Device<'a> for Glyphs {
         ratios.sort_unstable_by(f64::total_cmp);
         let usual = ratios.get(ratios.len() / 2).copied().unwrap_or(1.0);
         for (glyph, ratio) in run.glyphs().iter().zip(shown) {
-            if self.glyphs.len() >= GLYPHS {
+            if self.shown >= GLYPHS {
                 self.cut = true;
                 return;
             }
+            self.shown += 1;
             let stretch = if usual > 0.0 && ratio > 0.0 {
                 ratio / usual
             } else {

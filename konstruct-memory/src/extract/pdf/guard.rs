@@ -248,7 +248,7 @@ fn inflated(data: &[u8], limit: usize) -> Vec<u8> {
     out
 }
 
-fn ascii85(data: &[u8], limit: usize) -> Vec<u8> {
+pub(super) fn ascii85(data: &[u8], limit: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut group: Vec<u8> = Vec::with_capacity(5);
     let mut write = |group: &mut Vec<u8>| {
@@ -312,7 +312,7 @@ fn run_length(data: &[u8], limit: usize) -> Vec<u8> {
     out
 }
 
-fn lzw(data: &[u8], limit: usize) -> Vec<u8> {
+pub(super) fn lzw(data: &[u8], limit: usize) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::new();
     // Where the string of each code from 258 begins in `out`, and its length.
     let mut table: Vec<(usize, usize)> = Vec::new();

@@ -15,6 +15,8 @@ const WORD: f64 = 0.15;
 const CELL: f64 = 0.8;
 /// How far baselines of one row may differ, in font sizes.
 const BASELINE: f64 = 0.28;
+/// The gap between baselines that ends a region of columns, in font sizes.
+const APART: f64 = 3.5;
 /// The most rows of a page that are searched for columns.
 const ROWS: usize = 1000;
 
@@ -286,13 +288,21 @@ fn columns(rows: &[Row]) -> Option<(usize, usize, f64)> {
                 }
                 (gutter.1 - gutter.0 >= 0.5 * size).then_some(gutter)
             };
+            // A wide gap across both sides ends what belongs together.
+            let beside = |at: usize, next: usize| {
+                let (row, next) = (rows.get(at)?, rows.get(next)?);
+                ((row.v - next.v).abs() < APART * row.size.max(next.size)).then_some(())
+            };
             let (mut first, mut last) = (at, at);
-            while let Some(next) = rows.get(last + 1).and_then(|row| narrowed(gutter, row)) {
+            while let Some(next) =
+                beside(last, last + 1).and_then(|()| narrowed(gutter, &rows[last + 1]))
+            {
                 (gutter, last) = (next, last + 1);
             }
             while let Some(next) = first
                 .checked_sub(1)
-                .and_then(|at| narrowed(gutter, &rows[at]))
+                .and_then(|before| beside(first, before))
+                .and_then(|()| narrowed(gutter, &rows[first - 1]))
             {
                 (gutter, first) = (next, first - 1);
             }

@@ -180,9 +180,11 @@ fn edge(lines: &[Line]) -> BTreeSet<usize> {
         .filter_map(|(at, line)| Some((line.height?, at)))
         .collect();
     placed.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // A short page has little that is not its own.
+    let most = EDGE.min(lines.len() / 6 + 1);
     let ends = placed
         .iter()
-        .take(EDGE)
-        .chain(placed.iter().rev().take(EDGE));
+        .take(most)
+        .chain(placed.iter().rev().take(most));
     ends.map(|(_, at)| *at).collect()
 }
