@@ -60,6 +60,7 @@
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
+//! | `office` | no | reads DOCX, XLSX and ODS documents |
 //! | `static-embed` | no | a built-in embedder, for English |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, io::Read as _};
 
 use flate2::bufread::{DeflateDecoder, ZlibDecoder};
+use hayro_interpret::hayro_syntax::filter::Filter;
 use konstruct_core::Result;
 
 use super::super::invalid;
@@ -154,7 +155,17 @@ pub(super) struct Decoders {
 }
 
 impl Decoders {
-    pub(super) fn named(text: &str) -> Self {
+    pub(super) fn of(filters: &[Filter]) -> Self {
+        Self {
+            ascii85: filters.contains(&Filter::Ascii85Decode),
+            hex: filters.contains(&Filter::AsciiHexDecode),
+            lzw: filters.contains(&Filter::LzwDecode),
+            run_length: filters.contains(&Filter::RunLengthDecode),
+            count: filters.len(),
+        }
+    }
+
+    fn named(text: &str) -> Self {
         let count = |names: [&str; 2]| {
             let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
             let named = names.iter().flat_map(|name| text.match_indices(name));
@@ -321,9 +332,9 @@ pub(super) fn lzw(data: &[u8], limit: usize) -> Vec<u8> {
     for byte in data {
         (bits, count) = (bits << 8 | u32::from(*byte), count + 8);
         let width = match 258 + table.len() + 1 {
-            ..512 => 9,
-            ..1024 => 10,
-            ..2048 => 11,
+            0..512 => 9,
+            512..1024 => 10,
+            1024..2048 => 11,
             _ => 12,
         };
         if count < width {

@@ -171,14 +171,15 @@ fn raise(lines: &mut Vec<(f64, f64, Vec<Glyph>)>) {
             continue;
         };
         let mut moved = lines[at].2.clone();
-        for index in 0..moved.len() {
-            // A raised number after a number is a part of its own, as the cents of a price are.
-            let digit = |glyph: &Glyph| glyph.text.starts_with(|c: char| c.is_ascii_digit());
-            let after = lines[base].2.iter().any(|other| {
-                digit(other) && (moved[index].u - other.end()).abs() < 0.3 * moved[index].size
-            });
-            if after && digit(&moved[index]) {
-                moved[index].text.insert(0, ' ');
+        // A raised number after a number is a part of its own, as the cents of a price are.
+        let digit = |glyph: &Glyph| glyph.text.starts_with(|c: char| c.is_ascii_digit());
+        for glyph in moved.iter_mut().filter(|glyph| digit(glyph)) {
+            let after = lines[base]
+                .2
+                .iter()
+                .any(|other| digit(other) && (glyph.u - other.end()).abs() < 0.3 * glyph.size);
+            if after {
+                glyph.text.insert(0, ' ');
             }
         }
         lines[base].2.append(&mut moved);
@@ -415,13 +416,12 @@ fn text(glyphs: &[Glyph]) -> String {
                 clusters.push(composed);
                 continue;
             }
-            if gap
-                > WORD
-                    * before
-                        .size
-                        .min(glyph.size)
-                        .max(0.6 * before.size.max(glyph.size))
-            {
+            let wide = WORD
+                * before
+                    .size
+                    .min(glyph.size)
+                    .max(0.6 * before.size.max(glyph.size));
+            if gap > wide && clusters.last().is_none_or(|last| last != " ") {
                 clusters.push(" ".to_owned());
             }
         }

@@ -165,9 +165,7 @@ fn check_decrypted(pdf: &Pdf) -> Result<()> {
     for object in pdf.objects() {
         if let Object::Stream(stream) = object {
             let filters = stream.filters();
-            let names: String = filters.iter().map(|name| format!("/{name:?} ")).collect();
-            let named =
-                guard::Decoders::named(&names.replace("Ascii", "ASCII").replace("Lzw", "LZW"));
+            let named = guard::Decoders::of(&filters);
             budget.expand(&stream.raw_data(), &named, filters.len())?;
         }
     }

@@ -63,7 +63,7 @@ impl File {
         let mut bytes = b"%PDF-1.7\n".to_vec();
         let mut table = String::new();
         for (number, object) in (1..).zip(&self.objects) {
-            write!(table, "{:010} 00000 n \n", bytes.len()).unwrap();
+            writeln!(table, "{:010} 00000 n ", bytes.len()).unwrap();
             bytes.extend(format!("{number} 0 obj\n").bytes());
             bytes.extend(object);
             bytes.extend(b"\nendobj\n");
@@ -98,7 +98,7 @@ fn cid_font(file: &mut File, texts: &[&str], widths: &str) -> String {
             .encode_utf16()
             .map(|unit| format!("{unit:04X}"))
             .collect();
-        write!(map, "1 beginbfchar <{code:04X}> <{units}> endbfchar\n").unwrap();
+        writeln!(map, "1 beginbfchar <{code:04X}> <{units}> endbfchar").unwrap();
     }
     map.push_str("endcmap end end");
     let map = file.stream("", map.as_bytes());
