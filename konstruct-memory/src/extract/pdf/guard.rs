@@ -6,7 +6,7 @@
 use std::{borrow::Cow, io::Read as _};
 
 use flate2::bufread::{DeflateDecoder, ZlibDecoder};
-use hayro_interpret::hayro_syntax::filter::Filter;
+use hayro_interpret::hayro_syntax::Filter;
 use konstruct_core::Result;
 
 use super::super::invalid;
