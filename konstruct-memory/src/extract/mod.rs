@@ -72,7 +72,7 @@ pub enum Warning {
 /// more than 1 MiB of it; [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for a format that this build
 /// cannot read.
 pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
-    let extracted = match sniff::format(format, content)? {
+    let extracted: Extracted = match sniff::format(format, content)? {
         DocumentFormat::Html => html::markdown(&utf8(content)?).into(),
         DocumentFormat::Faq => faq::lines(utf8(content)?)?.into(),
         #[cfg(feature = "pdf")]

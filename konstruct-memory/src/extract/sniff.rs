@@ -26,7 +26,7 @@ pub(super) fn format(declared: DocumentFormat, content: &[u8]) -> Result<Documen
             | DocumentFormat::Xlsx
             | DocumentFormat::Ods
     );
-    match kind(content) {
+    match kind(declared, content) {
         Some(Kind::Format(found, _)) if found == declared || is_markdown => Ok(found),
         Some(Kind::Format(_, name)) => Err(invalid(&format!("is {name}: declare it as such"))),
         Some(Kind::Foreign(name, advice)) => Err(invalid(&format!("is {name}: {advice}"))),
@@ -47,7 +47,7 @@ fn begins_late(content: &[u8]) -> bool {
     head.windows(5).any(|part| part == b"%PDF-")
 }
 
-fn kind(content: &[u8]) -> Option<Kind> {
+fn kind(declared: DocumentFormat, content: &[u8]) -> Option<Kind> {
     let has = |name: &[u8]| content.windows(name.len()).any(|part| part == name);
     let wide = |name: &str| has(&name.bytes().flat_map(|byte| [byte, 0]).collect::<Vec<u8>>());
     const IMAGE: Kind = Kind::Foreign(
@@ -79,6 +79,9 @@ fn kind(content: &[u8]) -> Option<Kind> {
                 )
             } else if has(b"application/epub+zip") {
                 Kind::Foreign("an EPUB", "convert it to PDF or DOCX")
+            } else if declared == DocumentFormat::Ods && has(b"content.xml") {
+                // Packed again by another program, without its type at the beginning.
+                Kind::Format(DocumentFormat::Ods, "an ODS")
             } else {
                 ARCHIVE
             }
