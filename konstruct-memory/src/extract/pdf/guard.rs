@@ -3,13 +3,13 @@
 //! The interpreter may take any stream for anything, and inflates the streams of objects as soon as it opens a file. So each
 //! `stream` keyword in the file is followed, whatever surrounds it, and measured with each decoder that the file names.
 
-use std::{borrow::Cow, io::Read as _};
+use std::{borrow::Cow, io::Read as _, time::Instant};
 
 use flate2::bufread::{DeflateDecoder, ZlibDecoder};
 use hayro_interpret::hayro_syntax::Filter;
 use konstruct_core::Result;
 
-use super::super::invalid;
+use super::{super::invalid, too_slow};
 
 /// The most bytes that all streams together may expand to, and one stream.
 const ALL: usize = 256 << 20;
@@ -19,14 +19,14 @@ const DEPTH: usize = 4;
 /// How much deflated data can grow at most, by its format.
 const GROWTH: usize = 1032;
 /// The most bytes that are searched before a `stream` keyword for its dictionary, and before all of them.
-const SEARCHED: usize = 256 << 20;
+const SEARCHED: usize = 64 << 20;
 const DICTIONARY: usize = 64 << 10;
 
 /// Checks the streams of a file, and empties its images, which have no text.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if they expand to too much.
-pub(super) fn checked(content: &[u8]) -> Result<Vec<u8>> {
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if they expand to too much, or the deadline passes.
+pub(super) fn checked(content: &[u8], deadline: Instant) -> Result<Vec<u8>> {
     let encrypted = find(content, 0, b"/Encrypt").is_some();
     let named = Decoders::named(&unescaped(content));
     let mut safe = content.to_vec();
@@ -47,6 +47,9 @@ pub(super) fn checked(content: &[u8]) -> Result<Vec<u8>> {
         };
         if end < start {
             end = find(content, start, b"endstream").unwrap_or(content.len());
+        }
+        if Instant::now() > deadline {
+            return Err(too_slow());
         }
         // All that can belong to the dictionary, if it is not too far away.
         let far = at - before > DICTIONARY;
@@ -246,7 +249,7 @@ pub(super) fn find(content: &[u8], from: usize, wanted: &[u8]) -> Option<usize> 
     }
 }
 
-/// Inflates data, with or without the header of zlib, up to a number of bytes. What is no such data inflates to little.
+/// Inflates data, with or without the header of zlib, up to a number of bytes. Other data inflates to little or nothing.
 fn inflated(data: &[u8], limit: usize) -> Vec<u8> {
     let limit = limit as u64;
     let mut out = Vec::new();

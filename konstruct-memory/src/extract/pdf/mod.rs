@@ -46,7 +46,7 @@ pub(super) fn markdown(content: &[u8]) -> Result<Extracted> {
 /// Reads a file in a thread of its own. The interpreter stops soon after the deadline, or is left behind if it does not.
 fn read_within(content: &[u8], time: Duration) -> Result<Extracted> {
     let deadline = Instant::now() + time;
-    let content = guard::checked(content)?;
+    let content = guard::checked(content, deadline)?;
     let (sender, receiver) = mpsc::sync_channel(1);
     let reader = move || {
         let read = catch_unwind(AssertUnwindSafe(|| read(content, deadline)));
@@ -136,7 +136,7 @@ fn read(content: Vec<u8>, deadline: Instant) -> Result<Extracted> {
     let text = markdown::markdown(pages);
     if text.is_empty() {
         return Err(invalid(if unknown.is_empty() {
-            "is a PDF whose pages hold only images: turn them into text with a program for text recognition (OCR), and upload that"
+            "is a PDF without text, whose pages hold only images or drawings: turn them into text with a program for text recognition (OCR)"
         } else {
             "is a PDF whose fonts do not say which letters they show: upload the document that it was made from"
         }));
