@@ -7,6 +7,8 @@
 //! Both disregard case and our Markdown marks. Files whose reference has fewer than five words are left out. A file that is
 //! refused counts as empty.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
 use std::{
     collections::BTreeMap,
     panic::catch_unwind,
