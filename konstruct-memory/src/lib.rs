@@ -59,6 +59,7 @@
 //! | `redb` | yes | the embedded store |
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
+//! | `office` | no | reads DOCX, XLSX and ODS documents |
 //! | `static-embed` | no | a built-in embedder for 16 languages |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 
@@ -122,7 +123,7 @@ pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
     chunk::{Chunk, chunks},
-    extract::extract,
+    extract::{Extracted, Warning, extract},
     memory::read_document,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},

@@ -256,7 +256,7 @@ pub struct NewDocument {
     /// The document as text, at most 1 MiB. Set either this or `content`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// The document's bytes in Base64, for example of a PDF.
+    /// The document's bytes in Base64, for example of a PDF or a Word document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Its source for a link.
@@ -293,6 +293,12 @@ pub enum DocumentFormat {
     Html,
     /// A PDF that contains text.
     Pdf,
+    /// A Word document.
+    Docx,
+    /// A workbook of Excel.
+    Xlsx,
+    /// A spreadsheet of OpenDocument.
+    Ods,
     /// Comma-separated values with a row of column names: each row is a passage.
     Csv,
     /// Pairs of questions and answers: `Q:` and `A:` lines, or a JSON array of objects with `question` and `answer`.

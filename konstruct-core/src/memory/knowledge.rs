@@ -111,8 +111,14 @@ pub enum DocumentFormat {
     Markdown,
     /// A web page. Headings are kept; scripts, styles and navigation are removed.
     Html,
-    /// A PDF with a text layer. Each page becomes a heading.
+    /// A PDF with text. Each page becomes a heading, and so do lines in larger letters.
     Pdf,
+    /// A Word document.
+    Docx,
+    /// A workbook of Excel. Each sheet becomes a heading, and each row a paragraph with the names of its columns.
+    Xlsx,
+    /// A spreadsheet of OpenDocument, read like that of Excel.
+    Ods,
     /// Comma-separated values with a header row. Each row becomes a passage.
     Csv,
     /// Pairs of questions and answers: `Q:` and `A:` lines, or a JSON array of objects with `question` and `answer`.

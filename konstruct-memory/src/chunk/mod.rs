@@ -40,10 +40,13 @@ impl Chunk {
 /// ```
 pub fn chunks(format: DocumentFormat, text: &str) -> Vec<Chunk> {
     let sections = match format {
-        // HTML and PDF are extracted to Markdown.
-        DocumentFormat::Markdown | DocumentFormat::Html | DocumentFormat::Pdf => {
-            markdown::sections(text)
-        }
+        // All but Markdown itself are extracted to it.
+        DocumentFormat::Markdown
+        | DocumentFormat::Html
+        | DocumentFormat::Pdf
+        | DocumentFormat::Docx
+        | DocumentFormat::Xlsx
+        | DocumentFormat::Ods => markdown::sections(text),
         DocumentFormat::Csv => csv::sections(text),
         DocumentFormat::Faq => faq::sections(text),
         _ => plain::sections(text),

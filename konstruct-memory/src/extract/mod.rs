@@ -2,28 +2,68 @@
 
 mod faq;
 mod html;
+#[cfg(feature = "office")]
+mod office;
 #[cfg(feature = "pdf")]
 mod pdf;
+mod sniff;
 
 use konstruct_core::{DocumentFormat, Error, Result};
 
 /// The most bytes of text a document may have.
 const TEXT: usize = 1 << 20;
 
+/// The text of a document, and what a reader of it should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extracted {
+    /// The text, for [`chunks`](crate::chunks).
+    pub text: String,
+    /// What is missing in the text.
+    pub warnings: Vec<Warning>,
+}
+
+impl From<String> for Extracted {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// A part of a document that could not be read. Pages are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Pages that are blank or hold only images, as scans do.
+    PagesWithoutText(Vec<usize>),
+    /// Pages whose fonts do not say which letters most of their glyphs are.
+    PagesWithUnknownLetters(Vec<usize>),
+    /// Pages with so many glyphs that the rest of them is missing.
+    PagesCut(Vec<usize>),
+}
+
 /// Returns the text of a document, for [`chunks`](crate::chunks).
 ///
 /// * Text, Markdown and CSV are returned unchanged.
 /// * HTML becomes Markdown with its headings, paragraphs, lists, table rows and links. Scripts, styles, navigation, footers and
 ///   hidden elements are dropped.
-/// * PDF becomes Markdown with a heading for each page. Needs the feature `pdf`.
+/// * PDF becomes Markdown with a heading for each page, and headings below it for lines in larger letters. Needs the feature `pdf`.
+/// * DOCX, XLSX and ODS become Markdown. A visible sheet is a heading, and each of its rows a paragraph with the names of the columns:
+///   `Name: value; Name: value`. Numbers are read as they are shown. Needs the feature `office`.
 /// * A JSON array of objects with `question` and `answer` becomes `Q:` and `A:` lines.
+///
+/// A PDF or Office file that is declared as another of the formats that become Markdown is read as what its bytes are. Formats that
+/// cannot be read, such as RTF, DOC, XLS, PPTX and images, are recognised whatever is declared, and the error says how to save
+/// the file.
 ///
 /// ```
 /// use konstruct_core::DocumentFormat;
 /// use konstruct_memory::extract;
 ///
 /// let page = b"<nav>Home</nav><h1>Opening hours</h1><p>Monday to Friday,<br>9 to 18.";
-/// assert_eq!(extract(DocumentFormat::Html, page)?, "# Opening hours\n\nMonday to Friday,\n9 to 18.\n");
+/// assert_eq!(extract(DocumentFormat::Html, page)?.text, "# Opening hours\n\nMonday to Friday,\n9 to 18.\n");
 /// # Ok::<(), konstruct_core::Error>(())
 /// ```
 ///
@@ -31,28 +71,41 @@ const TEXT: usize = 1 << 20;
 /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names `content`: it is not of the format, has no text or
 /// more than 1 MiB of it; [`ErrorKind::Unsupported`](konstruct_core::ErrorKind::Unsupported) for a format that this build
 /// cannot read.
-pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
-    let text = match format {
-        DocumentFormat::Html => html::markdown(&utf8(content)?),
-        DocumentFormat::Faq => faq::lines(utf8(content)?)?,
+pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
+    let extracted: Extracted = match sniff::format(format, content)? {
+        DocumentFormat::Html => html::markdown(&utf8(content)?).into(),
+        DocumentFormat::Faq => faq::lines(utf8(content)?)?.into(),
         #[cfg(feature = "pdf")]
         DocumentFormat::Pdf => pdf::markdown(content)?,
+        #[cfg(feature = "office")]
+        DocumentFormat::Docx => office::docx(content)?.into(),
+        #[cfg(feature = "office")]
+        DocumentFormat::Xlsx => office::xlsx(content)?.into(),
+        #[cfg(feature = "office")]
+        DocumentFormat::Ods => office::ods(content)?.into(),
         #[cfg(not(feature = "pdf"))]
-        DocumentFormat::Pdf => {
-            return Err(Error::new(
-                konstruct_core::ErrorKind::Unsupported,
-                "content: this build cannot read PDF",
-            ));
+        DocumentFormat::Pdf => return Err(unsupported("PDF", "pdf")),
+        #[cfg(not(feature = "office"))]
+        DocumentFormat::Docx | DocumentFormat::Xlsx | DocumentFormat::Ods => {
+            return Err(unsupported("Office files", "office"));
         }
-        _ => utf8(content)?,
+        _ => utf8(content)?.into(),
     };
-    if text.trim().is_empty() {
+    if extracted.text.trim().is_empty() {
         return Err(invalid("has no text"));
     }
-    if text.len() > TEXT {
+    if extracted.text.len() > TEXT {
         return Err(invalid("has more than 1 MiB of text"));
     }
-    Ok(text)
+    Ok(extracted)
+}
+
+#[cfg(not(all(feature = "pdf", feature = "office")))]
+fn unsupported(what: &str, feature: &str) -> Error {
+    Error::new(
+        konstruct_core::ErrorKind::Unsupported,
+        format!("content: this build cannot read {what}: enable the feature `{feature}`"),
+    )
 }
 
 fn invalid(message: &str) -> Error {
@@ -86,8 +139,9 @@ mod tests {
     #[test]
     fn text_is_decoded() {
         let check = |content: &[u8], expected: Option<&str>| {
-            let text = extract(DocumentFormat::Text, content);
-            assert_eq!(text.as_deref().ok(), expected, "{content:?}");
+            let extracted = extract(DocumentFormat::Text, content);
+            let text = extracted.as_ref().map(|extracted| extracted.text.as_str());
+            assert_eq!(text.ok(), expected, "{content:?}");
         };
         check(b"plain", Some("plain"));
         check("\u{feff}für".as_bytes(), Some("für"));
@@ -124,8 +178,8 @@ mod tests {
         fn no_bytes_panic(content in proptest::collection::vec(any::<u8>(), 0..400), html in "[<>/a-z0-9 =\"'&;!#-]{0,300}") {
             for format in [DocumentFormat::Text, DocumentFormat::Markdown, DocumentFormat::Html, DocumentFormat::Csv, DocumentFormat::Faq, DocumentFormat::Pdf] {
                 for content in [content.as_slice(), html.as_bytes()] {
-                    if let Ok(text) = extract(format, content) {
-                        chunks(format, &text);
+                    if let Ok(extracted) = extract(format, content) {
+                        chunks(format, &extracted.text);
                     }
                 }
             }

@@ -205,7 +205,7 @@ pub fn read_document(new: &NewDocument) -> Result<String> {
     if new.content.len() > CONTENT {
         return Err(Error::invalid("content", "is larger than 10 MiB"));
     }
-    extract(new.format, &new.content)
+    extract(new.format, &new.content).map(|extracted| extracted.text)
 }
 
 /// Lists the documents, the newest first.
