@@ -25,7 +25,6 @@ use crate::{
     secrets,
     simulator::{Sessions, Simulator},
     store::open_store,
-    synonym_recall::SynonymMemory,
     tasks::Health,
 };
 
@@ -75,14 +74,12 @@ impl App {
     ) -> Result<Arc<Self>> {
         let models = Models::open(&config).await?;
         let ChosenEmbedder { embedder, paid } = embedder::choose(&config, models.prices()).await?;
+        // A model that only quotes cannot learn.
+        let learns = models.shared().describe().provider != "extract";
         let store = open_store(&config.data_dir, &config.master_key, embedder)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal: Arc<dyn Store> = Arc::new(store.clone());
-        let mut memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
-        let quotes_only = models.shared().describe().provider == "extract";
-        if quotes_only {
-            memory = Arc::new(SynonymMemory(memory));
-        }
+        let memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
         let endpoints = Endpoints {
             slack: config.slack.api_url.clone(),
             graph: config.whatsapp.graph_api_url.clone(),
@@ -138,8 +135,7 @@ impl App {
             Arc::clone(&clock),
         );
         let mut learning = None;
-        // A model that only quotes cannot learn.
-        if !quotes_only {
+        if learns {
             let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);
             let (learn_queue, learn_loop) = learner.into_queue_and_loop();
             driver = driver.with_learn_queue(learn_queue);

@@ -7,7 +7,7 @@
 //! * `directory/` - tenants, employees, connections, and questions passed on to the team.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
-//! * `store` - the embedded store and its key ring; `synonym_recall` - recall with synonyms for the extractive backend.
+//! * `store` - the embedded store and its key ring.
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
 
@@ -24,7 +24,6 @@ mod secrets;
 mod serve;
 mod simulator;
 mod store;
-mod synonym_recall;
 mod tasks;
 
 pub use self::{

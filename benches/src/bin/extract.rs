@@ -1,99 +1,267 @@
-//! Measures how often the `extract` backend is right: paraphrases of the demo FAQ, and questions that it does not answer.
+//! Measures how the `extract` backend answers questions as people type them on a phone, about made-up businesses in seven languages.
 //!
-//! Each row of the file is the answering heading or `-`, a tab, and the question. The rows were written after the backend, which
-//! was not tuned to them. Ends with `questions=N right=N share=P`.
+//! A folder has a folder for each business with `LANGUAGE.md`, its document, and `LANGUAGE.tsv`, whose rows are the heading that
+//! answers (`-` if none does, several joined by ` + `), a tab, and the question. The businesses are split into a development half,
+//! on which the backend is calibrated, and a test half. Ends with the shares of the test half in percent.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
+use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Parser;
+use konstruct_benches::Failed;
 use konstruct_core::{
-    Audience, DocumentFormat, MemoryStore as _, NewDocument, Recall, Result, TenantId,
+    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId,
     llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, Passage, Role},
     memory::{KnowledgeStore as _, Scope},
 };
-use konstruct_llm::{Extract, extract};
-use konstruct_memory::Redb;
+use konstruct_llm::{Extract, extract::Assessment};
+use konstruct_memory::{Redb, StaticEmbedder};
 
-const FAQ: &str = include_str!("../../../apps/server/src/demo/faq.md");
-const QUESTIONS: &str = include_str!("../../data/paraphrases.tsv");
+/// The businesses of the development half.
+const DEVELOPMENT: [&str; 2] = ["cafe", "dental"];
 
-/// Measures how often the extractive backend is right.
+/// Measures how the extractive backend answers.
 #[derive(Parser)]
 struct Arguments {
-    /// File with other questions about the demo FAQ.
-    file: Option<PathBuf>,
+    /// Folder with the businesses.
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/phone"))]
+    folder: PathBuf,
+    /// Prints each question that is answered wrongly or not at all.
+    #[arg(long)]
+    verbose: bool,
+    /// Prints the figures of each candidate as tab-separated values, from which the backend is calibrated.
+    #[arg(long)]
+    features: bool,
+}
+
+/// What became of some questions.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    inside: u32,
+    right: u32,
+    helped: u32,
+    wrong: u32,
+    outside: u32,
+    outside_wrong: u32,
+    outside_offered: u32,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.inside += other.inside;
+        self.right += other.right;
+        self.helped += other.helped;
+        self.wrong += other.wrong;
+        self.outside += other.outside;
+        self.outside_wrong += other.outside_wrong;
+        self.outside_offered += other.outside_offered;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = |part: u32, all: u32| 100.0 * f64::from(part) / f64::from(all.max(1));
+        write!(
+            f,
+            "inside_right={:.1} inside_helped={:.1} inside_wrong={:.1} outside_wrong={:.1} outside_offered={:.1}",
+            share(self.right, self.inside),
+            share(self.helped, self.inside),
+            share(self.wrong, self.inside),
+            share(self.outside_wrong, self.outside),
+            share(self.outside_offered, self.outside)
+        )
+    }
+}
+
+/// A business's document and questions in one language.
+struct Shop {
+    business: String,
+    language: String,
+    document: String,
+    /// The headings that answer, and the question.
+    questions: Vec<(Vec<String>, String)>,
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<ExitCode> {
-    let file = Arguments::parse().file;
-    let questions = file
-        .map_or(Ok(QUESTIONS.to_owned()), std::fs::read_to_string)
-        .map_err(|error| {
-            konstruct_core::Error::invalid("file", "cannot be read").with_source(error)
-        })?;
-    let (store, tenant) = (Redb::in_memory()?, TenantId::new());
-    let faq = NewDocument::new("FAQ", DocumentFormat::Markdown, FAQ);
-    store.put_document(tenant, faq).await?;
-    let (mut inside, mut outside) = ((0, 0), (0, 0));
-    for (heading, question) in questions.lines().filter_map(|line| line.split_once('\t')) {
-        let answer = answer(&store, tenant, question).await?;
-        let source = answer
-            .rsplit_once("Source: ")
-            .map(|(_, source)| source.trim());
-        let right = match source {
-            Some(source) => source.ends_with(&format!("› {heading}")),
-            None => heading == "-",
-        };
-        let count = if heading == "-" {
-            &mut outside
-        } else {
-            &mut inside
-        };
-        *count = (count.0 + usize::from(right), count.1 + 1);
-        if !right {
-            out(&format!(
-                "wrong: {question} -> {} (wanted {heading})",
-                source.unwrap_or("don't know")
-            ));
+async fn main() -> Result<(), Failed> {
+    let arguments = Arguments::parse();
+    let embedder = Arc::new(StaticEmbedder::new());
+    let store = Redb::builder().embedder(embedder.clone()).in_memory()?;
+    let backend = Extract::new().with_embedder(embedder);
+    let mut all = 0;
+    // By half and language.
+    let mut counts: BTreeMap<(bool, String), Counts> = BTreeMap::new();
+    for shop in shops(&arguments)? {
+        let tenant = TenantId::new();
+        let document = NewDocument::new("FAQ", DocumentFormat::Markdown, &*shop.document);
+        store.put_document(tenant, document).await?;
+        store.catch_up(tenant).await?;
+        let test = !DEVELOPMENT.contains(&&*shop.business);
+        for (headings, question) in &shop.questions {
+            all += 1;
+            let passages = recall(&store, tenant, question).await?;
+            if arguments.features {
+                let call = CallContext::new(tenant, "1", Duration::from_secs(5));
+                let assessment = backend.assess(question, &passages, &call).await?;
+                print_features(&shop, headings, question, &passages, &assessment);
+                continue;
+            }
+            let (text, offered) = ask(&backend, tenant, question, passages).await?;
+            let result = judge(headings, &text, &offered);
+            counts
+                .entry((test, shop.language.clone()))
+                .or_default()
+                .add(result);
+            if arguments.verbose && result.right + result.outside == 0 || result.outside_wrong > 0 {
+                let half = if test { "test" } else { "development" };
+                println!(
+                    "{half}\t{}\t{headings:?}\t{question}\t{offered:?}\t{text:?}",
+                    shop.business
+                );
+            }
         }
     }
-    let (right, all) = (inside.0 + outside.0, inside.1 + outside.1);
-    out(&format!(
-        "inside the FAQ: {} of {}; outside: {} of {}",
-        inside.0, inside.1, outside.0, outside.1
-    ));
-    out(&format!(
-        "questions={all} right={right} share={:.1}",
-        100.0 * right as f64 / all.max(1) as f64
-    ));
-    Ok(ExitCode::SUCCESS)
+    if arguments.features {
+        return Ok(());
+    }
+    for (half, name) in [(false, "development"), (true, "test")] {
+        println!("{name}:");
+        let mut sum = Counts::default();
+        for ((_, language), of) in counts.iter().filter(|((test, _), _)| *test == half) {
+            println!("  {language}: {of}");
+            sum.add(*of);
+        }
+        println!("  all: {sum}");
+        if half {
+            println!("questions={all} {sum}");
+        }
+    }
+    Ok(())
 }
 
-async fn answer(store: &Redb, tenant: TenantId, question: &str) -> Result<String> {
-    let text = extract::expand(question).join(" ");
-    let query = Recall::new(text, Audience::Tenant, Scope::KNOWLEDGE);
-    let passages = store
-        .recall(tenant, query)
-        .await?
-        .into_iter()
-        .map(|hit| Passage {
-            source: hit.name,
-            title: hit.title,
-            text: hit.text,
-            confidence: hit.coverage,
-        });
+fn shops(arguments: &Arguments) -> Result<Vec<Shop>, Failed> {
+    let mut shops = Vec::new();
+    for business in fs::read_dir(&arguments.folder)? {
+        let business = business?.path();
+        for file in fs::read_dir(&business)? {
+            let file = file?.path();
+            if file.extension().is_none_or(|it| it != "tsv") {
+                continue;
+            }
+            let name = |path: &std::path::Path| -> String {
+                path.file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into()
+            };
+            let questions = fs::read_to_string(&file)?;
+            let questions = questions.lines().filter_map(|line| {
+                let (headings, question) = line.split_once('\t')?;
+                let headings = headings.split(" + ").filter(|it| *it != "-");
+                Some((headings.map(str::to_owned).collect(), question.to_owned()))
+            });
+            shops.push(Shop {
+                business: name(&business),
+                language: name(&file),
+                document: fs::read_to_string(file.with_extension("md"))?,
+                questions: questions.collect(),
+            });
+        }
+    }
+    shops.sort_by(|a, b| (&a.business, &a.language).cmp(&(&b.business, &b.language)));
+    Ok(shops)
+}
+
+async fn recall(store: &Redb, tenant: TenantId, question: &str) -> Result<Vec<Passage>, Failed> {
+    let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(16);
+    let hits = store.recall(tenant, query).await?.into_iter();
+    let passages = hits.map(|hit| Passage {
+        source: hit.name,
+        title: hit.title,
+        text: hit.text,
+        confidence: hit.coverage,
+    });
+    Ok(passages.collect())
+}
+
+/// Returns the text of the answer, and the headings that it offers.
+async fn ask(
+    backend: &Extract,
+    tenant: TenantId,
+    question: &str,
+    passages: Vec<Passage>,
+) -> Result<(String, Vec<String>), Failed> {
     let request = ModelRequest::default().with(|it| {
-        it.passages = passages.collect();
+        it.passages = passages;
         it.messages = vec![ModelMessage::text(Role::User, question)];
         it.max_tokens = 500;
     });
     let call = CallContext::new(tenant, "1", Duration::from_secs(5));
-    Ok(Extract::new().complete(request, &call).await?.text())
+    let answer = backend.complete(request, &call).await?;
+    let offered = answer.choices().into_iter().flat_map(|it| &it.options);
+    let offered = offered.map(|it| it.description.clone().unwrap_or_else(|| it.label.clone()));
+    Ok((answer.text(), offered.collect()))
 }
 
-fn out(line: &str) {
-    use std::io::Write as _;
-    // The reader of the output may be gone.
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Judges an answer. A message of several questions is answered right if each of them is; one of them alone is a help.
+fn judge(headings: &[String], text: &str, offered: &[String]) -> Counts {
+    let sources = text.lines().filter(|line| line.contains("FAQ › "));
+    let sources: Vec<&str> = sources
+        .filter_map(|line| line.split_once("› "))
+        .map(|(_, heading)| heading.trim())
+        .collect();
+    let known = |heading: &&str| headings.iter().any(|wanted| wanted == heading);
+    let shown = |wanted: &String| {
+        let begin = |it: &String| it.trim_end_matches('…').trim_end().to_owned();
+        offered
+            .iter()
+            .any(|it| it == wanted || wanted.starts_with(&begin(it)))
+    };
+    let one = u32::from;
+    if headings.is_empty() {
+        return Counts {
+            outside: 1,
+            outside_wrong: one(!sources.is_empty()),
+            outside_offered: one(!offered.is_empty()),
+            ..Counts::default()
+        };
+    }
+    let right = headings
+        .iter()
+        .all(|wanted| sources.contains(&wanted.as_str()));
+    let wrong = !sources.iter().all(known) && !sources.is_empty();
+    let helped = right || sources.iter().any(known) || headings.iter().any(shown);
+    Counts {
+        inside: 1,
+        right: one(right && !wrong),
+        helped: one(helped && !wrong),
+        wrong: one(wrong),
+        ..Counts::default()
+    }
+}
+
+fn print_features(
+    shop: &Shop,
+    headings: &[String],
+    question: &str,
+    passages: &[Passage],
+    assessment: &Assessment,
+) {
+    for candidate in &assessment.candidates {
+        let title = &passages[candidate.passage].title;
+        println!(
+            "{}\t{}\t{question}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            shop.business,
+            shop.language,
+            headings.join(" + "),
+            title,
+            candidate.whole,
+            candidate.sentence,
+            candidate.covered,
+            candidate.heading,
+            assessment.known,
+            assessment.words
+        );
+    }
 }

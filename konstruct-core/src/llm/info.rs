@@ -21,6 +21,8 @@ pub struct ModelInfo {
     pub can: BTreeSet<Ability>,
     /// The maximum number of tokens of input and output together, if known.
     pub context_window: Option<u64>,
+    /// The most passages of documents that the model is shown with a question.
+    pub passages: usize,
     /// The price; `None` if unknown, which does not mean free.
     pub price: Option<Price>,
 }
@@ -35,6 +37,7 @@ impl ModelInfo {
             origin: None,
             can: BTreeSet::from([Ability::Tools]),
             context_window: None,
+            passages: 8,
             price: None,
         }
     }

@@ -421,5 +421,7 @@ pub(crate) struct Candidate {
     /// The number of the question's stems in it.
     pub(crate) stems: u32,
     pub(crate) cosine: Option<f32>,
+    /// The lexical score in standard deviations.
+    pub(crate) words: f32,
     pub(crate) fused: f32,
 }

@@ -195,6 +195,7 @@ impl Tenant {
                 coverage: by_words.coverage,
                 stems: by_words.stems,
                 cosine,
+                words: words.z(by_words.score),
                 fused: words.z(by_words.score) + cosine.map_or(0.0, |cosine| meaning.z(cosine)),
             });
         }

@@ -1,4 +1,4 @@
-//! Re-ranks the best passages by who said it, when, and which messages are next to it.
+//! Re-ranks the best passages: documents by the share of the question's words that they contain, messages by who said it, when, and which messages are next to it.
 //!
 //! The added scores are in standard deviations of the first ranking. The weights are the same for every tenant and data set.
 
@@ -98,7 +98,9 @@ fn neighbours(best: &[Candidate]) -> Vec<f32> {
 #[expect(clippy::cast_precision_loss, reason = "a share of a tenth")]
 fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f64 {
     if candidate.about.what == UnitKind::Knowledge {
-        return 0.0;
+        // A document rarely uses the words of the person who asks, so a few equal words say little.
+        let uncovered = 1.0 - candidate.coverage.clamp(0.0, 1.0);
+        return f64::from(-uncovered * candidate.words.max(0.0));
     }
     let person = if candidate.about.said_by == Some(SaidBy::Person) {
         PERSON * candidate.fused.max(0.0)
@@ -147,6 +149,7 @@ mod tests {
             coverage: 1.0,
             stems: 1,
             cosine: None,
+            words: 0.0,
             fused: 5.3,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use konstruct_core::{Error, Result, Secret, llm::Purpose};
 use konstruct_llm::{CallMetrics, Deployment, Extract, Pool, PoolBuilder, PriceTable, probe};
+use konstruct_memory::StaticEmbedder;
 
 use super::Provider;
 use crate::config::{self, Config};
@@ -53,7 +54,11 @@ fn add(
 ) -> PoolBuilder {
     (0..).zip(models).fold(builder, |builder, (place, model)| {
         let deployment = match model {
-            NamedModel::Extract => Deployment::new(format!("extract{mark}"), Extract::new()),
+            NamedModel::Extract => {
+                // Always the built-in embedder: it embeds single words, and its figures are those that the backend is calibrated for.
+                let extract = Extract::new().with_embedder(Arc::new(StaticEmbedder::new()));
+                Deployment::new(format!("extract{mark}"), extract)
+            }
             NamedModel::Of(provider, model) => {
                 let (key, url) = credential(*provider, config);
                 let asked = (model.as_str(), &key, Some(url.as_str()));

@@ -430,6 +430,7 @@ fn candidate(
         coverage: slot.lexical.coverage.clamp(0.0, 1.0),
         stems: slot.lexical.stems,
         cosine: slot.cosine,
+        words: words.z(slot.lexical.score),
         fused: slot.fused(words, meaning),
     })
 }

@@ -184,6 +184,7 @@ impl<'a> Scorer<'a> {
                 coverage: lexical.coverage,
                 stems: lexical.stems,
                 cosine,
+                words: words.z(lexical.score),
                 fused,
             })
         };
