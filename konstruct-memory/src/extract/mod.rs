@@ -1,5 +1,6 @@
 //! Extracts text from the bytes of a document. Formats that are not text become Markdown.
 
+mod charset;
 mod faq;
 mod html;
 #[cfg(feature = "pdf")]
@@ -7,16 +8,20 @@ mod pdf;
 
 use konstruct_core::{DocumentFormat, Error, Result};
 
+pub(crate) use self::html::{Block, Kind, blocks, escaped};
+
 /// The most bytes of text a document may have.
 const TEXT: usize = 1 << 20;
 
 /// Returns the text of a document, for [`chunks`](crate::chunks).
 ///
-/// * Text, Markdown and CSV are returned unchanged.
-/// * HTML becomes Markdown with its headings, paragraphs, lists, table rows and links. Scripts, styles, navigation, footers and
-///   hidden elements are dropped.
+/// * Text, Markdown and CSV are returned as they are, decoded: by the byte order mark, as a page declares, or as detected. Lines end
+///   with `\n`.
+/// * HTML becomes Markdown with its headings, paragraphs, lists, table rows, struck text and links. Scripts, styles, navigation and
+///   hidden elements are dropped, and footers without contact details. Panels that a button or link opens are kept, and so are
+///   the questions and answers of a JSON-LD `FAQPage`.
 /// * PDF becomes Markdown with a heading for each page. Needs the feature `pdf`.
-/// * A JSON array of objects with `question` and `answer` becomes `Q:` and `A:` lines.
+/// * JSON of questions and answers in its usual shapes becomes `Q:` and `A:` lines.
 ///
 /// ```
 /// use konstruct_core::DocumentFormat;
@@ -33,8 +38,8 @@ const TEXT: usize = 1 << 20;
 /// cannot read.
 pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
     let text = match format {
-        DocumentFormat::Html => html::markdown(&utf8(content)?),
-        DocumentFormat::Faq => faq::lines(utf8(content)?)?,
+        DocumentFormat::Html => html::markdown(&charset::decode(format, content)?),
+        DocumentFormat::Faq => faq::lines(charset::decode(format, content)?)?,
         #[cfg(feature = "pdf")]
         DocumentFormat::Pdf => pdf::markdown(content)?,
         #[cfg(not(feature = "pdf"))]
@@ -44,9 +49,12 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
                 "content: this build cannot read PDF",
             ));
         }
-        _ => utf8(content)?,
+        _ => charset::decode(format, content)?,
     };
-    if text.trim().is_empty() {
+    // Markdown may consist of comments.
+    let is_empty = text.trim().is_empty()
+        || (format == DocumentFormat::Markdown && crate::chunks(format, &text).is_empty());
+    if is_empty {
         return Err(invalid("has no text"));
     }
     if text.len() > TEXT {
@@ -57,22 +65,6 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<String> {
 
 fn invalid(message: &str) -> Error {
     Error::invalid("content", message)
-}
-
-/// Decodes UTF-8, or UTF-16 with a byte order mark: spreadsheets write both.
-fn utf8(content: &[u8]) -> Result<String> {
-    let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
-        let (pairs, rest) = bytes.as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().map(|pair| read(*pair)).collect();
-        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
-    };
-    let text = match content {
-        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        bytes => std::str::from_utf8(bytes).ok().map(str::to_owned),
-    };
-    text.ok_or_else(|| invalid("is not UTF-8 or UTF-16: save it as UTF-8"))
 }
 
 #[cfg(test)]
@@ -93,9 +85,57 @@ mod tests {
         check("\u{feff}für".as_bytes(), Some("für"));
         check(b"\xff\xfef\0\xfc\0r\0", Some("für"));
         check(b"\xfe\xff\0f\0\xfc\0r", Some("für"));
-        check(b"\xfe\xff\0f\0", None);
-        check(b"f\xfcr", None);
+        check(b"f\0\xfc\0r\0", Some("für"));
+        check(b"\0f\0\xfc\0r", Some("für"));
+        check(b"f\xfcr 9 \x80", Some("für 9 €"));
+        check(b"a\r\nb\rc", Some("a\nb\nc"));
+        check(b"\x1b$B1D6H\x1b(B", Some("営業"));
         check(b" \n", None);
+        check(b"\xfe\xff\0f\xd8\0", None);
+        check(&[0, 1, 2, 3, 4, 5, 6], None);
+        let text = extract(
+            DocumentFormat::Csv,
+            "営業時間は十時から十七時まで"
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect::<Vec<_>>()
+                .as_slice(),
+        );
+        assert!(text.is_err());
+    }
+
+    #[test]
+    fn a_page_is_decoded_as_it_declares() {
+        let check = |head: &str, body: &[u8], expected: &str| {
+            let page = [head.as_bytes(), b"<p>", body].concat();
+            assert_eq!(
+                extract(DocumentFormat::Html, &page).unwrap(),
+                format!("{expected}\n"),
+                "{head}"
+            );
+        };
+        check(
+            "<meta charset=koi8-r>",
+            b"\xed\xcf\xd3\xcb\xd7\xc1",
+            "Москва",
+        );
+        check(
+            "<META http-equiv=Content-Type content=\"text/html; charset=iso-8859-2\">",
+            b"\xb3",
+            "ł",
+        );
+        check(
+            "<?xml version='1.0' encoding='Shift_JIS'?>",
+            b"\x89\x63\x8b\xc6",
+            "営業",
+        );
+        // A wrong declaration is not believed.
+        check("<meta charset=iso-8859-1>", "für".as_bytes(), "für");
+        check(
+            "<meta charset=utf-8>",
+            b"ge\xf6ffnet f\xfcr Sie",
+            "geöffnet für Sie",
+        );
     }
 
     #[test]
@@ -106,7 +146,21 @@ mod tests {
             assert!(error.to_string().contains("content"), "{error}");
             assert!(error.to_string().contains(expected), "{error}");
         };
-        check(DocumentFormat::Text, b"\xff", "UTF-8");
+        check(DocumentFormat::Text, b"a\0b\x01\x02", "save it as UTF-8");
+        check(
+            DocumentFormat::Csv,
+            b"a\0b\x01\x02",
+            "save it as \"CSV UTF-8\"",
+        );
+        check(DocumentFormat::Markdown, b"<!-- nothing -->", "no text");
+        check(DocumentFormat::Text, b"%PDF-1.7", "PDF");
+        check(DocumentFormat::Csv, b"PK\x03\x04..xl/workbook.xml", "Excel");
+        check(
+            DocumentFormat::Faq,
+            b"PK\x03\x04..word/document.xml",
+            "Word",
+        );
+        check(DocumentFormat::Html, b"\x89PNG\r\n", "image");
         check(DocumentFormat::Html, b"<script>x</script>", "no text");
         check(DocumentFormat::Faq, b"[{\"question\": \"q\"}]", "question");
         check(
