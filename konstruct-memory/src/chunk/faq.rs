@@ -35,6 +35,12 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     plain::sections(text)
 }
 
+/// Returns whether a plain text consists of questions and answers: it has marks of both, or several numbered questions.
+pub(super) fn is_faq(text: &str) -> bool {
+    let is_asked = |line: &&str| has_number(line) && is_question(line);
+    Marks::of(text).is_some_and(Marks::are_paired) || text.lines().filter(is_asked).count() > 1
+}
+
 /// A question, the lines that continue it, and the lines of its answer.
 #[derive(Debug, Default)]
 struct Pair {
@@ -46,7 +52,7 @@ struct Pair {
 
 /// Reads questions and answers with marks. A line between the marks of a question and of its answer continues the question. A
 /// heading is a category.
-pub(super) fn marked(text: &str, marks: Marks) -> Vec<Section> {
+fn marked(text: &str, marks: Marks) -> Vec<Section> {
     let mut before = Vec::new();
     let mut category = None;
     let mut pairs: Vec<Pair> = Vec::new();

@@ -159,7 +159,8 @@ fn after_mark(rest: &str) -> Option<&str> {
     let text = &spaced[mark.len_utf8()..];
     let is_mark = match mark {
         ':' | '：' | ')' | '）' | '、' => true,
-        '.' | '．' => text.is_empty() || text.starts_with(char::is_whitespace),
+        '．' => true,
+        '.' => text.is_empty() || text.starts_with(char::is_whitespace),
         '-' | '–' | '—' => spaced.len() < rest.len() && text.starts_with(char::is_whitespace),
         _ => false,
     };
@@ -213,7 +214,8 @@ pub(super) fn without_number(line: &str) -> &str {
     {
         return bare(rest);
     }
-    bare(line)
+    let is_bullet = |c: char| c.is_whitespace() || matches!(c, '•' | '◦' | '▪' | '·' | '-' | '–');
+    bare(line.trim_start_matches(is_bullet))
 }
 
 /// Returns whether a line ends like a question.

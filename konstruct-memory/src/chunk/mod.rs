@@ -48,10 +48,8 @@ pub fn chunks(format: DocumentFormat, text: &str) -> Vec<Chunk> {
         DocumentFormat::Pdf => markdown::sections_of_text(text),
         DocumentFormat::Csv => csv::sections(text),
         DocumentFormat::Faq => faq::sections(text),
-        _ => match mark::Marks::of(text) {
-            Some(marks) if marks.are_paired() => faq::marked(text, marks),
-            _ => plain::sections(text),
-        },
+        _ if faq::is_faq(text) => faq::sections(text),
+        _ => plain::sections(text),
     };
     let mut chunks = Vec::new();
     for section in with_headings(sections) {

@@ -31,6 +31,14 @@ fn text_is_split_into_paragraphs_and_questions() {
         "Hours:\nMon 9-18\nTue 9-18",
         &[("Hours", "Mon 9-18\nTue 9-18")],
     );
+    check(
+        "1. Pets?\n\tYes.\n2. Cash?\n\tNo.",
+        &[("Pets?", "Yes."), ("Cash?", "No.")],
+    );
+    check(
+        "A: a street\n\nP: 030",
+        &[("", "A: a street"), ("", "P: 030")],
+    );
     check("Anything else?", &[("", "Anything else?")]);
     check("  \n ", &[]);
 }

@@ -1,7 +1,7 @@
 //! Decodes text: by its byte order mark, as it declares itself, or as it looks.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use konstruct_core::{DocumentFormat, Result};
 
 use super::invalid;
@@ -122,7 +122,14 @@ fn encoding(format: DocumentFormat, content: &[u8]) -> &'static Encoding {
         .unwrap_or_else(|| {
             let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
             detector.feed(content, true);
-            detector.guess(None, Utf8Detection::Deny)
+            let guess = detector.guess(None, Utf8Detection::Deny);
+            // Rare letters beyond ASCII are accents.
+            let others = content.iter().filter(|byte| !byte.is_ascii()).count();
+            if others * 20 < content.len() && !guess.is_single_byte() {
+                WINDOWS_1252
+            } else {
+                guess
+            }
         })
 }
 

@@ -152,6 +152,12 @@ mod tests {
             b"a\0b\x01\x02",
             "save it as \"CSV UTF-8\"",
         );
+        // DOS: the byte of an accent is a half of a letter elsewhere.
+        check(
+            DocumentFormat::Csv,
+            b"Hose;gr\x81n;9,90\nRock;blau;19,90",
+            "CSV UTF-8",
+        );
         check(DocumentFormat::Markdown, b"<!-- nothing -->", "no text");
         check(DocumentFormat::Text, b"%PDF-1.7", "PDF");
         check(DocumentFormat::Csv, b"PK\x03\x04..xl/workbook.xml", "Excel");

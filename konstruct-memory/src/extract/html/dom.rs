@@ -145,6 +145,21 @@ impl Dom {
             .find(|id| !self.name(*id).is_empty())
     }
 
+    /// Returns whether there is nothing but blanks beside a node.
+    pub(super) fn is_only_child(&self, id: Id) -> bool {
+        let is_blank = |id: Option<Id>| {
+            id.is_none_or(|id| match &self.nodes[id].data {
+                Data::Text(text) => {
+                    text.trim().is_empty()
+                        && (self.nodes[id].next.is_none() || self.nodes[id].previous.is_none())
+                }
+                Data::Other => true,
+                Data::Element(..) => false,
+            })
+        };
+        is_blank(self.nodes[id].previous) && is_blank(self.nodes[id].next)
+    }
+
     /// Returns the next element beside a node.
     pub(super) fn next_element(&self, id: Id) -> Option<Id> {
         std::iter::successors(self.nodes[id].next, |id| self.nodes[*id].next)

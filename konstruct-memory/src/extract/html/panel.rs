@@ -78,7 +78,8 @@ impl Panels {
             if targets.is_empty() && opens_the_next(dom, opener) {
                 targets.extend(next_panel(dom, opener));
             }
-            let titled = is_button(dom, opener) && !is_in_heading(dom, opener);
+            let is_heading = is_heading(dom.name(opener)) || dom.name(opener) == "dt";
+            let titled = is_button(dom, opener) && !is_heading && !is_in_heading(dom, opener);
             for panel in targets {
                 let title = panels.titles.entry(panel).or_default();
                 if titled && title.is_none() {
@@ -106,7 +107,6 @@ impl Panels {
         let name = dom.name(id);
         WITHOUT_TEXT.contains(&name)
             || is_consent(dom, id)
-            || dom.attribute(id, "role") == Some("search")
             || (!self.titles.contains_key(&id) && is_hidden(dom, id))
     }
 }
@@ -132,15 +132,19 @@ fn is_button(dom: &Dom, id: Id) -> bool {
         || opens_the_next(dom, id)
 }
 
-/// Returns whether an element is a button of an accordion, which opens the element after it.
+/// Returns whether an element is a button of an accordion, or a heading that acts as one, which opens the element after it.
 fn opens_the_next(dom: &Dom, id: Id) -> bool {
-    let is_button = dom.name(id) == "button" || dom.attribute(id, "role") == Some("button");
+    let name = dom.name(id);
+    let is_button = name == "button" || dom.attribute(id, "role") == Some("button");
+    if !is_button && !is_heading(name) && name != "dt" {
+        return false;
+    }
     let class = dom.attribute(id, "class").unwrap_or_default();
     let class = class.to_lowercase();
-    is_button
-        && (dom.attribute(id, "aria-expanded").is_some()
-            || CLASSES.iter().any(|part| class.contains(part))
-            || dom.text(id).ends_with('?'))
+    dom.attribute(id, "aria-expanded").is_some()
+        || CLASSES.iter().any(|part| class.contains(part))
+        || (!is_button && dom.attribute(id, "onclick").is_some())
+        || (is_button && dom.text(id).ends_with('?'))
 }
 
 /// Returns the element after a button, or after the heading that consists of it.
@@ -163,11 +167,13 @@ fn next_panel(dom: &Dom, button: Id) -> Option<Id> {
 
 pub(super) fn is_in_heading(dom: &Dom, id: Id) -> bool {
     dom.ancestors(id).any(|above| {
-        matches!(
-            dom.name(above),
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "summary" | "dt" | "th" | "legend"
-        )
+        let name = dom.name(above);
+        is_heading(name) || matches!(name, "summary" | "dt" | "th" | "legend")
     })
+}
+
+fn is_heading(name: &str) -> bool {
+    matches!(name, "h1" | "h2" | "h3" | "h4" | "h5" | "h6")
 }
 
 fn is_hidden(dom: &Dom, id: Id) -> bool {
@@ -204,10 +210,12 @@ fn is_consent(dom: &Dom, id: Id) -> bool {
 /// Returns whether an element surrounds the main content. A footer or sidebar that says how to reach a business is kept.
 pub(super) fn is_surrounding(dom: &Dom, id: Id) -> bool {
     match (dom.name(id), dom.attribute(id, "role")) {
-        ("nav", _) | (_, Some("navigation" | "menubar" | "menu")) => true,
-        ("footer" | "aside", _) | (_, Some("contentinfo" | "complementary")) => {
-            !dom.descendants(id).any(|id| says_contact(dom, id))
+        ("nav", _) => true,
+        // A menu is nothing but links; what has a heading may be more.
+        (_, Some("navigation" | "menubar" | "menu")) => {
+            !dom.descendants(id).any(|id| is_heading(dom.name(id)))
         }
+        ("footer" | "aside", _) => !dom.descendants(id).any(|id| says_contact(dom, id)),
         _ => false,
     }
 }

@@ -18,6 +18,10 @@ fn a_page_becomes_markdown() {
         "<a href='https://a.example/x'>Book here</a> or <a href='/b'>there</a>, <a href='https://b.example'>b.example</a>",
         "[Book here](https://a.example/x) or there, b.example",
     );
+    check(
+        "<p><a href='tel:+49301'>030 1</a>, <a href='tel:+49301'>call</a>",
+        "030 1, [call](tel:+49301)",
+    );
     check("<pre>a\n  b</pre>c", "```\na\n  b\n```\n\nc");
     check("<script>if (a<b) {'</p>'}</script><!-- no -->yes", "yes");
     check("<nav>All there is</nav>", "All there is");
@@ -61,6 +65,7 @@ fn a_panel_has_its_button_as_heading() {
         "<button class=accordion>Pets?</button><div class=panel style='display:none'>On a lead.</div>",
         "<div><button aria-expanded=false>Pets?</button></div><div hidden>On a lead.</div>",
         "<details><summary>Pets?</summary>On a lead.</details>",
+        "<dl><dt class=toggle>Pets?<dd hidden>On a lead.</dl>",
     ];
     for page in opens {
         check(page, "**Pets?**\n\nOn a lead.");

@@ -1,5 +1,7 @@
 //! The tree becomes blocks. Without recursion: a page nests as deep as it likes.
 
+use std::collections::HashSet;
+
 use super::{
     Block, Kind, TITLE,
     dom::{Data, Dom, Id, ROOT},
@@ -50,6 +52,11 @@ const BLOCK: &[&str] = &[
     "tr",
 ];
 
+/// The most addresses of a page. A page with more is a directory.
+const LINKS: usize = 50;
+/// The fewest items of a menu.
+const MENU: usize = 4;
+
 /// Returns the title of a page as a heading.
 pub(super) fn title(dom: &Dom) -> Option<Block> {
     let is_title =
@@ -69,6 +76,7 @@ pub(super) fn blocks(dom: &Dom, is_fragment: bool, with_surroundings: bool) -> V
         outer: Vec::new(),
         tables: Vec::new(),
         struck: 0,
+        linked: HashSet::new(),
     };
     let mut steps = vec![Step::Enter(ROOT)];
     while let Some(step) = steps.pop() {
@@ -102,6 +110,8 @@ struct Walk<'a> {
     tables: Vec<Table>,
     /// How many elements around strike the text.
     struck: usize,
+    /// The addresses shown so far: each is shown once.
+    linked: HashSet<String>,
 }
 
 /// The text of the page, or of a table cell.
@@ -195,7 +205,7 @@ impl Walk<'_> {
                 self.end_link();
                 let address = dom
                     .attribute(id, "href")
-                    .filter(|address| followed(address));
+                    .filter(|address| followed(address) && !is_menu_item(dom, id));
                 self.text.link =
                     Some((self.text.line.len(), address.unwrap_or_default().to_owned()));
             }
@@ -217,8 +227,11 @@ impl Walk<'_> {
             }
             "b" | "strong" => self.text.bold = self.text.bold.saturating_sub(1),
             "a" => {
-                if let Some((from, _)) = self.text.link {
-                    self.images(id, from);
+                if let Some((from, _)) = self.text.link
+                    && self.images(id, from)
+                {
+                    // The address of a picture says nothing.
+                    self.text.link = None;
                 }
                 self.end_link();
             }
@@ -324,11 +337,11 @@ impl Walk<'_> {
         self.push(&raised);
     }
 
-    /// Shows the texts of the images in a heading or link, if these are all that it has.
-    fn images(&mut self, id: Id, from: usize) {
+    /// Shows the texts of the images in a heading or link, if these are all that it has. Returns whether they are.
+    fn images(&mut self, id: Id, from: usize) -> bool {
         let shown = self.text.line.get(from..).unwrap_or_default();
         if !shown.trim().is_empty() {
-            return;
+            return false;
         }
         for image in self.dom.descendants(id) {
             if let Some(alt) = self
@@ -340,6 +353,7 @@ impl Walk<'_> {
                 self.push(alt);
             }
         }
+        true
     }
 
     fn line_break(&mut self) {
@@ -361,6 +375,10 @@ impl Walk<'_> {
             && !text.trim().is_empty()
             && !text.contains(['\n', LINK])
             && !address.ends_with(text.trim())
+            && !(address.starts_with("tel:") && text.contains(char::is_numeric))
+            && self.text.heading.is_none()
+            && self.linked.len() < LINKS
+            && self.linked.insert(address.clone())
         {
             let blank = if text.ends_with(' ') { " " } else { "" };
             let text = text.trim();
@@ -605,6 +623,24 @@ fn roman(number: i64) -> Option<String> {
         }
     }
     Some(roman)
+}
+
+/// Returns whether a link is all that an item of a longer list has.
+fn is_menu_item(dom: &Dom, id: Id) -> bool {
+    let mut at = id;
+    while dom.is_only_child(at) {
+        let Some(parent) = dom.nodes[at].parent else {
+            return false;
+        };
+        if dom.name(parent) == "li" {
+            let list = dom.nodes[parent].parent.into_iter();
+            let items = list.flat_map(|list| dom.children(list));
+            let items = items.filter(|item| dom.name(*item) == "li");
+            return items.take(MENU).count() == MENU;
+        }
+        at = parent;
+    }
+    false
 }
 
 /// Returns whether an address is worth keeping.
