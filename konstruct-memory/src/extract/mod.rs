@@ -181,14 +181,37 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn no_bytes_panic(content in proptest::collection::vec(any::<u8>(), 0..400), html in "[<>/a-z0-9 =\"'&;!#-]{0,300}") {
-            for format in [DocumentFormat::Text, DocumentFormat::Markdown, DocumentFormat::Html, DocumentFormat::Csv, DocumentFormat::Faq, DocumentFormat::Pdf] {
-                for content in [content.as_slice(), html.as_bytes()] {
+        fn no_bytes_panic(
+            content in proptest::collection::vec(any::<u8>(), 0..400),
+            html in "(<(/?(p|b|del|sup|ul|ol|li|table|tr|td|th|h2|a|details|summary|button|dl|dt|dd|pre|script)( (id=a|hidden|href=#a|rowspan=0|colspan=9|value=7|style='display:none'))?>)|[a-z0-9 &;?]{0,6}){0,60}",
+            text in "([#>*_`~|\\[\\]()<!:=+;,\"?{}\\\\^&-]|[a-zQA0-9]{0,4}|[ \t\n\r]|\n\n|1\\.|Q:|A:|---|```){0,120}",
+        ) {
+            let formats = [
+                DocumentFormat::Text,
+                DocumentFormat::Markdown,
+                DocumentFormat::Html,
+                DocumentFormat::Csv,
+                DocumentFormat::Faq,
+                DocumentFormat::Pdf,
+            ];
+            for format in formats {
+                for content in [content.as_slice(), html.as_bytes(), text.as_bytes()] {
                     if let Ok(text) = extract(format, content) {
                         chunks(format, &text);
                     }
                 }
             }
+        }
+
+        #[test]
+        fn text_of_a_page_is_no_markdown(text in "[a-z0-9*_#<>&\\[\\]().~`|{}!:=+^\\\\\"' -]{1,60}") {
+            let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
+            let page = format!("<ul><li>one<li>{escaped}</ul>");
+            let markdown = extract(DocumentFormat::Html, page.as_bytes()).unwrap();
+            let shown = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let shown = format!("- one\n- {shown}");
+            let chunks = chunks(DocumentFormat::Html, &markdown);
+            prop_assert_eq!(&chunks[0].text, shown.trim_end_matches("\n- "), "{}", markdown);
         }
     }
 }
