@@ -5,6 +5,7 @@
 //! | `dom` | the tree of a page |
 //! | `panel` | what is displayed, and what a button opens |
 //! | `walk` | the tree becomes blocks |
+//! | `list` | the marks of list items |
 //! | `table` | tables as grids |
 //! | `inline` | the text of a block |
 //! | `faq_page` | JSON-LD |
@@ -12,6 +13,7 @@
 mod dom;
 mod faq_page;
 mod inline;
+mod list;
 mod panel;
 mod table;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{
     Block, Kind, TITLE,
     dom::{Data, Dom, Id, ROOT},
     inline::{self, END, LINK, STRIKE, TO},
+    list::{Item, List},
     panel::{Panels, is_in_heading, is_surrounding, style},
     table::{Cell, Row, Table},
 };
@@ -135,22 +136,6 @@ struct Text {
     items: Vec<Item>,
 }
 
-#[derive(Debug)]
-struct List {
-    /// The number of the next item, if they are numbered, and the step to the one after it.
-    next: Option<(i64, i64)>,
-    /// How numbers are written: the attribute `type`.
-    style: char,
-}
-
-#[derive(Debug)]
-struct Item {
-    mark: String,
-    /// How far the text of the item is indented. Zero before the mark is written.
-    width: usize,
-    is_written: bool,
-}
-
 impl Walk<'_> {
     fn enter(&mut self, id: Id) -> bool {
         match &self.dom.nodes[id].data {
@@ -196,7 +181,7 @@ impl Walk<'_> {
             }
             "dt" | "summary" | "caption" => self.text.heading = Some(7),
             "b" | "strong" => self.text.bold += 1,
-            "ol" | "ul" | "menu" => self.text.lists.push(self.list(id)),
+            "ol" | "ul" | "menu" => self.text.lists.push(List::of(dom, id)),
             "li" => self.item(id),
             "table" => self.tables.push(Table::new(dom, id)),
             "tr" => self.row(id),
@@ -487,47 +472,9 @@ impl Walk<'_> {
         self.text.blocks.push(block);
     }
 
-    fn list(&self, id: Id) -> List {
-        let number = |name| {
-            self.dom
-                .attribute(id, name)
-                .and_then(|value| value.parse().ok())
-        };
-        let style = self
-            .dom
-            .attribute(id, "type")
-            .and_then(|value| value.chars().next());
-        let is_reversed = self.dom.attribute(id, "reversed").is_some();
-        let items = || {
-            let items = self
-                .dom
-                .children(id)
-                .filter(|id| self.dom.name(*id) == "li");
-            i64::try_from(items.count()).unwrap_or(1)
-        };
-        let first = number("start").unwrap_or_else(|| if is_reversed { items() } else { 1 });
-        List {
-            next: (self.dom.name(id) == "ol").then_some((first, if is_reversed { -1 } else { 1 })),
-            style: style.unwrap_or('1'),
-        }
-    }
-
     fn item(&mut self, id: Id) {
-        let value = self
-            .dom
-            .attribute(id, "value")
-            .and_then(|value| value.parse().ok());
-        let mark = match self.text.lists.last_mut() {
-            Some(List {
-                next: Some((next, step)),
-                style,
-            }) => {
-                let number = value.unwrap_or(*next);
-                *next = number.saturating_add(*step);
-                format!("{}. ", numbered(number, *style))
-            }
-            _ => "- ".to_owned(),
-        };
+        let list = self.text.lists.last_mut();
+        let mark = list.map_or_else(|| "- ".to_owned(), |list| list.mark(self.dom, id));
         self.text.items.push(Item {
             mark,
             width: 0,
@@ -584,45 +531,6 @@ fn has_currency(text: &str) -> bool {
         || text
             .split(|c: char| !c.is_alphabetic())
             .any(|word| names.contains(&word))
-}
-
-/// Writes the number of a list item as `type` says: a number, a letter or a Roman numeral.
-fn numbered(number: i64, style: char) -> String {
-    let letter = |first: u8| match u8::try_from(number - 1) {
-        Ok(at @ 0..26) => Some(char::from(first + at).to_string()),
-        _ => None,
-    };
-    let written = match style {
-        'a' => letter(b'a'),
-        'A' => letter(b'A'),
-        'i' => roman(number),
-        'I' => roman(number).map(|roman| roman.to_uppercase()),
-        _ => None,
-    };
-    written.unwrap_or_else(|| number.to_string())
-}
-
-fn roman(number: i64) -> Option<String> {
-    let mut rest = usize::try_from(number)
-        .ok()
-        .filter(|number| (1..100).contains(number))?;
-    let mut roman = String::new();
-    for (value, letters) in [
-        (90, "xc"),
-        (50, "l"),
-        (40, "xl"),
-        (10, "x"),
-        (9, "ix"),
-        (5, "v"),
-        (4, "iv"),
-        (1, "i"),
-    ] {
-        while rest >= value {
-            roman.push_str(letters);
-            rest -= value;
-        }
-    }
-    Some(roman)
 }
 
 /// Returns whether a link is all that an item of a longer list has.
