@@ -44,7 +44,7 @@ const ANSWER: &[&str] = &[
     "جواب",
     "الجواب",
 ];
-/// Pairs of letters in use. A letter alone may be the initial of a word, so it counts only with its partner.
+/// Pairs of letters in use. A single letter may be an initial, so it counts only with its partner.
 const LETTERS: &[(char, char)] = &[
     ('q', 'a'),
     ('q', 'r'),

@@ -48,7 +48,13 @@ fn of_blocks(blocks: Vec<Block>) -> Vec<Section> {
     let mut before = None;
     for block in blocks {
         let text = block.plain();
-        if let Kind::Heading(level) = block.kind {
+        if block.kind == Kind::Rule {
+            path.retain(|(level, _)| *level < 7);
+            sections.push(Section {
+                path: path.iter().map(|(_, title)| title.clone()).collect(),
+                paragraphs: Vec::new(),
+            });
+        } else if let Kind::Heading(level) = block.kind {
             path.retain(|(above, _)| *above < level);
             path.push((level, text));
             sections.push(Section {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub struct Chunk {
     /// The headings above it, the outermost first.
     pub path: Vec<String>,
-    /// Its text, without Markdown formatting.
+    /// Its text, without Markdown formatting but with `~~` around struck text.
     pub text: String,
 }
 

@@ -162,6 +162,30 @@ fn long_passages_are_split_without_loss() {
 }
 
 #[test]
+fn a_rule_ends_a_bold_title() {
+    check(
+        DocumentFormat::Markdown,
+        "# A\n\n**Pets?**\n\nYes.\n\n---\n\nQuay 1\n\n***",
+        &[("A > Pets?", "Yes."), ("A", "Quay 1")],
+    );
+}
+
+#[test]
+fn items_are_not_cut() {
+    let steps: String = (1..60)
+        .map(|step| format!("{step}. Hold it. Then press.\n   - once\n"))
+        .collect();
+    let chunks = chunks(DocumentFormat::Markdown, &steps);
+    assert!(chunks.len() > 2);
+    for line in chunks.iter().flat_map(|chunk| chunk.text.lines()) {
+        assert!(
+            line.ends_with("Hold it. Then press.") || line.trim_start() == "- once",
+            "{line}"
+        );
+    }
+}
+
+#[test]
 fn a_row_of_values_is_a_passage_with_its_columns() {
     let check = |text, expected| check(DocumentFormat::Csv, text, expected);
     check(

@@ -1,5 +1,7 @@
 //! The rows of a table, however the spreadsheet wrote them.
 
+use std::collections::BTreeMap;
+
 /// The marks between cells, the usual one first where two part the rows equally well.
 const MARKS: [char; 4] = [';', '\t', '|', ','];
 /// How many rows are tried to find the mark.
@@ -59,11 +61,12 @@ fn score(text: &str, mark: char) -> usize {
 
 /// Returns the most frequent number of cells above one.
 pub(super) fn commonest(widths: &[usize]) -> Option<usize> {
-    let several = || widths.iter().filter(|width| **width > 1);
-    let count = |width: usize| widths.iter().filter(|one| **one == width).count();
-    several()
-        .copied()
-        .max_by_key(|width| (count(*width), *width))
+    let mut counts = BTreeMap::new();
+    for width in widths.iter().filter(|width| **width > 1) {
+        *counts.entry(*width).or_insert(0) += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(width, _)| width)
 }
 
 /// Parses rows. A quote opens a cell only at its start and closes it only at its end; any other is a character of the cell.

@@ -17,7 +17,7 @@ use html5ever::{
 /// The most elements that are open at a time. The parser takes quadratic time in it, so deeper start tags are ignored, as browsers
 /// do.
 const DEPTH: usize = 512;
-/// The most nodes of a page. What follows is ignored: only a hostile page gets there with less than the limit of text.
+/// The most nodes of a page. The rest is ignored: only a hostile page has more within the limit of text.
 const NODES: usize = 1 << 20;
 /// Elements whose content is not parsed. An example in Markdown, such as `<title>`, would swallow the text after it.
 const RAW: &[&str] = &[

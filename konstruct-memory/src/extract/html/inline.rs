@@ -106,7 +106,7 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
-/// Returns where the mark of a list, heading or quote stands at the start of a line.
+/// Returns the position of the mark of a list, heading or quote at the start of a line.
 fn line_mark(line: &str) -> Option<usize> {
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
     let after = line.as_bytes().get(digits + 1).unwrap_or(&b' ');

@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     /// A row of a table.
     Row,
     Code,
+    /// Where the text of a heading of level 7 ends. Text follows.
+    Rule,
 }
 
 impl Block {
@@ -75,6 +77,7 @@ impl Block {
     fn markdown(&self) -> String {
         let text = match self.kind {
             Kind::Code => format!("```\n{}\n```", self.text.replace("```", "'''")),
+            Kind::Rule => "---".to_owned(),
             _ => inline::markdown(&escaped(&self.text)),
         };
         match self.kind {
@@ -98,8 +101,9 @@ pub(super) fn markdown(page: &str) -> String {
     for block in blocks(page, false) {
         if before.is_some() {
             // An introduction stays with its list.
-            let is_tight =
-                block.kind == Kind::Item && matches!(before, Some(Kind::Item | Kind::Text));
+            let is_tight = block.kind == Kind::Item
+                && (before == Some(Kind::Item)
+                    || (before == Some(Kind::Text) && out.ends_with(':')));
             out.push_str(if is_tight { "\n" } else { "\n\n" });
         }
         before = Some(block.kind);
@@ -111,8 +115,7 @@ pub(super) fn markdown(page: &str) -> String {
     out
 }
 
-/// Returns the blocks of a page, or of the HTML that a Markdown document stands for. Navigation is included only if the page has
-/// nothing else.
+/// Returns the blocks of a page, or of the HTML of a Markdown document. Navigation is included only if the page has nothing else.
 pub(crate) fn blocks(page: &str, is_fragment: bool) -> Vec<Block> {
     let dom = Dom::parse(page, is_fragment);
     let mut blocks = walk::blocks(&dom, is_fragment, false);

@@ -16,7 +16,7 @@ const CELL: usize = 60;
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
-    /// Whether the page says that it is no table of data.
+    /// Whether the page says that it holds no data.
     is_layout: bool,
 }
 
@@ -205,7 +205,7 @@ impl Cell {
     fn text(&self) -> String {
         let mut text = String::new();
         let mut before = None;
-        for block in &self.blocks {
+        for block in self.blocks.iter().filter(|block| block.kind != Kind::Rule) {
             if let Some(before) = before {
                 let is_list = block.kind == before && matches!(before, Kind::Item | Kind::Row);
                 text.push_str(if is_list { ", " } else { " " });

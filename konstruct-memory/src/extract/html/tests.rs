@@ -75,6 +75,12 @@ fn a_panel_has_its_button_as_heading() {
         "See the note.\n\nCash only.",
     );
     check("<button>Add to cart</button><p>9 EUR", "9 EUR");
+    // What follows a panel is not its text.
+    let rest = "<h2>Visit</h2><details><summary>Pets?</summary>Yes.</details><p>Quay 1<h2>Pay</h2>";
+    check(
+        rest,
+        "## Visit\n\n**Pets?**\n\nYes.\n\n---\n\nQuay 1\n\n## Pay",
+    );
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn a_table_is_a_grid() {
     check("<table><tr><td>Mon<td>9-18</table>", "Mon | 9-18");
     check(
         "<table><tr><td><h2>Left</h2>a<td><ul><li>b</ul></table>",
-        "## Left\n\na\n- b",
+        "## Left\n\na\n\n- b",
     );
     check("<table><tr><td>One<tr><td>column</table>", "One\n\ncolumn");
     check(

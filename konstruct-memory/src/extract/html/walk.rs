@@ -130,6 +130,9 @@ struct Text {
     is_plain: bool,
     /// The level of the current heading.
     heading: Option<u8>,
+    /// The level of the last heading, and whether its text has ended.
+    level: u8,
+    is_ended: bool,
     /// Where the text of a link begins in the line, and its address.
     link: Option<(usize, String)>,
     lists: Vec<List>,
@@ -228,8 +231,10 @@ impl Walk<'_> {
             "ol" | "ul" | "menu" => drop(self.text.lists.pop()),
             "li" => drop(self.text.items.pop()),
             "td" | "th" => self.end_cell(id),
+            "dl" | "details" | "hr" => self.end_title(),
             "table" => {
                 if let Some(table) = self.tables.pop() {
+                    let before = self.text.level;
                     for block in table.blocks() {
                         if block.kind == Kind::Item || block.is_indented() {
                             self.text.blocks.push(block);
@@ -237,9 +242,20 @@ impl Walk<'_> {
                             self.emit(block.kind, block.text);
                         }
                     }
+                    let has_caption = self
+                        .dom
+                        .children(id)
+                        .any(|id| self.dom.name(id) == "caption");
+                    if has_caption || before != 7 {
+                        self.end_title();
+                    }
                 }
             }
             _ => {}
+        }
+        if self.panels.title(id).is_some() {
+            self.flush();
+            self.end_title();
         }
         if self.is_strike(id) {
             self.struck -= 1;
@@ -436,7 +452,14 @@ impl Walk<'_> {
         self.head(level, text);
     }
 
+    /// Ends the text of a term, a panel or a titled table: what follows belongs to the heading above.
+    fn end_title(&mut self) {
+        self.text.is_ended = self.text.level == 7;
+    }
+
     fn head(&mut self, level: u8, text: String) {
+        self.text.level = level;
+        self.text.is_ended = false;
         // A heading ends the indent of lists: what follows it is its text.
         for item in &mut self.text.items {
             (item.width, item.is_written) = (0, true);
@@ -457,6 +480,10 @@ impl Walk<'_> {
         }
         if text.trim().is_empty() {
             return;
+        }
+        if std::mem::take(&mut self.text.is_ended) {
+            self.text.level = 0;
+            self.text.blocks.push(Block::new(Kind::Rule, String::new()));
         }
         let items = &mut self.text.items;
         let indent = items.iter().map(|item| item.width).sum();
