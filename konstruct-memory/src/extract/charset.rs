@@ -13,7 +13,7 @@ const UNREADABLE: usize = 500;
 
 /// The first bytes of files that are not text, and what they are.
 const FILES: &[(&[u8], &str)] = &[
-    (b"%PDF-", "a PDF: choose the format PDF"),
+    (b"%PDF-", "a PDF"),
     (b"PK\x03\x04", "a ZIP, Word or Excel file"),
     (b"\xd0\xcf\x11\xe0", "an old Word or Excel file"),
     (b"{\\rtf", "an RTF file"),
@@ -46,7 +46,7 @@ pub(super) fn decode(format: DocumentFormat, content: &[u8]) -> Result<String> {
             what
         };
         return Err(invalid(&format!(
-            "is {what}, not text: save its text and {advice}"
+            "is {what}, not text: choose the format of the file, or {advice}"
         )));
     }
     let (encoding, start) = match Encoding::for_bom(content) {
@@ -81,9 +81,9 @@ fn zip(content: &[u8]) -> &'static str {
     let head = &content[..content.len().min(HEAD)];
     let has = |name: &[u8]| head.windows(name.len()).any(|part| part == name);
     if has(b"word/") {
-        "a Word file: choose the format DOCX"
+        "a Word file (DOCX)"
     } else if has(b"xl/") {
-        "an Excel file: choose the format XLSX"
+        "an Excel file (XLSX)"
     } else if has(b"opendocument") {
         "an OpenDocument file"
     } else {
