@@ -125,6 +125,13 @@ fn is_button(dom: &Dom, id: Id) -> bool {
         .iter()
         .find_map(|name| dom.attribute(id, name));
     let role = dom.attribute(id, "role");
+    let class = dom.attribute(id, "class").unwrap_or_default();
+    if ["navbar", "menu", "hamburger"]
+        .iter()
+        .any(|part| class.contains(part))
+    {
+        return false;
+    }
     toggles.is_some_and(|value| TOGGLES.contains(&value))
         || role.is_some_and(|role| matches!(role, "tab" | "button"))
         || dom.attribute(id, "aria-expanded").is_some()

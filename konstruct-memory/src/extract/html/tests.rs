@@ -75,6 +75,10 @@ fn a_panel_has_its_button_as_heading() {
         "See the note.\n\nCash only.",
     );
     check("<button>Add to cart</button><p>9 EUR", "9 EUR");
+    check(
+        "<button class=navbar-toggle data-target='#m'>Menu</button><div id=m><h2>Home</h2>x</div>",
+        "## Home\n\nx",
+    );
     // What follows a panel is not its text.
     let rest = "<h2>Visit</h2><details><summary>Pets?</summary>Yes.</details><p>Quay 1<h2>Pay</h2>";
     check(
