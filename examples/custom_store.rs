@@ -21,9 +21,10 @@ use konstruct_core::{
         ScanMemory, Section, Signals,
     },
     testkit::{MEMORY_CASES, MemorySubject, ReferenceStore, VirtualClock, memory_suite},
+    text::terms,
 };
 use konstruct_llm::Extract;
-use konstruct_memory::{Redb, chunks, read_document, terms};
+use konstruct_memory::{Redb, chunks, read_document};
 
 /// The tables of the database. These are in memory, and have the columns that yours would have.
 #[derive(Debug, Default)]

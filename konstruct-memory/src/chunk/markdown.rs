@@ -1,131 +1,202 @@
 //! Markdown.
 
-use super::Section;
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html::push_html};
 
-/// Returns a section for each heading, with the headings above it. Code blocks are left unchanged.
+use super::Section;
+use crate::extract::{Block, Kind, blocks, escaped};
+
+const OPTIONS: Options = Options::ENABLE_TABLES
+    .union(Options::ENABLE_STRIKETHROUGH)
+    .union(Options::ENABLE_FOOTNOTES)
+    .union(Options::ENABLE_HEADING_ATTRIBUTES);
+
+/// Elements whose content is not parsed: in Markdown they are examples.
+const RAW: &[&str] = &[
+    "<title",
+    "<textarea",
+    "<xmp",
+    "<iframe",
+    "<plaintext",
+    "<script",
+    "<style",
+];
+
+/// Returns a section for each heading, with the headings above it. What the text is in HTML is read like a page, so HTML within
+/// Markdown means the same as in a page.
 pub(super) fn sections(text: &str) -> Vec<Section> {
-    let mut sections = vec![Section::default()];
-    let mut path: Vec<(usize, String)> = Vec::new();
-    let mut lines: Vec<String> = Vec::new();
-    let mut fence: Option<&str> = None;
-    let mut open = |sections: &mut Vec<Section>, level: usize, title: String| {
-        path.retain(|(above, _)| *above < level);
-        path.push((level, title));
-        sections.push(Section {
-            path: path.iter().map(|(_, title)| title.clone()).collect(),
-            paragraphs: Vec::new(),
-        });
+    of_blocks(blocks(&html(without_front_matter(text)), true))
+}
+
+/// Returns the sections of text of which only the headings are Markdown.
+pub(super) fn sections_of_text(text: &str) -> Vec<Section> {
+    let line = |line: &str| {
+        let level = line.bytes().take_while(|byte| *byte == b'#').count();
+        match line.split_at_checked(level) {
+            Some((marks, title)) if (1..=6).contains(&level) && title.starts_with(' ') => {
+                format!("{marks} {}", escaped(title.trim()))
+            }
+            _ => escaped(line.trim()),
+        }
     };
-    for line in without_front_matter(text).lines() {
-        let trimmed = line.trim();
-        let mark = ["```", "~~~"]
-            .into_iter()
-            .find(|mark| trimmed.starts_with(mark));
-        match (fence, mark) {
-            (None, Some(_)) => fence = mark,
-            (Some(open), Some(mark)) if open == mark => fence = None,
-            (Some(_), _) => lines.push(line.trim_end().to_owned()),
-            (None, None) => {
-                if let Some((level, title)) = heading(trimmed) {
-                    flush(&mut sections, &mut lines);
-                    open(&mut sections, level, title);
-                } else if let Some(level) = underline(trimmed).filter(|_| lines.len() == 1) {
-                    let title = lines.remove(0);
-                    open(&mut sections, level, title);
-                } else if trimmed.is_empty() {
-                    flush(&mut sections, &mut lines);
-                } else if !rule(trimmed) {
-                    lines.push(without_marks(trimmed));
+    sections(&text.lines().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+/// Groups blocks under their headings.
+fn of_blocks(blocks: Vec<Block>) -> Vec<Section> {
+    let mut sections = vec![Section::default()];
+    let mut path: Vec<(u8, String)> = Vec::new();
+    let mut before = None;
+    for block in blocks {
+        let text = block.plain();
+        if block.kind == Kind::Rule {
+            path.retain(|(level, _)| *level < 7);
+            sections.push(Section {
+                path: path.iter().map(|(_, title)| title.clone()).collect(),
+                paragraphs: Vec::new(),
+            });
+        } else if let Kind::Heading(level) = block.kind {
+            path.retain(|(above, _)| *above < level);
+            path.push((level, text));
+            sections.push(Section {
+                path: path.iter().map(|(_, title)| title.clone()).collect(),
+                paragraphs: Vec::new(),
+            });
+        } else if let Some(Section { paragraphs, .. }) = sections.last_mut() {
+            let is_item = matches!(before, Some(Kind::Item));
+            // The items of a list are one paragraph, with the line that introduces them.
+            let last = paragraphs.last_mut().filter(|last| match block.kind {
+                Kind::Item => is_item || last.ends_with(':'),
+                Kind::Text => is_item && block.is_indented(),
+                _ => false,
+            });
+            match last {
+                Some(last) => {
+                    last.push('\n');
+                    last.push_str(&text);
                 }
+                None => paragraphs.push(text),
             }
         }
+        // More text of an item continues it.
+        if !(block.kind == Kind::Text && block.is_indented() && before == Some(Kind::Item)) {
+            before = Some(block.kind);
+        }
     }
-    flush(&mut sections, &mut lines);
     sections.retain(|section| !section.path.is_empty() || !section.paragraphs.is_empty());
     sections
 }
 
-/// Ends a paragraph.
-fn flush(sections: &mut [Section], lines: &mut Vec<String>) {
-    if let Some(section) = sections.last_mut()
-        && !lines.is_empty()
-    {
-        section.paragraphs.push(lines.join("\n"));
-    }
-    lines.clear();
+/// Returns Markdown as HTML.
+fn html(text: &str) -> String {
+    let mut events = Events {
+        text,
+        lists: Vec::new(),
+        in_footnote: false,
+    };
+    let parser = Parser::new_ext(text, OPTIONS).into_offset_iter();
+    let mut out = String::with_capacity(text.len() * 2);
+    push_html(
+        &mut out,
+        parser.map(|(event, range)| events.html(event, range.start)),
+    );
+    out
 }
 
-/// Returns the text and level of a heading: `## Title`, or a line that is entirely bold.
-fn heading(line: &str) -> Option<(usize, String)> {
-    let level = line.bytes().take_while(|byte| *byte == b'#').count();
-    if (1..=6).contains(&level) && line[level..].starts_with([' ', '\t']) {
-        let title = without_marks(line[level..].trim().trim_end_matches('#').trim());
-        return (!title.is_empty()).then_some((level, title));
-    }
-    let bold = ["**", "__"].iter().find_map(|mark| {
-        line.strip_prefix(mark)
-            .and_then(|rest| rest.strip_suffix(mark))
-            .filter(|title| !title.contains(mark))
-    })?;
-    let title = without_marks(bold.trim().trim_end_matches(':'));
-    (!title.is_empty()).then_some((7, title))
+/// Replaces what the HTML of Markdown would not show as it is written.
+struct Events<'a> {
+    text: &'a str,
+    /// The last number written in the source of each open list, and the one shown.
+    lists: Vec<Option<(u64, u64)>>,
+    /// Whether a footnote has begun whose first paragraph has not.
+    in_footnote: bool,
 }
 
-/// Returns the level of a setext underline, which makes the line above it a heading.
-fn underline(line: &str) -> Option<usize> {
-    let all = |mark: char| line.len() >= 2 && line.chars().all(|c| c == mark);
-    if all('=') {
-        Some(1)
-    } else if all('-') {
-        Some(2)
-    } else {
-        None
-    }
-}
-
-/// Returns whether a line is a thematic break or the delimiter row of a table.
-fn rule(line: &str) -> bool {
-    line.len() >= 3
-        && line
-            .chars()
-            .all(|c| matches!(c, '-' | '*' | '_' | '|' | ':' | ' '))
-}
-
-fn without_front_matter(text: &str) -> &str {
-    text.strip_prefix("---\n")
-        .and_then(|rest| rest.split_once("\n---\n"))
-        .map_or(text, |(_, body)| body)
-}
-
-/// Removes inline formatting, which a channel would show literally.
-fn without_marks(line: &str) -> String {
-    let line = line.trim_start_matches("> ");
-    let line = links(line);
-    let line = line.replace("**", "").replace("__", "").replace('`', "");
-    match line.strip_prefix("* ").or(line.strip_prefix("+ ")) {
-        Some(item) => format!("- {item}"),
-        None => line,
-    }
-}
-
-/// Turns `[text](address)` into `text (address)`.
-fn links(line: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once('[') {
-        let link = after
-            .split_once("](")
-            .and_then(|(text, tail)| Some((text, tail.split_once(')')?)))
-            .filter(|(text, _)| !text.contains('['));
-        if let Some((text, (address, tail))) = link {
-            plain.push_str(before.strip_suffix('!').unwrap_or(before));
-            plain.push_str(&format!("{text} ({address})"));
-            rest = tail;
-        } else {
-            plain.push_str(before);
-            plain.push('[');
-            rest = after;
+impl<'a> Events<'a> {
+    fn html(&mut self, event: Event<'a>, at: usize) -> Event<'a> {
+        let starts_footnote = std::mem::take(&mut self.in_footnote);
+        match event {
+            // Owners break lines without the two blanks that Markdown wants.
+            Event::SoftBreak => Event::HardBreak,
+            Event::Start(Tag::List(first)) => {
+                self.lists
+                    .push(first.map(|first| (first, first.wrapping_sub(1))));
+                Event::Start(Tag::List(first))
+            }
+            Event::End(TagEnd::List(ordered)) => {
+                self.lists.pop();
+                Event::End(TagEnd::List(ordered))
+            }
+            Event::Start(Tag::Item) => self.item(at),
+            Event::End(TagEnd::Item) => raw("</li>"),
+            // An image is its text, with its address if that is one of the web.
+            Event::Start(Tag::Image { dest_url, .. }) => {
+                let is_web = dest_url.starts_with("http://") || dest_url.starts_with("https://");
+                let address = if is_web { &*dest_url } else { "" };
+                let address = address.replace('&', "&amp;").replace('"', "%22");
+                Event::InlineHtml(format!("<a href=\"{address}\">").into())
+            }
+            Event::End(TagEnd::Image) => raw("</a>"),
+            Event::FootnoteReference(label) => Event::Text(format!("[{label}]").into()),
+            Event::Start(Tag::FootnoteDefinition(label)) => {
+                self.in_footnote = true;
+                Event::Text(format!("[{label}] ").into())
+            }
+            Event::End(TagEnd::FootnoteDefinition) => raw("<p></p>"),
+            Event::Start(Tag::Paragraph) if starts_footnote => raw(""),
+            Event::InlineHtml(tag) if is_raw(&tag) => Event::Text(tag),
+            event => event,
         }
     }
-    plain + rest
+
+    /// Numbers an item as its author did: "1. 1. 1." means 1 to 3, but other numbers mean what they say.
+    fn item(&mut self, at: usize) -> Event<'a> {
+        let Some(Some((last, shown))) = self.lists.last_mut() else {
+            return raw("<li>");
+        };
+        let rest = &self.text[at..];
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let written: u64 = rest[..digits].parse().unwrap_or(*last);
+        *shown = if written == *last {
+            shown.wrapping_add(1)
+        } else {
+            written
+        };
+        *last = written;
+        Event::InlineHtml(format!("<li value=\"{shown}\">").into())
+    }
+}
+
+fn raw(html: &'static str) -> Event<'static> {
+    Event::InlineHtml(CowStr::Borrowed(html))
+}
+
+/// Returns whether a tag would swallow the text after it.
+fn is_raw(tag: &str) -> bool {
+    let tag = tag.to_ascii_lowercase();
+    RAW.iter().any(|raw| tag.starts_with(raw))
+}
+
+/// Removes the lines between `---` or `+++` at the start, if they are fields.
+fn without_front_matter(text: &str) -> &str {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut lines = text.split_inclusive('\n');
+    let mark = lines.next().unwrap_or_default().trim_end();
+    if !matches!(mark, "---" | "+++") {
+        return text;
+    }
+    let mut at = text.find('\n').map_or(text.len(), |at| at + 1);
+    for line in lines {
+        at += line.len();
+        let line = line.trim_end();
+        if line == mark || (mark == "---" && line == "...") {
+            return &text[at..];
+        }
+        let is_field = line.is_empty()
+            || line.starts_with([' ', '\t', '#', '-', '[', ']', '}'])
+            || line.contains([':', '=']);
+        if !is_field {
+            break;
+        }
+    }
+    text
 }

@@ -60,6 +60,10 @@ fn join(pieces: Vec<(&str, String)>) -> Vec<String> {
 fn sentences(paragraph: &str) -> Vec<(&'static str, String)> {
     let mut pieces = Vec::new();
     for line in paragraph.lines() {
+        if is_whole(line) && length(line) <= GOAL {
+            pieces.push(("\n", line.trim_end().to_owned()));
+            continue;
+        }
         let mut gap = "\n";
         for sentence in by_sentence(line).flat_map(cut) {
             if !sentence.is_empty() {
@@ -69,6 +73,14 @@ fn sentences(paragraph: &str) -> Vec<(&'static str, String)> {
         }
     }
     pieces
+}
+
+/// Returns whether a line is an item of a list or indented, as in code.
+fn is_whole(line: &str) -> bool {
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    line.starts_with([' ', '\t'])
+        || line.starts_with("- ")
+        || (digits > 0 && line[digits..].starts_with(". "))
 }
 
 /// Splits a line into sentences. A sentence ends at a punctuation mark followed by whitespace, so not within `9.30`.

@@ -1,7 +1,6 @@
 //! Plain text.
 
-use super::Section;
-use super::word_count;
+use super::{Section, mark::is_question, word_count};
 
 /// Returns a section for each paragraph. A short line that is a question or ends with a colon is the heading of the text below
 /// it.
@@ -10,12 +9,10 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     let mut heading: Option<String> = None;
     for paragraph in paragraphs(text) {
         let (first, rest) = paragraph.split_once('\n').unwrap_or((&paragraph, ""));
-        let (title, body) = match question(first) {
-            Some(question) => (Some(question), rest),
-            None if heading.is_none() && !rest.is_empty() && is_heading(first) => {
-                (Some(first.trim_end_matches(':')), rest)
-            }
-            None => (None, paragraph.as_str()),
+        let (title, body) = if heading.is_none() && !rest.is_empty() && is_heading(first) {
+            (Some(first.trim_end_matches(':')), rest)
+        } else {
+            (None, paragraph.as_str())
         };
         let alone = title.is_none() && rest.is_empty() && is_heading(first);
         if let Some(title) = title.filter(|_| body.trim().is_empty()) {
@@ -27,7 +24,7 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
             heading = None;
             sections.push(Section {
                 path: title.into_iter().collect(),
-                paragraphs: vec![answer(body).to_owned()],
+                paragraphs: vec![body.trim().to_owned()],
             });
         }
     }
@@ -40,27 +37,9 @@ pub(super) fn sections(text: &str) -> Vec<Section> {
     sections
 }
 
-/// Returns the question of a line such as `Q: Where are you?`.
-pub(super) fn question(line: &str) -> Option<&str> {
-    ["Q:", "Q.", "Question:", "F:", "Frage:"]
-        .iter()
-        .find_map(|mark| line.strip_prefix(mark))
-        .map(str::trim)
-        .filter(|rest| !rest.is_empty())
-}
-
-/// Removes the `A:` of an answer.
-pub(super) fn answer(text: &str) -> &str {
-    ["A:", "A.", "Answer:", "Antwort:"]
-        .iter()
-        .find_map(|mark| text.strip_prefix(mark))
-        .unwrap_or(text)
-        .trim()
-}
-
 /// Returns whether a line is short and ends like a question or an announcement.
 fn is_heading(line: &str) -> bool {
-    word_count(line) <= 16 && (line.ends_with('?') || line.ends_with(':'))
+    word_count(line) <= 16 && (is_question(line) || line.ends_with(':'))
 }
 
 /// Splits text into paragraphs at blank lines.

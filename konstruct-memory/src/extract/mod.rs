@@ -1,5 +1,6 @@
 //! Extracts text from the bytes of a document. Formats that are not text become Markdown.
 
+mod charset;
 mod faq;
 mod html;
 #[cfg(feature = "office")]
@@ -9,6 +10,8 @@ mod pdf;
 mod sniff;
 
 use konstruct_core::{DocumentFormat, Error, Result};
+
+pub(crate) use self::html::{Block, Kind, blocks, escaped};
 
 /// The most bytes of text a document may have.
 const TEXT: usize = 1 << 20;
@@ -46,13 +49,15 @@ pub enum Warning {
 
 /// Returns the text of a document, for [`chunks`](crate::chunks).
 ///
-/// * Text, Markdown and CSV are returned unchanged.
-/// * HTML becomes Markdown with its headings, paragraphs, lists, table rows and links. Scripts, styles, navigation, footers and
-///   hidden elements are dropped.
+/// * Text, Markdown and CSV are returned as they are, decoded: by the byte order mark, as a page declares, or as detected. Lines end
+///   with `\n`.
+/// * HTML becomes Markdown with its headings, paragraphs, lists, table rows, struck text and links. Scripts, styles, navigation and
+///   hidden elements are dropped, and footers without contact details. Panels that a button or link opens are kept, and so are
+///   the questions and answers of a JSON-LD `FAQPage`.
 /// * PDF becomes Markdown with a heading for each page, and headings below it for lines in larger letters. Needs the feature `pdf`.
 /// * DOCX, XLSX and ODS become Markdown. A visible sheet is a heading, and each of its rows a paragraph with the names of the columns:
 ///   `Name: value; Name: value`. Numbers are read as they are shown. Needs the feature `office`.
-/// * A JSON array of objects with `question` and `answer` becomes `Q:` and `A:` lines.
+/// * JSON of questions and answers in its usual shapes becomes `Q:` and `A:` lines.
 ///
 /// A PDF or Office file that is declared as another of the formats that become Markdown is read as what its bytes are. Formats that
 /// cannot be read, such as RTF, DOC, XLS, PPTX and images, are recognised whatever is declared, and the error says how to save
@@ -73,8 +78,8 @@ pub enum Warning {
 /// cannot read.
 pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
     let extracted: Extracted = match sniff::format(format, content)? {
-        DocumentFormat::Html => html::markdown(&utf8(content)?).into(),
-        DocumentFormat::Faq => faq::lines(utf8(content)?)?.into(),
+        DocumentFormat::Html => html::markdown(&charset::decode(format, content)?).into(),
+        DocumentFormat::Faq => faq::lines(charset::decode(format, content)?)?.into(),
         #[cfg(feature = "pdf")]
         DocumentFormat::Pdf => pdf::markdown(content)?,
         #[cfg(feature = "office")]
@@ -89,9 +94,13 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
         DocumentFormat::Docx | DocumentFormat::Xlsx | DocumentFormat::Ods => {
             return Err(unsupported("Office files", "office"));
         }
-        _ => utf8(content)?.into(),
+        _ => charset::decode(format, content)?.into(),
     };
-    if extracted.text.trim().is_empty() {
+    // Markdown may consist of comments.
+    let is_empty = extracted.text.trim().is_empty()
+        || (format == DocumentFormat::Markdown
+            && crate::chunks(format, &extracted.text).is_empty());
+    if is_empty {
         return Err(invalid("has no text"));
     }
     if extracted.text.len() > TEXT {
@@ -110,22 +119,6 @@ fn unsupported(what: &str, feature: &str) -> Error {
 
 fn invalid(message: &str) -> Error {
     Error::invalid("content", message)
-}
-
-/// Decodes UTF-8, or UTF-16 with a byte order mark: spreadsheets write both.
-fn utf8(content: &[u8]) -> Result<String> {
-    let wide = |bytes: &[u8], read: fn([u8; 2]) -> u16| {
-        let (pairs, rest) = bytes.as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().map(|pair| read(*pair)).collect();
-        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
-    };
-    let text = match content {
-        [0xef, 0xbb, 0xbf, rest @ ..] => std::str::from_utf8(rest).ok().map(str::to_owned),
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        bytes => std::str::from_utf8(bytes).ok().map(str::to_owned),
-    };
-    text.ok_or_else(|| invalid("is not UTF-8 or UTF-16: save it as UTF-8"))
 }
 
 #[cfg(test)]
@@ -147,9 +140,57 @@ mod tests {
         check("\u{feff}für".as_bytes(), Some("für"));
         check(b"\xff\xfef\0\xfc\0r\0", Some("für"));
         check(b"\xfe\xff\0f\0\xfc\0r", Some("für"));
-        check(b"\xfe\xff\0f\0", None);
-        check(b"f\xfcr", None);
+        check(b"f\0\xfc\0r\0", Some("für"));
+        check(b"\0f\0\xfc\0r", Some("für"));
+        check(b"f\xfcr 9 \x80", Some("für 9 €"));
+        check(b"a\r\nb\rc", Some("a\nb\nc"));
+        check(b"\x1b$B1D6H\x1b(B", Some("営業"));
         check(b" \n", None);
+        check(b"\xfe\xff\0f\xd8\0", None);
+        check(&[0, 1, 2, 3, 4, 5, 6], None);
+        let text = extract(
+            DocumentFormat::Csv,
+            "営業時間は十時から十七時まで"
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect::<Vec<_>>()
+                .as_slice(),
+        );
+        assert!(text.is_err());
+    }
+
+    #[test]
+    fn a_page_is_decoded_as_it_declares() {
+        let check = |head: &str, body: &[u8], expected: &str| {
+            let page = [head.as_bytes(), b"<p>", body].concat();
+            assert_eq!(
+                extract(DocumentFormat::Html, &page).unwrap().text,
+                format!("{expected}\n"),
+                "{head}"
+            );
+        };
+        check(
+            "<meta charset=koi8-r>",
+            b"\xed\xcf\xd3\xcb\xd7\xc1",
+            "Москва",
+        );
+        check(
+            "<META http-equiv=Content-Type content=\"text/html; charset=iso-8859-2\">",
+            b"\xb3",
+            "ł",
+        );
+        check(
+            "<?xml version='1.0' encoding='Shift_JIS'?>",
+            b"\x89\x63\x8b\xc6",
+            "営業",
+        );
+        // A wrong declaration is not believed.
+        check("<meta charset=iso-8859-1>", "für".as_bytes(), "für");
+        check(
+            "<meta charset=utf-8>",
+            b"ge\xf6ffnet f\xfcr Sie",
+            "geöffnet für Sie",
+        );
     }
 
     #[test]
@@ -160,7 +201,27 @@ mod tests {
             assert!(error.to_string().contains("content"), "{error}");
             assert!(error.to_string().contains(expected), "{error}");
         };
-        check(DocumentFormat::Text, b"\xff", "UTF-8");
+        check(DocumentFormat::Text, b"a\0b\x01\x02", "save it as UTF-8");
+        check(
+            DocumentFormat::Csv,
+            b"a\0b\x01\x02",
+            "save it as \"CSV UTF-8\"",
+        );
+        // DOS: the byte of an accent is a half of a letter elsewhere.
+        check(
+            DocumentFormat::Csv,
+            b"Hose;gr\x81n;9,90\nRock;blau;19,90",
+            "CSV UTF-8",
+        );
+        check(DocumentFormat::Markdown, b"<!-- nothing -->", "no text");
+        check(DocumentFormat::Text, b"%PDF-1.7", "PDF");
+        check(DocumentFormat::Csv, b"PK\x03\x04..xl/workbook.xml", "XLSX");
+        check(
+            DocumentFormat::Faq,
+            b"PK\x03\x04..word/document.xml",
+            "DOCX",
+        );
+        check(DocumentFormat::Html, b"\x89PNG\r\n", "image");
         check(DocumentFormat::Html, b"<script>x</script>", "no text");
         check(DocumentFormat::Faq, b"[{\"question\": \"q\"}]", "question");
         check(
@@ -175,14 +236,37 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
         #[test]
-        fn no_bytes_panic(content in proptest::collection::vec(any::<u8>(), 0..400), html in "[<>/a-z0-9 =\"'&;!#-]{0,300}") {
-            for format in [DocumentFormat::Text, DocumentFormat::Markdown, DocumentFormat::Html, DocumentFormat::Csv, DocumentFormat::Faq, DocumentFormat::Pdf] {
-                for content in [content.as_slice(), html.as_bytes()] {
+        fn no_bytes_panic(
+            content in proptest::collection::vec(any::<u8>(), 0..400),
+            html in "(<(/?(p|b|del|sup|ul|ol|li|table|tr|td|th|h2|a|details|summary|button|dl|dt|dd|pre|script)( (id=a|hidden|href=#a|rowspan=0|colspan=9|value=7|style='display:none'))?>)|[a-z0-9 &;?]{0,6}){0,60}",
+            text in "([#>*_`~|\\[\\]()<!:=+;,\"?{}\\\\^&-]|[a-zQA0-9]{0,4}|[ \t\n\r]|\n\n|1\\.|Q:|A:|---|```){0,120}",
+        ) {
+            let formats = [
+                DocumentFormat::Text,
+                DocumentFormat::Markdown,
+                DocumentFormat::Html,
+                DocumentFormat::Csv,
+                DocumentFormat::Faq,
+                DocumentFormat::Pdf,
+            ];
+            for format in formats {
+                for content in [content.as_slice(), html.as_bytes(), text.as_bytes()] {
                     if let Ok(extracted) = extract(format, content) {
                         chunks(format, &extracted.text);
                     }
                 }
             }
+        }
+
+        #[test]
+        fn text_of_a_page_is_no_markdown(text in "[a-z0-9*_#<>&\\[\\]().~`|{}!:=+^\\\\\"' -]{1,60}") {
+            let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
+            let page = format!("<ul><li>one<li>{escaped}</ul>");
+            let markdown = extract(DocumentFormat::Html, page.as_bytes()).unwrap();
+            let shown = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            let shown = format!("- one\n- {shown}");
+            let chunks = chunks(DocumentFormat::Html, &markdown.text);
+            prop_assert_eq!(&chunks[0].text, shown.trim_end_matches("\n- "), "{}", markdown.text);
         }
     }
 }

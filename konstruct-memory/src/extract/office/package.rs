@@ -5,7 +5,7 @@ use std::{
     io::{Cursor, Read as _},
 };
 
-use konstruct_core::Result;
+use konstruct_core::{DocumentFormat, Result};
 use zip::ZipArchive;
 
 use super::{super::invalid, unreadable, xml::Node};
@@ -46,7 +46,11 @@ impl<'a> Package<'a> {
             ));
         }
         self.left -= content.len();
-        Node::parse(&super::super::utf8(&content)?).map(Some)
+        Node::parse(&super::super::charset::decode(
+            DocumentFormat::Html,
+            &content,
+        )?)
+        .map(Some)
     }
 
     /// Returns the targets of a part's relationships by their ids, as names of parts.
