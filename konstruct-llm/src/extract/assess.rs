@@ -199,8 +199,11 @@ fn same(a: &Word, b: &Word) -> bool {
 
 /// Returns how much a word says about the passage that is meant: inverse document frequency, as in Lucene.
 fn rarity(word: &Word, passages: &[Read<'_>]) -> f32 {
+    /// Of a few passages none has rare words only.
+    const FEWEST: usize = 16;
     let having = passages.iter().filter(|of| of.contains(word)).count() as f32;
-    ((passages.len() as f32 - having + 0.5) / (having + 0.5)).ln_1p()
+    let all = passages.len().max(FEWEST) as f32;
+    ((all - having + 0.5) / (having + 0.5)).ln_1p()
 }
 
 /// The vectors of texts.

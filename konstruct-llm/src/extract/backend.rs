@@ -27,6 +27,8 @@ use super::{
 
 /// The tool that forwards a question to a person.
 const PASS_ON: &str = "pass_on";
+/// The number of passages to choose from: they cost nothing.
+const PASSAGES: usize = 16;
 /// The number of headings that are offered.
 const OFFERED: usize = 3;
 /// The longest label that every channel shows in a list, in UTF-16 units; a longer heading follows as the description.
@@ -75,7 +77,9 @@ impl Extract {
     /// compares meanings.
     pub fn new() -> Self {
         Self {
-            info: ModelInfo::new("extract", "extract-1").with_price(Price::default()),
+            info: ModelInfo::new("extract", "extract-1")
+                .with_price(Price::default())
+                .with_passages(PASSAGES),
             embedder: None,
         }
     }

@@ -6,7 +6,6 @@
     reason = "a failed unwrap is how a test fails; the accuracy test prints its misses"
 )]
 
-mod accuracy;
 mod anthropic;
 mod backends;
 mod cancel;
