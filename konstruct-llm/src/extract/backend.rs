@@ -134,7 +134,7 @@ impl Extract {
             return Ok(Answer::say(quoted(passage, &asked, language)));
         }
         if whole.inside >= 0.0 {
-            return Ok(offer(&whole, &request.passages, language));
+            return Ok(offer(&whole, &request.passages, language, can_pass_on));
         }
         let rest = if can_pass_on { "offer" } else { "contact-team" };
         Ok(Answer::say(format!(
@@ -289,7 +289,12 @@ fn quoted(passage: &Passage, question: &str, language: Language) -> String {
 }
 
 /// Offers the best headings.
-fn offer(assessment: &Assessment, passages: &[Passage], language: Language) -> Answer {
+fn offer(
+    assessment: &Assessment,
+    passages: &[Passage],
+    language: Language,
+    can_pass_on: bool,
+) -> Answer {
     let mut options: Vec<Choice> = Vec::new();
     for candidate in &assessment.candidates {
         let title = passages[candidate.passage].title.trim();
@@ -307,7 +312,15 @@ fn offer(assessment: &Assessment, passages: &[Passage], language: Language) -> A
         }
     }
     let choices = Choices::new(options).with_prompt(phrase(language, "choose"));
-    Answer::Say(phrase(language, "did-you-mean"), Some(choices))
+    let mut text = phrase(language, "did-you-mean");
+    if can_pass_on {
+        text = format!(
+            "{text} {} {}",
+            phrase(language, "otherwise"),
+            phrase(language, "offer")
+        );
+    }
+    Answer::Say(text, Some(choices))
 }
 
 /// Returns a heading as a label, and as a description if the label shortens it.
