@@ -19,6 +19,7 @@ mod office;
 mod outage;
 mod prompt;
 mod replay;
+mod request;
 mod step;
 mod unreadable;
 mod workforce;
