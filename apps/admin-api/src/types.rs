@@ -78,6 +78,10 @@ pub struct EmployeeSettings {
     /// Its reply when the monthly cap leaves no money for an answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_reached: Option<String>,
+    /// Its reply to a message that it cannot read, such as a poll; of several in a row, only the first is answered. Absent: the
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// The limits of one turn. Absent: the defaults.
     #[serde(default)]
     pub limits: EmployeeLimits,
@@ -122,9 +126,12 @@ pub enum Unresolved {
 pub struct WorkingHours {
     /// The IANA time zone, such as `Europe/Berlin`.
     pub time_zone: String,
-    /// The open spans; other days are closed.
+    /// The open spans of the week, at most 100; other days are closed.
     pub open: Vec<OpenSpan>,
-    /// The reply outside working hours. Empty: the employee answers normally.
+    /// The dates with other hours, such as holidays, at most 400. Dates in the past have no effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<HoursException>,
+    /// The reply outside working hours. Empty: the employee answers normally, and knows that the business is closed.
     #[serde(default)]
     pub closed_message: String,
 }
@@ -133,11 +140,36 @@ pub struct WorkingHours {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenSpan {
-    /// 1 is Monday, 7 is Sunday.
+    /// The weekday on which the span begins: 1 is Monday, 7 is Sunday.
     pub weekday: u8,
     /// `HH:MM`, inclusive.
     pub from: String,
-    /// `HH:MM`, exclusive.
+    /// `HH:MM`, exclusive; `24:00` is the end of the day. A time before `from` is on the next day.
+    pub to: String,
+}
+
+/// A date whose hours are not those of its weekday. They replace the spans that begin on the date; a span that began on the day
+/// before continues to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoursException {
+    /// The date in the time zone of the hours, `YYYY-MM-DD`.
+    pub date: String,
+    /// The open spans. Empty: closed.
+    #[serde(default)]
+    pub open: Vec<TimeSpan>,
+    /// The name of the day, such as `Christmas Day`, up to 80 characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// A span of a date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeSpan {
+    /// `HH:MM`, inclusive.
+    pub from: String,
+    /// `HH:MM`, exclusive; `24:00` is the end of the day. A time before `from` is on the next day.
     pub to: String,
 }
 

@@ -141,10 +141,9 @@ impl Dice {
         };
         employee.id = EmployeeId::from_bytes(self.bytes());
         employee.monthly_cap = self.one_in(3).then_some(NanoUsd(1_000_000));
-        employee.hours = self.one_in(3).then(|| crate::employee::WorkingHours {
-            time_zone: "UTC".into(),
-            open: Vec::new(),
-            closed_message: self.pick(&["", "We are closed."]).into(),
+        employee.hours = self.one_in(3).then(|| {
+            let closed_message = self.pick(&["", "We are closed."]);
+            crate::employee::WorkingHours::new("UTC").closed_message(closed_message)
         });
         employee
     }

@@ -217,7 +217,7 @@ async fn rules_name_the_employee_and_nothing_is_rendered_from_a_clock() {
     let system = request.system;
     assert_eq!(
         request.context,
-        "The last message was written at 2026-01-01T00:00:00Z."
+        "It is Thursday 2026-01-01, 00:01 UTC. The time zone of the business is not known."
     );
     for expected in [
         "You are Ava, front desk.",

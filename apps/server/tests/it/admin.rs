@@ -2,6 +2,7 @@
 
 use konstruct_admin_api::{
     Client, DocumentFormat, EmployeeSettings, NewConnection, NewDocument, NewTenant, Tenant,
+    WorkingHours,
 };
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, ErrorKind, Result, TenantId, TurnId,
@@ -85,6 +86,8 @@ async fn a_tenant_has_one_employee() {
     settings.instructions = "Ask for the order number first.".into();
     settings.temperature = Some(0.5);
     settings.cap_reached = Some("Please call us.".into());
+    settings.unreadable = Some("Please write to us.".into());
+    settings.hours = Some(hours());
     settings.tools = vec!["pass_on".into()];
     let changed = admin.change_employee(tenant, &settings).await.unwrap();
     assert_eq!((changed.version, changed.id), (2, hired.id));
@@ -98,6 +101,23 @@ async fn a_tenant_has_one_employee() {
     let error = admin.change_employee(tenant, &settings).await.unwrap_err();
     assert!(error.message().starts_with("temperature: "), "{error}");
     assert_eq!(admin.employee(tenant).await.unwrap(), changed);
+}
+
+/// A night shift, a day until midnight and two exceptions.
+fn hours() -> WorkingHours {
+    let hours = serde_json::json!({
+        "time_zone": "Europe/Berlin",
+        "open": [
+            {"weekday": 5, "from": "21:00", "to": "02:00"},
+            {"weekday": 6, "from": "09:00", "to": "24:00"},
+        ],
+        "exceptions": [
+            {"date": "2026-12-24", "open": [{"from": "09:00", "to": "13:00"}]},
+            {"date": "2026-12-25", "open": [], "name": "Christmas Day"},
+        ],
+        "closed_message": "We are closed.",
+    });
+    serde_json::from_value(hours).unwrap()
 }
 
 #[tokio::test]

@@ -52,8 +52,28 @@ async fn a_problem_names_the_field() {
         (
             "PUT",
             at("employee"),
-            json!({"name": "A", "role": "r", "hours": {"time_zone": "UTC", "open": [{"weekday": 1, "from": "18:00", "to": "09:00"}]}}),
+            json!({"name": "A", "role": "r", "hours": {"time_zone": "UTC", "open": [{"weekday": 1, "from": "09:00", "to": "09:00"}]}}),
             "hours.open[0].to",
+        ),
+        (
+            "PUT",
+            at("employee"),
+            json!({"name": "A", "role": "r", "hours": {"time_zone": "UTC", "open": [], "exceptions": [{"date": "24.12.2026"}]}}),
+            "hours.exceptions[0].date",
+        ),
+        (
+            "PUT",
+            at("employee"),
+            json!({"name": "A", "role": "r", "hours": {"time_zone": "UTC", "open": [], "exceptions": [
+                {"date": "2026-12-24", "open": [{"from": "09:00", "to": "24:01"}]},
+            ]}}),
+            "hours.exceptions[0].open[0].to",
+        ),
+        (
+            "PUT",
+            at("employee"),
+            json!({"name": "A", "role": "r", "unreadable": ""}),
+            "unreadable",
         ),
         (
             "PUT",

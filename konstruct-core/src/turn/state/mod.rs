@@ -250,6 +250,11 @@ impl State {
         self.turn
     }
 
+    /// Returns when the turn began.
+    pub(crate) fn began_at(&self) -> Timestamp {
+        self.began_at
+    }
+
     /// Returns the turn's first record.
     pub fn started(&self) -> &Started {
         &self.started

@@ -6,7 +6,10 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
     Employee, Error, NanoUsd, TenantId,
-    employee::{OpenSpan, Phrases, TurnLimits, Unresolved, WorkingHours},
+    employee::{
+        HoursException, OpenSpan, Phrases, TimeOfDay, TimeSpan, TurnLimits, Unresolved,
+        WorkingHours,
+    },
     memory::Language,
 };
 
@@ -95,6 +98,7 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
             .cap_reached
             .clone()
             .unwrap_or(it.cap_reached.clone());
+        it.unreadable = settings.unreadable.clone().unwrap_or(it.unreadable.clone());
     }));
     let (default, chosen) = (TurnLimits::default(), &settings.limits);
     let limits = default.with(|it| {
@@ -109,45 +113,78 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
             api::Unresolved::Resend => Unresolved::Resend,
         };
     });
-    Ok(builder.limits(limits).build()?)
+    // In the API, the phrases are not a group of their own.
+    let built = builder.limits(limits).build().map_err(|error| {
+        let phrase = error.field().and_then(|it| it.strip_prefix("phrases."));
+        match (phrase, error.message().split_once(": ")) {
+            (Some(field), Some((_, problem))) => Error::invalid(field, problem),
+            _ => error,
+        }
+    });
+    Ok(built?)
 }
 
 fn working_hours(hours: &api::WorkingHours) -> Result<WorkingHours, Problem> {
-    let mut open = Vec::with_capacity(hours.open.len());
+    let mut made = WorkingHours::new(&hours.time_zone).closed_message(&hours.closed_message);
     for (i, span) in hours.open.iter().enumerate() {
-        let time = |field: &str, text: &str| {
-            text.parse().map_err(|_| {
-                Problem::field(
-                    &format!("hours.open[{i}].{field}"),
-                    "must be a time, `HH:MM`",
-                )
-            })
-        };
-        open.push(OpenSpan {
+        let TimeSpan { from, to } = span_of(&format!("hours.open[{i}]"), &span.from, &span.to)?;
+        made.open.push(OpenSpan {
             weekday: span.weekday,
-            from: time("from", &span.from)?,
-            to: time("to", &span.to)?,
+            from,
+            to,
         });
     }
-    let mut made = WorkingHours::new(&hours.time_zone).closed_message(&hours.closed_message);
-    made.open = open;
+    for (i, exception) in hours.exceptions.iter().enumerate() {
+        let field = format!("hours.exceptions[{i}]");
+        let mut day = HoursException::new(&exception.date, &exception.name).map_err(|_| {
+            Problem::field(&format!("{field}.date"), "must be a date, `YYYY-MM-DD`")
+        })?;
+        for (n, span) in exception.open.iter().enumerate() {
+            let field = format!("{field}.open[{n}]");
+            day.open.push(span_of(&field, &span.from, &span.to)?);
+        }
+        made = made.exception(day);
+    }
     Ok(made)
 }
 
-fn shown(version: u32, employee: &Employee) -> api::Employee {
-    let hours = employee.hours.as_ref().map(|hours| api::WorkingHours {
-        time_zone: hours.time_zone.clone(),
-        open: hours
-            .open
-            .iter()
-            .map(|span| api::OpenSpan {
-                weekday: span.weekday,
-                from: span.from.to_string(),
-                to: span.to.to_string(),
-            })
-            .collect(),
-        closed_message: hours.closed_message.clone(),
+fn span_of(field: &str, from: &str, to: &str) -> Result<TimeSpan, Problem> {
+    let time = |name: &str, text: &str| {
+        text.parse::<TimeOfDay>().map_err(|_| {
+            let field = format!("{field}.{name}");
+            Problem::field(&field, "must be a time as `HH:MM`, 00:00 to 24:00")
+        })
+    };
+    Ok(TimeSpan {
+        from: time("from", from)?,
+        to: time("to", to)?,
+    })
+}
+
+fn shown_hours(hours: &WorkingHours) -> api::WorkingHours {
+    let open = hours.open.iter().map(|span| api::OpenSpan {
+        weekday: span.weekday,
+        from: span.from.to_string(),
+        to: span.to.to_string(),
     });
+    let span = |span: &TimeSpan| api::TimeSpan {
+        from: span.from.to_string(),
+        to: span.to.to_string(),
+    };
+    let exceptions = hours.exceptions.iter().map(|day| api::HoursException {
+        date: day.date.to_string(),
+        open: day.open.iter().map(span).collect(),
+        name: day.name.clone(),
+    });
+    api::WorkingHours {
+        time_zone: hours.time_zone.clone(),
+        open: open.collect(),
+        exceptions: exceptions.collect(),
+        closed_message: hours.closed_message.clone(),
+    }
+}
+
+fn shown(version: u32, employee: &Employee) -> api::Employee {
     api::Employee {
         id: employee.id,
         version,
@@ -159,12 +196,13 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             instructions: employee.instructions.clone(),
             temperature: employee.temperature,
             languages: employee.languages.clone(),
-            hours,
+            hours: employee.hours.as_ref().map(shown_hours),
             tools: employee.tools.clone(),
             monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
             fallback: Some(employee.fallback.clone()),
             deferred: Some(employee.phrases.deferred.clone()),
             cap_reached: Some(employee.phrases.cap_reached.clone()),
+            unreadable: Some(employee.phrases.unreadable.clone()),
             limits: api::EmployeeLimits {
                 answer_tokens: Some(employee.limits.answer_tokens),
                 deadline_secs: Some(employee.limits.deadline_secs),

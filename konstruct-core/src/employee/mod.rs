@@ -1,11 +1,12 @@
 //! The AI employee: its role, its tools, its working hours and its limits.
 
-use std::ops::RangeInclusive;
+mod hours;
 
-use jiff::{civil::Time, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use crate::{EmployeeId, Error, NanoUsd, Result, Timestamp};
+pub use self::hours::{HoursException, OpenSpan, TimeOfDay, TimeSpan, WorkingHours};
+pub(crate) use self::hours::{Opening, local};
+use crate::{EmployeeId, Error, NanoUsd, Result};
 
 /// An AI employee. A tenant has one.
 ///
@@ -216,116 +217,6 @@ pub enum MidTurn {
     Fold,
     /// The message is left for the next turn.
     Queue,
-}
-
-/// The working hours of an employee.
-///
-/// ```
-/// use konstruct_core::{Employee, employee::WorkingHours};
-///
-/// let hours = WorkingHours::new("Europe/Berlin")
-///     .open(1..=5, "09:00", "18:00")?
-///     .open(6..=6, "10:00", "14:00")?;
-/// let ava = Employee::builder("Ava").hours(hours).build()?;
-/// assert!(WorkingHours::new("Europe/Berlin").open(1..=5, "9", "18:00").is_err());
-/// # Ok::<(), konstruct_core::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct WorkingHours {
-    /// The IANA name of the time zone, such as `Europe/Berlin`.
-    pub time_zone: String,
-    /// The open spans. Days without a span are closed.
-    pub open: Vec<OpenSpan>,
-    /// The reply outside of the working hours, at most once per turn. Empty: the model answers, and knows that the business is
-    /// closed.
-    #[serde(default)]
-    pub closed_message: String,
-}
-
-/// An open span on a weekday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenSpan {
-    /// The weekday, from 1 (Monday) to 7 (Sunday).
-    pub weekday: u8,
-    /// The start, `HH:MM`, inclusive.
-    pub from: Time,
-    /// The end, `HH:MM`, exclusive.
-    pub to: Time,
-}
-
-impl WorkingHours {
-    /// Creates hours without an open day, in an IANA time zone such as `Europe/Berlin`.
-    pub fn new(time_zone: impl Into<String>) -> Self {
-        Self {
-            time_zone: time_zone.into(),
-            open: Vec::new(),
-            closed_message: String::new(),
-        }
-    }
-
-    /// Adds an open span, given as `HH:MM`, on a range of weekdays from 1 (Monday) to 7 (Sunday).
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for a time that is not `HH:MM`.
-    pub fn open(mut self, weekdays: RangeInclusive<u8>, from: &str, to: &str) -> Result<Self> {
-        let time = |field: &str, text: &str| {
-            Time::strptime("%H:%M", text).map_err(|error| {
-                Error::invalid(&format!("hours.{field}"), "expected a time as `HH:MM`")
-                    .with_source(error)
-            })
-        };
-        let (from, to) = (time("from", from)?, time("to", to)?);
-        let spans = weekdays.map(|weekday| OpenSpan { weekday, from, to });
-        self.open.extend(spans);
-        Ok(self)
-    }
-
-    /// Sets the reply outside of the working hours.
-    #[must_use]
-    pub fn closed_message(mut self, text: impl Into<String>) -> Self {
-        self.closed_message = text.into();
-        self
-    }
-
-    /// Returns whether a time is within the working hours.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an unknown time zone.
-    pub fn is_open(&self, at: Timestamp) -> Result<bool> {
-        let zone = TimeZone::get(&self.time_zone).map_err(|error| {
-            Error::invalid("hours.time_zone", "unknown time zone").with_source(error)
-        })?;
-        let local = jiff::Timestamp::from_microsecond(at.as_micros())
-            .map_err(|error| Error::invalid("time", "outside the calendar").with_source(error))?
-            .to_zoned_datetime(zone);
-        let (day, time) = (local.weekday(), local.time());
-        Ok(self.open.iter().any(|span| {
-            Weekday::from_monday_one_offset(span.weekday.cast_signed())
-                .is_ok_and(|open| open == day)
-                && span.from <= time
-                && time < span.to
-        }))
-    }
-
-    fn validate(&self) -> Result<()> {
-        self.is_open(Timestamp::default())?;
-        for (i, span) in self.open.iter().enumerate() {
-            if !(1..=7).contains(&span.weekday) {
-                return Err(Error::invalid(
-                    &format!("hours.open[{i}].weekday"),
-                    "must be 1 (Monday) to 7 (Sunday)",
-                ));
-            }
-            if span.from >= span.to {
-                return Err(Error::invalid(
-                    &format!("hours.open[{i}].to"),
-                    "must be later than `from`",
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Employee {
