@@ -1,6 +1,7 @@
 //! Benchmarks and stress tests of Konstruct. `README.md` describes how to run each of them, and the meaning of its figures.
 //!
 //! # Code map
+//! * `audit` - finds where the fields of inbound payloads turn up in the decoded events.
 //! * `corpus` - posts recorded payloads, as the vendors send them, through the real gateway into a real store.
 //! * `server` - the built server as a child process: start, kill, query.
 //! * `office` - the fake Slack, Graph API and model of such a server.
@@ -21,6 +22,7 @@
 //! * `webhooks` - the acknowledgement times of a tenant's webhooks during other work.
 //! * `dice` - seeded random numbers.
 
+pub mod audit;
 pub mod corpus;
 pub mod dice;
 pub mod distill;

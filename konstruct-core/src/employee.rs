@@ -82,6 +82,9 @@ pub struct Phrases {
     /// Sent if the monthly cap leaves no money for an answer. A person finds the question in the list of open items. The employee
     /// answers it by itself if the cap is raised in time.
     pub cap_reached: String,
+    /// Sent if a person sends something that the channel does not pass on, such as a poll. Of several in a row, only the first is
+    /// answered.
+    pub unreadable: String,
     /// Sent after the last part of a long reply that has a rest.
     pub rest: String,
     /// The label of the button that requests the rest, at most 20 characters.
@@ -111,6 +114,8 @@ impl Default for Phrases {
             cap_reached:
                 "I can't answer that right now. I have passed your question on to a colleague."
                     .into(),
+            unreadable: "I'm sorry, I can't open this kind of message. Could you write it as text?"
+                .into(),
             rest: "There is more to this answer. Would you like the rest?".into(),
             rest_label: "Send the rest".into(),
         }
@@ -359,6 +364,7 @@ impl Employee {
         length("fallback", &self.fallback, 1, 1000)?;
         length("phrases.cap_reached", &self.phrases.cap_reached, 1, 1000)?;
         length("phrases.deferred", &self.phrases.deferred, 1, 1000)?;
+        length("phrases.unreadable", &self.phrases.unreadable, 1, 1000)?;
         length("phrases.rest", &self.phrases.rest, 1, 1000)?;
         length("phrases.rest_label", &self.phrases.rest_label, 1, 20)?;
         for (i, language) in self.languages.iter().enumerate() {

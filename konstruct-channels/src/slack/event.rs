@@ -4,14 +4,15 @@ use konstruct_core::{
     ConversationRef, Inbound,
     message::{
         Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-        DeliveryState, IdKind, Lifecycle, Quoted,
+        DeliveryState, Forwarded, IdKind, Lifecycle, Quoted, Viewed,
     },
 };
 use serde_json::Value;
 
 use super::{
+    blocks,
     inbound::{Source, place, place_kind},
-    text, wire,
+    wire,
 };
 use crate::lenient_json::LenientJson as _;
 
@@ -88,13 +89,22 @@ impl Callback<'_> {
             content: self.content(message),
         };
         let shared = message.items("attachments").iter();
+        let forwarded = if shared.clone().any(|part| part.flag("is_share")) {
+            Forwarded::Once
+        } else {
+            Forwarded::No
+        };
+        // Without words of the sender, the shared message is the content.
+        let commented = message.text("text").is_some();
+        let quoted = shared.clone().find_map(|part| quoted(part, commented));
         self.base(message, body)
             .with_logical_id(logical_id)
             .addressed(addressed)
             .in_conversation(conversation)
             .sent_by(sender)
-            .forwarded(shared.clone().any(|part| part.flag("is_share")))
-            .quoting(shared.clone().find_map(quoted))
+            .forwarded(forwarded)
+            .quoting(quoted)
+            .viewing(viewed(message))
     }
 
     /// Decodes a change of a message. Slack also sends one after unfurling a link, which is not an edit.
@@ -168,6 +178,7 @@ impl Callback<'_> {
             "app_rate_limited" => Lifecycle::RateLimited,
             "app_home_opened" | "assistant_thread_started" => Lifecycle::Opened,
             "agent_session_stopped" => Lifecycle::Stopped,
+            "app_context_changed" | "assistant_thread_context_changed" => Lifecycle::Viewing,
             "member_joined_channel"
             | "member_left_channel"
             | "channel_joined"
@@ -184,6 +195,7 @@ impl Callback<'_> {
         self.base(self.event, Body::Lifecycle { change })
             .in_conversation(self.conversation(of, None))
             .sent_by(self.sender(self.event))
+            .viewing(viewed(self.event))
     }
 
     fn unsupported(&self, kind: String) -> Inbound {
@@ -221,6 +233,9 @@ impl Callback<'_> {
 
     fn sender(&self, of: &Value) -> Actor {
         let user = of.first(&["user", "user_id", "user.id", "assistant_thread.user_id"]);
+        if user.as_deref().is_some_and(wire::is_slack) {
+            return Actor::default();
+        }
         let bot = of.first(&["bot_id", "bot_profile.id"]);
         let app = of.first(&["app_id", "bot_profile.app_id"]);
         let own_user = user.as_ref().is_some_and(|user| self.own().contains(user));
@@ -229,8 +244,6 @@ impl Callback<'_> {
             ActorKind::Myself
         } else if bot.is_some() || of.text("subtype").as_deref() == Some("bot_message") {
             ActorKind::Bot
-        } else if user.as_deref() == Some(wire::SLACKBOT) {
-            ActorKind::System
         } else if user.is_some() {
             ActorKind::Human
         } else {
@@ -261,26 +274,52 @@ impl Callback<'_> {
     }
 
     fn mentions_me(&self, message: &Value) -> bool {
-        let text = message.text("text").unwrap_or_default();
+        let text = message.text("text").unwrap_or_else(|| {
+            // Without a text, the blocks are the message.
+            message.at("blocks").to_string()
+        });
         self.own().iter().any(|user| {
-            text.contains(&format!("<@{user}>")) || text.contains(&format!("<@{user}|"))
+            [
+                format!("<@{user}>"),
+                format!("<@{user}|"),
+                format!("\"user_id\":\"{user}\""),
+            ]
+            .iter()
+            .any(|mention| text.contains(mention))
         })
     }
 
     fn content(&self, message: &Value) -> Content {
-        let text = message.text("text").unwrap_or_else(|| {
-            // The text of a forwarded message is here.
-            let quoted = message.items("attachments").iter();
-            let quoted: Vec<_> = quoted
-                .filter_map(|part| part.first(&["text", "fallback"]))
-                .collect();
-            quoted.join("\n")
-        });
-        Content {
-            text: text::read(&text, &self.own()),
-            attachments: message.items("files").iter().map(attachment).collect(),
-        }
+        content(message, &self.own())
     }
+}
+
+/// Returns the content of a message. `own` are the employee's users.
+pub(super) fn content(message: &Value, own: &[String]) -> Content {
+    Content {
+        text: blocks::text_of(message, own),
+        attachments: message.items("files").iter().map(attachment).collect(),
+    }
+}
+
+/// Returns what the person was looking at, in Slack's order.
+fn viewed(event: &Value) -> Vec<Viewed> {
+    let entity = |entity: &Value| {
+        let kind = entity.text("type")?;
+        let kind = kind.rsplit('/').next().unwrap_or_default();
+        let kind = kind.trim_end_matches("_id").trim_end_matches("_context");
+        let kind = kind.trim_end_matches("_ts").to_owned();
+        let value = entity.at("value");
+        let id = entity
+            .text("value")
+            .or_else(|| value.first(&["message_ts", "thread_ts", "id"]))?;
+        Some(Viewed::new(kind, id).in_channel(value.text("channel_id")))
+    };
+    let lists = ["app_context.entities", "context.entities"];
+    let entities = lists.iter().flat_map(|list| event.items(list));
+    let channel = event.text("assistant_thread.context.channel_id");
+    let channel = channel.map(|id| Viewed::new("channel", id));
+    entities.filter_map(entity).chain(channel).collect()
 }
 
 /// Returns the key of our own send.
@@ -290,11 +329,15 @@ fn send_key(message: &Value) -> Option<String> {
         .then(|| metadata.text("event_payload.key"))?
 }
 
-/// Returns the id and author of a message shared into the conversation. Its text is not kept.
-fn quoted(part: &Value) -> Option<Quoted> {
-    let shared = part.flag("is_share") || part.flag("is_msg_unfurl");
-    let message = part.text("ts").filter(|_| shared)?;
-    Some(Quoted::new(message).by(part.text("author_id")))
+/// Returns a message that was shared into the conversation. Its text is kept here if the sender commented on it.
+fn quoted(part: &Value, commented: bool) -> Option<Quoted> {
+    let message = part.text("ts").filter(|_| blocks::is_shared(part))?;
+    let text = blocks::shared_text(part).filter(|_| commented);
+    Some(
+        Quoted::new(message)
+            .by(part.text("author_id"))
+            .with_text(text),
+    )
 }
 
 fn delivered(message: String, key: String) -> Body {

@@ -2,11 +2,12 @@
 
 use konstruct_core::{
     ConversationRef, Inbound,
-    message::{Actor, ActorKind, Addressing, Body, ConversationKind, IdKind, Quoted},
+    message::{Actor, Addressing, Body, ConversationKind, IdKind, Lifecycle, Origin, Quoted},
 };
 use serde_json::Value;
 
 use super::{
+    event, form,
     inbound::{Source, place, place_kind},
     text, wire,
 };
@@ -17,6 +18,9 @@ use crate::{
 
 /// Interactions that request the options of a menu while a person types. They need an immediate response and no action.
 const SUGGESTIONS: &[&str] = &["block_suggestion", "dialog_suggestion"];
+
+/// Interactions that end a form without submitting it. They request nothing.
+const CANCELLATIONS: &[&str] = &["view_closed", "dialog_cancellation"];
 
 /// Returns whether Slack expects a list of options.
 pub(super) fn wants_options(payload: &Value) -> bool {
@@ -49,7 +53,8 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         .text("action_ts")
         .or_else(|| payload.text("action_ts"))
         .and_then(|ts| wire::timestamp(&ts));
-    let acted = !SUGGESTIONS.contains(&kind);
+    let cancelled = CANCELLATIONS.contains(&kind);
+    let acted = !cancelled && !SUGGESTIONS.contains(&kind);
     let addressed = Addressing {
         direct: acted && is_direct(conversation.as_ref()),
         command: acted,
@@ -63,22 +68,72 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         payload.text("user.id"),
         payload.first(&["user.name", "user.username"]),
     );
-    let body = Body::Action {
-        kind: kind.to_owned(),
-        action: name(payload, action),
-        value: value(action),
+    let form = form::read(payload, action);
+    let body = if cancelled {
+        Body::Lifecycle {
+            change: Lifecycle::Cancelled,
+        }
+    } else {
+        Body::Action {
+            kind: kind.to_owned(),
+            action: name(payload, action),
+            value: value(action),
+        }
     };
-    // The pressed element belongs to a message.
-    let message = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
-    let author = payload.first(&["message.user", "message.bot_id"]);
+    let title = action.first(&["selected_option.text.text", "text.text"]);
+    let title = title.or_else(|| labels(action));
+    let title = title.map(|title| text::read(&title, &[]));
+    let label: Vec<_> = title.into_iter().chain(form.answers).collect();
+    let label = (!label.is_empty()).then(|| label.join("\n"));
+    let description = action
+        .text("selected_option.description.text")
+        .or(form.title);
     source
         .event(body)
         .addressed(addressed)
         .in_conversation(conversation)
         .sent_by(sender)
         .at(time.unwrap_or(source.now))
-        .labelled(action.first(&["selected_option.text.text", "text.text"]))
-        .quoting(message.map(|message| Quoted::new(message).by(author)))
+        .labelled(label)
+        .described(description)
+        .from_origin(origin(payload))
+        .quoting(quoted(payload, kind))
+}
+
+/// Returns the titles of several selected options, or the title of a button in a message of the older format.
+fn labels(action: &Value) -> Option<String> {
+    let chosen = action.items("selected_options").iter();
+    let titles: Vec<_> = chosen
+        .filter_map(|choice| choice.first(&["text.text", "text"]))
+        .collect();
+    let titles = (!titles.is_empty()).then(|| titles.join(", "));
+    titles.or_else(|| action.text("text"))
+}
+
+/// Returns the message that the element belongs to, or that a shortcut was used on. Such a message may be from elsewhere, so its
+/// text is kept.
+fn quoted(payload: &Value, kind: &str) -> Option<Quoted> {
+    let message = payload.first(&["container.message_ts", "message.ts", "message_ts"])?;
+    let author = payload.first(&["message.user", "message.bot_id"]);
+    let text = (kind == "message_action").then(|| {
+        let content = event::content(payload.at("message"), &[]);
+        let files = content.attachments.into_iter().filter_map(|it| it.name);
+        let parts: Vec<_> = [content.text].into_iter().chain(files).collect();
+        parts.join("\n").trim().to_owned()
+    });
+    let text = text.filter(|text| !text.is_empty());
+    Some(Quoted::new(message).by(author).with_text(text))
+}
+
+/// Returns where the interaction began.
+fn origin(payload: &Value) -> Option<Origin> {
+    let mut origin = Origin::default();
+    let listed = payload.items("response_urls").first();
+    origin.response_url = payload
+        .text("response_url")
+        .or_else(|| listed?.text("response_url"));
+    origin.ephemeral = payload.flag("container.is_ephemeral");
+    (origin != Origin::default()).then_some(origin)
 }
 
 /// Decodes a slash command.
@@ -108,6 +163,7 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
         .addressed(addressed)
         .in_conversation(conversation)
         .sent_by(person(form.text("user_id"), form.text("user_name")))
+        .from_origin(origin(form))
 }
 
 /// Returns the id of an interaction: its trigger, its view in that state, or a digest.
@@ -128,22 +184,49 @@ fn is_direct(place: Option<&ConversationRef>) -> bool {
 }
 
 fn person(id: Option<String>, name: Option<String>) -> Actor {
-    Actor {
-        kind: match id {
-            Some(_) => ActorKind::Human,
-            None => ActorKind::System,
+    match id.filter(|id| !wire::is_slack(id)) {
+        Some(id) => Actor {
+            name,
+            ..Actor::human(IdKind::SlackUser, id)
         },
-        ids: id.into_iter().map(|id| (IdKind::SlackUser, id)).collect(),
-        name,
+        None => Actor::default(),
     }
 }
 
+/// Returns the place of an interaction. A modal form and a global shortcut have no place: the response goes to where the app says
+/// that the form was opened (JSON in `private_metadata`, with `channel_id` and optionally `thread_ts` or `message_ts`), to the
+/// channel that the person selected for responses, or else to the person.
 fn conversation(payload: &Value) -> Option<ConversationRef> {
-    let channel = payload.first(&["channel.id", "container.channel_id", "channel"])?;
-    let kind = place_kind(&channel, None);
-    let thread = payload.first(&["container.thread_ts", "message.thread_ts"]);
-    let root = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
-    Some(place(channel, kind, thread, root, false))
+    if let Some(channel) = payload.first(&["channel.id", "container.channel_id", "channel"]) {
+        let thread = payload.first(&["container.thread_ts", "message.thread_ts"]);
+        // A message that only one person sees cannot start a thread.
+        let visible = !payload.flag("container.is_ephemeral");
+        let root = payload.first(&["container.message_ts", "message.ts", "message_ts"]);
+        let kind = place_kind(&channel, None);
+        return Some(place(
+            channel,
+            kind,
+            thread,
+            root.filter(|_| visible),
+            false,
+        ));
+    }
+    let opened = payload.text("view.private_metadata");
+    let opened: Value = opened
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
+    let listed = payload.items("response_urls").first();
+    let channel = opened
+        .first(&["channel_id", "channel"])
+        .or_else(|| listed?.text("channel_id"));
+    match channel {
+        Some(channel) => {
+            let kind = place_kind(&channel, None);
+            let root = opened.text("message_ts");
+            Some(place(channel, kind, opened.text("thread_ts"), root, false))
+        }
+        None => payload.text("user.id").map(ConversationRef::direct),
+    }
 }
 
 /// Returns the name of the pressed element. A menu of choices is named by the selected option, as buttons are.
@@ -169,8 +252,6 @@ fn value(action: &Value) -> String {
         "selected_date",
         "selected_time",
         "selected_date_time",
-        "message_ts",
-        "message.ts",
     ];
     const SEVERAL: &[&str] = &[
         "selected_options",

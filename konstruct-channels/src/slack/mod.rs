@@ -1,7 +1,9 @@
 //! Slack: webhooks, Socket Mode payloads and the Web API.
 
+mod blocks;
 mod client;
 mod event;
+mod form;
 mod inbound;
 mod interaction;
 mod outbound;

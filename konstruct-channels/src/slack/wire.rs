@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 /// The metadata event type that marks our messages, so that they can be found again.
 pub(crate) const SEND_EVENT: &str = "konstruct_send";
 
-/// Slackbot's account. It is ignored, because it answers automatically.
-pub(super) const SLACKBOT: &str = "USLACKBOT";
+/// Returns whether a user is an account of Slack itself, such as Slackbot's. It is not a person, and it answers automatically.
+pub(super) fn is_slack(user: &str) -> bool {
+    matches!(user, "USLACK" | "USLACKBOT")
+}
 
 /// The action of the choice menu; its value is the selected option.
 pub(crate) const CHOICE: &str = "konstruct_choice";

@@ -5,11 +5,11 @@
 
 use konstruct_core::{
     AccountId, ChannelKind, ConversationRef, Inbound, Timestamp,
-    message::{Actor, ActorKind, Body, IdKind, Lifecycle, ProviderError},
+    message::{Actor, ActorKind, Body, ConversationKind, IdKind, Lifecycle, ProviderError},
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{message, status, wire};
+use super::{call, message, status, wire};
 use crate::{
     Decoded,
     lenient_json::{self, LenientJson as _},
@@ -113,8 +113,10 @@ impl<'a> Change<'a> {
                 None => self.unsupported(raw, "nested too deep"),
             });
         }
+        let calls = self.field == "calls";
         for raw in statuses {
             events.push(match lenient_json::value(raw) {
+                Some(json) if calls => call::status(self, raw, &json),
                 Some(json) => status::decode(self, raw, &json),
                 None => self.unsupported(raw, "nested too deep"),
             });
@@ -127,9 +129,14 @@ impl<'a> Change<'a> {
                     events.push(self.event(self.raw, Body::Unsupported { kind, errors }));
                 }
             }
-            "user_preferences" => self.each("user_preferences", events, |_| {
-                Lifecycle::Other("user_preferences".to_owned())
+            "user_preferences" => self.each("user_preferences", events, preference),
+            "calls" if !self.value.items("calls").is_empty() => {
+                self.each("calls", events, call::change);
+            }
+            "messaging_handovers" => self.each("messaging_handovers", events, |_| {
+                Lifecycle::Other("messaging_handovers".to_owned())
             }),
+            "calls" | "standby" if events.len() > before => {}
             "user_id_update" => self.each("user_id_update", events, |item| {
                 Lifecycle::IdentityChanged {
                     old: item
@@ -140,7 +147,10 @@ impl<'a> Change<'a> {
                         .unwrap_or_default(),
                 }
             }),
-            "group_participants_update" => events.push(self.lifecycle(Lifecycle::Membership)),
+            "group_participants_update" => self.each("groups", events, |_| Lifecycle::Membership),
+            field if field.starts_with("group_") && wire::FIELDS.contains(&field) => {
+                self.each("groups", events, |_| Lifecycle::Other(field.to_owned()));
+            }
             "account_update" => events.push(self.lifecycle(self.account_update())),
             // Some message changes lack the name of the field.
             "" if events.len() > before => {}
@@ -191,24 +201,82 @@ impl<'a> Change<'a> {
         Some(Lifecycle::Restricted { until })
     }
 
-    /// Adds one event for each item of a list that names a person.
+    /// Adds one event for each item of a list that names a person or a group.
     fn each(&self, list: &str, events: &mut Vec<Inbound>, change: impl Fn(&Value) -> Lifecycle) {
         let items = self.value.items(list);
         if items.is_empty() {
             events.push(self.lifecycle(change(&self.value)));
         }
         for (index, item) in items.iter().enumerate() {
-            let sender = self.person(item, &["wa_id"], &["user_id", "user_id.previous"]);
+            let sender = if item.text("direction").as_deref() == Some("BUSINESS_INITIATED") {
+                self.person(item, &["to"], &["to_user_id"])
+            } else {
+                self.person(
+                    item,
+                    &["wa_id", "from"],
+                    &["user_id", "user_id.previous", "from_user_id"],
+                )
+            };
+            let group = item.text("group_id").map(|id| ConversationRef {
+                kind: ConversationKind::Group,
+                ..ConversationRef::direct(id)
+            });
+            let sender = match group {
+                Some(_) => Actor::default(),
+                None => sender,
+            };
+            let place = group.or_else(|| sender.id().map(ConversationRef::direct));
             let event = self.lifecycle(change(item));
             let (id, time) = (format!("{}/{index}", event.id), event.occurred_at);
             events.push(
                 event
                     .with_id(id)
-                    .in_conversation(sender.id().map(ConversationRef::direct))
+                    .in_conversation(place)
                     .at(wire::timestamp(item, "timestamp").unwrap_or(time))
                     .sent_by(sender),
             );
         }
+    }
+
+    /// Returns whether another agent has the conversation, so that nothing may be answered.
+    pub(super) fn is_standby(&self) -> bool {
+        self.field == "standby"
+    }
+
+    /// Returns whether a message in a group addresses the business's number: it quotes a message of the number or mentions it.
+    pub(super) fn mentions_us(&self, message: &Value) -> bool {
+        let digits =
+            |text: String| -> String { text.chars().filter(char::is_ascii_digit).collect() };
+        let own = self.value.text("metadata.display_phone_number");
+        let Some(own) = own.map(digits).filter(|own| !own.is_empty()) else {
+            return false;
+        };
+        let quoted = message.text("context.from").map(digits);
+        let listed = ["mentions", "text.mentions", "context.mentions"];
+        let mut listed = listed.iter().flat_map(|path| message.items(path));
+        let text = message.first(&[
+            "text.body",
+            "image.caption",
+            "video.caption",
+            "document.caption",
+        ]);
+        let named = text.is_some_and(|text| {
+            let mut mentions = text
+                .split('@')
+                .skip(1)
+                .map(|rest| rest.trim_start_matches('+'));
+            mentions.any(|rest| {
+                let after = rest.strip_prefix(own.as_str());
+                after.is_some_and(|after| !after.starts_with(|c: char| c.is_ascii_digit()))
+            })
+        });
+        quoted.is_some_and(|quoted| quoted == own)
+            || named
+            || listed.any(|item| {
+                let id =
+                    lenient_json::scalar(item).or_else(|| item.first(&["wa_id", "id", "phone"]));
+                id.map(digits).is_some_and(|id| id == own)
+            })
     }
 
     fn lifecycle(&self, change: Lifecycle) -> Inbound {
@@ -237,22 +305,25 @@ impl<'a> Change<'a> {
     /// Returns a person with the name and the additional ids from the change's contacts. The phone number comes first if Meta
     /// sends it, because a user id changes with the number.
     pub(super) fn person(&self, of: &Value, phone: &[&str], user: &[&str]) -> Actor {
-        let (mut phone, mut user) = (of.first(phone), of.first(user));
-        if phone.as_deref().is_some_and(wire::is_user_id) {
-            user = user.or(phone.take());
-        }
+        // A user id may stand where a phone number is expected.
+        let mut user = of.first(user);
+        let mut phone = phone_or_user(of.first(phone), &mut user);
         let contacts = self.value.items("contacts");
         let same = |contact: &&Value| {
-            (phone.is_some() && contact.text("wa_id") == phone)
-                || (user.is_some() && contact.text("user_id") == user)
+            let ids = [contact.text("wa_id"), contact.text("user_id")];
+            let ids: Vec<_> = ids.into_iter().flatten().collect();
+            let known = phone.iter().chain(&user);
+            known.into_iter().any(|id| ids.contains(id))
         };
         let contact = contacts.iter().find(same).or(match contacts {
             [only] => Some(only),
             _ => None,
         });
         let contact = contact.unwrap_or(&Value::Null);
-        let phone = phone.or_else(|| contact.text("wa_id"));
-        let user = user.or_else(|| contact.text("user_id"));
+        user = user.or_else(|| contact.text("user_id"));
+        if phone.is_none() {
+            phone = phone_or_user(contact.text("wa_id"), &mut user);
+        }
         let parent = of
             .text("from_parent_user_id")
             .or_else(|| contact.text("parent_user_id"));
@@ -269,6 +340,28 @@ impl<'a> Change<'a> {
                 .collect(),
             name: contact.first(&["profile.name", "profile.username"]),
         }
+    }
+}
+
+/// Returns an id if it is a phone number. A user id is kept as such, if none is known yet.
+fn phone_or_user(id: Option<String>, user: &mut Option<String>) -> Option<String> {
+    if id.as_deref().is_some_and(wire::is_user_id) {
+        *user = user.take().or(id);
+        return None;
+    }
+    id
+}
+
+/// Returns whether the person stopped or resumed messages of a category.
+fn preference(item: &Value) -> Lifecycle {
+    let granted = match item.text("value").as_deref() {
+        Some("stop") => false,
+        Some("resume" | "start") => true,
+        _ => return Lifecycle::Other("user_preferences".to_owned()),
+    };
+    Lifecycle::Consent {
+        category: item.text("category").unwrap_or_default(),
+        granted,
     }
 }
 

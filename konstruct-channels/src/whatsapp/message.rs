@@ -3,8 +3,8 @@
 use konstruct_core::{
     ConversationRef, Inbound,
     message::{
-        ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind, IdKind,
-        Lifecycle, Quoted, Referral,
+        ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
+        Forwarded, IdKind, Lifecycle, Product, Quoted, Referral,
     },
 };
 use serde_json::{Value, value::RawValue};
@@ -13,7 +13,7 @@ use super::{
     inbound::{Change, errors},
     wire,
 };
-use crate::lenient_json::LenientJson as _;
+use crate::lenient_json::{LenientJson as _, scalar};
 
 /// Decodes a message. An echo is a message that the business sent from its phone.
 pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo: bool) -> Inbound {
@@ -25,7 +25,11 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
     } else {
         (&["from"], &["from_user_id"])
     };
-    let person = change.person(message, phone, user);
+    let mut person = change.person(message, phone, user);
+    let system = message.at("system");
+    if system.is_object() {
+        person.ids = identities(message, system);
+    }
     let group = message.text("group_id");
     let conversation = match (&group, person.id()) {
         (Some(group), _) => Some(ConversationRef {
@@ -45,6 +49,7 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         sender.kind = ActorKind::Operator;
     }
     let body = body(message);
+    let quoted = message.text("context.id");
     let event = change.event(
         raw,
         Body::Unsupported {
@@ -58,19 +63,39 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         (Body::Message { .. }, Some(place), Some(id)) => format!("{}:{id}", place.id),
         _ => String::new(),
     };
-    let addressed = Addressing {
-        direct: group.is_none() && !echo,
+    let mut addressed = Addressing {
+        direct: group.is_none(),
+        mention: group.is_some() && change.mentions_us(message),
+        thread: false,
         command: matches!(body, Body::Action { .. }),
-        ..Addressing::default()
     };
+    // An echo is the business's own message, and in standby another agent answers.
+    if echo || change.is_standby() {
+        addressed = Addressing::default();
+    }
     let time = wire::timestamp(message, "timestamp").unwrap_or(event.occurred_at);
-    let quoted = message.text("context.id");
     let author = message.first(&["context.from", "context.user_id"]);
     let label = ["interactive.button_reply", "interactive.list_reply"];
     let label = label
         .iter()
         .find_map(|path| message.at(path).text("title"))
-        .or_else(|| message.text("button.text"));
+        .or_else(|| message.text("button.text"))
+        .or_else(|| {
+            message
+                .text("interactive.nfm_reply.response_json")
+                .and_then(|json| answers(&json))
+        });
+    let described = [
+        "interactive.list_reply.description",
+        "interactive.nfm_reply.body",
+    ];
+    let forwarded = if message.flag("context.frequently_forwarded") {
+        Forwarded::Often
+    } else if message.flag("context.forwarded") {
+        Forwarded::Once
+    } else {
+        Forwarded::No
+    };
     let mut event = event
         .with_id(id.unwrap_or(event_id))
         .with_logical_id(logical_id)
@@ -80,10 +105,10 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         .at(time)
         .quoting(quoted.map(|quoted| Quoted::new(quoted).by(author)))
         .labelled(label)
+        .described(message.first(&described))
         .referred_by(referral(message.at("referral")))
-        .forwarded(
-            message.flag("context.forwarded") || message.flag("context.frequently_forwarded"),
-        );
+        .about_product(product(message.at("context.referred_product")))
+        .forwarded(forwarded);
     event.body = body;
     event
 }
@@ -92,10 +117,43 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
 fn referral(part: &Value) -> Option<Referral> {
     let mut referral = Referral::default();
     referral.source_url = part.text("source_url");
+    referral.source_id = part.text("source_id");
+    referral.source_type = part.text("source_type");
+    referral.media_type = part.text("media_type");
+    let media = ["image_url", "video_url", "thumbnail_url"];
+    referral.media_urls = media.iter().filter_map(|path| part.text(path)).collect();
+    referral.welcome = part.text("welcome_message.text");
     referral.headline = part.text("headline");
     referral.body = part.text("body");
     referral.click_id = part.text("ctwa_clid");
     (referral != Referral::default()).then_some(referral)
+}
+
+/// Returns the product that the message is about.
+fn product(part: &Value) -> Option<Product> {
+    let id = part.text("product_retailer_id")?;
+    Some(Product::new(id, part.text("catalog_id")))
+}
+
+/// Returns the answers of a form, one a line. The token only connects the form to its message.
+fn answers(json: &str) -> Option<String> {
+    let fields: Value = serde_json::from_str(json).ok()?;
+    let line = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            Value::Array(items) => {
+                let items = items
+                    .iter()
+                    .map(|item| scalar(item).unwrap_or_else(|| item.to_string()));
+                items.collect::<Vec<_>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        (name != "flow_token").then(|| format!("{name}: {value}"))
+    };
+    let lines: Vec<_> = fields.as_object()?.iter().filter_map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn body(message: &Value) -> Body {
@@ -103,6 +161,9 @@ fn body(message: &Value) -> Body {
     let part = message.at(&kind);
     let id = message.text("id").unwrap_or_default();
     match kind.as_str() {
+        "interactive" if part.text("type").as_deref() == Some("call_permission_reply") => {
+            call_permission(part.at("call_permission_reply"))
+        }
         "interactive" | "button" => action(&kind, part),
         "reaction" => {
             let emoji = part.text("emoji");
@@ -133,7 +194,8 @@ fn body(message: &Value) -> Body {
         }),
     }
     .unwrap_or_else(|| Body::Unsupported {
-        kind,
+        // Meta names the kind of message that it does not pass on, such as a poll.
+        kind: message.text("unsupported.type").unwrap_or(kind),
         errors: errors(message.items("errors")),
     })
 }
@@ -153,13 +215,24 @@ fn kind_of_inner(edit: &Value) -> String {
     kind(edit.at("message"))
 }
 
+/// Returns whether the person allows calls from the business.
+fn call_permission(part: &Value) -> Option<Body> {
+    let granted = match part.text("response")?.as_str() {
+        "accept" | "accepted" => true,
+        "reject" | "rejected" => false,
+        _ => return None,
+    };
+    let until = wire::timestamp(part, "expiration_timestamp");
+    let change = Lifecycle::CallPermission { granted, until };
+    Some(Body::Lifecycle { change })
+}
+
 /// Returns the pressed, selected or completed element. Its value is the text that the person saw.
 fn action(kind: &str, part: &Value) -> Option<Body> {
     let reply = part.text("type").unwrap_or_else(|| kind.to_owned());
     let (inner, action, value): (_, &[&str], &[&str]) = match reply.as_str() {
         "button" => (part, &["payload"], &["text"]),
         "nfm_reply" => (part.at("nfm_reply"), &["name"], &["response_json"]),
-        "call_permission_reply" => (part.at(&reply), &["response"], &["response_source"]),
         reply => (part.at(reply), &["id"], &["title"]),
     };
     inner.is_object().then(|| Body::Action {
@@ -169,25 +242,74 @@ fn action(kind: &str, part: &Value) -> Option<Body> {
     })
 }
 
+/// Returns all ids of the person whom a system message is about. The previous ones come first, because they are known.
+fn identities(message: &Value, system: &Value) -> Vec<(IdKind, String)> {
+    let of = |value: &Value, path: &str, kind: IdKind| {
+        let id = value.text(path)?;
+        let kind = match kind {
+            IdKind::WhatsAppPhone if wire::is_user_id(&id) => IdKind::WhatsAppUser,
+            kind => kind,
+        };
+        Some((kind, id))
+    };
+    let (phone, user, parent) = (
+        IdKind::WhatsAppPhone,
+        IdKind::WhatsAppUser,
+        IdKind::WhatsAppParent,
+    );
+    let listed = [
+        of(message, "from", phone),
+        of(system, "customer", phone),
+        of(system, "wa_id", phone),
+        of(system, "new_wa_id", phone),
+        of(system, "previous_user_id", user),
+        of(message, "from_user_id", user),
+        of(system, "user_id", user),
+        of(system, "previous_parent_user_id", parent),
+        of(message, "from_parent_user_id", parent),
+        of(system, "parent_user_id", parent),
+    ];
+    let mut ids: Vec<(IdKind, String)> = Vec::new();
+    for (kind, id) in listed.into_iter().flatten() {
+        if !ids.iter().any(|(_, known)| *known == id) {
+            ids.push((kind, id));
+        }
+    }
+    ids.sort_by_key(|(kind, _)| *kind);
+    ids
+}
+
+/// Returns the change in a system message. The two ids of a changed identity are of one kind.
 fn system(message: &Value, part: &Value) -> Lifecycle {
+    let phone = |value: Option<String>| value.filter(|id| !wire::is_user_id(id));
+    let changed = |old: Option<String>, new: Option<String>| Lifecycle::IdentityChanged {
+        old: old.unwrap_or_default(),
+        new: new.unwrap_or_default(),
+    };
+    let user_ids = || {
+        let old = part.text("previous_user_id").or_else(|| {
+            let from = message.first(&["from_user_id", "from"])?;
+            Some(from).filter(|id| wire::is_user_id(id))
+        });
+        let new = part
+            .first(&["user_id", "new_user_id"])
+            .or_else(|| Some(part.text("wa_id")?).filter(|id| wire::is_user_id(id)));
+        (old, new)
+    };
     match part.text("type").as_deref() {
-        Some("user_changed_number") => Lifecycle::IdentityChanged {
-            old: message
-                .first(&["from", "from_user_id"])
-                .or_else(|| part.first(&["customer", "previous_user_id"]))
-                .unwrap_or_default(),
-            new: part
-                .first(&["wa_id", "new_wa_id", "user_id"])
-                .unwrap_or_default(),
-        },
-        // The two ids must be of one kind: a phone number is not a previous user id.
-        Some("user_changed_user_id") => Lifecycle::IdentityChanged {
-            old: part
-                .text("previous_user_id")
-                .or_else(|| message.first(&["from_user_id", "from"]))
-                .unwrap_or_default(),
-            new: part.first(&["user_id", "wa_id"]).unwrap_or_default(),
-        },
+        Some("user_changed_number") => {
+            let old = phone(part.text("customer")).or_else(|| phone(message.text("from")));
+            let new = phone(part.text("wa_id")).or_else(|| phone(part.text("new_wa_id")));
+            if old.is_some() && new.is_some() {
+                return changed(old, new);
+            }
+            let (old, new) = user_ids();
+            changed(old, new)
+        }
+        Some("user_changed_user_id") => {
+            let (old, new) = user_ids();
+            changed(old, new)
+        }
         Some(kind) => Lifecycle::Other(kind.to_owned()),
         None => Lifecycle::Other("system".to_owned()),
     }
@@ -271,21 +393,31 @@ fn location(part: &Value) -> String {
     named.chain(point).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns what a contact card says, separated by commas.
 fn contact(card: &Value) -> String {
-    let phones = card
-        .items("phones")
-        .iter()
-        .filter_map(|phone| phone.first(&["phone", "wa_id"]));
-    let mails = card
-        .items("emails")
-        .iter()
-        .filter_map(|mail| mail.text("email"));
+    let each = |list: &str, paths: &[&str]| -> Vec<String> {
+        let items = card.items(list).iter();
+        items.filter_map(|item| item.first(paths)).collect()
+    };
     let name = card.first(&["name.formatted_name", "name.first_name", "org.company"]);
-    name.into_iter()
-        .chain(phones)
-        .chain(mails)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let job = ["org.company", "org.department", "org.title"];
+    let job = job.iter().filter_map(|path| card.text(path));
+    let job = job.filter(|text| name.as_ref() != Some(text)).collect();
+    let addresses = card.items("addresses").iter().map(|address| {
+        let parts = ["street", "zip", "city", "state", "country"];
+        let parts = parts.iter().filter_map(|path| address.text(path));
+        parts.collect::<Vec<_>>().join(" ")
+    });
+    let all = [
+        name.clone().into_iter().collect(),
+        job,
+        each("phones", &["phone", "wa_id"]),
+        each("emails", &["email"]),
+        addresses.filter(|address| !address.is_empty()).collect(),
+        each("urls", &["url"]),
+        card.text("birthday").into_iter().collect::<Vec<_>>(),
+    ];
+    all.concat().join(", ")
 }
 
 fn goods(part: &Value) -> String {

@@ -1,5 +1,6 @@
 //! WhatsApp Business Cloud API: webhooks and the Graph API.
 
+mod call;
 mod client;
 mod inbound;
 mod message;

@@ -354,3 +354,34 @@ async fn every_webhook_of_the_gateway_has_a_route() {
         assert_eq!(body, text, "{name}");
     }
 }
+
+/// Meta reports a person with a phone number and a user id, and later with one of them.
+#[tokio::test]
+async fn a_person_with_two_ids_has_one_conversation() {
+    for order in [[0, 1, 2], [1, 0, 2], [2, 0, 1]] {
+        let world = World::new();
+        for n in order {
+            let mut said = serde_json::json!({"id": format!("wamid.{n}"), "timestamp": "1700000000", "type": "text",
+                "text": {"body": "hi"}});
+            if n != 1 {
+                said["from"] = "1650".into();
+            }
+            if n != 2 {
+                said["from_user_id"] = "US.13".into();
+            }
+            let contacts = serde_json::json!([{"profile": {"name": "Pat"}}]);
+            let value = serde_json::json!({"contacts": contacts, "messages": [said]});
+            let body = crate::whatsapp_inbound::envelope("messages", value);
+            let request = world.whatsapp(body);
+            assert_eq!(world.status(&WHATSAPP, &request).await, 200);
+        }
+        let tenant = world.accounts.whatsapp.tenant;
+        let all = world.journal.list(tenant, None, 10).await.expect("a list");
+        assert_eq!(all.len(), 1, "{order:?}");
+        let find = async |address: &str| {
+            let found = world.journal.person(tenant, &WHATSAPP, address).await;
+            found.expect("a lookup").expect("a person")
+        };
+        assert_eq!(find("1650").await, find("US.13").await, "{order:?}");
+    }
+}

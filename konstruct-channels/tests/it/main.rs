@@ -2,6 +2,7 @@
 
 mod corpus;
 mod gateway;
+mod prompt;
 mod render;
 mod sending;
 mod slack_inbound;

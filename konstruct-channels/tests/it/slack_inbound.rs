@@ -6,7 +6,8 @@ use konstruct_channels::{
 use konstruct_core::{
     Inbound, Secret, Timestamp,
     message::{
-        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+        Actor, ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, Forwarded, IdKind,
+        Lifecycle, Quoted,
     },
 };
 use serde_json::{Value, json};
@@ -443,12 +444,6 @@ fn interactions_are_actions() {
         r#"{"b":1}"#,
     );
     check(
-        json!({"type": "view_closed", "team": {"id": "T1"}, "view": {"id": "V1", "hash": "h", "callback_id": "f"}}),
-        "view_closed:V1:h",
-        "f",
-        "",
-    );
-    check(
         with(json!({"type": "shortcut", "callback_id": "s"})),
         "shortcut:",
         "s",
@@ -458,7 +453,7 @@ fn interactions_are_actions() {
         with(json!({"type": "message_action", "callback_id": "m", "message_ts": "1.2"})),
         "message_action:",
         "m",
-        "1.2",
+        "",
     );
     check(
         with(
@@ -619,8 +614,13 @@ fn a_shared_message_is_a_reference_to_it() {
         "type": "message", "user": "U1", "text": "see this", "ts": "1.2", "channel": "D1", "channel_type": "im",
         "attachments": [{"is_share": true, "is_msg_unfurl": true, "ts": "0.9", "author_id": "U2", "text": "their words"}],
     }));
-    let expected = Quoted::new("0.9").by("U2".to_owned());
-    assert_eq!((shared.quoted, shared.forwarded), (Some(expected), true));
+    let expected = Quoted::new("0.9")
+        .by("U2".to_owned())
+        .with_text("their words".to_owned());
+    assert_eq!(
+        (shared.quoted, shared.forwarded),
+        (Some(expected), Forwarded::Once)
+    );
     let Body::Message { content, .. } = shared.body else {
         panic!("a message")
     };
@@ -629,21 +629,105 @@ fn a_shared_message_is_a_reference_to_it() {
         "type": "message", "user": "U1", "text": "https://a.example", "ts": "1.2", "channel": "D1",
         "attachments": [{"from_url": "https://a.example", "ts": 1234, "text": "a page"}],
     }));
-    assert_eq!((link.quoted, link.forwarded), (None, false));
+    assert_eq!((link.quoted, link.forwarded), (None, Forwarded::No));
 }
 
 #[test]
-fn slackbot_is_not_a_person() {
-    for from in [
-        json!({"user": "USLACKBOT"}),
-        json!({"user": "USLACKBOT", "channel": "C1", "text": "<@UBOT> hi"}),
-    ] {
-        let mut said = json!({
-            "type": "message", "text": "Please complete your profile", "ts": "1.2", "channel": "D1", "channel_type": "im",
-        });
-        said.as_object_mut()
-            .unwrap()
-            .extend(from.as_object().unwrap().clone());
-        assert_eq!(event(said).sender.kind, ActorKind::System);
+fn accounts_of_slack_are_not_persons() {
+    let nobody = |event: Inbound| assert_eq!(event.sender, Actor::default(), "{:?}", event.body);
+    for user in ["USLACK", "USLACKBOT"] {
+        for from in [
+            json!({"user": user}),
+            json!({"user": user, "bot_id": "B01"}),
+            json!({"user": user, "channel": "C1", "text": "<@UBOT> hi"}),
+            json!({"user": user, "subtype": "bot_message", "username": "Slackbot"}),
+            json!({"type": "reaction_added", "user": user, "reaction": "eyes", "item": {"channel": "D1", "ts": "1.0"}}),
+        ] {
+            let mut said = json!({
+                "type": "message", "text": "Please complete your profile", "ts": "1.2", "channel": "D1", "channel_type": "im",
+            });
+            said.as_object_mut()
+                .unwrap()
+                .extend(from.as_object().unwrap().clone());
+            nobody(event(said));
+        }
+        let pressed = json!({"type": "block_actions", "user": {"id": user}, "channel": {"id": "D1"}, "actions": [{"action_id": "a"}]});
+        nobody(decode(&form(&[("payload", &pressed.to_string())])));
+        nobody(decode(&form(&[
+            ("command", "/ask"),
+            ("user_id", user),
+            ("channel_id", "D1"),
+        ])));
     }
+}
+
+#[test]
+fn a_cancelled_form_requests_nothing() {
+    for kind in ["view_closed", "dialog_cancellation"] {
+        let payload = json!({"type": kind, "team": {"id": "T1"}, "user": {"id": "U1"}, "channel": {"id": "D1"},
+            "view": {"id": "V1", "hash": "h", "callback_id": "f"}, "callback_id": "f"});
+        let event = decode(&form(&[("payload", &payload.to_string())]));
+        let change = Lifecycle::Cancelled;
+        assert_eq!(event.body, Body::Lifecycle { change }, "{kind}");
+        assert_eq!(event.addressed, Default::default(), "{kind}");
+    }
+}
+
+#[test]
+fn a_response_goes_to_where_a_form_was_opened() {
+    let check = |payload: Value, key: Option<&str>, url: Option<&str>, ephemeral: bool| {
+        let event = decode(&form(&[("payload", &payload.to_string())]));
+        let place = event.conversation.map(|place| place.key());
+        assert_eq!(place.as_deref(), key, "{payload}");
+        let origin = event.origin.map(|origin| *origin).unwrap_or_default();
+        assert_eq!(
+            (origin.response_url.as_deref(), origin.ephemeral),
+            (url, ephemeral),
+            "{payload}"
+        );
+        assert!(!format!("{origin:?}").contains("https"));
+    };
+    let url = "https://hooks.example/1";
+    let pressed = |container: Value| {
+        json!({"type": "block_actions", "user": {"id": "U1"}, "container": container, "response_url": url,
+            "actions": [{"action_id": "a"}]})
+    };
+    let message =
+        json!({"type": "message", "channel_id": "C1", "message_ts": "1.2", "is_ephemeral": false});
+    check(pressed(message), Some("C1/1.2"), Some(url), false);
+    let ephemeral =
+        json!({"type": "message", "channel_id": "C1", "message_ts": "1.2", "is_ephemeral": true});
+    check(pressed(ephemeral), Some("C1"), Some(url), true);
+    let in_thread =
+        json!({"channel_id": "C1", "message_ts": "1.2", "thread_ts": "0.9", "is_ephemeral": true});
+    check(pressed(in_thread), Some("C1/0.9"), Some(url), true);
+    let submitted = |metadata: &str, urls: Value| {
+        json!({"type": "view_submission", "user": {"id": "U1"}, "response_urls": urls,
+            "view": {"type": "modal", "private_metadata": metadata}})
+    };
+    check(
+        submitted(r#"{"channel_id":"C1","thread_ts":"0.9"}"#, json!([])),
+        Some("C1/0.9"),
+        None,
+        false,
+    );
+    check(
+        submitted("", json!([{"channel_id": "C2", "response_url": url}])),
+        Some("C2"),
+        Some(url),
+        false,
+    );
+    check(submitted("not JSON", json!([])), Some("U1"), None, false);
+    check(
+        json!({"type": "dialog_submission", "channel": {"id": "C1"}, "response_url": url, "submission": {}}),
+        Some("C1"),
+        Some(url),
+        false,
+    );
+    check(
+        json!({"type": "shortcut", "user": {"id": "U1"}}),
+        Some("U1"),
+        None,
+        false,
+    );
 }

@@ -4,7 +4,8 @@ use konstruct_channels::whatsapp;
 use konstruct_core::{
     Inbound, Timestamp,
     message::{
-        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, IdKind, Lifecycle, Quoted,
+        ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, Forwarded, IdKind,
+        Lifecycle, Quoted,
     },
 };
 use serde_json::{Value, json};
@@ -391,7 +392,23 @@ fn only_unknown_fields_are_unsupported() {
         json!({"user_preferences": [{"wa_id": "1"}]}),
         other("user_preferences"),
     );
+    for (value, granted) in [("stop", false), ("resume", true)] {
+        check(
+            "user_preferences",
+            json!({"user_preferences": [{"wa_id": "1", "category": "marketing_messages", "value": value}]}),
+            Lifecycle::Consent {
+                category: "marketing_messages".to_owned(),
+                granted,
+            },
+        );
+    }
     check("calls", json!({"calls": []}), other("calls"));
+    check("standby", json!({}), other("standby"));
+    check(
+        "messaging_handovers",
+        json!({"messaging_handovers": [{"wa_id": "1"}]}),
+        other("messaging_handovers"),
+    );
     let changed = Lifecycle::IdentityChanged {
         old: "US.1".to_owned(),
         new: "US.2".to_owned(),
@@ -446,7 +463,7 @@ fn message_metadata_is_kept() {
     let plain = message(json!({"type": "text", "text": {"body": "hi"}}));
     assert_eq!(
         (plain.quoted, plain.label, plain.referral, plain.forwarded),
-        (None, None, None, false)
+        (None, None, None, Forwarded::No)
     );
     let quoted = message(json!({
         "type": "text", "text": {"body": "hi"},
@@ -454,11 +471,18 @@ fn message_metadata_is_kept() {
     }));
     let author = "15550783881".to_owned();
     assert_eq!(quoted.quoted, Some(Quoted::new("wamid.B").by(author)));
-    for flag in ["forwarded", "frequently_forwarded"] {
+    for (flag, expected) in [
+        ("forwarded", Forwarded::Once),
+        ("frequently_forwarded", Forwarded::Often),
+    ] {
         let passed_on = message(json!({
             "type": "text", "text": {"body": "hi"}, "context": {flag: true},
         }));
-        assert!(passed_on.forwarded && passed_on.quoted.is_none(), "{flag}");
+        assert_eq!(
+            (passed_on.forwarded, passed_on.quoted),
+            (expected, None),
+            "{flag}"
+        );
     }
     let clicked = message(json!({
         "type": "text", "text": {"body": "hi"},
@@ -500,4 +524,184 @@ fn message_metadata_is_kept() {
             (expected.0, Some(expected.1))
         );
     }
+}
+
+#[test]
+fn a_call_names_its_caller() {
+    let check = |field: Value, sender: &str, expected: Lifecycle| {
+        let event = one("calls", field);
+        assert_eq!(event.sender.id(), Some(sender));
+        assert_eq!(event.conversation.expect("a place").id, sender);
+        assert_eq!(event.addressed, Default::default());
+        assert_eq!(event.body, Body::Lifecycle { change: expected });
+    };
+    let call = |event: &str, incoming, outcome: Option<&str>, seconds| Lifecycle::Call {
+        call: "wacid.1".to_owned(),
+        event: event.to_owned(),
+        incoming: Some(incoming),
+        outcome: outcome.map(str::to_owned),
+        seconds,
+    };
+    let json = |extra: Value| {
+        let mut json =
+            json!({"id": "wacid.1", "from": "1650", "to": "1555", "timestamp": "1728932177"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        json!({"calls": [json]})
+    };
+    check(
+        json(json!({"event": "connect", "direction": "USER_INITIATED", "session": {"sdp": "v=0"}})),
+        "1650",
+        call("connect", true, None, None),
+    );
+    check(
+        json(
+            json!({"event": "terminate", "direction": "BUSINESS_INITIATED", "status": "COMPLETED", "duration": 33}),
+        ),
+        "1555",
+        call("terminate", false, Some("completed"), Some(33)),
+    );
+    let statuses = json!({"statuses": [{"id": "wacid.1", "type": "call", "status": "REJECTED", "recipient_id": "1650"}]});
+    check(statuses, "1650", call("rejected", false, None, None));
+}
+
+#[test]
+fn call_permission_is_no_message() {
+    for (response, granted) in [("accept", true), ("reject", false)] {
+        let event = message(
+            json!({"type": "interactive", "interactive": {"type": "call_permission_reply",
+            "call_permission_reply": {"response": response, "response_source": "user_action", "expiration_timestamp": 1_800_000_000}}}),
+        );
+        let until = Some(Timestamp::from_secs(1_800_000_000));
+        let change = Lifecycle::CallPermission { granted, until };
+        assert_eq!(event.body, Body::Lifecycle { change });
+    }
+}
+
+#[test]
+fn a_user_id_is_never_a_phone_number() {
+    let ids = |contact: Value, message: Value| {
+        let mut json = json!({"id": "wamid.A", "type": "text", "text": {"body": "hi"}});
+        json.as_object_mut()
+            .unwrap()
+            .extend(message.as_object().unwrap().clone());
+        let event = one(
+            "messages",
+            json!({"contacts": [contact], "messages": [json]}),
+        );
+        assert_eq!(
+            event.conversation.expect("a place").id,
+            event.sender.ids[0].1
+        );
+        event.sender.ids
+    };
+    let user = |id: &str| (IdKind::WhatsAppUser, id.to_owned());
+    let phone = |id: &str| (IdKind::WhatsAppPhone, id.to_owned());
+    assert_eq!(
+        ids(json!({}), json!({"from": "MY.2026"})),
+        [user("MY.2026")]
+    );
+    assert_eq!(
+        ids(json!({"wa_id": "MY.2026"}), json!({"from": "MY.2026"})),
+        [user("MY.2026")]
+    );
+    assert_eq!(
+        ids(json!({"wa_id": "MY.2026"}), json!({})),
+        [user("MY.2026")]
+    );
+    assert_eq!(
+        ids(
+            json!({"wa_id": "1650", "user_id": "MY.2026"}),
+            json!({"from": "MY.2026"})
+        ),
+        [phone("1650"), user("MY.2026")]
+    );
+}
+
+#[test]
+fn a_changed_identity_names_all_ids() {
+    let check = |message: Value, old: &str, new: &str, ids: &[&str]| {
+        let mut json = json!({"id": "wamid.A", "type": "system"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(message.as_object().unwrap().clone());
+        let event = one("messages", json!({"messages": [json]}));
+        let change = Lifecycle::IdentityChanged {
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        assert_eq!(event.body, Body::Lifecycle { change });
+        let all: Vec<_> = event.sender.ids.iter().map(|(_, id)| id.as_str()).collect();
+        assert_eq!(all, ids);
+        assert_eq!(event.conversation.expect("a place").id, ids[0]);
+    };
+    check(
+        json!({"from": "1650", "system": {"type": "user_changed_number", "wa_id": "1219"}}),
+        "1650",
+        "1219",
+        &["1650", "1219"],
+    );
+    check(
+        json!({"from": "1650", "system": {"type": "user_changed_number", "wa_id": "1219",
+            "previous_user_id": "US.1", "user_id": "US.2"}}),
+        "1650",
+        "1219",
+        &["1650", "1219", "US.1", "US.2"],
+    );
+    // Only the ids of the user are known.
+    check(
+        json!({"from": "US.1", "system": {"type": "user_changed_number", "wa_id": "US.2"}}),
+        "US.1",
+        "US.2",
+        &["US.1", "US.2"],
+    );
+    check(
+        json!({"from_user_id": "US.2", "system": {"type": "user_changed_user_id", "previous_user_id": "US.1", "user_id": "US.2"}}),
+        "US.1",
+        "US.2",
+        &["US.1", "US.2"],
+    );
+}
+
+#[test]
+fn a_message_in_a_group_can_address_the_business() {
+    let check = |part: Value, expected: bool| {
+        let mut json = json!({"group_id": "G1", "type": "text", "text": {"body": "hi"}});
+        json.as_object_mut()
+            .unwrap()
+            .extend(part.as_object().unwrap().clone());
+        let event = message(json);
+        assert_eq!(
+            (event.addressed.mention, event.addressed.direct),
+            (expected, false),
+            "{part}"
+        );
+    };
+    check(json!({}), false);
+    check(json!({"text": {"body": "is it ready @15550783881?"}}), true);
+    check(
+        json!({"text": {"body": "@15550783881 2 bikes please"}}),
+        true,
+    );
+    check(
+        json!({"text": {"body": "call 15550783881 or @155507838812"}}),
+        false,
+    );
+    check(
+        json!({"context": {"id": "wamid.B", "from": "15550783881"}}),
+        true,
+    );
+    check(json!({"context": {"id": "wamid.B", "from": "1650"}}), false);
+}
+
+#[test]
+fn nothing_is_answered_in_standby() {
+    let part = json!({"id": "wamid.A", "from": "1650", "type": "text", "text": {"body": "hi"}});
+    let event = one("standby", json!({"messages": [part]}));
+    assert!(matches!(event.body, Body::Message { .. }));
+    assert_eq!(event.addressed, Default::default());
+    let pressed = json!({"id": "wamid.A", "from": "1650", "type": "button", "button": {"payload": "y", "text": "Yes"}});
+    let event = one("standby", json!({"messages": [pressed]}));
+    assert_eq!(event.addressed, Default::default());
 }

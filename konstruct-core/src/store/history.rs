@@ -90,7 +90,7 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
                     return None;
                 };
                 let event = &input.event;
-                let linked = super::rules::linked(event).is_some_and(|(_, new)| new == address);
+                let linked = super::rules::addresses(event).contains(&address);
                 let same =
                     event.channel == *channel && (linked || event.sender.id() == Some(address));
                 input.persons.first().copied().filter(|_| same)

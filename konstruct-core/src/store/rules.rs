@@ -36,16 +36,48 @@ pub fn came_before(event: Timestamp, erased: Timestamp) -> bool {
     event + Duration::from_secs(1) <= erased
 }
 
-/// Returns the old and the new address that an event reports as one person's. Only the provider or an admin can report that.
+/// Returns the addresses that an event reports as one person's, or none if it reports fewer than two: the ids of a human sender,
+/// and the old and the new address of a changed identity. Only the provider or an admin can report that.
 ///
-/// A store links the addresses when it accepts the event, unless a message already came from the new address: these stay two
-/// persons. It removes the link together with the person. A late delivery from a linked address counts as the person's.
-pub fn linked(event: &Inbound) -> Option<(&str, &str)> {
-    match &event.body {
+/// They belong to the person of the first address that is known; if none is known, to that of the first. A store links the other
+/// addresses when it accepts the event, except those from which a message already came: these stay separate persons. It removes
+/// the links together with the person. A late delivery from a linked address counts as the person's.
+pub fn addresses(event: &Inbound) -> Vec<&str> {
+    let changed = match &event.body {
         Body::Lifecycle {
             change: Lifecycle::IdentityChanged { old, new },
-        } if !old.is_empty() && !new.is_empty() && old != new => Some((old, new)),
-        _ => None,
+        } if !old.is_empty() && !new.is_empty() => vec![old.as_str(), new.as_str()],
+        _ => Vec::new(),
+    };
+    let human = event.sender.kind == ActorKind::Human;
+    let ids = event.sender.ids.iter().filter(|_| human);
+    let mut addresses: Vec<&str> = Vec::new();
+    for id in changed.into_iter().chain(ids.map(|(_, id)| id.as_str())) {
+        if !addresses.contains(&id) {
+            addresses.push(id);
+        }
+    }
+    if addresses.len() < 2 {
+        addresses.clear();
+    }
+    addresses
+}
+
+/// Returns the names of an event's conversation, or none if it has only one. A one-to-one conversation is named by the address of
+/// its person, so all [addresses] of the person name the same conversation. The event goes to the first of them that exists, its
+/// own name first, and the other names lead there from then on.
+pub fn places(event: &Inbound) -> Vec<&str> {
+    let Some(place) = &event.conversation else {
+        return Vec::new();
+    };
+    let mut places = addresses(event);
+    let own = places.iter().position(|id| *id == place.id);
+    match own {
+        Some(own) if place.kind == ConversationKind::Direct && place.thread.is_none() => {
+            places[..=own].rotate_right(1);
+            places
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -31,18 +31,28 @@ impl Persons {
         self.known.extend(persons);
     }
 
-    /// Links an address to a person. An address from which a message already came stays a separate person, because existing
-    /// records are not sealed again.
-    pub(super) fn link(&mut self, address: PersonId, person: PersonId) {
-        if address != person && !self.knows(address) {
-            self.links.insert(address, person);
+    /// Links addresses that are one person's. An address from which a message already came stays a separate person, because
+    /// existing records are not sealed again.
+    pub(super) fn link(&mut self, addresses: &[PersonId], person: Option<PersonId>) {
+        let is_known = |id: &PersonId| self.knows(*id) || self.links.contains_key(id);
+        let known = addresses.iter().copied().find(is_known);
+        let known = known
+            .or(addresses.first().copied())
+            .map(|first| self.of(first));
+        let Some(person) = person.or(known) else {
+            return;
+        };
+        for address in addresses {
+            if *address != person && !self.knows(*address) {
+                self.links.entry(*address).or_insert(person);
+            }
         }
     }
 
-    /// Returns whether an event from an address at a time belongs to a person who was erased later.
-    pub(super) fn is_late(&self, address: PersonId, at: Timestamp) -> bool {
-        let erased = [address, self.of(address)].map(|id| self.erased.get(&id));
-        let mut erased = erased.into_iter().flatten();
+    /// Returns whether an event from one of these addresses at a time belongs to a person who was erased later.
+    pub(super) fn is_late(&self, addresses: &[PersonId], at: Timestamp) -> bool {
+        let ids = addresses.iter().flat_map(|id| [*id, self.of(*id)]);
+        let mut erased = ids.filter_map(|id| self.erased.get(&id));
         erased.any(|erased| rules::came_before(at, *erased))
     }
 

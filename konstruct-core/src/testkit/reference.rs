@@ -52,6 +52,8 @@ struct Tenant {
     events: HashSet<(ConnectionId, String)>,
     logical: HashMap<(ConnectionId, String), LogicalEvent>,
     sends: HashMap<String, Send>,
+    /// The conversations of other names.
+    places: HashMap<ConversationId, ConversationId>,
     feed: BTreeMap<u64, (ConversationId, u64)>,
     last_cursor: u64,
     months: BTreeMap<String, Month>,
@@ -296,7 +298,9 @@ impl Tenant {
             .sender
             .id()
             .map(|id| address(tenant, &event.channel, id));
-        if address.is_some_and(|it| self.persons.is_late(it, event.occurred_at)) {
+        let same = addresses(tenant, event);
+        let all: Vec<_> = address.into_iter().chain(same.iter().copied()).collect();
+        if self.persons.is_late(&all, event.occurred_at) {
             return (Accepted::Duplicate, None);
         }
         let event_key = (connection, event.id.clone());
@@ -357,11 +361,9 @@ impl Tenant {
                 thread: None,
                 external: false,
             });
-        let conversation = routed_to.unwrap_or_else(|| {
-            let bytes = [connection.as_bytes().as_slice(), place.key().as_bytes()].concat();
-            ConversationId::from_bytes(stable_name(tenant, "conversation", &bytes))
-        });
-        self.link(tenant, event, None);
+        let conversation =
+            routed_to.unwrap_or_else(|| self.place(tenant, connection, event, &place));
+        self.persons.link(&same, None);
         let person = address.map(|address| self.persons.of(address));
         self.persons.know(person);
         let own = self
@@ -395,13 +397,32 @@ impl Tenant {
         (accepted, Some(conversation).filter(|_| ready))
     }
 
-    /// Links two addresses if the event reports them as one person's.
-    fn link(&mut self, tenant: TenantId, event: &Inbound, person: Option<PersonId>) {
-        if let Some((old, new)) = rules::linked(event) {
-            let old = self.persons.of(address(tenant, &event.channel, old));
-            let new = address(tenant, &event.channel, new);
-            self.persons.link(new, person.unwrap_or(old));
+    /// Returns the conversation of an event. All names of the conversation lead there from now on.
+    fn place(
+        &mut self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        event: &Inbound,
+        place: &ConversationRef,
+    ) -> ConversationId {
+        let own = place_name(tenant, connection, &place.key());
+        let others = rules::places(event).into_iter().skip(1);
+        let names: Vec<_> = [own]
+            .into_iter()
+            .chain(others.map(|id| place_name(tenant, connection, id)))
+            .collect();
+        let exists = |id: &ConversationId| self.conversations.contains_key(id);
+        let mut existing = names.iter().filter_map(|name| {
+            let alias = self.places.get(name).filter(|id| exists(id));
+            Some(*name).filter(exists).or(alias.copied())
+        });
+        let conversation = existing.next().unwrap_or(own);
+        for name in names {
+            if name != conversation && !self.conversations.contains_key(&name) {
+                self.places.entry(name).or_insert(conversation);
+            }
         }
+        conversation
     }
 
     fn fits(&self, reserve: Option<&crate::store::Reserve>, month: &str) -> bool {
@@ -915,7 +936,14 @@ impl Archive for ReferenceStore {
                 }) => (&routed.event, persons),
                 _ => continue,
             };
-            own.link(tenant, event, persons.first().copied());
+            own.persons
+                .link(&addresses(tenant, event), persons.first().copied());
+        }
+        for (conversation, connection, event) in imported_places(&items) {
+            for id in rules::places(event) {
+                let name = place_name(tenant, connection, id);
+                own.places.entry(name).or_insert(conversation);
+            }
         }
         let mut ready = Vec::new();
         for (id, mut conversation) in conversations {
@@ -1008,6 +1036,41 @@ impl Archive for ReferenceStore {
 fn address(tenant: TenantId, channel: &ChannelKind, id: &str) -> PersonId {
     let name = format!("{}:{id}", channel.as_str());
     PersonId::from_bytes(stable_name(tenant, "person", name.as_bytes()))
+}
+
+/// Returns the addresses that an event reports as one person's.
+fn addresses(tenant: TenantId, event: &Inbound) -> Vec<PersonId> {
+    let ids = rules::addresses(event).into_iter();
+    ids.map(|id| address(tenant, &event.channel, id)).collect()
+}
+
+fn place_name(tenant: TenantId, connection: ConnectionId, place: &str) -> ConversationId {
+    let bytes = [connection.as_bytes().as_slice(), place.as_bytes()].concat();
+    ConversationId::from_bytes(stable_name(tenant, "conversation", &bytes))
+}
+
+/// Returns the events of exported conversations with their conversations.
+fn imported_places(items: &[Exported]) -> Vec<(ConversationId, ConnectionId, &Inbound)> {
+    let (mut events, mut at) = (Vec::new(), None);
+    for item in items {
+        let event = match item {
+            Exported::Conversation(summary) => {
+                at = Some((summary.id, summary.connection));
+                None
+            }
+            Exported::Record(stored) => match stored.record.as_ref().map(|it| &it.entry) {
+                Some(Entry::Event(Event::Received(input))) => Some(&input.event),
+                _ => None,
+            },
+            Exported::Inbox(item) => item.event.as_ref().map(|routed| &routed.event),
+            _ => None,
+        };
+        events.extend(
+            at.zip(event)
+                .map(|((id, connection), event)| (id, connection, event)),
+        );
+    }
+    events
 }
 
 /// Returns a stable name for something of a tenant. It is not secret, because this store's data does not leave the process.

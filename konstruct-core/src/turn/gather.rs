@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Cited, Entry, Event, Gathered, Input, OpenItem, Recalled, State, driver::Driver, prompt,
+    Cited, Entry, Event, Gathered, Input, OpenItem, Quote, Recalled, State, driver::Driver, prompt,
+    quote,
 };
 use crate::{
     Audience, Employee, Hit, MemoryStore, PersonId, Recall, Result,
@@ -30,6 +31,8 @@ pub struct Material {
     pub recalled: Recalled,
     /// The inputs of the earlier turn whose question is answered now.
     pub question: Vec<Input>,
+    /// The messages that the inputs quote, by the provider's id.
+    pub quotes: Vec<(String, Quote)>,
 }
 
 impl Driver {
@@ -50,14 +53,21 @@ impl Driver {
             .flat_map(|record| record.persons.iter().copied())
             .collect();
         persons.extend(question.iter().flat_map(|input| &input.persons));
+        let quotes = quote::find(&*self.store, claim, (state.inputs(), &window), turn_from).await?;
+        persons.extend(quotes.iter().flat_map(|found| &found.persons));
         let mut gathered = Gathered {
             window_from,
             persons,
+            quoted: quotes.iter().map(|found| found.at.clone()).collect(),
             ..Gathered::default()
         };
         let mut material = Material {
             window,
             question,
+            quotes: quotes
+                .into_iter()
+                .map(|found| (found.at.message, found.quote))
+                .collect(),
             ..Material::default()
         };
         let asked = [
@@ -135,6 +145,7 @@ impl Driver {
                 .read_said(claim.tenant, claim.conversation, shown)
                 .await?,
             question: self.question(claim, state.question()).await?,
+            quotes: quote::read(&*self.store, claim, &gathered.quoted).await?,
             ..Material::default()
         };
         let Some(memory) = self.memory.as_deref() else {

@@ -4,7 +4,7 @@ use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
 use crate::{
     ConversationRef, ErrorKind, Result, Timestamp,
     channel::Receipt,
-    message::{Body, DeliveryState, RoutedEvent},
+    message::{ActorKind, Body, DeliveryState, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -23,6 +23,7 @@ pub(super) fn reply_to(loaded: &Loaded) -> Option<ConversationRef> {
             Body::Message { .. }
                 | Body::Command { .. }
                 | Body::Action { .. }
+                | Body::Unsupported { .. }
                 | Body::Proactive { .. }
         );
         event.conversation.clone().filter(|_| says)
@@ -30,14 +31,20 @@ pub(super) fn reply_to(loaded: &Loaded) -> Option<ConversationRef> {
     last.or_else(|| loaded.place.clone())
 }
 
-/// Returns whether an event needs a turn. The status of a send whose outcome is already recorded does not.
+/// Returns whether an event needs a turn. The status of a send whose outcome is already recorded does not, nor do messages of the
+/// provider, such as Slackbot's.
 pub(super) fn needs_turn(loaded: &Loaded, item: &InboxItem) -> bool {
-    match item.event.as_ref().map(|routed| &routed.event.body) {
-        Some(Body::Delivery { key, state, .. }) => {
+    let Some(event) = item.event.as_ref().map(|routed| &routed.event) else {
+        return false;
+    };
+    match &event.body {
+        Body::Delivery { key, state, .. } => {
             *state == DeliveryState::Failed || about(&loaded.items, key.as_deref()).is_some()
         }
-        Some(_) => true,
-        None => false,
+        Body::Message { .. } | Body::Edited { .. } | Body::Action { .. } | Body::Command { .. } => {
+            event.sender.kind != ActorKind::System
+        }
+        _ => true,
     }
 }
 
@@ -50,7 +57,10 @@ pub(super) fn expects_reply(loaded: &Loaded) -> bool {
         };
         let to_it = event.addressed != crate::message::Addressing::default();
         match event.body {
-            Body::Message { .. } | Body::Command { .. } | Body::Action { .. } => to_it,
+            Body::Message { .. }
+            | Body::Command { .. }
+            | Body::Action { .. }
+            | Body::Unsupported { .. } => to_it,
             Body::Decision { .. } | Body::Proactive { .. } => true,
             _ => false,
         }

@@ -35,10 +35,12 @@
 mod driver;
 mod gather;
 mod inbox;
+mod input_text;
 mod lease;
 mod open;
 mod pay;
 mod prompt;
+mod quote;
 mod record;
 mod replay;
 mod run;
@@ -51,13 +53,14 @@ pub(crate) use self::spoken::Replacements;
 pub use self::{
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
+    input_text::Quote,
     pay::{CallBudget, Paid, pay_lost, settle_lost},
     prompt::{Recalled, question, render},
     record::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, PinnedChannel, PinnedModel, RECORD_VERSION, Record, Refusal, ReplyPart,
-        ReplySource, SilenceReason, Started, WaitReason,
+        Outcome, PinnedChannel, PinnedModel, QuotedRecord, RECORD_VERSION, Record, Refusal,
+        ReplyPart, ReplySource, SilenceReason, Started, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
     spoken::{

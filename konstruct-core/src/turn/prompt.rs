@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::{Action, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason, State};
+use super::{
+    Action, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason, State,
+    input_text::{Quote, shown, text_of, with_sender},
+};
 use crate::{
-    Employee, Hit, Inbound,
+    Employee, Hit,
     llm::{
         CacheLifetime, ModelMessage, ModelRequest, Part, Passage, Role, ToolSpec, estimate_tokens,
     },
     memory::SaidBy,
-    message::{ActorKind, Body, Content, ConversationKind},
+    message::{ActorKind, Body, ConversationKind},
     store::Stored,
 };
 
@@ -43,7 +46,7 @@ pub fn render(
 ) -> ModelRequest {
     let recalled = &material.recalled;
     let many = state.started().conversation.kind != ConversationKind::Direct;
-    let mut transcript = Transcript::new(many);
+    let mut transcript = Transcript::new(many, &material.quotes);
     transcript.add_window(&material.window, items);
     transcript.add_inputs(&material.question);
     transcript.add_inputs(state.first_inputs());
@@ -104,16 +107,23 @@ pub fn question(inputs: &[Input]) -> String {
             Body::Action { value, .. } => Some(input.event.label.as_deref().unwrap_or(value)),
             _ => None,
         })
+        .chain(inputs.iter().filter_map(passed_on))
+        .filter(|text| !text.is_empty())
         .collect();
     texts.join("\n")
+}
+
+/// Returns the text of another message that the sender passed on.
+fn passed_on(input: &Input) -> Option<&str> {
+    input.event.quoted.as_ref()?.text.as_deref()
 }
 
 /// Returns how many messages and tokens a record adds to the window.
 pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     let size = |text: &str| (1, estimate_tokens(text));
     match stored.record.as_ref().map(|record| &record.entry) {
-        Some(Entry::Event(Event::Received(input))) if model_message(input, false).is_some() => {
-            size(&question(std::slice::from_ref(input)))
+        Some(Entry::Event(Event::Received(input))) => {
+            shown(input, None, false).map_or((0, 0), |(_, text)| size(&text))
         }
         Some(Entry::Event(Event::Rendered { parts, .. })) => {
             let tokens = parts.iter().map(|part| estimate_tokens(&part.what.text));
@@ -246,15 +256,22 @@ struct Transcript<'a> {
     /// The positions of persons' messages by the provider's id, and of the employee's messages by their delivery keys.
     received: HashMap<&'a str, usize>,
     sent: HashMap<&'a str, usize>,
+    /// What can be quoted, by the provider's id.
+    said: HashMap<&'a str, Quote>,
 }
 
 impl<'a> Transcript<'a> {
-    fn new(many: bool) -> Self {
+    fn new(many: bool, quotes: &'a [(String, Quote)]) -> Self {
+        let said = quotes
+            .iter()
+            .map(|(id, quote)| (id.as_str(), quote.clone()))
+            .collect();
         Self {
             many,
             messages: Vec::new(),
             received: HashMap::new(),
             sent: HashMap::new(),
+            said,
         }
     }
 
@@ -317,86 +334,33 @@ impl<'a> Transcript<'a> {
                     if self.received.contains_key(message.as_str()) =>
                 {
                     let text = with_sender(input, &text_of(content), self.many);
+                    self.said
+                        .extend(Quote::of(input).map(|quote| (message.as_str(), quote)));
                     let at = self.received[message.as_str()];
                     self.messages[at] = Some(ModelMessage::text(Role::User, text));
                 }
                 Body::Deleted { message } => {
+                    self.said.remove(message.as_str());
                     if let Some(at) = self.received.get(message.as_str()) {
                         self.messages[*at] = None;
                     }
                 }
                 body => {
-                    if let Some(message) = model_message(input, self.many) {
-                        if let Body::Message { message: id, .. } = body {
-                            self.received.insert(id, self.messages.len());
-                        }
-                        self.push(message);
+                    let quoted = input.event.quoted.as_ref();
+                    let quote = quoted.and_then(|quoted| self.said.get(quoted.message.as_str()));
+                    let Some((role, text)) = shown(input, quote, self.many) else {
+                        continue;
+                    };
+                    // An interaction has no other id than that of its event.
+                    let mut id = input.event.id.as_str();
+                    if let Body::Message { message, .. } = body {
+                        id = message;
+                        self.received.insert(id, self.messages.len());
                     }
+                    self.said.extend(Quote::of(input).map(|quote| (id, quote)));
+                    self.push(ModelMessage::text(role, text));
                 }
             }
         }
-    }
-}
-
-/// Returns the message of an input: as a user message for a person or another bot, and as an assistant message for a colleague.
-fn model_message(input: &Input, many: bool) -> Option<ModelMessage> {
-    let text = match &input.event.body {
-        Body::Message { content, .. } => text_of(content) + &notes_on(&input.event),
-        Body::Command { name, arguments } => format!("{name} {arguments}"),
-        Body::Action { value, .. } => input.event.label.as_ref().unwrap_or(value).clone(),
-        _ => return None,
-    };
-    match input.event.sender.kind {
-        ActorKind::Human | ActorKind::Bot => Some(ModelMessage::text(
-            Role::User,
-            with_sender(input, &text, many),
-        )),
-        ActorKind::Operator => Some(ModelMessage::text(
-            Role::Assistant,
-            format!("[A colleague of yours wrote:] {text}"),
-        )),
-        _ => None,
-    }
-}
-
-fn text_of(content: &Content) -> String {
-    let mut text = content.text.clone();
-    for attachment in &content.attachments {
-        let kind = format!("{:?}", attachment.kind).to_lowercase();
-        let name = attachment.name.as_deref().unwrap_or("without a name");
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(&format!("[attached {kind}: {name}]"));
-    }
-    text
-}
-
-/// Returns notes on what the provider reports about a message, each on a line of its own.
-fn notes_on(event: &Inbound) -> String {
-    let mut notes = String::new();
-    if event.quoted.is_some() {
-        notes.push_str("\n[in reply to an earlier message]");
-    }
-    if event.forwarded {
-        notes.push_str("\n[forwarded from somebody else]");
-    }
-    if let Some(referral) = &event.referral {
-        let parts = [&referral.headline, &referral.body, &referral.source_url];
-        let parts: Vec<_> = parts.into_iter().flatten().map(String::as_str).collect();
-        notes.push_str(&format!(
-            "\n[came from an advertisement: {}]",
-            parts.join(" | ")
-        ));
-    }
-    notes
-}
-
-/// Puts the sender's name in front of a message, if the conversation has many participants.
-fn with_sender(input: &Input, text: &str, many: bool) -> String {
-    let sender = &input.event.sender;
-    match sender.name.as_deref().or(sender.id()) {
-        Some(name) if many => format!("{name}: {text}"),
-        _ => text.to_owned(),
     }
 }

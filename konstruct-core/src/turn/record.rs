@@ -433,9 +433,24 @@ pub struct Gathered {
     /// The summary of the messages before the window, as the index of the first record that it does not cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<u64>,
+    /// The messages that the inputs quote, as far as they were found in the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quoted: Vec<QuotedRecord>,
     /// The persons whose words any of this contains.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub persons: BTreeSet<PersonId>,
+}
+
+/// A reference to the record of a quoted message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotedRecord {
+    /// The provider's id of the message.
+    pub message: String,
+    /// The index of the [`Event::Received`] or [`Event::Rendered`] that contains it.
+    pub record: u64,
+    /// The delivery key of the part, if the employee sent the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// A reference to a passage.
@@ -570,6 +585,8 @@ pub enum Outcome {
 pub enum FallbackReason {
     /// It is outside the employee's hours.
     Closed,
+    /// The person sent only a message of a kind that cannot be read.
+    Unreadable,
     /// The model did not answer in time, failed too often, or declined without a text.
     Model,
     /// The model's answer was truncated each time.
@@ -584,6 +601,13 @@ pub enum FallbackReason {
     Late,
     /// The conversation could not be processed: its employee or connection is missing, or its log cannot be read.
     Broken,
+}
+
+impl FallbackReason {
+    /// Returns whether the phrase is the whole answer, so that no question stays open.
+    pub(super) fn is_complete(self) -> bool {
+        matches!(self, Self::Closed | Self::Unreadable)
+    }
 }
 
 /// Why a turn ended without a reply.
@@ -621,6 +645,9 @@ pub struct ConversationState {
     /// Whether the employee has sent a message in this conversation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub spoke: bool,
+    /// Whether the latest message of a person was of a kind that cannot be read. The employee answers only the first of several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
     /// The person of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,

@@ -13,7 +13,8 @@ use konstruct_core::{
     memory::Source,
     message::{
         Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-        Decision, DeliveryState, IdKind, Lifecycle, ProviderError, Quoted, Referral,
+        Decision, DeliveryState, Forwarded, IdKind, Lifecycle, Origin, Product, ProviderError,
+        Quoted, Referral, Viewed,
     },
     money::{Price, Rates, Usage},
     outgoing::{Choice, Choices},
@@ -21,7 +22,7 @@ use konstruct_core::{
     turn::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, PinnedChannel, PinnedModel, Record, Refusal, ReplyPart, ReplySource,
+        Outcome, PinnedChannel, PinnedModel, QuotedRecord, Record, Refusal, ReplyPart, ReplySource,
         SilenceReason, Started, WaitReason,
     },
 };
@@ -93,6 +94,14 @@ fn input(seq: u64, body: Body) -> Input {
     referral.headline = Some("Bikes".into());
     referral.body = Some("Fast ones".into());
     referral.click_id = Some("ctwa1".into());
+    referral.source_id = Some("12".into());
+    referral.source_type = Some("ad".into());
+    referral.media_type = Some("image".into());
+    referral.media_urls = vec!["https://ad.example/1.png".into()];
+    referral.welcome = Some("Hello!".into());
+    let mut origin = Origin::default();
+    origin.response_url = Some("https://hooks.example/1".into());
+    origin.ephemeral = true;
     let mut event = Inbound::new(
         ChannelKind::WHATSAPP,
         konstruct_core::AccountId("1066".into()),
@@ -109,10 +118,20 @@ fn input(seq: u64, body: Body) -> Input {
         thread: true,
         command: true,
     })
-    .quoting(Quoted::new("wamid.0").by("15550100".to_owned()))
+    .quoting(
+        Quoted::new("wamid.0")
+            .by("15550100".to_owned())
+            .with_text("before".to_owned()),
+    )
     .labelled("Yes".to_owned())
+    .described("a few words".to_owned())
     .referred_by(referral)
-    .forwarded(true);
+    .about_product(Product::new("SKU-1", "C1".to_owned()))
+    .viewing(vec![
+        Viewed::new("message", "1.2").in_channel("C1".to_owned()),
+    ])
+    .from_origin(origin)
+    .forwarded(Forwarded::Often);
     event.redelivery = 1;
     Input {
         seq,
@@ -206,6 +225,7 @@ fn state() -> ConversationState {
         latest: AT,
         bot_turns: 1,
         spoke: true,
+        unreadable: true,
         person: Some(person()),
     }
 }
@@ -304,6 +324,11 @@ fn events() -> Vec<Event> {
         Event::Received(Box::new(input(1, bodies().remove(0)))),
         Event::Gathered(Gathered {
             window_from: 4,
+            quoted: vec![QuotedRecord {
+                message: "wamid.0".into(),
+                record: 3,
+                part: Some(key()),
+            }],
             knowledge: vec![cited],
             history: vec![earlier],
             facts: vec![Cited {

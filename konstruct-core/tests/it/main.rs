@@ -6,6 +6,7 @@ mod altered;
 mod app;
 mod budget;
 mod channel;
+mod circumstances;
 mod crash;
 mod driver;
 mod edges;

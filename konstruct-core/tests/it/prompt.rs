@@ -15,7 +15,7 @@ use konstruct_core::{
         MemoryArchive, NewFact, NewSummary, Remembered, Scope, Source, Summary, SummaryStore,
         Unanswered,
     },
-    message::{Body, Content, ConversationKind, Decision, Quoted, Referral},
+    message::{Body, Content, ConversationKind, Decision},
     store::Store,
     testkit::{CrashPoint, Fate, Moment, ScriptedAnswer, ScriptedModel, Write, message},
     turn::{Driver, Worker},
@@ -522,37 +522,4 @@ async fn a_request_after_a_crash_equals_the_one_before_it() {
             "killed before append {at}"
         );
     }
-}
-
-#[tokio::test]
-async fn notes_of_the_provider_are_shown() {
-    let office = Office::new(Find::Query, says("an answer"));
-    let mut referral = Referral::default();
-    referral.headline = Some("Bikes".into());
-    referral.source_url = Some("https://ad.example".into());
-    let asked = message("P1", "e1", "is it here?", office.clock.now())
-        .quoting(Quoted::new("m0"))
-        .forwarded(true)
-        .referred_by(referral);
-    office.accept(asked).await;
-    office.settle().await;
-    assert_eq!(
-        shown(&office.last_request()),
-        [
-            "u: is it here?\n[in reply to an earlier message]\n[forwarded from somebody else]\n\
-          [came from an advertisement: Bikes | https://ad.example]"
-        ]
-    );
-    let mut picked = message("P1", "e2", "", office.clock.now()).labelled("Size L".to_owned());
-    picked.body = Body::Action {
-        kind: "block_actions".into(),
-        action: "size.l".into(),
-        value: "size.l".into(),
-    };
-    office.accept(picked).await;
-    office.settle().await;
-    assert_eq!(
-        shown(&office.last_request()).pop().as_deref(),
-        Some("u: Size L")
-    );
 }

@@ -105,17 +105,29 @@ impl Inner {
     }
 }
 
-/// Splits a batch after an event that links addresses, because the persons of a part's addresses are looked up together.
+/// Splits a batch where an event links addresses differently than an earlier event in the part did, because the persons of a part's
+/// addresses are looked up together.
 fn parted(events: Vec<RoutedEvent>) -> Vec<Vec<RoutedEvent>> {
     let mut parts: Vec<Vec<RoutedEvent>> = Vec::new();
-    let mut after_link = true;
+    // For each address in the part, the addresses that it was reported with.
+    let mut seen: HashMap<String, Vec<String>> = HashMap::new();
     for routed in events {
-        let links = rules::linked(&routed.event).is_some();
-        match parts.last_mut() {
-            Some(part) if !links && !after_link => part.push(routed),
-            _ => parts.push(vec![routed]),
+        let addresses = rules::addresses(&routed.event).into_iter();
+        let mut same: Vec<String> = addresses.map(str::to_owned).collect();
+        if same.is_empty() {
+            same.extend(routed.event.sender.id().map(str::to_owned));
         }
-        after_link = links;
+        let fits = |address| seen.get(address).is_none_or(|before| *before == same);
+        match parts.last_mut() {
+            Some(part) if same.iter().all(fits) => part.push(routed),
+            _ => {
+                parts.push(vec![routed]);
+                seen.clear();
+            }
+        }
+        for address in &same {
+            seen.insert(address.clone(), same.clone());
+        }
     }
     parts
 }
@@ -130,8 +142,10 @@ struct Names {
     conversation: Uuid,
     /// The address of its sender.
     person: Option<PersonId>,
-    /// The addresses that it links: the previous one and the new one.
-    link: Option<(PersonId, PersonId)>,
+    /// The addresses that are one person's.
+    same: Vec<PersonId>,
+    /// The other names of its conversation.
+    others: Vec<Uuid>,
 }
 
 impl Names {
@@ -156,7 +170,12 @@ impl Names {
             target,
             conversation: conversation_name(key, routed.connection, place),
             person: event.sender.id().map(address),
-            link: rules::linked(event).map(|(old, new)| (address(old), address(new))),
+            same: rules::addresses(event).into_iter().map(address).collect(),
+            others: rules::places(event)
+                .into_iter()
+                .skip(1)
+                .map(|id| conversation_name(key, routed.connection, id))
+                .collect(),
         }
     }
 
@@ -165,8 +184,15 @@ impl Names {
     }
 
     /// Returns the addresses that it links. Being linked does not create a key.
-    fn linked(&self) -> impl Iterator<Item = PersonId> + use<> {
-        self.link.into_iter().flat_map(|(old, new)| [old, new])
+    fn linked(&self) -> impl Iterator<Item = PersonId> {
+        self.same.iter().copied()
+    }
+
+    /// Returns the names of its conversation, its own first.
+    fn places(&self) -> impl Iterator<Item = Uuid> {
+        [self.conversation]
+            .into_iter()
+            .chain(self.others.iter().copied())
     }
 }
 
@@ -215,6 +241,8 @@ struct Known {
     sent: HashMap<Uuid, Sent>,
     /// By name: the conversation, and whether its address is unknown.
     conversations: HashMap<Uuid, (Uuid, bool)>,
+    /// By another name of a conversation: the name that it is stored under.
+    places: HashMap<Uuid, Uuid>,
     /// The last number of each mailbox.
     last: HashMap<Uuid, i64>,
     keys: Persons,
@@ -259,7 +287,7 @@ impl Known {
         .bind(of(|names| names.event))
         .bind(of(|names| names.logical))
         .bind(of(|names| names.delivery))
-        .bind(of(|names| Some(names.conversation)))
+        .bind(names.iter().flat_map(Names::places).collect::<Vec<_>>())
         .bind(of(|names| names.target))
         .bind(ids)
         .bind(new_keys)
@@ -307,6 +335,9 @@ impl Known {
             (7, Some(name), Some(id), ..) => {
                 self.persons.insert(person(name), person(id));
             }
+            (9, Some(name), Some(stored), ..) => {
+                self.places.insert(name, stored);
+            }
             (8, Some(conversation), _, Some(last), ..) => {
                 self.last.insert(conversation, last);
             }
@@ -326,16 +357,31 @@ impl Known {
     /// Returns the sender of an event, after its links were applied.
     fn sender(&self, names: &Names) -> Option<PersonId> {
         let address = names.person?;
-        Some(match names.link {
-            Some((old, new)) if new == address && self.keys.get(new).is_none() => self.person(old),
-            _ => self.person(address),
-        })
+        let person = self.person(address);
+        if self.is_known(address) || !names.same.contains(&address) {
+            return Some(person);
+        }
+        self.same_person(names).or(Some(person))
+    }
+
+    /// Returns whether an address is that of a person.
+    fn is_known(&self, address: PersonId) -> bool {
+        self.keys.get(address).is_some() || self.persons.contains_key(&address)
+    }
+
+    /// Returns the person of the linked addresses: that of the first one that is known, or else the first.
+    fn same_person(&self, names: &Names) -> Option<PersonId> {
+        let known = names.same.iter().find(|address| self.is_known(**address));
+        known
+            .or(names.same.first())
+            .map(|address| self.person(*address))
     }
 
     /// Returns whether the event was sent before its person was erased, or its address with its person.
     fn is_late(&self, routed: &RoutedEvent, names: &Names) -> bool {
-        let ids = names.person.into_iter();
-        let mut ids = ids.flat_map(|address| [address, self.person(address)]);
+        let mut ids = names
+            .addresses()
+            .flat_map(|address| [address, self.person(address)]);
         ids.any(|id| {
             let erased = self.erased.get(&id);
             erased.is_some_and(|at| rules::came_before(routed.event.occurred_at, *at))
@@ -414,8 +460,10 @@ impl Known {
             return Ok(Accepted::Folded);
         };
         let person = self.sender(&names);
-        if let Some((old, new)) = names.link {
-            self.link(new, self.person(old), writes);
+        if let Some(person) = self.same_person(&names) {
+            for address in &names.same {
+                self.link(*address, person, writes);
+            }
         }
         let seq = self.last.entry(conversation).or_insert(0);
         *seq += 1;
@@ -445,10 +493,20 @@ impl Known {
     /// Links an address to a person. An address with earlier messages remains a person of its own, because what is sealed to it
     /// is not sealed again.
     fn link(&mut self, address: PersonId, person: PersonId, writes: &mut Writes) {
-        if address != person && self.keys.get(address).is_none() {
+        if address != person && !self.is_known(address) {
             self.persons.insert(address, person);
             writes.links.push((address, person));
         }
+    }
+
+    /// Returns the name that the conversation of an event is stored under.
+    fn place(&self, names: &Names) -> Uuid {
+        let stored = |name: Uuid| self.places.get(&name).copied().unwrap_or(name);
+        let mut existing = names
+            .places()
+            .map(stored)
+            .filter(|name| self.conversations.contains_key(name));
+        existing.next().unwrap_or(names.conversation)
     }
 
     /// Returns the target of an event, and advances the delivery state that it reports. `None` if it goes to no inbox.
@@ -467,20 +525,27 @@ impl Known {
                 Some(uuid(*target)).filter(|target| self.last.contains_key(target))
             }
             _ => {
-                let known = self.conversations.get(&names.conversation).copied();
-                let (conversation, unplaced) = known.unwrap_or((names.conversation, true));
+                let name = self.place(names);
+                for other in names.places() {
+                    let known = self.conversations.contains_key(&other);
+                    if other != name && !known && !self.places.contains_key(&other) {
+                        self.places.insert(other, name);
+                        writes.names.push((other, name));
+                    }
+                }
+                let known = self.conversations.get(&name).copied();
+                let (conversation, unplaced) = known.unwrap_or((name, true));
                 if unplaced {
                     let person = self.sender(names);
                     let place = Placed {
-                        name: names.conversation,
+                        name,
                         conversation,
                         connection: routed.connection,
                         place: place_of(routed),
                         owner: person.filter(|_| rules::place_is_personal(&routed.event)),
                     };
                     writes.placed.push(place);
-                    self.conversations
-                        .insert(names.conversation, (conversation, false));
+                    self.conversations.insert(name, (conversation, false));
                 }
                 Some(conversation)
             }
@@ -532,6 +597,8 @@ struct Writes {
     delivered: BTreeMap<Uuid, DeliveryState>,
     /// Addresses with their persons.
     links: Vec<(PersonId, PersonId)>,
+    /// Other names of conversations, with the names that they are stored under.
+    names: Vec<(Uuid, Uuid)>,
 }
 
 /// Numbers the mailboxes and makes them ready, unless they are claimed (the release checks for events) or have only reactions.
@@ -643,7 +710,8 @@ impl Writes {
             .execute(tx.db())
             .await
             .map_err(stored)?;
-        link(tx, self.links).await
+        link(tx, self.links).await?;
+        name(tx, self.names).await
     }
 }
 
@@ -661,6 +729,27 @@ pub(super) async fn link(tx: &mut TenantTx, links: Vec<(PersonId, PersonId)>) ->
     .bind(tx.id())
     .bind(uuids(&addresses))
     .bind(uuids(&persons))
+    .execute(tx.db())
+    .await
+    .map(drop)
+    .map_err(stored)
+}
+
+/// Stores other names of conversations.
+pub(super) async fn name(tx: &mut TenantTx, names: Vec<(Uuid, Uuid)>) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (others, names): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    sqlx::query(
+        "insert into konstruct.place_names (tenant, other, name)
+         select $1, n.other, n.name from unnest($2::uuid[], $3::uuid[]) n(other, name)
+         where not exists (select from konstruct.conversations c where c.tenant = $1 and c.name = n.other)
+         on conflict (tenant, other) do nothing",
+    )
+    .bind(tx.id())
+    .bind(others)
+    .bind(names)
     .execute(tx.db())
     .await
     .map(drop)

@@ -52,6 +52,7 @@ const TENANT: &[&str] = of_tenant![
     "twins",
     "erased_persons",
     "person_names",
+    "place_names",
     "ledger",
     "budgets",
     "reservations",

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Inner,
-    accept::{conversation_name, link},
+    accept::{self, conversation_name, link},
     append::count,
     budget::{self, Money},
     claim::{signed, uuid},
@@ -313,17 +313,32 @@ async fn put_item(
 async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Result<()> {
     let mut names: BTreeMap<PersonId, PersonId> = BTreeMap::new();
     let mut links = Vec::new();
-    let mut name = |persons: &[PersonId], event: &Inbound| {
+    let mut places = Vec::new();
+    let mut name = |part: &Part, persons: &[PersonId], event: &Inbound| {
         let address = |id: &str| key.person(event.channel.as_str(), id);
         if let ([person], Some(name)) = (persons, event.sender.id().map(address))
             && name != *person
         {
             names.insert(name, *person);
         }
-        if let Some((old, new)) = rules::linked(event) {
-            let old = address(old);
-            let known = persons.first().or(names.get(&old)).copied();
-            links.push((address(new), known.unwrap_or(old)));
+        let same: Vec<_> = rules::addresses(event).into_iter().map(address).collect();
+        if let Some(first) = same.first() {
+            let known = persons.first().or(names.get(first)).copied();
+            links.extend(
+                same.iter()
+                    .map(|address| (*address, known.unwrap_or(*first))),
+            );
+        }
+        let connection = part.summary.connection;
+        if let Some(place) = &part.summary.place {
+            let stored = conversation_name(key, connection, &place.key());
+            let others = rules::places(event).into_iter();
+            let others = others.map(|id| conversation_name(key, connection, id));
+            places.extend(
+                others
+                    .filter(|other| *other != stored)
+                    .map(|other| (other, stored)),
+            );
         }
     };
     for part in parts {
@@ -334,16 +349,17 @@ async fn name_persons(tx: &mut TenantTx, key: &TenantKey, parts: &[Part]) -> Res
         {
             if let Entry::Event(Event::Received(input)) = &record.entry {
                 let persons: Vec<_> = record.persons.iter().copied().collect();
-                name(&persons, &input.event);
+                name(part, &persons, &input.event);
             }
         }
         for item in &part.inbox {
             if let Some(routed) = &item.event {
-                name(&item.persons, &routed.event);
+                name(part, &item.persons, &routed.event);
             }
         }
     }
     link(tx, names.into_iter().collect()).await?;
+    accept::name(tx, places).await?;
     links.retain(|(address, person)| address != person);
     if links.is_empty() {
         return Ok(());

@@ -28,6 +28,7 @@ const REWRITE: &[&str] = &[
     "vacuum full konstruct.twins",
     "vacuum full konstruct.items",
     "vacuum full konstruct.person_names",
+    "vacuum full konstruct.place_names",
     "vacuum full konstruct.ledger",
     "vacuum full konstruct.budgets",
     "vacuum full konstruct.reservations",

@@ -11,7 +11,7 @@ use konstruct_core::{
 use super::{
     Shared,
     arrival::Arrival,
-    head::{Location, corrupt},
+    head::{Head, Location, corrupt},
     keys::{self, ALIASES, EVENTS, HEADS, INBOX, LOGICAL},
     slices::Erasing,
     snapshot::Rows,
@@ -117,7 +117,11 @@ fn accept(
 ) -> Result<Accepted> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let mut person = vault.sender(batch, &arrival)?;
-    for id in arrival.person.iter().chain(&person) {
+    let mut ids: Vec<_> = arrival.person.into_iter().chain(person).collect();
+    for address in &arrival.same {
+        ids.extend([*address, vault.person(batch, *address)?]);
+    }
+    for id in &ids {
         if vault.was_forgotten(batch, *id, event.occurred_at)? {
             return Ok(Accepted::Duplicate);
         }
@@ -157,9 +161,8 @@ fn accept(
         Target::ByAddress => None,
         Target::Conversation(conversation) => Some(conversation),
     };
-    if let Some((old, new)) = arrival.link {
-        let whose = vault.person(batch, old)?;
-        vault.link(batch, new, whose)?;
+    if !arrival.same.is_empty() {
+        vault.link_all(batch, &arrival.same)?;
         person = vault.sender(batch, &arrival)?;
     }
     let arrived = (person, arrival, target);
@@ -280,14 +283,23 @@ fn deliver(
 ) -> Result<(ConversationId, u64, bool)> {
     let (tenant, event) = (vault.tenant(), &routed.event);
     let now = shared.clock.now();
-    let mut conversation = target.unwrap_or(arrival.conversation);
-    let mut head = shared.head(batch, tenant, conversation)?;
-    if head.is_none()
-        && let Some(alias) = vault.alias(batch, conversation.as_bytes())?
-    {
-        let alias = ConversationId::from_bytes(alias);
-        head = shared.head(batch, tenant, alias)?;
-        conversation = if head.is_some() { alias } else { conversation };
+    let own = target.unwrap_or(arrival.conversation);
+    let (mut conversation, mut head) = (own, None);
+    let mut unknown = Vec::new();
+    let others = arrival.others.iter().filter(|_| target.is_none());
+    for name in [own].iter().chain(others) {
+        let (id, found) = located(shared, batch, vault, *name)?;
+        if found.is_none() {
+            unknown.push(*name);
+        } else if head.is_none() {
+            (conversation, head) = (id, found);
+        }
+    }
+    for name in unknown {
+        if name != conversation {
+            let key = keys::of(tenant, &[name.as_bytes()]);
+            batch.put(ALIASES, key, *conversation.as_bytes());
+        }
     }
     let key = keys::conversation(tenant, conversation);
     // The address of an erased person who writes again is stored again.
@@ -324,6 +336,23 @@ fn deliver(
     batch.put(HEADS, key, head.to_bytes());
     let is_ready = rules::wakes(event) || head.unconsumed() >= rules::QUIET_EVENTS;
     Ok((conversation, head.last, is_ready))
+}
+
+/// Returns the conversation with a name, under which it may be known or imported.
+fn located(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    vault: &Vault,
+    name: ConversationId,
+) -> Result<(ConversationId, Option<Head>)> {
+    let head = shared.head(batch, vault.tenant(), name)?;
+    if head.is_none()
+        && let Some(alias) = vault.alias(batch, name.as_bytes())?
+    {
+        let alias = ConversationId::from_bytes(alias);
+        return Ok((alias, shared.head(batch, vault.tenant(), alias)?));
+    }
+    Ok((name, head))
 }
 
 impl Vault {

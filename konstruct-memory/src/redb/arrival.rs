@@ -30,10 +30,12 @@ pub(super) struct Arrival {
     pub(super) logical: Option<Vec<u8>>,
     /// The sender, by name only, without links.
     pub(super) person: Option<PersonId>,
-    /// The addresses that it links: the previous one and the new one.
-    pub(super) link: Option<(PersonId, PersonId)>,
+    /// The addresses that are one person's.
+    pub(super) same: Vec<PersonId>,
     /// Its conversation, by address only.
     pub(super) conversation: ConversationId,
+    /// The other names of its conversation.
+    pub(super) others: Vec<ConversationId>,
     envelope: Option<Envelope>,
 }
 
@@ -81,7 +83,12 @@ impl Vault {
             event: name("event", &event.id),
             logical: name("logical", &event.logical_id),
             person: event.sender.id().map(address),
-            link: rules::linked(event).map(|(old, new)| (address(old), address(new))),
+            same: rules::addresses(event).into_iter().map(address).collect(),
+            others: rules::places(event)
+                .into_iter()
+                .skip(1)
+                .map(|id| self.conversation(routed.connection, id))
+                .collect(),
             conversation: self.conversation(routed.connection, place.as_deref().unwrap_or("")),
             envelope: None,
         }

@@ -51,6 +51,7 @@ const PENDING: u8 = 2;
 const SPOKE: u8 = 4;
 const CHECKPOINT: u8 = 8;
 const PERSON: u8 = 16;
+const UNREADABLE: u8 = 32;
 /// The count of numbers at its beginning.
 const NUMBERS: usize = 9;
 
@@ -64,7 +65,8 @@ impl Head {
                 | flag(PENDING, self.pending)
                 | flag(SPOKE, state.spoke)
                 | flag(CHECKPOINT, self.checkpoint.is_some())
-                | flag(PERSON, state.person.is_some()),
+                | flag(PERSON, state.person.is_some())
+                | flag(UNREADABLE, state.unreadable),
         ];
         for number in [
             self.len,
@@ -128,6 +130,7 @@ impl Head {
                 latest: time(6)?,
                 bot_turns: u32::try_from(number(7)?).map_err(|_| corrupt())?,
                 spoke: flags & SPOKE != 0,
+                unreadable: flags & UNREADABLE != 0,
                 person,
             },
         })
@@ -332,6 +335,7 @@ mod tests {
                 latest: Timestamp::from_micros(-1),
                 bot_turns: 2,
                 spoke: true,
+                unreadable: true,
                 person: Some(PersonId::from_bytes([3; 16])),
             },
         };

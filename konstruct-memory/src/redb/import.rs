@@ -44,6 +44,7 @@ impl Operation for Import {
             counts: Counts::of(batch, self.tenant)?,
             heads: BTreeMap::new(),
             links: Vec::new(),
+            places: Vec::new(),
             at: None,
         };
         for item in &self.items {
@@ -77,6 +78,8 @@ struct Importer {
     heads: BTreeMap<ConversationId, Head>,
     /// Addresses that were linked to persons.
     links: Vec<(PersonId, PersonId)>,
+    /// Other names of conversations.
+    places: Vec<(ConversationId, ConversationId)>,
     /// The conversation of the next records.
     at: Option<ConversationId>,
 }
@@ -263,12 +266,22 @@ impl Importer {
         if let (Some(person), None, Some(name)) = (person, more, event.sender.id().map(address)) {
             self.alias(batch, *name.as_bytes(), *person.as_bytes());
         }
-        if let Some((old, new)) = rules::linked(event) {
+        let same: Vec<_> = rules::addresses(event).into_iter().map(address).collect();
+        if let Some(first) = same.first() {
             let person = match person {
                 Some(person) => person,
-                None => self.vault.person(batch, address(old))?,
+                None => self.vault.person(batch, *first)?,
             };
-            self.links.push((address(new), person));
+            self.links
+                .extend(same.iter().map(|address| (*address, person)));
+        }
+        let places = rules::places(event);
+        if let Some(id) = self.at.filter(|_| !places.is_empty()) {
+            let connection = self.vault.location(batch, id)?.connection;
+            let names = places
+                .into_iter()
+                .map(|it| self.vault.conversation(connection, it));
+            self.places.extend(names.map(|name| (name, id)));
         }
         Ok(())
     }
@@ -278,6 +291,14 @@ impl Importer {
         for (address, person) in &self.links {
             if self.vault.alias(batch, address.as_bytes())?.is_none() {
                 self.vault.link(batch, *address, *person)?;
+            }
+        }
+        for (name, id) in &self.places {
+            let known = name == id
+                || self.heads.contains_key(name)
+                || self.vault.alias(batch, name.as_bytes())?.is_some();
+            if !known {
+                self.alias(batch, *name.as_bytes(), *id.as_bytes());
             }
         }
         Ok(())

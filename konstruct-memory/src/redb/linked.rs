@@ -21,6 +21,34 @@ impl Vault {
         Ok(alias.map_or(address, PersonId::from_bytes))
     }
 
+    /// Links addresses that are one person's to the first of them that is known. Returns that person.
+    pub(super) fn link_all(
+        &self,
+        batch: &mut Batch<'_>,
+        addresses: &[PersonId],
+    ) -> Result<Option<PersonId>> {
+        let mut person = None;
+        for address in addresses {
+            if self.has_key(batch, *address)? {
+                person = Some(*address);
+                break;
+            }
+            if let Some(alias) = self.alias(batch, address.as_bytes())? {
+                person = Some(PersonId::from_bytes(alias));
+                break;
+            }
+        }
+        let person = person.or(addresses.first().copied());
+        for address in addresses {
+            if let Some(person) = person
+                && self.alias(batch, address.as_bytes())?.is_none()
+            {
+                self.link(batch, *address, person)?;
+            }
+        }
+        Ok(person)
+    }
+
     /// Links an address to a person. An address with earlier messages remains a person of its own, because what is sealed to it
     /// is not sealed again.
     pub(super) fn link(

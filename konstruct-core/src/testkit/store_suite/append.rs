@@ -382,6 +382,7 @@ pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcom
         latest: Timestamp::from_secs(5),
         bot_turns: 2,
         spoke: true,
+        unreadable: true,
         person: None,
     };
     let append = Append {

@@ -7,7 +7,7 @@ use super::{
     world::{World, record},
 };
 use crate::{
-    ChannelKind, Clock as _, Depth, Erase, PersonId,
+    ChannelKind, Clock as _, ConversationId, Depth, Erase, PersonId,
     message::{Actor, Body, IdKind, Lifecycle, RoutedEvent},
     store::{Accepted, Append, Exported, InboxItem},
     turn::{Entry, Event, Input, Record},
@@ -300,6 +300,128 @@ pub(super) async fn a_link_moves_with_the_tenant(subject: &StoreSubject) -> Outc
         who(subject, &world, "e3").await?,
         person,
         "the person of address 1"
+    );
+    Ok(())
+}
+
+/// Returns a message of a person with these ids, the first of which names the conversation.
+fn known_as(subject: &StoreSubject, world: &World, ids: &[&str], id: &str) -> RoutedEvent {
+    let mut routed = said(subject, world, ids[0], id);
+    let ids = ids.iter().map(|id| (IdKind::Other, (*id).to_owned()));
+    routed.event.sender.ids = ids.collect();
+    routed
+}
+
+/// Accepts a message, and returns its conversation and its person.
+async fn spoken(
+    subject: &StoreSubject,
+    world: &World,
+    ids: &[&str],
+    id: &str,
+) -> Result<(ConversationId, PersonId), Failed> {
+    let event = known_as(subject, world, ids, id);
+    let Accepted::New { conversation, .. } = subject.accept(world, event).await? else {
+        return Err(format!("{id} is not new").into());
+    };
+    Ok((conversation, who(subject, world, id).await?))
+}
+
+/// A person whom the provider reports with two ids is one person with one conversation, whichever id comes alone, and in which
+/// order they come.
+pub(super) async fn two_ids_are_one_person_and_conversation(subject: &StoreSubject) -> Outcome {
+    for (first, second, third) in [
+        (&["1", "U1"][..], &["U1"][..], &["1"][..]),
+        (&["1", "U1"], &["1"], &["U1"]),
+        (&["U1"], &["1", "U1"], &["1"]),
+        (&["1"], &["1", "U1"], &["U1"]),
+    ] {
+        let world = World::new();
+        let place = spoken(subject, &world, first, "e1").await?;
+        for (n, ids) in [second, third, first, second].into_iter().enumerate() {
+            let again = spoken(subject, &world, ids, &format!("f{n}")).await?;
+            ensure_eq!(again, place, "{first:?}, {second:?}, then {ids:?}");
+        }
+        let other = spoken(subject, &world, &["2", "U2"], "e2").await?;
+        ensure!(
+            other.0 != place.0 && other.1 != place.1,
+            "two persons are one"
+        );
+        moves(subject, &world).await?;
+        for (n, ids) in [&["U1"][..], &["1"], &["1", "U1"]].into_iter().enumerate() {
+            let again = spoken(subject, &world, ids, &format!("g{n}")).await?;
+            ensure_eq!(again, place, "{ids:?} after a move");
+        }
+        subject.clock.advance(Duration::from_secs(60));
+        let late = known_as(subject, &world, &["U1"], "late");
+        subject.clock.advance(Duration::from_secs(60));
+        let what = Erase::Person { person: place.1 };
+        let erased = subject.store.erase(world.tenant, what, Depth::Logical);
+        ensure_eq!(erased.await?.records, 8, "erased events");
+        let outcome = subject.accept(&world, late).await?;
+        ensure_eq!(outcome, Accepted::Duplicate, "a late delivery");
+    }
+    Ok(())
+}
+
+/// A changed identity keeps its conversation; with all ids in the report, each of them is known afterwards.
+pub(super) async fn a_changed_identity_keeps_its_conversation(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let place = spoken(subject, &world, &["1", "U1"], "e1").await?;
+    let mut link = changed(subject, &world, "1", "2");
+    let ids = ["1", "2", "U1", "U2"].map(|id| (IdKind::Other, id.to_owned()));
+    link.event.sender.ids = ids.into();
+    subject.accept_new(&world, link).await?;
+    for (n, ids) in [&["2", "U2"][..], &["U2"], &["2"], &["U1"]]
+        .into_iter()
+        .enumerate()
+    {
+        let again = spoken(subject, &world, ids, &format!("f{n}")).await?;
+        ensure_eq!(again, place, "{ids:?}");
+    }
+    Ok(())
+}
+
+/// Persons and conversations that were separate before the provider reported that they are one stay separate.
+pub(super) async fn two_known_conversations_are_not_merged(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let one = spoken(subject, &world, &["1"], "e1").await?;
+    let two = spoken(subject, &world, &["U1"], "e2").await?;
+    ensure!(one.0 != two.0 && one.1 != two.1, "they are one");
+    ensure_eq!(
+        spoken(subject, &world, &["1", "U1"], "e3").await?,
+        one,
+        "both"
+    );
+    ensure_eq!(
+        spoken(subject, &world, &["U1"], "e4").await?,
+        two,
+        "the second"
+    );
+    // In one batch, too.
+    let world = World::new();
+    let batch = vec![
+        known_as(subject, &world, &["3"], "b1"),
+        known_as(subject, &world, &["3", "U3"], "b2"),
+        known_as(subject, &world, &["U3"], "b3"),
+        known_as(subject, &world, &["4", "U4"], "b4"),
+        known_as(subject, &world, &["4", "U4"], "b5"),
+    ];
+    let outcomes = subject.store.accept(world.tenant, batch).await?;
+    let places: Vec<_> = outcomes
+        .iter()
+        .filter_map(|it| match it {
+            Accepted::New { conversation, .. } => Some(*conversation),
+            _ => None,
+        })
+        .collect();
+    ensure_eq!(places.len(), 5, "new events");
+    ensure!(
+        places[0] == places[1] && places[1] == places[2],
+        "{places:?}"
+    );
+    ensure!(
+        places[3] == places[4] && places[3] != places[0],
+        "{places:?}"
     );
     Ok(())
 }

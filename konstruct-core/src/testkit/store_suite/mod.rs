@@ -93,7 +93,8 @@ cases! {
         a_charge_counts_against_the_cap, a_refused_charge_settles;
     identity: a_linked_address_belongs_to_the_person, a_person_is_found_by_address, a_link_belongs_to_one_tenant, two_known_persons_are_not_merged,
         a_link_applies_within_a_batch, a_link_may_come_from_the_new_address,
-        a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant;
+        a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant, two_ids_are_one_person_and_conversation,
+        a_changed_identity_keeps_its_conversation, two_known_conversations_are_not_merged;
 }
 
 /// Runs every case, each on a fresh store.

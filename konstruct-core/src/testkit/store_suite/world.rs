@@ -9,7 +9,7 @@ use crate::{
     AccountId, ChannelKind, ConnectionId, ConversationId, ConversationRef, Inbound, TenantId,
     Timestamp, TurnId,
     id::WorkerId,
-    message::{Actor, Addressing, Body, Content, IdKind, RoutedEvent},
+    message::{Actor, Addressing, Body, Content, Forwarded, IdKind, RoutedEvent},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Exported, Loaded},
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
 };
@@ -54,8 +54,12 @@ impl World {
                 addressed: Addressing::default(),
                 quoted: None,
                 label: None,
+                description: None,
                 referral: None,
-                forwarded: false,
+                product: None,
+                viewing: Vec::new(),
+                origin: None,
+                forwarded: Forwarded::No,
                 raw: RawValue::from_string(raw).ok(),
             },
         }

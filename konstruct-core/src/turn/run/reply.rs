@@ -61,6 +61,7 @@ impl Run<'_> {
                 .hours
                 .as_ref()
                 .map_or_else(String::new, |hours| hours.closed_message.clone()),
+            ReplySource::Fixed(FallbackReason::Unreadable) => employee.phrases.unreadable.clone(),
             ReplySource::Fixed(FallbackReason::Model | FallbackReason::Blank) => {
                 employee.phrases.deferred.clone()
             }

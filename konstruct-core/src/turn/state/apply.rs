@@ -8,8 +8,8 @@ use crate::{
     llm::{ModelAnswer, ToolCall},
     message::ActorKind,
     turn::{
-        Action, CloseReason, Event, FallbackReason, Input, ItemKind, OpenItem, Outcome,
-        ReplySource, SilenceReason, WaitReason,
+        Action, CloseReason, Event, Input, ItemKind, OpenItem, Outcome, ReplySource, SilenceReason,
+        WaitReason,
     },
 };
 
@@ -242,9 +242,7 @@ impl State {
 
     /// Returns whether the turn's reply answers the open questions.
     pub(super) fn answers_questions(&self) -> bool {
-        let fixed = self
-            .fallback
-            .is_some_and(|reason| reason != FallbackReason::Closed);
+        let fixed = self.fallback.is_some_and(|reason| !reason.is_complete());
         !fixed
             && self.proactive().is_none()
             && self

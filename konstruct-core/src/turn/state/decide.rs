@@ -117,6 +117,7 @@ impl State {
                 source: ReplySource::Rest(record),
             },
             Some(_) if self.is_late(employee, at) => self.silent(employee, at, SilenceReason::Late),
+            Some(_) if self.only_unreadable() => fixed(FallbackReason::Unreadable),
             Some(_) => Action::Gather,
             None if self.current().is_some() => self.send(employee, at),
             None if let Some(item) = &self.send_item => Action::Finish {
@@ -427,7 +428,7 @@ impl State {
         }
         let reason = self
             .fallback
-            .filter(|reason| *reason != FallbackReason::Closed && !self.wrapped_up)?;
+            .filter(|reason| !reason.is_complete() && !self.wrapped_up)?;
         let again = matches!(
             reason,
             FallbackReason::Model | FallbackReason::Blank | FallbackReason::Budget

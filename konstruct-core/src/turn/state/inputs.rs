@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::{
-    Outgoing, Timestamp,
+    Inbound, Outgoing, Timestamp,
     message::{ActorKind, Body, ConversationKind, Decision, DeliveryState},
     turn::{CloseReason, Input, ItemKind, OpenItem},
 };
@@ -17,7 +17,12 @@ impl State {
             event.body,
             Body::Message { .. } | Body::Command { .. } | Body::Action { .. }
         );
+        if is_unreadable(event) {
+            self.first_unreadable |= !state.unreadable;
+            state.unreadable = true;
+        }
         if says && event.sender.kind == ActorKind::Human {
+            state.unreadable = false;
             state.bot_turns = 0;
             if self.started.conversation.kind == ConversationKind::Direct {
                 state.person = input.persons.first().copied();
@@ -148,9 +153,19 @@ impl State {
         })
     }
 
+    /// Returns whether nobody asked anything that can be read.
+    pub(super) fn only_unreadable(&self) -> bool {
+        self.first_unreadable && self.readable_by().is_none()
+    }
+
     /// Returns who asked the employee something in this turn's inputs: a person before a bot, `None` if nothing was addressed to
     /// it.
     pub(super) fn asked_by(&self) -> Option<ActorKind> {
+        let unreadable = self.first_unreadable.then_some(ActorKind::Human);
+        unreadable.or_else(|| self.readable_by())
+    }
+
+    fn readable_by(&self) -> Option<ActorKind> {
         if self.question().is_some() {
             return Some(ActorKind::Human);
         }
@@ -177,4 +192,11 @@ impl State {
         });
         kinds.min_by_key(|kind| u8::from(*kind == ActorKind::Bot))
     }
+}
+
+/// Returns whether an event is a person's message to the employee that cannot be read.
+fn is_unreadable(event: &Inbound) -> bool {
+    matches!(event.body, Body::Unsupported { .. })
+        && event.sender.kind == ActorKind::Human
+        && (event.addressed.direct || event.addressed.mention)
 }

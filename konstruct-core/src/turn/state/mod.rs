@@ -36,6 +36,8 @@ pub struct State {
     /// The number of inputs that were announced but not folded yet.
     awaited: u32,
     inputs: Vec<Input>,
+    /// Whether an input is the first of several messages that cannot be read.
+    first_unreadable: bool,
     gathered: Option<Gathered>,
     /// The persons who were forgotten while the turn was open.
     forgotten: BTreeSet<PersonId>,
@@ -188,6 +190,7 @@ impl State {
             records: 1,
             awaited: started.inputs,
             inputs: Vec::new(),
+            first_unreadable: false,
             gathered: None,
             forgotten: BTreeSet::new(),
             rounds: Vec::new(),

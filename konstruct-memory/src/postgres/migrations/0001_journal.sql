@@ -72,6 +72,14 @@ create table conversations (
 );
 create unique index conversations_name on conversations (tenant, name);
 
+-- Other names of conversations: all addresses of a person name the same one.
+create table place_names (
+    tenant uuid not null,
+    other uuid not null,
+    name uuid not null,
+    primary key (tenant, other)
+);
+
 -- A conversation's counters, its state and timers, and who holds it. No content.
 create table mailboxes (
     tenant uuid not null,
@@ -269,11 +277,15 @@ begin
         from konstruct.person_keys k where k.tenant = of and k.person = any(known)
         union all
         select 7, a.name, a.person, 0, 0, false, null
-        from konstruct.person_names a where a.tenant = of and a.name = any(person_names);
+        from konstruct.person_names a where a.tenant = of and a.name = any(person_names)
+        union all
+        select 9, p.other, p.name, 0, 0, false, null
+        from konstruct.place_names p where p.tenant = of and p.other = any(conversation_names);
     return query
         with held as (
             select c.name, c.conversation, c.sealed is null as open from konstruct.conversations c
-            where c.tenant = of and c.name = any(conversation_names)
+            where c.tenant = of and c.name = any(conversation_names || array(
+                select p.name from konstruct.place_names p where p.tenant = of and p.other = any(conversation_names)))
         ), wanted as (
             select h.conversation from held h union select unnest(targets)
             union select d.conversation from konstruct.deliveries d where d.tenant = of and d.key = any(delivery_names)

@@ -3,14 +3,19 @@
 //! Decoding never fails. An event that a channel does not know becomes [`Body::Unsupported`], and the provider's own JSON is kept
 //! in [`Inbound::raw`].
 
+mod body;
+mod context;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{
-    Clock as _, ConnectionId, ConversationId, Outgoing, SystemClock, Timestamp, turn::ItemId,
+pub use self::{
+    body::{Body, Decision, DeliveryState, Lifecycle, ProviderError},
+    context::{Forwarded, Origin, Product, Quoted, Referral, Viewed},
 };
+use crate::{Clock as _, ConnectionId, ConversationId, SystemClock, Timestamp, turn::ItemId};
 
 /// A kind of channel: `slack`, `whatsapp`, or the name of your own channel.
 ///
@@ -90,12 +95,24 @@ pub struct Inbound {
     /// The visible title of the selected button or list row. The value for the program is the `value` of [`Body::Action`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The visible text below the title of the selected list row, or the text that introduces a submitted form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// The advertisement that led the person here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referral: Option<Box<Referral>>,
+    /// The product of the business that the person asks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Product>,
+    /// What the person was looking at, most relevant first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub viewing: Vec<Viewed>,
+    /// Where an interaction began, if its provider accepts a response there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
     /// Whether the message was forwarded from another author.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub forwarded: bool,
+    #[serde(default, skip_serializing_if = "Forwarded::is_no")]
+    pub forwarded: Forwarded,
     /// The provider's own JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Box<RawValue>>,
@@ -123,8 +140,12 @@ impl Inbound {
             addressed: Addressing::default(),
             quoted: None,
             label: None,
+            description: None,
             referral: None,
-            forwarded: false,
+            product: None,
+            viewing: Vec::new(),
+            origin: None,
+            forwarded: Forwarded::No,
             raw: None,
         }
     }
@@ -239,6 +260,34 @@ impl Inbound {
         self
     }
 
+    /// Sets the text below the title of the selected list row, or the text that introduces a submitted form.
+    #[must_use]
+    pub fn described(mut self, description: impl Into<Option<String>>) -> Self {
+        self.description = description.into();
+        self
+    }
+
+    /// Sets the product that the person asks about.
+    #[must_use]
+    pub fn about_product(mut self, product: impl Into<Option<Product>>) -> Self {
+        self.product = product.into();
+        self
+    }
+
+    /// Sets what the person was looking at, most relevant first.
+    #[must_use]
+    pub fn viewing(mut self, viewing: Vec<Viewed>) -> Self {
+        self.viewing = viewing;
+        self
+    }
+
+    /// Sets where an interaction began.
+    #[must_use]
+    pub fn from_origin(mut self, origin: impl Into<Option<Origin>>) -> Self {
+        self.origin = origin.into().map(Box::new);
+        self
+    }
+
     /// Sets the advertisement that led the person here.
     #[must_use]
     pub fn referred_by(mut self, referral: impl Into<Option<Referral>>) -> Self {
@@ -248,7 +297,7 @@ impl Inbound {
 
     /// Sets whether the message was forwarded from another author.
     #[must_use]
-    pub fn forwarded(mut self, forwarded: bool) -> Self {
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
         self.forwarded = forwarded;
         self
     }
@@ -281,7 +330,11 @@ impl PartialEq for Inbound {
             addressed,
             quoted,
             label,
+            description,
             referral,
+            product,
+            viewing,
+            origin,
             forwarded,
             raw,
         } = self;
@@ -297,56 +350,14 @@ impl PartialEq for Inbound {
             && *addressed == other.addressed
             && *quoted == other.quoted
             && *label == other.label
+            && *description == other.description
+            && *product == other.product
+            && *viewing == other.viewing
+            && *origin == other.origin
             && *referral == other.referral
             && *forwarded == other.forwarded
             && raw.as_ref().map(|raw| raw.get()) == other.raw.as_ref().map(|raw| raw.get())
     }
-}
-
-/// A reference to a quoted message. It does not contain the text, because the text belongs to its author.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Quoted {
-    /// The provider's id of the message.
-    pub message: String,
-    /// The provider's id of the author, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub author: Option<String>,
-}
-
-impl Quoted {
-    /// Creates a reference to a message.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            author: None,
-        }
-    }
-
-    /// Sets the author.
-    #[must_use]
-    pub fn by(mut self, author: impl Into<Option<String>>) -> Self {
-        self.author = author.into();
-        self
-    }
-}
-
-/// The advertisement or post that led a person to the conversation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Referral {
-    /// Its address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_url: Option<String>,
-    /// Its headline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub headline: Option<String>,
-    /// Its text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// The provider's id of the click, which is used to report conversions (WhatsApp: `ctwa_clid`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub click_id: Option<String>,
 }
 
 /// An event together with the connection that received it.
@@ -477,187 +488,6 @@ pub enum ActorKind {
     /// The provider.
     #[default]
     System,
-}
-
-/// What an event reports.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Body {
-    /// A message was sent.
-    Message {
-        /// The provider's id of the message.
-        message: String,
-        /// The content.
-        content: Content,
-    },
-    /// A message was edited.
-    Edited {
-        /// The edited message.
-        message: String,
-        /// The new content.
-        content: Content,
-    },
-    /// A message was deleted.
-    Deleted {
-        /// The deleted message.
-        message: String,
-    },
-    /// A reaction to a message was added or removed.
-    Reaction {
-        /// The message.
-        message: String,
-        /// The emoji: a Slack short code, or the character itself.
-        emoji: String,
-        /// Whether the reaction was added rather than removed.
-        added: bool,
-    },
-    /// A button was pressed, a list row was selected or a form was submitted.
-    Action {
-        /// The provider's kind of interaction, such as `block_actions`.
-        kind: String,
-        /// The id of the element: for [`Choices`](crate::outgoing::Choices) the id of the option.
-        action: String,
-        /// The submitted value. The text that the person saw is [`Inbound::label`].
-        value: String,
-    },
-    /// A command was used.
-    Command {
-        /// The name, including the slash.
-        name: String,
-        /// The rest of the line.
-        arguments: String,
-    },
-    /// The delivery status of a message that we sent.
-    Delivery {
-        /// The provider's id of our message.
-        message: String,
-        /// The delivery state.
-        state: DeliveryState,
-        /// The delivery key of the message, if the provider returns it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        key: Option<String>,
-        /// The reasons of a failure.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        errors: Vec<ProviderError>,
-        /// The provider's pricing category, if the provider reports that it bills the message.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        billed: Option<String>,
-    },
-    /// The account, the conversation or its members changed.
-    Lifecycle {
-        /// What changed.
-        change: Lifecycle,
-    },
-    /// A person made a decision about an open item of a conversation.
-    Decision {
-        /// The conversation.
-        target: ConversationId,
-        /// The item. Each opening has its own id, so a decision is made at most once.
-        item: ItemId,
-        /// The decision.
-        decision: Decision,
-    },
-    /// The business lets the employee send a message without being asked ("proactive message", "business-initiated message").
-    ///
-    /// If the message is for one person, [`Inbound::sender`] is that person, and the message is encrypted for them.
-    Proactive {
-        /// The message.
-        outgoing: Outgoing,
-        /// When the message expires. It is dropped if it could not be sent before.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        expires_at: Option<Timestamp>,
-    },
-    /// An unknown kind of event. It is kept, never dropped.
-    Unsupported {
-        /// The provider's name of the kind.
-        kind: String,
-        /// Errors that the provider reports about it.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        errors: Vec<ProviderError>,
-    },
-}
-
-/// The delivery state of a message that we sent. It only advances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum DeliveryState {
-    /// The provider accepted the message.
-    Accepted,
-    /// The provider sent the message on.
-    Sent,
-    /// The message did not arrive. Ranks below `Delivered`, because a delivered message did not fail.
-    Failed,
-    /// The message reached the device.
-    Delivered,
-    /// The message was read, or the voice message was played.
-    Read,
-}
-
-/// A person's decision about an open item.
-///
-/// | item | possible decisions |
-/// |---|---|
-/// | [`Send`](crate::turn::ItemKind::Send), `Unresolved` | `Arrived`, `Resend`, `Drop` |
-/// | `Send`, `Failed` or `NotDelivered` | `Resend`, `Drop` |
-/// | [`Question`](crate::turn::ItemKind::Question) | `Answer`, `Drop` |
-/// | [`Rest`](crate::turn::ItemKind::Rest) | `Drop` |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Decision {
-    /// The message arrived.
-    Arrived,
-    /// Send the message again, even if it may then arrive twice.
-    Resend,
-    /// Let the employee answer the question now.
-    Answer,
-    /// Take no further action.
-    Drop,
-}
-
-/// A change to an account, a conversation or its members.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Lifecycle {
-    /// The app was removed, its tokens were revoked, or the account was disabled, deleted or migrated.
-    Disconnected,
-    /// The account works again after it was disabled or migrated.
-    Reconnected,
-    /// The provider does not allow the account to answer people.
-    Restricted {
-        /// The end of the restriction, if the provider reports it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
-    },
-    /// The provider is withholding events because of a limit.
-    RateLimited,
-    /// A person opened the employee's thread or home tab.
-    Opened,
-    /// A person joined or left.
-    Membership,
-    /// The person opted out of messages.
-    Stopped,
-    /// A person's number or id changed.
-    IdentityChanged {
-        /// The old id.
-        old: String,
-        /// The new id.
-        new: String,
-    },
-    /// Another change that the provider documents, by the provider's name.
-    Other(String),
-}
-
-/// An error that a provider reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProviderError {
-    /// The provider's code.
-    pub code: String,
-    /// The provider's text.
-    pub message: String,
 }
 
 /// The content of a message.
