@@ -15,7 +15,6 @@ use super::{
 use crate::{
     codec::{Wire, call_id, parse},
     sse::SseFrames,
-    think_tags::{Piece, ThinkTags},
 };
 
 /// Prefix of a signature that holds the data of a `redacted_thinking` block, which must be sent back unchanged.
@@ -43,11 +42,7 @@ struct Open {
 
 #[derive(Debug)]
 enum Kind {
-    /// With the filter for leaked thinking tags, and whether a thought was found. Leaked thoughts become a block of their own.
-    Text {
-        think_tags: ThinkTags,
-        thought: bool,
-    },
+    Text,
     Thinking,
     /// With the input from the block's start, which is used when no delta follows.
     Tool {
@@ -174,24 +169,12 @@ impl Messages {
 
     /// Begins a block. In a document, the block's whole content is already present.
     fn begin(&mut self, index: u32, block: &Value, events: &mut Vec<ModelEvent>) -> Result<()> {
-        if index >= THOUGHT {
-            return Err(protocol("the block index is too large", index));
-        }
         if self.at(index).is_ok() {
             return Err(protocol("a block starts twice, index", index));
         }
         let text = |name: &str| block[name].as_str().filter(|text| !text.is_empty());
         let (kind, shown) = match text("type") {
-            Some("text") => {
-                let (think_tags, thought) = (ThinkTags::default(), false);
-                (
-                    Kind::Text {
-                        think_tags,
-                        thought,
-                    },
-                    BlockKind::Text,
-                )
-            }
+            Some("text") => (Kind::Text, BlockKind::Text),
             Some("thinking" | "redacted_thinking") => (Kind::Thinking, BlockKind::Reasoning),
             Some("tool_use") => {
                 let object = block["input"].as_object();
@@ -211,16 +194,11 @@ impl Messages {
             None => return Err(protocol("a block has no type, index", index)),
         };
         events.push(ModelEvent::BlockStart { index, kind: shown });
-        let mut kind = kind;
-        match &mut kind {
-            Kind::Text {
-                think_tags,
-                thought,
-            } => {
-                self.said |= text("text").is_some();
-                for piece in think_tags.push(text("text").unwrap_or_default()) {
-                    push_piece(index, piece, thought, events);
-                }
+        match &kind {
+            Kind::Text => {
+                let delta = text("text").map(str::to_owned);
+                self.said |= delta.is_some();
+                events.extend(delta.map(|delta| ModelEvent::Text { index, delta }));
             }
             Kind::Thinking => {
                 events.extend(text("thinking").map(|delta| ModelEvent::Reasoning {
@@ -246,19 +224,10 @@ impl Messages {
         let event = match (&mut self.open[at].kind, said) {
             // Deltas added by later API versions, and blocks that are not read here.
             (Kind::Other, _) | (_, DeltaKind::Unknown) => None,
-            (
-                Kind::Text {
-                    think_tags,
-                    thought,
-                },
-                DeltaKind::TextDelta,
-            ) => {
+            (Kind::Text, DeltaKind::TextDelta) => {
                 let text = full(delta.text);
                 self.said |= text.is_some();
-                for piece in think_tags.push(&text.unwrap_or_default()) {
-                    push_piece(index, piece, thought, events);
-                }
-                None
+                text.map(|delta| ModelEvent::Text { index, delta })
             }
             (Kind::Thinking, DeltaKind::ThinkingDelta) => {
                 full(delta.thinking).map(|delta| ModelEvent::Reasoning { index, delta })
@@ -284,27 +253,13 @@ impl Messages {
 
     fn end(&mut self, at: usize, events: &mut Vec<ModelEvent>) {
         let Open { index, kind } = self.open.remove(at);
-        match kind {
-            Kind::Text {
-                mut think_tags,
-                mut thought,
-            } => {
-                if let Some(piece) = think_tags.end() {
-                    push_piece(index, piece, &mut thought, events);
-                }
-                if thought {
-                    let index = index | THOUGHT;
-                    events.push(ModelEvent::BlockEnd { index });
-                }
-            }
-            Kind::Tool {
-                input,
-                began: false,
-            } => {
-                let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
-                events.push(ModelEvent::ToolArguments { index, delta });
-            }
-            _ => {}
+        if let Kind::Tool {
+            input,
+            began: false,
+        } = kind
+        {
+            let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
+            events.push(ModelEvent::ToolArguments { index, delta });
         }
         events.push(ModelEvent::BlockEnd { index });
     }
@@ -349,25 +304,6 @@ impl Messages {
             "model_context_window_exceeded" => Finish::ContextWindow,
             _ => Finish::Other(reason),
         })
-    }
-}
-
-/// Bit in the index of a block of thoughts that leaked into the text block with the remaining index. No answer has that many
-/// blocks.
-const THOUGHT: u32 = 1 << 16;
-
-/// Yields a piece of a text block.
-fn push_piece(index: u32, piece: Piece, thought: &mut bool, events: &mut Vec<ModelEvent>) {
-    match piece {
-        Piece::Text(delta) => events.push(ModelEvent::Text { index, delta }),
-        Piece::Thought(delta) => {
-            let index = index | THOUGHT;
-            if !std::mem::replace(thought, true) {
-                let kind = BlockKind::Reasoning;
-                events.push(ModelEvent::BlockStart { index, kind });
-            }
-            events.push(ModelEvent::Reasoning { index, delta });
-        }
     }
 }
 

@@ -14,11 +14,10 @@ use super::{
 use crate::{
     codec::{Wire, call_id, parse},
     ndjson,
-    think_tags::{Piece, ThinkTags},
 };
 
 /// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Without the reason the server lost the model,
-/// which is [`ErrorKind::Truncated`]. Thinking tags that leak into the text are removed.
+/// which is [`ErrorKind::Truncated`].
 #[derive(Debug, Default)]
 pub struct Lines {
     started: bool,
@@ -27,7 +26,6 @@ pub struct Lines {
     /// The open text or reasoning block, and whether it is reasoning.
     prose: Option<(u32, bool)>,
     called: bool,
-    think_tags: ThinkTags,
 }
 
 impl Wire for Lines {
@@ -48,9 +46,7 @@ impl Wire for Lines {
         }
         let message = line.message.unwrap_or_default();
         self.prose(true, message.thinking.unwrap_or_default(), events);
-        for piece in self.think_tags.push(&message.content.unwrap_or_default()) {
-            self.piece(piece, events);
-        }
+        self.prose(false, message.content.unwrap_or_default(), events);
         for call in message.tool_calls.into_iter().flatten() {
             self.call(call, events);
         }
@@ -94,13 +90,6 @@ impl Wire for Lines {
 }
 
 impl Lines {
-    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
-        match piece {
-            Piece::Text(text) => self.prose(false, text, events),
-            Piece::Thought(text) => self.prose(true, text, events),
-        }
-    }
-
     fn prose(&mut self, reasoning: bool, delta: String, events: &mut Vec<ModelEvent>) {
         if delta.is_empty() {
             return;
@@ -108,7 +97,7 @@ impl Lines {
         let index = match self.prose {
             Some((index, open)) if open == reasoning => index,
             _ => {
-                self.end_block(events);
+                self.end_prose(events);
                 let kind = if reasoning {
                     BlockKind::Reasoning
                 } else {
@@ -134,13 +123,6 @@ impl Lines {
     }
 
     fn end_prose(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.think_tags.end() {
-            self.piece(piece, events);
-        }
-        self.end_block(events);
-    }
-
-    fn end_block(&mut self, events: &mut Vec<ModelEvent>) {
         if let Some((index, _)) = self.prose.take() {
             events.push(ModelEvent::BlockEnd { index });
         }

@@ -13,7 +13,6 @@ use super::{
 use crate::{
     codec::{Wire, call_id, parse},
     sse::SseFrames,
-    think_tags::{Piece, ThinkTags},
 };
 
 /// Decodes a stream of chat completion chunks.
@@ -28,8 +27,6 @@ pub struct Chat {
     /// The open text or reasoning block.
     prose: Option<(u32, Prose)>,
     calls: Vec<Call>,
-    /// Separates thoughts that the server leaves in the text.
-    think_tags: ThinkTags,
     refused: bool,
     reason: Option<String>,
 }
@@ -133,14 +130,9 @@ impl Chat {
         for signed in delta.thinking_blocks {
             self.sign(signed.signature.0.into_owned(), events);
         }
-        for piece in self.think_tags.push(&text) {
-            self.piece(piece, events);
-        }
+        self.prose(Prose::Text, text, events);
         self.refused |= !delta.refusal.text.is_empty();
-        if !delta.refusal.text.is_empty() {
-            self.flush_held(events);
-            self.prose(Prose::Text, delta.refusal.text, events);
-        }
+        self.prose(Prose::Text, delta.refusal.text, events);
         for call in delta.tool_calls {
             self.call(call, events);
         }
@@ -162,20 +154,6 @@ impl Chat {
                 signature,
                 origin: None,
             });
-        }
-    }
-
-    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
-        match piece {
-            Piece::Text(text) => self.prose(Prose::Text, text, events),
-            Piece::Thought(thought) => self.prose(Prose::Reasoning, thought, events),
-        }
-    }
-
-    /// Emits the text that was held back as a possible tag.
-    fn flush_held(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.think_tags.end() {
-            self.piece(piece, events);
         }
     }
 
@@ -218,7 +196,6 @@ impl Chat {
     }
 
     fn call(&mut self, fragment: CallIn<'_>, events: &mut Vec<ModelEvent>) {
-        self.flush_held(events);
         self.end_prose(events);
         let at = self.find(&fragment);
         let more = fragment.function.arguments.0;
@@ -284,7 +261,6 @@ impl Chat {
                 "the stream ended without a finish_reason",
             ));
         }
-        self.flush_held(events);
         self.end_prose(events);
         let called = !self.calls.is_empty();
         for call in std::mem::take(&mut self.calls) {
