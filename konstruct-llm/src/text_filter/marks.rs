@@ -242,7 +242,7 @@ pub(super) fn find(text: &str, marks: &[&str], ended: bool) -> (Option<(usize, u
             }
         }
     }
-    (None, 0)
+    (None, usize::from(!ended && text.ends_with('`')))
 }
 
 /// Whether a text starts with another, without regard to ASCII case.
