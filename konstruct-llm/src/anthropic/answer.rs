@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    lenient::without_reasoning,
     sse::SseFrames,
 };
 
@@ -28,6 +29,8 @@ pub(super) const REDACTED: &str = "redacted:";
 pub struct Messages {
     answer: Option<String>,
     open: Vec<Open>,
+    /// The index of the next block, if the wire has none.
+    next: u32,
     said: bool,
     usage: wire::Usage,
     reason: Option<String>,
@@ -74,19 +77,24 @@ impl Wire for Messages {
                 let block = event
                     .content_block
                     .ok_or_else(|| missing("content_block"))?;
-                return self.begin(event.index, &block, events);
+                let index = event.index.unwrap_or(self.next);
+                return self.begin(index, &block, events);
             }
             EventKind::ContentBlockDelta => {
                 let delta = event.delta.ok_or_else(|| missing("delta"))?;
-                return self.delta(event.index, delta, events);
+                let index = self.index(event.index);
+                return self.delta(index, delta, events);
             }
             EventKind::ContentBlockStop => {
-                let at = self.at(event.index)?;
+                let at = self.at(self.index(event.index))?;
                 self.end(at, events);
             }
             EventKind::MessageDelta => {
                 let reason = event.delta.and_then(|delta| delta.stop_reason);
-                self.reason = reason.or(self.reason.take());
+                let told = self.reason.take().filter(|reason| !reason.is_empty());
+                self.reason = reason
+                    .filter(|reason| !reason.is_empty() || told.is_none())
+                    .or(told);
                 self.usage(event.usage, events);
             }
             EventKind::MessageStop => {
@@ -111,14 +119,22 @@ impl Wire for Messages {
     }
 
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
-        match parse(body)? {
-            Document::Message(start) => {
-                self.start(start, events)?;
-                events.push(ModelEvent::Finish(self.finish()?));
-                Ok(())
-            }
-            Document::Error { error } => Err(in_stream(&error)),
+        let document: Document = parse(body)?;
+        if let Some(error) = document.error {
+            return Err(in_stream(&error));
         }
+        let message = document.message;
+        match document.r#type.as_deref() {
+            Some("message") => {}
+            None if message.stop_reason.is_some() || !message.content.is_empty() => {}
+            _ => {
+                let problem = "the document is not an answer";
+                return Err(Error::new(ErrorKind::Protocol, problem));
+            }
+        }
+        self.start(message, events)?;
+        events.push(ModelEvent::Finish(self.finish()?));
+        Ok(())
     }
 
     fn is_terminal(frame: &str) -> bool {
@@ -163,7 +179,10 @@ impl Messages {
             self.begin(index, block, events)?;
             self.end(0, events);
         }
-        self.reason = message.stop_reason;
+        // At the start of a stream, an empty reason only means that there is none yet.
+        let whole = !message.content.is_empty();
+        let reason = message.stop_reason;
+        self.reason = reason.filter(|reason| whole || !reason.is_empty());
         Ok(())
     }
 
@@ -177,10 +196,11 @@ impl Messages {
             Some("text") => (Kind::Text, BlockKind::Text),
             Some("thinking" | "redacted_thinking") => (Kind::Thinking, BlockKind::Reasoning),
             Some("tool_use") => {
-                let object = block["input"].as_object();
-                let input = object
-                    .filter(|object| !object.is_empty())
-                    .map(|_| block["input"].clone());
+                let input = match &block["input"] {
+                    Value::Null => None,
+                    Value::Object(object) if object.is_empty() => None,
+                    input => Some(input.clone()),
+                };
                 let answer = self.answer.as_deref().unwrap_or_default();
                 let id = text("id").map_or_else(|| call_id(answer, index), str::to_owned);
                 let name = text("name").unwrap_or_default().to_owned();
@@ -211,6 +231,7 @@ impl Messages {
             }
             _ => {}
         }
+        self.next = self.next.max(index.saturating_add(1));
         self.open.push(Open { index, kind });
         Ok(())
     }
@@ -264,6 +285,11 @@ impl Messages {
         events.push(ModelEvent::BlockEnd { index });
     }
 
+    /// Returns the index of an event, or of the last open block if it is missing.
+    fn index(&self, index: Option<u32>) -> u32 {
+        index.unwrap_or_else(|| self.open.last().map_or(0, |open| open.index))
+    }
+
     fn at(&self, index: u32) -> Result<usize> {
         self.open
             .iter()
@@ -295,7 +321,8 @@ impl Messages {
             )
         })?;
         Ok(match reason.as_str() {
-            "end_turn" => Finish::Stop,
+            // A gateway that does not know the reason leaves it empty.
+            "end_turn" | "" => Finish::Stop,
             "stop_sequence" => Finish::StopSequence,
             "max_tokens" => Finish::Length,
             "tool_use" => Finish::ToolCalls,
@@ -326,13 +353,14 @@ fn usage_of(usage: wire::Usage) -> Usage {
         .output_tokens_details
         .and_then(|details| details.thinking_tokens)
         .unwrap_or(0);
+    let (output, reasoning) = without_reasoning(usage.output_tokens.unwrap_or(0), thinking, None);
     Usage {
         input: usage.input_tokens.unwrap_or(0),
         cache_read: usage.cache_read_input_tokens.unwrap_or(0),
         cache_write_5m: five.max(written.saturating_sub(hour)),
         cache_write_1h: hour,
-        output: usage.output_tokens.unwrap_or(0).saturating_sub(thinking),
-        reasoning: thinking,
+        output,
+        reasoning,
     }
 }
 

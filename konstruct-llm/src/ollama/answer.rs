@@ -16,8 +16,8 @@ use crate::{
     ndjson,
 };
 
-/// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Without the reason the server lost the model,
-/// which is [`ErrorKind::Truncated`].
+/// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Older servers omit the reason, but count the
+/// tokens. Without both the server lost the model, which is [`ErrorKind::Truncated`].
 #[derive(Debug, Default)]
 pub struct Lines {
     started: bool,
@@ -53,14 +53,15 @@ impl Wire for Lines {
         if line.done {
             self.end_prose(events);
             // Zero counts are omitted, so only a line without both counts has no usage.
-            if line.prompt_eval_count.is_some() || line.eval_count.is_some() {
+            let counted = line.prompt_eval_count.is_some() || line.eval_count.is_some();
+            if counted {
                 events.push(ModelEvent::Usage(Usage {
                     input: line.prompt_eval_count.unwrap_or(0),
                     output: line.eval_count.unwrap_or(0),
                     ..Usage::default()
                 }));
             }
-            events.push(ModelEvent::Finish(self.finish(line.done_reason)?));
+            events.push(ModelEvent::Finish(self.finish(line.done_reason, counted)?));
         }
         Ok(())
     }
@@ -130,6 +131,9 @@ impl Lines {
 
     /// Calls arrive whole, with an object as arguments; compatible servers send the object's JSON as a string.
     fn call(&mut self, call: CallIn, events: &mut Vec<ModelEvent>) {
+        if call.function.name.is_empty() && call.function.arguments.is_null() {
+            return;
+        }
         self.end_prose(events);
         self.called = true;
         let given = call.id.filter(|id| !id.is_empty());
@@ -137,7 +141,6 @@ impl Lines {
         let name = call.function.name;
         let index = self.begin(BlockKind::ToolCall { id, name }, events);
         let delta = match call.function.arguments {
-            Value::Null => "{}".into(),
             Value::String(json) => json,
             arguments => arguments.to_string(),
         };
@@ -145,13 +148,14 @@ impl Lines {
         events.push(ModelEvent::BlockEnd { index });
     }
 
-    fn finish(&self, reason: Option<String>) -> Result<Finish> {
-        match reason.as_deref() {
+    fn finish(&self, reason: Option<String>, counted: bool) -> Result<Finish> {
+        let reason = reason.filter(|reason| !reason.is_empty());
+        match reason.as_deref().or(counted.then_some("stop")) {
             Some("length") => Ok(Finish::Length),
             // The reason is also `stop` after tool calls.
             Some("stop") if self.called => Ok(Finish::ToolCalls),
             Some("stop") => Ok(Finish::Stop),
-            Some("") | None => Err(Error::new(
+            None => Err(Error::new(
                 ErrorKind::Truncated,
                 "the stream ended without a done_reason",
             )),

@@ -160,6 +160,8 @@ pub(super) fn decoded(text: &str) -> String {
     match serde_json::from_str::<Value>(text) {
         Ok(Value::String(inner)) => decoded(&inner),
         Ok(Value::Null) => "{}".into(),
+        // An empty object in languages that do not distinguish the two.
+        Ok(Value::Array(array)) if array.is_empty() => "{}".into(),
         _ if text.trim().is_empty() => "{}".into(),
         _ => text.to_owned(),
     }

@@ -152,7 +152,7 @@ impl TextFilter {
             delta = delta.trim_start().to_owned();
             match delta.chars().next() {
                 None => return,
-                Some('"' | 'n') => *arguments = Arguments::Encoded(String::new()),
+                Some('"' | 'n' | '[') => *arguments = Arguments::Encoded(String::new()),
                 Some(_) => *arguments = Arguments::Plain,
             }
         }

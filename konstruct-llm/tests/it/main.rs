@@ -16,6 +16,7 @@ mod embedders;
 mod extract;
 mod guard;
 mod ledger;
+mod lenient;
 mod ollama;
 mod pool;
 mod property;
