@@ -24,7 +24,7 @@ use crate::codec::call_id;
 /// * Reasoning in the text becomes reasoning blocks. If only its end is marked, its beginning was already yielded as text, so the
 ///   answer is yielded again after a [`ModelEvent::Restart`].
 /// * A call in the text becomes a tool call if it names a tool of the request and its arguments are a JSON object. Otherwise it is
-///   dropped, so that an answer without other words is blank. With other words it becomes a call all the same: the words may
+///   dropped, so that an answer without other words is blank. With other words it still becomes a call: the words may
 ///   announce it, and the model is then told what was wrong with it.
 /// * The arguments of every call are the JSON of an object, even if they were encoded twice, and the ids of calls are unique.
 #[derive(Debug, Default)]

@@ -71,7 +71,8 @@ impl Wire for Chat {
             // vLLM sends the error without an enclosing `error` object.
             return Err(in_stream(&parse(frame)?));
         }
-        if !self.started && !(chunk.id.is_empty() && chunk.model.is_empty()) {
+        let named = !chunk.id.is_empty() || !chunk.model.is_empty();
+        if named && !self.started {
             self.started = true;
             self.answer = chunk.id.0.into_owned();
             events.push(ModelEvent::Start {

@@ -1,10 +1,13 @@
 //! Separates a model's words from its reasoning, its tool calls and the marks of its template, at any split of the text.
 
+mod call;
+mod speaker;
+
 use konstruct_core::llm::ModelRequest;
 
 use super::{
-    calls::{self, Call, Guess},
-    marks::{self, CLOSES, Found, LEADS, MESSAGE_ENDS, Mark},
+    calls::Call,
+    marks::{self, CLOSES, Found, LEADS, Mark},
 };
 
 /// A piece of the text.
@@ -27,11 +30,6 @@ pub(crate) enum Tools {
     /// The answer is JSON, so that nothing in it is a call.
     Ignored,
 }
-
-/// JSON in the text that is longer than this is not a call, in bytes.
-const LONGEST_CALL: usize = 64 * 1024;
-/// The longest header of a message on a channel, in bytes.
-const LONGEST_HEADER: usize = 160;
 
 impl Tools {
     /// Returns the tools of a request.
@@ -328,7 +326,7 @@ impl Scanner {
         }
         match mark {
             Mark::Call(ends) if self.reads_calls() => {
-                let named = names_tool(&self.held);
+                let named = call::names_tool(&self.held);
                 let name = self.take(length);
                 let name = if named { name } else { String::new() };
                 self.state = State::Call(name, ends);
@@ -398,226 +396,6 @@ impl Scanner {
         self.said = false;
     }
 
-    fn call(
-        &mut self,
-        ends: &'static [&'static str],
-        ended: bool,
-        pieces: &mut Vec<Piece>,
-    ) -> Step {
-        let (found, _) = marks::find(&self.held, ends, ended);
-        let (at, length) = match found {
-            Some(found) => found,
-            None if ended => (self.held.len(), 0),
-            None => return Wait,
-        };
-        let body = self.take(at);
-        self.take(length);
-        if let State::Call(name, _) = std::mem::take(&mut self.state) {
-            for call in calls::from_marked(&format!("{name}{body}")) {
-                if self.is_good(&call) {
-                    self.called = true;
-                    pieces.push(Piece::Call(call));
-                } else {
-                    self.bad.push(call);
-                }
-            }
-        }
-        self.speak();
-        Next
-    }
-
-    /// Reads a role's name: `assistant` or `model` speaks here, any other does not.
-    fn role(&mut self, ended: bool) -> Step {
-        let rest = self
-            .held
-            .trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
-        if rest.is_empty() && !ended {
-            return Wait;
-        }
-        let role = self.take(self.held.len() - rest.len());
-        let own = matches!(&*role, "assistant" | "model" | "Assistant" | "");
-        if own && !self.said {
-            self.speak();
-        } else {
-            self.state = State::Other;
-        }
-        Next
-    }
-
-    /// Reads a header such as `assistant<|channel|>commentary to=functions.pass_on<|message|>`.
-    fn header(&mut self, ended: bool, pieces: &mut Vec<Piece>) -> Step {
-        const MESSAGE: &str = "<|message|>";
-        let State::Header(header) = &self.state else {
-            return Next;
-        };
-        let end = self.held.find(MESSAGE);
-        let line = self.held.find('\n').unwrap_or(self.held.len());
-        let gives_up = ended || line < self.held.len() || line > LONGEST_HEADER;
-        let (length, skipped) = match end {
-            Some(end) if end < line => (end, MESSAGE.len()),
-            _ if gives_up => (channel_name(&self.held), 0),
-            _ => return Wait,
-        };
-        let header = format!("{header}{}", &self.held[..length]);
-        self.take(length + skipped);
-        let plain = header
-            .replace("<|channel|>", " ")
-            .replace("<|constrain|>", " ");
-        let mut words = plain.split_whitespace();
-        if let Some(tool) = words.clone().find_map(|word| word.strip_prefix("to=")) {
-            self.state = State::Call(format!("{tool} "), MESSAGE_ENDS);
-            return Next;
-        }
-        if words
-            .clone()
-            .any(|word| matches!(word, "analysis" | "commentary"))
-        {
-            self.state = State::Thought(MESSAGE_ENDS);
-            return Next;
-        }
-        let is_final = words.clone().any(|word| word == "final");
-        let own = is_final || matches!(words.next(), Some("assistant") | None);
-        if is_final && !self.is_final {
-            // Words without a header, or without the reader's channel.
-            self.retract(pieces);
-        }
-        self.is_final |= is_final;
-        if own && !self.said {
-            self.speak();
-        } else {
-            self.state = State::Other;
-        }
-        Next
-    }
-
-    fn json(&mut self, ended: bool, pieces: &mut Vec<Piece>) -> Step {
-        let length = calls::json_length(&self.held);
-        let may = calls::guess(&self.held) == Guess::Maybe && self.held.len() <= LONGEST_CALL;
-        if length.is_none() && may && !ended {
-            return Wait;
-        }
-        let length = length.unwrap_or(self.held.len());
-        self.state = State::Text;
-        match calls::from_json(&self.held[..length]).filter(|_| may) {
-            Some(calls) => self.found(calls, length, pieces),
-            // The rest is read as text, from the character after the bracket.
-            None => self.emit(1, pieces),
-        }
-        Next
-    }
-
-    fn fenced(&mut self, ended: bool, pieces: &mut Vec<Piece>) -> Step {
-        let (info, body) = match self.held[3..].split_once('\n') {
-            Some((info, body)) => (info.trim(), Some(body)),
-            None => (&self.held[3..], None),
-        };
-        let languages = [
-            "",
-            "json",
-            "tool_call",
-            "tool_code",
-            "tool_use",
-            "tool_calls",
-            "xml",
-        ];
-        let may = match body {
-            None => languages.iter().any(|name| name.starts_with(info.trim())),
-            Some(body) => {
-                languages.contains(&info)
-                    && (calls::guess(body) == Guess::Maybe || begins_call(body))
-            }
-        };
-        let end = body.and_then(|body| body.find("\n```").map(|end| (&body[..end], end)));
-        let start = self.held.len() - body.map_or(0, str::len);
-        if end.is_none() && may && !ended && self.held.len() <= LONGEST_CALL {
-            return Wait;
-        }
-        let (body, length) = match (end, body) {
-            (Some((body, end)), _) => (body, start + end + 4),
-            (None, body) => (body.unwrap_or_default(), self.held.len()),
-        };
-        let found = match marks::mark_at(body.trim_start(), true) {
-            Found::Mark(Mark::Call(ends), length) => {
-                let call = body.trim_start();
-                let end = marks::find(call, ends, true)
-                    .0
-                    .map_or(call.len(), |(end, _)| end);
-                let begin = if names_tool(call) { 0 } else { length };
-                Some(calls::from_marked(&call[begin..end.max(begin)]))
-            }
-            _ => calls::from_json(body),
-        };
-        self.state = State::Text;
-        match found.filter(|calls| may && !calls.is_empty()) {
-            Some(calls) => self.found(calls, length, pieces),
-            None => {
-                self.fence = Some(('`', 3));
-                self.emit(3, pieces);
-            }
-        }
-        Next
-    }
-
-    /// Handles JSON that is a call, with its length.
-    fn found(&mut self, calls: Vec<Call>, length: usize, pieces: &mut Vec<Piece>) {
-        if calls.iter().all(|call| self.is_good(call)) {
-            self.take(length);
-            self.called = true;
-            self.skip = true;
-            pieces.extend(calls.into_iter().map(Piece::Call));
-        } else if self.said {
-            self.emit(length, pieces);
-        } else {
-            let text = self.take(length);
-            self.unknown.push_str(&text);
-        }
-    }
-
-    /// Skips another speaker's words. The model may speak again if it has not spoken.
-    fn other(&mut self, ended: bool, pieces: &mut Vec<Piece>) -> Step {
-        let Some(at) = self.held.find(LEADS) else {
-            self.held.clear();
-            return Wait;
-        };
-        self.take(at);
-        match marks::mark_at(&self.held, ended) {
-            Found::Partial => return Wait,
-            Found::Mark(Mark::Role, length) if !self.said => {
-                self.take(length);
-                self.state = State::Role;
-            }
-            Found::Mark(Mark::Assistant, length) if !self.said => {
-                self.take(length);
-                self.speak();
-            }
-            Found::Mark(Mark::Channel, length) => {
-                self.take(length);
-                self.state = State::Header(String::new());
-            }
-            Found::Mark(Mark::Close, length) => {
-                return self.mark(Mark::Close, length, ended, pieces);
-            }
-            _ => {
-                let lead = self.held.chars().next().map_or(0, char::len_utf8);
-                self.take(lead);
-            }
-        }
-        Next
-    }
-
-    fn reads_calls(&self) -> bool {
-        !matches!(self.tools, Tools::Ignored) && self.fence.is_none() && self.span.is_none()
-    }
-
-    fn is_good(&self, call: &Call) -> bool {
-        let named = match &self.tools {
-            Tools::Any => true,
-            Tools::Named(names) => names.contains(&call.name),
-            Tools::Ignored => false,
-        };
-        named && calls::is_object(&call.arguments)
-    }
-
     /// Whether a position after this text is at the beginning of its line.
     fn starts_line(&self, before: &str) -> bool {
         match before.rsplit_once('\n') {
@@ -663,22 +441,4 @@ impl Scanner {
         let unknown = std::mem::take(&mut self.unknown);
         pieces.extend((!unknown.is_empty()).then_some(Piece::Text(unknown)));
     }
-}
-
-/// Whether the mark of a call at the beginning of a text contains the tool's name.
-fn names_tool(text: &str) -> bool {
-    text.starts_with("<function=") || text.starts_with("<invoke")
-}
-
-/// Whether a text begins with the mark of a call, or with a part of one.
-fn begins_call(text: &str) -> bool {
-    let found = marks::mark_at(text.trim_start(), false);
-    matches!(found, Found::Partial | Found::Mark(Mark::Call(_), _))
-}
-
-/// Returns the length of the channel's name at the beginning of an unfinished header.
-fn channel_name(header: &str) -> usize {
-    let names = ["analysis", "commentary", "final", "assistant"];
-    let found = names.iter().find(|name| header.starts_with(**name));
-    found.map_or(0, |name| name.len())
 }
