@@ -34,6 +34,7 @@ pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
 }
 
 /// Reads a token count, which some servers send as a floating-point number or a text.
+#[cfg(feature = "openai")]
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(some_count(deserializer)?.unwrap_or(0))
 }
@@ -86,6 +87,7 @@ pub(crate) fn some_count<'de, D: Deserializer<'de>>(
 }
 
 /// Reads an index that may be missing.
+#[cfg(any(feature = "openai", feature = "anthropic"))]
 pub(crate) fn some_index<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<u32>, D::Error> {
