@@ -116,12 +116,6 @@ pub fn question(inputs: &[Input]) -> String {
     texts.join("\n")
 }
 
-/// Returns whether an input is a reply that a team member sent through the employee's channel.
-fn is_colleagues_reply(input: &Input) -> bool {
-    matches!(input.event.body, Body::Proactive { .. })
-        && input.event.sender.kind == ActorKind::Operator
-}
-
 /// Returns the text of another message that the sender passed on.
 fn passed_on(input: &Input) -> Option<&str> {
     input.event.quoted.as_ref()?.text.as_deref()
@@ -304,7 +298,7 @@ impl<'a> Transcript<'a> {
             let turn = stored.record.as_ref().map(|record| record.turn);
             match stored.record.as_ref().map(|record| &record.entry) {
                 Some(Entry::Event(Event::Received(input))) => {
-                    if is_colleagues_reply(input) {
+                    if input.is_team_reply() {
                         by_colleague = turn;
                     }
                     self.add_inputs(std::slice::from_ref(input));

@@ -418,6 +418,14 @@ pub struct Input {
     pub event: Inbound,
 }
 
+impl Input {
+    /// Returns whether it is a reply that a team member sent through the employee's channel.
+    pub fn is_team_reply(&self) -> bool {
+        let event = &self.event;
+        matches!(event.body, Body::Proactive { .. }) && event.sender.kind == ActorKind::Operator
+    }
+}
+
 /// References to the content that the model will be shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gathered {
@@ -661,10 +669,11 @@ pub struct ConversationState {
 }
 
 impl ConversationState {
-    /// Returns whether a team member holds the conversation, so that the employee is silent.
-    pub fn is_held(&self, employee: &Employee, at: Timestamp) -> bool {
+    /// Returns until when a team member holds the conversation, so that the employee is silent. A time in the past means that the
+    /// conversation returned to the employee by itself.
+    pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
         let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
-        self.held_since.is_some_and(|since| at < since + most)
+        self.held_since.map(|since| since + most)
     }
 
     /// Applies an event that passes the conversation to a team member or back. Returns whether a team member took it over.

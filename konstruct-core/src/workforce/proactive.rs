@@ -4,7 +4,7 @@ use super::{Workforce, app};
 use crate::{
     AccountId, ChannelKind, ConnectionId, ConversationId, ConversationRef, Error, Inbound,
     Outgoing, Result, Timestamp,
-    message::{Actor, ActorKind, Body, IdKind, Lifecycle},
+    message::{Actor, ActorKind, Body, IdKind},
     store::Accepted,
 };
 
@@ -123,11 +123,7 @@ impl Workforce {
     pub async fn hand_back(&self, conversation: ConversationId) -> Result<()> {
         let (connection, channel, place) = self.place(conversation).await?;
         let now = self.worker.driver().clock.now();
-        let id = uuid::Uuid::now_v7().to_string();
-        let change = Lifecycle::HandedBack;
-        let body = Body::Lifecycle { change };
-        let event =
-            Inbound::new(channel, AccountId::default(), id, now, body).in_conversation(place);
+        let event = Inbound::handed_back(place, now).on(channel, AccountId::default());
         self.accept_on(connection, event).await.map(drop)
     }
 

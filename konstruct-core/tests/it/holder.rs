@@ -6,7 +6,6 @@ use konstruct_core::{
     Clock as _, ConversationId, ConversationRef, ErrorKind, ProactiveMessage, Workforce,
     message::ActorKind,
     store::Accepted,
-    testkit::{ScriptedAnswer, ScriptedModel},
     turn::{
         Action, CloseReason, Entry, Event, ItemKind, Outcome, Record, Replay, SilenceReason, replay,
     },
@@ -176,27 +175,6 @@ async fn a_message_from_the_phone_app_takes_over() {
     app.talk(&workforce, "P1", "e5").await;
     assert_eq!(app.world.texts(), ["Hi.", "Hi."]);
     check_replays(&workforce).await;
-}
-
-/// A person who takes over during a turn with tools is not talked over.
-#[tokio::test]
-async fn a_take_over_between_two_model_calls_ends_the_turn() {
-    let app = App::new();
-    let model = ScriptedModel::new(|_| ScriptedAnswer::tools(&["look"]));
-    let workforce = app.workforce(model.clone());
-    app.talk(&workforce, "P1", "e1").await;
-    let calls = model.calls().len();
-    assert!(calls > 1, "the model is called after its tools");
-    let mut echo = app.said("P1", "e3", "Let me take this.");
-    echo.sender.kind = ActorKind::Operator;
-    workforce
-        .accept(app.said("P1", "e2", "hello"))
-        .await
-        .unwrap();
-    workforce.accept(echo).await.unwrap();
-    workforce.run_until_idle().await.unwrap();
-    assert_eq!(model.calls().len(), calls);
-    assert_eq!(last_outcome(&workforce).await, HELD);
 }
 
 #[tokio::test]

@@ -140,7 +140,8 @@ impl State {
     /// Returns whether a team member holds the conversation. The employee may still answer a question if a
     /// person decides so.
     fn is_held(&self, employee: &Employee, at: Timestamp) -> bool {
-        self.question().is_none() && self.conversation().is_held(employee, at)
+        let until = self.conversation().held_until(employee);
+        self.question().is_none() && until.is_some_and(|until| at < until)
     }
 
     /// Ends the turn without an answer, after parts that an earlier turn left.
