@@ -111,7 +111,7 @@ async fn the_conversation_returns_after_the_time_out() {
     reply(&workforce, "r1", "one").await;
     workforce.run_until_idle().await.unwrap();
     app.clock.advance(TIMEOUT - Duration::from_secs(1));
-    // Each message of the team member begins the time anew.
+    // Each message of the team member restarts the time-out.
     reply(&workforce, "r2", "two").await;
     workforce.run_until_idle().await.unwrap();
     app.clock.advance(TIMEOUT - Duration::from_secs(1));
