@@ -9,8 +9,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question,
-    Replay, Tenant, Unanswered,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, OwnModel, Page, ProblemDetails,
+    Question, Replay, Tenant, Unanswered,
 };
 
 /// The maximum size of a response, in bytes.
@@ -134,6 +134,10 @@ calls! {
     remove_document(tenant: TenantId, document: DocumentId) => DELETE "/tenants/{tenant}/documents/{document}" -> ();
     /// Returns a conversation with its turns.
     conversation(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}" -> Conversation;
+    /// Sends a team member's reply, who holds the conversation from then on.
+    reply(tenant: TenantId, conversation: ConversationId) body reply: NewReply, => POST "/tenants/{tenant}/conversations/{conversation}/reply" -> ();
+    /// Returns a conversation to the employee.
+    hand_back(tenant: TenantId, conversation: ConversationId) => POST "/tenants/{tenant}/conversations/{conversation}/hand-back" -> ();
     /// Replays a turn.
     replay(tenant: TenantId, conversation: ConversationId, turn: TurnId) => GET "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay" -> Replay;
     /// Lists the questions that wait for a person.

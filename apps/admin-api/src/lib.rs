@@ -16,9 +16,9 @@ pub use self::{
     types::{
         Connection, ConnectionState, Conversation, ConversationSummary, Decided, Decision,
         DecisionForAll, Document, DocumentFormat, DocumentText, Employee, EmployeeLimits,
-        EmployeeSettings, Erase, Erasure, Fact, FactSource, HoursException, MemoryStatus, Message,
-        NewConnection, NewDocument, NewErasure, NewOwnModel, NewTenant, OpenSpan, OwnModel, Page,
-        ProblemDetails, Question, Remains, Replay, Tenant, TimeSpan, Turn, Unanswered, Unresolved,
-        WorkingHours,
+        EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder, HoursException, MemoryStatus,
+        Message, NewConnection, NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant,
+        OpenSpan, OwnModel, Page, ProblemDetails, Question, Remains, Replay, Tenant, TimeSpan,
+        Turn, Unanswered, Unresolved, WorkingHours,
     },
 };

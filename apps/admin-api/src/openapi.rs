@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewTenant, OwnModel, Page, ProblemDetails, Question,
-    Replay, Tenant, Unanswered,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, OwnModel, Page, ProblemDetails,
+    Question, Replay, Tenant, Unanswered,
 };
 
 /// One operation of the API.
@@ -197,6 +197,21 @@ const OPERATIONS: &[Operation] = &[
         "Replays a turn and compares every decision",
     )
     .gives("200", schema::<Replay>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/reply",
+        "reply",
+        "Sends a team member's reply, who holds the conversation from then on: the employee is silent in it",
+    )
+    .takes(schema::<NewReply>)
+    .gives_nothing(),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/hand-back",
+        "handBack",
+        "Returns a conversation to the employee, who answers from the next message on",
+    )
+    .gives_nothing(),
     operation(
         "get",
         "/api/v1/tenants/{tenant}/questions",

@@ -104,6 +104,10 @@ pub struct EmployeeLimits {
     /// 14,400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question_age_secs: Option<u32>,
+    /// Seconds after a team member's last message in a conversation for which the employee is silent there, unless the conversation
+    /// is handed back; 0: a team member's message does not silence it. Default: 43,200.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_secs: Option<u32>,
     /// The maximum number of messages of one reply, 1 to 50; the rest is offered. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_parts: Option<u32>,
@@ -399,8 +403,35 @@ pub struct Conversation {
     /// The participants, identified by hashes.
     #[schemars(with = "Vec<String>")]
     pub persons: Vec<PersonId>,
+    /// Who answers in it.
+    pub holder: Holder,
+    /// When it returns to the employee by itself, RFC 3339, if a team member holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<String>,
     /// Its turns, the oldest first.
     pub turns: Vec<Turn>,
+}
+
+/// Who answers in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// The employee.
+    Employee,
+    /// A team member, who replied through the API or in the phone app. The employee is silent.
+    Team,
+}
+
+/// A reply of a team member in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReply {
+    /// The text as Markdown, 1 to 20,000 characters.
+    pub text: String,
+    /// An id of your choice, up to 200 characters. A reply with an id that was used before is not sent again. Absent: a random
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// A turn of a conversation.
@@ -413,7 +444,8 @@ pub struct Turn {
     pub started_at: String,
     /// The version of the employee that the turn uses.
     pub employee_version: u32,
-    /// Its outcome: `replied`, `silent` or `asked`; `open` until it ends.
+    /// Its outcome: `replied`, `silent`, `held` (silent, because a team member holds the conversation) or `asked`; `open` until it
+    /// ends.
     pub outcome: String,
     /// Its messages, in order.
     pub messages: Vec<Message>,

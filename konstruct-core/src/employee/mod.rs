@@ -149,6 +149,9 @@ pub struct TurnLimits {
     pub deadline_secs: u32,
     /// Seconds for which the employee retries a question that it could not answer; 0 to never retry.
     pub question_age_secs: u32,
+    /// Seconds after a team member's last message in a conversation for which the employee is silent there, unless the
+    /// conversation is handed back; 0: a team member's message does not silence it.
+    pub hold_secs: u32,
     /// The maximum number of messages of a reply. The rest is offered.
     pub reply_parts: u32,
     /// What happens to a send with an unknown outcome.
@@ -188,6 +191,7 @@ impl Default for TurnLimits {
             receipt_deadline_secs: 60,
             deadline_secs: 45,
             question_age_secs: 4 * 60 * 60,
+            hold_secs: 12 * 60 * 60,
             reply_parts: 4,
             unresolved: Unresolved::Ask,
             mid_turn: MidTurn::Fold,

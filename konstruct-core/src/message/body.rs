@@ -87,6 +87,8 @@ pub enum Body {
     /// The business lets the employee send a message without being asked ("proactive message", "business-initiated message").
     ///
     /// If the message is for one person, [`Inbound::sender`](super::Inbound::sender) is that person, and the message is encrypted for them.
+    /// If the sender is an [`Operator`](super::ActorKind::Operator), it is the reply of a team member, who holds the conversation
+    /// from then on.
     Proactive {
         /// The message.
         outgoing: Outgoing,
@@ -166,6 +168,8 @@ pub enum Lifecycle {
     Membership,
     /// The person stopped the employee's current work.
     Stopped,
+    /// A team member returned the conversation to the employee.
+    HandedBack,
     /// The person stopped or resumed messages of a category, such as `marketing_messages`.
     Consent {
         /// The provider's category.

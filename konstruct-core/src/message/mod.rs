@@ -15,7 +15,9 @@ pub use self::{
     body::{Body, Decision, DeliveryState, Lifecycle, ProviderError},
     context::{Forwarded, Origin, Product, Quoted, Referral, Viewed},
 };
-use crate::{Clock as _, ConnectionId, ConversationId, SystemClock, Timestamp, turn::ItemId};
+use crate::{
+    Clock as _, ConnectionId, ConversationId, Outgoing, SystemClock, Timestamp, turn::ItemId,
+};
 
 /// A kind of channel: `slack`, `whatsapp`, or the name of your own channel.
 ///
@@ -188,6 +190,30 @@ impl Inbound {
             decision,
         };
         Self::new(ChannelKind::APP, AccountId::default(), id, at, body)
+    }
+
+    /// Creates a team member's reply in a conversation, with a random id. The team member holds the conversation from then on.
+    pub fn team_reply(place: ConversationRef, what: impl Into<Outgoing>, at: Timestamp) -> Self {
+        let body = Body::Proactive {
+            outgoing: what.into(),
+            expires_at: None,
+        };
+        let team = Actor {
+            kind: ActorKind::Operator,
+            ..Actor::default()
+        };
+        Self::by_us(place, body, at).sent_by(team)
+    }
+
+    /// Creates the return of a conversation to the employee, with a random id.
+    pub fn handed_back(place: ConversationRef, at: Timestamp) -> Self {
+        let change = Lifecycle::HandedBack;
+        Self::by_us(place, Body::Lifecycle { change }, at)
+    }
+
+    fn by_us(place: ConversationRef, body: Body, at: Timestamp) -> Self {
+        let id = uuid::Uuid::now_v7().to_string();
+        Self::new(ChannelKind::APP, AccountId::default(), id, at, body).in_conversation(place)
     }
 
     /// Sets the channel and the account at the provider.

@@ -127,6 +127,7 @@ impl Dice {
             model_calls: 1 + u32::try_from(self.below(4)).unwrap_or(0),
             tool_calls: 1 + u32::try_from(self.below(3)).unwrap_or(0),
             bot_turns: 2,
+            hold_secs: self.pick(&[0, 60]),
             unresolved: self.pick(&[Unresolved::Ask, Unresolved::Resend]),
             mid_turn: self.pick(&[MidTurn::Fold, MidTurn::Queue]),
             ..TurnLimits::default()

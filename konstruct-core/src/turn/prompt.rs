@@ -33,6 +33,9 @@ pub struct Recalled {
 const CONTINUE: &str =
     "[Your answer was cut off here. Continue exactly where it ends, without repeating anything.]";
 
+/// What precedes a message that a team member wrote.
+const BY_COLLEAGUE: &str = "[A colleague of yours wrote:] ";
+
 /// Renders the request of a turn's next model call.
 ///
 /// `material` contains the content gathered from outside the turn, `items` the open items of the conversation. The turn's own
@@ -290,15 +293,24 @@ impl<'a> Transcript<'a> {
 
     /// Adds the records of earlier turns.
     fn add_window(&mut self, window: &'a [Stored], items: &[OpenItem]) {
+        let mut by_colleague = None;
         for stored in window {
+            let turn = stored.record.as_ref().map(|record| record.turn);
             match stored.record.as_ref().map(|record| &record.entry) {
                 Some(Entry::Event(Event::Received(input))) => {
+                    if input.is_team_reply() {
+                        by_colleague = turn;
+                    }
                     self.add_inputs(std::slice::from_ref(input));
                 }
                 Some(Entry::Event(Event::Rendered { parts, .. })) => {
                     for part in parts {
                         self.sent.insert(&part.key, self.messages.len());
-                        self.push(ModelMessage::text(Role::Assistant, &part.what.text));
+                        let mut text = part.what.text.clone();
+                        if by_colleague == turn {
+                            text.insert_str(0, BY_COLLEAGUE);
+                        }
+                        self.push(ModelMessage::text(Role::Assistant, text));
                     }
                 }
                 // A message that was sent again moves to its new position.

@@ -11,16 +11,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
-    TurnId,
+    ChannelKind, ConnectionId, ConversationRef, Employee, ErrorKind, Inbound, Outgoing, PersonId,
+    Timestamp, TurnId,
     channel::{Find, Receipt},
     llm::ModelAnswer,
     memory::Source,
+    message::{ActorKind, Body, Lifecycle},
     money::Price,
     tool::Effect,
 };
@@ -416,6 +418,14 @@ pub struct Input {
     pub event: Inbound,
 }
 
+impl Input {
+    /// Returns whether it is a reply that a team member sent through the employee's channel.
+    pub fn is_team_reply(&self) -> bool {
+        let event = &self.event;
+        matches!(event.body, Body::Proactive { .. }) && event.sender.kind == ActorKind::Operator
+    }
+}
+
 /// References to the content that the model will be shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gathered {
@@ -631,6 +641,8 @@ pub enum SilenceReason {
     Broken,
     /// A proactive message expired before it could be sent.
     Expired,
+    /// A team member holds the conversation.
+    Held,
 }
 
 /// The state of a conversation between turns, besides the log and the open items. It contains no message text.
@@ -651,6 +663,37 @@ pub struct ConversationState {
     /// The person of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
+    /// When a team member last wrote in the conversation, unless it was handed back since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+}
+
+impl ConversationState {
+    /// Returns until when a team member holds the conversation, so that the employee is silent. A time in the past means that the
+    /// conversation returned to the employee by itself.
+    pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
+        let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
+        self.held_since.map(|since| since + most)
+    }
+
+    /// Applies an event that passes the conversation to a team member or back. Returns whether a team member took it over.
+    pub fn pass(&mut self, event: &Inbound, accepted_at: Timestamp) -> bool {
+        let by_team = event.sender.kind == ActorKind::Operator;
+        match &event.body {
+            Body::Proactive { .. } | Body::Message { .. } if by_team => {
+                // A message that is reported late took effect when it was written.
+                self.held_since = Some(accepted_at.min(event.occurred_at));
+                true
+            }
+            Body::Lifecycle {
+                change: Lifecycle::HandedBack,
+            } => {
+                self.held_since = None;
+                false
+            }
+            _ => false,
+        }
+    }
 }
 
 fn is_zero(n: &u32) -> bool {

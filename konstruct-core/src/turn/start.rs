@@ -3,16 +3,28 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    ENGINE_VERSION, Input, OpenItem, PinnedChannel, PinnedModel, Started,
+    ConversationState, ENGINE_VERSION, Input, OpenItem, PinnedChannel, PinnedModel, Started,
     driver::{item_of, questions},
     inbox::reply_to,
 };
-use crate::{Channel, Timestamp, directory::Staff, store::Loaded};
+use crate::{Channel, Timestamp, directory::Staff, message::Body, store::Loaded};
 
 /// Returns the open question that the employee retries now, if one is due.
 pub(super) fn follow_up(loaded: &Loaded) -> Option<OpenItem> {
     let mut due = loaded.due.iter();
     due.find_map(|timer| item_of(&loaded.items, timer)).cloned()
+}
+
+/// Returns the state that earlier turns left. A team member's reply that waits in the inbox already holds the conversation.
+fn state(loaded: &Loaded) -> ConversationState {
+    let mut state = loaded.state.clone();
+    for item in &loaded.inbox {
+        let event = item.event.as_ref().map(|routed| &routed.event);
+        if let Some(event) = event.filter(|it| matches!(it.body, Body::Proactive { .. })) {
+            state.pass(event, item.accepted_at);
+        }
+    }
+    state
 }
 
 /// Pins what a turn starts with; `None` if the conversation can no longer be addressed.
@@ -57,7 +69,7 @@ pub(super) fn start(
             .as_ref()
             .is_some_and(|hours| !hours.is_open(now).unwrap_or(true)),
         inputs: u32::try_from(inputs.len()).unwrap_or(u32::MAX),
-        state: loaded.state.clone(),
+        state: state(loaded),
         questions: questions(&loaded.items),
         deadline: follow_up.is_none().then(|| now + patience),
         follow_up,

@@ -2,8 +2,8 @@
 
 use super::{Workforce, app};
 use crate::{
-    AccountId, ChannelKind, ConversationId, ConversationRef, Error, Inbound, Outgoing, Result,
-    Timestamp,
+    AccountId, ChannelKind, ConnectionId, ConversationId, ConversationRef, Error, Inbound,
+    Outgoing, Result, Timestamp,
     message::{Actor, ActorKind, Body, IdKind},
     store::Accepted,
 };
@@ -101,23 +101,54 @@ impl Workforce {
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown account or conversation, or one whose person was
     /// forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.
     pub async fn send(&self, message: ProactiveMessage) -> Result<Accepted> {
+        self.send_as(message, ActorKind::System).await
+    }
+
+    /// Sends a message of a team member, who takes the conversation over: open questions of the conversation are closed, and the
+    /// employee is silent there until [`hand_back`](Self::hand_back), or until
+    /// [`hold_secs`](crate::employee::TurnLimits::hold_secs) have passed since the last message of a team member. Messages of the
+    /// person are recorded meanwhile, and not answered later. An answer that is already being written is still sent.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub async fn reply(&self, message: ProactiveMessage) -> Result<Accepted> {
+        self.send_as(message, ActorKind::Operator).await
+    }
+
+    /// Returns a conversation to the employee, who answers from the next message on. Has no effect if no team member holds it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown conversation, or one whose person was forgotten, and
+    /// those of the store.
+    pub async fn hand_back(&self, conversation: ConversationId) -> Result<()> {
+        let (connection, channel, place) = self.place(conversation).await?;
+        let now = self.worker.driver().clock.now();
+        let event = Inbound::handed_back(place, now).on(channel, AccountId::default());
+        self.accept_on(connection, event).await.map(drop)
+    }
+
+    /// Returns the connection, the channel and the place of an existing conversation.
+    async fn place(
+        &self,
+        id: ConversationId,
+    ) -> Result<(ConnectionId, ChannelKind, ConversationRef)> {
+        let known = self.store.conversation(self.tenant, id).await?;
+        let known = known.ok_or_else(|| Error::not_found("conversation"))?;
+        let place = known
+            .place
+            .ok_or_else(|| Error::not_found("conversation"))?;
+        let channel = self.directory.channel(self.tenant, known.connection);
+        Ok((known.connection, channel.await?.kind(), place))
+    }
+
+    async fn send_as(&self, message: ProactiveMessage, kind: ActorKind) -> Result<Accepted> {
         if message.outgoing.text.trim().is_empty() {
             return Err(Error::invalid("text", "must not be empty"));
         }
         let (connection, channel, account, place) = match message.to {
             To::Conversation(id) => {
-                let known = self.store.conversation(self.tenant, id).await?;
-                let known = known.ok_or_else(|| Error::not_found("conversation"))?;
-                let place = known
-                    .place
-                    .ok_or_else(|| Error::not_found("conversation"))?;
-                let channel = self.directory.channel(self.tenant, known.connection);
-                (
-                    known.connection,
-                    channel.await?.kind(),
-                    AccountId::default(),
-                    place,
-                )
+                let (connection, channel, place) = self.place(id).await?;
+                (connection, channel, AccountId::default(), place)
             }
             To::Place(channel, account, place) => {
                 let connection = self.connection(&channel, &account).await?;
@@ -136,7 +167,7 @@ impl Workforce {
                 .into_iter()
                 .collect(),
             name: None,
-            kind: ActorKind::System,
+            kind,
         };
         let event = Inbound::new(channel, account, message.id, now, body)
             .in_conversation(place)
@@ -149,7 +180,7 @@ impl Workforce {
         &self,
         channel: &ChannelKind,
         account: &AccountId,
-    ) -> Result<crate::ConnectionId> {
+    ) -> Result<ConnectionId> {
         if *channel == ChannelKind::APP {
             return Ok(app::connection());
         }

@@ -33,15 +33,15 @@ use konstruct_core::{
 
 use crate::office::{limits, says};
 
-struct App {
-    clock: VirtualClock,
+pub(crate) struct App {
+    pub(crate) clock: VirtualClock,
     store: ReferenceStore,
-    world: World,
+    pub(crate) world: World,
     channel: ScriptedChannel,
 }
 
 impl App {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = VirtualClock::default();
         let world = World::default();
         Self {
@@ -56,7 +56,7 @@ impl App {
         Workforce::builder_without_memory(self.store.clone()).clock(self.clock.clone())
     }
 
-    fn with(
+    pub(crate) fn with(
         &self,
         model: ScriptedModel,
         employee: impl FnOnce(EmployeeBuilder) -> EmployeeBuilder,
@@ -69,17 +69,17 @@ impl App {
         built.hire(ava.build().unwrap()).build().unwrap()
     }
 
-    fn workforce(&self, model: ScriptedModel) -> Workforce {
+    pub(crate) fn workforce(&self, model: ScriptedModel) -> Workforce {
         self.with(model, |ava| ava)
     }
 
-    fn said(&self, place: &str, id: &str, text: &str) -> Inbound {
+    pub(crate) fn said(&self, place: &str, id: &str, text: &str) -> Inbound {
         let kind = ChannelKind::new("scripted");
         message(place, id, text, self.clock.now()).on(kind, AccountId("T1".into()))
     }
 
     /// Accepts a message and processes it.
-    async fn talk(&self, workforce: &Workforce, place: &str, id: &str) {
+    pub(crate) async fn talk(&self, workforce: &Workforce, place: &str, id: &str) {
         workforce
             .accept(self.said(place, id, "hello"))
             .await
@@ -88,7 +88,7 @@ impl App {
     }
 }
 
-fn scripted() -> ChannelKind {
+pub(crate) fn scripted() -> ChannelKind {
     ChannelKind::new("scripted")
 }
 

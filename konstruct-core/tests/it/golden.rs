@@ -227,6 +227,7 @@ fn state() -> ConversationState {
         spoke: true,
         unreadable: true,
         person: Some(person()),
+        held_since: Some(AT),
     }
 }
 

@@ -12,6 +12,7 @@ mod driver;
 mod edges;
 mod embed;
 mod golden;
+mod holder;
 mod hours;
 mod limits;
 mod llm;

@@ -143,14 +143,16 @@ fn material(at: Timestamp) -> Material {
         author: None,
         text: "Which size?".into(),
     };
-    let mut recalled = Recalled::default();
-    recalled.knowledge = vec![(passage, 0.5)];
-    recalled.summary = Some("Kim likes red.".into());
-    let mut material = Material::default();
-    material.window = window.collect();
-    material.recalled = recalled;
-    material.quotes = vec![("w1".into(), own)];
-    material
+    Material {
+        window: window.collect(),
+        recalled: Recalled {
+            knowledge: vec![(passage, 0.5)],
+            summary: Some("Kim likes red.".into()),
+            ..Recalled::default()
+        },
+        quotes: vec![("w1".into(), own)],
+        ..Material::default()
+    }
 }
 
 fn inputs(at: Timestamp) -> [Event; 3] {

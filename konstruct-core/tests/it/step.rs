@@ -722,6 +722,20 @@ fn tools_run_as_they_were_granted() {
             .then(0, returned("id-look"), "model 2 .m2")
             .then(0, text("Hi."), "reply Answer; send .p0 #1 until 10")
             .then(0, done(&part(0)), "replied 1"),
+        asked("a team member takes over during the turn")
+            .then(0, tools(&["look"]), "tool look Read .t1")
+            .then(0, returned("id-look"), "listen")
+            .reads_inbox(0, vec![by(ActorKind::Operator)], "silent Held"),
+        asked("a team member takes over before a decision is carried out")
+            .then(0, tools(&["look"]), "tool look Read .t1")
+            .then(0, returned("id-look"), "listen")
+            .reads_inbox(
+                0,
+                vec![by(ActorKind::Operator), decided(Decision::Resend)],
+                "close old.i1 Decided; send old.p0 #1 of 3 until 10",
+            )
+            .then(0, done("old.p0"), "send old.p1 #1 of 3 until 10")
+            .then(0, done("old.p1"), "replied 2"),
         asked("a decision that arrives during the turn")
             .then(0, tools(&["look"]), "tool look Read .t1")
             .then(0, returned("id-look"), "listen")

@@ -52,11 +52,13 @@ const SPOKE: u8 = 4;
 const CHECKPOINT: u8 = 8;
 const PERSON: u8 = 16;
 const UNREADABLE: u8 = 32;
+const HELD: u8 = 64;
 /// The count of numbers at its beginning.
 const NUMBERS: usize = 9;
 
 impl Head {
-    /// Serializes the head: a byte of flags, the numbers, the person of a direct conversation, and the timers.
+    /// Serializes the head: a byte of flags, the numbers, the person of a direct conversation, the
+    /// time of a team member's last message, and the timers.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let flag = |bit, on| if on { bit } else { 0 };
         let state = &self.state;
@@ -66,7 +68,8 @@ impl Head {
                 | flag(SPOKE, state.spoke)
                 | flag(CHECKPOINT, self.checkpoint.is_some())
                 | flag(PERSON, state.person.is_some())
-                | flag(UNREADABLE, state.unreadable),
+                | flag(UNREADABLE, state.unreadable)
+                | flag(HELD, state.held_since.is_some()),
         ];
         for number in [
             self.len,
@@ -83,6 +86,9 @@ impl Head {
         }
         if let Some(person) = &state.person {
             row.extend_from_slice(person.as_bytes());
+        }
+        if let Some(since) = &state.held_since {
+            row.extend_from_slice(&since.as_micros().to_be_bytes());
         }
         for (name, at) in &self.timers {
             row.extend_from_slice(&at.as_micros().to_be_bytes());
@@ -104,6 +110,12 @@ impl Head {
         if flags & PERSON != 0 {
             person = Some(PersonId::from_bytes(keys::id(rest, 0).ok_or_else(corrupt)?));
             rest = &rest[16..];
+        }
+        let mut held_since = None;
+        if flags & HELD != 0 {
+            let since = keys::number(rest, 0).ok_or_else(corrupt)?.cast_signed();
+            held_since = Some(Timestamp::from_micros(since));
+            rest = &rest[8..];
         }
         let mut timers = Timers::new();
         while !rest.is_empty() {
@@ -132,6 +144,7 @@ impl Head {
                 spoke: flags & SPOKE != 0,
                 unreadable: flags & UNREADABLE != 0,
                 person,
+                held_since,
             },
         })
     }
@@ -337,6 +350,7 @@ mod tests {
                 spoke: true,
                 unreadable: true,
                 person: Some(PersonId::from_bytes([3; 16])),
+                held_since: Some(Timestamp::from_micros(-3)),
             },
         };
         let bare = Head {

@@ -10,6 +10,7 @@ mod demo;
 mod dependencies;
 mod disk;
 mod health;
+mod holder;
 mod memory;
 mod model;
 mod office;

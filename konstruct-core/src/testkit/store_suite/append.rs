@@ -384,6 +384,7 @@ pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcom
         spoke: true,
         unreadable: true,
         person: None,
+        held_since: Some(Timestamp::from_secs(7)),
     };
     let append = Append {
         state: Some(state.clone()),

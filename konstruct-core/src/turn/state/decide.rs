@@ -113,6 +113,7 @@ impl State {
             {
                 self.silent(employee, at, SilenceReason::BotLoop)
             }
+            Some(_) if self.is_held(employee, at) => self.held(employee, at),
             Some(_) if let Some(record) = self.wanted_rest() => Action::Reply {
                 source: ReplySource::Rest(record),
             },
@@ -136,6 +137,21 @@ impl State {
         }
     }
 
+    /// Returns whether a team member holds the conversation. The employee may still answer a question if a
+    /// person decides so.
+    fn is_held(&self, employee: &Employee, at: Timestamp) -> bool {
+        let until = self.conversation().held_until(employee);
+        self.question().is_none() && until.is_some_and(|until| at < until)
+    }
+
+    /// Ends the turn without an answer, after parts that an earlier turn left.
+    fn held(&self, employee: &Employee, at: Timestamp) -> Action {
+        match self.current() {
+            Some(_) => self.send(employee, at),
+            None => self.silent(employee, at, SilenceReason::Held),
+        }
+    }
+
     /// Returns whether all inputs are so old that a person must decide whether to answer them.
     fn is_late(&self, employee: &Employee, at: Timestamp) -> bool {
         if employee.limits.question_age_secs == 0 {
@@ -148,6 +164,9 @@ impl State {
 
     /// Calls the model, unless that is not possible.
     fn think(&self, employee: &Employee, at: Timestamp) -> Action {
+        if self.is_held(employee, at) {
+            return self.held(employee, at);
+        }
         let closed = employee
             .hours
             .as_ref()

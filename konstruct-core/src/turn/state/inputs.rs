@@ -13,6 +13,7 @@ impl State {
         let event = &input.event;
         let state = &mut self.started.state;
         state.latest = state.latest.max(event.occurred_at);
+        let taken_over = state.pass(event, input.accepted_at);
         let says = matches!(
             event.body,
             Body::Message { .. } | Body::Command { .. } | Body::Action { .. }
@@ -32,6 +33,14 @@ impl State {
             && self.started.conversation.kind == ConversationKind::Direct
         {
             state.person = state.person.or(input.persons.first().copied());
+        }
+        if taken_over {
+            // The team member's message answers what was open.
+            for item in &self.started.questions {
+                if !self.closing.iter().any(|(id, _)| id == item) {
+                    self.closing.push_back((item.clone(), CloseReason::Decided));
+                }
+            }
         }
         match (&event.body, &input.about) {
             (Body::Delivery { key, state, .. }, about) => {

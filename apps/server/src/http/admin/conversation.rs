@@ -12,12 +12,12 @@ use axum::{
     extract::{Path, State},
     routing::get,
 };
-use konstruct_admin_api::{Conversation, ConversationSummary, Message, Page, Replay, Turn};
+use konstruct_admin_api::{Conversation, ConversationSummary, Holder, Message, Page, Replay, Turn};
 use konstruct_core::{
-    ConversationId, Error, PersonId, TenantId, Timestamp, TurnId,
+    Clock as _, ConversationId, Error, PersonId, SystemClock, TenantId, Timestamp, TurnId,
     message::{ActorKind, Body, DeliveryState},
     store::{ConversationCursor, Stored},
-    turn::{self, Action, Entry, Event, Input, Outcome, Record},
+    turn::{self, Action, ConversationState, Entry, Event, Input, Outcome, Record, SilenceReason},
 };
 
 use super::{
@@ -104,11 +104,38 @@ async fn read(
     let turns = turns(&records)
         .map(|turn| shown(turn, &delivered))
         .collect();
+    let held_until = held_until(&app, tenant, &records).await?;
     Ok(Json(Conversation {
         id: conversation,
         persons: persons(&records),
+        holder: match held_until {
+            Some(_) => Holder::Team,
+            None => Holder::Employee,
+        },
+        held_until: held_until.map(|at| at.to_string()),
         turns,
     }))
+}
+
+/// Returns until when a team member holds a conversation.
+async fn held_until(
+    app: &App,
+    tenant: TenantId,
+    records: &[Record],
+) -> Result<Option<Timestamp>, Problem> {
+    let mut state = ConversationState::default();
+    for record in records {
+        match &record.entry {
+            Entry::Event(Event::Started(started)) => state = started.state.clone(),
+            Entry::Event(Event::Received(input)) => {
+                state.pass(&input.event, input.accepted_at);
+            }
+            _ => {}
+        }
+    }
+    let employee = app.directory.employee(tenant, None).await?;
+    let until = employee.and_then(|(_, employee)| state.held_until(&employee));
+    Ok(until.filter(|until| SystemClock.now() < *until))
 }
 
 /// Returns the people who sent messages.
@@ -200,17 +227,23 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
         records: records.len() as u64,
     };
     let mut keys: Vec<(String, usize)> = Vec::new();
+    let mut sender = "employee";
     for record in records {
         match &record.entry {
             Entry::Event(Event::Started(started)) => {
                 turn.employee_version = started.employee;
             }
-            Entry::Event(Event::Received(input)) => turn.messages.extend(message_of(input)),
+            Entry::Event(Event::Received(input)) => {
+                if input.is_team_reply() {
+                    sender = "colleague";
+                }
+                turn.messages.extend(message_of(input));
+            }
             Entry::Event(Event::Rendered { parts, .. }) => {
                 for part in parts {
                     keys.push((part.key.clone(), turn.messages.len()));
                     turn.messages.push(Message {
-                        from: "employee".into(),
+                        from: sender.into(),
                         name: None,
                         text: part.what.text.clone(),
                         choices: part.what.choices.clone(),
@@ -234,6 +267,9 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
             Entry::Action(Action::Finish { outcome, .. }) => {
                 turn.outcome = match outcome {
                     Outcome::Replied { .. } => "replied",
+                    Outcome::Silent {
+                        reason: SilenceReason::Held,
+                    } => "held",
                     Outcome::Silent { .. } => "silent",
                     Outcome::Asked { .. } => "asked",
                     _ => "other",

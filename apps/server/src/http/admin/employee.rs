@@ -107,6 +107,7 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
         it.question_age_secs = chosen
             .question_age_secs
             .unwrap_or(default.question_age_secs);
+        it.hold_secs = chosen.hold_secs.unwrap_or(default.hold_secs);
         it.reply_parts = chosen.reply_parts.unwrap_or(default.reply_parts);
         it.unresolved = match settings.unresolved {
             api::Unresolved::Ask => Unresolved::Ask,
@@ -207,6 +208,7 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
                 answer_tokens: Some(employee.limits.answer_tokens),
                 deadline_secs: Some(employee.limits.deadline_secs),
                 question_age_secs: Some(employee.limits.question_age_secs),
+                hold_secs: Some(employee.limits.hold_secs),
                 reply_parts: Some(employee.limits.reply_parts),
             },
             unresolved: match employee.limits.unresolved {

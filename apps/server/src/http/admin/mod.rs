@@ -4,6 +4,7 @@ mod connection;
 mod conversation;
 mod document;
 mod employee;
+mod holder;
 mod input;
 mod memory;
 mod model;
@@ -34,6 +35,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(model::routes())
         .merge(document::routes())
         .merge(conversation::routes())
+        .merge(holder::routes())
         .merge(question::routes())
         .merge(memory::routes());
     let api = within(api, REQUEST_TIMEOUT)
