@@ -112,7 +112,11 @@ fn expected(case: u32) -> Option<Expected> {
                 &["Öffnungszeiten", "Samstags für Sie geöffnet"],
                 &[],
             ),
-            ("sjis.html", &["10", "17"], &["\u{fffd}"]),
+            (
+                "sjis.html",
+                &["営業時間", "土曜日は10時から17時まで"],
+                &["\u{fffd}"],
+            ),
         ]),
         11 => Passages(&[("latin1.csv", &["Größe: Groß", "59,90 €"], &[])]),
         13 => Passages(&[(
@@ -198,8 +202,8 @@ fn expected(case: u32) -> Option<Expected> {
         26 => Answers(
             "ligatures.txt",
             &[
-                ("Who are the misfits?", "misﬁts"),
-                ("Who sees things differently?", "misﬁts"),
+                ("Who are the misfits?", "misfits"),
+                ("Who sees things differently?", "misfits"),
             ],
         ),
         28 => Terms(&[
@@ -714,9 +718,14 @@ impl Tool for PassOn {
     }
 }
 
-/// Checks that one of the texts contains all of these, and that none contains any of those. White space is compared as one space.
+/// Checks that one of the texts contains all of these, and that none contains any of those. White space is
+/// compared as one space.
 fn contains(texts: &[String], together: &[&str], never: &[&str]) -> Result<(), Failed> {
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A quotation may keep the ligatures of its source.
+    let plain = |text: &str| {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.replace('ﬁ', "fi").replace('ﬀ', "ff")
+    };
     let texts: Vec<String> = texts.iter().map(|text| plain(text)).collect();
     let all = |text: &String| {
         together
