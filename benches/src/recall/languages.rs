@@ -4,8 +4,7 @@
 use std::{fs, path::Path};
 
 use konstruct_core::{
-    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId,
-    memory::{KnowledgeStore as _, Scope},
+    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId, memory::Scope,
 };
 
 use crate::Failed;
