@@ -44,7 +44,7 @@ struct Arguments {
     /// The folder of the cases.
     dir: PathBuf,
     /// The folder of the PDF files that a case names but does not contain.
-    #[arg(long, default_value = ".")]
+    #[arg(long, env = "KONSTRUCT_FIELD_FILES", default_value = ".")]
     files: PathBuf,
 }
 
