@@ -264,7 +264,7 @@ mod tests {
         let list = rejected::<EmployeeSettings>(json!({"name": "A", "role": "r", "tools": [1]}));
         check(list.await, "tools[0]", "must be a string").await;
         let formats = "must be one of `text`, `markdown`, `html`, `pdf`, `csv`, `faq`";
-        for format in [json!("pages"), json!(7), json!({"pages": 1}), json!(["pages"])] {
+        for format in [json!("docx"), json!(7), json!({"docx": 1}), json!(["docx"])] {
             let document = rejected::<NewDocument>(json!({"title": "T", "format": format}));
             check(document.await, "format", formats).await;
         }
