@@ -61,12 +61,14 @@
 //! | [`memory`], [`learn`] | documents, facts and recall; learning from conversations |
 //! | [`store`] | the storage of conversations, in four small traits |
 //! | [`turn`] | the engine: state machine, records, driver, replay |
+//! | `text` | feature `text`: text analysis for search |
 //! | `http` | feature `http`: the HTTP client with its guard against requests to private addresses |
 //! | `testkit` | feature `testkit`: conformance suites and test doubles |
 //!
 //! # Features
 //! | feature | default | what it adds |
 //! |---|---|---|
+//! | `text` | no | text analysis for search: terms, stems, languages |
 //! | `http` | no | the HTTP client that the other crates use: rustls on ring, a guard for URLs that tenants supply |
 //! | `testkit` | no | conformance suites for backends, an in-memory store, a scripted model, a virtual clock; for tests |
 //!

@@ -5,6 +5,8 @@ use std::{fmt, ops::ControlFlow};
 use konstruct_core::{Error, ErrorKind, Result, llm::ModelEvent};
 use serde::Deserialize;
 
+use crate::text_filter::{TextFilter, Tools};
+
 /// Splits a provider's bytes into frames. The frames do not depend on how the bytes are split.
 pub trait Frame: fmt::Debug + Default + Send {
     /// Accepts bytes and calls `each` with every completed frame, until `each` breaks.
@@ -69,12 +71,21 @@ pub trait Wire: fmt::Debug + Default + Send + 'static {
 pub struct Decoder<W: Wire> {
     frames: W::Frame,
     wire: W,
+    filter: TextFilter,
     ended: bool,
-    /// The events of one frame; empty between frames.
+    /// The wire's events of one frame; empty between frames.
     events: Vec<ModelEvent>,
 }
 
 impl<W: Wire> Decoder<W> {
+    /// Creates a decoder for the answer to a request with these tools.
+    pub(crate) fn for_tools(tools: Tools) -> Self {
+        Self {
+            filter: TextFilter::new(tools),
+            ..Self::default()
+        }
+    }
+
     /// Decodes a whole answer in one document into the events of an equivalent stream; the finish is the last.
     ///
     /// # Errors
@@ -84,7 +95,7 @@ impl<W: Wire> Decoder<W> {
         let document = String::from_utf8_lossy(body);
         let document = document.strip_prefix('\u{feff}').unwrap_or(&document);
         let mut events = Vec::new();
-        W::default().document(document, &mut events)?;
+        Self::default().whole(document, &mut events)?;
         match events.last() {
             Some(ModelEvent::Finish(_)) => Ok(events),
             _ => Err(Error::new(
@@ -92,6 +103,18 @@ impl<W: Wire> Decoder<W> {
                 "the answer has no finish reason",
             )),
         }
+    }
+
+    /// Adds the events of a whole answer in one document, also of one that ends with an error.
+    ///
+    /// # Errors
+    /// Those of [`Wire::document`].
+    pub(crate) fn whole(mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
+        let result = self.wire.document(document, &mut self.events);
+        for event in self.events {
+            self.filter.push(event, events);
+        }
+        result
     }
 
     /// Accepts bytes and returns the events that they complete.
@@ -109,11 +132,12 @@ impl<W: Wire> Decoder<W> {
         let Self {
             frames,
             wire,
+            filter,
             ended,
             events,
         } = self;
         let framed = frames.push(bytes, |frame| {
-            *ended = translate(wire, frame, events, out);
+            *ended = translate(wire, frame, (events, filter), out);
             if *ended {
                 ControlFlow::Break(())
             } else {
@@ -136,12 +160,13 @@ impl<W: Wire> Decoder<W> {
         if let Some(frame) = self.frames.rest()
             && W::is_terminal(&frame)
         {
-            self.ended = translate(&mut self.wire, &frame, &mut self.events, &mut out);
+            let through = (&mut self.events, &mut self.filter);
+            self.ended = translate(&mut self.wire, &frame, through, &mut out);
         }
         if !self.ended {
             let result = self.wire.end(&mut self.events);
             self.ended = result.is_err() || !self.events.is_empty();
-            out.extend(self.events.drain(..).map(Ok));
+            filtered(&mut self.events, &mut self.filter, &mut out);
             out.extend(result.err().map(Err));
         }
         if !self.ended {
@@ -159,7 +184,7 @@ impl<W: Wire> Decoder<W> {
 fn translate<W: Wire>(
     wire: &mut W,
     frame: &str,
-    events: &mut Vec<ModelEvent>,
+    (events, filter): (&mut Vec<ModelEvent>, &mut TextFilter),
     out: &mut impl Extend<Result<ModelEvent>>,
 ) -> bool {
     // Some servers send an empty event as a keep-alive.
@@ -168,9 +193,22 @@ fn translate<W: Wire>(
     }
     let result = wire.frame(frame, events);
     let ended = result.is_err() || matches!(events.last(), Some(ModelEvent::Finish(_)));
-    out.extend(events.drain(..).map(Ok));
+    filtered(events, filter, out);
     out.extend(result.err().map(Err));
     ended
+}
+
+/// Adds the wire's events after the text filter.
+fn filtered(
+    events: &mut Vec<ModelEvent>,
+    filter: &mut TextFilter,
+    out: &mut impl Extend<Result<ModelEvent>>,
+) {
+    let mut passed = Vec::with_capacity(events.len());
+    for event in events.drain(..) {
+        filter.push(event, &mut passed);
+    }
+    out.extend(passed.into_iter().map(Ok));
 }
 
 /// Parses a frame's JSON.

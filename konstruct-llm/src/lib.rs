@@ -8,7 +8,8 @@
 //!   JSON, `request` and `answer` convert between it and core's types. OpenAI has two APIs, `chat/` and `responses/`.
 //! * `catalog` - the models that a provider offers.
 //! * `embed` - truncation, batching and billing for embedders, which are in `openai/embed` and `ollama/embed`.
-//! * `think_tags` - separates thinking tags that a server leaves in the text.
+//! * `lenient` - what the decoders accept beyond the documentation, as a table.
+//! * `text_filter/` - separates a model's words from reasoning, template marks and tool calls that a server leaves in the text.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
 //! * `http/` - timeouts, error responses, and decoding bytes into a stream, over [`konstruct_core::http`].
 //! * `pool/` - many deployments behind one backend: routing, circuit breakers, retries, recovery, and the cost of each attempt.
@@ -69,6 +70,8 @@ mod embed;
 pub mod extract;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod http;
+#[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
+mod lenient;
 #[cfg(feature = "ollama")]
 mod ndjson;
 #[cfg(feature = "ollama")]
@@ -83,7 +86,7 @@ mod telemetry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
-mod think_tags;
+mod text_filter;
 
 #[cfg(feature = "anthropic")]
 pub use self::anthropic::{Anthropic, AnthropicDecoder};

@@ -19,7 +19,7 @@ pub fn write(pieces: &[Piece], rows: &[Vec<f64>]) -> Vec<u8> {
         file.extend((*scale as f32).to_le_bytes());
     }
     for (row, scale) in rows.iter().zip(&scales) {
-        let steps = row.iter().map(|at| rounded(at / scale) as u8 + 8);
+        let steps = row.iter().map(|at| (rounded(at / scale) + 8) as u8);
         let steps: Vec<u8> = steps.collect();
         let (pairs, _) = steps.as_chunks::<2>();
         file.extend(pairs.iter().map(|[low, high]| low | high << 4));

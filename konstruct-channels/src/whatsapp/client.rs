@@ -56,7 +56,7 @@ fn answer(exchange: Exchange) -> Result<Value> {
         None => exchange.status_error(),
         Some(code) => {
             let trace = json.text("error.fbtrace_id").unwrap_or_default();
-            let message = format!("code {code}, trace {trace:?}");
+            let message = format!("code {code}, trace \"{trace}\"");
             exchange.error(kind(code, &exchange), message)
         }
     };

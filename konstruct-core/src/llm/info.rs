@@ -49,6 +49,13 @@ impl ModelInfo {
         self
     }
 
+    /// Sets the most passages that the model is shown. The default is 8.
+    #[must_use]
+    pub fn with_passages(mut self, passages: usize) -> Self {
+        self.passages = passages;
+        self
+    }
+
     /// Sets the server, as `host:port`.
     #[must_use]
     pub fn with_server(mut self, server: impl Into<String>) -> Self {

@@ -8,13 +8,13 @@ use super::{
 };
 use crate::{
     Audience, Employee, Hit, MemoryStore, PersonId, Recall, Result,
+    directory::Staff,
     memory::{ChannelRef, Scope, Source},
     message::{ActorKind, ConversationKind},
     store::{Claim, Store, Stored},
 };
 
-/// The most passages of knowledge, earlier messages and facts that a model is shown.
-const KNOWLEDGE: usize = 8;
+/// The most earlier messages and facts that a model is shown.
 const HISTORY: usize = 4;
 const FACTS: usize = 6;
 /// The number of records read at a time while the size of the window is measured.
@@ -40,10 +40,11 @@ impl Driver {
     pub(super) async fn gather(
         &self,
         claim: &Claim,
-        employee: &Employee,
+        staff: &Staff,
         state: &State,
         turn_from: u64,
     ) -> Result<(Gathered, Material)> {
+        let employee = &staff.employee;
         let (window_from, window) = window(&*self.store, claim, employee, turn_from).await?;
         let question = self.question(claim, state.question()).await?;
         let mut persons: BTreeSet<PersonId> = window
@@ -79,7 +80,7 @@ impl Driver {
             return Ok((gathered, material));
         };
         let query = Recall::new(text, audience(state), Scope::KNOWLEDGE)
-            .with_limit(KNOWLEDGE)
+            .with_limit(staff.model.describe().passages)
             .and(Scope::FACTS, FACTS)
             .and(Scope::HISTORY, HISTORY);
         let query = Recall {

@@ -83,7 +83,7 @@ pub(super) fn text_of(content: &Content) -> String {
         lines.push(escaped(&content.text));
     }
     lines.extend(content.attachments.iter().map(|attachment| {
-        let kind = format!("{:?}", attachment.kind).to_lowercase();
+        let kind = kind_name(attachment.kind);
         match (attachment.kind, attachment.name.as_deref()) {
             // The text describes it.
             (AttachmentKind::Location | AttachmentKind::Contact | AttachmentKind::Order, _) => {
@@ -94,6 +94,20 @@ pub(super) fn text_of(content: &Content) -> String {
         }
     }));
     lines.join("\n")
+}
+
+fn kind_name(kind: AttachmentKind) -> &'static str {
+    match kind {
+        AttachmentKind::Image => "image",
+        AttachmentKind::Audio => "audio",
+        AttachmentKind::Voice => "voice",
+        AttachmentKind::Video => "video",
+        AttachmentKind::Document => "document",
+        AttachmentKind::Sticker => "sticker",
+        AttachmentKind::Location => "location",
+        AttachmentKind::Contact => "contact",
+        AttachmentKind::Order => "order",
+    }
 }
 
 /// Returns what the channel reports about an event, a line each.

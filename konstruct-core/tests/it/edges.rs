@@ -9,7 +9,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("konstruct-core", &[]),
     ("konstruct-channels", &["konstruct-core"]),
     ("konstruct-llm", &["konstruct-core"]),
-    ("konstruct-memory", &["konstruct-core"]),
+    ("konstruct-embed-data", &[]),
+    (
+        "konstruct-memory",
+        &["konstruct-core", "konstruct-embed-data"],
+    ),
     ("konstruct-admin-api", &["konstruct-core"]),
     ("konstruct-console", &["konstruct-admin-api"]),
     (

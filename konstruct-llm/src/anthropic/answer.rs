@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    lenient::without_reasoning,
     sse::SseFrames,
-    think_tags::{Piece, ThinkTags},
 };
 
 /// Prefix of a signature that holds the data of a `redacted_thinking` block, which must be sent back unchanged.
@@ -29,6 +29,8 @@ pub(super) const REDACTED: &str = "redacted:";
 pub struct Messages {
     answer: Option<String>,
     open: Vec<Open>,
+    /// The index of the next block, if the wire has none.
+    next: u32,
     said: bool,
     usage: wire::Usage,
     reason: Option<String>,
@@ -43,11 +45,7 @@ struct Open {
 
 #[derive(Debug)]
 enum Kind {
-    /// With the filter for leaked thinking tags, and whether a thought was found. Leaked thoughts become a block of their own.
-    Text {
-        think_tags: ThinkTags,
-        thought: bool,
-    },
+    Text,
     Thinking,
     /// With the input from the block's start, which is used when no delta follows.
     Tool {
@@ -79,19 +77,24 @@ impl Wire for Messages {
                 let block = event
                     .content_block
                     .ok_or_else(|| missing("content_block"))?;
-                return self.begin(event.index, &block, events);
+                let index = event.index.unwrap_or(self.next);
+                return self.begin(index, &block, events);
             }
             EventKind::ContentBlockDelta => {
                 let delta = event.delta.ok_or_else(|| missing("delta"))?;
-                return self.delta(event.index, delta, events);
+                let index = self.index(event.index);
+                return self.delta(index, delta, events);
             }
             EventKind::ContentBlockStop => {
-                let at = self.at(event.index)?;
+                let at = self.at(self.index(event.index))?;
                 self.end(at, events);
             }
             EventKind::MessageDelta => {
                 let reason = event.delta.and_then(|delta| delta.stop_reason);
-                self.reason = reason.or(self.reason.take());
+                let told = self.reason.take().filter(|reason| !reason.is_empty());
+                self.reason = reason
+                    .filter(|reason| !reason.is_empty() || told.is_none())
+                    .or(told);
                 self.usage(event.usage, events);
             }
             EventKind::MessageStop => {
@@ -116,14 +119,22 @@ impl Wire for Messages {
     }
 
     fn document(&mut self, body: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
-        match parse(body)? {
-            Document::Message(start) => {
-                self.start(start, events)?;
-                events.push(ModelEvent::Finish(self.finish()?));
-                Ok(())
-            }
-            Document::Error { error } => Err(in_stream(&error)),
+        let document: Document = parse(body)?;
+        if let Some(error) = document.error {
+            return Err(in_stream(&error));
         }
+        let message = document.message;
+        match document.r#type.as_deref() {
+            Some("message") => {}
+            None if message.stop_reason.is_some() || !message.content.is_empty() => {}
+            _ => {
+                let problem = "the document is not an answer";
+                return Err(Error::new(ErrorKind::Protocol, problem));
+            }
+        }
+        self.start(message, events)?;
+        events.push(ModelEvent::Finish(self.finish()?));
+        Ok(())
     }
 
     fn is_terminal(frame: &str) -> bool {
@@ -168,36 +179,28 @@ impl Messages {
             self.begin(index, block, events)?;
             self.end(0, events);
         }
-        self.reason = message.stop_reason;
+        // At the start of a stream, an empty reason only means that there is none yet.
+        let whole = !message.content.is_empty();
+        let reason = message.stop_reason;
+        self.reason = reason.filter(|reason| whole || !reason.is_empty());
         Ok(())
     }
 
     /// Begins a block. In a document, the block's whole content is already present.
     fn begin(&mut self, index: u32, block: &Value, events: &mut Vec<ModelEvent>) -> Result<()> {
-        if index >= THOUGHT {
-            return Err(protocol("the block index is too large", index));
-        }
         if self.at(index).is_ok() {
             return Err(protocol("a block starts twice, index", index));
         }
         let text = |name: &str| block[name].as_str().filter(|text| !text.is_empty());
         let (kind, shown) = match text("type") {
-            Some("text") => {
-                let (think_tags, thought) = (ThinkTags::default(), false);
-                (
-                    Kind::Text {
-                        think_tags,
-                        thought,
-                    },
-                    BlockKind::Text,
-                )
-            }
+            Some("text") => (Kind::Text, BlockKind::Text),
             Some("thinking" | "redacted_thinking") => (Kind::Thinking, BlockKind::Reasoning),
             Some("tool_use") => {
-                let object = block["input"].as_object();
-                let input = object
-                    .filter(|object| !object.is_empty())
-                    .map(|_| block["input"].clone());
+                let input = match &block["input"] {
+                    Value::Null => None,
+                    Value::Object(object) if object.is_empty() => None,
+                    input => Some(input.clone()),
+                };
                 let answer = self.answer.as_deref().unwrap_or_default();
                 let id = text("id").map_or_else(|| call_id(answer, index), str::to_owned);
                 let name = text("name").unwrap_or_default().to_owned();
@@ -211,16 +214,11 @@ impl Messages {
             None => return Err(protocol("a block has no type, index", index)),
         };
         events.push(ModelEvent::BlockStart { index, kind: shown });
-        let mut kind = kind;
-        match &mut kind {
-            Kind::Text {
-                think_tags,
-                thought,
-            } => {
-                self.said |= text("text").is_some();
-                for piece in think_tags.push(text("text").unwrap_or_default()) {
-                    push_piece(index, piece, thought, events);
-                }
+        match &kind {
+            Kind::Text => {
+                let delta = text("text").map(str::to_owned);
+                self.said |= delta.is_some();
+                events.extend(delta.map(|delta| ModelEvent::Text { index, delta }));
             }
             Kind::Thinking => {
                 events.extend(text("thinking").map(|delta| ModelEvent::Reasoning {
@@ -233,6 +231,7 @@ impl Messages {
             }
             _ => {}
         }
+        self.next = self.next.max(index.saturating_add(1));
         self.open.push(Open { index, kind });
         Ok(())
     }
@@ -246,19 +245,10 @@ impl Messages {
         let event = match (&mut self.open[at].kind, said) {
             // Deltas added by later API versions, and blocks that are not read here.
             (Kind::Other, _) | (_, DeltaKind::Unknown) => None,
-            (
-                Kind::Text {
-                    think_tags,
-                    thought,
-                },
-                DeltaKind::TextDelta,
-            ) => {
+            (Kind::Text, DeltaKind::TextDelta) => {
                 let text = full(delta.text);
                 self.said |= text.is_some();
-                for piece in think_tags.push(&text.unwrap_or_default()) {
-                    push_piece(index, piece, thought, events);
-                }
-                None
+                text.map(|delta| ModelEvent::Text { index, delta })
             }
             (Kind::Thinking, DeltaKind::ThinkingDelta) => {
                 full(delta.thinking).map(|delta| ModelEvent::Reasoning { index, delta })
@@ -284,29 +274,20 @@ impl Messages {
 
     fn end(&mut self, at: usize, events: &mut Vec<ModelEvent>) {
         let Open { index, kind } = self.open.remove(at);
-        match kind {
-            Kind::Text {
-                mut think_tags,
-                mut thought,
-            } => {
-                if let Some(piece) = think_tags.end() {
-                    push_piece(index, piece, &mut thought, events);
-                }
-                if thought {
-                    let index = index | THOUGHT;
-                    events.push(ModelEvent::BlockEnd { index });
-                }
-            }
-            Kind::Tool {
-                input,
-                began: false,
-            } => {
-                let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
-                events.push(ModelEvent::ToolArguments { index, delta });
-            }
-            _ => {}
+        if let Kind::Tool {
+            input,
+            began: false,
+        } = kind
+        {
+            let delta = input.map_or_else(|| "{}".into(), |input| input.to_string());
+            events.push(ModelEvent::ToolArguments { index, delta });
         }
         events.push(ModelEvent::BlockEnd { index });
+    }
+
+    /// Returns the index of an event, or of the last open block if it is missing.
+    fn index(&self, index: Option<u32>) -> u32 {
+        index.unwrap_or_else(|| self.open.last().map_or(0, |open| open.index))
     }
 
     fn at(&self, index: u32) -> Result<usize> {
@@ -340,7 +321,8 @@ impl Messages {
             )
         })?;
         Ok(match reason.as_str() {
-            "end_turn" => Finish::Stop,
+            // A gateway that does not know the reason leaves it empty.
+            "end_turn" | "" => Finish::Stop,
             "stop_sequence" => Finish::StopSequence,
             "max_tokens" => Finish::Length,
             "tool_use" => Finish::ToolCalls,
@@ -349,25 +331,6 @@ impl Messages {
             "model_context_window_exceeded" => Finish::ContextWindow,
             _ => Finish::Other(reason),
         })
-    }
-}
-
-/// Bit in the index of a block of thoughts that leaked into the text block with the remaining index. No answer has that many
-/// blocks.
-const THOUGHT: u32 = 1 << 16;
-
-/// Yields a piece of a text block.
-fn push_piece(index: u32, piece: Piece, thought: &mut bool, events: &mut Vec<ModelEvent>) {
-    match piece {
-        Piece::Text(delta) => events.push(ModelEvent::Text { index, delta }),
-        Piece::Thought(delta) => {
-            let index = index | THOUGHT;
-            if !std::mem::replace(thought, true) {
-                let kind = BlockKind::Reasoning;
-                events.push(ModelEvent::BlockStart { index, kind });
-            }
-            events.push(ModelEvent::Reasoning { index, delta });
-        }
     }
 }
 
@@ -390,13 +353,14 @@ fn usage_of(usage: wire::Usage) -> Usage {
         .output_tokens_details
         .and_then(|details| details.thinking_tokens)
         .unwrap_or(0);
+    let (output, reasoning) = without_reasoning(usage.output_tokens.unwrap_or(0), thinking, None);
     Usage {
         input: usage.input_tokens.unwrap_or(0),
         cache_read: usage.cache_read_input_tokens.unwrap_or(0),
         cache_write_5m: five.max(written.saturating_sub(hour)),
         cache_write_1h: hour,
-        output: usage.output_tokens.unwrap_or(0).saturating_sub(thinking),
-        reasoning: thinking,
+        output,
+        reasoning,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     catalog::Catalog,
     http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe},
     price::PriceTable,
+    text_filter::Tools,
 };
 
 /// The official API.
@@ -171,7 +172,10 @@ impl LlmBackend for Anthropic {
             body: &body,
             refused,
         };
-        self.http.stream::<Messages>(post, &self.info, call).await
+        let tools = Tools::of(&asked);
+        self.http
+            .stream::<Messages>(post, &self.info, tools, call)
+            .await
     }
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::lenient::{nullable, some_count, some_index};
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Request<'a> {
     pub(crate) model: &'a str,
@@ -154,8 +156,8 @@ pub(crate) enum Format<'a> {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {
     pub(crate) r#type: EventKind,
-    #[serde(default)]
-    pub(crate) index: u32,
+    #[serde(default, deserialize_with = "some_index")]
+    pub(crate) index: Option<u32>,
     pub(crate) message: Option<Start>,
     pub(crate) content_block: Option<Value>,
     pub(crate) delta: Option<Delta>,
@@ -189,13 +191,13 @@ pub(crate) struct AnyEvent {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Start {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) model: String,
     pub(crate) usage: Option<Usage>,
     /// Empty at the start of a stream, unless the answer was produced elsewhere and arrives complete.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) content: Vec<Value>,
     pub(crate) stop_reason: Option<String>,
 }
@@ -225,31 +227,39 @@ pub(crate) enum DeltaKind {
 /// A snapshot of the totals. A missing or null field leaves the earlier value unchanged.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct Usage {
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) cache_read_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) cache_creation_input_tokens: Option<u64>,
     pub(crate) cache_creation: Option<CacheCreation>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) output_tokens: Option<u64>,
     pub(crate) output_tokens_details: Option<OutputDetails>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct CacheCreation {
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) ephemeral_5m_input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) ephemeral_1h_input_tokens: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct OutputDetails {
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) thinking_tokens: Option<u64>,
 }
 
-/// A whole answer, or an error, in one document.
+/// A whole answer, or an error, in one document. Gateways omit the type.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Document {
-    Message(Start),
-    Error { error: ErrorBody },
+pub(crate) struct Document {
+    pub(crate) r#type: Option<String>,
+    pub(crate) error: Option<ErrorBody>,
+    #[serde(flatten)]
+    pub(crate) message: Start,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -7,7 +7,7 @@ use konstruct_core::{
     embed::EmbedContext,
     llm::Passage,
     memory::Language,
-    text::{Word, question_words, words_of},
+    text::{Word, language_of, question_language, question_words, words_of},
 };
 
 use super::quote::sentences;
@@ -52,6 +52,8 @@ const TEXT: f32 = 0.9;
 /// How much a word with a typo counts, and one that is a part of a longer word.
 const SLIP: f32 = 0.85;
 const PART: f32 = 0.8;
+/// If this many passages are in the language of the question, the others are not considered.
+const ENOUGH: usize = 4;
 /// More words make a question no easier to judge.
 const MOST_WORDS: usize = 8;
 
@@ -59,9 +61,9 @@ const MOST_WORDS: usize = 8;
 struct Weights([f32; 8]);
 
 /// Fitted by `benches/data/phone`, only on the businesses of the development half, with an embedder.
-const RANK: [f32; 3] = [9.8, 2.0, 15.2];
-const ANSWERED: Weights = Weights([1.0, -1.71, 3.56, 2.02, 2.88, 0.46, 0.54, -7.57]);
-const INSIDE: Weights = Weights([1.24, -0.41, 2.84, 0.81, 6.15, 1.21, 0.45, -9.26]);
+const RANK: [f32; 4] = [4.5, 1.6, 11.1, 4.3];
+const ANSWERED: Weights = Weights([1.97, -0.29, 2.01, 0.2, 2.76, 0.42, 0.47, -6.37]);
+const INSIDE: Weights = Weights([2.21, -0.72, 1.16, 0.37, 3.96, 0.95, 0.22, -6.19]);
 /// Without an embedder the cosines say nothing.
 const RANK_WORDS: f32 = 9.0;
 const ANSWERED_WORDS: Weights = Weights([10.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.2, -9.0]);
@@ -87,7 +89,13 @@ pub(super) async fn assess(
             asked.push(word);
         }
     }
-    let read: Vec<Read<'_>> = passages.iter().map(|it| Read::new(language, it)).collect();
+    let read = passages.iter().enumerate();
+    let mut read: Vec<Read<'_>> = read.map(|(at, it)| Read::new(language, at, it)).collect();
+    // A business with documents in several languages says the same in each of them.
+    let spoken = question_language(question, language);
+    if read.iter().filter(|of| of.language == spoken).count() >= ENOUGH {
+        read.retain(|of| of.language == spoken);
+    }
     let meanings = match embedder {
         Some((embedder, context)) => {
             Meanings::of(embedder, context, question, &asked, &read).await?
@@ -102,7 +110,7 @@ pub(super) async fn assess(
     };
     let mut known = vec![0.0f32; asked.len()];
     let mut candidates = Vec::with_capacity(passages.len());
-    for (passage, of) in read.iter().enumerate() {
+    for of in &read {
         let matches: Vec<f32> = asked
             .iter()
             .map(|word| {
@@ -121,11 +129,11 @@ pub(super) async fn assess(
         let heading = of.heading.iter().map(|word| meanings.best(word, &asked));
         let heading = heading.sum::<f32>() / of.heading.len().max(1) as f32;
         let rank = match embedder {
-            Some(_) => RANK[0] * whole + RANK[1] * sentence + RANK[2] * covered,
+            Some(_) => RANK[0] * whole + RANK[1] * sentence + RANK[2] * covered + RANK[3] * heading,
             None => RANK_WORDS * (covered + 0.3 * heading),
         };
         candidates.push(Candidate {
-            passage,
+            passage: of.passage,
             whole,
             sentence,
             covered,
@@ -171,6 +179,9 @@ fn features(assessment: &Assessment) -> Option<[f32; 7]> {
 
 /// The words and sentences of a passage.
 struct Read<'a> {
+    /// Its index among the passages.
+    passage: usize,
+    language: Language,
     heading: Vec<Word>,
     text: Vec<Word>,
     whole: String,
@@ -178,11 +189,15 @@ struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    fn new(language: Language, passage: &'a Passage) -> Self {
+    fn new(usual: Language, at: usize, passage: &'a Passage) -> Self {
+        let whole = format!("{} {}", passage.title, passage.text);
+        let language = language_of(&whole, usual);
         Self {
+            passage: at,
+            language,
             heading: words_of(language, &passage.title),
             text: words_of(language, &passage.text),
-            whole: format!("{} {}", passage.title, passage.text),
+            whole,
             sentences: sentences(&passage.text),
         }
     }
@@ -199,8 +214,11 @@ fn same(a: &Word, b: &Word) -> bool {
 
 /// Returns how much a word says about the passage that is meant: inverse document frequency, as in Lucene.
 fn rarity(word: &Word, passages: &[Read<'_>]) -> f32 {
+    /// Of a few passages none has rare words only.
+    const FEWEST: usize = 16;
     let having = passages.iter().filter(|of| of.contains(word)).count() as f32;
-    ((passages.len() as f32 - having + 0.5) / (having + 0.5)).ln_1p()
+    let all = passages.len().max(FEWEST) as f32;
+    ((all - having + 0.5) / (having + 0.5)).ln_1p()
 }
 
 /// The vectors of texts.

@@ -27,6 +27,8 @@ use super::{
 
 /// The tool that forwards a question to a person.
 const PASS_ON: &str = "pass_on";
+/// The number of passages to choose from: they cost nothing.
+const PASSAGES: usize = 16;
 /// The number of headings that are offered.
 const OFFERED: usize = 3;
 /// The longest label that every channel shows in a list, in UTF-16 units; a longer heading follows as the description.
@@ -75,7 +77,9 @@ impl Extract {
     /// compares meanings.
     pub fn new() -> Self {
         Self {
-            info: ModelInfo::new("extract", "extract-1").with_price(Price::default()),
+            info: ModelInfo::new("extract", "extract-1")
+                .with_price(Price::default())
+                .with_passages(PASSAGES),
             embedder: None,
         }
     }
@@ -130,7 +134,7 @@ impl Extract {
             return Ok(Answer::say(quoted(passage, &asked, language)));
         }
         if whole.inside >= 0.0 {
-            return Ok(offer(&whole, &request.passages, language));
+            return Ok(offer(&whole, &request.passages, language, can_pass_on));
         }
         let rest = if can_pass_on { "offer" } else { "contact-team" };
         Ok(Answer::say(format!(
@@ -285,7 +289,12 @@ fn quoted(passage: &Passage, question: &str, language: Language) -> String {
 }
 
 /// Offers the best headings.
-fn offer(assessment: &Assessment, passages: &[Passage], language: Language) -> Answer {
+fn offer(
+    assessment: &Assessment,
+    passages: &[Passage],
+    language: Language,
+    can_pass_on: bool,
+) -> Answer {
     let mut options: Vec<Choice> = Vec::new();
     for candidate in &assessment.candidates {
         let title = passages[candidate.passage].title.trim();
@@ -303,7 +312,15 @@ fn offer(assessment: &Assessment, passages: &[Passage], language: Language) -> A
         }
     }
     let choices = Choices::new(options).with_prompt(phrase(language, "choose"));
-    Answer::Say(phrase(language, "did-you-mean"), Some(choices))
+    let mut text = phrase(language, "did-you-mean");
+    if can_pass_on {
+        text = format!(
+            "{text} {} {}",
+            phrase(language, "otherwise"),
+            phrase(language, "offer")
+        );
+    }
+    Answer::Say(text, Some(choices))
 }
 
 /// Returns a heading as a label, and as a description if the label shortens it.

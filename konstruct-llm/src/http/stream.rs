@@ -16,7 +16,10 @@ use super::{
     reader::{Reader, signed},
     send,
 };
-use crate::codec::{Decoder, Wire};
+use crate::{
+    codec::{Decoder, Wire},
+    text_filter::Tools,
+};
 
 /// The maximum size of an answer in one document, in bytes.
 const DOCUMENT: usize = 64 << 20;
@@ -32,6 +35,7 @@ impl Http {
         &self,
         post: Post<'_, impl Serialize>,
         info: &ModelInfo,
+        tools: Tools,
         call: &CallContext,
     ) -> Result<ModelStream> {
         let start = Instant::now();
@@ -50,14 +54,14 @@ impl Http {
         let origin = info.origin.clone();
         if media == Media::Json {
             let deadline = first.max(Instant::now() + self.timeouts.idle).min(total);
-            let events = document::<W>(response, deadline, post.refused).await?;
+            let events = document::<W>(response, deadline, post.refused, tools).await?;
             let events = events.into_iter();
             let events = events.map(move |event| event.map(|event| signed(event, &origin)));
             return Ok(stream::iter(events).boxed());
         }
         let reader = Reader::<W> {
             response,
-            decoder: Decoder::default(),
+            decoder: Decoder::for_tools(tools),
             ready: VecDeque::new(),
             origin,
             first,
@@ -99,13 +103,14 @@ async fn document<W: Wire>(
     response: Response,
     deadline: Instant,
     refused: fn(&Refusal) -> Error,
+    tools: Tools,
 ) -> Result<Vec<Result<ModelEvent>>> {
     let head = Refusal::of(&response);
     let body = body(response, deadline, DOCUMENT).await?;
     let mut events = Vec::new();
     let text = String::from_utf8_lossy(&body);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let read = W::default().document(text, &mut events);
+    let read = Decoder::<W>::for_tools(tools).whole(text, &mut events);
     let mut events: Vec<Result<ModelEvent>> = events.into_iter().map(Ok).collect();
     match read {
         Ok(()) => Ok(events),

@@ -14,11 +14,10 @@ use super::{
 use crate::{
     codec::{Wire, call_id, parse},
     ndjson,
-    think_tags::{Piece, ThinkTags},
 };
 
-/// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Without the reason the server lost the model,
-/// which is [`ErrorKind::Truncated`]. Thinking tags that leak into the text are removed.
+/// Decodes a stream of lines. The terminal line has `done` and a `done_reason`. Older servers omit the reason, but count the
+/// tokens. Without both the server lost the model, which is [`ErrorKind::Truncated`].
 #[derive(Debug, Default)]
 pub struct Lines {
     started: bool,
@@ -27,7 +26,6 @@ pub struct Lines {
     /// The open text or reasoning block, and whether it is reasoning.
     prose: Option<(u32, bool)>,
     called: bool,
-    think_tags: ThinkTags,
 }
 
 impl Wire for Lines {
@@ -48,23 +46,22 @@ impl Wire for Lines {
         }
         let message = line.message.unwrap_or_default();
         self.prose(true, message.thinking.unwrap_or_default(), events);
-        for piece in self.think_tags.push(&message.content.unwrap_or_default()) {
-            self.piece(piece, events);
-        }
+        self.prose(false, message.content.unwrap_or_default(), events);
         for call in message.tool_calls.into_iter().flatten() {
             self.call(call, events);
         }
         if line.done {
             self.end_prose(events);
             // Zero counts are omitted, so only a line without both counts has no usage.
-            if line.prompt_eval_count.is_some() || line.eval_count.is_some() {
+            let counted = line.prompt_eval_count.is_some() || line.eval_count.is_some();
+            if counted {
                 events.push(ModelEvent::Usage(Usage {
                     input: line.prompt_eval_count.unwrap_or(0),
                     output: line.eval_count.unwrap_or(0),
                     ..Usage::default()
                 }));
             }
-            events.push(ModelEvent::Finish(self.finish(line.done_reason)?));
+            events.push(ModelEvent::Finish(self.finish(line.done_reason, counted)?));
         }
         Ok(())
     }
@@ -94,13 +91,6 @@ impl Wire for Lines {
 }
 
 impl Lines {
-    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
-        match piece {
-            Piece::Text(text) => self.prose(false, text, events),
-            Piece::Thought(text) => self.prose(true, text, events),
-        }
-    }
-
     fn prose(&mut self, reasoning: bool, delta: String, events: &mut Vec<ModelEvent>) {
         if delta.is_empty() {
             return;
@@ -108,7 +98,7 @@ impl Lines {
         let index = match self.prose {
             Some((index, open)) if open == reasoning => index,
             _ => {
-                self.end_block(events);
+                self.end_prose(events);
                 let kind = if reasoning {
                     BlockKind::Reasoning
                 } else {
@@ -134,13 +124,6 @@ impl Lines {
     }
 
     fn end_prose(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.think_tags.end() {
-            self.piece(piece, events);
-        }
-        self.end_block(events);
-    }
-
-    fn end_block(&mut self, events: &mut Vec<ModelEvent>) {
         if let Some((index, _)) = self.prose.take() {
             events.push(ModelEvent::BlockEnd { index });
         }
@@ -148,6 +131,9 @@ impl Lines {
 
     /// Calls arrive whole, with an object as arguments; compatible servers send the object's JSON as a string.
     fn call(&mut self, call: CallIn, events: &mut Vec<ModelEvent>) {
+        if call.function.name.is_empty() && call.function.arguments.is_null() {
+            return;
+        }
         self.end_prose(events);
         self.called = true;
         let given = call.id.filter(|id| !id.is_empty());
@@ -155,7 +141,6 @@ impl Lines {
         let name = call.function.name;
         let index = self.begin(BlockKind::ToolCall { id, name }, events);
         let delta = match call.function.arguments {
-            Value::Null => "{}".into(),
             Value::String(json) => json,
             arguments => arguments.to_string(),
         };
@@ -163,13 +148,14 @@ impl Lines {
         events.push(ModelEvent::BlockEnd { index });
     }
 
-    fn finish(&self, reason: Option<String>) -> Result<Finish> {
-        match reason.as_deref() {
+    fn finish(&self, reason: Option<String>, counted: bool) -> Result<Finish> {
+        let reason = reason.filter(|reason| !reason.is_empty());
+        match reason.as_deref().or(counted.then_some("stop")) {
             Some("length") => Ok(Finish::Length),
             // The reason is also `stop` after tool calls.
             Some("stop") if self.called => Ok(Finish::ToolCalls),
             Some("stop") => Ok(Finish::Stop),
-            Some("") | None => Err(Error::new(
+            None => Err(Error::new(
                 ErrorKind::Truncated,
                 "the stream ended without a done_reason",
             )),

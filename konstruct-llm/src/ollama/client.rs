@@ -20,6 +20,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     http::{Get, Http, Post, ProviderError, Refusal, Timeouts, describe},
+    text_filter::Tools,
 };
 
 /// The default context length, in tokens.
@@ -196,7 +197,10 @@ impl LlmBackend for Ollama {
             body: &body,
             refused,
         };
-        self.http.stream::<Lines>(post, &self.info, call).await
+        let tools = Tools::of(&asked);
+        self.http
+            .stream::<Lines>(post, &self.info, tools, call)
+            .await
     }
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::lenient::{nullable, some_count};
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Request<'a> {
     pub(crate) model: &'a str,
@@ -87,15 +89,17 @@ pub(crate) struct Function<'a> {
 /// One line. Ollama omits zero values.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Line {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) model: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) created_at: String,
     pub(crate) message: Option<MessageIn>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) done: bool,
     pub(crate) done_reason: Option<String>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) prompt_eval_count: Option<u64>,
+    #[serde(default, deserialize_with = "some_count")]
     pub(crate) eval_count: Option<u64>,
     pub(crate) error: Option<ErrorBody>,
 }
@@ -111,11 +115,13 @@ pub(crate) struct MessageIn {
 pub(crate) struct CallIn {
     /// Missing on older servers.
     pub(crate) id: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) function: FunctionIn,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct FunctionIn {
+    #[serde(default, deserialize_with = "nullable")]
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) arguments: Value,

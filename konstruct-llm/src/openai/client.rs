@@ -21,6 +21,7 @@ use crate::{
     codec::Wire,
     http::{Get, Http, Post, Timeouts, describe},
     price::PriceTable,
+    text_filter::Tools,
 };
 
 pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
@@ -147,6 +148,7 @@ impl OpenAi {
         &self,
         path: &str,
         body: &impl Serialize,
+        tools: Tools,
         call: &CallContext,
     ) -> Result<ModelStream> {
         let mut headers = self.headers()?;
@@ -157,7 +159,7 @@ impl OpenAi {
             body,
             refused,
         };
-        self.http.stream::<W>(post, &self.info, call).await
+        self.http.stream::<W>(post, &self.info, tools, call).await
     }
 }
 
@@ -174,11 +176,15 @@ impl LlmBackend for OpenAi {
             Api::Chat => {
                 let official = self.base_url == OFFICIAL;
                 let body = chat::request(&self.info, official, &asked)?;
-                self.ask::<Chat>("/chat/completions", &body, call).await
+                let tools = Tools::of(&asked);
+                self.ask::<Chat>("/chat/completions", &body, tools, call)
+                    .await
             }
             Api::Responses => {
                 let body = responses::request(&self.info, &asked)?;
-                self.ask::<Responses>("/responses", &body, call).await
+                let tools = Tools::of(&asked);
+                self.ask::<Responses>("/responses", &body, tools, call)
+                    .await
             }
         }
     }

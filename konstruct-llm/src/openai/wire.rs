@@ -4,9 +4,14 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        IgnoredAny, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
 };
 use serde_json::Value;
+
+use crate::lenient::nullable;
 
 /// Returns an image as a data URL.
 pub(super) fn data_url(media: &konstruct_core::llm::Media) -> String {
@@ -199,6 +204,11 @@ impl<'de> Deserialize<'de> for Arguments {
                 Ok(Arguments::default())
             }
 
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Arguments, A::Error> {
+                let array = Value::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(Arguments(array.to_string()))
+            }
+
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Arguments, A::Error> {
                 let object = Value::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Arguments(object.to_string()))
@@ -206,45 +216,4 @@ impl<'de> Deserialize<'de> for Arguments {
         }
         deserializer.deserialize_any(Texts)
     }
-}
-
-/// Reads `null` as a missing field.
-pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Reads a token count, which some servers send as a floating-point number.
-pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    struct Counts;
-    impl Visitor<'_> for Counts {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a count")
-        }
-
-        fn visit_u64<E>(self, count: u64) -> Result<u64, E> {
-            Ok(count)
-        }
-
-        fn visit_i64<E>(self, count: i64) -> Result<u64, E> {
-            Ok(u64::try_from(count).unwrap_or(0))
-        }
-
-        fn visit_f64<E: de::Error>(self, count: f64) -> Result<u64, E> {
-            // A whole number below 2^53 is exact in both types.
-            if (0.0..9e15).contains(&count) && count.fract() == 0.0 {
-                Ok(count as u64)
-            } else {
-                Err(E::custom("not a count"))
-            }
-        }
-
-        fn visit_unit<E>(self) -> Result<u64, E> {
-            Ok(0)
-        }
-    }
-    deserializer.deserialize_any(Counts)
 }

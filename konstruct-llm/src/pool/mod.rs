@@ -253,7 +253,7 @@ impl PoolBuilder {
                 .iter()
                 .any(|other| other.deployment.name == *name)
             {
-                let problem = format!("{name:?} is used twice");
+                let problem = format!("\"{name}\" is used twice");
                 return Err(Error::invalid("deployment.name", problem));
             }
         }

@@ -146,7 +146,7 @@ impl<'de> Deserialize<'de> for Usd {
         let text = String::deserialize(deserializer)?;
         nano(&text).map(Self).ok_or_else(|| {
             D::Error::custom(format!(
-                "{text:?} is not an amount in US dollars such as \"0.075\" with at most nine decimals"
+                "\"{text}\" is not an amount in US dollars such as \"0.075\" with at most nine decimals"
             ))
         })
     }

@@ -38,7 +38,7 @@ fn said(messages: &[(Role, &str)], tools: &[&str]) -> ModelRequest {
 
 #[tokio::test]
 async fn it_quotes_and_names_the_source() {
-    let answer = answer(ask("Can I send it back?")).await;
+    let answer = answer(ask("Can I return unused goods?")).await;
     assert_eq!(
         answer.text(),
         "Unused goods can be returned within 30 days.\n\nSource: FAQ › Returns"
@@ -49,7 +49,9 @@ async fn it_quotes_and_names_the_source() {
 
 #[tokio::test]
 async fn the_speakers_name_is_ignored() {
-    let text = answer(ask("Robin Doe: can I get a refund?")).await.text();
+    let text = answer(ask("Robin Doe: can unused goods be returned?"))
+        .await
+        .text();
     assert!(text.contains("within 30 days"), "{text}");
     let text = answer(ask("U012AB: hi there")).await.text();
     assert!(text.starts_with("Hello!"), "{text}");
@@ -129,4 +131,91 @@ async fn without_the_tool_it_does_not_offer() {
         0,
         "a yes to nothing calls nothing"
     );
+}
+
+/// Answers from a few passages.
+async fn answer_from(passages: &[(&str, &str)], request: ModelRequest) -> ModelAnswer {
+    let passages = passages.iter().map(|(title, text)| Passage {
+        source: format!("FAQ › {title}"),
+        title: (*title).into(),
+        text: (*text).into(),
+        confidence: 0.5,
+    });
+    let request = request.with(|it| it.passages = passages.collect());
+    Extract::new().complete(request, &call()).await.unwrap()
+}
+
+const SHOP: &[(&str, &str)] = &[
+    ("Opening hours", "We are open from 9 to 18."),
+    (
+        "Do you have parking spaces for customers?",
+        "Behind the house.",
+    ),
+    ("Gift vouchers", "Vouchers are valid for three years."),
+    ("Delivery", "We deliver on Fridays."),
+];
+
+#[tokio::test]
+async fn headings_are_offered_where_it_is_not_sure_and_a_press_answers() {
+    let unsure = answer_from(SHOP, ask("delivery of parking vouchers at christmas")).await;
+    assert!(
+        unsure.text().starts_with("I am not sure"),
+        "{}",
+        unsure.text()
+    );
+    let options = &unsure.choices().unwrap().options;
+    assert!(options.len() > 1 && options.len() <= 3, "{options:?}");
+    let long = options.iter().find(|it| it.description.is_some()).unwrap();
+    assert_eq!(long.label, "Do you have…");
+    assert_eq!(
+        long.description.as_deref(),
+        Some("Do you have parking spaces for customers?")
+    );
+    for pressed in ["Do you have…", "gift vouchers"] {
+        let press = format!("[pressed the button \"x\"]\n{pressed}");
+        let text = answer_from(SHOP, ask(&press)).await.text();
+        assert!(text.contains("Source: FAQ › "), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn each_question_of_a_message_is_answered() {
+    let two = "what are your opening hours? are gift vouchers valid?";
+    let text = answer_from(SHOP, ask(two)).await.text();
+    assert!(
+        text.contains("9 to 18") && text.contains("three years"),
+        "{text}"
+    );
+    let one = "what are your opening hours? do you sell scooters and helmets?";
+    let text = answer_from(SHOP, ask(one)).await.text();
+    assert!(!text.contains("three years"), "{text}");
+}
+
+#[tokio::test]
+async fn phrases_are_in_the_persons_language_and_quotes_in_their_own() {
+    let shop = &[("Öffnungszeiten", "Wir haben von 9 bis 18 Uhr geöffnet.")];
+    let text = answer_from(shop, ask("wie sind die öffnungszeiten"))
+        .await
+        .text();
+    assert_eq!(
+        text,
+        "Wir haben von 9 bis 18 Uhr geöffnet.\n\nQuelle: FAQ › Öffnungszeiten"
+    );
+    let text = answer_from(SHOP, ask("¿venden ustedes bicicletas eléctricas?"))
+        .await
+        .text();
+    assert!(text.starts_with("No lo sé"), "{text}");
+}
+
+#[tokio::test]
+async fn a_wish_for_a_person_is_passed_on() {
+    for wish in [
+        "can i talk to a human please",
+        "ich will mit jemandem sprechen",
+    ] {
+        let asked = said(&[(Role::User, wish)], &["pass_on"]);
+        assert_eq!(answer(asked).await.tool_calls().count(), 1, "{wish}");
+        let text = answer(ask(wish)).await.text();
+        assert!(text.contains("team") || text.contains("Team"), "{text}");
+    }
 }

@@ -71,6 +71,17 @@ impl Passage {
     }
 }
 
+impl Passage {
+    /// Returns the text to embed. The heading counts twice, because it states the topic. The document's title is the same for all
+    /// passages and says little about one that has a heading.
+    fn to_embed(&self) -> String {
+        match self.heading.split_once('\n') {
+            Some((_, headings)) => format!("{headings}\n{}\n{}", self.title, self.text),
+            None => format!("{}\n{}", self.heading, self.text),
+        }
+    }
+}
+
 fn passages(document: &Document, text: &str) -> Vec<Passage> {
     chunks(document.format, text)
         .into_iter()
@@ -311,7 +322,7 @@ pub(super) async fn texts(
     };
     let prefix = text_key(newest.id, newest.version);
     let passages = rows::<Passage>(backend, tenant, RowKind::Passage, &prefix).await?;
-    let text = |(_, passage): (_, Passage)| format!("{}\n{}", passage.heading, passage.text);
+    let text = |(_, passage): (_, Passage)| passage.to_embed();
     Ok(Some(passages.into_iter().map(text).collect()))
 }
 

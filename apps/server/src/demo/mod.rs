@@ -23,7 +23,12 @@ const fn numbered(number: u8) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, number]
 }
 
-const FAQ: &str = include_str!("faq.md");
+/// The documents, by title: the same questions and answers in three languages.
+const DOCUMENTS: [(&str, &str); 3] = [
+    ("Acme Bikes FAQ", include_str!("faq.en.md")),
+    ("Acme Bikes FAQ (Deutsch)", include_str!("faq.de.md")),
+    ("Acme Bikes FAQ (español)", include_str!("faq.es.md")),
+];
 
 /// Creates a tenant with the sample business, unless the tenant exists; changes by its owner are kept.
 ///
@@ -52,8 +57,10 @@ pub(crate) async fn create(
         Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
         _ => {}
     }
-    let faq = NewDocument::new("Acme Bikes FAQ", DocumentFormat::Markdown, FAQ);
-    memory.put_document(tenant, faq).await?;
+    for (title, text) in DOCUMENTS {
+        let faq = NewDocument::new(title, DocumentFormat::Markdown, text);
+        memory.put_document(tenant, faq).await?;
+    }
     directory.add_tenant(tenant, name).await.map(drop)
 }
 

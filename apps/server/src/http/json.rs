@@ -263,8 +263,9 @@ mod tests {
         );
         let list = rejected::<EmployeeSettings>(json!({"name": "A", "role": "r", "tools": [1]}));
         check(list.await, "tools[0]", "must be a string").await;
-        let formats = "must be one of `text`, `markdown`, `html`, `pdf`, `csv`, `faq`";
-        for format in [json!("docx"), json!(7), json!({"docx": 1}), json!(["docx"])] {
+        let formats =
+            "must be one of `text`, `markdown`, `html`, `pdf`, `docx`, `xlsx`, `ods`, `csv`, `faq`";
+        for format in [json!("rtf"), json!(7), json!({"rtf": 1}), json!(["rtf"])] {
             let document = rejected::<NewDocument>(json!({"title": "T", "format": format}));
             check(document.await, "format", formats).await;
         }

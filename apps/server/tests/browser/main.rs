@@ -81,10 +81,26 @@ async fn a_person_talks_to_the_employee_in_both_windows() {
     );
 
     let answer = browser
+        .ask("whatsapp", "wann habt ihr samstags offen")
+        .await;
+    assert!(
+        answer.contains("Samstag von 9:00 bis 16:00")
+            && answer.contains("Quelle: Acme Bikes FAQ (Deutsch) › Öffnungszeiten"),
+        "{answer}"
+    );
+    let answer = browser
+        .ask("slack", "¿cuánto cuesta reparar un pinchazo?")
+        .await;
+    assert!(
+        answer.contains("15 euros") && answer.contains("Fuente: Acme Bikes FAQ (español)"),
+        "{answer}"
+    );
+
+    let answer = browser
         .ask("whatsapp", "Who won the football game last night?")
         .await;
     assert!(
-        answer.contains("I don't know") && answer.contains("pass your question on"),
+        answer.contains("pass your question on") && !answer.contains("Source:"),
         "{answer}"
     );
 

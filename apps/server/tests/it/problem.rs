@@ -40,7 +40,7 @@ async fn a_problem_names_the_field() {
         (
             "POST",
             at("documents"),
-            json!({"title": "T", "format": "pages", "text": "t"}),
+            json!({"title": "T", "format": "rtf", "text": "t"}),
             "format",
         ),
         (
@@ -173,7 +173,7 @@ async fn a_problem_names_the_field() {
     assert_eq!(admin.employee(BUSINESS_TENANT).await.unwrap().version, 1);
     assert_eq!(
         admin.documents(BUSINESS_TENANT).await.unwrap().items.len(),
-        1
+        3
     );
 }
 

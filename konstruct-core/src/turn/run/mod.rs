@@ -304,9 +304,9 @@ impl<'a> Run<'a> {
 
     async fn gather(&mut self) -> Result<Performed> {
         let claim = self.lease.claim();
-        let gathering =
-            self.driver
-                .gather(claim, &self.staff.employee, &self.state, self.turn_from);
+        let gathering = self
+            .driver
+            .gather(claim, &self.staff, &self.state, self.turn_from);
         let Some(gathered) = self.lease.keep_while(gathering).await else {
             return Ok(ControlFlow::Break(Stop::Lost));
         };

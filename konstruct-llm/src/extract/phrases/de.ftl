@@ -2,6 +2,7 @@ unknown = Das weiß ich nicht: Ich antworte nur aus den Unterlagen des Geschäft
 offer = Soll ich Ihre Frage an das Team weitergeben?
 contact-team = Bitte wenden Sie sich direkt an das Team.
 did-you-mean = Ich bin nicht sicher, was Sie meinen. Geht es um eines davon?
+otherwise = Wenn nicht:
 choose = Auswählen
 source = Quelle: { $source }
 passed-on = Ich habe Ihre Frage an das Team weitergegeben. Es meldet sich bei Ihnen.

@@ -3,6 +3,7 @@ unknown = I don't know: I only answer from the business's own documents, and I d
 offer = Shall I pass your question on to the team?
 contact-team = Please contact the team directly.
 did-you-mean = I am not sure what you mean. Did you mean one of these?
+otherwise = If not:
 choose = Choose
 source = Source: { $source }
 passed-on = I have passed your question on to the team. They will get back to you.

@@ -2,6 +2,7 @@ unknown = No lo sé: solo respondo con los documentos del negocio y no he encont
 offer = ¿Quiere que pase su pregunta al equipo?
 contact-team = Póngase en contacto directamente con el equipo.
 did-you-mean = No estoy seguro de lo que quiere decir. ¿Se refiere a alguno de estos temas?
+otherwise = Si no:
 choose = Elegir
 source = Fuente: { $source }
 passed-on = He pasado su pregunta al equipo. Se pondrán en contacto con usted.

@@ -2,6 +2,7 @@ unknown = Je ne sais pas : je réponds uniquement à partir des documents de l'e
 offer = Voulez-vous que je transmette votre question à l'équipe ?
 contact-team = Veuillez contacter directement l'équipe.
 did-you-mean = Je ne suis pas sûr de comprendre. S'agit-il de l'un de ces sujets ?
+otherwise = Sinon :
 choose = Choisir
 source = Source : { $source }
 passed-on = J'ai transmis votre question à l'équipe. Elle reviendra vers vous.

@@ -2,6 +2,7 @@ unknown = Non lo so: rispondo solo in base ai documenti dell'attività e non ho 
 offer = Vuole che inoltri la sua domanda al team?
 contact-team = Contatti direttamente il team.
 did-you-mean = Non sono sicuro di aver capito. Si tratta di uno di questi argomenti?
+otherwise = Altrimenti:
 choose = Scegli
 source = Fonte: { $source }
 passed-on = Ho inoltrato la sua domanda al team. La ricontatteranno.

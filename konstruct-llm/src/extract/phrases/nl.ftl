@@ -2,6 +2,7 @@ unknown = Dat weet ik niet: ik antwoord alleen uit de documenten van het bedrijf
 offer = Zal ik uw vraag doorgeven aan het team?
 contact-team = Neem rechtstreeks contact op met het team.
 did-you-mean = Ik weet niet zeker wat u bedoelt. Gaat het over een van deze onderwerpen?
+otherwise = Zo niet:
 choose = Kiezen
 source = Bron: { $source }
 passed-on = Ik heb uw vraag doorgegeven aan het team. U hoort van hen.

@@ -2,6 +2,7 @@ unknown = Não sei: só respondo com base nos documentos da empresa e não encon
 offer = Quer que encaminhe a sua pergunta para a equipa?
 contact-team = Por favor, contacte diretamente a equipa.
 did-you-mean = Não tenho a certeza do que pretende. Trata-se de um destes assuntos?
+otherwise = Se não:
 choose = Escolher
 source = Fonte: { $source }
 passed-on = Encaminhei a sua pergunta para a equipa. Entrarão em contacto consigo.

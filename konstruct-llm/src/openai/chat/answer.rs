@@ -7,13 +7,16 @@ use konstruct_core::{
 };
 
 use super::{
-    super::{error::in_stream, wire::Content},
+    super::{
+        error::in_stream,
+        wire::{Content, Name},
+    },
     wire::{self, CallIn, Choice, Chunk, Delta},
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    lenient::{uncached, without_reasoning},
     sse::SseFrames,
-    think_tags::{Piece, ThinkTags},
 };
 
 /// Decodes a stream of chat completion chunks.
@@ -28,10 +31,11 @@ pub struct Chat {
     /// The open text or reasoning block.
     prose: Option<(u32, Prose)>,
     calls: Vec<Call>,
-    /// Separates thoughts that the server leaves in the text.
-    think_tags: ThinkTags,
     refused: bool,
     reason: Option<String>,
+    /// Whether the last reason was present and empty.
+    empty_reason: bool,
+    counted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +71,8 @@ impl Wire for Chat {
             // vLLM sends the error without an enclosing `error` object.
             return Err(in_stream(&parse(frame)?));
         }
-        if !self.started && !chunk.id.is_empty() {
+        let named = !chunk.id.is_empty() || !chunk.model.is_empty();
+        if named && !self.started {
             self.started = true;
             self.answer = chunk.id.0.into_owned();
             events.push(ModelEvent::Start {
@@ -77,11 +82,13 @@ impl Wire for Chat {
         }
         for choice in chunk.choices {
             // Only one answer is requested; a server that sends several interleaves them by index.
-            if choice.index == 0 {
+            if choice.index.unwrap_or(0) == 0 {
                 self.choice(choice, events);
             }
         }
+        self.ends(&[chunk.finish_reason]);
         if let Some(usage) = chunk.usage {
+            self.counted = true;
             events.push(ModelEvent::Usage(usage_of(usage)));
         }
         Ok(())
@@ -95,13 +102,14 @@ impl Wire for Chat {
     fn end(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
         match self.reason {
             Some(_) => self.done(events),
+            None if self.empty_reason && self.counted => self.done(events),
             None => Ok(()),
         }
     }
 
     fn document(&mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         self.frame(document, events)?;
-        if events.is_empty() {
+        if events.is_empty() && self.reason.is_none() && !self.empty_reason {
             return Err(Error::new(
                 ErrorKind::Protocol,
                 "the document is not an answer",
@@ -116,11 +124,26 @@ impl Chat {
         if let Some(delta) = choice.delta {
             self.delta(delta, events);
         }
-        if let Some(message) = choice.message {
+        // Some servers repeat the whole message after its deltas.
+        if let (Some(message), 0) = (choice.message, self.next) {
             self.delta(message, events);
         }
-        if !choice.finish_reason.is_empty() {
-            self.reason = Some(choice.finish_reason.0.into_owned());
+        if let Some(reason) = choice.finish_reason {
+            self.empty_reason = reason.is_empty();
+            self.ends(&[reason]);
+        }
+        self.ends(&[
+            choice.native_finish_reason,
+            choice.finish_details.r#type,
+            choice.stop_reason,
+        ]);
+    }
+
+    /// Takes the first reason that is present, unless there is one.
+    fn ends(&mut self, reasons: &[Name<'_>]) {
+        let reason = reasons.iter().find(|reason| !reason.is_empty());
+        if let (Some(reason), None) = (reason, &self.reason) {
+            self.reason = Some(reason.0.clone().into_owned());
         }
     }
 
@@ -133,18 +156,14 @@ impl Chat {
         for signed in delta.thinking_blocks {
             self.sign(signed.signature.0.into_owned(), events);
         }
-        for piece in self.think_tags.push(&text) {
-            self.piece(piece, events);
-        }
+        self.prose(Prose::Text, text, events);
         self.refused |= !delta.refusal.text.is_empty();
-        if !delta.refusal.text.is_empty() {
-            self.flush_held(events);
-            self.prose(Prose::Text, delta.refusal.text, events);
-        }
+        self.prose(Prose::Text, delta.refusal.text, events);
+        let repeated = !delta.tool_calls.is_empty();
         for call in delta.tool_calls {
             self.call(call, events);
         }
-        if let Some(function) = delta.function_call {
+        if let (Some(function), false) = (delta.function_call, repeated) {
             let call = CallIn {
                 index: None,
                 id: Default::default(),
@@ -152,6 +171,7 @@ impl Chat {
             };
             self.call(call, events);
         }
+        self.ends(&[delta.finish_reason]);
     }
 
     /// Signs the last thought.
@@ -162,20 +182,6 @@ impl Chat {
                 signature,
                 origin: None,
             });
-        }
-    }
-
-    fn piece(&mut self, piece: Piece, events: &mut Vec<ModelEvent>) {
-        match piece {
-            Piece::Text(text) => self.prose(Prose::Text, text, events),
-            Piece::Thought(thought) => self.prose(Prose::Reasoning, thought, events),
-        }
-    }
-
-    /// Emits the text that was held back as a possible tag.
-    fn flush_held(&mut self, events: &mut Vec<ModelEvent>) {
-        if let Some(piece) = self.think_tags.end() {
-            self.piece(piece, events);
         }
     }
 
@@ -218,7 +224,10 @@ impl Chat {
     }
 
     fn call(&mut self, fragment: CallIn<'_>, events: &mut Vec<ModelEvent>) {
-        self.flush_held(events);
+        let function = &fragment.function;
+        if fragment.id.is_empty() && function.name.is_empty() && function.arguments.0.is_empty() {
+            return;
+        }
         self.end_prose(events);
         let at = self.find(&fragment);
         let more = fragment.function.arguments.0;
@@ -249,7 +258,11 @@ impl Chat {
     /// server numbers every call 0. Otherwise the id decides; without one it is the last call, unless the fragment has a name and
     /// so starts another.
     fn find(&mut self, fragment: &CallIn<'_>) -> usize {
+        // A call with a name and arguments after one that is complete is another one, although it has the same id.
+        let function = &fragment.function;
+        let begins = !function.name.is_empty() && !function.arguments.0.is_empty();
         let same = |call: &Call| match fragment.index {
+            _ if begins && is_json(&call.arguments) => false,
             Some(index) => {
                 call.index == Some(index)
                     && (fragment.id.is_empty() || call.id.is_empty() || call.id == fragment.id.0)
@@ -275,20 +288,21 @@ impl Chat {
     }
 
     fn done(&mut self, events: &mut Vec<ModelEvent>) -> Result<()> {
-        let whole =
-            |call: &Call| serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok();
+        let whole = |call: &Call| is_json(&call.arguments);
         let forgotten = !self.calls.is_empty() && self.calls.iter().all(whole);
-        if self.reason.is_none() && !forgotten {
+        if self.reason.is_none() && !forgotten && !self.empty_reason {
             return Err(Error::new(
                 ErrorKind::Truncated,
                 "the stream ended without a finish_reason",
             ));
         }
-        self.flush_held(events);
         self.end_prose(events);
-        let called = !self.calls.is_empty();
+        let called = self.calls.iter().any(|call| call.block.is_some());
         for call in std::mem::take(&mut self.calls) {
             let Some(index) = call.block else {
+                if call.arguments.trim().is_empty() {
+                    continue;
+                }
                 return Err(Error::new(ErrorKind::Protocol, "a tool call has no name"));
             };
             if call.arguments.trim().is_empty() {
@@ -305,15 +319,21 @@ impl Chat {
 
     /// Converts the finish reason. Servers also send `stop` after tool calls, so the presence of calls takes precedence.
     fn finish(&self, called: bool) -> Finish {
-        match self.reason.as_deref() {
-            Some("length" | "model_length" | "max_tokens" | "MAX_TOKENS") => Finish::Length,
-            Some("content_filter") => Finish::ContentFilter,
+        let reason = self.reason.as_deref().unwrap_or("stop");
+        match &*reason.to_ascii_lowercase() {
+            "length" | "model_length" | "max_tokens" | "max_output_tokens" => Finish::Length,
+            "content_filter" => Finish::ContentFilter,
             _ if called => Finish::ToolCalls,
             _ if self.refused => Finish::Refusal,
-            Some("stop" | "tool_calls" | "function_call") | None => Finish::Stop,
-            Some(other) => Finish::Other(other.into()),
+            "stop" | "tool_calls" | "function_call" | "tool_use" | "end_turn" | "eos"
+            | "completed" => Finish::Stop,
+            _ => Finish::Other(reason.into()),
         }
     }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// Makes the counts disjoint: in this API the prompt's tokens include the cached ones.
@@ -330,16 +350,17 @@ fn usage_of(usage: wire::Usage) -> Usage {
         .cache_creation_token_details
         .ephemeral_1h_input_tokens
         .min(written);
-    let reasoning = usage.completion_tokens_details.reasoning_tokens;
+    let (output, reasoning) = without_reasoning(
+        usage.completion_tokens,
+        usage.completion_tokens_details.reasoning_tokens,
+        usage.total_tokens.checked_sub(usage.prompt_tokens),
+    );
     Usage {
-        input: usage
-            .prompt_tokens
-            .saturating_sub(cache_read)
-            .saturating_sub(written),
+        input: uncached(usage.prompt_tokens, cache_read, written),
         cache_read,
         cache_write_5m: written - hour,
         cache_write_1h: hour,
-        output: usage.completion_tokens.saturating_sub(reasoning),
+        output,
         reasoning,
     }
 }

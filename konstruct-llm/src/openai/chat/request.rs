@@ -112,7 +112,7 @@ pub(in super::super) fn chosen(asked: &ModelRequest) -> Result<&Choice> {
             "a tool call is required, but the request has no tools",
         )),
         Choice::Tool(name) if !asked.tools.iter().any(|tool| tool.name == *name) => Err(
-            Error::invalid("tool_choice", format!("there is no tool named {name:?}")),
+            Error::invalid("tool_choice", format!("there is no tool named \"{name}\"")),
         ),
         choice => Ok(choice),
     }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::wire::{Arguments, Content, ErrorBody, Name, Schema, count, nullable};
+use super::super::wire::{Arguments, Content, ErrorBody, Name, Schema};
+use crate::lenient::{count, nullable, some_index};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Request<'a> {
@@ -152,20 +153,38 @@ pub(super) struct Chunk<'a> {
     #[serde(borrow, default, deserialize_with = "nullable")]
     pub(super) choices: Vec<Choice<'a>>,
     pub(super) usage: Option<Usage>,
+    /// The finish reason, on servers that send it next to the choices.
+    #[serde(borrow, default)]
+    pub(super) finish_reason: Name<'a>,
     pub(super) error: Option<ErrorBody>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Choice<'a> {
-    #[serde(default, deserialize_with = "nullable")]
-    pub(super) index: u32,
+    #[serde(default, deserialize_with = "some_index")]
+    pub(super) index: Option<u32>,
     #[serde(borrow, default)]
     pub(super) delta: Option<Delta<'a>>,
     /// The whole content, in a document and from servers that only imitate streaming.
     #[serde(borrow, default)]
     pub(super) message: Option<Delta<'a>>,
     #[serde(borrow, default)]
-    pub(super) finish_reason: Name<'a>,
+    pub(super) finish_reason: Option<Name<'a>>,
+    /// OpenRouter's field for the provider's own name of the reason.
+    #[serde(borrow, default)]
+    pub(super) native_finish_reason: Name<'a>,
+    /// An earlier field of vision models.
+    #[serde(borrow, default, deserialize_with = "nullable")]
+    pub(super) finish_details: Details<'a>,
+    /// The name of gateways to Anthropic.
+    #[serde(borrow, default)]
+    pub(super) stop_reason: Name<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Details<'a> {
+    #[serde(borrow, default)]
+    pub(super) r#type: Name<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -187,6 +206,9 @@ pub(super) struct Delta<'a> {
     /// The older field for a single call.
     #[serde(borrow, default)]
     pub(super) function_call: Option<FunctionIn<'a>>,
+    /// The finish reason, on servers that send it in the delta.
+    #[serde(borrow, default)]
+    pub(super) finish_reason: Name<'a>,
 }
 
 /// LiteLLM's addition to `reasoning_content`.
@@ -198,7 +220,7 @@ pub(super) struct Signed<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct CallIn<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_index")]
     pub(super) index: Option<u32>,
     #[serde(borrow, default)]
     pub(super) id: Name<'a>,
@@ -221,6 +243,8 @@ pub(super) struct Usage {
     pub(super) prompt_tokens: u64,
     #[serde(deserialize_with = "count")]
     pub(super) completion_tokens: u64,
+    #[serde(deserialize_with = "count")]
+    pub(super) total_tokens: u64,
     #[serde(deserialize_with = "nullable")]
     pub(super) prompt_tokens_details: PromptDetails,
     #[serde(deserialize_with = "nullable")]

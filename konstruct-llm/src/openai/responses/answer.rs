@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     codec::{Wire, call_id, parse},
+    lenient::{uncached, without_reasoning},
     sse::SseFrames,
 };
 
@@ -136,14 +137,18 @@ impl Wire for Responses {
 
     fn document(&mut self, document: &str, events: &mut Vec<ModelEvent>) -> Result<()> {
         let response: Response<'_> = parse(document)?;
-        if response.status.is_empty() {
-            return Err(match response.error {
-                Some(_) => failed(response.error, document),
-                None => Error::new(ErrorKind::Protocol, "the document is not an answer"),
-            });
-        }
+        let status = match (&*response.status.0, response.output) {
+            ("", Some(_)) if response.error.is_none() => "completed",
+            ("", _) => {
+                return Err(match response.error {
+                    Some(_) => failed(response.error, document),
+                    None => Error::new(ErrorKind::Protocol, "the document is not an answer"),
+                });
+            }
+            (status, _) => status,
+        };
         self.start(&response, events);
-        self.conclude(&response, &response.status.0, events)
+        self.conclude(&response, status, events)
     }
 }
 
@@ -480,15 +485,20 @@ impl Responses {
 /// Makes the counts disjoint: in this API the input tokens include the cached ones.
 fn usage_of(usage: wire::Usage) -> Usage {
     let details = usage.input_tokens_details;
-    let reasoning = usage.output_tokens_details.reasoning_tokens;
+    let (output, reasoning) = without_reasoning(
+        usage.output_tokens,
+        usage.output_tokens_details.reasoning_tokens,
+        usage.total_tokens.checked_sub(usage.input_tokens),
+    );
     Usage {
-        input: usage
-            .input_tokens
-            .saturating_sub(details.cached_tokens)
-            .saturating_sub(details.cache_write_tokens),
+        input: uncached(
+            usage.input_tokens,
+            details.cached_tokens,
+            details.cache_write_tokens,
+        ),
         cache_read: details.cached_tokens,
         cache_write_5m: details.cache_write_tokens,
-        output: usage.output_tokens.saturating_sub(reasoning),
+        output,
         reasoning,
         ..Usage::default()
     }

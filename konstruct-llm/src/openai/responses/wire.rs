@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use super::super::wire::{Arguments, Content, Name, Schema, count, nullable};
+use super::super::wire::{Arguments, Content, Name, Schema};
+use crate::lenient::{count, nullable, some_index};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Request<'a> {
@@ -111,11 +112,11 @@ pub(super) struct Reasoning {
 pub(super) struct Event<'a> {
     #[serde(borrow, default)]
     pub(super) r#type: Name<'a>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_index")]
     pub(super) output_index: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_index")]
     pub(super) content_index: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some_index")]
     pub(super) summary_index: Option<u32>,
     #[serde(borrow, default)]
     pub(super) delta: Option<&'a RawValue>,
@@ -195,6 +196,8 @@ pub(super) struct Usage {
     pub(super) input_tokens_details: InputDetails,
     #[serde(deserialize_with = "count")]
     pub(super) output_tokens: u64,
+    #[serde(deserialize_with = "count")]
+    pub(super) total_tokens: u64,
     #[serde(deserialize_with = "nullable")]
     pub(super) output_tokens_details: OutputDetails,
 }
