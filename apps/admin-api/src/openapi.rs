@@ -166,7 +166,7 @@ const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/documents/{document}",
         "getDocument",
-        "Returns a document with its text",
+        "Returns a document with its text, its passages and warnings about them",
     )
     .gives("200", schema::<DocumentText>),
     operation(

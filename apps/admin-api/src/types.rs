@@ -372,6 +372,46 @@ pub struct DocumentText {
     pub document: Document,
     /// The text of this version.
     pub text: String,
+    /// Its passages, as the employee finds and quotes them.
+    pub passages: Vec<DocumentPassage>,
+    /// What its owner should look at.
+    pub warnings: Vec<DocumentWarning>,
+}
+
+/// A passage of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DocumentPassage {
+    /// The name that answers cite: the document's title and the heading.
+    pub source: String,
+    /// The heading or question above it; empty if there is none.
+    pub heading: String,
+    /// The text.
+    pub text: String,
+}
+
+/// What the owner of a document should look at. Passages are counted from 0, pages from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum DocumentWarning {
+    /// Two passages have the same text.
+    Duplicate {
+        /// The first of them.
+        first: u32,
+        /// The other one.
+        second: u32,
+    },
+    /// Two passages have the same heading and different texts, which may contradict each other.
+    SameHeading {
+        /// The first of them.
+        first: u32,
+        /// The other one.
+        second: u32,
+    },
+    /// Pages of a PDF before the last one with text that have none. They may be scans.
+    PagesWithoutText {
+        /// Their numbers.
+        pages: Vec<u32>,
+    },
 }
 
 /// A conversation, without its content.

@@ -26,6 +26,16 @@ impl Chunk {
     pub fn title(&self) -> &str {
         self.path.last().map_or("", String::as_str)
     }
+
+    /// Returns the name that an answer cites: the document's title and the heading.
+    pub fn source(&self, document: &str) -> String {
+        let title = self.title();
+        if title.is_empty() || title == document {
+            document.to_owned()
+        } else {
+            format!("{document} › {title}")
+        }
+    }
 }
 
 /// Splits a document into chunks. A document with any text has at least one. For formats that are not text, pass what

@@ -51,12 +51,7 @@ struct Passage {
 
 impl Passage {
     fn of(document: &str, chunk: Chunk) -> Self {
-        let title = chunk.title().to_owned();
-        let name = if title.is_empty() || title == document {
-            document.to_owned()
-        } else {
-            format!("{document} › {title}")
-        };
+        let (title, name) = (chunk.title().to_owned(), chunk.source(document));
         let heading = [document]
             .into_iter()
             .chain(chunk.path.iter().map(String::as_str))

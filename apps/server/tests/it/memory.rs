@@ -154,6 +154,10 @@ async fn every_document_format_is_accepted_and_analysed_in_the_employees_languag
             .await
             .unwrap();
         assert_eq!((kept.format, kept.version), (format, 1));
+        let read = admin.document(BUSINESS_TENANT, kept.id).await.unwrap();
+        let source = &read.passages[0].source;
+        assert!(source.starts_with(&kept.title), "{source}");
+        assert_eq!(read.warnings, []);
     }
     let broken = NewDocument {
         content: Some("bm90IGEgUERG".into()),

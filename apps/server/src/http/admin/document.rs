@@ -15,6 +15,7 @@ use konstruct_core::{DocumentFormat, Error, NewDocument};
 use super::{
     Input, Problem,
     input::{InTenant, Paging, id, page},
+    preview::preview,
 };
 use crate::App;
 
@@ -110,9 +111,12 @@ async fn read(
         .document(tenant, id(&document, "document")?, None)
         .await?;
     let (document, text) = found.ok_or_else(|| Error::not_found("document"))?;
+    let (passages, warnings) = preview(&document, &text);
     Ok(Json(DocumentText {
         document: shown(document),
         text,
+        passages,
+        warnings,
     }))
 }
 

@@ -8,6 +8,7 @@ mod holder;
 mod input;
 mod memory;
 mod model;
+mod preview;
 mod question;
 mod tenant;
 
