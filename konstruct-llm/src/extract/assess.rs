@@ -76,41 +76,72 @@ impl Weights {
     }
 }
 
-/// Judges a question. `embedder` compares meanings; without one, only words are compared.
-pub(super) async fn assess(
-    question: &str,
-    passages: &[Passage],
+/// Judges questions about the same passages. Each text is embedded once.
+pub(super) struct Judge<'a> {
     language: Language,
-    embedder: Option<(&dyn Embedder, &EmbedContext)>,
-) -> Result<Assessment> {
-    let mut asked: Vec<Word> = Vec::new();
-    for word in question_words(language, question) {
-        if asked.iter().all(|known| known.terms != word.terms) {
-            asked.push(word);
+    read: Vec<Read<'a>>,
+    embedder: Option<(&'a dyn Embedder, EmbedContext)>,
+    meanings: Meanings,
+}
+
+impl<'a> Judge<'a> {
+    /// `language` is that of most passages. `embedder` compares meanings; without one, only words are compared.
+    pub(super) fn new(
+        passages: &'a [Passage],
+        language: Language,
+        embedder: Option<(&'a dyn Embedder, EmbedContext)>,
+    ) -> Self {
+        let read = passages.iter().enumerate();
+        Self {
+            language,
+            read: read.map(|(at, it)| Read::new(language, at, it)).collect(),
+            embedder,
+            meanings: Meanings::default(),
         }
     }
-    let read = passages.iter().enumerate();
-    let mut read: Vec<Read<'_>> = read.map(|(at, it)| Read::new(language, at, it)).collect();
-    // A business with documents in several languages says the same in each of them.
-    let spoken = question_language(question, language);
-    if read.iter().filter(|of| of.language == spoken).count() >= ENOUGH {
-        read.retain(|of| of.language == spoken);
-    }
-    let meanings = match embedder {
-        Some((embedder, context)) => {
-            Meanings::of(embedder, context, question, &asked, &read).await?
+
+    /// Judges a question.
+    pub(super) async fn assess(&mut self, question: &str) -> Result<Assessment> {
+        let mut asked: Vec<Word> = Vec::new();
+        for word in question_words(self.language, question) {
+            if asked.iter().all(|known| known.terms != word.terms) {
+                asked.push(word);
+            }
         }
-        None => Meanings::default(),
-    };
-    let rarity: Vec<f32> = asked.iter().map(|word| rarity(word, &read)).collect();
+        let mut read: Vec<&Read<'_>> = self.read.iter().collect();
+        // A business with documents in several languages says the same in each of them.
+        let spoken = question_language(question, self.language);
+        if read.iter().filter(|of| of.language == spoken).count() >= ENOUGH {
+            read.retain(|of| of.language == spoken);
+        }
+        if let Some((embedder, context)) = &self.embedder {
+            let meanings = &mut self.meanings;
+            meanings
+                .learn(*embedder, context, question, &asked, &read)
+                .await?;
+        }
+        let embedded = self.embedder.is_some();
+        Ok(judged(question, &asked, &read, &self.meanings, embedded))
+    }
+}
+
+/// Judges a question from the words and vectors of it and of the passages. `embedded` is whether there are vectors.
+fn judged(
+    question: &str,
+    asked: &[Word],
+    read: &[&Read<'_>],
+    meanings: &Meanings,
+    embedded: bool,
+) -> Assessment {
+    let rarity: Vec<f32> = asked.iter().map(|word| rarity(word, read)).collect();
     let all: f32 = rarity.iter().sum::<f32>().max(f32::EPSILON);
     let share = |matches: &[f32]| -> f32 {
         let covered = matches.iter().zip(&rarity);
         covered.map(|(share, rarity)| share * rarity).sum::<f32>() / all
     };
     let mut known = vec![0.0f32; asked.len()];
-    let mut candidates = Vec::with_capacity(passages.len());
-    for of in &read {
+    let mut candidates = Vec::with_capacity(read.len());
+    for of in read {
         let matches: Vec<f32> = asked
             .iter()
             .map(|word| {
@@ -126,11 +157,12 @@ pub(super) async fn assess(
         let sentence = sentence.map(|it| meanings.cosine(question, it));
         let sentence = sentence.fold(0.0, f32::max);
         let covered = share(&matches);
-        let heading = of.heading.iter().map(|word| meanings.best(word, &asked));
+        let heading = of.heading.iter().map(|word| meanings.best(word, asked));
         let heading = heading.sum::<f32>() / of.heading.len().max(1) as f32;
-        let rank = match embedder {
-            Some(_) => RANK[0] * whole + RANK[1] * sentence + RANK[2] * covered + RANK[3] * heading,
-            None => RANK_WORDS * (covered + 0.3 * heading),
+        let rank = if embedded {
+            RANK[0] * whole + RANK[1] * sentence + RANK[2] * covered + RANK[3] * heading
+        } else {
+            RANK_WORDS * (covered + 0.3 * heading)
         };
         candidates.push(Candidate {
             passage: of.passage,
@@ -150,14 +182,15 @@ pub(super) async fn assess(
         inside: f32::NEG_INFINITY,
     };
     if let Some(features) = features(&assessment) {
-        let (answered, inside) = match embedder {
-            Some(_) => (&ANSWERED, &INSIDE),
-            None => (&ANSWERED_WORDS, &INSIDE_WORDS),
+        let (answered, inside) = if embedded {
+            (&ANSWERED, &INSIDE)
+        } else {
+            (&ANSWERED_WORDS, &INSIDE_WORDS)
         };
         assessment.answered = answered.apply(features);
         assessment.inside = inside.apply(features);
     }
-    Ok(assessment)
+    assessment
 }
 
 /// Returns what the regressions know of a question; `None` if it has no words or there is no passage.
@@ -213,7 +246,7 @@ fn same(a: &Word, b: &Word) -> bool {
 }
 
 /// Returns how much a word says about the passage that is meant: inverse document frequency, as in Lucene.
-fn rarity(word: &Word, passages: &[Read<'_>]) -> f32 {
+fn rarity(word: &Word, passages: &[&Read<'_>]) -> f32 {
     /// Of a few passages none has rare words only.
     const FEWEST: usize = 16;
     let having = passages.iter().filter(|of| of.contains(word)).count() as f32;
@@ -226,13 +259,15 @@ fn rarity(word: &Word, passages: &[Read<'_>]) -> f32 {
 struct Meanings(HashMap<String, Vec<f32>>);
 
 impl Meanings {
-    async fn of(
+    /// Embeds the texts that are not known yet.
+    async fn learn(
+        &mut self,
         embedder: &dyn Embedder,
         context: &EmbedContext,
         question: &str,
         asked: &[Word],
-        passages: &[Read<'_>],
-    ) -> Result<Self> {
+        passages: &[&Read<'_>],
+    ) -> Result<()> {
         let mut texts: Vec<&str> = vec![question];
         texts.extend(asked.iter().map(|word| &*word.text));
         for of in passages {
@@ -243,9 +278,14 @@ impl Meanings {
         }
         texts.sort_unstable();
         texts.dedup();
+        texts.retain(|text| !self.0.contains_key(*text));
+        if texts.is_empty() {
+            return Ok(());
+        }
         let vectors = embedder.embed(context, &texts).await?;
         let owned = texts.into_iter().map(str::to_owned);
-        Ok(Self(owned.zip(vectors).collect()))
+        self.0.extend(owned.zip(vectors));
+        Ok(())
     }
 
     fn cosine(&self, a: &str, b: &str) -> f32 {

@@ -19,7 +19,7 @@ use konstruct_core::{
 use serde_json::json;
 
 use super::{
-    assess::{Assessment, assess},
+    assess::{Assessment, Judge},
     phrases::{everywhere, phrase, source},
     quote::quote,
     talk::{self, Talk},
@@ -102,14 +102,25 @@ impl Extract {
         passages: &[Passage],
         call: &CallContext,
     ) -> Result<Assessment> {
-        let context = EmbedContext::new(call.tenant, EmbedKind::Query, &*call.idempotency_key);
-        let embedder = self.embedder.as_deref().map(|it| (it, &context));
-        assess(question, passages, language_of_passages(passages), embedder).await
+        let language = language_of_passages(passages);
+        self.judge(passages, language, call).assess(question).await
+    }
+
+    fn judge<'a>(
+        &'a self,
+        passages: &'a [Passage],
+        language: Language,
+        call: &CallContext,
+    ) -> Judge<'a> {
+        let context = || EmbedContext::new(call.tenant, EmbedKind::Query, &*call.idempotency_key);
+        let embedder = self.embedder.as_deref().map(|it| (it, context()));
+        Judge::new(passages, language, embedder)
     }
 
     async fn answer(&self, request: &ModelRequest, call: &CallContext) -> Result<Answer> {
         let (asked, before) = last_words(&request.messages);
-        let language = language_of_person(request, &asked);
+        let documents = language_of_passages(&request.passages);
+        let language = language_of_person(request, &asked, documents);
         if let Some(id) = request.messages.last().and_then(tool_reply) {
             return Ok(Answer::say(phrase(language, id)));
         }
@@ -120,13 +131,14 @@ impl Extract {
         if let Some(passage) = chosen(&asked, &request.passages) {
             return Ok(Answer::say(quoted(passage, &asked, language)));
         }
-        let whole = self.assess(&asked, &request.passages, call).await?;
-        if let Some(parts) = self.answer_parts(request, &asked, call).await? {
+        let mut judge = self.judge(&request.passages, documents, call);
+        if let Some(parts) = answer_parts(&mut judge, &asked).await? {
             let parts = parts
                 .iter()
                 .map(|(question, passage)| quoted(&request.passages[*passage], question, language));
             return Ok(Answer::say(parts.collect::<Vec<_>>().join("\n\n")));
         }
+        let whole = judge.assess(&asked).await?;
         if whole.answered >= 0.0
             && let Some(best) = whole.candidates.first()
         {
@@ -142,34 +154,6 @@ impl Extract {
             phrase(language, "unknown"),
             phrase(language, rest)
         )))
-    }
-
-    /// Answers a message of several questions if each has an answer. Returns each question with its passage.
-    async fn answer_parts(
-        &self,
-        request: &ModelRequest,
-        asked: &str,
-        call: &CallContext,
-    ) -> Result<Option<Vec<(String, usize)>>> {
-        let parts = parts(asked);
-        let mut answers: Vec<(String, usize)> = Vec::new();
-        if parts.len() < 2 {
-            return Ok(None);
-        }
-        for part in parts {
-            let assessment = self.assess(part, &request.passages, call).await?;
-            match assessment.candidates.first() {
-                Some(best) if assessment.answered >= 0.0 => {
-                    if answers.iter().all(|(_, known)| *known != best.passage) {
-                        answers.push((part.to_owned(), best.passage));
-                    }
-                }
-                // A part such as "hello" or "I am new here" asks nothing.
-                _ if assessment.words < 2 => {}
-                _ => return Ok(None),
-            }
-        }
-        Ok((answers.len() > 1).then_some(answers))
     }
 }
 
@@ -244,6 +228,29 @@ impl Answer {
     }
 }
 
+/// Answers a message of several questions if each has an answer. Returns each question with its passage.
+async fn answer_parts(judge: &mut Judge<'_>, asked: &str) -> Result<Option<Vec<(String, usize)>>> {
+    let parts = parts(asked);
+    let mut answers: Vec<(String, usize)> = Vec::new();
+    if parts.len() < 2 {
+        return Ok(None);
+    }
+    for part in parts {
+        let assessment = judge.assess(part).await?;
+        match assessment.candidates.first() {
+            Some(best) if assessment.answered >= 0.0 => {
+                if answers.iter().all(|(_, known)| *known != best.passage) {
+                    answers.push((part.to_owned(), best.passage));
+                }
+            }
+            // A part such as "hello" or "I am new here" asks nothing.
+            _ if assessment.words < 2 => {}
+            _ => return Ok(None),
+        }
+    }
+    Ok((answers.len() > 1).then_some(answers))
+}
+
 fn answer_talk(
     talk: Talk,
     language: Language,
@@ -268,8 +275,7 @@ fn answer_talk(
 
 /// Returns the language in which a person writes. In a short message it is the one of their messages before, else that of the
 /// documents.
-fn language_of_person(request: &ModelRequest, asked: &str) -> Language {
-    let documents = language_of_passages(&request.passages);
+fn language_of_person(request: &ModelRequest, asked: &str, documents: Language) -> Language {
     let person = request.messages.iter();
     let person = person.filter(|message| message.role == Role::User);
     let all: Vec<String> = person.rev().take(3).map(text_of).collect();

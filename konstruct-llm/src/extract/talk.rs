@@ -33,8 +33,8 @@ static LISTS: LazyLock<Vec<Lists>> = LazyLock::new(|| {
         (Talk::Thanks, "words-thanks"),
     ];
     let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
-    phrases::everywhere("words-yes")
-        .map(|(language, _)| Lists {
+    phrases::languages()
+        .map(|language| Lists {
             language,
             lists: kinds
                 .map(|(talk, id)| (talk, words(phrases::phrase(language, id))))

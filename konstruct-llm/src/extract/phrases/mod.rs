@@ -44,9 +44,12 @@ pub(super) fn source(language: Language, source: &str) -> String {
 
 /// Returns a phrase in every language.
 pub(super) fn everywhere(id: &str) -> impl Iterator<Item = (Language, String)> {
-    BUNDLES
-        .iter()
-        .map(move |(language, _)| (*language, phrase(*language, id)))
+    languages().map(move |language| (language, phrase(language, id)))
+}
+
+/// Returns the languages of the phrases.
+pub(super) fn languages() -> impl Iterator<Item = Language> {
+    BUNDLES.iter().map(|(language, _)| *language)
 }
 
 fn format(language: Language, id: &str, arguments: Option<&FluentArgs<'_>>) -> String {
