@@ -65,26 +65,29 @@ fn answers((values, blocks): (&Value, &[Value]), pressed: &Value) -> Vec<String>
     lines
 }
 
+/// Where an element has its one value.
+pub(super) const ONE: &[&str] = &[
+    "value",
+    "selected_option.value",
+    "selected_user",
+    "selected_channel",
+    "selected_conversation",
+    "selected_date",
+    "selected_time",
+    "selected_date_time",
+];
+/// Where an element has its selected values.
+pub(super) const SEVERAL: &[&str] = &[
+    "selected_options",
+    "selected_users",
+    "selected_channels",
+    "selected_conversations",
+];
+
 /// Returns the answer in an element: a text, or the title of each selected option.
 fn answer(element: &Value) -> Option<String> {
-    const ONE: &[&str] = &[
-        "value",
-        "selected_option.text.text",
-        "selected_option.value",
-        "selected_user",
-        "selected_channel",
-        "selected_conversation",
-        "selected_date",
-        "selected_time",
-        "selected_date_time",
-    ];
-    const SEVERAL: &[&str] = &[
-        "selected_options",
-        "selected_users",
-        "selected_channels",
-        "selected_conversations",
-    ];
-    if let Some(one) = element.first(ONE) {
+    let shown = element.first(&["value", "selected_option.text.text"]);
+    if let Some(one) = shown.or_else(|| element.first(ONE)) {
         return Some(one);
     }
     if element.at("rich_text_value").is_object() {

@@ -243,27 +243,11 @@ fn name(payload: &Value, action: &Value) -> String {
 /// Returns the selected value: one value, several separated by commas, or a form's state as JSON. A payload without actions is
 /// itself the action.
 fn value(action: &Value) -> String {
-    const ONE: &[&str] = &[
-        "value",
-        "selected_option.value",
-        "selected_user",
-        "selected_channel",
-        "selected_conversation",
-        "selected_date",
-        "selected_time",
-        "selected_date_time",
-    ];
-    const SEVERAL: &[&str] = &[
-        "selected_options",
-        "selected_users",
-        "selected_channels",
-        "selected_conversations",
-    ];
     const FORMS: &[&str] = &["view.state.values", "submission", "rich_text_value"];
-    if let Some(value) = action.first(ONE) {
+    if let Some(value) = action.first(form::ONE) {
         return value;
     }
-    for path in SEVERAL {
+    for path in form::SEVERAL {
         let chosen = action.items(path).iter();
         let chosen: Vec<_> = chosen
             .filter_map(|choice| choice.text("value").or_else(|| scalar(choice)))
