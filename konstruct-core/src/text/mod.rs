@@ -44,9 +44,8 @@ fn algorithm(language: Language) -> Algorithm {
 /// ```
 pub fn terms(language: Language, text: &str) -> Vec<String> {
     let analyzer = Analyzer::new(language);
-    let words = words(text).into_iter();
-    words
-        .flat_map(|word| split_apostrophe(language, word))
+    analyzer
+        .words(text)
         .filter_map(|word| analyzer.term(&word))
         .collect()
 }
@@ -64,9 +63,8 @@ pub struct Word {
 /// Splits a text into the words from which [`terms`] makes its terms.
 pub fn words_of(language: Language, text: &str) -> Vec<Word> {
     let analyzer = Analyzer::new(language);
-    let words = words(text).into_iter();
-    words
-        .flat_map(|word| split_apostrophe(language, word))
+    analyzer
+        .words(text)
         .filter_map(|text| {
             let terms = vec![analyzer.term(&text)?];
             Some(Word { text, terms })
@@ -80,9 +78,8 @@ pub fn question_words(usual: Language, question: &str) -> Vec<Word> {
     let spoken = Analyzer::new(question_language(question, usual));
     let probable = Analyzer::new(probable_language(question).unwrap_or(usual));
     let usual = Analyzer::new(usual);
-    let words = words(question).into_iter();
-    words
-        .flat_map(|word| split_apostrophe(spoken.language, word))
+    spoken
+        .words(question)
         .filter(|word| spoken.term(word).is_some())
         .map(|text| {
             let terms = [&probable, &usual].map(|it| it.term(&text));
@@ -105,6 +102,13 @@ impl Analyzer {
             language,
             stemmer: Stemmer::create(algorithm(language)),
         }
+    }
+
+    /// Splits a text into lower-case words, including stop words.
+    fn words(&self, text: &str) -> impl Iterator<Item = String> + use<> {
+        let language = self.language;
+        let words = words(text).into_iter();
+        words.flat_map(move |word| split_apostrophe(language, word))
     }
 
     /// Returns the term of a word; `None` for a stop word.
