@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc, time::Durati
 use clap::Parser;
 use konstruct_benches::Failed;
 use konstruct_core::{
-    Audience, DocumentFormat, MemoryStore, NewDocument, Recall, TenantId,
+    Audience, DocumentFormat, LlmBackend as _, MemoryStore, NewDocument, Recall, TenantId,
     llm::{CallContext, LlmBackendExt as _, ModelMessage, ModelRequest, Passage, Role},
     memory::{KnowledgeStore as _, Scope},
 };
@@ -100,7 +100,7 @@ async fn main() -> Result<(), Failed> {
         let test = TEST.contains(&&*shop.business);
         for (headings, question) in &shop.questions {
             all += 1;
-            let passages = recall(&store, tenant, question).await?;
+            let passages = recall(&store, tenant, question, backend.describe().passages).await?;
             if arguments.features {
                 let call = CallContext::new(tenant, "1", Duration::from_secs(5));
                 let assessment = backend.assess(question, &passages, &call).await?;
@@ -173,8 +173,13 @@ fn shops(arguments: &Arguments) -> Result<Vec<Shop>, Failed> {
     Ok(shops)
 }
 
-async fn recall(store: &Redb, tenant: TenantId, question: &str) -> Result<Vec<Passage>, Failed> {
-    let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(16);
+async fn recall(
+    store: &Redb,
+    tenant: TenantId,
+    question: &str,
+    limit: usize,
+) -> Result<Vec<Passage>, Failed> {
+    let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(limit);
     let hits = store.recall(tenant, query).await?.into_iter();
     let passages = hits.map(|hit| Passage {
         source: hit.name,
