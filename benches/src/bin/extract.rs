@@ -6,7 +6,13 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
-use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Parser;
 use konstruct_benches::Failed;
@@ -86,45 +92,12 @@ struct Shop {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
-    let embedder = Arc::new(StaticEmbedder::new());
-    let store = Redb::builder().embedder(embedder.clone()).in_memory()?;
-    let backend = Extract::new().with_embedder(embedder);
-    let mut all = 0;
-    // By half and language.
-    let mut counts: BTreeMap<(bool, String), Counts> = BTreeMap::new();
-    for shop in shops(&arguments)? {
-        let tenant = TenantId::new();
-        let document = NewDocument::new("FAQ", DocumentFormat::Markdown, &*shop.document);
-        store.put_document(tenant, document).await?;
-        store.catch_up(tenant).await?;
-        let test = TEST.contains(&&*shop.business);
-        for (headings, question) in &shop.questions {
-            all += 1;
-            let passages = recall(&store, tenant, question, backend.describe().passages).await?;
-            if arguments.features {
-                let call = CallContext::new(tenant, "1", Duration::from_secs(5));
-                let assessment = backend.assess(question, &passages, &call).await?;
-                print_features(&shop, headings, question, &passages, &assessment);
-                continue;
-            }
-            let (text, offered) = ask(&backend, tenant, question, passages).await?;
-            let result = judge(headings, &text, &offered);
-            counts
-                .entry((test, shop.language.clone()))
-                .or_default()
-                .add(result);
-            if arguments.verbose && result.right + result.outside - result.outside_wrong == 0 {
-                let half = if test { "test" } else { "development" };
-                println!(
-                    "{half}\t{}\t{headings:?}\t{question}\t{offered:?}\t{text:?}",
-                    shop.business
-                );
-            }
-        }
-    }
+    let shops = shops(&arguments.folder)?;
     if arguments.features {
-        return Ok(());
+        return print_all_features(&shops).await;
     }
+    let questions: usize = shops.iter().map(|shop| shop.questions.len()).sum();
+    let counts = measure(&shops, arguments.verbose).await?;
     for (half, name) in [(false, "development"), (true, "test")] {
         println!("{name}:");
         let mut sum = Counts::default();
@@ -134,22 +107,104 @@ async fn main() -> Result<(), Failed> {
         }
         println!("  all: {sum}");
         if half {
-            println!("questions={all} {sum}");
+            println!("questions={questions} {sum}");
         }
     }
     Ok(())
 }
 
-fn shops(arguments: &Arguments) -> Result<Vec<Shop>, Failed> {
+/// The backend, and a store for its documents.
+struct Setup {
+    store: Redb,
+    backend: Extract,
+}
+
+impl Setup {
+    fn new() -> Result<Self, Failed> {
+        let embedder = Arc::new(StaticEmbedder::new());
+        Ok(Self {
+            store: Redb::builder().embedder(embedder.clone()).in_memory()?,
+            backend: Extract::new().with_embedder(embedder),
+        })
+    }
+
+    /// Stores a business's document for a tenant of its own.
+    async fn open(&self, shop: &Shop) -> Result<TenantId, Failed> {
+        let tenant = TenantId::new();
+        let document = NewDocument::new("FAQ", DocumentFormat::Markdown, &*shop.document);
+        self.store.put_document(tenant, document).await?;
+        self.store.catch_up(tenant).await?;
+        Ok(tenant)
+    }
+
+    async fn recall(&self, tenant: TenantId, question: &str) -> Result<Vec<Passage>, Failed> {
+        let limit = self.backend.describe().passages;
+        let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(limit);
+        let hits = self.store.recall(tenant, query).await?.into_iter();
+        let passages = hits.map(|hit| Passage {
+            source: hit.name,
+            title: hit.title,
+            text: hit.text,
+            confidence: hit.coverage,
+        });
+        Ok(passages.collect())
+    }
+}
+
+/// Asks all questions. Returns the counts by half and language.
+async fn measure(
+    shops: &[Shop],
+    verbose: bool,
+) -> Result<BTreeMap<(bool, String), Counts>, Failed> {
+    let setup = Setup::new()?;
+    let mut counts: BTreeMap<(bool, String), Counts> = BTreeMap::new();
+    for shop in shops {
+        let tenant = setup.open(shop).await?;
+        let test = TEST.contains(&&*shop.business);
+        for (headings, question) in &shop.questions {
+            let passages = setup.recall(tenant, question).await?;
+            let (text, offered) = ask(&setup.backend, tenant, question, passages).await?;
+            let result = judge(headings, &text, &offered);
+            counts
+                .entry((test, shop.language.clone()))
+                .or_default()
+                .add(result);
+            if verbose && result.right + result.outside - result.outside_wrong == 0 {
+                let half = if test { "test" } else { "development" };
+                println!(
+                    "{half}\t{}\t{headings:?}\t{question}\t{offered:?}\t{text:?}",
+                    shop.business
+                );
+            }
+        }
+    }
+    Ok(counts)
+}
+
+async fn print_all_features(shops: &[Shop]) -> Result<(), Failed> {
+    let setup = Setup::new()?;
+    for shop in shops {
+        let tenant = setup.open(shop).await?;
+        for (headings, question) in &shop.questions {
+            let passages = setup.recall(tenant, question).await?;
+            let call = CallContext::new(tenant, "1", Duration::from_secs(5));
+            let assessment = setup.backend.assess(question, &passages, &call).await?;
+            print_features(shop, headings, question, &passages, &assessment);
+        }
+    }
+    Ok(())
+}
+
+fn shops(folder: &Path) -> Result<Vec<Shop>, Failed> {
     let mut shops = Vec::new();
-    for business in fs::read_dir(&arguments.folder)? {
+    for business in fs::read_dir(folder)? {
         let business = business?.path();
         for file in fs::read_dir(&business)? {
             let file = file?.path();
             if file.extension().is_none_or(|it| it != "tsv") {
                 continue;
             }
-            let name = |path: &std::path::Path| -> String {
+            let name = |path: &Path| -> String {
                 path.file_stem()
                     .unwrap_or_default()
                     .to_string_lossy()
@@ -171,23 +226,6 @@ fn shops(arguments: &Arguments) -> Result<Vec<Shop>, Failed> {
     }
     shops.sort_by(|a, b| (&a.business, &a.language).cmp(&(&b.business, &b.language)));
     Ok(shops)
-}
-
-async fn recall(
-    store: &Redb,
-    tenant: TenantId,
-    question: &str,
-    limit: usize,
-) -> Result<Vec<Passage>, Failed> {
-    let query = Recall::new(question, Audience::Tenant, Scope::KNOWLEDGE).with_limit(limit);
-    let hits = store.recall(tenant, query).await?.into_iter();
-    let passages = hits.map(|hit| Passage {
-        source: hit.name,
-        title: hit.title,
-        text: hit.text,
-        confidence: hit.coverage,
-    });
-    Ok(passages.collect())
 }
 
 /// Returns the text of the answer, and the headings that it offers.
@@ -253,7 +291,7 @@ fn print_features(
     passages: &[Passage],
     assessment: &Assessment,
 ) {
-    for candidate in &assessment.candidates {
+    for candidate in &assessment.matches.passages {
         let title = &passages[candidate.passage].title;
         println!(
             "{}\t{}\t{question}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
@@ -265,8 +303,57 @@ fn print_features(
             candidate.sentence,
             candidate.covered,
             candidate.heading,
-            assessment.known,
-            assessment.words
+            assessment.matches.known,
+            assessment.matches.words
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sum(shops: &[Shop]) -> Counts {
+        let mut sum = Counts::default();
+        for of in measure(shops, false).await.unwrap().into_values() {
+            sum.add(of);
+        }
+        sum
+    }
+
+    /// The limits have some room, so that a change that loses answers is noticed.
+    #[tokio::test]
+    async fn answers_stay_as_good_as_they_were() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/phone");
+        let mut shops = shops(Path::new(folder)).unwrap();
+        shops.retain(|it| ["repair", "salon"].contains(&&*it.business));
+        let sum = sum(&shops).await;
+        assert_eq!((sum.inside, sum.outside), (126, 42));
+        assert!(sum.right >= 29 && sum.helped >= 86, "{sum}");
+        assert!(sum.wrong <= 6 && sum.outside_wrong <= 3, "{sum}");
+        assert!(sum.outside_offered <= 15, "{sum}");
+    }
+
+    /// Without stop words and stems, chance matches count more.
+    #[tokio::test]
+    async fn a_language_that_it_was_not_fitted_for_gets_no_wrong_answer() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/languages");
+        let mut shops = Vec::new();
+        for language in ["ar", "ja", "pl", "ru", "th", "tr", "zh"] {
+            let rows = fs::read_to_string(format!("{folder}/{language}.tsv")).unwrap();
+            let rows = rows.lines().map(|row| row.split('\t').collect::<Vec<_>>());
+            let rows: Vec<Vec<&str>> = rows.collect();
+            let passage = |row: &Vec<&str>| format!("## {}\n\n{}\n\n", row[0], row[1]);
+            let question = |row: &Vec<&str>| (vec![row[0].to_owned()], row[2].to_owned());
+            shops.push(Shop {
+                business: "shop".into(),
+                language: language.into(),
+                document: rows.iter().map(passage).collect(),
+                questions: rows.iter().map(question).collect(),
+            });
+        }
+        let sum = sum(&shops).await;
+        assert_eq!((sum.inside, sum.wrong), (84, 0));
+        assert!(sum.helped >= 38, "{sum}");
     }
 }

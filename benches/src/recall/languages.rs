@@ -66,3 +66,23 @@ pub async fn languages(
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use konstruct_memory::{Redb, StaticEmbedder};
+
+    use super::*;
+
+    /// The limit has some room, so that a change that loses hits is noticed.
+    #[tokio::test]
+    async fn hits_stay_as_good_as_they_were() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/languages");
+        let embedder = Arc::new(StaticEmbedder::new());
+        let store = Redb::builder().embedder(embedder).in_memory().unwrap();
+        let rows = languages(Path::new(folder), &store).await.unwrap();
+        let right: usize = rows.iter().map(|row| row.right).sum();
+        assert!(right >= 55, "{right} of 168 questions");
+    }
+}

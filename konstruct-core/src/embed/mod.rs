@@ -64,6 +64,12 @@ pub trait Embedder: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Returns whether the embedder may be asked for the vectors of single words, because it runs in this process, costs nothing
+    /// and takes microseconds. Recall then also compares questions with documents word by word.
+    fn embeds_words(&self) -> bool {
+        false
+    }
+
     /// Embeds texts.
     ///
     /// # Errors
@@ -84,6 +90,10 @@ impl<E: Embedder + ?Sized> Embedder for Arc<E> {
 
     fn supports(&self, language: Language) -> bool {
         (**self).supports(language)
+    }
+
+    fn embeds_words(&self) -> bool {
+        (**self).embeds_words()
     }
 
     async fn embed(&self, context: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {

@@ -2,8 +2,11 @@
 //! language. Needs the feature `text`.
 
 mod language;
+mod matcher;
 mod segment;
+mod sentences;
 mod stop;
+mod typo;
 
 use std::borrow::Cow;
 
@@ -13,8 +16,12 @@ use unicode_normalization::{
     char::{decompose_canonical, is_combining_mark},
 };
 
-pub use self::language::{language_of, question_language};
 use self::{language::probable_language, stop::is_stop_word};
+pub use self::{
+    language::{language_of, question_language},
+    matcher::{Match, Matcher, Matches},
+    sentences::sentences,
+};
 use crate::memory::Language;
 
 fn algorithm(language: Language) -> Algorithm {

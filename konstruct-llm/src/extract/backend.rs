@@ -14,12 +14,12 @@ use konstruct_core::{
     memory::Language,
     money::{Price, Usage},
     outgoing::{Choice, Choices},
-    text::{language_of, question_language},
+    text::{Matcher, language_of, question_language},
 };
 use serde_json::json;
 
 use super::{
-    assess::{Assessment, Judge},
+    assess::Assessment,
     phrases::{everywhere, phrase, source},
     quote::quote,
     talk::{self, Talk},
@@ -114,7 +114,11 @@ impl Extract {
     ) -> Judge<'a> {
         let context = || EmbedContext::new(call.tenant, EmbedKind::Query, &*call.idempotency_key);
         let embedder = self.embedder.as_deref().map(|it| (it, context()));
-        Judge::new(passages, language, embedder)
+        let passages = passages.iter().map(|it| (&*it.title, &*it.text));
+        Judge {
+            embedded: embedder.is_some(),
+            matcher: Matcher::new(language, passages, embedder),
+        }
     }
 
     async fn answer(&self, request: &ModelRequest, call: &CallContext) -> Result<Answer> {
@@ -140,7 +144,7 @@ impl Extract {
         }
         let whole = judge.assess(&asked).await?;
         if whole.answered >= 0.0
-            && let Some(best) = whole.candidates.first()
+            && let Some(best) = whole.best()
         {
             let passage = &request.passages[best.passage];
             return Ok(Answer::say(quoted(passage, &asked, language)));
@@ -228,6 +232,19 @@ impl Answer {
     }
 }
 
+/// Judges questions about the same passages.
+struct Judge<'a> {
+    matcher: Matcher<'a>,
+    embedded: bool,
+}
+
+impl Judge<'_> {
+    async fn assess(&mut self, question: &str) -> Result<Assessment> {
+        let matches = self.matcher.compare(question).await?;
+        Ok(Assessment::of(matches, self.embedded))
+    }
+}
+
 /// Answers a message of several questions if each has an answer. Returns each question with its passage.
 async fn answer_parts(judge: &mut Judge<'_>, asked: &str) -> Result<Option<Vec<(String, usize)>>> {
     let parts = parts(asked);
@@ -237,14 +254,14 @@ async fn answer_parts(judge: &mut Judge<'_>, asked: &str) -> Result<Option<Vec<(
     }
     for part in parts {
         let assessment = judge.assess(part).await?;
-        match assessment.candidates.first() {
+        match assessment.best() {
             Some(best) if assessment.answered >= 0.0 => {
                 if answers.iter().all(|(_, known)| *known != best.passage) {
                     answers.push((part.to_owned(), best.passage));
                 }
             }
             // A part such as "hello" or "I am new here" asks nothing.
-            _ if assessment.words < 2 => {}
+            _ if assessment.matches.words < 2 => {}
             _ => return Ok(None),
         }
     }
@@ -302,8 +319,8 @@ fn offer(
     can_pass_on: bool,
 ) -> Answer {
     let mut options: Vec<Choice> = Vec::new();
-    for candidate in &assessment.candidates {
-        let title = passages[candidate.passage].title.trim();
+    for found in &assessment.matches.passages {
+        let title = passages[found.passage].title.trim();
         let (label, described) = label(title);
         if title.is_empty() || options.iter().any(|known| known.label == label) {
             continue;

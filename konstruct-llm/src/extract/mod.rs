@@ -10,7 +10,4 @@ mod phrases;
 mod quote;
 mod talk;
 
-pub use self::{
-    assess::{Assessment, Candidate},
-    backend::Extract,
-};
+pub use self::{assess::Assessment, backend::Extract};

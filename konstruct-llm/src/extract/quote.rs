@@ -1,6 +1,9 @@
 //! Selects the sentences of a passage that answer a question.
 
-use konstruct_core::{memory::Language, text::terms};
+use konstruct_core::{
+    memory::Language,
+    text::{sentences, terms},
+};
 
 /// The maximum length of a passage that is quoted whole.
 const SHORT: usize = 420;
@@ -47,25 +50,6 @@ fn score(language: Language, asked: &[String], sentence: &str) -> f32 {
     found as f32 / asked.len().max(1) as f32
 }
 
-/// Splits a text at line ends, and after `.`, `!` or `?` where a capital or a digit follows.
-pub(super) fn sentences(text: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for line in text.lines() {
-        let mut from = 0;
-        for (at, _) in line.match_indices(['.', '!', '?']) {
-            let rest = &line[at + 1..];
-            let begins = rest.strip_prefix(' ').and_then(|rest| rest.chars().next());
-            if begins.is_some_and(|c| c.is_uppercase() || c.is_ascii_digit()) {
-                found.push(line[from..=at].trim());
-                from = at + 1;
-            }
-        }
-        found.push(line[from..].trim());
-    }
-    found.retain(|sentence| !sentence.is_empty());
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,17 +62,5 @@ mod tests {
         let quoted = quote(Language::English, "What does a puncture cost?", &text);
         assert!(quoted.contains("A puncture costs 15 euros."), "{quoted}");
         assert!(quoted.len() < 300, "{quoted}");
-    }
-
-    #[test]
-    fn sentences_end_where_a_new_one_begins() {
-        assert_eq!(
-            sentences("Open 9.30 a.m. to 6 p.m. on weekdays. Closed on Sunday!\n- Parking: none"),
-            [
-                "Open 9.30 a.m. to 6 p.m. on weekdays.",
-                "Closed on Sunday!",
-                "- Parking: none"
-            ]
-        );
     }
 }

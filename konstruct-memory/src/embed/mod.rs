@@ -88,6 +88,10 @@ impl Embedder for StaticEmbedder {
         true
     }
 
+    fn embeds_words(&self) -> bool {
+        true
+    }
+
     async fn embed(&self, _: &EmbedContext, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         Ok(texts.iter().map(|text| self.embed_one(text)).collect())
     }

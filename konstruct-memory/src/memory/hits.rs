@@ -203,7 +203,7 @@ fn rounded(score: f64) -> f32 {
     score as f32
 }
 
-fn source(ranked: &Ranked) -> Source {
+pub(super) fn source(ranked: &Ranked) -> Source {
     let best = &ranked.best;
     match best.about.what {
         UnitKind::Knowledge => Source::Document {

@@ -31,6 +31,7 @@ mod messages;
 mod oracle;
 mod rank;
 mod recall;
+mod relevance;
 mod round_robin;
 mod settings;
 mod space;

@@ -100,7 +100,7 @@ fn context(candidate: &Candidate, beside: f32, now: Timestamp) -> f64 {
     if candidate.about.what == UnitKind::Knowledge {
         // A document rarely uses the words of the person who asks, so a few equal words say little.
         let uncovered = 1.0 - candidate.coverage.clamp(0.0, 1.0);
-        return f64::from(-uncovered * candidate.words.max(0.0));
+        return f64::from(-uncovered * candidate.words);
     }
     let person = if candidate.about.said_by == Some(SaidBy::Person) {
         PERSON * candidate.fused.max(0.0)

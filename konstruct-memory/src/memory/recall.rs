@@ -1,11 +1,16 @@
 //! Recall: what is searched, and the order of the hits.
 
-use konstruct_core::{Hit, Recall, Result, TenantId, memory::Language, text::question_words};
+use konstruct_core::{
+    Hit, Recall, Result, TenantId,
+    memory::{Language, Scope},
+    text::question_words,
+};
 
 use super::{
     backend::{MemoryBackend, Plan, Search, WordStem},
     hits::load,
     rank::{Ranked, rank},
+    relevance::rerank,
     settings::{Retries, settings},
     space, unit,
 };
@@ -55,10 +60,19 @@ pub(crate) async fn recall(
         limit: POOL.max(limit.saturating_mul(4)),
     });
     let found = backend.search_all(tenant, searches.collect()).await?;
-    let ranked = found
-        .into_iter()
-        .map(|candidates| rank(candidates, now).into_iter());
-    load_hits(backend, tenant, &query, ranked.collect()).await
+    let mut ranked = Vec::with_capacity(found.len());
+    for (candidates, (scope, limit)) in found.into_iter().zip(&query.scopes) {
+        let mut best = rank(candidates, now);
+        let embedder = backend.embedder().for_language(language);
+        if *scope == Scope::KNOWLEDGE
+            && let Some(embedder) = embedder.filter(|it| it.embeds_words())
+        {
+            let place = (tenant, language);
+            best = rerank(backend, place, embedder, (&query, *limit), best).await?;
+        }
+        ranked.push(best.into_iter());
+    }
+    load_hits(backend, tenant, &query, ranked).await
 }
 
 /// Returns the stems of a question.
