@@ -46,7 +46,7 @@
 //! | `redb/roles`, `accept`, `arrival`, `linked`, `log`, `append`, `delivery`, `head`, `budget`, `erase`, `export`, `import` | the store of turns |
 //! | `redb/recover` | recovery after a failed write |
 //! | `redb/index/` | the index, vectors in memory, the search, and the background lanes that index and embed |
-//! | `redb/rows` | rows of the application |
+//! | `rows`, `redb/rows`, `postgres/rows` | rows of the application |
 //! | `postgres/connect`, `migrate`, `tenant`, `vault` | checks at the start, the tables and their policies, the only access to a tenant's rows, the keys |
 //! | `postgres/roles`, `accept`, `queue`, `claim`, `append`, `read`, `budget`, `erase`, `export`, `import`, `prune`, `wake` | the store of turns |
 //! | `postgres/index/` | the index, and the search: postings and cosines by number, combined here |
@@ -109,6 +109,9 @@ mod compact;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod delivery;
 
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod rows;
+
 #[cfg(feature = "redb")]
 mod redb;
 
@@ -120,7 +123,9 @@ pub use self::embed::StaticEmbedder;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
-pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
+pub use self::redb::{FailedWrite, Redb, RedbBuilder};
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use self::rows::{Expect, RowChange, RowStore};
 pub use self::{
     chunk::{Chunk, chunks},
     extract::{Extracted, Warning, extract},

@@ -17,7 +17,7 @@ use super::{
     tenant::{Mode, TenantTx},
     time::time,
 };
-use crate::memory::backend::Plan;
+use crate::{memory::backend::Plan, rows::OPERATOR};
 
 /// The tables with rows of a conversation.
 macro_rules! of_conversation {
@@ -66,6 +66,7 @@ const TENANT: &[&str] = of_tenant![
     "vectors",
     "graphs",
     "moments",
+    "app_rows",
     "tenant_keys"
 ];
 
@@ -301,10 +302,12 @@ async fn all(tx: &mut TenantTx) -> Result<(u64, u64, u64)> {
             .map_err(stored)?
             .rows_affected();
     }
-    let mut tenants = 0;
-    for sql in TENANT {
+    let mut keys = 0;
+    // The operator keeps its rows and its key, the last two tables.
+    let kept = if tx.tenant() == OPERATOR { 2 } else { 0 };
+    for sql in &TENANT[..TENANT.len() - kept] {
         // The last one is the tenant's key.
-        tenants = sqlx::query(*sql)
+        keys = sqlx::query(*sql)
             .bind(tx.id())
             .execute(tx.db())
             .await
@@ -312,5 +315,6 @@ async fn all(tx: &mut TenantTx) -> Result<(u64, u64, u64)> {
             .rows_affected();
     }
     let [_, records, units, persons] = counts;
-    Ok((records, units, persons + tenants))
+    let keys = if kept > 0 { 0 } else { keys };
+    Ok((records, units, persons + keys))
 }

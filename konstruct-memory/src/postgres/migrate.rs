@@ -36,6 +36,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0003_graphs",
         sql: include_str!("migrations/0003_graphs.sql"),
     },
+    Migration {
+        name: "0004_rows",
+        sql: include_str!("migrations/0004_rows.sql"),
+    },
 ];
 
 /// Row-level security and privileges of everything, applied after each run.

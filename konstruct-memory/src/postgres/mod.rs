@@ -18,6 +18,7 @@ mod read;
 mod rewrap;
 mod rewrite;
 mod roles;
+mod rows;
 mod tenant;
 mod time;
 mod upgrade;

@@ -33,6 +33,7 @@ const REWRITE: &[&str] = &[
     "vacuum full konstruct.budgets",
     "vacuum full konstruct.reservations",
     "vacuum full konstruct.erased_persons",
+    "vacuum full konstruct.app_rows",
     "vacuum full konstruct.person_keys",
     "vacuum full konstruct.tenant_keys",
     "analyze",

@@ -17,11 +17,11 @@ use super::{
     },
     linked::unlink,
     log::Row,
-    rows::OPERATOR,
     slices::{self, Slices, Unfinished, Whose},
     snapshot::Rows,
     writer::Batch,
 };
+use crate::rows::OPERATOR;
 use crate::seal::KeyId;
 
 /// The erasure from the log, drafted into a batch. The erasure of a person or a tenant continues in [later batches](Slices).

@@ -38,6 +38,7 @@ use ::redb::{Database, backends::InMemoryBackend};
 use konstruct_core::{Clock, Embedder, Error, ErrorKind, Result, SystemClock};
 use tokio::sync::{Semaphore, watch};
 
+pub use self::recover::FailedWrite;
 use self::{
     erase::Erasure,
     index::{Follower, Tables},
@@ -50,10 +51,6 @@ use self::{
     snapshot::{Latest, Rows as _},
     vault::Keys,
     writer::{Batch, Writer},
-};
-pub use self::{
-    recover::FailedWrite,
-    rows::{Expect, RowChange},
 };
 use crate::{KeyRing, memory::MemoryEmbedder};
 

@@ -216,6 +216,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::RowStore as _;
 
     const WELL: u8 = 0;
     /// Nothing can be written.

@@ -1,7 +1,8 @@
-//! Rows of the application: a small table of documents by key for a tenant or the operator.
+//! Rows of the application.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use foldhash::HashMap;
 use konstruct_core::{Error, ErrorKind, Result, TenantId};
 
@@ -14,76 +15,11 @@ use super::{
     vault::Vault,
     writer::{Batch, Operation},
 };
+use crate::rows::{Expect, RowChange, RowStore, check_row, check_table, owner};
 
-/// A change to one row, with a precondition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowChange {
-    /// The tenant. `None` for the operator.
-    pub tenant: Option<TenantId>,
-    /// The table, 1 to 64 bytes.
-    pub table: String,
-    /// The key, 1 to 512 bytes. It is not sealed, so it must not contain a person's name or number.
-    pub key: String,
-    /// The expected current value.
-    pub expect: Expect,
-    /// The new value. `None` deletes the row.
-    pub value: Option<Vec<u8>>,
-}
-
-/// The precondition of a change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Expect {
-    /// Any value or none.
-    #[default]
-    Any,
-    /// No row.
-    Absent,
-    /// Exactly this value.
-    Exact(Vec<u8>),
-}
-
-/// Rows of the application. They are sealed like all data, and erased with their tenant.
-impl Redb {
-    /// Writes a row, and replaces an existing one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] for a table or key of the wrong length, and those of the store.
-    ///
-    /// ```
-    /// # use konstruct_core::TenantId;
-    /// # use konstruct_memory::Redb;
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let store = Redb::in_memory()?;
-    /// let tenant = TenantId::new();
-    /// store.put_row(Some(tenant), "profile", "main", b"Acme").await?;
-    /// assert_eq!(store.get_row(Some(tenant), "profile", "main").await?, Some(b"Acme".to_vec()));
-    /// assert_eq!(store.get_row(None, "profile", "main").await?, None);
-    /// # Ok::<(), konstruct_core::Error>(())
-    /// # }).unwrap();
-    /// ```
-    pub async fn put_row(
-        &self,
-        tenant: Option<TenantId>,
-        table: &str,
-        key: &str,
-        value: &[u8],
-    ) -> Result<()> {
-        let change = RowChange {
-            tenant,
-            table: table.into(),
-            key: key.into(),
-            expect: Expect::Any,
-            value: Some(value.into()),
-        };
-        self.write_rows(vec![change]).await.map(drop)
-    }
-
-    /// Reads a row.
-    ///
-    /// # Errors
-    /// As [`Redb::put_row`], and [`ErrorKind::Corrupt`] if it cannot be opened.
-    pub async fn get_row(
+#[async_trait]
+impl RowStore for Redb {
+    async fn get_row(
         &self,
         tenant: Option<TenantId>,
         table: &str,
@@ -104,27 +40,14 @@ impl Redb {
         Ok(Some(plain))
     }
 
-    /// Deletes a row. Returns whether it existed.
-    ///
-    /// # Errors
-    /// As [`Redb::put_row`].
-    pub async fn delete_row(
-        &self,
-        tenant: Option<TenantId>,
-        table: &str,
-        key: &str,
-    ) -> Result<bool> {
+    async fn delete_row(&self, tenant: Option<TenantId>, table: &str, key: &str) -> Result<bool> {
         let delete = Delete {
             key: row_key(tenant, table, key)?,
         };
         self.inner.writer()?.submit(delete).await
     }
 
-    /// Lists the rows of a table in key order, after the given key.
-    ///
-    /// # Errors
-    /// As [`Redb::get_row`].
-    pub async fn rows(
+    async fn rows(
         &self,
         tenant: Option<TenantId>,
         table: &str,
@@ -156,28 +79,7 @@ impl Redb {
         .await
     }
 
-    /// Changes several rows, or none if a row is not as expected. Returns whether they were changed.
-    ///
-    /// # Errors
-    /// As [`Redb::put_row`]; nothing is written then.
-    ///
-    /// ```
-    /// # use konstruct_memory::{Expect, Redb, RowChange};
-    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let store = Redb::in_memory()?;
-    /// let claim = RowChange {
-    ///     tenant: None,
-    ///     table: "accounts".into(),
-    ///     key: "T1".into(),
-    ///     expect: Expect::Absent,
-    ///     value: Some(b"ten_1".to_vec()),
-    /// };
-    /// assert!(store.write_rows(vec![claim.clone()]).await?);
-    /// assert!(!store.write_rows(vec![claim]).await?, "it is taken");
-    /// # Ok::<(), konstruct_core::Error>(())
-    /// # }).unwrap();
-    /// ```
-    pub async fn write_rows(&self, changes: Vec<RowChange>) -> Result<bool> {
+    async fn write_rows(&self, changes: Vec<RowChange>) -> Result<bool> {
         let keys = changes
             .iter()
             .map(|change| row_key(change.tenant, &change.table, &change.key))
@@ -363,29 +265,15 @@ fn closed() -> Error {
     Error::new(ErrorKind::Corrupt, "a row can no longer be opened")
 }
 
-/// The operator's rows are stored under nil, which is not a valid id.
-pub(super) const OPERATOR: TenantId = TenantId::from_bytes([0; 16]);
-
-fn owner(tenant: Option<TenantId>) -> TenantId {
-    tenant.unwrap_or(OPERATOR)
-}
-
 fn table_key(tenant: Option<TenantId>, table: &str) -> Result<Vec<u8>> {
-    if tenant == Some(OPERATOR) {
-        return Err(Error::invalid("tenant", "must not be nil"));
-    }
-    let len = u8::try_from(table.len())
-        .ok()
-        .filter(|len| (1..=64).contains(len))
-        .ok_or_else(|| Error::invalid("table", "must be 1 to 64 bytes"))?;
+    check_table(tenant, table)?;
     // The length separates a table's rows from those of a table whose name has its name as a prefix.
+    let len = table.len() as u8;
     Ok(keys::of(owner(tenant), &[&[len], table.as_bytes()]))
 }
 
 fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> {
-    if !(1..=512).contains(&key.len()) {
-        return Err(Error::invalid("key", "must be 1 to 512 bytes"));
-    }
+    check_row(tenant, table, key)?;
     let mut row = table_key(tenant, table)?;
     row.extend_from_slice(key.as_bytes());
     Ok(row)

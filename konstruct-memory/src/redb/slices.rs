@@ -22,10 +22,10 @@ use super::{
         TENANT_KEYS, Table, WORDS,
     },
     log::Row,
-    rows::OPERATOR,
     snapshot::Rows,
     writer::Batch,
 };
+use crate::rows::OPERATOR;
 use crate::seal::KeyId;
 
 /// The number of log rows read at a time.

@@ -1,5 +1,7 @@
 //! Helpers for the tests of both stores: a message, and the claim of a ready conversation.
 
+pub(crate) mod rows;
+
 use std::time::Duration;
 
 use konstruct_core::{

@@ -16,7 +16,7 @@ use konstruct_core::{
     message::{Actor, IdKind},
     store::{Accepted, Append, AppendOutcome, Archive as _, Claim, History as _, Mailbox as _},
 };
-use konstruct_memory::{KeyRing, Redb};
+use konstruct_memory::{KeyRing, Redb, RowStore as _};
 use redb::{ReadableDatabase as _, ReadableTable as _};
 
 use crate::{

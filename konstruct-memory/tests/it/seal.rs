@@ -7,7 +7,7 @@ use konstruct_core::{
     store::{Append, AppendOutcome, Claim, DeliveryKey, History as _, Mailbox as _},
     turn::{Cause, Entry, Event, Record, ReplyPart},
 };
-use konstruct_memory::{KeyRing, Redb};
+use konstruct_memory::{KeyRing, Redb, RowStore as _};
 
 use crate::common::{claimed, message};
 

@@ -46,6 +46,7 @@ fn template() -> String {
         include_str!("../../src/postgres/migrations/0001_journal.sql"),
         include_str!("../../src/postgres/migrations/0002_memory.sql"),
         include_str!("../../src/postgres/migrations/0003_graphs.sql"),
+        include_str!("../../src/postgres/migrations/0004_rows.sql"),
         include_str!("../../src/postgres/migrations/secure.sql"),
         include_str!("../../src/postgres/migrate.rs"),
     ] {

@@ -20,5 +20,6 @@ mod isolation;
 mod lanes;
 mod many;
 mod memory;
+mod rows;
 mod statements;
 mod store;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crate::RowStore as _;
 use ::redb::Database;
 use futures_util::{FutureExt as _, TryStreamExt as _};
 use konstruct_core::{
