@@ -13,7 +13,6 @@ use konstruct_core::{
     store::Store,
     turn::Driver,
 };
-use konstruct_memory::Redb;
 
 use crate::{
     config::Config,
@@ -24,7 +23,7 @@ use crate::{
     model::Models,
     secrets,
     simulator::{Sessions, Simulator},
-    store::open_store,
+    store::{StoreHealth, Stores},
     tasks::Health,
 };
 
@@ -34,12 +33,12 @@ use crate::{
 pub struct App {
     /// The configuration.
     pub config: Config,
-    /// The embedded store.
-    pub store: Redb,
-    /// The store, as the engine uses it.
+    /// Turns, as the engine stores them.
     pub journal: Arc<dyn Store>,
     /// Memory: recall and knowledge.
     pub memory: Arc<dyn MemoryStore>,
+    /// How the store is.
+    pub store: Arc<dyn StoreHealth>,
     /// Tenants, employees and connections.
     pub directory: ServerDirectory,
     /// Accepts webhooks.
@@ -76,28 +75,32 @@ impl App {
         let ChosenEmbedder { embedder, paid } = embedder::choose(&config, models.prices()).await?;
         // A model that only quotes cannot learn.
         let learns = models.shared().describe().provider != "extract";
-        let store = open_store(&config.data_dir, &config.master_key, embedder)?;
+        let stores = Stores::open(&config, embedder).await?;
+        let Stores {
+            rows,
+            journal,
+            memory,
+            health: store,
+        } = stores.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let journal: Arc<dyn Store> = Arc::new(store.clone());
-        let memory: Arc<dyn MemoryStore> = Arc::new(store.clone());
         let endpoints = Endpoints {
             slack: config.slack.api_url.clone(),
             graph: config.whatsapp.graph_api_url.clone(),
             graph_version: config.whatsapp.graph_api_version.clone(),
         };
-        let directory = ServerDirectory::new(store.clone(), endpoints, models)?;
+        let directory = ServerDirectory::new(&stores, endpoints, models)?;
         let shared: Arc<dyn konstruct_core::Directory> = Arc::new(directory.clone());
         if let Some(paid) = paid {
             paid.pay_from(&journal, &shared);
         }
         let (operator_token, token_is_new) =
-            secrets::ensure(&store, "operator_token", &config.operator_token).await?;
+            secrets::ensure(&*rows, "operator_token", &config.operator_token).await?;
         let (signing_secret, _) =
-            secrets::ensure(&store, "slack_signing", &config.slack.signing_secret).await?;
+            secrets::ensure(&*rows, "slack_signing", &config.slack.signing_secret).await?;
         let (app_secret, _) =
-            secrets::ensure(&store, "whatsapp_app", &config.whatsapp.app_secret).await?;
+            secrets::ensure(&*rows, "whatsapp_app", &config.whatsapp.app_secret).await?;
         let (verify_token, _) =
-            secrets::ensure(&store, "whatsapp_verify", &config.whatsapp.verify_token).await?;
+            secrets::ensure(&*rows, "whatsapp_verify", &config.whatsapp.verify_token).await?;
         let configured = ConfiguredConnection::read(&config)?;
         if !configured.is_empty() {
             demo::create(&directory, &*memory, demo::BUSINESS, "Acme Bikes").await?;
@@ -107,7 +110,7 @@ impl App {
         }
         let simulator = if config.without_demo().is_none() {
             demo::create(&directory, &*memory, demo::TENANT, "Acme Bikes (demo)").await?;
-            let (key, _) = secrets::ensure(&store, "demo_session", &Secret::new("")).await?;
+            let (key, _) = secrets::ensure(&*rows, "demo_session", &Secret::new("")).await?;
             let secure = config
                 .public_uri()
                 .is_some_and(|url| url.scheme_str() == Some("https"));

@@ -18,6 +18,8 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_LISTEN", &["listen"]),
     ("KONSTRUCT_METRICS_LISTEN", &["metrics_listen"]),
     ("KONSTRUCT_DATA_DIR", &["data_dir"]),
+    ("DATABASE_URL", &["database", "url"]),
+    ("DATABASE_OWNER_URL", &["database", "owner_url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
@@ -76,12 +78,12 @@ pub fn without_effect(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static
 /// Names that are part of the deployment contract but not supported in this version. The server refuses to start with them.
 const NOT_YET: &[(&str, &str)] = &[
     (
-        "DATABASE_URL",
-        "this version keeps its data in the embedded store only",
+        "DATABASE_WORKER_URL",
+        "this version has one role of process, which uses DATABASE_URL",
     ),
     (
         "REDIS_URL",
-        "this version runs as one process and needs no Redis",
+        "this version needs no Redis: PostgreSQL wakes the workers",
     ),
     (
         "SLACK_CLIENT_ID",
@@ -102,6 +104,8 @@ pub struct Config {
     pub metrics_listen: SocketAddr,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database, instead of the embedded store.
+    pub database: Database,
     /// The key ring that encrypts the store. Empty: the key ring in the data directory.
     pub master_key: Secret,
     /// The public URL of this server.
@@ -138,6 +142,19 @@ pub struct Config {
     pub anthropic: Provider,
     /// Ollama.
     pub ollama: Ollama,
+}
+
+/// The PostgreSQL database.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Database {
+    /// The URL of the server's login. Empty: the embedded store is used.
+    pub url: Secret,
+    /// The URL of the owner, which only `migrate` uses. Empty: `url`.
+    pub owner_url: Secret,
+    /// The most connections of this process.
+    pub connections: std::num::NonZeroU32,
 }
 
 /// Whether the public demo is served.
@@ -382,10 +399,7 @@ mod tests {
             "http://x"
         );
         assert_eq!(load("KONSTRUCT_DEMO", "false").unwrap().demo, Demo::Off);
-        for (name, value) in [
-            ("KONSTRUCT_DRAIN_SECS", "soon"),
-            ("DATABASE_URL", "postgres://x"),
-        ] {
+        for (name, value) in [("KONSTRUCT_DRAIN_SECS", "soon"), ("REDIS_URL", "redis://x")] {
             assert!(load(name, value).unwrap_err().message().contains(name));
         }
         assert!(load("KONSTRUCT_LISTEN", "nowhere").is_err());

@@ -1,4 +1,4 @@
-//! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp, on an embedded store.
+//! The multi-tenant Konstruct server: AI employees in Slack and WhatsApp, on an embedded store or on PostgreSQL.
 //!
 //! # Code map
 //! * `config` - defaults, overridden by a file, overridden by the environment.
@@ -7,7 +7,7 @@
 //! * `directory/` - tenants, employees, connections, and questions passed on to the team.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
-//! * `store` - the embedded store and its key ring.
+//! * `store` - the embedded store and its key ring, or PostgreSQL.
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
 
@@ -33,5 +33,5 @@ pub use self::{
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
     model::Models,
     serve::Server,
-    store::open_store,
+    store::{StoreHealth, Stores, migrate, open_store},
 };

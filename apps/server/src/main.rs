@@ -30,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Serves until SIGTERM or Ctrl-C (this is the default).
     Serve,
+    /// Creates or updates the tables of the PostgreSQL database, as its owner (DATABASE_OWNER_URL).
+    Migrate,
     /// Prints the default configuration with every key.
     Defaults,
     /// Prints the admin API's OpenAPI document.
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         .init();
     let done = match arguments.command {
         None | Some(Command::Serve) => serve(arguments.config, started),
+        Some(Command::Migrate) => migrate(arguments.config),
         Some(Command::Defaults) => show(DEFAULTS),
         Some(Command::Openapi) => show(&konstruct_admin_api::openapi().to_string()),
     };
@@ -93,6 +96,13 @@ async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
         () = &mut stop => return Ok(()),
     };
     server.run(stop).await
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn migrate(file: Option<PathBuf>) -> Result<()> {
+    let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+    konstruct_server::migrate(&config).await?;
+    show("The database has the tables of this version.")
 }
 
 fn listen(kind: SignalKind) -> Result<Signal> {

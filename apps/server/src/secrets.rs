@@ -1,7 +1,7 @@
 //! Secrets in the store: generated ones, and those in tenants' rows.
 
 use konstruct_core::{Error, Result, Secret};
-use konstruct_memory::{Expect, Redb, RowChange};
+use konstruct_memory::{Expect, RowChange, RowStore};
 use serde::Serializer;
 
 const TABLE: &str = "secrets";
@@ -17,17 +17,15 @@ pub(crate) fn seal<S: Serializer>(secret: &Secret, row: S) -> std::result::Resul
 /// # Errors
 /// Those of the store, and of the system's random number generator.
 pub(crate) async fn ensure(
-    store: &Redb,
+    store: &dyn RowStore,
     name: &str,
     configured: &Secret,
 ) -> Result<(Secret, bool)> {
     if !configured.is_empty() {
         return Ok((configured.clone(), false));
     }
-    if let Some(bytes) = store.get_row(None, TABLE, name).await? {
-        let text = String::from_utf8(bytes)
-            .map_err(|error| Error::internal("a stored secret is not UTF-8").with_source(error))?;
-        return Ok((Secret::new(text), false));
+    if let Some(stored) = stored(store, name).await? {
+        return Ok((stored, false));
     }
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| {
@@ -41,6 +39,20 @@ pub(crate) async fn ensure(
         expect: Expect::Absent,
         value: Some(text.clone().into_bytes()),
     };
-    store.write_rows(vec![change]).await?;
-    Ok((Secret::new(text), true))
+    if store.write_rows(vec![change]).await? {
+        return Ok((Secret::new(text), true));
+    }
+    // Another process was faster.
+    let stored = stored(store, name).await?;
+    let stored = stored.ok_or_else(|| Error::internal("a stored secret disappeared"))?;
+    Ok((stored, false))
+}
+
+async fn stored(store: &dyn RowStore, name: &str) -> Result<Option<Secret>> {
+    let Some(bytes) = store.get_row(None, TABLE, name).await? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::internal("a stored secret is not UTF-8").with_source(error))?;
+    Ok(Some(Secret::new(text)))
 }

@@ -1,11 +1,141 @@
-//! The embedded store: its file, and the key ring that encrypts its content.
+//! The store: the embedded one, or PostgreSQL.
 
 use std::{fs, io, path::Path, sync::Arc};
 
-use konstruct_core::{Embedder, Error, ErrorKind, Result, Secret};
-use konstruct_memory::{KeyRing, Redb};
+use async_trait::async_trait;
+use konstruct_core::{
+    Embedder, Error, ErrorKind, MemoryStore, Result, Secret, TenantId,
+    store::{History as _, Store},
+};
+use konstruct_memory::{FailedWrite, KeyRing, Postgres, Redb, RowStore};
 
-use crate::config::named;
+use crate::config::{Config, named};
+
+/// The store, in its roles. Cloning is cheap.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stores {
+    /// What the server keeps: tenants, employees, connections.
+    pub rows: Arc<dyn RowStore>,
+    /// Turns, as the engine stores them.
+    pub journal: Arc<dyn Store>,
+    /// Memory: recall and knowledge.
+    pub memory: Arc<dyn MemoryStore>,
+    /// How the store is.
+    pub health: Arc<dyn StoreHealth>,
+}
+
+/// Reports whether a store works.
+#[async_trait]
+pub trait StoreHealth: std::fmt::Debug + Send + Sync + 'static {
+    /// Reads and writes something.
+    ///
+    /// # Errors
+    /// Those of the store.
+    async fn probe(&self) -> Result<()>;
+
+    /// Returns the last write, if it failed.
+    fn failed_write(&self) -> Option<FailedWrite> {
+        None
+    }
+
+    /// Waits until only a restart of the process can help.
+    async fn broken(&self) -> Error {
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl StoreHealth for Redb {
+    async fn probe(&self) -> Result<()> {
+        self.probe().await
+    }
+
+    fn failed_write(&self) -> Option<FailedWrite> {
+        self.failed_write()
+    }
+
+    async fn broken(&self) -> Error {
+        self.broken().await
+    }
+}
+
+/// A database that is away comes back without a restart.
+#[async_trait]
+impl StoreHealth for Postgres {
+    async fn probe(&self) -> Result<()> {
+        let nobody = TenantId::from_bytes([0; 16]);
+        self.items(nobody, None, 1).await.map(drop)
+    }
+}
+
+impl Stores {
+    fn of(store: impl RowStore + Store + MemoryStore + StoreHealth + Clone) -> Self {
+        Self {
+            rows: Arc::new(store.clone()),
+            journal: Arc::new(store.clone()),
+            memory: Arc::new(store.clone()),
+            health: Arc::new(store),
+        }
+    }
+
+    /// Opens the store that the configuration names: PostgreSQL if a database is configured, else the embedded store.
+    ///
+    /// # Errors
+    /// Those of [`open_store`], and for PostgreSQL [`ErrorKind::InvalidInput`] for a missing or invalid key ring, an unusable URL, a
+    /// database that is not migrated, or a role that could bypass row-level security, and those of the database. Each names the
+    /// variable and the way out.
+    pub async fn open(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
+        if config.database.url.is_empty() {
+            let store = open_store(&config.data_dir, &config.master_key, embedder)?;
+            return Ok(Self::of(store));
+        }
+        if config.master_key.is_empty() {
+            return Err(Error::invalid(
+                "KONSTRUCT_MASTER_KEY",
+                "is required with DATABASE_URL: `id:base64` with 32 random bytes, such as the output of `openssl rand -base64 32` after `1:`",
+            ));
+        }
+        let mut store = Postgres::builder(config.database.url.clone())
+            .key_ring(parsed_ring(&config.master_key)?)
+            .connections(config.database.connections.get());
+        if let Some(embedder) = embedder {
+            store = store.embedder(embedder);
+        }
+        let store = store.connect().await.map_err(|error| {
+            let message = format!("{}: {}", named("database.url"), error.message());
+            Error::new(error.kind(), message).with_source(error)
+        })?;
+        Ok(Self::of(store))
+    }
+}
+
+/// Migrates the configured database.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`] if none is configured, and those of the database.
+pub async fn migrate(config: &Config) -> Result<()> {
+    let database = &config.database;
+    let url = match (database.owner_url.is_empty(), database.url.is_empty()) {
+        (false, _) => &database.owner_url,
+        (true, false) => &database.url,
+        (true, true) => {
+            return Err(Error::invalid(
+                "DATABASE_OWNER_URL",
+                "is required to migrate: the URL of a role that may create roles and extensions; the embedded store needs no migration",
+            ));
+        }
+    };
+    Postgres::migrate(url).await.map_err(|error| {
+        let message = format!("DATABASE_OWNER_URL: {}", error.message());
+        Error::new(error.kind(), message).with_source(error)
+    })
+}
+
+fn parsed_ring(master_key: &Secret) -> Result<KeyRing> {
+    KeyRing::parse(master_key.expose())
+        .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error.message()))
+}
 
 /// The name of the store's file in the data directory.
 const STORE_FILE: &str = "konstruct.redb";
@@ -29,8 +159,7 @@ pub fn open_store(
     let ring = if master_key.is_empty() {
         stored_ring(data_dir)?
     } else {
-        KeyRing::parse(master_key.expose())
-            .map_err(|error| Error::invalid("KONSTRUCT_MASTER_KEY", error.message()))?
+        parsed_ring(master_key)?
     };
     let mut store = Redb::builder().key_ring(ring);
     if let Some(embedder) = embedder {

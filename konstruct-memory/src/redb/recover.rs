@@ -179,11 +179,10 @@ impl Redb {
     /// Dropping the future loses nothing.
     pub async fn broken(&self) -> Error {
         let mut broken = self.inner.shared.health.broken.subscribe();
-        let message = match broken.wait_for(Option::is_some).await {
-            Ok(message) => message.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
-        };
-        broken_store(&message)
+        // The borrow ends before the future can be moved to another thread.
+        let message = broken.wait_for(Option::is_some).await.ok();
+        let message = message.and_then(|message| message.clone());
+        broken_store(&message.unwrap_or_default())
     }
 }
 

@@ -199,7 +199,7 @@ impl ServerDirectory {
         let connection = checked(id, new)?;
         let mut changes = rows(tenant, &connection, Expect::Absent)?;
         changes.push(route(tenant, &connection)?);
-        if self.store.write_rows(changes).await? {
+        if self.rows.write_rows(changes).await? {
             Ok(connection)
         } else {
             Err(taken())
@@ -242,7 +242,7 @@ impl ServerDirectory {
         connection.state = ConnectionState::Pending;
         connection.confirmed = false;
         let changes = rows(tenant, &connection, Expect::Absent)?;
-        if !self.store.write_rows(changes).await? {
+        if !self.rows.write_rows(changes).await? {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "id: a connection with this id already exists",
@@ -277,7 +277,7 @@ impl ServerDirectory {
         if moved && known.confirmed {
             changes.push(delete(None, ROUTES, known.route_key(), Expect::Any));
         }
-        if !self.store.write_rows(changes).await? {
+        if !self.rows.write_rows(changes).await? {
             return Err(taken());
         }
         self.forget_channel(tenant, id);
@@ -310,7 +310,7 @@ impl ServerDirectory {
         id: ConnectionId,
     ) -> Result<Option<(Vec<u8>, Connection)>> {
         let key = id.to_string();
-        let row = self.store.get_row(Some(tenant), TABLE, &key).await?;
+        let row = self.rows.get_row(Some(tenant), TABLE, &key).await?;
         row.map(|row| Ok((row.clone(), decode(&row)?))).transpose()
     }
 
@@ -357,7 +357,7 @@ impl ServerDirectory {
             if connection.confirmed && !known.confirmed {
                 changes.push(route(tenant, &connection)?);
             }
-            if self.store.write_rows(changes).await? {
+            if self.rows.write_rows(changes).await? {
                 if connection.is_unconfirmed() {
                     self.unconfirmed.notify_one();
                 }
@@ -387,7 +387,7 @@ impl ServerDirectory {
             if known.confirmed {
                 changes.push(delete(None, ROUTES, known.route_key(), Expect::Any));
             }
-            if self.store.write_rows(changes).await? {
+            if self.rows.write_rows(changes).await? {
                 self.forget_channel(tenant, id);
                 return Ok(());
             }

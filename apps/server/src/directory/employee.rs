@@ -106,6 +106,6 @@ impl ServerDirectory {
             row(LATEST, expect, encode(&version)?),
             row(&version_key(version), Expect::Absent, encode(employee)?),
         ];
-        self.store.write_rows(changes).await
+        self.rows.write_rows(changes).await
     }
 }

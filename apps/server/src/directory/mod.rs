@@ -19,9 +19,10 @@ use konstruct_core::{
     AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
     TenantId,
     directory::{ConnectionState, Route, Staff},
+    store::Store,
     tool::Toolbox,
 };
-use konstruct_memory::Redb;
+use konstruct_memory::RowStore;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
@@ -33,12 +34,13 @@ pub use self::{
     question::PassedOn,
     tenant::Tenant,
 };
-use crate::model::Models;
+use crate::{model::Models, store::Stores};
 
-/// The directory of the hosted service, stored in the embedded store. Cloning is cheap.
+/// The directory of the hosted service, in rows of the store. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct ServerDirectory {
-    store: Redb,
+    rows: Arc<dyn RowStore>,
+    journal: Arc<dyn Store>,
     endpoints: Arc<Endpoints>,
     models: Arc<Models>,
     tools: Arc<Toolbox>,
@@ -57,12 +59,13 @@ impl ServerDirectory {
     ///
     /// # Errors
     /// Those of the toolbox.
-    pub fn new(store: Redb, endpoints: Endpoints, models: Models) -> Result<Self> {
+    pub fn new(stores: &Stores, endpoints: Endpoints, models: Models) -> Result<Self> {
         let tools = Toolbox::builder()
-            .tool(question::PassOn::new(store.clone()))
+            .tool(question::PassOn::new(Arc::clone(&stores.rows)))
             .build()?;
         Ok(Self {
-            store,
+            rows: Arc::clone(&stores.rows),
+            journal: Arc::clone(&stores.journal),
             endpoints: Arc::new(endpoints),
             models: Arc::new(models),
             tools: Arc::new(tools),
@@ -89,7 +92,7 @@ impl ServerDirectory {
         table: &str,
         key: &str,
     ) -> Result<Option<T>> {
-        self.store
+        self.rows
             .get_row(tenant, table, key)
             .await?
             .map(|bytes| decode(&bytes))
@@ -101,7 +104,7 @@ impl ServerDirectory {
         tenant: Option<TenantId>,
         table: &str,
     ) -> Result<Vec<T>> {
-        let rows = self.store.rows(tenant, table, None, usize::MAX).await?;
+        let rows = self.rows.rows(tenant, table, None, usize::MAX).await?;
         rows.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 }

@@ -61,7 +61,7 @@ impl ServerDirectory {
         value: Option<Vec<u8>>,
     ) -> Result<()> {
         loop {
-            let version = self.store.get_row(Some(tenant), VERSION, KEY).await?;
+            let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
             let number: u64 = version.as_deref().map(decode).transpose()?.unwrap_or(0);
             let row = |table: &str, key: &str, expect, value| RowChange {
                 tenant: Some(tenant),
@@ -75,7 +75,7 @@ impl ServerDirectory {
                 row(TABLE, name, Expect::Any, value.clone()),
                 row(VERSION, KEY, expect, Some(encode(&(number + 1))?)),
             ];
-            if self.store.write_rows(changes).await? {
+            if self.rows.write_rows(changes).await? {
                 self.pools.forget(&tenant);
                 return Ok(());
             }
@@ -85,7 +85,7 @@ impl ServerDirectory {
     /// Returns the model pool of a tenant's employee.
     pub(super) async fn model_of(&self, tenant: TenantId) -> Result<Arc<dyn LlmBackend>> {
         let ticket = self.pools.ticket();
-        let version = self.store.get_row(Some(tenant), VERSION, KEY).await?;
+        let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
         let Some(version) = version else {
             return Ok(self.models.shared_backend());
         };

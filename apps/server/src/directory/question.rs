@@ -1,6 +1,6 @@
 //! Questions passed on to the team: the `pass_on` tool, and the list that it fills.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
@@ -8,7 +8,7 @@ use konstruct_core::{
     llm::ToolSpec,
     tool::{Effect, Tool, ToolContext, ToolError, function},
 };
-use konstruct_memory::Redb;
+use konstruct_memory::RowStore;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl ServerDirectory {
     /// # Errors
     /// Those of the store.
     pub async fn close_passed_on(&self, tenant: TenantId, key: &str) -> Result<bool> {
-        self.store.delete_row(Some(tenant), TABLE, key).await
+        self.rows.delete_row(Some(tenant), TABLE, key).await
     }
 }
 
@@ -62,7 +62,7 @@ impl ServerDirectory {
 pub(super) struct PassOn(Box<dyn Tool>);
 
 impl PassOn {
-    pub(super) fn new(store: Redb) -> Self {
+    pub(super) fn new(store: Arc<dyn RowStore>) -> Self {
         let description = "Passes a question that you cannot answer on to the people of the business. Use it only when \
                            the person wants that.";
         Self(Box::new(function(
@@ -70,7 +70,7 @@ impl PassOn {
             description,
             Effect::Idempotent,
             move |call: ToolContext, arguments: Arguments| {
-                let store = store.clone();
+                let store = Arc::clone(&store);
                 async move {
                     let failed =
                         |error| ToolError::internal("it could not be passed on just now", error);

@@ -2,7 +2,6 @@
 
 use konstruct_core::{
     Clock as _, Depth, Erase, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
-    store::Archive as _,
 };
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
@@ -44,7 +43,7 @@ impl ServerDirectory {
             expect: Expect::Absent,
             value: Some(encode(&tenant)?),
         };
-        if self.store.write_rows(vec![change]).await? {
+        if self.rows.write_rows(vec![change]).await? {
             Ok(tenant)
         } else {
             Err(Error::new(
@@ -82,9 +81,11 @@ impl ServerDirectory {
         for connection in self.connections(id).await? {
             self.disconnect(id, connection.id).await?;
         }
-        self.store.erase(id, Erase::Tenant, Depth::Logical).await?;
+        self.journal
+            .erase(id, Erase::Tenant, Depth::Logical)
+            .await?;
         self.forget_models(id);
-        self.store
+        self.rows
             .delete_row(None, TABLE, &id.to_string())
             .await
             .map(drop)

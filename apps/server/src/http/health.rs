@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
-use konstruct_core::{Clock as _, SystemClock, TenantId, store::History as _};
+use konstruct_core::{Clock as _, SystemClock, TenantId};
 use serde_json::{Value, json};
 
 use crate::App;
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 /// Checks the essential parts: the store, for reading and writing, and the tasks.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let nobody = TenantId::from_bytes([0; 16]);
-    let read = app.store.items(nobody, None, 1).await.is_ok();
+    let read = app.journal.items(nobody, None, 1).await.is_ok();
     let failed = app.store.failed_write();
     let stale = failed
         .as_ref()

@@ -6,6 +6,7 @@ mod admin;
 mod config;
 mod connect;
 mod crash;
+mod database;
 mod demo;
 mod dependencies;
 mod disk;

@@ -24,6 +24,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::database;
+
 /// The id of the WhatsApp number.
 pub(crate) const NUMBER: &str = "106540352242922";
 /// A customer's number.
@@ -178,6 +180,7 @@ pub(crate) fn command(data: PathBuf) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_konstruct-server"));
     command
         .env_clear()
+        .envs(database::environment(&data))
         .env("KONSTRUCT_LISTEN", "127.0.0.1:0")
         .env("KONSTRUCT_METRICS_LISTEN", "127.0.0.1:0")
         .env("KONSTRUCT_DATA_DIR", data)
