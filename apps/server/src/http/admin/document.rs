@@ -84,6 +84,7 @@ fn parse_document(new: api::NewDocument) -> Result<NewDocument, Error> {
         content,
         url: new.url,
         expires_at: expires_at.transpose()?,
+        key: None,
     })
 }
 
