@@ -277,8 +277,8 @@ pub(super) fn accepts(media: &str, url: &Url) -> bool {
 
 /// Returns the title of a page that has none: the last part of its path.
 fn name_of(url: &Url) -> String {
-    let segments = url.path_segments().into_iter().flatten();
-    let last = segments.filter(|segment| !segment.is_empty()).next_back();
+    let mut segments = url.path_segments().into_iter().flatten();
+    let last = segments.rfind(|segment| !segment.is_empty());
     let name = last.unwrap_or(url.host_str().unwrap_or("page"));
     let bytes = name.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -98,7 +98,8 @@ impl<'a> Run<'a> {
         }
         self.read_sitemaps().await;
         self.read_all().await;
-        if self.report.problem.is_none() && !(self.failed.is_empty() && !self.lacks_sitemap) {
+        let lacks_links = self.lacks_sitemap || !self.failed.is_empty();
+        if self.report.problem.is_none() && lacks_links {
             // Nothing may lead to a page because another one failed, so it is asked whether it still exists.
             for address in self.known.keys() {
                 if let Target::Page(url) = self.site.resolve(self.site.home(), address) {

@@ -82,6 +82,7 @@ impl ServerDirectory {
         for connection in self.connections(id).await? {
             self.disconnect(id, connection.id).await?;
         }
+        self.drop_crawls_of(id).await?;
         self.store.erase(id, Erase::Tenant, Depth::Logical).await?;
         self.forget_models(id);
         self.store
