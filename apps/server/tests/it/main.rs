@@ -18,3 +18,4 @@ mod problem;
 mod question;
 mod reply;
 mod webhook;
+mod website;
