@@ -236,7 +236,7 @@ fn is_open(state: CrawlState) -> bool {
     matches!(state, CrawlState::Waiting | CrawlState::Running)
 }
 
-/// Cancels a crawl that waits or runs. What it has read is not used.
+/// Cancels a crawl that waits or runs, and discards the pages that it has read.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] if there is none, [`ErrorKind::NotFound`], and those of the store.

@@ -5,7 +5,7 @@
 //!   features are enabled.
 //! * Addresses have one form: without fragments and tracking parameters. Pages that differ only in their query or in numbers are
 //!   bounded, because a calendar has no end.
-//! * Of an HTML page, the main content is kept. What most pages repeat is kept once. Pages with the same text, or with another
+//! * Of an HTML page, the main content is kept. A text that most pages repeat is kept once. Pages with the same text, or with another
 //!   `rel=canonical`, are stored once.
 //! * The caller keeps a [`PageState`] for each page. With it, an unchanged page is not sent again and gives no new version. A page ends
 //!   if it is gone, or if nothing leads to it in a complete crawl. A page that cannot be read keeps its last version.
@@ -124,7 +124,7 @@ pub struct Crawler {
 pub struct Crawled {
     /// The pages that were sent, in the order in which they were read.
     pub pages: Vec<Page>,
-    /// The addresses of known pages that ended: their documents are no longer valid.
+    /// The addresses of known pages that ended: delete their documents.
     pub ended: Vec<String>,
     /// What became of each address.
     pub report: Report,

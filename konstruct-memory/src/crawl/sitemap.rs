@@ -18,7 +18,7 @@ pub(super) struct Sitemap {
 }
 
 impl Sitemap {
-    /// Parses a sitemap or a sitemap index. What follows an error is missing.
+    /// Parses a sitemap or a sitemap index, up to the first error.
     pub(super) fn parse(xml: &str) -> Self {
         let mut found = Self::default();
         let mut reader = Reader::from_str(xml.trim_start_matches('\u{feff}'));

@@ -11,7 +11,7 @@ use konstruct_memory::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ServerDirectory, encode};
+use super::{ServerDirectory, decode, encode};
 
 const TABLE: &str = "websites";
 const PAGES: &str = "website_pages";
@@ -173,8 +173,12 @@ impl ServerDirectory {
         change: impl Fn(&mut Crawl) -> Result<()>,
     ) -> Result<Website> {
         loop {
-            let before = self.website(tenant, id).await?;
-            let mut website = before.clone();
+            let before = self
+                .store
+                .get_row(Some(tenant), TABLE, &id.to_string())
+                .await?;
+            let before = before.ok_or_else(|| Error::not_found("website"))?;
+            let mut website: Website = decode(&before)?;
             change(&mut website.crawl)?;
             let is_queued = match website.crawl.state {
                 CrawlState::Waiting | CrawlState::Running => true,
@@ -187,7 +191,7 @@ impl ServerDirectory {
                 id.to_string(),
                 Some(encode(&website)?),
             )];
-            changes[0].expect = Expect::Exact(encode(&before)?);
+            changes[0].expect = Expect::Exact(before);
             changes.push(if is_queued {
                 self.queued(tenant, &website)?
             } else {
@@ -244,7 +248,7 @@ impl ServerDirectory {
             .await?;
         rows.iter()
             .take_while(|(key, _)| key.starts_with(&prefix))
-            .map(|(_, bytes)| super::decode(bytes))
+            .map(|(_, bytes)| decode(bytes))
             .collect()
     }
 

@@ -599,7 +599,7 @@ async fn a_site_without_end_is_left_at_the_limits() {
         |it| it.crawl = Duration::from_secs(10),
         200,
         Problem::TimeLimit,
-        8,
+        9,
     )
     .await;
     check(|_| {}, 500, Problem::SiteFailed, 1).await;

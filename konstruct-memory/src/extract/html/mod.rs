@@ -127,19 +127,29 @@ pub(crate) fn joined(blocks: &[Block]) -> String {
 
 /// Returns the blocks of a page, or of the HTML of a Markdown document. Navigation is included only if the page has nothing else.
 pub(crate) fn blocks(page: &str, is_fragment: bool) -> Vec<Block> {
-    blocks_of(&Dom::parse(page, is_fragment), is_fragment)
+    let dom = Dom::parse(page, is_fragment);
+    if is_fragment {
+        return walk::blocks(&dom, true, false);
+    }
+    let blocks = main_blocks(&dom);
+    if blocks.is_empty() {
+        titled(&dom, walk::blocks(&dom, false, true))
+    } else {
+        blocks
+    }
 }
 
-fn blocks_of(dom: &Dom, is_fragment: bool) -> Vec<Block> {
-    let mut blocks = walk::blocks(dom, is_fragment, false);
-    if !is_fragment {
-        faq_page::append(dom, &mut blocks);
-    }
-    if blocks.is_empty() && !is_fragment {
-        blocks = walk::blocks(dom, is_fragment, true);
-    }
+/// Returns the blocks of a page without its navigation.
+fn main_blocks(dom: &Dom) -> Vec<Block> {
+    let mut blocks = walk::blocks(dom, false, false);
+    faq_page::append(dom, &mut blocks);
+    titled(dom, blocks)
+}
+
+/// Puts the title of a page before its blocks, unless one of them is a heading like it.
+fn titled(dom: &Dom, mut blocks: Vec<Block>) -> Vec<Block> {
     let has_title = blocks.iter().any(|block| block.kind == Kind::Heading(1));
-    if !is_fragment && !has_title && !blocks.is_empty() {
+    if !has_title && !blocks.is_empty() {
         blocks.splice(0..0, walk::title(dom));
     }
     blocks

@@ -1,8 +1,10 @@
 //! What a crawler needs of a page besides its text: where it leads, and what its owner says about it.
 
 use super::{
-    Block, blocks_of,
-    dom::{Dom, ROOT},
+    Block,
+    dom::{Dom, Id, ROOT},
+    main_blocks,
+    panel::says_contact,
     walk,
 };
 
@@ -27,14 +29,8 @@ pub(crate) struct WebPage {
 
 impl WebPage {
     pub(crate) fn parse(page: &str) -> Self {
-        let dom = Dom::parse(page, false);
-        let mut read = Self {
-            blocks: blocks_of(&dom, false),
-            title: walk::title(&dom)
-                .map(|title| title.plain())
-                .unwrap_or_default(),
-            ..Self::default()
-        };
+        let mut dom = Dom::parse(page, false);
+        let mut read = Self::default();
         for id in dom.descendants(ROOT) {
             let get = |name| dom.attribute(id, name).unwrap_or_default();
             let is_rel = |wanted: &str| {
@@ -65,8 +61,31 @@ impl WebPage {
                 _ => {}
             }
         }
+        let title = walk::title(&dom);
+        read.title = title.map(|title| title.plain()).unwrap_or_default();
+        let heads: Vec<Id> = dom
+            .descendants(ROOT)
+            .filter(|id| is_head(&dom, *id))
+            .collect();
+        for head in heads {
+            dom.nodes[head].first = None;
+        }
+        read.blocks = main_blocks(&dom);
         read
     }
+}
+
+/// Returns whether an element is the head of the site: a logo and a menu. One with a heading or contact details is kept.
+fn is_head(dom: &Dom, id: Id) -> bool {
+    let is_banner = dom.name(id) == "header" || dom.attribute(id, "role") == Some("banner");
+    is_banner
+        && dom
+            .ancestors(id)
+            .all(|above| !matches!(dom.name(above), "main" | "article" | "section"))
+        && !dom.descendants(id).any(|below| {
+            matches!(dom.name(below), "h1" | "h2" | "h3" | "h4" | "h5" | "h6")
+                || says_contact(dom, below)
+        })
 }
 
 /// Returns the address that a page sends its readers to: `0; url=/next`.
@@ -90,8 +109,11 @@ mod tests {
              <meta name=Robots content='NoIndex, follow'><meta http-equiv=Refresh content=\"3; URL='/later'\">\
              <script>1</script></head>\
              <nav><a href=one>1</a></nav><a rel='me NOFOLLOW' href=two>2</a><a name=x>3</a><map><area href='#top'></map>\
-             <input type=Password><p>Text",
+             <header>Acme <a href=/shop>Shop</a></header><footer>Imprint</footer>\
+             <article><header>By Ann</header></article><input type=Password><p>Text",
         );
+        let texts: Vec<String> = page.blocks.iter().map(Block::plain).collect();
+        assert_eq!(texts, ["A & B", "23", "By Ann", "Text"]);
         assert_eq!(page.title, "A & B");
         assert_eq!(page.base.as_deref(), Some("/b/"));
         assert_eq!(page.canonical.as_deref(), Some("/c"));
@@ -99,7 +121,7 @@ mod tests {
             page.robots,
             [("robots".to_owned(), "noindex, follow".to_owned())]
         );
-        assert_eq!(page.links, ["/later", "one", "#top"]);
+        assert_eq!(page.links, ["/later", "one", "#top", "/shop"]);
         assert!(page.has_scripts && page.has_password);
     }
 }
