@@ -487,7 +487,7 @@ pub struct CrawlReport {
     pub requests: usize,
     /// The number of bytes received.
     pub bytes: usize,
-    /// The number of addresses that still wait to be read.
+    /// The number of addresses that still wait to be read; at the end, of those that a limit left over.
     pub waiting: usize,
     /// The number of pages that are new or have changed.
     pub read: usize,

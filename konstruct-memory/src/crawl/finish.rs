@@ -8,13 +8,18 @@ use super::{Crawled, Failure, Outcome, Page, Skip, run::Run};
 
 /// A text that at least so many pages, and half of them, have is kept once.
 const REPEATED: usize = 3;
-/// So many known pages with the same new text are an outage.
-const SAME: usize = 3;
+/// So many known pages that now have the same text are an outage.
+const SAME: usize = 2;
 
 impl Run<'_> {
     /// Compares the pages with those of the last crawl.
     pub(super) async fn finish(mut self) -> Crawled {
         self.distrust_same_answers();
+        if self.report.is_complete {
+            let orphans = &self.orphans;
+            self.kept
+                .retain(|kept| !orphans.contains(kept.url.as_str()));
+        }
         self.drop_duplicates();
         let mut holders = self.holders();
         for at in self.lost(&holders) {
@@ -27,6 +32,8 @@ impl Run<'_> {
         let mut live: HashSet<String> = HashSet::new();
         (self.report.read, self.report.unchanged) = (0, 0);
         for (at, kept) in std::mem::take(&mut self.kept).into_iter().enumerate() {
+            // A large site takes a while.
+            tokio::task::yield_now().await;
             let address = kept.url.to_string();
             let Some(read) = kept.read else {
                 self.report.add(&kept.url, Outcome::Unchanged, None);
@@ -68,7 +75,6 @@ impl Run<'_> {
         }
         self.report.requests = self.fetcher.requests;
         self.report.bytes = self.fetcher.bytes;
-        self.report.waiting = 0;
         crawled.report = self.report;
         crawled
     }
@@ -204,7 +210,7 @@ impl Run<'_> {
         for address in self.known.keys().filter(|address| !live.contains(*address)) {
             let is_gone = self.gone.contains(address)
                 || self.has_moved(address, live)
-                || (self.report.is_complete && !self.has_seen(address));
+                || (self.report.is_complete && self.orphans.contains(address));
             if is_gone && !self.failed.contains(address) {
                 ended.push(address.clone());
             } else {

@@ -17,7 +17,7 @@ pub struct Report {
     pub requests: usize,
     /// The bytes that were received.
     pub bytes: usize,
-    /// The addresses that still wait to be read.
+    /// The addresses that still wait to be read; at the end, those that a limit left over.
     pub waiting: usize,
     /// The pages that are new or have changed.
     pub read: usize,

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const SIZE: usize = 500 * 1024;
 /// The longest wait between two requests that a site can ask for.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// The most rules of a group. Each is compared with each address.
+const RULES: usize = 5_000;
 /// The most sitemaps of a file.
 const SITEMAPS: usize = 20;
 
@@ -112,7 +114,7 @@ impl Group {
             let seconds = value.parse().ok().filter(|seconds| *seconds >= 0.0);
             let delay = seconds.map(|seconds: f64| seconds.min(LONGEST_DELAY.as_secs_f64()));
             self.delay = delay.map(Duration::from_secs_f64).or(self.delay);
-        } else if !value.is_empty() {
+        } else if !value.is_empty() && self.rules.len() < RULES {
             self.rules.push(Rule {
                 is_allowed: field == "allow",
                 pattern: Pattern::new(value),

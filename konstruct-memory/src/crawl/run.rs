@@ -52,6 +52,8 @@ pub(super) struct Run<'a> {
     pub(super) moved: HashMap<String, (Url, bool)>,
     /// Known pages that their owner took away.
     pub(super) gone: HashSet<String>,
+    /// Known pages that nothing leads to.
+    pub(super) orphans: HashSet<String>,
     /// Pages that failed.
     pub(super) failed: HashSet<String>,
     in_a_row: usize,
@@ -81,6 +83,7 @@ impl<'a> Run<'a> {
             kept: Vec::new(),
             moved: HashMap::new(),
             gone: HashSet::new(),
+            orphans: HashSet::new(),
             failed: HashSet::new(),
             in_a_row: 0,
             lacks_sitemap: false,
@@ -96,21 +99,38 @@ impl<'a> Run<'a> {
                 ..Crawled::default()
             };
         }
+        let has_start = !self.kept.is_empty();
         self.read_sitemaps().await;
-        self.read_all().await;
-        let lacks_links = self.lacks_sitemap || !self.failed.is_empty();
-        if self.report.problem.is_none() && lacks_links {
-            // Nothing may lead to a page because another one failed, so it is asked whether it still exists.
-            for address in self.known.keys() {
-                if let Target::Page(url) = self.site.resolve(self.site.home(), address) {
-                    self.offer(url, 1, 0);
-                }
-            }
-            self.read_all().await;
+        self.read_all(self.limits.pages).await;
+        if self.kept.is_empty() {
+            self.report.problem.get_or_insert(Problem::StartFailed);
         }
-        self.report.is_complete =
-            self.report.problem.is_none() && self.failed.is_empty() && !self.lacks_sitemap;
+        if self.report.problem.is_none() {
+            self.read_orphans().await;
+        }
+        self.report.is_complete = has_start
+            && !self.lacks_sitemap
+            && self.failed.is_empty()
+            && self.report.problem.is_none();
+        self.show();
         self.finish().await
+    }
+
+    /// Asks for known pages that nothing leads to: whether they are gone, or the pages that lead to them fail.
+    async fn read_orphans(&mut self) {
+        for address in self
+            .known
+            .keys()
+            .filter(|address| !self.queue.has_seen(address))
+        {
+            self.orphans.insert(address.clone());
+        }
+        for address in self.orphans.clone() {
+            if let Target::Page(url) = self.site.resolve(self.site.home(), &address) {
+                self.offer(url, 0, 0);
+            }
+        }
+        self.read_all(usize::MAX).await;
     }
 
     /// Reads `robots.txt` and the start page, which may redirect to another name of the site.
@@ -147,12 +167,13 @@ impl<'a> Run<'a> {
                         depth: 0,
                         hops: 0,
                     };
+                    let address = next.url.to_string();
                     self.take(next, fetched).await;
-                    let is_read = !self.kept.is_empty() || self.queue.len() > 0;
-                    return if is_read {
-                        Ok(())
-                    } else {
+                    // A page without text may have links, and a sitemap beside it.
+                    return if self.failed.contains(&address) || self.gone.contains(&address) {
                         Err(Problem::StartFailed)
+                    } else {
+                        Ok(())
                     };
                 }
             }
@@ -278,10 +299,10 @@ impl<'a> Run<'a> {
     }
 
     /// Reads the pages that wait, within the limits.
-    async fn read_all(&mut self) {
+    async fn read_all(&mut self, pages: usize) {
         self.in_a_row = 0;
-        while let Some(next) = self.queue.pop() {
-            let problem = if self.kept.len() >= self.limits.pages
+        while self.queue.len() > 0 {
+            let problem = if self.kept.len() >= pages
                 || self.fetcher.requests > self.limits.pages.saturating_mul(REQUESTS).max(40)
             {
                 Some(Problem::PageLimit)
@@ -298,6 +319,7 @@ impl<'a> Run<'a> {
                 self.report.problem = problem;
                 return;
             }
+            let Some(next) = self.queue.pop() else { return };
             let fetched = self.fetch(&next.url, true).await;
             if matches!(fetched, Fetched::Busy) {
                 self.report.problem = Some(Problem::SiteBusy);
@@ -328,11 +350,9 @@ impl<'a> Run<'a> {
                 let Some(state) = self.known.get(url.as_str()) else {
                     return;
                 };
-                for link in &state.links {
-                    if let Target::Page(url) = self.site.resolve(&url, link) {
-                        self.offer(url, next.depth + 1, 0);
-                    }
-                }
+                let links = state.links.iter();
+                let links: Vec<Target> = links.map(|link| self.site.resolve(&url, link)).collect();
+                self.follow(&links, next.depth);
                 self.kept.push(Kept { url, read: None });
             }
             Fetched::Redirect(to, is_permanent) => match self.site.resolve(&url, &to) {
@@ -411,6 +431,8 @@ impl<'a> Run<'a> {
     }
 
     fn follow(&mut self, links: &[Target], depth: usize) {
+        // What only orphans lead to is an orphan too.
+        let links = if self.orphans.is_empty() { links } else { &[] };
         for link in links {
             match link {
                 Target::Page(url) => self.offer(url.clone(), depth + 1, 0),
@@ -456,11 +478,6 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-
-    /// Returns whether something led to an address.
-    pub(super) fn has_seen(&self, address: &str) -> bool {
-        self.queue.has_seen(address)
     }
 
     pub(super) fn skip(&mut self, url: &Url, reason: Skip, detail: Option<String>) {

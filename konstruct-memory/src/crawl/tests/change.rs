@@ -189,6 +189,11 @@ async fn an_outage_ends_nothing() {
     )
     .await;
     check(|site| site.set("/sitemap.xml", Reply::status(500)), None).await;
+    check(
+        |site| site.set("/", Reply::html("<script src=app.js></script>")),
+        Some(Problem::StartFailed),
+    )
+    .await;
     // Every page says the same.
     check(
         |site| {
@@ -200,6 +205,31 @@ async fn an_outage_ends_nothing() {
         None,
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_notice_on_the_start_page_does_not_end_the_others() {
+    let mut scene = known().await;
+    scene.site.set("/", page("We are back soon."));
+    for path in ["/a", "/b", "/c"] {
+        scene.site.set(path, Reply::status(503));
+    }
+    let crawled = scene.crawl().await;
+    assert_eq!(paths(&scene, &crawled.ended), [""; 0], "{crawled:?}");
+    assert!(!crawled.report.is_complete);
+    // The others are there, but nothing leads to them: they end.
+    for path in ["/a", "/b", "/c"] {
+        scene
+            .site
+            .set(path, page(&format!("Text of {path}. <a href=/new>new</a>")));
+    }
+    scene.site.set(
+        "/new",
+        page("A page that only pages without links to them lead to."),
+    );
+    let crawled = scene.crawl().await;
+    assert_eq!(paths(&scene, &crawled.ended), ["/a", "/b", "/c"]);
+    assert_eq!(scene.known.len(), 1, "{crawled:?}");
 }
 
 #[tokio::test]
