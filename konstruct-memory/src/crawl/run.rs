@@ -243,43 +243,16 @@ impl<'a> Run<'a> {
                 waiting.reverse();
                 continue;
             };
-            let Target::Page(mut url) = self.site.resolve(self.site.home(), &address) else {
+            let Target::Page(url) = self.site.resolve(self.site.home(), &address) else {
                 continue;
             };
             if read > sitemap::SITEMAPS || !self.queue.mark(url.as_str()) {
                 continue;
             }
             read += 1;
-            let mut hops = 0;
-            let found = loop {
-                if !self.robots.allows(&path(&url)) {
-                    break None;
-                }
-                let wanted = Wanted {
-                    known: None,
-                    accepts: |_, _| true,
-                    most: sitemap::SIZE,
-                };
-                match self.fetcher.get(&url, wanted).await {
-                    Fetched::Body(answer) => break Some(answer),
-                    Fetched::Redirect(to, _) if hops < HOPS => match self.site.resolve(&url, &to) {
-                        Target::Page(to) => (url, hops) = (to, hops + 1),
-                        _ => break None,
-                    },
-                    Fetched::Failed(failure, detail) => {
-                        self.lacks_sitemap = true;
-                        self.fail(&url, failure, detail);
-                        break None;
-                    }
-                    Fetched::TooLarge => {
-                        self.lacks_sitemap = true;
-                        self.skip(&url, Skip::TooLarge, None);
-                        break None;
-                    }
-                    _ => break None,
-                }
-            };
-            let Some(found) = found.and_then(|answer| parse_sitemap(&answer)) else {
+            let Some((url, found)) = self.read_sitemap(url).await else {
+                // The site says that it is there.
+                self.lacks_sitemap |= is_declared || !is_index;
                 continue;
             };
             if is_index {
@@ -296,6 +269,47 @@ impl<'a> Run<'a> {
             }
             self.show();
         }
+    }
+
+    /// Reads one sitemap, and returns it with its address.
+    async fn read_sitemap(&mut self, mut url: Url) -> Option<(Url, Sitemap)> {
+        let wanted = Wanted {
+            known: None,
+            accepts: |_, _| true,
+            most: sitemap::SIZE,
+        };
+        for _ in 0..=HOPS {
+            if self.clock.now() >= self.deadline {
+                self.lacks_sitemap = true;
+                return None;
+            }
+            if !self.robots.allows(&path(&url)) {
+                return None;
+            }
+            match self.fetcher.get(&url, wanted).await {
+                Fetched::Body(answer) => return Some((url, parse_sitemap(&answer)?)),
+                Fetched::Redirect(to, _) => match self.site.resolve(&url, &to) {
+                    Target::Page(to) => url = to,
+                    _ => return None,
+                },
+                Fetched::Failed(failure, detail) => {
+                    self.lacks_sitemap = true;
+                    self.fail(&url, failure, detail);
+                    return None;
+                }
+                Fetched::TooLarge => {
+                    self.lacks_sitemap = true;
+                    self.skip(&url, Skip::TooLarge, None);
+                    return None;
+                }
+                Fetched::Busy => {
+                    self.lacks_sitemap = true;
+                    return None;
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Reads the pages that wait, within the limits.

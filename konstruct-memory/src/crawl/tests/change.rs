@@ -194,6 +194,17 @@ async fn an_outage_ends_nothing() {
         Some(Problem::StartFailed),
     )
     .await;
+    // A page that only the sitemap leads to, which is missing.
+    check(
+        |site| {
+            let robots = "User-agent: *\nSitemap: /pages.xml";
+            site.set("/robots.txt", Reply::new("text/plain", robots));
+            let home = "<title>Home</title><p>Welcome! <a href=/a>/a</a> <a href=/b>/b</a> /c";
+            site.set("/", Reply::html(home));
+        },
+        None,
+    )
+    .await;
     // Every page says the same.
     check(
         |site| {
