@@ -474,7 +474,7 @@ pub enum CrawlState {
     Interrupted,
     /// It has ended. `report.problem` says if something is missing.
     Finished,
-    /// It read nothing; the pages of the crawl before remain. `report.problem` says why.
+    /// It read nothing; the pages of the crawl before remain. `report.problem` says why; if it is absent, the server's log does.
     Failed,
     /// It was cancelled.
     Cancelled,

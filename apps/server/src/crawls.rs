@@ -345,11 +345,15 @@ async fn one(app: Arc<App>, queued: QueuedCrawl, permit: Permit) {
     } = queued;
     let crawled = async {
         let started = app.directory.change_crawl(tenant, website, |crawl| {
+            if !is_open(crawl.state) && crawl.state != CrawlState::Interrupted {
+                return Err(Error::new(ErrorKind::Cancelled, "the crawl was cancelled"));
+            }
             crawl.state = CrawlState::Running;
             crawl.started_at = Some(SystemClock.now());
             Ok(())
         });
         let site = match started.await {
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(None),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 app.directory.drop_crawl(&queued).await?;
                 return Ok(None);
