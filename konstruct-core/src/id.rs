@@ -98,6 +98,10 @@ id!(
     DocumentId, "doc_"
 );
 id!(
+    /// A website that a tenant's employee answers from.
+    WebsiteId, "web_"
+);
+id!(
     /// A learned fact.
     FactId, "fct_"
 );

@@ -33,6 +33,7 @@
 //! | module | what |
 //! |---|---|
 //! | `extract` | text from the bytes of a document |
+//! | `crawl` | the pages of a website |
 //! | `chunk` | documents into passages |
 //! | `bm25` | lexical scoring |
 //! | `memory` | the memory, written once: access control, recall, facts, summaries, forgetting; `memory/backend` is the interface of a store |
@@ -60,6 +61,7 @@
 //! | `postgres` | no | the hosted store |
 //! | `pdf` | no | reads PDF documents |
 //! | `office` | no | reads DOCX, XLSX and ODS documents |
+//! | `crawl` | no | reads websites |
 //! | `static-embed` | no | a built-in embedder for 16 languages |
 //! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
 
@@ -71,6 +73,9 @@
 mod extract;
 
 mod chunk;
+
+#[cfg(feature = "crawl")]
+pub mod crawl;
 
 mod bm25;
 

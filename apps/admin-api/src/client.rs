@@ -3,14 +3,15 @@
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, Error, ErrorKind, Result, Secret, TenantId, TurnId,
     http::{self, Method},
+    id::WebsiteId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, OwnModel, Page, ProblemDetails,
-    Question, Replay, Tenant, Unanswered,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
+    ProblemDetails, Question, Replay, Tenant, Unanswered, Website,
 };
 
 /// The maximum size of a response, in bytes.
@@ -132,6 +133,18 @@ calls! {
     document(tenant: TenantId, document: DocumentId) => GET "/tenants/{tenant}/documents/{document}" -> DocumentText;
     /// Removes a knowledge document.
     remove_document(tenant: TenantId, document: DocumentId) => DELETE "/tenants/{tenant}/documents/{document}" -> ();
+    /// Lists a tenant's websites.
+    websites(tenant: TenantId) => GET "/tenants/{tenant}/websites" -> Page<Website>;
+    /// Adds a website, and crawls it.
+    add_website(tenant: TenantId) body new: NewWebsite, => POST "/tenants/{tenant}/websites" -> Website;
+    /// Returns a website with the report of its last crawl, also while it runs.
+    website(tenant: TenantId, website: WebsiteId) => GET "/tenants/{tenant}/websites/{website}" -> Website;
+    /// Removes a website with its documents.
+    remove_website(tenant: TenantId, website: WebsiteId) => DELETE "/tenants/{tenant}/websites/{website}" -> ();
+    /// Crawls a website again.
+    crawl(tenant: TenantId, website: WebsiteId) => POST "/tenants/{tenant}/websites/{website}/crawl" -> Website;
+    /// Cancels the crawl of a website.
+    cancel_crawl(tenant: TenantId, website: WebsiteId) => DELETE "/tenants/{tenant}/websites/{website}/crawl" -> ();
     /// Returns a conversation with its turns.
     conversation(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}" -> Conversation;
     /// Sends a team member's reply, who holds the conversation from then on.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, OwnModel, Page, ProblemDetails,
-    Question, Replay, Tenant, Unanswered,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
+    ProblemDetails, Question, Replay, Tenant, Unanswered, Website,
 };
 
 /// One operation of the API.
@@ -174,6 +174,49 @@ const OPERATIONS: &[Operation] = &[
         "/api/v1/tenants/{tenant}/documents/{document}",
         "removeDocument",
         "Removes a document",
+    )
+    .gives_nothing(),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/websites",
+        "listWebsites",
+        "Lists the websites",
+    )
+    .gives("200", schema::<Page<Website>>),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/websites",
+        "addWebsite",
+        "Adds a website, and crawls it",
+    )
+    .takes(schema::<NewWebsite>)
+    .gives("201", schema::<Website>),
+    operation(
+        "get",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "getWebsite",
+        "Returns a website with the report of its last crawl, also while it runs",
+    )
+    .gives("200", schema::<Website>),
+    operation(
+        "delete",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "removeWebsite",
+        "Removes a website with its documents",
+    )
+    .gives_nothing(),
+    operation(
+        "post",
+        "/api/v1/tenants/{tenant}/websites/{website}/crawl",
+        "crawlWebsite",
+        "Crawls a website again",
+    )
+    .gives("202", schema::<Website>),
+    operation(
+        "delete",
+        "/api/v1/tenants/{tenant}/websites/{website}/crawl",
+        "cancelCrawl",
+        "Cancels the crawl of a website",
     )
     .gives_nothing(),
     operation(

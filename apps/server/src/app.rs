@@ -17,6 +17,7 @@ use konstruct_core::{
 use crate::{
     config::Config,
     connect::ConfiguredConnection,
+    crawls::Crawls,
     demo,
     directory::{Endpoints, ServerDirectory},
     embedder::{self, ChosenEmbedder},
@@ -45,6 +46,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// Runs turns.
     pub driver: Driver,
+    /// Crawls websites.
+    pub(crate) crawls: Arc<Crawls>,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
     pub(crate) learning: Mutex<Option<LearnLoop>>,
     /// The configured connections, until they are confirmed.
@@ -144,8 +147,10 @@ impl App {
             driver = driver.with_learn_queue(learn_queue);
             learning = Some(learn_loop);
         }
+        let crawls = Crawls::new(&config.websites);
         Ok(Arc::new(Self {
             config,
+            crawls,
             store,
             journal,
             memory,

@@ -122,6 +122,8 @@ pub struct Config {
     pub prices: PathBuf,
     /// Non-public hosts that tenants' own models may use.
     pub allowed_hosts: Vec<String>,
+    /// The crawling of websites.
+    pub websites: Websites,
     /// The embedder for semantic search.
     pub embedder: Embedder,
     /// The number of conversations processed at the same time.
@@ -170,6 +172,29 @@ pub enum Demo {
     Off,
     /// Only on a loopback address, without a public URL and without real credentials.
     Auto,
+}
+
+/// The crawling of websites.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Websites {
+    /// The number of websites crawled at the same time, one of a tenant.
+    pub crawls: std::num::NonZeroUsize,
+    /// The most pages of a website.
+    pub pages: usize,
+    /// The most links between the start page and another.
+    pub depth: usize,
+    /// The most bytes of a page.
+    pub page_bytes: usize,
+    /// The most bytes of a crawl.
+    pub site_bytes: usize,
+    /// Milliseconds between the starts of two requests to a website.
+    pub delay_millis: u64,
+    /// The most minutes of a crawl.
+    pub minutes: u64,
+    /// Non-public hosts that may be crawled, over HTTP as well.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// The model that converts texts into vectors.

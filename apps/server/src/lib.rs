@@ -4,7 +4,8 @@
 //! * `config` - defaults, overridden by a file, overridden by the environment.
 //! * `app` - the shared state; `serve` - listeners, workers and the shutdown; `connect` - confirmation of connections; `tasks` -
 //!   supervision.
-//! * `directory/` - tenants, employees, connections, and questions passed on to the team.
+//! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
+//! * `crawls` - crawls websites in the background.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
 //! * `store` - the embedded store and its key ring, or PostgreSQL.
@@ -14,6 +15,7 @@
 mod app;
 mod config;
 mod connect;
+mod crawls;
 mod demo;
 mod directory;
 mod embedder;

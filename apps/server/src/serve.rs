@@ -15,7 +15,7 @@ use crate::{
     App,
     config::{Config, named},
     connect::{self, ConfiguredConnection},
-    http,
+    crawls, http,
     tasks::Tasks,
 };
 
@@ -107,6 +107,7 @@ impl Server {
             let learning = learning.with_lanes(app.config.learning_lanes);
             tasks.spawn("learning", learning.run(ended()));
         }
+        tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
         let confirming = connect::confirm_all(Arc::clone(&app), self.unconfirmed);
         let until = ended();
         tasks.spawn("connections", async move {

@@ -37,6 +37,12 @@ impl Response {
         self.0.headers().get(name)?.to_str().ok()
     }
 
+    /// Returns the values of a header that may be repeated.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.headers().get_all(name).into_iter();
+        values.filter_map(|value| value.to_str().ok())
+    }
+
     /// Returns the media type in lower case and without parameters, such as `application/json`; empty if there is none.
     pub fn media_type(&self) -> String {
         let media = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();

@@ -10,7 +10,8 @@ use crate::{ConversationId, DocumentId, Result, TenantId, Timestamp};
 /// Stores the documents of a tenant, which everyone who talks to the employee may see.
 #[async_trait]
 pub trait KnowledgeStore: fmt::Debug + Send + Sync + 'static {
-    /// Adds a document, or a new version of the document with the same title. White space around titles is ignored.
+    /// Adds a document, or a new version of the document with the same key. A document without a key has that of its title. White space
+    /// around titles is ignored.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with the field's name. Nothing is stored then.
@@ -63,10 +64,13 @@ pub struct NewDocument {
     pub format: DocumentFormat,
     /// The content, at most 10 MiB, with at most 1 MiB of text.
     pub content: Vec<u8>,
-    /// The address of the original for a link.
+    /// The address of the original for a link. Answers cite it with the title.
     pub url: Option<String>,
     /// When the document is no longer recalled.
     pub expires_at: Option<Timestamp>,
+    /// What identifies the document if its title does not, at most 2,000 bytes: the pages of a website may have the same title, and
+    /// change it. By default, a document with the same title is replaced.
+    pub key: Option<String>,
 }
 
 impl NewDocument {
@@ -82,6 +86,7 @@ impl NewDocument {
             content: content.into(),
             url: None,
             expires_at: None,
+            key: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl NewDocument {
             updated_at: now,
             url: self.url.clone(),
             expires_at: self.expires_at,
+            key: self.key.clone(),
         }
     }
 }
@@ -146,6 +152,9 @@ pub struct Document {
     /// When the document is no longer recalled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What identifies the document, if its title does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// A question for which no document was found.

@@ -85,7 +85,10 @@ pub fn render(
             .knowledge
             .iter()
             .map(|(hit, coverage)| Passage {
-                source: hit.name.clone(),
+                source: match &hit.url {
+                    Some(url) => format!("{} ({url})", hit.name),
+                    None => hit.name.clone(),
+                },
                 title: hit.title.clone(),
                 text: hit.text.clone(),
                 confidence: *coverage,

@@ -252,6 +252,7 @@ fn hit(other: PersonId, source: Source, coverage: f32) -> Hit {
     };
     Hit::new(source, text, Timestamp::from_secs(1_794_657_600)).with(|it| {
         it.name = name.into();
+        it.url = Some("https://shop.example/hours".into());
         it.coverage = coverage;
         it.persons = vec![other];
     })
@@ -442,6 +443,10 @@ async fn recalled_passages_are_recorded_by_reference() {
     let request = office.last_request();
     assert_eq!(request.passages.len(), 1);
     assert_eq!(request.passages[0].text, "We open at nine.");
+    assert_eq!(
+        request.passages[0].source,
+        "Opening hours (https://shop.example/hours)"
+    );
     assert!(
         (request.passages[0].confidence - 0.75).abs() < f32::EPSILON,
         "the recorded coverage"

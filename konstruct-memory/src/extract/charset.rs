@@ -30,11 +30,15 @@ const FILES: &[(&[u8], &str)] = &[
     (b"OggS", "a sound"),
 ];
 
-/// Returns the text of a document, with `\n` at the end of lines.
+/// Returns the text of a document, with `\n` at the end of lines. `header` is the encoding that the server of a page declares.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) if it is not text, or its encoding cannot be told.
-pub(super) fn decode(format: DocumentFormat, content: &[u8]) -> Result<String> {
+pub(crate) fn decode(
+    format: DocumentFormat,
+    content: &[u8],
+    header: Option<&str>,
+) -> Result<String> {
     let advice = match format {
         DocumentFormat::Csv => "save it as \"CSV UTF-8\"",
         _ => "save it as UTF-8",
@@ -51,7 +55,7 @@ pub(super) fn decode(format: DocumentFormat, content: &[u8]) -> Result<String> {
     }
     let (encoding, start) = match Encoding::for_bom(content) {
         Some((encoding, length)) => (encoding, length),
-        None => (encoding(format, content), 0),
+        None => (encoding(format, content, header), 0),
     };
     let (text, _) = encoding.decode_without_bom_handling(&content[start..]);
     let text = text.trim_end_matches('\u{1a}');
@@ -91,7 +95,7 @@ fn zip(content: &[u8]) -> &'static str {
     }
 }
 
-fn encoding(format: DocumentFormat, content: &[u8]) -> &'static Encoding {
+fn encoding(format: DocumentFormat, content: &[u8], header: Option<&str>) -> &'static Encoding {
     let has_escape = content.windows(2).any(|pair| pair == b"\x1b$");
     if has_escape && content.is_ascii() {
         return ISO_2022_JP;
@@ -114,10 +118,10 @@ fn encoding(format: DocumentFormat, content: &[u8]) -> &'static Encoding {
     if valid > 20 * invalid {
         return UTF_8;
     }
-    let declared = (format == DocumentFormat::Html)
-        .then(|| declared(content))
-        .flatten();
-    declared
+    let header = header.and_then(|label| Encoding::for_label(label.as_bytes()));
+    header
+        .filter(|encoding| ![UTF_8, UTF_16BE, UTF_16LE].contains(encoding))
+        .or_else(|| declared(content).filter(|_| format == DocumentFormat::Html))
         .filter(|encoding| *encoding != UTF_8)
         .unwrap_or_else(|| {
             let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);

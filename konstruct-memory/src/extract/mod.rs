@@ -11,7 +11,12 @@ mod sniff;
 
 use konstruct_core::{DocumentFormat, Error, Result};
 
-pub(crate) use self::html::{Block, Kind, blocks, escaped};
+#[cfg(feature = "crawl")]
+pub(crate) use self::html::{WebPage, joined};
+pub(crate) use self::{
+    charset::decode,
+    html::{Block, Kind, blocks, escaped},
+};
 
 /// The most bytes of text a document may have.
 const TEXT: usize = 1 << 20;
@@ -78,8 +83,8 @@ pub enum Warning {
 /// cannot read.
 pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
     let extracted: Extracted = match sniff::format(format, content)? {
-        DocumentFormat::Html => html::markdown(&charset::decode(format, content)?).into(),
-        DocumentFormat::Faq => faq::lines(charset::decode(format, content)?)?.into(),
+        DocumentFormat::Html => html::markdown(&decode(format, content, None)?).into(),
+        DocumentFormat::Faq => faq::lines(decode(format, content, None)?)?.into(),
         #[cfg(feature = "pdf")]
         DocumentFormat::Pdf => pdf::markdown(content)?,
         #[cfg(feature = "office")]
@@ -94,7 +99,7 @@ pub fn extract(format: DocumentFormat, content: &[u8]) -> Result<Extracted> {
         DocumentFormat::Docx | DocumentFormat::Xlsx | DocumentFormat::Ods => {
             return Err(unsupported("Office files", "office"));
         }
-        _ => charset::decode(format, content)?.into(),
+        _ => decode(format, content, None)?.into(),
     };
     // Markdown may consist of comments.
     let is_empty = extracted.text.trim().is_empty()

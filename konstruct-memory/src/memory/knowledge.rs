@@ -23,7 +23,7 @@ use crate::{
     seal::TenantKey,
 };
 
-/// The most characters of a title, and of a URL.
+/// The most characters of a title, and the most bytes of a URL and of a key.
 const TITLE: usize = 200;
 const URL: usize = 2000;
 /// The most bytes of a document.
@@ -97,8 +97,12 @@ fn text_key(id: DocumentId, version: u32) -> Vec<u8> {
     [id.as_bytes().as_slice(), &version.to_be_bytes()].concat()
 }
 
-fn title_key(key: &TenantKey, title: &str) -> Vec<u8> {
-    key.hash("title", title.as_bytes()).to_vec()
+/// Returns the row key that identifies a document by its own key, or by its title.
+fn title_key(key: &TenantKey, own: Option<&str>, title: &str) -> Vec<u8> {
+    match own {
+        Some(own) => key.hash("document", own.as_bytes()).to_vec(),
+        None => key.hash("title", title.as_bytes()).to_vec(),
+    }
 }
 
 fn unit_key(key: &TenantKey, id: DocumentId) -> UnitKey {
@@ -139,7 +143,7 @@ pub(crate) async fn put_document(
 ) -> Result<Document> {
     let text = read_document(&new)?;
     let key = backend.tenant_key(tenant).await?;
-    let title = title_key(&key, new.title.trim());
+    let title = title_key(&key, new.key.as_deref(), new.title.trim());
     let mut tries = Retries::new(backend, tenant);
     loop {
         let mut plan = Plan::on(backend, tenant).await?;
@@ -188,7 +192,8 @@ pub(super) async fn write(
     plan.put_row(RowKind::Text, text_key(id, document.version), &version, &[])?;
     if newest {
         let language = settings(backend, tenant).await?.language;
-        plan.put_row(RowKind::Title, title_key(key, &document.title), &id, &[])?;
+        let title = title_key(key, document.key.as_deref(), &document.title);
+        plan.put_row(RowKind::Title, title, &id, &[])?;
         plan.put_row(RowKind::Document, id.as_bytes().to_vec(), document, &[])?;
         plan.add_units
             .push(unit(key, language, document, &passages));
@@ -207,6 +212,9 @@ pub fn read_document(new: &NewDocument) -> Result<String> {
     }
     if new.url.as_ref().is_some_and(|url| url.len() > URL) {
         return Err(Error::invalid("url", "is longer than 2,000 bytes"));
+    }
+    if new.key.as_ref().is_some_and(|key| key.len() > URL) {
+        return Err(Error::invalid("key", "is longer than 2,000 bytes"));
     }
     if new.content.len() > CONTENT {
         return Err(Error::invalid("content", "is larger than 10 MiB"));
@@ -261,7 +269,10 @@ pub(crate) async fn delete_document(
         };
         plan.remove = vec![
             (RowKind::Document, id.as_bytes().to_vec()),
-            (RowKind::Title, title_key(&key, &newest.title)),
+            (
+                RowKind::Title,
+                title_key(&key, newest.key.as_deref(), &newest.title),
+            ),
         ];
         plan.clear = vec![
             (RowKind::Text, id.as_bytes().to_vec()),

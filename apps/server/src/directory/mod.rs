@@ -1,4 +1,5 @@
-//! The directory: tenants, their employees with all versions, their connections, and the questions passed on to them.
+//! The directory: tenants, their employees with all versions, their connections, their websites, and the questions passed on to
+//! them.
 
 mod account;
 mod cache;
@@ -8,6 +9,7 @@ mod employee;
 mod model;
 mod question;
 mod tenant;
+mod website;
 
 use std::{
     collections::HashMap,
@@ -27,7 +29,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
 use self::cache::RowCache;
-pub(crate) use self::{account::checked, confirm::Confirmation};
+pub(crate) use self::{
+    account::checked,
+    confirm::Confirmation,
+    website::{Crawl, CrawlState, QueuedCrawl, Website, WebsitePage},
+};
 pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,

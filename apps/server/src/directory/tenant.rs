@@ -81,6 +81,7 @@ impl ServerDirectory {
         for connection in self.connections(id).await? {
             self.disconnect(id, connection.id).await?;
         }
+        self.drop_crawls_of(id).await?;
         self.journal
             .erase(id, Erase::Tenant, Depth::Logical)
             .await?;

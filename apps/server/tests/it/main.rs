@@ -19,3 +19,4 @@ mod problem;
 mod question;
 mod reply;
 mod webhook;
+mod website;

@@ -90,9 +90,11 @@ impl Office {
     /// Returns the command that starts the server with this office's vendors.
     pub(crate) fn command(&self, wire: Wire) -> Command {
         let mut command = command(self.data.path().join("data"));
-        // The fakes of tenants' own providers are local.
+        // The fakes of tenants' own providers and websites are local.
         let file = self.data.path().join("config.toml");
-        std::fs::write(&file, "allowed_hosts = [\"127.0.0.1\"]").unwrap();
+        let websites = "[websites]\nallowed_hosts = [\"127.0.0.1\"]\ndelay_millis = 0\ncrawls = 2";
+        let config = format!("allowed_hosts = [\"127.0.0.1\"]\n{websites}");
+        std::fs::write(&file, config).unwrap();
         command
             .arg("--config")
             .arg(file)

@@ -20,9 +20,10 @@ impl KnowledgeStore for ScanMemory {
         for _ in 0..ATTEMPTS {
             let mark = self.items.mark(tenant).await?;
             let documents = self.newest(tenant).await?;
-            let before = documents
-                .iter()
-                .find(|(known, _)| known.title == new.title.trim());
+            let before = documents.iter().find(|(known, _)| match &new.key {
+                None => known.key.is_none() && known.title == new.title.trim(),
+                key => known.key == *key,
+            });
             let mut document = new.version(before.map(|(known, _)| known), self.clock.now());
             let sections = self.search.split(&document, &text).len();
             document.chunks = u32::try_from(sections).unwrap_or(u32::MAX);

@@ -102,6 +102,49 @@ pub(super) async fn documents_are_found_until_they_are_deleted(subject: &MemoryS
     Ok(())
 }
 
+pub(super) async fn documents_with_keys_share_titles(subject: &MemorySubject) -> Outcome {
+    let office = Office::new();
+    let put = async |key: Option<&str>, title: &str, text: &str| {
+        let mut new = NewDocument::new(title, DocumentFormat::Text, text);
+        new.key = key.map(Into::into);
+        subject.memory.put_document(office.tenant, new).await
+    };
+    let page = put(Some("a"), "Home", "The first page is about ponies.").await?;
+    let other = put(Some("b"), "Home", "The second page is about boats.").await?;
+    let titled = put(None, "Home", "An upload about trains.").await?;
+    ensure!(
+        page.id != other.id && other.id != titled.id && page.id != titled.id,
+        "documents with different keys are one"
+    );
+    // A title that changes gives a new version, not a new document.
+    let renamed = put(Some("a"), "Welcome", "The first page is about horses.").await?;
+    ensure_eq!(
+        (renamed.id, renamed.version),
+        (page.id, 2),
+        "the new version"
+    );
+    let passages = found(subject, &office, "the first page ponies horses").await?;
+    ensure_eq!(
+        passages.first().map(String::as_str),
+        Some("The first page is about horses."),
+        "the passage of the renamed document"
+    );
+    ensure!(
+        subject
+            .memory
+            .delete_document(office.tenant, other.id)
+            .await?,
+        "there was no document to delete"
+    );
+    let again = put(None, "Home", "An upload about planes.").await?;
+    ensure_eq!(
+        (again.id, again.version),
+        (titled.id, 2),
+        "the upload after another deletion"
+    );
+    Ok(())
+}
+
 pub(super) async fn bad_documents_are_refused(subject: &MemorySubject) -> Outcome {
     let office = Office::new();
     let markdown =

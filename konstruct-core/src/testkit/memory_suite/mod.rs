@@ -53,7 +53,7 @@ macro_rules! cases {
 cases! {
     recall: messages_are_found, scopes_are_ranked_independently, limits_and_times_apply, edited_and_deleted_messages_are_not_found,
         each_language_has_its_stems, progress_is_reported;
-    knowledge: documents_are_found_until_they_are_deleted, bad_documents_are_refused,
+    knowledge: documents_are_found_until_they_are_deleted, documents_with_keys_share_titles, bad_documents_are_refused,
         expired_documents_do_not_reduce_hits, unanswered_questions_are_listed;
     fact: facts_are_stored_and_superseded, facts_without_sources_are_refused, summaries_are_replaced;
     sight: audiences_see_their_own_content, audiences_see_nothing_else, a_new_thread_sees_its_channel;

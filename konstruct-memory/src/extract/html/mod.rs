@@ -9,6 +9,7 @@
 //! | `table` | tables as grids |
 //! | `inline` | the text of a block |
 //! | `faq_page` | JSON-LD |
+//! | `web_page` | what a crawler needs besides the text |
 
 mod dom;
 mod faq_page;
@@ -19,9 +20,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod walk;
+#[cfg(feature = "crawl")]
+mod web_page;
 
 use self::dom::Dom;
 pub(crate) use self::inline::escaped;
+#[cfg(feature = "crawl")]
+pub(crate) use self::web_page::WebPage;
 
 /// The most words of a title that is not a heading of the page.
 const TITLE: usize = 16;
@@ -96,9 +101,14 @@ impl Block {
 
 /// Returns a page as Markdown.
 pub(super) fn markdown(page: &str) -> String {
+    joined(&blocks(page, false))
+}
+
+/// Returns blocks as Markdown.
+pub(crate) fn joined(blocks: &[Block]) -> String {
     let mut out = String::new();
     let mut before = None;
-    for block in blocks(page, false) {
+    for block in blocks {
         if before.is_some() {
             // An introduction stays with its list.
             let is_tight = block.kind == Kind::Item
@@ -118,16 +128,29 @@ pub(super) fn markdown(page: &str) -> String {
 /// Returns the blocks of a page, or of the HTML of a Markdown document. Navigation is included only if the page has nothing else.
 pub(crate) fn blocks(page: &str, is_fragment: bool) -> Vec<Block> {
     let dom = Dom::parse(page, is_fragment);
-    let mut blocks = walk::blocks(&dom, is_fragment, false);
-    if !is_fragment {
-        faq_page::append(&dom, &mut blocks);
+    if is_fragment {
+        return walk::blocks(&dom, true, false);
     }
-    if blocks.is_empty() && !is_fragment {
-        blocks = walk::blocks(&dom, is_fragment, true);
+    let blocks = main_blocks(&dom);
+    if blocks.is_empty() {
+        titled(&dom, walk::blocks(&dom, false, true))
+    } else {
+        blocks
     }
+}
+
+/// Returns the blocks of a page without its navigation.
+fn main_blocks(dom: &Dom) -> Vec<Block> {
+    let mut blocks = walk::blocks(dom, false, false);
+    faq_page::append(dom, &mut blocks);
+    titled(dom, blocks)
+}
+
+/// Puts the title of a page before its blocks, unless one of them is a heading like it.
+fn titled(dom: &Dom, mut blocks: Vec<Block>) -> Vec<Block> {
     let has_title = blocks.iter().any(|block| block.kind == Kind::Heading(1));
-    if !is_fragment && !has_title && !blocks.is_empty() {
-        blocks.splice(0..0, walk::title(&dom));
+    if !has_title && !blocks.is_empty() {
+        blocks.splice(0..0, walk::title(dom));
     }
     blocks
 }

@@ -227,7 +227,7 @@ pub(super) fn is_surrounding(dom: &Dom, id: Id) -> bool {
     }
 }
 
-fn says_contact(dom: &Dom, id: Id) -> bool {
+pub(super) fn says_contact(dom: &Dom, id: Id) -> bool {
     let href = dom.attribute(id, "href").unwrap_or_default();
     matches!(dom.name(id), "address" | "table" | "details")
         || href.starts_with("tel:")

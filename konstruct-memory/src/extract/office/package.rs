@@ -46,11 +46,7 @@ impl<'a> Package<'a> {
             ));
         }
         self.left -= content.len();
-        Node::parse(&super::super::charset::decode(
-            DocumentFormat::Html,
-            &content,
-        )?)
-        .map(Some)
+        Node::parse(&super::super::decode(DocumentFormat::Html, &content, None)?).map(Some)
     }
 
     /// Returns the targets of a part's relationships by their ids, as names of parts.

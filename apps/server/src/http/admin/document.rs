@@ -17,7 +17,7 @@ use super::{
     input::{InTenant, Paging, id, page},
     preview::preview,
 };
-use crate::App;
+use crate::{App, directory::Website};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -84,6 +84,7 @@ fn parse_document(new: api::NewDocument) -> Result<NewDocument, Error> {
         content,
         url: new.url,
         expires_at: expires_at.transpose()?,
+        key: None,
     })
 }
 
@@ -156,5 +157,6 @@ fn shown(document: konstruct_core::Document) -> Document {
         updated_at: document.updated_at.to_string(),
         url: document.url,
         expires_at: document.expires_at.map(|at| at.to_string()),
+        website: Website::of_document(document.key.as_deref()),
     }
 }

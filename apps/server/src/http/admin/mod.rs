@@ -11,6 +11,7 @@ mod model;
 mod preview;
 mod question;
 mod tenant;
+mod website;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(connection::routes())
         .merge(model::routes())
         .merge(document::routes())
+        .merge(website::routes())
         .merge(conversation::routes())
         .merge(holder::routes())
         .merge(question::routes())

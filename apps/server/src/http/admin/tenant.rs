@@ -49,6 +49,7 @@ async fn remove(
     State(app): State<Arc<App>>,
     InTenant(tenant): InTenant,
 ) -> Result<StatusCode, Problem> {
+    let _closing = app.crawls.close(tenant).await;
     app.directory.remove_tenant(tenant).await?;
     Ok(StatusCode::NO_CONTENT)
 }

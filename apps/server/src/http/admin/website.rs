@@ -1,0 +1,187 @@
+//! `/tenants/{tenant}/websites`
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use konstruct_admin_api::{
+    self as api, CrawlCount, CrawlProblem, CrawlReport, CrawledAddress, NewWebsite, Page, Website,
+};
+use konstruct_core::{Result, TenantId, id::WebsiteId};
+use konstruct_memory::crawl::{Outcome, Report};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Input, Problem,
+    input::{InTenant, Paging, id, page},
+};
+use crate::{
+    App, crawls,
+    directory::{self, CrawlState},
+};
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/tenants/{tenant}/websites", get(list).post(add))
+        .route(
+            "/tenants/{tenant}/websites/{website}",
+            get(read).delete(remove),
+        )
+        .route(
+            "/tenants/{tenant}/websites/{website}/crawl",
+            post(crawl).delete(cancel),
+        )
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    paging: Paging,
+) -> Result<Json<Page<Website>>, Problem> {
+    app.directory.tenant(tenant).await?;
+    let mut websites = Vec::new();
+    for website in app.directory.websites(tenant).await? {
+        let mut shown = shown(&app, tenant, website).await?;
+        shown.crawl.report.addresses.clear();
+        websites.push(shown);
+    }
+    page(websites, &paging, |website| website.id.to_string()).map(Json)
+}
+
+async fn add(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Input(new): Input<NewWebsite>,
+) -> Result<(StatusCode, Json<Website>), Problem> {
+    app.directory.tenant(tenant).await?;
+    let url = app.crawls.check(&new.url).await?;
+    let website = app.directory.add_website(tenant, &url).await?;
+    app.crawls.wake();
+    let shown = shown(&app, tenant, website).await?;
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+async fn read(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, website)): Path<(String, String)>,
+) -> Result<Json<Website>, Problem> {
+    let website = app.directory.website(tenant, id(&website, "website")?);
+    Ok(Json(shown(&app, tenant, website.await?).await?))
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, website)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    crawls::remove(&app, tenant, id(&website, "website")?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn crawl(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, website)): Path<(String, String)>,
+) -> Result<(StatusCode, Json<Website>), Problem> {
+    let website = crawls::request(&app, tenant, id(&website, "website")?).await?;
+    let shown = shown(&app, tenant, website).await?;
+    Ok((StatusCode::ACCEPTED, Json(shown)))
+}
+
+async fn cancel(
+    State(app): State<Arc<App>>,
+    InTenant(tenant): InTenant,
+    Path((_, website)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let website: WebsiteId = id(&website, "website")?;
+    crawls::cancel(&app, tenant, website).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn shown(app: &App, tenant: TenantId, website: directory::Website) -> Result<Website> {
+    let crawl = website.crawl;
+    let running = (crawl.state == CrawlState::Running)
+        .then(|| app.crawls.progress(website.id))
+        .flatten();
+    let pages = app.directory.website_pages(tenant, website.id).await?;
+    Ok(Website {
+        id: website.id,
+        url: website.url,
+        created_at: website.created_at.to_string(),
+        pages: pages.len(),
+        crawl: api::Crawl {
+            state: match crawl.state {
+                CrawlState::Waiting => api::CrawlState::Waiting,
+                CrawlState::Running => api::CrawlState::Running,
+                CrawlState::Interrupted => api::CrawlState::Interrupted,
+                CrawlState::Finished => api::CrawlState::Finished,
+                CrawlState::Failed => api::CrawlState::Failed,
+                CrawlState::Cancelled => api::CrawlState::Cancelled,
+            },
+            requested_at: crawl.requested_at.to_string(),
+            started_at: crawl.started_at.map(|at| at.to_string()),
+            ended_at: crawl.ended_at.map(|at| at.to_string()),
+            interruptions: crawl.interruptions,
+            report: shown_report(running.unwrap_or(crawl.report)),
+        },
+    })
+}
+
+fn shown_report(report: Report) -> CrawlReport {
+    let problem = report.problem.map(|problem| CrawlProblem {
+        reason: name(&problem),
+        text: crawls::advice(problem).to_owned(),
+    });
+    let addresses = report.entries.into_iter().map(|entry| CrawledAddress {
+        url: entry.url,
+        outcome: match entry.outcome {
+            Outcome::Read => "read",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Ended => "ended",
+            Outcome::Skipped(_) => "skipped",
+            _ => "failed",
+        }
+        .to_owned(),
+        reason: match entry.outcome {
+            Outcome::Skipped(reason) => Some(name(&reason)),
+            Outcome::Failed(reason) => Some(name(&reason)),
+            _ => None,
+        },
+        detail: entry.detail,
+    });
+    CrawlReport {
+        requests: report.requests,
+        bytes: report.bytes,
+        waiting: report.waiting,
+        read: report.read,
+        unchanged: report.unchanged,
+        ended: report.ended,
+        skipped: counts(&report.skipped),
+        failed: counts(&report.failed),
+        complete: report.is_complete,
+        problem,
+        addresses: addresses.collect(),
+    }
+}
+
+fn counts<T: Serialize>(counts: &BTreeMap<T, usize>) -> Vec<CrawlCount> {
+    let counts = counts.iter().map(|(reason, count)| CrawlCount {
+        reason: name(reason),
+        count: *count,
+    });
+    counts.collect()
+}
+
+/// Returns the name under which a reason is stored.
+fn name<T: Serialize>(reason: &T) -> String {
+    match serde_json::to_value(reason) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
