@@ -5,6 +5,7 @@ mod gateway;
 mod prompt;
 mod render;
 mod sending;
+mod slack_answers;
 mod slack_inbound;
 mod slack_outbound;
 mod suite;

@@ -488,8 +488,7 @@ impl Driver {
             Some(_) => 0,
             None => {
                 let inbox = &loaded.inbox[..loaded.inbox.len().min(LARGEST_TURN)];
-                let first = inbox.first().map_or(0, |item| item.seq);
-                inbox::before_proactive(inbox).unwrap_or(first)
+                inbox::turn_end(inbox).unwrap_or(0)
             }
         };
         let latest = loaded.state.latest;

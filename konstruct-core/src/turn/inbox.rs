@@ -1,10 +1,10 @@
 //! Reads the inbox for a turn: the events in order, each with the open item that it concerns.
 
-use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
+use super::{Entry, Event, Evidence, Failure, Input, OpenItem, SentVia};
 use crate::{
     ConversationRef, ErrorKind, Result, Timestamp,
     channel::Receipt,
-    message::{ActorKind, Body, DeliveryState, RoutedEvent},
+    message::{ActorKind, Body, DeliveryState, Origin, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -67,11 +67,37 @@ pub(super) fn expects_reply(loaded: &Loaded) -> bool {
     })
 }
 
-/// Returns the number of the last event before the first proactive message; `None` if there is no such event. A proactive message
-/// has a turn of its own, so that nobody's question waits for its parts, and the model is not called for it.
-pub(super) fn before_proactive(inbox: &[InboxItem]) -> Option<u64> {
-    let before = inbox.iter().take_while(|item| !proactive(item));
+/// Returns the number of the last event of the next turn; `None` for an empty inbox.
+///
+/// A proactive message has a turn of its own, so that nobody's question waits for its parts, and the model is not called for it.
+/// So does an interaction whose answer goes elsewhere, together with the other actions of the same interaction: the answer to a
+/// message in the conversation must not go there as well.
+pub(super) fn turn_end(inbox: &[InboxItem]) -> Option<u64> {
+    let first = inbox.first()?;
+    if let Some(before) = before_apart(inbox) {
+        return Some(before);
+    }
+    let together = inbox.iter().take_while(|item| {
+        let origin = origin(item);
+        item.seq == first.seq || origin.is_some() && origin == self::origin(first)
+    });
+    together.last().map(|item| item.seq)
+}
+
+/// Returns the number of the last event before the first one that has a turn of its own; `None` if there is no such event.
+pub(super) fn before_apart(inbox: &[InboxItem]) -> Option<u64> {
+    let apart = |item: &InboxItem| proactive(item) || origin(item).is_some_and(is_apart);
+    let before = inbox.iter().take_while(|item| !apart(item));
     before.last().map(|item| item.seq)
+}
+
+/// Returns whether the answer to an interaction goes elsewhere than to its conversation.
+pub(super) fn is_apart(origin: &Origin) -> bool {
+    !SentVia::ways(Some(origin))[0].is_conversation()
+}
+
+fn origin(item: &InboxItem) -> Option<&Origin> {
+    item.event.as_ref()?.event.origin.as_deref()
 }
 
 fn proactive(item: &InboxItem) -> bool {

@@ -48,6 +48,7 @@ mod run;
 mod spoken;
 mod start;
 mod state;
+mod via;
 mod worker;
 
 pub(crate) use self::spoken::Replacements;
@@ -68,5 +69,6 @@ pub use self::{
         SpokenMessage, contains_message, current_messages, replaced_message_id, spoken_message,
     },
     state::{Resume, State, begin, decide, step},
+    via::SentVia,
     worker::Worker,
 };

@@ -25,6 +25,7 @@ use crate::{
     message::{ActorKind, Body, Lifecycle},
     money::Price,
     tool::Effect,
+    turn::SentVia,
 };
 
 /// The version of the record format that this build writes.
@@ -299,6 +300,9 @@ pub enum Action {
         /// The index of the [`Event::Rendered`] that contains the part, if it belongs to an earlier turn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         record: Option<u64>,
+        /// How it is sent.
+        #[serde(default, skip_serializing_if = "SentVia::is_conversation")]
+        via: SentVia,
         /// The deadline of the request. After it and the channel's grace period, the request can no longer be in flight.
         give_up_at: Timestamp,
     },
@@ -738,6 +742,9 @@ pub struct OpenItem {
     /// When the employee retries the question. `None`: only a person can close the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// Whether only the person who asked may see the message, so that it is not sent into the conversation later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 impl OpenItem {
@@ -757,6 +764,7 @@ impl OpenItem {
             opened_at,
             tries: 0,
             retry_at: None,
+            private: false,
         }
     }
 

@@ -23,7 +23,7 @@ use konstruct_core::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
         Outcome, PinnedChannel, PinnedModel, QuotedRecord, Record, Refusal, ReplyPart, ReplySource,
-        SilenceReason, Started, WaitReason,
+        SentVia, SilenceReason, Started, WaitReason,
     },
 };
 
@@ -415,6 +415,7 @@ fn actions() -> Vec<Action> {
             key: key(),
             attempt: 1,
             record: Some(7),
+            via: SentVia::Conversation,
             give_up_at: AT,
         },
         Action::Find {
@@ -461,6 +462,10 @@ fn within() -> Vec<(String, &'static str)> {
                 reason: SilenceReason::NotAddressed,
             }),
             r#"{"silent":{"reason":"not_addressed"}}"#,
+        ),
+        (
+            json([SentVia::Response, SentVia::Ephemeral, SentVia::Direct]),
+            r#"["response","ephemeral","direct"]"#,
         ),
         (json(Evidence::Answer), r#""answer""#),
         (json(Evidence::Query), r#""query""#),

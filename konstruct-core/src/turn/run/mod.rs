@@ -1,6 +1,7 @@
 //! A running turn: performs its actions and writes its records to the store.
 
 mod act;
+mod reach;
 mod reply;
 mod speak;
 mod think;
@@ -283,9 +284,10 @@ impl<'a> Run<'a> {
             Action::Send {
                 key,
                 record,
+                via,
                 give_up_at,
                 ..
-            } => self.send(key, record, give_up_at).await,
+            } => self.send(key, (record, via), give_up_at).await,
             Action::Find { key, since } => self.find(key, since).await,
             Action::Wait { until, .. } => self.wait(until).await,
             Action::Finish { outcome } => Ok(ControlFlow::Break(match self.flush().await? {
@@ -324,7 +326,11 @@ impl<'a> Run<'a> {
         };
         // The first inputs of the turn were consumed before its first model call.
         // A proactive message waits until this turn has ended.
-        let to = inbox::before_proactive(&loaded.inbox).unwrap_or(0);
+        // So does an answer that goes elsewhere, and messages do not join a turn that answers elsewhere.
+        let to = match self.state.origin() {
+            Some((origin, _)) if inbox::is_apart(origin) => 0,
+            _ => inbox::before_apart(&loaded.inbox).unwrap_or(0),
+        };
         let latest = self.state.conversation().latest;
         let inputs = inputs(&*self.driver.store, claim, &loaded, latest, to).await?;
         if to > 0 {
