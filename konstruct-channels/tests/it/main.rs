@@ -9,5 +9,6 @@ mod slack_answers;
 mod slack_inbound;
 mod slack_outbound;
 mod suite;
+mod whatsapp_groups;
 mod whatsapp_inbound;
 mod whatsapp_outbound;

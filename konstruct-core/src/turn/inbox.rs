@@ -2,9 +2,9 @@
 
 use super::{Entry, Event, Evidence, Failure, Input, OpenItem, SentVia};
 use crate::{
-    ConversationRef, ErrorKind, Result, Timestamp,
+    ConversationRef, ErrorKind, Inbound, Result, Timestamp,
     channel::Receipt,
-    message::{ActorKind, Body, DeliveryState, Origin, RoutedEvent},
+    message::{ActorKind, Body, ConversationKind, DeliveryState, Origin, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -131,6 +131,9 @@ pub(super) async fn inputs(
             // A decoded event does not need its raw JSON; an unsupported one keeps it.
             event.raw = None;
         }
+        if quotes_someone(&event) && find_quoted(store, claim, loaded.len, &event).await? {
+            event.addressed.mention = true;
+        }
         let by_id = |id: &str| loaded.items.iter().find(|item| item.id.0 == id).cloned();
         let (mut about, mut undelivered) = (None, None);
         match &event.body {
@@ -164,15 +167,46 @@ pub(super) async fn inputs(
     Ok(inputs)
 }
 
+/// Returns whether an event is a message in a group that quotes another one whose author the provider does not name.
+fn quotes_someone(event: &Inbound) -> bool {
+    let group = event.conversation.as_ref();
+    matches!(event.body, Body::Message { .. })
+        && group.is_some_and(|place| place.kind == ConversationKind::Group)
+        && !event.addressed.mention
+        && event.quoted.as_ref().is_some_and(|it| it.author.is_none())
+}
+
+/// Searches the log backwards for the message that an event quotes. Returns whether the employee sent it.
+async fn find_quoted(store: &dyn Store, claim: &Claim, len: u64, event: &Inbound) -> Result<bool> {
+    let Some(quoted) = event.quoted.as_ref().map(|it| it.message.as_str()) else {
+        return Ok(false);
+    };
+    let found = find_record(store, claim, len, |stored| {
+        let record = stored.record.as_ref();
+        matches!(record.map(|it| &it.entry), Some(Entry::Event(Event::SendDone { receipt, .. }))
+            if receipt.message.as_deref() == Some(quoted))
+    });
+    Ok(found.await?.is_some())
+}
+
 /// Searches the log backwards for the record that contains the message sent under a key.
 async fn find_sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
+    find_record(store, claim, len, |stored| contains_part(stored, key)).await
+}
+
+async fn find_record(
+    store: &dyn Store,
+    claim: &Claim,
+    len: u64,
+    wanted: impl Fn(&Stored) -> bool,
+) -> Result<Option<u64>> {
     let mut to = len;
     while to > len.saturating_sub(FARTHEST) {
         let from = to.saturating_sub(PAGE);
         let page = store
             .read(claim.tenant, claim.conversation, from..to)
             .await?;
-        if let Some(found) = page.iter().find(|stored| contains_part(stored, key)) {
+        if let Some(found) = page.iter().find(|stored| wanted(stored)) {
             return Ok(Some(found.index));
         }
         to = from;

@@ -117,6 +117,7 @@ fn input(seq: u64, body: Body) -> Input {
         mention: true,
         thread: true,
         command: true,
+        by_name: false,
     })
     .quoting(
         Quoted::new("wamid.0")
