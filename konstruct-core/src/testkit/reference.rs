@@ -217,6 +217,7 @@ impl Conversation {
             len: self.len(),
             unconsumed: self.inbox.len() as u64,
             updated_at: self.updated_at,
+            held_since: self.state.held_since,
         }
     }
 

@@ -75,14 +75,14 @@ impl Record {
 
     /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
     pub fn says_something(&self) -> bool {
-        matches!(
-            &self.entry,
+        match &self.entry {
             Entry::Event(Event::Received(_) | Event::Rendered { .. })
-                | Entry::Action(Action::Send {
-                    record: Some(_),
-                    ..
-                })
-        )
+            | Entry::Action(Action::Send {
+                record: Some(_), ..
+            }) => true,
+            Entry::Action(Action::Open(item)) => item.is_held(),
+            _ => false,
+        }
     }
 }
 
@@ -367,7 +367,7 @@ pub struct Started {
     /// The open questions of this conversation, which a reply closes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<ItemId>,
-    /// The question that this turn answers again.
+    /// The question that this turn answers again, or the item of the message that waited and may be sent now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_up: Option<OpenItem>,
     /// The time by which the person should receive a reply.
@@ -739,9 +739,13 @@ pub struct OpenItem {
     /// How often the employee has retried the question.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
-    /// When the employee retries the question. `None`: only a person can close the item.
+    /// When the employee retries the question, or checks whether the message that waits can be sent. `None`: only a person can
+    /// close the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// When the message that waits expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
     /// Whether only the person who asked may see the message, so that it is not sent into the conversation later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
@@ -764,8 +768,14 @@ impl OpenItem {
             opened_at,
             tries: 0,
             retry_at: None,
+            expires_at: None,
             private: false,
         }
+    }
+
+    /// Returns whether a message waits until the conversation returns to the employee.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(&self.kind, ItemKind::Send { reason, .. } if *reason == OpenReason::Held)
     }
 
     /// Sets how often the employee has retried the question, and when it retries again.
@@ -809,6 +819,9 @@ pub enum OpenReason {
     Failed(ErrorKind),
     /// The provider accepted the message and later reported that it did not arrive.
     NotDelivered,
+    /// A team member holds the conversation. The message is sent once the conversation returns to the employee, unless it expires
+    /// before.
+    Held,
 }
 
 /// Why an open item was closed.
@@ -824,6 +837,10 @@ pub enum CloseReason {
     Answered,
     /// The conversation had too many open items, so its oldest was closed.
     Displaced,
+    /// The message that waited is sent now, because the conversation returned to the employee.
+    Released,
+    /// The message that waited expired.
+    Expired,
 }
 
 /// A part of a reply, with its delivery key.

@@ -188,6 +188,7 @@ impl<'a> Run<'a> {
                     .timers
                     .push(TimerChange::clear(TimerName::item(item)));
                 append.items.push(ItemChange::Close(item.clone()));
+                self.items.retain(|open| open.id != *item);
             }
             Action::Wait { until, .. } => {
                 append
@@ -198,6 +199,13 @@ impl<'a> Run<'a> {
                 append.timers.push(TimerChange::clear(TimerName::turn()));
                 append.timers.push(TimerChange::clear(TimerName::retry()));
                 append.state = Some(self.state.conversation().clone());
+                if self.state.conversation().held_since.is_none() {
+                    // The conversation may have been handed back: what waits for that can be sent.
+                    let now = self.driver.clock.now();
+                    let held = self.items.iter().filter(|item| item.is_held());
+                    let check = held.map(|item| TimerChange::set(TimerName::item(&item.id), now));
+                    append.timers.extend(check);
+                }
                 append.checkpoint = true;
             }
             _ => {}

@@ -74,9 +74,13 @@ impl State {
                 }
                 return Ok(());
             }
-            Action::Close { item, .. } => {
+            Action::Close { item, reason } => {
                 self.closing.retain(|(id, _)| id != item);
                 self.started.questions.retain(|id| id != item);
+                if let Some(waited) = self.waited().filter(|waited| waited.id == *item).cloned() {
+                    self.started.follow_up = None;
+                    self.end_wait(&waited, *reason);
+                }
                 return Ok(());
             }
             Action::Finish { outcome } => {
@@ -201,6 +205,16 @@ impl State {
             Phase::Begin
         };
         Ok(())
+    }
+
+    /// Ends the wait of a message: it is queued, unless it has expired.
+    fn end_wait(&mut self, waited: &OpenItem, reason: CloseReason) {
+        match &waited.kind {
+            ItemKind::Send { keys, .. } if reason == CloseReason::Released => {
+                self.queue(keys, waited);
+            }
+            _ => self.phase = Phase::Ending(SilenceReason::Expired),
+        }
     }
 
     fn add_answer(&mut self, answer: &ModelAnswer) {

@@ -106,6 +106,9 @@ impl State {
                 None,
             );
         }
+        if let Some(item) = self.waited() {
+            return self.check_held(employee, at, item);
+        }
         if let Some((_, expires_at)) = self.proactive() {
             return match expires_at {
                 Some(expires_at) if expires_at < at => {
@@ -305,6 +308,9 @@ impl State {
     /// Sends the next part, or ends the turn.
     fn send(&self, employee: &Employee, at: Timestamp) -> Action {
         match self.current() {
+            Some(part) if let Some(until) = self.waits_until(employee, at) => {
+                self.hold(at, until, part)
+            }
             Some(part) => self.send_part(part, self.via(part, at), at),
             None => self
                 .wrap_up(employee, at)
@@ -440,7 +446,7 @@ impl State {
         Action::Open(self.item(at, kind, record, retry_at))
     }
 
-    fn item(
+    pub(super) fn item(
         &self,
         at: Timestamp,
         kind: ItemKind,
@@ -455,6 +461,7 @@ impl State {
             opened_at: at,
             tries: 0,
             retry_at,
+            expires_at: None,
             private: self.is_private(),
         }
     }

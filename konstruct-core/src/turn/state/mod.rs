@@ -7,6 +7,7 @@
 
 mod apply;
 mod decide;
+mod hold;
 mod inputs;
 mod via;
 
