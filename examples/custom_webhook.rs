@@ -165,7 +165,8 @@ impl Channel for Shop {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let Op::Send {
             to, key, outgoing, ..
-        } = op else {
+        } = op
+        else {
             return unsupported("the widget shows nothing but messages");
         };
         let choices = outgoing.choices.into_iter().flat_map(|it| it.options);

@@ -123,7 +123,7 @@ pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
     chunk::{Chunk, chunks},
-    extract::{Extracted, Warning, extract},
+    extract::{Extracted, extract},
     memory::read_document,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},

@@ -400,15 +400,25 @@ pub enum DocumentWarning {
         /// The other one.
         second: u32,
     },
-    /// Two passages have the same heading and different texts, which may contradict each other.
+    /// Two passages have headings of the same words and different texts, which may contradict each other.
     SameHeading {
         /// The first of them.
         first: u32,
         /// The other one.
         second: u32,
     },
-    /// Pages of a PDF before the last one with text that have none. They may be scans.
+    /// Pages of a PDF without text. They may be scans.
     PagesWithoutText {
+        /// Their numbers.
+        pages: Vec<u32>,
+    },
+    /// Pages of a PDF with letters that could not be read, because their fonts do not say which they are.
+    PagesWithUnknownLetters {
+        /// Their numbers.
+        pages: Vec<u32>,
+    },
+    /// Pages of a PDF with so many letters that the rest of them is missing.
+    PagesCut {
         /// Their numbers.
         pages: Vec<u32>,
     },
