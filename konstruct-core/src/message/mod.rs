@@ -270,7 +270,7 @@ pub struct Addressing {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub command: bool,
     /// The event addresses the employee if its text contains the employee's name, because the provider has no other mentions in
-    /// this place. Whoever routes the event to its tenant knows the name, and resolves this into [`mention`](Self::mention).
+    /// this place. The gateway, which knows the name, resolves this into [`mention`](Self::mention).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_name: bool,
 }

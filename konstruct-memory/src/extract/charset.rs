@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Files of one to three short lines. What cannot be told is refused, and never read as something else.
+    /// Files of one to three short lines. An ambiguous file is refused, and never read as something else.
     #[test]
     fn short_files_are_read_or_refused() {
         let mut read = 0;
