@@ -108,7 +108,7 @@ struct WordSearch;
 #[async_trait]
 impl PassageSearch for WordSearch {
     fn read(&self, document: &NewDocument) -> Result<String> {
-        read_document(document)
+        read_document(document).map(|extracted| extracted.text)
     }
 
     fn split(&self, document: &Document, text: &str) -> Vec<Section> {

@@ -163,7 +163,10 @@ impl Channel for Shop {
     }
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
-        let Op::Send { to, key, outgoing } = op else {
+        let Op::Send {
+            to, key, outgoing, ..
+        } = op
+        else {
             return unsupported("the widget shows nothing but messages");
         };
         let choices = outgoing.choices.into_iter().flat_map(|it| it.options);

@@ -10,10 +10,12 @@ use std::{
 };
 
 use konstruct_core::{
-    AccountId, ChannelKind, Clock, Directory, Inbound, Result, SystemClock, TenantId, Workforce,
+    AccountId, ChannelKind, Clock, Directory, ErrorKind, Inbound, Result, SystemClock, TenantId,
+    Workforce,
     directory::Route,
     message::{Body, RoutedEvent},
     store::{Accepted, Store},
+    text::contains_name,
 };
 use tracing::Instrument as _;
 
@@ -157,6 +159,23 @@ impl Gateway {
         Ok(())
     }
 
+    /// Marks an event that names the tenant's employee as a mention, where its channel has no other mentions.
+    async fn named(&self, tenant: TenantId, mut event: Inbound) -> Result<Inbound> {
+        let by_name = std::mem::take(&mut event.addressed.by_name);
+        if by_name
+            && !event.addressed.mention
+            && let Body::Message { content, .. } = &event.body
+        {
+            event.addressed.mention = match self.directory.staff(tenant, None).await {
+                Ok(staff) => contains_name(&content.text, &staff.employee.name),
+                // Whoever is hired later was not meant.
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(event)
+    }
+
     /// Groups events by tenant, in their order.
     async fn route(&self, events: Vec<Inbound>) -> Result<Vec<(TenantId, Vec<RoutedEvent>)>> {
         let mut routes: HashMap<AccountId, Option<Route>> = HashMap::new();
@@ -177,6 +196,7 @@ impl Gateway {
             if matches!(event.body, Body::Unsupported { .. }) {
                 self.counters.unsupported.fetch_add(1, Relaxed);
             }
+            let event = self.named(tenant, event).await?;
             let routed = RoutedEvent { connection, event };
             match tenants.iter_mut().find(|(known, _)| *known == tenant) {
                 Some((_, events)) => events.push(routed),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConversationRef, Outgoing, Result, Timestamp, message::Attachment,
+    ChannelKind, ConversationRef, Outgoing, Result, Secret, Timestamp, message::Attachment,
     outgoing::Rendered,
 };
 
@@ -180,6 +180,8 @@ pub enum Op {
         key: String,
         /// One of the parts that [`Channel::render`] returned. The channel translates and escapes it.
         outgoing: Outgoing,
+        /// How the message reaches its readers.
+        via: Via,
     },
     /// Shows that the employee is working; the indicator disappears by itself. Requested once a model has been running for 0.3
     /// seconds. Best effort: fails only if the credentials are refused.
@@ -196,6 +198,31 @@ pub enum Op {
         to: ConversationRef,
         /// The message.
         message: String,
+    },
+}
+
+/// How a message reaches its readers. Only an event with an [`Origin`](crate::message::Origin) causes another value than
+/// [`Via::Conversation`].
+///
+/// A channel without such a way fails with [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported), and the engine tries the next
+/// one. It must never show a message for one person to others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Via {
+    /// As a message of the conversation.
+    #[default]
+    Conversation,
+    /// As a message in the conversation that only one person sees. It cannot be found later.
+    Ephemeral {
+        /// The channel's id of the person.
+        person: String,
+    },
+    /// As a response to an interaction. It cannot be found later.
+    Response {
+        /// The address that accepts the response.
+        url: Secret,
+        /// Whether only the person who caused the interaction sees it.
+        ephemeral: bool,
     },
 }
 

@@ -127,7 +127,8 @@ pub use self::{
     id::{ConnectionId, ConversationId, DocumentId, EmployeeId, PersonId, TenantId, TurnId},
     llm::LlmBackend,
     memory::{
-        Audience, Depth, Document, DocumentFormat, Erase, Hit, MemoryStore, NewDocument, Recall,
+        Audience, Depth, Document, DocumentFormat, Erase, ExtractWarning, Hit, MemoryStore,
+        NewDocument, Recall,
     },
     message::{AccountId, ChannelKind, ConversationRef, Inbound},
     money::NanoUsd,

@@ -133,7 +133,7 @@ pub use self::redb::{FailedWrite, Redb, RedbBuilder};
 pub use self::rows::{Expect, RowChange, RowStore};
 pub use self::{
     chunk::{Chunk, chunks},
-    extract::{Extracted, Warning, extract},
+    extract::{Extracted, extract},
     memory::read_document,
     seal::KeyRing,
     vector::{Arena, Flat, Quantised, dot},

@@ -405,15 +405,25 @@ pub enum DocumentWarning {
         /// The other one.
         second: u32,
     },
-    /// Two passages have the same heading and different texts, which may contradict each other.
+    /// Two passages have headings of the same words and different texts, which may contradict each other.
     SameHeading {
         /// The first of them.
         first: u32,
         /// The other one.
         second: u32,
     },
-    /// Pages of a PDF before the last one with text that have none. They may be scans.
+    /// Pages of a PDF without text. They may be scans.
     PagesWithoutText {
+        /// Their numbers.
+        pages: Vec<u32>,
+    },
+    /// Pages of a PDF with letters that could not be read, because their fonts do not say which they are.
+    PagesWithUnknownLetters {
+        /// Their numbers.
+        pages: Vec<u32>,
+    },
+    /// Pages of a PDF with so many letters that the rest of them is missing.
+    PagesCut {
         /// Their numbers.
         pages: Vec<u32>,
     },
@@ -562,6 +572,11 @@ pub struct ConversationSummary {
     pub waiting: u64,
     /// The time of its last event or record, RFC 3339.
     pub updated_at: String,
+    /// Who answers in it.
+    pub holder: Holder,
+    /// When the team member who holds it last wrote, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<String>,
 }
 
 /// A conversation with its turns.
@@ -660,12 +675,13 @@ pub struct Replay {
 pub struct Question {
     /// Its key.
     pub key: String,
-    /// `passed_on`, `unresolved`, `failed`, `not_delivered`, `unanswered` or `rest`.
+    /// `passed_on`, `unresolved`, `failed`, `not_delivered`, `unanswered`, `rest`, or `held` for a message that waits until the
+    /// conversation is handed back.
     pub kind: String,
     /// The conversation.
     #[schemars(with = "String")]
     pub conversation: ConversationId,
-    /// The person's question, or the employee's undelivered text.
+    /// The person's question, or the employee's text that was not delivered or waits.
     pub text: String,
     /// Since when it is open, RFC 3339.
     pub since: String,
@@ -685,7 +701,7 @@ pub struct Decision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionForAll {
-    /// The kind of question: `unresolved`, `failed`, `not_delivered`, `unanswered` or `rest`.
+    /// The kind of question: `unresolved`, `failed`, `not_delivered`, `unanswered`, `rest` or `held`.
     pub kind: String,
     /// One of the choices for questions of this kind.
     pub decision: String,

@@ -1,13 +1,16 @@
 //! Calls of Slack's Web API, and the classification of its responses.
 
 use konstruct_core::{
-    ErrorKind, Result, Secret,
+    Error, ErrorKind, Result, Secret,
     http::{Client, Exchange, Request, Url, join},
 };
 use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::Answer;
+
+/// The host of every `response_url`.
+const RESPONSE_HOST: &str = "hooks.slack.com";
 
 /// Calls methods of the Web API.
 #[derive(Debug)]
@@ -30,6 +33,26 @@ impl Api {
         self.call(request.form(form)).await
     }
 
+    /// Responds to an interaction. Only Slack's host for that, and the origin of the configured API, are accepted.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`] for another host, [`ErrorKind::NotFound`] if the address has expired or was used up, and those of
+    /// a call. No error contains the address.
+    pub(super) async fn respond(&self, address: &Secret, body: &impl Serialize) -> Result<()> {
+        let url = Url::parse(address.expose())
+            .map_err(|_| Error::invalid("response_url", "must be a URL"))?;
+        let theirs = url.scheme() == "https"
+            && url.port_or_known_default() == Some(443)
+            && url.host_str() == Some(RESPONSE_HOST);
+        if !theirs && url.origin() != self.base.origin() {
+            let message = "response_url: the host is not Slack's";
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        // The address itself is the credential, so the token is not sent.
+        let request = self.client.post(url)?.json(body);
+        responded(&request.exchange().await?)
+    }
+
     async fn call(&self, request: Request) -> Result<Value> {
         answer(request.bearer(&self.token).exchange().await?)
     }
@@ -50,6 +73,35 @@ fn answer(exchange: Exchange) -> Result<Value> {
         }) if !exchange.is_server_error() => Err(exchange.error(kind(&code), printable(&code))),
         _ if exchange.is_success() => {
             Err(exchange.error(ErrorKind::Ambiguous, "the response cannot be parsed"))
+        }
+        _ => Err(exchange.status_error()),
+    }
+}
+
+/// Parses the response to a response: `ok` as text or JSON, or an error.
+fn responded(exchange: &Exchange) -> Result<()> {
+    let answer = serde_json::from_slice::<Answer>(&exchange.body).ok();
+    let code = match &answer {
+        Some(Answer { ok: true, .. }) => None,
+        Some(answer) => answer.error.as_deref(),
+        None => str::from_utf8(&exchange.body)
+            .ok()
+            .map(str::trim)
+            .filter(|text| *text != "ok"),
+    };
+    match exchange.status {
+        200..300 if answer.as_ref().is_some_and(|answer| !answer.ok) => {
+            let code = code.unwrap_or_default();
+            Err(exchange.error(kind(code), printable(code)))
+        }
+        // Anything else in a success, such as a proxy's page, leaves open what happened.
+        200..300 if code.is_some_and(|text| !text.is_empty()) => {
+            Err(exchange.error(ErrorKind::Ambiguous, "the response cannot be parsed"))
+        }
+        200..300 => Ok(()),
+        // Without a token, these say that this address is not accepted any more.
+        401 | 403 | 404 | 410 => {
+            Err(exchange.error(ErrorKind::NotFound, printable(code.unwrap_or_default())))
         }
         _ => Err(exchange.status_error()),
     }
@@ -83,9 +135,10 @@ fn kind(code: &str) -> ErrorKind {
         | "restricted_action_read_only_channel"
         | "restricted_action_thread_locked"
         | "restricted_action_thread_only_channel"
-        | "send_on_behalf_not_allowed" => ErrorKind::Forbidden,
-        "channel_not_found" | "message_not_found" | "team_not_found" | "thread_not_found"
-        | "user_not_found" => ErrorKind::NotFound,
+        | "send_on_behalf_not_allowed"
+        | "user_not_in_channel" => ErrorKind::Forbidden,
+        "channel_not_found" | "expired_url" | "message_not_found" | "team_not_found"
+        | "thread_not_found" | "used_url" | "user_not_found" => ErrorKind::NotFound,
         "is_archived" | "cannot_reply_to_message" => ErrorKind::Conflict,
         "metadata_too_large" | "msg_blocks_too_long" | "msg_too_long" => ErrorKind::TooLarge,
         "method_deprecated" | "method_not_supported_for_channel_type" | "unknown_method" => {

@@ -82,7 +82,7 @@ impl Callback<'_> {
                 .is_some_and(|place| place.kind == ConversationKind::Direct),
             mention: mention || self.mentions_me(message),
             thread: message.text("thread_ts").is_some(),
-            command: false,
+            ..Addressing::default()
         };
         let body = Body::Message {
             message: ts,

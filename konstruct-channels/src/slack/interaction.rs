@@ -1,7 +1,9 @@
 //! Interactions with the employee's buttons, forms, shortcuts and slash commands.
 
+use std::time::Duration;
+
 use konstruct_core::{
-    ConversationRef, Inbound,
+    ConversationRef, Inbound, Timestamp,
     message::{Actor, Addressing, Body, ConversationKind, IdKind, Lifecycle, Origin, Quoted},
 };
 use serde_json::Value;
@@ -53,6 +55,8 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         .text("action_ts")
         .or_else(|| payload.text("action_ts"))
         .and_then(|ts| wire::timestamp(&ts));
+    let time = time.unwrap_or(source.now);
+    let origin = origin(payload, conversation.as_ref(), time);
     let cancelled = CANCELLATIONS.contains(&kind);
     let acted = !cancelled && !SUGGESTIONS.contains(&kind);
     let addressed = Addressing {
@@ -93,10 +97,10 @@ fn one(source: &Source<'_>, kind: &str, action: &Value) -> Inbound {
         .addressed(addressed)
         .in_conversation(conversation)
         .sent_by(sender)
-        .at(time.unwrap_or(source.now))
+        .at(time)
         .labelled(label)
         .described(description)
-        .from_origin(origin(payload))
+        .from_origin(origin)
         .quoting(quoted(payload, kind))
 }
 
@@ -125,15 +129,35 @@ fn quoted(payload: &Value, kind: &str) -> Option<Quoted> {
     Some(Quoted::new(message).by(author).with_text(text))
 }
 
-/// Returns where the interaction began.
-fn origin(payload: &Value) -> Option<Origin> {
+/// How long Slack accepts responses to an interaction.
+const RESPONSE_TIME: Duration = Duration::from_secs(30 * 60);
+
+/// Returns where the interaction began. A form names it like its [place](conversation), with `is_ephemeral` for a message that
+/// only the person sees and its `response_url`.
+fn origin(payload: &Value, place: Option<&ConversationRef>, since: Timestamp) -> Option<Origin> {
+    let opened = opened(payload);
+    let channel = place.map(|place| place.id.as_str());
+    let mut listed = payload.items("response_urls").iter();
+    let selected = listed
+        .find(|listed| listed.text("channel_id").as_deref() == channel)
+        .and_then(|listed| listed.text("response_url"));
     let mut origin = Origin::default();
-    let listed = payload.items("response_urls").first();
-    origin.response_url = payload
-        .text("response_url")
-        .or_else(|| listed?.text("response_url"));
-    origin.ephemeral = payload.flag("container.is_ephemeral");
+    origin.selected = selected.is_some();
+    origin.response_url = selected
+        .or_else(|| payload.text("response_url"))
+        .or_else(|| opened.text("response_url"));
+    origin.ephemeral =
+        !origin.selected && (payload.flag("container.is_ephemeral") || opened.flag("is_ephemeral"));
+    origin.expires_at = origin.response_url.is_some().then(|| since + RESPONSE_TIME);
     (origin != Origin::default()).then_some(origin)
+}
+
+/// Returns where the app says that a form was opened.
+fn opened(payload: &Value) -> Value {
+    let opened = payload.text("view.private_metadata");
+    opened
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default()
 }
 
 /// Decodes a slash command.
@@ -153,6 +177,9 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
         command: true,
         ..Addressing::default()
     };
+    // Whether the bot is in the place is unknown, and the response to a command is for the person.
+    let mut origin = origin(form, conversation.as_ref(), source.now).unwrap_or_default();
+    origin.ephemeral = !is_direct(conversation.as_ref());
     let body = Body::Command {
         name: form.text("command").unwrap_or_default(),
         arguments: text::read(&form.text("text").unwrap_or_default(), &[]),
@@ -163,7 +190,7 @@ pub(super) fn command(source: &Source<'_>) -> Inbound {
         .addressed(addressed)
         .in_conversation(conversation)
         .sent_by(person(form.text("user_id"), form.text("user_name")))
-        .from_origin(origin(form))
+        .from_origin((origin != Origin::default()).then_some(origin))
 }
 
 /// Returns the id of an interaction: its trigger, its view in that state, or a digest.
@@ -211,10 +238,7 @@ fn conversation(payload: &Value) -> Option<ConversationRef> {
             false,
         ));
     }
-    let opened = payload.text("view.private_metadata");
-    let opened: Value = opened
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
+    let opened = opened(payload);
     let listed = payload.items("response_urls").first();
     let channel = opened
         .first(&["channel_id", "channel"])
@@ -222,7 +246,8 @@ fn conversation(payload: &Value) -> Option<ConversationRef> {
     match channel {
         Some(channel) => {
             let kind = place_kind(&channel, None);
-            let root = opened.text("message_ts");
+            let visible = !opened.flag("is_ephemeral");
+            let root = opened.text("message_ts").filter(|_| visible);
             Some(place(channel, kind, opened.text("thread_ts"), root, false))
         }
         None => payload.text("user.id").map(ConversationRef::direct),

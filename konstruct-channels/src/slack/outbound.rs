@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
     Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
-    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    channel::{Capabilities, Find, FindQuery, Op, Receipt, Via},
     http::{Client, base_url},
     message::Attachment,
     outgoing::{Choices, Rendered},
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::Api,
-    wire::{self, Metadata, PostMessage, SendMark, SetStatus},
+    wire::{self, Message, Metadata, PostEphemeral, PostMessage, Respond, SendMark, SetStatus},
 };
 use crate::{
     choices::{Control, as_text},
@@ -69,6 +69,10 @@ const PAGES: usize = 50;
 const PAGE: &str = "200";
 
 /// A Slack workspace, accessed with its bot token.
+///
+/// An answer goes where the request was made: an interaction that only its person saw is answered by its `response_url`, or, after
+/// that has expired (30 minutes) or was used up (five responses), by an ephemeral message, or else by a direct message. See
+/// [`SentVia`](konstruct_core::turn::SentVia).
 ///
 /// It needs the scopes `chat:write` and the `*:history` scope of each kind of conversation that it writes to. The latter is used
 /// to find out whether a message was posted after a lost response.
@@ -179,7 +183,12 @@ impl Slack {
     }
 
     /// Replies are posted in the thread, because Slack has no quoting.
-    async fn send(&self, to: &ConversationRef, key: &str, outgoing: Outgoing) -> Result<Receipt> {
+    async fn send(
+        &self,
+        (to, via): (&ConversationRef, &Via),
+        key: &str,
+        outgoing: Outgoing,
+    ) -> Result<Receipt> {
         let outgoing = shown(outgoing);
         let within = |size: usize, max: usize| match size {
             size if size > max => Err(Error::new(
@@ -205,21 +214,64 @@ impl Slack {
             return Err(Error::invalid("text", "must not be empty"));
         }
         within(text.encode_utf16().count(), LONGEST_TEXT)?;
-        let message = PostMessage {
-            channel: &to.id,
+        let thread_ts = to.thread.as_deref();
+        let unmarked = |blocks| Message {
             text: &text,
             blocks,
-            thread_ts: to.thread.as_deref(),
-            metadata: Metadata {
-                event_type: wire::SEND_EVENT,
-                event_payload: SendMark { key },
-            },
-            link_names: false,
-            unfurl_links: false,
-            unfurl_media: false,
+            thread_ts,
         };
-        let answer = self.api.json("chat.postMessage", &message).await?;
-        match answer.text("ts") {
+        let (answer, id) = match via {
+            Via::Conversation => {
+                let message = PostMessage {
+                    channel: &to.id,
+                    text: &text,
+                    blocks,
+                    thread_ts,
+                    metadata: Metadata {
+                        event_type: wire::SEND_EVENT,
+                        event_payload: SendMark { key },
+                    },
+                    link_names: false,
+                    unfurl_links: false,
+                    unfurl_media: false,
+                };
+                (self.api.json("chat.postMessage", &message).await?, "ts")
+            }
+            Via::Ephemeral { person } => {
+                let message = PostEphemeral {
+                    channel: &to.id,
+                    user: person,
+                    message: unmarked(blocks),
+                    link_names: false,
+                };
+                let answer = self.api.json("chat.postEphemeral", &message).await?;
+                (answer, "message_ts")
+            }
+            Via::Response { url, ephemeral } => {
+                let response = Respond {
+                    response_type: if *ephemeral {
+                        "ephemeral"
+                    } else {
+                        "in_channel"
+                    },
+                    replace_original: false,
+                    message: unmarked(blocks),
+                };
+                // Slack does not return the id of such a message.
+                return self
+                    .api
+                    .respond(url, &response)
+                    .await
+                    .map(|()| Receipt::default());
+            }
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "slack has no such way to send a message",
+                ));
+            }
+        };
+        match answer.text(id) {
             Some(ts) => Ok(Receipt { message: Some(ts) }),
             None => Err(Error::new(
                 ErrorKind::Ambiguous,
@@ -339,7 +391,12 @@ impl Channel for Slack {
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
-            Op::Send { to, key, outgoing } => self.send(&to, &key, outgoing).await,
+            Op::Send {
+                to,
+                key,
+                outgoing,
+                via,
+            } => self.send((&to, &via), &key, outgoing).await,
             Op::Progress { to, message } => self.progress(&to, message.as_deref()).await,
             Op::MarkRead { .. } => Err(Error::new(
                 ErrorKind::Unsupported,

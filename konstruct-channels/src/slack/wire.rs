@@ -30,6 +30,35 @@ pub(super) struct PostMessage<'a> {
     pub(super) unfurl_media: bool,
 }
 
+/// The body of `chat.postEphemeral`.
+#[derive(Serialize)]
+pub(super) struct PostEphemeral<'a> {
+    pub(super) channel: &'a str,
+    pub(super) user: &'a str,
+    #[serde(flatten)]
+    pub(super) message: Message<'a>,
+    pub(super) link_names: bool,
+}
+
+/// The body of a request to a `response_url`. Its text is `mrkdwn`; `markdown_text` is not accepted.
+#[derive(Serialize)]
+pub(super) struct Respond<'a> {
+    pub(super) response_type: &'static str,
+    pub(super) replace_original: bool,
+    #[serde(flatten)]
+    pub(super) message: Message<'a>,
+}
+
+/// A message that is not marked, because Slack keeps no metadata of it.
+#[derive(Serialize)]
+pub(super) struct Message<'a> {
+    pub(super) text: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) blocks: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) thread_ts: Option<&'a str>,
+}
+
 /// Metadata of a message, invisible to people.
 #[derive(Serialize)]
 pub(super) struct Metadata<'a> {

@@ -41,6 +41,9 @@ pub struct GraphPost {
     pub number: String,
     /// The recipient: a number, or a business-scoped user id.
     pub to: String,
+    /// `individual` or `group`.
+    #[serde(default)]
+    pub recipient_type: String,
     /// Its text.
     pub text: String,
     /// Its buttons or its list, as they were sent.
@@ -203,6 +206,7 @@ impl FakeGraph {
             interactive: body.at("interactive").clone(),
             reply_to: body.text("context.message_id"),
             key: body.text("biz_opaque_callback_data"),
+            recipient_type: body.text("recipient_type").unwrap_or_default(),
             to,
         };
         let answer = json!({

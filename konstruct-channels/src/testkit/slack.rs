@@ -43,6 +43,12 @@ pub struct SlackPost {
     pub blocks: Vec<Value>,
     /// The key in its metadata.
     pub key: Option<String>,
+    /// The only person who sees it, if it is ephemeral.
+    #[serde(default)]
+    pub visible_to: Option<String>,
+    /// Whether it was posted by a `response_url`.
+    #[serde(default)]
+    pub response: bool,
 }
 
 /// A fake Slack: one workspace (`T1`) with one app (`A1`), whose bot is the user `UBOT`.
@@ -60,7 +66,19 @@ struct Inner {
     statuses: AtomicU64,
     refusal: Mutex<Option<String>>,
     files: Mutex<HashMap<String, (String, Bytes)>>,
+    /// The channels that the bot is not in.
+    closed: Mutex<HashSet<String>>,
+    hooks: Mutex<Vec<Hook>>,
     last: AtomicU64,
+}
+
+/// A `response_url`.
+#[derive(Debug)]
+struct Hook {
+    channel: String,
+    user: String,
+    /// How many more responses it accepts.
+    left: u32,
 }
 
 impl FakeSlack {
@@ -85,6 +103,7 @@ impl FakeSlack {
         let router = Router::new()
             .route("/api/{method}", post(call))
             .route("/files/{id}", get(file))
+            .route("/hooks/{id}", post(hook))
             .route("/_fake/posts", get(posts))
             .route("/_fake/plan", post(plan))
             .with_state(self);
@@ -132,6 +151,49 @@ impl FakeSlack {
         self.0.statuses.load(SeqCst)
     }
 
+    /// Removes the bot from a channel: it can neither post nor read there.
+    pub fn leave(&self, channel: &str) {
+        lock(&self.0.closed).insert(channel.to_owned());
+    }
+
+    /// Returns a new `response_url` of an interaction of a person in a channel. It accepts five responses.
+    pub fn response_url(&self, channel: &str, user: &str) -> String {
+        let mut hooks = lock(&self.0.hooks);
+        hooks.push(Hook {
+            channel: channel.to_owned(),
+            user: user.to_owned(),
+            left: 5,
+        });
+        format!("{}/hooks/{}", self.origin(), hooks.len())
+    }
+
+    /// Expires every `response_url`.
+    pub fn expire_responses(&self) {
+        let mut hooks = lock(&self.0.hooks);
+        hooks.iter_mut().for_each(|hook| hook.left = 0);
+    }
+
+    /// Returns Slack's form for a slash command.
+    pub fn command(&self, channel: &str, user: &str, command: &str, text: &str) -> Vec<u8> {
+        let url = self.response_url(channel, user);
+        let trigger = format!("{}.x", self.next_ts());
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs([
+            ("team_id", "T1"),
+            ("api_app_id", "A1"),
+            ("channel_id", channel),
+            ("channel_name", "a-channel"),
+            ("user_id", user),
+            ("user_name", user),
+            ("command", command),
+            ("text", text),
+            ("is_enterprise_install", "false"),
+            ("response_url", &url),
+            ("trigger_id", &trigger),
+        ]);
+        form.finish().into_bytes()
+    }
+
     /// Stores a file and returns its URL.
     pub fn put_file(&self, id: &str, mime: &str, bytes: impl Into<Bytes>) -> String {
         lock(&self.0.files).insert(id.to_owned(), (mime.to_owned(), bytes.into()));
@@ -171,17 +233,22 @@ impl FakeSlack {
             }
             Some(action)
         })?;
-        let payload = json!({
+        let ephemeral = post.visible_to.is_some();
+        let mut payload = json!({
             "type": "block_actions", "api_app_id": "A1", "team": {"id": "T1", "domain": "fake"},
             "user": {"id": user, "username": user, "name": user, "team_id": "T1"},
             "trigger_id": format!("{}.x", self.next_ts()), "is_enterprise_install": false, "enterprise": null,
             "container": {"type": "message", "message_ts": post.ts, "channel_id": post.channel,
-                "thread_ts": post.thread_ts, "is_ephemeral": false},
+                "thread_ts": post.thread_ts, "is_ephemeral": ephemeral},
             "channel": {"id": post.channel, "name": "a-channel"},
-            "message": {"type": "message", "user": "UBOT", "bot_id": "BBOT", "ts": post.ts, "text": post.text,
-                "thread_ts": post.thread_ts},
+            "response_url": self.response_url(&post.channel, user),
             "actions": [action],
         });
+        // Slack does not repeat an ephemeral message.
+        if !ephemeral {
+            payload["message"] = json!({"type": "message", "user": "UBOT", "bot_id": "BBOT", "ts": post.ts,
+                "text": post.text, "thread_ts": post.thread_ts});
+        }
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("payload", &payload.to_string());
         Some(form.finish().into_bytes())
@@ -229,7 +296,19 @@ impl FakeSlack {
             "auth.test" => {
                 json!({"ok": true, "team": "Fake", "team_id": "T1", "user_id": "UBOT", "bot_id": "BBOT"})
             }
-            "chat.postMessage" => self.post(arguments),
+            "chat.postMessage"
+            | "chat.postEphemeral"
+            | "conversations.history"
+            | "conversations.replies"
+                if self.is_closed(arguments) =>
+            {
+                json!({"ok": false, "error": "not_in_channel"})
+            }
+            "chat.postMessage" => self.post(arguments, None),
+            "chat.postEphemeral" => match arguments.text("user") {
+                Some(user) => self.post(arguments, Some(user)),
+                None => json!({"ok": false, "error": "user_not_found"}),
+            },
             "assistant.threads.setStatus" => {
                 self.0.statuses.fetch_add(1, SeqCst);
                 json!({"ok": true})
@@ -246,7 +325,41 @@ impl FakeSlack {
         }
     }
 
-    fn post(&self, arguments: &Value) -> Value {
+    fn is_closed(&self, arguments: &Value) -> bool {
+        let channel = arguments.text("channel").unwrap_or_default();
+        lock(&self.0.closed).contains(&channel)
+    }
+
+    /// Accepts a response to an interaction, or says why not.
+    fn respond(&self, id: &str, arguments: &Value) -> Reply {
+        let refused = |error: &str| {
+            let answer = json!({"ok": false, "error": error});
+            (StatusCode::NOT_FOUND, Json(answer))
+        };
+        let mut hooks = lock(&self.0.hooks);
+        let hook = id.parse::<usize>().ok().and_then(|id| id.checked_sub(1));
+        let Some(hook) = hook.and_then(|at| hooks.get_mut(at)) else {
+            return refused("no_service");
+        };
+        if hook.left == 0 {
+            return refused("used_url");
+        }
+        hook.left -= 1;
+        let ephemeral = arguments.text("response_type").as_deref() != Some("in_channel");
+        let mut message = arguments.clone();
+        message["channel"] = Value::from(hook.channel.clone());
+        let user = ephemeral.then(|| hook.user.clone());
+        let posted = self.post(&message, user);
+        if !posted.flag("ok") {
+            return (StatusCode::OK, Json(posted));
+        }
+        if let Some(post) = lock(&self.0.posts).last_mut() {
+            post.response = true;
+        }
+        (StatusCode::OK, Json(json!({"ok": true})))
+    }
+
+    fn post(&self, arguments: &Value, visible_to: Option<String>) -> Value {
         let (Some(channel), Some(text)) = (arguments.text("channel"), arguments.text("text"))
         else {
             return json!({"ok": false, "error": "no_text"});
@@ -264,8 +377,15 @@ impl FakeSlack {
             text,
             blocks: arguments.items("blocks").to_vec(),
             key: arguments.text("metadata.event_payload.key"),
+            visible_to,
+            response: false,
         };
-        let answer = json!({"ok": true, "channel": post.channel, "ts": post.ts, "message": {"text": post.text}});
+        let answer = match post.visible_to {
+            Some(_) => json!({"ok": true, "message_ts": post.ts}),
+            None => {
+                json!({"ok": true, "channel": post.channel, "ts": post.ts, "message": {"text": post.text}})
+            }
+        };
         lock(&self.0.posts).push(post);
         answer
     }
@@ -286,6 +406,8 @@ impl FakeSlack {
         let found: Vec<_> = posts
             .iter()
             .filter(|post| arguments.text("channel").as_ref() == Some(&post.channel))
+            // Nobody can list ephemeral messages.
+            .filter(|post| post.visible_to.is_none())
             .filter(|post| wire::timestamp(&post.ts) >= oldest && belongs(post))
             .collect();
         let more = found.len() > skip.saturating_add(limit);
@@ -328,6 +450,21 @@ async fn call(
     fake.0
         .plan
         .perform(&method, &breaker, limited, accept)
+        .await
+}
+
+async fn hook(
+    State(fake): State<FakeSlack>,
+    ConnectInfo(breaker): ConnectInfo<ConnectionBreaker>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let arguments = arguments(&headers, &body);
+    let limited = json!({"ok": false, "error": "ratelimited"});
+    let accept = || fake.respond(&id, &arguments);
+    let plan = &fake.0.plan;
+    plan.perform("response_url", &breaker, limited, accept)
         .await
 }
 

@@ -68,6 +68,7 @@ pub(super) fn decode(change: &Change<'_>, raw: &RawValue, message: &Value, echo:
         mention: group.is_some() && change.mentions_us(message),
         thread: false,
         command: matches!(body, Body::Action { .. }),
+        by_name: group.is_some() && matches!(body, Body::Message { .. }),
     };
     // An echo is the business's own message, and in standby another agent answers.
     if echo || change.is_standby() {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use konstruct_core::{
     Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result, Secret,
-    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    channel::{Capabilities, Find, FindQuery, Op, Receipt, Via},
     http::{Client, base_url, join},
     message::{Attachment, ConversationKind},
     outgoing::{Choices, Rendered},
@@ -333,7 +333,16 @@ impl Channel for WhatsApp {
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
         match op {
-            Op::Send { to, key, outgoing } => self.send(&to, &key, &outgoing).await,
+            Op::Send {
+                to,
+                key,
+                outgoing,
+                via: Via::Conversation,
+            } => self.send(&to, &key, &outgoing).await,
+            Op::Send { .. } => Err(Error::new(
+                ErrorKind::Unsupported,
+                "whatsapp shows a message to everyone in a conversation",
+            )),
             Op::Progress { message, .. } => self.progress(message.as_deref(), true).await,
             Op::MarkRead { message, .. } => self.progress(Some(&message), false).await,
         }

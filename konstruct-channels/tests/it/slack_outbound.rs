@@ -8,7 +8,7 @@ use konstruct_channels::{
 };
 use konstruct_core::{
     Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
-    channel::{FindQuery, Op},
+    channel::{FindQuery, Op, Via},
     message::{Attachment, AttachmentKind, Body, ConversationKind},
     outgoing::{Choice, Choices},
 };
@@ -36,6 +36,7 @@ fn send(to: ConversationRef, key: &str, text: &str) -> Op {
         to,
         key: key.to_owned(),
         outgoing: Outgoing::markdown(text),
+        via: Via::Conversation,
     }
 }
 
@@ -247,6 +248,7 @@ fn offer(slack: &Slack, text: &str, choices: Choices) -> Op {
         to: thread(),
         key: "trn_1.0".to_owned(),
         outgoing: rendered.parts[0].clone(),
+        via: Via::Conversation,
     }
 }
 
@@ -338,7 +340,15 @@ async fn only_rendered_texts_are_sent() {
             assert!((2..=4).contains(&rendered.parts.len()));
             for outgoing in rendered.parts {
                 let (to, key) = (thread(), "trn_1.0".to_owned());
-                slack.perform(Op::Send { to, key, outgoing }).await.unwrap();
+                slack
+                    .perform(Op::Send {
+                        to,
+                        key,
+                        outgoing,
+                        via: Via::Conversation,
+                    })
+                    .await
+                    .unwrap();
             }
         }
         // Slack would truncate it silently.

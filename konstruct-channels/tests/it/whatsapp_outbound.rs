@@ -9,7 +9,7 @@ use konstruct_channels::{
 };
 use konstruct_core::{
     Channel as _, ConversationRef, ErrorKind, Outgoing, Secret, Timestamp,
-    channel::{FindQuery, Op},
+    channel::{FindQuery, Op, Via},
     message::{Attachment, AttachmentKind, Body},
     outgoing::{Choice, Choices},
 };
@@ -28,6 +28,7 @@ fn send(to: &str, text: &str) -> Op {
         to: ConversationRef::direct(to),
         key: "trn_1.0".to_owned(),
         outgoing: Outgoing::markdown(text).quoting("wamid.A"),
+        via: Via::Conversation,
     }
 }
 
@@ -153,6 +154,7 @@ fn offer(whatsapp: &WhatsApp, text: &str, choices: Choices) -> Op {
         to: ConversationRef::direct("1650"),
         key: "trn_1.0".to_owned(),
         outgoing: rendered.parts[0].clone(),
+        via: Via::Conversation,
     }
 }
 
@@ -238,7 +240,12 @@ async fn only_rendered_texts_are_sent() {
             for outgoing in rendered.parts {
                 let (to, key) = (ConversationRef::direct("1650"), "trn_1.0".to_owned());
                 whatsapp
-                    .perform(Op::Send { to, key, outgoing })
+                    .perform(Op::Send {
+                        to,
+                        key,
+                        outgoing,
+                        via: Via::Conversation,
+                    })
                     .await
                     .unwrap();
             }

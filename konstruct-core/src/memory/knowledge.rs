@@ -90,7 +90,7 @@ impl NewDocument {
         }
     }
 
-    /// Returns the version that follows `before`, without a chunk count.
+    /// Returns the version that follows `before`, without a chunk count and warnings.
     pub fn version(&self, before: Option<&Document>, now: Timestamp) -> Document {
         Document {
             id: before.map_or_else(DocumentId::new, |before| before.id),
@@ -102,6 +102,7 @@ impl NewDocument {
             url: self.url.clone(),
             expires_at: self.expires_at,
             key: self.key.clone(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -155,6 +156,22 @@ pub struct Document {
     /// What identifies the document, if its title does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The parts of the original that could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<ExtractWarning>,
+}
+
+/// A part of a document that could not be read. Pages are counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ExtractWarning {
+    /// Pages that are blank or contain only images, as scans do.
+    PagesWithoutText(Vec<u32>),
+    /// Pages whose fonts do not say which letters many of their glyphs are.
+    PagesWithUnknownLetters(Vec<u32>),
+    /// Pages with so many glyphs that the rest of them is missing.
+    PagesCut(Vec<u32>),
 }
 
 /// A question for which no document was found.

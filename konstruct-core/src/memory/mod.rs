@@ -38,7 +38,9 @@ pub use self::{
     fact::{Fact, FactOwner, FactStore, Facts, NewFact, Quote},
     forget::{Depth, Erase, ErasureReceipt, Remains, Remnant, Until},
     items::{ItemChange, ItemKey, ItemStore},
-    knowledge::{Document, DocumentFormat, KnowledgeStore, NewDocument, Unanswered},
+    knowledge::{
+        Document, DocumentFormat, ExtractWarning, KnowledgeStore, NewDocument, Unanswered,
+    },
     language::Language,
     recall::{Audience, ChannelRef, Hit, Neighbour, Recall, SaidBy, Scope, Signals, Source},
     scan::ScanMemory,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Timestamp;
+
 /// A reference to a quoted message. Its text is looked up in the conversation, because it belongs to its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -149,15 +151,22 @@ impl Viewed {
     }
 }
 
-/// Where an interaction began. A response can be sent there in addition to the conversation.
+/// Where an interaction began. It determines how the answer reaches the person, see [`SentVia`](crate::turn::SentVia).
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The address that accepts responses for a short time (Slack: `response_url`, five responses in 30 minutes). Whoever knows it
-    /// can respond, so it is not printed.
+    /// The address that accepts responses for a short time (Slack: `response_url`). Whoever knows it can respond, so it is not
+    /// printed and not exported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub response_url: Option<String>,
-    /// Whether the message was visible only to the person.
+    /// When [`response_url`](Self::response_url) expires. Without it, the address is not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Whether the person selected the place behind [`response_url`](Self::response_url) for the response. It is then sent there
+    /// first, and everyone there can read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub selected: bool,
+    /// Whether only the person sees the answer, because the interaction was visible only to them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
 }
@@ -166,6 +175,8 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin")
             .field("response_url", &self.response_url.as_ref().map(|_| ".."))
+            .field("expires_at", &self.expires_at)
+            .field("selected", &self.selected)
             .field("ephemeral", &self.ephemeral)
             .finish()
     }

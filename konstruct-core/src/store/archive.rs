@@ -1,6 +1,6 @@
 //! The `Archive` trait: export, import and erasure of a tenant's data.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConversationSummary, InboxItem, Stored};
 use crate::{
-    Depth, Erase, NanoUsd, Result, TenantId,
+    Depth, Erase, Inbound, NanoUsd, Result, TenantId,
     memory::ErasureReceipt,
     money::LedgerRow,
-    turn::{ConversationState, OpenItem},
+    turn::{ConversationState, Entry, Event, OpenItem},
 };
 
 /// Exports, imports and erases what a store keeps of a tenant.
 #[async_trait]
 pub trait Archive: fmt::Debug + Send + Sync + 'static {
-    /// Streams everything that the store keeps of a tenant.
+    /// Streams everything that the store keeps of a tenant, [without secrets](Exported::without_secrets).
     ///
     /// # Errors
     /// Any error of the store. Each item may fail as well.
@@ -73,4 +73,42 @@ pub enum Exported {
         /// The amount reserved.
         reserved: NanoUsd,
     },
+}
+
+impl Exported {
+    /// Removes the addresses for responses that events contain: whoever reads the export could respond in the employee's name.
+    /// Every store applies it to what it exports. They expire within minutes, so that nothing is missing after an import.
+    #[must_use]
+    pub fn without_secrets(mut self) -> Self {
+        match &mut self {
+            Self::Record(stored) => {
+                let origin = stored.record.as_deref().and_then(|record| {
+                    let Entry::Event(Event::Received(input)) = &record.entry else {
+                        return None;
+                    };
+                    input.event.origin.as_ref()?.response_url.as_ref()
+                });
+                if origin.is_some()
+                    && let Some(record) = &mut stored.record
+                    && let Entry::Event(Event::Received(input)) = &mut Arc::make_mut(record).entry
+                {
+                    forget_response(&mut input.event);
+                }
+            }
+            Self::Inbox(item) => {
+                if let Some(routed) = &mut item.event {
+                    forget_response(&mut routed.event);
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+fn forget_response(event: &mut Inbound) {
+    event.raw.take_if(|raw| raw.get().contains("response_url"));
+    if let Some(origin) = &mut event.origin {
+        origin.response_url = None;
+    }
 }

@@ -181,6 +181,10 @@ pub struct ConversationSummary {
     pub unconsumed: u64,
     /// When an event was last accepted or a record was last written.
     pub updated_at: Timestamp,
+    /// When a team member last wrote in the conversation, unless it was handed back since. The employee is silent until
+    /// [`hold_secs`](crate::employee::TurnLimits::hold_secs) later. A message that still waits in the inbox does not count yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
 }
 
 impl ConversationSummary {
@@ -198,6 +202,7 @@ impl ConversationSummary {
             len: 0,
             unconsumed: 0,
             updated_at,
+            held_since: None,
         }
     }
 

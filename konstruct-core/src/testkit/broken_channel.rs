@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::ScriptedChannel;
 use crate::{
     Channel, ChannelKind, ConversationRef, Error, ErrorKind, Outgoing, Result,
-    channel::{Capabilities, FindQuery, Op, Receipt},
+    channel::{Capabilities, FindQuery, Op, Receipt, Via},
     message::Attachment,
     outgoing::Rendered,
 };
@@ -121,7 +121,13 @@ impl BrokenChannel {
 
     /// Sends, and does what its flaw makes of the outcome.
     async fn send(&self, to: ConversationRef, key: String, outgoing: Outgoing) -> Result<Receipt> {
-        let op = Op::Send { to, key, outgoing };
+        let via = Via::Conversation;
+        let op = Op::Send {
+            to,
+            key,
+            outgoing,
+            via,
+        };
         let sent = self.inner.perform(op.clone()).await;
         let kind = sent.as_ref().map_err(Error::kind).err();
         match (self.flaw, kind) {
@@ -191,7 +197,15 @@ impl BrokenChannel {
             }
             ChannelFlaw::ShowsByMessage => {
                 let (key, outgoing) = ("trn_0.p0".to_owned(), Outgoing::markdown("…"));
-                self.inner.perform(Op::Send { to, key, outgoing }).await
+                let via = Via::Conversation;
+                self.inner
+                    .perform(Op::Send {
+                        to,
+                        key,
+                        outgoing,
+                        via,
+                    })
+                    .await
             }
             _ => self.inner.perform(op).await,
         }
@@ -260,7 +274,9 @@ impl Channel for BrokenChannel {
 
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let (to, key, outgoing) = match op {
-            Op::Send { to, key, outgoing } => (to, key, outgoing),
+            Op::Send {
+                to, key, outgoing, ..
+            } => (to, key, outgoing),
             Op::Progress { .. } | Op::MarkRead { .. } => return self.show(op).await,
         };
         let (key, outgoing) = self.altered(key, outgoing);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{Failure, World};
 use crate::{
     Channel, ChannelKind, Clock, Error, ErrorKind, Outgoing, Result,
-    channel::{Capabilities, Find, FindQuery, Op, Receipt},
+    channel::{Capabilities, Find, FindQuery, Op, Receipt, Via},
     message::{Attachment, AttachmentKind},
     outgoing::Rendered,
 };
@@ -176,7 +176,12 @@ impl Channel for ScriptedChannel {
     async fn perform(&self, op: Op) -> Result<Receipt> {
         let can = &self.capabilities;
         let (to, key, outgoing) = match op {
-            Op::Send { to, key, outgoing } => (to, key, outgoing),
+            Op::Send {
+                to,
+                key,
+                outgoing,
+                via,
+            } => ((to, via), key, outgoing),
             Op::MarkRead { message, .. } => {
                 return self
                     .show(can.read_receipts, |world| world.mark_read(message))
@@ -220,10 +225,12 @@ impl Channel for ScriptedChannel {
         self.failure(|| ()).await?;
         let now = self.clock.now();
         let arrived = self.world.arrived();
-        let found = arrived
-            .into_iter()
-            .filter(|_| !self.blind)
-            .find(|said| said.key == query.key && said.to == query.to && said.at <= now);
+        let found = arrived.into_iter().filter(|_| !self.blind).find(|said| {
+            said.key == query.key
+                && said.to == query.to
+                && said.via == Via::Conversation
+                && said.at <= now
+        });
         Ok(found.map(|said| Receipt {
             message: Some(said.message),
         }))

@@ -217,6 +217,7 @@ impl Conversation {
             len: self.len(),
             unconsumed: self.inbox.len() as u64,
             updated_at: self.updated_at,
+            held_since: self.state.held_since,
         }
     }
 
@@ -855,8 +856,9 @@ impl Archive for ReferenceStore {
                 items.push(Exported::Conversation(conversation.summary(*id)));
                 items.push(Exported::State(conversation.state.clone()));
                 let records = conversation.stored(0..u64::MAX).into_iter();
-                items.extend(records.map(Exported::Record));
-                items.extend(conversation.inbox.values().cloned().map(Exported::Inbox));
+                items.extend(records.map(|it| Exported::Record(it).without_secrets()));
+                let inbox = conversation.inbox.values().cloned();
+                items.extend(inbox.map(|it| Exported::Inbox(it).without_secrets()));
                 items.extend(conversation.items.values().cloned().map(Exported::Item));
             }
             items.extend(own.ledger.iter().cloned().map(Exported::Ledger));

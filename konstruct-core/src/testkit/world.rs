@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     ChannelKind, ConversationRef, Inbound, Outgoing, Timestamp,
+    channel::Via,
     message::{Body, DeliveryState},
     outgoing::Choices,
     tool::Effect,
@@ -41,6 +42,8 @@ pub struct Arrived {
     pub choices: Option<Choices>,
     /// Where it was said.
     pub to: ConversationRef,
+    /// How it reached its readers.
+    pub via: Via,
     /// When it arrived: for a request that was given up, this may be later than that.
     pub at: Timestamp,
 }
@@ -99,7 +102,7 @@ impl World {
         &self,
         key: String,
         outgoing: Outgoing,
-        to: ConversationRef,
+        (to, via): (ConversationRef, Via),
         at: Timestamp,
     ) -> String {
         let mut seen = self.lock();
@@ -110,6 +113,7 @@ impl World {
             text: outgoing.text,
             choices: outgoing.choices,
             to,
+            via,
             at,
         });
         message

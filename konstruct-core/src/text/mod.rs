@@ -97,6 +97,42 @@ pub fn question_words(usual: Language, question: &str) -> Vec<Word> {
         .collect()
 }
 
+/// Returns whether a text contains a name, as whole words and without regard to case and accents. In scripts without spaces
+/// between words the name may stand anywhere, and endings after an apostrophe and particles of Korean are ignored.
+///
+/// ```
+/// use konstruct_core::text::contains_name;
+///
+/// assert!(contains_name("hey AVA, are you open?", "Ava"));
+/// assert!(contains_name("小美你们几点开门", "小美"));
+/// assert!(!contains_name("I have a java question", "Ava"));
+/// ```
+pub fn contains_name(text: &str, name: &str) -> bool {
+    let fold = |word: String| into_unaccented(word);
+    if name.contains(segment::needs_dictionary) {
+        let squeezed = |text: &str| words(text).into_iter().map(fold).collect::<String>();
+        let name = squeezed(name);
+        return !name.is_empty() && squeezed(text).contains(&name);
+    }
+    let name: Vec<String> = words(name).into_iter().map(fold).collect();
+    let text: Vec<String> = words(text).into_iter().map(fold).collect();
+    let Some((last, first)) = name.split_last() else {
+        return false;
+    };
+    text.windows(name.len()).any(|words| {
+        let ends = words[first.len()].strip_prefix(last.as_str());
+        words.starts_with(first) && ends.is_some_and(is_ending)
+    })
+}
+
+/// Returns whether the rest of a word after a name is an ending: none, one after an apostrophe, or a particle of Korean.
+fn is_ending(rest: &str) -> bool {
+    let hangul = |c| matches!(c, '\u{ac00}'..='\u{d7a3}');
+    rest.is_empty()
+        || rest.starts_with('\'')
+        || rest.chars().count() <= 2 && rest.chars().all(hangul)
+}
+
 /// Stems the words of a language.
 struct Analyzer {
     language: Language,
@@ -263,6 +299,55 @@ fn into_unaccented(word: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_whole_words_in_any_script() {
+        let check = |name: &str, text: &str, expected: bool| {
+            assert_eq!(contains_name(text, name), expected, "{name} in {text}");
+        };
+        for (name, text) in [
+            ("Ava", "ava?"),
+            ("Ava", "@AVA, open?"),
+            ("Ava", "thanks,Ava!"),
+            ("Ava", "Ava's answer"),
+            ("Ava", "Ava’ya sor"),
+            ("Ava", "Ａｖａ"),
+            ("Ava", "A\u{200b}va"),
+            ("Ava", "Ava你好"),
+            ("Zoë", "zoe, hallo"),
+            ("Zoe", "Zoë"),
+            ("Jörg Weiß", "hallo jörg WEISS"),
+            ("Front Desk", "dear front  desk:"),
+            ("O'Neil", "Hi O’Neil"),
+            ("Ольга", "ольга, привет"),
+            ("ΝΙΚΟΣ", "γεια Νίκος"),
+            ("小美", "小美你们几点开门"),
+            ("さくら", "さくらさん、おはよう"),
+            ("มะลิ", "สวัสดีมะลิ"),
+            ("지수", "지수야 안녕"),
+            ("지수", "안녕 지수"),
+            ("سارة", "مرحبا سارة"),
+            ("رنا", "يا رَنا"),
+            ("अदिति", "अदिति, नमस्ते"),
+        ] {
+            check(name, text, true);
+        }
+        for (name, text) in [
+            ("Ava", "java"),
+            ("Ava", "available"),
+            ("Ava", "av a"),
+            ("Front Desk", "front of the desk"),
+            ("Front Desk", "desk front"),
+            ("Ольга", "ольгация"),
+            ("小美", "大美"),
+            ("अदिति", "अदितिका"),
+            ("Ava", ""),
+            ("", "hello"),
+            ("?!", "hello?!"),
+        ] {
+            check(name, text, false);
+        }
+    }
 
     #[test]
     fn words_lose_case_apostrophes_and_stop_words() {

@@ -488,8 +488,7 @@ impl Driver {
             Some(_) => 0,
             None => {
                 let inbox = &loaded.inbox[..loaded.inbox.len().min(LARGEST_TURN)];
-                let first = inbox.first().map_or(0, |item| item.seq);
-                inbox::before_proactive(inbox).unwrap_or(first)
+                inbox::turn_end(inbox).unwrap_or(0)
             }
         };
         let latest = loaded.state.latest;
@@ -508,10 +507,17 @@ impl Driver {
         };
         let turn = TurnId::new();
         let persons = started_persons(&started, &inputs);
+        // The message that waits is checked by a turn of its own, after this one.
+        let mut due = loaded.due.clone();
+        let checked = started.follow_up.as_ref().map(|item| &item.id);
+        due.retain(|timer| {
+            let item = item_of(&loaded.items, timer).filter(|item| item.is_held());
+            item.is_none_or(|item| Some(&item.id) == checked)
+        });
         let (state, actions) = begin(&staff.employee, turn, now, started.clone())?;
         let place = (loaded.len, loaded.len);
         let mut run = Run::new(self, lease, staff, state, place, loaded.items);
-        run.begin(now, started, persons, &loaded.due, consume_to);
+        run.begin(now, started, persons, &due, consume_to);
         let mut action = run.decided(now, actions);
         for input in inputs {
             action = run.feed(Event::Received(Box::new(input)))?;
@@ -662,11 +668,11 @@ fn started_persons(started: &super::Started, inputs: &[Input]) -> BTreeSet<Perso
     wrote.chain(started.state.person).collect()
 }
 
-/// Returns the open question that a timer belongs to.
+/// Returns the open question, or the item of a message that waits, that a timer belongs to.
 pub(super) fn item_of<'a>(items: &'a [OpenItem], timer: &TimerName) -> Option<&'a OpenItem> {
     items
         .iter()
-        .filter(|item| matches!(item.kind, ItemKind::Question { .. }))
+        .filter(|item| matches!(item.kind, ItemKind::Question { .. }) || item.is_held())
         .find(|item| TimerName::item(&item.id) == *timer)
 }
 

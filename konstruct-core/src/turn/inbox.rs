@@ -1,10 +1,10 @@
 //! Reads the inbox for a turn: the events in order, each with the open item that it concerns.
 
-use super::{Entry, Event, Evidence, Failure, Input, OpenItem};
+use super::{Entry, Event, Evidence, Failure, Input, OpenItem, SentVia};
 use crate::{
-    ConversationRef, ErrorKind, Result, Timestamp,
+    ConversationRef, ErrorKind, Inbound, Result, Timestamp,
     channel::Receipt,
-    message::{ActorKind, Body, DeliveryState, RoutedEvent},
+    message::{ActorKind, Body, ConversationKind, DeliveryState, Origin, RoutedEvent},
     store::{Claim, InboxItem, Loaded, Store, Stored},
     turn::ItemKind,
 };
@@ -67,11 +67,37 @@ pub(super) fn expects_reply(loaded: &Loaded) -> bool {
     })
 }
 
-/// Returns the number of the last event before the first proactive message; `None` if there is no such event. A proactive message
-/// has a turn of its own, so that nobody's question waits for its parts, and the model is not called for it.
-pub(super) fn before_proactive(inbox: &[InboxItem]) -> Option<u64> {
-    let before = inbox.iter().take_while(|item| !proactive(item));
+/// Returns the number of the last event of the next turn; `None` for an empty inbox.
+///
+/// A proactive message has a turn of its own, so that nobody's question waits for its parts, and the model is not called for it.
+/// So does an interaction whose answer goes elsewhere, together with the other actions of the same interaction: the answer to a
+/// message in the conversation must not go there as well.
+pub(super) fn turn_end(inbox: &[InboxItem]) -> Option<u64> {
+    let first = inbox.first()?;
+    if let Some(before) = before_apart(inbox) {
+        return Some(before);
+    }
+    let together = inbox.iter().take_while(|item| {
+        let origin = origin(item);
+        item.seq == first.seq || origin.is_some() && origin == self::origin(first)
+    });
+    together.last().map(|item| item.seq)
+}
+
+/// Returns the number of the last event before the first one that has a turn of its own; `None` if there is no such event.
+pub(super) fn before_apart(inbox: &[InboxItem]) -> Option<u64> {
+    let apart = |item: &InboxItem| proactive(item) || origin(item).is_some_and(is_apart);
+    let before = inbox.iter().take_while(|item| !apart(item));
     before.last().map(|item| item.seq)
+}
+
+/// Returns whether the answer to an interaction goes elsewhere than to its conversation.
+pub(super) fn is_apart(origin: &Origin) -> bool {
+    !SentVia::ways(Some(origin))[0].is_conversation()
+}
+
+fn origin(item: &InboxItem) -> Option<&Origin> {
+    item.event.as_ref()?.event.origin.as_deref()
 }
 
 fn proactive(item: &InboxItem) -> bool {
@@ -104,6 +130,9 @@ pub(super) async fn inputs(
         if !matches!(event.body, Body::Unsupported { .. }) {
             // A decoded event does not need its raw JSON; an unsupported one keeps it.
             event.raw = None;
+        }
+        if quotes_someone(&event) && find_quoted(store, claim, loaded.len, &event).await? {
+            event.addressed.mention = true;
         }
         let by_id = |id: &str| loaded.items.iter().find(|item| item.id.0 == id).cloned();
         let (mut about, mut undelivered) = (None, None);
@@ -138,15 +167,46 @@ pub(super) async fn inputs(
     Ok(inputs)
 }
 
+/// Returns whether an event is a message in a group that quotes another one whose author the provider does not name.
+fn quotes_someone(event: &Inbound) -> bool {
+    let group = event.conversation.as_ref();
+    matches!(event.body, Body::Message { .. })
+        && group.is_some_and(|place| place.kind == ConversationKind::Group)
+        && !event.addressed.mention
+        && event.quoted.as_ref().is_some_and(|it| it.author.is_none())
+}
+
+/// Searches the log backwards for the message that an event quotes. Returns whether the employee sent it.
+async fn find_quoted(store: &dyn Store, claim: &Claim, len: u64, event: &Inbound) -> Result<bool> {
+    let Some(quoted) = event.quoted.as_ref().map(|it| it.message.as_str()) else {
+        return Ok(false);
+    };
+    let found = find_record(store, claim, len, |stored| {
+        let record = stored.record.as_ref();
+        matches!(record.map(|it| &it.entry), Some(Entry::Event(Event::SendDone { receipt, .. }))
+            if receipt.message.as_deref() == Some(quoted))
+    });
+    Ok(found.await?.is_some())
+}
+
 /// Searches the log backwards for the record that contains the message sent under a key.
 async fn find_sent(store: &dyn Store, claim: &Claim, len: u64, key: &str) -> Result<Option<u64>> {
+    find_record(store, claim, len, |stored| contains_part(stored, key)).await
+}
+
+async fn find_record(
+    store: &dyn Store,
+    claim: &Claim,
+    len: u64,
+    wanted: impl Fn(&Stored) -> bool,
+) -> Result<Option<u64>> {
     let mut to = len;
     while to > len.saturating_sub(FARTHEST) {
         let from = to.saturating_sub(PAGE);
         let page = store
             .read(claim.tenant, claim.conversation, from..to)
             .await?;
-        if let Some(found) = page.iter().find(|stored| contains_part(stored, key)) {
+        if let Some(found) = page.iter().find(|stored| wanted(stored)) {
             return Ok(Some(found.index));
         }
         to = from;

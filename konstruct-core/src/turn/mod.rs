@@ -33,12 +33,15 @@
 //! * **Order between conversations.** Order is guaranteed only within one conversation.
 
 mod business_time;
+mod conversation;
 mod driver;
 mod gather;
 mod inbox;
 mod input_text;
+mod item;
 mod lease;
 mod open;
+mod outcome;
 mod pay;
 mod prompt;
 mod quote;
@@ -48,25 +51,29 @@ mod run;
 mod spoken;
 mod start;
 mod state;
+mod via;
 mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
+    conversation::ConversationState,
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
     input_text::Quote,
+    item::{CloseReason, ItemId, ItemKind, OpenItem, OpenReason},
+    outcome::{FallbackReason, Outcome, SilenceReason},
     pay::{CallBudget, Paid, pay_lost, settle_lost},
     prompt::{Recalled, question, render},
     record::{
-        Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
-        Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, PinnedChannel, PinnedModel, QuotedRecord, RECORD_VERSION, Record, Refusal,
-        ReplyPart, ReplySource, SilenceReason, Started, WaitReason,
+        Action, Cause, Cited, ENGINE_VERSION, Entry, Event, Evidence, Failure, Gathered, Input,
+        PinnedChannel, PinnedModel, QuotedRecord, RECORD_VERSION, Record, Refusal, ReplyPart,
+        ReplySource, Started, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
     spoken::{
         SpokenMessage, contains_message, current_messages, replaced_message_id, spoken_message,
     },
     state::{Resume, State, begin, decide, step},
+    via::SentVia,
     worker::Worker,
 };

@@ -75,6 +75,8 @@ pub(super) fn closing_records(
         opened_at: at,
         tries: 0,
         retry_at: None,
+        expires_at: None,
+        private: false,
     });
     let opened = item.clone().map(Action::Open).map(by_rule);
     let finish = by_rule(Action::Finish {

@@ -271,6 +271,8 @@ struct Transcript<'a> {
     /// The positions of persons' messages by the provider's id, and of the employee's messages by their delivery keys.
     received: HashMap<&'a str, usize>,
     sent: HashMap<&'a str, usize>,
+    /// The employee's messages that were not sent yet, by their delivery keys.
+    waiting: HashMap<&'a str, ModelMessage>,
     /// What can be quoted, by the provider's id.
     said: HashMap<&'a str, Quote>,
 }
@@ -286,6 +288,7 @@ impl<'a> Transcript<'a> {
             messages: Vec::new(),
             received: HashMap::new(),
             sent: HashMap::new(),
+            waiting: HashMap::new(),
             said,
         }
     }
@@ -316,6 +319,19 @@ impl<'a> Transcript<'a> {
                         self.push(ModelMessage::text(Role::Assistant, text));
                     }
                 }
+                // A message that waits is not shown before it is sent.
+                Some(Entry::Action(Action::Open(item))) if item.is_held() => {
+                    let ItemKind::Send { keys, .. } = &item.kind else {
+                        continue;
+                    };
+                    for key in keys {
+                        if let Some(at) = self.sent.get(key.as_str())
+                            && let Some(message) = self.messages[*at].take()
+                        {
+                            self.waiting.insert(key, message);
+                        }
+                    }
+                }
                 // A message that was sent again moves to its new position.
                 Some(Entry::Action(Action::Send {
                     key,
@@ -324,7 +340,10 @@ impl<'a> Transcript<'a> {
                     ..
                 })) => {
                     let before = self.sent.get(key.as_str()).copied();
-                    if let Some(message) = before.and_then(|at| self.messages[at].take()) {
+                    let waited = self.waiting.remove(key.as_str());
+                    if let Some(message) =
+                        waited.or_else(|| before.and_then(|at| self.messages[at].take()))
+                    {
                         self.sent.insert(key, self.messages.len());
                         self.push(message);
                     }
@@ -341,6 +360,8 @@ impl<'a> Transcript<'a> {
                 OpenReason::Failed(_) | OpenReason::NotDelivered => {
                     "[This message did not arrive.]"
                 }
+                // It is not shown before it is sent.
+                OpenReason::Held => continue,
             };
             let noted = keys.first().and_then(|key| self.sent.get(key.as_str()));
             let parts = noted.and_then(|at| self.messages[*at].as_mut());

@@ -8,23 +8,20 @@
 //! ([`Event::Received`]); output of the employee is encrypted for everyone whose words the model was shown. All other records contain
 //! only ids, numbers and references.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChannelKind, ConnectionId, ConversationRef, Employee, ErrorKind, Inbound, Outgoing, PersonId,
-    Timestamp, TurnId,
+    ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
+    TurnId,
     channel::{Find, Receipt},
     llm::ModelAnswer,
     memory::Source,
-    message::{ActorKind, Body, Lifecycle},
+    message::{ActorKind, Body},
     money::Price,
     tool::Effect,
+    turn::{CloseReason, ConversationState, FallbackReason, ItemId, OpenItem, Outcome, SentVia},
 };
 
 /// The version of the record format that this build writes.
@@ -74,14 +71,14 @@ impl Record {
 
     /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
     pub fn says_something(&self) -> bool {
-        matches!(
-            &self.entry,
+        match &self.entry {
             Entry::Event(Event::Received(_) | Event::Rendered { .. })
-                | Entry::Action(Action::Send {
-                    record: Some(_),
-                    ..
-                })
-        )
+            | Entry::Action(Action::Send {
+                record: Some(_), ..
+            }) => true,
+            Entry::Action(Action::Open(item)) => item.is_held(),
+            _ => false,
+        }
     }
 }
 
@@ -299,6 +296,9 @@ pub enum Action {
         /// The index of the [`Event::Rendered`] that contains the part, if it belongs to an earlier turn.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         record: Option<u64>,
+        /// How it is sent.
+        #[serde(default, skip_serializing_if = "SentVia::is_conversation")]
+        via: SentVia,
         /// The deadline of the request. After it and the channel's grace period, the request can no longer be in flight.
         give_up_at: Timestamp,
     },
@@ -363,7 +363,7 @@ pub struct Started {
     /// The open questions of this conversation, which a reply closes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<ItemId>,
-    /// The question that this turn answers again.
+    /// The question that this turn answers again, or the item of the message that waited and may be sent now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_up: Option<OpenItem>,
     /// The time by which the person should receive a reply.
@@ -561,261 +561,6 @@ pub enum WaitReason {
     Receipt,
     /// To query the provider again.
     FindRetry,
-}
-
-/// How a turn ended. Every turn ends with exactly one of these outcomes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// A reply was sent.
-    Replied {
-        /// The number of parts.
-        parts: u32,
-        /// The reason, if the reply was a fixed phrase.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        fallback: Option<FallbackReason>,
-    },
-    /// The turn ended without a reply.
-    Silent {
-        /// The reason.
-        reason: SilenceReason,
-    },
-    /// The outcome of a send is unknown or needs a decision, so a person must settle it.
-    Asked {
-        /// The open item.
-        item: ItemId,
-    },
-}
-
-/// Why a fixed phrase was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FallbackReason {
-    /// It is outside the employee's hours.
-    Closed,
-    /// The person sent only a message of a kind that cannot be read.
-    Unreadable,
-    /// The model did not answer in time, failed too often, or declined without a text.
-    Model,
-    /// The model's answer was truncated each time.
-    Cut,
-    /// The model's answer was blank each time.
-    Blank,
-    /// The turn reached its limit of model calls.
-    Limit,
-    /// The cap is reached, or a cap is set and the price is unknown.
-    Budget,
-    /// The question is too old to be answered without asking a person, because the connection or the service was down.
-    Late,
-    /// The conversation could not be processed: its employee or connection is missing, or its log cannot be read.
-    Broken,
-}
-
-impl FallbackReason {
-    /// Returns whether the phrase is the whole answer, so that no question stays open.
-    pub(super) fn is_complete(self) -> bool {
-        matches!(self, Self::Closed | Self::Unreadable)
-    }
-}
-
-/// Why a turn ended without a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SilenceReason {
-    /// No message was addressed to the employee.
-    NotAddressed,
-    /// Another bot has reached its limit of consecutive turns.
-    BotLoop,
-    /// A person decided that an item needs no answer.
-    Dropped,
-    /// A person was forgotten while the turn was open, so it cannot be read and is not continued.
-    Forgotten,
-    /// A question that was retried could still not be answered.
-    Unanswered,
-    /// The question waits for a decision of a person, see the open item.
-    Late,
-    /// The conversation could not be processed, see the open item.
-    Broken,
-    /// A proactive message expired before it could be sent.
-    Expired,
-    /// A team member holds the conversation.
-    Held,
-}
-
-/// The state of a conversation between turns, besides the log and the open items. It contains no message text.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ConversationState {
-    /// The latest time, by the provider's clock, of any event processed so far.
-    #[serde(default)]
-    pub latest: Timestamp,
-    /// How many consecutive turns were caused by another bot.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub bot_turns: u32,
-    /// Whether the employee has sent a message in this conversation.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub spoke: bool,
-    /// Whether the latest message of a person was of a kind that cannot be read. The employee answers only the first of several.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unreadable: bool,
-    /// The person of a direct conversation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub person: Option<PersonId>,
-    /// When a team member last wrote in the conversation, unless it was handed back since.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Timestamp>,
-}
-
-impl ConversationState {
-    /// Returns until when a team member holds the conversation, so that the employee is silent. A time in the past means that the
-    /// conversation returned to the employee by itself.
-    pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
-        let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
-        self.held_since.map(|since| since + most)
-    }
-
-    /// Applies an event that passes the conversation to a team member or back. Returns whether a team member took it over.
-    pub fn pass(&mut self, event: &Inbound, accepted_at: Timestamp) -> bool {
-        let by_team = event.sender.kind == ActorKind::Operator;
-        match &event.body {
-            Body::Proactive { .. } | Body::Message { .. } if by_team => {
-                // A message that is reported late took effect when it was written.
-                self.held_since = Some(accepted_at.min(event.occurred_at));
-                true
-            }
-            Body::Lifecycle {
-                change: Lifecycle::HandedBack,
-            } => {
-                self.held_since = None;
-                false
-            }
-            _ => false,
-        }
-    }
-}
-
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
-/// The id of an open item: the id of the turn that opened it, and a number.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ItemId(pub String);
-
-impl ItemId {
-    /// Returns the id of the n-th item of a turn.
-    pub fn of(turn: TurnId, n: u32) -> Self {
-        Self(format!("{turn}.i{n}"))
-    }
-}
-
-impl fmt::Display for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Something that a turn left for a person, a timer or the customer to settle. It contains no message text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct OpenItem {
-    /// The item's id. An item that is opened again after an answer gets a new id.
-    pub id: ItemId,
-    /// What the item is about.
-    pub kind: ItemKind,
-    /// The turn that the item belongs to.
-    pub turn: TurnId,
-    /// The index of the record that the item is about: an [`Event::Rendered`] for messages, an [`Event::Started`] for a question.
-    pub record: u64,
-    /// When the item was opened.
-    pub opened_at: Timestamp,
-    /// How often the employee has retried the question.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub tries: u32,
-    /// When the employee retries the question. `None`: only a person can close the item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<Timestamp>,
-}
-
-impl OpenItem {
-    /// Creates an item that only a person can close.
-    pub fn new(
-        id: ItemId,
-        kind: ItemKind,
-        turn: TurnId,
-        record: u64,
-        opened_at: Timestamp,
-    ) -> Self {
-        Self {
-            id,
-            kind,
-            turn,
-            record,
-            opened_at,
-            tries: 0,
-            retry_at: None,
-        }
-    }
-
-    /// Sets how often the employee has retried the question, and when it retries again.
-    #[must_use]
-    pub fn retried(mut self, tries: u32, retry_at: impl Into<Option<Timestamp>>) -> Self {
-        self.tries = tries;
-        self.retry_at = retry_at.into();
-        self
-    }
-}
-
-/// The kind of an open item.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ItemKind {
-    /// Messages whose outcome a person must settle: the first key is the message in question, the others were to follow it.
-    Send {
-        /// The reason.
-        reason: OpenReason,
-        /// The delivery keys, in order.
-        keys: Vec<String>,
-    },
-    /// A question that was not answered.
-    Question {
-        /// The reason.
-        reason: FallbackReason,
-    },
-    /// The rest of a long reply, which the customer can request.
-    Rest,
-}
-
-/// Why a send is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum OpenReason {
-    /// It is unknown whether the message arrived.
-    Unresolved,
-    /// The message did not arrive, and a retry would not help.
-    Failed(ErrorKind),
-    /// The provider accepted the message and later reported that it did not arrive.
-    NotDelivered,
-}
-
-/// Why an open item was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// A person made a decision.
-    Decided,
-    /// The provider reported the outcome.
-    Settled,
-    /// The employee answered.
-    Answered,
-    /// The conversation had too many open items, so its oldest was closed.
-    Displaced,
 }
 
 /// A part of a reply, with its delivery key.

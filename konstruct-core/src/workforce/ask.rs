@@ -87,7 +87,7 @@ impl Workforce {
         if event.conversation.is_none() {
             return Err(Error::invalid(
                 "conversation",
-                "the event must have one; set it with Inbound::in_place",
+                "the event must have one; set it with Inbound::in_conversation",
             ));
         }
         event.channel = crate::ChannelKind::APP;

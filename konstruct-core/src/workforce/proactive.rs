@@ -97,6 +97,11 @@ impl ProactiveMessage {
 impl Workforce {
     /// Sends a message from the employee. When the call returns, the message is stored, and [`run`](Self::run) sends it.
     ///
+    /// While a team member holds the conversation, the message does not interrupt them: it is an open item
+    /// ([`OpenReason::Held`](crate::turn::OpenReason::Held)) until the conversation is handed back or returns by itself, and is sent
+    /// then, unless it has [expired](ProactiveMessage::expires_at). A person can decide to send it at once
+    /// ([`Decision::Resend`](crate::message::Decision::Resend)) or to drop it.
+    ///
     /// # Errors
     /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) for an unknown account or conversation, or one whose person was
     /// forgotten; [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for an empty text; and those of the store.

@@ -23,7 +23,7 @@ use konstruct_core::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
         Outcome, PinnedChannel, PinnedModel, QuotedRecord, Record, Refusal, ReplyPart, ReplySource,
-        SilenceReason, Started, WaitReason,
+        SentVia, SilenceReason, Started, WaitReason,
     },
 };
 
@@ -117,6 +117,7 @@ fn input(seq: u64, body: Body) -> Input {
         mention: true,
         thread: true,
         command: true,
+        by_name: false,
     })
     .quoting(
         Quoted::new("wamid.0")
@@ -415,6 +416,7 @@ fn actions() -> Vec<Action> {
             key: key(),
             attempt: 1,
             record: Some(7),
+            via: SentVia::Conversation,
             give_up_at: AT,
         },
         Action::Find {
@@ -461,6 +463,10 @@ fn within() -> Vec<(String, &'static str)> {
                 reason: SilenceReason::NotAddressed,
             }),
             r#"{"silent":{"reason":"not_addressed"}}"#,
+        ),
+        (
+            json([SentVia::Response, SentVia::Ephemeral, SentVia::Direct]),
+            r#"["response","ephemeral","direct"]"#,
         ),
         (json(Evidence::Answer), r#""answer""#),
         (json(Evidence::Query), r#""query""#),

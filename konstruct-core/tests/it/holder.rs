@@ -1,19 +1,23 @@
 //! Who answers in a conversation: the employee, or a team member who took it over.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use konstruct_core::{
-    Clock as _, ConversationId, ConversationRef, ErrorKind, ProactiveMessage, Workforce,
-    message::ActorKind,
-    store::Accepted,
+    AccountId, Clock as _, ConversationId, ConversationRef, ErrorKind, Inbound, ProactiveMessage,
+    Timestamp, Workforce,
+    channel::Find,
+    message::{ActorKind, Body, Decision},
+    store::{Accepted, ItemEntry},
+    testkit::{CrashPoint, Moment, Write},
     turn::{
-        Action, CloseReason, Entry, Event, ItemKind, Outcome, Record, Replay, SilenceReason, replay,
+        Action, CloseReason, Entry, Event, ItemKind, OpenReason, Outcome, Record, Replay,
+        SilenceReason, Worker, replay,
     },
 };
 
 use crate::{
     app::{App, scripted},
-    office::says,
+    office::{Office, says},
     outage::flaky,
 };
 
@@ -231,4 +235,208 @@ async fn a_reply_can_begin_a_conversation() {
         .into_iter()
         .filter(|record| matches!(record.entry, Entry::Event(Event::SendDone { .. })));
     assert_eq!(sent.count(), 1);
+}
+
+async fn send(workforce: &Workforce, id: &str, text: &str, expires_at: Option<Timestamp>) {
+    let to = conversation(workforce).await;
+    let message = ProactiveMessage::to_conversation(to, text).with_id(id);
+    let message = match expires_at {
+        Some(at) => message.expires_at(at),
+        None => message,
+    };
+    workforce.send(message).await.unwrap();
+    workforce.run_until_idle().await.unwrap();
+}
+
+async fn items(workforce: &Workforce) -> Vec<ItemEntry> {
+    workforce.open_items(None, 9).await.unwrap()
+}
+
+/// A message that the employee sends first does not interrupt the person who holds the conversation.
+#[tokio::test]
+async fn a_proactive_message_waits_until_the_conversation_is_handed_back() {
+    let app = App::new();
+    let model = says("Hi.");
+    let workforce = app.workforce(model.clone());
+    app.talk(&workforce, "P1", "e1").await;
+    reply(&workforce, "r1", "Kim here.").await;
+    workforce.run_until_idle().await.unwrap();
+    send(&workforce, "s1", "Your bike is ready.", None).await;
+    send(&workforce, "s2", "Rate us.", None).await;
+    let held: Vec<_> = items(&workforce)
+        .await
+        .into_iter()
+        .map(|it| it.item.kind)
+        .collect();
+    let waits = |kind: &ItemKind| {
+        matches!(
+            kind,
+            ItemKind::Send {
+                reason: OpenReason::Held,
+                ..
+            }
+        )
+    };
+    assert!(held.len() == 2 && held.iter().all(waits), "{held:?}");
+    // The team member's own messages are sent meanwhile, and the person's are recorded.
+    reply(&workforce, "r2", "One moment.").await;
+    workforce.run_until_idle().await.unwrap();
+    app.talk(&workforce, "P1", "e2").await;
+    assert_eq!(app.world.texts(), ["Hi.", "Kim here.", "One moment."]);
+    workforce
+        .hand_back(conversation(&workforce).await)
+        .await
+        .unwrap();
+    workforce.run_until_idle().await.unwrap();
+    let sent = [
+        "Hi.",
+        "Kim here.",
+        "One moment.",
+        "Your bike is ready.",
+        "Rate us.",
+    ];
+    assert_eq!(app.world.texts(), sent);
+    assert_eq!(items(&workforce).await, []);
+    // The model is shown it where it was sent.
+    app.talk(&workforce, "P1", "e3").await;
+    let shown = format!("{:?}", model.calls().last().unwrap().1.messages);
+    let at = |text: &str| shown.find(text).unwrap();
+    assert!(at("One moment.") < at("Your bike is ready."));
+    assert_eq!(shown.matches("Your bike is ready.").count(), 1);
+    app.clock.advance(2 * TIMEOUT);
+    workforce.run_until_idle().await.unwrap();
+    assert_eq!(app.world.texts().len(), 6);
+    check_replays(&workforce).await;
+}
+
+#[tokio::test]
+async fn a_message_that_waits_is_sent_after_the_time_out_or_expires() {
+    let check = async |expires: Option<Duration>, sent: bool| {
+        let app = App::new();
+        let model = says("Hi.");
+        let workforce = app.workforce(model.clone());
+        app.talk(&workforce, "P1", "e1").await;
+        reply(&workforce, "r1", "Kim here.").await;
+        workforce.run_until_idle().await.unwrap();
+        let expires_at = expires.map(|after| app.clock.now() + after);
+        send(&workforce, "s1", "Your bike is ready.", expires_at).await;
+        app.clock.advance(TIMEOUT - Duration::from_secs(10));
+        // Another message of the team member extends the time.
+        reply(&workforce, "r2", "Still here.").await;
+        workforce.run_until_idle().await.unwrap();
+        app.clock.advance(TIMEOUT - Duration::from_secs(1));
+        workforce.run_until_idle().await.unwrap();
+        assert_eq!(app.world.texts(), ["Hi.", "Kim here.", "Still here."]);
+        app.clock.advance(Duration::from_secs(1));
+        workforce.run_until_idle().await.unwrap();
+        let ready = app
+            .world
+            .texts()
+            .contains(&"Your bike is ready.".to_owned());
+        assert_eq!(ready, sent, "{expires:?}");
+        assert_eq!(items(&workforce).await, [], "{expires:?}");
+        app.talk(&workforce, "P1", "e2").await;
+        let shown = format!("{:?}", model.calls().last().unwrap().1.messages);
+        assert_eq!(shown.contains("Your bike"), sent, "{expires:?}");
+        check_replays(&workforce).await;
+    };
+    check(None, true).await;
+    check(Some(3 * TIMEOUT), true).await;
+    check(Some(TIMEOUT + TIMEOUT / 2), false).await;
+    check(Some(Duration::from_secs(60)), false).await;
+}
+
+#[tokio::test]
+async fn a_person_decides_on_a_message_that_waits() {
+    for (decision, sent) in [(Decision::Resend, true), (Decision::Drop, false)] {
+        let app = App::new();
+        let workforce = app.workforce(says("Hi."));
+        app.talk(&workforce, "P1", "e1").await;
+        reply(&workforce, "r1", "Kim here.").await;
+        workforce.run_until_idle().await.unwrap();
+        send(&workforce, "s1", "Your bike is ready.", None).await;
+        let entry = items(&workforce).await.remove(0);
+        assert!(workforce.decide(&entry, Decision::Arrived).await.is_err());
+        assert!(workforce.decide(&entry, decision).await.unwrap());
+        workforce.run_until_idle().await.unwrap();
+        workforce.hand_back(entry.conversation).await.unwrap();
+        workforce.run_until_idle().await.unwrap();
+        assert_eq!(
+            app.world.texts().len(),
+            2 + usize::from(sent),
+            "{decision:?}"
+        );
+        assert_eq!(items(&workforce).await, []);
+        check_replays(&workforce).await;
+    }
+}
+
+/// Wherever the process ends, the message is sent once, and only after the conversation was handed back.
+#[tokio::test]
+async fn a_message_that_waits_survives_a_kill() {
+    for appends in 1..=6 {
+        for moment in [Moment::Before, Moment::After] {
+            let office = Office::new(Find::Query, says("Hi."));
+            office.say("P1", "e1", "hello").await;
+            office.work().await;
+            let place = ConversationRef::direct("P1");
+            let now = office.clock.now();
+            office
+                .accept(Inbound::team_reply(place.clone(), "Kim here.", now))
+                .await;
+            office.work().await;
+            let what = Body::Proactive {
+                outgoing: "Ready.".into(),
+                expires_at: None,
+            };
+            let message = Inbound::new(scripted(), AccountId("account".into()), "s1", now, what);
+            office.accept(message.in_conversation(place.clone())).await;
+            let crash =
+                |nth| CrashPoint::new(Arc::clone(&office.store), &[Write::Append], nth, moment);
+            let killed = async |nth| {
+                let worker = Worker::new(office.driver_on(Arc::new(crash(nth))));
+                let _ = worker.run_until_idle().await;
+                office.memory.void_claims();
+            };
+            killed(appends).await;
+            office.work().await;
+            assert_eq!(
+                office.world.texts(),
+                ["Hi.", "Kim here."],
+                "{appends} {moment:?}"
+            );
+            office
+                .accept(Inbound::handed_back(place, office.clock.now()))
+                .await;
+            killed(appends).await;
+            office.settle().await;
+            assert_eq!(
+                office.world.texts(),
+                ["Hi.", "Kim here.", "Ready."],
+                "{appends} {moment:?}"
+            );
+            office.replays().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_list_shows_since_when_a_conversation_is_held() {
+    let app = App::new();
+    let workforce = app.workforce(says("Hi."));
+    let held = async || workforce.conversations(None, 1).await.unwrap()[0].held_since;
+    app.talk(&workforce, "P1", "e1").await;
+    assert_eq!(held().await, None);
+    app.clock.advance(Duration::from_secs(5));
+    let since = app.clock.now();
+    reply(&workforce, "r1", "Kim here.").await;
+    workforce.run_until_idle().await.unwrap();
+    app.clock.advance(Duration::from_secs(5));
+    assert_eq!(held().await, Some(since));
+    workforce
+        .hand_back(conversation(&workforce).await)
+        .await
+        .unwrap();
+    workforce.run_until_idle().await.unwrap();
+    assert_eq!(held().await, None);
 }

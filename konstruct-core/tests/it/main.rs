@@ -17,6 +17,7 @@ mod hours;
 mod limits;
 mod llm;
 mod office;
+mod origin;
 mod outage;
 mod prompt;
 mod replay;

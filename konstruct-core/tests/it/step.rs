@@ -261,6 +261,7 @@ fn brief(action: &Action) -> String {
             attempt,
             record,
             give_up_at,
+            ..
         } => {
             let from = record.map_or_else(String::new, |record| format!(" of {record}"));
             let until = after(*give_up_at);

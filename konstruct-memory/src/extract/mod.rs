@@ -9,7 +9,7 @@ mod office;
 mod pdf;
 mod sniff;
 
-use konstruct_core::{DocumentFormat, Error, Result};
+use konstruct_core::{DocumentFormat, Error, ExtractWarning, Result};
 
 #[cfg(feature = "crawl")]
 pub(crate) use self::html::{WebPage, joined};
@@ -28,7 +28,7 @@ pub struct Extracted {
     /// The text, for [`chunks`](crate::chunks).
     pub text: String,
     /// What is missing in the text.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ExtractWarning>,
 }
 
 impl From<String> for Extracted {
@@ -38,18 +38,6 @@ impl From<String> for Extracted {
             warnings: Vec::new(),
         }
     }
-}
-
-/// A part of a document that could not be read. Pages are counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Warning {
-    /// Pages that are blank or hold only images, as scans do.
-    PagesWithoutText(Vec<usize>),
-    /// Pages whose fonts do not say which letters most of their glyphs are.
-    PagesWithUnknownLetters(Vec<usize>),
-    /// Pages with so many glyphs that the rest of them is missing.
-    PagesCut(Vec<usize>),
 }
 
 /// Returns the text of a document, for [`chunks`](crate::chunks).

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     chunk::{Chunk, chunks},
-    extract::extract,
+    extract::{Extracted, extract},
     seal::TenantKey,
 };
 
@@ -141,7 +141,7 @@ pub(crate) async fn put_document(
     tenant: TenantId,
     new: NewDocument,
 ) -> Result<Document> {
-    let text = read_document(&new)?;
+    let Extracted { text, warnings } = read_document(&new)?;
     let key = backend.tenant_key(tenant).await?;
     let title = title_key(&key, new.key.as_deref(), new.title.trim());
     let mut tries = Retries::new(backend, tenant);
@@ -153,6 +153,7 @@ pub(crate) async fn put_document(
             None => None,
         };
         let mut document = new.version(before.as_ref(), backend.now().await?);
+        document.warnings.clone_from(&warnings);
         write(
             backend,
             tenant,
@@ -201,11 +202,11 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Checks a new document, and returns its text.
+/// Checks a new document, and returns its text and the parts that could not be read.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the field.
-pub fn read_document(new: &NewDocument) -> Result<String> {
+pub fn read_document(new: &NewDocument) -> Result<Extracted> {
     let characters = new.title.trim().chars().count();
     if characters == 0 || characters > TITLE {
         return Err(Error::invalid("title", "must have 1 to 200 characters"));
@@ -219,7 +220,7 @@ pub fn read_document(new: &NewDocument) -> Result<String> {
     if new.content.len() > CONTENT {
         return Err(Error::invalid("content", "is larger than 10 MiB"));
     }
-    extract(new.format, &new.content).map(|extracted| extracted.text)
+    extract(new.format, &new.content)
 }
 
 /// Lists the documents, the newest first.

@@ -112,7 +112,7 @@ async fn conversation(
     while from < len {
         let to = from + signed(PAGE as u64);
         for record in read::log(tx, key, conversation, from..to).await? {
-            give(items, Exported::Record(record)).await?;
+            give(items, Exported::Record(record).without_secrets()).await?;
         }
         from = to;
     }
@@ -124,7 +124,7 @@ async fn conversation(
         };
         after = signed(last.seq);
         for item in page {
-            give(items, Exported::Inbox(item)).await?;
+            give(items, Exported::Inbox(item).without_secrets()).await?;
         }
     }
     let open: Vec<(String, Vec<u8>)> = sqlx::query_as(

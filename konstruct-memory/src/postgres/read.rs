@@ -10,7 +10,7 @@ use konstruct_core::{
         LARGEST_LOAD, Loaded, Stored, TimerName,
         rules::{self, Timers},
     },
-    turn::{ItemId, OpenItem, Record},
+    turn::{ConversationState, ItemId, OpenItem, Record},
 };
 use uuid::Uuid;
 
@@ -588,9 +588,12 @@ pub(super) async fn summaries(
         )
         .collect();
     let places = vault::open(tx, key, "conversations", &sealed).await?;
-    Ok(heads
-        .into_iter()
-        .zip(places)
-        .map(|((summary, state), place)| (summary.with(|it| it.place = place), state))
-        .collect())
+    let complete = heads.into_iter().zip(places);
+    complete
+        .map(|((summary, state), place)| {
+            let held_since = decode_text::<ConversationState>(&state)?.held_since;
+            let summary = summary.with(|it| (it.place, it.held_since) = (place, held_since));
+            Ok((summary, state))
+        })
+        .collect()
 }

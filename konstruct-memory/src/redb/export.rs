@@ -72,11 +72,11 @@ fn walk(
             )?;
             records
                 .into_iter()
-                .map(Exported::Record)
+                .map(|record| Exported::Record(record).without_secrets())
                 .try_for_each(&mut *give)
         })?;
         pages(snapshot, INBOX, &prefix, &mut |rows, key, row| {
-            give(Exported::Inbox(vault.inbox_item(rows, key, row)?))
+            give(Exported::Inbox(vault.inbox_item(rows, key, row)?).without_secrets())
         })?;
         for item in vault.items(snapshot, id, &head)? {
             give(Exported::Item(item))?;

@@ -280,6 +280,7 @@ impl Vault {
         Ok(summary.with(|it| {
             it.len = head.len;
             it.unconsumed = head.unconsumed();
+            it.held_since = head.state.held_since;
         }))
     }
 

@@ -174,7 +174,7 @@ impl ServerDirectory {
     ) -> Result<Website> {
         loop {
             let before = self
-                .store
+                .rows
                 .get_row(Some(tenant), TABLE, &id.to_string())
                 .await?;
             let before = before.ok_or_else(|| Error::not_found("website"))?;
@@ -243,7 +243,7 @@ impl ServerDirectory {
     ) -> Result<Vec<WebsitePage>> {
         let prefix = format!("{id}/");
         let rows = self
-            .store
+            .rows
             .rows(Some(tenant), PAGES, Some(&prefix), usize::MAX)
             .await?;
         rows.iter()

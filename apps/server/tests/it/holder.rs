@@ -51,6 +51,12 @@ async fn a_reply_of_a_team_member_silences_the_employee() {
     assert!(open.items.is_empty(), "{open:?}");
     assert_eq!(held.holder, Holder::Team);
     assert!(held.held_until.is_some());
+    let listed = async || {
+        let all = admin.conversations(BUSINESS_TENANT, None).await.unwrap();
+        let one = all.items.into_iter().find(|one| one.id == id).unwrap();
+        (one.holder, one.held_since.is_some())
+    };
+    assert_eq!(listed().await, (Holder::Team, true));
     let sent = held.turns.last().unwrap().messages.last().unwrap();
     assert_eq!(
         (&*sent.from, &*sent.text),
@@ -71,6 +77,7 @@ async fn a_reply_of_a_team_member_silences_the_employee() {
         now.holder == Holder::Employee
     })
     .await;
+    assert_eq!(listed().await, (Holder::Employee, false));
     let answered = ask(&office, &server, "are you open?").await;
     assert_eq!(last_outcome(&answered), "replied");
     assert_eq!(office.graph.posts()[2].text, "Re: are you open?");

@@ -1,7 +1,10 @@
 //! Memory and erasure.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::TryStreamExt as _;
-use konstruct_admin_api::{DocumentFormat, EmployeeSettings, Erase, NewDocument, NewErasure};
+use konstruct_admin_api::{
+    DocumentFormat, DocumentWarning, EmployeeSettings, Erase, NewDocument, NewErasure,
+};
 use konstruct_core::{
     NanoUsd,
     money::Basis,
@@ -171,4 +174,47 @@ async fn every_document_format_is_accepted_and_analysed_in_the_employees_languag
         rejected_reply.to_string().contains("content"),
         "{rejected_reply}"
     );
+}
+
+/// Returns a PDF with one page with text and one without.
+fn scanned() -> Vec<u8> {
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R 4 0 R] /Count 2 /MediaBox [0 0 600 800] >>",
+        "<< /Type /Page /Parent 2 0 R /Contents 5 0 R /Resources << /Font << /F1 6 0 R >> >> >>",
+        "<< /Type /Page /Parent 2 0 R >>",
+        "<< /Length 41 >> stream\nBT /F1 12 Tf 50 700 Td (Open at ten) Tj ET\nendstream",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ];
+    let mut file = String::from("%PDF-1.4\n");
+    for (number, object) in (1..).zip(objects) {
+        file += &format!("{number} 0 obj\n{object}\nendobj\n");
+    }
+    file += "trailer << /Root 1 0 R /Size 7 >>\n%%EOF\n";
+    file.into_bytes()
+}
+
+#[tokio::test]
+async fn pages_without_text_are_named_also_after_a_restart() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let document = NewDocument {
+        content: Some(STANDARD.encode(scanned())),
+        ..NewDocument::text("Scan", DocumentFormat::Pdf, "")
+    };
+    let admin = server.admin();
+    let kept = admin
+        .put_document(BUSINESS_TENANT, &document)
+        .await
+        .unwrap();
+    server.kill().await;
+    let server = office.start().await;
+    let read = server
+        .admin()
+        .document(BUSINESS_TENANT, kept.id)
+        .await
+        .unwrap();
+    let expected = DocumentWarning::PagesWithoutText { pages: vec![2] };
+    assert_eq!(read.warnings, [expected]);
+    assert_eq!(read.passages[0].text, "Open at ten");
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::store_suite::{Failed, Outcome, ensure, ensure_eq};
 use crate::{
     Channel, ConversationRef, Outgoing, Result,
-    channel::{Op, Receipt},
+    channel::{Op, Receipt, Via},
     message::Attachment,
 };
 
@@ -188,7 +188,12 @@ impl ChannelSubject {
 
     async fn send(&self, key: &str, outgoing: Outgoing) -> Result<Receipt> {
         let (to, key) = (self.place.clone(), key.to_owned());
-        let sending = self.channel.perform(Op::Send { to, key, outgoing });
+        let sending = self.channel.perform(Op::Send {
+            to,
+            key,
+            outgoing,
+            via: Via::Conversation,
+        });
         sending.await
     }
 }

@@ -366,6 +366,8 @@ pub(super) fn item(id: &str) -> OpenItem {
         opened_at: Timestamp::from_secs(1_794_657_600),
         tries: 0,
         retry_at: None,
+        expires_at: None,
+        private: false,
     }
 }
 

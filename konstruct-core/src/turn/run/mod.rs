@@ -1,6 +1,7 @@
 //! A running turn: performs its actions and writes its records to the store.
 
 mod act;
+mod reach;
 mod reply;
 mod speak;
 mod think;
@@ -187,6 +188,7 @@ impl<'a> Run<'a> {
                     .timers
                     .push(TimerChange::clear(TimerName::item(item)));
                 append.items.push(ItemChange::Close(item.clone()));
+                self.items.retain(|open| open.id != *item);
             }
             Action::Wait { until, .. } => {
                 append
@@ -197,6 +199,13 @@ impl<'a> Run<'a> {
                 append.timers.push(TimerChange::clear(TimerName::turn()));
                 append.timers.push(TimerChange::clear(TimerName::retry()));
                 append.state = Some(self.state.conversation().clone());
+                if self.state.conversation().held_since.is_none() {
+                    // The conversation may have been handed back: what waits for that can be sent.
+                    let now = self.driver.clock.now();
+                    let held = self.items.iter().filter(|item| item.is_held());
+                    let check = held.map(|item| TimerChange::set(TimerName::item(&item.id), now));
+                    append.timers.extend(check);
+                }
                 append.checkpoint = true;
             }
             _ => {}
@@ -283,9 +292,10 @@ impl<'a> Run<'a> {
             Action::Send {
                 key,
                 record,
+                via,
                 give_up_at,
                 ..
-            } => self.send(key, record, give_up_at).await,
+            } => self.send(key, (record, via), give_up_at).await,
             Action::Find { key, since } => self.find(key, since).await,
             Action::Wait { until, .. } => self.wait(until).await,
             Action::Finish { outcome } => Ok(ControlFlow::Break(match self.flush().await? {
@@ -324,7 +334,11 @@ impl<'a> Run<'a> {
         };
         // The first inputs of the turn were consumed before its first model call.
         // A proactive message waits until this turn has ended.
-        let to = inbox::before_proactive(&loaded.inbox).unwrap_or(0);
+        // So does an answer that goes elsewhere, and messages do not join a turn that answers elsewhere.
+        let to = match self.state.origin() {
+            Some((origin, _)) if inbox::is_apart(origin) => 0,
+            _ => inbox::before_apart(&loaded.inbox).unwrap_or(0),
+        };
         let latest = self.state.conversation().latest;
         let inputs = inputs(&*self.driver.store, claim, &loaded, latest, to).await?;
         if to > 0 {

@@ -10,7 +10,7 @@ use crate::{
     channel::{FindQuery, Op},
     directory::ConnectionState,
     store::AppendOutcome,
-    turn::{Event, Evidence, Failure, inbox::delivery_report},
+    turn::{Event, Evidence, Failure, SentVia, inbox::delivery_report},
 };
 
 /// How much longer the lease lasts than a send's request and grace period.
@@ -20,7 +20,7 @@ impl Run<'_> {
     pub(super) async fn send(
         &mut self,
         key: String,
-        record: Option<u64>,
+        (record, via): (Option<u64>, SentVia),
         give_up_at: Timestamp,
     ) -> Result<Performed> {
         // The lease outlives the request and its grace period, so that no other worker can resume the turn while it is in flight.
@@ -40,6 +40,10 @@ impl Run<'_> {
                 key,
                 failure: Failure::of(ErrorKind::Cancelled),
             }));
+        };
+        let Some((to, via)) = self.reach(via, record).await? else {
+            let error = Error::not_found("person");
+            return Ok(ControlFlow::Continue(send_not_made(key, &error)));
         };
         let started = self.state.started();
         let channel = match self.channel().await {
@@ -61,9 +65,10 @@ impl Run<'_> {
         }
         count(&self.driver.stats.sends);
         let op = Op::Send {
-            to: started.conversation.clone(),
+            to,
             key: key.clone(),
             outgoing,
+            via,
         };
         let sending = self.by(give_up_at, channel.perform(op));
         let (sent, ()) = join(sending, self.mark_read(&*channel, give_up_at)).await;

@@ -8,8 +8,8 @@ use crate::{
     llm::{ModelAnswer, ToolCall},
     message::ActorKind,
     turn::{
-        Action, CloseReason, Event, Input, ItemKind, OpenItem, Outcome, ReplySource, SilenceReason,
-        WaitReason,
+        Action, CloseReason, Event, Input, ItemKind, OpenItem, Outcome, ReplySource, SentVia,
+        SilenceReason, WaitReason,
     },
 };
 
@@ -41,10 +41,13 @@ impl State {
             }
             Action::Send {
                 attempt,
+                via,
                 give_up_at,
                 ..
             } => {
+                self.responses += u32::from(*via == SentVia::Response);
                 let part = self.part_mut()?;
+                part.via = *via;
                 if *attempt == 1 {
                     part.since = at;
                 }
@@ -71,9 +74,13 @@ impl State {
                 }
                 return Ok(());
             }
-            Action::Close { item, .. } => {
+            Action::Close { item, reason } => {
                 self.closing.retain(|(id, _)| id != item);
                 self.started.questions.retain(|id| id != item);
+                if let Some(waited) = self.waited().filter(|waited| waited.id == *item).cloned() {
+                    self.started.follow_up = None;
+                    self.end_wait(&waited, *reason);
+                }
                 return Ok(());
             }
             Action::Finish { outcome } => {
@@ -200,6 +207,16 @@ impl State {
         Ok(())
     }
 
+    /// Ends the wait of a message: it is queued, unless it has expired.
+    fn end_wait(&mut self, waited: &OpenItem, reason: CloseReason) {
+        match &waited.kind {
+            ItemKind::Send { keys, .. } if reason == CloseReason::Released => {
+                self.queue(keys, waited);
+            }
+            _ => self.phase = Phase::Ending(SilenceReason::Expired),
+        }
+    }
+
     fn add_answer(&mut self, answer: &ModelAnswer) {
         self.tool_queue.extend(answer.tool_calls().cloned());
         self.rounds.push(Round {
@@ -233,7 +250,8 @@ impl State {
     /// Updates the state that outlives the turn.
     fn end(&mut self, outcome: &Outcome) {
         if matches!(outcome, Outcome::Replied { .. } | Outcome::Asked { .. }) {
-            self.started.state.spoke = true;
+            // A private answer is no part of the public conversation.
+            self.started.state.spoke |= !self.answers_privately();
             if self.asked_by() == Some(ActorKind::Bot) {
                 self.started.state.bot_turns += 1;
             }
@@ -245,6 +263,7 @@ impl State {
         let fixed = self.fallback.is_some_and(|reason| !reason.is_complete());
         !fixed
             && self.proactive().is_none()
+            && !self.answers_privately()
             && self
                 .parts
                 .iter()

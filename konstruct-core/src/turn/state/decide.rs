@@ -11,7 +11,7 @@ use crate::{
     message::{ActorKind, Body},
     turn::{
         Action, CloseReason, Failure, FallbackReason, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, ReplySource, SilenceReason, WaitReason,
+        Outcome, ReplySource, SentVia, SilenceReason, WaitReason,
     },
 };
 
@@ -65,7 +65,8 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
         Phase::FindFailed(failure) => Some(state.find_failed(at, *failure)),
         Phase::Unreported => {
             let part = state.current()?;
-            let again = employee.limits.unresolved == Unresolved::Resend;
+            let again = employee.limits.unresolved == Unresolved::Resend
+                && part.via == SentVia::Conversation;
             Some(if again && part.attempts < SEND_ATTEMPTS {
                 state.send(employee, at)
             } else {
@@ -94,7 +95,19 @@ fn fixed(reason: FallbackReason) -> Action {
 impl State {
     fn first_action(&self, employee: &Employee, at: Timestamp) -> Action {
         if let Some((keys, record)) = self.undelivered.front() {
-            return self.open_send(at, OpenReason::NotDelivered, keys.clone(), *record);
+            let reason = OpenReason::NotDelivered;
+            return self.open(
+                at,
+                ItemKind::Send {
+                    reason,
+                    keys: keys.clone(),
+                },
+                *record,
+                None,
+            );
+        }
+        if let Some(item) = self.waited() {
+            return self.check_held(employee, at, item);
         }
         if let Some((_, expires_at)) = self.proactive() {
             return match expires_at {
@@ -295,12 +308,10 @@ impl State {
     /// Sends the next part, or ends the turn.
     fn send(&self, employee: &Employee, at: Timestamp) -> Action {
         match self.current() {
-            Some(part) => Action::Send {
-                key: part.key.clone(),
-                attempt: part.attempts + 1,
-                record: part.record,
-                give_up_at: at + Duration::from_millis(self.started.channel.timeout_ms),
-            },
+            Some(part) if let Some(until) = self.waits_until(employee, at) => {
+                self.hold(at, until, part)
+            }
+            Some(part) => self.send_part(part, self.via(part, at), at),
             None => self
                 .wrap_up(employee, at)
                 .unwrap_or_else(|| Action::Finish {
@@ -309,6 +320,16 @@ impl State {
                         fallback: self.fallback,
                     },
                 }),
+        }
+    }
+
+    fn send_part(&self, part: &Part, via: SentVia, at: Timestamp) -> Action {
+        Action::Send {
+            key: part.key.clone(),
+            attempt: part.attempts + 1,
+            record: part.record,
+            via,
+            give_up_at: at + Duration::from_millis(self.started.channel.timeout_ms),
         }
     }
 
@@ -328,6 +349,12 @@ impl State {
                 reason: WaitReason::SendRetry,
             };
         }
+        if failure.kind != ErrorKind::Unauthorized
+            && let Some(part) = self.current()
+            && let Some(via) = self.other_way(part, at)
+        {
+            return self.send_part(part, via, at);
+        }
         // The reply waits for the connection to be repaired, as long as it is still worth sending.
         let until = at + connection_wait(attempts);
         let most = Duration::from_secs(u64::from(employee.limits.question_age_secs));
@@ -344,7 +371,11 @@ impl State {
     fn resolve_ambiguity(&self, employee: &Employee, at: Timestamp) -> Option<Action> {
         let part = self.current()?;
         let landed = part.give_up_at + Duration::from_millis(self.started.channel.grace_ms);
-        Some(match self.started.channel.find {
+        let find = match part.via {
+            SentVia::Conversation => self.started.channel.find,
+            _ => Find::None,
+        };
+        Some(match find {
             Find::Query if at < landed => Action::Wait {
                 until: landed,
                 reason: WaitReason::InFlight,
@@ -399,17 +430,10 @@ impl State {
             .iter()
             .filter(|part| part.record.is_none() == open[0].record.is_none());
         let keys = own.map(|part| part.key.clone()).collect();
-        self.open_send(at, reason, keys, record)
-    }
-
-    fn open_send(
-        &self,
-        at: Timestamp,
-        reason: OpenReason,
-        keys: Vec<String>,
-        record: u64,
-    ) -> Action {
-        self.open(at, ItemKind::Send { reason, keys }, record, None)
+        let earlier = open.first().filter(|part| part.record.is_some());
+        let private = earlier.map_or_else(|| self.is_private(), |part| part.private);
+        let item = self.item(at, ItemKind::Send { reason, keys }, record, None);
+        Action::Open(OpenItem { private, ..item })
     }
 
     fn open(
@@ -419,7 +443,17 @@ impl State {
         record: u64,
         retry_at: Option<Timestamp>,
     ) -> Action {
-        Action::Open(OpenItem {
+        Action::Open(self.item(at, kind, record, retry_at))
+    }
+
+    pub(super) fn item(
+        &self,
+        at: Timestamp,
+        kind: ItemKind,
+        record: u64,
+        retry_at: Option<Timestamp>,
+    ) -> OpenItem {
+        OpenItem {
             id: ItemId::of(self.turn, self.items + 1),
             kind,
             turn: self.turn,
@@ -427,7 +461,9 @@ impl State {
             opened_at: at,
             tries: 0,
             retry_at,
-        })
+            expires_at: None,
+            private: self.is_private(),
+        }
     }
 
     /// Returns the next action that opens or closes an item before the turn can end, if there is one.

@@ -86,7 +86,7 @@ impl State {
         {
             let after: Vec<String> = keys.iter().skip(1).cloned().collect();
             if self.close(item, CloseReason::Settled) {
-                self.queue(&after, item.record);
+                self.queue(&after, item);
             }
         }
         // A person decided to send the message again, but the provider reported its arrival before that began.
@@ -102,10 +102,10 @@ impl State {
             return;
         };
         match decision {
-            Decision::Resend => self.queue(keys, item.record),
+            Decision::Resend => self.queue(keys, item),
             Decision::Arrived => {
                 let after: Vec<String> = keys.iter().skip(1).cloned().collect();
-                self.queue(&after, item.record);
+                self.queue(&after, item);
             }
             Decision::Drop | Decision::Answer => {}
         }

@@ -7,14 +7,17 @@
 
 mod apply;
 mod decide;
+mod hold;
 mod inputs;
+mod via;
 
 use std::collections::{BTreeSet, VecDeque};
 
 pub use self::decide::decide;
 use super::{
     Action, CloseReason, ConversationState, Entry, Event, Failure, FallbackReason, Gathered, Input,
-    ItemId, Outcome, Record, ReplyPart, ReplySource, SilenceReason, Started, WaitReason,
+    ItemId, OpenItem, Outcome, Record, ReplyPart, ReplySource, SentVia, SilenceReason, Started,
+    WaitReason,
 };
 use crate::{
     Employee, Error, ErrorKind, Outgoing, PersonId, Result, Timestamp, TurnId,
@@ -59,6 +62,8 @@ pub struct State {
     items: u32,
     /// Whether the items at the end of the turn were opened.
     wrapped_up: bool,
+    /// How often the turn sent something to the address for responses.
+    responses: u32,
     /// The last item that was opened for a send.
     send_item: Option<ItemId>,
     phase: Phase,
@@ -89,6 +94,10 @@ struct Part {
     /// The content; `None` if the [`Event::Rendered`] at `record`, of an earlier turn, contains it.
     what: Option<Outgoing>,
     record: Option<u64>,
+    /// Whether only the person who asked may see it, if it is of an earlier turn.
+    private: bool,
+    /// How it was sent last.
+    via: SentVia,
     attempts: u32,
     finds: u32,
     /// When its first attempt was recorded, and the deadline of its last attempt.
@@ -206,6 +215,7 @@ impl State {
             undelivered: VecDeque::new(),
             items: 0,
             wrapped_up: false,
+            responses: 0,
             send_item: None,
             phase: Phase::Begin,
             started,
@@ -406,11 +416,13 @@ impl State {
     }
 
     /// Queues parts that an earlier turn rendered.
-    fn queue(&mut self, keys: &[String], record: u64) {
+    fn queue(&mut self, keys: &[String], item: &OpenItem) {
         self.parts.extend(keys.iter().map(|key| Part {
             key: key.clone(),
             what: None,
-            record: Some(record),
+            record: Some(item.record),
+            private: item.private,
+            via: SentVia::default(),
             attempts: 0,
             finds: 0,
             since: Timestamp::default(),
@@ -449,6 +461,8 @@ impl From<ReplyPart> for Part {
             key: part.key,
             what: Some(part.what),
             record: None,
+            private: false,
+            via: SentVia::default(),
             attempts: 0,
             finds: 0,
             since: Timestamp::default(),

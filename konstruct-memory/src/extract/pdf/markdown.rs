@@ -11,7 +11,7 @@ const WORDS: usize = 16;
 const EDGE: usize = 2;
 
 /// Returns the pages with a heading for each, and below it headings for lines in larger letters.
-pub(super) fn markdown(mut pages: Vec<(usize, Vec<Line>)>) -> String {
+pub(super) fn markdown(mut pages: Vec<(u32, Vec<Line>)>) -> String {
     drop_running_heads(&mut pages);
     let body = body_size(&pages);
     let sizes = heading_sizes(&pages, body);
@@ -87,7 +87,7 @@ fn push_line(page: &mut String, line: &str) {
 }
 
 /// Returns the font size of most letters.
-fn body_size(pages: &[(usize, Vec<Line>)]) -> f64 {
+fn body_size(pages: &[(u32, Vec<Line>)]) -> f64 {
     let mut letters: BTreeMap<i64, usize> = BTreeMap::new();
     for line in pages.iter().flat_map(|(_, lines)| lines) {
         *letters.entry(rounded(line.size)).or_default() += line.text.chars().count();
@@ -102,7 +102,7 @@ fn rounded(size: f64) -> i64 {
 }
 
 /// Returns the sizes of headings, the largest first. There are none if too much of the text would be one.
-fn heading_sizes(pages: &[(usize, Vec<Line>)], body: f64) -> Vec<i64> {
+fn heading_sizes(pages: &[(u32, Vec<Line>)], body: f64) -> Vec<i64> {
     let (mut sizes, mut large, mut all) = (BTreeSet::new(), 0, 0);
     for line in pages.iter().flat_map(|(_, lines)| lines) {
         let count = line.text.chars().count();
@@ -132,7 +132,7 @@ fn level(line: &Line, sizes: &[i64]) -> Option<usize> {
 }
 
 /// Drops lines at the head and foot of pages that are on most pages, but for their numbers. The first of equal ones stays.
-fn drop_running_heads(pages: &mut [(usize, Vec<Line>)]) {
+fn drop_running_heads(pages: &mut [(u32, Vec<Line>)]) {
     let key = |text: &str| -> String {
         let digits = text.chars().map(|c| if c.is_numeric() { '0' } else { c });
         let mut key: String = digits.collect();

@@ -26,13 +26,15 @@ use hayro_interpret::{
     interpret_page,
     kurbo::{Affine, Rect},
 };
-use konstruct_core::{Error, ErrorKind, Result};
+use konstruct_core::{Error, ErrorKind, ExtractWarning, Result};
 
-use super::{Extracted, TEXT, Warning, invalid};
+use super::{Extracted, TEXT, invalid};
 use glyph::{DeadlinePassed, Glyphs};
 
 /// The most pages.
 const PAGES: usize = 2000;
+/// One of this many glyphs of a page may have no known letter, such as those of symbols.
+const UNKNOWN: usize = 5;
 /// How long a file may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The stack of the thread that reads a file. Forms may contain forms, 50 deep.
@@ -118,7 +120,7 @@ fn read(content: Vec<u8>, deadline: Instant) -> Result<Extracted> {
         form::add_values(page, transform, &mut glyphs);
         let shown = glyphs.glyphs.iter().filter(|glyph| !glyph.is_blank());
         let shown = shown.count();
-        if glyphs.unknown > shown {
+        if glyphs.unknown * UNKNOWN > shown {
             unknown.push(number);
         } else if shown == 0 {
             without_text.push(number);
@@ -144,10 +146,10 @@ fn read(content: Vec<u8>, deadline: Instant) -> Result<Extracted> {
     let warnings = [
         (
             without_text,
-            Warning::PagesWithoutText as fn(Vec<usize>) -> Warning,
+            ExtractWarning::PagesWithoutText as fn(Vec<u32>) -> ExtractWarning,
         ),
-        (unknown, Warning::PagesWithUnknownLetters),
-        (cut, Warning::PagesCut),
+        (unknown, ExtractWarning::PagesWithUnknownLetters),
+        (cut, ExtractWarning::PagesCut),
     ];
     Ok(Extracted {
         text,

@@ -1,10 +1,10 @@
 use std::{fmt::Write as _, io::Write as _, time::Duration};
 
 use flate2::{Compression, write::ZlibEncoder};
-use konstruct_core::Result;
+use konstruct_core::{ExtractWarning, Result};
 use proptest::prelude::*;
 
-use super::{super::Warning, *};
+use super::*;
 
 /// Objects of a PDF, numbered from 1. The first is the catalog and the second the tree of pages.
 #[derive(Default)]
@@ -398,14 +398,20 @@ fn large_lines_are_headings_and_running_heads_are_dropped() {
 fn pages_without_text_are_named() {
     let words = at(50.0, 700.0, 12.0, "words");
     let read = markdown(&pdf(&[&words, "0 0 10 10 re f", &words, ""])).unwrap();
-    assert_eq!(read.warnings, [Warning::PagesWithoutText(vec![2, 4])]);
+    assert_eq!(
+        read.warnings,
+        [ExtractWarning::PagesWithoutText(vec![2, 4])]
+    );
     assert!(markdown(&pdf(&[&words])).unwrap().warnings.is_empty());
     let mut file = File::new();
     let font = cid_font(&mut file, &[], "");
     file.page(&words, "", "", "");
     file.page("BT /F2 10 Tf 50 700 Td <00010002> Tj ET", "", "", &font);
     let read = markdown(&file.bytes()).unwrap();
-    assert_eq!(read.warnings, [Warning::PagesWithUnknownLetters(vec![2])]);
+    assert_eq!(
+        read.warnings,
+        [ExtractWarning::PagesWithUnknownLetters(vec![2])]
+    );
 }
 
 fn refused(read: Result<Extracted>, expected: &str) {
@@ -533,4 +539,51 @@ proptest! {
         };
         prop_assert_eq!(sorted(&bidi::in_reading_order(&clusters)), sorted(&text));
     }
+}
+
+/// Fonts of Chinese, Japanese and Korean programs often have no map to letters, but name a character collection.
+#[test]
+fn a_font_of_a_known_collection_needs_no_map() {
+    let check = |encoding: &str, ordering: &str, codes: &str, expected: &str| {
+        let mut file = File::new();
+        let descriptor = file.add("<< /Type /FontDescriptor /FontName /X /Flags 4 /FontBBox [0 0 1000 1000] /ItalicAngle 0 /Ascent 800 /Descent -200 /CapHeight 700 /StemV 80 >>");
+        let font = file.add(&format!(
+            "<< /Type /Font /Subtype /CIDFontType0 /BaseFont /X /CIDSystemInfo << /Registry (Adobe) /Ordering ({ordering}) /Supplement 2 >> /FontDescriptor {descriptor} 0 R /DW 1000 >>"
+        ));
+        let font = file.add(&format!(
+            "<< /Type /Font /Subtype /Type0 /BaseFont /X /Encoding /{encoding} /DescendantFonts [{font} 0 R] >>"
+        ));
+        let page = format!("BT /F2 10 Tf 50 700 Td <{codes}> Tj ET");
+        file.page(&page, "", "", &format!("/F2 {font} 0 R"));
+        assert_eq!(
+            text(&file.bytes()),
+            format!("## Page 1\n\n{expected}\n\n"),
+            "{encoding}"
+        );
+    };
+    check("90ms-RKSJ-H", "Japan1", "89638BC68E9E8AD4", "営業時間");
+    check("UniJIS-UTF16-H", "Japan1", "55B6696D66429593", "営業時間");
+    check("Identity-H", "Japan1", "04D504D6", "嘘唄");
+    check("GBK-EUC-H", "GB1", "D3AAD2B5CAB1BCE4", "营业时间");
+    check("ETen-B5-H", "CNS1", "C0E7B77EAEC9B6A1", "營業時間");
+    check("KSCms-UHC-H", "Korea1", "BFB5BEF7", "영업");
+}
+
+/// A page of which much is missing says so, although some of it can be read.
+#[test]
+fn a_page_with_some_unknown_letters_is_named() {
+    let check = |unknown: usize, warned: bool| {
+        let mut file = File::new();
+        let font = cid_font(&mut file, &[], "");
+        let codes = "0001".repeat(unknown);
+        let words = at(50.0, 700.0, 12.0, "twenty letters here, you see");
+        let page = format!("{words}BT /F2 10 Tf 50 600 Td <{codes}> Tj ET");
+        file.page(&page, "", "", &font);
+        let read = markdown(&file.bytes()).unwrap();
+        let expected = [ExtractWarning::PagesWithUnknownLetters(vec![1])];
+        assert_eq!(read.warnings, &expected[..usize::from(warned)], "{unknown}");
+        assert_eq!(read.text, "## Page 1\n\ntwenty letters here, you see\n\n");
+    };
+    check(2, false);
+    check(20, true);
 }

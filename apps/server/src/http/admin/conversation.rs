@@ -5,6 +5,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -47,6 +48,12 @@ async fn list(
     let mut found = app.journal.list(tenant, after, limit + 1).await?;
     let next = (found.len() > limit).then(|| Cursor(found[limit - 1].cursor()).to_string());
     found.truncate(limit);
+    let employee = app.directory.employee(tenant, None).await?;
+    let hold = employee.map_or(Duration::ZERO, |(_, employee)| {
+        Duration::from_secs(u64::from(employee.limits.hold_secs))
+    });
+    let now = SystemClock.now();
+    let holds = |since: &Timestamp| now < *since + hold;
     let items = found
         .into_iter()
         .map(|summary| ConversationSummary {
@@ -56,6 +63,14 @@ async fn list(
             records: summary.len,
             waiting: summary.unconsumed,
             updated_at: summary.updated_at.to_string(),
+            holder: match summary.held_since.filter(holds) {
+                Some(_) => Holder::Team,
+                None => Holder::Employee,
+            },
+            held_since: summary
+                .held_since
+                .filter(holds)
+                .map(|since| since.to_string()),
         })
         .collect();
     Ok(Json(Page { items, next }))

@@ -1,9 +1,9 @@
 //! The preview of a document: its passages as the employee will see them, and warnings.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use konstruct_admin_api::{DocumentPassage, DocumentWarning};
-use konstruct_core::{Document, DocumentFormat};
+use konstruct_core::{Document, ExtractWarning};
 use konstruct_memory::{Chunk, chunks};
 
 /// The most warnings of a document.
@@ -16,9 +16,7 @@ pub(super) fn preview(
 ) -> (Vec<DocumentPassage>, Vec<DocumentWarning>) {
     let chunks = chunks(document.format, text);
     let mut warnings = repeated(&chunks);
-    if document.format == DocumentFormat::Pdf {
-        warnings.extend(pages_without_text(&chunks));
-    }
+    warnings.extend(document.warnings.iter().filter_map(unread));
     warnings.truncate(WARNINGS);
     let passages = chunks.into_iter().map(|chunk| DocumentPassage {
         source: chunk.source(&document.title),
@@ -28,7 +26,7 @@ pub(super) fn preview(
     (passages.collect(), warnings)
 }
 
-/// Finds passages with the same text, or with the same headings and different texts. A long section is several passages with the same
+/// Finds passages with the same text, or with headings of the same words and different texts. A long section is several passages with the same
 /// headings in a row.
 fn repeated(chunks: &[Chunk]) -> Vec<DocumentWarning> {
     let mut texts: HashMap<String, u32> = HashMap::new();
@@ -41,7 +39,7 @@ fn repeated(chunks: &[Chunk]) -> Vec<DocumentWarning> {
                 .join(" ")
                 .to_lowercase()
         };
-        let heading = plain(&chunk.path.join("\n"));
+        let heading = words(&chunk.path);
         let text = plain(&chunk.text);
         if let Some(first) = texts.get(&text) {
             warnings.push(DocumentWarning::Duplicate {
@@ -65,21 +63,33 @@ fn repeated(chunks: &[Chunk]) -> Vec<DocumentWarning> {
     warnings
 }
 
-/// Finds the numbers that are missing among the headings of pages.
-fn pages_without_text(chunks: &[Chunk]) -> Option<DocumentWarning> {
-    let number = |heading: &String| heading.strip_prefix("Page ")?.parse::<u32>().ok();
-    let pages = chunks
-        .iter()
-        .filter_map(|chunk| chunk.path.iter().find_map(number));
-    let pages: BTreeSet<u32> = pages.collect();
-    let missing = (1..*pages.last()?).filter(|page| !pages.contains(page));
-    let missing: Vec<u32> = missing.collect();
-    (!missing.is_empty()).then_some(DocumentWarning::PagesWithoutText { pages: missing })
+/// Returns what two headings have in common if they differ only in case, punctuation and the order of their words.
+fn words(path: &[String]) -> String {
+    let headings = path.iter().map(|heading| {
+        let heading = heading.to_lowercase();
+        let words = heading.split(|c: char| !c.is_alphanumeric());
+        let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        words.sort_unstable();
+        words.join(" ")
+    });
+    headings.collect::<Vec<_>>().join("\n").trim().to_owned()
+}
+
+/// Returns the warning about a part of the original that could not be read.
+fn unread(warning: &ExtractWarning) -> Option<DocumentWarning> {
+    Some(match warning.clone() {
+        ExtractWarning::PagesWithoutText(pages) => DocumentWarning::PagesWithoutText { pages },
+        ExtractWarning::PagesWithUnknownLetters(pages) => {
+            DocumentWarning::PagesWithUnknownLetters { pages }
+        }
+        ExtractWarning::PagesCut(pages) => DocumentWarning::PagesCut { pages },
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use konstruct_core::{NewDocument, Timestamp};
+    use konstruct_core::{DocumentFormat, NewDocument, Timestamp};
 
     use super::*;
 
@@ -119,6 +129,14 @@ mod tests {
             }],
         );
         check(
+            "## What is the fee?\nIt is 5.\n\n## B\ntwo\n\n## The FEE is what\nIt is 6.",
+            &[DocumentWarning::SameHeading {
+                first: 0,
+                second: 2,
+            }],
+        );
+        check("## A fee?\n5.\n\n## B\ntwo\n\n## No fee?\n6.", &[]);
+        check(
             "## Fee\nIt is 5.\n\n## B\ntwo\n\n## Fee\nIt is 6.",
             &[DocumentWarning::SameHeading {
                 first: 0,
@@ -128,11 +146,19 @@ mod tests {
     }
 
     #[test]
-    fn pages_without_text_are_named() {
-        let text = "## Page 1\n\nOne.\n\n## Page 4\n\nFour.\n";
+    fn pages_that_could_not_be_read_are_named() {
+        let mut document =
+            NewDocument::new("T", DocumentFormat::Pdf, "").version(None, Timestamp::from_micros(0));
+        document.warnings = vec![
+            ExtractWarning::PagesWithoutText(vec![2, 5]),
+            ExtractWarning::PagesCut(vec![4]),
+        ];
         assert_eq!(
-            warnings(DocumentFormat::Pdf, text),
-            [DocumentWarning::PagesWithoutText { pages: vec![2, 3] }]
+            preview(&document, "## Page 1\n\nOne.\n").1,
+            [
+                DocumentWarning::PagesWithoutText { pages: vec![2, 5] },
+                DocumentWarning::PagesCut { pages: vec![4] },
+            ]
         );
     }
 }

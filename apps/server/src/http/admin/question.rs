@@ -189,12 +189,14 @@ fn passed_on(question: PassedOn) -> Question {
 }
 
 /// The kinds of open items, and the possible decisions.
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 6] = [
     ("unresolved", &["arrived", "resend", "drop"]),
     ("not_delivered", &["resend", "drop"]),
     ("failed", &["resend", "drop"]),
     ("unanswered", &["answer", "drop"]),
     ("rest", &["drop"]),
+    // A message of the employee that waits until the team hands the conversation back; `resend` sends it now.
+    ("held", &["resend", "drop"]),
 ];
 
 /// Returns the kind of an open item and the possible decisions.
@@ -203,6 +205,7 @@ fn choices(item: &OpenItem) -> (&'static str, &'static [&'static str]) {
         ItemKind::Send { reason, .. } => match reason {
             OpenReason::Unresolved => 0,
             OpenReason::NotDelivered => 1,
+            OpenReason::Held => 5,
             _ => 2,
         },
         ItemKind::Question { .. } => 3,

@@ -1,0 +1,65 @@
+//! The state of a conversation between turns.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Employee, Inbound, PersonId, Timestamp,
+    message::{ActorKind, Body, Lifecycle},
+};
+
+/// The state of a conversation between turns, besides the log and the open items. It contains no message text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConversationState {
+    /// The latest time, by the provider's clock, of any event processed so far.
+    #[serde(default)]
+    pub latest: Timestamp,
+    /// How many consecutive turns were caused by another bot.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bot_turns: u32,
+    /// Whether the employee has sent a message in this conversation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spoke: bool,
+    /// Whether the latest message of a person was of a kind that cannot be read. The employee answers only the first of several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+    /// The person of a direct conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonId>,
+    /// When a team member last wrote in the conversation, unless it was handed back since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+}
+
+impl ConversationState {
+    /// Returns until when a team member holds the conversation, so that the employee is silent. A time in the past means that the
+    /// conversation returned to the employee by itself.
+    pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
+        let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
+        self.held_since.map(|since| since + most)
+    }
+
+    /// Applies an event that passes the conversation to a team member or back. Returns whether a team member took it over.
+    pub fn pass(&mut self, event: &Inbound, accepted_at: Timestamp) -> bool {
+        let by_team = event.sender.kind == ActorKind::Operator;
+        match &event.body {
+            Body::Proactive { .. } | Body::Message { .. } if by_team => {
+                // A message that is reported late took effect when it was written.
+                self.held_since = Some(accepted_at.min(event.occurred_at));
+                true
+            }
+            Body::Lifecycle {
+                change: Lifecycle::HandedBack,
+            } => {
+                self.held_since = None;
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
