@@ -367,5 +367,6 @@ fn attachment(file: &Value) -> Attachment {
         name: file.first(&["name", "title"]),
         size: file.at("size").as_u64(),
         sha256: None,
+        unavailable: None,
     }
 }

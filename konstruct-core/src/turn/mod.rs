@@ -32,12 +32,14 @@
 //! * **The model's words.** The engine ensures that an answer is complete, not that it is correct.
 //! * **Order between conversations.** Order is guaranteed only within one conversation.
 
+mod attachment;
 mod business_time;
 mod driver;
 mod gather;
 mod inbox;
 mod input_text;
 mod lease;
+mod media_type;
 mod open;
 mod pay;
 mod prompt;
@@ -52,6 +54,7 @@ mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
+    attachment::{AttachmentContent, AttachmentRef, Unread},
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
     input_text::Quote,
@@ -61,7 +64,7 @@ pub use self::{
         Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
         Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
         Outcome, PinnedChannel, PinnedModel, QuotedRecord, RECORD_VERSION, Record, Refusal,
-        ReplyPart, ReplySource, SilenceReason, Started, WaitReason,
+        ReplyPart, ReplySource, SilenceReason, Started, UnreadNotice, WaitReason,
     },
     replay::{Replay, Step, replay, replay_with},
     spoken::{

@@ -16,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::attachment::{AttachmentContent, AttachmentRef, Unread};
 use crate::{
     ChannelKind, ConnectionId, ConversationRef, Employee, ErrorKind, Inbound, Outgoing, PersonId,
     Timestamp, TurnId,
@@ -76,11 +77,15 @@ impl Record {
     pub fn says_something(&self) -> bool {
         matches!(
             &self.entry,
-            Entry::Event(Event::Received(_) | Event::Rendered { .. })
-                | Entry::Action(Action::Send {
-                    record: Some(_),
-                    ..
-                })
+            Entry::Event(
+                Event::Received(_) | Event::AttachmentRead { .. } | Event::Rendered { .. }
+            ) | Entry::Action(
+                Action::SkipAttachment { .. }
+                    | Action::Send {
+                        record: Some(_),
+                        ..
+                    }
+            )
         )
     }
 }
@@ -119,6 +124,30 @@ pub enum Event {
     Started(Box<Started>),
     /// An accepted event became input to the turn.
     Received(Box<Input>),
+    /// An attachment of an input was read, or cannot be read. Encrypted for the persons of the input.
+    AttachmentRead {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The provider's id of the message that it belongs to.
+        message: String,
+        /// The sender's name; empty if unknown.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
+        /// What it contains.
+        content: AttachmentContent,
+    },
+    /// An attempt to read an attachment failed.
+    AttachmentFailed {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The reason.
+        failure: Failure,
+    },
+    /// The process ended while an attachment was read.
+    AttachmentLost {
+        /// The number of the attempt.
+        read: u32,
+    },
     /// The content that the model will be shown was selected.
     Gathered(Gathered),
     /// The model answered.
@@ -234,14 +263,15 @@ macro_rules! names {
 }
 
 names!(Event:
-    Started "started", Received "received", Gathered "gathered", Answered "answered", CallFailed "call_failed",
+    Started "started", Received "received", AttachmentRead "attachment_read", AttachmentFailed "attachment_failed",
+    AttachmentLost "attachment_lost", Gathered "gathered", Answered "answered", CallFailed "call_failed",
     CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", InboxRead "inbox_read",
     Rendered "rendered", SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous",
     NotFound "not_found", FindFailed "find_failed", Due "due", Forgotten "forgotten",
 );
 
 names!(Action:
-    Gather "gather", CallModel "call_model", CallTool "call_tool", SkipTool "skip_tool", Listen "listen", Reply "reply",
+    ReadAttachment "read_attachment", SkipAttachment "skip_attachment", Gather "gather", CallModel "call_model", CallTool "call_tool", SkipTool "skip_tool", Listen "listen", Reply "reply",
     Send "send", Find "find", Wait "wait", Open "open", Close "close", Finish "finish",
 );
 
@@ -250,6 +280,24 @@ names!(Action:
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
+    /// Fetch an attachment of an input and read it.
+    ReadAttachment {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The number of the attempt among all of the turn, from 1.
+        read: u32,
+        /// The idempotency key of the transcription.
+        key: String,
+        /// The deadline.
+        give_up_at: Timestamp,
+    },
+    /// An attachment is not read.
+    SkipAttachment {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The reason.
+        reason: Unread,
+    },
     /// Select what the model will be shown.
     Gather,
     /// Call the model. The request is not recorded; it follows from the employee, [`Gathered`] and the earlier records.
@@ -262,6 +310,9 @@ pub enum Action {
         max_tokens: u32,
         /// The deadline of the call.
         give_up_at: Timestamp,
+        /// Whether the images of the turn are left out, because the model refused a call with them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        without_images: bool,
     },
     /// Run a tool.
     CallTool {
@@ -549,6 +600,8 @@ pub enum ReplySource {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WaitReason {
+    /// To read an attachment again.
+    AttachmentRetry,
     /// To call the model again.
     ModelRetry,
     /// To repeat a send that definitely failed.
@@ -597,6 +650,8 @@ pub enum FallbackReason {
     Closed,
     /// The person sent only a message of a kind that cannot be read.
     Unreadable,
+    /// The person sent only attachments that could not be read, for this reason among others.
+    Attachment(Unread),
     /// The model did not answer in time, failed too often, or declined without a text.
     Model,
     /// The model's answer was truncated each time.
@@ -614,9 +669,12 @@ pub enum FallbackReason {
 }
 
 impl FallbackReason {
-    /// Returns whether the phrase is the whole answer, so that no question stays open.
+    /// Returns whether the phrase is the whole answer, so that no question stays open. A missing permission is shown to the owner.
     pub(super) fn is_complete(self) -> bool {
-        matches!(self, Self::Closed | Self::Unreadable)
+        match self {
+            Self::Attachment(reason) => reason != Unread::Forbidden,
+            _ => matches!(self, Self::Closed | Self::Unreadable),
+        }
     }
 }
 
@@ -639,6 +697,8 @@ pub enum SilenceReason {
     Late,
     /// The conversation could not be processed, see the open item.
     Broken,
+    /// The person sent only attachments that could not be read, and was told so a moment ago.
+    Unread,
     /// A proactive message expired before it could be sent.
     Expired,
     /// A team member holds the conversation.
@@ -660,12 +720,24 @@ pub struct ConversationState {
     /// Whether the latest message of a person was of a kind that cannot be read. The employee answers only the first of several.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
+    /// The latest reply that attachments could not be read, unless something was read since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<UnreadNotice>,
     /// The person of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
     /// When a team member last wrote in the conversation, unless it was handed back since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
+}
+
+/// A reply that attachments could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadNotice {
+    /// The reason.
+    pub reason: Unread,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 impl ConversationState {

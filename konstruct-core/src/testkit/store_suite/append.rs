@@ -379,6 +379,7 @@ pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcom
         "the state of a new conversation"
     );
     let state = ConversationState {
+        unread: None,
         latest: Timestamp::from_secs(5),
         bot_turns: 2,
         spoke: true,
