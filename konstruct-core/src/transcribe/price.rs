@@ -8,6 +8,8 @@ use crate::{
 
 /// The fewest bytes of a second of speech. The lowest bit rate of the usual codecs is 4.75 kbit/s (AMR).
 const BYTES_PER_SECOND: u64 = 500;
+/// What is added for rounding, and for servers that bill silence around the speech.
+const SPARE_SECONDS: u64 = 5;
 /// The most tokens of a second of audio, and of a second of speech as text.
 const AUDIO_TOKENS: u64 = 25;
 const TEXT_TOKENS: u64 = 25;
@@ -44,7 +46,7 @@ pub enum SpeechPrice {
 impl SpeechPrice {
     /// Returns the maximum cost of a recording of this many bytes.
     pub fn worst_case(&self, bytes: u64) -> NanoUsd {
-        let seconds = bytes / BYTES_PER_SECOND + 1;
+        let seconds = bytes / BYTES_PER_SECOND + SPARE_SECONDS;
         match self {
             Self::Free => NanoUsd(0),
             Self::PerMinute { price, least_secs } => minutes(*price, seconds, *least_secs),

@@ -22,5 +22,6 @@ mod prompt;
 mod replay;
 mod request;
 mod step;
+mod transcriber;
 mod unreadable;
 mod workforce;
