@@ -33,6 +33,7 @@
 //! | module | what |
 //! |---|---|
 //! | `extract` | text from the bytes of a document |
+//! | `documents` | the files that people send |
 //! | `chunk` | documents into passages |
 //! | `bm25` | lexical scoring |
 //! | `memory` | the memory, written once: access control, recall, facts, summaries, forgetting; `memory/backend` is the interface of a store |
@@ -68,6 +69,7 @@
     expect(dead_code, reason = "only the stores use it")
 )]
 
+mod documents;
 mod extract;
 
 mod chunk;
@@ -123,6 +125,7 @@ pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 pub use self::redb::{Expect, FailedWrite, Redb, RedbBuilder, RowChange};
 pub use self::{
     chunk::{Chunk, chunks},
+    documents::Documents,
     extract::{Extracted, Warning, extract},
     memory::read_document,
     seal::KeyRing,

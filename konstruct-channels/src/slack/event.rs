@@ -4,7 +4,7 @@ use konstruct_core::{
     ConversationRef, Inbound,
     message::{
         Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-        DeliveryState, Forwarded, IdKind, Lifecycle, Quoted, Viewed,
+        DeliveryState, Forwarded, IdKind, Lifecycle, Quoted, Unavailable, Viewed,
     },
 };
 use serde_json::Value;
@@ -367,6 +367,12 @@ fn attachment(file: &Value) -> Attachment {
         name: file.first(&["name", "title"]),
         size: file.at("size").as_u64(),
         sha256: None,
-        unavailable: None,
+        unavailable: match file.text("mode").as_deref() {
+            Some("tombstone") => Some(Unavailable::Deleted),
+            Some("hidden_by_limit") => Some(Unavailable::HiddenByPlan),
+            _ if file.flag("is_external") => Some(Unavailable::External),
+            Some("external") => Some(Unavailable::External),
+            _ => None,
+        },
     }
 }

@@ -4,6 +4,7 @@
 
 mod altered;
 mod app;
+mod attachments;
 mod budget;
 mod channel;
 mod circumstances;
