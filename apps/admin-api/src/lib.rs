@@ -14,11 +14,11 @@ pub use self::client::Client;
 pub use self::{
     openapi::openapi,
     types::{
-        Connection, ConnectionState, Conversation, ConversationSummary, Decided, Decision,
-        DecisionForAll, Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning,
-        Employee, EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder,
-        HoursException, MemoryStatus, Message, NewConnection, NewDocument, NewErasure, NewOwnModel,
-        NewReply, NewTenant, OpenSpan, OwnModel, Page, ProblemDetails, Question, Remains, Replay,
-        Tenant, TimeSpan, Turn, Unanswered, Unresolved, WorkingHours,
+        AttachmentPhrases, Connection, ConnectionState, Conversation, ConversationSummary, Decided,
+        Decision, DecisionForAll, Document, DocumentFormat, DocumentPassage, DocumentText,
+        DocumentWarning, Employee, EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact,
+        FactSource, Holder, HoursException, MemoryStatus, Message, NewConnection, NewDocument,
+        NewErasure, NewOwnModel, NewReply, NewTenant, OpenSpan, OwnModel, Page, ProblemDetails,
+        Question, Remains, Replay, Tenant, TimeSpan, Turn, Unanswered, Unresolved, WorkingHours,
     },
 };

@@ -52,6 +52,8 @@ pub(crate) struct Office {
     model_server: FakeServer,
     /// The configured embedder.
     pub(crate) embedder: &'static str,
+    /// More settings, as they are written in a file.
+    pub(crate) settings: String,
     data: TempDir,
 }
 
@@ -69,6 +71,7 @@ impl Office {
             model_server: model.spawn().await.unwrap(),
             model,
             embedder: "static",
+            settings: String::new(),
             data: TempDir::new().unwrap(),
         }
     }
@@ -90,7 +93,8 @@ impl Office {
         let mut command = command(self.data.path().join("data"));
         // The fakes of tenants' own providers are local.
         let file = self.data.path().join("config.toml");
-        std::fs::write(&file, "allowed_hosts = [\"127.0.0.1\"]").unwrap();
+        let settings = format!("allowed_hosts = [\"127.0.0.1\"]\n{}", self.settings);
+        std::fs::write(&file, settings).unwrap();
         command
             .arg("--config")
             .arg(file)
