@@ -224,6 +224,15 @@ impl Inbound {
         self
     }
 
+    /// Adds an attachment to a message.
+    #[must_use]
+    pub fn with_attachment(mut self, attachment: Attachment) -> Self {
+        if let Body::Message { content, .. } = &mut self.body {
+            content.attachments.push(attachment);
+        }
+        self
+    }
+
     /// Sets the id of the event, and that of its message if both were equal.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
@@ -562,6 +571,22 @@ pub struct Attachment {
     /// Why the provider does not let the attachment be fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Unavailable>,
+}
+
+impl Attachment {
+    /// Creates an attachment of a kind with the provider's id.
+    pub fn new(kind: AttachmentKind, id: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id: id.into(),
+            url: None,
+            mime: None,
+            name: None,
+            size: None,
+            sha256: None,
+            unavailable: None,
+        }
+    }
 }
 
 /// Why an attachment cannot be fetched from the provider.

@@ -54,7 +54,7 @@ mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
-    attachment::{AttachmentContent, AttachmentRef, Unread},
+    attachment::{AttachmentContent, AttachmentRef, Unread, attachment_records},
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
     input_text::Quote,

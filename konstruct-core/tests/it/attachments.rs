@@ -224,7 +224,15 @@ async fn what_nobody_can_read_gets_a_specific_answer() {
     let locked: &[u8] = b"%PDF-1.7 locked";
     let large = vec![0_u8; 26_000_000];
     // The attachment alone gets the phrase; with a text, the model is told the reason.
-    let cases: Vec<(&str, Tool, AttachmentKind, Vec<u8>, Option<&String>, &str)> = vec![
+    type Case<'a> = (
+        &'a str,
+        Tool,
+        AttachmentKind,
+        Vec<u8>,
+        Option<&'a String>,
+        &'a str,
+    );
+    let cases: Vec<Case<'_>> = vec![
         (
             "no transcriber",
             Tool::NoEars,
