@@ -3,6 +3,8 @@
 //! Three lines give it ears and eyes: `.transcriber(..)`, `.document_reader(..)`, and a model that takes images. Here a local server
 //! stands in for OpenAI, and a scripted channel for WhatsApp.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::sync::Arc;
 
 use konstruct_core::{

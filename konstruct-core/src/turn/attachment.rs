@@ -250,7 +250,7 @@ pub(super) fn described(
         (AttachmentKind::Location | AttachmentKind::Contact | AttachmentKind::Order, _) => {
             return format!("[attached {kind}]");
         }
-        (_, Some(name)) => format!("attached {kind} {}", quoted(name)),
+        (_, Some(name)) => format!("attached {kind}: {}", quoted(name)),
         (_, None) => format!("attached {kind} without a name"),
     };
     match content {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use konstruct_core::{
-    AccountId, Audience, ChannelKind, Depth, Employee, Erase, Inbound, Recall, SystemClock,
-    Workforce,
+    AccountId, Audience, ChannelKind, Depth, Employee, Erase, Inbound, MemoryStore as _, Recall,
+    SystemClock, Workforce,
     channel::Find,
     employee::TurnLimits,
     memory::{Scope, Source},
@@ -15,6 +15,7 @@ use konstruct_core::{
 use konstruct_memory::{Documents, Redb};
 
 struct Desk {
+    memory: Redb,
     workforce: Workforce,
     channel: ScriptedChannel,
 }
@@ -23,13 +24,15 @@ impl Desk {
     fn open() -> Self {
         let channel = ScriptedChannel::new(World::default(), Arc::new(SystemClock), Find::Query);
         let ava = Employee::builder("Ava").limits(TurnLimits::default().with(|it| it.burst_ms = 0));
-        let workforce = Workforce::builder(Redb::in_memory().unwrap())
+        let memory = Redb::in_memory().unwrap();
+        let workforce = Workforce::builder(memory.clone())
             .model(ScriptedModel::new(|_| ScriptedAnswer::text("Noted.")))
             .transcriber(ScriptedTranscriber::new(SpeechPrice::Free))
             .document_reader(Documents::new())
             .channel("shop", channel.clone())
             .hire(ava.build().unwrap());
         Self {
+            memory,
             workforce: workforce.build().unwrap(),
             channel,
         }
@@ -40,6 +43,8 @@ impl Desk {
         let event = event.on(kind, AccountId("shop".into()));
         self.workforce.accept(event).await.unwrap();
         self.workforce.run_until_idle().await.unwrap();
+        let tenant = self.workforce.tenant();
+        self.memory.catch_up(tenant).await.unwrap();
     }
 
     async fn say(&self, words: &str) -> Inbound {

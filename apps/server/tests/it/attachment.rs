@@ -92,7 +92,7 @@ async fn files_from_whatsapp_reach_the_model() {
         (
             "document",
             &json!({"id": "gone", "mime_type": "application/pdf", "filename": "a.pdf", "caption": "Look"}),
-            "[attached document \"a.pdf\"",
+            "[attached document: \"a.pdf\"",
             0,
         ),
     ];
