@@ -1,7 +1,7 @@
 //! An employee that understands voice messages, pictures and files.
 //!
 //! Three lines give it ears and eyes: `.transcriber(..)`, `.document_reader(..)`, and a model that takes images. Here a local server
-//! stands in for OpenAI, and a scripted channel for WhatsApp.
+//! replaces OpenAI, and a scripted channel replaces WhatsApp.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 

@@ -63,7 +63,7 @@ impl SpeechPrice {
             Self::Free => Some(NanoUsd(0)),
             Self::PerMinute { price, least_secs } => {
                 let seconds = transcript.seconds?;
-                // A duration that is no number of seconds becomes 0, and is not believed.
+                // A duration that is not a number becomes 0, and is not believed.
                 let seconds = seconds.ceil() as u64;
                 (seconds > 0).then(|| minutes(*price, seconds, *least_secs))
             }

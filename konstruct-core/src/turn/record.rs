@@ -73,7 +73,8 @@ impl Record {
         self
     }
 
-    /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
+    /// Returns whether the record contains a message of a person or the employee or what was found in an attachment, or changes an
+    /// earlier message.
     pub fn says_something(&self) -> bool {
         matches!(
             &self.entry,

@@ -223,7 +223,7 @@ async fn what_nobody_can_read_gets_a_specific_answer() {
     let heard = |text: &str| Tool::Hears(Ok(Transcript::new(text)));
     let locked: &[u8] = b"%PDF-1.7 locked";
     let large = vec![0_u8; 26_000_000];
-    // The attachment alone gets the phrase; with a text, the model is told the reason.
+    // An attachment without a text gets the phrase; with a text, the model is told the reason.
     type Case<'a> = (
         &'a str,
         Tool,

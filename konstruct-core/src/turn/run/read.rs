@@ -49,45 +49,16 @@ impl Run<'_> {
         let Some((input, attachment)) = self.attachment(at) else {
             return Err(Error::internal("the turn has no such attachment"));
         };
-        let fetched = match self.unreadable(&attachment) {
-            Some(reason) => Ok(Err(AttachmentContent::unread(reason))),
+        let read = match self.unreadable(&attachment) {
+            Some(reason) => ControlFlow::Continue(Ok(AttachmentContent::unread(reason))),
             None => {
-                let fetching = self.fetch(&attachment, give_up_at);
-                let Some(fetched) = self.lease.keep_while(fetching).await else {
-                    return Ok(ControlFlow::Break(Stop::Lost));
-                };
-                fetched.map(Ok)
+                self.fetch_and_read((at, key), &attachment, give_up_at)
+                    .await?
             }
         };
-        let attempt = match fetched {
-            Ok(Err(content)) => Ok(content),
-            Ok(Ok(data)) => {
-                let declared_audio = is_audio(attachment.kind);
-                match file_kind(&data, declared_audio) {
-                    FileKind::Audio(media_type) => {
-                        match self
-                            .hear(key, Media::new(media_type, data), give_up_at)
-                            .await?
-                        {
-                            ControlFlow::Continue(attempt) => attempt,
-                            ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
-                        }
-                    }
-                    FileKind::Image(media_type) => Ok(self.see(at, Media::new(media_type, data))),
-                    FileKind::OtherImage => Ok(format_problem(
-                        "a picture in a format that cannot be shown; JPEG or PNG works",
-                    )),
-                    FileKind::Moving => Ok(AttachmentContent::unread(Unread::Moving)),
-                    FileKind::Other => {
-                        let reading = self.read_document(&attachment, data, give_up_at);
-                        let Some(attempt) = self.lease.keep_while(reading).await else {
-                            return Ok(ControlFlow::Break(Stop::Lost));
-                        };
-                        attempt
-                    }
-                }
-            }
-            Err(error) => fetch_outcome(error),
+        let attempt = match read {
+            ControlFlow::Continue(attempt) => attempt,
+            ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
         };
         Ok(ControlFlow::Continue(match attempt {
             Ok(content) => Event::AttachmentRead {
@@ -107,6 +78,43 @@ impl Run<'_> {
                 }
             }
         }))
+    }
+
+    async fn fetch_and_read(
+        &mut self,
+        (at, key): (AttachmentRef, String),
+        attachment: &Attachment,
+        give_up_at: Timestamp,
+    ) -> Result<ControlFlow<Stop, Attempt>> {
+        let fetching = self.fetch(attachment, give_up_at);
+        let Some(fetched) = self.lease.keep_while(fetching).await else {
+            return Ok(ControlFlow::Break(Stop::Lost));
+        };
+        let data = match fetched {
+            Ok(data) => data,
+            Err(error) => return Ok(ControlFlow::Continue(fetch_outcome(error))),
+        };
+        Ok(ControlFlow::Continue(
+            match file_kind(&data, is_audio(attachment.kind)) {
+                FileKind::Audio(media_type) => {
+                    return self
+                        .hear(key, Media::new(media_type, data), give_up_at)
+                        .await;
+                }
+                FileKind::Image(media_type) => Ok(self.see(at, Media::new(media_type, data))),
+                FileKind::OtherImage => Ok(format_problem(
+                    "a picture in a format that cannot be shown; JPEG or PNG works",
+                )),
+                FileKind::Moving => Ok(AttachmentContent::unread(Unread::Moving)),
+                FileKind::Other => {
+                    let reading = self.read_document(attachment, data, give_up_at);
+                    let Some(attempt) = self.lease.keep_while(reading).await else {
+                        return Ok(ControlFlow::Break(Stop::Lost));
+                    };
+                    attempt
+                }
+            },
+        ))
     }
 
     fn attachment(&self, at: AttachmentRef) -> Option<(Input, Attachment)> {
