@@ -43,6 +43,7 @@ fn those_that_end_by_themselves_succeed() {
         "custom_channel",
         "custom_webhook",
         "custom_store",
+        "voice_notes",
     ] {
         let output = std::process::Command::new(example(name)).output().unwrap();
         assert!(

@@ -47,6 +47,7 @@
 //! | connect something else | [`Channel`], [`testkit::channel_suite`](testkit) |
 //! | write a tool | [`tool`] |
 //! | use another model | [`LlmBackend`], [`testkit::llm_suite`](testkit) |
+//! | understand voice notes and files that people send | [`Transcriber`], [`DocumentReader`] |
 //! | use your own database | [`store`], [`memory`] and their suites in the [test kit](testkit) |
 //! | know the guarantees in case of failures | [`turn`] |
 //!
@@ -57,6 +58,7 @@
 //! | [`workforce`], [`directory`], [`employee`] | the parts of an app |
 //! | [`channel`], [`message`], [`outgoing`] | the `Channel` trait, incoming events, outgoing messages |
 //! | [`llm`], [`embed`], [`money`], [`limit`] | models, embedders, prices and budgets |
+//! | [`transcribe`], [`document`] | voice notes and files that people send |
 //! | [`tool`] | tools, their registry and their context |
 //! | [`memory`], [`learn`] | documents, facts and recall; learning from conversations |
 //! | [`store`] | the storage of conversations, in four small traits |
@@ -90,6 +92,7 @@
 pub mod channel;
 mod clock;
 pub mod directory;
+pub mod document;
 pub mod embed;
 pub mod employee;
 mod error;
@@ -110,6 +113,7 @@ pub mod testkit;
 #[cfg(feature = "text")]
 pub mod text;
 pub mod tool;
+pub mod transcribe;
 pub mod turn;
 pub mod workforce;
 
@@ -121,6 +125,7 @@ pub use self::{
     channel::Channel,
     clock::{Clock, SystemClock, Timestamp},
     directory::{Directory, LocalDirectory},
+    document::DocumentReader,
     embed::Embedder,
     employee::{Employee, EmployeeBuilder},
     error::{Error, ErrorKind, Result},
@@ -134,6 +139,7 @@ pub use self::{
     money::NanoUsd,
     outgoing::Outgoing,
     secret::Secret,
+    transcribe::Transcriber,
     workforce::{Answer, ProactiveMessage, Workforce, WorkforceBuilder},
 };
 

@@ -284,6 +284,26 @@ pub enum Basis {
     WorstCase,
 }
 
+/// What a ledger row pays for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LedgerKind {
+    /// A call of a language model.
+    #[default]
+    Model,
+    /// A request to an embedder.
+    Embedding,
+    /// The transcription of a recording.
+    Transcription,
+}
+
+impl LedgerKind {
+    fn is_model(&self) -> bool {
+        *self == Self::Model
+    }
+}
+
 /// A ledger row: one attempt of a provider call.
 ///
 /// ```
@@ -303,6 +323,9 @@ pub struct LedgerRow {
     /// The conversation that the call was made for; `None` for calls outside of conversations, such as embedding a document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
+    /// What the row pays for.
+    #[serde(default, skip_serializing_if = "LedgerKind::is_model")]
+    pub kind: LedgerKind,
     /// The provider.
     pub provider: String,
     /// The model.
@@ -327,6 +350,7 @@ impl LedgerRow {
             call: call.into(),
             at,
             conversation: None,
+            kind: LedgerKind::Model,
             provider: provider.into(),
             model: model.into(),
             usage: Usage::default(),
@@ -341,6 +365,13 @@ impl LedgerRow {
         self.cost = cost.into();
         self.usage = usage;
         self.basis = basis;
+        self
+    }
+
+    /// Sets what the row pays for; a model call by default.
+    #[must_use]
+    pub fn of_kind(mut self, kind: LedgerKind) -> Self {
+        self.kind = kind;
         self
     }
 

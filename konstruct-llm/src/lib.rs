@@ -8,6 +8,7 @@
 //!   JSON, `request` and `answer` convert between it and core's types. OpenAI has two APIs, `chat/` and `responses/`.
 //! * `catalog` - the models that a provider offers.
 //! * `embed` - truncation, batching and billing for embedders, which are in `openai/embed` and `ollama/embed`.
+//! * `transcribe/` - transcribers for OpenAI's API and for whisper.cpp's server.
 //! * `lenient` - what the decoders accept beyond the documentation, as a table.
 //! * `text_filter/` - separates a model's words from reasoning, template marks and tool calls that a server leaves in the text.
 //! * `codec`, `sse`, `ndjson` - sans-IO decoders: bytes in, events out, at any split.
@@ -52,7 +53,7 @@
 //! # Features
 //! | feature | what | default |
 //! |---|---|---|
-//! | `openai` | Chat Completions, Responses, embeddings, and compatible servers | yes |
+//! | `openai` | Chat Completions, Responses, embeddings, transcription, compatible servers, and whisper.cpp's server | yes |
 //! | `anthropic` | Messages | yes |
 //! | `ollama` | chat, embeddings, a probe, and loading and pulling models | yes |
 //! | `extract` | the offline backend | yes |
@@ -87,6 +88,8 @@ mod telemetry;
 pub mod testkit;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod text_filter;
+#[cfg(feature = "openai")]
+mod transcribe;
 
 #[cfg(feature = "anthropic")]
 pub use self::anthropic::{Anthropic, AnthropicDecoder};
@@ -101,6 +104,8 @@ pub use self::openai::{OpenAi, OpenAiDecoder, OpenAiEmbedder, OpenAiResponsesDec
 pub use self::pool::{BreakerPolicy, Deployment, EmbedderPool, Pool, PoolBuilder};
 pub use self::price::PriceTable;
 pub use self::telemetry::{CallMetrics, Observed};
+#[cfg(feature = "openai")]
+pub use self::transcribe::{OpenAiTranscriber, TranscriberPool, WhisperCpp};
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 pub use self::{catalog::Catalog, codec::Decoder, http::Timeouts};
 

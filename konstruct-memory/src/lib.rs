@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `extract` | text from the bytes of a document |
 //! | `crawl` | the pages of a website |
+//! | `documents` | the files that people send |
 //! | `chunk` | documents into passages |
 //! | `bm25` | lexical scoring |
 //! | `memory` | the memory, written once: access control, recall, facts, summaries, forgetting; `memory/backend` is the interface of a store |
@@ -70,6 +71,7 @@
     expect(dead_code, reason = "only the stores use it")
 )]
 
+mod documents;
 mod extract;
 
 mod chunk;
@@ -133,6 +135,7 @@ pub use self::redb::{FailedWrite, Redb, RedbBuilder};
 pub use self::rows::{Expect, RowChange, RowStore};
 pub use self::{
     chunk::{Chunk, chunks},
+    documents::Documents,
     extract::{Extracted, extract},
     memory::read_document,
     seal::KeyRing,

@@ -14,12 +14,12 @@ pub use self::client::Client;
 pub use self::{
     openapi::openapi,
     types::{
-        Connection, ConnectionState, Conversation, ConversationSummary, Crawl, CrawlCount,
-        CrawlProblem, CrawlReport, CrawlState, CrawledAddress, Decided, Decision, DecisionForAll,
-        Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning, Employee,
-        EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder, HoursException,
-        MemoryStatus, Message, NewConnection, NewDocument, NewErasure, NewOwnModel, NewReply,
-        NewTenant, NewWebsite, OpenSpan, OwnModel, Page, ProblemDetails, Question, Remains, Replay,
-        Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, WorkingHours,
+        AttachmentPhrases, Connection, ConnectionState, Conversation, ConversationSummary, Crawl,
+        CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, Decided, Decision,
+        DecisionForAll, Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning,
+        Employee, EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder,
+        HoursException, MemoryStatus, Message, NewConnection, NewDocument, NewErasure, NewOwnModel,
+        NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel, Page, ProblemDetails, Question,
+        Remains, Replay, Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, WorkingHours,
     },
 };

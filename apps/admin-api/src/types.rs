@@ -83,12 +83,39 @@ pub struct EmployeeSettings {
     /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+    /// Its replies to attachments that it cannot read. Absent: the defaults.
+    #[serde(default)]
+    pub attachments: AttachmentPhrases,
     /// The limits of one turn. Absent: the defaults.
     #[serde(default)]
     pub limits: EmployeeLimits,
     /// How to handle a send with an unknown outcome.
     #[serde(default)]
     pub unresolved: Unresolved,
+}
+
+/// An employee's replies to messages that consist only of attachments it cannot read; absent fields have their default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttachmentPhrases {
+    /// To a voice message or a recording, if no transcriber is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_listen: Option<String>,
+    /// To a recording in which nobody speaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nothing_heard: Option<String>,
+    /// To an image or a video that the model cannot see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_see: Option<String>,
+    /// To a file that cannot be read, for example because it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_read: Option<String>,
+    /// To a file that is too large, or to too many files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_large: Option<String>,
+    /// To a file that could not be downloaded or transcribed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_received: Option<String>,
 }
 
 /// The limits of one turn; absent fields have their default.

@@ -13,6 +13,7 @@ use konstruct_core::{
     store::Store,
     turn::Driver,
 };
+use konstruct_memory::Documents;
 
 use crate::{
     config::Config,
@@ -140,6 +141,7 @@ impl App {
             Some(Arc::clone(&memory)),
             Arc::clone(&clock),
         );
+        driver = driver.with_document_reader(Arc::new(Documents::new()));
         let mut learning = None;
         if learns {
             let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);

@@ -27,6 +27,8 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_FAST_MODEL", &["fast_model"]),
     ("KONSTRUCT_PRICES", &["prices"]),
     ("KONSTRUCT_EMBEDDER", &["embedder", "model"]),
+    ("KONSTRUCT_TRANSCRIBER", &["transcriber", "model"]),
+    ("WHISPER_CPP_HOST", &["transcriber", "whisper_cpp_host"]),
     ("KONSTRUCT_CONCURRENCY", &["concurrency"]),
     ("KONSTRUCT_DRAIN_SECS", &["drain_secs"]),
     ("KONSTRUCT_DEMO", &["demo"]),
@@ -60,7 +62,6 @@ pub(crate) fn named(key: &str) -> String {
 const WITHOUT_EFFECT: &[&str] = &[
     "KONSTRUCT_TRUSTED_PROXIES",
     "KONSTRUCT_LOG_FORMAT",
-    "KONSTRUCT_TRANSCRIBER",
     "KONSTRUCT_PLANS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OIDC_ISSUER",
@@ -126,6 +127,8 @@ pub struct Config {
     pub websites: Websites,
     /// The embedder for semantic search.
     pub embedder: Embedder,
+    /// The transcriber of voice messages.
+    pub transcriber: Transcriber,
     /// The number of conversations processed at the same time.
     pub concurrency: std::num::NonZeroUsize,
     /// The number of tenants for which the learner works at the same time.
@@ -210,6 +213,21 @@ pub struct Embedder {
     pub query_prefix: String,
     /// The prefix of a stored text.
     pub document_prefix: String,
+}
+
+/// The model that converts speech into text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Transcriber {
+    /// `openai/MODEL` or `whisper.cpp`, several separated by commas: the first is used, the others are its fallbacks. Empty: none.
+    pub model: String,
+    /// The base URL of another server with OpenAI's API. Empty: that of [`Config::openai`], with its key.
+    pub base_url: String,
+    /// The key for `base_url`.
+    pub api_key: Secret,
+    /// The URL of whisper.cpp's server.
+    pub whisper_cpp_host: String,
 }
 
 /// The Slack app.

@@ -9,7 +9,8 @@
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
 //! * `store` - the embedded store and its key ring, or PostgreSQL.
-//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `demo/` -
+//! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `transcriber` -
+//!   the transcribers of voice messages; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
 
 mod app;
@@ -27,6 +28,7 @@ mod serve;
 mod simulator;
 mod store;
 mod tasks;
+mod transcriber;
 
 pub use self::{
     app::App,

@@ -136,6 +136,10 @@ async fn announce(server: &Server) -> Result<()> {
         lines.push("  No language model is configured: answers are quoted from the tenant's own documents.".into());
     }
     lines.push(format!("Embedder: {}", app.config.embedder.model));
+    lines.push(match app.config.transcriber.model.as_str() {
+        "" => "Transcriber: none, so people who send voice messages are asked to write".into(),
+        model => format!("Transcriber: {model}"),
+    });
     lines.extend(business(server).await?);
     for name in without_effect(|name| std::env::var(name).ok()) {
         lines.push(format!("{name}: has no effect in this version"));

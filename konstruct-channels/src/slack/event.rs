@@ -4,7 +4,7 @@ use konstruct_core::{
     ConversationRef, Inbound,
     message::{
         Actor, ActorKind, Addressing, Attachment, AttachmentKind, Body, Content, ConversationKind,
-        DeliveryState, Forwarded, IdKind, Lifecycle, Quoted, Viewed,
+        DeliveryState, Forwarded, IdKind, Lifecycle, Quoted, Unavailable, Viewed,
     },
 };
 use serde_json::Value;
@@ -350,6 +350,9 @@ fn delivered(message: String, key: String) -> Body {
     }
 }
 
+/// The size from which an image is fetched in a smaller version, in bytes. Models accept 5 MiB as base64.
+const LARGE_IMAGE: u64 = 3_900_000;
+
 fn attachment(file: &Value) -> Attachment {
     let mime = file.text("mimetype");
     let kind = match mime.as_deref().and_then(|mime| mime.split('/').next()) {
@@ -359,13 +362,41 @@ fn attachment(file: &Value) -> Attachment {
         Some("video") => AttachmentKind::Video,
         _ => AttachmentKind::Document,
     };
+    let size = file.at("size").as_u64();
+    let is_shown = matches!(
+        mime.as_deref(),
+        Some("image/jpeg" | "image/png" | "image/gif" | "image/webp")
+    );
+    let original = (
+        file.first(&["url_private_download", "url_private"]),
+        size,
+        mime.clone(),
+    );
+    // Slack's own smaller version of photos that are too large for models, or in a format such as HEIC.
+    let smaller = file.first(&["thumb_1024", "thumb_960", "thumb_800", "thumb_720"]);
+    let (url, size, mime) = match smaller {
+        Some(url)
+            if kind == AttachmentKind::Image
+                && (!is_shown || size.is_some_and(|size| size > LARGE_IMAGE)) =>
+        {
+            (Some(url), None, None)
+        }
+        _ => original,
+    };
     Attachment {
         kind,
         id: file.text("id").unwrap_or_default(),
-        url: file.first(&["url_private_download", "url_private"]),
+        url,
         mime,
         name: file.first(&["name", "title"]),
-        size: file.at("size").as_u64(),
+        size,
         sha256: None,
+        unavailable: match file.text("mode").as_deref() {
+            Some("tombstone") => Some(Unavailable::Deleted),
+            Some("hidden_by_limit") => Some(Unavailable::HiddenByPlan),
+            _ if file.flag("is_external") => Some(Unavailable::External),
+            Some("external") => Some(Unavailable::External),
+            _ => None,
+        },
     }
 }

@@ -146,8 +146,13 @@ impl FakeGraph {
 
     /// Returns a webhook body: a customer sends a message to a number. Every message has a new id.
     pub fn message(&self, number: &str, from: &str, text: &str) -> Vec<u8> {
+        self.sent(number, from, "text", &json!({"body": text}))
+    }
+
+    /// Returns a webhook body: a customer sends a message of a type (`image`, `audio`, `document`, ...) with its content.
+    pub fn sent(&self, number: &str, from: &str, kind: &str, content: &Value) -> Vec<u8> {
         let message = json!({
-            "from": from, "id": self.next_id(), "timestamp": now(), "type": "text", "text": {"body": text},
+            "from": from, "id": self.next_id(), "timestamp": now(), "type": kind, kind: content,
         });
         let contacts = json!([{"profile": {"name": "Customer"}, "wa_id": from}]);
         envelope(number, json!({"contacts": contacts, "messages": [message]}))

@@ -205,6 +205,15 @@ impl FakeSlack {
         self.spoken("message", channel, user, text, &self.next_ts())
     }
 
+    /// Returns an event body: a person shares files, as Slack describes them, with a text that may be empty.
+    pub fn share(&self, channel: &str, user: &str, text: &str, files: &[Value]) -> Vec<u8> {
+        let ts = self.next_ts();
+        self.callback(json!({
+            "type": "message", "subtype": "file_share", "channel": channel, "user": user, "text": text, "ts": ts,
+            "event_ts": ts, "channel_type": channel_type(channel), "upload": false, "display_as_bot": false, "files": files,
+        }))
+    }
+
     /// Returns the two event bodies of a message that mentions the bot: its `message` and its `app_mention`.
     pub fn mention(&self, channel: &str, user: &str, text: &str) -> [Vec<u8>; 2] {
         let ts = self.next_ts();

@@ -369,6 +369,7 @@ fn file(kind: &str, part: &Value) -> Attachment {
         name: part.text("filename"),
         size: part.at("file_size").as_u64(),
         sha256: part.text("sha256"),
+        unavailable: None,
     }
 }
 
@@ -382,6 +383,7 @@ fn bare(kind: AttachmentKind, url: Option<String>, name: String) -> Attachment {
         name: Some(name),
         size: None,
         sha256: None,
+        unavailable: None,
     }
 }
 

@@ -37,6 +37,7 @@ fn file(id: &str, url: Option<String>, bytes: &Bytes) -> Attachment {
         name: None,
         size: Some(bytes.len() as u64),
         sha256: Some(hex::encode(Sha256::digest(bytes))),
+        unavailable: None,
     }
 }
 

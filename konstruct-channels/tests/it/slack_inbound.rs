@@ -7,7 +7,7 @@ use konstruct_core::{
     Inbound, Secret, Timestamp,
     message::{
         Actor, ActorKind, AttachmentKind, Body, ConversationKind, DeliveryState, Forwarded, IdKind,
-        Lifecycle, Quoted,
+        Lifecycle, Quoted, Unavailable,
     },
 };
 use serde_json::{Value, json};
@@ -371,6 +371,52 @@ fn files_and_reactions_are_read() {
         }
     );
     assert_eq!(reaction.conversation.expect("a place").id, "C1");
+}
+
+#[test]
+fn files_are_what_slack_lets_the_app_fetch() {
+    let check = |file: Value, url: Option<&str>, size, unavailable| {
+        let shared = event(
+            json!({"type": "message", "subtype": "file_share", "channel": "D1", "user": "U1", "ts": "1.2",
+            "files": [file]}),
+        );
+        let Body::Message { content, .. } = shared.body else {
+            panic!("a message")
+        };
+        let found = &content.attachments[0];
+        let found = (found.url.as_deref(), found.size, found.unavailable);
+        assert_eq!(found, (url, size, unavailable), "{file}");
+    };
+    let photo = |mime: &str, size: u64| {
+        json!({"id": "F1", "mode": "hosted", "mimetype": mime, "size": size, "url_private": "https://files.slack.com/o",
+            "thumb_720": "https://files.slack.com/720", "thumb_1024": "https://files.slack.com/1024"})
+    };
+    let original = Some("https://files.slack.com/o");
+    let smaller = Some("https://files.slack.com/1024");
+    check(photo("image/jpeg", 90_000), original, Some(90_000), None);
+    check(photo("image/jpeg", 7_000_000), smaller, None, None);
+    check(photo("image/heic", 90_000), smaller, None, None);
+    check(
+        photo("application/pdf", 7_000_000),
+        original,
+        Some(7_000_000),
+        None,
+    );
+    let mode = |mode: &str| json!({"id": "F1", "mode": mode});
+    check(mode("tombstone"), None, None, Some(Unavailable::Deleted));
+    check(
+        mode("hidden_by_limit"),
+        None,
+        None,
+        Some(Unavailable::HiddenByPlan),
+    );
+    check(mode("external"), None, None, Some(Unavailable::External));
+    check(
+        json!({"id": "F1", "is_external": true}),
+        None,
+        None,
+        Some(Unavailable::External),
+    );
 }
 
 #[test]

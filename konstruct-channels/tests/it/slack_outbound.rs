@@ -198,6 +198,7 @@ async fn files_are_downloaded_only_from_slack() {
         name: None,
         size: None,
         sha256: None,
+        unavailable: None,
     };
     assert_eq!(slack.fetch_media(&file, 5).await.unwrap(), "hello");
     assert_eq!(

@@ -116,6 +116,7 @@ async fn file_size_and_digest_are_checked() {
         name: None,
         size: None,
         sha256: None,
+        unavailable: None,
     };
     assert_eq!(whatsapp.fetch_media(&file, 5).await.unwrap(), "hello");
     assert_eq!(

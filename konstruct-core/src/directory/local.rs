@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::{ConnectionState, ConnectionStates, Directory, Route, Staff};
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Employee, EmployeeId, Error, ErrorKind,
-    LlmBackend, Result, TenantId, tool::Toolbox,
+    LlmBackend, Result, TenantId, Transcriber, tool::Toolbox,
 };
 
 /// A directory of tenants, employees and channels in memory. Every change applies immediately to turns that begin afterwards.
@@ -48,6 +48,7 @@ use crate::{
 pub struct LocalDirectory {
     model: Arc<dyn LlmBackend>,
     tools: Arc<Toolbox>,
+    transcriber: Option<Arc<dyn Transcriber>>,
     tenants: RwLock<Tenants>,
     states: ConnectionStates,
 }
@@ -64,6 +65,7 @@ struct Tenant {
     current: Option<u32>,
     versions: HashMap<u32, Arc<Employee>>,
     model: Option<Arc<dyn LlmBackend>>,
+    transcriber: Option<Arc<dyn Transcriber>>,
     tools: Option<Arc<Toolbox>>,
     channels: HashMap<ConnectionId, Arc<dyn Channel>>,
 }
@@ -101,6 +103,7 @@ impl LocalDirectory {
         Self {
             model: Arc::new(model),
             tools: Arc::default(),
+            transcriber: None,
             tenants: RwLock::default(),
             states: ConnectionStates::default(),
         }
@@ -110,6 +113,13 @@ impl LocalDirectory {
     #[must_use]
     pub fn with_tools(mut self, tools: Toolbox) -> Self {
         self.tools = Arc::new(tools);
+        self
+    }
+
+    /// Sets the transcriber of tenants without their [own](Self::set_transcriber), with which employees understand voice messages.
+    #[must_use]
+    pub fn with_transcriber(mut self, transcriber: impl Transcriber) -> Self {
+        self.transcriber = Some(Arc::new(transcriber));
         self
     }
 
@@ -157,6 +167,12 @@ impl LocalDirectory {
     pub fn set_model(&self, tenant: TenantId, model: impl LlmBackend) {
         let mut tenants = self.write();
         tenants.tenants.entry(tenant).or_default().model = Some(Arc::new(model));
+    }
+
+    /// Sets a tenant's own transcriber, such as one with the tenant's own key.
+    pub fn set_transcriber(&self, tenant: TenantId, transcriber: impl Transcriber) {
+        let mut tenants = self.write();
+        tenants.tenants.entry(tenant).or_default().transcriber = Some(Arc::new(transcriber));
     }
 
     /// Sets a tenant's own tools.
@@ -289,6 +305,11 @@ impl Directory for LocalDirectory {
                 version,
                 model: Arc::clone(own.model.as_ref().unwrap_or(&self.model)),
                 tools: Arc::clone(own.tools.as_ref().unwrap_or(&self.tools)),
+                transcriber: own
+                    .transcriber
+                    .as_ref()
+                    .or(self.transcriber.as_ref())
+                    .cloned(),
             })
         });
         found.ok_or_else(|| Error::not_found("employee"))

@@ -15,7 +15,7 @@ pub use self::local::LocalDirectory;
 pub(crate) use self::local::connection_id;
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Employee, ErrorKind, LlmBackend, Result,
-    TenantId, Timestamp, tool::Toolbox,
+    TenantId, Timestamp, Transcriber, tool::Toolbox,
 };
 
 /// The tenant and connection of an account.
@@ -63,6 +63,7 @@ pub struct Route {
 ///             version: 1,
 ///             model: Arc::clone(&self.model),
 ///             tools: Arc::new(Toolbox::default()),
+///             transcriber: None,
 ///         })
 ///     }
 ///
@@ -210,6 +211,8 @@ pub struct Staff {
     pub model: Arc<dyn LlmBackend>,
     /// All tools that exist. The employee lists those that it may use.
     pub tools: Arc<Toolbox>,
+    /// What the employee understands voice messages with; `None` if it cannot listen.
+    pub transcriber: Option<Arc<dyn Transcriber>>,
 }
 
 #[async_trait]

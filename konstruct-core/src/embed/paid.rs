@@ -8,6 +8,7 @@ use super::{EmbedContext, Embedder};
 use crate::{
     Clock as _, Directory, Error, ErrorKind, Result, SystemClock,
     memory::Language,
+    money::LedgerKind,
     store::{Charge, Store},
     turn::{CallBudget, pay_lost},
 };
@@ -113,7 +114,11 @@ impl Embedder for PaidEmbedder {
                 let charge = Charge {
                     reserve: None,
                     settle: paid.settle,
-                    ledger: paid.rows,
+                    ledger: paid
+                        .rows
+                        .into_iter()
+                        .map(|row| row.of_kind(LedgerKind::Embedding))
+                        .collect(),
                 };
                 store.charge(tenant, charge).await?;
             }

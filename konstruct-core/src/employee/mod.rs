@@ -86,6 +86,18 @@ pub struct Phrases {
     /// Sent if a person sends something that the channel does not pass on, such as a poll. Of several in a row, only the first is
     /// answered.
     pub unreadable: String,
+    /// Sent if a person sends only a voice message or a recording, and the employee has no transcriber.
+    pub cannot_listen: String,
+    /// Sent if nobody speaks in a recording.
+    pub nothing_heard: String,
+    /// Sent if a person sends only an image or a video that the model cannot see.
+    pub cannot_see: String,
+    /// Sent if a person sends only a file that cannot be read, for example because it is encrypted.
+    pub cannot_read: String,
+    /// Sent if a file is too large, or if there are too many.
+    pub too_large: String,
+    /// Sent if a file could not be downloaded or transcribed.
+    pub not_received: String,
     /// Sent after the last part of a long reply that has a rest.
     pub rest: String,
     /// The label of the button that requests the rest, at most 20 characters.
@@ -116,6 +128,23 @@ impl Default for Phrases {
                 "I can't answer that right now. I have passed your question on to a colleague."
                     .into(),
             unreadable: "I'm sorry, I can't open this kind of message. Could you write it as text?"
+                .into(),
+            cannot_listen:
+                "I'm sorry, I can't listen to voice messages. Could you write it as text?".into(),
+            nothing_heard: "I'm sorry, I can't hear anything in your recording. Could you send it \
+                            again, or write it as text?"
+                .into(),
+            cannot_see: "I'm sorry, I can't look at pictures and videos. Could you describe it in \
+                         words?"
+                .into(),
+            cannot_read: "I'm sorry, I can't read this file. Could you send it in another format, \
+                          or write what you need as text?"
+                .into(),
+            too_large: "I'm sorry, that is too large for me. Could you send a smaller part, or \
+                        write what you need as text?"
+                .into(),
+            not_received: "I'm sorry, I couldn't open what you sent. Could you send it again, or \
+                           write it as text?"
                 .into(),
             rest: "There is more to this answer. Would you like the rest?".into(),
             rest_label: "Send the rest".into(),
@@ -260,7 +289,18 @@ impl Employee {
         length("phrases.cap_reached", &self.phrases.cap_reached, 1, 1000)?;
         length("phrases.deferred", &self.phrases.deferred, 1, 1000)?;
         length("phrases.unreadable", &self.phrases.unreadable, 1, 1000)?;
-        length("phrases.rest", &self.phrases.rest, 1, 1000)?;
+        let phrases = &self.phrases;
+        for (name, phrase) in [
+            ("cannot_listen", &phrases.cannot_listen),
+            ("nothing_heard", &phrases.nothing_heard),
+            ("cannot_see", &phrases.cannot_see),
+            ("cannot_read", &phrases.cannot_read),
+            ("too_large", &phrases.too_large),
+            ("not_received", &phrases.not_received),
+            ("rest", &phrases.rest),
+        ] {
+            length(&format!("phrases.{name}"), phrase, 1, 1000)?;
+        }
         length("phrases.rest_label", &self.phrases.rest_label, 1, 20)?;
         for (i, language) in self.languages.iter().enumerate() {
             length(&format!("languages[{i}]"), language, 2, 35)?;

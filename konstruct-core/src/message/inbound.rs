@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    AccountId, Actor, ActorKind, Addressing, Body, ChannelKind, Content, ConversationRef, Decision,
-    Forwarded, IdKind, Lifecycle, Origin, Product, Quoted, Referral, Viewed,
+    AccountId, Actor, ActorKind, Addressing, Attachment, Body, ChannelKind, Content,
+    ConversationRef, Decision, Forwarded, IdKind, Lifecycle, Origin, Product, Quoted, Referral,
+    Viewed,
 };
 use crate::{Clock as _, ConversationId, Outgoing, SystemClock, Timestamp, turn::ItemId};
 
@@ -177,6 +178,15 @@ impl Inbound {
     pub fn on(mut self, channel: ChannelKind, account: AccountId) -> Self {
         self.channel = channel;
         self.account = account;
+        self
+    }
+
+    /// Adds an attachment to a message.
+    #[must_use]
+    pub fn with_attachment(mut self, attachment: Attachment) -> Self {
+        if let Body::Message { content, .. } = &mut self.body {
+            content.attachments.push(attachment);
+        }
         self
     }
 

@@ -227,6 +227,38 @@ pub struct Attachment {
     /// The SHA-256 digest, in the provider's notation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Why the provider does not let the attachment be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<Unavailable>,
+}
+
+impl Attachment {
+    /// Creates an attachment of a kind with the provider's id.
+    pub fn new(kind: AttachmentKind, id: impl Into<String>) -> Self {
+        Self {
+            kind,
+            id: id.into(),
+            url: None,
+            mime: None,
+            name: None,
+            size: None,
+            sha256: None,
+            unavailable: None,
+        }
+    }
+}
+
+/// Why an attachment cannot be fetched from the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// It was deleted.
+    Deleted,
+    /// The provider hides it because of the limits of the account's plan.
+    HiddenByPlan,
+    /// It is stored at another service.
+    External,
 }
 
 /// The kind of an attachment.

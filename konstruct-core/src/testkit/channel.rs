@@ -96,6 +96,7 @@ impl ScriptedChannel {
             name: None,
             size: None,
             sha256: Some(id),
+            unavailable: None,
         }
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result,
-    TenantId,
+    TenantId, Transcriber,
     directory::{ConnectionState, ConnectionStates, Route, Staff},
     tool::Toolbox,
 };
@@ -22,6 +22,7 @@ pub struct ScriptedDirectory(Arc<Mutex<Known>>);
 struct Known {
     staff: HashMap<TenantId, Vec<Staff>>,
     gone: Vec<TenantId>,
+    transcriber: Option<Arc<dyn Transcriber>>,
     channels: HashMap<(TenantId, ConnectionId), Arc<dyn Channel>>,
     states: ConnectionStates,
 }
@@ -41,6 +42,7 @@ impl ScriptedDirectory {
     ) -> u32 {
         let mut known = self.lock();
         known.gone.retain(|gone| *gone != tenant);
+        let transcriber = known.transcriber.clone();
         let versions = known.staff.entry(tenant).or_default();
         let version = u32::try_from(versions.len())
             .unwrap_or(u32::MAX)
@@ -50,8 +52,14 @@ impl ScriptedDirectory {
             version,
             model,
             tools: Arc::new(tools),
+            transcriber,
         });
         version
+    }
+
+    /// Sets the transcriber of employees that are hired from now on.
+    pub fn listen_with(&self, transcriber: impl Transcriber) {
+        self.lock().transcriber = Some(Arc::new(transcriber));
     }
 
     /// Removes a tenant's employee.

@@ -19,6 +19,8 @@ mod random;
 mod reference;
 mod store_suite;
 mod tools;
+mod transcriber;
+mod transcriber_suite;
 mod turn_suite;
 mod world;
 
@@ -49,6 +51,10 @@ pub use self::{
         Failed, Restart, STORE_CASES, StoreSubject, store_case, store_restart_suite, store_suite,
     },
     tools::{CountingTool, ToolEnd},
+    transcriber::{BrokenTranscriber, ScriptedTranscriber, TranscriberFlaw},
+    transcriber_suite::{
+        SPOKEN, SpeechFault, TRANSCRIBER_CASES, transcriber_case, transcriber_suite,
+    },
     turn_suite::{turn_suite, turn_suite_with},
     world::{Arrived, Effected, World, message},
 };

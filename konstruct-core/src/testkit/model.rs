@@ -13,7 +13,8 @@ use crate::{
     Error, ErrorKind, LlmBackend, Result,
     limit::{Attempt, Spent},
     llm::{
-        BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, ToolCall,
+        Ability, BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream,
+        ToolCall,
     },
     money::{Basis, Price, Usage},
 };
@@ -127,6 +128,13 @@ impl ScriptedModel {
     #[must_use]
     pub fn with_price(mut self, price: Price) -> Self {
         self.info.price = Some(price);
+        self
+    }
+
+    /// Adds an ability.
+    #[must_use]
+    pub fn able_to(mut self, ability: Ability) -> Self {
+        self.info.can.insert(ability);
         self
     }
 

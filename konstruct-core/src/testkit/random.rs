@@ -9,13 +9,14 @@ use crate::{
     channel::{Find, Receipt},
     employee::{MidTurn, TurnLimits, Unresolved},
     llm::{Finish, ModelAnswer, Part, ToolCall},
-    message::{ActorKind, Body, Decision, DeliveryState},
+    message::{ActorKind, Attachment, AttachmentKind, Body, Decision, DeliveryState, Unavailable},
     money::{Price, Rates, Usage},
     tool::Effect,
     turn::{
-        Action, Cause, ConversationState, ENGINE_VERSION, Entry, Event, Evidence, Failure,
-        Gathered, Input, ItemId, ItemKind, OpenItem, PinnedChannel, PinnedModel, RECORD_VERSION,
-        Record, Refusal, ReplyPart, ReplySource, Started, State, begin, step,
+        Action, AttachmentContent, Cause, ConversationState, ENGINE_VERSION, Entry, Event,
+        Evidence, Failure, Gathered, Input, ItemId, ItemKind, OpenItem, PinnedChannel, PinnedModel,
+        RECORD_VERSION, Record, Refusal, ReplyPart, ReplySource, Started, State, Unread, begin,
+        step,
     },
 };
 
@@ -253,6 +254,15 @@ impl Dice {
             }
             _ => {}
         }
+        if let Body::Message { content, .. } = &mut event.body
+            && self.one_in(4)
+        {
+            let count = self.pick(&[1, 2, 12]);
+            content.attachments = (0..count).map(|_| self.attachment()).collect();
+            if self.one_in(2) {
+                content.text.clear();
+            }
+        }
         Input {
             seq: *seq,
             accepted_at: at,
@@ -261,6 +271,45 @@ impl Dice {
             about: input_about,
             undelivered,
             event,
+        }
+    }
+
+    fn attachment(&mut self) -> Attachment {
+        Attachment {
+            kind: self.pick(&[
+                AttachmentKind::Voice,
+                AttachmentKind::Image,
+                AttachmentKind::Document,
+                AttachmentKind::Sticker,
+                AttachmentKind::Location,
+            ]),
+            id: format!("f{}", self.below(20)),
+            url: None,
+            mime: None,
+            name: None,
+            size: None,
+            sha256: None,
+            unavailable: self.one_in(8).then_some(Unavailable::Deleted),
+        }
+    }
+
+    fn content(&mut self) -> AttachmentContent {
+        match self.below(4) {
+            0 => AttachmentContent::Speech {
+                text: self.words(),
+                language: None,
+                seconds: Some(self.below(60)),
+            },
+            1 => AttachmentContent::Image {
+                media_type: "image/png".into(),
+                bytes: self.below(1_000),
+            },
+            _ => AttachmentContent::unread(self.pick(&[
+                Unread::NoTranscriber,
+                Unread::Silent,
+                Unread::OverBudget,
+                Unread::Forbidden,
+            ])),
         }
     }
 
@@ -335,6 +384,7 @@ impl Dice {
                 ErrorKind::RateLimited,
                 ErrorKind::Forbidden,
                 ErrorKind::Truncated,
+                ErrorKind::InvalidInput,
             ]),
             retry_after_ms: self.one_in(3).then_some(3_000),
         };
@@ -346,6 +396,21 @@ impl Dice {
             evidence,
         };
         Some(match action {
+            Action::ReadAttachment {
+                attachment, read, ..
+            } => match self.below(6) {
+                0 => Event::AttachmentFailed {
+                    attachment,
+                    failure,
+                },
+                1 => Event::AttachmentLost { read },
+                _ => Event::AttachmentRead {
+                    attachment,
+                    message: "m".into(),
+                    name: "A person".into(),
+                    content: self.content(),
+                },
+            },
             Action::Gather => Event::Gathered(Gathered {
                 window_from: self.below(100),
                 ..Gathered::default()
@@ -403,7 +468,8 @@ impl Dice {
                     Event::Due
                 }
             },
-            Action::SkipTool { .. }
+            Action::SkipAttachment { .. }
+            | Action::SkipTool { .. }
             | Action::Open(_)
             | Action::Close { .. }
             | Action::Finish { .. } => return None,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::attachment::Unread;
 use crate::{
     Employee, Inbound, PersonId, Timestamp,
     message::{ActorKind, Body, Lifecycle},
@@ -24,12 +25,24 @@ pub struct ConversationState {
     /// Whether the latest message of a person was of a kind that cannot be read. The employee answers only the first of several.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
+    /// The latest reply that attachments could not be read, unless something was read since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<UnreadNotice>,
     /// The person of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
     /// When a team member last wrote in the conversation, unless it was handed back since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<Timestamp>,
+}
+
+/// A reply that attachments could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadNotice {
+    /// The reason.
+    pub reason: Unread,
+    /// When it was decided.
+    pub at: Timestamp,
 }
 
 impl ConversationState {

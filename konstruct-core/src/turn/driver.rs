@@ -22,8 +22,8 @@ use super::{
     start::{follow_up, start},
 };
 use crate::{
-    Clock, ConnectionId, Directory, Error, ErrorKind, MemoryStore, PersonId, Result, TenantId,
-    Timestamp, TurnId,
+    Clock, ConnectionId, Directory, DocumentReader, Error, ErrorKind, MemoryStore, PersonId,
+    Result, TenantId, Timestamp, TurnId,
     directory::{ConnectionState, Staff},
     learn::LearnQueue,
     message::{Body, Lifecycle},
@@ -53,6 +53,7 @@ pub struct Driver {
     pub(super) store: Arc<dyn Store>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
+    pub(super) document_reader: Option<Arc<dyn DocumentReader>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) learn_queue: Option<LearnQueue>,
     /// Counts processed conversations, so that code in this process can wait for them.
@@ -125,6 +126,7 @@ impl Driver {
             store,
             directory,
             memory,
+            document_reader: None,
             clock,
             learn_queue: None,
             processed: Arc::new(watch::Sender::new(0)),
@@ -138,6 +140,13 @@ impl Driver {
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
+        self
+    }
+
+    /// Reads the documents that people send. Without a reader, the model is told that it cannot open them.
+    #[must_use]
+    pub fn with_document_reader(mut self, reader: Arc<dyn DocumentReader>) -> Self {
+        self.document_reader = Some(reader);
         self
     }
 
@@ -413,6 +422,9 @@ impl Driver {
             Resume::Feed(event) => {
                 if let Event::CallLost { call } = event {
                     run.settle_lost(call).await?;
+                }
+                if let Event::AttachmentLost { read } = event {
+                    run.settle_lost_reading(read).await?;
                 }
                 let action = run.feed(event)?;
                 run.drive(action).await

@@ -1,14 +1,15 @@
 //! Gathering: selects the part of the history that the model is shown, and recalls passages from memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Cited, Entry, Event, Gathered, Input, OpenItem, Quote, Recalled, State, driver::Driver, prompt,
-    quote,
+    AttachmentContent, AttachmentRef, Cited, Entry, Event, Gathered, Input, OpenItem, Quote,
+    Recalled, State, attachment, driver::Driver, prompt, quote,
 };
 use crate::{
     Audience, Employee, Hit, MemoryStore, PersonId, Recall, Result,
     directory::Staff,
+    llm::Media,
     memory::{ChannelRef, Scope, Source},
     message::{ActorKind, ConversationKind},
     store::{Claim, Store, Stored},
@@ -31,6 +32,10 @@ pub struct Material {
     pub recalled: Recalled,
     /// The inputs of the earlier turn whose question is answered now.
     pub question: Vec<Input>,
+    /// What was found in the attachments of that question.
+    pub readings: BTreeMap<AttachmentRef, AttachmentContent>,
+    /// The images of the turn and of that question, which the model is shown.
+    pub images: BTreeMap<AttachmentRef, Media>,
     /// The messages that the inputs quote, by the provider's id.
     pub quotes: Vec<(String, Quote)>,
 }
@@ -46,7 +51,7 @@ impl Driver {
     ) -> Result<(Gathered, Material)> {
         let employee = &staff.employee;
         let (window_from, window) = window(&*self.store, claim, employee, turn_from).await?;
-        let question = self.question(claim, state.question()).await?;
+        let (question, readings) = self.question(claim, state.question()).await?;
         let mut persons: BTreeSet<PersonId> = window
             .iter()
             .filter(|stored| prompt::weight(stored).0 > 0)
@@ -65,6 +70,7 @@ impl Driver {
         let mut material = Material {
             window,
             question,
+            readings,
             quotes: quotes
                 .into_iter()
                 .map(|found| (found.at.message, found.quote))
@@ -74,6 +80,7 @@ impl Driver {
         let asked = [
             prompt::question(&material.question),
             prompt::question(state.inputs()),
+            prompt::heard(material.readings.values().chain(state.readings().values())),
         ];
         let text = asked.join("\n");
         let Some(memory) = self.memory.as_deref().filter(|_| !text.trim().is_empty()) else {
@@ -140,12 +147,14 @@ impl Driver {
             return Ok(Material::default());
         };
         let shown = gathered.window_from..turn_from;
+        let (question, readings) = self.question(claim, state.question()).await?;
         let mut material = Material {
             window: self
                 .store
                 .read_said(claim.tenant, claim.conversation, shown)
                 .await?,
-            question: self.question(claim, state.question()).await?,
+            question,
+            readings,
             quotes: quote::read(&*self.store, claim, &gathered.quoted).await?,
             ..Material::default()
         };
@@ -166,10 +175,14 @@ impl Driver {
         Ok(material)
     }
 
-    /// Reads the inputs of the turn that an open question belongs to.
-    async fn question(&self, claim: &Claim, item: Option<&OpenItem>) -> Result<Vec<Input>> {
+    /// Reads the inputs of the turn that an open question belongs to, and what was found in their attachments.
+    async fn question(
+        &self,
+        claim: &Claim,
+        item: Option<&OpenItem>,
+    ) -> Result<(Vec<Input>, BTreeMap<AttachmentRef, AttachmentContent>)> {
         let Some(item) = item else {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         };
         let range = item.record..item.record + LARGEST_QUESTION;
         let records = self
@@ -179,14 +192,16 @@ impl Driver {
         let turn = records
             .first()
             .and_then(|first| Some(first.record.as_ref()?.turn));
-        let inputs = records.into_iter().filter_map(|stored| stored.record);
-        Ok(inputs
-            .take_while(|record| Some(record.turn) == turn)
-            .filter_map(|record| match &record.entry {
-                Entry::Event(Event::Received(input)) => Some(Input::clone(input)),
-                _ => None,
-            })
-            .collect())
+        let (mut inputs, mut readings) = (Vec::new(), BTreeMap::new());
+        let records = records.into_iter().filter_map(|stored| stored.record);
+        for record in records.take_while(|record| Some(record.turn) == turn) {
+            if let Entry::Event(Event::Received(input)) = &record.entry {
+                inputs.push(Input::clone(input));
+            } else if let Some((at, content)) = attachment::reading(&record) {
+                readings.insert(at, content.into_owned());
+            }
+        }
+        Ok((inputs, readings))
     }
 }
 

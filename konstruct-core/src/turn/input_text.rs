@@ -5,11 +5,14 @@
 
 use std::borrow::Cow;
 
-use super::Input;
+use super::{
+    Input,
+    attachment::{self, Readings},
+};
 use crate::{
     Inbound,
     llm::Role,
-    message::{ActorKind, AttachmentKind, Body, Content, Forwarded, Lifecycle, Referral},
+    message::{ActorKind, Body, Forwarded, Lifecycle, Referral},
 };
 
 /// The most characters of a quotation.
@@ -27,7 +30,13 @@ pub struct Quote {
 impl Quote {
     /// Returns the quote of an input that says something.
     pub(crate) fn of(input: &Input) -> Option<Self> {
-        let text = words(&input.event)?;
+        let mut text = words(&input.event)?;
+        if let Body::Message { content, .. } = &input.event.body
+            && text.trim().is_empty()
+            && !content.attachments.is_empty()
+        {
+            text = Cow::Owned(attachment::names(content));
+        }
         let sender = &input.event.sender;
         let author = sender.name.as_deref().or(sender.id());
         Some(Self {
@@ -39,11 +48,16 @@ impl Quote {
 
 /// Returns an input as the model is shown it: as words of the user for a person or another bot, and of the assistant for a
 /// colleague. `quote` is the message that it refers to, if it was found.
-pub(super) fn shown(input: &Input, quote: Option<&Quote>, many: bool) -> Option<(Role, String)> {
+pub(super) fn shown(
+    input: &Input,
+    quote: Option<&Quote>,
+    readings: &Readings<'_>,
+    many: bool,
+) -> Option<(Role, String)> {
     let event = &input.event;
     let mut lines = reports(event, quote, many);
     let text = match &event.body {
-        Body::Message { content, .. } => text_of(content),
+        Body::Message { .. } => text_of(input, readings),
         Body::Lifecycle { .. } | Body::Unsupported { .. } if lines.is_empty() => return None,
         Body::Lifecycle { .. } | Body::Unsupported { .. } => String::new(),
         _ => escaped(&words(event)?),
@@ -76,38 +90,12 @@ pub(super) fn words(event: &Inbound) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Returns a content's text and its attachments, as the model is shown them.
-pub(super) fn text_of(content: &Content) -> String {
-    let mut lines = Vec::new();
-    if !content.text.is_empty() {
-        lines.push(escaped(&content.text));
-    }
-    lines.extend(content.attachments.iter().map(|attachment| {
-        let kind = kind_name(attachment.kind);
-        match (attachment.kind, attachment.name.as_deref()) {
-            // The text describes it.
-            (AttachmentKind::Location | AttachmentKind::Contact | AttachmentKind::Order, _) => {
-                format!("[attached {kind}]")
-            }
-            (_, Some(name)) => format!("[attached {kind}: {}]", quoted(name)),
-            (_, None) => format!("[attached {kind} without a name]"),
-        }
-    }));
+/// Returns the text and the attachments of a message or an edit, as the model is shown them.
+pub(super) fn text_of(input: &Input, readings: &Readings<'_>) -> String {
+    let text = words(&input.event).filter(|text| !text.is_empty());
+    let mut lines: Vec<String> = text.map(|text| escaped(&text)).into_iter().collect();
+    lines.extend(readings.reports(input));
     lines.join("\n")
-}
-
-fn kind_name(kind: AttachmentKind) -> &'static str {
-    match kind {
-        AttachmentKind::Image => "image",
-        AttachmentKind::Audio => "audio",
-        AttachmentKind::Voice => "voice",
-        AttachmentKind::Video => "video",
-        AttachmentKind::Document => "document",
-        AttachmentKind::Sticker => "sticker",
-        AttachmentKind::Location => "location",
-        AttachmentKind::Contact => "contact",
-        AttachmentKind::Order => "order",
-    }
 }
 
 /// Returns what the channel reports about an event, a line each.

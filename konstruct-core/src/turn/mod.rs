@@ -13,6 +13,7 @@
 //! | One worker at a time works on a conversation | a lease with a fencing number; an append by a worker that lost its lease changes nothing | `store_suite` |
 //! | A tool runs only if it is granted, and as its [`Effect`](crate::tool::Effect) allows: `Idempotent` calls are repeated with their key, `Once` calls are never repeated | the grant is pinned when the turn begins | `turn_suite` |
 //! | The sum of what is spent and reserved stays within the monthly cap at every instant | the worst case of a call is reserved in the transaction of its intent | `store_suite` |
+//! | What was found in an attachment is recorded. After a crash only an attempt that was open is repeated, and each transcription is paid for | a recorded attempt with its reservation | engine tests: a crash at every write |
 //! | A turn replays byte for byte | `step` is pure, and everything it depends on is pinned or recorded | [`replay`], benches `replay` |
 //! | Nothing is retried forever | every wait has a bound, after which an open item is opened | engine tests |
 //! | No effect starts after the driver's future is dropped | dropping it has the effect of a crash | `turn_suite` |
@@ -32,6 +33,7 @@
 //! * **The model's words.** The engine ensures that an answer is complete, not that it is correct.
 //! * **Order between conversations.** Order is guaranteed only within one conversation.
 
+mod attachment;
 mod business_time;
 mod conversation;
 mod driver;
@@ -40,6 +42,7 @@ mod inbox;
 mod input_text;
 mod item;
 mod lease;
+mod media_type;
 mod open;
 mod outcome;
 mod pay;
@@ -56,7 +59,8 @@ mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
-    conversation::ConversationState,
+    attachment::{AttachmentContent, AttachmentRef, Unread, attachment_records},
+    conversation::{ConversationState, UnreadNotice},
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,
     input_text::Quote,

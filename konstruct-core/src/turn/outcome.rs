@@ -1,5 +1,6 @@
 //! How a turn ended, and why.
 
+use super::attachment::Unread;
 use serde::{Deserialize, Serialize};
 
 use super::ItemId;
@@ -38,6 +39,8 @@ pub enum FallbackReason {
     Closed,
     /// The person sent only a message of a kind that cannot be read.
     Unreadable,
+    /// The person sent only attachments that could not be read, for this reason among others.
+    Attachment(Unread),
     /// The model did not answer in time, failed too often, or declined without a text.
     Model,
     /// The model's answer was truncated each time.
@@ -55,9 +58,12 @@ pub enum FallbackReason {
 }
 
 impl FallbackReason {
-    /// Returns whether the phrase is the whole answer, so that no question stays open.
+    /// Returns whether the phrase is the whole answer, so that no question stays open. A missing permission is shown to the owner.
     pub(super) fn is_complete(self) -> bool {
-        matches!(self, Self::Closed | Self::Unreadable)
+        match self {
+            Self::Attachment(reason) => reason != Unread::Forbidden,
+            _ => matches!(self, Self::Closed | Self::Unreadable),
+        }
     }
 }
 
@@ -80,6 +86,8 @@ pub enum SilenceReason {
     Late,
     /// The conversation could not be processed, see the open item.
     Broken,
+    /// The person sent only attachments that could not be read, and was told so a moment ago.
+    Unread,
     /// A proactive message expired before it could be sent.
     Expired,
     /// A team member holds the conversation.

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 
 use super::{
-    Action, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason, State, business_time,
-    input_text::{Quote, shown, text_of, with_sender},
+    Action, AttachmentContent, Entry, Event, Input, ItemKind, Material, OpenItem, OpenReason,
+    State,
+    attachment::Readings,
+    business_time,
+    input_text::{Quote, shown, text_of, with_sender, words},
 };
 use crate::{
     Employee, Hit,
@@ -49,7 +52,11 @@ pub fn render(
 ) -> ModelRequest {
     let recalled = &material.recalled;
     let many = state.started().conversation.kind != ConversationKind::Direct;
-    let mut transcript = Transcript::new(many, &material.quotes);
+    let mut readings = Readings::new(&material.images);
+    readings.add_records(&material.window);
+    readings.add(&material.readings);
+    readings.add(state.readings());
+    let mut transcript = Transcript::new(many, &material.quotes, readings);
     transcript.add_window(&material.window, items);
     transcript.add_inputs(&material.question);
     transcript.add_inputs(state.first_inputs());
@@ -119,6 +126,18 @@ pub fn question(inputs: &[Input]) -> String {
     texts.join("\n")
 }
 
+/// Returns what was said in recordings, which is part of the query for recall.
+pub(super) fn heard<'a>(readings: impl IntoIterator<Item = &'a AttachmentContent>) -> String {
+    let readings = readings.into_iter();
+    let texts: Vec<&str> = readings
+        .filter_map(|content| match content {
+            AttachmentContent::Speech { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    texts.join("\n")
+}
+
 /// Returns the text of another message that the sender passed on.
 fn passed_on(input: &Input) -> Option<&str> {
     input.event.quoted.as_ref()?.text.as_deref()
@@ -129,7 +148,10 @@ pub(crate) fn weight(stored: &Stored) -> (u32, u32) {
     let size = |text: &str| (1, estimate_tokens(text));
     match stored.record.as_ref().map(|record| &record.entry) {
         Some(Entry::Event(Event::Received(input))) => {
-            shown(input, None, false).map_or((0, 0), |(_, text)| size(&text))
+            shown(input, None, &Readings::default(), false).map_or((0, 0), |(_, text)| size(&text))
+        }
+        Some(Entry::Event(Event::AttachmentRead { content, .. })) => {
+            (0, content.words().map_or(0, estimate_tokens))
         }
         Some(Entry::Event(Event::Rendered { parts, .. })) => {
             let tokens = parts.iter().map(|part| estimate_tokens(&part.what.text));
@@ -275,10 +297,11 @@ struct Transcript<'a> {
     waiting: HashMap<&'a str, ModelMessage>,
     /// What can be quoted, by the provider's id.
     said: HashMap<&'a str, Quote>,
+    readings: Readings<'a>,
 }
 
 impl<'a> Transcript<'a> {
-    fn new(many: bool, quotes: &'a [(String, Quote)]) -> Self {
+    fn new(many: bool, quotes: &'a [(String, Quote)], readings: Readings<'a>) -> Self {
         let said = quotes
             .iter()
             .map(|(id, quote)| (id.as_str(), quote.clone()))
@@ -290,6 +313,7 @@ impl<'a> Transcript<'a> {
             sent: HashMap::new(),
             waiting: HashMap::new(),
             said,
+            readings,
         }
     }
 
@@ -374,13 +398,12 @@ impl<'a> Transcript<'a> {
 
     fn add_inputs(&mut self, inputs: &'a [Input]) {
         for input in inputs {
+            self.readings.note(input);
             match &input.event.body {
-                Body::Edited { message, content }
-                    if self.received.contains_key(message.as_str()) =>
-                {
-                    let text = with_sender(input, &text_of(content), self.many);
+                Body::Edited { message, .. } if self.received.contains_key(message.as_str()) => {
+                    let text = with_sender(input, &text_of(input, &self.readings), self.many);
                     self.said
-                        .extend(Quote::of(input).map(|quote| (message.as_str(), quote)));
+                        .extend(self.quote_of(input).map(|quote| (message.as_str(), quote)));
                     let at = self.received[message.as_str()];
                     self.messages[at] = Some(ModelMessage::text(Role::User, text));
                 }
@@ -393,7 +416,7 @@ impl<'a> Transcript<'a> {
                 body => {
                     let quoted = input.event.quoted.as_ref();
                     let quote = quoted.and_then(|quoted| self.said.get(quoted.message.as_str()));
-                    let Some((role, text)) = shown(input, quote, self.many) else {
+                    let Some((role, text)) = shown(input, quote, &self.readings, self.many) else {
                         continue;
                     };
                     // An interaction has no other id than that of its event.
@@ -402,10 +425,23 @@ impl<'a> Transcript<'a> {
                         id = message;
                         self.received.insert(id, self.messages.len());
                     }
-                    self.said.extend(Quote::of(input).map(|quote| (id, quote)));
-                    self.push(ModelMessage::text(role, text));
+                    self.said
+                        .extend(self.quote_of(input).map(|quote| (id, quote)));
+                    let mut message = ModelMessage::text(role, text);
+                    message.parts.extend(self.readings.images(input));
+                    self.push(message);
                 }
             }
         }
+    }
+
+    /// Returns the quote of an input. A message without text is quoted by the words in its attachments.
+    fn quote_of(&self, input: &Input) -> Option<Quote> {
+        let mut quote = Quote::of(input)?;
+        let is_blank = words(&input.event).is_none_or(|text| text.trim().is_empty());
+        if is_blank && let Some(words) = self.readings.words(input) {
+            quote.text = words;
+        }
+        Some(quote)
     }
 }

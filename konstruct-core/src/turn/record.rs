@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::attachment::{AttachmentContent, AttachmentRef, Unread};
 use crate::{
     ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
     TurnId,
@@ -69,13 +70,19 @@ impl Record {
         self
     }
 
-    /// Returns whether the record contains a message of a person or the employee, or changes an earlier message.
+    /// Returns whether the record contains a message of a person or the employee or what was found in an attachment, or changes an
+    /// earlier message.
     pub fn says_something(&self) -> bool {
         match &self.entry {
-            Entry::Event(Event::Received(_) | Event::Rendered { .. })
-            | Entry::Action(Action::Send {
-                record: Some(_), ..
-            }) => true,
+            Entry::Event(
+                Event::Received(_) | Event::AttachmentRead { .. } | Event::Rendered { .. },
+            )
+            | Entry::Action(
+                Action::SkipAttachment { .. }
+                | Action::Send {
+                    record: Some(_), ..
+                },
+            ) => true,
             Entry::Action(Action::Open(item)) => item.is_held(),
             _ => false,
         }
@@ -116,6 +123,30 @@ pub enum Event {
     Started(Box<Started>),
     /// An accepted event became input to the turn.
     Received(Box<Input>),
+    /// An attachment of an input was read, or cannot be read. Encrypted for the persons of the input.
+    AttachmentRead {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The provider's id of the message that it belongs to.
+        message: String,
+        /// The sender's name; empty if unknown.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        name: String,
+        /// What it contains.
+        content: AttachmentContent,
+    },
+    /// An attempt to read an attachment failed.
+    AttachmentFailed {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The reason.
+        failure: Failure,
+    },
+    /// The process ended while an attachment was read.
+    AttachmentLost {
+        /// The number of the attempt.
+        read: u32,
+    },
     /// The content that the model will be shown was selected.
     Gathered(Gathered),
     /// The model answered.
@@ -231,14 +262,15 @@ macro_rules! names {
 }
 
 names!(Event:
-    Started "started", Received "received", Gathered "gathered", Answered "answered", CallFailed "call_failed",
+    Started "started", Received "received", AttachmentRead "attachment_read", AttachmentFailed "attachment_failed",
+    AttachmentLost "attachment_lost", Gathered "gathered", Answered "answered", CallFailed "call_failed",
     CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", InboxRead "inbox_read",
     Rendered "rendered", SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous",
     NotFound "not_found", FindFailed "find_failed", Due "due", Forgotten "forgotten",
 );
 
 names!(Action:
-    Gather "gather", CallModel "call_model", CallTool "call_tool", SkipTool "skip_tool", Listen "listen", Reply "reply",
+    ReadAttachment "read_attachment", SkipAttachment "skip_attachment", Gather "gather", CallModel "call_model", CallTool "call_tool", SkipTool "skip_tool", Listen "listen", Reply "reply",
     Send "send", Find "find", Wait "wait", Open "open", Close "close", Finish "finish",
 );
 
@@ -247,6 +279,24 @@ names!(Action:
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
+    /// Fetch an attachment of an input and read it.
+    ReadAttachment {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The number of the attempt among all of the turn, from 1.
+        read: u32,
+        /// The idempotency key of the transcription.
+        key: String,
+        /// The deadline.
+        give_up_at: Timestamp,
+    },
+    /// An attachment is not read.
+    SkipAttachment {
+        /// The attachment.
+        attachment: AttachmentRef,
+        /// The reason.
+        reason: Unread,
+    },
     /// Select what the model will be shown.
     Gather,
     /// Call the model. The request is not recorded; it follows from the employee, [`Gathered`] and the earlier records.
@@ -259,6 +309,9 @@ pub enum Action {
         max_tokens: u32,
         /// The deadline of the call.
         give_up_at: Timestamp,
+        /// Whether the images of the turn are left out, because the model refused a call with them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        without_images: bool,
     },
     /// Run a tool.
     CallTool {
@@ -549,6 +602,8 @@ pub enum ReplySource {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WaitReason {
+    /// To read an attachment again.
+    AttachmentRetry,
     /// To call the model again.
     ModelRetry,
     /// To repeat a send that definitely failed.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Entry, Event, Input, Record};
+use super::{AttachmentContent, Entry, Event, Input, Record};
 use crate::{
     PersonId, Timestamp,
     memory::SaidBy,
@@ -10,7 +10,12 @@ use crate::{
     store::Stored,
 };
 
-/// A message of a person or of the employee, as a record contains it.
+/// The most characters of a transcript, and of the beginning of a document, that count as a message.
+const LONGEST_SPEECH: usize = 4_000;
+const LONGEST_BEGINNING: usize = 1_000;
+
+/// A message of a person or of the employee, as a record contains it. What a person said in a recording, and the beginning of a
+/// document that they sent, are messages as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpokenMessage {
     /// The name of the sender; empty for the employee and where the name is unknown.
@@ -40,6 +45,22 @@ pub fn spoken_message(record: &Record) -> Option<SpokenMessage> {
                 by: SaidBy::Employee,
                 at: record.at,
                 speaker: None,
+                persons: record.persons.clone(),
+            })
+        }
+        Entry::Event(Event::AttachmentRead { name, content, .. }) => {
+            // A long document is found by its beginning.
+            let text = content.words()?;
+            let most = match content {
+                AttachmentContent::Speech { .. } => LONGEST_SPEECH,
+                _ => LONGEST_BEGINNING,
+            };
+            Some(SpokenMessage {
+                name: name.clone(),
+                text: text.chars().take(most).collect(),
+                by: SaidBy::Person,
+                at: record.at,
+                speaker: record.persons.first().copied(),
                 persons: record.persons.clone(),
             })
         }
@@ -115,12 +136,15 @@ pub fn replaced_message_id(record: &Record) -> Option<&str> {
     }
 }
 
-/// Returns whether a record contains the message with this provider's id.
+/// Returns whether a record contains the message with this provider's id, or what was read in its attachments.
 pub fn contains_message(record: &Record, id: &str) -> bool {
     message_id(record) == Some(id)
 }
 
 fn message_id(record: &Record) -> Option<&str> {
+    if let Entry::Event(Event::AttachmentRead { message, .. }) = &record.entry {
+        return Some(message);
+    }
     match received(record)? {
         Body::Message { message, .. } | Body::Edited { message, .. } => Some(message),
         _ => None,

@@ -63,9 +63,9 @@ impl Activity {
     fn of(entry: &FeedEntry) -> Option<Self> {
         let record = entry.stored.record.as_deref()?;
         let kind = match &record.entry {
-            Entry::Event(Event::Received(_) | Event::Rendered { .. }) => {
-                ActivityKind::Message(spoken_message(record)?)
-            }
+            Entry::Event(
+                Event::Received(_) | Event::AttachmentRead { .. } | Event::Rendered { .. },
+            ) => ActivityKind::Message(spoken_message(record)?),
             Entry::Action(Action::CallTool { name, effect, .. }) => ActivityKind::ToolCalled {
                 tool: name.clone(),
                 effect: *effect,

@@ -4,8 +4,8 @@ use std::{collections::HashSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use super::{Memory, RunCounter, Workforce, app::WithApp};
 use crate::{
-    Channel, Clock, Directory, Employee, Error, ErrorKind, LlmBackend, LocalDirectory, MemoryStore,
-    Result, SystemClock, TenantId,
+    Channel, Clock, Directory, DocumentReader, Employee, Error, ErrorKind, LlmBackend,
+    LocalDirectory, MemoryStore, Result, SystemClock, TenantId, Transcriber,
     embed::PaidEmbedder,
     learn::Learner,
     store::Store,
@@ -35,6 +35,8 @@ pub struct WorkforceBuilder {
     memory: Option<Memory>,
     clock: Arc<dyn Clock>,
     model: Option<Arc<dyn LlmBackend>>,
+    transcriber: Option<Arc<dyn Transcriber>>,
+    document_reader: Option<Arc<dyn DocumentReader>>,
     employees: Vec<Employee>,
     earlier: Vec<Employee>,
     concurrency: Option<NonZeroUsize>,
@@ -55,6 +57,8 @@ impl WorkforceBuilder {
             memory,
             clock: Arc::new(SystemClock),
             model: None,
+            transcriber: None,
+            document_reader: None,
             employees: Vec::new(),
             earlier: Vec::new(),
             concurrency: None,
@@ -89,6 +93,21 @@ impl WorkforceBuilder {
     #[must_use]
     pub fn model(mut self, model: impl LlmBackend) -> Self {
         self.model = Some(Arc::new(model));
+        self
+    }
+
+    /// Sets what the employee understands voice messages with. Their costs are in the ledger, under the employee's cap. Without a
+    /// transcriber, people are asked to write instead.
+    #[must_use]
+    pub fn transcriber(mut self, transcriber: impl Transcriber) -> Self {
+        self.transcriber = Some(Arc::new(transcriber));
+        self
+    }
+
+    /// Sets what the employee reads files with, such as PDF and Word files. Without a reader, people are asked to write instead.
+    #[must_use]
+    pub fn document_reader(mut self, reader: impl DocumentReader) -> Self {
+        self.document_reader = Some(Arc::new(reader));
         self
     }
 
@@ -171,7 +190,7 @@ impl WorkforceBuilder {
 
     /// Uses the employees and channels of a directory with any number of tenants, such as a [`LocalDirectory`] that the app
     /// changes. The workforce that is built then has no tenant of its own: use it to [run](Workforce::run) and for a gateway, and
-    /// [`Workforce::for_tenant`] for everything else. The model, tools, channels and employees then come
+    /// [`Workforce::for_tenant`] for everything else. The model, transcriber, tools, channels and employees then come
     /// from the directory and must not be set here.
     #[must_use]
     pub fn directory(mut self, directory: impl Directory) -> Self {
@@ -216,6 +235,9 @@ impl WorkforceBuilder {
             }
         };
         let mut driver = Driver::new(store, found, memory, self.clock);
+        if let Some(reader) = self.document_reader {
+            driver = driver.with_document_reader(reader);
+        }
         if let Some(lease) = self.lease {
             driver = driver.with_lease(lease);
         }
@@ -241,6 +263,7 @@ impl WorkforceBuilder {
     fn nothing_beside_the_directory(&self) -> Result<()> {
         for (field, given) in [
             ("model", self.model.is_some()),
+            ("transcriber", self.transcriber.is_some()),
             ("hire", !self.employees.is_empty()),
             ("earlier_employee", !self.earlier.is_empty()),
             ("channel", !self.channels.is_empty()),
@@ -269,7 +292,10 @@ impl WorkforceBuilder {
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         let tools = std::mem::take(&mut self.tools).build()?;
-        let directory = LocalDirectory::new(model).with_tools(tools);
+        let mut directory = LocalDirectory::new(model).with_tools(tools);
+        if let Some(transcriber) = self.transcriber.take() {
+            directory = directory.with_transcriber(transcriber);
+        }
         directory.hire(self.tenant, employee)?;
         for earlier in std::mem::take(&mut self.earlier) {
             directory.earlier_employee(self.tenant, earlier);

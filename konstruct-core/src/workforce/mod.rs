@@ -45,7 +45,7 @@ use crate::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored, rules::month,
     },
-    turn::{DriverStats, ItemId, ItemKind, OpenReason, Worker},
+    turn::{DriverStats, ItemId, ItemKind, OpenReason, Worker, attachment_records},
 };
 
 /// AI employees that are embedded in an app, for one tenant or [many](Self::for_tenant).
@@ -383,12 +383,34 @@ impl Workforce {
         self.memory()?.delete_document(self.tenant, id).await
     }
 
-    /// Erases something from the conversations and from the memory, and returns what remains. If it fails, it must be called
+    /// Erases something from the conversations and from the memory, and returns what remains. With a message, what was read in its
+    /// attachments is erased as well. If it fails, it must be called
     /// again; what was erased stays erased.
     ///
     /// # Errors
     /// Those of the store and of the memory.
     pub async fn erase(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
+        let mut attachments = 0;
+        if let Erase::Message {
+            conversation,
+            index,
+        } = what
+        {
+            let place = (self.tenant, conversation);
+            for index in attachment_records(&*self.store, place, index).await? {
+                let what = Erase::Message {
+                    conversation,
+                    index,
+                };
+                attachments += self.erase_one(what, depth).await?.records;
+            }
+        }
+        let mut receipt = self.erase_one(what, depth).await?;
+        receipt.records += attachments;
+        Ok(receipt)
+    }
+
+    async fn erase_one(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let mut receipt = self.store.erase(self.tenant, what, depth).await?;
         // A store that contains the memory has erased from both.
         if let Some(Memory { memory, .. }) = self.memory.as_ref().filter(|own| !own.of_store) {

@@ -20,10 +20,10 @@ use konstruct_core::{
     outgoing::{Choice, Choices},
     tool::Effect,
     turn::{
-        Action, Cause, Cited, CloseReason, ConversationState, ENGINE_VERSION, Entry, Event,
-        Evidence, Failure, FallbackReason, Gathered, Input, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, PinnedChannel, PinnedModel, QuotedRecord, Record, Refusal, ReplyPart, ReplySource,
-        SentVia, SilenceReason, Started, WaitReason,
+        Action, AttachmentContent, AttachmentRef, Cause, Cited, CloseReason, ConversationState,
+        ENGINE_VERSION, Entry, Event, Evidence, Failure, FallbackReason, Gathered, Input, ItemId,
+        ItemKind, OpenItem, OpenReason, Outcome, PinnedChannel, PinnedModel, QuotedRecord, Record,
+        Refusal, ReplyPart, ReplySource, SentVia, SilenceReason, Started, Unread, WaitReason,
     },
 };
 
@@ -71,6 +71,10 @@ fn question() -> OpenItem {
         AT,
     )
     .retried(1, Some(AT))
+}
+
+fn attachment() -> AttachmentRef {
+    AttachmentRef { seq: 1, index: 0 }
 }
 
 fn failure() -> Failure {
@@ -165,6 +169,7 @@ fn bodies() -> Vec<Body> {
             name: Some("bike.jpg".into()),
             size: Some(1_024),
             sha256: Some("00ff".into()),
+            unavailable: None,
         }],
     };
     let message = || "wamid.1".to_owned();
@@ -227,6 +232,7 @@ fn state() -> ConversationState {
         bot_turns: 1,
         spoke: true,
         unreadable: true,
+        unread: None,
         person: Some(person()),
         held_since: Some(AT),
     }
@@ -324,6 +330,21 @@ fn events() -> Vec<Event> {
     vec![
         Event::Started(Box::new(started())),
         Event::Received(Box::new(input(1, bodies().remove(0)))),
+        Event::AttachmentRead {
+            attachment: attachment(),
+            message: "wamid.1".into(),
+            name: "A person".into(),
+            content: AttachmentContent::Speech {
+                text: "When do you open?".into(),
+                language: Some("en".into()),
+                seconds: Some(4),
+            },
+        },
+        Event::AttachmentFailed {
+            attachment: attachment(),
+            failure: failure(),
+        },
+        Event::AttachmentLost { read: 1 },
         Event::Gathered(Gathered {
             window_from: 4,
             quoted: vec![QuotedRecord {
@@ -390,12 +411,23 @@ fn events() -> Vec<Event> {
 
 fn actions() -> Vec<Action> {
     vec![
+        Action::ReadAttachment {
+            attachment: attachment(),
+            read: 1,
+            key: "trn_07.r1".into(),
+            give_up_at: AT,
+        },
+        Action::SkipAttachment {
+            attachment: attachment(),
+            reason: Unread::TooMany,
+        },
         Action::Gather,
         Action::CallModel {
             call: 1,
             key: "trn_07.m1".into(),
             max_tokens: 1_024,
             give_up_at: AT,
+            without_images: false,
         },
         Action::CallTool {
             id: "call_1".into(),

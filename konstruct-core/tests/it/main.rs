@@ -4,6 +4,7 @@
 
 mod altered;
 mod app;
+mod attachments;
 mod budget;
 mod channel;
 mod circumstances;
@@ -23,5 +24,6 @@ mod prompt;
 mod replay;
 mod request;
 mod step;
+mod transcriber;
 mod unreadable;
 mod workforce;

@@ -8,6 +8,8 @@ mod reader;
 mod refusal;
 mod stream;
 mod timeouts;
+#[cfg(feature = "openai")]
+mod upload;
 
 use konstruct_core::{
     Error, ErrorKind, Result,
@@ -20,6 +22,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::endpoint::server;
 pub(crate) use self::get::Get;
 pub use self::timeouts::Timeouts;
+#[cfg(feature = "openai")]
+pub(crate) use self::upload::Upload;
 pub(crate) use self::{
     endpoint::describe,
     refusal::{ProviderError, Refusal},

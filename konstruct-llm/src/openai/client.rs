@@ -24,7 +24,7 @@ use crate::{
     text_filter::Tools,
 };
 
-pub(super) const OFFICIAL: &str = "https://api.openai.com/v1";
+pub(crate) const OFFICIAL: &str = "https://api.openai.com/v1";
 /// The maximum size of the model list, in bytes. OpenRouter's is half a mebibyte.
 const LIST: usize = 16 << 20;
 

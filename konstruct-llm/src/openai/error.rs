@@ -6,7 +6,7 @@ use super::wire::{ErrorBody, ErrorDocument};
 use crate::http::{ProviderError, Refusal};
 
 /// Converts an error response.
-pub(super) fn refused(refusal: &Refusal) -> Error {
+pub(crate) fn refused(refusal: &Refusal) -> Error {
     // The content type is ignored: OpenAI's 401 is JSON declared as `text/plain`. vLLM sends the error without an enclosing
     // `error` object.
     let error = serde_json::from_slice(&refusal.body)

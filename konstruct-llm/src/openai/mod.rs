@@ -8,6 +8,7 @@ mod model;
 mod responses;
 mod wire;
 
+pub(crate) use self::{client::OFFICIAL, error::refused};
 pub use self::{client::OpenAi, embed::OpenAiEmbedder};
 
 /// Decodes a stream of OpenAI's Chat Completions.

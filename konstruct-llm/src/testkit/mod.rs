@@ -3,7 +3,8 @@
 //! One [`FakeProvider`] implements all APIs, each at its own path: `POST [/v1]/chat/completions`, `POST [/v1]/responses`, `POST
 //! /v1/messages`, `POST /api/chat`; and `GET [/v1]/models`, in OpenAI's or Anthropic's format depending on the header
 //! `anthropic-version`, and `GET /api/tags`. `POST [/v1]/embeddings` and `POST /api/embed` embed texts: each text gets the
-//! [`vector`] of its letters.
+//! [`vector`] of its letters. `POST [/v1]/audio/transcriptions` and whisper.cpp's `POST /inference` transcribe: a recording consists of
+//! the mark `OggS` and the spoken words, which the script is asked with, and its reply is the transcript.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -25,6 +26,7 @@ mod reply;
 mod responses;
 mod script;
 mod server;
+mod speech;
 #[cfg(any(feature = "openai", feature = "anthropic", feature = "ollama"))]
 mod tape;
 mod vectors;

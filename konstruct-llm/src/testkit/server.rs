@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::{Fault, Reply, frames::Dialect, vectors};
+use super::{Fault, Reply, frames::Dialect, speech, vectors};
 
 /// A request that a fake provider received.
 #[derive(Clone, Debug)]
@@ -110,7 +110,11 @@ impl FakeProvider {
             .route("/embeddings", post(openai_embed))
             .route("/v1/embeddings", post(openai_embed))
             .route("/api/embed", post(ollama_embed))
+            .route("/audio/transcriptions", post(transcribe))
+            .route("/v1/audio/transcriptions", post(transcribe))
+            .route("/inference", post(transcribe))
             .route("/api/tags", get(tags))
+            .layer(DefaultBodyLimit::disable())
             .with_state(self);
         // Without it a stream of small frames waits for acknowledgements.
         let listener = listener.tap_io(|stream| {
@@ -137,7 +141,12 @@ impl FakeProvider {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> (Reply, Value, usize) {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let form = kind.filter(|kind| kind.starts_with("multipart/form-data"));
+        let body: Value = match form {
+            Some(kind) => speech::form(kind, body),
+            None => serde_json::from_slice(body).unwrap_or_default(),
+        };
         let number = {
             let mut requests = lock(&self.requests);
             requests.push(Recorded {
@@ -156,7 +165,11 @@ impl FakeProvider {
             requests.len()
         };
         let next = lock(&self.next).pop_front();
-        let reply = next.unwrap_or_else(|| (self.script)(&last_user_text(dialect, &body)));
+        let asked = match body["file"]["text"].as_str() {
+            Some(spoken) => spoken.to_owned(),
+            None => last_user_text(dialect, &body),
+        };
+        let reply = next.unwrap_or_else(|| (self.script)(&asked));
         tracing::debug!(?dialect, number, "the fake provider responds");
         (reply, body, number)
     }
@@ -240,6 +253,19 @@ async fn ollama_embed(
     embed(&fake, Dialect::Ollama, &uri, &headers, &body).await
 }
 
+async fn transcribe(
+    State(fake): State<FakeProvider>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (reply, form, _) = fake.answer(Dialect::OpenAi, &uri, &headers, &body);
+    whole(Dialect::OpenAi, reply, |reply| {
+        speech::document(&form, reply)
+    })
+    .await
+}
+
 async fn embed(
     fake: &FakeProvider,
     dialect: Dialect,
@@ -248,16 +274,26 @@ async fn embed(
     body: &Bytes,
 ) -> Response {
     let (reply, body, _) = fake.answer(dialect, uri, headers, body);
+    whole(dialect, reply, |reply| {
+        vectors::document(dialect, &body, reply)
+    })
+    .await
+}
+
+/// Responds with one document, in two pieces between which a fault happens.
+async fn whole(dialect: Dialect, reply: Reply, document: impl FnOnce(&Reply) -> Value) -> Response {
     tokio::time::sleep(reply.delay).await;
-    if let Some(Fault::Status {
-        status,
-        headers,
-        body,
-    }) = &reply.fault
-    {
-        return refusal(*status, headers, body);
+    match &reply.fault {
+        Some(Fault::Status {
+            status,
+            headers,
+            body,
+        }) => return refusal(*status, headers, body),
+        Some(Fault::Drop) => std::panic::resume_unwind(Box::new("the connection breaks")),
+        Some(Fault::Silent) => std::future::pending().await,
+        _ => {}
     }
-    let document = vectors::document(dialect, &body, &reply).to_string();
+    let document = document(&reply).to_string();
     let fault = match reply.fault {
         // For embeddings this fault only removes vectors.
         Some(Fault::End(_)) => None,

@@ -19,6 +19,7 @@ mod requests;
 mod suite;
 mod tape;
 mod telemetry;
+mod transcribers;
 
 use std::time::Duration;
 

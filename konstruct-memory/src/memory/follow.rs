@@ -180,7 +180,7 @@ impl Indexer<'_> {
         let space = space(self.key, UnitKind::History, Owner::Channel(channel));
         if let Some(id) = replaced {
             let place = (self.tenant, conversation);
-            if let Some(holder) = messages::holder(self.backend, place, index, id).await? {
+            for holder in messages::holders(self.backend, place, index, id).await? {
                 let key = history_key(space, conversation, holder);
                 plan.add_units.retain(|unit| unit.key != key);
                 plan.remove_units.push(key);

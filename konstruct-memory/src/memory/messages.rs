@@ -3,7 +3,7 @@
 use konstruct_core::{
     ConversationId, PersonId, Result, TenantId,
     store::Stored,
-    turn::{Record, SpokenMessage, contains_message, spoken_message},
+    turn::{Entry, Event, Record, SpokenMessage, contains_message, spoken_message},
 };
 
 use super::backend::{MemoryBackend, ReadRequest};
@@ -78,18 +78,30 @@ pub(super) async fn with_before(
     Ok(all)
 }
 
-/// Returns the index of the earlier record that contains a message with the provider's id.
-pub(super) async fn holder(
+/// Returns the indices of the earlier records that contain a message with the provider's id: the message, and what was read in
+/// its attachments.
+pub(super) async fn holders(
     backend: &dyn MemoryBackend,
     place: (TenantId, ConversationId),
     index: u64,
     id: &str,
-) -> Result<Option<u64>> {
-    let found = look_back(backend, place, back(index), |record| {
-        contains_message(record, id).then_some(())
-    })
-    .await?;
-    Ok(found.map(|(index, ())| index))
+) -> Result<Vec<u64>> {
+    let (mut to, lowest) = back(index);
+    let mut holders = Vec::new();
+    loop {
+        let found = look_back(backend, place, (to, lowest), |record| {
+            let is_reading = matches!(record.entry, Entry::Event(Event::AttachmentRead { .. }));
+            contains_message(record, id).then_some(is_reading)
+        });
+        let Some((index, is_reading)) = found.await? else {
+            return Ok(holders);
+        };
+        holders.push(index);
+        if !is_reading {
+            return Ok(holders);
+        }
+        to = index;
+    }
 }
 
 /// Returns where the search backwards from an index begins, and its lowest index.

@@ -53,12 +53,13 @@ const CHECKPOINT: u8 = 8;
 const PERSON: u8 = 16;
 const UNREADABLE: u8 = 32;
 const HELD: u8 = 64;
+const UNREAD: u8 = 128;
 /// The count of numbers at its beginning.
 const NUMBERS: usize = 9;
 
 impl Head {
     /// Serializes the head: a byte of flags, the numbers, the person of a direct conversation, the
-    /// time of a team member's last message, and the timers.
+    /// time of a team member's last message, the last reply about unread attachments, and the timers.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let flag = |bit, on| if on { bit } else { 0 };
         let state = &self.state;
@@ -69,7 +70,8 @@ impl Head {
                 | flag(CHECKPOINT, self.checkpoint.is_some())
                 | flag(PERSON, state.person.is_some())
                 | flag(UNREADABLE, state.unreadable)
-                | flag(HELD, state.held_since.is_some()),
+                | flag(HELD, state.held_since.is_some())
+                | flag(UNREAD, state.unread.is_some()),
         ];
         for number in [
             self.len,
@@ -89,6 +91,11 @@ impl Head {
         }
         if let Some(since) = &state.held_since {
             row.extend_from_slice(&since.as_micros().to_be_bytes());
+        }
+        if let Some(notice) = &state.unread {
+            let notice = serde_json::to_vec(notice).unwrap_or_default();
+            row.push(u8::try_from(notice.len()).unwrap_or(0));
+            row.extend_from_slice(&notice);
         }
         for (name, at) in &self.timers {
             row.extend_from_slice(&at.as_micros().to_be_bytes());
@@ -117,6 +124,13 @@ impl Head {
             held_since = Some(Timestamp::from_micros(since));
             rest = &rest[8..];
         }
+        let mut unread = None;
+        if flags & UNREAD != 0 {
+            let end = 1 + usize::from(*rest.first().ok_or_else(corrupt)?);
+            let notice = rest.get(1..end).ok_or_else(corrupt)?;
+            unread = Some(serde_json::from_slice(notice).map_err(|_| corrupt())?);
+            rest = &rest[end..];
+        }
         let mut timers = Timers::new();
         while !rest.is_empty() {
             let at = keys::number(rest, 0).ok_or_else(corrupt)?.cast_signed();
@@ -143,6 +157,7 @@ impl Head {
                 bot_turns: u32::try_from(number(7)?).map_err(|_| corrupt())?,
                 spoke: flags & SPOKE != 0,
                 unreadable: flags & UNREADABLE != 0,
+                unread,
                 person,
                 held_since,
             },
@@ -327,6 +342,8 @@ impl Vault {
 
 #[cfg(test)]
 mod tests {
+    use konstruct_core::turn::{Unread, UnreadNotice};
+
     use super::*;
 
     #[test]
@@ -350,6 +367,10 @@ mod tests {
                 bot_turns: 2,
                 spoke: true,
                 unreadable: true,
+                unread: Some(UnreadNotice {
+                    reason: Unread::Silent,
+                    at: Timestamp::from_secs(9),
+                }),
                 person: Some(PersonId::from_bytes([3; 16])),
                 held_since: Some(Timestamp::from_micros(-3)),
             },

@@ -27,3 +27,5 @@ mod seal;
 mod store;
 #[cfg(feature = "testkit")]
 mod thread;
+#[cfg(feature = "testkit")]
+mod voice;

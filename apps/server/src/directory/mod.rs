@@ -140,6 +140,7 @@ impl Directory for ServerDirectory {
             employee: Arc::new(employee),
             version,
             model: self.model_of(tenant).await?,
+            transcriber: self.transcriber_of(tenant).await?,
             tools: Arc::clone(&self.tools),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use konstruct_core::{Error, LlmBackend, Result, TenantId};
+use konstruct_core::{Error, LlmBackend, Result, TenantId, Transcriber};
 use konstruct_memory::{Expect, RowChange};
 
 use super::{ServerDirectory, decode, encode};
@@ -95,6 +95,18 @@ impl ServerDirectory {
         let pool = self.models.pool(&self.own_models(tenant).await?)?;
         self.pools.put(ticket, tenant, version, Arc::clone(&pool));
         Ok(pool)
+    }
+
+    /// Returns what a tenant's voice messages are transcribed with.
+    pub(super) async fn transcriber_of(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<Arc<dyn Transcriber>>> {
+        let own = match self.rows.get_row(Some(tenant), VERSION, KEY).await? {
+            Some(_) => self.own_models(tenant).await?,
+            None => Vec::new(),
+        };
+        self.models.transcriber(&own)
     }
 
     /// Drops a removed tenant's models, including their keys, from memory.

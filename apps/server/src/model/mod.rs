@@ -6,18 +6,19 @@ mod shared;
 
 use std::sync::Arc;
 
-use konstruct_core::{LlmBackend, Result, http::Guard};
+use konstruct_core::{LlmBackend, Result, Transcriber, http::Guard};
 use konstruct_llm::{CallMetrics, Pool, PriceTable};
 
 pub(crate) use self::own::{OwnModel, Use};
 use self::provider::Provider;
-use crate::config::Config;
+use crate::{config::Config, transcriber::Transcribers};
 
 /// The models of all employees.
 #[derive(Debug)]
 pub struct Models {
     shared: Pool,
     prices: PriceTable,
+    transcribers: Transcribers,
     /// The addresses that tenants' base URLs may reach.
     guard: Guard,
     metrics: Arc<CallMetrics>,
@@ -36,6 +37,7 @@ impl Models {
         Ok(Self {
             shared: shared::pool(config, &prices, &metrics).await?,
             prices,
+            transcribers: Transcribers::open(config)?,
             guard: hosts.fold(Guard::new(), Guard::allow),
             metrics,
         })
@@ -44,6 +46,14 @@ impl Models {
     /// Returns the shared pool.
     pub fn shared(&self) -> &dyn LlmBackend {
         &self.shared
+    }
+
+    /// Returns what voice messages of a tenant with these models are transcribed with.
+    ///
+    /// # Errors
+    /// Those of the pool.
+    pub(crate) fn transcriber(&self, own: &[OwnModel]) -> Result<Option<Arc<dyn Transcriber>>> {
+        self.transcribers.of(own, &self.guard)
     }
 
     /// Returns the operator's prices.

@@ -22,6 +22,14 @@ pub(crate) struct OwnModel {
     pub(crate) purpose: Option<Use>,
 }
 
+impl OwnModel {
+    /// Returns the key if it is one for OpenAI itself.
+    pub(crate) fn openai_key(&self) -> Option<&Secret> {
+        let openai = matches!(self.provider, Provider::OpenAi | Provider::OpenAiResponses);
+        (openai && self.base_url.is_none()).then_some(&self.api_key)
+    }
+}
+
 /// The purpose of a tenant's own model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

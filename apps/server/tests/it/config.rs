@@ -67,6 +67,16 @@ async fn missing_variables_are_named() {
         "KONSTRUCT_EMBEDDER (`embedder.model`)",
     )
     .await;
+    check(
+        &[("KONSTRUCT_TRANSCRIBER", "oracle/ears")],
+        "KONSTRUCT_TRANSCRIBER (`transcriber.model`): must be `openai/MODEL`",
+    )
+    .await;
+    check(
+        &[("KONSTRUCT_TRANSCRIBER", "openai/whisper-1")],
+        "OPENAI_API_KEY",
+    )
+    .await;
     check(&[("KONSTRUCT_PRICES", "/nowhere")], "KONSTRUCT_PRICES").await;
     check(&[("KONSTRUCT_EMBEDDER", "openai/m")], "OPENAI_API_KEY").await;
     let key = ("OPENAI_API_KEY", "sk-1");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 
 mod admin;
+mod attachment;
 mod config;
 mod connect;
 mod crash;

@@ -54,6 +54,8 @@ pub(crate) struct Office {
     model_server: FakeServer,
     /// The configured embedder.
     pub(crate) embedder: &'static str,
+    /// More settings, as they are written in a file.
+    pub(crate) settings: String,
     data: TempDir,
 }
 
@@ -71,6 +73,7 @@ impl Office {
             model_server: model.spawn().await.unwrap(),
             model,
             embedder: "static",
+            settings: String::new(),
             data: TempDir::new().unwrap(),
         }
     }
@@ -93,8 +96,11 @@ impl Office {
         // The fakes of tenants' own providers and websites are local.
         let file = self.data.path().join("config.toml");
         let websites = "[websites]\nallowed_hosts = [\"127.0.0.1\"]\ndelay_millis = 0\ncrawls = 2";
-        let config = format!("allowed_hosts = [\"127.0.0.1\"]\n{websites}");
-        std::fs::write(&file, config).unwrap();
+        let settings = format!(
+            "allowed_hosts = [\"127.0.0.1\"]\n{websites}\n{}",
+            self.settings
+        );
+        std::fs::write(&file, settings).unwrap();
         command
             .arg("--config")
             .arg(file)

@@ -118,6 +118,7 @@ pub(super) async fn unknown_media_are_an_error(subject: &ChannelSubject) -> Outc
         name: None,
         size: None,
         sha256: None,
+        unavailable: None,
     };
     let fetched = subject.channel.fetch_media(&file, 1_000).await;
     ensure!(fetched.is_err(), "it fetches {fetched:?}");

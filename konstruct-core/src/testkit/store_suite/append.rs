@@ -15,7 +15,7 @@ use crate::{
         Append, AppendOutcome, Claim, Exported, ItemChange, LARGEST_LOAD, Reserve, Settle,
         TimerChange, TimerName,
     },
-    turn::{ConversationState, FallbackReason, ItemId, ItemKind, OpenItem},
+    turn::{ConversationState, FallbackReason, ItemId, ItemKind, OpenItem, Unread, UnreadNotice},
 };
 
 pub(super) async fn a_wrong_length_changes_nothing(subject: &StoreSubject) -> Outcome {
@@ -381,6 +381,10 @@ pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcom
         "the state of a new conversation"
     );
     let state = ConversationState {
+        unread: Some(UnreadNotice {
+            reason: Unread::TooLarge,
+            at: Timestamp::from_secs(8),
+        }),
         latest: Timestamp::from_secs(5),
         bot_turns: 2,
         spoke: true,

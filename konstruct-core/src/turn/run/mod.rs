@@ -2,12 +2,13 @@
 
 mod act;
 mod reach;
+mod read;
 mod reply;
 mod speak;
 mod think;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool},
@@ -22,7 +23,8 @@ use futures_util::{
 use tracing::Instrument as _;
 
 use super::{
-    Action, Cause, Entry, Event, Material, OpenItem, RECORD_VERSION, Record, Started, State,
+    Action, AttachmentRef, Cause, Entry, Event, Material, OpenItem, RECORD_VERSION, Record,
+    Started, State,
     driver::{Driver, DriverStats, received},
     inbox::{self, inputs},
     lease::Lease,
@@ -31,6 +33,7 @@ use super::{
 use crate::{
     Channel, PersonId, Result, Timestamp,
     directory::Staff,
+    llm::Media,
     message::Body,
     store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
 };
@@ -62,6 +65,8 @@ pub(super) struct Run<'a> {
     items: Vec<OpenItem>,
     /// The content that was gathered in this run, so that it is not read again.
     material: Option<Material>,
+    /// The images that were fetched in this run.
+    images: BTreeMap<AttachmentRef, Media>,
     /// The persons of an earlier reply that this one repeats.
     repeated: BTreeSet<PersonId>,
     /// Whether the person's message was marked as read in this run.
@@ -87,6 +92,7 @@ impl<'a> Run<'a> {
             turn_from,
             items,
             material: None,
+            images: BTreeMap::new(),
             repeated: BTreeSet::new(),
             marked_read: AtomicBool::new(false),
             append: Append::default(),
@@ -153,6 +159,8 @@ impl<'a> Run<'a> {
             let cause = match &action {
                 Action::Wait { .. }
                 | Action::Find { .. }
+                | Action::ReadAttachment { .. }
+                | Action::SkipAttachment { .. }
                 | Action::SkipTool { .. }
                 | Action::Open(_)
                 | Action::Close { .. } => Cause::Rule,
@@ -237,6 +245,16 @@ impl<'a> Run<'a> {
         match event {
             Event::Answered { .. } => (Cause::Employee, self.state.shown()),
             Event::ToolReturned { .. } => (Cause::Vendor, self.state.shown()),
+            Event::AttachmentRead { attachment, .. } => {
+                let mut inputs = self.state.inputs().iter();
+                let input = inputs.find(|input| input.seq == attachment.seq);
+                let persons: BTreeSet<_> =
+                    input.iter().flat_map(|it| &it.persons).copied().collect();
+                let cause = persons
+                    .first()
+                    .map_or(Cause::Vendor, |it| Cause::Person(*it));
+                (cause, persons)
+            }
             Event::Rendered { .. } if self.state.says_fixed() => (Cause::Rule, BTreeSet::new()),
             Event::Rendered { .. } => {
                 let mut persons = self.state.shown();
@@ -273,6 +291,12 @@ impl<'a> Run<'a> {
 
     async fn perform(&mut self, action: Action) -> Result<Performed> {
         match action {
+            Action::ReadAttachment {
+                attachment,
+                key,
+                give_up_at,
+                ..
+            } => self.read_attachment((attachment, key), give_up_at).await,
             Action::Gather => self.gather().await,
             Action::CallModel {
                 call,
@@ -306,13 +330,20 @@ impl<'a> Run<'a> {
                 Some(stop) => stop,
             })),
             // These are never open: `step` applies them and continues to decide.
-            Action::SkipTool { .. } | Action::Open(_) | Action::Close { .. } => {
-                Err(crate::Error::internal("this action is never open"))
-            }
+            Action::SkipAttachment { .. }
+            | Action::SkipTool { .. }
+            | Action::Open(_)
+            | Action::Close { .. } => Err(crate::Error::internal("this action is never open")),
         }
     }
 
     async fn gather(&mut self) -> Result<Performed> {
+        // What a transcription found was paid for, so it is made durable at once.
+        if !self.state.readings().is_empty()
+            && let Some(stop) = self.flush().await?
+        {
+            return Ok(ControlFlow::Break(stop));
+        }
         let claim = self.lease.claim();
         let gathering = self
             .driver

@@ -5,9 +5,10 @@ use std::{ops::ControlFlow, sync::Arc};
 use super::{Performed, Run};
 use crate::{
     ConversationId, Outgoing, Result, TenantId,
+    employee::Phrases,
     outgoing::{Choice, Choices, Rendered},
     store::Store,
-    turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource},
+    turn::{Entry, Event, FallbackReason, ItemId, Record, ReplyPart, ReplySource, Unread},
 };
 
 /// The characters of a part if the channel is not available to render it.
@@ -68,6 +69,9 @@ impl Run<'_> {
                 .as_ref()
                 .map_or_else(String::new, |hours| hours.closed_message.clone()),
             ReplySource::Fixed(FallbackReason::Unreadable) => employee.phrases.unreadable.clone(),
+            ReplySource::Fixed(FallbackReason::Attachment(reason)) => {
+                unread(&employee.phrases, reason).to_owned()
+            }
             ReplySource::Fixed(FallbackReason::Model | FallbackReason::Blank) => {
                 employee.phrases.deferred.clone()
             }
@@ -110,6 +114,24 @@ impl Run<'_> {
                 .map(|part| part.what.clone()),
             _ => None,
         }))
+    }
+}
+
+/// Returns the phrase for attachments that could not be read.
+fn unread(phrases: &Phrases, reason: Unread) -> &str {
+    match reason {
+        Unread::NoTranscriber => &phrases.cannot_listen,
+        Unread::Silent => &phrases.nothing_heard,
+        Unread::NoVision | Unread::Moving => &phrases.cannot_see,
+        Unread::NoReader | Unread::Format => &phrases.cannot_read,
+        Unread::TooLarge | Unread::TooMany => &phrases.too_large,
+        Unread::Missing
+        | Unread::Failed
+        | Unread::Forbidden
+        | Unread::OverBudget
+        | Unread::Deleted
+        | Unread::Hidden
+        | Unread::External => &phrases.not_received,
     }
 }
 

@@ -19,9 +19,9 @@ use crate::{
     channel::Op,
     limit::Budget,
     llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
-    money::{Basis, LedgerRow, Usage},
+    money::{Basis, LedgerKind, LedgerRow, Usage},
     store::{AppendOutcome, Reserve, Settle},
-    turn::{CallBudget, Event, Failure, Material, Paid, Refusal, prompt::render, settle_lost},
+    turn::{CallBudget, Event, Failure, Paid, Refusal, prompt::render, settle_lost},
 };
 
 /// How long to wait for a backend that exceeds the timeout of a call.
@@ -30,18 +30,22 @@ const MODEL_GRACE: Duration = Duration::from_secs(2);
 const SHOWN_AFTER: Duration = Duration::from_millis(300);
 
 impl Run<'_> {
-    async fn request(&mut self) -> Result<ModelRequest> {
+    async fn request(&mut self, give_up_at: Timestamp) -> Result<ModelRequest> {
         if self.material.is_none() {
             let claim = self.lease.claim();
             let gathered = self.driver.gathered(claim, &self.state, self.turn_from);
             self.material = Some(gathered.await?);
         }
+        let mut material = self.material.take().unwrap_or_default();
+        let question = (&*material.question, &material.readings);
+        material.images = self.images(question, give_up_at).await;
+        let material = &*self.material.insert(material);
         let mut tools = self.staff.tools.specs(&self.staff.employee.tools);
         tools.retain(|spec| self.state.started().tools.contains_key(&spec.name));
         Ok(render(
             &self.staff.employee,
             &self.state,
-            self.material.as_ref().unwrap_or(&Material::default()),
+            material,
             &self.items,
             tools,
         ))
@@ -53,7 +57,7 @@ impl Run<'_> {
         key: String,
         give_up_at: Timestamp,
     ) -> Result<Performed> {
-        let request = self.request().await?;
+        let request = self.request(give_up_at).await?;
         let worst = self.worst_case(&request);
         self.append.reserve = worst
             .filter(|worst| *worst > NanoUsd(0))
@@ -101,7 +105,7 @@ impl Run<'_> {
         if paid.rows.is_empty() {
             self.pay(key, &answer, worst);
         } else {
-            self.record_payment(paid);
+            self.record_payment(paid, LedgerKind::Model);
         }
         Ok(ControlFlow::Continue(match answer {
             Ok(answer) => {
@@ -149,19 +153,20 @@ impl Run<'_> {
             usage.unwrap_or_default(),
             basis,
         );
-        self.record_payment(Paid {
+        let paid = Paid {
             settle: settle.into_iter().collect(),
             rows: vec![row],
-        });
+        };
+        self.record_payment(paid, LedgerKind::Model);
     }
 
-    fn record_payment(&mut self, paid: Paid) {
+    pub(super) fn record_payment(&mut self, paid: Paid, kind: LedgerKind) {
         self.append.settle.extend(paid.settle);
         let conversation = self.lease.claim().conversation;
         let rows = paid.rows.into_iter();
         self.append
             .ledger
-            .extend(rows.map(|row| row.in_conversation(conversation)));
+            .extend(rows.map(|row| row.of_kind(kind).in_conversation(conversation)));
     }
 
     async fn answer(
@@ -218,7 +223,7 @@ impl Run<'_> {
     }
 
     /// Shows that the employee is working, if the channel supports it and the work does not finish at once.
-    async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn with_progress<T>(&self, work: impl Future<Output = T>) -> T {
         let clock = &self.driver.clock;
         let progress = async {
             clock.sleep_until(clock.now() + SHOWN_AFTER).await;
@@ -245,7 +250,7 @@ impl Run<'_> {
         let model = (&*info.provider, &*info.model, info.price.is_some());
         let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());
         let paid = settle_lost(&*self.driver.store, tenant, &key, model, now).await?;
-        self.record_payment(paid);
+        self.record_payment(paid, LedgerKind::Model);
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     llm::{ModelAnswer, ToolCall},
     message::ActorKind,
     turn::{
-        Action, CloseReason, Event, Input, ItemKind, OpenItem, Outcome, ReplySource, SentVia,
-        SilenceReason, WaitReason,
+        Action, AttachmentContent, AttachmentRef, CloseReason, Event, FallbackReason, Input,
+        ItemKind, OpenItem, Outcome, ReplySource, SentVia, SilenceReason, UnreadNotice, WaitReason,
     },
 };
 
@@ -17,9 +17,24 @@ impl State {
     pub(super) fn apply_action(&mut self, at: Timestamp, action: &Action) -> Result<()> {
         self.records += 1;
         self.phase = match action {
+            Action::ReadAttachment {
+                attachment, read, ..
+            } => {
+                self.reads = *read;
+                self.read_tries += 1;
+                Phase::Reading(*attachment)
+            }
+            Action::SkipAttachment { attachment, reason } => {
+                self.read(*attachment, AttachmentContent::unread(*reason))
+            }
             Action::Gather => Phase::Gathering,
-            Action::CallModel { call, .. } => {
+            Action::CallModel {
+                call,
+                without_images,
+                ..
+            } => {
                 self.calls = *call;
+                self.without_images = *without_images;
                 Phase::Calling
             }
             Action::CallTool { effect, .. } => {
@@ -84,7 +99,7 @@ impl State {
                 return Ok(());
             }
             Action::Finish { outcome } => {
-                self.end(outcome);
+                self.end(at, outcome);
                 Phase::Finished(outcome.clone())
             }
         };
@@ -120,6 +135,22 @@ impl State {
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Begin);
         self.phase = match (phase, event) {
+            (
+                Phase::Reading(open),
+                Event::AttachmentRead {
+                    attachment,
+                    content,
+                    ..
+                },
+            ) if open == *attachment => self.read(open, content.clone()),
+            (
+                Phase::Reading(open),
+                Event::AttachmentFailed {
+                    attachment,
+                    failure,
+                },
+            ) if open == *attachment => Phase::ReadFailed(open, *failure),
+            (Phase::Reading(_), Event::AttachmentLost { .. }) => self.after_reading(),
             (Phase::Gathering, Event::Gathered(gathered)) => {
                 self.gathered = Some(gathered.clone());
                 Phase::Thinking
@@ -171,6 +202,7 @@ impl State {
             (Phase::Finding, Event::NotFound { .. }) => Phase::NotFound,
             (Phase::Finding, Event::FindFailed { failure, .. }) => Phase::FindFailed(*failure),
             (Phase::Waiting(_, reason), Event::Due) => match reason {
+                WaitReason::AttachmentRetry => self.after_reading(),
                 WaitReason::ModelRetry => Phase::Thinking,
                 WaitReason::SendRetry | WaitReason::Connection => Phase::Speaking,
                 WaitReason::InFlight | WaitReason::FindRetry => Phase::Ambiguous,
@@ -182,6 +214,13 @@ impl State {
             }
         };
         Ok(())
+    }
+
+    /// Notes what was found in an attachment.
+    fn read(&mut self, attachment: AttachmentRef, content: AttachmentContent) -> Phase {
+        self.readings.insert(attachment, content);
+        self.read_tries = 0;
+        self.after_reading()
     }
 
     /// Discards the model's output. The model is called again, unless its output has already had an effect.
@@ -248,7 +287,14 @@ impl State {
     }
 
     /// Updates the state that outlives the turn.
-    fn end(&mut self, outcome: &Outcome) {
+    fn end(&mut self, at: Timestamp, outcome: &Outcome) {
+        match self.fallback {
+            Some(FallbackReason::Attachment(reason)) => {
+                self.started.state.unread = Some(UnreadNotice { reason, at });
+            }
+            None if matches!(outcome, Outcome::Replied { .. }) => self.started.state.unread = None,
+            _ => {}
+        }
         if matches!(outcome, Outcome::Replied { .. } | Outcome::Asked { .. }) {
             // A private answer is no part of the public conversation.
             self.started.state.spoke |= !self.answers_privately();

@@ -10,8 +10,8 @@ use crate::{
     llm::Finish,
     message::{ActorKind, Body},
     turn::{
-        Action, CloseReason, Failure, FallbackReason, ItemId, ItemKind, OpenItem, OpenReason,
-        Outcome, ReplySource, SentVia, SilenceReason, WaitReason,
+        Action, AttachmentContent, CloseReason, Failure, FallbackReason, ItemId, ItemKind,
+        OpenItem, OpenReason, Outcome, ReplySource, SentVia, SilenceReason, WaitReason,
     },
 };
 
@@ -45,6 +45,9 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
     }
     match &state.phase {
         Phase::Begin => Some(state.first_action(employee, at)),
+        Phase::ReadFailed(attachment, failure) => {
+            Some(state.read_failed(employee, at, (*attachment, *failure)))
+        }
         Phase::Thinking => Some(state.think(employee, at)),
         Phase::CallFailed(failure) => Some(state.call_failed(employee, at, *failure)),
         Phase::CallRefused => Some(state.unanswered(employee, at, FallbackReason::Budget)),
@@ -74,7 +77,8 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
             })
         }
         Phase::Ending(reason) => Some(state.silent(employee, at, *reason)),
-        Phase::Gathering
+        Phase::Reading(_)
+        | Phase::Gathering
         | Phase::Calling
         | Phase::Acting(..)
         | Phase::Listening
@@ -86,7 +90,7 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
     }
 }
 
-fn fixed(reason: FallbackReason) -> Action {
+pub(super) fn fixed(reason: FallbackReason) -> Action {
     Action::Reply {
         source: ReplySource::Fixed(reason),
     }
@@ -132,6 +136,8 @@ impl State {
             },
             Some(_) if self.is_late(employee, at) => self.silent(employee, at, SilenceReason::Late),
             Some(_) if self.only_unreadable() => fixed(FallbackReason::Unreadable),
+            Some(_) if let Some(reading) = self.read_next(employee, at) => reading,
+            Some(_) if let Some(reply) = self.nothing_read(employee, at) => reply,
             Some(_) => Action::Gather,
             None if self.current().is_some() => self.send(employee, at),
             None if let Some(item) = &self.send_item => Action::Finish {
@@ -180,13 +186,25 @@ impl State {
         if self.is_held(employee, at) {
             return self.held(employee, at);
         }
-        let closed = employee
+        if self.says_closed(employee) {
+            return fixed(FallbackReason::Closed);
+        }
+        if let Some(reading) = self.read_next(employee, at) {
+            return reading;
+        }
+        self.call(employee, at, self.without_images)
+    }
+
+    /// Returns whether the reply is that the business is closed.
+    pub(super) fn says_closed(&self, employee: &Employee) -> bool {
+        let told = employee
             .hours
             .as_ref()
             .is_some_and(|hours| !hours.closed_message.trim().is_empty());
-        if self.calls == 0 && self.started.closed && closed {
-            return fixed(FallbackReason::Closed);
-        }
+        self.calls == 0 && self.started.closed && told
+    }
+
+    fn call(&self, employee: &Employee, at: Timestamp, without_images: bool) -> Action {
         if self.calls >= employee.limits.model_calls {
             return self.unanswered(employee, at, FallbackReason::Limit);
         }
@@ -206,6 +224,7 @@ impl State {
             key: format!("{}.m{}", self.turn, self.calls + 1),
             max_tokens: employee.limits.answer_tokens,
             give_up_at,
+            without_images,
         }
     }
 
@@ -215,6 +234,9 @@ impl State {
     }
 
     fn call_failed(&self, employee: &Employee, at: Timestamp, failure: Failure) -> Action {
+        if self.may_be_the_images(failure) {
+            return self.call(employee, at, true);
+        }
         let retry_at = at + backoff(self.calls, failure);
         // A scheduled retry makes a single attempt.
         let in_time = self.started.follow_up.is_none()
@@ -229,6 +251,16 @@ impl State {
         } else {
             self.unanswered(employee, at, FallbackReason::Model)
         }
+    }
+
+    /// Returns whether the model may have refused the call because of its images.
+    fn may_be_the_images(&self, failure: Failure) -> bool {
+        let is_image = |content: &_| matches!(content, AttachmentContent::Image { .. });
+        let refused = matches!(
+            failure.kind,
+            ErrorKind::InvalidInput | ErrorKind::TooLarge | ErrorKind::Unsupported
+        );
+        refused && !self.without_images && self.readings.values().any(is_image)
     }
 
     /// Sends the fixed phrase for an unanswered question, unless it was sent before.
@@ -494,7 +526,12 @@ impl State {
         Some(self.open(at, kind, self.started.first, retry_at))
     }
 
-    fn silent(&self, employee: &Employee, at: Timestamp, reason: SilenceReason) -> Action {
+    pub(super) fn silent(
+        &self,
+        employee: &Employee,
+        at: Timestamp,
+        reason: SilenceReason,
+    ) -> Action {
         let finish = Action::Finish {
             outcome: Outcome::Silent { reason },
         };
@@ -532,7 +569,7 @@ fn retried(employee: &Employee, item: &OpenItem, at: Timestamp) -> OpenItem {
     }
 }
 
-fn may_retry(kind: ErrorKind) -> bool {
+pub(super) fn may_retry(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::RateLimited
@@ -544,7 +581,7 @@ fn may_retry(kind: ErrorKind) -> bool {
 }
 
 /// Returns one second, doubled with each attempt, or the longer delay that the remote side requests.
-fn backoff(tries: u32, failure: Failure) -> Duration {
+pub(super) fn backoff(tries: u32, failure: Failure) -> Duration {
     let own = Duration::from_secs(1 << tries.saturating_sub(1).min(6)).min(LONGEST_BACKOFF);
     failure
         .retry_after_ms

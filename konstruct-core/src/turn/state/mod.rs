@@ -6,18 +6,19 @@
 //! compares.
 
 mod apply;
+mod attachments;
 mod decide;
 mod hold;
 mod inputs;
 mod via;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::decide::decide;
 use super::{
-    Action, CloseReason, ConversationState, Entry, Event, Failure, FallbackReason, Gathered, Input,
-    ItemId, OpenItem, Outcome, Record, ReplyPart, ReplySource, SentVia, SilenceReason, Started,
-    WaitReason,
+    Action, AttachmentContent, AttachmentRef, CloseReason, ConversationState, Entry, Event,
+    Failure, FallbackReason, Gathered, Input, ItemId, OpenItem, Outcome, Record, ReplyPart,
+    ReplySource, SentVia, SilenceReason, Started, WaitReason,
 };
 use crate::{
     Employee, Error, ErrorKind, Outgoing, PersonId, Result, Timestamp, TurnId,
@@ -42,6 +43,13 @@ pub struct State {
     inputs: Vec<Input>,
     /// Whether an input is the first of several messages that cannot be read.
     first_unreadable: bool,
+    /// What was found in the attachments of the inputs.
+    readings: BTreeMap<AttachmentRef, AttachmentContent>,
+    /// The number of attempts to read an attachment, and of those for the current one.
+    reads: u32,
+    read_tries: u32,
+    /// Whether the model is not shown the images, because it refused a call with them.
+    without_images: bool,
     gathered: Option<Gathered>,
     /// The persons who were forgotten while the turn was open.
     forgotten: BTreeSet<PersonId>,
@@ -112,6 +120,8 @@ struct Part {
 enum Phase {
     /// Decide on the first action.
     Begin,
+    Reading(AttachmentRef),
+    ReadFailed(AttachmentRef, Failure),
     Gathering,
     /// Decide whether to call the model.
     Thinking,
@@ -201,6 +211,10 @@ impl State {
             awaited: started.inputs,
             inputs: Vec::new(),
             first_unreadable: false,
+            readings: BTreeMap::new(),
+            reads: 0,
+            read_tries: 0,
+            without_images: false,
             gathered: None,
             forgotten: BTreeSet::new(),
             rounds: Vec::new(),
@@ -273,6 +287,16 @@ impl State {
     /// Returns the turn's inputs so far.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
+    }
+
+    /// Returns what was found in the attachments of the inputs so far.
+    pub fn readings(&self) -> &BTreeMap<AttachmentRef, AttachmentContent> {
+        &self.readings
+    }
+
+    /// Returns whether the next model call shows the images of the inputs.
+    pub(crate) fn shows_images(&self) -> bool {
+        !self.without_images
     }
 
     /// Returns the content that the model is shown, once it was selected.
@@ -388,6 +412,7 @@ impl State {
             Phase::Gathering => Resume::Perform(Action::Gather),
             Phase::Listening => Resume::Perform(Action::Listen),
             Phase::Replying(source) => Resume::Perform(Action::Reply { source: *source }),
+            Phase::Reading(_) => Resume::Feed(Event::AttachmentLost { read: self.reads }),
             Phase::Calling => Resume::Feed(Event::CallLost { call: self.calls }),
             Phase::Acting(call, Effect::Once) => Resume::Feed(Event::ToolLost {
                 id: call.id.clone(),

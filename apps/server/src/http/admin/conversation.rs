@@ -22,7 +22,7 @@ use konstruct_core::{
 };
 
 use super::{
-    Problem,
+    Problem, attachment,
     input::{InTenant, Paging, id},
 };
 use crate::App;
@@ -253,6 +253,16 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
                     sender = "colleague";
                 }
                 turn.messages.extend(message_of(input));
+            }
+            Entry::Event(Event::AttachmentRead { name, content, .. }) => {
+                turn.messages.push(Message {
+                    from: "person".into(),
+                    name: Some(name.clone()).filter(|name| !name.is_empty()),
+                    text: attachment::shown(content),
+                    choices: None,
+                    at: record.at.to_string(),
+                    delivery: None,
+                });
             }
             Entry::Event(Event::Rendered { parts, .. }) => {
                 for part in parts {

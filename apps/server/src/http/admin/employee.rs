@@ -99,6 +99,19 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
             .clone()
             .unwrap_or(it.cap_reached.clone());
         it.unreadable = settings.unreadable.clone().unwrap_or(it.unreadable.clone());
+        let own = &settings.attachments;
+        for (phrase, own) in [
+            (&mut it.cannot_listen, &own.cannot_listen),
+            (&mut it.nothing_heard, &own.nothing_heard),
+            (&mut it.cannot_see, &own.cannot_see),
+            (&mut it.cannot_read, &own.cannot_read),
+            (&mut it.too_large, &own.too_large),
+            (&mut it.not_received, &own.not_received),
+        ] {
+            if let Some(own) = own {
+                phrase.clone_from(own);
+            }
+        }
     }));
     let (default, chosen) = (TurnLimits::default(), &settings.limits);
     let limits = default.with(|it| {
@@ -204,6 +217,14 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             deferred: Some(employee.phrases.deferred.clone()),
             cap_reached: Some(employee.phrases.cap_reached.clone()),
             unreadable: Some(employee.phrases.unreadable.clone()),
+            attachments: api::AttachmentPhrases {
+                cannot_listen: Some(employee.phrases.cannot_listen.clone()),
+                nothing_heard: Some(employee.phrases.nothing_heard.clone()),
+                cannot_see: Some(employee.phrases.cannot_see.clone()),
+                cannot_read: Some(employee.phrases.cannot_read.clone()),
+                too_large: Some(employee.phrases.too_large.clone()),
+                not_received: Some(employee.phrases.not_received.clone()),
+            },
             limits: api::EmployeeLimits {
                 answer_tokens: Some(employee.limits.answer_tokens),
                 deadline_secs: Some(employee.limits.deadline_secs),

@@ -1,5 +1,6 @@
 //! The admin API, version 1, with one file per resource.
 
+mod attachment;
 mod connection;
 mod conversation;
 mod document;

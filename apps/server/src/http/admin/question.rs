@@ -18,6 +18,7 @@ use konstruct_core::{
 
 use super::{
     Input, Problem,
+    attachment::shown,
     input::{InTenant, Paging, page},
 };
 use crate::{App, directory::PassedOn};
@@ -222,7 +223,7 @@ async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Ques
         .into_iter()
         .filter_map(|stored| stored.record)
         .collect();
-    let texts: Vec<&str> = match &item.kind {
+    let texts: Vec<String> = match &item.kind {
         ItemKind::Send { keys, .. } => {
             records
                 .first()
@@ -230,7 +231,7 @@ async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Ques
                     Entry::Event(Event::Rendered { parts, .. }) => parts
                         .iter()
                         .filter(|part| keys.contains(&part.key))
-                        .map(|part| part.what.text.as_str())
+                        .map(|part| part.what.text.clone())
                         .collect(),
                     _ => Vec::new(),
                 })
@@ -242,10 +243,12 @@ async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Ques
                 .take_while(|record| Some(record.turn) == turn);
             own.filter_map(|record| match &record.entry {
                 Entry::Event(Event::Received(input)) => match &input.event.body {
-                    Body::Message { content, .. } => Some(content.text.as_str()),
-                    Body::Command { arguments, .. } => Some(arguments.as_str()),
+                    Body::Message { content, .. } if content.text.is_empty() => None,
+                    Body::Message { content, .. } => Some(content.text.clone()),
+                    Body::Command { arguments, .. } => Some(arguments.clone()),
                     _ => None,
                 },
+                Entry::Event(Event::AttachmentRead { content, .. }) => Some(shown(content)),
                 _ => None,
             })
             .collect()
