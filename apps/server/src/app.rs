@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
@@ -28,6 +28,10 @@ use crate::{
     store::{StoreHealth, Stores},
     tasks::Health,
 };
+
+/// The lease of a conversation, which a turn renews while it runs. After a crash on PostgreSQL, another process continues once it
+/// has ended; on the embedded store the restart does at once.
+const LEASE: Duration = Duration::from_secs(20);
 
 /// The state shared by the routes and the workers.
 #[derive(Debug)]
@@ -140,7 +144,8 @@ impl App {
             Arc::clone(&shared),
             Some(Arc::clone(&memory)),
             Arc::clone(&clock),
-        );
+        )
+        .with_lease(LEASE);
         driver = driver.with_document_reader(Arc::new(Documents::new()));
         let mut learning = None;
         if learns {

@@ -53,6 +53,9 @@ impl From<Error> for Problem {
             ErrorKind::Unsupported => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
+        if error.kind() == ErrorKind::Unsupported {
+            return Self::new(status, error.message());
+        }
         if status.is_server_error() {
             // Internal errors are only logged.
             tracing::error!(%error, "a request failed");

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tempfile::TempDir;
 
-use crate::office::{Office, Wire, command, launch};
+use crate::office::{Office, Wire, embedded_command, launch};
 
 async fn check(variables: &[(&str, &str)], named: &str) {
     check_code(variables, named, 2).await;
@@ -13,7 +13,7 @@ async fn check(variables: &[(&str, &str)], named: &str) {
 /// Starts a server that must fail. Checks the exit code, and that its last line names the variable.
 async fn check_code(variables: &[(&str, &str)], named: &str, code: i32) {
     let data = TempDir::new().unwrap();
-    let mut command = command(data.path().join("data"));
+    let mut command = embedded_command(data.path().join("data"));
     command
         .env("KONSTRUCT_MODEL", "extract")
         .env("RUST_LOG", "off")
@@ -36,7 +36,7 @@ async fn the_variable_is_named() {
         ("KONSTRUCT_CONCURRENCY", "0"),
         ("KONSTRUCT_DEMO", "maybe"),
         ("KONSTRUCT_PUBLIC_URL", "konstruct.example.com"),
-        ("DATABASE_URL", "postgres://127.0.0.1/konstruct"),
+        ("DATABASE_WORKER_URL", "postgres://127.0.0.1/konstruct"),
         ("REDIS_URL", "redis://127.0.0.1"),
         ("STRIPE_SECRET_KEY", "sk_test"),
     ] {
@@ -129,7 +129,7 @@ async fn an_unusable_data_directory_is_named_with_the_way_out() {
 async fn a_store_in_use_and_a_wrong_key_are_named() {
     let dir = TempDir::new().unwrap();
     let data = dir.path().join("data");
-    let mut first = command(data.clone());
+    let mut first = embedded_command(data.clone());
     first.env("KONSTRUCT_MODEL", "extract");
     let server = launch(first).await;
     let path = data.to_str().unwrap();

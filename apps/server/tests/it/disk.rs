@@ -16,7 +16,7 @@ async fn readiness(server: &Server) -> (u16, Value) {
 
 #[tokio::test]
 async fn a_full_disk_is_survived_and_nothing_is_lost() {
-    let office = Office::open().await;
+    let office = Office::embedded().await;
     let server = office.start().await;
     assert_eq!(readiness(&server).await.0, 200);
     for round in 1..=2 {
@@ -57,7 +57,7 @@ async fn a_full_disk_is_survived_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_reopened_ends_the_process() {
-    let office = Office::open().await;
+    let office = Office::embedded().await;
     let server = office.start().await;
     let moved = office.data().with_file_name("moved");
     std::fs::rename(office.data(), &moved).unwrap();

@@ -56,6 +56,8 @@ pub(crate) struct Office {
     pub(crate) embedder: &'static str,
     /// More settings, as they are written in a file.
     pub(crate) settings: String,
+    /// Whether its servers always use the embedded store.
+    embedded: bool,
     data: TempDir,
 }
 
@@ -74,7 +76,16 @@ impl Office {
             model,
             embedder: "static",
             settings: String::new(),
+            embedded: false,
             data: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Opens an office whose servers use the embedded store, whatever the other tests use.
+    pub(crate) async fn embedded() -> Self {
+        Self {
+            embedded: true,
+            ..Self::open().await
         }
     }
 
@@ -92,7 +103,12 @@ impl Office {
 
     /// Returns the command that starts the server with this office's vendors.
     pub(crate) fn command(&self, wire: Wire) -> Command {
-        let mut command = command(self.data.path().join("data"));
+        let data = self.data.path().join("data");
+        let mut command = if self.embedded {
+            embedded_command(data)
+        } else {
+            command(data)
+        };
         // The fakes of tenants' own providers and websites are local.
         let file = self.data.path().join("config.toml");
         let websites = "[websites]\nallowed_hosts = [\"127.0.0.1\"]\ndelay_millis = 0\ncrawls = 2";
@@ -183,12 +199,19 @@ pub(crate) async fn launch(mut command: Command) -> Server {
     }
 }
 
-/// Returns the command of a server with only its own addresses in the environment.
+/// Returns the command of a server with only its own addresses in the environment, and its database if the tests run on PostgreSQL.
 pub(crate) fn command(data: PathBuf) -> Command {
+    let database = database::environment(&data);
+    let mut command = embedded_command(data);
+    command.envs(database);
+    command
+}
+
+/// Returns the command of a server on the embedded store.
+pub(crate) fn embedded_command(data: PathBuf) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_konstruct-server"));
     command
         .env_clear()
-        .envs(database::environment(&data))
         .env("KONSTRUCT_LISTEN", "127.0.0.1:0")
         .env("KONSTRUCT_METRICS_LISTEN", "127.0.0.1:0")
         .env("KONSTRUCT_DATA_DIR", data)
@@ -323,10 +346,10 @@ impl Server {
 /// Polls a condition until it is true. Use it only if there is no event to wait for.
 ///
 /// # Panics
-/// If it is not true within half a minute.
+/// If it is not true within a minute: a lease of a killed process ends after half of it.
 pub(crate) async fn eventually(mut so: impl AsyncFnMut() -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
-    for _ in 0..1_500 {
+    for _ in 0..3_000 {
         ticks.tick().await;
         if so().await {
             return;
