@@ -20,7 +20,7 @@ use crate::{
     connect::ConfiguredConnection,
     crawls::Crawls,
     demo,
-    directory::{Endpoints, ServerDirectory},
+    directory::{Endpoints, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
     model::Models,
     secrets,
@@ -89,6 +89,7 @@ impl App {
             journal,
             memory,
             health: store,
+            shared: _,
         } = stores.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let endpoints = Endpoints {
@@ -154,7 +155,7 @@ impl App {
             driver = driver.with_learn_queue(learn_queue);
             learning = Some(learn_loop);
         }
-        let crawls = Crawls::new(&config.websites);
+        let crawls = Crawls::new(&config.websites, Lease::new(&stores, "crawls"));
         Ok(Arc::new(Self {
             config,
             crawls,

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     App, config,
-    directory::{Crawl, CrawlState, QueuedCrawl, Website},
+    directory::{Crawl, CrawlState, Lease, QueuedCrawl, Website},
 };
 
 /// The wait after an error of the store.
@@ -38,6 +38,8 @@ pub(crate) struct Crawls {
     at_once: usize,
     changed: Notify,
     state: Mutex<State>,
+    /// One process crawls for all.
+    lease: Lease,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +74,7 @@ impl Drop for Permit {
 }
 
 impl Crawls {
-    pub(crate) fn new(config: &config::Websites) -> Arc<Self> {
+    pub(crate) fn new(config: &config::Websites, lease: Lease) -> Arc<Self> {
         let hosts = config.allowed_hosts.iter();
         let guard = hosts.fold(Guard::new(), Guard::allow);
         let limits = Limits::default().with(|limits| {
@@ -90,6 +92,7 @@ impl Crawls {
             at_once: config.crawls.get(),
             changed: Notify::new(),
             state: Mutex::default(),
+            lease,
         })
     }
 
@@ -281,37 +284,89 @@ pub(crate) async fn remove(app: &App, tenant: TenantId, id: WebsiteId) -> Result
     app.directory.remove_website(tenant, id).await
 }
 
-/// Runs the crawls that wait until `ended` is ready. Crawls that run then are restarted at the next start.
+/// Runs the crawls that wait until `ended` is ready. Crawls that run then are restarted by the next process that crawls.
 pub(crate) async fn crawl_all(app: Arc<App>, ended: impl Future<Output = ()>) {
-    let mut running = JoinSet::new();
     let crawling = async {
-        mark_interrupted(&app).await;
         loop {
-            while running.len() < app.crawls.at_once {
-                match app.crawls.next(&app).await {
-                    Ok(Some((queued, permit))) => {
-                        running.spawn(one(Arc::clone(&app), queued, permit));
-                    }
-                    Ok(None) => break,
-                    Err(error) => {
-                        tracing::error!(%error, "could not list the waiting crawls; trying again");
-                        tokio::time::sleep(RETRY).await;
-                    }
+            if held(&app).await {
+                tokio::select! {
+                    () = crawl_waiting(&app) => {}
+                    () = keep(&app) => tracing::warn!("another process crawls now"),
                 }
             }
-            tokio::select! {
-                () = app.crawls.changed.notified() => {}
-                Some(_) = running.join_next() => {}
-            }
+            tokio::time::sleep(Lease::RENEWED).await;
         }
     };
     tokio::select! {
         () = crawling => {}
         () = ended => {}
     }
+    if let Err(error) = app.crawls.lease.give_up().await {
+        tracing::warn!(%error, "another process can crawl only after the lease of this one");
+    }
 }
 
-/// Shows the crawls that the last end of the server interrupted.
+/// Takes or renews the lease. Returns whether this process holds it.
+async fn held(app: &App) -> bool {
+    let taken = app.crawls.lease.take().await;
+    taken.unwrap_or_else(|error| {
+        tracing::error!(%error, "could not take the lease of the crawls");
+        false
+    })
+}
+
+/// Renews the lease, and stops the crawls that another process cancelled. Returns when the lease is lost.
+async fn keep(app: &App) {
+    loop {
+        tokio::time::sleep(Lease::RENEWED).await;
+        if !held(app).await {
+            return;
+        }
+        let busy: Vec<_> = {
+            let state = app.crawls.state();
+            let busy = state.busy.iter();
+            busy.map(|(website, busy)| (busy.tenant, *website))
+                .collect()
+        };
+        for (tenant, website) in busy {
+            let goes_on = match app.directory.website(tenant, website).await {
+                Ok(website) => is_open(website.crawl.state),
+                Err(error) => error.kind() != ErrorKind::NotFound,
+            };
+            if !goes_on && let Some(busy) = app.crawls.state().busy.get(&website) {
+                busy.stop.send_replace(true);
+            }
+        }
+        // Another process may have requested one.
+        app.crawls.wake();
+    }
+}
+
+/// Runs the crawls that wait.
+async fn crawl_waiting(app: &Arc<App>) {
+    let mut running = JoinSet::new();
+    mark_interrupted(app).await;
+    loop {
+        while running.len() < app.crawls.at_once {
+            match app.crawls.next(app).await {
+                Ok(Some((queued, permit))) => {
+                    running.spawn(one(Arc::clone(app), queued, permit));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::error!(%error, "could not list the waiting crawls; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        tokio::select! {
+            () = app.crawls.changed.notified() => {}
+            Some(_) = running.join_next() => {}
+        }
+    }
+}
+
+/// Shows the crawls that the end of the process that crawled before interrupted.
 async fn mark_interrupted(app: &App) {
     let marked = async {
         for queued in app.directory.queued_crawls().await? {

@@ -23,6 +23,8 @@ pub struct Stores {
     pub memory: Arc<dyn MemoryStore>,
     /// How the store is.
     pub health: Arc<dyn StoreHealth>,
+    /// Whether other processes use the store too.
+    pub shared: bool,
 }
 
 /// Reports whether a store works.
@@ -70,12 +72,16 @@ impl StoreHealth for Postgres {
 }
 
 impl Stores {
-    fn of(store: impl RowStore + Store + MemoryStore + StoreHealth + Clone) -> Self {
+    pub(crate) fn of(
+        store: impl RowStore + Store + MemoryStore + StoreHealth + Clone,
+        shared: bool,
+    ) -> Self {
         Self {
             rows: Arc::new(store.clone()),
             journal: Arc::new(store.clone()),
             memory: Arc::new(store.clone()),
             health: Arc::new(store),
+            shared,
         }
     }
 
@@ -88,7 +94,7 @@ impl Stores {
     pub async fn open(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         if config.database.url.is_empty() {
             let store = open_store(&config.data_dir, &config.master_key, embedder)?;
-            return Ok(Self::of(store));
+            return Ok(Self::of(store, false));
         }
         if config.master_key.is_empty() {
             return Err(Error::invalid(
@@ -106,7 +112,7 @@ impl Stores {
             let message = format!("{}: {}", named("database.url"), error.message());
             Error::new(error.kind(), message).with_source(error)
         })?;
-        Ok(Self::of(store))
+        Ok(Self::of(store, true))
     }
 }
 

@@ -51,6 +51,12 @@ pub(super) async fn crawl(
         _ = stopped.wait_for(|stop| *stop) => return Ok(None),
     };
     let mut report = crawled.report;
+    // Another process may have cancelled it.
+    match app.directory.website(tenant, site.id).await {
+        Ok(site) if super::is_open(site.crawl.state) => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => return Ok(None),
+    }
     for url in &crawled.ended {
         if *stopped.borrow() {
             return Ok(None);

@@ -61,7 +61,11 @@ pub(crate) async fn create(
         let faq = NewDocument::new(title, DocumentFormat::Markdown, text);
         memory.put_document(tenant, faq).await?;
     }
-    directory.add_tenant(tenant, name).await.map(drop)
+    match directory.add_tenant(tenant, name).await {
+        // Another process was faster.
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+        added => added.map(drop),
+    }
 }
 
 /// Removes the demo's simulated connections, because no vendor is simulated while the demo is off.

@@ -6,6 +6,7 @@ mod cache;
 mod channels;
 mod confirm;
 mod employee;
+mod lease;
 mod model;
 mod question;
 mod tenant;
@@ -32,6 +33,7 @@ use self::cache::RowCache;
 pub(crate) use self::{
     account::checked,
     confirm::Confirmation,
+    lease::Lease,
     website::{Crawl, CrawlState, QueuedCrawl, Website, WebsitePage},
 };
 pub use self::{

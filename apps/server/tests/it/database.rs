@@ -19,12 +19,9 @@ pub(crate) fn on_postgres() -> bool {
     std::env::var("KONSTRUCT_TEST_STORE").is_ok_and(|store| store == "postgres")
 }
 
-/// Returns the environment of a server with this data directory. A directory has one database, which is created when it is asked for
-/// first.
-pub(crate) fn environment(data: &Path) -> Vec<(&'static str, String)> {
-    if !on_postgres() {
-        return Vec::new();
-    }
+/// Returns the environment of a server on PostgreSQL with this data directory. A directory has one database, which is created when it
+/// is asked for first.
+pub(crate) fn of(data: &Path) -> [(&'static str, String); 3] {
     let server = std::env::var("KONSTRUCT_TEST_DATABASE_URL")
         .expect("a server: start one with  eval \"$(.ci/postgres start)\"");
     let server = PgConnectOptions::from_str(&server).unwrap();
@@ -47,7 +44,7 @@ pub(crate) fn environment(data: &Path) -> Vec<(&'static str, String)> {
         });
         created.join().unwrap();
     });
-    vec![
+    [
         ("DATABASE_URL", app),
         ("DATABASE_OWNER_URL", owner),
         ("KONSTRUCT_MASTER_KEY", RING.into()),

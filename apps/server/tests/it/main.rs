@@ -17,6 +17,7 @@ mod memory;
 mod model;
 mod office;
 mod problem;
+mod processes;
 mod question;
 mod reply;
 mod webhook;

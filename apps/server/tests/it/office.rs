@@ -24,7 +24,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::database;
+use crate::database::{self, on_postgres};
 
 /// The id of the WhatsApp number.
 pub(crate) const NUMBER: &str = "106540352242922";
@@ -46,6 +46,13 @@ pub(crate) enum Wire {
     Ollama,
 }
 
+/// The store of a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Store {
+    Embedded,
+    Postgres,
+}
+
 /// The fake vendors, a fake provider, and a directory for the server's data.
 pub(crate) struct Office {
     pub(crate) slack: FakeSlack,
@@ -56,8 +63,8 @@ pub(crate) struct Office {
     pub(crate) embedder: &'static str,
     /// More settings, as they are written in a file.
     pub(crate) settings: String,
-    /// Whether its servers always use the embedded store.
-    embedded: bool,
+    /// The store of its servers, if it is not the one that the tests run on.
+    store: Option<Store>,
     data: TempDir,
 }
 
@@ -76,7 +83,7 @@ impl Office {
             model,
             embedder: "static",
             settings: String::new(),
-            embedded: false,
+            store: None,
             data: TempDir::new().unwrap(),
         }
     }
@@ -84,7 +91,15 @@ impl Office {
     /// Opens an office whose servers use the embedded store, whatever the other tests use.
     pub(crate) async fn embedded() -> Self {
         Self {
-            embedded: true,
+            store: Some(Store::Embedded),
+            ..Self::open().await
+        }
+    }
+
+    /// Opens an office whose servers share a database.
+    pub(crate) async fn shared() -> Self {
+        Self {
+            store: Some(Store::Postgres),
             ..Self::open().await
         }
     }
@@ -104,10 +119,15 @@ impl Office {
     /// Returns the command that starts the server with this office's vendors.
     pub(crate) fn command(&self, wire: Wire) -> Command {
         let data = self.data.path().join("data");
-        let mut command = if self.embedded {
-            embedded_command(data)
-        } else {
-            command(data)
+        let mut command = match self.store {
+            None => command(data),
+            Some(Store::Embedded) => embedded_command(data),
+            Some(Store::Postgres) => {
+                let database = database::of(&data);
+                let mut command = embedded_command(data);
+                command.envs(database);
+                command
+            }
         };
         // The fakes of tenants' own providers and websites are local.
         let file = self.data.path().join("config.toml");
@@ -201,9 +221,9 @@ pub(crate) async fn launch(mut command: Command) -> Server {
 
 /// Returns the command of a server with only its own addresses in the environment, and its database if the tests run on PostgreSQL.
 pub(crate) fn command(data: PathBuf) -> Command {
-    let database = database::environment(&data);
+    let database = on_postgres().then(|| database::of(&data));
     let mut command = embedded_command(data);
-    command.envs(database);
+    command.envs(database.into_iter().flatten());
     command
 }
 

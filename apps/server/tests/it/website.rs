@@ -20,16 +20,16 @@ use crate::office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, launch};
 
 /// A website whose pages change.
 #[derive(Clone)]
-struct Site {
-    url: String,
+pub(crate) struct Site {
+    pub(crate) url: String,
     pages: Arc<Mutex<HashMap<String, String>>>,
-    requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
     /// Pages below `/slow` are sent when this is true.
     open: Arc<watch::Sender<bool>>,
 }
 
 impl Site {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let site = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -42,7 +42,7 @@ impl Site {
         site
     }
 
-    fn set(&self, path: &str, page: &str) {
+    pub(crate) fn set(&self, path: &str, page: &str) {
         self.pages.lock().unwrap().insert(path.into(), page.into());
     }
 
@@ -50,7 +50,7 @@ impl Site {
         self.pages.lock().unwrap().remove(path);
     }
 
-    fn was_asked_for(&self, path: &str) -> bool {
+    pub(crate) fn was_asked_for(&self, path: &str) -> bool {
         self.requests
             .lock()
             .unwrap()

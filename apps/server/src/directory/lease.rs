@@ -1,0 +1,129 @@
+//! Work that one process does for all.
+
+use std::{sync::Arc, time::Duration};
+
+use konstruct_core::{Clock as _, Result, SystemClock, Timestamp, id::WorkerId};
+use konstruct_memory::{Expect, RowChange, RowStore};
+use serde::{Deserialize, Serialize};
+
+use super::{decode, encode};
+use crate::store::Stores;
+
+const TABLE: &str = "leases";
+/// How long a lease lasts after it was taken or renewed. The clocks of the processes may differ by a part of it.
+const LENGTH: Duration = Duration::from_secs(30);
+
+/// The lease of some work, which the holder renews.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    rows: Arc<dyn RowStore>,
+    /// Whether other processes may want it. A process that has the store for itself takes the lease of its predecessor at once.
+    shared: bool,
+    name: &'static str,
+    holder: WorkerId,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    holder: WorkerId,
+    until: Timestamp,
+}
+
+impl Lease {
+    /// How often the holder renews the lease, and others ask for it.
+    pub(crate) const RENEWED: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(stores: &Stores, name: &'static str) -> Self {
+        Self {
+            rows: Arc::clone(&stores.rows),
+            shared: stores.shared,
+            name,
+            holder: WorkerId::new(),
+        }
+    }
+
+    /// Takes or renews the lease. Returns whether this process holds it now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn take(&self) -> Result<bool> {
+        let row = self.rows.get_row(None, TABLE, self.name).await?;
+        let now = SystemClock.now();
+        if self.shared
+            && let Some(row) = &row
+        {
+            let held: Held = decode(row)?;
+            if held.holder != self.holder && held.until > now {
+                return Ok(false);
+            }
+        }
+        let held = Held {
+            holder: self.holder,
+            until: now + LENGTH,
+        };
+        self.rows
+            .write_rows(vec![RowChange {
+                tenant: None,
+                table: TABLE.into(),
+                key: self.name.into(),
+                expect: row.map_or(Expect::Absent, Expect::Exact),
+                value: Some(encode(&held)?),
+            }])
+            .await
+    }
+
+    /// Ends the lease, if this process holds it, so that another can take it at once.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn give_up(&self) -> Result<()> {
+        let Some(row) = self.rows.get_row(None, TABLE, self.name).await? else {
+            return Ok(());
+        };
+        let held: Held = decode(&row)?;
+        if held.holder != self.holder {
+            return Ok(());
+        }
+        let delete = RowChange {
+            tenant: None,
+            table: TABLE.into(),
+            key: self.name.into(),
+            expect: Expect::Exact(row),
+            value: None,
+        };
+        self.rows.write_rows(vec![delete]).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use konstruct_memory::Redb;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_process_holds_it() {
+        let stores = Stores::of(Redb::in_memory().unwrap(), true);
+        let [first, second] = [(); 2].map(|()| Lease::new(&stores, "work"));
+        assert!(first.take().await.unwrap());
+        assert!(!second.take().await.unwrap());
+        assert!(first.take().await.unwrap(), "it is renewed");
+        second.give_up().await.unwrap();
+        assert!(!second.take().await.unwrap());
+        first.give_up().await.unwrap();
+        assert!(second.take().await.unwrap());
+        let past = Held {
+            holder: second.holder,
+            until: SystemClock.now(),
+        };
+        let past = encode(&past).unwrap();
+        let put = stores.rows.put_row(None, TABLE, "work", &past);
+        put.await.unwrap();
+        assert!(first.take().await.unwrap(), "the holder is gone");
+        let alone = Stores {
+            shared: false,
+            ..stores
+        };
+        assert!(Lease::new(&alone, "work").take().await.unwrap());
+    }
+}
