@@ -72,7 +72,8 @@ fn main() -> Result<(), Failed> {
         });
         signed.map(|number| number * weight).collect()
     });
-    let vectors: Vec<Vec<f64>> = weighted.collect();
+    let mut vectors: Vec<Vec<f64>> = weighted.collect();
+    vectors[..MARKS].fill(vec![0.0; DIM]);
     let file = write(&pieces, &vectors);
     fs::write(&arguments.out, &file)?;
     println!(

@@ -8,21 +8,9 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use konstruct_core::{Embedder, Result, embed::EmbedContext, memory::Language};
 
-use self::table::Table;
+use self::{pieces::UNKNOWN, table::Table};
 
-struct Model {
-    table: Table,
-    lowest: f64,
-}
-
-static MODEL: LazyLock<Model> = LazyLock::new(|| {
-    let table = Table::read(konstruct_embed_data::TABLE);
-    let lowest = table.lowest_score();
-    Model { table, lowest }
-});
-
-/// The pieces that mark unknown text and the ends of a text.
-const MARKS: u32 = 3;
+static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(konstruct_embed_data::TABLE));
 
 /// The most bytes of a text that are read. A passage has far fewer.
 const LONGEST: usize = 32 << 10;
@@ -48,17 +36,20 @@ const LONGEST: usize = 32 << 10;
 pub struct StaticEmbedder;
 
 impl StaticEmbedder {
-    /// Creates an embedder. The table is compiled in, and parsed at the first use.
+    /// Creates an embedder. The table is compiled in.
     pub fn new() -> Self {
         Self
     }
 
     /// Embeds one text.
     pub fn embed_one(self, text: &str) -> Vec<f32> {
-        let table = &MODEL.table;
+        let table = &*TABLE;
         let mut sum = vec![0.0; table.dim()];
-        let pieces = self.pieces(text).into_iter().filter(|id| *id >= MARKS);
-        pieces.for_each(|id| table.add(id, &mut sum));
+        for at in places(text) {
+            if at != UNKNOWN {
+                table.add(at, &mut sum);
+            }
+        }
         let length = sum.iter().map(|at| at * at).sum::<f32>().sqrt();
         if length > 0.0 {
             sum.iter_mut().for_each(|at| *at /= length);
@@ -69,9 +60,14 @@ impl StaticEmbedder {
     /// Returns the ids of the word pieces that a text consists of, as the encoder's own tokenizer does without the marks at both
     /// ends. The id of text that is in no piece is 0.
     pub fn pieces(self, text: &str) -> Vec<u32> {
-        let text = &text[..text.floor_char_boundary(LONGEST)];
-        pieces::pieces(&MODEL.table, MODEL.lowest, text)
+        let id = |at| if at == UNKNOWN { 0 } else { TABLE.id(at) };
+        places(text).into_iter().map(id).collect()
     }
+}
+
+fn places(text: &str) -> Vec<u32> {
+    let text = &text[..text.floor_char_boundary(LONGEST)];
+    pieces::pieces(&TABLE, text)
 }
 
 #[async_trait]
@@ -81,7 +77,7 @@ impl Embedder for StaticEmbedder {
     }
 
     fn dim(&self) -> usize {
-        MODEL.table.dim()
+        TABLE.dim()
     }
 
     fn supports(&self, _: Language) -> bool {
@@ -115,7 +111,7 @@ mod tests {
         let sum = hex::encode(Sha256::digest(konstruct_embed_data::TABLE));
         assert_eq!(
             sum,
-            "79bc38bf87ffc892a12f6e38c52b73e69180a13619134250c23956ffd04c160e"
+            "584af225019a6534cfd8d4a8f1628a716c5234e7bd28fa643c1a903b9e9f70b8"
         );
         assert_eq!(StaticEmbedder::new().id(), "static-use-128@1");
         assert_eq!(StaticEmbedder::new().dim(), 128);

@@ -7,13 +7,13 @@ use super::table::Table;
 
 /// What stands for a space in a piece.
 const SPACE: char = '▁';
-/// The id of text that no piece covers.
-const UNKNOWN: u32 = 0;
+/// The place of text that no piece covers.
+pub(super) const UNKNOWN: u32 = u32::MAX;
 /// How much less probable a character that no piece covers is than the least probable piece.
 const UNKNOWN_PENALTY: f64 = 10.0;
 
-/// Returns the ids of a text's pieces.
-pub(super) fn pieces(table: &Table, lowest: f64, text: &str) -> Vec<u32> {
+/// Returns the places of a text's pieces in the table.
+pub(super) fn pieces(table: &Table, text: &str) -> Vec<u32> {
     /// The best way to compose the text up to a byte.
     #[derive(Clone, Copy)]
     struct Best {
@@ -21,6 +21,7 @@ pub(super) fn pieces(table: &Table, lowest: f64, text: &str) -> Vec<u32> {
         begin: usize,
         piece: u32,
     }
+    let lowest = table.lowest_score();
     let text = normalized(text);
     let unreached = Best {
         score: f64::NEG_INFINITY,
