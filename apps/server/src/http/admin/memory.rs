@@ -74,6 +74,8 @@ async fn facts(
 ) -> Result<Json<Vec<Fact>>, Problem> {
     app.directory.tenant(tenant).await?;
     let conversation: ConversationId = id(&conversation, "conversation")?;
+    let known = app.journal.conversation(tenant, conversation).await?;
+    known.ok_or_else(|| Error::not_found("conversation"))?;
     let audiences = [
         channel_of(&app, tenant, conversation)
             .await?
