@@ -73,7 +73,9 @@ async fn a_change_applies_in_every_process() {
     for name in ["Bea", "Cleo"] {
         let mut settings = here.employee(BUSINESS_TENANT).await.unwrap().settings;
         settings.name = name.into();
-        here.change_employee(BUSINESS_TENANT, &settings).await.unwrap();
+        here.change_employee(BUSINESS_TENANT, &settings)
+            .await
+            .unwrap();
         let seen = there.employee(BUSINESS_TENANT).await.unwrap().settings;
         assert_eq!(seen.name, name);
     }
