@@ -99,7 +99,7 @@ fn format(file: &SentFile) -> DocumentFormat {
 /// Returns whether a file is one of the formats that become Markdown, which `extract` recognises if it is declared as one of them.
 fn is_binary(data: &[u8]) -> bool {
     let head = &data[..data.len().min(1024)];
-    data.starts_with(b"PK") || head.windows(5).any(|part| part == b"%PDF-")
+    data.starts_with(b"PK\x03\x04") || head.windows(5).any(|part| part == b"%PDF-")
 }
 
 fn note(warning: &ExtractWarning) -> String {
@@ -149,6 +149,8 @@ mod tests {
             Ok("Soup\n"),
         );
         check("a.txt", "", b"\xff\xfeH\0i\0", Ok("Hi"));
+        // Cars in German, not an archive.
+        check("a.txt", "", b"PKW <b>ab</b> 9", Ok("PKW <b>ab</b> 9"));
         check(
             "long.txt",
             "",

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -315,12 +315,19 @@ async fn held(app: &App) -> bool {
     })
 }
 
-/// Renews the lease, and stops the crawls that another process cancelled. Returns when the lease is lost.
+/// Renews the lease, and stops the crawls that another process cancelled. Returns when the lease is lost: an error of the store does
+/// not end it at once.
 async fn keep(app: &App) {
+    let mut until = Instant::now() + Lease::LENGTH;
     loop {
         tokio::time::sleep(Lease::RENEWED).await;
-        if !held(app).await {
-            return;
+        let now = Instant::now();
+        match app.crawls.lease.take().await {
+            Ok(true) => until = now + Lease::LENGTH,
+            Err(error) if now + Lease::RENEWED < until => {
+                tracing::warn!(%error, "could not renew the lease of the crawls; trying again");
+            }
+            _ => return,
         }
         let busy: Vec<_> = {
             let state = app.crawls.state();
@@ -467,7 +474,7 @@ pub(crate) fn advice(problem: Problem) -> &'static str {
             "robots.txt disallows the start page; allow it for the user agent `Konstruct`"
         }
         Problem::RobotsFailed => {
-            "robots.txt answers with an error, so nothing may be read; repair or remove it"
+            "robots.txt answers with an error or is too large, so nothing may be read; repair or remove it"
         }
         Problem::SiteFailed => "too many pages in a row failed; crawl again when the website works",
         Problem::SiteBusy => "the website asked to come back later; crawl again then",

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{ConversationSummary, InboxItem, Stored};
 use crate::{
@@ -82,14 +83,10 @@ impl Exported {
     pub fn without_secrets(mut self) -> Self {
         match &mut self {
             Self::Record(stored) => {
-                let origin = stored.record.as_deref().and_then(|record| {
-                    let Entry::Event(Event::Received(input)) = &record.entry else {
-                        return None;
-                    };
-                    input.event.origin.as_ref()?.response_url.as_ref()
+                let record = stored.record.as_mut().filter(|record| {
+                    matches!(&record.entry, Entry::Event(Event::Received(input)) if may_respond(&input.event))
                 });
-                if origin.is_some()
-                    && let Some(record) = &mut stored.record
+                if let Some(record) = record
                     && let Entry::Event(Event::Received(input)) = &mut Arc::make_mut(record).entry
                 {
                     forget_response(&mut input.event);
@@ -106,8 +103,19 @@ impl Exported {
     }
 }
 
+/// Returns whether an event contains an address for responses. An event that was not decoded may contain it only in its JSON.
+fn may_respond(event: &Inbound) -> bool {
+    let origin = event.origin.as_ref();
+    origin.is_some_and(|origin| origin.response_url.is_some())
+        || event.raw.as_deref().is_some_and(names_response)
+}
+
+fn names_response(raw: &RawValue) -> bool {
+    raw.get().contains("response_url")
+}
+
 fn forget_response(event: &mut Inbound) {
-    event.raw.take_if(|raw| raw.get().contains("response_url"));
+    event.raw.take_if(|raw| names_response(raw));
     if let Some(origin) = &mut event.origin {
         origin.response_url = None;
     }

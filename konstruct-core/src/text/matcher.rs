@@ -53,6 +53,10 @@ const PART: f32 = 0.8;
 /// If this many passages are in the language of the question, the others are not considered.
 const ENOUGH: usize = 4;
 
+/// The most words of a question that are compared, each with every word of the passages. A question has fewer; a pasted document has
+/// thousands.
+const ASKED: usize = 100;
+
 /// The weights of the cosine of the whole, that of the nearest sentence, the covered words and the heading. Fitted by
 /// `benches/data/phone`, only on the businesses of the development half, with the built-in embedder.
 const RANK: [f32; 4] = [4.5, 1.6, 11.1, 4.3];
@@ -96,13 +100,16 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Compares a question with the passages.
+    /// Compares a question with the passages. Of a long text, the first 100 different words are compared.
     ///
     /// # Errors
     /// Those of the embedder.
     pub async fn compare(&mut self, question: &str) -> Result<Matches> {
         let mut asked: Vec<Word> = Vec::new();
         for word in question_words(self.language, question) {
+            if asked.len() == ASKED {
+                break;
+            }
             if asked.iter().all(|known| known.terms != word.terms) {
                 asked.push(word);
             }
@@ -296,4 +303,36 @@ fn is_part(a: &str, b: &str) -> bool {
     const SHORTEST: usize = 5;
     let long = |term: &str| term.chars().nth(SHORTEST - 1).is_some();
     (long(a) && b.contains(a)) || (long(b) && a.contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_a_long_question_some_words_are_compared() {
+        let words: String = (0..20_000).map(|n| format!("word{n} ")).collect();
+        let question = words + "zebra";
+        let passages = [("word0", "word1"), ("zebra", "")];
+        let mut matcher = Matcher::new(Language::English, passages, None);
+        let matches = matcher.compare(&question).await.unwrap();
+        assert_eq!((matches.words, matches.passages[0].passage), (ASKED, 0));
+        assert_eq!(matches.passages[1].covered, 0.0);
+    }
+
+    #[tokio::test]
+    async fn texts_without_words_match_nothing() {
+        for question in ["", "the of and", "\u{1f600}\u{1f600}", "\0"] {
+            let passages = [("", ""), ("\u{1f600}", "the"), ("Parking", "Two spaces.")];
+            let mut matcher = Matcher::new(Language::English, passages, None);
+            let matches = matcher.compare(question).await.unwrap();
+            let found = matches.passages.iter();
+            let sum: f32 = found.map(|it| it.covered + it.heading + it.rank).sum();
+            assert_eq!(
+                (matches.words, matches.known, sum),
+                (0, 0.0, 0.0),
+                "{question:?}"
+            );
+        }
+    }
 }

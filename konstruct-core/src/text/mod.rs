@@ -98,7 +98,8 @@ pub fn question_words(usual: Language, question: &str) -> Vec<Word> {
 }
 
 /// Returns whether a text contains a name, as whole words and without regard to case and accents. In scripts without spaces
-/// between words the name may stand anywhere, and endings after an apostrophe and particles of Korean are ignored.
+/// between words the name may stand anywhere, and endings after an apostrophe and particles of Korean are ignored. A name of one letter
+/// must follow an `@`, because it is a word, or a part of one, in many texts.
 ///
 /// ```
 /// use konstruct_core::text::contains_name;
@@ -109,6 +110,12 @@ pub fn question_words(usual: Language, question: &str) -> Vec<Word> {
 /// ```
 pub fn contains_name(text: &str, name: &str) -> bool {
     let fold = |word: String| into_unaccented(word);
+    let letters = words(name).into_iter().map(fold).collect::<String>();
+    if letters.chars().count() == 1 {
+        let addressed = text.split(['@', '\u{ff20}']).skip(1);
+        let mut first = addressed.filter_map(|after| words(after).into_iter().next());
+        return first.any(|word| fold(word) == letters);
+    }
     if name.contains(segment::needs_dictionary) {
         let squeezed = |text: &str| words(text).into_iter().map(fold).collect::<String>();
         let name = squeezed(name);
@@ -329,6 +336,8 @@ mod tests {
             ("سارة", "مرحبا سارة"),
             ("رنا", "يا رَنا"),
             ("अदिति", "अदिति, नमस्ते"),
+            ("A", "hello @a, are you open?"),
+            ("美", "@美 你好"),
         ] {
             check(name, text, true);
         }
@@ -344,6 +353,9 @@ mod tests {
             ("Ava", ""),
             ("", "hello"),
             ("?!", "hello?!"),
+            ("A", "I want a bike"),
+            ("A", "mail me at x@acme.example"),
+            ("美", "美国"),
         ] {
             check(name, text, false);
         }

@@ -1,5 +1,8 @@
 //! Recognises typos.
 
+/// The most letters of a word. To compare longer ones takes time and memory that grow with the square of their length.
+const LONGEST: usize = 64;
+
 /// Returns whether two stems differ by one typo (a letter added, missing, changed or swapped), or by two in a long word.
 pub(super) fn is_typo(a: &str, b: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -7,7 +10,9 @@ pub(super) fn is_typo(a: &str, b: &str) -> bool {
     let allowed = match shorter {
         0..=3 => return false,
         4..=7 => 1,
-        _ => 2,
+        8..=LONGEST => 2,
+        // Such as an address or a key.
+        _ => return false,
     };
     // Short words that start with different letters are usually different words, not typos.
     if a[0] != b[0] || a.len().abs_diff(b.len()) > allowed {
@@ -53,12 +58,15 @@ mod tests {
 
     #[test]
     fn typos() {
-        let check = |a, b, typo| assert_eq!(is_typo(a, b), typo, "{a} {b}");
+        let check = |a: &str, b: &str, typo| assert_eq!(is_typo(a, b), typo, "{a} {b}");
         check("warranti", "waranti", true);
         check("deliveri", "delivrey", true);
         check("paymnet", "payment", true);
         check("cash", "case", false);
         check("pet", "pen", false);
         check("train", "brain", false);
+        let long = "a".repeat(LONGEST);
+        check(&long, &format!("{long}b"), true);
+        check(&format!("{long}b"), &format!("{long}c"), false);
     }
 }

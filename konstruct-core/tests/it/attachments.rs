@@ -209,6 +209,21 @@ async fn the_model_is_told_what_was_said_and_sent() {
 }
 
 #[tokio::test]
+async fn of_a_transcript_without_end_the_beginning_is_kept() {
+    let desk = Desk::new();
+    let transcript = Transcript::new("word ".repeat(1_000_000));
+    let language = "en ".repeat(1_000_000);
+    desk.ears
+        .plan(Ok(transcript.with(|it| it.language = Some(language))));
+    let note = desk.file(AttachmentKind::Voice, voice("x"));
+    desk.send("e1", "", vec![note]).await;
+    desk.settle().await;
+    let size = serde_json::to_string(&desk.office.exported().await);
+    assert!(size.unwrap().len() < 40_000);
+    assert!(said(&desk.requests()[0]).len() < 13_000);
+}
+
+#[tokio::test]
 async fn what_nobody_can_read_gets_a_specific_answer() {
     enum Tool {
         None,

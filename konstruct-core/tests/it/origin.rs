@@ -251,7 +251,16 @@ async fn the_address_is_not_exported() {
     assert!(!format!("{:?}", event("e0")).contains("hooks"));
     office.accept(event("e1")).await;
     office.settle().await;
-    office.accept(event("e2")).await;
+    // An event that cannot be decoded is recorded as it came.
+    let mut unknown = event("e2");
+    unknown.body = Body::Unsupported {
+        kind: "new".into(),
+        errors: Vec::new(),
+    };
+    unknown.origin = None;
+    office.accept(unknown).await;
+    office.settle().await;
+    office.accept(event("e3")).await;
     let exported = office.exported().await;
     let text = serde_json::to_string(&exported).unwrap();
     assert!(

@@ -1,6 +1,6 @@
 //! What a page holds: its text, its links, and what its owner says about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use konstruct_core::{DocumentFormat, http::Url};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The most links of a page that are followed.
-const LINKS: usize = 500;
+pub(super) const LINKS: usize = 500;
 /// The most bytes of text of a page.
 const TEXT: usize = 1 << 20;
 /// The most characters of a title.
@@ -51,7 +51,7 @@ pub(super) struct Read {
     pub(super) title: String,
     pub(super) format: DocumentFormat,
     pub(super) content: Content,
-    /// The addresses of the site that it links to, and of other hosts.
+    /// The addresses of the site that it links to, and of other hosts, each once. If there are more than [`LINKS`], one more.
     pub(super) links: Vec<Target>,
     pub(super) canonical: Option<Url>,
     /// What is remembered of it. The hash of the text that is returned is not known yet.
@@ -118,12 +118,13 @@ impl Read {
         let links = if tells(&told, "nofollow") {
             Vec::new()
         } else {
-            let links = page
-                .links
-                .iter()
-                .take(LINKS)
-                .map(|link| site.resolve(base, link));
-            links.filter(|link| *link != Target::Nothing).collect()
+            let mut seen = HashSet::new();
+            let links = page.links.iter().map(|link| site.resolve(base, link));
+            let new = links.filter(|link| match link {
+                Target::Page(to) | Target::OtherHost(to) => to != url && seen.insert(to.clone()),
+                Target::Nothing => false,
+            });
+            new.take(LINKS + 1).collect()
         };
         if tells(&told, "noindex") {
             return Err((Skip::NoIndex, links));
@@ -214,10 +215,8 @@ impl Read {
             kept.push(block);
         }
         kept.reverse();
-        if kept
-            .iter()
-            .all(|block| matches!(block.kind, Kind::Heading(_) | Kind::Rule))
-        {
+        let is_heading = |block: &Block| matches!(block.kind, Kind::Heading(_) | Kind::Rule);
+        if !state.dropped.is_empty() && kept.iter().all(is_heading) {
             return None;
         }
         let text = joined(&kept).into_bytes();

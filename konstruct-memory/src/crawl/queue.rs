@@ -37,7 +37,7 @@ impl Queue {
     /// # Errors
     /// Why it is not read. It is reported once.
     pub(super) fn offer(&mut self, next: Next, depth: usize) -> Result<(), Skip> {
-        if self.seen.len() >= SEEN || self.seen.contains(next.url.as_str()) {
+        if self.is_full() || self.seen.contains(next.url.as_str()) {
             return Ok(());
         }
         self.seen.insert(next.url.to_string());
@@ -63,7 +63,12 @@ impl Queue {
 
     /// Marks an address that is not a page of the site. Returns whether it was unknown.
     pub(super) fn mark(&mut self, address: &str) -> bool {
-        self.seen.len() < SEEN && self.seen.insert(address.to_owned())
+        !self.is_full() && self.seen.insert(address.to_owned())
+    }
+
+    /// Returns whether no more addresses are remembered, and so no more are read.
+    pub(super) fn is_full(&self) -> bool {
+        self.seen.len() >= SEEN
     }
 
     pub(super) fn has_seen(&self, address: &str) -> bool {

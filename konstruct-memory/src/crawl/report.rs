@@ -141,7 +141,7 @@ pub enum Problem {
     StartFailed,
     /// `robots.txt` disallows the start page.
     RobotsDisallow,
-    /// `robots.txt` cannot be read because of an error, so nothing is allowed.
+    /// `robots.txt` cannot be read because of an error or its size, so nothing is allowed.
     RobotsFailed,
     /// Too many pages in a row could not be read.
     SiteFailed,

@@ -28,17 +28,6 @@ struct Rule {
 }
 
 impl Robots {
-    /// Allows nothing: the file could not be read.
-    pub(super) fn none() -> Self {
-        Self {
-            rules: vec![Rule {
-                is_allowed: false,
-                pattern: Pattern::new("/"),
-            }],
-            ..Self::default()
-        }
-    }
-
     /// Parses a file for the crawler with this product token.
     pub(super) fn parse(file: &[u8], product: &str) -> Self {
         let text = String::from_utf8_lossy(&file[..file.len().min(SIZE)]);
@@ -285,7 +274,6 @@ mod tests {
         );
         check("User-agent: *\rDisallow: /a", &[("/a", false)]);
         check("<html>not found</html>", &[("/a", true)]);
-        assert!(!Robots::none().allows("/a"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     Crawled, Crawler, Failure, Limits, Outcome, PRODUCT, PageState, Problem, Report, Skip,
     address::{Site, Target},
     fetch::{Answer, Fetched, Fetcher, Wanted, inflated},
-    page::{Read, accepts},
+    page::{LINKS, Read, accepts},
     queue::{Next, Queue},
     robots::{self, Robots},
     sitemap::{self, Sitemap},
@@ -57,8 +57,8 @@ pub(super) struct Run<'a> {
     /// Pages that failed.
     pub(super) failed: HashSet<String>,
     in_a_row: usize,
-    /// Whether a sitemap could not be read.
-    lacks_sitemap: bool,
+    /// Whether a sitemap could not be read, or a page or the site has more links than are followed.
+    lacks_links: bool,
 }
 
 impl<'a> Run<'a> {
@@ -86,7 +86,7 @@ impl<'a> Run<'a> {
             orphans: HashSet::new(),
             failed: HashSet::new(),
             in_a_row: 0,
-            lacks_sitemap: false,
+            lacks_links: false,
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
             self.read_orphans().await;
         }
         self.report.is_complete = has_start
-            && !self.lacks_sitemap
+            && !self.lacks_links
             && self.failed.is_empty()
             && self.report.problem.is_none();
         self.show();
@@ -209,7 +209,10 @@ impl<'a> Run<'a> {
                     return Err(Problem::RobotsFailed);
                 }
                 // It is there, but unusable as a whole.
-                Fetched::TooLarge => return Ok(self.obey(Robots::none())),
+                Fetched::TooLarge => {
+                    self.skip(&url, Skip::TooLarge, None);
+                    return Err(Problem::RobotsFailed);
+                }
                 _ => break,
             }
         }
@@ -252,7 +255,7 @@ impl<'a> Run<'a> {
             read += 1;
             let Some((url, found)) = self.read_sitemap(url).await else {
                 // The site says that it is there.
-                self.lacks_sitemap |= is_declared || !is_index;
+                self.lacks_links |= is_declared || !is_index;
                 continue;
             };
             if is_index {
@@ -260,9 +263,11 @@ impl<'a> Run<'a> {
             }
             for page in found.pages {
                 if urls == sitemap::URLS {
+                    self.lacks_links = true;
                     break;
                 }
                 urls += 1;
+                tokio::task::yield_now().await;
                 if let Target::Page(url) = self.site.resolve(&url, &page) {
                     self.offer(url, 1, 0);
                 }
@@ -280,30 +285,34 @@ impl<'a> Run<'a> {
         };
         for _ in 0..=HOPS {
             if self.clock.now() >= self.deadline {
-                self.lacks_sitemap = true;
+                self.lacks_links = true;
                 return None;
             }
             if !self.robots.allows(&path(&url)) {
                 return None;
             }
             match self.fetcher.get(&url, wanted).await {
-                Fetched::Body(answer) => return Some((url, parse_sitemap(&answer)?)),
+                Fetched::Body(answer) => {
+                    let sitemap = parse_sitemap(&answer);
+                    self.lacks_links |= sitemap.is_none();
+                    return Some((url, sitemap?));
+                }
                 Fetched::Redirect(to, _) => match self.site.resolve(&url, &to) {
                     Target::Page(to) => url = to,
                     _ => return None,
                 },
                 Fetched::Failed(failure, detail) => {
-                    self.lacks_sitemap = true;
+                    self.lacks_links = true;
                     self.fail(&url, failure, detail);
                     return None;
                 }
                 Fetched::TooLarge => {
-                    self.lacks_sitemap = true;
+                    self.lacks_links = true;
                     self.skip(&url, Skip::TooLarge, None);
                     return None;
                 }
                 Fetched::Busy => {
-                    self.lacks_sitemap = true;
+                    self.lacks_links = true;
                     return None;
                 }
                 _ => return None,
@@ -366,7 +375,7 @@ impl<'a> Run<'a> {
                 };
                 let links = state.links.iter();
                 let links: Vec<Target> = links.map(|link| self.site.resolve(&url, link)).collect();
-                self.follow(&links, next.depth);
+                self.follow(&links, next.depth).await;
                 self.kept.push(Kept { url, read: None });
             }
             Fetched::Redirect(to, is_permanent) => match self.site.resolve(&url, &to) {
@@ -408,25 +417,18 @@ impl<'a> Run<'a> {
 
     /// Reads a page that was sent, and follows its links.
     async fn read(&mut self, next: Next, answer: Answer) {
-        let (url, site) = (next.url.clone(), self.site.clone());
-        // A large page takes a while to parse.
-        let read = tokio::task::spawn_blocking(move || {
-            let read = Read::of(&url, &answer, &site);
-            (url, read)
-        });
-        let (url, read) = match read.await {
-            Ok((url, Ok(read))) => (url, read),
-            Ok((url, Err((reason, links)))) => {
+        let url = next.url;
+        let read = match self.parse(&url, answer).await {
+            Ok(read) => read,
+            Err((reason, links)) => {
                 if reason == Skip::NoIndex {
                     self.gone.insert(url.to_string());
                 }
                 self.skip(&url, reason, None);
-                return self.follow(&links, next.depth);
+                return self.follow(&links, next.depth).await;
             }
-            // A parser panicked.
-            Err(_) => return self.skip(&next.url, Skip::Unreadable, None),
         };
-        self.follow(&read.links, next.depth);
+        self.follow(&read.links, next.depth).await;
         if let Some(canonical) = &read.canonical {
             self.offer(canonical.clone(), next.depth, 0);
         }
@@ -434,20 +436,31 @@ impl<'a> Run<'a> {
         self.kept.push(Kept { url, read });
     }
 
+    /// Parses a page on another thread, because a large one takes a while.
+    async fn parse(&self, url: &Url, answer: Answer) -> Result<Read, (Skip, Vec<Target>)> {
+        let (url, site) = (url.clone(), self.site.clone());
+        let read = tokio::task::spawn_blocking(move || Read::of(&url, &answer, &site));
+        // A parser panicked.
+        read.await.unwrap_or(Err((Skip::Unreadable, Vec::new())))
+    }
+
     /// Reads a page again that the server would not have to send.
     pub(super) async fn read_again(&mut self, at: usize) {
         let url = self.kept[at].url.clone();
         if let Fetched::Body(answer) = self.fetch(&url, false).await
-            && let Ok(read) = Read::of(&url, &answer, &self.site)
+            && let Ok(read) = self.parse(&url, answer).await
         {
             self.kept[at].read = Some(read);
         }
     }
 
-    fn follow(&mut self, links: &[Target], depth: usize) {
+    async fn follow(&mut self, links: &[Target], depth: usize) {
         // What only orphans lead to is an orphan too.
         let links = if self.orphans.is_empty() { links } else { &[] };
-        for link in links {
+        self.lacks_links |= links.len() > LINKS;
+        for link in links.iter().take(LINKS) {
+            // To compare an address with thousands of rules of `robots.txt` takes a while.
+            tokio::task::yield_now().await;
             match link {
                 Target::Page(url) => self.offer(url.clone(), depth + 1, 0),
                 Target::OtherHost(url) if self.queue.mark(url.as_str()) => {
@@ -461,6 +474,10 @@ impl<'a> Run<'a> {
     /// Adds a page to those to read, if it may be read.
     fn offer(&mut self, url: Url, depth: usize, hops: usize) {
         if self.queue.has_seen(url.as_str()) {
+            return;
+        }
+        if self.queue.is_full() {
+            self.lacks_links = true;
             return;
         }
         let end = url

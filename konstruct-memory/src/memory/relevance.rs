@@ -40,8 +40,13 @@ pub(super) async fn rerank(
     let passages = hits.iter().map(|hit| (&*hit.title, &*hit.text));
     let context = EmbedContext::new(tenant, EmbedKind::Query, &*query.call);
     let mut matcher = Matcher::new(language, passages, Some((embedder, context)));
-    let matches = matcher.compare(&query.text).await?;
-
+    let matches = match matcher.compare(&query.text).await {
+        Ok(matches) => matches,
+        Err(error) => {
+            tracing::warn!(%error, "could not compare a question with passages; keeping their order");
+            return Ok(ranked.into_iter().chain(others).collect());
+        }
+    };
     let mut ranked: Vec<Option<Ranked>> = ranked.into_iter().map(Some).collect();
     let compared = matches.passages.iter();
     let mut best: Vec<(f32, Ranked)> = compared

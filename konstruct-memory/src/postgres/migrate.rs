@@ -84,6 +84,8 @@ pub(super) async fn migrate(url: &Secret) -> Result<()> {
         .await
         .map_err(stored)?;
     let mut tx = connection.begin().await.map_err(stored)?;
+    // What exists already, or does not exist yet, is not worth a line in the log.
+    run(&mut tx, "set local client_min_messages = warning").await?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *tx)

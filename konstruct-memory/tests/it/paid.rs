@@ -107,7 +107,7 @@ async fn documents_and_questions_are_paid_for_under_the_cap() {
     Redb::open(&path).unwrap();
 }
 
-/// An embedder that fails and counts.
+/// An embedder that fails and counts, also with single words.
 #[derive(Debug, Default)]
 struct Out(AtomicU32);
 
@@ -125,6 +125,22 @@ impl Embedder for Out {
         self.0.fetch_add(1, Ordering::Relaxed);
         Err(Error::new(ErrorKind::Unavailable, "scripted"))
     }
+
+    fn embeds_words(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn without_its_embedder_recall_compares_words() {
+    let store = Redb::builder().embedder(Arc::new(Out::default()));
+    let store = store.in_memory().unwrap();
+    let tenant = TenantId::new();
+    let document = NewDocument::new("Hours", DocumentFormat::Text, "We open at nine.");
+    store.put_document(tenant, document).await.unwrap();
+    let query = Recall::new("When do you open?", Audience::Tenant, Scope::KNOWLEDGE);
+    let hits = store.recall(tenant, query).await.unwrap();
+    assert_eq!(hits.len(), 1, "{hits:?}");
 }
 
 #[tokio::test]

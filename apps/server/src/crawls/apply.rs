@@ -51,14 +51,8 @@ pub(super) async fn crawl(
         _ = stopped.wait_for(|stop| *stop) => return Ok(None),
     };
     let mut report = crawled.report;
-    // Another process may have cancelled it.
-    match app.directory.website(tenant, site.id).await {
-        Ok(site) if super::is_open(site.crawl.state) => {}
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => return Ok(None),
-    }
     for url in &crawled.ended {
-        if *stopped.borrow() {
+        if *stopped.borrow() || !goes_on(app, tenant, site, None).await? {
             return Ok(None);
         }
         if let Some(page) = pages.remove(url) {
@@ -66,8 +60,9 @@ pub(super) async fn crawl(
         }
         app.directory.remove_page(tenant, site.id, url).await?;
     }
+    let mut last: Option<WebsitePage> = None;
     for page in crawled.pages {
-        if *stopped.borrow() {
+        if *stopped.borrow() || !goes_on(app, tenant, site, last.as_ref()).await? {
             return Ok(None);
         }
         let key = Website::document_key(site.id, &page.url);
@@ -112,7 +107,11 @@ pub(super) async fn crawl(
             state,
         };
         app.directory.keep_page(tenant, site.id, &page).await?;
-        pages.insert(page.url.clone(), page);
+        pages.insert(page.url.clone(), page.clone());
+        last = Some(page);
+    }
+    if !goes_on(app, tenant, site, last.as_ref()).await? {
+        return Ok(None);
     }
     // Documents of which a crawl that was interrupted has noted nothing.
     let noted: HashSet<String> = pages
@@ -125,6 +124,28 @@ pub(super) async fn crawl(
         }
     }
     Ok(Some(report))
+}
+
+/// Returns whether the crawl may still change something. Another process may have cancelled it, or removed the website with its
+/// documents: then the page that was written meanwhile is removed too.
+async fn goes_on(
+    app: &App,
+    tenant: TenantId,
+    site: &Website,
+    last: Option<&WebsitePage>,
+) -> Result<bool> {
+    match app.directory.website(tenant, site.id).await {
+        Ok(site) => Ok(super::is_open(site.crawl.state)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if let Some(page) = last {
+                app.memory.delete_document(tenant, page.document).await?;
+                let removed = app.directory.remove_page(tenant, site.id, &page.url);
+                removed.await?;
+            }
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn is_same(app: &App, tenant: TenantId, id: DocumentId, new: &NewDocument) -> Result<bool> {

@@ -10,14 +10,12 @@ use super::{decode, encode};
 use crate::store::Stores;
 
 const TABLE: &str = "leases";
-/// How long a lease lasts after it was taken or renewed. The clocks of the processes may differ by a part of it.
-const LENGTH: Duration = Duration::from_secs(30);
 
 /// The lease of some work, which the holder renews.
 #[derive(Debug)]
 pub(crate) struct Lease {
     rows: Arc<dyn RowStore>,
-    /// Whether other processes may want it. A process that has the store for itself takes the lease of its predecessor at once.
+    /// Whether other processes may want it. A process that has the store for itself always holds it, and writes nothing.
     shared: bool,
     name: &'static str,
     holder: WorkerId,
@@ -30,6 +28,8 @@ struct Held {
 }
 
 impl Lease {
+    /// How long a lease lasts after it was taken or renewed. The clocks of the processes may differ by a part of it.
+    pub(crate) const LENGTH: Duration = Duration::from_secs(30);
     /// How often the holder renews the lease, and others ask for it.
     pub(crate) const RENEWED: Duration = Duration::from_secs(10);
 
@@ -47,11 +47,12 @@ impl Lease {
     /// # Errors
     /// Those of the store.
     pub(crate) async fn take(&self) -> Result<bool> {
+        if !self.shared {
+            return Ok(true);
+        }
         let row = self.rows.get_row(None, TABLE, self.name).await?;
         let now = SystemClock.now();
-        if self.shared
-            && let Some(row) = &row
-        {
+        if let Some(row) = &row {
             let held: Held = decode(row)?;
             if held.holder != self.holder && held.until > now {
                 return Ok(false);
@@ -59,7 +60,7 @@ impl Lease {
         }
         let held = Held {
             holder: self.holder,
-            until: now + LENGTH,
+            until: now + Self::LENGTH,
         };
         self.rows
             .write_rows(vec![RowChange {
@@ -77,6 +78,9 @@ impl Lease {
     /// # Errors
     /// Those of the store.
     pub(crate) async fn give_up(&self) -> Result<()> {
+        if !self.shared {
+            return Ok(());
+        }
         let Some(row) = self.rows.get_row(None, TABLE, self.name).await? else {
             return Ok(());
         };
@@ -124,6 +128,9 @@ mod tests {
             shared: false,
             ..stores
         };
-        assert!(Lease::new(&alone, "work").take().await.unwrap());
+        let lease = Lease::new(&alone, "alone");
+        assert!(lease.take().await.unwrap());
+        let row = alone.rows.get_row(None, TABLE, "alone").await.unwrap();
+        assert_eq!(row, None, "nothing is written while nothing happens");
     }
 }

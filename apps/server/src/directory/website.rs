@@ -17,6 +17,8 @@ const TABLE: &str = "websites";
 const PAGES: &str = "website_pages";
 /// The crawls of all tenants that wait or run, which a start resumes.
 const CRAWLS: &str = "crawls";
+/// How many pages are read at a time.
+const READ: usize = 64;
 /// The most websites of a tenant.
 const MAX_WEBSITES: usize = 20;
 /// A crawl that was interrupted so often is not restarted: it may be the reason.
@@ -242,14 +244,23 @@ impl ServerDirectory {
         id: WebsiteId,
     ) -> Result<Vec<WebsitePage>> {
         let prefix = format!("{id}/");
-        let rows = self
-            .rows
-            .rows(Some(tenant), PAGES, Some(&prefix), usize::MAX)
-            .await?;
-        rows.iter()
-            .take_while(|(key, _)| key.starts_with(&prefix))
-            .map(|(_, bytes)| decode(bytes))
-            .collect()
+        let (mut pages, mut after) = (Vec::new(), prefix.clone());
+        // The pages of other websites follow.
+        loop {
+            let rows = self.rows.rows(Some(tenant), PAGES, Some(&after), READ);
+            let rows = rows.await?;
+            let is_last = rows.len() < READ;
+            for (key, bytes) in rows {
+                if !key.starts_with(&prefix) {
+                    return Ok(pages);
+                }
+                pages.push(decode(&bytes)?);
+                after = key;
+            }
+            if is_last {
+                return Ok(pages);
+            }
+        }
     }
 
     /// Writes what is known of a page.

@@ -270,6 +270,37 @@ async fn a_crawl_survives_a_kill() {
 }
 
 #[tokio::test]
+async fn a_website_has_its_own_pages() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    for count in [130, 2] {
+        let site = Site::open().await;
+        let words = (1..count).map(|n| "x".repeat(n));
+        let links: String = words
+            .clone()
+            .map(|word| format!("<a href=/{word}>{word}</a> "))
+            .collect();
+        site.set("/", &format!("<p>Welcome {links}"));
+        for word in words {
+            site.set(&format!("/{word}"), &format!("<p>The page {word}."));
+        }
+        let admin = server.admin();
+        let new = site.new_website();
+        let website = admin.add_website(BUSINESS_TENANT, &new).await;
+        let id = website.unwrap().id;
+        assert_eq!(ended(&server, BUSINESS_TENANT, id).await.pages, count);
+    }
+    let listed = server
+        .admin()
+        .websites(BUSINESS_TENANT)
+        .await
+        .unwrap()
+        .items;
+    let pages: Vec<usize> = listed.iter().map(|one| one.pages).collect();
+    assert_eq!(pages, [130, 2]);
+}
+
+#[tokio::test]
 async fn crawls_are_cancelled_and_do_not_delay_other_tenants() {
     let office = Office::open().await;
     let server = office.start().await;

@@ -32,6 +32,8 @@ const ALL_IMAGES: u64 = 16 * 1024 * 1024;
 /// The most characters of a transcript and of a document that the model is shown.
 const TRANSCRIPT: usize = 12_000;
 const TEXT: usize = 8_000;
+/// The most bytes of the name of a language.
+const LANGUAGE: usize = 40;
 
 /// What became of an attempt: the content, or a failure that may pass.
 type Attempt = std::result::Result<AttachmentContent, Error>;
@@ -404,7 +406,8 @@ fn speech(transcript: Transcript) -> AttachmentContent {
     };
     AttachmentContent::Speech {
         text,
-        language: transcript.language,
+        // A server may return anything.
+        language: transcript.language.filter(|it| it.len() <= LANGUAGE),
         seconds: transcript.seconds.map(|seconds| seconds.round() as u64),
     }
 }

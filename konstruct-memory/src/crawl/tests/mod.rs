@@ -354,6 +354,38 @@ async fn a_site_without_end_is_left_at_the_limits() {
 }
 
 #[tokio::test]
+async fn links_are_counted_once_and_pages_with_too_many_end_none() {
+    let links = |count: usize| {
+        let links = (0..count).map(|n| format!("<a href='/x?{n}'>x</a>"));
+        links.collect::<String>()
+    };
+    let check = async |before: String, is_read: bool| {
+        let mut scene = Scene::open().await;
+        let page = format!("<p>Welcome!{before}<a href='/last'>last</a>");
+        scene.site.set("/", Reply::html(page));
+        scene.site.set("/last", Reply::html("<p>The last page."));
+        let crawled = scene.crawl().await;
+        let report = (crawled.report.read, crawled.report.is_complete);
+        assert_eq!(report, (1 + usize::from(is_read), is_read));
+    };
+    check("<a href='#top'>top</a>".repeat(600), true).await;
+    check(links(page::LINKS - 1).repeat(2), true).await;
+    check(links(page::LINKS), false).await;
+}
+
+#[tokio::test]
+async fn a_page_of_headings_is_read_unless_others_repeat_it() {
+    let mut scene = Scene::linking(&["/a", "/b", "/c"]).await;
+    scene.site.set("/a", Reply::html("<h1>Call us at 030 1234"));
+    let around = |text: &str| Reply::html(format!("<h2>Every page has this</h2>{text}"));
+    scene.site.set("/b", around("<p>The page b has a text."));
+    scene.site.set("/c", around("<h3>Nothing but headings"));
+    let crawled = scene.crawl().await;
+    assert_eq!(scene.outcome(&crawled, "/a"), Some(Outcome::Read));
+    assert!(scene.text(&crawled, "/a").unwrap().contains("030 1234"));
+}
+
+#[tokio::test]
 async fn what_pages_repeat_is_kept_once() {
     let mut scene = Scene::linking(&["/a", "/b", "/c", "/copy", "/c?print=1"]).await;
     let around = |title: &str, text: &str| {

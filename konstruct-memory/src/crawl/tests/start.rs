@@ -75,6 +75,13 @@ async fn the_start_page_decides_about_the_site() {
         0,
     )
     .await;
+    let endless = robots("User-agent: *\nDisallow: /b\n").endless();
+    check(
+        &[("/", home()), ("/robots.txt", endless)],
+        Some(Problem::RobotsFailed),
+        0,
+    )
+    .await;
     check(
         &[
             ("/", home()),
@@ -238,6 +245,10 @@ async fn sitemaps_lead_to_pages() {
     let crawled = scene.crawl().await;
     assert_eq!(crawled.report.read, 3, "{:?}", crawled.report);
     assert!(crawled.report.is_complete);
+    // No page ends while a sitemap is damaged.
+    let damaged = Reply::new("application/gzip", b"\x1f\x8b");
+    scene.site.set("/2.xml.gz", damaged);
+    assert!(!scene.crawl().await.report.is_complete);
     // An index of indexes is not followed.
     scene.site.set(
         "/1.xml",

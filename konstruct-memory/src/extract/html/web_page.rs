@@ -88,14 +88,14 @@ fn is_head(dom: &Dom, id: Id) -> bool {
         })
 }
 
-/// Returns the address that a page sends its readers to: `0; url=/next`.
+/// Returns the address that a page sends its readers to: `0; url=/next`, or `0; /next`.
 fn refresh(content: &str) -> Option<String> {
-    let (_, address) = content.split_once(';')?;
-    let (name, address) = address.split_once('=')?;
+    let (_, address) = content.split_once([';', ','])?;
+    let named = address.split_once('=');
+    let named = named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("url"));
+    let address = named.map_or(address, |(_, address)| address);
     let address = address.trim().trim_matches(['"', '\'']);
-    name.trim()
-        .eq_ignore_ascii_case("url")
-        .then(|| address.to_owned())
+    (!address.is_empty()).then(|| address.to_owned())
 }
 
 #[cfg(test)]
@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn a_page_says_where_it_leads() {
         let page = WebPage::parse(
-            "<head><title> A &amp; B </title><base href=/b/><link rel='x Canonical' href=/c>\
+            "<head><meta http-equiv=refresh content='0; /now'><meta http-equiv=refresh content=60>\
+             <title> A &amp; B </title><base href=/b/><link rel='x Canonical' href=/c>\
              <meta name=Robots content='NoIndex, follow'><meta http-equiv=Refresh content=\"3; URL='/later'\">\
              <script>1</script></head>\
              <nav><a href=one>1</a></nav><a rel='me NOFOLLOW' href=two>2</a><a name=x>3</a><map><area href='#top'></map>\
@@ -121,7 +122,7 @@ mod tests {
             page.robots,
             [("robots".to_owned(), "noindex, follow".to_owned())]
         );
-        assert_eq!(page.links, ["/later", "one", "#top", "/shop"]);
+        assert_eq!(page.links, ["/now", "/later", "one", "#top", "/shop"]);
         assert!(page.has_scripts && page.has_password);
     }
 }
