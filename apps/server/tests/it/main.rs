@@ -13,6 +13,7 @@ mod dependencies;
 mod disk;
 mod health;
 mod holder;
+mod limits;
 mod memory;
 mod model;
 mod office;
