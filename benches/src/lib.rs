@@ -14,6 +14,7 @@
 //! * `distill` - distils a sentence encoder into a static table: the weights, the encoder, the main directions, the file.
 //! * `pool` - the cost of the pool, compared with a bare HTTP client, other libraries and gateways.
 //! * `recall` - long chats with questions, and the share of the evidence that a memory finds.
+//! * `redis` - a Redis server that can be stopped and started.
 //! * `search` - vectors, and the latency of several ways to search them, including other libraries.
 //! * `search_files` - searches files for forbidden words.
 //! * `store` - an empty store to measure: redb, PostgreSQL or the reference in memory.
@@ -35,6 +36,7 @@ pub mod prefill;
 pub mod process;
 pub mod quick;
 pub mod recall;
+pub mod redis;
 pub mod search;
 pub mod search_files;
 pub mod sender;

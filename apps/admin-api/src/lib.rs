@@ -19,7 +19,8 @@ pub use self::{
         DecisionForAll, Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning,
         Employee, EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder,
         HoursException, MemoryStatus, Message, NewConnection, NewDocument, NewErasure, NewOwnModel,
-        NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel, Page, ProblemDetails, Question,
-        Remains, Replay, Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, WorkingHours,
+        NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel, Page, ProblemDetails, Question, Rate,
+        RateLimits, Remains, Replay, ScopeRates, Tenant, TimeSpan, Turn, Unanswered, Unresolved,
+        Website, WorkingHours,
     },
 };

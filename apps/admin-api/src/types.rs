@@ -79,6 +79,9 @@ pub struct EmployeeSettings {
     /// Its reply when the monthly cap leaves no money for an answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_reached: Option<String>,
+    /// Its notice that a rate limit delays the answer. Absent: the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<String>,
     /// Its reply to a message that it cannot read, such as a poll; of several in a row, only the first is answered. Absent: the
     /// default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,6 +92,9 @@ pub struct EmployeeSettings {
     /// The limits of one turn. Absent: the defaults.
     #[serde(default)]
     pub limits: EmployeeLimits,
+    /// The limits on how often it answers. Absent: the defaults.
+    #[serde(default)]
+    pub rates: RateLimits,
     /// How to handle a send with an unknown outcome.
     #[serde(default)]
     pub unresolved: Unresolved,
@@ -139,6 +145,53 @@ pub struct EmployeeLimits {
     /// The maximum number of messages of one reply, 1 to 50; the rest is offered. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_parts: Option<u32>,
+}
+
+/// The limits on how often an employee answers; absent fields have their default. A message beyond a limit is answered when the limit
+/// allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimits {
+    /// The turns: a burst of messages in a conversation is one turn.
+    #[serde(default)]
+    pub turns: ScopeRates,
+    /// The model calls of the turns.
+    #[serde(default)]
+    pub model_calls: ScopeRates,
+    /// The most seconds that a message waits without a notice to the person, at most 3,600. Default: 15.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_secs: Option<u32>,
+    /// The fewest seconds between two notices in a conversation, 60 to 86,400. Default: 900.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice_secs: Option<u32>,
+}
+
+/// The rates of one kind of request; absent fields have their default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeRates {
+    /// One person, in all conversations. Default: 120 in 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Rate>,
+    /// One conversation. Default: 240 in 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Rate>,
+    /// One connected account. Default: 6,000 in 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Rate>,
+    /// The tenant. Default: 12,000 in 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Rate>,
+}
+
+/// A number of requests in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// The number of requests, at most 1,000,000; 0: no limit.
+    pub count: u32,
+    /// The time in seconds, 1 to 86,400.
+    pub per_secs: u32,
 }
 
 /// How to handle a send with an unknown outcome.

@@ -10,6 +10,7 @@ use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
 use konstruct_core::{
     ChannelKind, Clock, MemoryStore, Result, Secret, SystemClock,
     learn::{LearnLoop, Learner},
+    limit::{LocalLimiter, RateLimiter},
     store::Store,
     turn::Driver,
 };
@@ -22,6 +23,7 @@ use crate::{
     demo,
     directory::{Endpoints, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
+    limit::RedisLimiter,
     model::Models,
     secrets,
     simulator::{Sessions, Simulator},
@@ -51,6 +53,8 @@ pub struct App {
     pub gateway: Arc<Gateway>,
     /// Runs turns.
     pub driver: Driver,
+    /// Limits rates, also those of the admin API.
+    pub(crate) limiter: Arc<dyn RateLimiter>,
     /// Crawls websites.
     pub(crate) crawls: Arc<Crawls>,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
@@ -97,7 +101,13 @@ impl App {
             graph: config.whatsapp.graph_api_url.clone(),
             graph_version: config.whatsapp.graph_api_version.clone(),
         };
-        let directory = ServerDirectory::new(&stores, endpoints, models)?;
+        let directory =
+            ServerDirectory::new(&stores, endpoints, models)?.with_plan(config.limits.plan());
+        let limiter: Arc<dyn RateLimiter> = if config.redis.url.expose().is_empty() {
+            Arc::new(LocalLimiter::new(Arc::clone(&clock)))
+        } else {
+            Arc::new(RedisLimiter::open(&config.redis.url, Arc::clone(&clock)).await?)
+        };
         let shared: Arc<dyn konstruct_core::Directory> = Arc::new(directory.clone());
         if let Some(paid) = paid {
             paid.pay_from(&journal, &shared);
@@ -146,8 +156,9 @@ impl App {
             Some(Arc::clone(&memory)),
             Arc::clone(&clock),
         )
-        .with_lease(LEASE);
-        driver = driver.with_document_reader(Arc::new(Documents::new()));
+        .with_lease(LEASE)
+        .with_document_reader(Arc::new(Documents::new()))
+        .with_limiter(Arc::clone(&limiter));
         let mut learning = None;
         if learns {
             let learner = Learner::new(Arc::clone(&journal), Arc::clone(&memory), shared);
@@ -165,6 +176,7 @@ impl App {
             directory,
             gateway: Arc::new(gateway),
             driver,
+            limiter,
             learning: Mutex::new(learning),
             configured: Mutex::new(configured),
             operator_token,

@@ -6,7 +6,10 @@ use std::{
 };
 
 use axum::http::Uri;
-use konstruct_core::{Error, ErrorKind, Result, Secret};
+use konstruct_core::{
+    Error, ErrorKind, Result, Secret,
+    limit::{PlanRates, Rate},
+};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -20,6 +23,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_DATA_DIR", &["data_dir"]),
     ("DATABASE_URL", &["database", "url"]),
     ("DATABASE_OWNER_URL", &["database", "owner_url"]),
+    ("REDIS_URL", &["redis", "url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
@@ -83,10 +87,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "this version has one role of process, which uses DATABASE_URL",
     ),
     (
-        "REDIS_URL",
-        "this version needs no Redis: PostgreSQL wakes the workers",
-    ),
-    (
         "SLACK_CLIENT_ID",
         "this version installs no Slack apps by OAuth",
     ),
@@ -107,6 +107,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The PostgreSQL database, instead of the embedded store.
     pub database: Database,
+    /// Redis, which shares rate limits between processes.
+    pub redis: Redis,
+    /// The rate limits of every tenant and of the admin API.
+    pub limits: Limits,
     /// The key ring that encrypts the store. Empty: the key ring in the data directory.
     pub master_key: Secret,
     /// The public URL of this server.
@@ -160,6 +164,42 @@ pub struct Database {
     pub owner_url: Secret,
     /// The most connections of this process.
     pub connections: std::num::NonZeroU32,
+}
+
+/// Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Redis {
+    /// The URL. Empty: each process limits rates on its own.
+    pub url: Secret,
+}
+
+/// The rate limits that the operator sets. 0: no limit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most turns of a tenant, in a minute.
+    pub turns_per_minute: u32,
+    /// The most model calls of a tenant, in a minute.
+    pub model_calls_per_minute: u32,
+    /// The most requests to the admin API with a token, in a minute.
+    pub api_requests_per_minute: u32,
+}
+
+impl Limits {
+    /// Returns the rates of every tenant's plan.
+    pub(crate) fn plan(&self) -> PlanRates {
+        PlanRates {
+            turns: per_minute(self.turns_per_minute),
+            model_calls: per_minute(self.model_calls_per_minute),
+        }
+    }
+}
+
+fn per_minute(count: u32) -> Option<Rate> {
+    (count > 0).then(|| Rate::new(count, 60))
 }
 
 /// Whether the public demo is served.
@@ -365,6 +405,7 @@ impl Config {
                 "must be a URL such as https://konstruct.example.com",
             ));
         }
+        self.limits.plan().validate("limits")?;
         Ok(())
     }
 
@@ -442,7 +483,10 @@ mod tests {
             "http://x"
         );
         assert_eq!(load("KONSTRUCT_DEMO", "false").unwrap().demo, Demo::Off);
-        for (name, value) in [("KONSTRUCT_DRAIN_SECS", "soon"), ("REDIS_URL", "redis://x")] {
+        for (name, value) in [
+            ("KONSTRUCT_DRAIN_SECS", "soon"),
+            ("STRIPE_SECRET_KEY", "sk_1"),
+        ] {
             assert!(load(name, value).unwrap_err().message().contains(name));
         }
         assert!(load("KONSTRUCT_LISTEN", "nowhere").is_err());

@@ -7,6 +7,7 @@
 //! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
 //! * `crawls` - crawls websites in the background.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
+//! * `limit/` - rate limits that the processes share, in Redis.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
 //! * `store` - the embedded store and its key ring, or PostgreSQL.
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `transcriber` -
@@ -20,6 +21,7 @@ mod crawls;
 mod demo;
 mod directory;
 mod embedder;
+mod limit;
 
 mod http;
 mod model;
@@ -35,6 +37,7 @@ pub use self::{
     config::{Config, DEFAULTS, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
+    limit::RedisLimiter,
     model::Models,
     serve::Server,
     store::{StoreHealth, Stores, migrate, open_store},

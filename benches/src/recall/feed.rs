@@ -238,6 +238,7 @@ fn started(first: u64, (connection, conversation): (ConnectionId, ConversationRe
         state: ConversationState::default(),
         questions: Vec::new(),
         follow_up: None,
+        limited: None,
         deadline: None,
     }
 }

@@ -45,6 +45,7 @@ fn shown(events: Vec<Inbound>, quotes: &[(&str, Option<&str>, &str)]) -> Option<
         closed: false,
         inputs: u32::try_from(events.len()).expect("a fixture"),
         state: Default::default(),
+        limited: None,
         questions: Vec::new(),
         follow_up: None,
         deadline: None,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::{ConnectionState, ConnectionStates, Directory, Route, Staff};
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Employee, EmployeeId, Error, ErrorKind,
-    LlmBackend, Result, TenantId, Transcriber, tool::Toolbox,
+    LlmBackend, Result, TenantId, Transcriber, limit::PlanRates, tool::Toolbox,
 };
 
 /// A directory of tenants, employees and channels in memory. Every change applies immediately to turns that begin afterwards.
@@ -67,6 +67,7 @@ struct Tenant {
     model: Option<Arc<dyn LlmBackend>>,
     transcriber: Option<Arc<dyn Transcriber>>,
     tools: Option<Arc<Toolbox>>,
+    plan: PlanRates,
     channels: HashMap<ConnectionId, Arc<dyn Channel>>,
 }
 
@@ -173,6 +174,16 @@ impl LocalDirectory {
     pub fn set_transcriber(&self, tenant: TenantId, transcriber: impl Transcriber) {
         let mut tenants = self.write();
         tenants.tenants.entry(tenant).or_default().transcriber = Some(Arc::new(transcriber));
+    }
+
+    /// Sets the limits of a tenant's plan.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] for a rate outside of its range. Nothing is changed then.
+    pub fn set_plan(&self, tenant: TenantId, plan: PlanRates) -> Result<()> {
+        plan.validate("plan")?;
+        self.write().tenants.entry(tenant).or_default().plan = plan;
+        Ok(())
     }
 
     /// Sets a tenant's own tools.
@@ -310,6 +321,7 @@ impl Directory for LocalDirectory {
                     .as_ref()
                     .or(self.transcriber.as_ref())
                     .cloned(),
+                plan: own.plan,
             })
         });
         found.ok_or_else(|| Error::not_found("employee"))

@@ -15,7 +15,7 @@ pub use self::local::LocalDirectory;
 pub(crate) use self::local::connection_id;
 use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Employee, ErrorKind, LlmBackend, Result,
-    TenantId, Timestamp, Transcriber, tool::Toolbox,
+    TenantId, Timestamp, Transcriber, limit::PlanRates, tool::Toolbox,
 };
 
 /// The tenant and connection of an account.
@@ -36,7 +36,7 @@ pub struct Route {
 /// use std::sync::Arc;
 /// use konstruct_core::{
 ///     AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result, TenantId,
-///     async_trait, directory::{ConnectionState, ConnectionStates, Route, Staff}, tool::Toolbox,
+///     async_trait, directory::{ConnectionState, ConnectionStates, Route, Staff}, limit::PlanRates, tool::Toolbox,
 /// };
 ///
 /// /// Each row contains a shop and its WhatsApp number.
@@ -64,6 +64,7 @@ pub struct Route {
 ///             model: Arc::clone(&self.model),
 ///             tools: Arc::new(Toolbox::default()),
 ///             transcriber: None,
+///             plan: PlanRates::default(),
 ///         })
 ///     }
 ///
@@ -213,6 +214,8 @@ pub struct Staff {
     pub tools: Arc<Toolbox>,
     /// What the employee understands voice messages with; `None` if it cannot listen.
     pub transcriber: Option<Arc<dyn Transcriber>>,
+    /// The limits of the tenant's plan, in addition to those of the employee.
+    pub plan: PlanRates,
 }
 
 #[async_trait]

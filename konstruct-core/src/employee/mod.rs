@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::hours::{HoursException, OpenSpan, TimeOfDay, TimeSpan, WorkingHours};
 pub(crate) use self::hours::{Opening, local};
-use crate::{EmployeeId, Error, NanoUsd, Result};
+use crate::{EmployeeId, Error, NanoUsd, Result, limit::RateLimits};
 
 /// An AI employee. A tenant has one.
 ///
@@ -67,6 +67,9 @@ pub struct Employee {
     /// The limits of a turn.
     #[serde(default)]
     pub limits: TurnLimits,
+    /// The limits on how often it answers.
+    #[serde(default)]
+    pub rates: RateLimits,
 }
 
 fn default_fallback() -> String {
@@ -83,6 +86,8 @@ pub struct Phrases {
     /// Sent if the monthly cap leaves no money for an answer. A person finds the question in the list of open items. The employee
     /// answers it by itself if the cap is raised in time.
     pub cap_reached: String,
+    /// Sent if a rate limit delays the answer for longer than [`RateLimits::patience_secs`]. The employee answers by itself later.
+    pub busy: String,
     /// Sent if a person sends something that the channel does not pass on, such as a poll. Of several in a row, only the first is
     /// answered.
     pub unreadable: String,
@@ -127,6 +132,8 @@ impl Default for Phrases {
             cap_reached:
                 "I can't answer that right now. I have passed your question on to a colleague."
                     .into(),
+            busy: "I'm getting a lot of messages right now. I'll reply here as soon as I can."
+                .into(),
             unreadable: "I'm sorry, I can't open this kind of message. Could you write it as text?"
                 .into(),
             cannot_listen:
@@ -271,6 +278,7 @@ impl Employee {
                 fallback: default_fallback(),
                 phrases: Phrases::default(),
                 limits: TurnLimits::default(),
+                rates: RateLimits::default(),
             },
         }
     }
@@ -291,6 +299,7 @@ impl Employee {
         length("phrases.unreadable", &self.phrases.unreadable, 1, 1000)?;
         let phrases = &self.phrases;
         for (name, phrase) in [
+            ("busy", &phrases.busy),
             ("cannot_listen", &phrases.cannot_listen),
             ("nothing_heard", &phrases.nothing_heard),
             ("cannot_see", &phrases.cannot_see),
@@ -314,6 +323,7 @@ impl Employee {
         {
             return Err(Error::invalid("temperature", "must be 0 to 2"));
         }
+        self.rates.validate()?;
         let limits = &self.limits;
         if limits.burst_ms > 10_000 {
             return Err(Error::invalid("limits.burst_ms", "must be at most 10000"));
@@ -441,6 +451,13 @@ impl EmployeeBuilder {
     #[must_use]
     pub fn limits(mut self, limits: TurnLimits) -> Self {
         self.employee.limits = limits;
+        self
+    }
+
+    /// Sets the limits on how often it answers.
+    #[must_use]
+    pub fn rates(mut self, rates: RateLimits) -> Self {
+        self.employee.rates = rates;
         self
     }
 

@@ -43,6 +43,16 @@ impl Quota {
         }
         Ok(Self { interval_us, burst })
     }
+
+    /// Returns the time between two requests at the steady rate.
+    pub fn interval(&self) -> Duration {
+        Duration::from_micros(self.interval_us)
+    }
+
+    /// Returns how many requests may arrive at once.
+    pub fn burst(&self) -> u32 {
+        self.burst
+    }
 }
 
 /// The state of one key: the time at which it will be idle again.

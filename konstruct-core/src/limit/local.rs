@@ -14,10 +14,17 @@ use crate::{Clock, Result};
 #[derive(Debug)]
 pub struct LocalLimiter {
     clock: Arc<dyn Clock>,
-    states: Mutex<HashMap<LimitKey, Gcra>>,
+    states: Mutex<States>,
 }
 
-/// The number of keys at which idle ones are removed.
+#[derive(Debug, Default)]
+struct States {
+    of: HashMap<LimitKey, Gcra>,
+    /// The number of keys at which idle ones are removed.
+    sweep_at: usize,
+}
+
+/// The fewest keys at which idle ones are removed.
 const SWEEP_AT: usize = 10_000;
 
 impl LocalLimiter {
@@ -42,7 +49,7 @@ impl RateLimiter for LocalLimiter {
             let taken = next.iter().rev().find(|(taken, _)| *taken == key);
             let state = taken
                 .map(|(_, state)| *state)
-                .or_else(|| states.get(key).copied());
+                .or_else(|| states.of.get(key).copied());
             match state.unwrap_or_default().take(*quota, now) {
                 Ok(state) => next.push((key, state)),
                 Err(wait) => match refused {
@@ -59,11 +66,13 @@ impl RateLimiter for LocalLimiter {
         if let Some(refused) = refused {
             return Ok(refused);
         }
-        if states.len() >= SWEEP_AT {
-            states.retain(|_, state| !state.is_idle(now));
+        if states.of.len() >= states.sweep_at.max(SWEEP_AT) {
+            states.of.retain(|_, state| !state.is_idle(now));
+            // Many busy keys are not searched again for each new one.
+            states.sweep_at = states.of.len() * 2;
         }
         for (key, state) in next {
-            states.insert(key.clone(), state);
+            states.of.insert(key.clone(), state);
         }
         Ok(Decision::Allowed)
     }

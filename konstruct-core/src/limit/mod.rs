@@ -3,16 +3,21 @@
 mod budget;
 mod gcra;
 mod local;
+mod rates;
 
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 
-pub(crate) use self::budget::{attempt_key, over_cap, unknown_price};
 pub use self::{
     budget::{Attempt, Budget, LocalBudget, Spent, Unmetered},
     gcra::{Gcra, Quota},
     local::LocalLimiter,
+    rates::{LimitScope, Limited, PlanRates, Rate, RateLimits, ScopeRates},
+};
+pub(crate) use self::{
+    budget::{attempt_key, over_cap, unknown_price},
+    rates::{Request, Subject, keys},
 };
 use crate::{Result, TenantId};
 
@@ -21,7 +26,7 @@ use crate::{Result, TenantId};
 pub struct LimitKey {
     /// The tenant.
     pub tenant: TenantId,
-    /// What is limited: `turns`, or a connection's id.
+    /// What is limited, such as `turn:tenant`.
     pub of: String,
 }
 

@@ -11,6 +11,7 @@ use crate::{
     AccountId, Channel, ChannelKind, ConnectionId, Directory, Employee, Error, LlmBackend, Result,
     TenantId, Transcriber,
     directory::{ConnectionState, ConnectionStates, Route, Staff},
+    limit::PlanRates,
     tool::Toolbox,
 };
 
@@ -53,6 +54,7 @@ impl ScriptedDirectory {
             model,
             tools: Arc::new(tools),
             transcriber,
+            plan: PlanRates::default(),
         });
         version
     }

@@ -8,6 +8,7 @@ use crate::{
     Outgoing, PersonId, Timestamp, TurnId,
     channel::{Find, Receipt},
     employee::{MidTurn, TurnLimits, Unresolved},
+    limit::{LimitScope, Limited},
     llm::{Finish, ModelAnswer, Part, ToolCall},
     message::{ActorKind, Attachment, AttachmentKind, Body, Decision, DeliveryState, Unavailable},
     money::{Price, Rates, Usage},
@@ -187,6 +188,10 @@ impl Dice {
             },
             state: left.state.clone(),
             questions,
+            limited: (follow_up.is_none() && self.one_in(4)).then(|| Limited {
+                scope: self.pick(&[LimitScope::Person, LimitScope::Channel]),
+                until: at + std::time::Duration::from_secs(self.below(1_000)),
+            }),
             deadline: follow_up.is_none().then(|| at + patience),
             follow_up,
         }
@@ -421,6 +426,13 @@ impl Dice {
                 2 => Event::CallRefused {
                     call,
                     reason: Refusal::OverBudget,
+                },
+                3 => Event::CallLimited {
+                    call,
+                    limited: Limited {
+                        scope: LimitScope::Tenant,
+                        until: *at + std::time::Duration::from_secs(self.below(100)),
+                    },
                 },
                 _ => Event::Answered {
                     call,

@@ -28,6 +28,9 @@ pub struct ConversationState {
     /// The latest reply that attachments could not be read, unless something was read since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<UnreadNotice>,
+    /// When the latest notice was sent that a rate limit delays the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_at: Option<Timestamp>,
     /// The person of a direct conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonId>,
@@ -51,6 +54,12 @@ impl ConversationState {
     pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
         let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
         self.held_since.map(|since| since + most)
+    }
+
+    /// Returns whether a notice may be sent that a rate limit delays the answer.
+    pub(super) fn may_say_busy(&self, employee: &Employee, at: Timestamp) -> bool {
+        let apart = Duration::from_secs(u64::from(employee.rates.notice_secs));
+        self.busy_at.is_none_or(|last| last + apart <= at)
     }
 
     /// Applies an event that passes the conversation to a team member or back. Returns whether a team member took it over.

@@ -17,6 +17,7 @@ use super::{
     RECORD_VERSION, Record, Resume, SilenceReason, State, begin,
     inbox::{self, inputs},
     lease::Lease,
+    limited::Admission,
     open::{self, Open},
     run::{Run, Stop},
     start::{follow_up, start},
@@ -26,6 +27,7 @@ use crate::{
     Result, TenantId, Timestamp, TurnId,
     directory::{ConnectionState, Staff},
     learn::LearnQueue,
+    limit::RateLimiter,
     message::{Body, Lifecycle},
     store::{
         Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
@@ -55,6 +57,7 @@ pub struct Driver {
     pub(super) memory: Option<Arc<dyn MemoryStore>>,
     pub(super) document_reader: Option<Arc<dyn DocumentReader>>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(super) limiter: Option<Arc<dyn RateLimiter>>,
     pub(super) learn_queue: Option<LearnQueue>,
     /// Counts processed conversations, so that code in this process can wait for them.
     pub(super) processed: Arc<watch::Sender<u64>>,
@@ -78,6 +81,8 @@ pub struct DriverStats {
     pub model_calls: AtomicU64,
     /// Tool calls.
     pub tool_calls: AtomicU64,
+    /// Turns and model calls that a rate limit delayed; repeated checks of one are counted each time.
+    pub limited: AtomicU64,
     /// Send requests.
     pub sends: AtomicU64,
     /// Claims that ended with an error of a store, a directory or a log.
@@ -128,6 +133,7 @@ impl Driver {
             memory,
             document_reader: None,
             clock,
+            limiter: None,
             learn_queue: None,
             processed: Arc::new(watch::Sender::new(0)),
             lease: Duration::from_secs(60),
@@ -147,6 +153,14 @@ impl Driver {
     #[must_use]
     pub fn with_document_reader(mut self, reader: Arc<dyn DocumentReader>) -> Self {
         self.document_reader = Some(reader);
+        self
+    }
+
+    /// Limits the rates of turns and model calls by the employee's [`rates`](crate::Employee::rates) and the tenant's plan. Without
+    /// a limiter, there are no limits.
+    #[must_use]
+    pub fn with_limiter(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
+        self.limiter = Some(limiter);
         self
     }
 
@@ -230,16 +244,25 @@ impl Driver {
         } else {
             let pause = waited.clamp(*BACKOFF.start(), *BACKOFF.end());
             let until = loaded.now + pause;
-            // Due timers are postponed as well; otherwise the conversation would be ready again immediately. `resume` sets the
-            // timer of an open turn again.
-            let due = loaded.due.into_iter().chain([TimerName::retry()]);
-            let append = Append {
-                timers: due.map(|name| TimerChange::set(name, until)).collect(),
-                ..Append::default()
-            };
-            self.store.append(claim, loaded.len, append).await?;
+            self.postpone(claim, &loaded, until).await?;
         }
         self.store.release(claim, seen).await
+    }
+
+    /// Makes the conversation ready again at a time, unless an event arrives earlier. Due timers are postponed as well; otherwise
+    /// the conversation would be ready again immediately. [`resume`](Self::resume) sets the timer of an open turn again.
+    pub(super) async fn postpone(
+        &self,
+        claim: &Claim,
+        loaded: &Loaded,
+        until: Timestamp,
+    ) -> Result<()> {
+        let due = loaded.due.iter().cloned().chain([TimerName::retry()]);
+        let append = Append {
+            timers: due.map(|name| TimerChange::set(name, until)).collect(),
+            ..Append::default()
+        };
+        self.store.append(claim, loaded.len, append).await.map(drop)
     }
 
     /// Pauses a conversation that cannot be read, and opens one item for the owner.
@@ -506,7 +529,15 @@ impl Driver {
         let latest = loaded.state.latest;
         let inputs = inputs(&*self.store, claim, &loaded, latest, consume_to).await?;
         let now = self.clock.now();
-        let Some(started) = start(&staff, &*channel, &loaded, (&inputs, follow_up), now) else {
+        let limited = match self
+            .admit(claim, &staff, &loaded, (&inputs, follow_up.as_ref()))
+            .await?
+        {
+            Admission::Now => None,
+            Admission::Notice(limited) => Some(limited),
+            Admission::Later => return Ok(Some(Stop::Parked)),
+        };
+        let Some(mut started) = start(&staff, &*channel, &loaded, (&inputs, follow_up), now) else {
             // The person of a direct conversation was forgotten, so there is no recipient.
             let timers = loaded.due.iter().cloned().map(TimerChange::clear).collect();
             let append = Append {
@@ -517,6 +548,7 @@ impl Driver {
             self.store.append(claim, loaded.len, append).await?;
             return Ok(Some(Stop::Parked));
         };
+        started.limited = limited;
         let turn = TurnId::new();
         let persons = started_persons(&started, &inputs);
         // The message that waits is checked by a turn of its own, after this one.
@@ -599,11 +631,7 @@ impl Driver {
         let waits = loaded.inbox.iter().map(|item| item.accepted_at).min();
         let waited = waits.map_or(CONNECTION_BACKOFF, |since| loaded.now.since(since));
         let pause = waited.clamp(CONNECTION_BACKOFF, *BACKOFF.end());
-        let append = Append {
-            timers: vec![TimerChange::set(TimerName::retry(), loaded.now + pause)],
-            ..Append::default()
-        };
-        self.store.append(claim, loaded.len, append).await?;
+        self.postpone(claim, loaded, loaded.now + pause).await?;
         Ok(true)
     }
 

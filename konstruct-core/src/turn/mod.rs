@@ -42,6 +42,7 @@ mod inbox;
 mod input_text;
 mod item;
 mod lease;
+mod limited;
 mod media_type;
 mod open;
 mod outcome;

@@ -49,6 +49,8 @@ pub enum FallbackReason {
     Blank,
     /// The turn reached its limit of model calls.
     Limit,
+    /// A rate limit delays the answer.
+    Busy,
     /// The cap is reached, or a cap is set and the price is unknown.
     Budget,
     /// The question is too old to be answered without asking a person, because the connection or the service was down.

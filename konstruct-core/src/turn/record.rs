@@ -17,6 +17,7 @@ use crate::{
     ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
     TurnId,
     channel::{Find, Receipt},
+    limit::Limited,
     llm::ModelAnswer,
     memory::Source,
     message::{ActorKind, Body},
@@ -175,6 +176,13 @@ pub enum Event {
         /// The reason.
         reason: Refusal,
     },
+    /// A model call was not made yet, because of a rate limit.
+    CallLimited {
+        /// The number of the call.
+        call: u32,
+        /// The limit.
+        limited: Limited,
+    },
     /// A tool returned.
     ToolReturned {
         /// The model's id of the call.
@@ -264,7 +272,7 @@ macro_rules! names {
 names!(Event:
     Started "started", Received "received", AttachmentRead "attachment_read", AttachmentFailed "attachment_failed",
     AttachmentLost "attachment_lost", Gathered "gathered", Answered "answered", CallFailed "call_failed",
-    CallLost "call_lost", CallRefused "call_refused", ToolReturned "tool_returned", ToolLost "tool_lost", InboxRead "inbox_read",
+    CallLost "call_lost", CallRefused "call_refused", CallLimited "call_limited", ToolReturned "tool_returned", ToolLost "tool_lost", InboxRead "inbox_read",
     Rendered "rendered", SendDone "send_done", SendFailed "send_failed", SendAmbiguous "send_ambiguous",
     NotFound "not_found", FindFailed "find_failed", Due "due", Forgotten "forgotten",
 );
@@ -419,6 +427,9 @@ pub struct Started {
     /// The question that this turn answers again, or the item of the message that waited and may be sent now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow_up: Option<OpenItem>,
+    /// The rate limit that delays the answer. The person gets a notice instead, and the answer later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
     /// The time by which the person should receive a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
@@ -606,6 +617,8 @@ pub enum WaitReason {
     AttachmentRetry,
     /// To call the model again.
     ModelRetry,
+    /// For a rate limit to allow another model call.
+    RateLimit,
     /// To repeat a send that definitely failed.
     SendRetry,
     /// For a connection whose credentials the provider refuses.

@@ -73,5 +73,6 @@ pub(super) fn start(
         questions: questions(&loaded.items),
         deadline: follow_up.is_none().then(|| now + patience),
         follow_up,
+        limited: None,
     })
 }

@@ -8,6 +8,7 @@ use crate::{
     LocalDirectory, MemoryStore, Result, SystemClock, TenantId, Transcriber,
     embed::PaidEmbedder,
     learn::Learner,
+    limit::{LocalLimiter, RateLimiter},
     store::Store,
     tool::{Tool, Toolbox, ToolboxBuilder},
     turn::{Driver, Worker},
@@ -46,6 +47,7 @@ pub struct WorkforceBuilder {
     channels: Vec<(String, Arc<dyn Channel>)>,
     directory: Option<Arc<dyn Directory>>,
     embedder: Option<Arc<PaidEmbedder>>,
+    limiter: Option<Arc<dyn RateLimiter>>,
     learn_every: Option<u32>,
 }
 
@@ -68,6 +70,7 @@ impl WorkforceBuilder {
             channels: Vec::new(),
             directory: None,
             embedder: None,
+            limiter: None,
             learn_every: None,
         }
     }
@@ -174,6 +177,14 @@ impl WorkforceBuilder {
         self
     }
 
+    /// Sets the limiter that enforces the employees' [`rates`](crate::Employee::rates); the default is a [`LocalLimiter`]. Several
+    /// processes share their limits with a limiter of their own.
+    #[must_use]
+    pub fn limiter(mut self, limiter: impl RateLimiter) -> Self {
+        self.limiter = Some(Arc::new(limiter));
+        self
+    }
+
     /// Sets how long a claim lasts without being renewed; the default is that of [`Driver::new`].
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -234,7 +245,10 @@ impl WorkforceBuilder {
                 ));
             }
         };
-        let mut driver = Driver::new(store, found, memory, self.clock);
+        let limiter = self
+            .limiter
+            .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&self.clock))));
+        let mut driver = Driver::new(store, found, memory, self.clock).with_limiter(limiter);
         if let Some(reader) = self.document_reader {
             driver = driver.with_document_reader(reader);
         }

@@ -9,6 +9,7 @@ use konstruct_core::{
     NanoUsd, Outgoing, PersonId, Timestamp, TurnId,
     channel::{Find, Receipt},
     id::FactId,
+    limit::{LimitScope, Limited},
     llm::{Finish, ModelAnswer, Part, ToolCall},
     memory::Source,
     message::{
@@ -233,6 +234,7 @@ fn state() -> ConversationState {
         spoke: true,
         unreadable: true,
         unread: None,
+        busy_at: Some(AT),
         person: Some(person()),
         held_since: Some(AT),
     }
@@ -273,6 +275,10 @@ fn started() -> Started {
         state: state(),
         questions: vec![item()],
         follow_up: Some(question()),
+        limited: Some(Limited {
+            scope: LimitScope::Person,
+            until: AT,
+        }),
         deadline: Some(AT),
     }
 }
@@ -375,6 +381,13 @@ fn events() -> Vec<Event> {
         Event::CallRefused {
             call,
             reason: Refusal::OverBudget,
+        },
+        Event::CallLimited {
+            call,
+            limited: Limited {
+                scope: LimitScope::Channel,
+                until: AT,
+            },
         },
         Event::ToolReturned {
             id: id.clone(),
@@ -527,8 +540,12 @@ fn within() -> Vec<(String, &'static str)> {
             r#"["model_retry","send_retry"]"#,
         ),
         (
-            json([WaitReason::InFlight, WaitReason::FindRetry]),
-            r#"["in_flight","find_retry"]"#,
+            json([
+                WaitReason::InFlight,
+                WaitReason::FindRetry,
+                WaitReason::RateLimit,
+            ]),
+            r#"["in_flight","find_retry","rate_limit"]"#,
         ),
         (
             json([Effect::Read, Effect::Idempotent, Effect::Once]),
@@ -539,6 +556,14 @@ fn within() -> Vec<(String, &'static str)> {
             r#"["query","event","none"]"#,
         ),
         (json(NanoUsd(7)), "7"),
+        (
+            json([LimitScope::Person, LimitScope::Conversation]),
+            r#"["person","conversation"]"#,
+        ),
+        (
+            json([LimitScope::Channel, LimitScope::Tenant, LimitScope::Plan]),
+            r#"["channel","tenant","plan"]"#,
+        ),
         (json(ConversationState::default()), r#"{"latest":0}"#),
         (
             json([SilenceReason::Late, SilenceReason::Broken]),
@@ -550,8 +575,9 @@ fn within() -> Vec<(String, &'static str)> {
                 FallbackReason::Blank,
                 FallbackReason::Late,
                 FallbackReason::Broken,
+                FallbackReason::Busy,
             ]),
-            r#"["cut","blank","late","broken"]"#,
+            r#"["cut","blank","late","broken","busy"]"#,
         ),
         (
             json([WaitReason::Connection, WaitReason::Receipt]),

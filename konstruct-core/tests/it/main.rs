@@ -21,6 +21,7 @@ mod office;
 mod origin;
 mod outage;
 mod prompt;
+mod rates;
 mod replay;
 mod request;
 mod step;

@@ -116,6 +116,7 @@ fn started(inputs: u32) -> Started {
         state: ConversationState::default(),
         questions: Vec::new(),
         follow_up: None,
+        limited: None,
         deadline: None,
     }
 }

@@ -153,6 +153,7 @@ fn started() -> Started {
         state: ConversationState::default(),
         questions: Vec::new(),
         follow_up: None,
+        limited: None,
         deadline: None,
     }
 }

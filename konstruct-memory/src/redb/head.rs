@@ -55,7 +55,7 @@ const UNREADABLE: u8 = 32;
 const HELD: u8 = 64;
 const UNREAD: u8 = 128;
 /// The count of numbers at its beginning.
-const NUMBERS: usize = 9;
+const NUMBERS: usize = 10;
 
 impl Head {
     /// Serializes the head: a byte of flags, the numbers, the person of a direct conversation, the
@@ -83,6 +83,8 @@ impl Head {
             state.latest.as_micros().cast_unsigned(),
             u64::from(state.bot_turns),
             self.items,
+            // Zero: never.
+            state.busy_at.map_or(0, |at| at.as_micros().cast_unsigned()),
         ] {
             row.extend_from_slice(&number.to_be_bytes());
         }
@@ -158,6 +160,7 @@ impl Head {
                 spoke: flags & SPOKE != 0,
                 unreadable: flags & UNREADABLE != 0,
                 unread,
+                busy_at: Some(time(9)?).filter(|at| *at != Timestamp::default()),
                 person,
                 held_since,
             },
@@ -371,6 +374,7 @@ mod tests {
                     reason: Unread::Silent,
                     at: Timestamp::from_secs(9),
                 }),
+                busy_at: Some(Timestamp::from_micros(-2)),
                 person: Some(PersonId::from_bytes([3; 16])),
                 held_since: Some(Timestamp::from_micros(-3)),
             },

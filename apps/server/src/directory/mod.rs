@@ -22,6 +22,7 @@ use konstruct_core::{
     AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
     TenantId,
     directory::{ConnectionState, Route, Staff},
+    limit::PlanRates,
     store::Store,
     tool::Toolbox,
 };
@@ -52,6 +53,8 @@ pub struct ServerDirectory {
     endpoints: Arc<Endpoints>,
     models: Arc<Models>,
     tools: Arc<Toolbox>,
+    /// The rates of every tenant.
+    plan: PlanRates,
     /// The channels of connections used so far.
     channels: Arc<RowCache<(TenantId, ConnectionId), Arc<dyn Channel>>>,
     /// The model pools of tenants with their own models.
@@ -77,11 +80,19 @@ impl ServerDirectory {
             endpoints: Arc::new(endpoints),
             models: Arc::new(models),
             tools: Arc::new(tools),
+            plan: PlanRates::default(),
             channels: Arc::default(),
             pools: Arc::default(),
             awaited: Arc::default(),
             unconfirmed: Arc::default(),
         })
+    }
+
+    /// Sets the rates of every tenant's plan.
+    #[must_use]
+    pub fn with_plan(mut self, plan: PlanRates) -> Self {
+        self.plan = plan;
+        self
     }
 
     /// Returns the tools that an employee can be granted.
@@ -144,6 +155,7 @@ impl Directory for ServerDirectory {
             model: self.model_of(tenant).await?,
             transcriber: self.transcriber_of(tenant).await?,
             tools: Arc::clone(&self.tools),
+            plan: self.plan,
         })
     }
 

@@ -73,6 +73,11 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         &[("", turns.model_calls.load(Relaxed))],
     );
     counter(
+        "limited_total",
+        "Times that a rate limit delayed a turn or a model call.",
+        &[("", turns.limited.load(Relaxed))],
+    );
+    counter(
         "tool_calls_total",
         "Calls to tools.",
         &[("", turns.tool_calls.load(Relaxed))],

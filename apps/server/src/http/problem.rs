@@ -1,5 +1,7 @@
 //! RFC 9457 problem details: the format of every error of the admin API.
 
+use std::time::Duration;
+
 use axum::{
     http::{
         HeaderValue, StatusCode,
@@ -30,6 +32,16 @@ impl Problem {
             detail: detail.into(),
             field: None,
             retry_after: None,
+        }
+    }
+
+    /// Creates the refusal of a request that exceeds a rate limit.
+    pub(crate) fn too_many(retry_after: Duration) -> Self {
+        let detail = "too many requests; try again after the time in Retry-After";
+        Self {
+            // Rounded up: a client that waits as long is not refused again.
+            retry_after: Some(retry_after.as_secs() + 1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 

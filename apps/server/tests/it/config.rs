@@ -37,7 +37,7 @@ async fn the_variable_is_named() {
         ("KONSTRUCT_DEMO", "maybe"),
         ("KONSTRUCT_PUBLIC_URL", "konstruct.example.com"),
         ("DATABASE_WORKER_URL", "postgres://127.0.0.1/konstruct"),
-        ("REDIS_URL", "redis://127.0.0.1"),
+        ("REDIS_URL", "not a url"),
         ("STRIPE_SECRET_KEY", "sk_test"),
     ] {
         check(&[(name, value)], name).await;

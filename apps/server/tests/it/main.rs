@@ -14,6 +14,7 @@ mod disk;
 mod health;
 mod holder;
 mod isolation;
+mod limits;
 mod memory;
 mod model;
 mod office;

@@ -284,6 +284,7 @@ fn started(connection: ConnectionId, conversation: ConversationRef, first: u64) 
         state: ConversationState::default(),
         questions: Vec::new(),
         follow_up: None,
+        limited: None,
         deadline: None,
     }
 }

@@ -389,6 +389,7 @@ pub(super) async fn conversation_state_is_kept(subject: &StoreSubject) -> Outcom
         bot_turns: 2,
         spoke: true,
         unreadable: true,
+        busy_at: Some(Timestamp::from_secs(9)),
         person: None,
         held_since: Some(Timestamp::from_secs(7)),
     };

@@ -261,9 +261,11 @@ impl<'a> Run<'a> {
                 persons.extend(&self.repeated);
                 (Cause::Employee, persons)
             }
-            Event::Gathered(_) | Event::InboxRead { .. } | Event::Due | Event::Forgotten { .. } => {
-                (Cause::Rule, BTreeSet::new())
-            }
+            Event::Gathered(_)
+            | Event::CallLimited { .. }
+            | Event::InboxRead { .. }
+            | Event::Due
+            | Event::Forgotten { .. } => (Cause::Rule, BTreeSet::new()),
             _ => (Cause::Vendor, BTreeSet::new()),
         }
     }

@@ -75,6 +75,7 @@ impl Run<'_> {
             ReplySource::Fixed(FallbackReason::Model | FallbackReason::Blank) => {
                 employee.phrases.deferred.clone()
             }
+            ReplySource::Fixed(FallbackReason::Busy) => employee.phrases.busy.clone(),
             ReplySource::Fixed(FallbackReason::Budget) => {
                 let claim = self.lease.claim();
                 let cap = employee.monthly_cap.map(tracing::field::display);

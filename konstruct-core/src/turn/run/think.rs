@@ -17,7 +17,7 @@ use super::{Performed, Run, Stop, count};
 use crate::{
     Error, ErrorKind, NanoUsd, Result, Timestamp,
     channel::Op,
-    limit::Budget,
+    limit::{Budget, Limited, Request, Subject},
     llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
     money::{Basis, LedgerKind, LedgerRow, Usage},
     store::{AppendOutcome, Reserve, Settle},
@@ -51,12 +51,33 @@ impl Run<'_> {
         ))
     }
 
+    /// Counts a model call against the rate limits. Returns the limit that delays it.
+    async fn limited(&self) -> Result<Option<Limited>> {
+        let claim = self.lease.claim();
+        let person = self.state.requester();
+        let subject = Subject {
+            tenant: claim.tenant,
+            connection: self.state.started().connection,
+            conversation: claim.conversation,
+            persons: person.as_slice(),
+        };
+        let now = self.driver.clock.now();
+        let since = self.state.began_at();
+        self.driver
+            .limited(Request::ModelCall, &self.staff, &subject, (since, now))
+            .await
+    }
+
     pub(super) async fn call_model(
         &mut self,
         call: u32,
         key: String,
         give_up_at: Timestamp,
     ) -> Result<Performed> {
+        if let Some(limited) = self.limited().await? {
+            count(&self.driver.stats.limited);
+            return Ok(ControlFlow::Continue(Event::CallLimited { call, limited }));
+        }
         let request = self.request(give_up_at).await?;
         let worst = self.worst_case(&request);
         self.append.reserve = worst

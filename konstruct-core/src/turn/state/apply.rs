@@ -162,6 +162,12 @@ impl State {
             (Phase::Calling, Event::CallFailed { failure, .. }) => Phase::CallFailed(*failure),
             (Phase::Calling, Event::CallLost { .. }) => Phase::Thinking,
             (Phase::Calling, Event::CallRefused { .. }) => Phase::CallRefused,
+            (Phase::Calling, Event::CallLimited { call, limited }) => {
+                // The call was not made, so its number is used again.
+                self.calls = call.saturating_sub(1);
+                self.limited = Some(*limited);
+                Phase::CallLimited(*limited)
+            }
             (Phase::Acting(call, _), Event::ToolReturned { content, error, .. }) => {
                 self.tool_result(call, content.clone(), *error);
                 Phase::Answered
@@ -203,7 +209,7 @@ impl State {
             (Phase::Finding, Event::FindFailed { failure, .. }) => Phase::FindFailed(*failure),
             (Phase::Waiting(_, reason), Event::Due) => match reason {
                 WaitReason::AttachmentRetry => self.after_reading(),
-                WaitReason::ModelRetry => Phase::Thinking,
+                WaitReason::ModelRetry | WaitReason::RateLimit => Phase::Thinking,
                 WaitReason::SendRetry | WaitReason::Connection => Phase::Speaking,
                 WaitReason::InFlight | WaitReason::FindRetry => Phase::Ambiguous,
                 WaitReason::Receipt => Phase::Unreported,
@@ -292,6 +298,7 @@ impl State {
             Some(FallbackReason::Attachment(reason)) => {
                 self.started.state.unread = Some(UnreadNotice { reason, at });
             }
+            Some(FallbackReason::Busy) => self.started.state.busy_at = Some(at),
             None if matches!(outcome, Outcome::Replied { .. }) => self.started.state.unread = None,
             _ => {}
         }

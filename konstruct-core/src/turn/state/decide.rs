@@ -7,6 +7,7 @@ use crate::{
     Employee, ErrorKind, Timestamp,
     channel::Find,
     employee::{MidTurn, Unresolved},
+    limit::Limited,
     llm::Finish,
     message::{ActorKind, Body},
     turn::{
@@ -51,6 +52,7 @@ pub fn decide(employee: &Employee, state: &State, at: Timestamp) -> Option<Actio
         Phase::Thinking => Some(state.think(employee, at)),
         Phase::CallFailed(failure) => Some(state.call_failed(employee, at, *failure)),
         Phase::CallRefused => Some(state.unanswered(employee, at, FallbackReason::Budget)),
+        Phase::CallLimited(limited) => Some(state.call_limited(employee, at, *limited)),
         Phase::Answered => Some(state.answered(employee, at)),
         Phase::Speaking => Some(state.send(employee, at)),
         Phase::SendFailed(failure) => Some(state.send_failed(employee, at, *failure)),
@@ -138,6 +140,7 @@ impl State {
             Some(_) if self.only_unreadable() => fixed(FallbackReason::Unreadable),
             Some(_) if let Some(reading) = self.read_next(employee, at) => reading,
             Some(_) if let Some(reply) = self.nothing_read(employee, at) => reply,
+            Some(_) if self.started.limited.is_some() => fixed(FallbackReason::Busy),
             Some(_) => Action::Gather,
             None if self.current().is_some() => self.send(employee, at),
             None if let Some(item) = &self.send_item => Action::Finish {
@@ -250,6 +253,21 @@ impl State {
             self.unanswered(employee, at, FallbackReason::Budget)
         } else {
             self.unanswered(employee, at, FallbackReason::Model)
+        }
+    }
+
+    /// Waits for a rate limit. If that takes long, the person gets a notice first, unless the turn has had effects already.
+    fn call_limited(&self, employee: &Employee, at: Timestamp, limited: Limited) -> Action {
+        let long = limited.until.since(self.began_at) > employee.rates.patience();
+        let told = self.asked_by() != Some(ActorKind::Human)
+            || self.question().is_some()
+            || !self.conversation().may_say_busy(employee, at);
+        if long && !told && self.tool_calls == 0 {
+            return fixed(FallbackReason::Busy);
+        }
+        Action::Wait {
+            until: limited.until,
+            reason: WaitReason::RateLimit,
         }
     }
 
@@ -521,7 +539,10 @@ impl State {
             FallbackReason::Model | FallbackReason::Blank | FallbackReason::Budget
         );
         let young = employee.limits.question_age_secs > 0;
-        let retry_at = (again && young).then(|| at + FIRST_RETRY);
+        let retry_at = match self.limited.filter(|_| reason == FallbackReason::Busy) {
+            Some(limited) => Some(limited.until),
+            None => (again && young).then(|| at + FIRST_RETRY),
+        };
         let kind = ItemKind::Question { reason };
         Some(self.open(at, kind, self.started.first, retry_at))
     }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     Employee, Error, ErrorKind, Outgoing, PersonId, Result, Timestamp, TurnId,
+    limit::Limited,
     llm::{Finish, ModelAnswer, ToolCall},
     outgoing::Choices,
     tool::Effect,
@@ -62,6 +63,8 @@ pub struct State {
     rendered_at: Option<u64>,
     has_rest: bool,
     fallback: Option<FallbackReason>,
+    /// The rate limit that delays the answer.
+    limited: Option<Limited>,
     /// Items to close.
     closing: VecDeque<(ItemId, CloseReason)>,
     /// Sends that the inputs report as failed. An item is opened for each.
@@ -128,6 +131,7 @@ enum Phase {
     Calling,
     CallFailed(Failure),
     CallRefused,
+    CallLimited(Limited),
     /// Decide on the model's answer.
     Answered,
     Acting(ToolCall, Effect),
@@ -225,6 +229,7 @@ impl State {
             rendered_at: None,
             has_rest: false,
             fallback: None,
+            limited: started.limited,
             closing: VecDeque::new(),
             undelivered: VecDeque::new(),
             items: 0,

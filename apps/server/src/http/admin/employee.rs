@@ -10,6 +10,7 @@ use konstruct_core::{
         HoursException, OpenSpan, Phrases, TimeOfDay, TimeSpan, TurnLimits, Unresolved,
         WorkingHours,
     },
+    limit::{Rate, RateLimits, ScopeRates},
     memory::Language,
 };
 
@@ -98,6 +99,7 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
             .cap_reached
             .clone()
             .unwrap_or(it.cap_reached.clone());
+        it.busy = settings.busy.clone().unwrap_or(it.busy.clone());
         it.unreadable = settings.unreadable.clone().unwrap_or(it.unreadable.clone());
         let own = &settings.attachments;
         for (phrase, own) in [
@@ -128,14 +130,60 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
         };
     });
     // In the API, the phrases are not a group of their own.
-    let built = builder.limits(limits).build().map_err(|error| {
-        let phrase = error.field().and_then(|it| it.strip_prefix("phrases."));
-        match (phrase, error.message().split_once(": ")) {
-            (Some(field), Some((_, problem))) => Error::invalid(field, problem),
-            _ => error,
-        }
-    });
+    let built = builder
+        .limits(limits)
+        .rates(rates(&settings.rates))
+        .build()
+        .map_err(|error| {
+            let phrase = error.field().and_then(|it| it.strip_prefix("phrases."));
+            match (phrase, error.message().split_once(": ")) {
+                (Some(field), Some((_, problem))) => Error::invalid(field, problem),
+                _ => error,
+            }
+        });
     Ok(built?)
+}
+
+fn rates(chosen: &api::RateLimits) -> RateLimits {
+    RateLimits::default().with(|it| {
+        for (own, chosen) in [
+            (&mut it.turns, &chosen.turns),
+            (&mut it.model_calls, &chosen.model_calls),
+        ] {
+            for (rate, chosen) in [
+                (&mut own.person, chosen.person),
+                (&mut own.conversation, chosen.conversation),
+                (&mut own.channel, chosen.channel),
+                (&mut own.tenant, chosen.tenant),
+            ] {
+                if let Some(chosen) = chosen {
+                    *rate = (chosen.count > 0).then(|| Rate::new(chosen.count, chosen.per_secs));
+                }
+            }
+        }
+        it.patience_secs = chosen.patience_secs.unwrap_or(it.patience_secs);
+        it.notice_secs = chosen.notice_secs.unwrap_or(it.notice_secs);
+    })
+}
+
+fn shown_rates(rates: &RateLimits) -> api::RateLimits {
+    let rate = |rate: Option<Rate>| {
+        let none = Rate::new(0, 60);
+        let Rate { count, per_secs } = rate.unwrap_or(none);
+        Some(api::Rate { count, per_secs })
+    };
+    let scopes = |rates: &ScopeRates| api::ScopeRates {
+        person: rate(rates.person),
+        conversation: rate(rates.conversation),
+        channel: rate(rates.channel),
+        tenant: rate(rates.tenant),
+    };
+    api::RateLimits {
+        turns: scopes(&rates.turns),
+        model_calls: scopes(&rates.model_calls),
+        patience_secs: Some(rates.patience_secs),
+        notice_secs: Some(rates.notice_secs),
+    }
 }
 
 fn working_hours(hours: &api::WorkingHours) -> Result<WorkingHours, Problem> {
@@ -215,6 +263,7 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
             fallback: Some(employee.fallback.clone()),
             deferred: Some(employee.phrases.deferred.clone()),
+            busy: Some(employee.phrases.busy.clone()),
             cap_reached: Some(employee.phrases.cap_reached.clone()),
             unreadable: Some(employee.phrases.unreadable.clone()),
             attachments: api::AttachmentPhrases {
@@ -232,6 +281,7 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
                 hold_secs: Some(employee.limits.hold_secs),
                 reply_parts: Some(employee.limits.reply_parts),
             },
+            rates: shown_rates(&employee.rates),
             unresolved: match employee.limits.unresolved {
                 Unresolved::Resend => api::Unresolved::Resend,
                 _ => api::Unresolved::Ask,

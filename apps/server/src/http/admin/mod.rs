@@ -14,7 +14,7 @@ mod question;
 mod tenant;
 mod website;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -24,7 +24,10 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use konstruct_core::Secret;
+use konstruct_core::{
+    Secret, TenantId,
+    limit::{Decision, LimitKey, Quota},
+};
 use subtle::ConstantTimeEq as _;
 
 use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
@@ -74,15 +77,33 @@ async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) ->
     let token = given
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    match token {
-        Some((_, token)) if is_operator(&app.operator_token, token.trim()) => {
-            next.run(request).await
-        }
-        _ => Problem::new(
+    let operator = token.is_some_and(|(_, token)| is_operator(&app.operator_token, token.trim()));
+    // All who guess share one limit, which the operator does not.
+    if let Some(problem) = limited(&app, if operator { "operator" } else { "nobody" }).await {
+        return problem.into_response();
+    }
+    if operator {
+        next.run(request).await
+    } else {
+        Problem::new(
             StatusCode::UNAUTHORIZED,
             "the operator's token is missing or wrong; send it as `Authorization: Bearer …`",
         )
-        .into_response(),
+        .into_response()
+    }
+}
+
+/// Counts a request. Returns the refusal of one that exceeds the limit.
+async fn limited(app: &App, who: &str) -> Option<Problem> {
+    let count = app.config.limits.api_requests_per_minute;
+    let quota = Quota::new(count, Duration::from_secs(60), count).ok()?;
+    let key = LimitKey {
+        tenant: TenantId::from_bytes([0; 16]),
+        of: format!("api:{who}"),
+    };
+    match app.limiter.check(&[(key, quota)]).await.ok()? {
+        Decision::Allowed => None,
+        Decision::Limited { retry_after, .. } => Some(Problem::too_many(retry_after)),
     }
 }
 
