@@ -35,7 +35,8 @@ pub struct OpenItem {
     pub kind: ItemKind,
     /// The turn that the item belongs to.
     pub turn: TurnId,
-    /// The index of the record that the item is about: an [`Event::Rendered`] for messages, an [`Event::Started`] for a question.
+    /// The index of the record that the item is about: an [`Event::Rendered`](super::Event::Rendered) for messages, an
+    /// [`Event::Started`](super::Event::Started) for a question.
     pub record: u64,
     /// When the item was opened.
     pub opened_at: Timestamp,
