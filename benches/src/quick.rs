@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use konstruct_channels::testkit::signed_whatsapp;
@@ -43,6 +44,18 @@ struct Inner {
     sends: AtomicU64,
     calls: AtomicU64,
     waiting: Mutex<HashMap<String, oneshot::Sender<()>>>,
+    recorded: Mutex<Option<Vec<Sent>>>,
+}
+
+/// A message that the vendor accepted.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When.
+    pub at: Instant,
+    /// The customer's number.
+    pub to: String,
+    /// The text.
+    pub text: String,
 }
 
 impl Quick {
@@ -57,6 +70,7 @@ impl Quick {
             sends: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             waiting: Mutex::default(),
+            recorded: Mutex::default(),
         }));
         let serving = quick.clone();
         tokio::spawn(async move {
@@ -82,6 +96,23 @@ impl Quick {
         let (tell, told) = oneshot::channel();
         self.waiting().insert(number.to_owned(), tell);
         told
+    }
+
+    /// Records the messages that are sent from now on.
+    pub fn record(&self) {
+        *self.recorded() = Some(Vec::new());
+    }
+
+    /// Returns the recorded messages so far.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.recorded().clone().unwrap_or_default()
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Sent>>> {
+        self.0
+            .recorded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<()>>> {
@@ -129,6 +160,13 @@ impl Quick {
         }
         let to = body["to"].as_str().unwrap_or("");
         let nth = self.0.sends.fetch_add(1, Relaxed);
+        if let Some(recorded) = &mut *self.recorded() {
+            recorded.push(Sent {
+                at: Instant::now(),
+                to: to.to_owned(),
+                text: body["text"]["body"].as_str().unwrap_or("").to_owned(),
+            });
+        }
         if let Some(tell) = self.waiting().remove(to) {
             // Nobody waits after the last turn.
             let _ = tell.send(());
