@@ -1,8 +1,8 @@
 //! Re-ranks passages of documents by comparing them with the question word by word, by meaning.
 //!
 //! A person rarely uses the words of the document, and the vector of a whole passage says little about a detail in it. Of 448 questions
-//! as people type them on a phone (`benches/data/phone`, the development half), it finds the right passage first for 70 %, the
-//! sum of both scores alone for 52 %.
+//! as people type them on a phone (`benches/data/phone`, the half on which the weights were fitted), it finds the right passage first
+//! for 63 %, the sum of both scores alone for 52 %. Of the 126 questions of the other half, both find 65 %.
 
 use konstruct_core::{
     Embedder, Hit, Recall, Result, TenantId,
