@@ -93,11 +93,15 @@ fn only_core_has_an_http_client() {
         .filter(has)
         .map(|package| package.name.as_str())
         .collect();
-    // The benches compare the pool with a bare client.
+    // The benches compare the pool with a bare client. The server has no client, but chooses the provider of TLS to Redis.
     assert_eq!(
         with,
-        BTreeSet::from(["konstruct-benches", "konstruct-core"])
+        BTreeSet::from(["konstruct-benches", "konstruct-core", "konstruct-server"])
     );
+    let server = metadata.packages.iter();
+    let mut server = server.filter(|package| package.name.as_str() == "konstruct-server");
+    let dependencies = &server.next().unwrap().dependencies;
+    assert!(dependencies.iter().all(|it| it.name != "reqwest"));
 }
 
 /// Returns the packages that core depends on. `cargo metadata` unifies the features of the whole workspace, so this uses `cargo
