@@ -28,10 +28,14 @@ async fn start(office: &Office) -> Server {
     server
 }
 
-/// Returns what the model was shown last: the text and the number of images.
+/// Returns what the model was shown in the last turn: the text and the number of images.
 fn shown(office: &Office) -> (String, usize) {
     let requests = office.model.requests();
-    let body = &requests.last().expect("the model was called").body;
+    // The learner may have called the model since; it is not the employee.
+    let in_turn = requests
+        .iter()
+        .rfind(|request| request.body["messages"][0].to_string().contains("Ava"));
+    let body = &in_turn.expect("the model was called").body;
     let messages = body["messages"].as_array().unwrap();
     let users = messages.iter().filter(|message| message["role"] == "user");
     let mut images = 0;
