@@ -20,6 +20,43 @@ pub struct RowChange {
     pub value: Option<Vec<u8>>,
 }
 
+impl RowChange {
+    /// Writes a row, whatever it is now.
+    pub fn put(
+        tenant: Option<TenantId>,
+        table: impl Into<String>,
+        key: impl Into<String>,
+        value: Vec<u8>,
+    ) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::delete(tenant, table, key)
+        }
+    }
+
+    /// Deletes a row, if it exists.
+    pub fn delete(
+        tenant: Option<TenantId>,
+        table: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        Self {
+            tenant,
+            table: table.into(),
+            key: key.into(),
+            expect: Expect::Any,
+            value: None,
+        }
+    }
+
+    /// Sets the expected current value.
+    #[must_use]
+    pub fn expecting(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+}
+
 /// The precondition of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,13 +83,7 @@ pub enum Expect {
 /// assert_eq!(store.get_row(Some(tenant), "profile", "main").await?, Some(b"Acme".to_vec()));
 /// assert_eq!(store.get_row(None, "profile", "main").await?, None);
 ///
-/// let claim = RowChange {
-///     tenant: None,
-///     table: "accounts".into(),
-///     key: "T1".into(),
-///     expect: Expect::Absent,
-///     value: Some(b"ten_1".to_vec()),
-/// };
+/// let claim = RowChange::put(None, "accounts", "T1", b"ten_1".to_vec()).expecting(Expect::Absent);
 /// assert!(store.write_rows(vec![claim.clone()]).await?);
 /// assert!(!store.write_rows(vec![claim]).await?, "it is taken");
 /// # Ok::<(), konstruct_core::Error>(())
@@ -96,13 +127,7 @@ pub trait RowStore: std::fmt::Debug + Send + Sync + 'static {
         key: &str,
         value: &[u8],
     ) -> Result<()> {
-        let change = RowChange {
-            tenant,
-            table: table.into(),
-            key: key.into(),
-            expect: Expect::Any,
-            value: Some(value.into()),
-        };
+        let change = RowChange::put(tenant, table, key, value.into());
         self.write_rows(vec![change]).await.map(drop)
     }
 }
@@ -161,6 +186,11 @@ pub(crate) fn check_table(tenant: Option<TenantId>, table: &str) -> Result<()> {
 /// Checks the names of a row.
 pub(crate) fn check_row(tenant: Option<TenantId>, table: &str, key: &str) -> Result<()> {
     check_table(tenant, table)?;
+    check_key(key)
+}
+
+/// Checks the key of a row.
+pub(crate) fn check_key(key: &str) -> Result<()> {
     if !(1..=512).contains(&key.len()) || key.contains('\0') {
         return Err(Error::invalid(
             "key",

@@ -32,13 +32,8 @@ pub(crate) async fn ensure(
         Error::internal("the system's random number generator failed").with_source(error)
     })?;
     let text = hex::encode(bytes);
-    let change = RowChange {
-        tenant: None,
-        table: TABLE.into(),
-        key: name.into(),
-        expect: Expect::Absent,
-        value: Some(text.clone().into_bytes()),
-    };
+    let change = RowChange::put(None, TABLE, name, text.clone().into_bytes());
+    let change = change.expecting(Expect::Absent);
     if store.write_rows(vec![change]).await? {
         return Ok((Secret::new(text), true));
     }

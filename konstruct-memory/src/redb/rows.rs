@@ -15,7 +15,7 @@ use super::{
     vault::Vault,
     writer::{Batch, Operation},
 };
-use crate::rows::{Expect, RowChange, RowStore, check_row, check_table, owner};
+use crate::rows::{Expect, RowChange, RowStore, check_key, check_table, owner};
 
 #[async_trait]
 impl RowStore for Redb {
@@ -273,8 +273,8 @@ fn table_key(tenant: Option<TenantId>, table: &str) -> Result<Vec<u8>> {
 }
 
 fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> {
-    check_row(tenant, table, key)?;
     let mut row = table_key(tenant, table)?;
+    check_key(key)?;
     row.extend_from_slice(key.as_bytes());
     Ok(row)
 }

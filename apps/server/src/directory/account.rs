@@ -121,27 +121,18 @@ impl Connection {
 
 /// Returns the changes that store a connection: its row, and its entry among the unconfirmed ones.
 fn rows(tenant: TenantId, connection: &Connection, expect: Expect) -> Result<Vec<RowChange>> {
-    let unconfirmed = connection.is_unconfirmed();
+    let id = connection.id;
+    let key = unconfirmed_key(tenant, id);
     Ok(vec![
-        RowChange {
-            tenant: Some(tenant),
-            table: TABLE.into(),
-            key: connection.id.to_string(),
-            expect,
-            value: Some(encode(connection)?),
-        },
-        RowChange {
-            tenant: None,
-            table: UNCONFIRMED.into(),
-            key: unconfirmed_key(tenant, connection.id),
-            expect: Expect::Any,
-            value: match unconfirmed {
-                true => Some(encode(&RouteRow {
-                    tenant,
-                    connection: connection.id,
-                })?),
-                false => None,
-            },
+        RowChange::put(Some(tenant), TABLE, id.to_string(), encode(connection)?).expecting(expect),
+        if connection.is_unconfirmed() {
+            let route = RouteRow {
+                tenant,
+                connection: id,
+            };
+            RowChange::put(None, UNCONFIRMED, key, encode(&route)?)
+        } else {
+            RowChange::delete(None, UNCONFIRMED, key)
         },
     ])
 }
@@ -156,24 +147,8 @@ fn route(tenant: TenantId, connection: &Connection) -> Result<RowChange> {
         tenant,
         connection: connection.id,
     };
-    Ok(RowChange {
-        tenant: None,
-        table: ROUTES.into(),
-        key: connection.route_key(),
-        expect: Expect::Absent,
-        value: Some(encode(&route)?),
-    })
-}
-
-/// Returns the change that deletes a row.
-fn delete(tenant: Option<TenantId>, table: &str, key: String, expect: Expect) -> RowChange {
-    RowChange {
-        tenant,
-        table: table.into(),
-        key,
-        expect,
-        value: None,
-    }
+    let change = RowChange::put(None, ROUTES, connection.route_key(), encode(&route)?);
+    Ok(change.expecting(Expect::Absent))
 }
 
 fn taken() -> Error {
@@ -275,7 +250,7 @@ impl ServerDirectory {
             changes.push(route(tenant, &connection)?);
         }
         if moved && known.confirmed {
-            changes.push(delete(None, ROUTES, known.route_key(), Expect::Any));
+            changes.push(RowChange::delete(None, ROUTES, known.route_key()));
         }
         if !self.rows.write_rows(changes).await? {
             return Err(taken());
@@ -380,12 +355,12 @@ impl ServerDirectory {
             let (row, known) = stored.ok_or_else(|| Error::not_found("connection"))?;
             let expect = Expect::Exact(row);
             let mut changes = vec![
-                delete(Some(tenant), TABLE, id.to_string(), expect),
-                delete(None, UNCONFIRMED, unconfirmed_key(tenant, id), Expect::Any),
+                RowChange::delete(Some(tenant), TABLE, id.to_string()).expecting(expect),
+                RowChange::delete(None, UNCONFIRMED, unconfirmed_key(tenant, id)),
             ];
             // The route of an unconfirmed connection's account, if it exists, belongs to another connection.
             if known.confirmed {
-                changes.push(delete(None, ROUTES, known.route_key(), Expect::Any));
+                changes.push(RowChange::delete(None, ROUTES, known.route_key()));
             }
             if self.rows.write_rows(changes).await? {
                 self.forget_channel(tenant, id);

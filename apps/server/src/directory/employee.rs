@@ -95,12 +95,8 @@ impl ServerDirectory {
         } else {
             Expect::Exact(encode(&(version - 1))?)
         };
-        let row = |key: &str, expect, value| RowChange {
-            tenant: Some(tenant),
-            table: TABLE.into(),
-            key: key.into(),
-            expect,
-            value: Some(value),
+        let row = |key: &str, expect, value| {
+            RowChange::put(Some(tenant), TABLE, key, value).expecting(expect)
         };
         let changes = vec![
             row(LATEST, expect, encode(&version)?),

@@ -62,15 +62,9 @@ impl Lease {
             holder: self.holder,
             until: now + Self::LENGTH,
         };
-        self.rows
-            .write_rows(vec![RowChange {
-                tenant: None,
-                table: TABLE.into(),
-                key: self.name.into(),
-                expect: row.map_or(Expect::Absent, Expect::Exact),
-                value: Some(encode(&held)?),
-            }])
-            .await
+        let change = RowChange::put(None, TABLE, self.name, encode(&held)?);
+        let change = change.expecting(row.map_or(Expect::Absent, Expect::Exact));
+        self.rows.write_rows(vec![change]).await
     }
 
     /// Ends the lease, if this process holds it, so that another can take it at once.
@@ -88,13 +82,7 @@ impl Lease {
         if held.holder != self.holder {
             return Ok(());
         }
-        let delete = RowChange {
-            tenant: None,
-            table: TABLE.into(),
-            key: self.name.into(),
-            expect: Expect::Exact(row),
-            value: None,
-        };
+        let delete = RowChange::delete(None, TABLE, self.name).expecting(Expect::Exact(row));
         self.rows.write_rows(vec![delete]).await.map(drop)
     }
 }

@@ -63,17 +63,14 @@ impl ServerDirectory {
         loop {
             let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
             let number: u64 = version.as_deref().map(decode).transpose()?.unwrap_or(0);
-            let row = |table: &str, key: &str, expect, value| RowChange {
-                tenant: Some(tenant),
-                table: table.into(),
-                key: key.into(),
-                expect,
-                value,
-            };
             let expect = version.map_or(Expect::Absent, Expect::Exact);
+            let next = RowChange::put(Some(tenant), VERSION, KEY, encode(&(number + 1))?);
             let changes = vec![
-                row(TABLE, name, Expect::Any, value.clone()),
-                row(VERSION, KEY, expect, Some(encode(&(number + 1))?)),
+                match &value {
+                    Some(value) => RowChange::put(Some(tenant), TABLE, name, value.clone()),
+                    None => RowChange::delete(Some(tenant), TABLE, name),
+                },
+                next.expecting(expect),
             ];
             if self.rows.write_rows(changes).await? {
                 self.pools.forget(&tenant);

@@ -36,13 +36,8 @@ impl ServerDirectory {
             name: name.into(),
             created_at: SystemClock.now(),
         };
-        let change = RowChange {
-            tenant: None,
-            table: TABLE.into(),
-            key: id.to_string(),
-            expect: Expect::Absent,
-            value: Some(encode(&tenant)?),
-        };
+        let change = RowChange::put(None, TABLE, id.to_string(), encode(&tenant)?);
+        let change = change.expecting(Expect::Absent);
         if self.rows.write_rows(vec![change]).await? {
             Ok(tenant)
         } else {

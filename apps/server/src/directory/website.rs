@@ -98,14 +98,8 @@ fn hashed(url: &str) -> String {
     hex::encode(&Sha256::digest(url)[..16])
 }
 
-fn row(tenant: Option<TenantId>, table: &str, key: String, value: Option<Vec<u8>>) -> RowChange {
-    RowChange {
-        tenant,
-        table: table.into(),
-        key,
-        expect: Expect::Any,
-        value,
-    }
+fn page_key(id: WebsiteId, url: &str) -> String {
+    format!("{id}/{}", hashed(url))
 }
 
 fn queue_key(tenant: TenantId, id: WebsiteId) -> String {
@@ -137,9 +131,9 @@ impl ServerDirectory {
                 ..Crawl::default()
             },
         };
-        let value = Some(encode(&website)?);
+        let key = website.id.to_string();
         let changes = vec![
-            row(Some(tenant), TABLE, website.id.to_string(), value),
+            RowChange::put(Some(tenant), TABLE, key, encode(&website)?),
             self.queued(tenant, &website)?,
         ];
         self.rows.write_rows(changes).await?;
@@ -187,18 +181,15 @@ impl ServerDirectory {
                 CrawlState::Interrupted => website.crawl.interruptions < MAX_INTERRUPTIONS,
                 _ => false,
             };
-            let mut changes = vec![row(
-                Some(tenant),
-                TABLE,
-                id.to_string(),
-                Some(encode(&website)?),
-            )];
-            changes[0].expect = Expect::Exact(before);
-            changes.push(if is_queued {
-                self.queued(tenant, &website)?
-            } else {
-                row(None, CRAWLS, queue_key(tenant, id), None)
-            });
+            let change = RowChange::put(Some(tenant), TABLE, id.to_string(), encode(&website)?);
+            let changes = vec![
+                change.expecting(Expect::Exact(before)),
+                if is_queued {
+                    self.queued(tenant, &website)?
+                } else {
+                    RowChange::delete(None, CRAWLS, queue_key(tenant, id))
+                },
+            ];
             if self.rows.write_rows(changes).await? {
                 return Ok(website);
             }
@@ -212,7 +203,7 @@ impl ServerDirectory {
             requested_at: website.crawl.requested_at,
         };
         let key = queue_key(tenant, website.id);
-        Ok(row(None, CRAWLS, key, Some(encode(&queued)?)))
+        Ok(RowChange::put(None, CRAWLS, key, encode(&queued)?))
     }
 
     /// Lists the crawls that wait or run, the oldest first.
@@ -273,7 +264,7 @@ impl ServerDirectory {
         id: WebsiteId,
         page: &WebsitePage,
     ) -> Result<()> {
-        let key = format!("{id}/{}", hashed(&page.url));
+        let key = page_key(id, &page.url);
         self.rows
             .put_row(Some(tenant), PAGES, &key, &encode(page)?)
             .await
@@ -289,7 +280,7 @@ impl ServerDirectory {
         id: WebsiteId,
         url: &str,
     ) -> Result<()> {
-        let key = format!("{id}/{}", hashed(url));
+        let key = page_key(id, url);
         self.rows
             .delete_row(Some(tenant), PAGES, &key)
             .await
@@ -302,12 +293,12 @@ impl ServerDirectory {
     /// Those of the store.
     pub(crate) async fn remove_website(&self, tenant: TenantId, id: WebsiteId) -> Result<()> {
         let mut changes = vec![
-            row(Some(tenant), TABLE, id.to_string(), None),
-            row(None, CRAWLS, queue_key(tenant, id), None),
+            RowChange::delete(Some(tenant), TABLE, id.to_string()),
+            RowChange::delete(None, CRAWLS, queue_key(tenant, id)),
         ];
         for page in self.website_pages(tenant, id).await? {
-            let key = format!("{id}/{}", hashed(&page.url));
-            changes.push(row(Some(tenant), PAGES, key, None));
+            let key = page_key(id, &page.url);
+            changes.push(RowChange::delete(Some(tenant), PAGES, key));
         }
         self.rows.write_rows(changes).await.map(drop)
     }
