@@ -19,8 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, LlmBackend, Result,
-    TenantId,
+    AccountId, Channel, ChannelKind, ConnectionId, Directory, Error, ErrorKind, Result, TenantId,
     directory::{ConnectionState, Route, Staff},
     limit::PlanRates,
     store::Store,
@@ -30,7 +29,6 @@ use konstruct_memory::RowStore;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
-use self::cache::RowCache;
 pub(crate) use self::{
     account::checked,
     confirm::Confirmation,
@@ -43,6 +41,7 @@ pub use self::{
     question::PassedOn,
     tenant::Tenant,
 };
+use self::{cache::RowCache, model::StaffModels};
 use crate::{model::Models, store::Stores};
 
 /// The directory of the hosted service, in rows of the store. Cloning is cheap.
@@ -57,8 +56,8 @@ pub struct ServerDirectory {
     plan: PlanRates,
     /// The channels of connections used so far.
     channels: Arc<RowCache<(TenantId, ConnectionId), Arc<dyn Channel>>>,
-    /// The model pools of tenants with their own models.
-    pools: Arc<RowCache<TenantId, Arc<dyn LlmBackend>>>,
+    /// The models of tenants with their own.
+    pools: Arc<RowCache<TenantId, StaffModels>>,
     /// The configured connections that are not confirmed yet, with the account if it is known.
     awaited: Arc<RwLock<HashMap<ChannelKind, Option<AccountId>>>>,
     /// Notified when a connection must be confirmed in the background.
@@ -149,11 +148,12 @@ impl Directory for ServerDirectory {
             .employee(tenant, version)
             .await?
             .ok_or_else(|| Error::not_found("employee"))?;
+        let StaffModels { model, transcriber } = self.models_of(tenant).await?;
         Ok(Staff {
             employee: Arc::new(employee),
             version,
-            model: self.model_of(tenant).await?,
-            transcriber: self.transcriber_of(tenant).await?,
+            model,
+            transcriber,
             tools: Arc::clone(&self.tools),
             plan: self.plan,
         })
@@ -224,20 +224,15 @@ mod tests {
             api_url: None,
         };
         directory.connect(tenant, id, new.clone()).await.unwrap();
-        let shared = directory.model_of(tenant).await.unwrap();
+        let model_of = async |tenant| directory.models_of(tenant).await.unwrap().model;
+        let shared = model_of(tenant).await;
         assert_eq!(shared.describe().provider, "extract");
         directory.keep_model(tenant, &own("sk-1")).await.unwrap();
-        let one = directory.model_of(tenant).await.unwrap();
+        let one = model_of(tenant).await;
         assert_eq!(one.describe().provider, "openai");
-        assert!(Arc::ptr_eq(
-            &one,
-            &directory.model_of(tenant).await.unwrap()
-        ));
+        assert!(Arc::ptr_eq(&one, &model_of(tenant).await));
         directory.keep_model(tenant, &own("sk-2")).await.unwrap();
-        assert!(!Arc::ptr_eq(
-            &one,
-            &directory.model_of(tenant).await.unwrap()
-        ));
+        assert!(!Arc::ptr_eq(&one, &model_of(tenant).await));
 
         let channel = directory.channel(tenant, id).await.unwrap();
         let same = directory.channel(tenant, id).await.unwrap();
@@ -256,7 +251,7 @@ mod tests {
         assert_eq!((directory.pools.len(), directory.channels.len()), (1, 1));
         directory.remove_tenant(tenant).await.unwrap();
         assert_eq!((directory.pools.len(), directory.channels.len()), (0, 0));
-        let model = directory.model_of(tenant).await.unwrap();
+        let model = model_of(tenant).await;
         assert_eq!(model.describe().provider, "extract");
     }
 }

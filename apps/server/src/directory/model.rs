@@ -15,6 +15,14 @@ const KEY: &str = "version";
 /// The maximum number of a tenant's own models.
 const MAX_MODELS: usize = 20;
 
+/// The models of an employee.
+#[derive(Clone, Debug)]
+pub(super) struct StaffModels {
+    pub(super) model: Arc<dyn LlmBackend>,
+    /// What voice messages are transcribed with.
+    pub(super) transcriber: Option<Arc<dyn Transcriber>>,
+}
+
 impl ServerDirectory {
     /// Lists a tenant's own models by name.
     ///
@@ -79,31 +87,26 @@ impl ServerDirectory {
         }
     }
 
-    /// Returns the model pool of a tenant's employee.
-    pub(super) async fn model_of(&self, tenant: TenantId) -> Result<Arc<dyn LlmBackend>> {
+    /// Returns the models of a tenant's employee.
+    pub(super) async fn models_of(&self, tenant: TenantId) -> Result<StaffModels> {
         let ticket = self.pools.ticket();
         let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
         let Some(version) = version else {
-            return Ok(self.models.shared_backend());
+            return Ok(StaffModels {
+                model: self.models.shared_backend(),
+                transcriber: self.models.transcriber(&[])?,
+            });
         };
-        if let Some(pool) = self.pools.get(&tenant, &version) {
-            return Ok(pool);
+        if let Some(known) = self.pools.get(&tenant, &version) {
+            return Ok(known);
         }
-        let pool = self.models.pool(&self.own_models(tenant).await?)?;
-        self.pools.put(ticket, tenant, version, Arc::clone(&pool));
-        Ok(pool)
-    }
-
-    /// Returns what a tenant's voice messages are transcribed with.
-    pub(super) async fn transcriber_of(
-        &self,
-        tenant: TenantId,
-    ) -> Result<Option<Arc<dyn Transcriber>>> {
-        let own = match self.rows.get_row(Some(tenant), VERSION, KEY).await? {
-            Some(_) => self.own_models(tenant).await?,
-            None => Vec::new(),
+        let own = self.own_models(tenant).await?;
+        let models = StaffModels {
+            model: self.models.pool(&own)?,
+            transcriber: self.models.transcriber(&own)?,
         };
-        self.models.transcriber(&own)
+        self.pools.put(ticket, tenant, version, models.clone());
+        Ok(models)
     }
 
     /// Drops a removed tenant's models, including their keys, from memory.
