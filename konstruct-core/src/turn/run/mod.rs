@@ -35,7 +35,7 @@ use crate::{
     directory::Staff,
     llm::Media,
     message::Body,
-    store::{Append, AppendOutcome, DeliveryKey, ItemChange, TimerChange, TimerName},
+    store::{Append, AppendOutcome, DeliveryKey, ItemChange, Reserve, TimerChange, TimerName},
 };
 
 /// Why a run stopped.
@@ -387,12 +387,25 @@ impl<'a> Run<'a> {
 
     /// Writes the next append. Returns why the run stops if it was not written.
     async fn flush(&mut self) -> Result<Option<Stop>> {
-        Ok(match self.write(self.driver.lease).await? {
-            AppendOutcome::Appended => None,
-            AppendOutcome::Forgotten(persons) => {
-                Some(Stop::Forgotten(persons.into_iter().collect()))
-            }
-            _ => Some(Stop::Lost),
+        self.flush_for(self.driver.lease).await
+    }
+
+    /// Writes the next append and extends the lease to at least this long.
+    async fn flush_for(&mut self, lease: Duration) -> Result<Option<Stop>> {
+        Ok(stop(self.write(lease).await?))
+    }
+
+    /// Writes the next append with a reservation. Returns whether the budget allows it; otherwise what was to be written is kept.
+    async fn reserve(&mut self, reserve: Option<Reserve>) -> Result<ControlFlow<Stop, bool>> {
+        self.append.reserve = reserve;
+        let written = self.write(self.driver.lease).await?;
+        if written == AppendOutcome::OverBudget {
+            self.append.reserve = None;
+            return Ok(ControlFlow::Continue(false));
+        }
+        Ok(match stop(written) {
+            Some(stop) => ControlFlow::Break(stop),
+            None => ControlFlow::Continue(true),
         })
     }
 
@@ -414,6 +427,15 @@ impl<'a> Run<'a> {
             self.lease.renewed(at);
         }
         Ok(written)
+    }
+}
+
+/// Returns why a run stops if an append was not written.
+fn stop(written: AppendOutcome) -> Option<Stop> {
+    match written {
+        AppendOutcome::Appended => None,
+        AppendOutcome::Forgotten(persons) => Some(Stop::Forgotten(persons.into_iter().collect())),
+        _ => Some(Stop::Lost),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     llm::{Ability, Media},
     message::{Attachment, AttachmentKind, Body},
     money::LedgerKind,
-    store::{AppendOutcome, Reserve},
+    store::Reserve,
     transcribe::{Recording, SpeechContext, Transcript},
     turn::{
         AttachmentContent, AttachmentRef, CallBudget, Event, Failure, Input, Unread,
@@ -283,23 +283,18 @@ impl Run<'_> {
         }
         // An amount of zero is reserved too: after a crash, it shows that the recording was sent to the transcriber.
         let amount = worst.unwrap_or(NanoUsd(0));
-        self.append.reserve = Some(Reserve {
+        let reserve = Reserve {
             call: key.clone(),
             amount,
             cap,
-        });
-        match self.write(self.driver.lease).await? {
-            AppendOutcome::Appended => {}
-            AppendOutcome::OverBudget => {
-                self.append.reserve = None;
+        };
+        match self.reserve(Some(reserve)).await? {
+            ControlFlow::Continue(true) => {}
+            ControlFlow::Continue(false) => {
                 let unread = AttachmentContent::unread(Unread::OverBudget);
                 return Ok(ControlFlow::Continue(Ok(unread)));
             }
-            AppendOutcome::Forgotten(persons) => {
-                let persons = persons.into_iter().collect();
-                return Ok(ControlFlow::Break(Stop::Forgotten(persons)));
-            }
-            AppendOutcome::Lost => return Ok(ControlFlow::Break(Stop::Lost)),
+            ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
         }
         let (tenant, store) = (self.lease.claim().tenant, &self.driver.store);
         let budget = Arc::new(CallBudget::new(store, tenant, &key, (Some(amount), cap)));

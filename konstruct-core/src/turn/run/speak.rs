@@ -9,7 +9,6 @@ use crate::{
     Channel, Error, ErrorKind, Result, Timestamp,
     channel::{FindQuery, Op},
     directory::ConnectionState,
-    store::AppendOutcome,
     turn::{Event, Evidence, Failure, SentVia, inbox::delivery_report},
 };
 
@@ -27,13 +26,8 @@ impl Run<'_> {
         let pinned = &self.state.started().channel;
         let flight = Duration::from_millis(pinned.timeout_ms.saturating_add(pinned.grace_ms));
         let lease = self.driver.lease.max(flight + SEND_MARGIN);
-        match self.write(lease).await? {
-            AppendOutcome::Appended => {}
-            AppendOutcome::Forgotten(persons) => {
-                let persons = persons.into_iter().collect();
-                return Ok(ControlFlow::Break(Stop::Forgotten(persons)));
-            }
-            _ => return Ok(ControlFlow::Break(Stop::Lost)),
+        if let Some(stop) = self.flush_for(lease).await? {
+            return Ok(ControlFlow::Break(stop));
         }
         let Some(outgoing) = self.part(&key, record).await? else {
             return Ok(ControlFlow::Continue(Event::SendFailed {

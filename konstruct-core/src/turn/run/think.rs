@@ -20,7 +20,7 @@ use crate::{
     limit::{Budget, Limited, Request, Subject},
     llm::{CallContext, Collector, ModelAnswer, ModelRequest, OnBreak},
     money::{Basis, LedgerKind, LedgerRow, Usage},
-    store::{AppendOutcome, Reserve, Settle},
+    store::{Reserve, Settle},
     turn::{CallBudget, Event, Failure, Paid, Refusal, prompt::render, settle_lost},
 };
 
@@ -80,27 +80,22 @@ impl Run<'_> {
         }
         let request = self.request(give_up_at).await?;
         let worst = self.worst_case(&request);
-        self.append.reserve = worst
+        let reserve = worst
             .filter(|worst| *worst > NanoUsd(0))
             .map(|amount| Reserve {
                 call: key.clone(),
                 amount,
                 cap: self.staff.employee.monthly_cap,
             });
-        match self.write(self.driver.lease).await? {
-            AppendOutcome::Appended => {}
-            AppendOutcome::OverBudget => {
-                self.append.reserve = None;
+        match self.reserve(reserve).await? {
+            ControlFlow::Continue(true) => {}
+            ControlFlow::Continue(false) => {
                 return Ok(ControlFlow::Continue(Event::CallRefused {
                     call,
                     reason: Refusal::OverBudget,
                 }));
             }
-            AppendOutcome::Forgotten(persons) => {
-                let persons = persons.into_iter().collect();
-                return Ok(ControlFlow::Break(Stop::Forgotten(persons)));
-            }
-            AppendOutcome::Lost => return Ok(ControlFlow::Break(Stop::Lost)),
+            ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
         }
         count(&self.driver.stats.model_calls);
         let claim = self.lease.claim();
