@@ -1,6 +1,6 @@
 //! The event itself.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ use crate::{Clock as _, ConversationId, Outgoing, SystemClock, Timestamp, turn::
 ///     .with_id("1");
 /// assert!(question.addressed.direct);
 /// ```
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Inbound {
     /// The first deduplication key: the provider's id of the event. An empty id is not a key.
@@ -74,7 +74,7 @@ pub struct Inbound {
     pub forwarded: Forwarded,
     /// The provider's own JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub raw: Option<Box<RawValue>>,
+    pub raw: Option<RawJson>,
 }
 
 impl Inbound {
@@ -297,7 +297,7 @@ impl Inbound {
     /// Sets the provider's own JSON.
     #[must_use]
     pub fn with_raw(mut self, raw: impl Into<Option<Box<RawValue>>>) -> Self {
-        self.raw = raw.into();
+        self.raw = raw.into().map(RawJson);
         self
     }
 }
@@ -306,96 +306,33 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-impl PartialEq for Inbound {
-    fn eq(&self, other: &Self) -> bool {
-        // Destructured, so that a new field cannot be forgotten.
-        let Self {
-            id,
-            logical_id,
-            channel,
-            account,
-            conversation,
-            sender,
-            occurred_at,
-            redelivery,
-            body,
-            addressed,
-            quoted,
-            label,
-            description,
-            referral,
-            product,
-            viewing,
-            origin,
-            forwarded,
-            raw,
-        } = self;
-        *id == other.id
-            && *logical_id == other.logical_id
-            && *channel == other.channel
-            && *account == other.account
-            && *conversation == other.conversation
-            && *sender == other.sender
-            && *occurred_at == other.occurred_at
-            && *redelivery == other.redelivery
-            && *body == other.body
-            && *addressed == other.addressed
-            && *quoted == other.quoted
-            && *label == other.label
-            && *description == other.description
-            && *product == other.product
-            && *viewing == other.viewing
-            && *origin == other.origin
-            && *referral == other.referral
-            && *forwarded == other.forwarded
-            && raw.as_ref().map(|raw| raw.get()) == other.raw.as_ref().map(|raw| raw.get())
+/// The provider's own JSON. `Debug` does not show it, because it may contain a secret address to respond to.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RawJson(Box<RawValue>);
+
+impl From<Box<RawValue>> for RawJson {
+    fn from(json: Box<RawValue>) -> Self {
+        Self(json)
     }
 }
 
-/// Without the provider's JSON, which may contain a secret address to respond to.
-impl fmt::Debug for Inbound {
+impl Deref for RawJson {
+    type Target = RawValue;
+
+    fn deref(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl PartialEq for RawJson {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Debug for RawJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Destructured, so that a new field cannot be forgotten.
-        let Self {
-            id,
-            logical_id,
-            channel,
-            account,
-            conversation,
-            sender,
-            occurred_at,
-            redelivery,
-            body,
-            addressed,
-            quoted,
-            label,
-            description,
-            referral,
-            product,
-            viewing,
-            origin,
-            forwarded,
-            raw: _,
-        } = self;
-        f.debug_struct("Inbound")
-            .field("id", id)
-            .field("logical_id", logical_id)
-            .field("channel", channel)
-            .field("account", account)
-            .field("conversation", conversation)
-            .field("sender", sender)
-            .field("occurred_at", occurred_at)
-            .field("redelivery", redelivery)
-            .field("body", body)
-            .field("addressed", addressed)
-            .field("quoted", quoted)
-            .field("label", label)
-            .field("description", description)
-            .field("referral", referral)
-            .field("product", product)
-            .field("viewing", viewing)
-            .field("origin", origin)
-            .field("forwarded", forwarded)
-            .finish_non_exhaustive()
+        f.write_str("RawJson(..)")
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     body::{Body, Decision, DeliveryState, Lifecycle, ProviderError},
     context::{Forwarded, Origin, Product, Quoted, Referral, Viewed},
-    inbound::Inbound,
+    inbound::{Inbound, RawJson},
 };
 use crate::ConnectionId;
 

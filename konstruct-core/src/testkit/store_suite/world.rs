@@ -60,7 +60,7 @@ impl World {
                 viewing: Vec::new(),
                 origin: None,
                 forwarded: Forwarded::No,
-                raw: RawValue::from_string(raw).ok(),
+                raw: RawValue::from_string(raw).ok().map(Into::into),
             },
         }
     }
