@@ -63,13 +63,16 @@ impl Source {
     }
 
     fn allows(&self, url: &Url) -> bool {
-        let theirs = url.scheme() == "https"
-            && url.port_or_known_default() == Some(443)
-            && url
-                .host_str()
-                .is_some_and(|host| self.hosts.contains(&host));
-        theirs || url.origin() == self.api.origin()
+        is_theirs(url, self.hosts, &self.api)
     }
+}
+
+/// Returns whether a URL belongs to the provider: one of its hosts over HTTPS, or the origin of the configured API.
+pub(crate) fn is_theirs(url: &Url, hosts: &[&str], api: &Url) -> bool {
+    let theirs = url.scheme() == "https"
+        && url.port_or_known_default() == Some(443)
+        && url.host_str().is_some_and(|host| hosts.contains(&host));
+    theirs || url.origin() == api.origin()
 }
 
 fn target(from: &Url, response: &Response) -> Result<Url> {

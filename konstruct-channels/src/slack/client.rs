@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::wire::Answer;
+use crate::media::is_theirs;
 
 /// The host of every `response_url`.
-const RESPONSE_HOST: &str = "hooks.slack.com";
+const RESPONSE_HOSTS: &[&str] = &["hooks.slack.com"];
 
 /// Calls methods of the Web API.
 #[derive(Debug)]
@@ -41,10 +42,7 @@ impl Api {
     pub(super) async fn respond(&self, address: &Secret, body: &impl Serialize) -> Result<()> {
         let url = Url::parse(address.expose())
             .map_err(|_| Error::invalid("response_url", "must be a URL"))?;
-        let theirs = url.scheme() == "https"
-            && url.port_or_known_default() == Some(443)
-            && url.host_str() == Some(RESPONSE_HOST);
-        if !theirs && url.origin() != self.base.origin() {
+        if !is_theirs(&url, RESPONSE_HOSTS, &self.base) {
             let message = "response_url: the host is not Slack's";
             return Err(Error::new(ErrorKind::Forbidden, message));
         }

@@ -394,8 +394,9 @@ fn attachment(file: &Value) -> Attachment {
         unavailable: match file.text("mode").as_deref() {
             Some("tombstone") => Some(Unavailable::Deleted),
             Some("hidden_by_limit") => Some(Unavailable::HiddenByPlan),
-            _ if file.flag("is_external") => Some(Unavailable::External),
-            Some("external") => Some(Unavailable::External),
+            mode if mode == Some("external") || file.flag("is_external") => {
+                Some(Unavailable::External)
+            }
             _ => None,
         },
     }
