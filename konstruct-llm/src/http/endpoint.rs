@@ -9,6 +9,11 @@ pub(crate) fn describe(info: &mut ModelInfo, base_url: &str, credential: &str) {
     info.origin = Some(origin(&info.provider, credential));
 }
 
+/// Returns a base URL without spaces around it and without a slash at its end.
+pub(crate) fn without_slash(url: impl AsRef<str>) -> String {
+    url.as_ref().trim().trim_end_matches('/').into()
+}
+
 /// Returns `host:port` of a base URL.
 pub(crate) fn server(base_url: &str) -> Option<String> {
     let url = Url::parse(base_url).ok()?;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     codec::Wire,
-    http::{Get, Http, Post, Timeouts, describe},
+    http::{Get, Http, Post, Timeouts, describe, without_slash},
     price::PriceTable,
     text_filter::Tools,
 };
@@ -64,6 +64,19 @@ enum Api {
     Responses,
 }
 
+/// Returns the headers with an API key, if there is one.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a key that cannot be a header.
+pub(crate) fn authorization(api_key: &Secret) -> Result<Headers> {
+    let mut headers = Headers::default();
+    if !api_key.is_empty() {
+        let bearer = format!("Bearer {}", api_key.expose());
+        headers.set("authorization", &bearer)?;
+    }
+    Ok(headers)
+}
+
 impl OpenAi {
     /// Creates a client for a model at `https://api.openai.com/v1`, with its price from the built-in table. Without an API key no
     /// `authorization` header is sent, which suits local servers.
@@ -94,7 +107,7 @@ impl OpenAi {
     /// Sets the server's URL, including its `/v1`. A trailing slash is ignored.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
-        self.base_url = url.as_ref().trim().trim_end_matches('/').into();
+        self.base_url = without_slash(url);
         describe(&mut self.info, &self.base_url, self.api_key.expose());
         self
     }
@@ -135,15 +148,6 @@ impl OpenAi {
         self
     }
 
-    fn headers(&self) -> Result<Headers> {
-        let mut headers = Headers::default();
-        if !self.api_key.is_empty() {
-            let bearer = format!("Bearer {}", self.api_key.expose());
-            headers.set("authorization", &bearer)?;
-        }
-        Ok(headers)
-    }
-
     async fn ask<W: Wire>(
         &self,
         path: &str,
@@ -151,7 +155,7 @@ impl OpenAi {
         tools: Tools,
         call: &CallContext,
     ) -> Result<ModelStream> {
-        let mut headers = self.headers()?;
+        let mut headers = authorization(&self.api_key)?;
         headers.set("idempotency-key", &call.idempotency_key)?;
         let post = Post {
             url: format!("{}{path}", self.base_url),
@@ -197,7 +201,7 @@ impl Catalog for OpenAi {
             provider: "openai",
             url: format!("{}/models", self.base_url),
             query: Vec::new(),
-            headers: self.headers()?,
+            headers: authorization(&self.api_key)?,
             refused,
         };
         let list: Models = self.http.get(get, LIST).await?;

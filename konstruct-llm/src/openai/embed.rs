@@ -2,16 +2,19 @@
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use konstruct_core::http::{Guard, Headers};
+use konstruct_core::http::Guard;
 use konstruct_core::{
     Embedder, Error, ErrorKind, Result, Secret, embed::EmbedContext, money::Price,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{client::OFFICIAL, error::refused};
+use super::{
+    client::{OFFICIAL, authorization},
+    error::refused,
+};
 use crate::{
     embed::{Answered, Limits, Model, Server, embed},
-    http::{Http, Post, Timeouts},
+    http::{Http, Post, Timeouts, without_slash},
     price::PriceTable,
 };
 
@@ -66,7 +69,7 @@ impl OpenAiEmbedder {
     /// Sets the server's URL, including its `/v1`. A trailing slash is ignored.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
-        self.base_url = url.as_ref().trim().trim_end_matches('/').into();
+        self.base_url = without_slash(url);
         self
     }
 
@@ -112,11 +115,7 @@ impl Server for OpenAiEmbedder {
     }
 
     async fn ask(&self, input: &[&str]) -> Result<Answered> {
-        let mut headers = Headers::default();
-        if !self.api_key.is_empty() {
-            let bearer = format!("Bearer {}", self.api_key.expose());
-            headers.set("authorization", &bearer)?;
-        }
+        let headers = authorization(&self.api_key)?;
         let shortens = self.model.name.starts_with("text-embedding-3");
         let body = Request {
             model: &self.model.name,

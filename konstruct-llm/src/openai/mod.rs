@@ -8,8 +8,11 @@ mod model;
 mod responses;
 mod wire;
 
-pub(crate) use self::{client::OFFICIAL, error::refused};
 pub use self::{client::OpenAi, embed::OpenAiEmbedder};
+pub(crate) use self::{
+    client::{OFFICIAL, authorization},
+    error::refused,
+};
 
 /// Decodes a stream of OpenAI's Chat Completions.
 pub type OpenAiDecoder = crate::codec::Decoder<chat::Chat>;

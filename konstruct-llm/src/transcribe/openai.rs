@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use konstruct_core::{
     Result, Secret, Transcriber,
-    http::{Guard, Headers},
+    http::Guard,
     transcribe::{Recording, SpeechContext, SpeechPrice, TranscriberInfo, Transcript},
 };
 
 use super::form::{Form, primary};
 use crate::{
-    http::{Http, Timeouts},
-    openai::{OFFICIAL, refused},
+    http::{Http, Timeouts, without_slash},
+    openai::{OFFICIAL, authorization, refused},
     price,
 };
 
@@ -50,7 +50,7 @@ impl OpenAiTranscriber {
     /// Sets the server's URL, including its `/v1`. A trailing slash is ignored.
     #[must_use]
     pub fn base_url(mut self, url: impl AsRef<str>) -> Self {
-        self.base_url = url.as_ref().trim().trim_end_matches('/').into();
+        self.base_url = without_slash(url);
         self
     }
 
@@ -89,11 +89,6 @@ impl Transcriber for OpenAiTranscriber {
         recording: Recording,
         context: &SpeechContext,
     ) -> Result<Transcript> {
-        let mut headers = Headers::default();
-        if !self.api_key.is_empty() {
-            let bearer = format!("Bearer {}", self.api_key.expose());
-            headers.set("authorization", &bearer)?;
-        }
         let mut fields = vec![
             ("model", self.info.model.clone()),
             ("response_format", self.format().to_owned()),
@@ -107,7 +102,7 @@ impl Transcriber for OpenAiTranscriber {
         );
         let form = Form {
             url: format!("{}/audio/transcriptions", self.base_url),
-            headers,
+            headers: authorization(&self.api_key)?,
             recording: &recording,
             fields,
             refused,

@@ -8,7 +8,7 @@ use konstruct_core::{
 };
 
 use super::form::{Form, primary};
-use crate::http::{Http, Timeouts};
+use crate::http::{Http, Timeouts, without_slash};
 
 /// whisper.cpp's server, `whisper-server`, which is free.
 ///
@@ -34,7 +34,7 @@ impl WhisperCpp {
     pub fn new(base_url: impl AsRef<str>) -> Self {
         Self {
             info: TranscriberInfo::new("whisper.cpp", "default").with_price(SpeechPrice::Free),
-            base_url: base_url.as_ref().trim().trim_end_matches('/').into(),
+            base_url: without_slash(base_url),
             http: Http::new(Timeouts::default()),
         }
     }

@@ -331,7 +331,7 @@ impl Run<'_> {
 
     /// Settles the transcription of a lost attempt at its maximum cost, if one was made.
     pub(in crate::turn) async fn settle_lost_reading(&mut self, read: u32) -> Result<()> {
-        let key = format!("{}.r{read}", self.state.turn());
+        let key = self.state.reading_key(read);
         let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());
         let store = &self.driver.store;
         if store.reserved(tenant, &key).await?.is_none() {

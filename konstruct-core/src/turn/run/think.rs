@@ -261,7 +261,7 @@ impl Run<'_> {
 
     /// Settles a call whose answer was lost at its maximum cost, which is the reserved amount.
     pub(in crate::turn) async fn settle_lost(&mut self, call: u32) -> Result<()> {
-        let key = format!("{}.m{call}", self.state.turn());
+        let key = self.state.call_key(call);
         let info = &self.state.started().model;
         let model = (&*info.provider, &*info.model, info.price.is_some());
         let (tenant, now) = (self.lease.claim().tenant, self.driver.clock.now());

@@ -48,7 +48,7 @@ impl State {
         Some(Action::ReadAttachment {
             attachment,
             read,
-            key: format!("{}.r{read}", self.turn),
+            key: self.reading_key(read),
             give_up_at: until.min(at + LONGEST),
         })
     }

@@ -224,7 +224,7 @@ impl State {
         let give_up_at = give_up_at.max(at + SHORTEST_CALL).min(at + MODEL_TIMEOUT);
         Action::CallModel {
             call: self.calls + 1,
-            key: format!("{}.m{}", self.turn, self.calls + 1),
+            key: self.call_key(self.calls + 1),
             max_tokens: employee.limits.answer_tokens,
             give_up_at,
             without_images,

@@ -441,6 +441,16 @@ impl State {
         }
     }
 
+    /// Returns the idempotency key of a model call.
+    pub(super) fn call_key(&self, call: u32) -> String {
+        format!("{}.m{call}", self.turn)
+    }
+
+    /// Returns the idempotency key of an attempt to read an attachment.
+    pub(super) fn reading_key(&self, read: u32) -> String {
+        format!("{}.r{read}", self.turn)
+    }
+
     fn tool_key(&self, number: u32) -> String {
         format!("{}.t{number}", self.turn)
     }
