@@ -2,11 +2,13 @@
 
 mod hours;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::hours::{HoursException, OpenSpan, TimeOfDay, TimeSpan, WorkingHours};
 pub(crate) use self::hours::{Opening, local};
-use crate::{EmployeeId, Error, NanoUsd, Result, limit::RateLimits};
+use crate::{EmployeeId, Error, NanoUsd, Result, Timestamp, limit::RateLimits};
 
 /// An AI employee. A tenant has one.
 ///
@@ -211,6 +213,11 @@ impl TurnLimits {
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// Returns until when a team member holds a conversation whose last message was sent at this time.
+    pub fn held_until(&self, since: Timestamp) -> Timestamp {
+        since + Duration::from_secs(u64::from(self.hold_secs))
     }
 }
 

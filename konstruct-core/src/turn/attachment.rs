@@ -12,7 +12,7 @@ use super::{
     input_text::{escaped, quoted},
 };
 use crate::{
-    ConversationId, Result, TenantId,
+    Erase, Result, TenantId,
     llm::{Media, Part},
     message::{Attachment, AttachmentKind, Body, Content, Unavailable},
     store::{History, Stored},
@@ -350,17 +350,24 @@ fn kind_name(kind: AttachmentKind) -> &'static str {
     }
 }
 
-/// Returns the indices of the records with what was read in the attachments of a message. Erase them before the message itself,
-/// because an [`Erase::Message`](crate::Erase::Message) is about one record.
+/// Returns what to erase before `what`, because an [`Erase::Message`] is about one record: what was read in the attachments of the
+/// message.
 ///
 /// # Errors
 /// Any error of the store.
-pub async fn attachment_records(
+pub async fn attachment_erasures(
     store: &dyn History,
-    (tenant, conversation): (TenantId, ConversationId),
-    message: u64,
-) -> Result<Vec<u64>> {
-    let range = message..message.saturating_add(FARTHEST);
+    tenant: TenantId,
+    what: Erase,
+) -> Result<Vec<Erase>> {
+    let Erase::Message {
+        conversation,
+        index,
+    } = what
+    else {
+        return Ok(Vec::new());
+    };
+    let range = index..index.saturating_add(FARTHEST);
     let records = store.read(tenant, conversation, range).await?;
     let first = records.first().and_then(|first| first.record.as_deref());
     let Some(Entry::Event(Event::Received(input))) = first.map(|record| &record.entry) else {
@@ -374,7 +381,11 @@ pub async fn attachment_records(
         )
     };
     let found = records.iter().filter(reads);
-    Ok(found.map(|stored| stored.index).collect())
+    let erasures = found.map(|stored| Erase::Message {
+        conversation,
+        index: stored.index,
+    });
+    Ok(erasures.collect())
 }
 
 /// Returns the attachment that a record reports about, and its content.

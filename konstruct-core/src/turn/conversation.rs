@@ -52,8 +52,8 @@ impl ConversationState {
     /// Returns until when a team member holds the conversation, so that the employee is silent. A time in the past means that the
     /// conversation returned to the employee by itself.
     pub fn held_until(&self, employee: &Employee) -> Option<Timestamp> {
-        let most = Duration::from_secs(u64::from(employee.limits.hold_secs));
-        self.held_since.map(|since| since + most)
+        self.held_since
+            .map(|since| employee.limits.held_until(since))
     }
 
     /// Returns whether a notice may be sent that a rate limit delays the answer.

@@ -60,7 +60,7 @@ mod worker;
 
 pub(crate) use self::spoken::Replacements;
 pub use self::{
-    attachment::{AttachmentContent, AttachmentRef, Unread, attachment_records},
+    attachment::{AttachmentContent, AttachmentRef, Unread, attachment_erasures},
     conversation::{ConversationState, UnreadNotice},
     driver::{Driver, DriverStats, WorkOutcome},
     gather::Material,

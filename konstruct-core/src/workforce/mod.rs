@@ -45,7 +45,7 @@ use crate::{
         Accepted, ConversationCursor, ConversationSummary, ItemEntry, LedgerPage, LedgerQuery,
         Store, Stored, rules::month,
     },
-    turn::{DriverStats, ItemId, ItemKind, OpenReason, Worker, attachment_records},
+    turn::{DriverStats, ItemId, ItemKind, OpenReason, Worker, attachment_erasures},
 };
 
 /// AI employees that are embedded in an app, for one tenant or [many](Self::for_tenant).
@@ -391,19 +391,8 @@ impl Workforce {
     /// Those of the store and of the memory.
     pub async fn erase(&self, what: Erase, depth: Depth) -> Result<ErasureReceipt> {
         let mut attachments = 0;
-        if let Erase::Message {
-            conversation,
-            index,
-        } = what
-        {
-            let place = (self.tenant, conversation);
-            for index in attachment_records(&*self.store, place, index).await? {
-                let what = Erase::Message {
-                    conversation,
-                    index,
-                };
-                attachments += self.erase_one(what, depth).await?.records;
-            }
+        for own in attachment_erasures(&*self.store, self.tenant, what).await? {
+            attachments += self.erase_one(own, depth).await?.records;
         }
         let mut receipt = self.erase_one(what, depth).await?;
         receipt.records += attachments;

@@ -5,7 +5,6 @@ use std::{
     fmt,
     str::FromStr,
     sync::Arc,
-    time::Duration,
 };
 
 use axum::{
@@ -49,31 +48,31 @@ async fn list(
     let next = (found.len() > limit).then(|| Cursor(found[limit - 1].cursor()).to_string());
     found.truncate(limit);
     let employee = app.directory.employee(tenant, None).await?;
-    let hold = employee.map_or(Duration::ZERO, |(_, employee)| {
-        Duration::from_secs(u64::from(employee.limits.hold_secs))
-    });
     let now = SystemClock.now();
-    let holds = |since: &Timestamp| now < *since + hold;
-    let items = found
-        .into_iter()
-        .map(|summary| ConversationSummary {
+    let holds = |since: &Timestamp| {
+        let limits = employee.as_ref().map(|(_, employee)| &employee.limits);
+        limits.is_some_and(|limits| now < limits.held_until(*since))
+    };
+    let items = found.into_iter().map(|summary| {
+        let held_since = summary.held_since.filter(holds);
+        ConversationSummary {
             id: summary.id,
             connection: summary.connection,
             place: summary.place.map(|place| place.key()),
             records: summary.len,
             waiting: summary.unconsumed,
             updated_at: summary.updated_at.to_string(),
-            holder: match summary.held_since.filter(holds) {
+            holder: match held_since {
                 Some(_) => Holder::Team,
                 None => Holder::Employee,
             },
-            held_since: summary
-                .held_since
-                .filter(holds)
-                .map(|since| since.to_string()),
-        })
-        .collect();
-    Ok(Json(Page { items, next }))
+            held_since: held_since.map(|since| since.to_string()),
+        }
+    });
+    Ok(Json(Page {
+        items: items.collect(),
+        next,
+    }))
 }
 
 /// A position in the list of conversations: the time of its last activity in microseconds, and its id.

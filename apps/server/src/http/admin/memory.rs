@@ -11,7 +11,7 @@ use konstruct_admin_api::{self as api, Erasure, Fact, FactSource, MemoryStatus, 
 use konstruct_core::{
     Audience, ConversationId, Depth, Erase, Error, PersonId, TenantId,
     memory::{ChannelRef, ErasureReceipt, Facts, Remnant},
-    turn::{Entry, Event, attachment_records},
+    turn::{Entry, Event, attachment_erasures},
 };
 
 use super::{
@@ -179,20 +179,8 @@ async fn erase(
         Depth::Logical
     };
     let mut attachments = 0;
-    if let Erase::Message {
-        conversation,
-        index,
-    } = what
-    {
-        // What was read in the attachments of a message goes with it.
-        let place = (tenant, conversation);
-        for index in attachment_records(&*app.journal, place, index).await? {
-            let what = Erase::Message {
-                conversation,
-                index,
-            };
-            attachments += app.memory.forget(tenant, what, depth).await?.records;
-        }
+    for own in attachment_erasures(&*app.journal, tenant, what).await? {
+        attachments += app.memory.forget(tenant, own, depth).await?.records;
     }
     let mut receipt = app.memory.forget(tenant, what, depth).await?;
     receipt.records += attachments;
