@@ -1,0 +1,79 @@
+//! The request and response types, resource by resource.
+
+mod connection;
+mod conversation;
+mod document;
+mod employee;
+mod memory;
+mod website;
+
+use konstruct_core::TenantId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    connection::{Connection, ConnectionState, NewConnection, NewOwnModel, OwnModel},
+    conversation::{
+        Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Holder, Message,
+        NewReply, Question, Replay, Turn,
+    },
+    document::{
+        Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning, NewDocument,
+    },
+    employee::{
+        AttachmentPhrases, Employee, EmployeeLimits, EmployeeSettings, HoursException, OpenSpan,
+        Rate, RateLimits, ScopeRates, TimeSpan, Unresolved, WorkingHours,
+    },
+    memory::{Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, Remains, Unanswered},
+    website::{
+        Crawl, CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, NewWebsite,
+        Website,
+    },
+};
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// The value of `after` for the next page; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A tenant to add.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTenant {
+    /// Its name, 1 to 100 characters.
+    pub name: String,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tenant {
+    /// Its id.
+    #[schemars(with = "String")]
+    pub id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// When it was created, RFC 3339.
+    pub created_at: String,
+}
+
+/// RFC 9457 problem details, the format of every error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProblemDetails {
+    /// `about:blank`, because the status is the type of the problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status text.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The problem and, where possible, its solution.
+    pub detail: String,
+    /// The invalid field of the input, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
