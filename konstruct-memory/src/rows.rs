@@ -1,7 +1,5 @@
 //! Rows of the application: small documents by key, of a tenant or of the operator.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use konstruct_core::{Error, Result, TenantId};
 
@@ -129,36 +127,6 @@ pub trait RowStore: std::fmt::Debug + Send + Sync + 'static {
     ) -> Result<()> {
         let change = RowChange::put(tenant, table, key, value.into());
         self.write_rows(vec![change]).await.map(drop)
-    }
-}
-
-#[async_trait]
-impl<S: RowStore + ?Sized> RowStore for Arc<S> {
-    async fn get_row(
-        &self,
-        tenant: Option<TenantId>,
-        table: &str,
-        key: &str,
-    ) -> Result<Option<Vec<u8>>> {
-        (**self).get_row(tenant, table, key).await
-    }
-
-    async fn rows(
-        &self,
-        tenant: Option<TenantId>,
-        table: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Vec<u8>)>> {
-        (**self).rows(tenant, table, after, limit).await
-    }
-
-    async fn write_rows(&self, changes: Vec<RowChange>) -> Result<bool> {
-        (**self).write_rows(changes).await
-    }
-
-    async fn delete_row(&self, tenant: Option<TenantId>, table: &str, key: &str) -> Result<bool> {
-        (**self).delete_row(tenant, table, key).await
     }
 }
 
