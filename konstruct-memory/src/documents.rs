@@ -9,7 +9,7 @@ use konstruct_core::{
 };
 use tokio::sync::Semaphore;
 
-use crate::extract;
+use crate::extract::{extract, has_pdf_mark};
 
 /// How many files are read at a time, because a PDF can take a second and many megabytes.
 const AT_A_TIME: usize = 2;
@@ -98,8 +98,7 @@ fn format(file: &SentFile) -> DocumentFormat {
 
 /// Returns whether a file is one of the formats that become Markdown, which `extract` recognises if it is declared as one of them.
 fn is_binary(data: &[u8]) -> bool {
-    let head = &data[..data.len().min(1024)];
-    data.starts_with(b"PK\x03\x04") || head.windows(5).any(|part| part == b"%PDF-")
+    data.starts_with(b"PK\x03\x04") || has_pdf_mark(data)
 }
 
 fn note(warning: &ExtractWarning) -> String {

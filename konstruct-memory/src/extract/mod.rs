@@ -16,6 +16,7 @@ pub(crate) use self::html::{WebPage, joined};
 pub(crate) use self::{
     charset::decode,
     html::{Block, Kind, blocks, escaped},
+    sniff::has_pdf_mark,
 };
 
 /// The most bytes of text a document may have.

@@ -32,7 +32,7 @@ pub(super) fn format(declared: DocumentFormat, content: &[u8]) -> Result<Documen
         Some(Kind::Foreign(name, advice)) => Err(invalid(&format!("is {name}: {advice}"))),
         None => match declared {
             // Some programs write a few bytes before the PDF begins.
-            DocumentFormat::Pdf if begins_late(content) => Ok(declared),
+            DocumentFormat::Pdf if has_pdf_mark(content) => Ok(declared),
             DocumentFormat::Pdf => Err(invalid("is not a PDF")),
             DocumentFormat::Docx => Err(invalid("is not a DOCX")),
             DocumentFormat::Xlsx => Err(invalid("is not an XLSX")),
@@ -42,7 +42,8 @@ pub(super) fn format(declared: DocumentFormat, content: &[u8]) -> Result<Documen
     }
 }
 
-fn begins_late(content: &[u8]) -> bool {
+/// Returns whether a PDF begins at, or a few bytes after, the beginning.
+pub(crate) fn has_pdf_mark(content: &[u8]) -> bool {
     let head = &content[..content.len().min(1024)];
     head.windows(5).any(|part| part == b"%PDF-")
 }
