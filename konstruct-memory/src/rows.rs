@@ -152,6 +152,7 @@ pub(crate) fn check_table(tenant: Option<TenantId>, table: &str) -> Result<()> {
 }
 
 /// Checks the names of a row.
+#[cfg(feature = "postgres")]
 pub(crate) fn check_row(tenant: Option<TenantId>, table: &str, key: &str) -> Result<()> {
     check_table(tenant, table)?;
     check_key(key)

@@ -10,6 +10,7 @@ pub(crate) fn describe(info: &mut ModelInfo, base_url: &str, credential: &str) {
 }
 
 /// Returns a base URL without spaces around it and without a slash at its end.
+#[cfg(feature = "openai")]
 pub(crate) fn without_slash(url: impl AsRef<str>) -> String {
     url.as_ref().trim().trim_end_matches('/').into()
 }

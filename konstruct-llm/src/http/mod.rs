@@ -19,7 +19,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 #[cfg(any(feature = "openai", feature = "ollama"))]
-pub(crate) use self::endpoint::{server, without_slash};
+pub(crate) use self::endpoint::server;
+#[cfg(feature = "openai")]
+pub(crate) use self::endpoint::without_slash;
 pub(crate) use self::get::Get;
 pub use self::timeouts::Timeouts;
 #[cfg(feature = "openai")]
