@@ -8,10 +8,11 @@ use konstruct_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
-    Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
-    DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    ProblemDetails, Question, Replay, Tenant, Unanswered, Website,
+    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationSummary,
+    Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
+    Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
+    NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails, Question, Replay,
+    Tenant, Unanswered, Website,
 };
 
 /// The maximum size of a response, in bytes.
@@ -46,22 +47,47 @@ impl Client {
         path: String,
         body: Option<&(impl Serialize + Sync)>,
     ) -> Result<T> {
+        let request = self.request(method, path)?;
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    /// Replaces a version of a resource.
+    async fn replace<T: DeserializeOwned>(
+        &self,
+        path: String,
+        version: Option<u32>,
+        new: &(impl Serialize + Sync),
+    ) -> Result<T> {
+        let mut request = self.request(Method::PUT, path)?.json(new);
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        self.send(request).await
+    }
+
+    fn request(&self, method: Method, path: String) -> Result<http::Request> {
+        let url = format!("{}/api/v1{path}", self.base);
+        Ok(self.http.request(method, url)?.bearer(&self.token))
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: http::Request) -> Result<T> {
         let unreachable = |error: Error| match error.kind() {
             ErrorKind::InvalidInput => error,
             _ => {
                 Error::new(ErrorKind::Unavailable, "could not reach the server").with_source(error)
             }
         };
-        let request = self
-            .http
-            .request(method, format!("{}/api/v1{path}", self.base))?
-            .bearer(&self.token);
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
         let response = request.send().await.map_err(unreachable)?;
-        let (status, kind) = (response.status(), response.kind());
+        let status = response.status();
+        let kind = match status {
+            // Another version than the one to replace.
+            412 | 428 => ErrorKind::Conflict,
+            _ => response.kind(),
+        };
         let success = response.is_success();
         let bytes = response.body(ANSWER).await.map_err(unreachable)?;
         if !success {
@@ -111,8 +137,6 @@ calls! {
     employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
     /// Hires a tenant's employee.
     hire(tenant: TenantId) body new: EmployeeSettings, => POST "/tenants/{tenant}/employee" -> Employee;
-    /// Changes a tenant's employee.
-    change_employee(tenant: TenantId) body new: EmployeeSettings, => PUT "/tenants/{tenant}/employee" -> Employee;
     /// Lists a tenant's connections.
     connections(tenant: TenantId) => GET "/tenants/{tenant}/connections" -> Page<Connection>;
     /// Connects a workspace or a number.
@@ -121,8 +145,6 @@ calls! {
     disconnect(tenant: TenantId, connection: ConnectionId) => DELETE "/tenants/{tenant}/connections/{connection}" -> ();
     /// Lists a tenant's own models.
     models(tenant: TenantId) => GET "/tenants/{tenant}/models" -> Page<OwnModel>;
-    /// Adds a tenant's own model, or replaces the one with this name.
-    put_model(tenant: TenantId, name: &str) body new: NewOwnModel, => PUT "/tenants/{tenant}/models/{name}" -> OwnModel;
     /// Removes a tenant's own model.
     remove_model(tenant: TenantId, name: &str) => DELETE "/tenants/{tenant}/models/{name}" -> ();
     /// Lists a tenant's knowledge documents.
@@ -165,11 +187,54 @@ calls! {
     unanswered(tenant: TenantId) => GET "/tenants/{tenant}/unanswered" -> Vec<Unanswered>;
     /// Lists the facts about a conversation's channel, or about its one person.
     facts(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}/facts" -> Vec<Fact>;
+    /// Lists a tenant's API tokens.
+    tokens(tenant: TenantId) => GET "/tenants/{tenant}/tokens" -> Page<ApiToken>;
+    /// Creates an API token, which is shown this once.
+    add_token(tenant: TenantId) body new: NewApiToken, => POST "/tenants/{tenant}/tokens" -> IssuedApiToken;
+    /// Revokes an API token.
+    revoke_token(tenant: TenantId, token: &str) => DELETE "/tenants/{tenant}/tokens/{token}" -> ();
+    /// Lists the newest entries of a tenant's audit log.
+    audit(tenant: TenantId) => GET "/tenants/{tenant}/audit" -> Page<AuditEntry>;
+    /// Checks the hashes of a tenant's audit log.
+    verify_audit(tenant: TenantId) => GET "/tenants/{tenant}/audit/verification" -> AuditVerification;
+    /// Lists the newest entries of the operator's audit log.
+    operator_audit() => GET "/audit" -> Page<AuditEntry>;
+    /// Checks the hashes of the operator's audit log.
+    verify_operator_audit() => GET "/audit/verification" -> AuditVerification;
     /// Erases a message, a conversation or a person.
     erase(tenant: TenantId) body what: NewErasure, => POST "/tenants/{tenant}/erasures" -> Erasure;
 }
 
 impl Client {
+    /// Changes a tenant's employee from a version to the next.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the employee has another version by now, and the other errors that the server reports.
+    pub async fn change_employee(
+        &self,
+        tenant: TenantId,
+        version: u32,
+        new: &EmployeeSettings,
+    ) -> Result<Employee> {
+        let path = format!("/tenants/{tenant}/employee");
+        self.replace(path, Some(version), new).await
+    }
+
+    /// Adds a tenant's own model, or replaces the one with this name and version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the model has another version, or exists already, and the other errors that the server reports.
+    pub async fn put_model(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        version: Option<u32>,
+        new: &NewOwnModel,
+    ) -> Result<OwnModel> {
+        let path = format!("/tenants/{tenant}/models/{name}");
+        self.replace(path, version, new).await
+    }
+
     /// Lists the tenants, page by page.
     ///
     /// # Errors

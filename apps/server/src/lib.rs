@@ -13,6 +13,7 @@
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `transcriber` -
 //!   the transcribers of voice messages; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
+//! * `verify` - the command `verify-audit`.
 
 mod app;
 mod config;
@@ -21,9 +22,8 @@ mod crawls;
 mod demo;
 mod directory;
 mod embedder;
-mod limit;
-
 mod http;
+mod limit;
 mod model;
 mod secrets;
 mod serve;
@@ -31,6 +31,7 @@ mod simulator;
 mod store;
 mod tasks;
 mod transcriber;
+mod verify;
 
 pub use self::{
     app::App,
@@ -41,4 +42,5 @@ pub use self::{
     model::Models,
     serve::Server,
     store::{StoreHealth, Stores, migrate, open_store},
+    verify::verify_audit,
 };

@@ -32,6 +32,8 @@ enum Command {
     Serve,
     /// Creates or updates the tables of the PostgreSQL database, as its owner (DATABASE_OWNER_URL).
     Migrate,
+    /// Checks the hashes of all audit logs. On the embedded store, a running server is asked (KONSTRUCT_OPERATOR_TOKEN).
+    VerifyAudit,
     /// Prints the default configuration with every key.
     Defaults,
     /// Prints the admin API's OpenAPI document.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None | Some(Command::Serve) => serve(arguments.config, started),
         Some(Command::Migrate) => migrate(arguments.config),
+        Some(Command::VerifyAudit) => verify_audit(arguments.config),
         Some(Command::Defaults) => show(DEFAULTS),
         Some(Command::Openapi) => show(&konstruct_admin_api::openapi().to_string()),
     };
@@ -103,6 +106,19 @@ async fn migrate(file: Option<PathBuf>) -> Result<()> {
     let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
     konstruct_server::migrate(&config).await?;
     show("The database has the tables of this version.")
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn verify_audit(file: Option<PathBuf>) -> Result<()> {
+    let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+    let broken = konstruct_server::verify_audit(&config, &mut |line| show(&line)).await?;
+    match broken {
+        0 => show("All audit logs are intact."),
+        broken => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!("{broken} audit logs were changed; compare them with a backup"),
+        )),
+    }
 }
 
 fn listen(kind: SignalKind) -> Result<Signal> {

@@ -110,7 +110,7 @@ mod tests {
             Transcribers::open(&Config::load(None, value).unwrap()).unwrap()
         };
         let own = serde_json::json!({
-            "name": "own", "provider": "openai", "model": "gpt", "api_key": "sk-2", "base_url": null, "purpose": null,
+            "name": "own", "provider": "openai", "model": "gpt", "api_key": "sk-2", "base_url": null, "purpose": null, "version": 1,
         });
         let own: Vec<OwnModel> = vec![serde_json::from_value(own).unwrap()];
         let check = |list: &str, url: &str, own: &[OwnModel], expected: Option<(&str, usize)>| {

@@ -40,6 +40,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0004_rows",
         sql: include_str!("migrations/0004_rows.sql"),
     },
+    Migration {
+        name: "0011_audit",
+        sql: include_str!("migrations/0011_audit.sql"),
+    },
 ];
 
 /// Row-level security and privileges of everything, applied after each run.

@@ -40,6 +40,8 @@ pub struct OwnModel {
     pub key_end: String,
     /// Whether its price is known. Under a monthly cap, a model without a price is not used.
     pub priced: bool,
+    /// Its version, which is also its ETag: the number of times that it was put.
+    pub version: u32,
 }
 
 /// A connection to add: one Slack workspace or one WhatsApp number.

@@ -1,5 +1,6 @@
 //! The request and response types, resource by resource.
 
+mod access;
 mod connection;
 mod conversation;
 mod document;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    access::{ApiToken, AuditEntry, AuditVerification, IssuedApiToken, NewApiToken, Role, Who},
     connection::{Connection, ConnectionState, NewConnection, NewOwnModel, OwnModel},
     conversation::{
         Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Holder, Message,
@@ -76,4 +78,10 @@ pub struct ProblemDetails {
     /// The invalid field of the input, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The resource as it is now, if `If-Match` named another version (status 412).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<serde_json::Value>,
+    /// The body that was sent with that version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<serde_json::Value>,
 }

@@ -3,7 +3,7 @@
 use konstruct_core::{Employee, Error, ErrorKind, Result, TenantId};
 use konstruct_memory::{Expect, RowChange};
 
-use super::{ServerDirectory, encode};
+use super::{Replaces, ServerDirectory, encode};
 
 const TABLE: &str = "employee";
 const LATEST: &str = "latest";
@@ -40,6 +40,7 @@ impl ServerDirectory {
     /// # Errors
     /// [`ErrorKind::Conflict`] if there is an employee, [`ErrorKind::InvalidInput`] that names the field, and those of the store.
     pub async fn hire(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
+        self.check_employee(employee)?;
         if self.write_employee(tenant, 1, employee).await? {
             Ok(1)
         } else {
@@ -54,32 +55,30 @@ impl ServerDirectory {
     /// Changes a tenant's employee. Open turns continue with the version that they started with.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no employee, [`ErrorKind::Conflict`] if it was changed concurrently,
+    /// [`ErrorKind::NotFound`] if there is no employee, [`ErrorKind::Conflict`] if it is not the version to replace,
     /// [`ErrorKind::InvalidInput`] that names the field, and those of the store.
-    pub async fn change_employee(&self, tenant: TenantId, employee: &Employee) -> Result<u32> {
+    pub(crate) async fn change_employee(
+        &self,
+        tenant: TenantId,
+        employee: &Employee,
+        replaces: Replaces,
+    ) -> Result<u32> {
         let (version, before) = self
             .employee(tenant, None)
             .await?
             .ok_or_else(|| Error::not_found("employee"))?;
+        self.check_employee(employee)?;
+        replaces.check(Some(version))?;
         let mut employee = employee.clone();
         employee.id = before.id;
         if self.write_employee(tenant, version + 1, &employee).await? {
             Ok(version + 1)
         } else {
-            Err(Error::new(
-                ErrorKind::Conflict,
-                "employee: it was changed concurrently; read it again and repeat the change",
-            )
-            .with_field("employee"))
+            Err(Replaces::stale())
         }
     }
 
-    async fn write_employee(
-        &self,
-        tenant: TenantId,
-        version: u32,
-        employee: &Employee,
-    ) -> Result<bool> {
+    fn check_employee(&self, employee: &Employee) -> Result<()> {
         employee.validate()?;
         for (i, name) in employee.tools.iter().enumerate() {
             if !self.tools.names().any(|tool| tool == name) {
@@ -90,6 +89,15 @@ impl ServerDirectory {
                 ));
             }
         }
+        Ok(())
+    }
+
+    async fn write_employee(
+        &self,
+        tenant: TenantId,
+        version: u32,
+        employee: &Employee,
+    ) -> Result<bool> {
         let expect = if version == 1 {
             Expect::Absent
         } else {

@@ -2,14 +2,18 @@
 //! them.
 
 mod account;
+mod audit;
 mod cache;
 mod channels;
 mod confirm;
 mod employee;
 mod lease;
 mod model;
+mod once;
 mod question;
+mod replaces;
 mod tenant;
+mod token;
 mod website;
 
 use std::{
@@ -31,8 +35,12 @@ use tokio::sync::Notify;
 
 pub(crate) use self::{
     account::checked,
+    audit::{AuditLog, Audited},
     confirm::Confirmation,
     lease::Lease,
+    once::{Answer, Kept},
+    replaces::Replaces,
+    tenant::tenants,
     website::{Crawl, CrawlState, QueuedCrawl, Website, WebsitePage},
 };
 pub use self::{
@@ -102,6 +110,11 @@ impl ServerDirectory {
     /// Returns the models that employees use.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Returns the audit logs.
+    pub(crate) fn audit_log(&self) -> AuditLog<'_> {
+        AuditLog::new(&*self.rows)
     }
 
     async fn read<T: DeserializeOwned>(
@@ -196,7 +209,7 @@ mod tests {
 
     fn own(key: &str) -> OwnModel {
         let own = serde_json::json!({
-            "name": "own", "provider": "openai", "model": "gpt", "api_key": key, "base_url": null, "purpose": null,
+            "name": "own", "provider": "openai", "model": "gpt", "api_key": key, "base_url": null, "purpose": null, "version": 0,
         });
         serde_json::from_value(own).unwrap()
     }
@@ -227,11 +240,15 @@ mod tests {
         let model_of = async |tenant| directory.models_of(tenant).await.unwrap().model;
         let shared = model_of(tenant).await;
         assert_eq!(shared.describe().provider, "extract");
-        directory.keep_model(tenant, &own("sk-1")).await.unwrap();
+        let keep = async |key: &str| {
+            let own = own(key);
+            directory.keep_model(tenant, own, Replaces::Anything).await
+        };
+        keep("sk-1").await.unwrap();
         let one = model_of(tenant).await;
         assert_eq!(one.describe().provider, "openai");
         assert!(Arc::ptr_eq(&one, &model_of(tenant).await));
-        directory.keep_model(tenant, &own("sk-2")).await.unwrap();
+        keep("sk-2").await.unwrap();
         assert!(!Arc::ptr_eq(&one, &model_of(tenant).await));
 
         let channel = directory.channel(tenant, id).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use konstruct_core::{Error, LlmBackend, Result, TenantId, Transcriber};
 use konstruct_memory::{Expect, RowChange};
 
-use super::{ServerDirectory, decode, encode};
+use super::{Replaces, ServerDirectory, decode, encode};
 use crate::model::OwnModel;
 
 const TABLE: &str = "models";
@@ -32,19 +32,44 @@ impl ServerDirectory {
         self.list(Some(tenant), TABLE).await
     }
 
-    /// Adds a tenant's own model, or replaces the one with its name. Turns in progress may finish with the old one.
+    /// Adds a tenant's own model, or replaces the one with its name. Turns in progress may finish with the old one. Returns the
+    /// model with its new version.
     ///
     /// # Errors
+    /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) if it is not the version to replace,
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) that names the field, and those of the store.
-    pub(crate) async fn keep_model(&self, tenant: TenantId, model: &OwnModel) -> Result<()> {
-        self.models.check(model).await?;
-        let known = self.own_models(tenant).await?;
-        if known.len() >= MAX_MODELS && known.iter().all(|known| known.name != model.name) {
-            let problem = format!("a tenant has at most {MAX_MODELS} models of its own");
-            return Err(Error::invalid("name", problem));
+    pub(crate) async fn keep_model(
+        &self,
+        tenant: TenantId,
+        mut model: OwnModel,
+        replaces: Replaces,
+    ) -> Result<OwnModel> {
+        self.models.check(&model).await?;
+        loop {
+            let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
+            let known = self.own_models(tenant).await?;
+            let current = known.iter().find(|known| known.name == model.name);
+            let current = current.map(|known| known.version);
+            replaces.check(current)?;
+            if current.is_none() && known.len() >= MAX_MODELS {
+                let problem = format!("a tenant has at most {MAX_MODELS} models of its own");
+                return Err(Error::invalid("name", problem));
+            }
+            model.version = current.unwrap_or(0) + 1;
+            let change = RowChange::put(Some(tenant), TABLE, &model.name, encode(&model)?);
+            if self.write_model(tenant, version, change).await? {
+                return Ok(model);
+            }
         }
-        self.write_model(tenant, &model.name, Some(encode(model)?))
-            .await
+    }
+
+    /// Returns a tenant's own model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
+    pub(crate) async fn own_model(&self, tenant: TenantId, name: &str) -> Result<OwnModel> {
+        let found = self.read(Some(tenant), TABLE, name).await?;
+        found.ok_or_else(|| Error::not_found("model"))
     }
 
     /// Removes a tenant's own model.
@@ -52,39 +77,34 @@ impl ServerDirectory {
     /// # Errors
     /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
     pub(crate) async fn remove_model(&self, tenant: TenantId, name: &str) -> Result<()> {
-        if self
-            .read::<OwnModel>(Some(tenant), TABLE, name)
-            .await?
-            .is_none()
-        {
-            return Err(Error::not_found("model"));
-        }
-        self.write_model(tenant, name, None).await
-    }
-
-    async fn write_model(
-        &self,
-        tenant: TenantId,
-        name: &str,
-        value: Option<Vec<u8>>,
-    ) -> Result<()> {
         loop {
             let version = self.rows.get_row(Some(tenant), VERSION, KEY).await?;
-            let number: u64 = version.as_deref().map(decode).transpose()?.unwrap_or(0);
-            let expect = version.map_or(Expect::Absent, Expect::Exact);
-            let next = RowChange::put(Some(tenant), VERSION, KEY, encode(&(number + 1))?);
-            let changes = vec![
-                match &value {
-                    Some(value) => RowChange::put(Some(tenant), TABLE, name, value.clone()),
-                    None => RowChange::delete(Some(tenant), TABLE, name),
-                },
-                next.expecting(expect),
-            ];
-            if self.rows.write_rows(changes).await? {
-                self.pools.forget(&tenant);
+            self.own_model(tenant, name).await?;
+            let change = RowChange::delete(Some(tenant), TABLE, name);
+            if self.write_model(tenant, version, change).await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Makes a change if the tenant's models are still of this version. Returns whether they were.
+    async fn write_model(
+        &self,
+        tenant: TenantId,
+        version: Option<Vec<u8>>,
+        change: RowChange,
+    ) -> Result<bool> {
+        let number: u64 = version.as_deref().map(decode).transpose()?.unwrap_or(0);
+        let expect = version.map_or(Expect::Absent, Expect::Exact);
+        let next = RowChange::put(Some(tenant), VERSION, KEY, encode(&(number + 1))?);
+        let written = self
+            .rows
+            .write_rows(vec![change, next.expecting(expect)])
+            .await?;
+        if written {
+            self.pools.forget(&tenant);
+        }
+        Ok(written)
     }
 
     /// Returns the models of a tenant's employee.

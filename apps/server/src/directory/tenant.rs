@@ -3,10 +3,10 @@
 use konstruct_core::{
     Clock as _, Depth, Erase, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
 };
-use konstruct_memory::{Expect, RowChange};
+use konstruct_memory::{Expect, RowChange, RowStore};
 use serde::{Deserialize, Serialize};
 
-use super::{ServerDirectory, encode};
+use super::{ServerDirectory, decode, encode};
 
 const TABLE: &str = "tenants";
 
@@ -19,6 +19,20 @@ pub struct Tenant {
     pub name: String,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+/// Lists tenants after an id.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) async fn tenants(
+    rows: &dyn RowStore,
+    after: Option<TenantId>,
+    limit: usize,
+) -> Result<Vec<Tenant>> {
+    let after = after.map(|id| id.to_string());
+    let page = rows.rows(None, TABLE, after.as_deref(), limit).await?;
+    page.iter().map(|(_, bytes)| decode(bytes)).collect()
 }
 
 impl ServerDirectory {
@@ -59,12 +73,12 @@ impl ServerDirectory {
             .ok_or_else(|| Error::not_found("tenant"))
     }
 
-    /// Lists all tenants for the operator.
+    /// Lists tenants after an id, for the operator.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn tenants(&self) -> Result<Vec<Tenant>> {
-        self.list(None, TABLE).await
+    pub async fn tenants(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<Tenant>> {
+        tenants(&*self.rows, after, limit).await
     }
 
     /// Removes a tenant with all its data. Its accounts are removed first, so that no new events arrive.

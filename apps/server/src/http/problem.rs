@@ -11,6 +11,8 @@ use axum::{
 };
 use konstruct_admin_api::ProblemDetails;
 use konstruct_core::{Error, ErrorKind};
+use serde::Serialize;
+use serde_json::Value;
 
 /// An error response of the admin API.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Problem {
     detail: String,
     field: Option<String>,
     retry_after: Option<u64>,
+    /// The current value of the resource, and the given one.
+    values: Option<Box<[Option<Value>; 2]>>,
 }
 
 impl Problem {
@@ -32,17 +36,34 @@ impl Problem {
             detail: detail.into(),
             field: None,
             retry_after: None,
+            values: None,
+        }
+    }
+
+    /// Sets when the request may be sent again.
+    pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
+        Self {
+            // Rounded up: a client that waits as long is not refused again.
+            retry_after: Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            ..self
+        }
+    }
+
+    /// Adds the current value of a resource and the given one.
+    pub(crate) fn with_values(self, current: &impl Serialize, given: &impl Serialize) -> Self {
+        let value = |value: serde_json::Result<Value>| value.ok().filter(|it| !it.is_null());
+        let values = [serde_json::to_value(current), serde_json::to_value(given)];
+        Self {
+            values: Some(Box::new(values.map(value))),
+            ..self
         }
     }
 
     /// Creates the refusal of a request that exceeds a rate limit.
     pub(crate) fn too_many(retry_after: Duration) -> Self {
         let detail = "too many requests; try again after the time in Retry-After";
-        Self {
-            // Rounded up: a client that waits as long is not refused again.
-            retry_after: Some(retry_after.as_secs() + 1),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
-        }
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, detail);
+        problem.with_retry_after(retry_after.max(Duration::from_secs(1)))
     }
 
     /// Creates a problem with one field of the input.
@@ -98,12 +119,15 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let [current, given] = self.values.map_or([None, None], |values| *values);
         let details = ProblemDetails {
             kind: "about:blank".into(),
             title: self.title,
             status: self.status.as_u16(),
             detail: self.detail,
             field: self.field,
+            current,
+            given,
         };
         let body = serde_json::to_vec(&details).unwrap_or_default();
         let mut response = (self.status, body).into_response();

@@ -20,6 +20,8 @@ pub(crate) struct OwnModel {
     pub(crate) base_url: Option<String>,
     /// `quality` or `fast`; both if absent.
     pub(crate) purpose: Option<Use>,
+    /// Counts its changes, from 1.
+    pub(crate) version: u32,
 }
 
 impl OwnModel {

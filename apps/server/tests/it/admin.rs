@@ -89,16 +89,22 @@ async fn a_tenant_has_one_employee() {
     settings.unreadable = Some("Please write to us.".into());
     settings.hours = Some(hours());
     settings.tools = vec!["pass_on".into()];
-    let changed = admin.change_employee(tenant, &settings).await.unwrap();
+    let changed = admin.change_employee(tenant, 1, &settings).await.unwrap();
     assert_eq!((changed.version, changed.id), (2, hired.id));
     assert_eq!(changed.settings, settings);
     settings.tools = vec!["steal".into()];
-    let error = admin.change_employee(tenant, &settings).await.unwrap_err();
+    let error = admin
+        .change_employee(tenant, 2, &settings)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.message().starts_with("tools[0]: "), "{error}");
     settings.tools.clear();
     settings.temperature = Some(3.0);
-    let error = admin.change_employee(tenant, &settings).await.unwrap_err();
+    let error = admin
+        .change_employee(tenant, 2, &settings)
+        .await
+        .unwrap_err();
     assert!(error.message().starts_with("temperature: "), "{error}");
     assert_eq!(admin.employee(tenant).await.unwrap(), changed);
 }

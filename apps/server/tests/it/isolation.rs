@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use konstruct_admin_api::{EmployeeSettings, NewTenant, NewWebsite};
+use konstruct_admin_api::{EmployeeSettings, NewApiToken, NewTenant, NewWebsite, Role};
 use konstruct_core::{
     ConnectionId, ConversationId, DocumentId, Secret, TenantId, TurnId, id::WebsiteId,
 };
@@ -61,6 +61,13 @@ async fn foreign_ids_answer_like_missing_ones() {
     .await;
     assert!([200, 201].contains(&put.0), "{put:?}");
 
+    let token = NewApiToken {
+        name: "CI".into(),
+        role: Role::Viewer,
+        expires_in_days: None,
+    };
+    let token = admin.add_token(BUSINESS_TENANT, &token).await.unwrap();
+
     // The other tenant has an employee, and nothing else.
     let other = NewTenant {
         name: "Other".into(),
@@ -77,6 +84,7 @@ async fn foreign_ids_answer_like_missing_ones() {
         ("website", website.id.to_string()),
         ("question", format!("{}/{}", conversation.id, "1")),
         ("name", "m".to_owned()),
+        ("token", token.details.id),
     ]);
     let missing = BTreeMap::from([
         ("conversation", ConversationId::new().to_string()),
@@ -86,6 +94,7 @@ async fn foreign_ids_answer_like_missing_ones() {
         ("website", WebsiteId::new().to_string()),
         ("question", format!("{}/{}", ConversationId::new(), "1")),
         ("name", "n".to_owned()),
+        ("token", "0123456789abcdef".to_owned()),
     ]);
 
     let mut routes = 0;

@@ -253,14 +253,15 @@ async fn a_person_at_the_limit_gets_a_notice_and_an_answer() {
     let server = launch(command).await;
     server.vendors_have_confirmed().await;
     let admin = server.admin();
-    let mut settings = admin.employee(BUSINESS_TENANT).await.unwrap().settings;
+    let employee = admin.employee(BUSINESS_TENANT).await.unwrap();
+    let mut settings = employee.settings;
     assert_eq!(settings.rates.turns.person.unwrap().count, 120);
     settings.rates.turns.person = Some(konstruct_admin_api::Rate {
         count: 1,
         per_secs: 0,
     });
     let error = admin
-        .change_employee(BUSINESS_TENANT, &settings)
+        .change_employee(BUSINESS_TENANT, employee.version, &settings)
         .await
         .unwrap_err();
     assert!(
@@ -274,7 +275,7 @@ async fn a_person_at_the_limit_gets_a_notice_and_an_answer() {
     settings.rates.patience_secs = Some(0);
     settings.busy = Some("Einen Moment bitte.".into());
     admin
-        .change_employee(BUSINESS_TENANT, &settings)
+        .change_employee(BUSINESS_TENANT, employee.version, &settings)
         .await
         .unwrap();
     for expected in [1, 2] {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 
+mod access;
 mod admin;
 mod attachment;
 mod config;

@@ -140,12 +140,13 @@ async fn every_document_format_is_accepted_and_analysed_in_the_employees_languag
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();
+    let employee = admin.employee(BUSINESS_TENANT).await.unwrap();
     let german = EmployeeSettings {
         languages: vec!["de-AT".into()],
-        ..admin.employee(BUSINESS_TENANT).await.unwrap().settings
+        ..employee.settings
     };
     admin
-        .change_employee(BUSINESS_TENANT, &german)
+        .change_employee(BUSINESS_TENANT, employee.version, &german)
         .await
         .unwrap();
     for (title, format, text) in [

@@ -35,7 +35,7 @@ async fn a_tenants_own_model_is_used_before_the_shared_one() {
     assert_eq!(say(&office, &server, "one").await, "The shared model.");
 
     let kept = admin
-        .put_model(BUSINESS_TENANT, "claude", &at(&own_server))
+        .put_model(BUSINESS_TENANT, "claude", None, &at(&own_server))
         .await
         .unwrap();
     assert_eq!((kept.key_end.as_str(), kept.priced), ("-own", true));
@@ -88,7 +88,7 @@ async fn openais_responses_are_a_separate_provider() {
     };
     let admin = server.admin();
     let kept = admin
-        .put_model(BUSINESS_TENANT, "gpt", &model)
+        .put_model(BUSINESS_TENANT, "gpt", None, &model)
         .await
         .unwrap();
     assert_eq!(
@@ -112,7 +112,7 @@ async fn an_invalid_model_is_not_stored() {
     };
     let check = async |name: &str, model: NewOwnModel, field: &str| {
         let error = admin
-            .put_model(BUSINESS_TENANT, name, &model)
+            .put_model(BUSINESS_TENANT, name, None, &model)
             .await
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{field}: {error}");

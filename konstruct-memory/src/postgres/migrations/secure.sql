@@ -33,6 +33,7 @@ grant create on schema konstruct to konstruct_definer;
 alter function konstruct.claim owner to konstruct_definer;
 alter function konstruct.tenants owner to konstruct_definer;
 alter function konstruct.behind owner to konstruct_definer;
+alter function konstruct.keep_audit owner to konstruct_definer;
 revoke create on schema konstruct from konstruct_definer;
 grant select, update on konstruct.mailboxes to konstruct_definer;
 grant select (tenant) on konstruct.tenant_keys to konstruct_definer;

@@ -10,7 +10,7 @@ with canonical as (
     values ('migrations')
 ), across(name) as (
     -- Functions that see all tenants, and give ids and times alone.
-    values ('claim'), ('tenants'), ('behind')
+    values ('claim'), ('tenants'), ('behind'), ('keep_audit')
 ), relation as (
     select c.oid, c.relname::text as name, n.nspname || '.' || c.relname as path, c.relkind, c.relowner, c.relrowsecurity,
         c.relforcerowsecurity, c.relispartition, c.reloptions
@@ -88,7 +88,7 @@ select 'foreign key: ' || c.conname from pg_constraint c
             join pg_attribute b on b.attrelid = c.confrelid and b.attnum = k.there and b.attname = 'tenant')
         and exists (select from relation r where r.oid = c.conrelid)
 union all
-select 'trigger: ' || t.tgname from pg_trigger t join relation r on r.oid = t.tgrelid where not t.tgisinternal
+select 'trigger: ' || t.tgname from pg_trigger t join relation r on r.oid = t.tgrelid where not t.tgisinternal and t.tgname <> 'keep_audit'
 union all
 select 'rule: ' || w.rulename || ' on ' || k.path from pg_rewrite w join kept k on k.oid = w.ev_class
 union all

@@ -12,8 +12,8 @@ use konstruct_admin_api::{Connection, ConnectionState, NewConnection, Page};
 use konstruct_core::{AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Secret};
 
 use super::{
-    Input, Problem,
-    input::{InTenant, Paging, id, page},
+    Caller, Input, Problem,
+    input::{Paging, id, page},
 };
 use crate::{
     App,
@@ -28,10 +28,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     paging: Paging,
 ) -> Result<Json<Page<Connection>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let connections = app
         .directory
         .connections(tenant)
@@ -47,10 +46,9 @@ async fn list(
 
 async fn add(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Input(new): Input<NewConnection>,
 ) -> Result<(StatusCode, Json<Connection>), Problem> {
-    app.directory.tenant(tenant).await?;
     let new = directory::NewConnection {
         channel: ChannelKind::new(new.channel),
         account: AccountId(new.account),
@@ -94,7 +92,7 @@ fn vendor_rejection(error: &Error) -> Problem {
 
 async fn remove(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, connection)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     app.directory

@@ -21,8 +21,8 @@ use konstruct_core::{
 };
 
 use super::{
-    Problem, attachment,
-    input::{InTenant, Paging, id},
+    Caller, Problem, attachment,
+    input::{Paging, id},
 };
 use crate::App;
 
@@ -38,10 +38,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     paging: Paging,
 ) -> Result<Json<Page<ConversationSummary>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let limit = paging.limit()?;
     let after = paging.after::<Cursor>()?.map(|cursor| cursor.0);
     let mut found = app.journal.list(tenant, after, limit + 1).await?;
@@ -99,7 +98,7 @@ impl FromStr for Cursor {
 
 async fn read(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, conversation)): Path<(String, String)>,
 ) -> Result<Json<Conversation>, Problem> {
     let conversation = id(&conversation, "conversation")?;
@@ -165,7 +164,7 @@ fn persons(records: &[Record]) -> Vec<PersonId> {
 
 async fn replay(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, conversation, turn)): Path<(String, String, String)>,
 ) -> Result<Json<Replay>, Problem> {
     let (conversation, turn): (ConversationId, TurnId) =
@@ -241,7 +240,7 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
         records: records.len() as u64,
     };
     let mut keys: Vec<(String, usize)> = Vec::new();
-    let mut sender = "employee";
+    let (mut sender, mut name) = ("employee", None);
     for record in records {
         match &record.entry {
             Entry::Event(Event::Started(started)) => {
@@ -249,7 +248,7 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
             }
             Entry::Event(Event::Received(input)) => {
                 if input.is_team_reply() {
-                    sender = "colleague";
+                    (sender, name) = ("colleague", input.event.sender.name.clone());
                 }
                 turn.messages.extend(message_of(input));
             }
@@ -268,7 +267,7 @@ fn shown(records: &[Record], delivered: &HashMap<String, DeliveryState>) -> Turn
                     keys.push((part.key.clone(), turn.messages.len()));
                     turn.messages.push(Message {
                         from: sender.into(),
-                        name: None,
+                        name: name.clone(),
                         text: part.what.text.clone(),
                         choices: part.what.choices.clone(),
                         at: record.at.to_string(),

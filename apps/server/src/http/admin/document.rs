@@ -13,8 +13,8 @@ use konstruct_admin_api::{self as api, Document, DocumentText, Page};
 use konstruct_core::{DocumentFormat, Error, NewDocument};
 
 use super::{
-    Input, Problem,
-    input::{InTenant, Paging, id, page},
+    Caller, Input, Problem,
+    input::{Paging, id, page},
     preview::preview,
 };
 use crate::{App, directory::Website};
@@ -30,10 +30,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     paging: Paging,
 ) -> Result<Json<Page<Document>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let mut documents: Vec<Document> = app
         .memory
         .documents(tenant)
@@ -47,10 +46,9 @@ async fn list(
 
 async fn add(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Input(new): Input<api::NewDocument>,
 ) -> Result<(StatusCode, Json<Document>), Problem> {
-    app.directory.tenant(tenant).await?;
     let document = parse_document(new)?;
     Ok((
         StatusCode::CREATED,
@@ -104,7 +102,7 @@ fn format_of(format: api::DocumentFormat) -> DocumentFormat {
 
 async fn read(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, document)): Path<(String, String)>,
 ) -> Result<Json<DocumentText>, Problem> {
     let found = app
@@ -123,7 +121,7 @@ async fn read(
 
 async fn remove(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, document)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     if app

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
-    Employee, Error, NanoUsd, TenantId,
+    Employee, Error, ErrorKind, NanoUsd, TenantId,
     employee::{
         HoursException, OpenSpan, Phrases, TimeOfDay, TimeSpan, TurnLimits, Unresolved,
         WorkingHours,
@@ -14,8 +14,8 @@ use konstruct_core::{
     memory::Language,
 };
 
-use super::{Input, Problem, input::InTenant};
-use crate::App;
+use super::{Caller, Input, Problem, input::Tagged};
+use crate::{App, directory::Replaces};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new().route(
@@ -26,36 +26,48 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn read(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
-) -> Result<Json<api::Employee>, Problem> {
-    app.directory.tenant(tenant).await?;
+    Caller { tenant, .. }: Caller,
+) -> Result<Tagged<api::Employee>, Problem> {
     let found = app.directory.employee(tenant, None).await?;
     let (version, employee) = found.ok_or_else(|| Error::not_found("employee"))?;
-    Ok(Json(shown(version, &employee)))
+    Ok(Tagged(version, shown(version, &employee)))
 }
 
 async fn hire(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Input(settings): Input<EmployeeSettings>,
-) -> Result<(StatusCode, Json<api::Employee>), Problem> {
-    app.directory.tenant(tenant).await?;
+) -> Result<(StatusCode, Tagged<api::Employee>), Problem> {
     let employee = employee(&settings)?;
     let version = app.directory.hire(tenant, &employee).await?;
     analyse(&app, tenant, &employee).await?;
-    Ok((StatusCode::CREATED, Json(shown(version, &employee))))
+    Ok((
+        StatusCode::CREATED,
+        Tagged(version, shown(version, &employee)),
+    ))
 }
 
 async fn change(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    caller: Caller,
+    replaces: Replaces,
     Input(settings): Input<EmployeeSettings>,
-) -> Result<Json<api::Employee>, Problem> {
-    app.directory.tenant(tenant).await?;
+) -> Result<Tagged<api::Employee>, Problem> {
+    let tenant = caller.tenant;
     let employee = employee(&settings)?;
-    app.directory.change_employee(tenant, &employee).await?;
-    analyse(&app, tenant, &employee).await?;
-    read(State(app), InTenant(tenant)).await
+    let changed = app
+        .directory
+        .change_employee(tenant, &employee, replaces)
+        .await;
+    match changed {
+        Ok(_) => analyse(&app, tenant, &employee).await?,
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            let Tagged(_, current) = read(State(app), caller).await?;
+            return Err(Problem::stale(replaces, &current, &settings));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    read(State(app), caller).await
 }
 
 /// Sets the tenant's text analysis to the employee's first language.

@@ -10,14 +10,10 @@ use axum::{
 };
 use konstruct_admin_api::NewReply;
 use konstruct_core::{
-    Clock as _, ConversationId, ConversationRef, Error, Inbound, SystemClock, TenantId,
-    message::RoutedEvent,
+    Clock as _, ConversationId, ConversationRef, Error, Inbound, SystemClock, message::RoutedEvent,
 };
 
-use super::{
-    Input, Problem,
-    input::{InTenant, id},
-};
+use super::{Caller, Input, Problem, input::id};
 use crate::App;
 
 /// The most characters of a reply and of its id.
@@ -33,7 +29,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn reply(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    caller: Caller,
     Path((_, conversation)): Path<(String, String)>,
     Input(new): Input<NewReply>,
 ) -> Result<StatusCode, Problem> {
@@ -48,7 +44,7 @@ async fn reply(
         let problem = format!("must be 1 to {LONGEST_ID} characters");
         return Err(Problem::field("id", &problem));
     }
-    accept(&app, tenant, conversation, |place| {
+    accept(&app, &caller, conversation, |place| {
         let reply = Inbound::team_reply(place, text, SystemClock.now());
         match id {
             Some(id) => reply.with_id(format!("reply.{id}")),
@@ -57,6 +53,7 @@ async fn reply(
     })
     .await?;
     // The core closes its own open questions. Those that the employee passed on are kept here.
+    let tenant = caller.tenant;
     for question in app.directory.passed_on(tenant).await? {
         if question.conversation == conversation {
             app.directory.close_passed_on(tenant, &question.key).await?;
@@ -67,23 +64,23 @@ async fn reply(
 
 async fn hand_back(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    caller: Caller,
     Path((_, conversation)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let conversation = id(&conversation, "conversation")?;
     let event = |place| Inbound::handed_back(place, SystemClock.now());
-    accept(&app, tenant, conversation, event).await?;
+    accept(&app, &caller, conversation, event).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Accepts an event in an existing conversation.
 async fn accept(
     app: &App,
-    tenant: TenantId,
+    caller: &Caller,
     conversation: ConversationId,
     event: impl FnOnce(ConversationRef) -> Inbound,
 ) -> Result<(), Problem> {
-    app.directory.tenant(tenant).await?;
+    let tenant = caller.tenant;
     let known = app.journal.conversation(tenant, conversation).await?;
     let known = known.ok_or_else(|| Error::not_found("conversation"))?;
     // The place of a direct conversation is erased with its person.
@@ -92,7 +89,9 @@ async fn accept(
         .ok_or_else(|| Error::not_found("conversation"))?;
     let connection = known.connection;
     let channel = app.directory.connection(tenant, connection).await?;
-    let event = event(place).on(channel.channel, channel.account);
+    let event = caller
+        .sends(event(place))
+        .on(channel.channel, channel.account);
     let routed = vec![RoutedEvent { connection, event }];
     app.journal.accept(tenant, routed).await?;
     Ok(())

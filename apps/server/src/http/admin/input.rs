@@ -1,15 +1,22 @@
-//! Ids in paths and pages of lists, with errors that name the field.
+//! Ids in paths, pages of lists and versions, with errors that name the field.
 
 use std::str::FromStr;
 
 use axum::{
-    extract::{FromRequestParts, Path, Query},
-    http::request::Parts,
+    Json,
+    extract::{FromRequestParts, Query},
+    http::{
+        HeaderValue, StatusCode,
+        header::{ETAG, IF_MATCH},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
 };
-use konstruct_core::{Error, TenantId};
-use serde::Deserialize;
+use konstruct_core::Error;
+use serde::{Deserialize, Serialize};
 
 use super::Problem;
+use crate::directory::Replaces;
 
 /// The maximum and the default number of items on a page.
 const LARGEST_PAGE: usize = 200;
@@ -18,25 +25,6 @@ const DEFAULT_PAGE: usize = 50;
 /// Parses an id in a path. An invalid id is reported like a missing one.
 pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Error::not_found(what).into())
-}
-
-/// The tenant in a path.
-pub(super) struct InTenant(pub(super) TenantId);
-
-impl<S: Send + Sync> FromRequestParts<S> for InTenant {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let pairs = path
-            .map_err(|_| Problem::from(Error::not_found("tenant")))?
-            .0;
-        let tenant = pairs
-            .iter()
-            .find(|(name, _)| name == "tenant")
-            .map_or("", |(_, value)| value);
-        id(tenant, "tenant").map(Self)
-    }
 }
 
 /// The requested page of a list.
@@ -94,4 +82,60 @@ pub(super) fn page<T>(
     let next = (items.len() > limit).then(|| key(&items[limit - 1]));
     items.truncate(limit);
     Ok(konstruct_admin_api::Page { items, next })
+}
+
+/// A resource with its version, which is its ETag.
+pub(super) struct Tagged<T>(pub(super) u32, pub(super) T);
+
+impl<T: Serialize> IntoResponse for Tagged<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.1).into_response();
+        if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", self.0)) {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Replaces {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(tag) = parts.headers.get(IF_MATCH) else {
+            return Ok(Self::Nothing);
+        };
+        let tag = tag.to_str().unwrap_or_default().trim();
+        if tag == "*" {
+            return Ok(Self::Anything);
+        }
+        let version = tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'))
+            .and_then(|tag| tag.parse().ok());
+        version.map(Self::Version).ok_or_else(|| {
+            let detail = "If-Match must be the ETag of the version to replace, or `*`";
+            Problem::new(StatusCode::BAD_REQUEST, detail)
+        })
+    }
+}
+
+impl Problem {
+    /// Creates the refusal of a change to another version than the one it replaces, with the current value and the given one.
+    pub(super) fn stale(
+        replaces: Replaces,
+        current: &impl Serialize,
+        given: &impl Serialize,
+    ) -> Self {
+        let problem = match replaces {
+            Replaces::Nothing => Self::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "it exists already; send the ETag of the version to replace as `If-Match`",
+            ),
+            _ => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "it has another version than the one in `If-Match`; merge `given` into `current`, and send it with the new ETag",
+            ),
+        };
+        problem.with_values(current, given)
+    }
 }

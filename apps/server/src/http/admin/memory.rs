@@ -14,10 +14,7 @@ use konstruct_core::{
     turn::{Entry, Event, attachment_erasures},
 };
 
-use super::{
-    Input, Problem,
-    input::{InTenant, id},
-};
+use super::{Caller, Input, Problem, input::id};
 use crate::App;
 
 /// The number of unanswered questions in the list.
@@ -40,9 +37,8 @@ pub(super) fn erasures() -> Router<Arc<App>> {
 
 async fn status(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
 ) -> Result<Json<MemoryStatus>, Problem> {
-    app.directory.tenant(tenant).await?;
     let progress = app.memory.progress(tenant).await?;
     Ok(Json(MemoryStatus {
         records: progress.records,
@@ -54,9 +50,8 @@ async fn status(
 
 async fn unanswered(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
 ) -> Result<Json<Vec<Unanswered>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let found = app.memory.unanswered(tenant, UNANSWERED).await?;
     let shown = found.into_iter().map(|one| Unanswered {
         conversation: one.conversation,
@@ -69,10 +64,9 @@ async fn unanswered(
 
 async fn facts(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, conversation)): Path<(String, String)>,
 ) -> Result<Json<Vec<Fact>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let conversation: ConversationId = id(&conversation, "conversation")?;
     let known = app.journal.conversation(tenant, conversation).await?;
     known.ok_or_else(|| Error::not_found("conversation"))?;
@@ -158,10 +152,9 @@ fn shown(fact: konstruct_core::memory::Fact) -> Fact {
 
 async fn erase(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Input(new): Input<api::NewErasure>,
 ) -> Result<Json<Erasure>, Problem> {
-    app.directory.tenant(tenant).await?;
     let what = match new.what {
         api::Erase::Message {
             conversation,

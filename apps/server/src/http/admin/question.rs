@@ -17,9 +17,9 @@ use konstruct_core::{
 };
 
 use super::{
-    Input, Problem,
+    Caller, Input, Problem,
     attachment::shown,
-    input::{InTenant, Paging, page},
+    input::{Paging, page},
 };
 use crate::{App, directory::PassedOn};
 
@@ -34,10 +34,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     paging: Paging,
 ) -> Result<Json<Page<Question>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let mut questions: Vec<Question> = app
         .directory
         .passed_on(tenant)
@@ -56,17 +55,17 @@ async fn list(
 
 async fn decide(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    caller: Caller,
     Path((_, key)): Path<(String, String)>,
     Input(decision): Input<Decision>,
 ) -> Result<StatusCode, Problem> {
-    app.directory.tenant(tenant).await?;
+    let tenant = caller.tenant;
     let Some(entry) = find(&app, tenant, &key).await? else {
         return decide_passed_on(&app, tenant, &key, &decision).await;
     };
     let (_, choices) = choices(&entry.item);
     check(choices, &decision.decision)?;
-    if send_decision(&app, tenant, entry, &decision.decision).await? {
+    if send_decision(&app, &caller, entry, &decision.decision).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     let message = "this question was already decided; list the questions again";
@@ -76,10 +75,9 @@ async fn decide(
 /// Decides all questions of a kind, for example those that waited too long for a connection.
 async fn decide_all(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    caller: Caller,
     Input(wanted): Input<DecisionForAll>,
 ) -> Result<Json<Decided>, Problem> {
-    app.directory.tenant(tenant).await?;
     let (_, known) = KINDS
         .iter()
         .find(|(kind, _)| *kind == wanted.kind)
@@ -89,6 +87,7 @@ async fn decide_all(
         })?;
     check(known, &wanted.decision)?;
     let (mut after, mut questions) = (None, 0);
+    let tenant = caller.tenant;
     loop {
         let page = app.journal.items(tenant, after, 100).await?;
         let Some(last) = page.last() else {
@@ -97,7 +96,7 @@ async fn decide_all(
         after = Some(last.item.id.clone());
         for entry in page {
             if choices(&entry.item).0 == wanted.kind
-                && send_decision(&app, tenant, entry, &wanted.decision).await?
+                && send_decision(&app, &caller, entry, &wanted.decision).await?
             {
                 questions += 1;
             }
@@ -119,7 +118,7 @@ fn check(choices: &[&str], decision: &str) -> Result<(), Problem> {
 /// Sends a decision to the conversation's worker. Returns whether it is the first one for this item.
 async fn send_decision(
     app: &App,
-    tenant: TenantId,
+    caller: &Caller,
     entry: ItemEntry,
     decision: &str,
 ) -> Result<bool, Problem> {
@@ -130,13 +129,14 @@ async fn send_decision(
         _ => konstruct_core::message::Decision::Drop,
     };
     let ItemEntry { conversation, item } = entry;
+    let tenant = caller.tenant;
     let known = app.journal.conversation(tenant, conversation).await?;
     let connection = known
         .ok_or_else(|| Error::not_found("question"))?
         .connection;
     let channel = app.directory.connection(tenant, connection).await?;
-    let event = Inbound::decision(conversation, item.id, decided, SystemClock.now())
-        .on(channel.channel, channel.account);
+    let event = Inbound::decision(conversation, item.id, decided, SystemClock.now());
+    let event = caller.sends(event).on(channel.channel, channel.account);
     let routed = vec![RoutedEvent { connection, event }];
     let accepted = app.journal.accept(tenant, routed).await?;
     Ok(matches!(accepted[..], [Accepted::New { .. }]))

@@ -7,8 +7,8 @@ use konstruct_admin_api::{NewTenant, Page, Tenant};
 use konstruct_core::TenantId;
 
 use super::{
-    Input, Problem,
-    input::{InTenant, Paging, page},
+    Caller, Input, Operator, Problem,
+    input::{Paging, page},
 };
 use crate::{App, directory};
 
@@ -18,20 +18,20 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/tenants/{tenant}", get(read).delete(remove))
 }
 
-async fn list(State(app): State<Arc<App>>, paging: Paging) -> Result<Json<Page<Tenant>>, Problem> {
-    let mut tenants: Vec<Tenant> = app
-        .directory
-        .tenants()
-        .await?
-        .into_iter()
-        .map(shown)
-        .collect();
-    tenants.sort_by_key(|tenant| tenant.id);
-    page(tenants, &paging, |tenant| tenant.id.to_string()).map(Json)
+async fn list(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    paging: Paging,
+) -> Result<Json<Page<Tenant>>, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after()?);
+    let tenants = app.directory.tenants(after, limit + 1).await?;
+    let tenants = tenants.into_iter().map(shown).collect();
+    page(tenants, &paging, |tenant: &Tenant| tenant.id.to_string()).map(Json)
 }
 
 async fn add(
     State(app): State<Arc<App>>,
+    _: Operator,
     Input(new): Input<NewTenant>,
 ) -> Result<(StatusCode, Json<Tenant>), Problem> {
     let tenant = app.directory.add_tenant(TenantId::new(), &new.name).await?;
@@ -40,14 +40,14 @@ async fn add(
 
 async fn read(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
 ) -> Result<Json<Tenant>, Problem> {
     Ok(Json(shown(app.directory.tenant(tenant).await?)))
 }
 
 async fn remove(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
 ) -> Result<StatusCode, Problem> {
     let _closing = app.crawls.close(tenant).await;
     app.directory.remove_tenant(tenant).await?;

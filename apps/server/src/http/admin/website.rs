@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Input, Problem,
-    input::{InTenant, Paging, id, page},
+    Caller, Input, Problem,
+    input::{Paging, id, page},
 };
 use crate::{
     App, crawls,
@@ -40,10 +40,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     paging: Paging,
 ) -> Result<Json<Page<Website>>, Problem> {
-    app.directory.tenant(tenant).await?;
     let mut websites = Vec::new();
     for website in app.directory.websites(tenant).await? {
         let mut shown = shown(&app, tenant, website).await?;
@@ -55,10 +54,9 @@ async fn list(
 
 async fn add(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Input(new): Input<NewWebsite>,
 ) -> Result<(StatusCode, Json<Website>), Problem> {
-    app.directory.tenant(tenant).await?;
     let url = app.crawls.check(&new.url).await?;
     let website = app.directory.add_website(tenant, &url).await?;
     app.crawls.wake();
@@ -68,7 +66,7 @@ async fn add(
 
 async fn read(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, website)): Path<(String, String)>,
 ) -> Result<Json<Website>, Problem> {
     let website = app.directory.website(tenant, id(&website, "website")?);
@@ -77,7 +75,7 @@ async fn read(
 
 async fn remove(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, website)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     crawls::remove(&app, tenant, id(&website, "website")?).await?;
@@ -86,7 +84,7 @@ async fn remove(
 
 async fn crawl(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, website)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Website>), Problem> {
     let website = crawls::request(&app, tenant, id(&website, "website")?).await?;
@@ -96,7 +94,7 @@ async fn crawl(
 
 async fn cancel(
     State(app): State<Arc<App>>,
-    InTenant(tenant): InTenant,
+    Caller { tenant, .. }: Caller,
     Path((_, website)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let website: WebsiteId = id(&website, "website")?;

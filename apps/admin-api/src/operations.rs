@@ -1,0 +1,407 @@
+//! The operations of the API in one table, from which the document, the server's checks of roles and its tests derive.
+
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::Value;
+
+use crate::types::{
+    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationSummary,
+    Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
+    Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
+    NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, Question, Replay, Role, Tenant,
+    Unanswered, Website,
+};
+
+/// One operation of the API.
+#[derive(Debug)]
+pub struct Operation {
+    /// The HTTP method, in lower case.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Its id, for example `getEmployee`.
+    pub id: &'static str,
+    /// The least role that may call it.
+    pub role: Role,
+    pub(crate) summary: &'static str,
+    pub(crate) body: Option<Schema>,
+    pub(crate) status: &'static str,
+    pub(crate) answer: Option<Schema>,
+}
+
+type Schema = fn(&mut SchemaGenerator) -> Value;
+
+pub(crate) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+const fn operation(
+    role: Role,
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        id,
+        role,
+        summary,
+        body: None,
+        status: "200",
+        answer: None,
+    }
+}
+
+impl Operation {
+    const fn takes(mut self, body: Schema) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    const fn gives(mut self, status: &'static str, answer: Schema) -> Self {
+        self.status = status;
+        self.answer = Some(answer);
+        self
+    }
+
+    const fn gives_nothing(mut self) -> Self {
+        self.status = "204";
+        self
+    }
+}
+
+const TENANT: &str = "/api/v1/tenants/{tenant}";
+
+/// All operations.
+pub const OPERATIONS: &[Operation] = &[
+    operation(Role::Operator, "get", "/api/v1/tenants", "listTenants", "Lists the tenants")
+        .gives("200", schema::<Page<Tenant>>),
+    operation(Role::Operator, "post", "/api/v1/tenants", "addTenant", "Adds a tenant")
+        .takes(schema::<NewTenant>)
+        .gives("201", schema::<Tenant>),
+    operation(Role::Viewer, "get", TENANT, "getTenant", "Returns a tenant").gives("200", schema::<Tenant>),
+    operation(
+        Role::Operator,
+        "delete",
+        TENANT,
+        "removeTenant",
+        "Removes a tenant with all its data",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/employee",
+        "getEmployee",
+        "Returns the employee",
+    )
+    .gives("200", schema::<Employee>),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/employee",
+        "hireEmployee",
+        "Hires the employee; a tenant has at most one",
+    )
+    .takes(schema::<EmployeeSettings>)
+    .gives("201", schema::<Employee>),
+    operation(
+        Role::Admin,
+        "put",
+        "/api/v1/tenants/{tenant}/employee",
+        "changeEmployee",
+        "Changes the employee by adding a new version",
+    )
+    .takes(schema::<EmployeeSettings>)
+    .gives("200", schema::<Employee>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/connections",
+        "listConnections",
+        "Lists the channel connections",
+    )
+    .gives("200", schema::<Page<Connection>>),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/connections",
+        "addConnection",
+        "Connects a workspace or a number",
+    )
+    .takes(schema::<NewConnection>)
+    .gives("201", schema::<Connection>),
+    operation(
+        Role::Admin,
+        "delete",
+        "/api/v1/tenants/{tenant}/connections/{connection}",
+        "removeConnection",
+        "Removes a connection",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/models",
+        "listModels",
+        "Lists the tenant's own models",
+    )
+    .gives("200", schema::<Page<OwnModel>>),
+    operation(
+        Role::Admin,
+        "put",
+        "/api/v1/tenants/{tenant}/models/{name}",
+        "putModel",
+        "Adds or replaces a tenant's own model",
+    )
+    .takes(schema::<NewOwnModel>)
+    .gives("200", schema::<OwnModel>),
+    operation(
+        Role::Admin,
+        "delete",
+        "/api/v1/tenants/{tenant}/models/{name}",
+        "removeModel",
+        "Removes a tenant's own model",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/documents",
+        "listDocuments",
+        "Lists the knowledge documents",
+    )
+    .gives("200", schema::<Page<Document>>),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/documents",
+        "putDocument",
+        "Adds a document, or replaces the one with the same title",
+    )
+    .takes(schema::<NewDocument>)
+    .gives("201", schema::<Document>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/documents/{document}",
+        "getDocument",
+        "Returns a document with its text, its passages and warnings about them",
+    )
+    .gives("200", schema::<DocumentText>),
+    operation(
+        Role::Admin,
+        "delete",
+        "/api/v1/tenants/{tenant}/documents/{document}",
+        "removeDocument",
+        "Removes a document",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/websites",
+        "listWebsites",
+        "Lists the websites",
+    )
+    .gives("200", schema::<Page<Website>>),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/websites",
+        "addWebsite",
+        "Adds a website, and crawls it",
+    )
+    .takes(schema::<NewWebsite>)
+    .gives("201", schema::<Website>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "getWebsite",
+        "Returns a website with the report of its last crawl, also while it runs",
+    )
+    .gives("200", schema::<Website>),
+    operation(
+        Role::Admin,
+        "delete",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "removeWebsite",
+        "Removes a website with its documents",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/websites/{website}/crawl",
+        "crawlWebsite",
+        "Crawls a website again",
+    )
+    .gives("202", schema::<Website>),
+    operation(
+        Role::Admin,
+        "delete",
+        "/api/v1/tenants/{tenant}/websites/{website}/crawl",
+        "cancelCrawl",
+        "Cancels the crawl of a website",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/conversations",
+        "listConversations",
+        "Lists the conversations",
+    )
+    .gives("200", schema::<Page<ConversationSummary>>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}",
+        "getConversation",
+        "Returns a conversation with its turns",
+    )
+    .gives("200", schema::<Conversation>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay",
+        "replayTurn",
+        "Replays a turn and compares every decision",
+    )
+    .gives("200", schema::<Replay>),
+    operation(
+        Role::Agent,
+        "post",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/reply",
+        "reply",
+        "Sends a team member's reply, who holds the conversation from then on: the employee is silent in it",
+    )
+    .takes(schema::<NewReply>)
+    .gives_nothing(),
+    operation(
+        Role::Agent,
+        "post",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/hand-back",
+        "handBack",
+        "Returns a conversation to the employee, who answers from the next message on",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/questions",
+        "listQuestions",
+        "Lists the questions that wait for a person",
+    )
+    .gives("200", schema::<Page<Question>>),
+    operation(
+        Role::Agent,
+        "post",
+        "/api/v1/tenants/{tenant}/questions",
+        "decideAllQuestions",
+        "Decides all questions of a kind",
+    )
+    .takes(schema::<DecisionForAll>)
+    .gives("200", schema::<Decided>),
+    operation(
+        Role::Agent,
+        "post",
+        "/api/v1/tenants/{tenant}/questions/{question}",
+        "decideQuestion",
+        "Decides a question",
+    )
+    .takes(schema::<Decision>)
+    .gives_nothing(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/memory",
+        "getMemory",
+        "Returns the progress of the index",
+    )
+    .gives("200", schema::<MemoryStatus>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/unanswered",
+        "listUnanswered",
+        "Lists the questions without an answer in the documents, the newest first",
+    )
+    .gives("200", schema::<Vec<Unanswered>>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/conversations/{conversation}/facts",
+        "listFacts",
+        "Lists the facts about a conversation's channel, or about its one person",
+    )
+    .gives("200", schema::<Vec<Fact>>),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/erasures",
+        "erase",
+        "Erases a message, a conversation or a person",
+    )
+    .takes(schema::<NewErasure>)
+    .gives("200", schema::<Erasure>),
+    operation(
+        Role::Owner,
+        "get",
+        "/api/v1/tenants/{tenant}/tokens",
+        "listTokens",
+        "Lists the API tokens",
+    )
+    .gives("200", schema::<Page<ApiToken>>),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/tokens",
+        "addToken",
+        "Creates an API token, which is shown this once",
+    )
+    .takes(schema::<NewApiToken>)
+    .gives("201", schema::<IssuedApiToken>),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/tokens/{token}",
+        "revokeToken",
+        "Revokes an API token",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Admin,
+        "get",
+        "/api/v1/tenants/{tenant}/audit",
+        "listAudit",
+        "Lists the audit log, the newest entry first",
+    )
+    .gives("200", schema::<Page<AuditEntry>>),
+    operation(
+        Role::Admin,
+        "get",
+        "/api/v1/tenants/{tenant}/audit/verification",
+        "verifyAudit",
+        "Checks the hashes of the audit log",
+    )
+    .gives("200", schema::<AuditVerification>),
+    operation(
+        Role::Operator,
+        "get",
+        "/api/v1/audit",
+        "listOperatorAudit",
+        "Lists the audit log of what concerns no tenant, the newest entry first",
+    )
+    .gives("200", schema::<Page<AuditEntry>>),
+    operation(
+        Role::Operator,
+        "get",
+        "/api/v1/audit/verification",
+        "verifyOperatorAudit",
+        "Checks the hashes of the audit log of what concerns no tenant",
+    )
+    .gives("200", schema::<AuditVerification>),
+];
