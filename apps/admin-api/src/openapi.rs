@@ -26,19 +26,19 @@ pub fn openapi() -> Value {
         "info": {
             "title": "Konstruct admin API",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Lists take `limit` (1 to 200, default 50) and `after`. Every error is RFC 9457 problem details.",
+            "description": "The bearer token is the operator's or an API token, whose role must be at least the operation's `x-role`. Writes take `Idempotency-Key`. Lists take `limit` (1 to 200, default 50) and `after`. Every error is RFC 9457 problem details.",
         },
-        "security": [{ "operator": [] }],
+        "security": [{ "token": [] }],
         "paths": paths,
         "components": {
-            "securitySchemes": { "operator": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
             "schemas": generator.take_definitions(true),
         },
     })
 }
 
 fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenerator) -> Value {
-    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let content = |kind: &str, schema: Value| json!({ kind: { "schema": schema } });
     let mut parameters: Vec<Value> = operation
         .path
         .split('/')
@@ -49,13 +49,31 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
         parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer" } }));
         parameters.push(json!({ "name": "after", "in": "query", "schema": { "type": "string" } }));
     }
+    for (name, description) in operation.query {
+        parameters.push(json!({
+            "name": name, "in": "query", "description": description, "schema": { "type": "string" },
+        }));
+    }
+    if operation.method != "get" {
+        parameters.push(header(
+            "Idempotency-Key",
+            "Carries the request out once, however often it is sent",
+        ));
+    }
+    if operation.method == "put" {
+        parameters.push(header(
+            "If-Match",
+            "The ETag of the version to replace, or `*`; absent if there is none yet",
+        ));
+    }
     let mut answer = json!({ "description": operation.summary });
     if let Some(schema) = operation.answer {
-        answer["content"] = content(schema(generator));
+        answer["content"] = content(operation.media_type, schema(generator));
     }
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
+        "x-role": operation.role,
         "parameters": parameters,
         "responses": {
             operation.status: answer,
@@ -67,7 +85,11 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
     });
     if let Some(schema) = operation.body {
         described["requestBody"] =
-            json!({ "required": true, "content": content(schema(generator)) });
+            json!({ "required": true, "content": content("application/json", schema(generator)) });
     }
     described
+}
+
+fn header(name: &str, description: &str) -> Value {
+    json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } })
 }

@@ -4,11 +4,11 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationSummary,
-    Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
-    Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
-    NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, Question, Replay, Role, Tenant,
-    Unanswered, Website,
+    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationActivity,
+    ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
+    EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
+    Question, Replay, Role, Tenant, Unanswered, Website,
 };
 
 /// One operation of the API.
@@ -26,6 +26,10 @@ pub struct Operation {
     pub(crate) body: Option<Schema>,
     pub(crate) status: &'static str,
     pub(crate) answer: Option<Schema>,
+    /// The media type of the answer.
+    pub(crate) media_type: &'static str,
+    /// The parameters in the query string besides those of every list, with their descriptions.
+    pub(crate) query: &'static [(&'static str, &'static str)],
 }
 
 type Schema = fn(&mut SchemaGenerator) -> Value;
@@ -50,6 +54,8 @@ const fn operation(
         body: None,
         status: "200",
         answer: None,
+        media_type: "application/json",
+        query: &[],
     }
 }
 
@@ -62,6 +68,18 @@ impl Operation {
     const fn gives(mut self, status: &'static str, answer: Schema) -> Self {
         self.status = status;
         self.answer = Some(answer);
+        self
+    }
+
+    /// The answer is a stream of server-sent events with this data.
+    const fn streams(mut self, event: Schema) -> Self {
+        self.answer = Some(event);
+        self.media_type = "text/event-stream";
+        self
+    }
+
+    const fn filtered_by(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
+        self.query = query;
         self
     }
 
@@ -252,9 +270,28 @@ pub const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/conversations",
         "listConversations",
-        "Lists the conversations",
+        "Lists the conversations, the most recently active first. With filters, a page may be short and still have a `next`",
     )
-    .gives("200", schema::<Page<ConversationSummary>>),
+    .gives("200", schema::<Page<ConversationSummary>>)
+    .filtered_by(&[
+        ("waiting", "`true`: a message waits for the employee"),
+        ("asked", "`true`: a question waits for a person"),
+        ("open", "`true`: something waits for a person"),
+        ("held", "`true`: a team member holds the conversation"),
+        ("channel", "`slack` or `whatsapp`"),
+        ("connection", "The id of a connection"),
+        ("person", "The id of a person who has written in it"),
+    ]),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/events",
+        "followEvents",
+        "Streams what happens in the conversations. `Last-Event-ID` resumes after an event; without it, the stream begins now. It ends \
+         after 15 minutes; call again",
+    )
+    .streams(schema::<ConversationActivity>)
+    .filtered_by(&[("after", "Like `Last-Event-ID`")]),
     operation(
         Role::Viewer,
         "get",

@@ -23,6 +23,7 @@ use crate::{
     demo,
     directory::{Endpoints, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
+    http::Streams,
     limit::RedisLimiter,
     model::Models,
     secrets,
@@ -67,6 +68,8 @@ pub struct App {
     pub token_is_new: bool,
     /// The demo's simulator, unless the demo is off.
     pub simulator: Option<Simulator>,
+    /// The open event streams of the admin API.
+    pub(crate) streams: Streams,
     /// The state of the background tasks.
     pub(crate) health: Health,
     /// When the process started.
@@ -182,6 +185,7 @@ impl App {
             operator_token,
             token_is_new,
             simulator,
+            streams: Streams::default(),
             health: Health::default(),
             started,
         }))

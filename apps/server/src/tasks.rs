@@ -4,21 +4,21 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use konstruct_core::Error;
-use tokio::task::{Id, JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinSet},
+};
 
 /// The state of the tasks, as `/readyz` reports it.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     ended: Mutex<Option<String>>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 impl Health {
@@ -29,11 +29,16 @@ impl Health {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Returns whether the server drains, now and later.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 }
 

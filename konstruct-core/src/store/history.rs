@@ -1,6 +1,6 @@
 //! The `History` trait: read access to logs, conversations and open items.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ use crate::{
 
 /// The number of rows that the default implementations read at a time.
 const PAGE: usize = 256;
+/// The interval at which the default [`History::watch`] reads the feed.
+const POLL: Duration = Duration::from_millis(500);
 
 /// Reads the conversations that a store keeps.
 #[async_trait]
@@ -101,6 +103,33 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// Lists the conversations with records that are sealed to a person, because they contain the person's words or were written
+    /// with them in view. They are listed by id, after the given one. Those with an unconsumed message of the person may be listed too.
+    ///
+    /// # Errors
+    /// Any error of the store. The default searches the [feed](Self::feed).
+    async fn conversations_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        let (mut cursor, mut found) = (0, BTreeSet::new());
+        loop {
+            let page = self.feed(tenant, cursor, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(found.into_iter().take(limit).collect());
+            };
+            cursor = last.cursor;
+            found.extend(page.into_iter().filter_map(|entry| {
+                let record = entry.stored.record?;
+                let later = after.is_none_or(|after| entry.conversation > after);
+                (later && record.persons.contains(&person)).then_some(entry.conversation)
+            }));
+        }
+    }
+
     /// Lists a tenant's conversations after a cursor, most recently active first.
     ///
     /// # Errors
@@ -129,6 +158,20 @@ pub trait History: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Any error of the store.
     async fn feed(&self, tenant: TenantId, after: u64, limit: usize) -> Result<Vec<FeedEntry>>;
+
+    /// Waits until the [feed](Self::feed) has records after a cursor. May return without cause.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// Any error of the store. The default reads the feed every half second.
+    async fn watch(&self, tenant: TenantId, after: u64) -> Result<()> {
+        while self.feed(tenant, after, 1).await?.is_empty() {
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
 }
 
 /// A record with its index in a log.

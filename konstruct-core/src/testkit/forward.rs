@@ -70,6 +70,17 @@ macro_rules! forward_history {
                     self.inner()?.person(tenant, channel, address).await
                 }
 
+                async fn conversations_of(
+                    &self,
+                    tenant: TenantId,
+                    person: PersonId,
+                    after: Option<ConversationId>,
+                    limit: usize,
+                ) -> Result<Vec<ConversationId>> {
+                    let inner = self.inner()?;
+                    inner.conversations_of(tenant, person, after, limit).await
+                }
+
                 async fn list(
                     &self,
                     tenant: TenantId,
@@ -95,6 +106,10 @@ macro_rules! forward_history {
                     limit: usize,
                 ) -> Result<Vec<FeedEntry>> {
                     self.inner()?.feed(tenant, after, limit).await
+                }
+
+                async fn watch(&self, tenant: TenantId, after: u64) -> Result<()> {
+                    self.inner()?.watch(tenant, after).await
                 }
             }
         };

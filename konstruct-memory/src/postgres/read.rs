@@ -331,6 +331,30 @@ impl Inner {
         Ok(found.map(|person| PersonId::from_bytes(*person.as_bytes())))
     }
 
+    pub(super) async fn conversations_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        let mut tx = self.db.tenant(tenant, Mode::Read).await?;
+        let found: Vec<Uuid> = sqlx::query_scalar(
+            "select conversation from konstruct.spoken
+             where tenant = $1 and person = $2 and ($3::uuid is null or conversation > $3) order by conversation limit $4",
+        )
+        .bind(tx.id())
+        .bind(Uuid::from_bytes(*person.as_bytes()))
+        .bind(after.map(uuid))
+        .bind(signed(limit as u64))
+        .fetch_all(tx.db())
+        .await
+        .map_err(stored)?;
+        tx.commit().await?;
+        let id = |found: Uuid| ConversationId::from_bytes(found.into_bytes());
+        Ok(found.into_iter().map(id).collect())
+    }
+
     pub(super) async fn list(
         &self,
         tenant: TenantId,

@@ -83,6 +83,18 @@ impl History for Postgres {
         self.inner.person(tenant, channel, address).await
     }
 
+    async fn conversations_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        self.inner
+            .conversations_of(tenant, person, after, limit)
+            .await
+    }
+
     async fn list(
         &self,
         tenant: TenantId,

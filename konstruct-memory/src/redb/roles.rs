@@ -25,7 +25,7 @@ use super::{
     export,
     head::{Head, corrupt},
     import::Import,
-    keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG},
+    keys::{self, FEED, HEADS, ITEM_LIST, ITEMS, LEDGER, LOG, WORDS},
     log::Filter,
     snapshot::Rows,
     vault::Vault,
@@ -142,6 +142,32 @@ impl History for Redb {
         let person = vault.person(&mut snapshot, address)?;
         let known = vault.has_key(&mut snapshot, person)?;
         Ok(known.then_some(person))
+    }
+
+    async fn conversations_of(
+        &self,
+        tenant: TenantId,
+        person: PersonId,
+        after: Option<ConversationId>,
+        limit: usize,
+    ) -> Result<Vec<ConversationId>> {
+        let shared = Arc::clone(&self.inner.shared);
+        blocking(move || {
+            let own = keys::of(tenant, &[person.as_bytes()]);
+            let from = match after {
+                // The next possible key is longer by one byte.
+                Some(after) => [&own[..], after.as_bytes(), &[0]].concat(),
+                None => own.clone(),
+            };
+            let mut snapshot = shared.snapshot()?;
+            let found = snapshot.page(WORDS, &from, &keys::end(&own), limit)?;
+            let found = found.iter().map(|(key, _)| {
+                let id = keys::id(key, own.len()).ok_or_else(corrupt)?;
+                Ok(ConversationId::from_bytes(id))
+            });
+            found.collect()
+        })
+        .await
     }
 
     async fn list(

@@ -29,6 +29,39 @@ pub struct ConversationSummary {
     pub held_since: Option<String>,
 }
 
+/// Something that happened in a conversation, as an event of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConversationActivity {
+    /// What happened.
+    pub kind: ActivityKind,
+    /// The conversation.
+    #[schemars(with = "String")]
+    pub conversation: ConversationId,
+    /// The turn.
+    #[schemars(with = "String")]
+    pub turn: TurnId,
+    /// The index of its record in the conversation's log.
+    pub record: u64,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// What happened in a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivityKind {
+    /// The employee has received a message or another event.
+    Received,
+    /// The employee has written a reply.
+    Written,
+    /// A part of a reply was sent.
+    Sent,
+    /// A part of a reply was not sent, or it is unknown whether it was.
+    NotSent,
+    /// The turn has ended.
+    Finished,
+}
+
 /// A conversation with its turns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Conversation {

@@ -16,8 +16,8 @@ pub use self::{
     access::{ApiToken, AuditEntry, AuditVerification, IssuedApiToken, NewApiToken, Role, Who},
     connection::{Connection, ConnectionState, NewConnection, NewOwnModel, OwnModel},
     conversation::{
-        Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Holder, Message,
-        NewReply, Question, Replay, Turn,
+        ActivityKind, Conversation, ConversationActivity, ConversationSummary, Decided, Decision,
+        DecisionForAll, Holder, Message, NewReply, Question, Replay, Turn,
     },
     document::{
         Document, DocumentFormat, DocumentPassage, DocumentText, DocumentWarning, NewDocument,

@@ -15,6 +15,7 @@ use axum::{Router, extract::DefaultBodyLimit, routing::get};
 
 use self::guard::{Hosts, guarded, within};
 pub(crate) use self::{
+    admin::Streams,
     input::Input,
     listen::{Limits, serve},
     problem::Problem,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is how a test fails")]
 
 mod access;
+mod activity;
 mod admin;
 mod attachment;
 mod config;

@@ -132,6 +132,32 @@ async fn two_persons(
     Ok(([first, second], [ann, bob]))
 }
 
+pub(super) async fn a_persons_conversations_are_listed(subject: &StoreSubject) -> Outcome {
+    let world = World::new();
+    let ([first, second], [ann, bob]) = two_persons(subject, &world).await?;
+    let (first, second) = (first.conversation, second.conversation);
+    let of = async |tenant, person, after, limit| {
+        let found = subject.store.conversations_of(tenant, person, after, limit);
+        found.await
+    };
+    let both = [first.min(second), first.max(second)];
+    ensure_eq!(of(world.tenant, ann, None, 9).await?, [first], "Ann's");
+    ensure_eq!(of(world.tenant, bob, None, 9).await?, both, "Bob's");
+    ensure_eq!(of(world.tenant, bob, None, 1).await?, both[..1], "a page");
+    let rest = of(world.tenant, bob, Some(both[0]), 9).await?;
+    ensure_eq!(rest, both[1..], "the page after it");
+    let none = of(World::new().tenant, bob, None, 9).await?;
+    ensure!(none.is_empty(), "another tenant has {none:?}");
+    let what = Erase::Person { person: bob };
+    subject
+        .store
+        .erase(world.tenant, what, Depth::Logical)
+        .await?;
+    let none = of(world.tenant, bob, None, 9).await?;
+    ensure!(none.is_empty(), "an erased person has {none:?}");
+    Ok(())
+}
+
 pub(super) async fn a_person_is_forgotten(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let ([first, second], [_, bob]) = two_persons(subject, &world).await?;

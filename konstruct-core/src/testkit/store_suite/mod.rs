@@ -88,7 +88,7 @@ cases! {
         an_unknown_person_is_refused, loading_is_bounded;
     read: ranges_are_truncated, a_conversation_is_found, messages_are_read, the_feed_is_in_order, conversations_are_listed, items_are_listed, an_export_is_complete,
         a_conversation_is_erased, a_tenant_is_erased, tenants_do_not_see_each_other;
-    forget: a_message_is_forgotten, a_person_is_forgotten, content_of_others_is_kept, a_direct_place_is_forgotten, messages_in_the_second_of_an_erasure_are_kept,
+    forget: a_persons_conversations_are_listed, a_message_is_forgotten, a_person_is_forgotten, content_of_others_is_kept, a_direct_place_is_forgotten, messages_in_the_second_of_an_erasure_are_kept,
         an_import_restores, a_bad_import_changes_nothing,
         a_charge_counts_against_the_cap, a_refused_charge_settles;
     identity: a_linked_address_belongs_to_the_person, a_person_is_found_by_address, a_link_belongs_to_one_tenant, two_known_persons_are_not_merged,

@@ -1,9 +1,7 @@
-//! `/tenants/{tenant}/conversations`: the log, presented as turns.
+//! `/tenants/{tenant}/conversations/{conversation}`: the log, presented as turns.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
-    str::FromStr,
     sync::Arc,
 };
 
@@ -12,88 +10,24 @@ use axum::{
     extract::{Path, State},
     routing::get,
 };
-use konstruct_admin_api::{Conversation, ConversationSummary, Holder, Message, Page, Replay, Turn};
+use konstruct_admin_api::{Conversation, Holder, Message, Replay, Turn};
 use konstruct_core::{
     Clock as _, ConversationId, Error, PersonId, SystemClock, TenantId, Timestamp, TurnId,
     message::{ActorKind, Body, DeliveryState},
-    store::{ConversationCursor, Stored},
+    store::Stored,
     turn::{self, Action, ConversationState, Entry, Event, Input, Outcome, Record, SilenceReason},
 };
 
-use super::{
-    Caller, Problem, attachment,
-    input::{Paging, id},
-};
+use super::{Caller, Problem, attachment, input::id};
 use crate::App;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
-        .route("/tenants/{tenant}/conversations", get(list))
         .route("/tenants/{tenant}/conversations/{conversation}", get(read))
         .route(
             "/tenants/{tenant}/conversations/{conversation}/turns/{turn}/replay",
             get(replay),
         )
-}
-
-async fn list(
-    State(app): State<Arc<App>>,
-    Caller { tenant, .. }: Caller,
-    paging: Paging,
-) -> Result<Json<Page<ConversationSummary>>, Problem> {
-    let limit = paging.limit()?;
-    let after = paging.after::<Cursor>()?.map(|cursor| cursor.0);
-    let mut found = app.journal.list(tenant, after, limit + 1).await?;
-    let next = (found.len() > limit).then(|| Cursor(found[limit - 1].cursor()).to_string());
-    found.truncate(limit);
-    let employee = app.directory.employee(tenant, None).await?;
-    let now = SystemClock.now();
-    let holds = |since: &Timestamp| {
-        let limits = employee.as_ref().map(|(_, employee)| &employee.limits);
-        limits.is_some_and(|limits| now < limits.held_until(*since))
-    };
-    let items = found.into_iter().map(|summary| {
-        let held_since = summary.held_since.filter(holds);
-        ConversationSummary {
-            id: summary.id,
-            connection: summary.connection,
-            place: summary.place.map(|place| place.key()),
-            records: summary.len,
-            waiting: summary.unconsumed,
-            updated_at: summary.updated_at.to_string(),
-            holder: match held_since {
-                Some(_) => Holder::Team,
-                None => Holder::Employee,
-            },
-            held_since: held_since.map(|since| since.to_string()),
-        }
-    });
-    Ok(Json(Page {
-        items: items.collect(),
-        next,
-    }))
-}
-
-/// A position in the list of conversations: the time of its last activity in microseconds, and its id.
-struct Cursor(ConversationCursor);
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.updated_at.as_micros(), self.0.id)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::invalid("after", "must be the `next` of a previous page");
-        let (micros, id) = text.split_once('.').ok_or_else(wrong)?;
-        Ok(Self(ConversationCursor {
-            updated_at: Timestamp::from_micros(micros.parse().map_err(|_| wrong())?),
-            id: id.parse()?,
-        }))
-    }
 }
 
 async fn read(

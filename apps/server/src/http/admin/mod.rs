@@ -5,8 +5,10 @@ mod audit;
 mod caller;
 mod connection;
 mod conversation;
+mod conversation_list;
 mod document;
 mod employee;
+mod event;
 mod holder;
 mod idempotency;
 mod input;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use axum::{Json, Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
 
 use self::caller::{Caller, Operator};
+pub(crate) use self::event::Streams;
 use super::{Input, MAX_BODY, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
 use crate::App;
 
@@ -35,6 +38,8 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(document::routes())
         .merge(website::routes())
         .merge(conversation::routes())
+        .merge(conversation_list::routes())
+        .merge(event::routes())
         .merge(holder::routes())
         .merge(question::routes())
         .merge(memory::routes())
