@@ -45,8 +45,9 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
-    if operation.id.starts_with("list") {
-        parameters.push(json!({ "name": "limit", "in": "query", "schema": { "type": "integer" } }));
+    if operation.paged {
+        let limit = json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 });
+        parameters.push(json!({ "name": "limit", "in": "query", "schema": limit }));
         parameters.push(json!({ "name": "after", "in": "query", "schema": { "type": "string" } }));
     }
     for (name, description) in operation.query {
@@ -70,18 +71,19 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
     if let Some(schema) = operation.answer {
         answer["content"] = content(operation.media_type, schema(generator));
     }
+    let mut responses = json!({ operation.status: answer });
+    for (status, description) in problems(operation) {
+        responses[status] = json!({
+            "description": description,
+            "content": { "application/problem+json": { "schema": problem } },
+        });
+    }
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
         "x-role": operation.role,
         "parameters": parameters,
-        "responses": {
-            operation.status: answer,
-            "default": {
-                "description": "The problem",
-                "content": { "application/problem+json": { "schema": problem } },
-            },
-        },
+        "responses": responses,
     });
     if let Some(schema) = operation.body {
         described["requestBody"] =
@@ -92,4 +94,68 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
 
 fn header(name: &str, description: &str) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } })
+}
+
+/// Returns the statuses of an operation's problems, each with what it means.
+fn problems(operation: &Operation) -> Vec<(&'static str, &'static str)> {
+    let writes = operation.method != "get";
+    let replaces = operation.method == "put";
+    let selects = operation.paged || !operation.query.is_empty();
+    let problems = [
+        (
+            writes,
+            "400",
+            "The body is not JSON, or a header is not valid",
+        ),
+        (
+            true,
+            "401",
+            "The token is missing, wrong, revoked or expired",
+        ),
+        (
+            true,
+            "403",
+            "The token's role does not suffice, or a page of another origin called",
+        ),
+        (
+            operation.path.contains('{'),
+            "404",
+            "It does not exist, or belongs to another tenant",
+        ),
+        (
+            writes,
+            "409",
+            "It conflicts with something that exists, or the same request is still running",
+        ),
+        (
+            replaces,
+            "412",
+            "`If-Match` names another version than the current one",
+        ),
+        (writes, "413", "The body is too large"),
+        (
+            writes || selects,
+            "422",
+            "A field or a parameter is not valid",
+        ),
+        (
+            replaces,
+            "428",
+            "It exists already, and `If-Match` is missing",
+        ),
+        (
+            true,
+            "429",
+            "Too many requests; `Retry-After` says when to call again",
+        ),
+        (
+            true,
+            "503",
+            "The store or a provider does not respond; call again later",
+        ),
+    ];
+    let applies = problems.into_iter().filter(|(applies, ..)| *applies);
+    applies
+        .map(|(_, status, description)| (status, description))
+        .collect()
 }

@@ -28,6 +28,8 @@ pub struct Operation {
     pub(crate) answer: Option<Schema>,
     /// The media type of the answer.
     pub(crate) media_type: &'static str,
+    /// Whether the answer is a page of a list.
+    pub(crate) paged: bool,
     /// The parameters in the query string besides those of every list, with their descriptions.
     pub(crate) query: &'static [(&'static str, &'static str)],
 }
@@ -55,6 +57,7 @@ const fn operation(
         status: "200",
         answer: None,
         media_type: "application/json",
+        paged: false,
         query: &[],
     }
 }
@@ -68,6 +71,12 @@ impl Operation {
     const fn gives(mut self, status: &'static str, answer: Schema) -> Self {
         self.status = status;
         self.answer = Some(answer);
+        self
+    }
+
+    const fn lists(mut self, page: Schema) -> Self {
+        self.answer = Some(page);
+        self.paged = true;
         self
     }
 
@@ -94,7 +103,7 @@ const TENANT: &str = "/api/v1/tenants/{tenant}";
 /// All operations.
 pub const OPERATIONS: &[Operation] = &[
     operation(Role::Operator, "get", "/api/v1/tenants", "listTenants", "Lists the tenants")
-        .gives("200", schema::<Page<Tenant>>),
+        .lists(schema::<Page<Tenant>>),
     operation(Role::Operator, "post", "/api/v1/tenants", "addTenant", "Adds a tenant")
         .takes(schema::<NewTenant>)
         .gives("201", schema::<Tenant>),
@@ -140,7 +149,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listConnections",
         "Lists the channel connections",
     )
-    .gives("200", schema::<Page<Connection>>),
+    .lists(schema::<Page<Connection>>),
     operation(
         Role::Admin,
         "post",
@@ -165,7 +174,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listModels",
         "Lists the tenant's own models",
     )
-    .gives("200", schema::<Page<OwnModel>>),
+    .lists(schema::<Page<OwnModel>>),
     operation(
         Role::Admin,
         "put",
@@ -190,7 +199,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listDocuments",
         "Lists the knowledge documents",
     )
-    .gives("200", schema::<Page<Document>>),
+    .lists(schema::<Page<Document>>),
     operation(
         Role::Admin,
         "post",
@@ -223,7 +232,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listWebsites",
         "Lists the websites",
     )
-    .gives("200", schema::<Page<Website>>),
+    .lists(schema::<Page<Website>>),
     operation(
         Role::Admin,
         "post",
@@ -272,7 +281,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listConversations",
         "Lists the conversations, the most recently active first. With filters, a page may be short and still have a `next`",
     )
-    .gives("200", schema::<Page<ConversationSummary>>)
+    .lists(schema::<Page<ConversationSummary>>)
     .filtered_by(&[
         ("waiting", "`true`: a message waits for the employee"),
         ("asked", "`true`: a question waits for a person"),
@@ -332,7 +341,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listQuestions",
         "Lists the questions that wait for a person",
     )
-    .gives("200", schema::<Page<Question>>),
+    .lists(schema::<Page<Question>>),
     operation(
         Role::Agent,
         "post",
@@ -391,7 +400,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listTokens",
         "Lists the API tokens",
     )
-    .gives("200", schema::<Page<ApiToken>>),
+    .lists(schema::<Page<ApiToken>>),
     operation(
         Role::Owner,
         "post",
@@ -416,7 +425,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listAudit",
         "Lists the audit log, the newest entry first",
     )
-    .gives("200", schema::<Page<AuditEntry>>),
+    .lists(schema::<Page<AuditEntry>>),
     operation(
         Role::Admin,
         "get",
@@ -432,7 +441,7 @@ pub const OPERATIONS: &[Operation] = &[
         "listOperatorAudit",
         "Lists the audit log of what concerns no tenant, the newest entry first",
     )
-    .gives("200", schema::<Page<AuditEntry>>),
+    .lists(schema::<Page<AuditEntry>>),
     operation(
         Role::Operator,
         "get",

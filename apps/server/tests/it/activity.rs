@@ -35,7 +35,9 @@ async fn conversations_are_filtered() {
     for n in 0..3 {
         if n == 1 {
             let asks = json!({"question": "Does it fit?"});
-            office.model.next(Reply::default().call("pass_on", asks.to_string()));
+            office
+                .model
+                .next(Reply::default().call("pass_on", asks.to_string()));
         }
         let from = format!("{CUSTOMER}{n}");
         let message = office.graph.message(NUMBER, &from, "hello");

@@ -37,7 +37,7 @@ pub(super) struct Paging {
 impl Paging {
     pub(super) fn limit(&self) -> Result<usize, Problem> {
         match self.limit.as_deref() {
-            None | Some("") => Ok(DEFAULT_PAGE),
+            None => Ok(DEFAULT_PAGE),
             Some(text) => text
                 .parse()
                 .ok()
