@@ -75,28 +75,12 @@ impl Client {
     }
 
     async fn send<T: DeserializeOwned>(&self, request: http::Request) -> Result<T> {
-        let unreachable = |error: Error| match error.kind() {
-            ErrorKind::InvalidInput => error,
-            _ => {
-                Error::new(ErrorKind::Unavailable, "could not reach the server").with_source(error)
-            }
-        };
         let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let kind = match status {
-            // Another version than the one to replace.
-            412 | 428 => ErrorKind::Conflict,
-            _ => response.kind(),
-        };
-        let success = response.is_success();
-        let bytes = response.body(ANSWER).await.map_err(unreachable)?;
-        if !success {
-            let detail = serde_json::from_slice(&bytes).map_or_else(
-                |_| format!("status {status}"),
-                |problem: ProblemDetails| problem.detail,
-            );
-            return Err(Error::new(kind, detail));
+        if !response.is_success() {
+            return Err(refusal(response).await);
         }
+        let status = response.status();
+        let bytes = response.body(ANSWER).await.map_err(unreachable)?;
         let bytes: &[u8] = if status == 204 { b"null" } else { &bytes };
         serde_json::from_slice(bytes).map_err(|error| {
             Error::new(ErrorKind::Protocol, "the response cannot be parsed").with_source(error)
@@ -106,6 +90,32 @@ impl Client {
     async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T> {
         self.call(Method::GET, path, None::<&()>).await
     }
+}
+
+fn unreachable(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::InvalidInput => error,
+        _ => Error::new(ErrorKind::Unavailable, "could not reach the server").with_source(error),
+    }
+}
+
+/// Returns the error that a response reports.
+async fn refusal(response: http::Response) -> Error {
+    let status = response.status();
+    let kind = match status {
+        // Another version than the one to replace.
+        412 | 428 => ErrorKind::Conflict,
+        501 => ErrorKind::Unsupported,
+        _ => response.kind(),
+    };
+    let detail = match response.body(ANSWER).await {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_or_else(
+            |_| format!("status {status}"),
+            |problem: ProblemDetails| problem.detail,
+        ),
+        Err(error) => return unreachable(error),
+    };
+    Error::new(kind, detail)
 }
 
 macro_rules! calls {
@@ -233,6 +243,20 @@ impl Client {
     ) -> Result<OwnModel> {
         let path = format!("/tenants/{tenant}/models/{name}");
         self.replace(path, version, new).await
+    }
+
+    /// Returns a copy of the embedded store as a response, whose body must be read to its end.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on PostgreSQL, and the other errors that the server reports.
+    pub async fn back_up(&self) -> Result<http::Response> {
+        let request = self.request(Method::GET, "/backup".into())?;
+        let response = request.send().await.map_err(unreachable)?;
+        if response.is_success() {
+            Ok(response)
+        } else {
+            Err(refusal(response).await)
+        }
     }
 
     /// Lists the tenants, page by page.

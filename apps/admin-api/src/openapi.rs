@@ -149,6 +149,11 @@ fn problems(operation: &Operation) -> Vec<(&'static str, &'static str)> {
             "Too many requests; `Retry-After` says when to call again",
         ),
         (
+            operation.id == "backUp",
+            "501",
+            "The server is on PostgreSQL, which has tools of its own",
+        ),
+        (
             true,
             "503",
             "The store or a provider does not respond; call again later",

@@ -34,6 +34,10 @@ pub struct Operation {
     pub(crate) query: &'static [(&'static str, &'static str)],
 }
 
+fn file(_: &mut SchemaGenerator) -> Value {
+    serde_json::json!({ "type": "string", "format": "binary" })
+}
+
 type Schema = fn(&mut SchemaGenerator) -> Value;
 
 pub(crate) fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -84,6 +88,13 @@ impl Operation {
     const fn streams(mut self, event: Schema) -> Self {
         self.answer = Some(event);
         self.media_type = "text/event-stream";
+        self
+    }
+
+    /// The answer is a file.
+    const fn downloads(mut self) -> Self {
+        self.answer = Some(file);
+        self.media_type = "application/octet-stream";
         self
     }
 
@@ -434,6 +445,14 @@ pub const OPERATIONS: &[Operation] = &[
         "Checks the hashes of the audit log",
     )
     .gives("200", schema::<AuditVerification>),
+    operation(
+        Role::Operator,
+        "get",
+        "/api/v1/backup",
+        "backUp",
+        "Returns a copy of the embedded store, made while it is used. On PostgreSQL: 501",
+    )
+    .downloads(),
     operation(
         Role::Operator,
         "get",

@@ -13,15 +13,18 @@
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `transcriber` -
 //!   the transcribers of voice messages; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
+//! * `backup` - the commands `backup` and `restore`; `erasures` - what a restored store must erase again.
 //! * `verify` - the command `verify-audit`.
 
 mod app;
+mod backup;
 mod config;
 mod connect;
 mod crawls;
 mod demo;
 mod directory;
 mod embedder;
+mod erasures;
 mod http;
 mod limit;
 mod model;
@@ -35,6 +38,7 @@ mod verify;
 
 pub use self::{
     app::App,
+    backup::{backup, restore},
     config::{Config, DEFAULTS, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},

@@ -32,6 +32,17 @@ enum Command {
     Serve,
     /// Creates or updates the tables of the PostgreSQL database, as its owner (DATABASE_OWNER_URL).
     Migrate,
+    /// Copies the store to a new file while it is used. On the embedded store, a running server is asked (KONSTRUCT_OPERATOR_TOKEN);
+    /// on PostgreSQL, pg_dump is run (DATABASE_OWNER_URL).
+    Backup {
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
+    /// Makes the store from a backup. There must be none in its place. The server repeats younger erasures before it serves.
+    Restore {
+        /// The file of `backup`.
+        file: PathBuf,
+    },
     /// Checks the hashes of all audit logs. On the embedded store, a running server is asked (KONSTRUCT_OPERATOR_TOKEN).
     VerifyAudit,
     /// Prints the default configuration with every key.
@@ -52,6 +63,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None | Some(Command::Serve) => serve(arguments.config, started),
         Some(Command::Migrate) => migrate(arguments.config),
+        Some(Command::Backup { file }) => backup(arguments.config, file),
+        Some(Command::Restore { file }) => restore(arguments.config, file),
         Some(Command::VerifyAudit) => verify_audit(arguments.config),
         Some(Command::Defaults) => show(DEFAULTS),
         Some(Command::Openapi) => show(&konstruct_admin_api::openapi().to_string()),
@@ -106,6 +119,22 @@ async fn migrate(file: Option<PathBuf>) -> Result<()> {
     let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
     konstruct_server::migrate(&config).await?;
     show("The database has the tables of this version.")
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn backup(config: Option<PathBuf>, file: PathBuf) -> Result<()> {
+    let config = Config::load(config.as_deref(), |name| std::env::var(name).ok())?;
+    konstruct_server::backup(&config, &file).await?;
+    show("The backup is complete. Keep the master key and erasures.log too, in other places.")
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn restore(config: Option<PathBuf>, file: PathBuf) -> Result<()> {
+    let config = Config::load(config.as_deref(), |name| std::env::var(name).ok())?;
+    konstruct_server::restore(&config, &file).await?;
+    show(
+        "The store is restored. The server repeats the erasures since the backup before it serves.",
+    )
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -38,6 +38,17 @@ pub trait StoreHealth: std::fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Copies the store to a new file while it is used.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for a store that has tools of its own, and those of the store.
+    async fn backup(&self, _path: &Path) -> Result<()> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "the server is on PostgreSQL: run `konstruct-server backup` with DATABASE_OWNER_URL",
+        ))
+    }
+
     /// Waits until only a restart of the process can help.
     async fn broken(&self) -> Error {
         std::future::pending().await
@@ -52,6 +63,10 @@ impl StoreHealth for Redb {
 
     fn failed_write(&self) -> Option<FailedWrite> {
         self.failed_write()
+    }
+
+    async fn backup(&self, path: &Path) -> Result<()> {
+        self.backup(path).await
     }
 
     async fn broken(&self) -> Error {
@@ -141,7 +156,7 @@ fn parsed_ring(master_key: &Secret) -> Result<KeyRing> {
 }
 
 /// The name of the store's file in the data directory.
-const STORE_FILE: &str = "konstruct.redb";
+pub(crate) const STORE_FILE: &str = "konstruct.redb";
 /// The name of the key ring's file, if no key ring is configured.
 const KEY_RING_FILE: &str = "master.key";
 

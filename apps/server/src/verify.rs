@@ -1,11 +1,12 @@
 //! The command `verify-audit`.
 
 use konstruct_admin_api::{AuditVerification, Client};
-use konstruct_core::{Error, ErrorKind, Result, TenantId};
+use konstruct_core::{ErrorKind, Result, TenantId};
 use konstruct_memory::RowStore;
 
 use crate::{
-    config::{Config, named},
+    backup::running_server,
+    config::Config,
     directory::{AuditLog, tenants},
     store::Stores,
 };
@@ -27,7 +28,7 @@ pub async fn verify_audit(
 ) -> Result<usize> {
     let logs = match Stores::open(config, None).await {
         Ok(stores) => Logs::Store(stores),
-        Err(error) if error.kind() == ErrorKind::Conflict => Logs::Server(client(config)?),
+        Err(error) if error.kind() == ErrorKind::Conflict => Logs::Server(running_server(config)?),
         Err(error) => return Err(error),
     };
     let mut broken = 0;
@@ -54,15 +55,6 @@ pub async fn verify_audit(
             checked(format!("tenant {tenant}"), result)?;
         }
     }
-}
-
-fn client(config: &Config) -> Result<Client> {
-    if config.operator_token.is_empty() {
-        let problem = "must be set to ask the running server, which has the store for itself";
-        return Err(Error::invalid(&named("operator_token"), problem));
-    }
-    let url = format!("http://{}", config.listen);
-    Client::new(url, config.operator_token.clone())
 }
 
 impl Logs {

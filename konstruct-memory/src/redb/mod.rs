@@ -123,6 +123,19 @@ impl Redb {
             part: writer::PART,
         }
     }
+
+    /// Copies the store to a file that does not exist yet, while it is used. The copy is what the store was at one moment of the
+    /// call, without deleted data. It opens with the same key ring, which is not in it if the store was given one.
+    ///
+    /// An erasure does not reach copies: whoever restores one must repeat the erasures since then.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if the file exists, [`ErrorKind::InvalidInput`] if it cannot be written, and those of the store. No
+    /// file is left then.
+    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (shared, path) = (Arc::clone(&self.inner.shared), path.as_ref().to_owned());
+        blocking(move || rewrite::Fresh::backup(&shared, &path)).await
+    }
 }
 
 impl fmt::Debug for Redb {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ::redb::{Database, WriteTransaction, backends::InMemoryBackend};
-use konstruct_core::{Error, Result};
+use konstruct_core::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use super::{
@@ -32,8 +32,12 @@ const FEW: usize = 500;
 
 /// Returns the path of the copy.
 fn beside(path: &Path) -> PathBuf {
+    with_suffix(path, ".rewrite")
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".rewrite");
+    name.push(suffix);
     name.into()
 }
 
@@ -174,6 +178,38 @@ impl Fresh {
         Ok(Self(fresh))
     }
 
+    /// Copies what is committed now to a file that does not exist yet.
+    pub(super) fn backup(shared: &Shared, path: &Path) -> Result<()> {
+        let taken = fs::File::create_new(path);
+        taken.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::new(
+                ErrorKind::Conflict,
+                format!("{} exists already; name a new file", path.display()),
+            ),
+            _ => no_backup(path, error),
+        })?;
+        let part = with_suffix(path, ".part");
+        let copied = Self::back_up(shared, &part)
+            .and_then(|()| fs::rename(&part, path).map_err(|error| no_backup(path, error)))
+            .and_then(|()| sync_folder(path));
+        if copied.is_err() {
+            // Half a copy is of no use. If it cannot be removed, the first error says more.
+            let _ = (fs::remove_file(&part), fs::remove_file(path));
+        }
+        copied
+    }
+
+    fn back_up(shared: &Shared, part: &Path) -> Result<()> {
+        // A part of an earlier process.
+        let _ = fs::remove_file(part);
+        create_private(part)?;
+        let fresh = Database::builder().create(part).map_err(stored)?;
+        let (fresh, mut snapshot) = (Self(fresh), shared.snapshot()?);
+        keys::ALL
+            .into_iter()
+            .try_for_each(|table| fresh.copy(&mut snapshot, table))
+    }
+
     /// Copies a table, a part at a time.
     fn copy(&self, from: &mut Snapshot, table: Table) -> Result<()> {
         let mut start = Vec::new();
@@ -301,6 +337,15 @@ fn sync_folder(path: &Path) -> Result<()> {
         folder.sync_all().map_err(failed)?;
     }
     Ok(())
+}
+
+fn no_backup(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!("{path} cannot be written: {error}"),
+    )
+    .with_source(error)
 }
 
 fn failed(error: io::Error) -> Error {

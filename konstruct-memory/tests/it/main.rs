@@ -5,6 +5,7 @@
     reason = "the short ways of a test fail as the test does"
 )]
 
+mod backup;
 mod broken;
 #[path = "../common/mod.rs"]
 mod common;

@@ -45,7 +45,11 @@ async fn ask(
     let (etag, retry_after) = (header("etag"), header("retry-after"));
     let replayed = header("idempotent-replayed").is_some();
     let status = answer.status();
-    let body = answer.body(1 << 20).await.unwrap();
+    // A stream of events has no end.
+    let body = match answer.media_type().as_str() {
+        "text/event-stream" => Vec::new(),
+        _ => answer.body(1 << 24).await.unwrap().to_vec(),
+    };
     Answer {
         status,
         etag,
@@ -112,7 +116,7 @@ async fn every_operation_needs_its_role() {
             } else {
                 let status = answer.status;
                 assert!(
-                    ![401, 403, 405].contains(&status) && status < 500,
+                    ![401, 403, 405].contains(&status) && (status < 500 || status == 501),
                     "{id} as {role}: {status} {detail}"
                 );
                 assert!(!detail.starts_with("no such resource"), "{id}");

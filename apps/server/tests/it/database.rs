@@ -68,3 +68,19 @@ async fn create(server: &PgConnectOptions, name: &str, owner: &str) {
         .unwrap();
     Postgres::migrate(&Secret::new(owner)).await.unwrap();
 }
+
+/// Removes all rows of a data directory's database.
+pub(crate) async fn drop_rows(data: &Path) {
+    let [_, (_, owner), _] = of(data);
+    let mut owner = PgConnectOptions::from_str(&owner)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let truncate = "do $$ declare name text; begin
+        for name in select c.relname from pg_class c where c.relnamespace = 'konstruct'::regnamespace
+            and c.relkind in ('r', 'p') and c.relname <> 'migrations'
+        loop execute format('truncate konstruct.%I', name); end loop;
+    end $$";
+    sqlx::raw_sql(truncate).execute(&mut owner).await.unwrap();
+}

@@ -6,6 +6,7 @@ mod access;
 mod activity;
 mod admin;
 mod attachment;
+mod backup;
 mod config;
 mod connect;
 mod crash;

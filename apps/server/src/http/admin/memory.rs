@@ -11,11 +11,11 @@ use konstruct_admin_api::{self as api, Erasure, Fact, FactSource, MemoryStatus, 
 use konstruct_core::{
     Audience, ConversationId, Depth, Erase, Error, PersonId, TenantId,
     memory::{ChannelRef, ErasureReceipt, Facts, Remnant},
-    turn::{Entry, Event, attachment_erasures},
+    turn::{Entry, Event},
 };
 
 use super::{Caller, Input, Problem, input::id};
-use crate::App;
+use crate::{App, app::erase as erase_from};
 
 /// The number of unanswered questions in the list.
 const UNANSWERED: usize = 100;
@@ -171,12 +171,8 @@ async fn erase(
     } else {
         Depth::Logical
     };
-    let mut attachments = 0;
-    for own in attachment_erasures(&*app.journal, tenant, what).await? {
-        attachments += app.memory.forget(tenant, own, depth).await?.records;
-    }
-    let mut receipt = app.memory.forget(tenant, what, depth).await?;
-    receipt.records += attachments;
+    let erasing = erase_from(&*app.journal, &*app.memory, tenant, what, depth);
+    let receipt = app.erasures.run(tenant, what, depth, erasing).await?;
     Ok(Json(shown_receipt(receipt)))
 }
 

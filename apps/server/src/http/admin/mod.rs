@@ -2,6 +2,7 @@
 
 mod attachment;
 mod audit;
+mod backup;
 mod caller;
 mod connection;
 mod conversation;
@@ -47,7 +48,9 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(audit::routes());
     let api = within(api, REQUEST_TIMEOUT)
         .merge(within(
-            memory::erasures().merge(audit::verifications()),
+            memory::erasures()
+                .merge(audit::verifications())
+                .merge(backup::routes()),
             REWRITE_TIMEOUT,
         ))
         .fallback(|| async {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{NewTenant, Page, Tenant};
-use konstruct_core::TenantId;
+use konstruct_core::{Depth, Erase, TenantId};
 
 use super::{
     Caller, Input, Operator, Problem,
@@ -50,7 +50,10 @@ async fn remove(
     Caller { tenant, .. }: Caller,
 ) -> Result<StatusCode, Problem> {
     let _closing = app.crawls.close(tenant).await;
-    app.directory.remove_tenant(tenant).await?;
+    let removing = app.directory.remove_tenant(tenant);
+    app.erasures
+        .run(tenant, Erase::Tenant, Depth::Logical, removing)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,0 +1,153 @@
+//! Backups of a server that runs, and what a restored one must erase again.
+
+use std::{path::Path, process::Output};
+
+use konstruct_admin_api::{Erase, NewErasure, NewTenant};
+use konstruct_core::ErrorKind;
+use konstruct_server::BUSINESS_TENANT;
+
+use crate::{
+    database::on_postgres,
+    office::{CUSTOMER, NUMBER, Office, Server, Wire},
+};
+
+/// Runs a command of the server on an office's store.
+async fn run(office: &Office, server: Option<&Server>, arguments: &[&str]) -> Output {
+    let mut command = office.command(Wire::OpenAi);
+    if let Some(server) = server {
+        command.env("KONSTRUCT_LISTEN", server.url.replace("http://", ""));
+    }
+    // The client programs of the server that the tests run on.
+    if let Ok(bin) = std::env::var("KONSTRUCT_TEST_POSTGRES_BIN") {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{bin}:{path}"));
+    }
+    command.args(arguments).output().await.unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Removes the store, and leaves what is beside it.
+async fn lose(office: &Office) {
+    if on_postgres() {
+        crate::database::drop_rows(&office.data()).await;
+    } else {
+        std::fs::remove_file(office.data().join("konstruct.redb")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restored_backup_serves_none_of_the_words_erased_since() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let admin = server.admin();
+    for (n, words) in ["a planted word", "another customer"].iter().enumerate() {
+        let from = format!("{CUSTOMER}{n}");
+        let message = office.graph.message(NUMBER, &from, words);
+        assert_eq!(server.whatsapp(&message).await, 200);
+        office.wait_for_accepted(n + 1).await;
+        server.wait_until_processed(n + 1).await;
+    }
+    let tenant = NewTenant {
+        name: "Gone tomorrow".into(),
+    };
+    let gone = admin.add_tenant(&tenant).await.unwrap().id;
+    let shown = async |server: &Server| {
+        let admin = server.admin();
+        let mut shown = Vec::new();
+        let listed = admin.conversations(BUSINESS_TENANT, None).await.unwrap();
+        for one in listed.items {
+            shown.push(admin.conversation(BUSINESS_TENANT, one.id).await.unwrap());
+        }
+        shown
+    };
+    let before = shown(&server).await;
+    let file = office.data().join("backup");
+    let path = file.to_str().unwrap();
+    let backup = run(&office, Some(&server), &["backup", path]).await;
+    assert!(backup.status.success(), "{}", text(&backup));
+    let again = run(&office, Some(&server), &["backup", path]).await;
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+    assert!(text(&again).contains("exists already"), "{}", text(&again));
+
+    // After the backup, a person is erased and a tenant removed.
+    let planted = before
+        .iter()
+        .find(|it| format!("{it:?}").contains("a planted word"));
+    let person = planted.unwrap().persons[0];
+    let erasure = NewErasure {
+        what: Erase::Person { person },
+        physical: false,
+    };
+    admin.erase(BUSINESS_TENANT, &erasure).await.unwrap();
+    admin.remove_tenant(gone).await.unwrap();
+    assert!(server.terminate().await.success());
+    let log = std::fs::read_to_string(office.data().join("erasures.log")).unwrap();
+    assert_eq!(log.lines().count(), 3, "{log}");
+    assert!(!log.contains("planted") && !log.contains(CUSTOMER), "{log}");
+
+    let occupied = run(&office, None, &["restore", path]).await;
+    assert_eq!(occupied.status.code(), Some(1), "{}", text(&occupied));
+    lose(&office).await;
+    let restored = run(&office, None, &["restore", path]).await;
+    assert!(restored.status.success(), "{}", text(&restored));
+
+    let server = office.start().await;
+    let after = shown(&server).await;
+    let after_text = format!("{after:?}");
+    assert_eq!(after.len(), before.len());
+    assert!(!after_text.contains("a planted word"), "{after_text}");
+    assert!(after_text.contains("another customer"), "{after_text}");
+    let removed = server.admin().tenant(gone).await.unwrap_err();
+    assert_eq!(removed.kind(), ErrorKind::NotFound);
+    // It is done once: what the person writes from now on stays.
+    let message = office
+        .graph
+        .message(NUMBER, &format!("{CUSTOMER}0"), "I am back");
+    let answered = office.accepted_count();
+    assert_eq!(server.whatsapp(&message).await, 200);
+    office.wait_for_accepted(answered + 1).await;
+    server.wait_until_processed(2).await;
+    assert!(server.terminate().await.success());
+    let server = office.start().await;
+    let shown = format!("{:?}", shown(&server).await);
+    assert!(shown.contains("I am back"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_backup_is_refused() {
+    let office = Office::embedded().await;
+    let server = office.start().await;
+    assert!(server.terminate().await.success());
+    let store = office.data().join("konstruct.redb");
+    std::fs::remove_file(&store).unwrap();
+    let file = office.data().join("backup");
+    std::fs::write(&file, vec![7; 100_000]).unwrap();
+    for path in [&file, Path::new("/nowhere/backup")] {
+        let output = run(&office, None, &["restore", path.to_str().unwrap()]).await;
+        assert!(!output.status.success(), "{}", text(&output));
+        assert!(!store.exists());
+    }
+    // Without the server, the command opens the store itself.
+    let server = office.start().await;
+    assert!(server.terminate().await.success());
+    let file = office.data().join("good");
+    let output = run(&office, None, &["backup", file.to_str().unwrap()]).await;
+    assert!(output.status.success(), "{}", text(&output));
+    // With another key, it is no store of this server.
+    std::fs::remove_file(&store).unwrap();
+    std::fs::remove_file(office.data().join("master.key")).unwrap();
+    let output = run(&office, None, &["restore", file.to_str().unwrap()]).await;
+    assert!(
+        text(&output).contains("KONSTRUCT_MASTER_KEY"),
+        "{}",
+        text(&output)
+    );
+    assert!(!store.exists());
+}
