@@ -40,6 +40,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0004_rows",
         sql: include_str!("migrations/0004_rows.sql"),
     },
+    Migration {
+        name: "0005_shares",
+        sql: include_str!("migrations/0005_shares.sql"),
+    },
 ];
 
 /// Row-level security and privileges of everything, applied after each run.
@@ -54,7 +58,8 @@ begin
     foreach made in array array[
         'create role konstruct_owner nologin',
         'create role konstruct_app login',
-        'create role konstruct_definer nologin bypassrls'
+        'create role konstruct_definer nologin bypassrls',
+        'create role konstruct_worker login in role konstruct_app'
     ] loop
         begin
             execute made;

@@ -24,6 +24,7 @@ mod paid;
 mod permissions;
 mod rows;
 mod seal;
+mod shares;
 mod store;
 #[cfg(feature = "testkit")]
 mod thread;
