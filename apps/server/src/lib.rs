@@ -34,7 +34,7 @@ mod transcriber;
 
 pub use self::{
     app::App,
-    config::{Config, DEFAULTS, without_effect},
+    config::{Config, DEFAULTS, Role, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
     limit::RedisLimiter,
