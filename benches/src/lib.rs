@@ -5,6 +5,7 @@
 //! * `corpus` - posts recorded payloads, as the vendors send them, through the real gateway into a real store.
 //! * `server` - the built server as a child process: start, kill, query.
 //! * `office` - the fake Slack, Graph API and model of such a server.
+//! * `storm` - traffic that meets faults, and what was acknowledged; `chaos` - servers that are stopped, connections that are cut.
 //! * `traffic` - the messages of the crash test and their deliveries; `sender` - delivery until acknowledgement.
 //! * `verdict` - compares the store and the fakes after the crash test with the guarantees.
 //! * `embedder` - a program that embeds Konstruct on PostgreSQL, which is compared with the server.
@@ -24,6 +25,8 @@
 //! * `dice` - seeded random numbers.
 
 pub mod audit;
+#[cfg(feature = "postgres")]
+pub mod chaos;
 pub mod corpus;
 pub mod dice;
 pub mod distill;
@@ -43,6 +46,7 @@ pub mod sender;
 pub mod server;
 pub mod staff;
 pub mod store;
+pub mod storm;
 pub mod streams;
 pub mod traffic;
 pub mod verdict;

@@ -61,8 +61,8 @@ impl Office {
         self.slack.posts().len() + self.graph.posts().len()
     }
 
-    /// Injects a fault into the next send of one of the vendors.
-    pub fn misbehave(&self, dice: &mut Dice) {
+    /// Injects a fault into the next send of one of the vendors. Returns whether it hides the outcome of the send.
+    pub fn misbehave(&self, dice: &mut Dice) -> bool {
         let slack = dice.percent(50);
         // A message that WhatsApp never accepted stays unresolved, and a person must be asked: this fault is rarer.
         let never = if slack { 8 } else { 2 };
@@ -78,6 +78,10 @@ impl Office {
         } else {
             self.graph.plan("messages", fault);
         }
+        matches!(
+            fault,
+            Fault::DropBefore | Fault::DropAfter | Fault::StatusBefore(_)
+        )
     }
 
     /// Makes both vendors accept their next sends without answering.

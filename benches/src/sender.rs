@@ -1,6 +1,12 @@
 //! Delivers webhooks like the vendors: signed again for each attempt, and repeated until acknowledged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use konstruct_channels::{
     WebhookRequest,
@@ -45,20 +51,22 @@ pub enum Vendor {
 #[derive(Clone, Debug)]
 pub struct Sender {
     client: reqwest::Client,
-    base: String,
+    bases: Arc<[String]>,
+    next: Arc<AtomicUsize>,
     secret: Secret,
     at_once: Arc<Semaphore>,
 }
 
 impl Sender {
-    /// Creates a sender for the server at `base`; both vendors sign with the same secret.
+    /// Creates a sender for the servers at these addresses, which get the attempts in turn; both vendors sign with the same secret.
     ///
     /// # Errors
     /// As [`client`].
-    pub fn new(base: String, secret: Secret) -> Result<Self, Failed> {
+    pub fn new(bases: Vec<String>, secret: Secret) -> Result<Self, Failed> {
         Ok(Self {
             client: client()?,
-            base,
+            bases: bases.into(),
+            next: Arc::default(),
             secret,
             at_once: Arc::new(Semaphore::new(64)),
         })
@@ -87,7 +95,8 @@ impl Sender {
             ),
             Vendor::WhatsApp => ("/webhooks/whatsapp", signed_whatsapp(&self.secret, body)),
         };
-        let mut post = self.client.post(format!("{}{path}", self.base));
+        let base = &self.bases[self.next.fetch_add(1, Relaxed) % self.bases.len()];
+        let mut post = self.client.post(format!("{base}{path}"));
         for (name, value) in request.headers() {
             post = post.header(name, value);
         }

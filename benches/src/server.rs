@@ -97,6 +97,17 @@ impl Setup {
         self.environment.push((name.to_owned(), value.into()));
     }
 
+    /// Gives it a configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn settings(&mut self, text: &str) -> Result<(), Failed> {
+        let path = self.log.with_file_name("config.toml");
+        fs::write(&path, text)?;
+        self.arguments(["--config".to_owned(), path.display().to_string()]);
+        Ok(())
+    }
+
     /// Returns the path of its store.
     pub fn store(&self) -> PathBuf {
         self.data.join("konstruct.redb")
@@ -213,6 +224,14 @@ impl Server {
         } else {
             Err(format!("after SIGTERM the server ended with {ended}").into())
         }
+    }
+
+    /// Returns whether it has ended by itself.
+    ///
+    /// # Errors
+    /// Errors of the system.
+    pub fn has_ended(&mut self) -> Result<bool, Failed> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// Returns the process id.

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::Path,
+    time::Duration,
 };
 
 use futures_util::TryStreamExt as _;
 use konstruct_core::{
     ConversationId, Error, Result, TenantId, Timestamp,
     message::{Body, DeliveryState},
-    store::{Archive as _, Exported},
+    store::{Archive, Exported},
     turn::{Action, Entry, Event, Input, ItemKind, Outcome, Record},
 };
 use konstruct_memory::{KeyRing, Redb};
@@ -23,6 +24,10 @@ struct Turn {
     /// The delivery keys of each item that it opened.
     asked: HashMap<String, Vec<String>>,
     outcome: Option<Outcome>,
+    /// From when to when the outcome of each send was not recorded.
+    pending: HashMap<String, (Timestamp, Option<Timestamp>)>,
+    /// The sends whose outcome was recorded as unknown.
+    ambiguous: HashSet<String>,
 }
 
 impl Turn {
@@ -31,9 +36,17 @@ impl Turn {
             Entry::Event(Event::Received(input)) => self.inputs.push(Input::clone(input)),
             Entry::Event(Event::SendDone { key, .. }) => {
                 self.done.insert(key.clone());
+                self.known(key, record.at);
             }
-            Entry::Action(Action::Send { key, .. }) if !self.sends.contains(key) => {
-                self.sends.push(key.clone());
+            Entry::Event(Event::SendFailed { key, .. }) => self.known(key, record.at),
+            Entry::Event(Event::SendAmbiguous { key }) => {
+                self.ambiguous.insert(key.clone());
+            }
+            Entry::Action(Action::Send { key, .. }) => {
+                self.pending.entry(key.clone()).or_insert((record.at, None));
+                if !self.sends.contains(key) {
+                    self.sends.push(key.clone());
+                }
             }
             Entry::Action(Action::Open(item)) => {
                 if let ItemKind::Send { keys, .. } = &item.kind {
@@ -42,6 +55,12 @@ impl Turn {
             }
             Entry::Action(Action::Finish { outcome }) => self.outcome = Some(outcome.clone()),
             _ => {}
+        }
+    }
+
+    fn known(&mut self, key: &str, at: Timestamp) {
+        if let Some((_, to)) = self.pending.get_mut(key) {
+            *to = Some(at);
         }
     }
 
@@ -64,6 +83,9 @@ fn number(text: &str) -> Option<&str> {
     })
 }
 
+/// How much the times of records and of disruptions may differ.
+const SKEW: Duration = Duration::from_millis(50);
+
 /// What was observed outside the store.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -73,6 +95,8 @@ pub struct Seen {
     pub taken: Vec<Vec<String>>,
     /// The open items of the admin API: the id and the kind of each.
     pub questions: HashMap<String, String>,
+    /// When processes were killed, servers stopped and connections cut.
+    pub disruptions: Vec<Timestamp>,
 }
 
 /// The figures and their findings.
@@ -86,6 +110,10 @@ pub struct Verdict {
     pub out_of_order: usize,
     /// Sends that a person is asked about.
     pub unresolved: usize,
+    /// Sends whose outcome the engine recorded as unknown, at least for a time.
+    pub ambiguous: usize,
+    /// Sends whose outcome was not recorded yet when something was disrupted.
+    pub disrupted: usize,
     /// The number of turns.
     pub turns: usize,
     /// Turns that ended with the fallback reply.
@@ -96,13 +124,24 @@ pub struct Verdict {
     pub findings: Vec<String>,
 }
 
-/// Reads the store, which no server may have open, and compares it with the observations.
+/// Reads the store, in which nobody writes, and compares it with the observations.
 ///
 /// # Errors
 /// Errors of the store.
-pub async fn verdict(store: &Path, tenant: TenantId, seen: &Seen) -> Result<Verdict> {
+pub async fn verdict(store: &dyn Archive, tenant: TenantId, seen: &Seen) -> Result<Verdict> {
     let conversations = read(store, tenant).await?;
     let mut verdict = Verdict::default();
+    for turn in conversations.values().flatten() {
+        verdict.ambiguous += turn.ambiguous.len();
+        let times = turn.pending.values();
+        let hit = times.filter(|(from, to)| {
+            let disrupted = seen.disruptions.iter();
+            disrupted
+                .into_iter()
+                .any(|at| *from <= *at + SKEW && to.is_none_or(|to| *at <= to + SKEW))
+        });
+        verdict.disrupted += hit.count();
+    }
     verdict.inputs(&conversations, seen);
     verdict.order(&conversations);
     verdict.replies(&conversations, seen);
@@ -111,12 +150,19 @@ pub async fn verdict(store: &Path, tenant: TenantId, seen: &Seen) -> Result<Verd
 
 type Conversations = BTreeMap<ConversationId, Vec<Turn>>;
 
-async fn read(store: &Path, tenant: TenantId) -> Result<Conversations> {
+/// Opens the embedded store of a server that has ended.
+///
+/// # Errors
+/// Errors of the store.
+pub fn open(store: &Path) -> Result<Redb> {
     let ring = std::fs::read_to_string(store.with_file_name("master.key"))
         .map_err(|error| Error::internal("the key ring cannot be read").with_source(error))?;
-    let store = Redb::builder()
+    Redb::builder()
         .key_ring(KeyRing::parse(ring.trim())?)
-        .open(store)?;
+        .open(store)
+}
+
+async fn read(store: &dyn Archive, tenant: TenantId) -> Result<Conversations> {
     let mut export = store.export(tenant).await?;
     let (mut all, mut here) = (Conversations::new(), None);
     let mut last = None;
@@ -316,6 +362,8 @@ mod tests {
             sends: vec![key.into()],
             done: HashSet::from([key.into()]),
             asked: HashMap::new(),
+            pending: HashMap::new(),
+            ambiguous: HashSet::new(),
             outcome: Some(Outcome::Replied {
                 parts: 1,
                 fallback: None,

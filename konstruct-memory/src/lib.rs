@@ -119,6 +119,9 @@ mod delivery;
 #[cfg(any(feature = "redb", feature = "postgres"))]
 mod rows;
 
+#[cfg(any(feature = "redb", feature = "postgres"))]
+mod shares;
+
 #[cfg(feature = "redb")]
 mod redb;
 
@@ -131,8 +134,6 @@ pub use self::embed::StaticEmbedder;
 pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]
 pub use self::redb::{FailedWrite, Redb, RedbBuilder};
-#[cfg(any(feature = "redb", feature = "postgres"))]
-pub use self::rows::{Expect, RowChange, RowStore};
 pub use self::{
     chunk::{Chunk, chunks},
     documents::Documents,
@@ -143,6 +144,11 @@ pub use self::{
 };
 #[cfg(feature = "testkit")]
 pub use self::{memory::Oracle, seal::SealProbe};
+#[cfg(any(feature = "redb", feature = "postgres"))]
+pub use self::{
+    rows::{Expect, RowChange, RowStore},
+    shares::ShareStore,
+};
 
 #[cfg(all(doctest, feature = "redb"))]
 #[doc = include_str!("../README.md")]

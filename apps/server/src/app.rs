@@ -156,7 +156,9 @@ impl App {
             let sessions = Sessions::new(key, secure);
             Some(Simulator::open(&directory, listening, secrets, sessions).await?)
         } else {
-            demo::close(&directory).await?;
+            if config.role.serves() {
+                demo::close(&directory).await?;
+            }
             None
         };
         let gateway = Gateway::new(

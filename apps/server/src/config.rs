@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -9,6 +10,7 @@ use axum::http::Uri;
 use konstruct_core::{
     Error, ErrorKind, Result, Secret,
     limit::{PlanRates, Rate},
+    store::Share,
 };
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -22,6 +24,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("KONSTRUCT_METRICS_LISTEN", &["metrics_listen"]),
     ("KONSTRUCT_DATA_DIR", &["data_dir"]),
     ("DATABASE_URL", &["database", "url"]),
+    ("DATABASE_WORKER_URL", &["database", "worker_url"]),
     ("DATABASE_OWNER_URL", &["database", "owner_url"]),
     ("REDIS_URL", &["redis", "url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
@@ -83,10 +86,6 @@ pub fn without_effect(variable: impl Fn(&str) -> Option<String>) -> Vec<&'static
 /// Names that are part of the deployment contract but not supported in this version. The server refuses to start with them.
 const NOT_YET: &[(&str, &str)] = &[
     (
-        "DATABASE_WORKER_URL",
-        "this version has one role of process, which uses DATABASE_URL",
-    ),
-    (
         "SLACK_CLIENT_ID",
         "this version installs no Slack apps by OAuth",
     ),
@@ -99,6 +98,9 @@ const NOT_YET: &[(&str, &str)] = &[
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
+    /// What the process does, an argument of the command line.
+    #[serde(skip)]
+    pub role: Role,
     /// The listen address.
     pub listen: SocketAddr,
     /// The listen address of the metrics.
@@ -153,6 +155,31 @@ pub struct Config {
     pub ollama: Ollama,
 }
 
+/// What a process does. Processes of one deployment share a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Role {
+    /// Accepts webhooks and serves the admin API.
+    Web,
+    /// Runs turns, learns, and crawls websites.
+    Worker,
+    /// Both.
+    #[default]
+    All,
+}
+
+impl Role {
+    /// Returns whether the process accepts webhooks and serves the admin API.
+    pub fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Returns whether the process runs turns and jobs.
+    pub fn works(self) -> bool {
+        self != Self::Web
+    }
+}
+
 /// The PostgreSQL database.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,10 +187,12 @@ pub struct Config {
 pub struct Database {
     /// The URL of the server's login. Empty: the embedded store is used.
     pub url: Secret,
+    /// The URL of the login of processes that only work. Empty: `url`.
+    pub worker_url: Secret,
     /// The URL of the owner, which only `migrate` uses. Empty: `url`.
     pub owner_url: Secret,
     /// The most connections of this process.
-    pub connections: std::num::NonZeroU32,
+    pub connections: NonZeroU32,
 }
 
 /// Redis.
@@ -184,6 +213,8 @@ pub struct Limits {
     pub turns_per_minute: u32,
     /// The most model calls of a tenant, in a minute.
     pub model_calls_per_minute: u32,
+    /// The most conversations of a tenant that are processed at a time, by all processes together.
+    pub conversations_at_once: u32,
     /// The most requests to the admin API with a token, in a minute.
     pub api_requests_per_minute: u32,
 }
@@ -194,6 +225,14 @@ impl Limits {
         PlanRates {
             turns: per_minute(self.turns_per_minute),
             model_calls: per_minute(self.model_calls_per_minute),
+        }
+    }
+
+    /// Returns the share of the workers of every tenant that has no other.
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            most: NonZeroU32::new(self.conversations_at_once),
+            ..Share::default()
         }
     }
 }
@@ -330,6 +369,10 @@ impl Config {
     /// Returns why the demo is not served, or `None` if it is.
     pub fn without_demo(&self) -> Option<String> {
         match self.demo {
+            // Its vendors are simulated in the process that sends to them.
+            _ if self.role != Role::All => {
+                return Some("it needs a process with --role all".into());
+            }
             Demo::On => return None,
             Demo::Off => return Some("KONSTRUCT_DEMO is off".into()),
             Demo::Auto => {}

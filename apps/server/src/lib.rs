@@ -39,7 +39,7 @@ mod verify;
 pub use self::{
     app::App,
     backup::{backup, restore},
-    config::{Config, DEFAULTS, without_effect},
+    config::{Config, DEFAULTS, Role, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
     limit::RedisLimiter,

@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Parser, Subcommand};
 use konstruct_core::{Error, ErrorKind, Result};
-use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Server, without_effect};
+use konstruct_server::{BUSINESS_TENANT, Config, DEFAULTS, Role, Server, without_effect};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -29,7 +29,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serves until SIGTERM or Ctrl-C (this is the default).
-    Serve,
+    Serve {
+        /// What this process does; processes share the work through the database.
+        #[arg(long, value_enum, default_value_t)]
+        role: Role,
+    },
     /// Creates or updates the tables of the PostgreSQL database, as its owner (DATABASE_OWNER_URL).
     Migrate,
     /// Copies the store to a new file while it is used. On the embedded store, a running server is asked (KONSTRUCT_OPERATOR_TOKEN);
@@ -61,7 +65,8 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .init();
     let done = match arguments.command {
-        None | Some(Command::Serve) => serve(arguments.config, started),
+        None => serve(arguments.config, Role::default(), started),
+        Some(Command::Serve { role }) => serve(arguments.config, role, started),
         Some(Command::Migrate) => migrate(arguments.config),
         Some(Command::Backup { file }) => backup(arguments.config, file),
         Some(Command::Restore { file }) => restore(arguments.config, file),
@@ -89,8 +94,9 @@ fn exit_code(error: &Error) -> u8 {
 }
 
 #[tokio::main]
-async fn serve(file: Option<PathBuf>, started: Instant) -> Result<()> {
-    let config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+async fn serve(file: Option<PathBuf>, role: Role, started: Instant) -> Result<()> {
+    let mut config = Config::load(file.as_deref(), |name| std::env::var(name).ok())?;
+    config.role = role;
     let mut terminated = listen(SignalKind::terminate())?;
     let mut interrupted = listen(SignalKind::interrupt())?;
     let mut stop = std::pin::pin!(async {
@@ -161,15 +167,26 @@ async fn announce(server: &Server) -> Result<()> {
     let (app, url) = (server.app(), server.url()?);
     let model = app.directory.models().shared().describe();
     let mut lines = vec![format!("Konstruct listens on {url}")];
+    lines.extend(
+        match app.config.role {
+            Role::Web => Some("Role: web, so another process must run the turns"),
+            Role::Worker => Some("Role: worker, so another process must accept the webhooks"),
+            _ => None,
+        }
+        .map(str::to_owned),
+    );
     match app.config.without_demo() {
         None => lines.push(format!("Talk to the employee: {url}/demo")),
+        Some(_) if app.config.role != Role::All => {}
         Some(why) => lines.push(format!(
             "Demo: off, because {why} (KONSTRUCT_DEMO=on serves it)"
         )),
     }
-    lines.push(format!(
-        "Admin API: {url}/api/v1, described by {url}/api/openapi.json"
-    ));
+    if app.config.role.serves() {
+        lines.push(format!(
+            "Admin API: {url}/api/v1, described by {url}/api/openapi.json"
+        ));
+    }
     if app.token_is_new {
         lines.push(format!(
             "Operator token, shown this once: {}",

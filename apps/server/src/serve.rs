@@ -90,8 +90,14 @@ impl Server {
         let app = Arc::clone(&self.app);
         let drain = Duration::from_secs(app.config.drain_secs);
         let mut tasks = Tasks::default();
+        let role = app.config.role;
+        let routes: fn(_, _) -> _ = if role.serves() {
+            http::routes
+        } else {
+            http::health_routes
+        };
         for (name, listener, router) in [
-            ("http", self.listener, http::routes as fn(_, _) -> _),
+            ("http", self.listener, routes),
             ("metrics", self.metrics, http::metrics_routes),
         ] {
             let address = listener.local_addr().map_err(no_address)?;
@@ -99,15 +105,18 @@ impl Server {
             let served = http::serve(listener, routes, http::Limits::default(), ended());
             tasks.spawn(name, served);
         }
-        let worker = Worker::new(app.driver.clone())
-            .with_concurrency(app.config.concurrency)
-            .with_drain(drain);
-        tasks.spawn("worker", worker.run(ended()));
-        if let Some(learning) = app.take_learning() {
-            let learning = learning.with_lanes(app.config.learning_lanes);
-            tasks.spawn("learning", learning.run(ended()));
+        if role.works() {
+            let worker = Worker::new(app.driver.clone())
+                .with_concurrency(app.config.concurrency)
+                .with_share(app.config.limits.share())
+                .with_drain(drain);
+            tasks.spawn("worker", worker.run(ended()));
+            if let Some(learning) = app.take_learning() {
+                let learning = learning.with_lanes(app.config.learning_lanes);
+                tasks.spawn("learning", learning.run(ended()));
+            }
+            tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
         }
-        tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
         let confirming = connect::confirm_all(Arc::clone(&app), self.unconfirmed);
         let until = ended();
         tasks.spawn("connections", async move {

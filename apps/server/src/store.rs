@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use konstruct_core::{Embedder, Error, ErrorKind, MemoryStore, Result, Secret, store::Store};
 use konstruct_memory::{FailedWrite, KeyRing, Postgres, Redb, RowStore};
 
-use crate::config::{Config, named};
+use crate::config::{Config, Role, named};
 
 /// The store, in its roles. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -105,6 +105,12 @@ impl Stores {
     /// variable and the way out.
     pub async fn open(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> Result<Self> {
         if config.database.url.is_empty() {
+            if config.role != Role::All {
+                return Err(Error::invalid(
+                    "--role",
+                    "needs DATABASE_URL: the embedded store belongs to one process, which does everything",
+                ));
+            }
             let store = open_store(&config.data_dir, &config.master_key, embedder)?;
             return Ok(Self::of(store, false));
         }
@@ -114,14 +120,21 @@ impl Stores {
                 "is required with DATABASE_URL: `id:base64` with 32 random bytes, such as the output of `openssl rand -base64 32` after `1:`",
             ));
         }
-        let mut store = Postgres::builder(config.database.url.clone())
+        let database = &config.database;
+        let (key, url) = match config.role {
+            Role::Worker if !database.worker_url.is_empty() => {
+                ("database.worker_url", &database.worker_url)
+            }
+            _ => ("database.url", &database.url),
+        };
+        let mut store = Postgres::builder(url.clone())
             .key_ring(parsed_ring(&config.master_key)?)
-            .connections(config.database.connections.get());
+            .connections(database.connections.get());
         if let Some(embedder) = embedder {
             store = store.embedder(embedder);
         }
         let store = store.connect().await.map_err(|error| {
-            let message = format!("{}: {}", named("database.url"), error.message());
+            let message = format!("{}: {}", named(key), error.message());
             Error::new(error.kind(), message).with_source(error)
         })?;
         Ok(Self::of(store, true))

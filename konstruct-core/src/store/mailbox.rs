@@ -1,6 +1,10 @@
 //! The `Mailbox` trait: accepts events, claims conversations and writes turns.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -26,7 +30,12 @@ pub const LARGEST_LOAD: usize = 256;
 /// * A conversation has at most one valid claim. A claim ends by `release`, by the end of its lease, or by the next claim. A call
 ///   with an invalid claim changes nothing and returns [`AppendOutcome::Lost`].
 /// * A conversation is *ready* if it is not claimed, and either has unconsumed events that the last release had not seen or a
-///   timer that is due. A conversation whose claim ended without a release is ready. `claim` is fair between tenants.
+///   timer that is due. A conversation whose claim ended without a release is ready.
+/// * `claim` is fair between tenants, within these bounds. Admission is exact: a tenant never has more valid claims than
+///   [`Share::most`], however many processes claim at the same time; its other conversations stay ready. Rotation is bounded: while
+///   a tenant has a conversation that may be claimed, it gets one before the other tenants have together got the sum of their
+///   weights, counted over the claims through one handle of the store. Latency is not promised: a conversation waits for its
+///   tenant's earlier ones, and for a free worker.
 /// * A tenant's names, events, records, keys, budget and cursors reveal nothing about those of another. An id of another tenant
 ///   behaves like one that does not exist.
 /// * A record is encrypted for the persons that it names; an event and the place of a direct conversation are encrypted for their sender.
@@ -123,6 +132,37 @@ pub struct ClaimRequest {
     pub lease: Duration,
     /// Tenants to skip, because they already use their share of the worker.
     pub skip: Vec<TenantId>,
+    /// The share of each tenant for which the store has no other.
+    pub share: Share,
+}
+
+/// A tenant's share of the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// The number of conversations that the tenant gets in its turn, while other tenants wait for theirs.
+    pub weight: NonZeroU32,
+    /// The most conversations of the tenant that are processed at a time, by all workers together. `None`: no limit.
+    pub most: Option<NonZeroU32>,
+}
+
+impl Default for Share {
+    /// One conversation in a turn, and no limit.
+    fn default() -> Self {
+        Self {
+            weight: NonZeroU32::MIN,
+            most: None,
+        }
+    }
+}
+
+impl Share {
+    /// Returns whether a tenant with this many claims gets no other.
+    pub fn is_full(&self, claims: usize) -> bool {
+        self.most
+            .and_then(|most| NonZeroUsize::try_from(most).ok())
+            .is_some_and(|most| claims >= most.get())
+    }
 }
 
 impl ClaimRequest {
@@ -132,6 +172,7 @@ impl ClaimRequest {
             worker,
             lease,
             skip: Vec::new(),
+            share: Share::default(),
         }
     }
 }
@@ -169,6 +210,8 @@ pub struct Claim {
     pub worker: WorkerId,
     /// A fencing number, higher than that of every earlier claim.
     pub fence: u64,
+    /// The weight of the tenant's share.
+    pub weight: NonZeroU32,
 }
 
 /// A claimed conversation, as its worker needs it.

@@ -17,7 +17,7 @@ pub use self::{
     ledger::{Charge, Ledger, LedgerPage, LedgerQuery, Reserve, Settle},
     mailbox::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, DeliveryKey, InboxItem,
-        ItemChange, LARGEST_LOAD, Loaded, Mailbox, TimerChange, TimerName,
+        ItemChange, LARGEST_LOAD, Loaded, Mailbox, Share, TimerChange, TimerName,
     },
 };
 

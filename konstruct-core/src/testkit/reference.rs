@@ -42,6 +42,8 @@ struct Tenants {
     tenants: BTreeMap<TenantId, Tenant>,
     /// The tenants with a ready conversation, in the order in which they are served.
     ready: VecDeque<TenantId>,
+    /// The tenant that was served last, and how many conversations it got in its turn.
+    served: Option<(TenantId, u32)>,
     fence: u64,
 }
 
@@ -537,7 +539,13 @@ impl Mailbox for ReferenceStore {
         let now = self.clock.now();
         let mut state = self.lock();
         state.tick(now);
-        let wanted = |tenant: &TenantId| !request.skip.contains(tenant);
+        let wanted = |tenant: &TenantId| {
+            let own = state.tenants.get(tenant);
+            let conversations = own.map(|own| own.conversations.values());
+            let held = conversations.into_iter().flatten();
+            let held = held.filter(|own| own.claim.is_some()).count();
+            !request.skip.contains(tenant) && !request.share.is_full(held)
+        };
         let next = state.ready.iter().position(wanted);
         let Some(tenant) = next.and_then(|at| state.ready.remove(at)) else {
             let unclaimed = state.tenants.values().flat_map(|own| {
@@ -563,10 +571,20 @@ impl Mailbox for ReferenceStore {
                 conversation: id,
                 worker: request.worker,
                 fence,
+                weight: request.share.weight,
             })
         });
         if more {
-            state.ready.push_back(tenant);
+            let turn = match state.served {
+                Some((served, turn)) if served == tenant => turn + 1,
+                _ => 1,
+            };
+            state.served = Some((tenant, turn % request.share.weight.get()));
+            if turn < request.share.weight.get() {
+                state.ready.push_front(tenant);
+            } else {
+                state.ready.push_back(tenant);
+            }
         }
         Ok(claim.map_or(
             Claimed::Nothing {

@@ -1,6 +1,12 @@
 //! Workers claim ready conversations, process them and wait for more.
 
-use std::{collections::HashMap, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt as _,
@@ -14,7 +20,7 @@ use crate::{
     Result, TenantId, Timestamp,
     id::WorkerId,
     learn::LearnQueue,
-    store::{Claim, ClaimRequest, Claimed},
+    store::{Claim, ClaimRequest, Claimed, Share},
 };
 
 /// The delay after a failed claim.
@@ -26,15 +32,16 @@ const CONCURRENCY: usize = 1024;
 
 /// Processes conversations, a limited number at a time.
 ///
-/// A tenant may take another slot only while more slots are free than it already holds. One tenant with a slow model can
-/// therefore fill at most half of the slots, two such tenants a third each, and there is always a slot for a tenant that holds
-/// none.
+/// A tenant may take another slot only while more slots are free than it already holds, or than it holds for each unit of the
+/// weight of its [`Share`]. One tenant with a slow model can therefore fill at most half of the slots, two such tenants a third
+/// each, and there is always a slot for a tenant that holds none. What exceeds a share waits in the store.
 #[derive(Clone, Debug)]
 pub struct Worker {
     driver: Driver,
     id: WorkerId,
     concurrency: NonZeroUsize,
     drain: Duration,
+    share: Share,
 }
 
 impl Worker {
@@ -46,6 +53,7 @@ impl Worker {
             id: WorkerId::new(),
             concurrency,
             drain: Duration::from_secs(10),
+            share: Share::default(),
         }
     }
 
@@ -61,6 +69,13 @@ impl Worker {
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Sets the share of each tenant for which the store has no other. Workers of one store should agree on it.
+    #[must_use]
+    pub fn with_share(mut self, share: Share) -> Self {
+        self.share = share;
         self
     }
 
@@ -164,6 +179,7 @@ impl Worker {
         }
         let request = ClaimRequest {
             skip: slots.at_their_share(),
+            share: self.share,
             ..ClaimRequest::new(self.id, self.driver.lease)
         };
         match self.driver.store.claim(request).await {
@@ -183,7 +199,10 @@ impl Worker {
     /// Those of the store when claiming. A failed turn is retried later and is not reported here.
     pub async fn run_until_idle(&self) -> Result<()> {
         loop {
-            let request = ClaimRequest::new(self.id, self.driver.lease);
+            let request = ClaimRequest {
+                share: self.share,
+                ..ClaimRequest::new(self.id, self.driver.lease)
+            };
             let Some(claim) = self.driver.store.claim(request).await?.conversation() else {
                 return Ok(());
             };
@@ -198,7 +217,13 @@ struct Slots {
     size: usize,
     working: JoinSet<Result<WorkOutcome>>,
     tenant_of: HashMap<Id, TenantId>,
-    held: HashMap<TenantId, usize>,
+    held: HashMap<TenantId, Held>,
+}
+
+/// The slots of a tenant.
+struct Held {
+    slots: usize,
+    weight: NonZeroU32,
 }
 
 impl Slots {
@@ -219,19 +244,24 @@ impl Slots {
         self.size.saturating_sub(self.held())
     }
 
-    /// Returns the tenants that hold at least as many slots as are free.
+    /// Returns the tenants that hold at least as many slots as are free, for each unit of their weights.
     fn at_their_share(&self) -> Vec<TenantId> {
-        let free = self.free();
         // A tenant that holds one slot while all others are free is not at its share.
-        let full = self.held.iter().filter(|(_, held)| **held >= free);
+        let full = self.held.iter().filter(|(_, held)| {
+            let weight = usize::try_from(held.weight.get()).unwrap_or(usize::MAX);
+            held.slots >= self.free().saturating_mul(weight)
+        });
         full.map(|(tenant, _)| *tenant).collect()
     }
 
     fn work(&mut self, driver: Driver, claim: Claim) {
-        let tenant = claim.tenant;
+        let (tenant, weight) = (claim.tenant, claim.weight);
         let task = self.working.spawn(async move { driver.work(claim).await });
         self.tenant_of.insert(task.id(), tenant);
-        *self.held.entry(tenant).or_default() += 1;
+        let held = self.held.entry(tenant);
+        let held = held.or_insert(Held { slots: 0, weight });
+        held.slots += 1;
+        held.weight = weight;
     }
 
     /// Waits until a conversation in progress ends.
@@ -259,8 +289,8 @@ impl Slots {
         if let Some(tenant) = self.tenant_of.remove(&id)
             && let Some(held) = self.held.get_mut(&tenant)
         {
-            *held -= 1;
-            if *held == 0 {
+            held.slots -= 1;
+            if held.slots == 0 {
                 self.held.remove(&tenant);
             }
         }

@@ -1,6 +1,7 @@
 //! Claims: which worker holds a conversation, and until when.
 
 use std::{
+    num::NonZeroU32,
     sync::{MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,22 +20,25 @@ use super::{
 };
 
 impl Inner {
-    fn served(&self) -> MutexGuard<'_, Uuid> {
+    fn served(&self) -> MutexGuard<'_, Served> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn claim(&self, request: ClaimRequest) -> Result<Claimed> {
-        let (state, after) = (self.wake.state(), *self.served());
+        let (state, served) = (self.wake.state(), *self.served());
         let skip = request.skip.iter();
         let skip: Vec<_> = skip.map(|of| Uuid::from_bytes(*of.as_bytes())).collect();
-        let (tenant, conversation, fence, next_due): Found = sqlx::query_as(
-            "select tenant, conversation, fence, next_due from konstruct.claim($1, $2, $3, $4, $5)",
+        let (tenant, conversation, fence, weight, next_due): Found = sqlx::query_as(
+            "select tenant, conversation, fence, weight, next_due from konstruct.claim($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(Uuid::from_bytes(*request.worker.as_bytes()))
         .bind(micros(request.lease))
-        .bind(after)
+        .bind(served.tenant)
+        .bind(served.left > 0)
         .bind(self.db.time.given())
         .bind(skip)
+        .bind(number(request.share.weight))
+        .bind(request.share.most.map(number))
         .fetch_one(&self.db.pool)
         .await
         .map_err(stored)?;
@@ -43,12 +47,23 @@ impl Inner {
             let next_due = next_due.map(time);
             return Ok(Claimed::Nothing { next_due });
         };
-        *self.served() = tenant;
+        let weight = weight.and_then(|weight| u32::try_from(weight).ok());
+        let weight = weight.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let left = if tenant == served.tenant && served.left > 0 {
+            served.left
+        } else {
+            weight.get()
+        };
+        *self.served() = Served {
+            tenant,
+            left: left.saturating_sub(1),
+        };
         Ok(Claimed::Conversation(Claim {
             tenant: TenantId::from_bytes(*tenant.as_bytes()),
             conversation: ConversationId::from_bytes(*conversation.as_bytes()),
             worker: request.worker,
             fence: fence.cast_unsigned(),
+            weight,
         }))
     }
 
@@ -100,8 +115,27 @@ impl Inner {
     }
 }
 
-/// A claimed conversation, or the time when the next one is due.
-type Found = (Option<Uuid>, Option<Uuid>, Option<i64>, Option<i64>);
+/// The tenant that was served last. The next claim prefers the tenants after it, or itself while its turn lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Served {
+    tenant: Uuid,
+    /// How many conversations it may still get in its turn.
+    left: u32,
+}
+
+/// A claimed conversation with the weight of its tenant, or the time when the next one is due.
+type Found = (
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<i64>,
+    Option<i32>,
+    Option<i64>,
+);
+
+/// Converts a count for the database; larger ones saturate.
+pub(super) fn number(count: NonZeroU32) -> i32 {
+    i32::try_from(count.get()).unwrap_or(i32::MAX)
+}
 
 /// Ends the claims of conversations of any holder. Conversations with pending work become ready, as of their oldest event.
 pub(super) async fn void(tx: &mut TenantTx, conversations: &[Uuid]) -> Result<()> {

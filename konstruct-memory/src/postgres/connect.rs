@@ -12,7 +12,6 @@ use sqlx::{
     Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use uuid::Uuid;
 
 use super::{
     Inner, Postgres,
@@ -143,7 +142,7 @@ impl PostgresBuilder {
             embedder: MemoryEmbedder::new(self.embedder),
             to_index: Arc::default(),
             to_embed: Arc::default(),
-            served: Mutex::new(Uuid::nil()),
+            served: Mutex::default(),
         });
         index::start(&inner, self.lanes);
         Ok(Postgres { inner })

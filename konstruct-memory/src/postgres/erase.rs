@@ -56,6 +56,7 @@ const TENANT: &[&str] = of_tenant![
     "ledger",
     "budgets",
     "reservations",
+    "shares",
     "counters",
     "memory_heads",
     "rows",

@@ -41,6 +41,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0004_rows.sql"),
     },
     Migration {
+        name: "0005_shares",
+        sql: include_str!("migrations/0005_shares.sql"),
+    },
+    Migration {
         name: "0011_audit",
         sql: include_str!("migrations/0011_audit.sql"),
     },
@@ -58,7 +62,8 @@ begin
     foreach made in array array[
         'create role konstruct_owner nologin',
         'create role konstruct_app login',
-        'create role konstruct_definer nologin bypassrls'
+        'create role konstruct_definer nologin bypassrls',
+        'create role konstruct_worker login in role konstruct_app'
     ] loop
         begin
             execute made;

@@ -19,6 +19,7 @@ mod rewrap;
 mod rewrite;
 mod roles;
 mod rows;
+mod shares;
 mod tenant;
 mod time;
 mod upgrade;
@@ -31,10 +32,9 @@ use std::{
 };
 
 use konstruct_core::{Result, Secret};
-use uuid::Uuid;
 
+use self::{claim::Served, queue::Queue, tenant::Db, vault::Vault, wake::Wake};
 pub use self::{connect::PostgresBuilder, graph::VectorIndex};
-use self::{queue::Queue, tenant::Db, vault::Vault, wake::Wake};
 use crate::memory::{MemoryEmbedder, TenantQueue};
 
 /// The hosted store: a [`Store`](konstruct_core::store::Store) and a [`MemoryStore`](konstruct_core::MemoryStore) in a PostgreSQL
@@ -82,8 +82,7 @@ struct Inner {
     embedder: MemoryEmbedder,
     to_index: Arc<TenantQueue>,
     to_embed: Arc<TenantQueue>,
-    /// The tenant that was served last: the next claim prefers the tenants after it.
-    served: Mutex<Uuid>,
+    served: Mutex<Served>,
 }
 
 impl Postgres {

@@ -1,6 +1,9 @@
 //! Imports an export of this store or another one, under the same ids.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use konstruct_core::{
     ConversationId, Error, ErrorKind, Inbound, PersonId, Result, TenantId,
@@ -164,6 +167,7 @@ impl Importer {
             conversation: id,
             worker: WorkerId::from_bytes([0; 16]),
             fence: 0,
+            weight: NonZeroU32::MIN,
         };
         let put = [ItemChange::Put(item.clone())];
         change_items(&mut self.vault, batch, &claim, &put, &mut head)?;

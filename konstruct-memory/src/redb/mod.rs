@@ -20,6 +20,7 @@ mod recover;
 mod rewrite;
 mod roles;
 mod rows;
+mod shares;
 mod slices;
 mod snapshot;
 mod vault;

@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    num::NonZeroU32,
     ops::ControlFlow,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
     ConversationId, Result, TenantId, Timestamp,
     id::WorkerId,
-    store::{Claim, ClaimRequest, Claimed, Loaded, rules},
+    store::{Claim, ClaimRequest, Claimed, Loaded, Share, rules},
 };
 
 use super::{
@@ -34,7 +35,15 @@ pub(super) struct Ready {
     queues: HashMap<TenantId, VecDeque<ConversationId>>,
     /// The conversations that are really queued. Queue entries that are not here are void.
     queued: HashSet<ConversationKey>,
+    /// The tenant that was served last, and how many conversations it got in its turn.
+    served: Option<(TenantId, u32)>,
+    /// The tenants' own shares, as far as they were needed.
+    shares: HashMap<TenantId, Option<Share>>,
+    /// Tenants that were passed over because they had all the claims that they may.
+    full: HashSet<TenantId>,
     claims: HashMap<ConversationKey, Holder>,
+    /// The numbers of claims.
+    held: HashMap<TenantId, usize>,
     leases: BTreeSet<(Timestamp, ConversationKey)>,
     /// Conversations that are being erased from, and whether each was or became ready.
     blocked: HashMap<ConversationKey, bool>,
@@ -62,7 +71,11 @@ impl Ready {
             order: VecDeque::new(),
             queues: HashMap::new(),
             queued: HashSet::new(),
+            served: None,
+            shares: HashMap::new(),
+            full: HashSet::new(),
             claims: HashMap::new(),
+            held: HashMap::new(),
             leases: BTreeSet::new(),
             blocked: HashMap::new(),
             blocked_tenants: HashMap::new(),
@@ -94,12 +107,19 @@ impl Ready {
         true
     }
 
-    /// Dequeues the next conversation of the next tenant that is not skipped.
-    fn dequeue(&mut self, skip: &[TenantId]) -> Option<ConversationKey> {
+    /// Dequeues the next conversation of the next tenant that may have it, with the weight of the tenant.
+    fn dequeue(
+        &mut self,
+        shared: &Shared,
+        request: &ClaimRequest,
+    ) -> Result<Option<(ConversationKey, NonZeroU32)>> {
         loop {
-            let wanted = |tenant: &TenantId| !skip.contains(tenant);
-            let at = self.order.iter().position(wanted)?;
-            let tenant = self.order.remove(at)?;
+            let Some((at, weight)) = self.next_tenant(shared, request)? else {
+                return Ok(None);
+            };
+            let Some(tenant) = self.order.remove(at) else {
+                return Ok(None);
+            };
             let Some(queue) = self.queues.get_mut(&tenant) else {
                 continue;
             };
@@ -109,12 +129,49 @@ impl Ready {
             if queue.is_empty() {
                 self.queues.remove(&tenant);
             } else {
-                self.order.push_back(tenant);
+                let turn = match self.served {
+                    Some((served, turn)) if served == tenant => turn + 1,
+                    _ => 1,
+                };
+                self.served = Some((tenant, turn % weight));
+                if turn < weight.get() {
+                    self.order.push_front(tenant);
+                } else {
+                    self.order.push_back(tenant);
+                }
             }
-            if next.is_some() {
-                return next;
+            if let Some(next) = next {
+                return Ok(Some((next, weight)));
             }
         }
+    }
+
+    /// Returns the position of the next tenant in order that is not skipped and not full, and its weight.
+    fn next_tenant(
+        &mut self,
+        shared: &Shared,
+        request: &ClaimRequest,
+    ) -> Result<Option<(usize, NonZeroU32)>> {
+        for (at, tenant) in self.order.iter().enumerate() {
+            if request.skip.contains(tenant) {
+                continue;
+            }
+            let own = match self.shares.get(tenant) {
+                Some(own) => *own,
+                None => {
+                    let own = shared.share(*tenant)?;
+                    self.shares.insert(*tenant, own);
+                    own
+                }
+            };
+            let share = own.unwrap_or(request.share);
+            if share.is_full(self.held.get(tenant).copied().unwrap_or(0)) {
+                self.full.insert(*tenant);
+            } else {
+                return Ok(Some((at, share.weight)));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns whether it is claimed or blocked.
@@ -128,6 +185,12 @@ impl Ready {
     fn end(&mut self, of: ConversationKey) {
         if let Some(held) = self.claims.remove(&of) {
             self.leases.remove(&(held.until, of));
+            if let Some(held) = self.held.get_mut(&of.0) {
+                *held -= 1;
+                if *held == 0 {
+                    self.held.remove(&of.0);
+                }
+            }
         }
     }
 
@@ -149,8 +212,14 @@ impl Ready {
             })
     }
 
-    fn hold(&mut self, of: ConversationKey, worker: WorkerId, until: Timestamp) -> Claim {
+    fn hold(
+        &mut self,
+        (of, weight): (ConversationKey, NonZeroU32),
+        worker: WorkerId,
+        until: Timestamp,
+    ) -> Claim {
         self.fence += 1;
+        *self.held.entry(of.0).or_default() += 1;
         let held = Holder {
             worker,
             fence: self.fence,
@@ -164,6 +233,7 @@ impl Ready {
             conversation: of.1,
             worker,
             fence: self.fence,
+            weight,
         }
     }
 }
@@ -201,6 +271,12 @@ impl Shared {
         }
     }
 
+    /// Replaces a tenant's own share.
+    pub(super) fn set_share(&self, tenant: TenantId, share: Option<Share>) {
+        self.ready().shares.insert(tenant, share);
+        self.wake();
+    }
+
     /// Records that a stored event has changed.
     pub(super) fn changed(&self, of: ConversationKey, seq: u64) {
         if let Some(held) = self.ready().claims.get_mut(&of) {
@@ -221,6 +297,7 @@ impl Shared {
     /// Like [`Shared::block`] for a whole tenant until [`Shared::unblock_tenant`].
     pub(super) fn block_tenant(&self, tenant: TenantId) {
         let mut ready = self.ready();
+        ready.shares.remove(&tenant);
         let own = |of: &ConversationKey| of.0 == tenant;
         let mut held: HashSet<ConversationKey> = ready.queued.extract_if(own).collect();
         held.extend(ready.claims.keys().filter(|of| own(of)));
@@ -287,7 +364,7 @@ impl Shared {
             ready.expire(now);
             self.queue_due(&mut ready, now)?;
             let claim = ready
-                .dequeue(&request.skip)
+                .dequeue(self, request)?
                 .map(|of| ready.hold(of, request.worker, now + request.lease));
             if claim.is_none() {
                 ready.idle = Some(*self.changes.borrow());
@@ -390,9 +467,10 @@ impl Shared {
             let before = when - Duration::from_micros(1);
             ready.scanned = ready.scanned.map(|scanned| scanned.min(before));
         }
+        let admits = ready.full.remove(&of.0);
         drop(ready);
         // For a timer too: it may be earlier than the one that waiters sleep until.
-        if arrived || head.first_due().is_some() {
+        if admits || arrived || head.first_due().is_some() {
             self.wake();
         }
         Ok(())

@@ -227,7 +227,7 @@ impl RowCache {
 }
 
 impl Shared {
-    fn row(
+    pub(super) fn row(
         &self,
         rows: &mut dyn Rows,
         tenant: Option<TenantId>,
@@ -272,7 +272,7 @@ fn table_key(tenant: Option<TenantId>, table: &str) -> Result<Vec<u8>> {
     Ok(keys::of(owner(tenant), &[&[len], table.as_bytes()]))
 }
 
-fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> {
+pub(super) fn row_key(tenant: Option<TenantId>, table: &str, key: &str) -> Result<Vec<u8>> {
     let mut row = table_key(tenant, table)?;
     check_key(key)?;
     row.extend_from_slice(key.as_bytes());

@@ -1,6 +1,7 @@
 //! Helpers for the tests of both stores: a message, and the claim of a ready conversation.
 
 pub(crate) mod rows;
+pub(crate) mod shares;
 
 use std::time::Duration;
 

@@ -25,6 +25,7 @@ mod paid;
 mod permissions;
 mod rows;
 mod seal;
+mod shares;
 mod store;
 #[cfg(feature = "testkit")]
 mod thread;

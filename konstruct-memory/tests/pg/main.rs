@@ -21,5 +21,6 @@ mod lanes;
 mod many;
 mod memory;
 mod rows;
+mod shares;
 mod statements;
 mod store;

@@ -50,6 +50,15 @@ pub(crate) fn routes(app: Arc<App>, address: IpAddr) -> Router {
     guarded(router.with_state(app), hosts)
 }
 
+/// Returns the public routes of a process that only works.
+pub(crate) fn health_routes(app: Arc<App>, address: IpAddr) -> Router {
+    let hosts = Hosts::new(&app.config, address);
+    guarded(
+        within(health::routes(), REQUEST_TIMEOUT).with_state(app),
+        hosts,
+    )
+}
+
 /// Returns the routes of the metrics listener.
 pub(crate) fn metrics_routes(app: Arc<App>, address: IpAddr) -> Router {
     let hosts = Hosts::new(&app.config, address);

@@ -36,11 +36,23 @@ async fn the_variable_is_named() {
         ("KONSTRUCT_CONCURRENCY", "0"),
         ("KONSTRUCT_DEMO", "maybe"),
         ("KONSTRUCT_PUBLIC_URL", "konstruct.example.com"),
-        ("DATABASE_WORKER_URL", "postgres://127.0.0.1/konstruct"),
         ("REDIS_URL", "not a url"),
         ("STRIPE_SECRET_KEY", "sk_test"),
     ] {
         check(&[(name, value)], name).await;
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_store_has_one_process() {
+    for role in ["web", "worker"] {
+        let mut command = embedded_command(TempDir::new().unwrap().path().join("data"));
+        command.args(["serve", "--role", role]);
+        command.env("RUST_LOG", "off").stderr(Stdio::piped());
+        let ended = command.spawn().unwrap().wait_with_output().await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains("--role: needs DATABASE_URL"), "{said}");
     }
 }
 

@@ -7,7 +7,7 @@ use konstruct_llm::testkit::Reply;
 use konstruct_server::{BUSINESS_TENANT, DEMO_TENANT};
 
 use crate::{
-    office::{CUSTOMER, NUMBER, Office, Wire, eventually, launch},
+    office::{CUSTOMER, NUMBER, Office, Wire, eventually, get, launch},
     website::Site,
 };
 
@@ -64,6 +64,43 @@ async fn processes_share_the_work_and_survive_each_other() {
     let posts = office.graph.posts();
     assert_eq!(posts.len(), 11, "{posts:?}");
     assert!(posts[10].text.ends_with("are you there?"), "{posts:?}");
+}
+
+/// A process that only accepts wakes one that only works, and each serves what its role needs.
+#[tokio::test]
+async fn roles_divide_the_work() {
+    let office = Office::shared().await;
+    let start = async |role: &str| {
+        let mut command = office.command(Wire::OpenAi);
+        command.args(["serve", "--role", role]);
+        launch(command).await
+    };
+    let (web, worker) = (start("web").await, start("worker").await);
+    web.vendors_have_confirmed().await;
+    for server in [&web, &worker] {
+        assert_eq!(get(&format!("{}/readyz", server.url)).await.0, 200);
+        assert_eq!(get(&format!("{}/metrics", server.metrics)).await.0, 200);
+    }
+    for path in ["api/openapi.json", "webhooks/whatsapp"] {
+        assert_eq!(
+            get(&format!("{}/{path}", worker.url)).await.0,
+            404,
+            "{path}"
+        );
+        assert_ne!(get(&format!("{}/{path}", web.url)).await.0, 404, "{path}");
+    }
+    for nth in 0..3 {
+        let message = office
+            .graph
+            .message(NUMBER, &format!("{CUSTOMER}{nth}"), "hello");
+        assert_eq!(web.whatsapp(&message).await, 200);
+        office.wait_for_accepted(nth + 1).await;
+    }
+    web.wait_until_processed(3).await;
+    let replied = "konstruct_turns_total{outcome=\"replied\"}";
+    assert_eq!(web.metric(replied).await, Some(0.0));
+    assert_eq!(worker.metric(replied).await, Some(3.0));
+    assert!(worker.terminate().await.success() && web.terminate().await.success());
 }
 
 /// A setting that one process changes applies in the other.

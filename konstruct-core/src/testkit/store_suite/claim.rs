@@ -1,6 +1,6 @@
 //! Claims: a single holder, leases that end, fairness, and no lost wake-ups.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Clock as _,
     id::WorkerId,
-    store::{Append, AppendOutcome, ClaimRequest, Store, TimerChange, TimerName},
+    store::{Append, AppendOutcome, ClaimRequest, Share, Store, TimerChange, TimerName},
 };
 
 /// In real time: far longer than a wake-up takes.
@@ -343,6 +343,93 @@ pub(super) async fn skipped_tenants_wait(subject: &StoreSubject) -> Outcome {
             "the tenant of the next claim"
         );
     }
+    Ok(())
+}
+
+pub(super) async fn a_tenant_keeps_to_its_share(subject: &StoreSubject) -> Outcome {
+    const CONVERSATIONS: usize = 5;
+    let (busy, other) = (World::new(), World::new());
+    for n in 0..CONVERSATIONS {
+        let event = busy.message(&format!("C{n}"), &n.to_string());
+        subject.accept_new(&busy, event).await?;
+    }
+    let claim = async || {
+        let request = ClaimRequest {
+            share: Share {
+                most: NonZeroU32::new(2),
+                ..Share::default()
+            },
+            ..ClaimRequest::new(WorkerId::new(), LEASE)
+        };
+        let claimed = subject.store.claim(request).await?;
+        Ok::<_, Failed>(claimed.conversation())
+    };
+    let claims = try_join_all((0..16).map(|_| claim())).await?;
+    let mut held: Vec<_> = claims.into_iter().flatten().collect();
+    // A store may return nothing while another claim of the tenant is being made.
+    while let Some(next) = claim().await? {
+        held.push(next);
+    }
+    ensure_eq!(held.len(), 2, "claims of a tenant that may have two");
+    subject.accept_new(&other, other.message("C1", "a")).await?;
+    let next = claim().await?.ok_or("another tenant waits as well")?;
+    ensure_eq!(next.tenant, other.tenant, "the tenant of the next claim");
+    // Nothing is dropped: each end of a claim admits the next, by a release or by the end of the lease.
+    subject.store.release(&held[0], 1).await?;
+    held[0] = claim().await?.ok_or("nothing follows a release")?;
+    ensure!(claim().await?.is_none(), "a release admits two");
+    subject.clock.advance(LEASE);
+    let mut seen = BTreeSet::new();
+    while let Some(next) = claim().await? {
+        if next.tenant == busy.tenant {
+            seen.insert(next.conversation);
+        }
+        subject.append(&next, 0, consume_all()).await?;
+        subject.store.release(&next, 1).await?;
+    }
+    ensure_eq!(
+        seen.len(),
+        CONVERSATIONS - 1,
+        "the conversations that were not released as seen"
+    );
+    Ok(())
+}
+
+fn consume_all() -> Append {
+    Append {
+        consume_to: Some(1),
+        ..records(&["done"])
+    }
+}
+
+pub(super) async fn weights_count(subject: &StoreSubject) -> Outcome {
+    let worlds = [World::new(), World::new()];
+    for world in &worlds {
+        for n in 0..6 {
+            let event = world.message(&format!("C{n}"), &n.to_string());
+            subject.accept_new(world, event).await?;
+        }
+    }
+    let mut tenants = Vec::new();
+    for _ in 0..12 {
+        let request = ClaimRequest {
+            share: Share {
+                weight: NonZeroU32::MIN.saturating_add(2),
+                ..Share::default()
+            },
+            ..ClaimRequest::new(WorkerId::new(), LEASE)
+        };
+        let claim = subject.store.claim(request).await?.conversation();
+        let claim = claim.ok_or("nothing is ready, expected a conversation")?;
+        ensure_eq!(claim.weight.get(), 3, "the weight of the claim");
+        tenants.push(claim.tenant);
+    }
+    let turns: Vec<_> = tenants.chunk_by(PartialEq::eq).map(<[_]>::len).collect();
+    ensure_eq!(
+        turns,
+        [3, 3, 3, 3],
+        "the conversations of each tenant's turns"
+    );
     Ok(())
 }
 

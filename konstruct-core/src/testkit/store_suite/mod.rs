@@ -81,7 +81,7 @@ cases! {
         numbers_count_up_in_order, events_are_stored_unchanged, an_event_without_a_place_gets_one,
         statuses_are_folded, decisions_find_their_conversation, reactions_wait;
     claim: a_conversation_has_one_holder, a_lease_ends, a_lease_is_renewed, a_release_reports_what_was_seen,
-        a_timer_makes_ready, timers_have_names, every_timer_is_moved_at_once, skipped_tenants_wait, changes_wake, tenants_take_turns, nothing_is_lost_under_load;
+        a_timer_makes_ready, timers_have_names, every_timer_is_moved_at_once, skipped_tenants_wait, a_tenant_keeps_to_its_share, weights_count, changes_wake, tenants_take_turns, nothing_is_lost_under_load;
     append: a_wrong_length_changes_nothing, over_budget_changes_nothing, money_adds_up,
         a_cap_holds_under_concurrency, months_have_their_own_budget, consumed_events_are_removed,
         loading_begins_at_the_checkpoint, an_append_extends_the_lease, conversation_state_is_kept,

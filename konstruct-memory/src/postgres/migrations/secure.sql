@@ -36,6 +36,8 @@ alter function konstruct.behind owner to konstruct_definer;
 alter function konstruct.keep_audit owner to konstruct_definer;
 revoke create on schema konstruct from konstruct_definer;
 grant select, update on konstruct.mailboxes to konstruct_definer;
+grant select, insert, update on konstruct.shares to konstruct_definer;
+grant execute on function konstruct.is_full(uuid, integer, bigint) to konstruct_definer;
 grant select (tenant) on konstruct.tenant_keys to konstruct_definer;
 grant select (tenant, feed) on konstruct.counters to konstruct_definer;
 grant select (tenant, indexed) on konstruct.memory_heads to konstruct_definer;
