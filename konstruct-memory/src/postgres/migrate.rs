@@ -54,6 +54,7 @@ begin
     foreach made in array array[
         'create role konstruct_owner nologin',
         'create role konstruct_app login',
+        'create role konstruct_worker login',
         'create role konstruct_definer nologin bypassrls'
     ] loop
         begin
