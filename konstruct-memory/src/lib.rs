@@ -64,7 +64,7 @@
 //! | `office` | no | reads DOCX, XLSX and ODS documents |
 //! | `crawl` | no | reads websites |
 //! | `static-embed` | no | a built-in embedder for 16 languages |
-//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, and `SealProbe`, to benchmark sealing |
+//! | `testkit` | no | `Oracle`, the reference memory that stores are compared with, `SealProbe`, to benchmark sealing, and `isolation`, the proof that a database separates tenants |
 
 #![cfg_attr(
     not(any(feature = "redb", feature = "postgres")),
@@ -130,6 +130,8 @@ mod postgres;
 
 #[cfg(feature = "static-embed")]
 pub use self::embed::StaticEmbedder;
+#[cfg(all(feature = "postgres", feature = "testkit"))]
+pub use self::postgres::isolation;
 #[cfg(feature = "postgres")]
 pub use self::postgres::{Postgres, PostgresBuilder, VectorIndex};
 #[cfg(feature = "redb")]

@@ -245,7 +245,7 @@ async fn role(connection: &mut PgConnection) -> Result<()> {
         Err(Error::new(
             ErrorKind::Forbidden,
             format!(
-                "role `{name}` {why}, so that tenants would not be kept apart: connect as `konstruct_app` or a member of it"
+                "role `{name}` {why}, so that tenants would not be kept apart: connect as `konstruct_app`, `konstruct_worker` or a member of one"
             ),
         ))
     };

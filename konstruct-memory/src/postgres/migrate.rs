@@ -62,8 +62,8 @@ begin
     foreach made in array array[
         'create role konstruct_owner nologin',
         'create role konstruct_app login',
-        'create role konstruct_definer nologin bypassrls',
-        'create role konstruct_worker login in role konstruct_app'
+        'create role konstruct_worker login',
+        'create role konstruct_definer nologin bypassrls'
     ] loop
         begin
             execute made;

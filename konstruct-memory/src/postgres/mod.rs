@@ -11,6 +11,8 @@ mod export;
 mod graph;
 mod import;
 mod index;
+#[cfg(feature = "testkit")]
+pub mod isolation;
 mod migrate;
 mod prune;
 mod queue;
@@ -98,7 +100,7 @@ impl Postgres {
     /// do it at the same time.
     ///
     /// The role of this URL must be allowed to create roles and extensions. [`Postgres::builder`] connects as another role:
-    /// `konstruct_app`, which this creates without a password, or a member of it.
+    /// `konstruct_app` or `konstruct_worker`, which this creates without a password, or a member of one.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) if an applied migration differs from that of this build, or

@@ -60,6 +60,10 @@ async fn roles_that_could_see_all_are_refused() {
                 format!("create role {role} login; grant konstruct_app to {role}"),
                 false,
             ),
+            (
+                format!("create role {role} login; grant konstruct_worker to {role}"),
+                false,
+            ),
         ] {
             run(&mut owner, made.clone()).await;
             let ring = KeyRing::generate().unwrap();

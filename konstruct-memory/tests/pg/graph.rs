@@ -8,12 +8,11 @@ use konstruct_core::{
     memory::{KnowledgeStore as _, Scope},
     store::Archive as _,
 };
-use konstruct_memory::Postgres;
+use konstruct_memory::{Postgres, isolation::audit};
 use sqlx::PgConnection;
 
 use crate::{
     database::{Database, others_closed},
-    isolation::audit,
     memory::{Dice, Words},
 };
 
@@ -75,7 +74,7 @@ async fn a_graph_finds_the_same_hits() {
         assert_eq!(made.len(), 1, "{made:?}");
         assert_eq!((made[0].tenant, made[0].vectors), (large, PASSAGES));
         assert!(made[0].used && made[0].recall >= 1.0, "{made:?}");
-        assert_eq!(audit(&mut owner).await, [""; 0]);
+        assert_eq!(audit(&database.url("postgres")).await.unwrap(), [""; 0]);
 
         let scans_before = scans(&mut owner).await;
         let reader = store(database).await;

@@ -12,21 +12,21 @@ begin
             'create policy tenant_rows on konstruct.%I
                 using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
                 with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
-        execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_definer', name);
+        execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_worker, konstruct_definer', name);
         -- A partition is only reached through its table.
         if not (select c.relispartition from pg_class c where c.oid = format('konstruct.%I', name)::regclass) then
-            execute format('grant select, insert, update, delete on konstruct.%I to konstruct_app', name);
+            execute format('grant select, insert, update, delete on konstruct.%I to konstruct_app, konstruct_worker', name);
         end if;
     end loop;
 end
 $$;
 revoke all on schema konstruct from public;
-grant usage on schema konstruct to konstruct_app, konstruct_definer;
+grant usage on schema konstruct to konstruct_app, konstruct_worker, konstruct_definer;
 -- Which migrations there are is nobody's secret, and `connect` checks it.
-grant select on konstruct.migrations to konstruct_app;
+grant select on konstruct.migrations to konstruct_app, konstruct_worker;
 
 revoke all on all functions in schema konstruct from public;
-grant execute on all functions in schema konstruct to konstruct_app;
+grant execute on all functions in schema konstruct to konstruct_app, konstruct_worker;
 
 -- The functions that must see all tenants, and no more than what they need.
 grant create on schema konstruct to konstruct_definer;

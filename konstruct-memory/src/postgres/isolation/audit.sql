@@ -1,8 +1,11 @@
 -- What of the catalogue could let one tenant see another's rows. Each row is a finding; there must be none.
 with canonical as (
     select '(tenant = ( SELECT (NULLIF(current_setting(''konstruct.tenant''::text, true), ''''::text))::uuid AS "nullif"))' as policy
+), login(name) as (
+    values ('konstruct_app'), ('konstruct_worker')
 ), app as (
-    select oid from pg_roles where rolname = 'konstruct_app'
+    -- The roles that serve.
+    select oid, rolname::text as name from pg_roles where rolname in (select name from login)
 ), definer as (
     select oid from pg_roles where rolname = 'konstruct_definer'
 ), global(name) as (
@@ -23,19 +26,21 @@ with canonical as (
 ), kept as (
     select * from held where relkind in ('r', 'p') and not global
 )
-select 'role: konstruct_app ' || what from pg_roles r, unnest(array[
+select 'role: ' || name || ' is missing' from login where name not in (select name from app)
+union all
+select 'role: ' || r.rolname || ' ' || what from pg_roles r join app using (oid), unnest(array[
         case when r.rolsuper then 'is a superuser' end, case when r.rolbypassrls then 'bypasses row-level security' end,
         case when r.rolcreaterole then 'makes roles' end, case when r.rolreplication then 'replicates' end]) what
-    where r.oid = (select oid from app) and what is not null
+    where what is not null
 union all
-select 'role: konstruct_app may become ' || r.rolname from pg_roles r, app
+select 'role: ' || app.name || ' may become ' || r.rolname from pg_roles r, app
     where r.oid <> app.oid and pg_has_role(app.oid, r.oid, 'MEMBER')
 union all
-select 'role: konstruct_definer ' || what from pg_roles r, unnest(array[
+select 'role: ' || r.rolname || ' ' || what from pg_roles r, unnest(array[
         case when r.rolsuper then 'is a superuser' end, case when r.rolcanlogin then 'logs in' end]) what
-    where r.oid = (select oid from definer) and what is not null
+    where r.rolname in ('konstruct_owner', 'konstruct_definer') and what is not null
 union all
-select 'schema: konstruct_app may create in ' || n.nspname from pg_namespace n, app
+select 'schema: ' || app.name || ' may create in ' || n.nspname from pg_namespace n, app
     where n.nspname in ('konstruct', 'public') and has_schema_privilege(app.oid, n.oid, 'CREATE')
 union all
 select 'owner: ' || path from relation, app where relowner = app.oid
@@ -57,7 +62,7 @@ union all
 select 'a global table may be written: ' || path from held h, app
     where h.global and has_table_privilege(app.oid, h.oid, 'INSERT, UPDATE, DELETE')
 union all
-select 'privilege: ' || privilege || ' on ' || path
+select 'privilege: ' || app.name || ' may ' || privilege || ' ' || path
     from held h, app, unnest(array['TRUNCATE', 'REFERENCES', 'TRIGGER']) privilege
     where has_table_privilege(app.oid, h.oid, privilege)
 union all
@@ -100,7 +105,7 @@ select 'a function with its owner''s rights: ' || p.oid::regprocedure from pg_pr
         and not (n.nspname = 'konstruct' and p.proname in (select name from across)
             and p.proowner = (select oid from definer) and coalesce(p.proconfig @> array['search_path=konstruct, pg_temp'], false))
 union all
-select 'a function owned by konstruct_app: ' || p.oid::regprocedure from pg_proc p, app where p.proowner = app.oid
+select 'a function owned by ' || app.name || ': ' || p.oid::regprocedure from pg_proc p, app where p.proowner = app.oid
 union all
 select 'konstruct_definer may read content: ' || k.path || '.' || a.attname
     from kept k join pg_attribute a on a.attrelid = k.oid and a.attnum > 0 and not a.attisdropped, definer
