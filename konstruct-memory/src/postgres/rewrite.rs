@@ -21,6 +21,7 @@ const REWRITE: &[&str] = &[
     "vacuum full konstruct.inbox",
     "vacuum full konstruct.conversations",
     "vacuum full konstruct.mailboxes",
+    "vacuum full konstruct.shares",
     "vacuum full konstruct.counters",
     "vacuum full konstruct.deliveries",
     "vacuum full konstruct.spoken",
