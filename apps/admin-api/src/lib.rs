@@ -24,7 +24,7 @@ pub use self::{
         Employee, EmployeeLimits, EmployeeSettings, Erase, Erasure, Fact, FactSource, Holder,
         HoursException, IssuedApiToken, MemoryStatus, Message, NewApiToken, NewConnection,
         NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel,
-        Page, ProblemDetails, Question, Rate, RateLimits, Remains, Replay, Role, ScopeRates,
-        Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, Who, WorkingHours,
+        Page, PersonalData, ProblemDetails, Question, Rate, RateLimits, Remains, Replay, Role,
+        ScopeRates, Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, Who, WorkingHours,
     },
 };

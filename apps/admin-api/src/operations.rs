@@ -8,7 +8,7 @@ use crate::types::{
     ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    Question, Replay, Role, Tenant, Unanswered, Website,
+    PersonalData, Question, Replay, Role, Tenant, Unanswered, Website,
 };
 
 /// One operation of the API.
@@ -32,6 +32,10 @@ pub struct Operation {
     pub(crate) paged: bool,
     /// The parameters in the query string besides those of every list, with their descriptions.
     pub(crate) query: &'static [(&'static str, &'static str)],
+}
+
+fn any(_: &mut SchemaGenerator) -> Value {
+    serde_json::json!({})
 }
 
 fn file(_: &mut SchemaGenerator) -> Value {
@@ -67,6 +71,12 @@ const fn operation(
 }
 
 impl Operation {
+    /// Returns whether the audit log names it: it changes something, or takes data away.
+    pub fn is_audited(&self) -> bool {
+        let shown = ["application/json", "text/event-stream"].contains(&self.media_type);
+        self.method != "get" || !shown
+    }
+
     const fn takes(mut self, body: Schema) -> Self {
         self.body = Some(body);
         self
@@ -88,6 +98,13 @@ impl Operation {
     const fn streams(mut self, event: Schema) -> Self {
         self.answer = Some(event);
         self.media_type = "text/event-stream";
+        self
+    }
+
+    /// The answer is JSON lines.
+    const fn streams_lines(mut self, line: Schema) -> Self {
+        self.answer = Some(line);
+        self.media_type = "application/jsonl";
         self
     }
 
@@ -445,6 +462,22 @@ pub const OPERATIONS: &[Operation] = &[
         "Checks the hashes of the audit log",
     )
     .gives("200", schema::<AuditVerification>),
+    operation(
+        Role::Owner,
+        "get",
+        "/api/v1/tenants/{tenant}/export",
+        "exportTenant",
+        "Streams all data of the tenant as JSON lines: the employee, conversations, the ledger, documents and facts, without secrets",
+    )
+    .streams_lines(any),
+    operation(
+        Role::Admin,
+        "get",
+        "/api/v1/tenants/{tenant}/persons/{person}/export",
+        "exportPerson",
+        "Streams what a person wrote, what the employee wrote with it in view, and what is remembered about the person, as JSON lines",
+    )
+    .streams_lines(schema::<PersonalData>),
     operation(
         Role::Operator,
         "get",

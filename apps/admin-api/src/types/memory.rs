@@ -4,6 +4,33 @@ use konstruct_core::{ConversationId, PersonId, id::FactId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A line of the export of a person's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PersonalData {
+    /// What the person wrote, or what the employee wrote with their words in view.
+    Message {
+        /// The conversation.
+        #[schemars(with = "String")]
+        conversation: ConversationId,
+        /// The index of the record in its log.
+        record: u64,
+        /// When, RFC 3339.
+        at: String,
+        /// `person` or `employee`.
+        from: String,
+        /// The text.
+        text: String,
+    },
+    /// What the employee remembers about the person.
+    Fact {
+        /// The fact.
+        text: String,
+        /// Since when it has been true, RFC 3339.
+        valid_from: String,
+    },
+}
+
 /// Statistics about a tenant's memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryStatus {

@@ -26,7 +26,10 @@ pub use self::{
         AttachmentPhrases, Employee, EmployeeLimits, EmployeeSettings, HoursException, OpenSpan,
         Rate, RateLimits, ScopeRates, TimeSpan, Unresolved, WorkingHours,
     },
-    memory::{Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, Remains, Unanswered},
+    memory::{
+        Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, PersonalData, Remains,
+        Unanswered,
+    },
     website::{
         Crawl, CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, NewWebsite,
         Website,

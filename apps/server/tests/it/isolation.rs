@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use konstruct_admin_api::{EmployeeSettings, NewApiToken, NewTenant, NewWebsite, Role};
 use konstruct_core::{
-    ConnectionId, ConversationId, DocumentId, Secret, TenantId, TurnId, id::WebsiteId,
+    ConnectionId, ConversationId, DocumentId, PersonId, Secret, TenantId, TurnId, id::WebsiteId,
 };
 use konstruct_server::BUSINESS_TENANT;
 use serde_json::{Value, json};
@@ -85,6 +85,7 @@ async fn foreign_ids_answer_like_missing_ones() {
         ("question", format!("{}/{}", conversation.id, "1")),
         ("name", "m".to_owned()),
         ("token", token.details.id),
+        ("person", conversation.persons[0].to_string()),
     ]);
     let missing = BTreeMap::from([
         ("conversation", ConversationId::new().to_string()),
@@ -95,6 +96,7 @@ async fn foreign_ids_answer_like_missing_ones() {
         ("question", format!("{}/{}", ConversationId::new(), "1")),
         ("name", "n".to_owned()),
         ("token", "0123456789abcdef".to_owned()),
+        ("person", PersonId::from_bytes([9; 16]).to_string()),
     ]);
 
     let mut routes = 0;

@@ -14,6 +14,7 @@ mod database;
 mod demo;
 mod dependencies;
 mod disk;
+mod export;
 mod health;
 mod holder;
 mod isolation;

@@ -173,14 +173,14 @@ pub(super) async fn admit(
     Ok(next.run(request).await)
 }
 
-/// Writes a request that changes something to the audit log before it is carried out, and its refusal afterwards.
+/// Writes a request that changes something, or takes data away, to the audit log before it is carried out, and its refusal afterwards.
 pub(super) async fn audit(
     State(app): State<Arc<App>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let admitted = request.extensions().get::<Admitted>();
-    let Some(admitted) = admitted.filter(|it| it.operation.method != "get").cloned() else {
+    let Some(admitted) = admitted.filter(|it| it.operation.is_audited()).cloned() else {
         return Ok(next.run(request).await);
     };
     let (log, audited) = (admitted.log(), admitted.audited());

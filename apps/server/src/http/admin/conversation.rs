@@ -255,7 +255,7 @@ fn settle(keys: &[(String, usize)], key: &str, state: &str, messages: &mut [Mess
     }
 }
 
-fn message_of(input: &Input) -> Option<Message> {
+pub(super) fn message_of(input: &Input) -> Option<Message> {
     let event = &input.event;
     let text = match &event.body {
         Body::Message { content, .. } | Body::Edited { content, .. } => content.text.clone(),

@@ -10,6 +10,7 @@ mod conversation_list;
 mod document;
 mod employee;
 mod event;
+mod export;
 mod holder;
 mod idempotency;
 mod input;
@@ -41,6 +42,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(conversation::routes())
         .merge(conversation_list::routes())
         .merge(event::routes())
+        .merge(export::routes())
         .merge(holder::routes())
         .merge(question::routes())
         .merge(memory::routes())
