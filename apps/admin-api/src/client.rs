@@ -11,7 +11,7 @@ use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    ProblemDetails, Question, Replay, Tenant, Unanswered, Website,
+    ProblemDetails, Question, Replay, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -139,6 +139,8 @@ calls! {
     add_website(tenant: TenantId) body new: NewWebsite, => POST "/tenants/{tenant}/websites" -> Website;
     /// Returns a website with the report of its last crawl, also while it runs.
     website(tenant: TenantId, website: WebsiteId) => GET "/tenants/{tenant}/websites/{website}" -> Website;
+    /// Changes a website's settings.
+    change_website(tenant: TenantId, website: WebsiteId) body settings: WebsiteSettings, => PUT "/tenants/{tenant}/websites/{website}" -> Website;
     /// Removes a website with its documents.
     remove_website(tenant: TenantId, website: WebsiteId) => DELETE "/tenants/{tenant}/websites/{website}" -> ();
     /// Crawls a website again.

@@ -21,6 +21,6 @@ pub use self::{
         HoursException, MemoryStatus, Message, NewConnection, NewDocument, NewErasure, NewOwnModel,
         NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel, Page, ProblemDetails, Question, Rate,
         RateLimits, Remains, Replay, ScopeRates, Tenant, TimeSpan, Turn, Unanswered, Unresolved,
-        Website, WorkingHours,
+        Website, WebsiteSettings, WorkingHours,
     },
 };

@@ -7,7 +7,7 @@ use crate::types::{
     Connection, Conversation, ConversationSummary, Decided, Decision, DecisionForAll, Document,
     DocumentText, Employee, EmployeeSettings, Erasure, Fact, MemoryStatus, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    ProblemDetails, Question, Replay, Tenant, Unanswered, Website,
+    ProblemDetails, Question, Replay, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -197,6 +197,14 @@ const OPERATIONS: &[Operation] = &[
         "getWebsite",
         "Returns a website with the report of its last crawl, also while it runs",
     )
+    .gives("200", schema::<Website>),
+    operation(
+        "put",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "changeWebsite",
+        "Changes the settings of a website",
+    )
+    .takes(schema::<WebsiteSettings>)
     .gives("200", schema::<Website>),
     operation(
         "delete",

@@ -27,7 +27,7 @@ pub use self::{
     memory::{Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, Remains, Unanswered},
     website::{
         Crawl, CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, NewWebsite,
-        Website,
+        Website, WebsiteSettings,
     },
 };
 

@@ -6,6 +6,7 @@ mod cache;
 mod channels;
 mod confirm;
 mod employee;
+mod job;
 mod lease;
 mod model;
 mod question;
@@ -32,8 +33,9 @@ use tokio::sync::Notify;
 pub(crate) use self::{
     account::checked,
     confirm::Confirmation,
+    job::{Job, Work},
     lease::Lease,
-    website::{Crawl, CrawlState, QueuedCrawl, Website, WebsitePage},
+    website::{Crawl, CrawlState, Website, WebsitePage},
 };
 pub use self::{
     account::{Connection, NewConnection},
