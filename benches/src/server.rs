@@ -245,7 +245,8 @@ impl Server {
     /// It ends, or does not listen within a minute.
     pub async fn listening(&mut self) -> Result<Duration, Failed> {
         let client = sender::client()?;
-        while self.started.elapsed() < Duration::from_secs(60) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("the server ended with {status}").into());
             }

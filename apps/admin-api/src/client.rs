@@ -12,7 +12,7 @@ use crate::types::{
     Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
     Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
     NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails, Question, Replay,
-    Tenant, Unanswered, Website,
+    Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -171,6 +171,8 @@ calls! {
     add_website(tenant: TenantId) body new: NewWebsite, => POST "/tenants/{tenant}/websites" -> Website;
     /// Returns a website with the report of its last crawl, also while it runs.
     website(tenant: TenantId, website: WebsiteId) => GET "/tenants/{tenant}/websites/{website}" -> Website;
+    /// Changes a website's settings.
+    change_website(tenant: TenantId, website: WebsiteId) body settings: WebsiteSettings, => PUT "/tenants/{tenant}/websites/{website}" -> Website;
     /// Removes a website with its documents.
     remove_website(tenant: TenantId, website: WebsiteId) => DELETE "/tenants/{tenant}/websites/{website}" -> ();
     /// Crawls a website again.

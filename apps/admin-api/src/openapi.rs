@@ -61,7 +61,7 @@ fn describe(operation: &Operation, problem: &Value, generator: &mut SchemaGenera
             "Carries the request out once, however often it is sent",
         ));
     }
-    if operation.method == "put" {
+    if operation.versioned {
         parameters.push(header(
             "If-Match",
             "The ETag of the version to replace, or `*`; absent if there is none yet",
@@ -99,7 +99,7 @@ fn header(name: &str, description: &str) -> Value {
 /// Returns the statuses of an operation's problems, each with what it means.
 fn problems(operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let writes = operation.method != "get";
-    let replaces = operation.method == "put";
+    let replaces = operation.versioned;
     let selects = operation.paged || !operation.query.is_empty();
     let problems = [
         (

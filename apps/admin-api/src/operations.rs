@@ -8,7 +8,7 @@ use crate::types::{
     ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    PersonalData, Question, Replay, Role, Tenant, Unanswered, Website,
+    PersonalData, Question, Replay, Role, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -28,6 +28,8 @@ pub struct Operation {
     pub(crate) answer: Option<Schema>,
     /// The media type of the answer.
     pub(crate) media_type: &'static str,
+    /// Whether it replaces a version, which `If-Match` names.
+    pub(crate) versioned: bool,
     /// Whether the answer is a page of a list.
     pub(crate) paged: bool,
     /// The parameters in the query string besides those of every list, with their descriptions.
@@ -65,6 +67,7 @@ const fn operation(
         status: "200",
         answer: None,
         media_type: "application/json",
+        versioned: false,
         paged: false,
         query: &[],
     }
@@ -85,6 +88,11 @@ impl Operation {
     const fn gives(mut self, status: &'static str, answer: Schema) -> Self {
         self.status = status;
         self.answer = Some(answer);
+        self
+    }
+
+    const fn replaces_a_version(mut self) -> Self {
+        self.versioned = true;
         self
     }
 
@@ -169,7 +177,8 @@ pub const OPERATIONS: &[Operation] = &[
         "Changes the employee by adding a new version",
     )
     .takes(schema::<EmployeeSettings>)
-    .gives("200", schema::<Employee>),
+    .gives("200", schema::<Employee>)
+    .replaces_a_version(),
     operation(
         Role::Viewer,
         "get",
@@ -211,7 +220,8 @@ pub const OPERATIONS: &[Operation] = &[
         "Adds or replaces a tenant's own model",
     )
     .takes(schema::<NewOwnModel>)
-    .gives("200", schema::<OwnModel>),
+    .gives("200", schema::<OwnModel>)
+    .replaces_a_version(),
     operation(
         Role::Admin,
         "delete",
@@ -277,6 +287,15 @@ pub const OPERATIONS: &[Operation] = &[
         "getWebsite",
         "Returns a website with the report of its last crawl, also while it runs",
     )
+    .gives("200", schema::<Website>),
+    operation(
+        Role::Admin,
+        "put",
+        "/api/v1/tenants/{tenant}/websites/{website}",
+        "changeWebsite",
+        "Changes the settings of a website",
+    )
+    .takes(schema::<WebsiteSettings>)
     .gives("200", schema::<Website>),
     operation(
         Role::Admin,

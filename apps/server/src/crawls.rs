@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
-    Clock as _, Error, ErrorKind, Result, SystemClock, TenantId,
+    Clock as _, Error, ErrorKind, Result, SystemClock, TenantId, Timestamp,
     http::{Client, Guard},
     id::WebsiteId,
 };
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     App, config,
-    directory::{Crawl, CrawlState, Lease, QueuedCrawl, Website},
+    directory::{Crawl, CrawlState, Job, Lease, Website, Work},
 };
 
 /// The wait after an error of the store.
@@ -185,19 +185,30 @@ impl Crawls {
     }
 
     /// Returns the next crawl that can start.
-    async fn next(self: &Arc<Self>, app: &App) -> Result<Option<(QueuedCrawl, Permit)>> {
-        for queued in app.directory.queued_crawls().await? {
+    async fn next(self: &Arc<Self>, app: &App) -> Result<Next> {
+        let (due, next_due) = app.directory.due_jobs(SystemClock.now()).await?;
+        for job in due {
+            let Work::Crawl(website) = job.work;
             let may_start = {
                 let state = self.state();
-                !state.closing.contains(&queued.tenant)
-                    && state.busy.values().all(|busy| busy.tenant != queued.tenant)
+                !state.closing.contains(&job.tenant)
+                    && state.busy.values().all(|busy| busy.tenant != job.tenant)
             };
-            if may_start && let Some(permit) = self.occupy(queued.tenant, queued.website) {
-                return Ok(Some((queued, permit)));
+            if may_start && let Some(permit) = self.occupy(job.tenant, website) {
+                return Ok(Next::Crawl(job, website, permit));
             }
         }
-        Ok(None)
+        Ok(Next::Nothing { next_due })
     }
+}
+
+/// The next crawl.
+enum Next {
+    Crawl(Job, WebsiteId, Permit),
+    /// None can start before this time, unless one ends or is requested.
+    Nothing {
+        next_due: Option<Timestamp>,
+    },
 }
 
 /// Keeps a tenant's crawls from starting.
@@ -318,6 +329,10 @@ async fn held(app: &App) -> bool {
 /// Renews the lease, and stops the crawls that another process cancelled. Returns when the lease is lost: an error of the store does
 /// not end it at once.
 async fn keep(app: &App) {
+    if !app.crawls.lease.is_shared() {
+        // Nobody else takes it, or cancels a crawl.
+        return std::future::pending().await;
+    }
     let mut until = Instant::now() + Lease::LENGTH;
     loop {
         tokio::time::sleep(Lease::RENEWED).await;
@@ -332,11 +347,18 @@ async fn keep(app: &App) {
         let busy: Vec<_> = {
             let state = app.crawls.state();
             let busy = state.busy.iter();
-            busy.map(|(website, busy)| (busy.tenant, *website))
+            busy.map(|(website, busy)| (busy.tenant, *website, busy.report.clone()))
                 .collect()
         };
-        for (tenant, website) in busy {
-            let goes_on = match app.directory.website(tenant, website).await {
+        for (tenant, website, report) in busy {
+            // The other processes show the report.
+            let shown = app.directory.change_crawl(tenant, website, |crawl| {
+                if crawl.state == CrawlState::Running {
+                    crawl.report.clone_from(&report);
+                }
+                Ok(())
+            });
+            let goes_on = match shown.await {
                 Ok(website) => is_open(website.crawl.state),
                 Err(error) => error.kind() != ErrorKind::NotFound,
             };
@@ -354,12 +376,16 @@ async fn crawl_waiting(app: &Arc<App>) {
     let mut running = JoinSet::new();
     mark_interrupted(app).await;
     loop {
+        let mut next_due = None;
         while running.len() < app.crawls.at_once {
             match app.crawls.next(app).await {
-                Ok(Some((queued, permit))) => {
-                    running.spawn(one(Arc::clone(app), queued, permit));
+                Ok(Next::Crawl(job, website, permit)) => {
+                    running.spawn(one(Arc::clone(app), job, website, permit));
                 }
-                Ok(None) => break,
+                Ok(Next::Nothing { next_due: at }) => {
+                    next_due = at;
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(%error, "could not list the waiting crawls; trying again");
                     tokio::time::sleep(RETRY).await;
@@ -369,26 +395,35 @@ async fn crawl_waiting(app: &Arc<App>) {
         tokio::select! {
             () = app.crawls.changed.notified() => {}
             Some(_) = running.join_next() => {}
+            () = due(next_due) => {}
         }
+    }
+}
+
+/// Waits until a time; for ever without one.
+async fn due(at: Option<Timestamp>) {
+    match at {
+        Some(at) => SystemClock.sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
 /// Shows the crawls that the end of the process that crawled before interrupted.
 async fn mark_interrupted(app: &App) {
     let marked = async {
-        for queued in app.directory.queued_crawls().await? {
-            let interrupted = app
-                .directory
-                .change_crawl(queued.tenant, queued.website, |crawl| {
-                    if crawl.state == CrawlState::Running {
-                        crawl.state = CrawlState::Interrupted;
-                        crawl.interruptions += 1;
-                    }
-                    Ok(())
-                });
+        let (due, _) = app.directory.due_jobs(SystemClock.now()).await?;
+        for job in due {
+            let Work::Crawl(website) = job.work;
+            let interrupted = app.directory.change_crawl(job.tenant, website, |crawl| {
+                if crawl.state == CrawlState::Running {
+                    crawl.state = CrawlState::Interrupted;
+                    crawl.interruptions += 1;
+                }
+                Ok(())
+            });
             match interrupted.await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    app.directory.drop_crawl(&queued).await?;
+                    app.directory.drop_job(&job).await?;
                 }
                 interrupted => drop(interrupted?),
             }
@@ -401,23 +436,24 @@ async fn mark_interrupted(app: &App) {
 }
 
 /// Runs one crawl, and records its end.
-async fn one(app: Arc<App>, queued: QueuedCrawl, permit: Permit) {
-    let QueuedCrawl {
-        tenant, website, ..
-    } = queued;
+async fn one(app: Arc<App>, job: Job, website: WebsiteId, permit: Permit) {
+    let tenant = job.tenant;
     let crawled = async {
-        let started = app.directory.change_crawl(tenant, website, |crawl| {
-            if !is_open(crawl.state) && crawl.state != CrawlState::Interrupted {
-                return Err(Error::new(ErrorKind::Cancelled, "the crawl was cancelled"));
+        let started = app.directory.change_website(tenant, website, |website| {
+            if website.start_crawl(&job, SystemClock.now()) {
+                Ok(())
+            } else {
+                Err(Error::new(ErrorKind::Cancelled, "the crawl was cancelled"))
             }
-            crawl.state = CrawlState::Running;
-            crawl.started_at = Some(SystemClock.now());
-            Ok(())
         });
         let site = match started.await {
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Cancelled => {
+                // The change that made it outdated has removed it, or it would start for ever.
+                app.directory.drop_job(&job).await?;
+                return Ok(None);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                app.directory.drop_crawl(&queued).await?;
+                app.directory.drop_job(&job).await?;
                 return Ok(None);
             }
             started => started?,

@@ -34,6 +34,7 @@ use konstruct_benches::{
 };
 use konstruct_core::{Clock as _, Secret, SystemClock};
 use konstruct_memory::{KeyRing, Postgres};
+use tempfile::TempDir;
 
 /// The number of messages a second.
 const PACE: usize = 25;
@@ -71,8 +72,8 @@ struct Arguments {
     /// Messages a second of each quiet tenant.
     #[arg(long, default_value_t = 0.2)]
     rate: f64,
-    /// The most conversations of a tenant that are processed at a time; 0 for no limit.
-    #[arg(long, default_value_t = 0)]
+    /// The most conversations of a tenant that are processed at a time, as an operator sets it; 0 for no limit.
+    #[arg(long, default_value_t = 6)]
     at_once: u32,
     /// The server's binary. Default: next to this program.
     #[arg(long)]
@@ -208,6 +209,8 @@ struct Cluster {
     ring: Secret,
     disruptions: Vec<konstruct_core::Timestamp>,
     counts: Counts,
+    /// Removed after the servers in it have ended.
+    _sockets: TempDir,
 }
 
 impl Cluster {
@@ -219,9 +222,11 @@ impl Cluster {
     ) -> Result<Self, Failed> {
         let binary = server::binary(arguments.server.clone())?;
         let office = Arc::new(Office::open().await?);
-        let sockets = tempfile::tempdir()?.keep();
-        let postgres = PostgresServer::start(&sockets).await?;
-        let redis = RedisServer::start(&sockets)?;
+        // Not in `dir`: the path of a socket is short.
+        let folder = tempfile::tempdir()?;
+        let sockets = folder.path();
+        let postgres = PostgresServer::start(sockets).await?;
+        let redis = RedisServer::start(sockets)?;
         Postgres::migrate(&chaos::url(postgres.folder(), "postgres", "postgres")).await?;
         let front = sockets.join("front");
         fs::create_dir_all(&front)?;
@@ -262,6 +267,7 @@ impl Cluster {
             ring,
             disruptions: Vec::new(),
             counts: Counts::default(),
+            _sockets: folder,
         })
     }
 

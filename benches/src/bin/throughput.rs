@@ -2,7 +2,9 @@
 //! through the built server on redb, or through an embedding program on PostgreSQL.
 //!
 //! Ends with `turns_per_s=N p50_ms=N p99_ms=N cpu_us_per_turn=N bytes_per_turn=N`, and with `--burst` with
-//! `burst_accepted_per_s=N burst_p99_ms=N`.
+//! `burst_accepted_per_s=N burst_p99_ms=N`. With `--processes`, built servers share a PostgreSQL database, and the line ends with
+//! `accepted_per_s=N statements_per_turn=N`: the webhooks that they acknowledge when nobody waits for answers, and all statements
+//! of a run at the server's socket, also those of the background.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
@@ -70,7 +72,10 @@ struct Arguments {
     /// Delivers a burst of this many webhooks while every worker is busy, and measures their acknowledgement.
     #[arg(long, default_missing_value = "6000", num_args = 0..=1)]
     burst: Option<usize>,
-    /// The server's binary for redb. Default: next to this program.
+    /// Number of processes of the built server that share a PostgreSQL database, instead of the embedding program.
+    #[arg(long)]
+    processes: Option<usize>,
+    /// The server's binary for redb and for `--processes`. Default: next to this program.
     #[arg(long)]
     server: Option<PathBuf>,
     /// Keeps the store and the server's log in this folder.
@@ -102,9 +107,15 @@ enum Command {
     },
 }
 
+#[path = "throughput/processes.rs"]
+mod processes;
+
 #[tokio::main]
 async fn main() -> Result<(), Failed> {
     let arguments = Arguments::parse();
+    if let Some(many) = arguments.processes {
+        return processes::run(&arguments, many).await;
+    }
     if let Some(Command::Embedder {
         tenants,
         connections,
@@ -159,7 +170,7 @@ async fn main() -> Result<(), Failed> {
     };
     let load = Load {
         quick: quick.clone(),
-        url: setup.url(),
+        urls: vec![setup.url()].into(),
         numbers: numbers.into(),
         next: Arc::default(),
         over: Arc::default(),
@@ -325,7 +336,8 @@ async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
 #[derive(Clone)]
 struct Load {
     quick: Quick,
-    url: String,
+    /// The addresses of the processes, which the writers use in turn.
+    urls: Arc<[String]>,
     numbers: Arc<[String]>,
     /// The number of the next message.
     next: Arc<AtomicUsize>,
@@ -369,7 +381,7 @@ impl Load {
         at_once: usize,
         goes_on: impl Fn(usize) -> bool,
     ) -> Result<Vec<Duration>, Failed> {
-        let mut line = Deliverer::connect(&self.url, Secret::new(SECRET)).await?;
+        let mut line = self.line(writer).await?;
         let mut times = Vec::new();
         // Each writer has its own share of the customers of all tenants.
         let shares = (self.numbers.len() * CUSTOMERS).div_ceil(at_once).max(1);
@@ -397,6 +409,12 @@ impl Load {
         }
     }
 
+    /// Connects to one of the processes.
+    async fn line(&self, nth: usize) -> Result<Deliverer, Failed> {
+        let url = &self.urls[nth % self.urls.len()];
+        Ok(Deliverer::connect(url, Secret::new(SECRET)).await?)
+    }
+
     /// Delivers this many webhooks of new customers as fast as they are acknowledged. Returns the total time and the time of
     /// each.
     async fn burst(&self, burst: usize) -> Result<(Duration, Vec<Duration>), Failed> {
@@ -405,7 +423,7 @@ impl Load {
         for line in 0..BURST_LINES {
             let load = self.clone();
             lines.spawn(async move {
-                let mut connection = Deliverer::connect(&load.url, Secret::new(SECRET)).await?;
+                let mut connection = load.line(line).await?;
                 let mut times = Vec::new();
                 for nth in (line..burst).step_by(BURST_LINES) {
                     let number = &load.numbers[nth % load.numbers.len()];

@@ -80,10 +80,18 @@ impl Database {
     /// # Errors
     /// Errors of the server.
     pub async fn connect_at(&self, folder: &Path) -> Result<Postgres, Failed> {
+        let builder = Postgres::builder(self.url_at(folder)?).key_ring(KeyRing::generate()?);
+        Ok(builder.connect().await?)
+    }
+
+    /// Returns its URL for the application's role, through a socket in another folder.
+    ///
+    /// # Errors
+    /// No server is configured.
+    pub fn url_at(&self, folder: &Path) -> Result<Secret, Failed> {
         let options = server()?.database(&self.name).username("konstruct_app");
         let url = options.socket(folder).to_url_lossy().to_string();
-        let builder = Postgres::builder(Secret::new(url)).key_ring(KeyRing::generate()?);
-        Ok(builder.connect().await?)
+        Ok(Secret::new(url))
     }
 
     /// Connects to it as the owner of its tables.

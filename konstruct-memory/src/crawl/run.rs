@@ -100,6 +100,7 @@ impl<'a> Run<'a> {
             };
         }
         let has_start = !self.kept.is_empty();
+        self.show();
         self.read_sitemaps().await;
         self.read_all(self.limits.pages).await;
         if self.kept.is_empty() {

@@ -32,7 +32,7 @@ pub use self::{
     },
     website::{
         Crawl, CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, NewWebsite,
-        Website,
+        Website, WebsiteSettings,
     },
 };
 

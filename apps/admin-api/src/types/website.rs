@@ -10,6 +10,20 @@ use serde::{Deserialize, Serialize};
 pub struct NewWebsite {
     /// The address of its start page, such as `https://acme.example`. Pages of the same host are read.
     pub url: String,
+    /// How many hours after each crawl it is crawled again, 24 to 720. Absent: only on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 24, max = 720))]
+    pub every_hours: Option<u16>,
+}
+
+/// The settings of a website.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebsiteSettings {
+    /// How many hours after each crawl it is crawled again, 24 to 720. Absent: only on request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 24, max = 720))]
+    pub every_hours: Option<u16>,
 }
 
 /// A website, a source of knowledge.
@@ -22,6 +36,12 @@ pub struct Website {
     pub url: String,
     /// When it was added, RFC 3339.
     pub created_at: String,
+    /// How many hours after each crawl it is crawled again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_hours: Option<u16>,
+    /// When it is crawled next by its schedule, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_crawl_at: Option<String>,
     /// The number of pages that the employee can answer from.
     pub pages: usize,
     /// The last crawl.

@@ -42,6 +42,11 @@ impl Lease {
         }
     }
 
+    /// Returns whether other processes may take it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// Takes or renews the lease. Returns whether this process holds it now.
     ///
     /// # Errors

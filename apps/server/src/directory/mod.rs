@@ -7,6 +7,7 @@ mod cache;
 mod channels;
 mod confirm;
 mod employee;
+mod job;
 mod lease;
 mod model;
 mod once;
@@ -37,11 +38,12 @@ pub(crate) use self::{
     account::checked,
     audit::{AuditLog, Audited},
     confirm::Confirmation,
+    job::{Job, Work},
     lease::Lease,
     once::{Answer, Kept},
     replaces::Replaces,
     tenant::tenants,
-    website::{Crawl, CrawlState, QueuedCrawl, Website, WebsitePage},
+    website::{Crawl, CrawlState, Website, WebsitePage},
 };
 pub use self::{
     account::{Connection, NewConnection},

@@ -47,6 +47,7 @@ async fn foreign_ids_answer_like_missing_ones() {
     let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
     let site = NewWebsite {
         url: "http://127.0.0.1:9".into(),
+        every_hours: None,
     };
     let website = admin.add_website(BUSINESS_TENANT, &site).await.unwrap();
     let documents = admin.documents(BUSINESS_TENANT).await.unwrap().items;

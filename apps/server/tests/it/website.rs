@@ -11,9 +11,11 @@ use axum::{
     http::{StatusCode, Uri},
     response::{Html, IntoResponse as _, Response},
 };
-use konstruct_admin_api::{CrawlState, NewTenant, NewWebsite, Website};
+use konstruct_admin_api::{CrawlState, NewTenant, NewWebsite, Website, WebsiteSettings};
 use konstruct_core::{ErrorKind, TenantId, id::WebsiteId};
+use konstruct_memory::{Redb, RowChange, RowStore as _};
 use konstruct_server::BUSINESS_TENANT;
+use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, launch};
@@ -61,6 +63,7 @@ impl Site {
     fn new_website(&self) -> NewWebsite {
         NewWebsite {
             url: self.url.clone(),
+            every_hours: None,
         }
     }
 }
@@ -398,7 +401,10 @@ async fn errors_name_the_field_and_the_way_out() {
     let server = office.start().await;
     let admin = server.admin();
     let check = async |url: &str, expected: &str| {
-        let new = NewWebsite { url: url.into() };
+        let new = NewWebsite {
+            url: url.into(),
+            every_hours: None,
+        };
         let error = admin.add_website(BUSINESS_TENANT, &new).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{url}");
         assert!(
@@ -457,4 +463,136 @@ async fn errors_name_the_field_and_the_way_out() {
     ] {
         assert_eq!(kind, ErrorKind::NotFound);
     }
+}
+
+/// However many requests add a website at the same time, one is added.
+#[tokio::test]
+async fn a_website_is_added_once() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let admin = server.admin();
+    let site = Site::open().await;
+    let new = site.new_website();
+    let added =
+        futures_util::future::join_all((0..8).map(|_| admin.add_website(BUSINESS_TENANT, &new)));
+    let added = added.await;
+    assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 1);
+    for refused in added.into_iter().filter_map(Result::err) {
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+    }
+    let [website] = &*admin.websites(BUSINESS_TENANT).await.unwrap().items else {
+        panic!("one website");
+    };
+    // A removed one can be added again.
+    admin
+        .remove_website(BUSINESS_TENANT, website.id)
+        .await
+        .unwrap();
+    admin.add_website(BUSINESS_TENANT, &new).await.unwrap();
+}
+
+/// A website with an interval is crawled again when it is due, also if the server was away then, and once for each time.
+#[tokio::test]
+async fn a_website_is_crawled_again_by_its_schedule() {
+    let office = Office::embedded().await;
+    let server = office.start().await;
+    let admin = server.admin();
+    let site = Site::open().await;
+    site.set("/", "<main><p>We hire out ponies.</p></main>");
+    for hours in [1, 23, 721] {
+        let new = NewWebsite {
+            every_hours: Some(hours),
+            ..site.new_website()
+        };
+        let refused = admin.add_website(BUSINESS_TENANT, &new).await.unwrap_err();
+        assert!(refused.message().contains("every_hours"), "{refused}");
+    }
+    let added = admin
+        .add_website(BUSINESS_TENANT, &site.new_website())
+        .await
+        .unwrap();
+    finished(&server, added.id).await;
+    let settings = WebsiteSettings {
+        every_hours: Some(24),
+    };
+    let changed = admin
+        .change_website(BUSINESS_TENANT, added.id, &settings)
+        .await
+        .unwrap();
+    assert_eq!(changed.every_hours, Some(24));
+    assert!(changed.next_crawl_at.is_some());
+    assert!(server.terminate().await.success());
+
+    backdate(&office.store(), added.id).await;
+    let server = office.start().await;
+    let starts = || {
+        let requests = site.requests.lock().unwrap();
+        requests.iter().filter(|path| *path == "/").count()
+    };
+    eventually(async || starts() == 2).await;
+    let website = finished(&server, added.id).await;
+    assert!(website.next_crawl_at > changed.next_crawl_at, "{website:?}");
+    assert!(server.terminate().await.success());
+    // The next one is not due.
+    let server = office.start().await;
+    server
+        .admin()
+        .website(BUSINESS_TENANT, added.id)
+        .await
+        .unwrap();
+    assert_eq!(starts(), 2);
+    let settings = WebsiteSettings { every_hours: None };
+    let admin = server.admin();
+    let website = admin
+        .change_website(BUSINESS_TENANT, added.id, &settings)
+        .await
+        .unwrap();
+    assert_eq!(website.next_crawl_at, None);
+}
+
+async fn finished(server: &Server, id: WebsiteId) -> Website {
+    let admin = server.admin();
+    eventually(async || {
+        let website = admin.website(BUSINESS_TENANT, id).await.unwrap();
+        website.crawl.state == CrawlState::Finished
+    })
+    .await;
+    admin.website(BUSINESS_TENANT, id).await.unwrap()
+}
+
+/// Moves the end of a crawl and the job of the next one to the time two days before.
+async fn backdate(store: &Redb, id: WebsiteId) {
+    const DAYS: i64 = 2 * 24 * 3_600 * 1_000_000;
+    let (id, tenant) = (id.to_string(), Some(BUSINESS_TENANT));
+    let row = store
+        .get_row(tenant, "websites", &id)
+        .await
+        .unwrap()
+        .unwrap();
+    let mut website: Value = serde_json::from_slice(&row).unwrap();
+    let ended_at = website["crawl"]["ended_at"].as_i64().unwrap() - DAYS;
+    website["crawl"]["ended_at"] = ended_at.into();
+    let [(key, row)] = &*store.rows(None, "jobs", None, 10).await.unwrap() else {
+        panic!("one job");
+    };
+    let mut job: Value = serde_json::from_slice(row).unwrap();
+    let due = job["due"].as_i64().unwrap() - DAYS;
+    job["due"] = due.into();
+    let (_, rest) = key.split_once('/').unwrap();
+    let changes = vec![
+        RowChange::put(
+            tenant,
+            "websites",
+            id,
+            serde_json::to_vec(&website).unwrap(),
+        ),
+        RowChange::delete(None, "jobs", key.clone()),
+        RowChange::put(
+            None,
+            "jobs",
+            format!("{due:020}/{rest}"),
+            serde_json::to_vec(&job).unwrap(),
+        ),
+    ];
+    assert!(store.write_rows(changes).await.unwrap());
 }

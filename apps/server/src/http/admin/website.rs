@@ -10,8 +10,9 @@ use axum::{
 };
 use konstruct_admin_api::{
     self as api, CrawlCount, CrawlProblem, CrawlReport, CrawledAddress, NewWebsite, Page, Website,
+    WebsiteSettings,
 };
-use konstruct_core::{Result, TenantId, id::WebsiteId};
+use konstruct_core::{Error, Result, TenantId, id::WebsiteId};
 use konstruct_memory::crawl::{Outcome, Report};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,12 +26,15 @@ use crate::{
     directory::{self, CrawlState},
 };
 
+/// The hours between two crawls that may be set.
+const HOURS: std::ops::RangeInclusive<u16> = 24..=720;
+
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/tenants/{tenant}/websites", get(list).post(add))
         .route(
             "/tenants/{tenant}/websites/{website}",
-            get(read).delete(remove),
+            get(read).put(change).delete(remove),
         )
         .route(
             "/tenants/{tenant}/websites/{website}/crawl",
@@ -57,8 +61,9 @@ async fn add(
     Caller { tenant, .. }: Caller,
     Input(new): Input<NewWebsite>,
 ) -> Result<(StatusCode, Json<Website>), Problem> {
+    let every_hours = checked_interval(new.every_hours)?;
     let url = app.crawls.check(&new.url).await?;
-    let website = app.directory.add_website(tenant, &url).await?;
+    let website = app.directory.add_website(tenant, &url, every_hours).await?;
     app.crawls.wake();
     let shown = shown(&app, tenant, website).await?;
     Ok((StatusCode::CREATED, Json(shown)))
@@ -71,6 +76,36 @@ async fn read(
 ) -> Result<Json<Website>, Problem> {
     let website = app.directory.website(tenant, id(&website, "website")?);
     Ok(Json(shown(&app, tenant, website.await?).await?))
+}
+
+async fn change(
+    State(app): State<Arc<App>>,
+    Caller { tenant, .. }: Caller,
+    Path((_, website)): Path<(String, String)>,
+    Input(settings): Input<WebsiteSettings>,
+) -> Result<Json<Website>, Problem> {
+    let every_hours = checked_interval(settings.every_hours)?;
+    let website = app
+        .directory
+        .change_website(tenant, id(&website, "website")?, |website| {
+            website.every_hours = every_hours;
+            Ok(())
+        })
+        .await?;
+    // The new time may be earlier than the one that is waited for.
+    app.crawls.wake();
+    Ok(Json(shown(&app, tenant, website).await?))
+}
+
+/// Checks the hours between two crawls.
+fn checked_interval(every_hours: Option<u16>) -> Result<Option<u16>> {
+    match every_hours {
+        Some(hours) if !HOURS.contains(&hours) => {
+            let problem = format!("must be {} to {}", HOURS.start(), HOURS.end());
+            Err(Error::invalid("every_hours", problem))
+        }
+        hours => Ok(hours),
+    }
 }
 
 async fn remove(
@@ -103,6 +138,7 @@ async fn cancel(
 }
 
 async fn shown(app: &App, tenant: TenantId, website: directory::Website) -> Result<Website> {
+    let next = website.next_crawl(tenant);
     let crawl = website.crawl;
     let running = (crawl.state == CrawlState::Running)
         .then(|| app.crawls.progress(website.id))
@@ -112,6 +148,10 @@ async fn shown(app: &App, tenant: TenantId, website: directory::Website) -> Resu
         id: website.id,
         url: website.url,
         created_at: website.created_at.to_string(),
+        every_hours: website.every_hours,
+        next_crawl_at: next
+            .filter(|next| next.due != crawl.requested_at)
+            .map(|next| next.due.to_string()),
         pages: pages.len(),
         crawl: api::Crawl {
             state: match crawl.state {
