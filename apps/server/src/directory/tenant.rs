@@ -6,7 +6,7 @@ use konstruct_core::{
 use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
 
-use super::{ServerDirectory, encode};
+use super::{ServerDirectory, decode, encode};
 
 const TABLE: &str = "tenants";
 
@@ -59,12 +59,14 @@ impl ServerDirectory {
             .ok_or_else(|| Error::not_found("tenant"))
     }
 
-    /// Lists all tenants for the operator.
+    /// Lists tenants for the operator in the order of their ids, after the given one.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn tenants(&self) -> Result<Vec<Tenant>> {
-        self.list(None, TABLE).await
+    pub async fn tenants(&self, after: Option<TenantId>, limit: usize) -> Result<Vec<Tenant>> {
+        let after = after.map(|id| id.to_string());
+        let rows = self.rows.rows(None, TABLE, after.as_deref(), limit).await?;
+        rows.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 
     /// Removes a tenant with all its data. Its accounts are removed first, so that no new events arrive.

@@ -8,7 +8,7 @@ use konstruct_core::TenantId;
 
 use super::{
     Input, Problem,
-    input::{InTenant, Paging, page},
+    input::{InTenant, Paging},
 };
 use crate::{App, directory};
 
@@ -19,15 +19,16 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 async fn list(State(app): State<Arc<App>>, paging: Paging) -> Result<Json<Page<Tenant>>, Problem> {
-    let mut tenants: Vec<Tenant> = app
-        .directory
-        .tenants()
-        .await?
-        .into_iter()
-        .map(shown)
-        .collect();
-    tenants.sort_by_key(|tenant| tenant.id);
-    page(tenants, &paging, |tenant| tenant.id.to_string()).map(Json)
+    let (limit, after) = (paging.limit()?, paging.after()?);
+    // One more shows whether there is a next page.
+    let mut tenants = app.directory.tenants(after, limit + 1).await?;
+    let more = tenants.len() > limit;
+    tenants.truncate(limit);
+    let next = tenants.last().filter(|_| more);
+    Ok(Json(Page {
+        next: next.map(|tenant| tenant.id.to_string()),
+        items: tenants.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn add(
