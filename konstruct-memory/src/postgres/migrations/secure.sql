@@ -9,7 +9,7 @@ begin
         execute format('alter table konstruct.%I enable row level security, force row level security', name);
         execute format('drop policy if exists tenant_rows on konstruct.%I', name);
         execute format(
-            'create policy tenant_rows on konstruct.%I
+            'create policy tenant_rows on konstruct.%I to konstruct_app, konstruct_worker
                 using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
                 with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
         execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_worker, konstruct_definer', name);
