@@ -97,7 +97,8 @@ impl Postgres {
     }
 
     /// Migrates a database to the schema of this build: roles, tables and privileges. Existing data stays. Several processes may
-    /// do it at the same time.
+    /// do it at the same time, and others may use the database meanwhile: each migration is a transaction of its own, which gives
+    /// up after 0.4 s without a lock that it needs, and is repeated for up to three minutes.
     ///
     /// The role of this URL must be allowed to create roles and extensions. [`Postgres::builder`] connects as another role:
     /// `konstruct_app` or `konstruct_worker`, which this creates without a password, or a member of one.
@@ -106,7 +107,15 @@ impl Postgres {
     /// [`ErrorKind::Conflict`](konstruct_core::ErrorKind::Conflict) if an applied migration differs from that of this build, or
     /// is unknown to it; and errors of the database.
     pub async fn migrate(url: &Secret) -> Result<()> {
-        migrate::migrate(url).await
+        migrate::migrate(url, migrate::MIGRATIONS).await
+    }
+
+    /// Migrates with one more migration, for tests.
+    #[cfg(feature = "testkit")]
+    #[doc(hidden)]
+    pub async fn migrate_also(url: &Secret, name: &'static str, sql: &'static str) -> Result<()> {
+        let more = [migrate::Migration { name, sql }];
+        migrate::migrate(url, &[migrate::MIGRATIONS, &more].concat()).await
     }
 
     /// Removes the ids of events that were accepted three calendar months ago. They serve to recognise late

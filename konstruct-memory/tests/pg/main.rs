@@ -20,6 +20,7 @@ mod isolation;
 mod lanes;
 mod many;
 mod memory;
+mod migrate;
 mod rows;
 mod shares;
 mod statements;

@@ -1,5 +1,6 @@
 //! Rate limits that all processes share, in Redis. Without Redis, each process limits on its own.
 
+mod batch;
 mod link;
 mod redis;
 

@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use konstruct_core::{
-    Clock, Error, Result, Secret, TenantId, Timestamp,
+    Clock, Error, Result, Secret, Timestamp,
     limit::{Decision, LimitKey, LocalLimiter, Quota, RateLimiter},
 };
-use redis::{Client, RedisResult, Script, aio::MultiplexedConnection};
+use redis::Client;
 
-use super::link::Link;
+use super::{
+    batch::{Batches, Period, Request},
+    link::Link,
+};
 
 /// The shortest period of limits, in seconds.
 const SHORTEST_PERIOD: u64 = 64;
@@ -17,11 +20,14 @@ const SHORTEST_PERIOD: u64 = 64;
 /// A rate limiter whose counts all processes share, by the clock of Redis.
 ///
 /// While Redis does not answer, each process counts on its own, and `n` processes together allow up to `n` times the rates. All keys
-/// of a request must belong to one tenant, whose counts are in one slot of a cluster.
+/// of a request must belong to one tenant.
+///
+/// Requests that arrive while a call is under way are decided together in the next one, in the order of their arrival: a script that
+/// decides many costs little more than one that decides a single request. The counts of all tenants are in the hash of a period, so
+/// Redis is one server, not a cluster.
 #[derive(Debug)]
 pub struct RedisLimiter {
-    link: Arc<Link>,
-    script: Script,
+    batches: Arc<Batches>,
     clock: Arc<dyn Clock>,
     local: LocalLimiter,
 }
@@ -40,39 +46,9 @@ impl RedisLimiter {
             Error::invalid("REDIS_URL", example)
         })?;
         Ok(Self {
-            link: Link::open(client).await,
-            script: Script::new(include_str!("gcra.lua")),
+            batches: Batches::new(Link::open(client).await),
             local: LocalLimiter::new(Arc::clone(&clock)),
             clock,
-        })
-    }
-
-    async fn ask(
-        &self,
-        connection: &mut MultiplexedConnection,
-        tenant: TenantId,
-        keys: &[(LimitKey, Quota)],
-    ) -> RedisResult<Decision> {
-        let mut call = self.script.prepare_invoke();
-        let longest = keys.iter().map(|(_, quota)| allowance(*quota)).max();
-        let (period, number) = period(longest.unwrap_or_default(), self.clock.now());
-        // The part in braces, the tenant, selects the slot of a cluster.
-        let hash = |number| format!("konstruct:limit:{{{tenant}}}:{period}:{number}");
-        call.key(hash(number)).key(hash(number - 1));
-        call.arg(2 * period);
-        for (key, quota) in keys {
-            call.arg(&key.of)
-                .arg(micros(quota.interval()))
-                .arg(micros(allowance(*quota)));
-        }
-        // Loads the script again if Redis does not know it any more.
-        let answer: Option<(usize, u64)> = call.invoke_async(connection).await?;
-        Ok(match answer {
-            None => Decision::Allowed,
-            Some((key, wait)) => Decision::Limited {
-                key: key.saturating_sub(1),
-                retry_after: Duration::from_micros(wait),
-            },
         })
     }
 }
@@ -84,7 +60,7 @@ fn allowance(quota: Quota) -> Duration {
 
 /// Returns the length of a period in seconds, and the number of the current one. The limits of a period are in one hash, which is
 /// cheaper than a key for each; a limit is idle by the end of the next period.
-fn period(longest: Duration, now: Timestamp) -> (i64, i64) {
+fn period(longest: Duration, now: Timestamp) -> Period {
     let secs = (longest.as_secs() + 1)
         .next_power_of_two()
         .max(SHORTEST_PERIOD);
@@ -92,8 +68,9 @@ fn period(longest: Duration, now: Timestamp) -> (i64, i64) {
     (secs, now.as_micros() / 1_000_000 / secs)
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+/// Returns whole microseconds, which a double holds exactly for 285 years.
+fn micros(time: Duration) -> f64 {
+    time.as_micros() as f64
 }
 
 #[async_trait]
@@ -106,11 +83,15 @@ impl RateLimiter for RedisLimiter {
         if keys.iter().any(|(key, _)| key.tenant != tenant) {
             return Err(Error::invalid("keys", "must belong to one tenant"));
         }
-        if let Some((mut connection, number)) = self.link.get() {
-            match self.ask(&mut connection, tenant, keys).await {
-                Ok(decision) => return Ok(decision),
-                Err(error) => self.link.failed(number, &error),
-            }
+        let longest = keys.iter().map(|(_, quota)| allowance(*quota)).max();
+        let period = period(longest.unwrap_or_default(), self.clock.now());
+        let mut request = Request::of(keys.len())?;
+        for (key, quota) in keys {
+            let field = [tenant.as_bytes().as_slice(), key.of.as_bytes()];
+            request.push(micros(quota.interval()), micros(allowance(*quota)), field)?;
+        }
+        if let Some(decision) = self.batches.decide(period, request).await {
+            return Ok(decision);
         }
         self.local.check(keys).await
     }

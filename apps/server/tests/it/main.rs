@@ -19,6 +19,7 @@ mod health;
 mod holder;
 mod isolation;
 mod limits;
+mod matrix;
 mod memory;
 mod model;
 mod office;

@@ -52,7 +52,7 @@ union all
 select 'policies: ' || path from kept k, canonical
     where (select count(*) from pg_policy p where p.polrelid = k.oid) <> 1
         or not exists (select from pg_policy p where p.polrelid = k.oid and p.polpermissive and p.polcmd = '*'
-            and p.polroles = '{0}' and pg_get_expr(p.polqual, k.oid) = canonical.policy
+            and p.polroles <@ array(select oid from app) and p.polroles @> array(select oid from app) and pg_get_expr(p.polqual, k.oid) = canonical.policy
             and pg_get_expr(p.polwithcheck, k.oid) = canonical.policy)
 union all
 select 'no tenant: ' || path from kept k

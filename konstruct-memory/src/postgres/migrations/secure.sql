@@ -1,17 +1,30 @@
 -- Run after the migrations, as often as one likes: row-level security, privileges and owners of all that they made.
+-- Tables that are as they should be are left alone: a change would lock them until the end of the transaction.
 do $$
 declare
     name text;
+    as_it_should_be boolean;
+    canonical constant text :=
+        '(tenant = ( SELECT (NULLIF(current_setting(''konstruct.tenant''::text, true), ''''::text))::uuid AS "nullif"))';
+    served constant oid[] := array['konstruct_app'::regrole, 'konstruct_worker'::regrole];
 begin
-    for name in select c.relname from pg_class c
+    for name, as_it_should_be in
+        select c.relname, c.relrowsecurity and c.relforcerowsecurity
+            and (select count(*) = 1 and bool_and(p.polname = 'tenant_rows' and p.polcmd = '*' and p.polpermissive
+                    and p.polroles @> served and p.polroles <@ served
+                    and pg_get_expr(p.polqual, c.oid) = canonical and pg_get_expr(p.polwithcheck, c.oid) = canonical)
+                from pg_policy p where p.polrelid = c.oid)
+        from pg_class c
         where c.relnamespace = 'konstruct'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'
     loop
-        execute format('alter table konstruct.%I enable row level security, force row level security', name);
-        execute format('drop policy if exists tenant_rows on konstruct.%I', name);
-        execute format(
-            'create policy tenant_rows on konstruct.%I
-                using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
-                with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
+        if not as_it_should_be then
+            execute format('alter table konstruct.%I enable row level security, force row level security', name);
+            execute format('drop policy if exists tenant_rows on konstruct.%I', name);
+            execute format(
+                'create policy tenant_rows on konstruct.%I to konstruct_app, konstruct_worker
+                    using (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))
+                    with check (tenant = (select nullif(current_setting(''konstruct.tenant'', true), '''')::uuid))', name);
+        end if;
         execute format('revoke all on konstruct.%I from public, konstruct_app, konstruct_worker, konstruct_definer', name);
         -- A partition is only reached through its table.
         if not (select c.relispartition from pg_class c where c.oid = format('konstruct.%I', name)::regclass) then
