@@ -381,6 +381,7 @@ mod tests {
             accepted: (1..=3).map(|nth| format!("m00000-{nth:02}")).collect(),
             taken: vec![Vec::new(), vec!["a".into(), "b".into()]],
             questions: HashMap::new(),
+            ..Seen::default()
         };
         (turns, seen)
     }

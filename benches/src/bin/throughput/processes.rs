@@ -14,7 +14,7 @@ use konstruct_memory::KeyRing;
 use super::{Arguments, Load, SECRET, hire, percentile};
 
 #[path = "../../../../konstruct-memory/tests/pg/counter.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "shared with a test")]
+#[expect(dead_code, reason = "shared with a test")]
 mod counter;
 
 /// The number of webhooks that are acknowledged while nobody waits for answers.
