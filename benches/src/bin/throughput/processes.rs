@@ -1,6 +1,9 @@
 //! Several processes of the built server on one database.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use konstruct_benches::{
     Failed,
@@ -18,7 +21,9 @@ use super::{Arguments, Load, SECRET, hire, percentile};
 mod counter;
 
 /// The number of webhooks that are acknowledged while nobody waits for answers.
-const BURST: usize = 2_000;
+const BURST: usize = 1_000;
+/// The turns of the burst have ended if no answer was sent for this long.
+const QUIET: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments, many: usize) -> Result<(), Failed> {
     let temporary = tempfile::tempdir()?;
@@ -66,7 +71,7 @@ pub(super) async fn run(arguments: &Arguments, many: usize) -> Result<(), Failed
     let mut times = load.run(arguments.at_once, arguments.turns).await?;
     let took = began.elapsed();
     let turns = times.len() as f64;
-    let per_turn = |time: std::time::Duration| time.as_micros() as f64 / turns;
+    let per_turn = |time: Duration| time.as_micros() as f64 / turns;
     let database_cpu = per_turn(database.cpu().await? - database_cpu);
     let servers_cpu = per_turn(used(&servers)? - servers_cpu);
     let own_cpu = per_turn(cpu(std::process::id())? - own_cpu);
@@ -82,6 +87,11 @@ pub(super) async fn run(arguments: &Arguments, many: usize) -> Result<(), Failed
         "burst={BURST} burst_p99_ms={:.1}",
         percentile(&mut burst, 99)
     );
+    // The counted turns do not wait for those of the burst.
+    let mut sends = 0;
+    while std::mem::replace(&mut sends, quick.counts().0) < quick.counts().0 {
+        tokio::time::sleep(QUIET).await;
+    }
     for server in servers {
         server.terminate().await?;
     }
@@ -108,7 +118,7 @@ async fn start(setup: &Setup) -> Result<Server, Failed> {
 }
 
 /// Returns the processor time of all servers.
-fn used(servers: &[Server]) -> Result<std::time::Duration, Failed> {
+fn used(servers: &[Server]) -> Result<Duration, Failed> {
     let ids = servers.iter().filter_map(Server::id);
     ids.map(cpu).sum()
 }
@@ -124,7 +134,6 @@ async fn statements(
     for setup in setups {
         servers.push(start(setup).await?);
     }
-    // What the burst left is answered first.
     load.run(arguments.at_once, arguments.warm_up).await?;
     counter.take();
     let turns = load.run(arguments.at_once, arguments.turns).await?.len();
