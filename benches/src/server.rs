@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use crate::{Failed, dice::Dice, sender};
 
 /// The operator's token of every server that a benchmark starts.
-const TOKEN: &str = "the operator of a bench";
+pub const TOKEN: &str = "the operator of a bench";
 
 /// The interval of polling.
 pub const POLL: Duration = Duration::from_millis(5);

@@ -6,7 +6,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// A cache that never returns a value built from other rows than the current ones, and keeps no values of deleted rows.
+/// The most values of a cache. A process must not grow with the number of tenants that it has ever served.
+const MOST: usize = 4_096;
+
+/// A cache that never returns a value built from other rows than the current ones, and keeps no values of deleted rows. Of more than
+/// 4,096 values, any one is dropped.
 ///
 /// A reader takes a [`Ticket`] before it reads rows. Its value is cached only if no entry was dropped since. Otherwise a slow
 /// reader could permanently restore a value that was just removed.
@@ -33,7 +37,7 @@ impl<K, V> Default for RowCache<K, V> {
     }
 }
 
-impl<K: Eq + Hash, V: Clone> RowCache<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> RowCache<K, V> {
     fn state(&self) -> MutexGuard<'_, State<K, V>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,6 +58,11 @@ impl<K: Eq + Hash, V: Clone> RowCache<K, V> {
     pub(crate) fn put(&self, ticket: Ticket, key: K, version: Vec<u8>, value: V) {
         let mut state = self.state();
         if state.forgotten == ticket.0 {
+            if state.built.len() >= MOST
+                && let Some(other) = state.built.keys().next().cloned()
+            {
+                state.built.remove(&other);
+            }
             state.built.insert(key, (version, value));
         }
     }
