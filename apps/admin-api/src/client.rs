@@ -12,7 +12,7 @@ use crate::types::{
     Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
     Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
     NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails, Question, Replay,
-    Tenant, Unanswered, Website, WebsiteSettings,
+    Spend, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -199,6 +199,8 @@ calls! {
     unanswered(tenant: TenantId) => GET "/tenants/{tenant}/unanswered" -> Vec<Unanswered>;
     /// Lists the facts about a conversation's channel, or about its one person.
     facts(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}/facts" -> Vec<Fact>;
+    /// Sums what a tenant spent, by `day`, `kind`, `model`, `conversation`, `connection` or `person`.
+    spend(tenant: TenantId, by: &str) => GET "/tenants/{tenant}/spend?by={by}" -> Spend;
     /// Lists a tenant's API tokens.
     tokens(tenant: TenantId) => GET "/tenants/{tenant}/tokens" -> Page<ApiToken>;
     /// Creates an API token, which is shown this once.

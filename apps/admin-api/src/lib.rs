@@ -25,7 +25,7 @@ pub use self::{
         HoursException, IssuedApiToken, MemoryStatus, Message, NewApiToken, NewConnection,
         NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OpenSpan, OwnModel,
         Page, PersonalData, ProblemDetails, Question, Rate, RateLimits, Remains, Replay, Role,
-        ScopeRates, Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, WebsiteSettings, Who,
-        WorkingHours,
+        ScopeRates, Spend, SpendGroup, Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website,
+        WebsiteSettings, Who, WorkingHours,
     },
 };

@@ -8,7 +8,7 @@ use crate::types::{
     ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    PersonalData, Question, Replay, Role, Tenant, Unanswered, Website, WebsiteSettings,
+    PersonalData, Question, Replay, Role, Spend, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -38,6 +38,10 @@ pub struct Operation {
 
 fn any(_: &mut SchemaGenerator) -> Value {
     serde_json::json!({})
+}
+
+fn text(_: &mut SchemaGenerator) -> Value {
+    serde_json::json!({ "type": "string" })
 }
 
 fn file(_: &mut SchemaGenerator) -> Value {
@@ -113,6 +117,13 @@ impl Operation {
     const fn streams_lines(mut self, line: Schema) -> Self {
         self.answer = Some(line);
         self.media_type = "application/jsonl";
+        self
+    }
+
+    /// The answer is a table.
+    const fn downloads_csv(mut self) -> Self {
+        self.answer = Some(text);
+        self.media_type = "text/csv; charset=utf-8";
         self
     }
 
@@ -481,6 +492,34 @@ pub const OPERATIONS: &[Operation] = &[
         "Checks the hashes of the audit log",
     )
     .gives("200", schema::<AuditVerification>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/spend",
+        "getSpend",
+        "Sums what was spent",
+    )
+    .gives("200", schema::<Spend>)
+    .filtered_by(&[
+        ("from", "The beginning, RFC 3339; default: that of the ledger"),
+        ("to", "The end, RFC 3339, not included; default: now"),
+        (
+            "by",
+            "`day` (the default), `kind`, `model`, `conversation`, `connection` or `person`",
+        ),
+    ]),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/ledger.csv",
+        "exportLedger",
+        "Returns the rows of the ledger as CSV (RFC 4180), costs in billionths of a US dollar",
+    )
+    .downloads_csv()
+    .filtered_by(&[
+        ("from", "The beginning, RFC 3339; default: that of the ledger"),
+        ("to", "The end, RFC 3339, not included; default: now"),
+    ]),
     operation(
         Role::Owner,
         "get",

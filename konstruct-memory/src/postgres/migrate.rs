@@ -47,8 +47,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0005_shares.sql"),
     },
     Migration {
-        name: "0011_audit",
-        sql: include_str!("migrations/0011_audit.sql"),
+        name: "0006_audit",
+        sql: include_str!("migrations/0006_audit.sql"),
     },
 ];
 

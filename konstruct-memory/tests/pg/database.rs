@@ -47,6 +47,8 @@ fn template() -> String {
         include_str!("../../src/postgres/migrations/0002_memory.sql"),
         include_str!("../../src/postgres/migrations/0003_graphs.sql"),
         include_str!("../../src/postgres/migrations/0004_rows.sql"),
+        include_str!("../../src/postgres/migrations/0005_shares.sql"),
+        include_str!("../../src/postgres/migrations/0006_audit.sql"),
         include_str!("../../src/postgres/migrations/secure.sql"),
         include_str!("../../src/postgres/migrate.rs"),
     ] {

@@ -6,6 +6,7 @@ mod conversation;
 mod document;
 mod employee;
 mod memory;
+mod spend;
 mod website;
 
 use konstruct_core::TenantId;
@@ -30,6 +31,7 @@ pub use self::{
         Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, PersonalData, Remains,
         Unanswered,
     },
+    spend::{Spend, SpendGroup},
     website::{
         Crawl, CrawlCount, CrawlProblem, CrawlReport, CrawlState, CrawledAddress, NewWebsite,
         Website, WebsiteSettings,

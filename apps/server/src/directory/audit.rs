@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{decode, encode};
 
-/// Migration 0011 lets nobody change the rows of this table.
+/// Migration 0006 lets nobody change the rows of this table.
 const TABLE: &str = "audit";
 /// The number of entries that are read at a time.
 const PAGE: usize = 500;

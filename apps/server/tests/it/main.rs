@@ -27,5 +27,6 @@ mod problem;
 mod processes;
 mod question;
 mod reply;
+mod spend;
 mod webhook;
 mod website;

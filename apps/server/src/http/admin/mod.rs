@@ -18,6 +18,7 @@ mod memory;
 mod model;
 mod preview;
 mod question;
+mod spend;
 mod tenant;
 mod token;
 mod website;
@@ -43,6 +44,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(conversation_list::routes())
         .merge(event::routes())
         .merge(export::routes())
+        .merge(spend::routes())
         .merge(holder::routes())
         .merge(question::routes())
         .merge(memory::routes())
