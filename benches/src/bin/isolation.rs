@@ -307,7 +307,7 @@ async fn routes(binary: &Path, postgres: bool) -> Result<Vec<Route>, Failed> {
     let mut server = setup.start()?;
     server.listening().await?;
     let body = webhook(NUMBER, "15550001", "wamid.1", "hello");
-    let sender = Sender::new(setup.url(), Secret::new(SECRET))?;
+    let sender = Sender::new(vec![setup.url()], Secret::new(SECRET))?;
     sender.deliver(Vendor::WhatsApp, &body).await;
     let conversation = answered(&setup.admin()?).await?;
     let target = Target {

@@ -11,7 +11,7 @@ use std::{
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use konstruct_core::{
-    ConversationId, Result, TenantId, Timestamp,
+    ConversationId, ErrorKind, Result, TenantId, Timestamp,
     id::WorkerId,
     store::{Claim, ClaimRequest, Claimed, Loaded, Share, rules},
 };
@@ -159,7 +159,14 @@ impl Ready {
             let own = match self.shares.get(tenant) {
                 Some(own) => *own,
                 None => {
-                    let own = shared.share(*tenant)?;
+                    let own = match shared.share(*tenant) {
+                        // It must not keep the other tenants from being claimed.
+                        Err(error) if error.kind() == ErrorKind::Corrupt => {
+                            tracing::error!(%tenant, %error, "a tenant's own share is ignored");
+                            None
+                        }
+                        own => own?,
+                    };
                     self.shares.insert(*tenant, own);
                     own
                 }

@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use konstruct_core::{Result, TenantId, store::Share};
 
 use super::{Redb, Shared, head::corrupt, rows::row_key};
-use crate::{rows::RowStore as _, shares::ShareStore};
+use crate::{
+    rows::{OPERATOR, RowStore as _},
+    shares::ShareStore,
+};
 
 const TABLE: &str = "konstruct.share";
 const KEY: &str = "own";
@@ -31,6 +34,10 @@ impl ShareStore for Redb {
 impl Shared {
     /// Reads a tenant's own share.
     pub(super) fn share(&self, tenant: TenantId) -> Result<Option<Share>> {
+        // The only tenant of an app may be nil, whose rows are the operator's.
+        if tenant == OPERATOR {
+            return Ok(None);
+        }
         let key = row_key(Some(tenant), TABLE, KEY)?;
         let row = self.row(&mut self.snapshot()?, Some(tenant), &key)?;
         row.map(|row| serde_json::from_slice(&row).map_err(|_| corrupt()))
