@@ -112,8 +112,9 @@ impl App {
         let directory =
             ServerDirectory::new(&stores, endpoints, models)?.with_plan(config.limits.plan());
         let (erasures, missed) = ErasureLog::open(&rows, &config.data_dir).await?;
-        for erased in &missed {
+        for (number, erased) in &missed {
             repeat(&directory, &*journal, &*memory, *erased).await?;
+            erasures.end(*number).await?;
         }
         if !missed.is_empty() {
             tracing::warn!(
@@ -121,7 +122,6 @@ impl App {
                 "the store is older than the last erasures, which were carried out again"
             );
         }
-        erasures.caught_up().await?;
         let limiter: Arc<dyn RateLimiter> = if config.redis.url.expose().is_empty() {
             Arc::new(LocalLimiter::new(Arc::clone(&clock)))
         } else {

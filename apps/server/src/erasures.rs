@@ -1,13 +1,13 @@
 //! What was erased, in a file outside the store, so that a store restored from an older backup erases it again before it serves.
 //!
 //! The file names ids and no words. Its first line is its own id, each other line an erasure. The store keeps, under the id of the
-//! file, the number of erasures that it has carried out: if the file has more, the store is older than they are.
+//! file, the numbers of the erasures that it has carried out: what it does not have, it is older than.
 
 use std::{
-    collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use konstruct_core::{
@@ -30,59 +30,39 @@ pub(crate) struct Erased {
     pub(crate) depth: Depth,
 }
 
-/// The file.
+/// The file, which processes of one data directory share.
 #[derive(Debug)]
 pub(crate) struct ErasureLog {
     rows: Arc<dyn RowStore>,
     path: PathBuf,
     id: String,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The number of erasures in the file.
-    count: u64,
-    /// The numbers of those that are being carried out, from 1.
-    running: BTreeSet<u64>,
-}
-
-impl State {
-    /// Returns the number of erasures from the beginning of the file that are all carried out.
-    fn done(&self) -> u64 {
-        self.running.first().map_or(self.count, |first| first - 1)
-    }
 }
 
 impl ErasureLog {
     /// Opens the file of a data directory, and creates it if it does not exist. Returns it with the erasures that the store has not
-    /// carried out.
+    /// carried out, each with its number.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](konstruct_core::ErrorKind::InvalidInput) for a file that cannot be used, and those of the store.
     pub(crate) async fn open(
         rows: &Arc<dyn RowStore>,
         data_dir: &Path,
-    ) -> Result<(Self, Vec<Erased>)> {
+    ) -> Result<(Self, Vec<(usize, Erased)>)> {
         let path = data_dir.join(FILE);
         let (id, erased) = read(data_dir, &path).map_err(|error| unusable(&path, &error))?;
-        let done = rows.get_row(None, TABLE, &id).await?;
-        let done = done.and_then(|done| serde_json::from_slice::<u64>(&done).ok());
-        let done = usize::try_from(done.unwrap_or(0)).unwrap_or(usize::MAX);
         let log = Self {
             rows: Arc::clone(rows),
             path,
             id,
-            state: Mutex::new(State {
-                count: erased.len() as u64,
-                running: (done as u64 + 1..=erased.len() as u64).collect(),
-            }),
         };
-        Ok((log, erased.into_iter().skip(done).collect()))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut missed = Vec::new();
+        for (number, erased) in (1..).zip(erased) {
+            let done = rows.get_row(None, TABLE, &log.key(number)).await?;
+            if done.is_none() {
+                missed.push((number, erased));
+            }
+        }
+        Ok((log, missed))
     }
 
     /// Writes an erasure down, and carries it out.
@@ -96,44 +76,28 @@ impl ErasureLog {
         depth: Depth,
         erase: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let number = self.append(Erased {
+        let erased = Erased {
             at: SystemClock.now(),
             tenant,
             what,
             depth,
-        })?;
+        };
+        let number = append(&self.path, &erased).map_err(|error| unusable(&self.path, &error))?;
         let erased = erase.await;
         self.end(number).await?;
         erased
     }
 
-    /// Notes that the erasures which the store had not carried out are carried out now.
+    /// Notes that an erasure was carried out.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn caught_up(&self) -> Result<()> {
-        self.state().running.clear();
-        self.keep_count().await
+    pub(crate) async fn end(&self, number: usize) -> Result<()> {
+        self.rows.put_row(None, TABLE, &self.key(number), b"").await
     }
 
-    async fn end(&self, number: u64) -> Result<()> {
-        self.state().running.remove(&number);
-        self.keep_count().await
-    }
-
-    async fn keep_count(&self) -> Result<()> {
-        let done = self.state().done();
-        let row = done.to_string().into_bytes();
-        self.rows.put_row(None, TABLE, &self.id, &row).await
-    }
-
-    fn append(&self, erased: Erased) -> Result<u64> {
-        let mut state = self.state();
-        append(&self.path, &erased).map_err(|error| unusable(&self.path, &error))?;
-        state.count += 1;
-        let number = state.count;
-        state.running.insert(number);
-        Ok(number)
+    fn key(&self, number: usize) -> String {
+        format!("{}/{number}", self.id)
     }
 }
 
@@ -144,43 +108,106 @@ fn unusable(path: &Path, error: &io::Error) -> Error {
     Error::invalid(&name, problem)
 }
 
-fn append(path: &Path, line: &impl Serialize) -> io::Result<()> {
-    use io::Write as _;
+/// Adds a line to the file. Returns its number; that of the first line, which is the id, is 0.
+fn append(path: &Path, line: &impl Serialize) -> io::Result<usize> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
+    let mut file = open(path)?;
+    let number = whole_lines(&mut file)?.len();
+    file.write_all(&text)?;
+    file.sync_all()?;
+    Ok(number)
+}
+
+/// Opens the file for this process alone, until it is closed.
+fn open(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::OpenOptions::new();
-    options.append(true).create(true);
+    options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(&text)?;
-    file.sync_all()
+    let file = options.open(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Reads the lines of the file. Removes half a line, whose process died before it began to erase.
+fn whole_lines(file: &mut fs::File) -> io::Result<Vec<String>> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    if whole < text.len() {
+        file.set_len(whole as u64)?;
+    }
+    Ok(text[..whole].lines().map(str::to_owned).collect())
 }
 
 /// Reads the file; returns its id and its erasures.
 fn read(data_dir: &Path, path: &Path) -> io::Result<(String, Vec<Erased>)> {
     fs::create_dir_all(data_dir)?;
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        text => text?,
-    };
-    // A process that died while it wrote a line has not begun to erase.
-    let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    if whole < text.len() {
-        fs::OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .set_len(whole as u64)?;
-    }
-    let mut lines = text[..whole].lines();
-    let Some(id) = lines.next() else {
+    let mut file = open(path)?;
+    let lines = whole_lines(&mut file)?;
+    let Some((id, erased)) = lines.split_first() else {
         let id = WorkerId::new().to_string();
-        append(path, &id)?;
+        let line = serde_json::to_string(&id)? + "\n";
+        file.write_all(line.as_bytes())?;
+        file.sync_all()?;
         return Ok((id, Vec::new()));
     };
-    let erased = lines.map(|line| serde_json::from_str(line).map_err(io::Error::from));
+    let erased = erased
+        .iter()
+        .map(|line| serde_json::from_str(line).map_err(io::Error::from));
     Ok((
         serde_json::from_str(id)?,
         erased.collect::<io::Result<_>>()?,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use konstruct_memory::Redb;
+
+    use super::*;
+
+    async fn erase(log: &ErasureLog, tenant: TenantId) {
+        let nothing = async { Ok(()) };
+        let done = log.run(tenant, Erase::Tenant, Depth::Logical, nothing);
+        done.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_is_told_what_it_has_not_erased() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = || Arc::new(Redb::in_memory().unwrap()) as Arc<dyn RowStore>;
+        let (store, older) = (new(), new());
+        let open = async |store: &Arc<dyn RowStore>| {
+            let (log, missed) = ErasureLog::open(store, folder.path()).await.unwrap();
+            let missed: Vec<TenantId> = missed.into_iter().map(|(_, it)| it.tenant).collect();
+            (log, missed)
+        };
+        let tenants: Vec<TenantId> = (0..4).map(|_| TenantId::new()).collect();
+        // Two processes share the file and the store.
+        let ((one, _), (two, _)) = (open(&store).await, open(&store).await);
+        for (log, tenant) in [&one, &two, &two, &one].into_iter().zip(&tenants) {
+            erase(log, *tenant).await;
+        }
+        assert_eq!(open(&store).await.1, []);
+        assert_eq!(open(&older).await.1, tenants);
+
+        // A process died while it wrote a line, and another one while it erased.
+        let path = folder.path().join(FILE);
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(b"{\"at\":1")
+            .unwrap();
+        let late = TenantId::new();
+        let died = std::future::pending::<Result<()>>();
+        let running = one.run(late, Erase::Tenant, Depth::Logical, died);
+        assert!(futures_util::FutureExt::now_or_never(running).is_none());
+        let (log, missed) = open(&store).await;
+        assert_eq!(missed, [late]);
+        log.end(5).await.unwrap();
+        assert_eq!(open(&store).await.1, []);
+    }
 }
