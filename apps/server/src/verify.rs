@@ -36,7 +36,8 @@ pub async fn verify_audit(
     let mut checked = |of: String, result: AuditVerification| {
         let AuditVerification { entries, head, .. } = result;
         show(match result.broken_at {
-            None => format!("{of}: {entries} entries, newest hash {head}"),
+            None if entries == 0 => format!("{of}: empty"),
+            None => format!("{of}: intact up to entry {entries}, hash {head}"),
             Some(entry) => {
                 broken += 1;
                 format!("{of}: entry {entry} was changed or removed")

@@ -106,7 +106,8 @@ impl Driver {
         };
         Ok(Some(Limited {
             scope,
-            until: now + wait,
+            // From the decision on: the limiter would refuse it again before.
+            until: self.clock.now() + wait,
         }))
     }
 }
