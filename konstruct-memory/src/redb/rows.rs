@@ -166,8 +166,8 @@ impl Operation for Delete {
 #[derive(Debug, Default)]
 pub(super) struct RowCache(Mutex<CachedRows>);
 
-/// The most cached rows.
-const KEPT: usize = 4096;
+/// The most bytes of cached rows, however many tenants there are.
+const KEPT: usize = 8 << 20;
 /// Larger rows are not cached.
 const LARGEST: usize = 16 << 10;
 
@@ -175,6 +175,8 @@ const LARGEST: usize = 16 << 10;
 struct CachedRows {
     /// Sealed and opened values, by key.
     rows: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
+    /// Their bytes. Rows that were removed count until the next time that all are dropped.
+    bytes: usize,
     /// The number of invalidations.
     forgotten: u64,
 }
@@ -204,9 +206,12 @@ impl RowCache {
         if held.forgotten != read_from.0 || row.0.len() > LARGEST {
             return;
         }
-        if held.rows.len() >= KEPT {
-            held.rows.clear();
+        let bytes = key.len() + row.0.len() + row.1.len();
+        if held.bytes + bytes > KEPT {
+            held.rows = HashMap::default();
+            held.bytes = 0;
         }
+        held.bytes += bytes;
         held.rows.insert(key, row);
     }
 
@@ -223,6 +228,7 @@ impl RowCache {
         let mut held = self.held();
         held.forgotten += 1;
         held.rows.clear();
+        held.bytes = 0;
     }
 }
 
