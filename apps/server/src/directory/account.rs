@@ -237,26 +237,35 @@ impl ServerDirectory {
         id: ConnectionId,
         new: NewConnection,
     ) -> Result<Connection> {
-        let Some((row, known)) = self.stored(tenant, id).await? else {
-            return self.connect(tenant, id, new).await;
-        };
         let connection = checked(id, new)?;
-        if connection == known {
-            return Ok(known);
+        let mut stored = self.stored(tenant, id).await?;
+        loop {
+            let known = stored.as_ref().map(|(_, known)| known);
+            if known == Some(&connection) {
+                return Ok(connection);
+            }
+            let expect = match &stored {
+                Some((row, _)) => Expect::Exact(row.clone()),
+                None => Expect::Absent,
+            };
+            let mut changes = rows(tenant, &connection, expect)?;
+            let routed = known.filter(|known| known.confirmed);
+            let routed = routed.map(Connection::route_key);
+            if routed.as_ref() != Some(&connection.route_key()) {
+                changes.push(route(tenant, &connection)?);
+                changes.extend(routed.map(|key| RowChange::delete(None, ROUTES, key)));
+            }
+            if self.rows.write_rows(changes).await? {
+                self.forget_channel(tenant, id);
+                return Ok(connection);
+            }
+            // Another process may have written the connection; otherwise another connection has the account.
+            let now = self.stored(tenant, id).await?;
+            if now.as_ref().map(|(row, _)| row) == stored.as_ref().map(|(row, _)| row) {
+                return Err(taken());
+            }
+            stored = now;
         }
-        let mut changes = rows(tenant, &connection, Expect::Exact(row))?;
-        let moved = connection.route_key() != known.route_key();
-        if moved || !known.confirmed {
-            changes.push(route(tenant, &connection)?);
-        }
-        if moved && known.confirmed {
-            changes.push(RowChange::delete(None, ROUTES, known.route_key()));
-        }
-        if !self.rows.write_rows(changes).await? {
-            return Err(taken());
-        }
-        self.forget_channel(tenant, id);
-        Ok(connection)
     }
 
     /// Lists a tenant's connections.

@@ -216,9 +216,8 @@ mod tests {
         serde_json::from_value(own).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_removed_tenants_keys_and_tokens_are_dropped_from_memory() {
-        let data = tempfile::tempdir().unwrap();
+    /// Opens the app on a store of its own.
+    async fn open(data: &tempfile::TempDir) -> Arc<App> {
         let path = data.path().display().to_string();
         let variable = |name: &str| match name {
             "KONSTRUCT_DATA_DIR" => Some(path.clone()),
@@ -227,7 +226,43 @@ mod tests {
         };
         let config = Config::load(None, variable).unwrap();
         let address = "127.0.0.1:9".parse().unwrap();
-        let app = App::open(config, address, Instant::now()).await.unwrap();
+        App::open(config, address, Instant::now()).await.unwrap()
+    }
+
+    /// As when processes of one database start together.
+    #[tokio::test]
+    async fn a_connection_is_kept_by_many_at_once() {
+        let data = tempfile::tempdir().unwrap();
+        let app = open(&data).await;
+        let (tenant, id) = (TenantId::new(), ConnectionId::new());
+        let new = |token: String| NewConnection {
+            channel: ChannelKind::SLACK,
+            account: AccountId("T1".into()),
+            name: String::new(),
+            token: Secret::new(token),
+            api_url: None,
+        };
+        let keep = |n| {
+            let new = new(format!("xoxb-{n}"));
+            app.directory.keep_connection(tenant, id, new)
+        };
+        for kept in futures_util::future::join_all((0..20).map(keep)).await {
+            kept.unwrap();
+        }
+        let kept = app.directory.connections(tenant).await.unwrap();
+        assert_eq!(kept.len(), 1);
+        // The account is still that connection's alone.
+        let other = app
+            .directory
+            .keep_connection(TenantId::new(), ConnectionId::new(), new("xoxb".into()))
+            .await;
+        assert_eq!(other.unwrap_err().kind(), ErrorKind::Conflict);
+    }
+
+    #[tokio::test]
+    async fn a_removed_tenants_keys_and_tokens_are_dropped_from_memory() {
+        let data = tempfile::tempdir().unwrap();
+        let app = open(&data).await;
         let directory = &app.directory;
         let (tenant, id) = (TenantId::new(), ConnectionId::new());
         directory.add_tenant(tenant, "Shop").await.unwrap();
