@@ -11,7 +11,7 @@ use konstruct_memory::RowStore as _;
 use konstruct_server::BUSINESS_TENANT;
 use serde_json::{Value, json};
 
-use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN, http};
+use crate::office::{Office, Server, TOKEN, http};
 
 /// A response: its status, its ETag and its body.
 struct Answer {
@@ -480,10 +480,7 @@ async fn a_reply_names_who_wrote_it() {
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();
-    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
-    assert_eq!(server.whatsapp(&message).await, 200);
-    office.wait_for_accepted(1).await;
-    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
+    let conversation = server.greeted(&office).await;
     let issued = issue(&admin, BUSINESS_TENANT, Role::Agent).await;
     let client = Client::new(&server.url, Secret::new(issued.token)).unwrap();
     let reply = serde_json::from_value(json!({"text": "I am a person."})).unwrap();

@@ -10,18 +10,11 @@ use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN, eventually, http};
 
 /// Reads the list with a query. Returns the page, or the status and the field of the problem.
 async fn list(server: &Server, query: &str) -> Result<Page<ConversationSummary>, (u16, String)> {
-    let url = format!(
-        "{}/api/v1/tenants/{BUSINESS_TENANT}/conversations?{query}",
-        server.url
-    );
-    let request = http().get(url).unwrap().bearer(&Secret::new(TOKEN));
-    let response = request.send().await.unwrap();
-    let status = response.status();
-    let body = response.body(1 << 20).await.unwrap();
+    let (status, body) = server.read(&format!("/conversations?{query}")).await;
     if status == 200 {
-        return Ok(serde_json::from_slice(&body).unwrap());
+        return Ok(serde_json::from_str(&body).unwrap());
     }
-    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
     let field = problem["field"].as_str().unwrap_or_default();
     Err((status, field.to_owned()))
 }

@@ -210,10 +210,7 @@ async fn a_foreign_id_looks_like_a_missing_one() {
     let server = office.start().await;
     let admin = server.admin();
     let other = tenant(&admin, "Other").await.id;
-    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
-    assert_eq!(server.whatsapp(&message).await, 200);
-    office.wait_for_accepted(1).await;
-    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
+    let conversation = server.greeted(&office).await;
     let turn = conversation.turns[0].id;
     let document = admin.documents(BUSINESS_TENANT).await.unwrap().items[0].id;
     let connection = admin.connections(BUSINESS_TENANT).await.unwrap().items[0].id;

@@ -1,22 +1,16 @@
 //! What an owner takes away: the data of a person, and of the whole tenant.
 
 use konstruct_admin_api::{Erase, NewErasure, PersonalData};
-use konstruct_core::Secret;
 use konstruct_server::BUSINESS_TENANT;
 use serde_json::Value;
 
-use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN, http};
+use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN};
 
 /// Returns the status and the lines of an export.
 async fn export(server: &Server, path: &str) -> (u16, Vec<Value>) {
-    let url = format!("{}/api/v1/tenants/{BUSINESS_TENANT}{path}", server.url);
-    let request = http().get(url).unwrap().bearer(&Secret::new(TOKEN));
-    let response = request.send().await.unwrap();
-    let status = response.status();
-    let body = response.body(1 << 24).await.unwrap();
-    let lines = body.split(|byte| *byte == b'\n');
-    let lines = lines.filter(|line| !line.is_empty());
-    let parsed = lines.map(|line| serde_json::from_slice(line).unwrap());
+    let (status, body) = server.read(path).await;
+    let lines = body.lines().filter(|line| !line.is_empty());
+    let parsed = lines.map(|line| serde_json::from_str(line).unwrap());
     (status, parsed.collect())
 }
 

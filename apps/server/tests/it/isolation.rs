@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     matrix::Target,
-    office::{CUSTOMER, NUMBER, Office, TOKEN},
+    office::{Office, TOKEN},
 };
 
 #[tokio::test]
@@ -13,10 +13,7 @@ async fn foreign_ids_answer_like_missing_ones() {
     let office = Office::open().await;
     let server = office.start().await;
     let admin = server.admin();
-    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
-    assert_eq!(server.whatsapp(&message).await, 200);
-    office.wait_for_accepted(1).await;
-    let [conversation] = server.wait_until_processed(1).await.try_into().unwrap();
+    let conversation = server.greeted(&office).await;
     let documents = admin.documents(BUSINESS_TENANT).await.unwrap().items.len();
     let connections = admin.connections(BUSINESS_TENANT).await.unwrap().items;
     let target = Target {

@@ -268,6 +268,22 @@ impl Server {
         Client::new(&self.url, Secret::new(TOKEN)).unwrap()
     }
 
+    /// Reads something of the business through the admin API, as the operator. Returns the status and the body.
+    pub(crate) async fn read(&self, path: &str) -> (u16, String) {
+        let url = format!("{}/api/v1/tenants/{BUSINESS_TENANT}{path}", self.url);
+        let request = http().get(url).unwrap().bearer(&Secret::new(TOKEN));
+        text(request.send().await.unwrap()).await
+    }
+
+    /// Delivers a customer's first message, and waits for the answer. Returns the conversation.
+    pub(crate) async fn greeted(&self, office: &Office) -> Conversation {
+        let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+        assert_eq!(self.whatsapp(&message).await, 200);
+        office.wait_for_accepted(1).await;
+        let [conversation] = self.wait_until_processed(1).await.try_into().unwrap();
+        conversation
+    }
+
     /// Delivers a Slack body. Returns the status.
     pub(crate) async fn slack(&self, body: &[u8]) -> u16 {
         let request = signed_slack(&secret(), SystemClock.now(), body);
@@ -385,7 +401,11 @@ pub(crate) fn http() -> http::Client {
 
 /// Gets a URL without a token. Returns the status and the body.
 pub(crate) async fn get(url: &str) -> (u16, String) {
-    let answer = http().get(url).unwrap().send().await.unwrap();
+    text(http().get(url).unwrap().send().await.unwrap()).await
+}
+
+/// Returns the status and the body of an answer.
+async fn text(answer: http::Response) -> (u16, String) {
     let status = answer.status();
     let body = answer.body(16 << 20).await.unwrap();
     (status, String::from_utf8(body.to_vec()).unwrap())

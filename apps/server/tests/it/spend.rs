@@ -1,20 +1,10 @@
 //! What was spent, by the fake provider's reports.
 
 use konstruct_admin_api::SpendGroup;
-use konstruct_core::Secret;
 use konstruct_server::BUSINESS_TENANT;
 use serde_json::Value;
 
-use crate::office::{CUSTOMER, NUMBER, Office, Server, TOKEN, http};
-
-async fn get(server: &Server, path: &str) -> (u16, String) {
-    let url = format!("{}/api/v1/tenants/{BUSINESS_TENANT}{path}", server.url);
-    let request = http().get(url).unwrap().bearer(&Secret::new(TOKEN));
-    let response = request.send().await.unwrap();
-    let status = response.status();
-    let body = response.body(1 << 20).await.unwrap();
-    (status, String::from_utf8(body.to_vec()).unwrap())
-}
+use crate::office::{CUSTOMER, NUMBER, Office};
 
 #[tokio::test]
 async fn spend_is_summed_and_the_ledger_exported() {
@@ -60,7 +50,7 @@ async fn spend_is_summed_and_the_ledger_exported() {
         assert!(of_person.is_some_and(|it| it.calls >= 1), "{persons:?}");
     }
 
-    let (status, csv) = get(&server, "/ledger.csv").await;
+    let (status, csv) = server.read("/ledger.csv").await;
     let mut lines = csv.split_terminator("\r\n");
     assert_eq!(status, 200);
     assert!(lines.next().unwrap().starts_with("number,at,kind,"));
@@ -82,15 +72,15 @@ async fn spend_is_summed_and_the_ledger_exported() {
         ),
         ("from=2100-01-01T00:00:00Z".into(), false),
     ] {
-        let (_, body) = get(&server, &format!("/spend?{query}")).await;
+        let (_, body) = server.read(&format!("/spend?{query}")).await;
         let body: Value = serde_json::from_str(&body).unwrap();
         let groups = body["groups"].as_array().unwrap();
         assert_eq!(!groups.is_empty(), some, "{query}: {body}");
-        let (_, csv) = get(&server, &format!("/ledger.csv?{query}")).await;
+        let (_, csv) = server.read(&format!("/ledger.csv?{query}")).await;
         assert_eq!(csv.lines().count() > 1, some, "{query}");
     }
     for (query, field) in [("from=x", "from"), ("to=1", "to"), ("by=moon", "by")] {
-        let (status, body) = get(&server, &format!("/spend?{query}")).await;
+        let (status, body) = server.read(&format!("/spend?{query}")).await;
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(
             (status, body["field"].as_str()),
