@@ -22,6 +22,8 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::{office::SECRET, server::Setup};
+
 /// The model's answer: a stream of two pieces and their usage.
 const ANSWER: &str = concat!(
     r#"data: {"id":"c1","object":"chat.completion.chunk","model":"fake","choices":[{"index":0,"delta":{"role":"assistant","content":"Yes, "},"finish_reason":null}]}"#,
@@ -84,6 +86,21 @@ impl Quick {
     /// Returns its address.
     pub fn url(&self) -> String {
         format!("http://{}", self.0.addr)
+    }
+
+    /// Configures a server to use it, without the demo. Webhooks are signed with [`SECRET`].
+    pub fn connect(&self, setup: &mut Setup) {
+        let variables = [
+            ("KONSTRUCT_DEMO", "off"),
+            ("KONSTRUCT_MODEL", "openai/fake"),
+            ("OPENAI_API_KEY", "sk-fake"),
+            ("OPENAI_BASE_URL", &format!("{}/v1", self.url())),
+            ("WHATSAPP_APP_SECRET", SECRET),
+            ("GRAPH_API_URL", &self.url()),
+        ];
+        for (name, value) in variables {
+            setup.set(name, value);
+        }
     }
 
     /// Returns the numbers of accepted messages and of model calls.

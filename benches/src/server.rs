@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use konstruct_admin_api::{Client, Page, Question};
+use konstruct_admin_api::{
+    Client, Connection, EmployeeSettings, NewConnection, NewTenant, Page, Question,
+};
 use konstruct_core::{Secret, TenantId};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -186,6 +188,28 @@ impl Setup {
             started: Instant::now(),
         })
     }
+}
+
+/// Adds a tenant with an employee and a WhatsApp number. Returns the connection of the number.
+///
+/// # Errors
+/// The server refuses it.
+pub async fn add_shop(
+    admin: &Client,
+    nth: usize,
+    number: &str,
+    settings: &EmployeeSettings,
+) -> Result<Connection, Failed> {
+    let name = format!("Shop {nth}");
+    let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
+    admin.hire(tenant, settings).await?;
+    let connection = NewConnection {
+        channel: "whatsapp".into(),
+        account: number.into(),
+        name: String::new(),
+        token: "EAAG-fake".into(),
+    };
+    Ok(admin.connect(tenant, &connection).await?)
 }
 
 /// A running server. It is killed when this is dropped.

@@ -288,21 +288,14 @@ async fn routes(binary: &Path, postgres: bool) -> Result<Vec<Route>, Failed> {
     office.connect(&mut setup);
     setup.set("KONSTRUCT_EMBEDDER", "none");
     // The websites and models that tenants name are local here.
-    let settings = folder.path().join("config.toml");
     let local = "allowed_hosts = [\"127.0.0.1\"]";
-    std::fs::write(&settings, format!("{local}\n[websites]\n{local}"))?;
-    setup.arguments(["--config".into(), settings.display().to_string()]);
+    setup.settings(&format!("{local}\n[websites]\n{local}"))?;
     let database = match postgres {
         true => Some(Database::create().await?),
         false => None,
     };
     if let Some(database) = &database {
-        let url = database.url(Some("konstruct_app"))?;
-        setup.set("DATABASE_URL", url.expose());
-        setup.set(
-            "KONSTRUCT_MASTER_KEY",
-            KeyRing::generate()?.to_secret().expose(),
-        );
+        database.connect_server(&mut setup, &KeyRing::generate()?.to_secret())?;
     }
     let mut server = setup.start()?;
     server.listening().await?;

@@ -13,19 +13,19 @@ use std::{
 };
 
 use clap::Parser;
-use konstruct_admin_api::{EmployeeSettings, NewConnection, NewTenant};
+use konstruct_admin_api::EmployeeSettings;
 use konstruct_benches::{
     Failed,
     embedder::number,
+    office::SECRET,
     quick::{Deliverer, Quick, webhook},
     redis::RedisServer,
-    server::{self, Server, Setup},
+    server::{self, Server, Setup, add_shop},
     store::Database,
 };
 use konstruct_core::Secret;
 use konstruct_memory::KeyRing;
 
-const SECRET: &str = "a secret of the vendors";
 const NOTICE: &str = "One moment, please.";
 /// The answers of a busy tenant at once, and the customers who write to it.
 const BURST: usize = 8;
@@ -65,24 +65,11 @@ async fn main() -> Result<(), Failed> {
     for nth in ["one", "two"] {
         let mut setup = Setup::new(binary.clone(), &folder.path().join(nth))?;
         std::fs::create_dir_all(folder.path().join(nth))?;
-        for (name, value) in [
-            (
-                "DATABASE_URL",
-                database.url(Some("konstruct_app"))?.expose(),
-            ),
-            ("REDIS_URL", &redis.url()),
-            ("KONSTRUCT_MASTER_KEY", ring.expose()),
-            ("KONSTRUCT_DEMO", "off"),
-            ("KONSTRUCT_EMBEDDER", "none"),
-            ("KONSTRUCT_MODEL", "openai/fake"),
-            ("OPENAI_API_KEY", "sk-fake"),
-            ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
-            ("WHATSAPP_APP_SECRET", SECRET),
-            ("GRAPH_API_URL", &quick.url()),
-            ("RUST_LOG", "warn"),
-        ] {
-            setup.set(name, value);
-        }
+        database.connect_server(&mut setup, &ring)?;
+        quick.connect(&mut setup);
+        setup.set("REDIS_URL", redis.url());
+        setup.set("KONSTRUCT_EMBEDDER", "none");
+        setup.set("RUST_LOG", "warn");
         let mut server = setup.start()?;
         server.listening().await?;
         setups.push(setup);
@@ -145,8 +132,6 @@ async fn main() -> Result<(), Failed> {
 async fn hire(setup: &Setup, tenants: usize) -> Result<(), Failed> {
     let admin = setup.admin()?;
     for nth in 0..tenants {
-        let name = format!("Shop {nth}");
-        let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
         let rate = serde_json::json!({"count": BURST, "per_secs": BURST * INTERVAL_SECS});
         let turns = match nth {
             _ if nth >= tenants / 2 => serde_json::json!({}),
@@ -157,14 +142,7 @@ async fn hire(setup: &Setup, tenants: usize) -> Result<(), Failed> {
             "name": "Ava", "role": "front desk of a bicycle shop", "busy": NOTICE,
             "rates": {"turns": turns, "patience_secs": 5},
         }))?;
-        admin.hire(tenant, &settings).await?;
-        let connection = NewConnection {
-            channel: "whatsapp".into(),
-            account: number(nth),
-            name: String::new(),
-            token: "EAAG-fake".into(),
-        };
-        admin.connect(tenant, &connection).await?;
+        add_shop(&admin, nth, &number(nth), &settings).await?;
     }
     Ok(())
 }

@@ -9,11 +9,13 @@ use std::{
 };
 
 use clap::Parser;
-use konstruct_admin_api::{ConnectionState, EmployeeSettings, NewConnection, NewTenant};
+use konstruct_admin_api::{ConnectionState, EmployeeSettings};
 use konstruct_benches::{
-    Failed, process,
+    Failed,
+    office::SECRET,
+    process,
     quick::{Deliverer, Quick, webhook},
-    server::{self, Setup},
+    server::{self, Setup, add_shop},
     store::Database,
 };
 use konstruct_core::{
@@ -30,7 +32,6 @@ use konstruct_core::{
 };
 use konstruct_memory::{KeyRing, Postgres, Redb};
 
-const SECRET: &str = "a secret of the vendors";
 /// Tenants before the measurement: the caches of the process are then in use.
 const WARM_UP: usize = 50;
 /// Idle time before memory is read.
@@ -115,29 +116,15 @@ async fn provision(binary: &Path, postgres: bool, tenants: usize) -> Result<Prov
     let folder = tempfile::tempdir()?;
     let quick = Quick::start().await?;
     let mut setup = Setup::new(binary.to_owned(), folder.path())?;
-    for (name, value) in [
-        ("KONSTRUCT_DEMO", "off"),
-        ("KONSTRUCT_EMBEDDER", "none"),
-        ("KONSTRUCT_MODEL", "openai/fake"),
-        ("OPENAI_API_KEY", "sk-fake"),
-        ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
-        ("WHATSAPP_APP_SECRET", SECRET),
-        ("GRAPH_API_URL", &quick.url()),
-        ("RUST_LOG", "warn"),
-    ] {
-        setup.set(name, value);
-    }
+    quick.connect(&mut setup);
+    setup.set("KONSTRUCT_EMBEDDER", "none");
+    setup.set("RUST_LOG", "warn");
     let database = match postgres {
         true => Some(Database::create().await?),
         false => None,
     };
     if let Some(database) = &database {
-        let url = database.url(Some("konstruct_app"))?;
-        setup.set("DATABASE_URL", url.expose());
-        setup.set(
-            "KONSTRUCT_MASTER_KEY",
-            KeyRing::generate()?.to_secret().expose(),
-        );
+        database.connect_server(&mut setup, &KeyRing::generate()?.to_secret())?;
     }
     let mut server = setup.start()?;
     server.listening().await?;
@@ -154,16 +141,8 @@ async fn provision(binary: &Path, postgres: bool, tenants: usize) -> Result<Prov
             empty = size(database.as_ref()).await?;
         }
         let begun = Instant::now();
-        let name = format!("Shop {nth}");
-        let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
-        admin.hire(tenant, &settings).await?;
-        let connection = NewConnection {
-            channel: "whatsapp".into(),
-            account: number(nth),
-            name: String::new(),
-            token: "EAAG-fake".into(),
-        };
-        let state = admin.connect(tenant, &connection).await?.state;
+        let shop = add_shop(&admin, nth, &number(nth), &settings).await?;
+        let state = shop.state;
         if state != ConnectionState::Active {
             return Err(format!("tenant {nth} is not live: {state:?}").into());
         }

@@ -19,12 +19,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand, ValueEnum};
-use konstruct_admin_api::{EmployeeSettings, NewConnection, NewTenant};
+use konstruct_admin_api::EmployeeSettings;
 use konstruct_benches::{
     Failed, embedder,
+    office::SECRET,
     process::{cpu, resident},
     quick::{Deliverer, Quick, webhook},
-    server::{self, Setup},
+    server::{self, Setup, add_shop},
     store::Database as Postgres,
 };
 use konstruct_core::Secret;
@@ -34,8 +35,6 @@ use redb::{
 };
 use tokio::task::JoinSet;
 
-/// The secret for the webhook signatures.
-const SECRET: &str = "a secret of the vendors";
 /// The number of customers that write to each tenant in turn.
 const CUSTOMERS: usize = 40;
 /// The most time of a turn.
@@ -142,21 +141,13 @@ async fn main() -> Result<(), Failed> {
                 tenants.to_string(),
                 connections.to_string(),
             ]);
-            let url = database.url(Some("konstruct_app"))?;
-            setup.set("DATABASE_URL", url.expose());
-            let ring = KeyRing::generate()?.to_secret();
-            setup.set("KONSTRUCT_MASTER_KEY", ring.expose());
+            database.connect_server(&mut setup, &KeyRing::generate()?.to_secret())?;
             (setup, Kept::Database(database))
         }
     };
+    quick.connect(&mut setup);
     for (name, value) in [
-        ("KONSTRUCT_DEMO", "off"),
-        ("KONSTRUCT_MODEL", "openai/fake"),
-        ("OPENAI_API_KEY", "sk-fake"),
-        ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
-        ("WHATSAPP_APP_SECRET", SECRET),
         ("WHATSAPP_VERIFY_TOKEN", "verify"),
-        ("GRAPH_API_URL", &quick.url()),
         ("KONSTRUCT_CONCURRENCY", &arguments.concurrency.to_string()),
         ("RUST_LOG", "warn"),
     ] {
@@ -316,17 +307,8 @@ async fn hire(setup: &Setup, tenants: usize) -> Result<Vec<String>, Failed> {
     }))?;
     let mut numbers = Vec::new();
     for nth in 0..tenants {
-        let name = format!("Shop {nth}");
-        let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
-        admin.hire(tenant, &settings).await?;
         let number = embedder::number(nth);
-        let connection = NewConnection {
-            channel: "whatsapp".into(),
-            account: number.clone(),
-            name: String::new(),
-            token: "EAAG-fake".into(),
-        };
-        admin.connect(tenant, &connection).await?;
+        add_shop(&admin, nth, &number, &settings).await?;
         numbers.push(number);
     }
     Ok(numbers)

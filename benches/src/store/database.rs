@@ -15,7 +15,7 @@ use sqlx::{
 };
 
 use super::SERVER;
-use crate::{Failed, process};
+use crate::{Failed, process, server::Setup};
 
 /// A database with the tables of the store.
 #[derive(Debug)]
@@ -47,6 +47,16 @@ impl Database {
             None => options,
         };
         Ok(Secret::new(options.to_url_lossy().to_string()))
+    }
+
+    /// Configures a server to keep its data in it, sealed with a key ring.
+    ///
+    /// # Errors
+    /// No server of PostgreSQL is configured.
+    pub fn connect_server(&self, setup: &mut Setup, ring: &Secret) -> Result<(), Failed> {
+        setup.set("DATABASE_URL", self.url(Some("konstruct_app"))?.expose());
+        setup.set("KONSTRUCT_MASTER_KEY", ring.expose());
+        Ok(())
     }
 
     /// Connects a store to it.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use konstruct_admin_api::{EmployeeSettings, NewConnection, NewTenant};
+use konstruct_admin_api::EmployeeSettings;
 use konstruct_benches::{
     Failed,
     dice::Dice,
@@ -15,7 +15,7 @@ use konstruct_benches::{
     office::SECRET,
     quick::{Quick, webhook},
     sender::{Sender, Vendor},
-    server::Setup,
+    server::{Setup, add_shop},
 };
 use konstruct_core::Secret;
 use tokio::task::JoinSet;
@@ -38,16 +38,7 @@ struct Written {
 pub(super) async fn run(arguments: &Arguments, dir: &Path) -> Result<ExitCode, Failed> {
     let quick = Quick::start().await?;
     let connect = |setup: &mut Setup| {
-        for (name, value) in [
-            ("KONSTRUCT_DEMO", "off"),
-            ("KONSTRUCT_MODEL", "openai/fake"),
-            ("OPENAI_API_KEY", "sk-fake"),
-            ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
-            ("WHATSAPP_APP_SECRET", SECRET),
-            ("GRAPH_API_URL", &quick.url()),
-        ] {
-            setup.set(name, value);
-        }
+        quick.connect(setup);
         if arguments.at_once > 0 {
             setup.settings(&format!(
                 "[limits]\nconversations_at_once = {}\n",
@@ -64,16 +55,7 @@ pub(super) async fn run(arguments: &Arguments, dir: &Path) -> Result<ExitCode, F
         "rates": {"turns": {}, "model_calls": {}},
     }))?;
     for nth in 0..=arguments.quiet {
-        let name = format!("Shop {nth}");
-        let tenant = admin.add_tenant(&NewTenant { name }).await?.id;
-        admin.hire(tenant, &settings).await?;
-        let connection = NewConnection {
-            channel: "whatsapp".into(),
-            account: number(nth),
-            name: String::new(),
-            token: "EAAG-fake".into(),
-        };
-        admin.connect(tenant, &connection).await?;
+        add_shop(&admin, nth, &number(nth), &settings).await?;
     }
     let load = Load {
         quick,

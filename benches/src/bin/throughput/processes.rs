@@ -14,7 +14,7 @@ use konstruct_benches::{
 };
 use konstruct_memory::KeyRing;
 
-use super::{Arguments, Load, SECRET, hire, percentile};
+use super::{Arguments, Load, hire, percentile};
 
 #[path = "../../../../konstruct-memory/tests/pg/counter.rs"]
 #[expect(dead_code, reason = "shared with a test")]
@@ -30,28 +30,17 @@ pub(super) async fn run(arguments: &Arguments, many: usize) -> Result<(), Failed
     let dir = arguments.keep.as_deref().unwrap_or(temporary.path());
     let database = Database::create().await?;
     let quick = Quick::start().await?;
-    let url = database.url(Some("konstruct_app"))?;
     let ring = KeyRing::generate()?.to_secret();
     let (mut setups, mut servers) = (Vec::new(), Vec::new());
     for nth in 0..many {
         let folder = dir.join(nth.to_string());
         std::fs::create_dir_all(&folder)?;
         let mut setup = Setup::new(server::binary(arguments.server.clone())?, &folder)?;
-        for (name, value) in [
-            ("DATABASE_URL", url.expose()),
-            ("KONSTRUCT_MASTER_KEY", ring.expose()),
-            ("KONSTRUCT_DEMO", "off"),
-            ("KONSTRUCT_EMBEDDER", "none"),
-            ("KONSTRUCT_MODEL", "openai/fake"),
-            ("OPENAI_API_KEY", "sk-fake"),
-            ("OPENAI_BASE_URL", &format!("{}/v1", quick.url())),
-            ("WHATSAPP_APP_SECRET", SECRET),
-            ("GRAPH_API_URL", &quick.url()),
-            ("KONSTRUCT_CONCURRENCY", &arguments.concurrency.to_string()),
-            ("RUST_LOG", "warn"),
-        ] {
-            setup.set(name, value);
-        }
+        database.connect_server(&mut setup, &ring)?;
+        quick.connect(&mut setup);
+        setup.set("KONSTRUCT_EMBEDDER", "none");
+        setup.set("KONSTRUCT_CONCURRENCY", arguments.concurrency.to_string());
+        setup.set("RUST_LOG", "warn");
         servers.push(start(&setup).await?);
         setups.push(setup);
     }
