@@ -8,13 +8,11 @@ use std::{
 
 use konstruct_channels::{Gateway, SlackWebhook, WhatsAppWebhook};
 use konstruct_core::{
-    ChannelKind, Clock, Depth, Erase, ErrorKind, MemoryStore, Result, Secret, SystemClock,
-    TenantId,
+    ChannelKind, Clock, MemoryStore, Result, Secret, SystemClock,
     learn::{LearnLoop, Learner},
     limit::{LocalLimiter, RateLimiter},
-    memory::ErasureReceipt,
     store::Store,
-    turn::{Driver, attachment_erasures},
+    turn::Driver,
 };
 use konstruct_memory::Documents;
 
@@ -25,7 +23,7 @@ use crate::{
     demo,
     directory::{Endpoints, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
-    erasures::{Erased, ErasureLog},
+    erasures::ErasureLog,
     http::Streams,
     limit::RedisLimiter,
     model::Models,
@@ -112,16 +110,9 @@ impl App {
         let directory =
             ServerDirectory::new(&stores, endpoints, models)?.with_plan(config.limits.plan());
         let (erasures, missed) = ErasureLog::open(&rows, &config.data_dir).await?;
-        for (number, erased) in &missed {
-            repeat(&directory, &*journal, &*memory, *erased).await?;
-            erasures.end(*number).await?;
-        }
-        if !missed.is_empty() {
-            tracing::warn!(
-                erasures = missed.len(),
-                "the store is older than the last erasures, which were carried out again"
-            );
-        }
+        erasures
+            .repeat(missed, &directory, &*journal, &*memory)
+            .await?;
         let limiter: Arc<dyn RateLimiter> = if config.redis.url.expose().is_empty() {
             Arc::new(LocalLimiter::new(Arc::clone(&clock)))
         } else {
@@ -209,45 +200,6 @@ impl App {
             started,
         }))
     }
-}
-
-/// Carries out an erasure again, in a store that was restored from an older backup.
-async fn repeat(
-    directory: &ServerDirectory,
-    journal: &dyn Store,
-    memory: &dyn MemoryStore,
-    erased: Erased,
-) -> Result<()> {
-    let Erased {
-        tenant,
-        what,
-        depth,
-        ..
-    } = erased;
-    match what {
-        Erase::Tenant => match directory.remove_tenant(tenant).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            done => done,
-        },
-        what => erase(journal, memory, tenant, what, depth).await.map(drop),
-    }
-}
-
-/// Erases a message, a conversation or a person, with the attachments that belong to it.
-pub(crate) async fn erase(
-    journal: &dyn Store,
-    memory: &dyn MemoryStore,
-    tenant: TenantId,
-    what: Erase,
-    depth: Depth,
-) -> Result<ErasureReceipt> {
-    let mut attachments = 0;
-    for own in attachment_erasures(journal, tenant, what).await? {
-        attachments += memory.forget(tenant, own, depth).await?.records;
-    }
-    let mut receipt = memory.forget(tenant, what, depth).await?;
-    receipt.records += attachments;
-    Ok(receipt)
 }
 
 impl App {

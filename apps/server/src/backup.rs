@@ -8,7 +8,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
     config::{Config, named},
-    store::{STORE_FILE, migrate, open_store},
+    store::{STORE_FILE, migrate, open_store, private},
 };
 
 /// Copies the configured store to a file that does not exist yet, while it is used.
@@ -131,11 +131,8 @@ async fn download(client: &Client, file: fs::File, path: &Path) -> Result<()> {
 
 /// Creates a file that only its owner may read.
 fn create(path: &Path) -> Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| unusable(path, &error))
+    let created = private().write(true).create_new(true).open(path);
+    created.map_err(|error| unusable(path, &error))
 }
 
 fn or_remove(file: &Path, done: Result<()>) -> Result<()> {

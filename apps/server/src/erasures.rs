@@ -4,6 +4,7 @@
 //! file, the numbers of the erasures that it has carried out: what it does not have, it is older than.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -11,12 +12,17 @@ use std::{
 };
 
 use konstruct_core::{
-    Clock as _, Depth, Erase, Error, Result, SystemClock, TenantId, Timestamp, id::WorkerId,
+    Clock as _, Depth, Erase, Error, ErrorKind, MemoryStore, Result, SystemClock, TenantId,
+    Timestamp, id::WorkerId, memory::ErasureReceipt, store::Store, turn::attachment_erasures,
 };
 use konstruct_memory::RowStore;
 use serde::{Deserialize, Serialize};
 
-use crate::config::named;
+use crate::{
+    config::named,
+    directory::{ServerDirectory, rows_of},
+    store::private,
+};
 
 const FILE: &str = "erasures.log";
 const TABLE: &str = "erasures";
@@ -25,9 +31,9 @@ const TABLE: &str = "erasures";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Erased {
     at: Timestamp,
-    pub(crate) tenant: TenantId,
-    pub(crate) what: Erase,
-    pub(crate) depth: Depth,
+    tenant: TenantId,
+    what: Erase,
+    depth: Depth,
 }
 
 /// The file, which processes of one data directory share.
@@ -55,13 +61,11 @@ impl ErasureLog {
             path,
             id,
         };
-        let mut missed = Vec::new();
-        for (number, erased) in (1..).zip(erased) {
-            let done = rows.get_row(None, TABLE, &log.key(number)).await?;
-            if done.is_none() {
-                missed.push((number, erased));
-            }
-        }
+        let done = rows_of(&**rows, None, TABLE, &format!("{}/", log.id)).await?;
+        let done: HashSet<String> = done.into_iter().map(|(key, _)| key).collect();
+        let all = (1..).zip(erased);
+        let missed = all.filter(|(number, _)| !done.contains(&log.key(*number)));
+        let missed = missed.collect();
         Ok((log, missed))
     }
 
@@ -92,13 +96,61 @@ impl ErasureLog {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn end(&self, number: usize) -> Result<()> {
+    async fn end(&self, number: usize) -> Result<()> {
         self.rows.put_row(None, TABLE, &self.key(number), b"").await
+    }
+
+    /// Carries out what a store that was restored from an older backup has not erased.
+    ///
+    /// # Errors
+    /// Those of the erasures and of the store.
+    pub(crate) async fn repeat(
+        &self,
+        missed: Vec<(usize, Erased)>,
+        directory: &ServerDirectory,
+        journal: &dyn Store,
+        memory: &dyn MemoryStore,
+    ) -> Result<()> {
+        if !missed.is_empty() {
+            tracing::warn!(
+                erasures = missed.len(),
+                "the store is older than the last erasures, which are carried out again"
+            );
+        }
+        for (number, erased) in missed {
+            let tenant = erased.tenant;
+            match erased.what {
+                Erase::Tenant => match directory.remove_tenant(tenant).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    done => done?,
+                },
+                what => drop(erase(journal, memory, tenant, what, erased.depth).await?),
+            }
+            self.end(number).await?;
+        }
+        Ok(())
     }
 
     fn key(&self, number: usize) -> String {
         format!("{}/{number}", self.id)
     }
+}
+
+/// Erases a message, a conversation or a person, with the attachments that belong to it.
+pub(crate) async fn erase(
+    journal: &dyn Store,
+    memory: &dyn MemoryStore,
+    tenant: TenantId,
+    what: Erase,
+    depth: Depth,
+) -> Result<ErasureReceipt> {
+    let mut attachments = 0;
+    for own in attachment_erasures(journal, tenant, what).await? {
+        attachments += memory.forget(tenant, own, depth).await?.records;
+    }
+    let mut receipt = memory.forget(tenant, what, depth).await?;
+    receipt.records += attachments;
+    Ok(receipt)
 }
 
 fn unusable(path: &Path, error: &io::Error) -> Error {
@@ -121,11 +173,8 @@ fn append(path: &Path, line: &impl Serialize) -> io::Result<usize> {
 
 /// Opens the file for this process alone, until it is closed.
 fn open(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
+    let mut options = private();
+    let file = options.read(true).append(true).create(true).open(path)?;
     file.lock()?;
     Ok(file)
 }
@@ -168,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    async fn erase(log: &ErasureLog, tenant: TenantId) {
+    async fn run(log: &ErasureLog, tenant: TenantId) {
         let nothing = async { Ok(()) };
         let done = log.run(tenant, Erase::Tenant, Depth::Logical, nothing);
         done.await.unwrap();
@@ -188,7 +237,7 @@ mod tests {
         // Two processes share the file and the store.
         let ((one, _), (two, _)) = (open(&store).await, open(&store).await);
         for (log, tenant) in [&one, &two, &two, &one].into_iter().zip(&tenants) {
-            erase(log, *tenant).await;
+            run(log, *tenant).await;
         }
         assert_eq!(open(&store).await.1, []);
         assert_eq!(open(&older).await.1, tenants);

@@ -27,11 +27,7 @@ pub(crate) async fn ensure(
     if let Some(stored) = stored(store, name).await? {
         return Ok((stored, false));
     }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::internal("the system's random number generator failed").with_source(error)
-    })?;
-    let text = hex::encode(bytes);
+    let text = hex::encode(random::<32>()?);
     let change = RowChange::put(None, TABLE, name, text.clone().into_bytes());
     let change = change.expecting(Expect::Absent);
     if store.write_rows(vec![change]).await? {
@@ -41,6 +37,18 @@ pub(crate) async fn ensure(
     let stored = stored(store, name).await?;
     let stored = stored.ok_or_else(|| Error::internal("a stored secret disappeared"))?;
     Ok((stored, false))
+}
+
+/// Returns random bytes.
+///
+/// # Errors
+/// The system's random number generator fails.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::internal("the system's random number generator failed").with_source(error)
+    })?;
+    Ok(bytes)
 }
 
 async fn stored(store: &dyn RowStore, name: &str) -> Result<Option<Secret>> {

@@ -243,15 +243,19 @@ fn stored_ring(data_dir: &Path) -> Result<KeyRing> {
     }
 }
 
+/// Returns the options of files that only their owner may read.
+pub(crate) fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 /// Writes a file that only its owner may read, and syncs it to disk before it returns, because data encrypted with the key must
 /// not outlive it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = private().write(true).create_new(true).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     match path.parent() {

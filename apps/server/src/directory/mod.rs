@@ -142,6 +142,34 @@ impl ServerDirectory {
     }
 }
 
+/// How many rows with a prefix are read at a time.
+const READ: usize = 64;
+
+/// Lists the rows of a table whose keys have a prefix.
+pub(crate) async fn rows_of(
+    rows: &dyn RowStore,
+    tenant: Option<TenantId>,
+    table: &str,
+    prefix: &str,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let (mut found, mut after) = (Vec::new(), prefix.to_owned());
+    loop {
+        let page = rows.rows(tenant, table, Some(&after), READ).await?;
+        let is_last = page.len() < READ;
+        for (key, value) in page {
+            // Other keys follow.
+            if !key.starts_with(prefix) {
+                return Ok(found);
+            }
+            after.clone_from(&key);
+            found.push((key, value));
+        }
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::internal("could not serialize a row").with_source(error))

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{ServerDirectory, encode};
+use crate::secrets::random;
 
 const TABLE: &str = "api_tokens";
 /// The most tokens of a tenant.
@@ -81,12 +82,8 @@ impl ServerDirectory {
             let problem = format!("a tenant has at most {MOST} tokens; revoke one first");
             return Err(Error::invalid("name", problem));
         }
-        let mut random = [0; 40];
-        getrandom::fill(&mut random).map_err(|error| {
-            Error::internal("the system's random number generator failed").with_source(error)
-        })?;
-        let (id, secret) = random.split_at(8);
-        let named = URL_SAFE_NO_PAD.encode([tenant.as_bytes(), id].concat());
+        let (id, secret) = (random::<8>()?, random::<32>()?);
+        let named = URL_SAFE_NO_PAD.encode([tenant.as_bytes(), &id[..]].concat());
         let token = format!("{PREFIX}{named}{}", URL_SAFE_NO_PAD.encode(secret));
         let now = SystemClock.now();
         let stored = ApiToken {

@@ -16,14 +16,13 @@ use sha2::{Digest as _, Sha256};
 use super::{
     ServerDirectory, decode, encode,
     job::{Job, Work},
+    rows_of,
 };
 
 const TABLE: &str = "websites";
 const PAGES: &str = "website_pages";
 /// The websites of a tenant by address, so that none is added twice at the same time.
 const ADDRESSES: &str = "website_addresses";
-/// How many pages are read at a time.
-const READ: usize = 64;
 /// The most websites of a tenant.
 const MAX_WEBSITES: usize = 20;
 /// A crawl that was interrupted so often is not restarted: it may be the reason.
@@ -273,24 +272,8 @@ impl ServerDirectory {
         tenant: TenantId,
         id: WebsiteId,
     ) -> Result<Vec<WebsitePage>> {
-        let prefix = format!("{id}/");
-        let (mut pages, mut after) = (Vec::new(), prefix.clone());
-        // The pages of other websites follow.
-        loop {
-            let rows = self.rows.rows(Some(tenant), PAGES, Some(&after), READ);
-            let rows = rows.await?;
-            let is_last = rows.len() < READ;
-            for (key, bytes) in rows {
-                if !key.starts_with(&prefix) {
-                    return Ok(pages);
-                }
-                pages.push(decode(&bytes)?);
-                after = key;
-            }
-            if is_last {
-                return Ok(pages);
-            }
-        }
+        let rows = rows_of(&*self.rows, Some(tenant), PAGES, &format!("{id}/")).await?;
+        rows.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 
     /// Writes what is known of a page.

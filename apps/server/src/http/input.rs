@@ -16,12 +16,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| {
-            Problem::new(
-                error.status(),
-                "the body could not be read, or is too large",
-            )
-        })?;
+        let bytes = body(request, state).await?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let detail = format!("the body is not JSON: line {line}, column {column}");
@@ -29,4 +24,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
         })?;
         json::read(value).map(Self)
     }
+}
+
+/// Reads a body up to the size that the server accepts.
+pub(crate) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|error| {
+        let detail = "the body could not be read, or is too large";
+        Problem::new(error.status(), detail)
+    })
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use konstruct_core::{Clock as _, Error, Result, Secret, SystemClock, http::Client};
+use konstruct_core::{Clock as _, Result, Secret, SystemClock, http::Client};
 use serde_json::Value;
 use sha2::Sha256;
+
+use crate::secrets;
 
 /// The number of attempts to deliver a webhook, and the first wait between two attempts.
 const ATTEMPTS: u32 = 6;
@@ -105,9 +107,6 @@ pub(super) fn hex_hmac(secret: &Secret, bytes: &[u8]) -> String {
 /// # Errors
 /// If the system's random number generator fails.
 pub(super) fn random(prefix: &str) -> Result<String> {
-    let mut bytes = [0; 12];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        Error::internal("the system's random number generator failed").with_source(error)
-    })?;
+    let bytes = secrets::random::<12>()?;
     Ok(format!("{prefix}{}", hex::encode(bytes)))
 }

@@ -2,6 +2,8 @@
 
 use konstruct_core::turn::AttachmentContent;
 
+use super::name_of;
+
 /// The most characters of a document that are shown.
 const MOST: usize = 1_000;
 
@@ -15,8 +17,8 @@ pub(super) fn shown(content: &AttachmentContent) -> String {
         }
         AttachmentContent::Image { media_type, .. } => format!("[{media_type}]"),
         AttachmentContent::Unread { reason, detail } => {
-            let reason = serde_json::to_value(reason).unwrap_or_default();
-            let reason = reason.as_str().unwrap_or("unknown").replace('_', " ");
+            let reason = name_of(reason).unwrap_or_else(|| "unknown".into());
+            let reason = reason.replace('_', " ");
             let detail = detail.as_deref().map(|detail| format!(": {detail}"));
             format!("[not read: {reason}{}]", detail.unwrap_or_default())
         }

@@ -6,7 +6,10 @@ use axum::{Json, Router, extract::State, routing::get};
 use konstruct_admin_api::{AuditEntry, AuditVerification, Page};
 use konstruct_core::TenantId;
 
-use super::{Caller, Operator, Problem, input::Paging};
+use super::{
+    Caller, Operator, Problem,
+    input::{Paging, cut},
+};
 use crate::App;
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -44,14 +47,12 @@ async fn entries(
     paging: &Paging,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     let (limit, before) = (paging.limit()?, paging.after::<u64>()?);
-    let mut items = app
+    let items = app
         .directory
         .audit_log()
         .page(tenant, before, limit + 1)
         .await?;
-    let next = (items.len() > limit).then(|| items[limit - 1].number.to_string());
-    items.truncate(limit);
-    Ok(Json(Page { items, next }))
+    Ok(Json(cut(items, limit, |entry| entry.number.to_string())))
 }
 
 async fn verify(

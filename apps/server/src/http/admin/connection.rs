@@ -14,6 +14,7 @@ use konstruct_core::{AccountId, ChannelKind, ConnectionId, Error, ErrorKind, Sec
 use super::{
     Caller, Input, Problem,
     input::{Paging, id, page},
+    name_of,
 };
 use crate::{
     App,
@@ -105,11 +106,7 @@ fn shown(connection: directory::Connection) -> Connection {
     use konstruct_core::directory::ConnectionState as Core;
     let (state, reason, since) = match connection.state {
         Core::Pending => (ConnectionState::Pending, None, None),
-        Core::Paused { reason, since } => {
-            let reason = serde_json::to_value(reason).ok();
-            let reason = reason.and_then(|reason| reason.as_str().map(str::to_owned));
-            (ConnectionState::Paused, reason, Some(since))
-        }
+        Core::Paused { reason, since } => (ConnectionState::Paused, name_of(&reason), Some(since)),
         Core::Disconnected { since } => (ConnectionState::Disconnected, None, Some(since)),
         _ => (ConnectionState::Active, None, None),
     };

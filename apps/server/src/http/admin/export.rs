@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Path, State},
-    http::header::CONTENT_TYPE,
+    http::{HeaderName, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -169,9 +169,15 @@ fn line(value: &impl Serialize) -> Result<Bytes> {
     Ok(line.into())
 }
 
-/// Streams lines. If one fails, the connection is closed before the end of the answer, which the client sees.
 fn answer(lines: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Response {
-    let lines = lines.inspect_err(|error| tracing::error!(%error, "an export was cut off"));
-    let kind = [(CONTENT_TYPE, "application/jsonl")];
-    (kind, Body::from_stream(lines)).into_response()
+    streamed([(CONTENT_TYPE, "application/jsonl")], lines)
+}
+
+/// Streams an answer. If a part fails, the connection is closed before the end of the answer, which the client sees.
+pub(super) fn streamed<const N: usize>(
+    headers: [(HeaderName, &'static str); N],
+    parts: impl Stream<Item = Result<Bytes>> + Send + 'static,
+) -> Response {
+    let parts = parts.inspect_err(|error| tracing::error!(%error, "an export was cut off"));
+    (headers, Body::from_stream(parts)).into_response()
 }

@@ -19,10 +19,11 @@ use konstruct_admin_api::Who;
 use konstruct_core::{Clock as _, SystemClock};
 use sha2::{Digest as _, Sha256};
 
-use super::{MAX_BODY, Problem, REQUEST_TIMEOUT, caller::Admitted};
+use super::{Problem, REQUEST_TIMEOUT, caller::Admitted};
 use crate::{
     App,
     directory::{Answer, Kept},
+    http::input::body as read,
 };
 
 const HEADER: &str = "idempotency-key";
@@ -51,10 +52,7 @@ pub(super) async fn once(
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     };
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        let detail = "the body could not be read, or is too large";
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })?;
+    let body = read(Request::from_parts(parts.clone(), body), &app).await?;
     let asked = fingerprint(&admitted, parts.uri.query().unwrap_or_default(), &body);
     let tenant = admitted.tenant;
     // A request still runs for this long at most.

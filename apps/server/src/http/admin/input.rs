@@ -12,6 +12,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use konstruct_admin_api::Page;
 use konstruct_core::Error;
 use serde::{Deserialize, Serialize};
 
@@ -73,15 +74,19 @@ pub(super) fn page<T>(
     items: Vec<T>,
     paging: &Paging,
     key: impl Fn(&T) -> String,
-) -> Result<konstruct_admin_api::Page<T>, Problem> {
+) -> Result<Page<T>, Problem> {
     let (limit, after) = (paging.limit()?, paging.after::<String>()?);
-    let mut items: Vec<T> = items
+    let items = items
         .into_iter()
-        .skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after))
-        .collect();
+        .skip_while(|item| after.as_ref().is_some_and(|after| key(item) <= *after));
+    Ok(cut(items.collect(), limit, key))
+}
+
+/// Cuts items that begin where a page begins. If there are more than fit, the next page follows the key of the last one.
+pub(super) fn cut<T>(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> String) -> Page<T> {
     let next = (items.len() > limit).then(|| key(&items[limit - 1]));
     items.truncate(limit);
-    Ok(konstruct_admin_api::Page { items, next })
+    Page { items, next }
 }
 
 /// A resource with its version, which is its ETag.

@@ -15,7 +15,7 @@ use konstruct_core::{
 };
 
 use super::{Caller, Input, Problem, input::id};
-use crate::{App, app::erase as erase_from};
+use crate::{App, erasures::erase as erase_from};
 
 /// The number of unanswered questions in the list.
 const UNANSWERED: usize = 100;
@@ -111,7 +111,7 @@ async fn channel_of(
 }
 
 /// Returns the person of a one-to-one conversation.
-async fn person_of(
+pub(super) async fn person_of(
     app: &App,
     tenant: TenantId,
     conversation: ConversationId,

@@ -26,11 +26,18 @@ mod website;
 use std::sync::Arc;
 
 use axum::{Json, Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
+use serde::Serialize;
 
 use self::caller::{Caller, Operator};
 pub(crate) use self::event::Streams;
-use super::{Input, MAX_BODY, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
+use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
 use crate::App;
+
+/// Returns the name under which a variant without fields is serialized.
+fn name_of(value: &impl Serialize) -> Option<String> {
+    let value = serde_json::to_value(value).ok()?;
+    value.as_str().map(str::to_owned)
+}
 
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let api = Router::new()

@@ -7,24 +7,22 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{Query, State},
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::get,
 };
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use konstruct_admin_api::{Spend, SpendGroup};
 use konstruct_core::{
-    Clock as _, ConversationId, Error, Result, SystemClock, TenantId, Timestamp,
-    message::ConversationKind,
+    Clock as _, ConversationId, Result, SystemClock, TenantId, Timestamp,
     money::{Basis, LedgerRow},
     store::LedgerQuery,
-    turn::{Entry, Event},
 };
 use serde::Deserialize;
 
-use super::{Caller, Problem};
+use super::{Caller, Problem, export::streamed, memory::person_of, name_of};
 use crate::App;
 
 /// The number of rows that are read at a time.
@@ -34,6 +32,8 @@ const GROUPS: usize = 1_000;
 /// Rows are written in the order in which calls end, by the clocks of several processes: a row may be this much older than the one
 /// before it.
 const SKEW: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+/// The first line of the ledger.
+const HEAD: &str = "number,at,kind,conversation,provider,model,input_tokens,output_tokens,cost_nano_usd,basis,call\r\n";
 /// The name of the group of everything else.
 const REST: &str = "(other)";
 
@@ -184,7 +184,7 @@ async fn spend(
         for (_, row) in page {
             let name = match (by, row.conversation) {
                 (By::Day, _) => row.at.to_string().chars().take(10).collect(),
-                (By::Kind, _) => name_of(&row.kind),
+                (By::Kind, _) => name_of(&row.kind).unwrap_or_default(),
                 (By::Model, _) => format!("{}/{}", row.provider, row.model),
                 (_, None) => REST.to_owned(),
                 (By::Conversation, Some(conversation)) => conversation.to_string(),
@@ -239,18 +239,8 @@ async fn owner(
         let known = app.journal.conversation(tenant, conversation).await?;
         return Ok(known.map_or_else(|| REST.to_owned(), |it| it.connection.to_string()));
     }
-    let log = app.journal.read(tenant, conversation, 0..64).await?;
-    let mut records = log.iter().filter_map(|stored| stored.record.as_deref());
-    let direct = records.any(|record| {
-        matches!(&record.entry, Entry::Event(Event::Started(started))
-            if started.conversation.kind == ConversationKind::Direct)
-    });
-    let mut records = log.iter().filter_map(|stored| stored.record.as_deref());
-    let person = records.find_map(|record| match &record.entry {
-        Entry::Event(Event::Received(input)) if direct => input.persons.first(),
-        _ => None,
-    });
-    Ok(person.map_or_else(|| REST.to_owned(), ToString::to_string))
+    let person = person_of(app, tenant, conversation).await?;
+    Ok(person.map_or_else(|| REST.to_owned(), |person| person.to_string()))
 }
 
 async fn csv(
@@ -259,7 +249,6 @@ async fn csv(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let rows = Rows::new(app, tenant, Span::of(&wanted)?).await?;
-    let head = "number,at,kind,conversation,provider,model,input_tokens,output_tokens,cost_nano_usd,basis,call\r\n";
     let lines = stream::try_unfold(rows, async |mut rows| {
         let page = rows.next().await?;
         Result::Ok(page.map(|page| {
@@ -270,23 +259,19 @@ async fn csv(
             (Bytes::from(lines), rows)
         }))
     });
-    let lines = lines.inspect_err(|error: &Error| tracing::error!(%error, "an export was cut off"));
-    let body = futures_util::StreamExt::chain(
-        stream::iter([Ok(Bytes::from_static(head.as_bytes()))]),
-        lines,
-    );
+    let head = stream::iter([Ok(Bytes::from_static(HEAD.as_bytes()))]);
     let headers = [
         (CONTENT_TYPE, "text/csv; charset=utf-8"),
         (CONTENT_DISPOSITION, "attachment; filename=\"ledger.csv\""),
     ];
-    Ok((headers, Body::from_stream(body)).into_response())
+    Ok(streamed(headers, head.chain(lines)))
 }
 
 fn line(number: u64, row: &LedgerRow) -> String {
     let cells = [
         number.to_string(),
         row.at.to_string(),
-        name_of(&row.kind),
+        name_of(&row.kind).unwrap_or_default(),
         row.conversation
             .map(|id| id.to_string())
             .unwrap_or_default(),
@@ -295,7 +280,7 @@ fn line(number: u64, row: &LedgerRow) -> String {
         row.usage.all_input().to_string(),
         row.usage.all_output().to_string(),
         row.cost.map(|cost| cost.0.to_string()).unwrap_or_default(),
-        name_of(&row.basis),
+        name_of(&row.basis).unwrap_or_default(),
         row.call.clone(),
     ];
     cells.map(|cell| shielded(&cell)).join(",") + "\r\n"
@@ -310,12 +295,6 @@ fn shielded(cell: &str) -> String {
     } else {
         cell
     }
-}
-
-/// Returns the name of a unit variant as it is serialized.
-fn name_of(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or("other").to_owned()
 }
 
 #[cfg(test)]

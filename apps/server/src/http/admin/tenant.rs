@@ -8,7 +8,7 @@ use konstruct_core::{Depth, Erase, TenantId};
 
 use super::{
     Caller, Input, Operator, Problem,
-    input::{Paging, page},
+    input::{Paging, cut},
 };
 use crate::{App, directory};
 
@@ -26,7 +26,8 @@ async fn list(
     let (limit, after) = (paging.limit()?, paging.after()?);
     let tenants = app.directory.tenants(after, limit + 1).await?;
     let tenants = tenants.into_iter().map(shown).collect();
-    page(tenants, &paging, |tenant: &Tenant| tenant.id.to_string()).map(Json)
+    let page = cut(tenants, limit, |tenant: &Tenant| tenant.id.to_string());
+    Ok(Json(page))
 }
 
 async fn add(

@@ -15,11 +15,11 @@ use konstruct_admin_api::{
 use konstruct_core::{Error, Result, TenantId, id::WebsiteId};
 use konstruct_memory::crawl::{Outcome, Report};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     Caller, Input, Problem,
     input::{Paging, id, page},
+    name_of,
 };
 use crate::{
     App, crawls,
@@ -173,7 +173,7 @@ async fn shown(app: &App, tenant: TenantId, website: directory::Website) -> Resu
 
 fn shown_report(report: Report) -> CrawlReport {
     let problem = report.problem.map(|problem| CrawlProblem {
-        reason: name(&problem),
+        reason: name_of(&problem).unwrap_or_default(),
         text: crawls::advice(problem).to_owned(),
     });
     let addresses = report.entries.into_iter().map(|entry| CrawledAddress {
@@ -187,8 +187,8 @@ fn shown_report(report: Report) -> CrawlReport {
         }
         .to_owned(),
         reason: match entry.outcome {
-            Outcome::Skipped(reason) => Some(name(&reason)),
-            Outcome::Failed(reason) => Some(name(&reason)),
+            Outcome::Skipped(reason) => Some(name_of(&reason).unwrap_or_default()),
+            Outcome::Failed(reason) => Some(name_of(&reason).unwrap_or_default()),
             _ => None,
         },
         detail: entry.detail,
@@ -210,16 +210,8 @@ fn shown_report(report: Report) -> CrawlReport {
 
 fn counts<T: Serialize>(counts: &BTreeMap<T, usize>) -> Vec<CrawlCount> {
     let counts = counts.iter().map(|(reason, count)| CrawlCount {
-        reason: name(reason),
+        reason: name_of(reason).unwrap_or_default(),
         count: *count,
     });
     counts.collect()
-}
-
-/// Returns the name under which a reason is stored.
-fn name<T: Serialize>(reason: &T) -> String {
-    match serde_json::to_value(reason) {
-        Ok(Value::String(name)) => name,
-        _ => String::new(),
-    }
 }
