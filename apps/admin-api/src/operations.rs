@@ -147,6 +147,12 @@ impl Operation {
 
 const TENANT: &str = "/api/v1/tenants/{tenant}";
 
+const FROM: (&str, &str) = (
+    "from",
+    "The beginning, RFC 3339; default: that of the ledger",
+);
+const TO: (&str, &str) = ("to", "The end, RFC 3339, not included; default: now");
+
 /// All operations.
 pub const OPERATIONS: &[Operation] = &[
     operation(Role::Operator, "get", "/api/v1/tenants", "listTenants", "Lists the tenants")
@@ -501,8 +507,8 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .gives("200", schema::<Spend>)
     .filtered_by(&[
-        ("from", "The beginning, RFC 3339; default: that of the ledger"),
-        ("to", "The end, RFC 3339, not included; default: now"),
+        FROM,
+        TO,
         (
             "by",
             "`day` (the default), `kind`, `model`, `conversation`, `connection` or `person`",
@@ -516,10 +522,7 @@ pub const OPERATIONS: &[Operation] = &[
         "Returns the rows of the ledger as CSV (RFC 4180), costs in billionths of a US dollar",
     )
     .downloads_csv()
-    .filtered_by(&[
-        ("from", "The beginning, RFC 3339; default: that of the ledger"),
-        ("to", "The end, RFC 3339, not included; default: now"),
-    ]),
+    .filtered_by(&[FROM, TO]),
     operation(
         Role::Owner,
         "get",

@@ -60,7 +60,7 @@ pub async fn restore(config: &Config, file: &Path) -> Result<()> {
     let opened = copied
         .map_err(|error| unusable(&store, &error))
         .and_then(|()| open_store(dir, &config.master_key, None).map(drop));
-    // A file that is no store, or one of another key, is not left in its place.
+    // A file that cannot be opened is not left in its place.
     or_remove(&store, opened)
 }
 

@@ -171,7 +171,7 @@ fn append(path: &Path, line: &impl Serialize) -> io::Result<usize> {
     Ok(number)
 }
 
-/// Opens the file for this process alone, until it is closed.
+/// Opens the file, and locks it against other processes until it is closed.
 fn open(path: &Path) -> io::Result<fs::File> {
     let mut options = private();
     let file = options.read(true).append(true).create(true).open(path)?;

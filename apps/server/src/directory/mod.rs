@@ -279,7 +279,7 @@ mod tests {
         }
         let kept = app.directory.connections(tenant).await.unwrap();
         assert_eq!(kept.len(), 1);
-        // The account is still that connection's alone.
+        // No other connection can have the account.
         let other = app
             .directory
             .keep_connection(TenantId::new(), ConnectionId::new(), new("xoxb".into()))

@@ -114,7 +114,7 @@ impl ServerDirectory {
     /// # Errors
     /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
     pub(crate) async fn revoke_token(&self, tenant: TenantId, id: &str) -> Result<()> {
-        // Longer keys are no keys of the store.
+        // The store refuses keys that are too long.
         if id.len() == 16 && self.rows.delete_row(Some(tenant), TABLE, id).await? {
             return Ok(());
         }

@@ -164,7 +164,7 @@ async fn a_token_opens_its_own_tenant_until_it_is_revoked() {
     };
     assert_eq!(get(foreign, token).await, get(TenantId::new(), token).await);
     assert_eq!(get(foreign, token).await.0, 404);
-    // The id is no secret; the rest is.
+    // The id is known; the rest is the secret.
     let mut wrong = token.to_owned();
     let last = if wrong.ends_with('A') { "B" } else { "A" };
     wrong.replace_range(wrong.len() - 2..wrong.len() - 1, last);

@@ -140,7 +140,7 @@ async fn a_file_that_is_no_backup_is_refused() {
     let file = office.data().join("good");
     let output = run(&office, None, &["backup", file.to_str().unwrap()]).await;
     assert!(output.status.success(), "{}", text(&output));
-    // With another key, it is no store of this server.
+    // The server cannot open it with another key.
     std::fs::remove_file(&store).unwrap();
     std::fs::remove_file(office.data().join("master.key")).unwrap();
     let output = run(&office, None, &["restore", file.to_str().unwrap()]).await;

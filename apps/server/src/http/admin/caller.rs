@@ -221,7 +221,7 @@ fn operation(method: &Method, path: &str) -> Option<&'static Operation> {
     })
 }
 
-/// Returns the ids in the path. Bytes that are no text are no id.
+/// Returns the ids in the path. An id that is not UTF-8 does not exist.
 async fn parameters(request: &mut Request) -> Result<BTreeMap<String, String>, Problem> {
     use axum::RequestExt as _;
     let found = request.extract_parts::<RawPathParams>().await;
