@@ -8,11 +8,12 @@ use konstruct_core::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationSummary,
-    Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
-    Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
-    NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails, Question, Replay,
-    Spend, Tenant, Unanswered, Website, WebsiteSettings,
+    ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
+    ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
+    EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
+    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
+    ProblemDetails, Question, RaisedCap, Replay, Spend, Tenant, Unanswered, Website,
+    WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -199,6 +200,10 @@ calls! {
     unanswered(tenant: TenantId) => GET "/tenants/{tenant}/unanswered" -> Vec<Unanswered>;
     /// Lists the facts about a conversation's channel, or about its one person.
     facts(tenant: TenantId, conversation: ConversationId) => GET "/tenants/{tenant}/conversations/{conversation}/facts" -> Vec<Fact>;
+    /// Returns what is spent under the caps in the current periods.
+    budgets(tenant: TenantId) => GET "/tenants/{tenant}/budgets" -> Budgets;
+    /// Raises a cap of the employee, and answers the questions that it had no money for.
+    raise_cap(tenant: TenantId) body cap: RaisedCap, => POST "/tenants/{tenant}/caps" -> Cap;
     /// Sums what a tenant spent, by `day`, `kind`, `model`, `conversation`, `connection` or `person`.
     spend(tenant: TenantId, by: &str) => GET "/tenants/{tenant}/spend?by={by}" -> Spend;
     /// Lists a tenant's API tokens.

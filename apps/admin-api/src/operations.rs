@@ -4,11 +4,12 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationActivity,
-    ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
-    EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    PersonalData, Question, Replay, Role, Spend, Tenant, Unanswered, Website, WebsiteSettings,
+    ApiToken, AuditEntry, AuditVerification, Budgets, Cap, Connection, Conversation,
+    ConversationActivity, ConversationSummary, Decided, Decision, DecisionForAll, Document,
+    DocumentText, Employee, EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus,
+    NewApiToken, NewConnection, NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant,
+    NewWebsite, OwnModel, Page, PersonalData, Question, RaisedCap, Replay, Role, Spend, Tenant,
+    Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -498,6 +499,23 @@ pub const OPERATIONS: &[Operation] = &[
         "Checks the hashes of the audit log",
     )
     .gives("200", schema::<AuditVerification>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/budgets",
+        "getBudgets",
+        "Returns what is spent under the caps in the current periods",
+    )
+    .gives("200", schema::<Budgets>),
+    operation(
+        Role::Admin,
+        "post",
+        "/api/v1/tenants/{tenant}/caps",
+        "raiseCap",
+        "Raises a cap of the employee, and answers the questions that it had no money for",
+    )
+    .takes(schema::<RaisedCap>)
+    .gives("200", schema::<Cap>),
     operation(
         Role::Viewer,
         "get",

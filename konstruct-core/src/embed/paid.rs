@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{EmbedContext, Embedder};
 use crate::{
     Clock as _, Directory, Error, ErrorKind, Result, SystemClock,
+    limit::Payers,
     memory::Language,
     money::LedgerKind,
     store::{Charge, Store},
@@ -95,7 +96,8 @@ impl Embedder for PaidEmbedder {
         let paid = tokio::spawn(async move {
             let tenant = context.tenant;
             let key = context.idempotency_key.as_str();
-            let cap = directory.staff(tenant, None).await?.employee.monthly_cap;
+            let staff = directory.staff(tenant, None).await?;
+            let caps = Payers::default().caps(&staff.employee.caps);
             let (provider, model) = embedder.id().split_once('/').unwrap_or((embedder.id(), ""));
             pay_lost(
                 &*store,
@@ -105,7 +107,7 @@ impl Embedder for PaidEmbedder {
                 SystemClock.now(),
             )
             .await?;
-            let budget = Arc::new(CallBudget::new(&store, tenant, key, (None, cap)));
+            let budget = Arc::new(CallBudget::new(&store, tenant, key, (None, caps)));
             let metered = context.clone().with_budget(Arc::clone(&budget) as _);
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let answer = embedder.embed(&metered, &texts).await;

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::hours::{HoursException, OpenSpan, TimeOfDay, TimeSpan, WorkingHours};
 pub(crate) use self::hours::{Opening, local};
-use crate::{EmployeeId, Error, NanoUsd, Result, Timestamp, limit::RateLimits};
+use crate::{
+    EmployeeId, Error, NanoUsd, Result, Timestamp,
+    limit::{Cap, CapScope, Period, RateLimits, validate_caps},
+};
 
 /// An AI employee. A tenant has one.
 ///
@@ -54,9 +57,9 @@ pub struct Employee {
     /// The names of the tools that it may use. Other tools are never run, even if a model requests them.
     #[serde(default)]
     pub tools: Vec<String>,
-    /// The most that its model calls may cost in a calendar month (UTC); `None` for no cap.
-    #[serde(default)]
-    pub monthly_cap: Option<NanoUsd>,
+    /// The most that may be spent, at most one cap for each scope and period.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caps: Vec<Cap>,
     /// The sampling temperature of its answers, 0 to 2, which models without one ignore; `None` for the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
@@ -281,13 +284,20 @@ impl Employee {
                 languages: Vec::new(),
                 hours: None,
                 tools: Vec::new(),
-                monthly_cap: None,
+                caps: Vec::new(),
                 fallback: default_fallback(),
                 phrases: Phrases::default(),
                 limits: TurnLimits::default(),
                 rates: RateLimits::default(),
             },
         }
+    }
+
+    /// Returns the cap of a scope and a period.
+    pub fn cap(&self, scope: CapScope, period: Period) -> Option<NanoUsd> {
+        let mut caps = self.caps.iter();
+        let found = caps.find(|cap| (cap.scope, cap.period) == (scope, period));
+        found.map(|cap| cap.amount)
     }
 
     /// Validates every field.
@@ -331,6 +341,7 @@ impl Employee {
             return Err(Error::invalid("temperature", "must be 0 to 2"));
         }
         self.rates.validate()?;
+        validate_caps(&self.caps)?;
         let limits = &self.limits;
         if limits.burst_ms > 10_000 {
             return Err(Error::invalid("limits.burst_ms", "must be at most 10000"));
@@ -433,10 +444,16 @@ impl EmployeeBuilder {
         self
     }
 
-    /// Sets the most that its model calls may cost in a month.
+    /// Sets the most that the tenant may spend in a calendar month (UTC).
     #[must_use]
-    pub fn monthly_cap(mut self, cap: NanoUsd) -> Self {
-        self.employee.monthly_cap = Some(cap);
+    pub fn monthly_cap(self, cap: NanoUsd) -> Self {
+        self.cap(Cap::new(CapScope::Tenant, Period::Month, cap))
+    }
+
+    /// Adds a cap.
+    #[must_use]
+    pub fn cap(mut self, cap: Cap) -> Self {
+        self.employee.caps.push(cap);
         self
     }
 

@@ -6,13 +6,13 @@ use super::Learner;
 use crate::{
     Clock as _, ConversationId, NanoUsd, Result, SystemClock, TenantId,
     directory::Staff,
-    limit::{Budget, over_cap, unknown_price},
+    limit::{Budget, Payers, over_cap, unknown_price},
     llm::{
         CallContext, LlmBackendExt as _, ModelInfo, ModelMessage, ModelRequest, OnBreak, Purpose,
         Role,
     },
     money::{Basis, LedgerRow, Usage},
-    store::{Charge, Reserve, Settle},
+    store::{Charge, Charged, Reserve, Settle},
     turn::{CallBudget, Paid, pay_lost},
 };
 
@@ -37,14 +37,18 @@ impl Learner {
             ..ModelRequest::default()
         };
         let info = staff.model.describe().clone();
-        let cap = staff.employee.monthly_cap;
+        let payers = Payers {
+            employee: Some(staff.employee.id),
+            ..Payers::default()
+        };
+        let caps = payers.caps(&staff.employee.caps);
         let model = (&*info.provider, &*info.model, info.price.is_some());
         pay_lost(&*self.store, tenant, call, model, SystemClock.now()).await?;
         let worst = info
             .price
             .as_ref()
             .map(|price| price.worst_case(request.input_bound(), u64::from(ANSWER)));
-        if worst.is_none() && cap.is_some() {
+        if worst.is_none() && !caps.is_empty() {
             return Err(unknown_price());
         }
         let reserve = worst
@@ -52,16 +56,16 @@ impl Learner {
             .map(|amount| Reserve {
                 call: call.to_owned(),
                 amount,
-                cap,
+                caps: caps.clone(),
             });
         let charge = Charge {
             reserve,
             ..Charge::default()
         };
-        if !self.store.charge(tenant, charge).await? {
-            return Err(over_cap());
+        if let Charged::OverBudget(budget) = self.store.charge(tenant, charge).await? {
+            return Err(over_cap(budget));
         }
-        let budget = Arc::new(CallBudget::new(&self.store, tenant, call, (worst, cap)));
+        let budget = Arc::new(CallBudget::new(&self.store, tenant, call, (worst, caps)));
         let context = CallContext::new(tenant, call, TIMEOUT)
             .for_purpose(Purpose::Fast)
             .on_break(OnBreak::Restart)

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::{BudgetKey, Sum};
 use crate::{
     Clock as _, Error, ErrorKind, NanoUsd, Result, SystemClock, Timestamp,
     money::{Basis, LedgerRow, Usage},
@@ -167,12 +168,13 @@ impl Budget for LocalBudget {
         let mut book = self.book();
         if let Some(cap) = self.cap {
             let worst = attempt.worst.ok_or_else(unknown_price)?;
-            let after = book
-                .spent
-                .saturating_add(book.reserved())
-                .saturating_add(worst);
-            if after > cap {
-                return Err(over_cap());
+            let sum = Sum {
+                spent: book.spent,
+                reserved: book.reserved(),
+                ..Sum::default()
+            };
+            if !sum.fits(worst, Some(cap)) {
+                return Err(over_cap(BudgetKey::MONTH));
             }
         }
         let amount = attempt.worst.unwrap_or_default();
@@ -195,9 +197,9 @@ pub(crate) fn unknown_price() -> Error {
     )
 }
 
-pub(crate) fn over_cap() -> Error {
+pub(crate) fn over_cap(budget: BudgetKey) -> Error {
     Error::new(
         ErrorKind::QuotaExhausted,
-        "the maximum cost of the call does not fit under the cap",
+        format!("the maximum cost of the call does not fit under the cap of {budget}"),
     )
 }

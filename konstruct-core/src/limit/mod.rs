@@ -1,6 +1,7 @@
 //! Limits on rates and on costs.
 
 mod budget;
+mod cap;
 mod gcra;
 mod local;
 mod rates;
@@ -11,12 +12,17 @@ use async_trait::async_trait;
 
 pub use self::{
     budget::{Attempt, Budget, LocalBudget, Spent, Unmetered},
+    cap::{
+        AlertLevel, AppliedCap, BudgetKey, BudgetObserver, BudgetScope, BudgetSum, Cap, CapScope,
+        Period, Sum, budgets,
+    },
     gcra::{Gcra, Quota},
     local::LocalLimiter,
     rates::{LimitScope, Limited, PlanRates, Rate, RateLimits, ScopeRates},
 };
 pub(crate) use self::{
     budget::{attempt_key, over_cap, unknown_price},
+    cap::{Payers, validate as validate_caps},
     rates::{Request, Subject, keys},
 };
 use crate::{Result, TenantId};

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use super::{ConversationSummary, InboxItem, Stored};
 use crate::{
-    Depth, Erase, Inbound, NanoUsd, Result, TenantId,
+    Depth, Erase, Inbound, Result, TenantId,
+    limit::BudgetSum,
     memory::ErasureReceipt,
     money::LedgerRow,
     turn::{ConversationState, Entry, Event, OpenItem},
@@ -65,15 +66,8 @@ pub enum Exported {
     Item(OpenItem),
     /// A row of the tenant's ledger.
     Ledger(LedgerRow),
-    /// The sums of a month, such as `2026-11`.
-    Budget {
-        /// The month.
-        month: String,
-        /// The amount spent.
-        spent: NanoUsd,
-        /// The amount reserved.
-        reserved: NanoUsd,
-    },
+    /// A sum of the ledger.
+    Budget(BudgetSum),
 }
 
 impl Exported {

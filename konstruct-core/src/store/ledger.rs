@@ -4,22 +4,29 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use crate::{NanoUsd, Result, TenantId, money::LedgerRow};
+use crate::{
+    NanoUsd, Result, TenantId,
+    limit::{AppliedCap, BudgetKey, BudgetSum},
+    money::LedgerRow,
+};
 
 /// Accounts for the money of tenants. The money of a turn moves in an [`Append`](super::Append), in the same transaction as its
 /// records.
 ///
 /// # Contract
-/// At every instant, the sum of what is spent and reserved in the calendar month (UTC) does not exceed the cap of the latest
-/// granted reservation.
+/// * At every instant, what is spent and reserved in a period does not exceed the cap of the latest granted reservation, for each
+///   sum that the reservation counts against: [the tenant's month](BudgetKey::MONTH), and every one that it has a cap for.
+/// * A call is settled in the periods of its reservation, however late.
+/// * A sum without a cap is not kept, except the tenant's month: a new cap counts what is reserved from then on.
+/// * The sums of a period that has ended, except the tenant's months, may be removed once nothing is reserved in them.
 #[async_trait]
 pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Accounts for a call outside of any turn, such as one that embeds or summarises. Settlements and rows are always written.
-    /// Returns whether the reservation fits under the cap.
+    /// If the reservation does not fit, the sum in question is [marked](crate::limit::Sum::refuse).
     ///
     /// # Errors
     /// Any error of the store.
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool>;
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged>;
 
     /// Returns the amount that is reserved for a call; `None` if the call is settled or nothing was reserved.
     ///
@@ -27,7 +34,8 @@ pub trait Ledger: fmt::Debug + Send + Sync + 'static {
     /// Any error of the store.
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>>;
 
-    /// Returns the sums of a month and a page of the ledger's rows, in the order in which they were written.
+    /// Returns the sums of a month and a page of the ledger's rows, in the order in which they were written, and the sums of the
+    /// current periods, if they are requested.
     ///
     /// # Errors
     /// Any error of the store.
@@ -41,8 +49,18 @@ pub struct Reserve {
     pub call: String,
     /// The maximum cost of the call.
     pub amount: NanoUsd,
-    /// The most that may be spent and reserved in this calendar month (UTC).
-    pub cap: Option<NanoUsd>,
+    /// The caps under which the amount must fit, in the calendar periods (UTC) of now.
+    pub caps: Vec<AppliedCap>,
+}
+
+/// The result of a [`Charge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Charged {
+    /// The reservation fits, or there was none.
+    Granted,
+    /// The reservation does not fit under the cap of this sum. Nothing was reserved.
+    OverBudget(BudgetKey),
 }
 
 /// The cost of a finished call, which replaces its reservation.
@@ -83,6 +101,8 @@ pub struct LedgerQuery {
     pub after: u64,
     /// The maximum number of rows to return.
     pub limit: usize,
+    /// The maximum number of sums of current periods to return.
+    pub budgets: usize,
 }
 
 impl LedgerQuery {
@@ -92,6 +112,7 @@ impl LedgerQuery {
             month: month.into(),
             after: 0,
             limit: 100,
+            budgets: 0,
         }
     }
 
@@ -99,6 +120,13 @@ impl LedgerQuery {
     #[must_use]
     pub fn after(mut self, number: u64) -> Self {
         self.after = number;
+        self
+    }
+
+    /// Sets the most sums of current periods to return.
+    #[must_use]
+    pub fn budgets(mut self, sums: usize) -> Self {
+        self.budgets = sums;
         self
     }
 
@@ -120,6 +148,9 @@ pub struct LedgerPage {
     pub reserved: NanoUsd,
     /// The rows with their numbers.
     pub rows: Vec<(u64, LedgerRow)>,
+    /// The sums of the current periods: those of the highest [alert](crate::limit::Sum::alert) first, and among them those with
+    /// the most spent.
+    pub budgets: Vec<BudgetSum>,
 }
 
 impl LedgerPage {
@@ -129,6 +160,14 @@ impl LedgerPage {
             spent,
             reserved,
             rows,
+            budgets: Vec::new(),
         }
+    }
+
+    /// Adds the sums of the current periods.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Vec<BudgetSum>) -> Self {
+        self.budgets = budgets;
+        self
     }
 }

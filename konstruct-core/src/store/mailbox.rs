@@ -13,6 +13,7 @@ use super::{Reserve, Settle, Stored};
 use crate::{
     ConnectionId, ConversationId, ConversationRef, PersonId, Result, TenantId, Timestamp,
     id::WorkerId,
+    limit::BudgetKey,
     message::RoutedEvent,
     money::LedgerRow,
     turn::{ConversationState, ItemId, OpenItem, Record},
@@ -275,7 +276,7 @@ pub struct Append {
     pub delivery_keys: Vec<DeliveryKey>,
     /// Delivery keys whose outcome is now known. A later status is folded unless it is a failure.
     pub settled: Vec<String>,
-    /// Money to reserve before a call. If it does not fit under the cap, nothing of this append is written.
+    /// Money to reserve before a call. If it does not fit under a cap, nothing of this append is written.
     pub reserve: Option<Reserve>,
     /// Finished calls: their reservations are freed, and their costs are spent.
     pub settle: Vec<Settle>,
@@ -362,8 +363,8 @@ pub enum AppendOutcome {
     Appended,
     /// The claim is no longer valid, or the log has another length. Nothing was written.
     Lost,
-    /// The reservation does not fit under the cap. Nothing was written.
-    OverBudget,
+    /// The reservation does not fit under the cap of this sum. Nothing was written.
+    OverBudget(BudgetKey),
     /// The records name persons who were forgotten. Nothing was written.
     Forgotten(Vec<PersonId>),
 }

@@ -14,7 +14,7 @@ pub mod rules;
 pub use self::{
     archive::{Archive, Exported},
     history::{ConversationCursor, ConversationSummary, FeedEntry, History, ItemEntry, Stored},
-    ledger::{Charge, Ledger, LedgerPage, LedgerQuery, Reserve, Settle},
+    ledger::{Charge, Charged, Ledger, LedgerPage, LedgerQuery, Reserve, Settle},
     mailbox::{
         Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, DeliveryKey, InboxItem,
         ItemChange, LARGEST_LOAD, Loaded, Mailbox, Share, TimerChange, TimerName,

@@ -1,10 +1,11 @@
 //! The decisions that every store makes in the same way, as pure functions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use super::{Reserve, TimerChange, TimerName};
+use super::{TimerChange, TimerName};
 use crate::{
-    Inbound, NanoUsd, Timestamp,
+    Error, Inbound, NanoUsd, Timestamp,
+    limit::{BudgetKey, BudgetSum, Period, Sum},
     message::{ActorKind, Body, ConversationKind, DeliveryState, Lifecycle},
 };
 
@@ -124,40 +125,57 @@ pub fn place_is_personal(event: &Inbound) -> bool {
             .is_some_and(|place| direct(place.kind))
 }
 
-/// The amounts spent and reserved in a month.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Month {
-    /// The amount spent.
-    pub spent: NanoUsd,
-    /// The amount reserved.
-    pub reserved: NanoUsd,
+/// A sum that a reservation counts against, in the period of the reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgeted {
+    /// Its name.
+    pub budget: BudgetKey,
+    /// When the period ends.
+    pub until: Timestamp,
+    /// The most that may be spent and reserved.
+    pub cap: Option<NanoUsd>,
+    /// What is spent and reserved.
+    pub sum: Sum,
 }
 
-impl Month {
-    /// Returns whether a new reservation fits under its cap.
-    pub fn fits(&self, reserve: &Reserve) -> bool {
-        let after = self
-            .spent
-            .saturating_add(self.reserved)
-            .saturating_add(reserve.amount);
-        reserve.cap.is_none_or(|cap| after <= cap)
+/// Reserves an amount in all sums or in none.
+///
+/// # Errors
+/// The name of a sum under whose cap the amount does not fit: of several, the one whose period ends last. It is
+/// [marked](Sum::refuse).
+pub fn reserve(amount: NanoUsd, sums: &mut [Budgeted]) -> Result<(), BudgetKey> {
+    let full = sums.iter_mut().rev();
+    let full = full.filter(|it| !it.sum.fits(amount, it.cap));
+    if let Some(full) = full.max_by_key(|it| it.until) {
+        full.sum.refuse(full.cap);
+        return Err(full.budget);
     }
+    for it in sums {
+        it.sum.reserve(amount, it.cap);
+    }
+    Ok(())
+}
 
-    /// Adds a reservation.
-    pub fn reserve(&mut self, amount: NanoUsd) {
-        self.reserved = self.reserved.saturating_add(amount);
-    }
-
-    /// Frees the reservation of a call and adds its cost to the amount spent.
-    pub fn settle(&mut self, reserved: NanoUsd, cost: NanoUsd) {
-        self.reserved = self.reserved.saturating_sub(reserved);
-        self.spent = self.spent.saturating_add(cost);
-    }
+/// Sorts sums for [`LedgerPage::budgets`](super::LedgerPage::budgets), and keeps the first.
+pub fn ranked(mut sums: Vec<BudgetSum>, limit: usize) -> Vec<BudgetSum> {
+    sums.sort_by_key(|it| Reverse((it.sum.alert, it.sum.spent, Reverse(it.budget))));
+    sums.truncate(limit);
+    sums
 }
 
 /// Returns the calendar month (UTC) of a time, such as `2026-11`.
 pub fn month(at: Timestamp) -> String {
     at.to_string().chars().take(7).collect()
+}
+
+/// Returns the end of a month, such as `2026-11`.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for anything else.
+pub fn month_end(month: &str) -> crate::Result<Timestamp> {
+    let wrong = |_| Error::invalid("month", "expected a year and a month, such as `2026-11`");
+    let first: Timestamp = format!("{month}-01T00:00:00Z").parse().map_err(wrong)?;
+    Ok(Period::Month.end(first))
 }
 
 /// The timers of a conversation, by name.

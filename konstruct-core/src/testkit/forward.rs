@@ -123,13 +123,13 @@ macro_rules! forward_ledger {
         const _: () = {
             use $crate::{
                 NanoUsd, Result, TenantId,
-                store::{Charge, Ledger, LedgerPage, LedgerQuery},
+                store::{Charge, Charged, Ledger, LedgerPage, LedgerQuery},
                 testkit::async_trait,
             };
 
             #[async_trait]
             impl Ledger for $wrapper {
-                async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+                async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged> {
                     self.inner()?.charge(tenant, charge).await
                 }
 

@@ -8,7 +8,7 @@ use crate::{
     Outgoing, PersonId, Timestamp, TurnId,
     channel::{Find, Receipt},
     employee::{MidTurn, TurnLimits, Unresolved},
-    limit::{LimitScope, Limited},
+    limit::{BudgetKey, Cap, CapScope, LimitScope, Limited, Period},
     llm::{Finish, ModelAnswer, Part, ToolCall},
     message::{ActorKind, Attachment, AttachmentKind, Body, Decision, DeliveryState, Unavailable},
     money::{Price, Rates, Usage},
@@ -143,7 +143,8 @@ impl Dice {
             unreachable!("every field is within its limits")
         };
         employee.id = EmployeeId::from_bytes(self.bytes());
-        employee.monthly_cap = self.one_in(3).then_some(NanoUsd(1_000_000));
+        let cap = Cap::new(CapScope::Tenant, Period::Month, NanoUsd(1_000_000));
+        employee.caps = self.one_in(3).then_some(cap).into_iter().collect();
         employee.hours = self.one_in(3).then(|| {
             let closed_message = self.pick(&["", "We are closed."]);
             crate::employee::WorkingHours::new("UTC").closed_message(closed_message)
@@ -426,6 +427,7 @@ impl Dice {
                 2 => Event::CallRefused {
                     call,
                     reason: Refusal::OverBudget,
+                    cap: self.one_in(2).then_some(BudgetKey::MONTH),
                 },
                 3 => Event::CallLimited {
                     call,

@@ -16,15 +16,16 @@ use super::persons::Persons;
 use crate::{
     ChannelKind, Clock, ConnectionId, ConversationId, ConversationRef, Depth, Erase, Error,
     ErrorKind, Inbound, NanoUsd, PersonId, Result, TenantId, Timestamp,
+    limit::{BudgetKey, BudgetSum, Period, Sum, budgets},
     memory::ErasureReceipt,
     message::{Body, ConversationKind, DeliveryState, RoutedEvent},
     money::LedgerRow,
     store::{
-        Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
+        Accepted, Append, AppendOutcome, Archive, Charge, Charged, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, FeedEntry, History, InboxItem,
         ItemChange, ItemEntry, LARGEST_LOAD, Ledger, LedgerPage, LedgerQuery, Loaded, Mailbox,
-        Stored, TimerChange, TimerName,
-        rules::{self, Month, Timers},
+        Reserve, Settle, Stored, TimerChange, TimerName,
+        rules::{self, Budgeted, Timers},
     },
     turn::{ConversationState, Entry, Event, ItemId, OpenItem, Record},
 };
@@ -58,8 +59,8 @@ struct Tenant {
     places: HashMap<ConversationId, ConversationId>,
     feed: BTreeMap<u64, (ConversationId, u64)>,
     last_cursor: u64,
-    months: BTreeMap<String, Month>,
-    reserved: HashMap<String, (String, NanoUsd)>,
+    sums: BTreeMap<(BudgetKey, Timestamp), Sum>,
+    reserved: HashMap<String, (Vec<(BudgetKey, Timestamp)>, NanoUsd)>,
     ledger: Vec<LedgerRow>,
     persons: Persons,
 }
@@ -428,33 +429,65 @@ impl Tenant {
         conversation
     }
 
-    fn fits(&self, reserve: Option<&crate::store::Reserve>, month: &str) -> bool {
-        let Some(reserve) = reserve.filter(|reserve| !self.reserved.contains_key(&reserve.call))
-        else {
-            return true;
-        };
-        let month = self.months.get(month).copied().unwrap_or_default();
-        month.fits(reserve)
+    /// Reserves money, if it fits under all caps. An existing reservation is left unchanged. A sum that refuses is only marked if
+    /// `marks`.
+    fn reserve(&mut self, reserve: &Reserve, now: Timestamp, marks: bool) -> Result<(), BudgetKey> {
+        if self.reserved.contains_key(&reserve.call) {
+            return Ok(());
+        }
+        self.sums.retain(|(budget, until), sum| {
+            *budget == BudgetKey::MONTH || *until >= now || sum.reserved > NanoUsd(0)
+        });
+        let mut sums: Vec<Budgeted> = budgets(&reserve.caps)
+            .into_iter()
+            .map(|(budget, cap)| {
+                let until = budget.period.end(now);
+                let sum = self.sums.get(&(budget, until)).copied();
+                Budgeted {
+                    budget,
+                    until,
+                    cap,
+                    sum: sum.unwrap_or_default(),
+                }
+            })
+            .collect();
+        let granted = rules::reserve(reserve.amount, &mut sums);
+        if granted.is_ok() || marks {
+            let sums = sums.iter();
+            self.sums
+                .extend(sums.map(|it| ((it.budget, it.until), it.sum)));
+        }
+        if granted.is_ok() {
+            let keys = sums.iter().map(|it| (it.budget, it.until)).collect();
+            self.reserved
+                .insert(reserve.call.clone(), (keys, reserve.amount));
+        }
+        granted
     }
 
-    fn account(&mut self, charge: Charge, month: &str) {
-        for settle in &charge.settle {
-            let (month, amount) = self
+    fn sums(&self) -> impl Iterator<Item = BudgetSum> {
+        let sums = self.sums.iter();
+        sums.map(|((budget, until), sum)| BudgetSum {
+            budget: *budget,
+            until: *until,
+            sum: *sum,
+        })
+    }
+
+    fn settle(&mut self, settled: &[Settle], now: Timestamp) {
+        let month = (BudgetKey::MONTH, Period::Month.end(now));
+        for settle in settled {
+            let (sums, amount) = self
                 .reserved
                 .remove(&settle.call)
-                .unwrap_or_else(|| (month.into(), NanoUsd(0)));
-            let month = self.months.entry(month).or_default();
-            month.settle(amount, settle.cost);
+                .unwrap_or_else(|| (vec![month], NanoUsd(0)));
+            for key in sums {
+                self.sums
+                    .entry(key)
+                    .or_default()
+                    .settle(amount, settle.cost);
+            }
         }
-        if let Some(reserve) = &charge.reserve
-            && !self.reserved.contains_key(&reserve.call)
-        {
-            self.reserved
-                .insert(reserve.call.clone(), (month.into(), reserve.amount));
-            let month = self.months.entry(month.into()).or_default();
-            month.reserve(reserve.amount);
-        }
-        self.ledger.extend(charge.ledger);
     }
 
     fn write(&mut self, claim: &Claim, append: Append, now: Timestamp) {
@@ -503,12 +536,7 @@ impl Tenant {
                 send.settled = true;
             }
         }
-        let charge = Charge {
-            reserve: append.reserve,
-            settle: append.settle,
-            ledger: append.ledger,
-        };
-        self.account(charge, &rules::month(now));
+        self.ledger.extend(append.ledger);
     }
 }
 
@@ -641,7 +669,6 @@ impl Mailbox for ReferenceStore {
         let Some(tenant) = state.tenants.get_mut(&claim.tenant) else {
             return Ok(AppendOutcome::Lost);
         };
-        let fits = tenant.fits(append.reserve.as_ref(), &rules::month(now));
         let Some(own) = tenant.conversations.get_mut(&claim.conversation) else {
             return Ok(AppendOutcome::Lost);
         };
@@ -663,8 +690,13 @@ impl Mailbox for ReferenceStore {
         if !unknown.is_empty() {
             return Ok(AppendOutcome::Forgotten(unknown.into_iter().collect()));
         }
-        if !fits {
-            return Ok(AppendOutcome::OverBudget);
+        let before = (tenant.sums.clone(), tenant.reserved.clone());
+        tenant.settle(&append.settle, now);
+        if let Some(reserve) = &append.reserve
+            && let Err(budget) = tenant.reserve(reserve, now, false)
+        {
+            (tenant.sums, tenant.reserved) = before;
+            return Ok(AppendOutcome::OverBudget(budget));
         }
         tenant.write(claim, append, now);
         Ok(AppendOutcome::Appended)
@@ -824,21 +856,19 @@ impl History for ReferenceStore {
 
 #[async_trait]
 impl Ledger for ReferenceStore {
-    async fn charge(&self, tenant: TenantId, mut charge: Charge) -> Result<bool> {
-        let month = rules::month(self.clock.now());
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged> {
+        let now = self.clock.now();
         let mut state = self.lock();
         let own = state.tenants.entry(tenant).or_default();
-        let reserve = charge.reserve.take();
-        own.account(charge, &month);
-        let fits = own.fits(reserve.as_ref(), &month);
-        if fits {
-            let charge = Charge {
-                reserve,
-                ..Charge::default()
-            };
-            own.account(charge, &month);
-        }
-        Ok(fits)
+        own.settle(&charge.settle, now);
+        own.ledger.extend(charge.ledger);
+        Ok(match charge.reserve {
+            Some(reserve) => match own.reserve(&reserve, now, true) {
+                Ok(()) => Charged::Granted,
+                Err(budget) => Charged::OverBudget(budget),
+            },
+            None => Charged::Granted,
+        })
     }
 
     async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
@@ -853,14 +883,15 @@ impl Ledger for ReferenceStore {
         let Some(own) = state.tenants.get(&tenant) else {
             return Ok(LedgerPage::default());
         };
-        let month = own.months.get(&query.month).copied().unwrap_or_default();
+        let month = (BudgetKey::MONTH, rules::month_end(&query.month)?);
+        let month = own.sums.get(&month).copied().unwrap_or_default();
         let rows = (1..).zip(own.ledger.iter().cloned());
         let after = rows.filter(|(number, _)| *number > query.after);
-        Ok(LedgerPage {
-            spent: month.spent,
-            reserved: month.reserved,
-            rows: after.take(query.limit).collect(),
-        })
+        let rows = after.take(query.limit).collect();
+        let now = self.clock.now();
+        let current = own.sums().filter(|it| it.until > now).collect();
+        Ok(LedgerPage::new(month.spent, month.reserved, rows)
+            .with_budgets(rules::ranked(current, query.budgets)))
     }
 }
 
@@ -880,11 +911,7 @@ impl Archive for ReferenceStore {
                 items.extend(conversation.items.values().cloned().map(Exported::Item));
             }
             items.extend(own.ledger.iter().cloned().map(Exported::Ledger));
-            items.extend(own.months.iter().map(|(month, sums)| Exported::Budget {
-                month: month.clone(),
-                spent: sums.spent,
-                reserved: sums.reserved,
-            }));
+            items.extend(own.sums().map(Exported::Budget));
         }
         Ok(stream::iter(items.into_iter().map(Ok)).boxed())
     }
@@ -909,7 +936,7 @@ impl Archive for ReferenceStore {
                 last = Some(summary.id);
                 continue;
             }
-            if matches!(item, Exported::Ledger(_) | Exported::Budget { .. }) {
+            if matches!(item, Exported::Ledger(_) | Exported::Budget(_)) {
                 continue;
             }
             let place = last
@@ -980,12 +1007,8 @@ impl Archive for ReferenceStore {
         for item in items {
             match item {
                 Exported::Ledger(row) => own.ledger.push(row),
-                Exported::Budget {
-                    month,
-                    spent,
-                    reserved,
-                } => {
-                    own.months.insert(month, Month { spent, reserved });
+                Exported::Budget(BudgetSum { budget, until, sum }) => {
+                    own.sums.insert((budget, until), sum);
                 }
                 _ => {}
             }

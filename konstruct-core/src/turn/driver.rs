@@ -14,7 +14,9 @@ use tracing::Instrument as _;
 
 use super::{
     Cause, ENGINE_VERSION, Entry, Event, Input, ItemId, ItemKind, OpenItem, Outcome,
-    RECORD_VERSION, Record, Resume, SilenceReason, State, begin,
+    RECORD_VERSION, Record, Resume, SilenceReason, State,
+    alerts::Alerts,
+    begin,
     inbox::{self, inputs},
     lease::Lease,
     limited::Admission,
@@ -27,7 +29,7 @@ use crate::{
     Result, TenantId, Timestamp, TurnId,
     directory::{ConnectionState, Staff},
     learn::LearnQueue,
-    limit::RateLimiter,
+    limit::{AlertLevel, BudgetObserver, RateLimiter},
     message::{Body, Lifecycle},
     store::{
         Append, AppendOutcome, Claim, InboxItem, ItemChange, Loaded, Store, TimerChange, TimerName,
@@ -58,6 +60,7 @@ pub struct Driver {
     pub(super) document_reader: Option<Arc<dyn DocumentReader>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) limiter: Option<Arc<dyn RateLimiter>>,
+    pub(super) alerts: Arc<Alerts>,
     pub(super) learn_queue: Option<LearnQueue>,
     /// Counts processed conversations, so that code in this process can wait for them.
     pub(super) processed: Arc<watch::Sender<u64>>,
@@ -83,6 +86,8 @@ pub struct DriverStats {
     pub tool_calls: AtomicU64,
     /// Turns and model calls that a rate limit delayed; repeated checks of one are counted each time.
     pub limited: AtomicU64,
+    /// Reports that 80, 95 and 100 % of a cap are spent.
+    pub budget_alerts: [AtomicU64; 3],
     /// Send requests.
     pub sends: AtomicU64,
     /// Claims that ended with an error of a store, a directory or a log.
@@ -98,6 +103,15 @@ impl DriverStats {
 
     pub(super) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_alert(&self, level: AlertLevel) {
+        let [eighty, ninety_five, reached] = &self.budget_alerts;
+        Self::count(match level {
+            AlertLevel::Eighty => eighty,
+            AlertLevel::NinetyFive => ninety_five,
+            AlertLevel::Reached => reached,
+        });
     }
 
     pub(super) fn count_outcome(&self, outcome: &Outcome) {
@@ -134,6 +148,7 @@ impl Driver {
             document_reader: None,
             clock,
             limiter: None,
+            alerts: Arc::default(),
             learn_queue: None,
             processed: Arc::new(watch::Sender::new(0)),
             lease: Duration::from_secs(60),
@@ -161,6 +176,13 @@ impl Driver {
     #[must_use]
     pub fn with_limiter(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
         self.limiter = Some(limiter);
+        self
+    }
+
+    /// Sets who is told how much of the caps is spent.
+    #[must_use]
+    pub fn with_budget_observer(mut self, observer: Arc<dyn BudgetObserver>) -> Self {
+        self.alerts = Arc::new(Alerts::new(observer));
         self
     }
 

@@ -33,6 +33,7 @@
 //! * **The model's words.** The engine ensures that an answer is complete, not that it is correct.
 //! * **Order between conversations.** Order is guaranteed only within one conversation.
 
+mod alerts;
 mod attachment;
 mod business_time;
 mod conversation;

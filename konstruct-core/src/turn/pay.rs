@@ -9,9 +9,9 @@ use async_trait::async_trait;
 
 use crate::{
     NanoUsd, Result, TenantId, Timestamp,
-    limit::{Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
+    limit::{AppliedCap, Attempt, Budget, Spent, attempt_key, over_cap, unknown_price},
     money::{Basis, LedgerRow, Usage},
-    store::{Charge, Ledger, Reserve, Settle, Store},
+    store::{Charge, Charged, Ledger, Reserve, Settle, Store},
 };
 
 /// The budget of one model call, backed by a [`Ledger`].
@@ -25,7 +25,7 @@ pub struct CallBudget {
     store: Arc<dyn Store>,
     tenant: TenantId,
     call: String,
-    cap: Option<NanoUsd>,
+    caps: Vec<AppliedCap>,
     /// The amount that was reserved with the intent.
     intended: Option<NanoUsd>,
     attempts: Mutex<BTreeMap<u32, (Attempt, Option<Spent>)>>,
@@ -42,18 +42,18 @@ pub struct Paid {
 
 impl CallBudget {
     /// Creates the budget of a call. `intended` is the amount that was already reserved for its first attempt, under the call's
-    /// own key.
+    /// own key. Further amounts must fit under the same caps.
     pub fn new(
         store: &Arc<dyn Store>,
         tenant: TenantId,
         call: &str,
-        (intended, cap): (Option<NanoUsd>, Option<NanoUsd>),
+        (intended, caps): (Option<NanoUsd>, Vec<AppliedCap>),
     ) -> Self {
         Self {
             store: Arc::clone(store),
             tenant,
             call: call.to_owned(),
-            cap,
+            caps,
             intended,
             attempts: Mutex::default(),
         }
@@ -109,7 +109,7 @@ impl CallBudget {
 #[async_trait]
 impl Budget for CallBudget {
     async fn reserve(&self, attempt: &Attempt) -> Result<()> {
-        if attempt.worst.is_none() && self.cap.is_some() {
+        if attempt.worst.is_none() && !self.caps.is_empty() {
             return Err(unknown_price());
         }
         // An attempt costs nothing until its reservation is granted. If the caller is dropped here, the money may be reserved
@@ -123,15 +123,19 @@ impl Budget for CallBudget {
             }),
         );
         if let Some((call, amount)) = self.wanted(attempt) {
-            let cap = self.cap;
+            let reserve = Reserve {
+                call,
+                amount,
+                caps: self.caps.clone(),
+            };
             let charge = Charge {
-                reserve: Some(Reserve { call, amount, cap }),
+                reserve: Some(reserve),
                 ..Charge::default()
             };
-            if !self.store.charge(self.tenant, charge).await? {
+            if let Charged::OverBudget(budget) = self.store.charge(self.tenant, charge).await? {
                 let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
                 attempts.remove(&attempt.number);
-                return Err(over_cap());
+                return Err(over_cap(budget));
             }
         }
         self.note(attempt, None);

@@ -17,7 +17,7 @@ use crate::{
     ChannelKind, ConnectionId, ConversationRef, ErrorKind, Inbound, Outgoing, PersonId, Timestamp,
     TurnId,
     channel::{Find, Receipt},
-    limit::Limited,
+    limit::{BudgetKey, Limited},
     llm::ModelAnswer,
     memory::Source,
     message::{ActorKind, Body},
@@ -175,6 +175,9 @@ pub enum Event {
         call: u32,
         /// The reason.
         reason: Refusal,
+        /// The sum under whose cap it does not fit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cap: Option<BudgetKey>,
     },
     /// A model call was not made yet, because of a rate limit.
     CallLimited {

@@ -8,7 +8,7 @@ use crate::{
     LocalDirectory, MemoryStore, Result, SystemClock, TenantId, Transcriber,
     embed::PaidEmbedder,
     learn::Learner,
-    limit::{LocalLimiter, RateLimiter},
+    limit::{BudgetObserver, LocalLimiter, RateLimiter},
     store::Store,
     tool::{Tool, Toolbox, ToolboxBuilder},
     turn::{Driver, Worker},
@@ -48,6 +48,7 @@ pub struct WorkforceBuilder {
     directory: Option<Arc<dyn Directory>>,
     embedder: Option<Arc<PaidEmbedder>>,
     limiter: Option<Arc<dyn RateLimiter>>,
+    budget_observer: Option<Arc<dyn BudgetObserver>>,
     learn_every: Option<u32>,
 }
 
@@ -71,6 +72,7 @@ impl WorkforceBuilder {
             directory: None,
             embedder: None,
             limiter: None,
+            budget_observer: None,
             learn_every: None,
         }
     }
@@ -185,6 +187,13 @@ impl WorkforceBuilder {
         self
     }
 
+    /// Sets who is told when 80, 95 and 100 % of a cap are spent. Without one, it is only logged.
+    #[must_use]
+    pub fn budget_observer(mut self, observer: impl BudgetObserver) -> Self {
+        self.budget_observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Sets how long a claim lasts without being renewed; the default is that of [`Driver::new`].
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -249,6 +258,9 @@ impl WorkforceBuilder {
             .limiter
             .unwrap_or_else(|| Arc::new(LocalLimiter::new(Arc::clone(&self.clock))));
         let mut driver = Driver::new(store, found, memory, self.clock).with_limiter(limiter);
+        if let Some(observer) = self.budget_observer {
+            driver = driver.with_budget_observer(observer);
+        }
         if let Some(reader) = self.document_reader {
             driver = driver.with_document_reader(reader);
         }

@@ -39,6 +39,7 @@ use crate::{
     Erase, Error, ErrorKind, Hit, Inbound, LocalDirectory, MemoryStore, NanoUsd, NewDocument,
     PersonId, Recall, Result, TenantId,
     learn::Learner,
+    limit::{BudgetSum, CapScope, Period},
     memory::ErasureReceipt,
     message::{Decision, RoutedEvent},
     store::{
@@ -123,8 +124,10 @@ pub struct Spend {
     pub spent: NanoUsd,
     /// The amount reserved for running calls.
     pub reserved: NanoUsd,
-    /// The employee's monthly cap.
+    /// The tenant's monthly cap.
     pub cap: Option<NanoUsd>,
+    /// The sums of the current periods with a cap, see [`LedgerPage::budgets`]; at most 100.
+    pub budgets: Vec<BudgetSum>,
 }
 
 impl Spend {
@@ -331,6 +334,7 @@ impl Workforce {
         let month = month(self.worker.driver().clock.now());
         let query = LedgerQuery {
             month: month.clone(),
+            budgets: 100,
             ..LedgerQuery::default()
         };
         let page = self.store.ledger(self.tenant, query).await?;
@@ -339,7 +343,8 @@ impl Workforce {
             month,
             spent: page.spent,
             reserved: page.reserved,
-            cap: staff.employee.monthly_cap,
+            cap: staff.employee.cap(CapScope::Tenant, Period::Month),
+            budgets: page.budgets,
         })
     }
 

@@ -14,9 +14,9 @@ use konstruct_core::{
     ConversationId, Error, ErrorKind, NanoUsd, Result, TenantId,
     message::RoutedEvent,
     store::{
-        Accepted, Append, AppendOutcome, Charge, Claim, ClaimRequest, Claimed, ConversationCursor,
-        ConversationSummary, FeedEntry, History, ItemEntry, Ledger, LedgerPage, LedgerQuery,
-        Loaded, Mailbox, Store, Stored,
+        Accepted, Append, AppendOutcome, Charge, Charged, Claim, ClaimRequest, Claimed,
+        ConversationCursor, ConversationSummary, FeedEntry, History, ItemEntry, Ledger, LedgerPage,
+        LedgerQuery, Loaded, Mailbox, Store, Stored,
     },
     testkit::VirtualClock,
     turn::{Action, Entry, ItemId},
@@ -188,7 +188,7 @@ impl History for Altered {
 
 #[async_trait]
 impl Ledger for Altered {
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged> {
         let unheard = matches!(self.alteration, Alteration::Unheard) && charge.reserve.is_some();
         let fits = self.inner.charge(tenant, charge).await;
         if unheard {

@@ -252,7 +252,7 @@ async fn a_question_at_the_cap_waits_for_a_higher_cap() {
     assert_eq!(spend.month, "2026-01");
 
     workforce
-        .change(|ava| ava.monthly_cap = Some(NanoUsd(u64::MAX)))
+        .change(|ava| ava.caps[0].amount = NanoUsd(u64::MAX))
         .unwrap();
     app.clock.advance(Duration::from_secs(60));
     workforce.run_until_idle().await.unwrap();

@@ -1,17 +1,23 @@
 //! Budgets: the cap is never exceeded, and every call has its ledger row.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use konstruct_core::{
     ErrorKind, NanoUsd, SystemClock, TenantId,
     channel::Find,
-    limit::{Attempt, Budget as _},
+    limit::{
+        AlertLevel, Attempt, Budget as _, BudgetKey, BudgetObserver, BudgetSum, Cap, CapScope,
+        Period,
+    },
     llm::ModelRequest,
     money::{Basis, Price, Rates, Usage},
-    store::{Charge, Store},
+    store::{Charge, Charged, Store},
     testkit::{CrashPoint, Moment, ReferenceStore, ScriptedAnswer, ScriptedModel, Write},
-    turn::{CallBudget, FallbackReason, Outcome, Worker},
+    turn::{CallBudget, Entry, Event, FallbackReason, Outcome, Worker},
 };
 
 use crate::{
@@ -264,7 +270,7 @@ async fn dropping_a_reservation_frees_it() {
     let journal: Arc<dyn Store> = Arc::new(ReferenceStore::new(Arc::new(SystemClock)));
     let unheard: Arc<dyn Store> = Arc::new(Altered::new(Arc::clone(&journal), Alteration::Unheard));
     let tenant = TenantId::new();
-    let budget = CallBudget::new(&unheard, tenant, "call", (None, None));
+    let budget = CallBudget::new(&unheard, tenant, "call", (None, Vec::new()));
     let attempt = |number| Attempt {
         call: "call".into(),
         number,
@@ -285,7 +291,8 @@ async fn dropping_a_reservation_frees_it() {
         settle: paid.settle,
         ledger: paid.rows,
     };
-    assert!(journal.charge(tenant, charge).await.unwrap());
+    let charged = journal.charge(tenant, charge).await.unwrap();
+    assert_eq!(charged, Charged::Granted);
     assert_eq!((held("call.a0").await, held("call.a1").await), (None, None));
 }
 
@@ -300,4 +307,74 @@ async fn a_model_without_token_counts_costs_the_worst_case() {
     let rows = office.ledger().await;
     assert_eq!(rows[0].basis, Basis::WorstCase);
     assert!(rows[0].cost > Some(COST), "{rows:?}");
+}
+
+#[derive(Clone, Debug, Default)]
+struct Observed(Arc<Mutex<Vec<(BudgetKey, Option<AlertLevel>)>>>);
+
+#[konstruct_core::async_trait]
+impl BudgetObserver for Observed {
+    async fn reached(&self, _: TenantId, sum: BudgetSum) {
+        self.0.lock().unwrap().push((sum.budget, sum.sum.alert));
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_one_person_leaves_the_others_their_answers() {
+    let office = Office::with(Find::Query, says("Hi.").with_price(PRICE), |employee| {
+        // Two calls, but not three.
+        let hour = Cap::new(CapScope::Person, Period::Hour, NanoUsd(60_000));
+        employee
+            .monthly_cap(NanoUsd::from_usd_micros(1_000_000))
+            .cap(hour)
+            .limits(limits().with(|it| {
+                it.answer_tokens = 1_000;
+                it.model_calls = 1;
+                it.question_age_secs = 0;
+            }))
+    });
+    let observed = Observed::default();
+    let driver = office
+        .driver()
+        .with_budget_observer(Arc::new(observed.clone()));
+    let answered = async |place: &str, id: &str| {
+        office.say(place, id, "hello").await;
+        let before = office.world.texts().len();
+        let worker = Worker::new(driver.clone());
+        worker.run_until_idle().await.unwrap();
+        office.world.texts()[before..].join(" ")
+    };
+    let mut told = 0;
+    for n in 0..100 {
+        if answered("P1", &format!("a{n}")).await == "Cap reached." {
+            told += 1;
+        }
+    }
+    assert!(told > 0, "one person spent without limit");
+    assert_eq!(answered("P2", "b1").await, "Hi.", "another person");
+    let levels: Vec<_> = observed.0.lock().unwrap().clone();
+    let of_person: Vec<_> = levels.iter().map(|(_, level)| *level).collect();
+    assert_eq!(
+        of_person.last(),
+        Some(&Some(AlertLevel::Reached)),
+        "{levels:?}"
+    );
+    assert!(levels.len() <= 3, "a level is reported once: {levels:?}");
+    office.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(answered("P1", "c1").await, "Hi.", "in the next hour");
+    let refused = office
+        .turns()
+        .await
+        .concat()
+        .into_iter()
+        .find_map(|record| match record.entry {
+            Entry::Event(Event::CallRefused { cap, .. }) => cap,
+            _ => None,
+        });
+    let refused = refused.expect("the record names the cap");
+    assert_eq!(
+        (refused.scope.kind(), refused.period),
+        (CapScope::Person, Period::Hour)
+    );
+    office.replays().await;
 }

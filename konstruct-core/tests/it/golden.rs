@@ -381,6 +381,7 @@ fn events() -> Vec<Event> {
         Event::CallRefused {
             call,
             reason: Refusal::OverBudget,
+            cap: None,
         },
         Event::CallLimited {
             call,

@@ -9,6 +9,7 @@ use konstruct_core::{
     channel::Find,
     employee::{Phrases, TurnLimits},
     id::WorkerId,
+    limit::{BudgetKey, BudgetSum},
     message::RoutedEvent,
     money::LedgerRow,
     store::{Accepted, Claim, ClaimRequest, Claimed, Exported, ItemEntry, Store},
@@ -198,9 +199,9 @@ impl Office {
     pub(crate) async fn budget(&self) -> (NanoUsd, NanoUsd) {
         let all = self.exported().await.into_iter();
         all.filter_map(|item| match item {
-            Exported::Budget {
-                spent, reserved, ..
-            } => Some((spent, reserved)),
+            Exported::Budget(BudgetSum { budget, sum, .. }) if budget == BudgetKey::MONTH => {
+                Some((sum.spent, sum.reserved))
+            }
             _ => None,
         })
         .fold(Default::default(), |sum: (NanoUsd, NanoUsd), one| {

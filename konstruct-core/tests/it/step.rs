@@ -7,6 +7,7 @@ use konstruct_core::{
     PersonId, Timestamp, TurnId,
     channel::{Find, Receipt},
     employee::{MidTurn, TurnLimits, Unresolved, WorkingHours},
+    limit::{Cap, CapScope, Period},
     llm::{Finish, ModelAnswer, Part, ToolCall},
     message::{ActorKind, Body, Content, Decision, DeliveryState},
     money::Price,
@@ -636,6 +637,7 @@ fn hours_and_fallbacks() {
                 Event::CallRefused {
                     call: 1,
                     reason: Refusal::OverBudget,
+                    cap: None,
                 },
                 "reply Fixed(Budget); send .p0 #1 until 10",
             )
@@ -649,7 +651,9 @@ fn hours_and_fallbacks() {
             vec![message_input("hello")],
             "gather",
         )
-        .employee(|employee| employee.monthly_cap = Some(NanoUsd(1)))
+        .employee(|employee| {
+            employee.caps = vec![Cap::new(CapScope::Tenant, Period::Month, NanoUsd(1))]
+        })
         .started(|started| started.model.price = None)
         .then(0, gathered(), "reply Fixed(Budget); send .p0 #1 until 10")
         .then(

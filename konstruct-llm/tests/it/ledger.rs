@@ -12,11 +12,12 @@ use futures_util::{StreamExt as _, stream};
 use konstruct_core::{
     Clock as _, Error, ErrorKind, LlmBackend, NanoUsd, Result, SystemClock, TenantId,
     limit::Budget,
+    limit::BudgetSum,
     llm::{
         BlockKind, CallContext, Finish, ModelEvent, ModelInfo, ModelRequest, ModelStream, OnBreak,
     },
     money::{Basis, LedgerRow, Price, Rates, Usage},
-    store::{Charge, Exported, Reserve, Store},
+    store::{Charge, Charged, Exported, Reserve, Store},
     testkit::{ReferenceStore, VirtualClock},
     turn::{CallBudget, Paid, settle_lost},
 };
@@ -260,18 +261,19 @@ impl Office {
         let reserve = Reserve {
             call: key.to_owned(),
             amount: worst,
-            cap: None,
+            caps: Vec::new(),
         };
         let intent = Charge {
             reserve: Some(reserve),
             ..Charge::default()
         };
-        assert!(self.journal.charge(self.tenant, intent).await.unwrap());
+        let charged = self.journal.charge(self.tenant, intent).await.unwrap();
+        assert_eq!(charged, Charged::Granted);
         let budget = Arc::new(CallBudget::new(
             &self.journal,
             self.tenant,
             key,
-            (Some(worst), None),
+            (Some(worst), Vec::new()),
         ));
         let context = CallContext::new(self.tenant, key, Duration::from_secs(60))
             .on_break(on_break)
@@ -329,7 +331,8 @@ impl Office {
             settle: paid.settle,
             ledger: paid.rows,
         };
-        assert!(self.journal.charge(self.tenant, charge).await.unwrap());
+        let charged = self.journal.charge(self.tenant, charge).await.unwrap();
+        assert_eq!(charged, Charged::Granted);
     }
 }
 
@@ -378,13 +381,9 @@ async fn ten_thousand_calls_add_up_to_the_bill() {
     while let Some(item) = export.next().await {
         match item.unwrap() {
             Exported::Ledger(row) => rows.push(row),
-            Exported::Budget {
-                spent: month,
-                reserved,
-                ..
-            } => {
-                assert_eq!(reserved, NanoUsd(0), "no reservation leaks");
-                spent = spent.saturating_add(month);
+            Exported::Budget(BudgetSum { sum, .. }) => {
+                assert_eq!(sum.reserved, NanoUsd(0), "no reservation leaks");
+                spent = spent.saturating_add(sum.spent);
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     Inner,
-    budget::Money,
+    budget::{self, Money},
     claim::{micros, signed, uuid},
     error::{corrupt, stored},
     read::delivery,
@@ -24,9 +24,10 @@ use crate::seal::TenantKey;
 const APPENDED: i32 = 0;
 const LOST: i32 = 1;
 const CHANGED: i32 = 2;
-const OVER_BUDGET: i32 = 3;
 const OTHER_KEYS: i32 = 4;
 const OTHER_TENANT_KEY: i32 = 5;
+/// This plus the number of the sum that has no room.
+const OVER_BUDGET: i32 = 10;
 
 /// The most attempts if keys have changed.
 const MAX_ATTEMPTS: usize = 3;
@@ -79,7 +80,10 @@ impl Inner {
                     self.wake.arrived();
                     return Ok(AppendOutcome::Lost);
                 }
-                OVER_BUDGET => return Ok(AppendOutcome::OverBudget),
+                over @ OVER_BUDGET.. => {
+                    let full = budget::nth(append.reserve.as_ref(), over - OVER_BUDGET)?;
+                    return Ok(AppendOutcome::OverBudget(full));
+                }
                 OTHER_KEYS => {
                     keys = Persons::default();
                     keys.read(&mut tx, &key, &persons).await?;
@@ -206,7 +210,7 @@ impl SealedAppend {
     ) -> Result<i32> {
         sqlx::query_scalar(
             "select konstruct.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17,
-                 $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
+                 $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)",
         )
         .bind(tx.id())
         .bind(wrapped)
@@ -234,7 +238,10 @@ impl SealedAppend {
         .bind(self.money.costs)
         .bind(self.money.reserved)
         .bind(self.money.amount)
-        .bind(self.money.cap)
+        .bind(self.money.scopes)
+        .bind(self.money.names)
+        .bind(self.money.periods)
+        .bind(self.money.caps)
         .bind(self.money.tokens)
         .bind(self.money.rows)
         .fetch_one(tx.db())

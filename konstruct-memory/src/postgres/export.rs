@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use konstruct_core::{
-    Error, ErrorKind, NanoUsd, Result, TenantId,
+    Error, ErrorKind, Result, TenantId,
     store::{ConversationSummary, Exported},
 };
 use tokio::sync::mpsc;
@@ -80,20 +80,16 @@ async fn walk(inner: &Inner, mut tx: TenantTx, items: &Items) -> Result<()> {
         }
     }
     ledger(&mut tx, &key, items).await?;
-    let budgets: Vec<(String, i64, i64)> = sqlx::query_as(
-        "select month, spent, reserved from konstruct.budgets where tenant = $1 order by month",
+    let budgets: Vec<budget::Row> = sqlx::query_as(
+        "select scope, name, until, spent, reserved, cap, level from konstruct.budgets
+         where tenant = $1 order by pruned, until, scope",
     )
     .bind(tx.id())
     .fetch_all(tx.db())
     .await
     .map_err(stored)?;
-    for (month, spent, reserved) in budgets {
-        let budget = Exported::Budget {
-            month,
-            spent: NanoUsd(spent.cast_unsigned()),
-            reserved: NanoUsd(reserved.cast_unsigned()),
-        };
-        give(items, budget).await?;
+    for sum in budget::opened(&key, budgets)? {
+        give(items, Exported::Budget(sum)).await?;
     }
     tx.commit().await
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use konstruct_core::{
     Error, ErrorKind, Inbound, PersonId, Result, TenantId,
+    limit::BudgetSum,
     money::LedgerRow,
     store::{ConversationSummary, Exported, InboxItem, Stored, TimerName, rules},
     turn::{Action, ConversationState, Entry, Event, OpenItem, Record},
@@ -33,7 +34,7 @@ struct Part {
 
 impl Inner {
     pub(super) async fn import(&self, tenant: TenantId, items: Vec<Exported>) -> Result<()> {
-        let (mut parts, mut ledger, mut budgets): (Vec<Part>, Vec<LedgerRow>, _) =
+        let (mut parts, mut ledger, mut budgets): (Vec<Part>, Vec<LedgerRow>, Vec<BudgetSum>) =
             (Vec::new(), Vec::new(), Vec::new());
         let homeless = || {
             Error::invalid(
@@ -59,11 +60,7 @@ impl Inner {
                 }
                 Exported::Inbox(item) => parts.last_mut().ok_or_else(homeless)?.inbox.push(item),
                 Exported::Ledger(row) => ledger.push(row),
-                Exported::Budget {
-                    month,
-                    spent,
-                    reserved,
-                } => budgets.push((month, (signed(spent.0), signed(reserved.0)))),
+                Exported::Budget(sum) => budgets.push(sum),
                 _ => {
                     return Err(Error::invalid("items", "an item is of an unknown kind"));
                 }
@@ -96,8 +93,8 @@ impl Inner {
         .execute(tx.db())
         .await
         .map_err(stored)?;
-        for (month, sums) in budgets {
-            budget::put(&mut tx, &month, sums).await?;
+        for sum in &budgets {
+            budget::put(&mut tx, &key, sum).await?;
         }
         tx.commit().await?;
         self.wake.arrived();

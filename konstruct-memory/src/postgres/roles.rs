@@ -9,7 +9,7 @@ use konstruct_core::{
     memory::ErasureReceipt,
     message::RoutedEvent,
     store::{
-        Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
+        Accepted, Append, AppendOutcome, Archive, Charge, Charged, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, FeedEntry, History, ItemEntry, Ledger,
         LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
     },
@@ -120,7 +120,7 @@ impl History for Postgres {
 
 #[async_trait]
 impl Ledger for Postgres {
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged> {
         self.inner.charge(tenant, charge).await
     }
 

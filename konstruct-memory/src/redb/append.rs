@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use konstruct_core::{
     ConversationId, PersonId, Result, TenantId,
     money::LedgerRow,
-    store::{Append, AppendOutcome, Claim, ItemChange, TimerChange, rules},
+    store::{Append, AppendOutcome, Charged, Claim, ItemChange, TimerChange, rules},
 };
 
 use super::{
@@ -52,12 +52,13 @@ impl Operation for AppendTo {
             batch.leave(vault);
             return Ok(AppendOutcome::Forgotten(forgotten));
         }
-        budget::settle(shared, batch, &vault, &self.append.settle)?;
+        budget::settle(shared, batch, &mut vault, &self.append.settle)?;
         if let Some(wanted) = &self.append.reserve
-            && !budget::reserve(shared, batch, &vault, wanted)?
+            && let Charged::OverBudget(full) =
+                budget::reserve(shared, batch, &mut vault, wanted, false)?
         {
             batch.discard();
-            return Ok(AppendOutcome::OverBudget);
+            return Ok(AppendOutcome::OverBudget(full));
         }
         let mut counts = Counts::of(batch, tenant)?;
         write_records(&mut vault, batch, self, &mut head, &mut counts)?;

@@ -1,8 +1,14 @@
-//! Budgets: amounts spent and reserved in a calendar month, whose sum never exceeds the cap.
+//! Budgets: what is spent and reserved in calendar periods, which never exceeds the caps.
+
+use std::time::Duration;
 
 use konstruct_core::{
-    Error, NanoUsd, Result, TenantId, Timestamp,
-    store::{Charge, Reserve, Settle},
+    NanoUsd, Result, TenantId, Timestamp,
+    limit::{BudgetKey, BudgetSum, Period, Sum, budgets},
+    store::{
+        Charge, Charged, Reserve, Settle,
+        rules::{self, Budgeted},
+    },
 };
 
 use super::{
@@ -16,110 +22,172 @@ use super::{
     writer::{Batch, Operation},
 };
 
-/// The amounts spent and reserved in a month.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Budget {
-    pub(super) spent: NanoUsd,
-    pub(super) reserved: NanoUsd,
+/// The length of a sum's key after the tenant: whether it is pruned, the end of its period, and the hash of its name.
+const KEY: usize = 1 + 8 + 16;
+/// How long the sum of an ended period is kept at least.
+const KEPT: Duration = Duration::from_secs(3_600);
+/// How long it is kept at most, even if a call that reserved money in it was never settled.
+const KEPT_AT_MOST: Duration = Duration::from_secs(40 * 86_400);
+/// The number of old sums that a reservation looks at.
+const PRUNED: usize = 64;
+
+/// Returns the key of a sum. The tenant's months are never pruned.
+fn key(vault: &Vault, budget: BudgetKey, until: Timestamp) -> Vec<u8> {
+    let hash = vault.key.hash("budget", budget.to_string().as_bytes());
+    let kind = u8::from(budget != BudgetKey::MONTH);
+    let until = until.as_micros().max(0).cast_unsigned().to_be_bytes();
+    keys::of(vault.tenant(), &[&[kind], &until, &hash])
 }
 
-impl Budget {
-    pub(super) fn read(row: &[u8]) -> Result<Self> {
-        let number = |at| keys::number(row, at).map(NanoUsd).ok_or_else(corrupt);
-        Ok(Self {
-            spent: number(0)?,
-            reserved: number(8)?,
-        })
-    }
-
-    fn of(batch: &mut Batch<'_>, tenant: TenantId, month: u32) -> Result<Self> {
-        batch
-            .get(BUDGETS, &key(tenant, month))?
-            .map_or(Ok(Self::default()), |row| Self::read(&row))
-    }
-
-    pub(super) fn put(self, batch: &mut Batch<'_>, tenant: TenantId, month: u32) {
-        let row = [self.spent.0.to_be_bytes(), self.reserved.0.to_be_bytes()].concat();
-        batch.put(BUDGETS, key(tenant, month), row);
+fn read(rows: &mut dyn Rows, vault: &mut Vault, key: &[u8]) -> Result<Option<BudgetSum>> {
+    match rows.get(BUDGETS, key)? {
+        Some(row) => vault.open(rows, (BUDGETS, key), &row),
+        None => Ok(None),
     }
 }
 
-fn key(tenant: TenantId, month: u32) -> Vec<u8> {
-    keys::of(tenant, &[&month.to_be_bytes()])
+/// Writes a sum.
+pub(super) fn put(batch: &mut Batch<'_>, vault: &mut Vault, sum: &BudgetSum) -> Result<()> {
+    let key = key(vault, sum.budget, sum.until);
+    let row = vault.seal(batch, &[], (BUDGETS, &key), sum)?;
+    batch.put(BUDGETS, key, row);
+    Ok(())
 }
 
-/// Releases the reservations of finished calls, and books their cost in the month of the reservation.
+/// Releases the reservations of finished calls, and books their cost in the periods of the reservation.
 pub(super) fn settle(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    vault: &Vault,
+    vault: &mut Vault,
     settled: &[Settle],
 ) -> Result<()> {
-    let tenant = vault.tenant();
+    let until = Period::Month.end(shared.clock.now());
     for Settle { call, cost } in settled {
         let reservation = reservation_key(vault, call);
-        let (month, amount) = match batch.get(RESERVED, &reservation)? {
-            Some(row) => read_reservation(&row)?,
-            None => (month_of(shared.clock.now()), NanoUsd(0)),
+        let (amount, sums) = match batch.get(RESERVED, &reservation)? {
+            Some(row) => read_reservation(vault.tenant(), &row)?,
+            None => (NanoUsd(0), vec![key(vault, BudgetKey::MONTH, until)]),
         };
-        let mut budget = Budget::of(batch, tenant, month)?;
-        budget.reserved = budget.reserved.saturating_sub(amount);
-        budget.spent = budget.spent.saturating_add(*cost);
-        budget.put(batch, tenant, month);
+        for key in sums {
+            let month = key.get(16) == Some(&0);
+            let empty = month.then_some(BudgetSum {
+                budget: BudgetKey::MONTH,
+                until,
+                sum: Sum::default(),
+            });
+            if let Some(mut sum) = read(batch, vault, &key)?.or(empty) {
+                sum.sum.settle(amount, *cost);
+                put(batch, vault, &sum)?;
+            }
+        }
         batch.delete(RESERVED, reservation);
     }
     Ok(())
 }
 
-/// Reserves money in this month. Returns whether it fits. An existing reservation is left unchanged.
+/// Reserves money in the current periods, if it fits under all caps. An existing reservation is left unchanged. A sum that refuses
+/// is only marked if `marks`.
 pub(super) fn reserve(
     shared: &Shared,
     batch: &mut Batch<'_>,
-    vault: &Vault,
+    vault: &mut Vault,
     wanted: &Reserve,
-) -> Result<bool> {
-    let tenant = vault.tenant();
+    marks: bool,
+) -> Result<Charged> {
     let reservation = reservation_key(vault, &wanted.call);
     if batch.get(RESERVED, &reservation)?.is_some() {
-        return Ok(true);
+        return Ok(Charged::Granted);
     }
-    let month = month_of(shared.clock.now());
-    let mut budget = Budget::of(batch, tenant, month)?;
-    let total = [budget.spent, budget.reserved, wanted.amount]
-        .iter()
-        .try_fold(0, |sum: u64, amount| sum.checked_add(amount.0));
-    // An overflow exceeds any cap, and is refused without a cap too.
-    let Some(total) = total else {
-        return Ok(false);
-    };
-    if wanted.cap.is_some_and(|cap| total > cap.0) {
-        return Ok(false);
+    let now = shared.clock.now();
+    prune(batch, vault, now)?;
+    let mut sums = Vec::new();
+    for (budget, cap) in budgets(&wanted.caps) {
+        let until = budget.period.end(now);
+        let known = read(batch, vault, &key(vault, budget, until))?;
+        sums.push(Budgeted {
+            budget,
+            until,
+            cap,
+            sum: known.map(|known| known.sum).unwrap_or_default(),
+        });
     }
-    budget.reserved = budget.reserved.saturating_add(wanted.amount);
-    budget.put(batch, tenant, month);
-    let mut row = month.to_be_bytes().to_vec();
-    row.extend_from_slice(&wanted.amount.0.to_be_bytes());
+    let granted = rules::reserve(wanted.amount, &mut sums);
+    if granted.is_ok() || marks {
+        for Budgeted {
+            budget, until, sum, ..
+        } in sums.iter().copied()
+        {
+            put(batch, vault, &BudgetSum { budget, until, sum })?;
+        }
+    }
+    if let Err(budget) = granted {
+        return Ok(Charged::OverBudget(budget));
+    }
+    let mut row = wanted.amount.0.to_be_bytes().to_vec();
+    for it in &sums {
+        row.extend_from_slice(
+            key(vault, it.budget, it.until)
+                .get(16..)
+                .ok_or_else(corrupt)?,
+        );
+    }
     batch.put(RESERVED, reservation, row);
-    Ok(true)
+    Ok(Charged::Granted)
+}
+
+/// Removes the first sums of ended periods in which nothing is reserved.
+fn prune(batch: &mut Batch<'_>, vault: &mut Vault, now: Timestamp) -> Result<()> {
+    let tenant = vault.tenant();
+    let to = |age| {
+        let until = (now - age).as_micros().max(0).cast_unsigned();
+        keys::of(tenant, &[&[1], &until.to_be_bytes()])
+    };
+    let (from, very_old) = (keys::of(tenant, &[&[1]]), to(KEPT_AT_MOST));
+    for (key, row) in batch.page(BUDGETS, &from, &to(KEPT), PRUNED)? {
+        let sum: Option<BudgetSum> = vault.open(batch, (BUDGETS, &key), &row)?;
+        if sum.is_none_or(|it| it.sum.reserved == NanoUsd(0)) || key < very_old {
+            batch.delete(BUDGETS, key);
+        }
+    }
+    Ok(())
 }
 
 /// Returns the reservation of a call.
 pub(super) fn reserved(rows: &mut dyn Rows, vault: &Vault, call: &str) -> Result<Option<NanoUsd>> {
     rows.get(RESERVED, &reservation_key(vault, call))?
-        .map(|row| Ok(read_reservation(row.as_ref())?.1))
+        .map(|row| Ok(read_reservation(vault.tenant(), &row)?.0))
         .transpose()
 }
 
-/// Returns the amounts spent and reserved in a month such as `2026-11`.
-pub(super) fn of_month(
+/// Returns the sum of a month such as `2026-11`.
+pub(super) fn of_month(rows: &mut dyn Rows, vault: &mut Vault, month: &str) -> Result<Sum> {
+    let key = key(vault, BudgetKey::MONTH, rules::month_end(month)?);
+    Ok(read(rows, vault, &key)?
+        .map(|it| it.sum)
+        .unwrap_or_default())
+}
+
+/// Returns all sums, or those of periods that end after a time.
+pub(super) fn sums(
     rows: &mut dyn Rows,
-    tenant: TenantId,
-    month: &str,
-) -> Result<(NanoUsd, NanoUsd)> {
-    let month = month_of_name(month)?;
-    let row = rows.get(BUDGETS, &key(tenant, month))?;
-    let budget = row.map_or(Ok(Budget::default()), |row| Budget::read(&row))?;
-    Ok((budget.spent, budget.reserved))
+    vault: &mut Vault,
+    after: Option<Timestamp>,
+) -> Result<Vec<BudgetSum>> {
+    let mut sums = Vec::new();
+    for kind in [0, 1] {
+        let prefix = keys::of(vault.tenant(), &[&[kind]]);
+        let from = match after {
+            Some(after) => {
+                let after = after.as_micros().max(0).cast_unsigned().saturating_add(1);
+                [&*prefix, &after.to_be_bytes()].concat()
+            }
+            None => prefix.clone(),
+        };
+        for (key, row) in rows.page(BUDGETS, &from, &keys::end(&prefix), usize::MAX)? {
+            sums.extend(vault.open::<BudgetSum>(rows, (BUDGETS, &key), &row)?);
+        }
+    }
+    Ok(sums)
 }
 
 /// Charges for a call outside a conversation.
@@ -129,26 +197,24 @@ pub(super) struct ChargeOf {
 }
 
 impl Operation for ChargeOf {
-    type Output = bool;
+    type Output = Charged;
 
     fn must_wait(&self, erasing: &Erasing) -> bool {
         erasing.all_of(self.tenant)
     }
 
-    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<bool> {
+    fn apply(&mut self, batch: &mut Batch<'_>, shared: &Shared) -> Result<Charged> {
         let mut vault = shared.vault_or_new(batch, self.tenant)?;
-        settle(shared, batch, &vault, &self.charge.settle)?;
-        let mut fits = true;
-        if let Some(wanted) = &self.charge.reserve
-            && !reserve(shared, batch, &vault, wanted)?
-        {
-            fits = false;
-        }
+        settle(shared, batch, &mut vault, &self.charge.settle)?;
+        let charged = match &self.charge.reserve {
+            Some(wanted) => reserve(shared, batch, &mut vault, wanted, true)?,
+            None => Charged::Granted,
+        };
         let mut counts = Counts::of(batch, self.tenant)?;
         write_ledger(&mut vault, batch, &self.charge.ledger, &mut counts)?;
         counts.put(batch, self.tenant);
         batch.leave(vault);
-        Ok(fits)
+        Ok(charged)
     }
 }
 
@@ -156,71 +222,9 @@ fn reservation_key(vault: &Vault, call: &str) -> Vec<u8> {
     vault.named("call", call.as_bytes())
 }
 
-fn read_reservation(row: &[u8]) -> Result<(u32, NanoUsd)> {
-    let month = row.get(..4).and_then(|bytes| bytes.try_into().ok());
-    Ok((
-        u32::from_be_bytes(month.ok_or_else(corrupt)?),
-        NanoUsd(keys::number(row, 4).ok_or_else(corrupt)?),
-    ))
-}
-
-/// Returns the calendar month in UTC: 12 times the year, plus the month counted from 0.
-pub(super) fn month_of(time: Timestamp) -> u32 {
-    // Days to a civil date, in eras of 400 years that begin in March (Howard Hinnant,
-    // `chrono-Compatible Low-Level Date Algorithms`).
-    let days = time.as_secs().div_euclid(86_400) + 719_468;
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let months = (days.div_euclid(146_097) * 400 + year_of_era) * 12 + from_march + 2;
-    u32::try_from(months).unwrap_or(0)
-}
-
-/// Formats a month as `2026-11`.
-pub(super) fn month_name(month: u32) -> String {
-    format!("{:04}-{:02}", month / 12, month % 12 + 1)
-}
-
-/// Parses a month in that format.
-pub(super) fn month_of_name(name: &str) -> Result<u32> {
-    let wrong = || Error::invalid("month", "expected a year and a month, such as `2026-11`");
-    let (year, month) = name.split_once('-').ok_or_else(wrong)?;
-    let year: u32 = year.parse().map_err(|_| wrong())?;
-    let month: u32 = month.parse().map_err(|_| wrong())?;
-    if year > 9999 || !(1..=12).contains(&month) {
-        return Err(wrong());
-    }
-    Ok(year * 12 + month - 1)
-}
-
-/// Reads the month of a budget's key.
-pub(super) fn month_of_key(key: &[u8]) -> Result<u32> {
-    let month = key.get(16..20).and_then(|bytes| bytes.try_into().ok());
-    Ok(u32::from_be_bytes(month.ok_or_else(corrupt)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_begin_at_midnight_utc() {
-        for (secs, month) in [
-            (0, "1970-01"),
-            (951_782_400, "2000-02"), // the 29th
-            (951_868_800, "2000-03"),
-            (1_767_225_599, "2025-12"),
-            (1_767_225_600, "2026-01"),
-            (1_793_491_199, "2026-10"),
-            (1_793_491_200, "2026-11"),
-        ] {
-            assert_eq!(
-                month_name(month_of(Timestamp::from_secs(secs))),
-                month,
-                "{secs}"
-            );
-        }
-    }
+/// Returns the amount of a reservation, and the keys of the sums that it counts against.
+fn read_reservation(tenant: TenantId, row: &[u8]) -> Result<(NanoUsd, Vec<Vec<u8>>)> {
+    let amount = NanoUsd(keys::number(row, 0).ok_or_else(corrupt)?);
+    let sums = row.get(8..).ok_or_else(corrupt)?.chunks(KEY);
+    Ok((amount, sums.map(|key| keys::of(tenant, &[key])).collect()))
 }

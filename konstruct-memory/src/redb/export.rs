@@ -5,10 +5,9 @@ use konstruct_core::{ConversationId, Error, ErrorKind, Result, TenantId, store::
 use tokio::sync::mpsc;
 
 use super::{
-    Inner,
-    budget::{self, Budget},
+    Inner, budget,
     head::{Head, corrupt},
-    keys::{self, BUDGETS, HEADS, INBOX, LEDGER, LOG, Table},
+    keys::{self, HEADS, INBOX, LEDGER, LOG, Table},
     log::Filter,
     snapshot::{Rows as _, Snapshot},
 };
@@ -91,14 +90,10 @@ fn walk(
             None => Ok(()),
         },
     )?;
-    snapshot.scan_prefix(BUDGETS, tenant.as_bytes(), &mut |key, row| {
-        let Budget { spent, reserved } = Budget::read(row)?;
-        give(Exported::Budget {
-            month: budget::month_name(budget::month_of_key(key)?),
-            spent,
-            reserved,
-        })
-    })
+    for sum in budget::sums(snapshot, &mut vault, None)? {
+        give(Exported::Budget(sum))?;
+    }
+    Ok(())
 }
 
 /// Called for each row of a page.

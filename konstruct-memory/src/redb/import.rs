@@ -18,7 +18,7 @@ use konstruct_core::{
 use super::{
     Shared,
     append::{Counts, RecordBatch, change_items, set_timers, write_ledger},
-    budget::{self, Budget},
+    budget,
     head::{Head, Location},
     keys::{self, ALIASES, HEADS, INBOX, LOG},
     slices::Erasing,
@@ -99,18 +99,7 @@ impl Importer {
                 let rows = std::slice::from_ref(row);
                 write_ledger(&mut self.vault, batch, rows, &mut self.counts)
             }
-            Exported::Budget {
-                month,
-                spent,
-                reserved,
-            } => {
-                let budget = Budget {
-                    spent: *spent,
-                    reserved: *reserved,
-                };
-                budget.put(batch, self.vault.tenant(), budget::month_of_name(month)?);
-                Ok(())
-            }
+            Exported::Budget(sum) => budget::put(batch, &mut self.vault, sum),
             _ => Err(Error::invalid("items", "an item is of an unknown kind")),
         }
     }

@@ -74,9 +74,9 @@ tables! {
     ITEMS = "items";
     /// (tenant, item) -> its conversation.
     ITEM_LIST = "item_list";
-    /// (tenant, month) -> spent, reserved.
+    /// (tenant, whether it is pruned, end of the period, hash of its name) -> what is spent and reserved.
     BUDGETS = "budgets";
-    /// (tenant, hash of call) -> month, amount.
+    /// (tenant, hash of call) -> amount, the keys of the sums that it counts against.
     RESERVED = "reserved";
     /// (tenant, number) -> a row of the ledger.
     LEDGER = "ledger";

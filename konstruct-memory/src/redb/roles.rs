@@ -9,9 +9,9 @@ use konstruct_core::{
     memory::ErasureReceipt,
     message::RoutedEvent,
     store::{
-        Accepted, Append, AppendOutcome, Archive, Charge, Claim, ClaimRequest, Claimed,
+        Accepted, Append, AppendOutcome, Archive, Charge, Charged, Claim, ClaimRequest, Claimed,
         ConversationCursor, ConversationSummary, Exported, FeedEntry, History, ItemEntry, Ledger,
-        LedgerPage, LedgerQuery, Loaded, Mailbox, Stored,
+        LedgerPage, LedgerQuery, Loaded, Mailbox, Stored, rules,
     },
     turn::ItemId,
 };
@@ -223,7 +223,7 @@ impl Redb {
 
 #[async_trait]
 impl Ledger for Redb {
-    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<bool> {
+    async fn charge(&self, tenant: TenantId, charge: Charge) -> Result<Charged> {
         let charge = ChargeOf { tenant, charge };
         self.inner.writer()?.submit(charge).await
     }
@@ -331,7 +331,14 @@ impl Shared {
         let Some(mut vault) = self.vault(&mut snapshot, tenant)? else {
             return Ok(LedgerPage::default());
         };
-        let (spent, reserved) = budget::of_month(&mut snapshot, tenant, &query.month)?;
+        let month = budget::of_month(&mut snapshot, &mut vault, &query.month)?;
+        let budgets = match query.budgets {
+            0 => Vec::new(),
+            limit => {
+                let current = Some(self.clock.now());
+                rules::ranked(budget::sums(&mut snapshot, &mut vault, current)?, limit)
+            }
+        };
         let from = keys::numbered(tenant, query.after.saturating_add(1));
         let end = keys::end(tenant.as_bytes());
         let mut rows = Vec::new();
@@ -341,7 +348,7 @@ impl Shared {
                 rows.push((number, row));
             }
         }
-        Ok(LedgerPage::new(spent, reserved, rows))
+        Ok(LedgerPage::new(month.spent, month.reserved, rows).with_budgets(budgets))
     }
 
     /// Reads a tenant's records in the order in which they were written.

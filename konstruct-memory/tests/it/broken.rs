@@ -12,11 +12,12 @@ use std::{
 
 use async_trait::async_trait;
 use konstruct_core::{
-    ConversationId, Result, TenantId,
+    ConversationId, NanoUsd, Result, TenantId,
     message::RoutedEvent,
     store::{
-        Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, ConversationCursor,
-        ConversationSummary, FeedEntry, History, ItemEntry, Loaded, Mailbox, Store, Stored,
+        Accepted, Append, AppendOutcome, Charge, Charged, Claim, ClaimRequest, Claimed,
+        ConversationCursor, ConversationSummary, FeedEntry, History, ItemEntry, Ledger, LedgerPage,
+        LedgerQuery, Loaded, Mailbox, Store, Stored,
     },
     testkit::{STORE_CASES, StoreSubject, store_case},
     turn::ItemId,
@@ -37,6 +38,8 @@ enum Fault {
     LeakingTenant,
     /// Ignores the cap.
     NoCap,
+    /// Ignores all caps of a call but the first.
+    FirstCap,
     /// Does not make a conversation ready again if an event arrived while it was claimed.
     DeafRelease,
     /// Writes the money and the inbox but nothing else, when the budget is exceeded.
@@ -94,8 +97,27 @@ impl Broken {
     }
 }
 
-konstruct_core::forward_ledger!(Broken);
 konstruct_core::forward_archive!(Broken);
+
+#[async_trait]
+impl Ledger for Broken {
+    async fn charge(&self, tenant: TenantId, mut charge: Charge) -> Result<Charged> {
+        if let Some(reserve) = &mut charge.reserve
+            && self.fault == Fault::FirstCap
+        {
+            reserve.caps.truncate(1);
+        }
+        self.inner.charge(tenant, charge).await
+    }
+
+    async fn reserved(&self, tenant: TenantId, call: &str) -> Result<Option<NanoUsd>> {
+        self.inner.reserved(tenant, call).await
+    }
+
+    async fn ledger(&self, tenant: TenantId, query: LedgerQuery) -> Result<LedgerPage> {
+        self.inner.ledger(tenant, query).await
+    }
+}
 
 #[async_trait]
 impl Mailbox for Broken {
@@ -153,7 +175,7 @@ impl Mailbox for Broken {
             }
             Fault::NoCap => {
                 if let Some(reserve) = &mut append.reserve {
-                    reserve.cap = None;
+                    reserve.caps.clear();
                 }
             }
             Fault::NoTimers => append.timers.clear(),
@@ -300,6 +322,11 @@ async fn a_store_without_a_cap_fails() {
         "agrees_with_a_model",
     ];
     check(Fault::NoCap, &cases).await;
+}
+
+#[tokio::test]
+async fn a_store_that_checks_one_cap_of_several_fails() {
+    check(Fault::FirstCap, &["every_cap_holds"]).await;
 }
 
 #[tokio::test]

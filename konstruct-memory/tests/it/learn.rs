@@ -9,6 +9,7 @@ use konstruct_core::{
     channel::Find,
     employee::TurnLimits,
     learn::{LearnReport, Learner},
+    limit::BudgetSum,
     llm::ModelRequest,
     memory::{FactStore as _, Facts, Scope, SummaryStore as _},
     message::{Body, Content, RoutedEvent},
@@ -314,8 +315,8 @@ async fn learning_is_paid_for_and_kept_under_the_cap() {
             .filter(|item| matches!(item, Exported::Ledger(row) if row.call.contains(".facts.")));
         assert_eq!(rows.count(), usize::from(learned), "rows of the ledger");
         for item in &exported {
-            if let Exported::Budget { reserved, .. } = item {
-                assert_eq!(*reserved, NanoUsd(0), "reserved");
+            if let Exported::Budget(BudgetSum { sum, .. }) = item {
+                assert_eq!(sum.reserved, NanoUsd(0), "reserved");
             }
         }
     }

@@ -38,7 +38,7 @@ pub struct OwnModel {
     pub purpose: Option<String>,
     /// The last characters of the API key, to identify it.
     pub key_end: String,
-    /// Whether its price is known. Under a monthly cap, a model without a price is not used.
+    /// Whether its price is known. Under a cap, a model without a price is not used.
     pub priced: bool,
     /// Its version, which is also its ETag: the number of times that it was put.
     pub version: u32,

@@ -158,17 +158,19 @@ pub struct Replay {
 pub struct Question {
     /// Its key.
     pub key: String,
-    /// `passed_on`, `unresolved`, `failed`, `not_delivered`, `unanswered`, `rest`, or `held` for a message that waits until the
-    /// conversation is handed back.
+    /// `passed_on`, `unresolved`, `failed`, `not_delivered`, `unanswered`, `rest`, `held` for a message that waits until the
+    /// conversation is handed back, or `cap_reached` for a cap that leaves no money for answers.
     pub kind: String,
-    /// The conversation.
-    #[schemars(with = "String")]
-    pub conversation: ConversationId,
-    /// The person's question, or the employee's text that was not delivered or waits.
+    /// The conversation; absent for a cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub conversation: Option<ConversationId>,
+    /// The person's question, the employee's text that was not delivered or waits, or the cap and what is spent.
     pub text: String,
-    /// Since when it is open, RFC 3339.
-    pub since: String,
-    /// The possible decisions: `arrived`, `resend`, `answer`, `drop`, `done`.
+    /// Since when it is open, RFC 3339; absent for a cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The possible decisions: `arrived`, `resend`, `answer`, `drop`, `done`, or `raise`, which needs the role `admin`.
     pub choices: Vec<String>,
 }
 
@@ -178,6 +180,9 @@ pub struct Question {
 pub struct Decision {
     /// One of the question's choices.
     pub decision: String,
+    /// With `raise`: the new cap in billionths of a US dollar. Absent: twice the present one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nano_usd: Option<u64>,
 }
 
 /// One decision for all questions of a kind.

@@ -4,6 +4,8 @@ use konstruct_core::EmployeeId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Cap;
+
 /// The settings of an employee to hire or to change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -33,16 +35,17 @@ pub struct EmployeeSettings {
     /// The tools that it may use.
     #[serde(default)]
     pub tools: Vec<String>,
-    /// The maximum cost of its model calls per calendar month (UTC), in billionths of a US dollar. Absent: no cap.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monthly_cap_nano_usd: Option<u64>,
+    /// The most that may be spent, at most one cap for each scope and period. Under caps, models without a known price are not used.
+    /// A new cap counts what is spent from then on, except that of the tenant's month.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caps: Vec<Cap>,
     /// Its reply when it cannot answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// Its reply when the model does not answer in time and the answer will follow later. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deferred: Option<String>,
-    /// Its reply when the monthly cap leaves no money for an answer. Absent: the default.
+    /// Its reply when a cap leaves no money for an answer. Absent: the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cap_reached: Option<String>,
     /// Its notice that a rate limit delays the answer. Absent: the default.

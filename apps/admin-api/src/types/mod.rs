@@ -1,6 +1,7 @@
 //! The request and response types, resource by resource.
 
 mod access;
+mod budget;
 mod connection;
 mod conversation;
 mod document;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::{ApiToken, AuditEntry, AuditVerification, IssuedApiToken, NewApiToken, Role, Who},
+    budget::{Budget, Budgets, Cap, CapScope, Period, RaisedCap},
     connection::{Connection, ConnectionState, NewConnection, NewOwnModel, OwnModel},
     conversation::{
         ActivityKind, Conversation, ConversationActivity, ConversationSummary, Decided, Decision,

@@ -77,6 +77,16 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         "Times that a rate limit delayed a turn or a model call.",
         &[("", turns.limited.load(Relaxed))],
     );
+    let [eighty, ninety_five, reached] = &turns.budget_alerts;
+    counter(
+        "budget_alerts_total",
+        "Times that 80, 95 or 100 % of a cap was spent.",
+        &[
+            ("{percent=\"80\"}", eighty.load(Relaxed)),
+            ("{percent=\"95\"}", ninety_five.load(Relaxed)),
+            ("{percent=\"100\"}", reached.load(Relaxed)),
+        ],
+    );
     counter(
         "tool_calls_total",
         "Calls to tools.",

@@ -78,8 +78,8 @@ async fn a_problem_names_the_field() {
         (
             "PUT",
             at("employee"),
-            json!({"name": "A", "role": "r", "monthly_cap_nano_usd": "xoxb-1"}),
-            "monthly_cap_nano_usd",
+            json!({"name": "A", "role": "r", "caps": [{"scope": "tenant", "period": "month", "nano_usd": "xoxb-1"}]}),
+            "caps[0].nano_usd",
         ),
         ("POST", "/tenants".to_owned(), json!("xoxb-1"), "body"),
         (

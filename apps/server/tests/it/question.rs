@@ -11,6 +11,7 @@ use crate::office::{CUSTOMER, NUMBER, Office, Server, eventually};
 fn decision(decision: &str) -> Decision {
     Decision {
         decision: decision.into(),
+        nano_usd: None,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Clock as _, NanoUsd, PersonId, TenantId, Timestamp, TurnId,
+    limit::{AppliedCap, BudgetKey, BudgetSum, Period},
     money::{Basis, LedgerRow, Usage},
     store::{
         Append, AppendOutcome, Claim, Exported, ItemChange, LARGEST_LOAD, Reserve, Settle,
@@ -40,7 +41,11 @@ pub(super) async fn over_budget_changes_nothing(subject: &StoreSubject) -> Outco
     subject.append(&claim, 0, records(&["a"])).await?;
     let append = everything(subject, Some(99));
     let outcome = subject.store.append(&claim, 1, append).await?;
-    ensure_eq!(outcome, AppendOutcome::OverBudget, "100 under a cap of 99");
+    ensure_eq!(
+        outcome,
+        AppendOutcome::OverBudget(BudgetKey::MONTH),
+        "100 under a cap of 99"
+    );
     unchanged(subject, &world, &claim, &["a"]).await?;
     // The claim is still valid, and the same append fits under a cap of 100.
     subject
@@ -101,8 +106,8 @@ async fn unchanged(subject: &StoreSubject, world: &World, claim: &Claim, log: &[
     for item in subject.exported(world.tenant).await? {
         match item {
             Exported::Ledger(row) => return Err(format!("{row:?} is in the ledger").into()),
-            Exported::Budget { reserved, .. } => {
-                ensure_eq!(reserved, NanoUsd(0), "the amount reserved");
+            Exported::Budget(BudgetSum { sum, .. }) => {
+                ensure_eq!(sum.reserved, NanoUsd(0), "the amount reserved");
             }
             _ => {}
         }
@@ -110,11 +115,16 @@ async fn unchanged(subject: &StoreSubject, world: &World, claim: &Claim, log: &[
     Ok(())
 }
 
-fn reservation(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
+/// Returns a reservation, with a cap of the tenant's month.
+pub(super) fn reservation(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
+    let month = |cap| AppliedCap {
+        budget: BudgetKey::MONTH,
+        cap: NanoUsd(cap),
+    };
     Reserve {
         call: call.into(),
         amount: NanoUsd(amount),
-        cap: cap.map(NanoUsd),
+        caps: cap.map(month).into_iter().collect(),
     }
 }
 
@@ -139,7 +149,7 @@ async fn reserve(
     };
     match subject.store.append(claim, 0, append).await? {
         AppendOutcome::Appended => Ok(true),
-        AppendOutcome::OverBudget => Ok(false),
+        AppendOutcome::OverBudget(_) => Ok(false),
         other => Err(format!("the outcome of a reservation is {other:?}").into()),
     }
 }
@@ -158,8 +168,12 @@ async fn settle(subject: &StoreSubject, claim: &Claim, call: &str, cost: u64) ->
 /// Returns the amounts spent and reserved in all months.
 async fn total(subject: &StoreSubject, tenant: TenantId) -> Result<(u64, u64), Failed> {
     let budgets = subject.budgets(tenant).await?;
-    Ok(budgets.iter().fold((0, 0), |(spent, reserved), (_, s, r)| {
-        (spent + s, reserved + r)
+    let months = budgets
+        .iter()
+        .filter(|it| it.budget == BudgetKey::MONTH)
+        .map(|it| it.sum);
+    Ok(months.fold((0, 0), |(spent, reserved), sum| {
+        (spent + sum.spent.0, reserved + sum.reserved.0)
     }))
 }
 
@@ -239,14 +253,15 @@ pub(super) async fn a_cap_holds_under_concurrency(subject: &StoreSubject) -> Out
 pub(super) async fn months_have_their_own_budget(subject: &StoreSubject) -> Outcome {
     let world = World::new();
     let mut claim = subject.claimed(&world, "C1").await?;
-    let first = &subject.clock.now().to_string()[..7];
+    let month = || Period::Month.end(subject.clock.now());
+    let first = month();
     ensure!(
         reserve(subject, &claim, "a", 90).await?,
         "90 do not fit under 100"
     );
     // Longer than any month.
     subject.clock.advance(Duration::from_secs(31 * 86_400));
-    let second = &subject.clock.now().to_string()[..7];
+    let second = month();
     claim = subject
         .try_claim()
         .await?
@@ -257,11 +272,15 @@ pub(super) async fn months_have_their_own_budget(subject: &StoreSubject) -> Outc
         "last month's spending counts against this month"
     );
     settle(subject, &claim, "a", 80).await?;
-    let mut budgets = subject.budgets(world.tenant).await?;
-    budgets.sort();
+    let budgets = subject.budgets(world.tenant).await?;
+    let mut sums: Vec<_> = budgets
+        .iter()
+        .map(|it| (it.until, it.sum.spent.0, it.sum.reserved.0))
+        .collect();
+    sums.sort();
     ensure_eq!(
-        budgets,
-        [(first.to_owned(), 80, 0), (second.to_owned(), 0, 100)],
+        sums,
+        [(first, 80, 0), (second, 0, 100)],
         "a call does not count in the month of its reservation"
     );
     Ok(())

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::{
     ConversationId, Depth, Erase, ErrorKind, NanoUsd, PersonId, Timestamp,
+    limit::BudgetKey,
     message::{Actor, IdKind, RoutedEvent},
     money::{Basis, LedgerRow, Usage},
     store::{
-        Accepted, Append, AppendOutcome, Charge, Claim, Exported, LedgerQuery, Reserve, Settle,
+        Accepted, Append, AppendOutcome, Charge, Charged, Claim, Exported, LedgerQuery, Settle,
         Stored, rules,
     },
     turn::Record,
@@ -258,12 +259,12 @@ pub(super) async fn an_import_restores(subject: &StoreSubject) -> Outcome {
         .erase(world.tenant, forget, Depth::Logical)
         .await?;
     let charge = Charge {
-        reserve: Some(reserve("open", 70, None)),
+        reserve: Some(super::append::reservation("open", 70, None)),
         ledger: vec![row("open")],
         ..Charge::default()
     };
     ensure!(
-        subject.store.charge(world.tenant, charge).await?,
+        subject.store.charge(world.tenant, charge).await? == Charged::Granted,
         "the charge without a cap"
     );
     let exported = subject.exported(world.tenant).await?;
@@ -351,14 +352,6 @@ pub(super) async fn a_bad_import_changes_nothing(subject: &StoreSubject) -> Outc
     Ok(())
 }
 
-fn reserve(call: &str, amount: u64, cap: Option<u64>) -> Reserve {
-    Reserve {
-        call: call.into(),
-        amount: NanoUsd(amount),
-        cap: cap.map(NanoUsd),
-    }
-}
-
 fn row(call: &str) -> LedgerRow {
     LedgerRow::new(call, Timestamp::from_secs(1), "p", "m").costing(
         NanoUsd(1),
@@ -371,15 +364,18 @@ pub(super) async fn a_charge_counts_against_the_cap(subject: &StoreSubject) -> O
     let world = World::new();
     let charge = async |charge| subject.store.charge(world.tenant, charge).await;
     let set_aside = |call, amount, cap| Charge {
-        reserve: Some(reserve(call, amount, Some(cap))),
+        reserve: Some(super::append::reservation(call, amount, Some(cap))),
         ..Charge::default()
     };
     ensure!(
-        charge(set_aside("one", 60, 100)).await?,
+        charge(set_aside("one", 60, 100)).await? == Charged::Granted,
         "a reservation of 60 under a cap of 100"
     );
     let too_much = set_aside("two", 41, 100);
-    ensure!(!charge(too_much).await?, "a reservation of 41 with 40 left");
+    ensure!(
+        charge(too_much).await? == Charged::OverBudget(BudgetKey::MONTH),
+        "a reservation of 41 with 40 left"
+    );
     let reserved = async |call| subject.store.reserved(world.tenant, call).await;
     ensure_eq!(
         reserved("one").await?,
@@ -395,16 +391,16 @@ pub(super) async fn a_charge_counts_against_the_cap(subject: &StoreSubject) -> O
         ledger: vec![row("one")],
         ..Charge::default()
     };
-    ensure!(charge(settle).await?, "settling");
+    ensure!(charge(settle).await? == Charged::Granted, "settling");
     ensure_eq!(reserved("one").await?, None, "the settled reservation");
     ensure!(
-        charge(set_aside("three", 70, 100)).await?,
+        charge(set_aside("three", 70, 100)).await? == Charged::Granted,
         "a reservation of 70 with 70 left"
     );
     let budgets = subject.budgets(world.tenant).await?;
     let sums: Vec<_> = budgets
         .iter()
-        .map(|(_, spent, held)| (*spent, *held))
+        .map(|it| (it.sum.spent.0, it.sum.reserved.0))
         .collect();
     ensure_eq!(sums, [(30, 70)], "spent and reserved");
     let exported = subject.exported(world.tenant).await?;
@@ -527,29 +523,28 @@ pub(super) async fn a_refused_charge_settles(subject: &StoreSubject) -> Outcome 
     let world = World::new();
     let charge = async |charge| subject.store.charge(world.tenant, charge).await;
     let first = Charge {
-        reserve: Some(reserve("one", 60, Some(100))),
+        reserve: Some(super::append::reservation("one", 60, Some(100))),
         ..Charge::default()
     };
     ensure!(
-        charge(first).await?,
+        charge(first).await? == Charged::Granted,
         "a reservation of 60 under a cap of 100"
     );
     let refused = Charge {
-        reserve: Some(reserve("two", 81, Some(100))),
+        reserve: Some(super::append::reservation("two", 81, Some(100))),
         settle: vec![Settle {
             call: "one".into(),
             cost: NanoUsd(20),
         }],
         ledger: vec![row("one")],
     };
-    ensure!(!charge(refused).await?, "a charge of 81 with 80 left");
+    ensure!(
+        charge(refused).await? == Charged::OverBudget(BudgetKey::MONTH),
+        "a charge of 81 with 80 left"
+    );
     let page = subject.store.ledger(
         world.tenant,
-        LedgerQuery {
-            month: rules::month(crate::Clock::now(&subject.clock)),
-            after: 0,
-            limit: 9,
-        },
+        LedgerQuery::new(rules::month(crate::Clock::now(&subject.clock))).limit(9),
     );
     let page = page.await?;
     ensure_eq!(

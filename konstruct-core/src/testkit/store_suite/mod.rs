@@ -2,6 +2,7 @@
 
 mod accept;
 mod append;
+mod budget;
 mod claim;
 mod forget;
 mod identity;
@@ -91,6 +92,7 @@ cases! {
     forget: a_persons_conversations_are_listed, a_message_is_forgotten, a_person_is_forgotten, content_of_others_is_kept, a_direct_place_is_forgotten, messages_in_the_second_of_an_erasure_are_kept,
         an_import_restores, a_bad_import_changes_nothing,
         a_charge_counts_against_the_cap, a_refused_charge_settles;
+    budget: every_cap_holds, a_refusal_is_marked_until_the_cap_is_raised, a_short_period_starts_again, sums_move_with_the_tenant;
     identity: a_linked_address_belongs_to_the_person, a_person_is_found_by_address, a_link_belongs_to_one_tenant, two_known_persons_are_not_merged,
         a_link_applies_within_a_batch, a_link_may_come_from_the_new_address,
         a_person_is_forgotten_under_all_addresses, a_link_moves_with_the_tenant, two_ids_are_one_person_and_conversation,

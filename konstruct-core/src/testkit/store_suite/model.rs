@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Clock as _, ConversationId, NanoUsd, TenantId, Timestamp,
-    store::{Accepted, Append, AppendOutcome, Claim, Reserve, Settle, TimerChange, TimerName},
+    store::{Accepted, Append, AppendOutcome, Claim, Settle, TimerChange, TimerName},
 };
 use std::time::Duration;
 
@@ -399,11 +399,10 @@ async fn appended(
         consume_to: consume,
         timers: timer.map(timer_change).into_iter().collect(),
         reserve: money.and_then(|money| match money {
-            Money::Reserve { call, amount } => Some(Reserve {
-                call: call.to_string(),
-                amount: NanoUsd(amount),
-                cap: Some(NanoUsd(CAP)),
-            }),
+            Money::Reserve { call, amount } => {
+                let call = call.to_string();
+                Some(super::append::reservation(&call, amount, Some(CAP)))
+            }
             Money::Settle { .. } => None,
         }),
         settle: money
@@ -434,7 +433,7 @@ async fn appended(
     };
     let expected = match (valid, fits) {
         (false, _) => AppendOutcome::Lost,
-        (true, false) => AppendOutcome::OverBudget,
+        (true, false) => AppendOutcome::OverBudget(crate::limit::BudgetKey::MONTH),
         (true, true) => AppendOutcome::Appended,
     };
     ensure_eq!(outcome, expected, "an append by {claim:?}");
@@ -529,8 +528,8 @@ async fn compare(subject: &StoreSubject, model: &Model, tenant: TenantId) -> Out
         ensure_eq!(found.as_ref(), Some(expected), "a record of the feed");
     }
     let spent = subject.budgets(tenant).await?;
-    let found: (u64, u64) = spent.iter().fold((0, 0), |(spent, reserved), (_, s, r)| {
-        (spent + s, reserved + r)
+    let found: (u64, u64) = spent.iter().fold((0, 0), |(spent, reserved), it| {
+        (spent + it.sum.spent.0, reserved + it.sum.reserved.0)
     });
     ensure_eq!(
         found,

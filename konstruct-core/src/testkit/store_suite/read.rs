@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     ConversationId, Depth, Erase, NanoUsd, Outgoing, Timestamp,
+    limit::BudgetSum,
     money::{Basis, LedgerRow, Usage},
     store::{
-        Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Reserve, Stored, TimerChange,
+        Accepted, Append, AppendOutcome, Claim, Exported, ItemChange, Stored, TimerChange,
         TimerName,
     },
     turn::{Entry, Event, ItemId, Record, ReplyPart},
@@ -260,11 +261,7 @@ async fn furnish(subject: &StoreSubject, world: &World) -> Result<Claim, super::
         timers: vec![TimerChange::set(TimerName::turn(), Timestamp::from_secs(0))],
         delivery_keys: super::accept::sends(&["key"]).delivery_keys,
         items: vec![ItemChange::Put(item("open"))],
-        reserve: Some(Reserve {
-            call: "call".into(),
-            amount: NanoUsd(50),
-            cap: None,
-        }),
+        reserve: Some(super::append::reservation("call", 50, None)),
         ledger: vec![
             LedgerRow::new("before", Timestamp::from_secs(1), "p", "m")
                 .costing(None, Usage::default(), Basis::Estimated)
@@ -313,10 +310,9 @@ pub(super) async fn an_export_is_complete(subject: &StoreSubject) -> Outcome {
                 ledger += 1;
                 ensure_eq!(row.call, "before", "the row of the ledger");
             }
-            Exported::Budget {
-                spent, reserved, ..
-            } => {
-                ensure_eq!((spent, reserved), (NanoUsd(0), NanoUsd(50)), "the budget");
+            Exported::Budget(BudgetSum { sum, .. }) => {
+                let found = (sum.spent, sum.reserved);
+                ensure_eq!(found, (NanoUsd(0), NanoUsd(50)), "the budget");
             }
         }
     }

@@ -5,8 +5,8 @@ use super::{
     world::{LEASE, World, records},
 };
 use crate::{
-    Clock as _, NanoUsd,
-    store::{Accepted, Append, AppendOutcome, ItemChange, Reserve, TimerChange, TimerName},
+    Clock as _,
+    store::{Accepted, Append, AppendOutcome, ItemChange, TimerChange, TimerName},
 };
 
 /// How the process ended.
@@ -71,11 +71,7 @@ async fn answers_survive(
         consume_to: Some(1),
         delivery_keys: super::accept::sends(&["key"]).delivery_keys,
         items: vec![ItemChange::Put(super::append::item("open"))],
-        reserve: Some(Reserve {
-            call: "call".into(),
-            amount: NanoUsd(70),
-            cap: Some(NanoUsd(100)),
-        }),
+        reserve: Some(super::append::reservation("call", 70, Some(100))),
         ..records(&["one", "two"])
     };
     subject.append(&claim, 0, append).await?;
@@ -100,17 +96,13 @@ async fn answers_survive(
     let loaded = subject.load(&next).await?;
     ensure_eq!((loaded.len, loaded.inbox.len()), (2, 1), "log and inbox");
     let reserve = |amount| Append {
-        reserve: Some(Reserve {
-            call: "second".into(),
-            amount: NanoUsd(amount),
-            cap: Some(NanoUsd(100)),
-        }),
+        reserve: Some(super::append::reservation("second", amount, Some(100))),
         ..Append::default()
     };
     let outcome = subject.store.append(&next, 2, reserve(31)).await?;
     ensure_eq!(
         outcome,
-        AppendOutcome::OverBudget,
+        AppendOutcome::OverBudget(crate::limit::BudgetKey::MONTH),
         "a reservation of 31 with 70 reserved under a cap of 100"
     );
     subject.append(&next, 2, reserve(30)).await

@@ -9,6 +9,7 @@ use crate::{
     AccountId, ChannelKind, ConnectionId, ConversationId, ConversationRef, Inbound, TenantId,
     Timestamp, TurnId,
     id::WorkerId,
+    limit::BudgetSum,
     message::{Actor, Addressing, Body, Content, Forwarded, IdKind, RoutedEvent},
     store::{Accepted, Append, AppendOutcome, Claim, ClaimRequest, Claimed, Exported, Loaded},
     turn::{Cause, Entry, Event, RECORD_VERSION, Record},
@@ -195,18 +196,11 @@ impl StoreSubject {
         Ok(self.store.export(tenant).await?.try_collect().await?)
     }
 
-    /// Returns the sums of a tenant's exported budgets: spent and reserved, by month.
-    pub(super) async fn budgets(
-        &self,
-        tenant: TenantId,
-    ) -> Result<Vec<(String, u64, u64)>, Failed> {
+    /// Returns the sums of a tenant's ledger.
+    pub(super) async fn budgets(&self, tenant: TenantId) -> Result<Vec<BudgetSum>, Failed> {
         let exported = self.exported(tenant).await?;
         let budgets = exported.into_iter().filter_map(|item| match item {
-            Exported::Budget {
-                month,
-                spent,
-                reserved,
-            } => Some((month, spent.0, reserved.0)),
+            Exported::Budget(sum) => Some(sum),
             _ => None,
         });
         Ok(budgets.collect())

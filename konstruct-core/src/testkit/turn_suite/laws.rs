@@ -12,6 +12,7 @@ use super::scene::{PRICE, Scene, Setting};
 use crate::{
     Error, Inbound, NanoUsd, TurnId,
     channel::Find,
+    limit::{BudgetKey, BudgetSum},
     money::{LedgerRow, Usage},
     store::{Exported, Store},
     tool::Effect,
@@ -88,13 +89,12 @@ pub(super) async fn laws(
                 }
             }
             Exported::Ledger(row) => ledger.push(row),
-            Exported::Budget {
-                spent: s,
-                reserved: r,
-                ..
-            } => {
-                spent = spent.saturating_add(s);
-                reserved = reserved.saturating_add(r);
+            Exported::Budget(BudgetSum { budget, sum, .. }) => {
+                if budget != BudgetKey::MONTH {
+                    continue;
+                }
+                spent = spent.saturating_add(sum.spent);
+                reserved = reserved.saturating_add(sum.reserved);
             }
             Exported::Inbox(item) => {
                 hold!(

@@ -33,9 +33,13 @@ use super::{
 use crate::{
     Channel, PersonId, Result, Timestamp,
     directory::Staff,
+    limit::{AppliedCap, BudgetKey, Payers},
     llm::Media,
     message::Body,
-    store::{Append, AppendOutcome, DeliveryKey, ItemChange, Reserve, TimerChange, TimerName},
+    store::{
+        Append, AppendOutcome, Charge, Charged, DeliveryKey, ItemChange, Reserve, TimerChange,
+        TimerName,
+    },
 };
 
 /// Why a run stopped.
@@ -71,6 +75,8 @@ pub(super) struct Run<'a> {
     repeated: BTreeSet<PersonId>,
     /// Whether the person's message was marked as read in this run.
     marked_read: AtomicBool,
+    /// Whether money was moved, or refused, in this run.
+    has_spent: bool,
     append: Append,
 }
 
@@ -95,6 +101,7 @@ impl<'a> Run<'a> {
             images: BTreeMap::new(),
             repeated: BTreeSet::new(),
             marked_read: AtomicBool::new(false),
+            has_spent: false,
             append: Append::default(),
         }
     }
@@ -327,6 +334,10 @@ impl<'a> Run<'a> {
             Action::Finish { outcome } => Ok(ControlFlow::Break(match self.flush().await? {
                 None => {
                     self.driver.stats.count_outcome(&outcome);
+                    if self.has_spent && !self.staff.employee.caps.is_empty() {
+                        let tenant = self.lease.claim().tenant;
+                        self.driver.report_budgets(tenant).await;
+                    }
                     Stop::Finished
                 }
                 Some(stop) => stop,
@@ -395,18 +406,42 @@ impl<'a> Run<'a> {
         Ok(stop(self.write(lease).await?))
     }
 
-    /// Writes the next append with a reservation. Returns whether the budget allows it; otherwise what was to be written is kept.
-    async fn reserve(&mut self, reserve: Option<Reserve>) -> Result<ControlFlow<Stop, bool>> {
-        self.append.reserve = reserve;
-        let written = self.write(self.driver.lease).await?;
-        if written == AppendOutcome::OverBudget {
-            self.append.reserve = None;
-            return Ok(ControlFlow::Continue(false));
+    /// Writes the next append with a reservation. Returns the sum under whose cap it does not fit, if there is one; what was to be
+    /// written is kept then.
+    async fn reserve(
+        &mut self,
+        reserve: Option<Reserve>,
+    ) -> Result<ControlFlow<Stop, Option<BudgetKey>>> {
+        let tenant = self.lease.claim().tenant;
+        self.append.reserve.clone_from(&reserve);
+        let mut written = self.write(self.driver.lease).await?;
+        if matches!(written, AppendOutcome::OverBudget(_)) {
+            // Outside of the append, the refusal is recorded. If money was freed in the meantime, the reservation is granted.
+            let charge = Charge {
+                reserve,
+                ..Charge::default()
+            };
+            if let Charged::OverBudget(budget) = self.driver.store.charge(tenant, charge).await? {
+                self.append.reserve = None;
+                self.has_spent = true;
+                return Ok(ControlFlow::Continue(Some(budget)));
+            }
+            written = self.write(self.driver.lease).await?;
         }
         Ok(match stop(written) {
             Some(stop) => ControlFlow::Break(stop),
-            None => ControlFlow::Continue(true),
+            None => ControlFlow::Continue(None),
         })
+    }
+
+    /// Returns the caps that the calls of this turn must fit under.
+    fn caps(&self) -> Vec<AppliedCap> {
+        let payers = Payers {
+            employee: Some(self.staff.employee.id),
+            channel: Some(self.state.started().connection),
+            person: self.state.requester(),
+        };
+        payers.caps(&self.staff.employee.caps)
     }
 
     /// Writes the next append and extends the lease to at least this long. After `OverBudget` the append is kept.
@@ -419,7 +454,7 @@ impl<'a> Run<'a> {
         let append = std::mem::take(&mut self.append);
         let store = &self.driver.store;
         let written = store.append(self.lease.claim(), self.len, append).await?;
-        if written == AppendOutcome::OverBudget {
+        if matches!(written, AppendOutcome::OverBudget(_)) {
             self.append = kept.unwrap_or_default();
         }
         if written == AppendOutcome::Appended {

@@ -269,10 +269,10 @@ impl Run<'_> {
             ))));
         };
         let info = transcriber.describe();
-        let cap = self.staff.employee.monthly_cap;
+        let caps = self.caps();
         let bytes = audio.data.len() as u64;
         let worst = info.price.as_ref().map(|price| price.worst_case(bytes));
-        if worst.is_none() && cap.is_some() {
+        if worst.is_none() && !caps.is_empty() {
             let model = &info.model;
             tracing::warn!(
                 model,
@@ -286,18 +286,18 @@ impl Run<'_> {
         let reserve = Reserve {
             call: key.clone(),
             amount,
-            cap,
+            caps: caps.clone(),
         };
         match self.reserve(Some(reserve)).await? {
-            ControlFlow::Continue(true) => {}
-            ControlFlow::Continue(false) => {
+            ControlFlow::Continue(None) => {}
+            ControlFlow::Continue(Some(_)) => {
                 let unread = AttachmentContent::unread(Unread::OverBudget);
                 return Ok(ControlFlow::Continue(Ok(unread)));
             }
             ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
         }
         let (tenant, store) = (self.lease.claim().tenant, &self.driver.store);
-        let budget = Arc::new(CallBudget::new(store, tenant, &key, (Some(amount), cap)));
+        let budget = Arc::new(CallBudget::new(store, tenant, &key, (Some(amount), caps)));
         let time = give_up_at.since(self.driver.clock.now());
         let context = SpeechContext::new(tenant, &key, time)
             .with_budget(Arc::clone(&budget) as Arc<dyn Budget>);

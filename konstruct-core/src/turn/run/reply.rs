@@ -76,15 +76,7 @@ impl Run<'_> {
                 employee.phrases.deferred.clone()
             }
             ReplySource::Fixed(FallbackReason::Busy) => employee.phrases.busy.clone(),
-            ReplySource::Fixed(FallbackReason::Budget) => {
-                let claim = self.lease.claim();
-                let cap = employee.monthly_cap.map(tracing::field::display);
-                tracing::warn!(
-                    tenant = %claim.tenant, conversation = %claim.conversation, cap,
-                    "the monthly cap leaves no money for an answer; raise the cap or answer the open item"
-                );
-                employee.phrases.cap_reached.clone()
-            }
+            ReplySource::Fixed(FallbackReason::Budget) => employee.phrases.cap_reached.clone(),
             ReplySource::Fixed(_) => employee.fallback.clone(),
             ReplySource::Rest(record) => {
                 let claim = self.lease.claim();

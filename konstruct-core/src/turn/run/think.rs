@@ -85,26 +85,31 @@ impl Run<'_> {
             .map(|amount| Reserve {
                 call: key.clone(),
                 amount,
-                cap: self.staff.employee.monthly_cap,
+                caps: self.caps(),
             });
         match self.reserve(reserve).await? {
-            ControlFlow::Continue(true) => {}
-            ControlFlow::Continue(false) => {
+            ControlFlow::Continue(None) => {}
+            ControlFlow::Continue(Some(budget)) => {
+                let claim = self.lease.claim();
+                tracing::warn!(
+                    tenant = %claim.tenant, conversation = %claim.conversation, cap = %budget,
+                    "a cap leaves no money for an answer; raise the cap or answer the open item"
+                );
                 return Ok(ControlFlow::Continue(Event::CallRefused {
                     call,
                     reason: Refusal::OverBudget,
+                    cap: Some(budget),
                 }));
             }
             ControlFlow::Break(stop) => return Ok(ControlFlow::Break(stop)),
         }
         count(&self.driver.stats.model_calls);
         let claim = self.lease.claim();
-        let cap = self.staff.employee.monthly_cap;
         let budget = Arc::new(CallBudget::new(
             &self.driver.store,
             claim.tenant,
             &key,
-            (worst, cap),
+            (worst, self.caps()),
         ));
         let time = give_up_at.since(self.driver.clock.now());
         let context = CallContext::new(claim.tenant, &key, time)
@@ -177,6 +182,7 @@ impl Run<'_> {
     }
 
     pub(super) fn record_payment(&mut self, paid: Paid, kind: LedgerKind) {
+        self.has_spent = true;
         self.append.settle.extend(paid.settle);
         let conversation = self.lease.claim().conversation;
         let rows = paid.rows.into_iter();

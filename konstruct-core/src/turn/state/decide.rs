@@ -211,7 +211,7 @@ impl State {
         if self.calls >= employee.limits.model_calls {
             return self.unanswered(employee, at, FallbackReason::Limit);
         }
-        if employee.monthly_cap.is_some() && self.started.model.price.is_none() {
+        if !employee.caps.is_empty() && self.started.model.price.is_none() {
             return self.unanswered(employee, at, FallbackReason::Budget);
         }
         // After a crash the deadline may have passed. A late answer is better than a promise.
@@ -249,7 +249,7 @@ impl State {
                 until: retry_at,
                 reason: WaitReason::ModelRetry,
             }
-        } else if failure.kind == ErrorKind::QuotaExhausted && employee.monthly_cap.is_some() {
+        } else if failure.kind == ErrorKind::QuotaExhausted && !employee.caps.is_empty() {
             self.unanswered(employee, at, FallbackReason::Budget)
         } else {
             self.unanswered(employee, at, FallbackReason::Model)

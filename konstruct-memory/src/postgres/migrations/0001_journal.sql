@@ -200,20 +200,29 @@ create table ledger (
     primary key (tenant, number)
 );
 
--- What was spent and is reserved in a month, such as `2026-11`.
+-- What is spent and reserved in a period that ends at `until`: in the tenant's months, and in the periods of every sum with a cap,
+-- which are pruned. `scope` is the hash of the sum's name, `name` the sealed name, `cap` the one of the latest reservation, and
+-- `level` 1, 2 or 3 if 80, 95 or 100 % of it are spent.
 create table budgets (
     tenant uuid not null,
-    month text not null,
+    pruned boolean not null,
+    until bigint not null,
+    scope uuid not null,
+    name bytea not null,
     spent bigint not null check (spent >= 0),
     reserved bigint not null check (reserved >= 0),
-    primary key (tenant, month)
+    cap bigint,
+    level smallint not null default 0,
+    primary key (tenant, pruned, until, scope)
 );
 
+-- The first of the sums is the tenant's month.
 create table reservations (
     tenant uuid not null,
     call uuid not null,
-    month text not null,
     amount bigint not null check (amount >= 0),
+    scopes uuid[] not null,
+    untils bigint[] not null,
     primary key (tenant, call)
 );
 
@@ -297,55 +306,115 @@ begin
 end
 $$;
 
--- Settles and reserves. Returns whether the reservation fits: `cap` null is none, `amount` null is no reservation. The caller has
--- locked the tenant's counters.
-create function account(of uuid, this_month text, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint)
-    returns boolean
+-- How much of a cap is spent.
+create function alert_level(spent bigint, cap bigint) returns smallint
+    language sql immutable parallel safe
+    return case
+        when cap is null then 0
+        when spent >= cap then 3
+        when spent::numeric * 100 >= cap::numeric * 95 then 2
+        when spent::numeric * 100 >= cap::numeric * 80 then 1
+        else 0
+    end;
+
+-- The end of the hour (1), day (2) or month (3) of a time.
+create function period_end(at bigint, period smallint) returns bigint
+    language sql immutable parallel safe
+    return case period
+        when 1 then (at / 3600000000 + 1) * 3600000000
+        when 2 then (at / 86400000000 + 1) * 86400000000
+        else (extract(epoch from
+            (date_trunc('month', to_timestamp(at / 1000000) at time zone 'UTC') + interval '1 month') at time zone 'UTC')
+            * 1000000)::bigint
+    end;
+
+-- Settles and reserves. Returns 0, or which of the sums has no room for the reservation: of several, the one whose period ends
+-- last. It is only marked if `marks`. The first of the sums is the tenant's month. A `cap` of null is none, an `amount` of null is
+-- no reservation. The caller has locked the tenant's counters.
+create function account(of uuid, now bigint, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint,
+        scopes uuid[], names bytea[], periods smallint[], caps bigint[], marks boolean)
+    returns integer
     language plpgsql volatile
 as $$
 declare
-    now_spent bigint;
-    now_reserved bigint;
+    most constant bigint := 9223372036854775807;
+    no_room integer;
 begin
     if cardinality(settled_calls) > 0 then
         with settled as (
             select s.call, sum(s.cost) as cost from unnest(settled_calls, costs) s(call, cost) group by s.call
         ), freed as (
             delete from konstruct.reservations r using settled s where r.tenant = of and r.call = s.call
-            returning r.call, r.month, r.amount
+            returning r.call, r.amount, r.scopes, r.untils
+        ), moved as (
+            select b.n > 1 as pruned, b.until, b.scope, s.cost, f.amount as freed
+            from settled s join freed f on f.call = s.call
+                cross join unnest(f.scopes, f.untils) with ordinality b(scope, until, n)
+            union all
+            select false, konstruct.period_end(now, 3::smallint), scopes[1], s.cost, 0
+            from settled s where not exists (select from freed f where f.call = s.call)
         ), sums as (
-            select coalesce(f.month, this_month) as month, sum(s.cost) as cost, sum(coalesce(f.amount, 0)) as freed
-            from settled s left join freed f on f.call = s.call group by 1
+            select m.pruned, m.until, m.scope, least(sum(m.cost), most)::bigint as cost, sum(m.freed) as freed
+            from moved m group by 1, 2, 3
+        ), created as (
+            insert into konstruct.budgets (tenant, pruned, until, scope, name, spent, reserved)
+            select of, false, s.until, s.scope, names[1], s.cost, 0 from sums s where not s.pruned
+            on conflict do nothing
         )
-        insert into konstruct.budgets as b (tenant, month, spent, reserved)
-        select of, s.month, least(s.cost, 9223372036854775807)::bigint, 0 from sums s
-        on conflict (tenant, month) do update set
-            spent = least(b.spent::numeric + excluded.spent, 9223372036854775807)::bigint,
-            reserved = greatest(b.reserved - (select s.freed from sums s where s.month = b.month), 0)::bigint;
+        -- Sees nothing of what was just created.
+        update konstruct.budgets b set
+            spent = least(b.spent::numeric + s.cost, most)::bigint,
+            reserved = greatest(b.reserved - s.freed, 0)::bigint,
+            level = greatest(b.level, konstruct.alert_level(least(b.spent::numeric + s.cost, most)::bigint, b.cap))
+        from sums s
+        where b.tenant = of and b.pruned = s.pruned and b.until = s.until and b.scope = s.scope;
     end if;
     if reserved_call is null or exists (select from konstruct.reservations r where r.tenant = of and r.call = reserved_call) then
-        return true;
+        return 0;
     end if;
-    select b.spent, b.reserved into now_spent, now_reserved from konstruct.budgets b where b.tenant = of and b.month = this_month;
-    if coalesce(now_spent, 0)::numeric + coalesce(now_reserved, 0) + amount > least(coalesce(cap, 9223372036854775807), 9223372036854775807) then
-        return false;
+    -- Sums of periods that ended more than an hour ago, or 40 days ago if a call was never settled.
+    delete from konstruct.budgets b
+    where b.tenant = of and b.pruned and b.until < now - 3600000000 and (b.reserved = 0 or b.until < now - 3456000000000);
+    select w.n into no_room
+    from unnest(scopes, periods, caps) with ordinality w(scope, period, cap, n)
+        cross join lateral (select konstruct.period_end(now, w.period) as until) e
+        left join lateral (
+            select b.spent, b.reserved from konstruct.budgets b
+            where b.tenant = of and b.pruned = (w.n > 1) and b.until = e.until and b.scope = w.scope
+            offset 0) b on true
+    where coalesce(b.spent, 0)::numeric + coalesce(b.reserved, 0) + amount > coalesce(w.cap, most)
+    order by e.until desc, w.n limit 1;
+    if no_room is not null and not marks then
+        return no_room;
     end if;
-    insert into konstruct.budgets as b (tenant, month, spent, reserved) values (of, this_month, 0, amount)
-    on conflict (tenant, month) do update set reserved = b.reserved + excluded.reserved;
-    insert into konstruct.reservations (tenant, call, month, amount) values (of, reserved_call, this_month, amount);
-    return true;
+    insert into konstruct.budgets as b (tenant, pruned, until, scope, name, spent, reserved, cap, level)
+    select of, w.n > 1, konstruct.period_end(now, w.period), w.scope, w.name, 0,
+        case when no_room is null then amount else 0 end, w.cap,
+        case when no_room is null then konstruct.alert_level(0, w.cap) else 3 end
+    from unnest(scopes, names, periods, caps) with ordinality w(scope, name, period, cap, n)
+    where no_room is null or w.n = no_room
+    on conflict (tenant, pruned, until, scope) do update set
+        reserved = b.reserved + excluded.reserved,
+        cap = excluded.cap,
+        level = case
+            when no_room is not null then 3
+            when b.cap is distinct from excluded.cap then konstruct.alert_level(b.spent, excluded.cap)
+            else b.level
+        end;
+    if no_room is not null then
+        return no_room;
+    end if;
+    insert into konstruct.reservations (tenant, call, amount, scopes, untils)
+    values (of, reserved_call, amount, scopes,
+        array(select konstruct.period_end(now, p.period) from unnest(periods) with ordinality p(period, n) order by p.n));
+    return 0;
 end
 $$;
 
--- The months of a time, such as `2026-11`.
-create function month_name(at bigint) returns text
-    language sql immutable parallel safe
-    return to_char(to_timestamp(at / 1000000) at time zone 'UTC', 'YYYY-MM');
-
--- Moves money that belongs to no conversation, and writes rows of the ledger. Returns whether the reservation fits.
-create function charge(of uuid, given bigint, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint,
-        tokens uuid[], rows bytea[])
-    returns boolean
+-- Moves money that belongs to no conversation, and writes rows of the ledger. Returns what `account` returns.
+create function charge(of uuid, given bigint, settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint,
+        scopes uuid[], names bytea[], periods smallint[], caps bigint[], tokens uuid[], rows bytea[])
+    returns integer
     language plpgsql volatile
 as $$
 declare
@@ -356,8 +425,8 @@ begin
     returning c.ledger - cardinality(tokens) into last;
     insert into konstruct.ledger (tenant, number, token, sealed)
     select of, last + r.n, r.token, r.sealed from unnest(tokens, rows) with ordinality r(token, sealed, n);
-    return konstruct.account(of, konstruct.month_name(coalesce(given, konstruct.now_us())), settled_calls, costs,
-        reserved_call, amount, cap);
+    return konstruct.account(of, coalesce(given, konstruct.now_us()), settled_calls, costs, reserved_call, amount,
+        scopes, names, periods, caps, true);
 end
 $$;
 
@@ -375,13 +444,14 @@ $$;
 
 -- Appends to the log of a claimed conversation. Locks are taken in one order by all: keys of persons, the mailbox, the
 -- tenant's counters. The outcome is 0 appended, 1 lost, 2 lost because something below `consume` was changed (the claim is
--- ended), 3 over budget, 4 the key of a person is not the one that is given, 5 the same of the tenant's. Only after 0 and 2 does the
--- caller commit.
+-- ended), 4 the key of a person is not the one that is given, 5 the same of the tenant's, and 10 more than which of the sums has no
+-- room for the reservation. Only after 0 and 2 does the caller commit.
 create function append(of uuid, of_wrapped bytea, at uuid, by_fence bigint, by_worker uuid, given bigint, expected bigint,
         persons uuid[], keys uuid[], records bytea[], is_checkpoint boolean, consume bigint, lease bigint, new_state text,
         set_timers jsonb, clear_timers text[], put_items text[], item_rows bytea[], close_items text[],
         send_keys uuid[], send_indices bigint[], settled_sends uuid[],
-        settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, cap bigint, tokens uuid[], ledger_rows bytea[])
+        settled_calls uuid[], costs bigint[], reserved_call uuid, amount bigint, scopes uuid[], names bytea[], periods smallint[],
+        caps bigint[], tokens uuid[], ledger_rows bytea[])
     returns integer
     language plpgsql volatile
 as $$
@@ -391,6 +461,7 @@ declare
     known bigint;
     fed bigint;
     rows bigint;
+    no_room integer;
 begin
     if not exists (select from konstruct.tenant_keys k where k.tenant = of and k.wrapped = of_wrapped) then
         return 5;
@@ -428,9 +499,12 @@ begin
         insert into konstruct.counters as c (tenant, feed, ledger) values (of, many, cardinality(tokens))
         on conflict (tenant) do update set feed = c.feed + excluded.feed, ledger = c.ledger + excluded.ledger
         returning c.feed - many, c.ledger - cardinality(tokens) into fed, rows;
-        if (cardinality(settled_calls) > 0 or reserved_call is not null) and not konstruct.account(
-            of, konstruct.month_name(now), settled_calls, costs, reserved_call, amount, cap) then
-            return 3;
+        if cardinality(settled_calls) > 0 or reserved_call is not null then
+            no_room := konstruct.account(
+                of, now, settled_calls, costs, reserved_call, amount, scopes, names, periods, caps, false);
+            if no_room > 0 then
+                return 10 + no_room;
+            end if;
         end if;
         if many > 0 then
             insert into konstruct.log (tenant, conversation, index, cursor, sealed)

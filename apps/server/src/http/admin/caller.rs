@@ -22,6 +22,7 @@ use crate::{App, directory::Audited};
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) who: Who,
+    pub(super) role: Role,
     pub(super) tenant: TenantId,
 }
 
@@ -44,6 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         Ok(Self {
             tenant: admitted.tenant.ok_or_else(Admitted::missing)?,
             who: admitted.who.clone(),
+            role: admitted.role,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use konstruct_admin_api::{self as api, EmployeeSettings};
 use konstruct_core::{
-    Employee, Error, ErrorKind, NanoUsd, TenantId,
+    Employee, EmployeeBuilder, Error, ErrorKind, TenantId,
     employee::{
         HoursException, OpenSpan, Phrases, TimeOfDay, TimeSpan, TurnLimits, Unresolved,
         WorkingHours,
@@ -14,7 +14,7 @@ use konstruct_core::{
     memory::Language,
 };
 
-use super::{Caller, Input, Problem, input::Tagged};
+use super::{Caller, Input, Problem, budget, input::Tagged};
 use crate::{App, directory::Replaces};
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -99,9 +99,7 @@ fn employee(settings: &EmployeeSettings) -> Result<Employee, Problem> {
     if let Some(hours) = &settings.hours {
         builder = builder.hours(working_hours(hours)?);
     }
-    if let Some(cap) = settings.monthly_cap_nano_usd {
-        builder = builder.monthly_cap(NanoUsd(cap));
-    }
+    builder = budget::caps(&settings.caps).fold(builder, EmployeeBuilder::cap);
     if let Some(fallback) = &settings.fallback {
         builder = builder.fallback(fallback);
     }
@@ -272,7 +270,7 @@ fn shown(version: u32, employee: &Employee) -> api::Employee {
             languages: employee.languages.clone(),
             hours: employee.hours.as_ref().map(shown_hours),
             tools: employee.tools.clone(),
-            monthly_cap_nano_usd: employee.monthly_cap.map(|cap| cap.0),
+            caps: budget::shown_caps(employee),
             fallback: Some(employee.fallback.clone()),
             deferred: Some(employee.phrases.deferred.clone()),
             busy: Some(employee.phrases.busy.clone()),

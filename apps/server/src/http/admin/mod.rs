@@ -3,6 +3,7 @@
 mod attachment;
 mod audit;
 mod backup;
+mod budget;
 mod caller;
 mod connection;
 mod conversation;
@@ -51,6 +52,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(conversation_list::routes())
         .merge(event::routes())
         .merge(export::routes())
+        .merge(budget::routes())
         .merge(spend::routes())
         .merge(holder::routes())
         .merge(question::routes())

@@ -19,6 +19,7 @@ use konstruct_core::{
 use super::{
     Caller, Input, Problem,
     attachment::shown,
+    budget,
     input::{Paging, page},
 };
 use crate::{App, directory::PassedOn};
@@ -44,7 +45,8 @@ async fn list(
         .into_iter()
         .map(passed_on)
         .collect();
-    // A page of the merged list needs at most one page of each of its two sources.
+    questions.extend(budget::reached(&app, tenant).await?);
+    // A page of the merged list needs at most one page of the open items.
     let (limit, after) = (paging.limit()?, paging.after::<String>()?.map(ItemId));
     for entry in app.journal.items(tenant, after, limit + 1).await? {
         questions.push(open_item(&app, tenant, entry).await?);
@@ -60,6 +62,9 @@ async fn decide(
     Input(decision): Input<Decision>,
 ) -> Result<StatusCode, Problem> {
     let tenant = caller.tenant;
+    if budget::decide(&app, &caller, &key, &decision).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let Some(entry) = find(&app, tenant, &key).await? else {
         return decide_passed_on(&app, tenant, &key, &decision).await;
     };
@@ -116,7 +121,7 @@ fn check(choices: &[&str], decision: &str) -> Result<(), Problem> {
 }
 
 /// Sends a decision to the conversation's worker. Returns whether it is the first one for this item.
-async fn send_decision(
+pub(super) async fn send_decision(
     app: &App,
     caller: &Caller,
     entry: ItemEntry,
@@ -182,9 +187,9 @@ fn passed_on(question: PassedOn) -> Question {
     Question {
         key: question.key,
         kind: "passed_on".into(),
-        conversation: question.conversation,
+        conversation: Some(question.conversation),
         text: question.question,
-        since: question.at.to_string(),
+        since: Some(question.at.to_string()),
         choices: vec!["done".into()],
     }
 }
@@ -257,9 +262,9 @@ async fn open_item(app: &App, tenant: TenantId, entry: ItemEntry) -> Result<Ques
     Ok(Question {
         key: item.id.0.clone(),
         kind: kind.into(),
-        conversation,
+        conversation: Some(conversation),
         text: texts.join("\n"),
-        since: item.opened_at.to_string(),
+        since: Some(item.opened_at.to_string()),
         choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
     })
 }
