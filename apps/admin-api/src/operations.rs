@@ -4,11 +4,13 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::types::{
-    ApiToken, AuditEntry, AuditVerification, Connection, Conversation, ConversationActivity,
-    ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
-    EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
-    NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    PersonalData, Question, Replay, Role, Spend, Tenant, Unanswered, Website, WebsiteSettings,
+    Account, ApiToken, AuditEntry, AuditVerification, Connection, Conversation,
+    ConversationActivity, ConversationSummary, Decided, Decision, DecisionForAll, Document,
+    DocumentText, Employee, EmployeeSettings, Erasure, Fact, Invitation, IssuedApiToken,
+    IssuedInvitation, Member, MemberRole, MemoryStatus, NewApiToken, NewConnection, NewDocument,
+    NewErasure, NewInvitation, NewOwnModel, NewReply, NewSignInLink, NewTenant, NewWebsite,
+    OwnModel, Page, PersonalData, Question, Replay, Role, Session, SignInLink, Spend, Tenant,
+    Unanswered, Website, WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -483,6 +485,57 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .gives_nothing(),
     operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/members",
+        "listMembers",
+        "Lists the members",
+    )
+    .lists(schema::<Page<Member>>),
+    operation(
+        Role::Owner,
+        "put",
+        "/api/v1/tenants/{tenant}/members/{member}",
+        "changeMember",
+        "Changes a member's role. The last owner keeps theirs (409)",
+    )
+    .takes(schema::<MemberRole>)
+    .gives("200", schema::<Member>)
+    .replaces_a_version(),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/members/{member}",
+        "removeMember",
+        "Removes a member. The last owner stays (409)",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Owner,
+        "get",
+        "/api/v1/tenants/{tenant}/invitations",
+        "listInvitations",
+        "Lists the open invitations",
+    )
+    .lists(schema::<Page<Invitation>>),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/invitations",
+        "invite",
+        "Invites the owner of an e-mail address. An open invitation of the address is replaced",
+    )
+    .takes(schema::<NewInvitation>)
+    .gives("201", schema::<IssuedInvitation>),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/invitations/{invitation}",
+        "revokeInvitation",
+        "Revokes an invitation",
+    )
+    .gives_nothing(),
+    operation(
         Role::Admin,
         "get",
         "/api/v1/tenants/{tenant}/audit",
@@ -539,6 +592,39 @@ pub const OPERATIONS: &[Operation] = &[
         "Streams what a person wrote, what the employee wrote with it in view, and what is remembered about the person, as JSON lines",
     )
     .streams_lines(schema::<PersonalData>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/account",
+        "getAccount",
+        "Returns who is signed in, with the tenants. An API token has no account (404)",
+    )
+    .gives("200", schema::<Account>),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/account/sessions",
+        "listSessions",
+        "Lists where the caller is signed in, the last used session first",
+    )
+    .gives("200", schema::<Vec<Session>>),
+    operation(
+        Role::Viewer,
+        "delete",
+        "/api/v1/account/sessions/{session}",
+        "endSession",
+        "Ends a session of the caller",
+    )
+    .gives_nothing(),
+    operation(
+        Role::Operator,
+        "post",
+        "/api/v1/sign-in-links",
+        "addSignInLink",
+        "Creates a link that signs the operator in once, or with which a person sets a new password",
+    )
+    .takes(schema::<NewSignInLink>)
+    .gives("201", schema::<SignInLink>),
     operation(
         Role::Operator,
         "get",

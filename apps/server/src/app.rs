@@ -15,18 +15,22 @@ use konstruct_core::{
     turn::Driver,
 };
 use konstruct_memory::Documents;
+use tokio::sync::Notify;
 
 use crate::{
     config::Config,
     connect::ConfiguredConnection,
     crawls::Crawls,
     demo,
-    directory::{Endpoints, Lease, ServerDirectory},
+    directory::{Endpoints, Holder, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
     erasures::ErasureLog,
     http::Streams,
     limit::RedisLimiter,
+    links::Links,
+    mail::Mailer,
     model::Models,
+    password::Passwords,
     secrets,
     simulator::{Sessions, Simulator},
     store::{StoreHealth, Stores},
@@ -59,6 +63,14 @@ pub struct App {
     pub driver: Driver,
     /// Limits rates, also those of the admin API.
     pub(crate) limiter: Arc<dyn RateLimiter>,
+    /// Makes links to this server.
+    pub(crate) links: Links,
+    /// Sends mail, if a mail server is configured.
+    pub(crate) mail: Option<Mailer>,
+    /// Notified when a mail was added.
+    pub(crate) mails_changed: Notify,
+    /// Hashes passwords.
+    pub(crate) passwords: Passwords,
     /// Crawls websites.
     pub(crate) crawls: Arc<Crawls>,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
@@ -102,6 +114,8 @@ impl App {
             shared: _,
         } = stores.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mail = Mailer::open(&config)?;
+        let links = Links::new(&config, listening);
         let endpoints = Endpoints {
             slack: config.slack.api_url.clone(),
             graph: config.whatsapp.graph_api_url.clone(),
@@ -140,9 +154,7 @@ impl App {
         let simulator = if config.without_demo().is_none() {
             demo::create(&directory, &*memory, demo::TENANT, "Acme Bikes (demo)").await?;
             let (key, _) = secrets::ensure(&*rows, "demo_session", &Secret::new("")).await?;
-            let secure = config
-                .public_uri()
-                .is_some_and(|url| url.scheme_str() == Some("https"));
+            let secure = links.are_secure();
             let secrets = (signing_secret.clone(), app_secret.clone());
             let sessions = Sessions::new(key, secure);
             Some(Simulator::open(&directory, listening, secrets, sessions).await?)
@@ -181,6 +193,10 @@ impl App {
         let crawls = Crawls::new(&config.websites, Lease::new(&stores, "crawls"));
         Ok(Arc::new(Self {
             config,
+            links,
+            mail,
+            mails_changed: Notify::new(),
+            passwords: Passwords::default(),
             crawls,
             store,
             erasures,
@@ -203,6 +219,16 @@ impl App {
 }
 
 impl App {
+    /// Returns a link that signs the operator in once, within 15 minutes.
+    ///
+    /// # Errors
+    /// Those of the store, and of the system's random number generator.
+    pub async fn operator_link(&self) -> Result<Secret> {
+        let holder = Holder::Operator;
+        let (code, _) = self.directory.issue_code(holder).await?;
+        Ok(Secret::new(self.links.one_time(holder, &code)))
+    }
+
     /// Takes the learner's background work; returns it once.
     pub(crate) fn take_learning(&self) -> Option<LearnLoop> {
         self.learning

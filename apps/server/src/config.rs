@@ -27,6 +27,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("DATABASE_WORKER_URL", &["database", "worker_url"]),
     ("DATABASE_OWNER_URL", &["database", "owner_url"]),
     ("REDIS_URL", &["redis", "url"]),
+    ("SMTP_URL", &["mail", "url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
@@ -72,7 +73,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "KONSTRUCT_PLANS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OIDC_ISSUER",
-    "SMTP_URL",
     "WHATSAPP_APP_ID",
     "WHATSAPP_SIGNUP_CONFIG_ID",
 ];
@@ -111,6 +111,8 @@ pub struct Config {
     pub database: Database,
     /// Redis, which shares rate limits between processes.
     pub redis: Redis,
+    /// Mail to people who sign in.
+    pub mail: Mail,
     /// The rate limits of every tenant and of the admin API.
     pub limits: Limits,
     /// The key ring that encrypts the store. Empty: the key ring in the data directory.
@@ -202,6 +204,17 @@ pub struct Database {
 pub struct Redis {
     /// The URL. Empty: each process limits rates on its own.
     pub url: Secret,
+}
+
+/// Mail to people who sign in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Mail {
+    /// The URL of the mail server. Empty: links are shown instead.
+    pub url: Secret,
+    /// The sender. Empty: `konstruct` at the host of the public URL.
+    pub from: String,
 }
 
 /// The rate limits that the operator sets. 0: no limit.

@@ -4,7 +4,8 @@
 //! * `config` - defaults, overridden by a file, overridden by the environment.
 //! * `app` - the shared state; `serve` - listeners, workers and the shutdown; `connect` - confirmation of connections; `tasks` -
 //!   supervision.
-//! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
+//! * `directory/` - tenants, employees, connections, websites, questions passed on to the team, and the people who sign in;
+//!   `password` - hashes of passwords; `links` - links to this server; `mail`, `mails` - mail to them.
 //! * `crawls` - crawls websites in the background.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `limit/` - rate limits that the processes share, in Redis.
@@ -27,7 +28,11 @@ mod embedder;
 mod erasures;
 mod http;
 mod limit;
+mod links;
+mod mail;
+mod mails;
 mod model;
+mod password;
 mod secrets;
 mod serve;
 mod simulator;

@@ -187,6 +187,13 @@ async fn announce(server: &Server) -> Result<()> {
             "Admin API: {url}/api/v1, described by {url}/api/openapi.json"
         ));
     }
+    if app.config.role.serves() && app.config.operator_token.is_empty() {
+        let link = app.operator_link().await?;
+        lines.push(format!(
+            "Sign in as the operator, once and within 15 minutes: {}",
+            link.expose()
+        ));
+    }
     if app.token_is_new {
         lines.push(format!(
             "Operator token, shown this once: {}",

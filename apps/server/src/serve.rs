@@ -15,7 +15,7 @@ use crate::{
     App,
     config::{Config, named},
     connect::{self, ConfiguredConnection},
-    crawls, http,
+    crawls, http, mails,
     tasks::Tasks,
 };
 
@@ -114,6 +114,9 @@ impl Server {
             if let Some(learning) = app.take_learning() {
                 let learning = learning.with_lanes(app.config.learning_lanes);
                 tasks.spawn("learning", learning.run(ended()));
+            }
+            if let Some(mailer) = app.mail.clone() {
+                tasks.spawn("mails", mails::send_all(Arc::clone(&app), mailer, ended()));
             }
             tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
         }

@@ -5,6 +5,7 @@ mod connection;
 mod conversation;
 mod document;
 mod employee;
+mod member;
 mod memory;
 mod spend;
 mod website;
@@ -26,6 +27,10 @@ pub use self::{
     employee::{
         AttachmentPhrases, Employee, EmployeeLimits, EmployeeSettings, HoursException, OpenSpan,
         Rate, RateLimits, ScopeRates, TimeSpan, Unresolved, WorkingHours,
+    },
+    member::{
+        Account, Invitation, IssuedInvitation, Member, MemberRole, NewInvitation, NewSignInLink,
+        Session, SessionKind, SignInLink, TenantAccess,
     },
     memory::{
         Erase, Erasure, Fact, FactSource, MemoryStatus, NewErasure, PersonalData, Remains,

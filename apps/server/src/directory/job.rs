@@ -47,7 +47,7 @@ impl Job {
 }
 
 /// Returns a time in the order of texts.
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     format!("{:020}", at.as_micros().max(0))
 }
 

@@ -1,18 +1,27 @@
-//! The directory: tenants, their employees with all versions, their connections, their websites, and the questions passed on to
-//! them.
+//! The directory: tenants, their employees with all versions, their connections, their websites, the questions passed on to
+//! them, and the people who sign in.
 
 mod account;
 mod audit;
 mod cache;
 mod channels;
 mod confirm;
+mod device;
+mod email;
 mod employee;
+mod invitation;
 mod job;
 mod lease;
+mod login;
+mod member;
 mod model;
 mod once;
+mod one_time;
+mod opaque;
+mod outbox;
 mod question;
 mod replaces;
+mod session;
 mod tenant;
 mod token;
 mod website;
@@ -38,11 +47,20 @@ pub(crate) use self::{
     account::checked,
     audit::{AuditLog, Audited},
     confirm::Confirmation,
+    device::{DeviceCode, LIFETIME as DEVICE_CODE_LIFETIME, Polled},
+    email::Email,
+    invitation::{Invitation, Joining},
     job::{Job, Work},
     lease::Lease,
+    login::{Login, checked_name},
+    member::Member,
     once::{Answer, Kept},
+    one_time::OneTime,
+    outbox::{NextMail, Taken},
     replaces::Replaces,
+    session::{Holder, LIFETIME as SESSION_LIFETIME, Session, SessionKind},
     tenant::tenants,
+    token::ApiToken,
     website::{Crawl, CrawlState, Website, WebsitePage},
 };
 pub use self::{

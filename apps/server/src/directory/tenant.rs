@@ -91,6 +91,7 @@ impl ServerDirectory {
             self.disconnect(id, connection.id).await?;
         }
         self.drop_crawls_of(id).await?;
+        self.forget_members(id).await?;
         self.journal
             .erase(id, Erase::Tenant, Depth::Logical)
             .await?;

@@ -1,6 +1,8 @@
 //! The HTTP routes.
 
 mod admin;
+mod client_address;
+mod cookie;
 mod guard;
 mod health;
 mod input;
@@ -8,6 +10,7 @@ mod json;
 mod listen;
 mod metrics;
 mod problem;
+mod sign_in;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -40,6 +43,7 @@ pub(crate) fn routes(app: Arc<App>, address: IpAddr) -> Router {
     let mut router = Router::new()
         .merge(within(webhooks, WEBHOOK_TIMEOUT))
         .merge(within(health::routes(), REQUEST_TIMEOUT))
+        .merge(within(sign_in::routes(), REQUEST_TIMEOUT))
         .merge(admin::routes(&app));
     router = match &app.simulator {
         Some(simulator) => router.merge(within(simulator.routes(), REQUEST_TIMEOUT)),

@@ -1,5 +1,6 @@
 //! The admin API, version 1, with one file per resource.
 
+mod account;
 mod attachment;
 mod audit;
 mod backup;
@@ -14,6 +15,8 @@ mod export;
 mod holder;
 mod idempotency;
 mod input;
+mod invitation;
+mod member;
 mod memory;
 mod model;
 mod preview;
@@ -30,7 +33,7 @@ use serde::Serialize;
 
 use self::caller::{Caller, Operator};
 pub(crate) use self::event::Streams;
-use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
+use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, cookie, within};
 use crate::App;
 
 /// Returns the name under which a variant without fields is serialized.
@@ -56,6 +59,9 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .merge(question::routes())
         .merge(memory::routes())
         .merge(token::routes())
+        .merge(member::routes())
+        .merge(invitation::routes())
+        .merge(account::routes())
         .merge(audit::routes());
     let api = within(api, REQUEST_TIMEOUT)
         .merge(within(
