@@ -22,7 +22,7 @@ use crate::{
     connect::ConfiguredConnection,
     crawls::Crawls,
     demo,
-    directory::{Endpoints, Holder, Lease, ServerDirectory},
+    directory::{Endpoints, Lease, Principal, ServerDirectory},
     embedder::{self, ChosenEmbedder},
     erasures::ErasureLog,
     http::Streams,
@@ -31,7 +31,7 @@ use crate::{
     mail::Mailer,
     model::Models,
     password::Passwords,
-    secrets,
+    restored, secrets,
     simulator::{Sessions, Simulator},
     store::{StoreHealth, Stores},
     tasks::Health,
@@ -138,6 +138,10 @@ impl App {
         }
         let (operator_token, token_is_new) =
             secrets::ensure(&*rows, "operator_token", &config.operator_token).await?;
+        restored::settle(&directory, &config.data_dir).await?;
+        if config.role.serves() {
+            directory.note_operator_token(&operator_token).await?;
+        }
         let (signing_secret, _) =
             secrets::ensure(&*rows, "slack_signing", &config.slack.signing_secret).await?;
         let (app_secret, _) =
@@ -224,9 +228,9 @@ impl App {
     /// # Errors
     /// Those of the store, and of the system's random number generator.
     pub async fn operator_link(&self) -> Result<Secret> {
-        let holder = Holder::Operator;
-        let (code, _) = self.directory.issue_code(holder).await?;
-        Ok(Secret::new(self.links.one_time(holder, &code)))
+        let principal = Principal::Operator;
+        let (code, _) = self.directory.issue_code(principal).await?;
+        Ok(Secret::new(self.links.one_time(principal, &code)))
     }
 
     /// Takes the learner's background work; returns it once.

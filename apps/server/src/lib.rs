@@ -14,7 +14,8 @@
 //! * `model/` - the shared pool of language models, and tenants' own; `embedder` - the embedder for semantic search; `transcriber` -
 //!   the transcribers of voice messages; `demo/` -
 //!   the sample business of the demo and the configured business; `secrets` - generated secrets.
-//! * `backup` - the commands `backup` and `restore`; `erasures` - what a restored store must erase again.
+//! * `backup` - the commands `backup` and `restore`; `erasures` - what a restored store must erase again; `restored` - the sessions
+//!   that it must not bring back.
 //! * `verify` - the command `verify-audit`.
 
 mod app;
@@ -33,6 +34,7 @@ mod mail;
 mod mails;
 mod model;
 mod password;
+mod restored;
 mod secrets;
 mod serve;
 mod simulator;

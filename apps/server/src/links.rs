@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use konstruct_core::Secret;
 
-use crate::{config::Config, directory::Holder};
+use crate::{config::Config, directory::Principal};
 
 /// Makes links to this server.
 #[derive(Clone, Debug)]
@@ -49,10 +49,10 @@ impl Links {
     }
 
     /// Returns the link that uses a one-time code.
-    pub(crate) fn one_time(&self, holder: Holder, code: &Secret) -> String {
-        let page = match holder {
-            Holder::Operator => "operator",
-            Holder::Member(_) => "reset",
+    pub(crate) fn one_time(&self, principal: Principal, code: &Secret) -> String {
+        let page = match principal {
+            Principal::Operator => "operator",
+            Principal::Member(_) => "reset",
         };
         self.page(&format!("/sign-in/{page}?code={}", code.expose()))
     }

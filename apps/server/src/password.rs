@@ -1,6 +1,6 @@
 //! Passwords: Argon2id on blocking threads, a few at a time, because each needs 19 MiB and much of a core.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use argon2::{
     Argon2,
@@ -18,6 +18,8 @@ const AT_ONCE: usize = 2;
 const WAIT: Duration = Duration::from_secs(10);
 /// The number of characters of a password.
 const LENGTH: std::ops::RangeInclusive<usize> = 10..=200;
+/// The fewest different characters of a password.
+const DIFFERENT: usize = 5;
 /// A hash with the current parameters that no password has, for people without a login.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$S29uc3RydWN0Tm9ib2R5IQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -54,6 +56,11 @@ impl Passwords {
                 LENGTH.start(),
                 LENGTH.end()
             );
+            return Err(Error::invalid("password", problem));
+        }
+        let different: HashSet<char> = password.expose().chars().collect();
+        if different.len() < DIFFERENT {
+            let problem = format!("must have {DIFFERENT} different characters");
             return Err(Error::invalid("password", problem));
         }
         let salt = random::<16>()?;
@@ -138,7 +145,7 @@ mod tests {
         check("correct horse", None, false).await;
         check("", None, false).await;
         check(&"x".repeat(201), Some(&hash), false).await;
-        for bad in ["", "ninechars", &"x".repeat(201)] {
+        for bad in ["", "ninechars", "1212121212", &"x".repeat(201)] {
             let error = passwords.hash(given(bad)).await.unwrap_err();
             assert_eq!(error.field(), Some("password"), "{error}");
         }

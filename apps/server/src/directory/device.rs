@@ -8,7 +8,7 @@ use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Holder, ServerDirectory, SessionKind, decode, encode,
+    Principal, ServerDirectory, SessionKind, decode, encode,
     opaque::{self, Minted, TokenHash},
 };
 use crate::secrets::random;
@@ -42,7 +42,7 @@ pub(crate) struct DeviceCode {
 #[serde(rename_all = "snake_case")]
 enum State {
     Waiting,
-    Confirmed(Holder),
+    Confirmed(Principal),
     Refused,
 }
 
@@ -144,7 +144,7 @@ impl ServerDirectory {
     pub(crate) async fn decide_device(
         &self,
         device: DeviceCode,
-        confirmed: Option<Holder>,
+        confirmed: Option<Principal>,
     ) -> Result<bool> {
         let expected = Expect::Exact(encode(&device)?);
         let decided = DeviceCode {
@@ -170,16 +170,16 @@ impl ServerDirectory {
         if !device.hash.matches(code) || device.expires_at <= SystemClock.now() {
             return Ok(Polled::Expired);
         }
-        let holder = match device.state {
+        let principal = match device.state {
             State::Waiting => return Ok(Polled::Waiting),
             State::Refused => return Ok(Polled::Refused),
-            State::Confirmed(holder) => holder,
+            State::Confirmed(principal) => principal,
         };
         let used = RowChange::delete(None, TABLE, id).expecting(Expect::Exact(row));
         if !self.rows.write_rows(vec![used]).await? {
             return Ok(Polled::Expired);
         }
-        let session = self.start_session(holder, SessionKind::Device, &device.program);
+        let session = self.start_session(principal, SessionKind::Device, &device.program);
         session.await.map(Polled::Session)
     }
 }

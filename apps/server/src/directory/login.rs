@@ -13,8 +13,8 @@ use crate::{password::PasswordHash, secrets};
 
 const TABLE: &str = "logins";
 const BY_EMAIL: &str = "login_emails";
-/// The name of the secret that hashes addresses.
-const HASH_KEY: &str = "login_emails";
+/// The name of the secret that keys hashes.
+const HASH_KEY: &str = "keyed_hashes";
 
 /// A person who signs in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -101,8 +101,8 @@ impl ServerDirectory {
         }
     }
 
-    /// Sets the password of a login, together with other changes. Returns whether the login and the rows of the other changes were
-    /// as expected; otherwise nothing is changed.
+    /// Sets the password of a login, together with other changes, and ends its links to a new password. Returns whether the login and
+    /// the rows of the other changes were as expected; otherwise nothing is changed.
     ///
     /// # Errors
     /// Those of the store.
@@ -116,7 +116,12 @@ impl ServerDirectory {
             return Ok(false);
         };
         with.push(stored.changed(|login| login.password = password)?);
-        self.rows.write_rows(with).await
+        if !self.rows.write_rows(with).await? {
+            return Ok(false);
+        }
+        // Other links to a new password are of the time before it.
+        self.end_codes(&login.into()).await?;
+        Ok(true)
     }
 
     pub(super) async fn stored_login(&self, id: MemberId) -> Result<Option<StoredLogin>> {
@@ -144,11 +149,22 @@ impl ServerDirectory {
     }
 
     /// Returns a keyed hash of an address, which names it in keys of rows and of rate limits.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub(crate) async fn email_key(&self, email: &Email) -> Result<String> {
+        self.keyed_hash(email.as_str()).await
+    }
+
+    /// Returns a keyed hash of a text that could be guessed from a plain one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn keyed_hash(&self, text: &str) -> Result<String> {
         let (key, _) = secrets::ensure(&*self.rows, HASH_KEY, &Secret::new("")).await?;
         let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
             .map_err(|error| Error::internal("could not key a hash").with_source(error))?;
-        mac.update(email.as_str().as_bytes());
+        mac.update(text.as_bytes());
         Ok(hex::encode(mac.finalize().into_bytes()))
     }
 }

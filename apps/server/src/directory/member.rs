@@ -162,7 +162,7 @@ impl ServerDirectory {
             let login_ends = self.leave(tenant, id, &mut changes).await?;
             if self.write_members(tenant, version, changes).await? {
                 if login_ends {
-                    self.end_sessions(&id.into(), None).await?;
+                    self.end_login(id).await?;
                 }
                 return Ok(());
             }
@@ -180,13 +180,19 @@ impl ServerDirectory {
                 let login_ends = self.leave(tenant, member.id, &mut changes).await?;
                 if self.rows.write_rows(changes).await? {
                     if login_ends {
-                        self.end_sessions(&member.id.into(), None).await?;
+                        self.end_login(member.id).await?;
                     }
                     break;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Ends what a removed login has left.
+    async fn end_login(&self, id: MemberId) -> Result<()> {
+        self.end_sessions(&id.into(), None).await?;
+        self.end_codes(&id.into()).await
     }
 
     /// Adds the changes by which a login leaves a tenant. Returns whether the login ends with it.

@@ -1,6 +1,7 @@
 //! The directory: tenants, their employees with all versions, their connections, their websites, the questions passed on to
 //! them, and the people who sign in.
 
+mod access;
 mod account;
 mod audit;
 mod cache;
@@ -58,7 +59,7 @@ pub(crate) use self::{
     one_time::OneTime,
     outbox::{NextMail, Taken},
     replaces::Replaces,
-    session::{Holder, LIFETIME as SESSION_LIFETIME, Session, SessionKind},
+    session::{LIFETIME as SESSION_LIFETIME, Principal, Session, SessionKind},
     tenant::tenants,
     token::ApiToken,
     website::{Crawl, CrawlState, Website, WebsitePage},

@@ -7,7 +7,7 @@ use konstruct_memory::{Expect, RowChange};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Holder, ServerDirectory, decode, encode,
+    Principal, ServerDirectory, decode, encode,
     opaque::{self, Minted, TokenHash},
     rows_of,
 };
@@ -17,7 +17,7 @@ const PREFIX: &str = "kot_";
 /// How long a code of the operator and one for a new password can be used.
 pub(crate) const OPERATOR_LIFETIME: Duration = Duration::from_secs(15 * 60);
 pub(crate) const RESET_LIFETIME: Duration = Duration::from_secs(60 * 60);
-/// The most open codes of one holder; another one ends the oldest.
+/// The most open codes of one principal; another one ends the oldest.
 const MOST: usize = 5;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ struct Row {
 /// A code that can be used, with the change that uses it up.
 #[derive(Debug)]
 pub(crate) struct OneTime {
-    pub(crate) holder: Holder,
+    pub(crate) principal: Principal,
     pub(crate) used: RowChange,
 }
 
@@ -39,23 +39,23 @@ impl ServerDirectory {
     ///
     /// # Errors
     /// Those of the store, and of the system's random number generator.
-    pub(crate) async fn issue_code(&self, holder: Holder) -> Result<(Secret, Timestamp)> {
+    pub(crate) async fn issue_code(&self, principal: Principal) -> Result<(Secret, Timestamp)> {
         let now = SystemClock.now();
-        let lifetime = match holder {
-            Holder::Operator => OPERATOR_LIFETIME,
-            Holder::Member(_) => RESET_LIFETIME,
+        let lifetime = match principal {
+            Principal::Operator => OPERATOR_LIFETIME,
+            Principal::Member(_) => RESET_LIFETIME,
         };
-        let known = rows_of(&*self.rows, None, TABLE, &holder.prefix()).await?;
+        let known = rows_of(&*self.rows, None, TABLE, &principal.prefix()).await?;
         let known: Result<Vec<Row>> = known.iter().map(|(_, row)| decode(row)).collect();
         let mut known = known?;
         known.sort_by_key(|row| std::cmp::Reverse(row.expires_at));
         let (kept, mut dropped): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|row| row.expires_at > now);
         dropped.extend(kept.into_iter().skip(MOST - 1));
-        let key = |id: &str| format!("{}{id}", holder.prefix());
+        let key = |id: &str| format!("{}{id}", principal.prefix());
         let delete = |row: &Row| RowChange::delete(None, TABLE, key(&row.id));
         let mut changes: Vec<_> = dropped.iter().map(delete).collect();
-        let Minted { token, id, hash } = opaque::mint(PREFIX, &holder.bytes())?;
+        let Minted { token, id, hash } = opaque::mint(PREFIX, &principal.bytes())?;
         let row = Row {
             id,
             hash,
@@ -74,15 +74,26 @@ impl ServerDirectory {
         let Some((owner, id)) = opaque::named(PREFIX, code) else {
             return Ok(None);
         };
-        let holder = Holder::from_bytes(owner);
-        let key = format!("{}{id}", holder.prefix());
+        let principal = Principal::from_bytes(owner);
+        let key = format!("{}{id}", principal.prefix());
         let Some(bytes) = self.rows.get_row(None, TABLE, &key).await? else {
             return Ok(None);
         };
         let row: Row = decode(&bytes)?;
         let usable = row.hash.matches(code) && row.expires_at > SystemClock.now();
         let used = RowChange::delete(None, TABLE, key).expecting(Expect::Exact(bytes));
-        Ok(usable.then_some(OneTime { holder, used }))
+        Ok(usable.then_some(OneTime { principal, used }))
+    }
+
+    /// Ends the open codes of a principal.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn end_codes(&self, principal: &Principal) -> Result<()> {
+        for (key, _) in rows_of(&*self.rows, None, TABLE, &principal.prefix()).await? {
+            self.rows.delete_row(None, TABLE, &key).await?;
+        }
+        Ok(())
     }
 
     /// Uses a code up. Returns whether nobody else did.

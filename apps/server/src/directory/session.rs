@@ -21,7 +21,7 @@ pub(crate) const LIFETIME: Duration = DAY.saturating_mul(30);
 const IDLE: Duration = DAY.saturating_mul(7);
 /// How exactly the time of the last use is kept.
 const USED_WITHIN: Duration = Duration::from_secs(60 * 60);
-/// The most sessions of one holder; another one ends the oldest.
+/// The most sessions of one principal; another one ends the oldest.
 const MOST: usize = 50;
 /// The most characters of the description of a program.
 const PROGRAM: usize = 120;
@@ -29,20 +29,20 @@ const PROGRAM: usize = 120;
 /// Who has signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Holder {
+pub(crate) enum Principal {
     /// The operator of the server.
     Operator,
     /// A person with a login.
     Member(MemberId),
 }
 
-impl From<MemberId> for Holder {
+impl From<MemberId> for Principal {
     fn from(id: MemberId) -> Self {
         Self::Member(id)
     }
 }
 
-impl Holder {
+impl Principal {
     /// Returns the bytes that name it in tokens. The operator's are those of no member.
     pub(super) fn bytes(&self) -> [u8; 16] {
         match self {
@@ -91,7 +91,7 @@ impl Session {
         now.since(self.created_at) >= LIFETIME || now.since(self.used_at) >= IDLE
     }
 
-    /// Returns it as the API shows it to its holder, who calls with the `current` one.
+    /// Returns it as the API shows it to its principal, who calls with the `current` one.
     pub(crate) fn shown(&self, current: Option<&str>) -> api::Session {
         api::Session {
             id: self.id.clone(),
@@ -110,8 +110,8 @@ impl Session {
     }
 }
 
-fn key(holder: &Holder, id: &str) -> String {
-    format!("{}{id}", holder.prefix())
+fn key(principal: &Principal, id: &str) -> String {
+    format!("{}{id}", principal.prefix())
 }
 
 impl ServerDirectory {
@@ -121,12 +121,12 @@ impl ServerDirectory {
     /// Those of the store, and of the system's random number generator.
     pub(crate) async fn start_session(
         &self,
-        holder: Holder,
+        principal: Principal,
         kind: SessionKind,
         program: &str,
     ) -> Result<Secret> {
         let now = SystemClock.now();
-        let mut known = self.stored_sessions(&holder).await?;
+        let mut known = self.stored_sessions(&principal).await?;
         known.sort_by_key(|session| session.used_at);
         let (ended, mut open): (Vec<_>, Vec<_>) = known
             .into_iter()
@@ -134,9 +134,9 @@ impl ServerDirectory {
         let too_many = (open.len() + 1).saturating_sub(MOST);
         let old = ended.into_iter().chain(open.drain(..too_many));
         let mut changes: Vec<_> = old
-            .map(|session| RowChange::delete(None, TABLE, key(&holder, &session.id)))
+            .map(|session| RowChange::delete(None, TABLE, key(&principal, &session.id)))
             .collect();
-        let Minted { token, id, hash } = opaque::mint(PREFIX, &holder.bytes())?;
+        let Minted { token, id, hash } = opaque::mint(PREFIX, &principal.bytes())?;
         let visible = program.chars().filter(|it| !it.is_control());
         let session = Session {
             id,
@@ -147,21 +147,26 @@ impl ServerDirectory {
             used_at: now,
         };
         let row = encode(&session)?;
-        changes.push(RowChange::put(None, TABLE, key(&holder, &session.id), row));
+        changes.push(RowChange::put(
+            None,
+            TABLE,
+            key(&principal, &session.id),
+            row,
+        ));
         self.rows.write_rows(changes).await?;
         Ok(token)
     }
 
-    /// Returns the session of a token and its holder; `None` if it is unknown, revoked or has ended.
+    /// Returns the session of a token and its principal; `None` if it is unknown, revoked or has ended.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn session(&self, token: &str) -> Result<Option<(Holder, Session)>> {
+    pub(crate) async fn session(&self, token: &str) -> Result<Option<(Principal, Session)>> {
         let Some((owner, id)) = opaque::named(PREFIX, token) else {
             return Ok(None);
         };
-        let holder = Holder::from_bytes(owner);
-        let key = key(&holder, &id);
+        let principal = Principal::from_bytes(owner);
+        let key = key(&principal, &id);
         let Some(row) = self.rows.get_row(None, TABLE, &key).await? else {
             return Ok(None);
         };
@@ -177,23 +182,23 @@ impl ServerDirectory {
             let change = change.expecting(Expect::Exact(row));
             self.rows.write_rows(vec![change]).await?;
         }
-        Ok(Some((holder, session)))
+        Ok(Some((principal, session)))
     }
 
-    /// Lists the open sessions of a holder, the last used first.
+    /// Lists the open sessions of a principal, the last used first.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn sessions(&self, holder: &Holder) -> Result<Vec<Session>> {
-        let mut all = self.stored_sessions(holder).await?;
+    pub(crate) async fn sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
+        let mut all = self.stored_sessions(principal).await?;
         let now = SystemClock.now();
         all.retain(|session| !session.has_ended(now));
         all.sort_by_key(|session| std::cmp::Reverse(session.used_at));
         Ok(all)
     }
 
-    async fn stored_sessions(&self, holder: &Holder) -> Result<Vec<Session>> {
-        let rows = rows_of(&*self.rows, None, TABLE, &holder.prefix()).await?;
+    async fn stored_sessions(&self, principal: &Principal) -> Result<Vec<Session>> {
+        let rows = rows_of(&*self.rows, None, TABLE, &principal.prefix()).await?;
         rows.iter().map(|(_, row)| decode(row)).collect()
     }
 
@@ -201,21 +206,30 @@ impl ServerDirectory {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`](konstruct_core::ErrorKind::NotFound), and those of the store.
-    pub(crate) async fn end_session(&self, holder: &Holder, id: &str) -> Result<()> {
-        if opaque::is_id(id) && self.rows.delete_row(None, TABLE, &key(holder, id)).await? {
+    pub(crate) async fn end_session(&self, principal: &Principal, id: &str) -> Result<()> {
+        if opaque::is_id(id)
+            && self
+                .rows
+                .delete_row(None, TABLE, &key(principal, id))
+                .await?
+        {
             return Ok(());
         }
         Err(Error::not_found("session"))
     }
 
-    /// Ends the sessions of a holder, except one.
+    /// Ends the sessions of a principal, except one.
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn end_sessions(&self, holder: &Holder, except: Option<&str>) -> Result<()> {
-        for session in self.stored_sessions(holder).await? {
+    pub(crate) async fn end_sessions(
+        &self,
+        principal: &Principal,
+        except: Option<&str>,
+    ) -> Result<()> {
+        for session in self.stored_sessions(principal).await? {
             if except != Some(session.id.as_str()) {
-                let key = key(holder, &session.id);
+                let key = key(principal, &session.id);
                 self.rows.delete_row(None, TABLE, &key).await?;
             }
         }
@@ -258,10 +272,10 @@ mod tests {
 
     #[test]
     fn the_operator_is_no_member() {
-        let member = Holder::Member(MemberId::new());
-        for holder in [Holder::Operator, member] {
-            assert_eq!(Holder::from_bytes(holder.bytes()), holder);
+        let member = Principal::Member(MemberId::new());
+        for principal in [Principal::Operator, member] {
+            assert_eq!(Principal::from_bytes(principal.bytes()), principal);
         }
-        assert_ne!(Holder::Operator.prefix(), member.prefix());
+        assert_ne!(Principal::Operator.prefix(), member.prefix());
     }
 }

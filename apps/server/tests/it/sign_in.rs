@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::{
     device::device_token,
     member::{invite, joined, tenant},
-    office::{Office, Server, Wire, embedded_command, launch},
+    office::{Office, Server, TOKEN, Wire, embedded_command, launch},
     visitor::{PASSWORD, Shown, Visitor, code},
 };
 
@@ -203,7 +203,10 @@ async fn a_changed_password_ends_the_other_sessions() {
     let page = change("a wrong password", "the next password").await;
     assert!(page.contains("The current password is wrong."), "{page}");
     let page = change(PASSWORD, "short").await;
-    assert!(page.contains("must have 10 to 200 characters"), "{page}");
+    assert!(
+        page.contains("Password: must have 10 to 200 characters"),
+        "{page}"
+    );
     assert_eq!(status(&mut phone, "/account").await, 200);
     let page = change(PASSWORD, "the next password").await;
     assert!(page.contains("The password was changed"), "{page}");
@@ -304,6 +307,32 @@ async fn the_first_command_prints_a_link_that_works_once() {
         page.body
     );
     assert_eq!(late.open(&link).await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn another_operator_token_ends_the_sessions_of_the_old_one() {
+    let office = Office::open().await;
+    let server = office.start().await;
+    let link = operator_link(&server).await;
+    let mut operator = Visitor::of(&server.url);
+    let form = [("code", code(&link))];
+    operator.submit("/sign-in/operator", &form).await.unwrap();
+    let link = operator_link(&server).await;
+    let form = [("code", code(&link))];
+    server.terminate().await;
+    for (token, expected) in [(TOKEN, 200), ("another token", 401), (TOKEN, 401)] {
+        let mut command = office.command(Wire::OpenAi);
+        command.env("KONSTRUCT_OPERATOR_TOKEN", token);
+        let server = launch(command).await;
+        let mut again = Visitor::of(&server.url);
+        again.cookie.clone_from(&operator.cookie);
+        assert_eq!(status(&mut again, "/tenants").await, expected, "{token}");
+        if expected == 401 {
+            let page = again.submit("/sign-in/operator", &form).await.unwrap();
+            assert_eq!(page.status, 404);
+        }
+        server.terminate().await;
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use konstruct_core::{Error, ErrorKind};
 use super::{Input, Operator, Problem, caller::Admitted};
 use crate::{
     App,
-    directory::{Email, Holder},
+    directory::{Email, Principal},
 };
 
 /// The answer with a new link, which must be in no cache, and in no store of answers.
@@ -34,7 +34,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 /// A caller who can be signed in: a person or the operator, but no API token.
 struct SignedIn {
-    holder: Holder,
+    principal: Principal,
     /// The session that asks; `None` for the operator's token.
     session: Option<String>,
 }
@@ -45,8 +45,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let admitted = Admitted::of(parts)?;
         Ok(Self {
-            holder: admitted
-                .holder
+            principal: admitted
+                .principal
                 .ok_or_else(|| Error::not_found("account; an API token has none"))?,
             session: admitted.session.clone(),
         })
@@ -54,7 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SignedIn {
 }
 
 async fn read(State(app): State<Arc<App>>, caller: SignedIn) -> Result<Json<Account>, Problem> {
-    let Holder::Member(id) = caller.holder else {
+    let Principal::Member(id) = caller.principal else {
         return Ok(Json(Account {
             id: None,
             email: None,
@@ -89,7 +89,7 @@ async fn sessions(
     State(app): State<Arc<App>>,
     caller: SignedIn,
 ) -> Result<Json<Vec<Session>>, Problem> {
-    let sessions = app.directory.sessions(&caller.holder).await?;
+    let sessions = app.directory.sessions(&caller.principal).await?;
     let current = caller.session.as_deref();
     let shown = sessions.iter().map(|session| session.shown(current));
     Ok(Json(shown.collect()))
@@ -100,7 +100,9 @@ async fn end(
     caller: SignedIn,
     Path(session): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    app.directory.end_session(&caller.holder, &session).await?;
+    app.directory
+        .end_session(&caller.principal, &session)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -109,17 +111,17 @@ async fn add_link(
     _: Operator,
     Input(new): Input<NewSignInLink>,
 ) -> Result<Issued, Problem> {
-    let holder = match &new.email {
-        None => Holder::Operator,
+    let principal = match &new.email {
+        None => Principal::Operator,
         Some(email) => {
             let login = app.directory.login_of(&Email::parse(email)?).await?;
             let login = login.ok_or_else(|| Error::not_found("login with this address"))?;
-            Holder::Member(login.id)
+            Principal::Member(login.id)
         }
     };
-    let (code, expires_at) = app.directory.issue_code(holder).await?;
+    let (code, expires_at) = app.directory.issue_code(principal).await?;
     let link = SignInLink {
-        link: app.links.one_time(holder, &code),
+        link: app.links.one_time(principal, &code),
         expires_at: expires_at.to_string(),
     };
     let once = [(CACHE_CONTROL, "no-store")];

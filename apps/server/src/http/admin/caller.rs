@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq as _;
 use super::{Problem, cookie, input::id};
 use crate::{
     App,
-    directory::{ApiToken, Audited, Holder, Login, Session, SessionKind},
+    directory::{ApiToken, Audited, Login, Principal, Session, SessionKind},
 };
 
 /// A caller of a route of a tenant. The tenant exists, and the caller's role suffices for the operation.
@@ -75,7 +75,7 @@ pub(super) struct Admitted {
     pub(super) operation: &'static Operation,
     pub(super) tenant: Option<TenantId>,
     /// Who is signed in; `None` for an API token.
-    pub(super) holder: Option<Holder>,
+    pub(super) principal: Option<Principal>,
     /// The id of the session, if there is one.
     pub(super) session: Option<String>,
     /// The ids in the path.
@@ -163,9 +163,9 @@ impl Identity {
         }
     }
 
-    fn into_session(self) -> (Option<Holder>, Option<String>) {
+    fn into_session(self) -> (Option<Principal>, Option<String>) {
         match self {
-            Self::Operator(session) => (Some(Holder::Operator), session.map(|it| it.id)),
+            Self::Operator(session) => (Some(Principal::Operator), session.map(|it| it.id)),
             Self::ApiToken(..) => (None, None),
             Self::Member(id, session) => (Some(id.into()), Some(session.id)),
         }
@@ -222,13 +222,13 @@ pub(super) async fn admit(
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    let (holder, session) = identity.into_session();
+    let (principal, session) = identity.into_session();
     request.extensions_mut().insert(Admitted {
         who,
         role,
         operation,
         tenant,
-        holder,
+        principal,
         session,
         target,
     });
@@ -320,9 +320,9 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Option<Identity>, Er
     }
     let session = app.directory.session(token).await?;
     let session = session.filter(|(_, session)| session.kind == kind);
-    Ok(session.map(|(holder, session)| match holder {
-        Holder::Operator => Identity::Operator(Some(session)),
-        Holder::Member(id) => Identity::Member(id, session),
+    Ok(session.map(|(principal, session)| match principal {
+        Principal::Operator => Identity::Operator(Some(session)),
+        Principal::Member(id) => Identity::Member(id, session),
     }))
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     App,
-    directory::{DEVICE_CODE_LIFETIME, DeviceCode, Holder, Polled},
+    directory::{DEVICE_CODE_LIFETIME, DeviceCode, Polled, Principal},
     http::client_address::ClientAddress,
 };
 
@@ -109,11 +109,11 @@ async fn waiting(
     app: &App,
     visitor: &Visitor,
     code: &str,
-) -> Result<(Holder, Option<DeviceCode>), Page> {
-    let holder = visitor.holder().ok_or_else(not_signed_in)?;
-    let name = format!("{holder:?}");
+) -> Result<(Principal, Option<DeviceCode>), Page> {
+    let principal = visitor.principal().ok_or_else(not_signed_in)?;
+    let name = format!("{principal:?}");
     limited(app, visitor.from, Attempt::DeviceCode(&name)).await?;
-    Ok((holder, app.directory.waiting_device(code).await?))
+    Ok((principal, app.directory.waiting_device(code).await?))
 }
 
 async fn show(
@@ -182,11 +182,11 @@ async fn decide(
     visitor: Visitor,
     Submitted(decided): Submitted<Decided>,
 ) -> Answer {
-    let (holder, found) = waiting(&app, &visitor, &decided.code).await?;
+    let (principal, found) = waiting(&app, &visitor, &decided.code).await?;
     let Some(device) = found else {
         return Ok(unknown().into_response());
     };
-    let confirmed = (decided.decision == Decision::Confirm).then_some(holder);
+    let confirmed = (decided.decision == Decision::Confirm).then_some(principal);
     if !app.directory.decide_device(device, confirmed).await? {
         return Ok(unknown().into_response());
     }

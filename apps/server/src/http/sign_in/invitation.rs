@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     App,
-    directory::{Holder, Invitation, Joining, checked_name},
+    directory::{Invitation, Joining, Principal, checked_name},
 };
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -52,9 +52,9 @@ async fn found(
         Err(error) => return Err(error.into()),
     };
     let login = app.directory.login_of(&invitation.email).await?;
-    let invited = match (visitor.holder(), login) {
-        (Some(Holder::Member(id)), Some(login)) if login.id == id => Invited::SignedIn(id),
-        (Some(Holder::Member(_)), _) => Invited::Other,
+    let invited = match (visitor.principal(), login) {
+        (Some(Principal::Member(id)), Some(login)) if login.id == id => Invited::SignedIn(id),
+        (Some(Principal::Member(_)), _) => Invited::Other,
         (_, Some(_)) => Invited::Known,
         (_, None) => Invited::New,
     };
@@ -167,7 +167,7 @@ async fn submit(
         }
     };
     let (_, login) = app.directory.accept_invitation(code, &joining).await?;
-    if visitor.holder() == Some(login.id.into()) {
+    if visitor.principal() == Some(login.id.into()) {
         return Ok(Redirect::to("/sign-in").into_response());
     }
     visitor.sign_in(&app, login.id.into(), "/sign-in").await

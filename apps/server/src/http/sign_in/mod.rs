@@ -32,7 +32,7 @@ use self::page::Page;
 use super::{client_address::ClientAddress, cookie};
 use crate::{
     App,
-    directory::{Holder, Session, SessionKind},
+    directory::{Principal, Session, SessionKind},
 };
 
 /// The largest form.
@@ -82,10 +82,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Submitted<T> {
     }
 }
 
-/// Who opened a page: the holder of the session in the cookie, if there is one.
+/// Who opened a page: the principal of the session in the cookie, if there is one.
 #[derive(Clone, Debug)]
 struct Visitor {
-    signed_in: Option<(Holder, Session)>,
+    signed_in: Option<(Principal, Session)>,
     /// What the browser calls itself.
     program: String,
     from: ClientAddress,
@@ -113,12 +113,12 @@ impl FromRequestParts<Arc<App>> for Visitor {
 }
 
 impl Visitor {
-    fn holder(&self) -> Option<Holder> {
-        self.signed_in.as_ref().map(|(holder, _)| *holder)
+    fn principal(&self) -> Option<Principal> {
+        self.signed_in.as_ref().map(|(principal, _)| *principal)
     }
 
     /// Starts a session, and leads to a page. A session that the browser had before ends.
-    async fn sign_in(&self, app: &App, holder: Holder, to: &str) -> Answer {
+    async fn sign_in(&self, app: &App, principal: Principal, to: &str) -> Answer {
         if let Some((before, session)) = &self.signed_in {
             match app.directory.end_session(before, &session.id).await {
                 Err(error) if error.kind() != konstruct_core::ErrorKind::NotFound => {
@@ -128,7 +128,7 @@ impl Visitor {
             }
         }
         let kind = SessionKind::Browser;
-        let token = app.directory.start_session(holder, kind, &self.program);
+        let token = app.directory.start_session(principal, kind, &self.program);
         let cookie = cookie::start(&token.await?, app.links.are_secure())?;
         Ok((with_cookie(cookie), Redirect::to(to)).into_response())
     }

@@ -13,7 +13,7 @@ use konstruct_core::{Error, ErrorKind};
 use super::{Answer, Code, Page, Submitted, Visitor, page::hidden, wrong_code};
 use crate::{
     App,
-    directory::{Holder, OneTime},
+    directory::{OneTime, Principal},
 };
 
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 async fn found(app: &App, visitor: &Visitor, code: &str) -> Result<OneTime, Page> {
     let found = app.directory.one_time_code(code).await?;
-    match found.filter(|found| found.holder == Holder::Operator) {
+    match found.filter(|found| found.principal == Principal::Operator) {
         Some(found) => Ok(found),
         None => Err(wrong_code(app, visitor.from, unknown()).await),
     }
@@ -56,5 +56,6 @@ async fn submit(
     if !app.directory.use_code(found).await? {
         return Err(unknown().into());
     }
-    visitor.sign_in(&app, Holder::Operator, "/sign-in").await
+    tracing::info!("the operator signed in with a link");
+    visitor.sign_in(&app, Principal::Operator, "/sign-in").await
 }

@@ -6,23 +6,25 @@ use axum::{
     Router,
     extract::{Query, State},
     http::StatusCode,
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Redirect},
     routing::{get, post},
 };
-use konstruct_core::{Error, ErrorKind, Secret};
+use konstruct_core::{Error, ErrorKind, Secret, id::MemberId};
 use serde::Deserialize;
 
 use super::{
     Answer, Page, Submitted, Visitor,
-    page::{alert, escape, hidden, password},
+    page::{alert, escape, hidden, password, sentence},
     session::{self, Notice},
     throttle::{Attempt, limited},
 };
 use crate::{
     App,
-    directory::{Email, Holder, Login},
+    directory::{Email, Login, Principal},
 };
 
+/// The id of no login, which is read in the place of one.
+const NOBODY: MemberId = MemberId::from_bytes([0; 16]);
 /// The page that follows, unless the form names another.
 const HOME: &str = "/sign-in";
 
@@ -58,7 +60,8 @@ impl Next {
 
 async fn show(State(app): State<Arc<App>>, visitor: Visitor, Query(next): Query<Next>) -> Answer {
     match &visitor.signed_in {
-        Some((holder, current)) => session::show(&app, holder, current, Notice::None).await,
+        Some(_) if next.page() != HOME => Ok(Redirect::to(next.page()).into_response()),
+        Some((principal, current)) => session::show(&app, principal, current, Notice::None).await,
         None => Ok(form(&app, "", next.page(), None).into_response()),
     }
 }
@@ -133,6 +136,9 @@ pub(super) async fn verified(
             None
         }
     };
+    if login.is_none() {
+        app.directory.login(NOBODY).await?;
+    }
     let hash = login.as_ref().map(|login| login.password.clone());
     let verified = app.passwords.verify(password, hash).await?;
     Ok(login.filter(|_| verified))
@@ -150,24 +156,24 @@ async fn change(
     visitor: Visitor,
     Submitted(given): Submitted<Change>,
 ) -> Answer {
-    let Some((Holder::Member(id), session)) = &visitor.signed_in else {
+    let Some((Principal::Member(id), session)) = &visitor.signed_in else {
         return Err(not_signed_in());
     };
     let login = app.directory.login(*id).await?.ok_or_else(not_signed_in)?;
     let email = login.email.as_str();
-    let holder = Holder::from(*id);
+    let principal = Principal::from(*id);
     if verified(&app, &visitor, email, given.current)
         .await?
         .is_none()
     {
         let wrong = Notice::Refused("The current password is wrong.");
-        return session::show(&app, &holder, session, wrong).await;
+        return session::show(&app, &principal, session, wrong).await;
     }
     let hash = match app.passwords.hash(given.password).await {
         Ok(hash) => hash,
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            let refused = Notice::Refused("The new password must have 10 to 200 characters.");
-            return session::show(&app, &holder, session, refused).await;
+            let refused = sentence(error.message());
+            return session::show(&app, &principal, session, Notice::Refused(&refused)).await;
         }
         Err(error) => return Err(error.into()),
     };
@@ -176,10 +182,10 @@ async fn change(
         return Err(Error::new(ErrorKind::Conflict, problem).into());
     }
     app.directory
-        .end_sessions(&holder, Some(&session.id))
+        .end_sessions(&principal, Some(&session.id))
         .await?;
     let done = Notice::Done("The password was changed, and all other sessions were ended.");
-    session::show(&app, &holder, session, done).await
+    session::show(&app, &principal, session, done).await
 }
 
 pub(super) fn not_signed_in() -> Page {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     App,
-    directory::{Email, Holder, OneTime},
+    directory::{Email, OneTime, Principal},
     mail,
 };
 
@@ -80,9 +80,9 @@ async fn send_to(app: &App, email: &Email) -> Result<()> {
     let Some(login) = app.directory.login_of(email).await? else {
         return Ok(());
     };
-    let holder = Holder::from(login.id);
-    let (code, expires_at) = app.directory.issue_code(holder).await?;
-    let link = app.links.one_time(holder, &code);
+    let principal = Principal::from(login.id);
+    let (code, expires_at) = app.directory.issue_code(principal).await?;
+    let link = app.links.one_time(principal, &code);
     let mail = mail::new_password(email, &link, expires_at);
     app.directory.add_mail(mail).await?;
     app.mails_changed.notify_one();
@@ -92,7 +92,7 @@ async fn send_to(app: &App, email: &Email) -> Result<()> {
 async fn found(app: &App, visitor: &Visitor, code: &str) -> Result<(MemberId, OneTime), Page> {
     let found = app.directory.one_time_code(code).await?;
     match found {
-        Some(found) if let Holder::Member(id) = found.holder => Ok((id, found)),
+        Some(found) if let Principal::Member(id) = found.principal => Ok((id, found)),
         _ => Err(wrong_code(app, visitor.from, unknown()).await),
     }
 }
@@ -150,7 +150,7 @@ async fn submit(
     {
         return Err(unknown().into());
     }
-    let holder = Holder::from(id);
-    app.directory.end_sessions(&holder, None).await?;
-    visitor.sign_in(&app, holder, "/sign-in").await
+    let principal = Principal::from(id);
+    app.directory.end_sessions(&principal, None).await?;
+    visitor.sign_in(&app, principal, "/sign-in").await
 }

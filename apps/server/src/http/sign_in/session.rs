@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     App,
-    directory::{Holder, Session, SessionKind},
+    directory::{Principal, Session, SessionKind},
     http::cookie,
 };
 
@@ -31,30 +31,35 @@ pub(super) fn routes() -> Router<Arc<App>> {
 
 /// What a page says about the form that led to it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Notice {
+pub(super) enum Notice<'a> {
     None,
-    Done(&'static str),
-    Refused(&'static str),
+    Done(&'a str),
+    Refused(&'a str),
 }
 
 /// Shows who is signed in.
-pub(super) async fn show(app: &App, holder: &Holder, current: &Session, notice: Notice) -> Answer {
+pub(super) async fn show(
+    app: &App,
+    principal: &Principal,
+    current: &Session,
+    notice: Notice<'_>,
+) -> Answer {
     let mut body = match notice {
         Notice::None => String::new(),
         Notice::Done(text) => status(text),
         Notice::Refused(text) => alert(text),
     };
-    match holder {
-        Holder::Operator => body += "<p>You are signed in as the operator of this server.</p>\n",
-        Holder::Member(id) => {
+    match principal {
+        Principal::Operator => body += "<p>You are signed in as the operator of this server.</p>\n",
+        Principal::Member(id) => {
             let login = app.directory.login(*id).await?.ok_or_else(not_signed_in)?;
             let (name, email) = (escape(&login.name), escape(login.email.as_str()));
             let _ = writeln!(body, "<p>You are signed in as {name} ({email}).</p>");
-            body += &tenants(app, holder).await?;
+            body += &tenants(app, principal).await?;
         }
     }
-    body += &sessions(app, holder, current).await?;
-    if let Holder::Member(_) = holder {
+    body += &sessions(app, principal, current).await?;
+    if let Principal::Member(_) = principal {
         let _ = write!(
             body,
             "<h2>Password</h2>\n<form method=\"post\" action=\"/sign-in/password\">\n{}\n{}\n<button>Change password</button>\n</form>\n",
@@ -66,8 +71,8 @@ pub(super) async fn show(app: &App, holder: &Holder, current: &Session, notice: 
     Ok(Page::new("Your account", body).into_response())
 }
 
-async fn tenants(app: &App, holder: &Holder) -> Result<String, Page> {
-    let Holder::Member(id) = holder else {
+async fn tenants(app: &App, principal: &Principal) -> Result<String, Page> {
+    let Principal::Member(id) = principal else {
         return Ok(String::new());
     };
     let mut list = String::new();
@@ -87,9 +92,9 @@ async fn tenants(app: &App, holder: &Holder) -> Result<String, Page> {
     Ok(format!("<h2>Businesses</h2>\n<ul>\n{list}</ul>\n"))
 }
 
-async fn sessions(app: &App, holder: &Holder, current: &Session) -> Result<String, Page> {
+async fn sessions(app: &App, principal: &Principal, current: &Session) -> Result<String, Page> {
     let mut list = String::new();
-    for session in app.directory.sessions(holder).await? {
+    for session in app.directory.sessions(principal).await? {
         let shown = session.shown(Some(&current.id));
         let kind = match session.kind {
             SessionKind::Browser => "Browser",
@@ -123,8 +128,8 @@ async fn sign_out(
     visitor: Visitor,
     Submitted(Nothing {}): Submitted<Nothing>,
 ) -> Answer {
-    if let Some((holder, session)) = &visitor.signed_in {
-        match app.directory.end_session(holder, &session.id).await {
+    if let Some((principal, session)) = &visitor.signed_in {
+        match app.directory.end_session(principal, &session.id).await {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
@@ -143,13 +148,13 @@ async fn end(
     visitor: Visitor,
     Submitted(ended): Submitted<Ended>,
 ) -> Answer {
-    let (holder, current) = visitor.signed_in.as_ref().ok_or_else(not_signed_in)?;
-    let done = match app.directory.end_session(holder, &ended.session).await {
+    let (principal, current) = visitor.signed_in.as_ref().ok_or_else(not_signed_in)?;
+    let done = match app.directory.end_session(principal, &ended.session).await {
         Ok(()) => Notice::Done("The session was ended."),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Notice::Done("The session had ended already.")
         }
         Err(error) => return Err(error.into()),
     };
-    show(&app, holder, current, done).await
+    show(&app, principal, current, done).await
 }

@@ -46,7 +46,7 @@ impl Attempt<'_> {
                 ]
             }
             Self::Code => vec![("code".into(), 60, MINUTE)],
-            Self::DeviceCode(holder) => vec![(format!("device:{holder}"), 10, 10 * MINUTE)],
+            Self::DeviceCode(principal) => vec![(format!("device:{principal}"), 10, 10 * MINUTE)],
             Self::Poll(code) => vec![(format!("poll:{code}"), 15, MINUTE)],
             Self::Mail(login) => vec![(format!("mail:{login}"), 3, 60 * MINUTE)],
             Self::Device => vec![("devices".into(), 120, MINUTE)],
