@@ -275,6 +275,16 @@ async fn an_invitation_is_used_once_by_the_owner_of_its_address() {
     assert_eq!(late.join(&second, "Ben").await.unwrap().status, 404);
     let again = admin.revoke_invitation(shop, &open[0].id).await;
     assert_eq!(again.unwrap_err().kind(), ErrorKind::NotFound);
+    // Nobody's mailbox is filled.
+    for _ in 0..3 {
+        invite(&admin, shop, "ben@example.com", Role::Viewer).await;
+    }
+    let ben = NewInvitation {
+        email: "ben@example.com".into(),
+        role: Role::Viewer,
+    };
+    let error = admin.invite(shop, &ben).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited, "{error}");
 }
 
 #[tokio::test]

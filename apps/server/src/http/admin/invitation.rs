@@ -1,6 +1,6 @@
 //! `/tenants/{tenant}/invitations`
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -9,12 +9,21 @@ use axum::{
     routing::{delete, get},
 };
 use konstruct_admin_api::{Invitation, IssuedInvitation, NewInvitation, Page};
+use konstruct_core::{
+    Error, TenantId,
+    limit::{Decision, LimitKey, Quota},
+};
 
 use super::{
     Caller, Input, Problem,
     input::{Paging, page},
 };
-use crate::{App, mail};
+use crate::{App, directory::Email, mail};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// The most invitations of a tenant in an hour, and of one address.
+const TENANTS_MOST: u32 = 100;
+const ADDRESS_MOST: u32 = 5;
 
 /// The answer with a new link, which must be in no cache, and in no store of answers.
 type Issued = (
@@ -47,6 +56,7 @@ async fn invite(
     Caller { tenant, .. }: Caller,
     Input(new): Input<NewInvitation>,
 ) -> Result<Issued, Problem> {
+    limited(&app, tenant, &Email::parse(&new.email)?).await?;
     let (code, invitation) = app.directory.invite(tenant, &new).await?;
     let link = app.links.invitation(&code);
     let link = if app.mail.is_some() {
@@ -65,6 +75,23 @@ async fn invite(
     };
     let once = [(CACHE_CONTROL, "no-store")];
     Ok((StatusCode::CREATED, once, Json(issued)))
+}
+
+/// Counts an invitation, so that nobody fills other people's mailboxes. Returns the refusal of one too many.
+async fn limited(app: &App, tenant: TenantId, email: &Email) -> Result<(), Problem> {
+    let address = app.directory.email_key(email).await?;
+    let of = |of: String, count: u32| {
+        let quota = Quota::new(count, HOUR, count)?;
+        Ok::<_, Error>((LimitKey { tenant, of }, quota))
+    };
+    let keys = [
+        of("invite".into(), TENANTS_MOST)?,
+        of(format!("invite:{address}"), ADDRESS_MOST)?,
+    ];
+    match app.limiter.check(&keys).await? {
+        Decision::Allowed => Ok(()),
+        Decision::Limited { retry_after, .. } => Err(Problem::too_many(retry_after)),
+    }
 }
 
 async fn revoke(

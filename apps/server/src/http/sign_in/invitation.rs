@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{
     Answer, Code, Page, Submitted, Visitor,
-    page::{alert, escape, hidden, new_password, password, sentence},
+    page::{address, alert, escape, hidden, new_password, password, sentence},
     password::verified,
     wrong_code,
 };
@@ -85,13 +85,15 @@ async fn page(
         Invited::Other => return Ok(for_another(&email).into_response()),
         Invited::SignedIn(_) => String::new(),
         Invited::Known => format!(
-            "<p>This address has a password on this server already. Enter it to join.</p>\n{}",
+            "<p>This address has a password on this server already. Enter it to join.</p>\n{}\n{}",
+            address(invitation.email.as_str()),
             password("password", "Password")
         ),
         Invited::New => format!(
             "<label for=\"name\">Your name, as the team sees it</label>\n\
-             <input id=\"name\" name=\"name\" autocomplete=\"name\" maxlength=\"100\" value=\"{}\" required>\n{}",
+             <input id=\"name\" name=\"name\" autocomplete=\"name\" maxlength=\"100\" value=\"{}\" required>\n{}\n{}",
             escape(invitation.email.local_part()),
+            address(invitation.email.as_str()),
             new_password()
         ),
     };

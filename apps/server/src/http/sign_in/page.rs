@@ -62,9 +62,7 @@ impl Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        let html = FRAME
-            .replace("{{title}}", &escape(&self.title))
-            .replace("{{body}}", &self.body);
+        let html = framed(&escape(&self.title), &self.body);
         let mut response = (self.status, Html(html)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -76,6 +74,19 @@ impl IntoResponse for Page {
         }
         response
     }
+}
+
+/// Fills the frame in one pass, so that a title cannot name a place of it.
+fn framed(title: &str, body: &str) -> String {
+    let mut html = String::with_capacity(FRAME.len() + body.len() + 2 * title.len());
+    for part in FRAME.split("{{") {
+        match part.split_once("}}") {
+            Some(("title", rest)) => html.extend([title, rest]),
+            Some(("body", rest)) => html.extend([body, rest]),
+            _ => html += part,
+        }
+    }
+    html
 }
 
 impl From<Error> for Page {
@@ -146,6 +157,14 @@ pub(super) fn hidden(name: &str, value: &str) -> String {
     )
 }
 
+/// Returns the address to which a password belongs, for password managers.
+pub(super) fn address(email: &str) -> String {
+    format!(
+        "<input type=\"email\" autocomplete=\"username\" value=\"{}\" readonly hidden>",
+        escape(email)
+    )
+}
+
 /// Returns a field for a password that exists.
 pub(super) fn password(name: &str, label: &str) -> String {
     format!(
@@ -169,6 +188,17 @@ mod tests {
         assert_eq!(escape(text), expected);
         assert!(alert(text).contains(expected) && status(text).contains(expected));
         assert!(hidden("code", text).contains(expected));
+    }
+
+    #[test]
+    fn a_title_names_no_place_of_the_frame() {
+        let html = framed("{{body}}", "<p>Body</p>");
+        assert!(html.contains("<h1>{{body}}</h1>\n<p>Body</p>"), "{html}");
+        assert_eq!(html.matches("<p>Body</p>").count(), 1);
+        assert!(
+            html.contains("<title>{{body}} - Konstruct</title>"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -8,12 +8,12 @@ use axum::{
     response::{IntoResponse as _, Redirect},
     routing::post,
 };
-use konstruct_core::ErrorKind;
+use konstruct_core::{ErrorKind, id::MemberId};
 use serde::Deserialize;
 
 use super::{
     Answer, Page, Submitted, Visitor,
-    page::{alert, escape, hidden, new_password, password, status},
+    page::{address, alert, escape, hidden, new_password, password, status},
     password::not_signed_in,
     with_cookie,
 };
@@ -49,20 +49,25 @@ pub(super) async fn show(
         Notice::Done(text) => status(text),
         Notice::Refused(text) => alert(text),
     };
-    match principal {
-        Principal::Operator => body += "<p>You are signed in as the operator of this server.</p>\n",
+    let email = match principal {
+        Principal::Operator => {
+            body += "<p>You are signed in as the operator of this server.</p>\n";
+            None
+        }
         Principal::Member(id) => {
             let login = app.directory.login(*id).await?.ok_or_else(not_signed_in)?;
             let (name, email) = (escape(&login.name), escape(login.email.as_str()));
             let _ = writeln!(body, "<p>You are signed in as {name} ({email}).</p>");
-            body += &tenants(app, principal).await?;
+            body += &tenants(app, *id).await?;
+            Some(login.email)
         }
-    }
+    };
     body += &sessions(app, principal, current).await?;
-    if let Principal::Member(_) = principal {
+    if let Some(email) = email {
         let _ = write!(
             body,
-            "<h2>Password</h2>\n<form method=\"post\" action=\"/sign-in/password\">\n{}\n{}\n<button>Change password</button>\n</form>\n",
+            "<h2>Password</h2>\n<form method=\"post\" action=\"/sign-in/password\">\n{}\n{}\n{}\n<button>Change password</button>\n</form>\n",
+            address(email.as_str()),
             password("current", "Current password"),
             new_password(),
         );
@@ -71,12 +76,9 @@ pub(super) async fn show(
     Ok(Page::new("Your account", body).into_response())
 }
 
-async fn tenants(app: &App, principal: &Principal) -> Result<String, Page> {
-    let Principal::Member(id) = principal else {
-        return Ok(String::new());
-    };
+async fn tenants(app: &App, id: MemberId) -> Result<String, Page> {
     let mut list = String::new();
-    for (tenant, member) in app.directory.memberships(*id).await? {
+    for (tenant, member) in app.directory.memberships(id).await? {
         match app.directory.tenant(tenant).await {
             Ok(found) => {
                 let (name, role) = (escape(&found.name), member.role);
