@@ -581,7 +581,7 @@ pub const OPERATIONS: &[Operation] = &[
         "get",
         "/api/v1/tenants/{tenant}/export",
         "exportTenant",
-        "Streams all data of the tenant as JSON lines: the employee, conversations, the ledger, documents and facts, without secrets",
+        "Streams all data of the tenant as JSON lines: the employee, the members, conversations, the ledger, documents and facts, without secrets",
     )
     .streams_lines(any),
     operation(

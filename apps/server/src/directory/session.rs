@@ -52,9 +52,10 @@ impl Principal {
     }
 
     pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
-        match bytes {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => Self::Operator,
-            bytes => Self::Member(MemberId::from_bytes(bytes)),
+        if bytes == [0; 16] {
+            Self::Operator
+        } else {
+            Self::Member(MemberId::from_bytes(bytes))
         }
     }
 

@@ -35,7 +35,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const REWRITE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// The response of `/` without the demo.
-const ROOT: &str = "Konstruct runs here. Admin API: /api/v1, described by /api/openapi.json\n";
+const ROOT: &str =
+    "Konstruct runs here. Sign in: /sign-in. Admin API: /api/v1, described by /api/openapi.json\n";
 
 /// Returns the public routes for a listener at this address.
 pub(crate) fn routes(app: Arc<App>, address: IpAddr) -> Router {

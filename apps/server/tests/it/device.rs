@@ -169,6 +169,9 @@ async fn a_refused_program_gets_nothing_and_guesses_are_throttled() {
         (answer.status, answer.body.as_str()),
         (400, "{\"error\":\"unsupported_grant_type\"}")
     );
+    let answer = program.submit("/sign-in/device/token", &[]).await.unwrap();
+    let invalid = "{\"error\":\"invalid_request\"}";
+    assert_eq!((answer.status, answer.body.as_str()), (400, invalid));
     let wrong = format!("{}{}", &device_code[..36], "A".repeat(43));
     assert_eq!(
         poll(&mut program, &wrong).await.1,

@@ -1,15 +1,18 @@
 //! `/sign-in/device`: the desktop program is signed in by a code that it shows (RFC 8628).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Form, Query, State},
-    http::{StatusCode, header::CACHE_CONTROL},
+    extract::{Form, Query, State, rejection::FormRejection},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, RETRY_AFTER},
+    },
     response::{IntoResponse as _, Redirect, Response},
     routing::{get, post},
 };
-use konstruct_core::Secret;
+use konstruct_core::{Error, Secret};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -43,6 +46,23 @@ fn refusal(error: &str) -> Response {
     answer(StatusCode::BAD_REQUEST, json!({ "error": error }))
 }
 
+fn too_many(wait: Duration) -> Response {
+    let body = json!({ "error": "slow_down" });
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, body);
+    let wait = HeaderValue::from(wait.as_secs().max(1));
+    response.headers_mut().insert(RETRY_AFTER, wait);
+    response
+}
+
+fn failed(error: &Error) -> Response {
+    if let Some(wait) = error.retry_after() {
+        return too_many(wait);
+    }
+    tracing::error!(%error, "a device could not be signed in");
+    let body = json!({ "error": "temporarily_unavailable" });
+    answer(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
 #[derive(Deserialize)]
 struct Begin {
     /// What the program calls itself.
@@ -53,13 +73,20 @@ struct Begin {
 async fn begin(
     State(app): State<Arc<App>>,
     from: ClientAddress,
-    Form(given): Form<Begin>,
-) -> Answer {
-    limited(&app, from, Attempt::Device).await?;
-    let begun = app.directory.begin_device(&given.client_id).await;
-    let (device_code, user_code) = begun?;
+    given: Result<Form<Begin>, FormRejection>,
+) -> Response {
+    let Ok(Form(given)) = given else {
+        return refusal("invalid_request");
+    };
+    if let Err(wait) = count(&app, from, Attempt::Device).await {
+        return too_many(wait);
+    }
+    let (device_code, user_code) = match app.directory.begin_device(&given.client_id).await {
+        Ok(begun) => begun,
+        Err(error) => return failed(&error),
+    };
     let page = app.links.page("/sign-in/device");
-    Ok(answer(
+    answer(
         StatusCode::OK,
         json!({
             "device_code": device_code.expose(),
@@ -69,7 +96,7 @@ async fn begin(
             "expires_in": DEVICE_CODE_LIFETIME.as_secs(),
             "interval": INTERVAL_SECS,
         }),
-    ))
+    )
 }
 
 #[derive(Deserialize)]
@@ -79,29 +106,33 @@ struct Poll {
     device_code: Secret,
 }
 
-async fn poll(State(app): State<Arc<App>>, from: ClientAddress, Form(given): Form<Poll>) -> Answer {
+async fn poll(
+    State(app): State<Arc<App>>,
+    from: ClientAddress,
+    given: Result<Form<Poll>, FormRejection>,
+) -> Response {
+    let Ok(Form(given)) = given else {
+        return refusal("invalid_request");
+    };
     if given.grant_type != "urn:ietf:params:oauth:grant-type:device_code" {
-        return Ok(refusal("unsupported_grant_type"));
+        return refusal("unsupported_grant_type");
     }
     let code = given.device_code.expose();
-    let polled = app.directory.poll_device(code).await?;
-    if let Polled::Session(token) = polled {
-        let body = json!({ "access_token": token.expose(), "token_type": "Bearer" });
-        return Ok(answer(StatusCode::OK, body));
-    }
-    let attempt = match polled {
-        // The part that is not secret.
-        Polled::Waiting => Attempt::Poll(&code[..code.len().min(36)]),
-        _ => Attempt::Code,
+    let (attempt, error) = match app.directory.poll_device(code).await {
+        Ok(Polled::Session(token)) => {
+            let body = json!({ "access_token": token.expose(), "token_type": "Bearer" });
+            return answer(StatusCode::OK, body);
+        }
+        // The part of the code that is not secret.
+        Ok(Polled::Waiting) => (Attempt::Poll(&code[..36]), "authorization_pending"),
+        Ok(Polled::Refused) => (Attempt::Code, "access_denied"),
+        Ok(Polled::Expired) => (Attempt::Code, "expired_token"),
+        Err(error) => return failed(&error),
     };
-    if count(&app, from, attempt).await.is_err() {
-        return Ok(refusal("slow_down"));
+    match count(&app, from, attempt).await {
+        Ok(()) => refusal(error),
+        Err(_) => refusal("slow_down"),
     }
-    Ok(refusal(match polled {
-        Polled::Waiting => "authorization_pending",
-        Polled::Refused => "access_denied",
-        _ => "expired_token",
-    }))
 }
 
 /// Returns who decides, and the device that waits under a short code.
