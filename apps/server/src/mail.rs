@@ -1,10 +1,10 @@
 //! Mail: what is written to people who sign in, and the server that sends it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use axum::http::Uri;
 use konstruct_admin_api::Role;
-use konstruct_core::{Error, ErrorKind, Result, Secret, Timestamp};
+use konstruct_core::{Error, ErrorKind, Result, Secret, Timestamp, http::Url};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, header::ContentType},
@@ -98,6 +98,11 @@ impl Mailer {
             let problem = "must be a URL such as smtps://USER:PASSWORD@mail.example.com or smtp://USER:PASSWORD@mail.example.com:587?tls=required";
             Error::invalid(&named("mail.url"), problem)
         })?;
+        if !is_encrypted(settings.url.expose()) {
+            tracing::warn!(
+                "mail is sent without encryption, with its links; use smtps://, or ?tls=required (SMTP_URL)"
+            );
+        }
         Ok(Some(Self {
             server: server.timeout(Some(TIMEOUT)).build(),
             from: sender(config)?,
@@ -134,6 +139,20 @@ impl Mailer {
             }
         }
     }
+}
+
+/// Returns whether mail is encrypted on the way to the server, or does not leave the machine.
+fn is_encrypted(url: &str) -> bool {
+    let Ok(url) = url.parse::<Url>() else {
+        return false;
+    };
+    let required = url
+        .query_pairs()
+        .any(|(name, value)| name == "tls" && value == "required");
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    let is_local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    url.scheme() == "smtps" || required || is_local
 }
 
 /// Returns the sender of all mail.
@@ -184,6 +203,21 @@ mod tests {
         check(&[smtp, ("from", "nobody")], "mail.from");
         check(&[("SMTP_URL", "https://ana:planted@x")], "SMTP_URL");
         check(&[("SMTP_URL", "planted")], "SMTP_URL");
+    }
+
+    #[test]
+    fn mail_without_encryption_is_noticed() {
+        for (url, expected) in [
+            ("smtps://mail.example.com", true),
+            ("smtp://mail.example.com:587?tls=required", true),
+            ("smtp://127.0.0.1:25", true),
+            ("smtp://[::1]", true),
+            ("smtp://localhost", true),
+            ("smtp://mail.example.com", false),
+            ("smtp://mail.example.com?tls=opportunistic", false),
+        ] {
+            assert_eq!(is_encrypted(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -204,13 +204,16 @@ impl ServerDirectory {
     ) -> Result<bool> {
         // Read before the tenants: joining one changes the login.
         let stored = self.stored_login(id).await?;
-        let tenants = self.membership_tenants(id).await?;
-        changes.push(RowChange::delete(
-            None,
-            MEMBERSHIPS,
-            membership_key(id, tenant),
-        ));
-        let Some(stored) = stored.filter(|_| tenants.iter().all(|of| *of == tenant)) else {
+        let mut stays = false;
+        for of in self.membership_tenants(id).await? {
+            // The row of a removed tenant may be left.
+            if of != tenant && self.member(of, id).await?.is_some() {
+                stays = true;
+            } else {
+                changes.push(RowChange::delete(None, MEMBERSHIPS, membership_key(id, of)));
+            }
+        }
+        let Some(stored) = stored.filter(|_| !stays) else {
             return Ok(false);
         };
         changes.extend(self.removed_login(&stored).await?);

@@ -106,20 +106,27 @@ async fn sessions(app: &App, principal: &Principal, current: &Session) -> Result
             "<small>This session</small>".to_owned()
         } else {
             format!(
-                "<form method=\"post\" action=\"/sign-in/sessions/end\">{}<button class=\"second\">End this session</button></form>",
-                hidden("session", &session.id)
+                "<form method=\"post\" action=\"/sign-in/sessions/end\">{}<button class=\"second\" aria-label=\"End the session of {}\">End this session</button></form>",
+                hidden("session", &session.id),
+                escape(&session.program),
             )
         };
         let _ = writeln!(
             list,
             "<li>{kind}, {program}<small>Last used {used}</small>{end}</li>",
             program = escape(&session.program),
-            used = escape(&shown.last_used_at),
+            used = minute(&shown.last_used_at),
         );
     }
     Ok(format!(
         "<h2>Where you are signed in</h2>\n<ul>\n{list}</ul>\n"
     ))
+}
+
+/// Shows a time of RFC 3339 to the minute.
+fn minute(time: &str) -> String {
+    let minute = time.get(..16).unwrap_or(time).replace('T', " ");
+    format!("<time datetime=\"{time}\">{minute} UTC</time>")
 }
 
 #[derive(Deserialize)]
