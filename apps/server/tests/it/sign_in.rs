@@ -355,6 +355,11 @@ async fn guessed_codes_are_throttled_and_the_right_one_works() {
         statuses.push(page.status);
     }
     assert_eq!(statuses.first(), Some(&404));
+    let twice = eve.open("/sign-in/operator?code=a&code=b").await.unwrap();
+    assert!(
+        twice.status == 400 && twice.body.contains("not complete"),
+        "{twice:?}"
+    );
     assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
     let mut operator = Visitor::of(&server.url);
     let form = [("code", right)];
@@ -424,6 +429,29 @@ async fn a_link_sets_a_new_password_once() {
         page.status == 404 && page.body.contains("sends no mail"),
         "{page:?}"
     );
+}
+
+#[tokio::test]
+async fn a_session_is_the_same_in_every_process() {
+    let office = Office::shared().await;
+    let (one, two) = (office.start().await, office.start().await);
+    let shop = tenant(&one.admin(), "Shop").await;
+    let mut here = joined(&one, shop, "ana", Role::Agent).await;
+    let mut there = Visitor::of(&two.url);
+    there.cookie.clone_from(&here.cookie);
+    assert_eq!(status(&mut there, "/account").await, 200);
+    there.submit("/sign-out", &[]).await.unwrap();
+    assert_eq!(status(&mut here, "/account").await, 401);
+    // A link is used once by all of them together.
+    let link = operator_link(&one).await;
+    let form = [("code", code(&link))];
+    let (one, two) = tokio::join!(
+        here.submit("/sign-in/operator", &form),
+        there.submit("/sign-in/operator", &form)
+    );
+    let mut statuses = [one.unwrap().status, two.unwrap().status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [303, 404]);
 }
 
 /// Codes and sessions whose time is over.

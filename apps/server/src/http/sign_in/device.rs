@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Form, Query, State, rejection::FormRejection},
+    extract::{Form, State, rejection::FormRejection},
     http::{
         HeaderValue, StatusCode,
         header::{CACHE_CONTROL, RETRY_AFTER},
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, Code, Page, Submitted, Visitor,
+    Answer, Asked, Code, Page, Submitted, Visitor,
     page::{escape, hidden, status},
     password::not_signed_in,
     throttle::{Attempt, count, limited},
@@ -150,7 +150,7 @@ async fn waiting(
 async fn show(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    Query(Code { code }): Query<Code>,
+    Asked(Code { code }): Asked<Code>,
 ) -> Answer {
     let letters: String = code
         .chars()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Redirect},
     routing::get,
@@ -13,7 +13,7 @@ use konstruct_core::{Error, ErrorKind, Secret, TenantId, id::MemberId};
 use serde::Deserialize;
 
 use super::{
-    Answer, Code, Page, Submitted, Visitor,
+    Answer, Asked, Code, Page, Submitted, Visitor,
     page::{address, alert, escape, hidden, new_password, password, sentence},
     password::verified,
     wrong_code,
@@ -64,7 +64,7 @@ async fn found(
 async fn show(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    Query(Code { code }): Query<Code>,
+    Asked(Code { code }): Asked<Code>,
 ) -> Answer {
     let (tenant, invitation, invited) = found(&app, &visitor, &code).await?;
     page(&app, tenant, &invitation, &invited, &code, None).await

@@ -16,7 +16,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Form, FromRequest, FromRequestParts, Request},
+    extract::{DefaultBodyLimit, Form, FromRequest, FromRequestParts, Query, Request},
     http::{
         HeaderMap, StatusCode,
         header::{CONTENT_TYPE, SET_COOKIE, USER_AGENT},
@@ -59,6 +59,20 @@ pub(super) fn routes() -> Router<Arc<App>> {
 struct Code {
     #[serde(default)]
     code: String,
+}
+
+/// The query string of a link.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Page;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Page> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|query| Self(query.0))
+            .map_err(|_| Page::refusal(StatusCode::BAD_REQUEST, "The link is not complete."))
+    }
 }
 
 /// A form that a page of this server sent.

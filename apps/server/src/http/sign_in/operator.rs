@@ -2,15 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Query, State},
-    response::IntoResponse as _,
-    routing::get,
-};
+use axum::{Router, extract::State, response::IntoResponse as _, routing::get};
 use konstruct_core::{Error, ErrorKind};
 
-use super::{Answer, Code, Page, Submitted, Visitor, page::hidden, wrong_code};
+use super::{Answer, Asked, Code, Page, Submitted, Visitor, page::hidden, wrong_code};
 use crate::{
     App,
     directory::{OneTime, Principal},
@@ -36,7 +31,7 @@ fn unknown() -> Error {
 async fn show(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    Query(Code { code }): Query<Code>,
+    Asked(Code { code }): Asked<Code>,
 ) -> Answer {
     found(&app, &visitor, &code).await?;
     let body = format!(

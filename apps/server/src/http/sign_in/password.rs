@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Query, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Redirect},
     routing::{get, post},
@@ -13,7 +13,7 @@ use konstruct_core::{Error, ErrorKind, Secret, id::MemberId};
 use serde::Deserialize;
 
 use super::{
-    Answer, Page, Submitted, Visitor,
+    Answer, Asked, Page, Submitted, Visitor,
     page::{alert, escape, hidden, password, sentence},
     session::{self, Notice},
     throttle::{Attempt, limited},
@@ -58,7 +58,7 @@ impl Next {
     }
 }
 
-async fn show(State(app): State<Arc<App>>, visitor: Visitor, Query(next): Query<Next>) -> Answer {
+async fn show(State(app): State<Arc<App>>, visitor: Visitor, Asked(next): Asked<Next>) -> Answer {
     match &visitor.signed_in {
         Some(_) if next.page() != HOME => Ok(Redirect::to(next.page()).into_response()),
         Some((principal, current)) => session::show(&app, principal, current, Notice::None).await,

@@ -2,18 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::{Query, State},
-    http::StatusCode,
-    response::IntoResponse as _,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse as _, routing::get};
 use konstruct_core::{Error, ErrorKind, Result, Secret, id::MemberId};
 use serde::Deserialize;
 
 use super::{
-    Answer, Code, Page, Submitted, Visitor,
+    Answer, Asked, Code, Page, Submitted, Visitor,
     page::{alert, hidden, new_password, sentence, status},
     throttle::{Attempt, limited},
     wrong_code,
@@ -115,7 +109,7 @@ fn form(code: &str, refused: Option<&str>) -> Page {
 async fn show(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    Query(Code { code }): Query<Code>,
+    Asked(Code { code }): Asked<Code>,
 ) -> Answer {
     found(&app, &visitor, &code).await?;
     Ok(form(&code, None).into_response())
