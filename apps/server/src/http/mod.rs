@@ -1,7 +1,7 @@
 //! The HTTP routes.
 
 mod admin;
-mod client_address;
+mod called_from;
 mod cookie;
 mod guard;
 mod health;

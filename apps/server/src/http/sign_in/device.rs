@@ -25,7 +25,7 @@ use super::{
 use crate::{
     App,
     directory::{DEVICE_CODE_LIFETIME, DeviceCode, Polled, Principal},
-    http::client_address::ClientAddress,
+    http::called_from::CalledFrom,
 };
 
 /// Seconds between two requests of a program that waits.
@@ -72,7 +72,7 @@ struct Begin {
 
 async fn begin(
     State(app): State<Arc<App>>,
-    from: ClientAddress,
+    from: CalledFrom,
     given: Result<Form<Begin>, FormRejection>,
 ) -> Response {
     let Ok(Form(given)) = given else {
@@ -108,7 +108,7 @@ struct Poll {
 
 async fn poll(
     State(app): State<Arc<App>>,
-    from: ClientAddress,
+    from: CalledFrom,
     given: Result<Form<Poll>, FormRejection>,
 ) -> Response {
     let Ok(Form(given)) = given else {

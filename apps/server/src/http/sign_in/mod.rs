@@ -29,7 +29,7 @@ use konstruct_core::{Error, Result};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use self::page::Page;
-use super::{client_address::ClientAddress, cookie};
+use super::{called_from::CalledFrom, cookie};
 use crate::{
     App,
     directory::{Principal, Session, SessionKind},
@@ -102,14 +102,14 @@ struct Visitor {
     signed_in: Option<(Principal, Session)>,
     /// What the browser calls itself.
     program: String,
-    from: ClientAddress,
+    from: CalledFrom,
 }
 
 impl FromRequestParts<Arc<App>> for Visitor {
     type Rejection = Page;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Page> {
-        let Ok(from) = ClientAddress::from_request_parts(parts, app)
+        let Ok(from) = CalledFrom::from_request_parts(parts, app)
             .await
             .map_err(|never: Infallible| never);
         let signed_in = match cookie::token(&parts.headers, app.links.are_secure()) {
@@ -153,7 +153,7 @@ fn with_cookie(cookie: axum::http::HeaderValue) -> HeaderMap {
 }
 
 /// Counts a code that opens nothing, and returns the page that says so.
-async fn wrong_code(app: &App, from: ClientAddress, error: Error) -> Page {
+async fn wrong_code(app: &App, from: CalledFrom, error: Error) -> Page {
     match throttle::limited(app, from, throttle::Attempt::Code).await {
         Ok(()) => error.into(),
         Err(too_many) => too_many,

@@ -8,7 +8,7 @@ use konstruct_core::{
 };
 
 use super::Page;
-use crate::{App, http::client_address::ClientAddress};
+use crate::{App, http::called_from::CalledFrom};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -68,7 +68,7 @@ impl Attempt<'_> {
 /// The time to wait, if there were too many.
 pub(super) async fn count(
     app: &App,
-    from: ClientAddress,
+    from: CalledFrom,
     attempt: Attempt<'_>,
 ) -> Result<(), Duration> {
     let keys: Vec<_> = attempt
@@ -93,11 +93,7 @@ pub(super) async fn count(
 }
 
 /// Counts an attempt, and returns the page that refuses one too many.
-pub(super) async fn limited(
-    app: &App,
-    from: ClientAddress,
-    attempt: Attempt<'_>,
-) -> Result<(), Page> {
+pub(super) async fn limited(app: &App, from: CalledFrom, attempt: Attempt<'_>) -> Result<(), Page> {
     count(app, from, attempt).await.map_err(Page::too_many)
 }
 
