@@ -143,6 +143,10 @@ calls! {
     tenant(tenant: TenantId) => GET "/tenants/{tenant}" -> Tenant;
     /// Removes a tenant with all its data.
     remove_tenant(tenant: TenantId) => DELETE "/tenants/{tenant}" -> ();
+    /// Cancels a tenant; has no effect on a cancelled one.
+    cancel_tenant(tenant: TenantId) => POST "/tenants/{tenant}/cancellation" -> Tenant;
+    /// Withdraws the cancellation of a tenant.
+    withdraw_cancellation(tenant: TenantId) => DELETE "/tenants/{tenant}/cancellation" -> ();
     /// Returns a tenant's employee.
     employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
     /// Hires a tenant's employee.

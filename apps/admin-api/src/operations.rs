@@ -30,6 +30,8 @@ pub struct Operation {
     pub(crate) media_type: &'static str,
     /// Whether it replaces a version, which `If-Match` names.
     pub(crate) versioned: bool,
+    /// Whether it may be called for a cancelled tenant although it changes something.
+    open_when_cancelled: bool,
     /// Whether the answer is a page of a list.
     pub(crate) paged: bool,
     /// The parameters in the query string besides those of every list, with their descriptions.
@@ -72,6 +74,7 @@ const fn operation(
         answer: None,
         media_type: "application/json",
         versioned: false,
+        open_when_cancelled: false,
         paged: false,
         query: &[],
     }
@@ -82,6 +85,16 @@ impl Operation {
     pub fn is_audited(&self) -> bool {
         let shown = ["application/json", "text/event-stream"].contains(&self.media_type);
         self.method != "get" || !shown
+    }
+
+    /// Returns whether it may be called for a cancelled tenant: it reads, erases or takes away.
+    pub fn is_open_when_cancelled(&self) -> bool {
+        self.method == "get" || self.open_when_cancelled
+    }
+
+    const fn also_when_cancelled(mut self) -> Self {
+        self.open_when_cancelled = true;
+        self
     }
 
     const fn takes(mut self, body: Schema) -> Self {
@@ -168,7 +181,28 @@ pub const OPERATIONS: &[Operation] = &[
         "removeTenant",
         "Removes a tenant with all its data",
     )
-    .gives_nothing(),
+    .gives_nothing()
+    .also_when_cancelled(),
+    operation(
+        Role::Owner,
+        "post",
+        "/api/v1/tenants/{tenant}/cancellation",
+        "cancelTenant",
+        "Cancels a tenant: the employee stops at once, the connections are disconnected at the vendors, and all data is erased after \
+         30 days, unless the operator configured another time. Until then everything can be read and exported. Has no effect on a \
+         cancelled tenant",
+    )
+    .gives("200", schema::<Tenant>)
+    .also_when_cancelled(),
+    operation(
+        Role::Owner,
+        "delete",
+        "/api/v1/tenants/{tenant}/cancellation",
+        "withdrawCancellation",
+        "Withdraws the cancellation of a tenant before it is erased. Connect its accounts again afterwards",
+    )
+    .gives_nothing()
+    .also_when_cancelled(),
     operation(
         Role::Viewer,
         "get",
@@ -456,7 +490,8 @@ pub const OPERATIONS: &[Operation] = &[
         "Erases a message, a conversation or a person",
     )
     .takes(schema::<NewErasure>)
-    .gives("200", schema::<Erasure>),
+    .gives("200", schema::<Erasure>)
+    .also_when_cancelled(),
     operation(
         Role::Owner,
         "get",
@@ -481,7 +516,8 @@ pub const OPERATIONS: &[Operation] = &[
         "revokeToken",
         "Revokes an API token",
     )
-    .gives_nothing(),
+    .gives_nothing()
+    .also_when_cancelled(),
     operation(
         Role::Admin,
         "get",

@@ -31,6 +31,7 @@ use crate::{
     simulator::{Sessions, Simulator},
     store::{StoreHealth, Stores},
     tasks::Health,
+    tenant_jobs::TenantJobs,
 };
 
 /// The lease of a conversation, which a turn renews while it runs. After a crash on PostgreSQL, another process continues once it
@@ -61,6 +62,8 @@ pub struct App {
     pub(crate) limiter: Arc<dyn RateLimiter>,
     /// Crawls websites.
     pub(crate) crawls: Arc<Crawls>,
+    /// Performs the jobs of tenants.
+    pub(crate) tenant_jobs: TenantJobs,
     /// The learner's background work, until the workers start; `None` if the model only quotes.
     pub(crate) learning: Mutex<Option<LearnLoop>>,
     /// The configured connections, until they are confirmed.
@@ -182,6 +185,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             crawls,
+            tenant_jobs: TenantJobs::new(Lease::new(&stores, "tenant_jobs")),
             store,
             erasures,
             journal,

@@ -129,6 +129,8 @@ pub struct Config {
     pub prices: PathBuf,
     /// Non-public hosts that tenants' own models may use.
     pub allowed_hosts: Vec<String>,
+    /// What becomes of tenants.
+    pub tenants: Tenants,
     /// The crawling of websites.
     pub websites: Websites,
     /// The embedder for semantic search.
@@ -254,6 +256,15 @@ pub enum Demo {
     Off,
     /// Only on a loopback address, without a public URL and without real credentials.
     Auto,
+}
+
+/// What becomes of tenants.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Tenants {
+    /// How many days after its cancellation a tenant is erased.
+    pub erase_after_days: std::num::NonZeroU16,
 }
 
 /// The crawling of websites.

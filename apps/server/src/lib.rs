@@ -6,6 +6,7 @@
 //!   supervision.
 //! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
 //! * `crawls` - crawls websites in the background.
+//! * `tenant_jobs` - performs the jobs of tenants when they are due; `offboarding` - cancelled tenants: disconnection and erasure.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `limit/` - rate limits that the processes share, in Redis.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
@@ -28,11 +29,13 @@ mod erasures;
 mod http;
 mod limit;
 mod model;
+mod offboarding;
 mod secrets;
 mod serve;
 mod simulator;
 mod store;
 mod tasks;
+mod tenant_jobs;
 mod transcriber;
 mod verify;
 
@@ -41,7 +44,9 @@ pub use self::{
     backup::{backup, restore},
     config::{Config, DEFAULTS, Role, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
-    directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
+    directory::{
+        Cancellation, Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant,
+    },
     limit::RedisLimiter,
     model::Models,
     serve::Server,

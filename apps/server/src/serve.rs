@@ -17,6 +17,7 @@ use crate::{
     connect::{self, ConfiguredConnection},
     crawls, http,
     tasks::Tasks,
+    tenant_jobs,
 };
 
 /// How long the start waits for the vendors of the configured connections.
@@ -116,6 +117,8 @@ impl Server {
                 tasks.spawn("learning", learning.run(ended()));
             }
             tasks.spawn("crawls", crawls::crawl_all(Arc::clone(&app), ended()));
+            let performing = tenant_jobs::perform_all(Arc::clone(&app), ended());
+            tasks.spawn("tenant jobs", performing);
         }
         let confirming = connect::confirm_all(Arc::clone(&app), self.unconfirmed);
         let until = ended();

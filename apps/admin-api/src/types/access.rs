@@ -92,12 +92,14 @@ pub struct IssuedApiToken {
     pub details: ApiToken,
 }
 
-/// Who called the admin API.
+/// Who called the admin API, or caused what the audit log names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Who {
     /// The operator of the server.
     Operator,
+    /// The server itself, at a time that was set before.
+    Schedule,
     /// The bearer of an API token.
     ApiToken {
         /// The token's id.

@@ -9,7 +9,7 @@ mod memory;
 mod spend;
 mod website;
 
-use konstruct_core::TenantId;
+use konstruct_core::{ConnectionId, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,51 @@ pub struct Tenant {
     pub name: String,
     /// When it was created, RFC 3339.
     pub created_at: String,
+    /// When it was cancelled, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<String>,
+    /// When it is erased, RFC 3339, unless the cancellation is withdrawn before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erase_at: Option<String>,
+    /// What became of the connections of a cancelled tenant at their vendors; absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disconnections: Vec<Disconnection>,
+}
+
+/// The disconnection of a cancelled tenant's connection at its vendor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Disconnection {
+    /// The connection.
+    #[schemars(with = "String")]
+    pub connection: ConnectionId,
+    /// `slack` or `whatsapp`.
+    pub channel: String,
+    /// The provider's id of the account.
+    pub account: String,
+    /// Its state.
+    pub state: DisconnectionState,
+    /// How often the vendor was asked.
+    pub attempts: u32,
+    /// The vendor's last refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When it ended, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+}
+
+/// The state of a disconnection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DisconnectionState {
+    /// The vendor has not answered yet; it is asked again, at growing intervals.
+    Waiting,
+    /// The vendor has disconnected it: Slack has revoked the token, Meta has unsubscribed the app from the business account.
+    Done,
+    /// Another tenant uses a number of the same business account, so the app stays subscribed to it.
+    Shared,
+    /// The vendor refused, as `detail` says. Remove the app there by hand.
+    Failed,
 }
 
 /// RFC 9457 problem details, the format of every error.

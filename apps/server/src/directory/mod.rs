@@ -6,6 +6,7 @@ mod audit;
 mod cache;
 mod channels;
 mod confirm;
+mod disconnection;
 mod employee;
 mod job;
 mod lease;
@@ -38,7 +39,8 @@ pub(crate) use self::{
     account::checked,
     audit::{AuditLog, Audited},
     confirm::Confirmation,
-    job::{Job, Work},
+    disconnection::{Disconnection, Progress, may_succeed_later},
+    job::{Job, Queue, Work},
     lease::Lease,
     once::{Answer, Kept},
     replaces::Replaces,
@@ -49,7 +51,7 @@ pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,
     question::PassedOn,
-    tenant::Tenant,
+    tenant::{Cancellation, Tenant},
 };
 use self::{cache::RowCache, model::StaffModels};
 use crate::{model::Models, store::Stores};
@@ -224,6 +226,10 @@ impl Directory for ServerDirectory {
         connection: ConnectionId,
         state: ConnectionState,
     ) -> Result<()> {
+        // An event that was accepted before its tenant was cancelled must not connect it again.
+        if state.is_active() && self.is_cancelled(tenant).await? {
+            return Ok(());
+        }
         self.change_state(tenant, connection, state, false).await
     }
 }

@@ -29,7 +29,7 @@ impl Caller {
     /// Returns an event with the caller's name as its sender's.
     pub(super) fn sends(&self, mut event: Inbound) -> Inbound {
         event.sender.name = match &self.who {
-            Who::Operator => None,
+            Who::Operator | Who::Schedule => None,
             Who::ApiToken { name, .. } => Some(name.clone()),
         };
         event
@@ -126,7 +126,7 @@ pub(super) async fn admit(
     let (tenant, limited_as) = match &identity {
         None => (None, "nobody"),
         Some(Identity { who, tenant, .. }) => match who {
-            Who::Operator => (None, "operator"),
+            Who::Operator | Who::Schedule => (None, "operator"),
             Who::ApiToken { id, .. } => (*tenant, id.as_str()),
         },
     };
@@ -150,11 +150,13 @@ pub(super) async fn admit(
         None => None,
     };
     // A foreign tenant answers like one that does not exist, and both before the role does.
+    let mut is_cancelled = false;
     if let Some(of_path) = of_path {
         if tenant.is_some_and(|own| own != of_path) {
             return Err(Error::not_found("tenant").into());
         }
-        app.directory.tenant(of_path).await?;
+        let found = app.directory.tenant(of_path).await?;
+        is_cancelled = found.cancellation.is_some();
     }
     if role < operation.role {
         let detail = format!(
@@ -162,6 +164,10 @@ pub(super) async fn admit(
             operation.role
         );
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    if is_cancelled && !operation.is_open_when_cancelled() {
+        let detail = "the tenant is cancelled, so it can only be read, exported and erased; withdraw the cancellation first";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
     request.extensions_mut().insert(Admitted {
         who,
