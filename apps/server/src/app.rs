@@ -133,7 +133,13 @@ impl App {
             secrets::ensure(&*rows, "whatsapp_app", &config.whatsapp.app_secret).await?;
         let (verify_token, _) =
             secrets::ensure(&*rows, "whatsapp_verify", &config.whatsapp.verify_token).await?;
-        let configured = ConfiguredConnection::read(&config)?;
+        let mut configured = ConfiguredConnection::read(&config)?;
+        if !configured.is_empty() && directory.is_cancelled(demo::BUSINESS).await? {
+            tracing::error!(
+                "the configured connections are not used, because their tenant is cancelled; withdraw the cancellation and restart"
+            );
+            configured.clear();
+        }
         if !configured.is_empty() {
             demo::create(&directory, &*memory, demo::BUSINESS, "Acme Bikes").await?;
         }

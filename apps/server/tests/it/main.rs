@@ -7,6 +7,7 @@ mod activity;
 mod admin;
 mod attachment;
 mod backup;
+mod cancellation;
 mod config;
 mod connect;
 mod crash;
