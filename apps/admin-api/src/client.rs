@@ -12,7 +12,7 @@ use crate::types::{
     Decided, Decision, DecisionForAll, Document, DocumentText, Employee, EmployeeSettings, Erasure,
     Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection, NewDocument, NewErasure,
     NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page, ProblemDetails, Question, Replay,
-    Spend, Tenant, Unanswered, Website, WebsiteSettings,
+    RetentionSettings, Spend, Tenant, Unanswered, Website, WebsiteSettings,
 };
 
 /// The maximum size of a response, in bytes.
@@ -147,6 +147,8 @@ calls! {
     cancel_tenant(tenant: TenantId) => POST "/tenants/{tenant}/cancellation" -> Tenant;
     /// Withdraws the cancellation of a tenant.
     withdraw_cancellation(tenant: TenantId) => DELETE "/tenants/{tenant}/cancellation" -> ();
+    /// Returns how long the words of a tenant's conversations are kept.
+    retention(tenant: TenantId) => GET "/tenants/{tenant}/retention" -> RetentionSettings;
     /// Returns a tenant's employee.
     employee(tenant: TenantId) => GET "/tenants/{tenant}/employee" -> Employee;
     /// Hires a tenant's employee.

@@ -25,7 +25,8 @@ pub use self::{
         Erase, Erasure, Fact, FactSource, Holder, HoursException, IssuedApiToken, MemoryStatus,
         Message, NewApiToken, NewConnection, NewDocument, NewErasure, NewOwnModel, NewReply,
         NewTenant, NewWebsite, OpenSpan, OwnModel, Page, PersonalData, ProblemDetails, Question,
-        Rate, RateLimits, Remains, Replay, Role, ScopeRates, Spend, SpendGroup, Tenant, TimeSpan,
-        Turn, Unanswered, Unresolved, Website, WebsiteSettings, Who, WorkingHours,
+        Rate, RateLimits, Remains, Replay, RetentionSettings, Role, ScopeRates, Spend, SpendGroup,
+        Tenant, TimeSpan, Turn, Unanswered, Unresolved, Website, WebsiteSettings, Who,
+        WorkingHours,
     },
 };

@@ -8,7 +8,8 @@ use crate::types::{
     ConversationSummary, Decided, Decision, DecisionForAll, Document, DocumentText, Employee,
     EmployeeSettings, Erasure, Fact, IssuedApiToken, MemoryStatus, NewApiToken, NewConnection,
     NewDocument, NewErasure, NewOwnModel, NewReply, NewTenant, NewWebsite, OwnModel, Page,
-    PersonalData, Question, Replay, Role, Spend, Tenant, Unanswered, Website, WebsiteSettings,
+    PersonalData, Question, Replay, RetentionSettings, Role, Spend, Tenant, Unanswered, Website,
+    WebsiteSettings,
 };
 
 /// One operation of the API.
@@ -203,6 +204,24 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .gives_nothing()
     .also_when_cancelled(),
+    operation(
+        Role::Viewer,
+        "get",
+        "/api/v1/tenants/{tenant}/retention",
+        "getRetention",
+        "Returns how long the words of conversations are kept",
+    )
+    .gives("200", schema::<RetentionSettings>),
+    operation(
+        Role::Owner,
+        "put",
+        "/api/v1/tenants/{tenant}/retention",
+        "changeRetention",
+        "Sets how long the words of conversations are kept; older ones are erased every day",
+    )
+    .takes(schema::<RetentionSettings>)
+    .gives("200", schema::<RetentionSettings>)
+    .replaces_a_version(),
     operation(
         Role::Viewer,
         "get",

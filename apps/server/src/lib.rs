@@ -6,7 +6,8 @@
 //!   supervision.
 //! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
 //! * `crawls` - crawls websites in the background.
-//! * `tenant_jobs` - performs the jobs of tenants when they are due; `offboarding` - cancelled tenants: disconnection and erasure.
+//! * `tenant_jobs` - performs the jobs of tenants when they are due; `offboarding` - cancelled tenants: disconnection and erasure;
+//!   `retention` - erases what is older than a tenant keeps it.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
 //! * `limit/` - rate limits that the processes share, in Redis.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
@@ -30,12 +31,15 @@ mod http;
 mod limit;
 mod model;
 mod offboarding;
+mod retention;
 mod secrets;
 mod serve;
 mod simulator;
 mod store;
 mod tasks;
 mod tenant_jobs;
+#[cfg(test)]
+mod testing;
 mod transcriber;
 mod verify;
 
@@ -45,7 +49,8 @@ pub use self::{
     config::{Config, DEFAULTS, Role, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{
-        Cancellation, Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant,
+        Cancellation, Connection, Endpoints, NewConnection, PassedOn, Retention, ServerDirectory,
+        Tenant,
     },
     limit::RedisLimiter,
     model::Models,

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::{
     App,
     directory::{Job, Lease, Queue, Work},
-    offboarding,
+    offboarding, retention,
 };
 
 /// The wait after a job failed.
@@ -112,6 +112,7 @@ pub(crate) async fn perform_due(app: &App, now: Timestamp) -> Result<Option<Time
 async fn perform(app: &App, job: &Job, now: Timestamp) -> Result<()> {
     match job.work {
         Work::Disconnect | Work::Erase => offboarding::perform(app, job, now).await,
+        Work::Retain => retention::perform(app, job, now).await,
         // These have a queue of their own.
         Work::Crawl(_) => Ok(()),
     }

@@ -77,6 +77,17 @@ pub struct Tenant {
     pub disconnections: Vec<Disconnection>,
 }
 
+/// How long the words of a tenant's conversations are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    /// After how many days they are erased, 1 to 3,650: records of ended turns, their attachments, and the passages, summaries and
+    /// facts that derive only from them. Absent: they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub days: Option<u16>,
+}
+
 /// The disconnection of a cancelled tenant's connection at its vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disconnection {

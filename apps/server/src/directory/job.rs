@@ -30,6 +30,8 @@ pub(crate) enum Work {
     Disconnect,
     /// Erases a cancelled tenant.
     Erase,
+    /// Erases words that are older than the tenant keeps them.
+    Retain,
 }
 
 /// The jobs that one task performs.
@@ -63,7 +65,7 @@ impl Job {
     fn queue(&self) -> Queue {
         match self.work {
             Work::Crawl(_) => Queue::Crawls,
-            Work::Disconnect | Work::Erase => Queue::Tenants,
+            Work::Disconnect | Work::Erase | Work::Retain => Queue::Tenants,
         }
     }
 
@@ -72,6 +74,7 @@ impl Job {
             Work::Crawl(of) => format!("crawl/{of}"),
             Work::Disconnect => "disconnect".into(),
             Work::Erase => "erase".into(),
+            Work::Retain => "retain".into(),
         };
         format!("{}/{}/{work}", moment(self.due), self.tenant)
     }

@@ -14,6 +14,7 @@ mod model;
 mod once;
 mod question;
 mod replaces;
+mod retention;
 mod tenant;
 mod token;
 mod website;
@@ -44,6 +45,7 @@ pub(crate) use self::{
     lease::Lease,
     once::{Answer, Kept},
     replaces::Replaces,
+    retention::Waiting,
     tenant::tenants,
     website::{Crawl, CrawlState, Website, WebsitePage},
 };
@@ -51,7 +53,7 @@ pub use self::{
     account::{Connection, NewConnection},
     channels::Endpoints,
     question::PassedOn,
-    tenant::{Cancellation, Tenant},
+    tenant::{Cancellation, Retention, Tenant},
 };
 use self::{cache::RowCache, model::StaffModels};
 use crate::{model::Models, store::Stores};

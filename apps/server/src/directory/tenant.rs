@@ -22,6 +22,20 @@ pub struct Tenant {
     /// Its cancellation, if it is cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
+    /// How long its conversations' words are kept, once that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// How long a tenant keeps its conversations' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// The version of the setting, from 1.
+    pub version: u32,
+    /// How many days they are kept; `None` for as long as the tenant.
+    pub days: Option<u16>,
+    /// When older words are erased next.
+    pub next_at: Timestamp,
 }
 
 /// The cancellation of a tenant.
@@ -44,7 +58,9 @@ impl Tenant {
             work,
         };
         let Some(cancellation) = self.cancellation else {
-            return Vec::new();
+            let retention = self.retention.filter(|it| it.days.is_some());
+            let retain = retention.map(|it| job(it.next_at, Work::Retain));
+            return retain.into_iter().collect();
         };
         let disconnect = cancellation.disconnect_at;
         let disconnect = disconnect.map(|due| job(due, Work::Disconnect));
@@ -87,6 +103,7 @@ impl ServerDirectory {
             name: name.into(),
             created_at: SystemClock.now(),
             cancellation: None,
+            retention: None,
         };
         let change = RowChange::put(None, TABLE, id.to_string(), encode(&tenant)?);
         let change = change.expecting(Expect::Absent);

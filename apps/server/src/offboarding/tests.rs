@@ -1,10 +1,6 @@
 //! The life of a cancelled tenant at given times, on the store that the tests run on.
 
-#[expect(dead_code, reason = "these tests need only a database")]
-#[path = "../../tests/it/database.rs"]
-mod database;
-
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use konstruct_channels::testkit::{FakeGraph, FakeSlack, Fault};
 use konstruct_core::{
@@ -12,7 +8,11 @@ use konstruct_core::{
 };
 
 use super::*;
-use crate::{Config, directory::NewConnection, tenant_jobs::perform_due};
+use crate::{
+    directory::NewConnection,
+    tenant_jobs::perform_due,
+    testing::{app, database},
+};
 
 const NUMBER: &str = "106540352242922";
 
@@ -77,22 +77,6 @@ impl Shop {
         let route = self.app.directory.route(&channel, &account).await;
         route.unwrap().is_some()
     }
-}
-
-async fn app(data: &tempfile::TempDir, slack: &FakeSlack, graph: &FakeGraph) -> Arc<App> {
-    let mut variables: HashMap<&str, String> = HashMap::from([
-        ("KONSTRUCT_DATA_DIR", data.path().display().to_string()),
-        ("KONSTRUCT_MODEL", "extract".into()),
-        ("KONSTRUCT_DEMO", "off".into()),
-        ("SLACK_API_URL", slack.url()),
-        ("GRAPH_API_URL", graph.url()),
-    ]);
-    if database::on_postgres() {
-        variables.extend(database::of(data.path()));
-    }
-    let config = Config::load(None, |name: &str| variables.get(name).cloned()).unwrap();
-    let address = "127.0.0.1:9".parse().unwrap();
-    App::open(config, address, Instant::now()).await.unwrap()
 }
 
 async fn connect(app: &App, tenant: TenantId, channel: ChannelKind, account: &str) -> Result<()> {

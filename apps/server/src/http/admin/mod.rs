@@ -18,6 +18,7 @@ mod memory;
 mod model;
 mod preview;
 mod question;
+mod retention;
 mod spend;
 mod tenant;
 mod token;
@@ -42,6 +43,7 @@ fn name_of(value: &impl Serialize) -> Option<String> {
 pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let api = Router::new()
         .merge(tenant::routes())
+        .merge(retention::routes())
         .merge(employee::routes())
         .merge(connection::routes())
         .merge(model::routes())
