@@ -73,7 +73,7 @@ pub(crate) async fn perform(app: &App, job: &Job, now: Timestamp) -> Result<()> 
     let Some(days) = days else {
         return directory.drop_job(job).await;
     };
-    let is_done = Step::new(app, tenant, now)
+    let is_done = Step::new(app, tenant, now, STEP)
         .await?
         .run(days_before(now, days))
         .await?;
@@ -103,6 +103,8 @@ struct Step<'a> {
     tenant: TenantId,
     /// What is younger than this is being worked on.
     recent: Timestamp,
+    /// The most records to look at.
+    most: usize,
     /// The turns that open items refer to.
     asked: HashSet<TurnId>,
     /// Whether a turn was open, or events waited, in the conversations seen so far.
@@ -110,7 +112,7 @@ struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    async fn new(app: &'a App, tenant: TenantId, now: Timestamp) -> Result<Self> {
+    async fn new(app: &'a App, tenant: TenantId, now: Timestamp, most: usize) -> Result<Self> {
         let (mut asked, mut after) = (HashSet::new(), None::<ItemId>);
         loop {
             let page = app.journal.items(tenant, after, PAGE).await?;
@@ -125,6 +127,7 @@ impl<'a> Step<'a> {
             app,
             tenant,
             recent: days_before(now, 1),
+            most,
             asked,
             busy: HashMap::new(),
         })
@@ -134,8 +137,8 @@ impl<'a> Step<'a> {
     async fn run(mut self, before: Timestamp) -> Result<bool> {
         let (directory, tenant) = (&self.app.directory, self.tenant);
         let mut cursor = directory.retention_cursor(tenant).await?;
-        let page = self.app.journal.feed(tenant, cursor, STEP).await?;
-        let is_last = page.len() < STEP;
+        let page = self.app.journal.feed(tenant, cursor, self.most).await?;
+        let is_last = page.len() < self.most;
         let mut needed = Vec::new();
         let mut is_done = is_last;
         for entry in page {

@@ -135,6 +135,67 @@ async fn old_words_are_erased_and_the_rest_remains() {
 }
 
 #[tokio::test]
+async fn what_an_open_item_refers_to_remains() {
+    let shop = Shop::open().await;
+    let now = SystemClock.now();
+    shop.hear("15550001111", "Do you sell a zebra?").await;
+    // Meta refuses the answer, so a person is asked.
+    shop.graph.refuse(Some(131_047));
+    shop.hear("15550002222", "Do you sell a giraffe?").await;
+    shop.graph.refuse(None);
+    let items = async || {
+        let items = shop.app.journal.items(shop.tenant, None, 10).await;
+        items.unwrap()
+    };
+    let open = items().await;
+    assert_eq!(open.len(), 1, "{open:?}");
+    shop.set(Some(30), Replaces::Nothing, now).await.unwrap();
+    shop.perform(now + DAY * 31).await;
+    let kept = shop.kept().await;
+    assert!(
+        !kept.contains("zebra") && kept.contains("giraffe"),
+        "{kept}"
+    );
+    assert_eq!(items().await, open);
+    // Each day it is looked at again.
+    shop.perform(now + DAY * 60).await;
+    assert!(shop.kept().await.contains("giraffe"));
+}
+
+/// More records than a step may erase: each step leaves the rest to the next one, which follows soon.
+#[tokio::test]
+async fn a_step_is_bounded() {
+    let shop = Shop::open().await;
+    let now = SystemClock.now();
+    for n in 0..4 {
+        shop.hear("15550001111", &format!("Do you sell zebra number {n}?"))
+            .await;
+    }
+    let records = shop
+        .app
+        .journal
+        .feed(shop.tenant, 0, 1_000)
+        .await
+        .unwrap()
+        .len();
+    let late = now + DAY * 31;
+    let step = |most| Step::new(&shop.app, shop.tenant, late, most);
+    let mut steps = 1;
+    while !step(10)
+        .await
+        .unwrap()
+        .run(days_before(late, 30))
+        .await
+        .unwrap()
+    {
+        steps += 1;
+        assert!(steps <= records, "it ends");
+    }
+    assert!(steps > records / 10, "{steps} steps for {records} records");
+    assert!(!shop.kept().await.contains("zebra"));
+}
+
+#[tokio::test]
 async fn a_setting_is_replaced_by_its_version() {
     let shop = Shop::open().await;
     let now = SystemClock.now();

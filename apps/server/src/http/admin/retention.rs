@@ -39,12 +39,12 @@ async fn change(
         ));
     }
     // What was never set is shown as version 0.
-    let replaces = match replaces {
+    let expected = match replaces {
         Replaces::Version(0) => Replaces::Nothing,
         replaces => replaces,
     };
     let now = SystemClock.now();
-    match retention::set(&app, caller.tenant, settings.days, replaces, now).await {
+    match retention::set(&app, caller.tenant, settings.days, expected, now).await {
         Ok(set) => Ok(Tagged(set.version, settings)),
         Err(error) if error.kind() == ErrorKind::Conflict => {
             let Tagged(_, current) = read(State(app), caller).await?;
