@@ -28,6 +28,7 @@ mod problem;
 mod processes;
 mod question;
 mod reply;
+mod retention;
 mod spend;
 mod webhook;
 mod website;
