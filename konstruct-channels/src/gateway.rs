@@ -117,6 +117,46 @@ impl Gateway {
         self.answer(kind, request).instrument(span).await
     }
 
+    /// Returns the refusal of a request that needs no look at its body: a kind that is not served (404), a body that is declared as
+    /// too large (413), or headers without which [`handle`](Self::handle) would reject it. `head` is the request without its body.
+    ///
+    /// The [routes](crate::routes) call it before they read a body. A handler of your own can do the same.
+    ///
+    /// ```
+    /// # use konstruct_channels::{Gateway, SlackWebhook, WebhookRequest};
+    /// # use konstruct_core::{ChannelKind, Employee, Secret, SystemClock, Workforce};
+    /// # use konstruct_core::testkit::{ScriptedAnswer, ReferenceStore, ScriptedModel};
+    /// # use std::sync::Arc;
+    /// # let workforce = Workforce::builder_without_memory(ReferenceStore::new(Arc::new(SystemClock)))
+    /// #     .model(ScriptedModel::new(|_| ScriptedAnswer::text("Hi.")))
+    /// #     .hire(Employee::builder("Ava").build()?)
+    /// #     .build()?;
+    /// # let webhook = SlackWebhook::new(Secret::new("signing secret"))?;
+    /// let gateway = Gateway::of(&workforce).with(ChannelKind::SLACK, webhook);
+    /// let unsigned = WebhookRequest::post("").with_header("content-length", "3000000");
+    /// let refused = gateway.refuse_head(&ChannelKind::SLACK, &unsigned);
+    /// assert_eq!(refused.map(|reply| reply.status), Some(401));
+    /// # Ok::<(), konstruct_core::Error>(())
+    /// ```
+    pub fn refuse_head(&self, kind: &ChannelKind, head: &WebhookRequest) -> Option<HttpReply> {
+        let Some(webhook) = self.webhooks.get(kind) else {
+            return Some(HttpReply::empty(404));
+        };
+        let length = head
+            .header("content-length")
+            .and_then(|text| text.parse().ok());
+        if length.is_some_and(|length: usize| length > MAX_BODY) {
+            return Some(HttpReply::empty(413));
+        }
+        let refused = webhook.refuse_head(head, self.clock.now());
+        if refused.is_some() {
+            self.counters.rejected_signature.fetch_add(1, Relaxed);
+            // A flood of them must not fill the log.
+            tracing::debug!("refused a webhook request by its headers");
+        }
+        refused
+    }
+
     async fn answer(&self, kind: &ChannelKind, request: &WebhookRequest) -> HttpReply {
         let Some(webhook) = self.webhooks.get(kind) else {
             return HttpReply::empty(404);
