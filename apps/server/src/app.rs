@@ -24,7 +24,7 @@ use crate::{
     directory::{Endpoints, Lease, ServerDirectory},
     embedder::{self, ChosenEmbedder},
     erasures::ErasureLog,
-    http::Streams,
+    http::{Counts, Streams},
     limit::RedisLimiter,
     model::Models,
     secrets,
@@ -73,6 +73,8 @@ pub struct App {
     pub simulator: Option<Simulator>,
     /// The open event streams of the admin API.
     pub(crate) streams: Streams,
+    /// What the listeners have counted.
+    pub(crate) counts: Arc<Counts>,
     /// The state of the background tasks.
     pub(crate) health: Health,
     /// When the process started.
@@ -196,6 +198,7 @@ impl App {
             token_is_new,
             simulator,
             streams: Streams::default(),
+            counts: Arc::default(),
             health: Health::default(),
             started,
         }))

@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
 };
 
@@ -111,6 +111,8 @@ pub struct Config {
     pub database: Database,
     /// Redis, which shares rate limits between processes.
     pub redis: Redis,
+    /// The limits of the listeners.
+    pub http: Http,
     /// The rate limits of every tenant and of the admin API.
     pub limits: Limits,
     /// The key ring that encrypts the store. Empty: the key ring in the data directory.
@@ -202,6 +204,23 @@ pub struct Database {
 pub struct Redis {
     /// The URL. Empty: each process limits rates on its own.
     pub url: Secret,
+}
+
+/// The limits of the listeners.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Http {
+    /// The most connections of the public listener. 0: as many as the limit of open files allows, and at most 4,096.
+    pub connections: usize,
+    /// The descriptors that connections leave for outgoing calls, the store and the database; at most half of the limit.
+    pub reserved_descriptors: usize,
+    /// Seconds for the headers of a request.
+    pub header_secs: NonZeroU64,
+    /// Seconds for the body of a request.
+    pub body_secs: NonZeroU64,
+    /// Seconds that a connection stays open without a request.
+    pub keep_alive_secs: NonZeroU64,
 }
 
 /// The rate limits that the operator sets. 0: no limit.

@@ -42,6 +42,7 @@ pub use self::{
     config::{Config, DEFAULTS, Role, without_effect},
     demo::{BUSINESS as BUSINESS_TENANT, TENANT as DEMO_TENANT},
     directory::{Connection, Endpoints, NewConnection, PassedOn, ServerDirectory, Tenant},
+    http::raise_descriptor_limit,
     limit::RedisLimiter,
     model::Models,
     serve::Server,

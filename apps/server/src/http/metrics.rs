@@ -92,6 +92,29 @@ async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         "Claims that failed.",
         &[("", turns.failures.load(Relaxed))],
     );
+    let http = &app.counts;
+    let labelled = |(reason, value): (&str, u64)| (format!("{{reason=\"{reason}\"}}"), value);
+    let closed: Vec<_> = http.closed_by_reason().map(labelled).collect();
+    let closed: Vec<_> = closed
+        .iter()
+        .map(|(labels, value)| (labels.as_str(), *value))
+        .collect();
+    counter(
+        "connections_closed_total",
+        "Connections that the server closed by reason.",
+        &closed,
+    );
+    counter(
+        "accept_failures_total",
+        "Failed accepts for lack of descriptors or memory.",
+        &[("", http.exhaustions())],
+    );
+    let _ = writeln!(
+        text,
+        "# HELP konstruct_connections Open connections of all listeners.\n\
+         # TYPE konstruct_connections gauge\nkonstruct_connections {}",
+        http.open_connections()
+    );
     let _ = writeln!(
         text,
         "# HELP konstruct_first_claim_seconds Time from the process start to its first claim.\n\

@@ -1,6 +1,9 @@
 //! The HTTP routes.
 
 mod admin;
+mod connection;
+mod counts;
+mod descriptors;
 mod guard;
 mod health;
 mod input;
@@ -13,9 +16,12 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, routing::get};
 
+pub use self::descriptors::raise_descriptor_limit;
 use self::guard::{Hosts, guarded, within};
 pub(crate) use self::{
     admin::Streams,
+    counts::Counts,
+    descriptors::{Descriptors, descriptor_limit},
     input::Input,
     listen::{Limits, serve},
     problem::Problem,

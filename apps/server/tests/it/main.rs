@@ -27,6 +27,7 @@ mod problem;
 mod processes;
 mod question;
 mod reply;
+mod siege;
 mod spend;
 mod webhook;
 mod website;
