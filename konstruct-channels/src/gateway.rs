@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use konstruct_core::{
     AccountId, ChannelKind, Clock, Directory, ErrorKind, Inbound, Result, SystemClock, TenantId,
-    Workforce,
+    Timestamp, Workforce,
     directory::Route,
     message::{Body, RoutedEvent},
     store::{Accepted, Store},
@@ -23,6 +23,9 @@ use crate::{HttpReply, Received, Webhook, WebhookRequest};
 
 /// The largest accepted body, in bytes: Meta's payloads have at most 3 MB.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// The seconds between two log lines about rejected requests.
+const WARN_PERIOD: i64 = 10;
 
 /// Accepts webhooks for all tenants.
 ///
@@ -62,6 +65,8 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     webhooks: HashMap<ChannelKind, Box<dyn Webhook>>,
     counters: Counters,
+    /// When a rejected request was logged.
+    warned: Mutex<Option<Timestamp>>,
 }
 
 impl Gateway {
@@ -77,6 +82,7 @@ impl Gateway {
             clock,
             webhooks: HashMap::new(),
             counters: Counters::default(),
+            warned: Mutex::default(),
         }
     }
 
@@ -167,10 +173,13 @@ impl Gateway {
         let (decoded, reply) = match webhook.receive(request, self.clock.now()) {
             Received::Reply(reply) => return reply,
             Received::Rejected(reply) => {
-                self.counters.rejected_signature.fetch_add(1, Relaxed);
-                tracing::warn!(
-                    "rejected a webhook request with an invalid signature; check the channel's signing secret"
-                );
+                let rejected = self.counters.rejected_signature.fetch_add(1, Relaxed) + 1;
+                if self.warns() {
+                    tracing::warn!(
+                        rejected,
+                        "rejected a webhook request with an invalid signature; check the channel's signing secret"
+                    );
+                }
                 return reply;
             }
             Received::Events(decoded, reply) => (decoded, reply),
@@ -186,6 +195,17 @@ impl Gateway {
                 HttpReply::empty(503)
             }
         }
+    }
+
+    /// Returns whether a rejected request is logged: one in a while, so that a flood of them does not fill the log.
+    fn warns(&self) -> bool {
+        let now = self.clock.now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = warned.is_none_or(|at| now.as_secs() - at.as_secs() >= WARN_PERIOD);
+        if due {
+            *warned = Some(now);
+        }
+        due
     }
 
     /// Routes events to their tenants and makes them durable.
