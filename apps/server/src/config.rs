@@ -15,6 +15,8 @@ use konstruct_core::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::networks::Networks;
+
 /// The documented defaults, which contain every key.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
@@ -29,6 +31,7 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("REDIS_URL", &["redis", "url"]),
     ("KONSTRUCT_MASTER_KEY", &["master_key"]),
     ("KONSTRUCT_PUBLIC_URL", &["public_url"]),
+    ("KONSTRUCT_TRUSTED_PROXIES", &["trusted_proxies"]),
     ("KONSTRUCT_OPERATOR_TOKEN", &["operator_token"]),
     ("KONSTRUCT_MODEL", &["model"]),
     ("KONSTRUCT_FAST_MODEL", &["fast_model"]),
@@ -55,6 +58,9 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("OLLAMA_HOST", &["ollama", "host"]),
 ];
 
+/// The least budget for request bodies.
+const LEAST_BODY_BYTES: usize = 8 * 1024 * 1024;
+
 /// Returns a key's name for errors: its variable, and its path in the file.
 pub(crate) fn named(key: &str) -> String {
     let path: Vec<&str> = key.split('.').collect();
@@ -67,7 +73,6 @@ pub(crate) fn named(key: &str) -> String {
 
 /// Names that are part of the deployment contract but have no effect in this version; the start reports them.
 const WITHOUT_EFFECT: &[&str] = &[
-    "KONSTRUCT_TRUSTED_PROXIES",
     "KONSTRUCT_LOG_FORMAT",
     "KONSTRUCT_PLANS",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -121,6 +126,8 @@ pub struct Config {
     pub public_url: String,
     /// Additional host names of this server.
     pub hosts: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Networks,
     /// Bearer token of the operator.
     pub operator_token: Secret,
     /// `provider/model`, several separated by commas: the first is used, the others are its fallbacks.
@@ -215,6 +222,8 @@ pub struct Http {
     pub connections: usize,
     /// The descriptors that connections leave for outgoing calls, the store and the database; at most half of the limit.
     pub reserved_descriptors: usize,
+    /// The most bytes of request bodies in memory, over all requests.
+    pub body_bytes: usize,
     /// Seconds for the headers of a request.
     pub header_secs: NonZeroU64,
     /// Seconds for the body of a request.
@@ -465,6 +474,12 @@ impl Config {
             return Err(Error::invalid(
                 "KONSTRUCT_PUBLIC_URL",
                 "must be a URL such as https://konstruct.example.com",
+            ));
+        }
+        if self.http.body_bytes < LEAST_BODY_BYTES {
+            return Err(Error::invalid(
+                "http.body_bytes",
+                format!("must be at least {LEAST_BODY_BYTES}, the size of two large requests"),
             ));
         }
         self.limits.plan().validate("limits")?;

@@ -7,6 +7,7 @@
 //! * `directory/` - tenants, employees, connections, websites, and questions passed on to the team.
 //! * `crawls` - crawls websites in the background.
 //! * `http/` - webhooks, health, metrics, and the admin API under `admin/`, with one file per resource.
+//! * `networks` - lists of IP addresses and networks.
 //! * `limit/` - rate limits that the processes share, in Redis.
 //! * `simulator/` - the demo at `/demo`: a page, and simulated vendors behind it.
 //! * `store` - the embedded store and its key ring, or PostgreSQL.
@@ -28,6 +29,7 @@ mod erasures;
 mod http;
 mod limit;
 mod model;
+mod networks;
 mod secrets;
 mod serve;
 mod simulator;

@@ -1,6 +1,7 @@
 //! The HTTP routes.
 
 mod admin;
+mod bodies;
 mod connection;
 mod counts;
 mod descriptors;
@@ -11,13 +12,14 @@ mod json;
 mod listen;
 mod metrics;
 mod problem;
+mod proxy;
+mod trace;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, routing::get};
 
 pub use self::descriptors::raise_descriptor_limit;
-use self::guard::{Hosts, guarded, within};
 pub(crate) use self::{
     admin::Streams,
     counts::Counts,
@@ -26,6 +28,10 @@ pub(crate) use self::{
     listen::{Limits, serve},
     problem::Problem,
 };
+use self::{
+    bodies::BodyBudget,
+    guard::{Guard, within},
+};
 use crate::App;
 
 /// The maximum body size of an admin API request: a document of 1 MiB, escaped.
@@ -33,6 +39,8 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 
 /// The time limit of a webhook. The vendors give up earlier and deliver again.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(8);
+/// The part of it in which the body must arrive.
+const WEBHOOK_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time limits of other requests, and of those that rewrite the store's file.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const REWRITE_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -42,34 +50,37 @@ const ROOT: &str = "Konstruct runs here. Admin API: /api/v1, described by /api/o
 
 /// Returns the public routes for a listener at this address.
 pub(crate) fn routes(app: Arc<App>, address: IpAddr) -> Router {
+    let budget = BodyBudget::new(app.config.http.body_bytes, Arc::clone(&app.counts));
     let webhooks = konstruct_channels::routes(Arc::clone(&app.gateway));
+    let webhooks = within(
+        budget.metered(webhooks, WEBHOOK_BODY_TIMEOUT),
+        WEBHOOK_TIMEOUT,
+    );
     let mut router = Router::new()
-        .merge(within(webhooks, WEBHOOK_TIMEOUT))
         .merge(within(health::routes(), REQUEST_TIMEOUT))
         .merge(admin::routes(&app));
     router = match &app.simulator {
         Some(simulator) => router.merge(within(simulator.routes(), REQUEST_TIMEOUT)),
         None => router.route("/", get(|| async { ROOT })),
     };
-    let hosts = Hosts::new(&app.config, address);
     let router = router.layer(DefaultBodyLimit::max(MAX_BODY));
-    guarded(router.with_state(app), hosts)
+    let body_timeout = Duration::from_secs(app.config.http.body_secs.get());
+    let router = budget.metered(router, body_timeout).merge(webhooks);
+    guard(&app, address).protect(router.with_state(app))
 }
 
 /// Returns the public routes of a process that only works.
 pub(crate) fn health_routes(app: Arc<App>, address: IpAddr) -> Router {
-    let hosts = Hosts::new(&app.config, address);
-    guarded(
-        within(health::routes(), REQUEST_TIMEOUT).with_state(app),
-        hosts,
-    )
+    let router = within(health::routes(), REQUEST_TIMEOUT);
+    guard(&app, address).protect(router.with_state(app))
 }
 
 /// Returns the routes of the metrics listener.
 pub(crate) fn metrics_routes(app: Arc<App>, address: IpAddr) -> Router {
-    let hosts = Hosts::new(&app.config, address);
-    guarded(
-        within(metrics::routes(), REQUEST_TIMEOUT).with_state(app),
-        hosts,
-    )
+    let router = within(metrics::routes(), REQUEST_TIMEOUT);
+    guard(&app, address).protect(router.with_state(app))
+}
+
+fn guard(app: &App, address: IpAddr) -> Guard {
+    Guard::new(&app.config, address, &app.counts)
 }

@@ -1,64 +1,18 @@
 //! Clients that take what they can: connections, descriptors, and memory for bodies.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio};
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    process::Command,
+use konstruct_core::{Clock as _, SystemClock};
+use tokio::{io::AsyncWriteExt as _, process::Command, task::JoinSet};
+
+use crate::{
+    line::Line,
+    office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, get, launch},
 };
-
-use crate::office::{CUSTOMER, NUMBER, Office, Server, Wire, eventually, get, launch};
 
 /// The begin of a request that never ends.
 const SLOW: &[u8] = b"POST /webhooks/whatsapp HTTP/1.1\r\nx-slow: ";
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
-
-/// A connection that is used for several requests.
-struct Line(TcpStream);
-
-impl Line {
-    /// Connects to a URL, and sends the begin of a request.
-    async fn open(url: &str, first: &[u8]) -> Self {
-        let address = url.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(first).await.unwrap();
-        Self(stream)
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).await.unwrap();
-    }
-
-    /// Reads a response: its status, its head and its body.
-    async fn answer(&mut self) -> (u16, String, String) {
-        let mut read = Vec::new();
-        let end = loop {
-            if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            let more = self.0.read_buf(&mut read).await.unwrap();
-            assert_ne!(more, 0, "closed without a response");
-        };
-        let head = String::from_utf8(read.drain(..end).collect())
-            .unwrap()
-            .to_lowercase();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.map_or(0, |length| length.parse().unwrap());
-        while read.len() < length {
-            assert_ne!(self.0.read_buf(&mut read).await.unwrap(), 0);
-        }
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head, String::from_utf8(read).unwrap())
-    }
-
-    /// Returns whether the server has closed it.
-    async fn is_closed(&mut self) -> bool {
-        matches!(self.0.read(&mut [0; 1]).await, Ok(0) | Err(_))
-    }
-}
 
 /// Returns a command that runs another one within the limits of a shell's `ulimit`.
 fn within(limits: &str, command: &Command) -> Command {
@@ -130,19 +84,19 @@ async fn a_lack_of_descriptors_is_survived_counted_and_logged_once() {
     watch.answer().await;
     let mut failures = async || {
         watch.send(metrics).await;
-        let (_, _, text) = watch.answer().await;
+        let text = watch.answer().await.body;
         let mut lines = text.lines();
         let value = lines.find_map(|line| line.strip_prefix("konstruct_accept_failures_total "));
         value.unwrap().parse::<u64>().unwrap()
     };
     let mut oldest = Line::open(&server.url, SLOW).await;
     let mut busy = Line::open(&server.url, HEALTH).await;
-    assert_eq!(busy.answer().await.0, 200);
+    assert_eq!(busy.answer().await.status, 200);
 
     // The oldest connection makes room for the next one.
     server.limit_descriptors(Some(server.open_descriptors() as u64));
     let mut next = Line::open(&server.url, HEALTH).await;
-    assert_eq!(next.answer().await.0, 200);
+    assert_eq!(next.answer().await.status, 200);
     assert!(oldest.is_closed().await);
 
     // Nothing can make enough room: the accept is tried again until there is some, at its pace.
@@ -159,7 +113,7 @@ async fn a_lack_of_descriptors_is_survived_counted_and_logged_once() {
         begun.elapsed()
     );
     server.limit_descriptors(None);
-    assert_eq!(waiting.answer().await.0, 200);
+    assert_eq!(waiting.answer().await.status, 200);
     assert_eq!(get(&format!("{}/readyz", server.url)).await.0, 200);
     let log = std::fs::read_to_string(log).unwrap();
     let lines: Vec<_> = log
@@ -170,4 +124,108 @@ async fn a_lack_of_descriptors_is_survived_counted_and_logged_once() {
         lines.len() == 1 && lines[0].contains("LimitNOFILE"),
         "{log}"
     );
+}
+
+/// Sends the head of a webhook with a large body, and then the body.
+async fn flood(url: String, path: &'static str, headers: String, size: usize) -> Option<u16> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}content-length: {size}\r\n\r\n"
+    );
+    let mut line = Line::open(&url, head.as_bytes()).await;
+    let piece = vec![b'x'; 64 * 1024];
+    for _ in 0..size / piece.len() {
+        // A refused sender may lose its connection.
+        line.0.write_all(&piece).await.ok()?;
+    }
+    Some(line.answer().await.status)
+}
+
+/// Sends bodies of 3 MB at the same time. Returns the numbers of their statuses.
+async fn flood_of(
+    server: &Server,
+    bodies: usize,
+    path: &'static str,
+    headers: &str,
+) -> BTreeMap<u16, usize> {
+    let mut senders = JoinSet::new();
+    for _ in 0..bodies {
+        senders.spawn(flood(
+            server.url.clone(),
+            path,
+            headers.to_owned(),
+            46 << 16,
+        ));
+    }
+    let mut statuses = BTreeMap::new();
+    for status in senders.join_all().await.into_iter().flatten() {
+        *statuses.entry(status).or_default() += 1;
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_unsigned_bodies_takes_no_memory() {
+    let office = Office::embedded().await;
+    let server = office.start().await;
+    let before = server.peak_memory();
+    let time = format!(
+        "x-slack-request-timestamp: {}\r\n",
+        SystemClock.now().as_secs() - 3_600
+    );
+    let stale = format!("x-slack-signature: v0={}\r\n{time}", "a".repeat(64));
+    for (path, headers) in [
+        ("/webhooks/whatsapp", ""),
+        ("/webhooks/slack/events", ""),
+        ("/webhooks/slack/commands", &stale),
+    ] {
+        let statuses = flood_of(&server, 600, path, headers).await;
+        assert_eq!(
+            statuses.keys().collect::<Vec<_>>(),
+            [&401],
+            "{path}: {statuses:?}"
+        );
+        assert!(statuses[&401] > 500, "{path}: {statuses:?}");
+    }
+    let grown = server.peak_memory() - before;
+    assert!(grown < 60, "{grown} MB");
+    let refused = "konstruct_webhooks_refused_total{reason=\"signature\"}";
+    assert!(server.metric(refused).await >= Some(1_500.0));
+    assert_eq!(server.metric("konstruct_body_bytes").await, Some(0.0));
+    let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+    assert_eq!(server.whatsapp(&message).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_with_a_forged_signature_share_a_budget() {
+    let office = Office::embedded().await;
+    let server = office.start().await;
+    let before = server.peak_memory();
+    let forged = format!("x-hub-signature-256: sha256={}\r\n", "a".repeat(64));
+    let flooding = flood_of(&server, 200, "/webhooks/whatsapp", &forged);
+    let served = async {
+        let mut statuses = Vec::new();
+        for _ in 0..50 {
+            let message = office.graph.message(NUMBER, CUSTOMER, "hello");
+            statuses.push(server.whatsapp(&message).await);
+        }
+        statuses
+    };
+    let (statuses, served) = tokio::join!(flooding, served);
+    // The vendors' small bodies are never the oldest for long.
+    assert!(
+        served.iter().filter(|status| **status == 200).count() >= 45,
+        "{served:?}"
+    );
+    assert!(
+        served.iter().all(|status| [200, 503].contains(status)),
+        "{served:?}"
+    );
+    let documented = [401, 408, 503];
+    assert!(
+        statuses.keys().all(|status| documented.contains(status)),
+        "{statuses:?}"
+    );
+    let grown = server.peak_memory() - before;
+    assert!(grown < 120, "{grown} MB, {statuses:?}");
+    assert_eq!(server.metric("konstruct_body_bytes").await, Some(0.0));
 }
