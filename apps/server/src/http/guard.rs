@@ -9,11 +9,11 @@ use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode, Uri,
         header::{
-            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-            X_FRAME_OPTIONS,
+            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
         },
     },
-    middleware::{Next, from_fn, from_fn_with_state},
+    middleware::{Next, from_fn, from_fn_with_state, map_response},
     response::{IntoResponse as _, Response},
 };
 use tower_http::{
@@ -145,6 +145,7 @@ impl Guard {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
             })
             .layer(from_fn_with_state(Arc::new(self), check))
+            .layer(map_response(with_retry_after))
             .layer(CatchPanicLayer::custom(move |_: Box<dyn Any + Send>| {
                 panicked(&counts)
             }))
@@ -225,6 +226,16 @@ fn refusal(guard: &Guard, request: &Request) -> Option<(Refused, Problem)> {
             Problem::new(StatusCode::FORBIDDEN, detail),
         )
     })
+}
+
+/// Tells when to try again, wherever a response does not: seconds that a full disk or a restarted database takes at least.
+async fn with_retry_after(mut response: Response) -> Response {
+    const SECONDS: u64 = 5;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let headers = response.headers_mut();
+        headers.entry(RETRY_AFTER).or_insert(SECONDS.into());
+    }
+    response
 }
 
 /// The panic's message was logged by its thread, and must not be sent to the client.
@@ -392,6 +403,8 @@ mod tests {
             assert_eq!(header("x-content-type-options"), "nosniff");
             assert_eq!(header("x-frame-options"), "DENY");
             assert_eq!(header("x-request-id").len(), 36);
+            let retry_after = response.headers().contains_key("retry-after");
+            assert_eq!(retry_after, status == 503, "{path}");
             assert!(header("content-security-policy").contains("frame-ancestors 'none'"));
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             let body = String::from_utf8(body.to_vec()).unwrap();

@@ -23,15 +23,25 @@ mod tenant;
 mod token;
 mod website;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::{Json, Router, http::StatusCode, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    body::Bytes,
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::from_fn_with_state,
+    routing::get,
+};
 use serde::Serialize;
 
 use self::caller::{Caller, Operator};
 pub(crate) use self::event::Streams;
 use super::{Input, Problem, REQUEST_TIMEOUT, REWRITE_TIMEOUT, within};
 use crate::App;
+
+/// The description of the API. All responses share it: clients that ask for it and do not read it take no memory.
+static OPENAPI: LazyLock<Bytes> =
+    LazyLock::new(|| konstruct_admin_api::openapi().to_string().into());
 
 /// Returns the name under which a variant without fields is serialized.
 fn name_of(value: &impl Serialize) -> Option<String> {
@@ -77,7 +87,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route(
             "/api/openapi.json",
-            get(|| async { Json(konstruct_admin_api::openapi()) }),
+            get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI.clone()) }),
         )
         .nest("/api/v1", api)
 }
